@@ -1,0 +1,153 @@
+package quant
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"sync/atomic"
+)
+
+// Rule picks between the two roundings found in MLX's quantizers. Both make
+// valid weights; they differ in ties and in groups without positive weights.
+type Rule uint8
+
+const (
+	// RuleMetal is what the GPU does, and so how published models were made:
+	// ties round away from zero, and the largest weight of a group counts as
+	// at least zero.
+	RuleMetal Rule = iota
+	// RuleCPU rounds ties to even and takes the true largest weight.
+	RuleCPU
+)
+
+func checkAffine(bits, group int) error {
+	switch bits {
+	case 2, 3, 4, 5, 6, 8:
+	default:
+		return fmt.Errorf("%d bits: expected 2, 3, 4, 5, 6 or 8", bits)
+	}
+	switch group {
+	case 32, 64, 128:
+		return nil
+	}
+	return fmt.Errorf("group size %d: expected 32, 64 or 128", group)
+}
+
+// QuantizeAffine quantizes the matrix w, [rows, cols] in row-major order, as
+// mx.quantize does. scaleType (F32, F16 or BF16) is the type of the stored
+// scales and biases; MLX uses that of the source weights. cols must be a
+// multiple of group. A weight that is not finite, or one that scaleType cannot
+// hold, is an error.
+func QuantizeAffine(w []float32, rows, cols int, bits, group int, scaleType DType, rule Rule) (*Matrix, error) {
+	m := &Matrix{Format: Format{Kind: Affine, DType: scaleType, Bits: bits, Group: group}, Rows: rows, Cols: cols}
+	if err := m.Format.Check(); err != nil {
+		return nil, err
+	}
+	if rows <= 0 || cols <= 0 || len(w)/rows != cols || len(w)%rows != 0 {
+		return nil, fmt.Errorf("quantizing %d weights as [%d, %d]", len(w), rows, cols)
+	}
+	if cols%group != 0 {
+		return nil, fmt.Errorf("rows of %d weights do not divide into groups of %d", cols, group)
+	}
+	rowBytes, groups := m.Format.RowBytes(cols), cols/group
+	m.Data = make([]byte, rows*rowBytes)
+	m.Scales = make([]byte, rows*groups*scaleType.Size())
+	m.Biases = make([]byte, len(m.Scales))
+
+	var bad atomic.Int64 // 1 + the first group found that cannot be quantized
+	eachRow(rows, cols, func(row int) {
+		q := make([]uint8, group)
+		scales, biases := make([]float32, groups), make([]float32, groups)
+		data := m.Data[row*rowBytes : (row+1)*rowBytes]
+		for g := range groups {
+			at := row*cols + g*group
+			var ok bool
+			scales[g], biases[g], ok = quantizeGroup(q, w[at:at+group], bits, rule)
+			if !ok || !fits(scales[g], scaleType) || !fits(biases[g], scaleType) {
+				bad.CompareAndSwap(0, int64(at/group)+1)
+				return
+			}
+			pack(data[g*group/8*bits:], q, bits)
+		}
+		n := groups * scaleType.Size()
+		PutFloats(m.Scales[row*n:], scales, scaleType)
+		PutFloats(m.Biases[row*n:], biases, scaleType)
+	})
+	if b := bad.Load(); b != 0 {
+		at := int(b-1) * group
+		return nil, fmt.Errorf("row %d, columns %d to %d: weights are not finite or too large for %v scales",
+			at/cols, at%cols, at%cols+group-1, scaleType)
+	}
+	return m, nil
+}
+
+// fits reports whether f stays finite in type d.
+func fits(f float32, d DType) bool {
+	switch d {
+	case F16:
+		f = F16ToF32(F32ToF16(f))
+	case BF16:
+		f = BF16ToF32(F32ToBF16(f))
+	}
+	return f-f == 0
+}
+
+// quantizeGroup writes the integers of one group to q and returns the float32
+// scale and bias; ok is false when a weight is not finite.
+//
+// The edge of larger magnitude is represented exactly: it gets the integer 0
+// and becomes the bias. The scale is negative when that edge is the maximum.
+// The integers come from the unrounded scale and bias, as in MLX.
+func quantizeGroup(q []uint8, w []float32, bits int, rule Rule) (scale, bias float32, ok bool) {
+	const minScale = 1e-7
+	levels := float32(int(1)<<bits - 1)
+	lo, hi := w[0], w[0]
+	if rule == RuleMetal {
+		hi = max(hi, 0)
+	}
+	for _, x := range w {
+		if x-x != 0 {
+			return 0, 0, false
+		}
+		lo, hi = min(lo, x), max(hi, x)
+	}
+	scale = max((hi-lo)/levels, minScale)
+	edge := lo
+	if abs(lo) <= abs(hi) {
+		scale, edge = -scale, hi
+	}
+	if q0 := round(edge/scale, rule); q0 != 0 {
+		scale, bias = edge/q0, edge
+	}
+	for i, x := range w {
+		q[i] = uint8(min(max(round((x-bias)/scale, rule), 0), levels))
+	}
+	return scale, bias, scale-scale == 0
+}
+
+func abs(f float32) float32 { return math.Float32frombits(math.Float32bits(f) &^ (1 << 31)) }
+
+// round rounds to a whole number, ties by rule. A float32 plus a half is exact
+// in float64 wherever it matters for the result.
+func round(f float32, rule Rule) float32 {
+	if rule == RuleCPU {
+		return float32(math.RoundToEven(float64(f)))
+	}
+	return float32(math.Trunc(float64(f) + math.Copysign(0.5, float64(f))))
+}
+
+// pack writes the integers q, each below 2^bits, as a stream of bits.
+// len(q)*bits must be a multiple of 32.
+func pack(dst []byte, q []uint8, bits int) {
+	var acc uint64
+	var have, at int
+	for _, v := range q {
+		acc |= uint64(v) << have
+		if have += bits; have >= 32 {
+			binary.LittleEndian.PutUint32(dst[at:], uint32(acc))
+			acc >>= 32
+			have -= 32
+			at += 4
+		}
+	}
+}

@@ -1,0 +1,212 @@
+package quant
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// BlockType is a block format of GGUF files. A row of a tensor is a run of
+// blocks, each with its own scale. Layouts and formulas: ggml-common.h and
+// ggml-quants.c of the ggml project.
+type BlockType uint8
+
+// The block types that can be read. The number in a name is the bits of a
+// weight; types ending in 1 have an offset beside the scale, types ending in K
+// have super-blocks of 256 weights with quantized scales.
+const (
+	BlockQ4_0 BlockType = iota
+	BlockQ4_1
+	BlockQ5_0
+	BlockQ5_1
+	BlockQ8_0
+	BlockQ4K
+	BlockQ6K
+)
+
+// blocks gives name, weights and bytes of a block, and its affine equal:
+// bits and the integer that stands for zero (-1: the block stores a bias).
+var blocks = [...]struct {
+	name            string
+	elements, bytes int
+	bits, zero      int
+}{
+	BlockQ4_0: {"Q4_0", 32, 18, 4, 8},
+	BlockQ4_1: {"Q4_1", 32, 20, 4, -1},
+	BlockQ5_0: {"Q5_0", 32, 22, 5, 16},
+	BlockQ5_1: {"Q5_1", 32, 24, 5, -1},
+	BlockQ8_0: {"Q8_0", 32, 34, 8, 128},
+	BlockQ4K:  {name: "Q4_K", elements: 256, bytes: 144},
+	BlockQ6K:  {name: "Q6_K", elements: 256, bytes: 210},
+}
+
+// Elements returns the weights in a block.
+func (b BlockType) Elements() int { return blocks[b].elements }
+
+// Bytes returns the bytes a block takes.
+func (b BlockType) Bytes() int { return blocks[b].bytes }
+
+// String returns ggml's name, such as "Q4_K".
+func (b BlockType) String() string { return blocks[b].name }
+
+// Decode writes the float32 values of the blocks in src to dst, whose length
+// must be a multiple of Elements. It is the definition of the block types.
+func (b BlockType) Decode(dst []float32, src []byte) {
+	n, size := b.Elements(), b.Bytes()
+	for ; len(dst) >= n; dst, src = dst[n:], src[size:] {
+		block := src[:size]
+		switch b {
+		case BlockQ4K:
+			decodeQ4K((*[256]float32)(dst), block)
+		case BlockQ6K:
+			decodeQ6K((*[256]float32)(dst), block)
+		default:
+			var q [32]uint8
+			d, m := b.integers(&q, block)
+			if z := blocks[b].zero; z >= 0 {
+				for i, v := range q {
+					dst[i] = d * float32(int(v)-z)
+				}
+			} else {
+				for i, v := range q {
+					dst[i] = float32(d*float32(v)) + m
+				}
+			}
+		}
+	}
+}
+
+// integers unpacks a block of 32: unsigned integers, scale, and offset (0 for
+// the types without one). Signed integers are shifted up by the type's zero.
+func (b BlockType) integers(q *[32]uint8, block []byte) (d, m float32) {
+	le := binary.LittleEndian
+	d = F16ToF32(le.Uint16(block))
+	body := block[2:]
+	if blocks[b].zero < 0 {
+		m = F16ToF32(le.Uint16(body))
+		body = body[2:]
+	}
+	if b == BlockQ8_0 {
+		for i := range q {
+			q[i] = body[i] ^ 0x80 // two's complement plus 128
+		}
+		return d, m
+	}
+	var high uint32 // fifth bits, weight i at bit i
+	if blocks[b].bits == 5 {
+		high = le.Uint32(body)
+		body = body[4:]
+	}
+	// The low nibbles are weights 0 to 15, the high ones 16 to 31.
+	for i, v := range body[:16] {
+		q[i] = v&15 | uint8(high>>i&1)<<4
+		q[i+16] = v>>4 | uint8(high>>(i+16)&1)<<4
+	}
+	return d, m
+}
+
+// decodeQ4K decodes a super-block of Q4_K: two f16 scales, eight pairs of
+// 6-bit scale and minimum in 12 bytes, and 128 bytes of nibbles.
+func decodeQ4K(dst *[256]float32, block []byte) {
+	le := binary.LittleEndian
+	d, dmin := F16ToF32(le.Uint16(block)), F16ToF32(le.Uint16(block[2:]))
+	packed, q := block[4:16], block[16:144]
+	for j := range 8 { // groups of 32 weights
+		var sc, mn uint8
+		if j < 4 {
+			sc, mn = packed[j]&63, packed[j+4]&63
+		} else { // low 4 bits here, the high 2 are left over above j-4
+			sc = packed[j+4]&15 | packed[j-4]>>6<<4
+			mn = packed[j+4]>>4 | packed[j]>>6<<4
+		}
+		scale, offset := d*float32(sc), dmin*float32(mn)
+		// A run of 32 bytes serves two groups: low nibbles, then high ones.
+		shift := 4 * (j & 1)
+		out := dst[32*j : 32*j+32]
+		for i, v := range q[32*(j/2) : 32*(j/2)+32] {
+			out[i] = float32(scale*float32(v>>shift&15)) - offset
+		}
+	}
+}
+
+// decodeQ6K decodes a super-block of Q6_K: 128 bytes of low nibbles, 64 bytes
+// of high bit pairs, 16 signed scales and one f16 scale.
+func decodeQ6K(dst *[256]float32, block []byte) {
+	low, high, scales := block[:128], block[128:192], block[192:208]
+	d := F16ToF32(binary.LittleEndian.Uint16(block[208:]))
+	for half := range 2 {
+		out, ql := dst[128*half:128*half+128], low[64*half:64*half+64]
+		qh, sc := high[32*half:32*half+32], scales[8*half:8*half+8]
+		for k := range 4 { // quarter k: nibble k/2 of bytes 32*(k%2)..., bit pair k
+			bytes, nibble := ql[32*(k&1):32*(k&1)+32], 4*(k>>1)
+			for i, v := range bytes {
+				q := int(v>>nibble&15|qh[i]>>(2*k)&3<<4) - 32
+				scale := d * float32(int8(sc[2*k+i/16]))
+				out[32*k+i] = scale * float32(q)
+			}
+		}
+	}
+}
+
+// FromBlocks makes a matrix of a GGUF tensor, [rows, cols]. The types with
+// blocks of 32 become the affine format with the same float32 values, in new
+// memory; Q4_K and Q6_K matrices use data where it lies.
+func FromBlocks(b BlockType, data []byte, rows, cols int) (*Matrix, error) {
+	if int(b) >= len(blocks) {
+		return nil, fmt.Errorf("unknown block type %d", b)
+	}
+	n, size := b.Elements(), b.Bytes()
+	if rows <= 0 || cols <= 0 || cols%n != 0 {
+		return nil, fmt.Errorf("%v matrix [%d, %d]: expected rows that are a multiple of %d", b, rows, cols, n)
+	}
+	if cols > math.MaxInt/8/rows || rows*(cols/n)*size != len(data) {
+		return nil, fmt.Errorf("%v matrix [%d, %d] has %d bytes", b, rows, cols, len(data))
+	}
+	m := &Matrix{Rows: rows, Cols: cols}
+	switch b {
+	case BlockQ4K, BlockQ6K:
+		m.Format.Kind = Q4K + Kind(b-BlockQ4K)
+		m.Data = data
+		return m, nil
+	}
+	m.Format = Format{Kind: Affine, DType: b.scaleType(data), Bits: blocks[b].bits, Group: n}
+	b.affine(m, data)
+	return m, nil
+}
+
+// scaleType returns F16 unless a bias zero*scale would overflow it.
+func (b BlockType) scaleType(data []byte) DType {
+	const maxF16 = 65504
+	zero := float32(blocks[b].zero)
+	for ; zero > 0 && len(data) > 0; data = data[b.Bytes():] {
+		if d := F16ToF32(binary.LittleEndian.Uint16(data)); abs(d*zero) > maxF16 && abs(d) <= maxF16 {
+			return F32
+		}
+	}
+	return F16
+}
+
+// affine fills m, whose shape and format are set, with the blocks of data.
+//
+// The values stay equal: scale*q is exact in float32 (11 bits of an f16 times
+// at most 8), and so is the bias -zero*scale, a power of two times an f16.
+func (b BlockType) affine(m *Matrix, data []byte) {
+	groups, rowBytes := m.Cols/m.Format.Group, m.Format.RowBytes(m.Cols)
+	scaleBytes := groups * m.Format.DType.Size()
+	m.Data = make([]byte, m.Rows*rowBytes)
+	m.Scales, m.Biases = make([]byte, m.Rows*scaleBytes), make([]byte, m.Rows*scaleBytes)
+	zero := float32(max(blocks[b].zero, 0))
+	eachRow(m.Rows, m.Cols, func(row int) {
+		var q [32]uint8
+		scales, biases := make([]float32, groups), make([]float32, groups)
+		out := m.Data[row*rowBytes : (row+1)*rowBytes]
+		src := data[row*groups*b.Bytes():]
+		for g := range groups {
+			d, offset := b.integers(&q, src[g*b.Bytes():(g+1)*b.Bytes()])
+			scales[g], biases[g] = d, offset-zero*d
+			pack(out[g*rowBytes/groups:], q[:], m.Format.Bits)
+		}
+		PutFloats(m.Scales[row*scaleBytes:], scales, m.Format.DType)
+		PutFloats(m.Biases[row*scaleBytes:], biases, m.Format.DType)
+	})
+}

@@ -1,0 +1,20 @@
+// Package quant holds the number formats that model weights are stored in, as
+// plain-Go definitions: half-precision floats, MLX's affine integers of 2 to 8
+// bits, and the block formats of GGUF files.
+//
+// A weight matrix is a [Matrix]: the bytes as they lie in the file (often a
+// memory mapping) plus the [Format] that says how to read them. Nothing here
+// copies weights unless a function says so. Faster kernels elsewhere are tested
+// against [Matrix.Row], which is the definition of what a stored weight means.
+//
+// # Affine layout
+//
+// A row of Cols weights is one little-endian stream of bits: weight j takes the
+// bits [j*Bits, (j+1)*Bits), least significant first. Each run of Group weights
+// in a row has one scale and one bias, and
+//
+//	w[j] = scale[j/Group]*q[j] + bias[j/Group]
+//
+// with both operations rounded to float32. The layout is MLX's (mx.quantize),
+// where the same bytes are seen as little-endian uint32 words.
+package quant
