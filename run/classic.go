@@ -1,0 +1,85 @@
+package run
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// Classic prints events as mlx-lm up to 0.31 did, line for line, which is what log scrapers read.
+type Classic struct {
+	mu  sync.Mutex
+	w   io.Writer
+	bar *Bar // where Progress shows; nil: nowhere
+}
+
+// NewClassic prints to w. Progress events are shown by bar, which may be nil.
+func NewClassic(w io.Writer, bar *Bar) *Classic {
+	return &Classic{w: w, bar: bar}
+}
+
+// Report prints the event's line, if it has one.
+func (c *Classic) Report(e Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p, ok := e.(Progress); ok {
+		c.bar.Set(p.Task, p.Done, p.Total)
+		return
+	}
+	text := classicText(e)
+	if text == "" {
+		return
+	}
+	c.bar.Clear()
+	io.WriteString(c.w, text)
+}
+
+func classicText(e Event) string {
+	switch e := e.(type) {
+	case Start:
+		return classicStart(e)
+	case Plan:
+		return e.String()
+	case TrainReport:
+		return fmt.Sprintf("Iter %d: Train loss %.3f, Learning Rate %.3e, It/sec %.3f, Tokens/sec %.3f, Trained Tokens %d, Peak mem %.3f GB\n",
+			e.Iteration, e.TrainLoss, e.LearningRate, e.IterationsPerSecond, e.TokensPerSecond, e.TrainedTokens, e.PeakMemory)
+	case Validation:
+		return fmt.Sprintf("Iter %d: Val loss %.3f, Val took %.3fs\n", e.Iteration, e.Loss, e.Seconds)
+	case Saved:
+		if e.Checkpoint == "" {
+			return fmt.Sprintf("Saved final weights to %s.\n", e.Path)
+		}
+		return fmt.Sprintf("Iter %d: Saved adapter weights to %s and %s.\n", e.Iteration, e.Path, e.Checkpoint)
+	case TestReport:
+		return fmt.Sprintf("Test loss %.3f, Test ppl %.3f.\n", e.Loss, e.Perplexity)
+	case Message:
+		return e.Text + "\n"
+	case Warning:
+		return "Warning: " + e.Text + "\n"
+	case End:
+		if e.Outcome == Interrupted {
+			return fmt.Sprintf("Interrupted after iteration %d, %s.\n", e.Iteration, Duration(time.Duration(e.Seconds*1e9)))
+		}
+	}
+	return ""
+}
+
+func classicStart(e Start) string {
+	text := ""
+	if e.TotalParams > 0 {
+		text = fmt.Sprintf("Trainable parameters: %.3f%% (%.3fM/%.3fM)\n",
+			100*float64(e.TrainableParams)/float64(e.TotalParams), float64(e.TrainableParams)/1e6, float64(e.TotalParams)/1e6)
+	}
+	if e.FirstIteration > 1 {
+		return text + fmt.Sprintf("Resuming training at iteration %d..., iters: %d\n", e.FirstIteration, e.Iterations)
+	}
+	return text + fmt.Sprintf("Starting training..., iters: %d\n", e.Iterations)
+}
+
+// Close takes a progress bar that is still showing off the screen.
+func (c *Classic) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bar.Clear()
+}

@@ -1,0 +1,188 @@
+package run
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// ManifestName is the file name of the manifest in a run folder.
+const ManifestName = "run.json"
+
+// A Manifest tells how a run was made.
+type Manifest struct {
+	Version  string         `json:"version"` // of Lentil
+	Command  []string       `json:"command"` // the command line, without secrets
+	Started  time.Time      `json:"started"`
+	Model    string         `json:"model"`
+	Data     []DataFile     `json:"data"`
+	Settings map[string]any `json:"settings"`
+}
+
+// A DataFile names one file that a run read.
+type DataFile struct {
+	Path   string `json:"path"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+// Folder is a run folder that this process alone writes to, from [OpenFolder] to Close.
+// It is a Reporter: events go to the log.
+type Folder struct {
+	dir  string
+	lock *Lock
+	*Log
+}
+
+// OpenFolder makes dir if need be, takes its lock and opens its event log. While another process has
+// the folder open, the error is a *LockedError that names it.
+func OpenFolder(dir string) (*Folder, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	lock, err := TakeLock(filepath.Join(dir, "run.lock"))
+	if err != nil {
+		return nil, err
+	}
+	log, err := OpenLog(filepath.Join(dir, LogName))
+	if err != nil {
+		return nil, errors.Join(err, lock.Release())
+	}
+	return &Folder{dir: dir, lock: lock, Log: log}, nil
+}
+
+// Path is the path of the named file in the folder.
+func (f *Folder) Path(name string) string { return filepath.Join(f.dir, name) }
+
+// WriteManifest writes run.json, replacing an earlier one in one step.
+// The command line goes through [Redact] first.
+func (f *Folder) WriteManifest(m Manifest) error {
+	m.Command = Redact(m.Command)
+	text, err := json.MarshalIndent(m, "", "    ")
+	if err != nil {
+		return fmt.Errorf("%s: %w", ManifestName, err)
+	}
+	return WriteFile(f.Path(ManifestName), append(text, '\n'))
+}
+
+// Close closes the log and gives the folder free.
+func (f *Folder) Close() error {
+	return errors.Join(f.Log.Close(), f.lock.Release())
+}
+
+// ReadManifest reads the manifest of a run folder.
+func ReadManifest(dir string) (Manifest, error) {
+	path := filepath.Join(dir, ManifestName)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Manifest{}, err
+	}
+	var m Manifest
+	if err := json.Unmarshal(text, &m); err != nil {
+		return Manifest{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+// WriteFile writes data to a temporary name beside path, syncs it and renames it, so that path never
+// holds a partial file.
+func WriteFile(path string, data []byte) (err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			file.Close()
+			os.Remove(file.Name())
+		}
+	}()
+	if _, err = file.Write(data); err != nil {
+		return err
+	}
+	if err = file.Chmod(0o644); err != nil {
+		return err
+	}
+	if err = file.Sync(); err != nil {
+		return err
+	}
+	if err = file.Close(); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), path)
+}
+
+// HashFile gives the size and SHA-256 of a file.
+func HashFile(path string) (DataFile, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return DataFile{}, err
+	}
+	defer file.Close()
+	hash := sha256.New()
+	n, err := io.Copy(hash, file)
+	if err != nil {
+		return DataFile{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return DataFile{Path: path, Bytes: n, SHA256: hex.EncodeToString(hash.Sum(nil))}, nil
+}
+
+// Redact copies a command line without its secrets: the values of flags whose name tells of a token, key,
+// password or secret, values that look like access tokens, and passwords in URLs.
+func Redact(args []string) []string {
+	out := make([]string, len(args))
+	hideNext := false
+	for i, arg := range args {
+		name, value, hasValue := strings.Cut(arg, "=")
+		isFlag := strings.HasPrefix(arg, "-") && secretFlag(name)
+		switch {
+		case hideNext:
+			out[i] = "***"
+		case isFlag && hasValue:
+			out[i] = name + "=***"
+		case hasValue && strings.HasPrefix(arg, "-"):
+			out[i] = name + "=" + redactValue(value)
+		default:
+			out[i] = redactValue(arg)
+		}
+		hideNext = isFlag && !hasValue && !hideNext
+	}
+	return out
+}
+
+// secretFlag tells whether the flag's last words name a secret: --hf-token, --api-key, but not
+// --max-tokens or --eos-token, which hold no secret.
+func secretFlag(flag string) bool {
+	name := strings.ToLower(strings.ReplaceAll(strings.TrimLeft(flag, "-"), "_", "-"))
+	if strings.HasSuffix(name, "eos-token") {
+		return false
+	}
+	for _, word := range []string{"token", "api-key", "apikey", "password", "passwd", "secret"} {
+		if name == word || strings.HasSuffix(name, "-"+word) {
+			return true
+		}
+	}
+	return false
+}
+
+func redactValue(value string) string {
+	if strings.HasPrefix(value, "hf_") || strings.HasPrefix(value, "sk-") {
+		return "***"
+	}
+	scheme, rest, ok := strings.Cut(value, "://")
+	if !ok {
+		return value
+	}
+	authority, path, _ := strings.Cut(rest, "/")
+	if user, host, ok := strings.Cut(authority, "@"); ok && user != "" {
+		return scheme + "://***@" + strings.TrimSuffix(host+"/"+path, "/")
+	}
+	return value
+}

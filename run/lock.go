@@ -1,0 +1,75 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// A Lock is held on a file by one process at a time. The system drops it when the process ends, however
+// it ends, so a lock file that was left behind blocks nobody.
+type Lock struct{ file *os.File }
+
+// LockedError says that another process holds a lock.
+type LockedError struct {
+	Path string
+	PID  int // 0 if unknown
+}
+
+func (e *LockedError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("%s is held by another process", e.Path)
+	}
+	return fmt.Sprintf("%s is held by process %d", e.Path, e.PID)
+}
+
+// errHeld is what tryLock gives when another process has the lock.
+var errHeld = errors.New("held by another process")
+
+// TakeLock takes the lock at path without waiting, making the file if need be, and writes this process's
+// id into it. If it is held, the error is a *LockedError.
+func TakeLock(path string) (*Lock, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := tryLock(file); err != nil {
+		defer file.Close()
+		if !errors.Is(err, errHeld) {
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		return nil, &LockedError{Path: path, PID: readPID(file)}
+	}
+	if err := writePID(file); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
+	}
+	return &Lock{file}, nil
+}
+
+// Release gives the lock free. The file stays, since another process may have it open by now.
+func (l *Lock) Release() error {
+	return errors.Join(l.file.Truncate(0), l.file.Close())
+}
+
+func writePID(file *os.File) error {
+	if err := file.Truncate(0); err != nil {
+		return err
+	}
+	_, err := file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return err
+}
+
+func readPID(file *os.File) int {
+	text, err := io.ReadAll(io.LimitReader(file, 32))
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || pid < 0 {
+		return 0
+	}
+	return pid
+}

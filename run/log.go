@@ -1,0 +1,121 @@
+package run
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+// LogName is the file name of the event log in a run folder.
+const LogName = "run.jsonl"
+
+// maxLogBytes bounds what ReadLog takes into memory: about a million reports.
+const maxLogBytes = 512 << 20
+
+// A Log is an event log open for appending. Each event is one write of one whole line.
+type Log struct {
+	mu   sync.Mutex
+	file *os.File
+	err  error // the first failed write
+	now  func() time.Time
+}
+
+// OpenLog opens the log at path for appending, making it if need be. If the last write of an earlier run
+// was cut short, the torn line is dropped first, so that every line of the log stays whole.
+func OpenLog(path string) (*Log, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := dropTornLine(file); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &Log{file: file, now: time.Now}, nil
+}
+
+// dropTornLine cuts file after its last newline.
+func dropTornLine(file *os.File) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	block := make([]byte, 4096)
+	for end := info.Size(); end > 0; {
+		start := max(0, end-int64(len(block)))
+		part := block[:end-start]
+		if _, err := file.ReadAt(part, start); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if i := bytes.LastIndexByte(part, '\n'); i >= 0 {
+			if keep := start + int64(i) + 1; keep < info.Size() {
+				return file.Truncate(keep)
+			}
+			return nil
+		}
+		end = start
+	}
+	return file.Truncate(0)
+}
+
+// Report appends the event. A failed write (disk full) does not stop the run: Close tells of it.
+func (l *Log) Report(e Event) {
+	if e.kind() == "" {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return
+	}
+	line, err := encode(l.now(), e)
+	if err == nil {
+		_, err = l.file.Write(line)
+	}
+	l.err = err
+}
+
+// Close syncs and closes the log, and returns the first error that a write met.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := errors.Join(l.err, l.file.Sync(), l.file.Close())
+	if err != nil {
+		return fmt.Errorf("event log %s: %w", l.file.Name(), err)
+	}
+	return nil
+}
+
+// ReadLog reads all whole lines of an event log; a torn last line is left out. Events that this version
+// does not know come with a nil Event. The log may be in use by a running job.
+func ReadLog(path string) ([]Record, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxLogBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(data) > maxLogBytes {
+		return nil, fmt.Errorf("%s: larger than %d MB, which no run's log should be", path, maxLogBytes>>20)
+	}
+	var records []Record
+	for number := 1; ; number++ {
+		line, rest, whole := bytes.Cut(data, []byte("\n"))
+		if !whole {
+			return records, nil
+		}
+		rec, err := decode(line)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: not an event: %w", path, number, err)
+		}
+		records = append(records, rec)
+		data = rest
+	}
+}
