@@ -1,0 +1,183 @@
+package compute
+
+import (
+	"fmt"
+	"math"
+)
+
+// Attention is causal scaled dot-product attention with grouped heads: query
+// head h reads key head h / (Heads/KVHeads).
+//
+// Query t stands at key index p = Offset+t. It sees the keys j of its own
+// segment with j <= p and, when Window > 0, j > p-Window. Segments are runs of
+// keys between consecutive bounds, so several sequences can lie packed in one
+// row of tokens. With Softcap > 0 a score s becomes Softcap·tanh(s/Softcap).
+//
+//	in: q F32 [T, Heads·HeadDim], k and v [S, KVHeads·HeadDim] (F32, or F16 in a
+//	    KV cache), bounds I32 [segments+1] rising from 0 to at least Offset+T
+//	out: o F32 [T, Heads·HeadDim], lse F32 [T, Heads] (log of the sum of exp of the scores)
+//
+// Only keys below Offset+T are read; S may be larger (a cache with room to grow).
+type Attention struct {
+	Heads, KVHeads, HeadDim int
+	Scale                   float32
+	Window                  int
+	Softcap                 float32
+	Offset                  int
+}
+
+func (Attention) Name() string { return "attention" }
+
+func (o Attention) Infer(in []Spec) ([]Spec, error) {
+	if err := arity(in, 4); err != nil {
+		return nil, err
+	}
+	if err := firstErr(divides(o.Heads, o.KVHeads, "number of heads"), want(in, 0, "q", -1, o.Heads*o.HeadDim), wantType(in, 0, "q", F32),
+		want(in, 1, "k", -1, o.KVHeads*o.HeadDim), want(in, 2, "v", in[1].Shape...), want(in, 3, "bounds", -1), wantType(in, 3, "bounds", I32)); err != nil {
+		return nil, err
+	}
+	t := in[0].Shape[0]
+	if s := in[1].Shape[0]; s < o.Offset+t {
+		return nil, fmt.Errorf("k has %d rows, queries end at %d", s, o.Offset+t)
+	}
+	return []Spec{in[0], {Shape{t, o.Heads}, F32}}, nil
+}
+
+// Cost takes every query to see all keys up to its own: segments shorter than
+// the row cost less, which the shapes do not tell.
+func (o Attention) Cost(in []Spec) Cost {
+	t := int64(in[0].Shape[0])
+	keys := t*int64(o.Offset) + t*(t+1)/2
+	if o.Window > 0 {
+		keys = min(keys, t*int64(o.Window))
+	}
+	return Cost{FLOPs: 4 * keys * int64(o.Heads*o.HeadDim), Bytes: 2*in[0].Bytes() + in[1].Bytes() + in[2].Bytes()}
+}
+
+// Visible returns the half-open range of keys that query t sees; seg is the
+// start of its segment.
+func (o Attention) Visible(t, seg int) (lo, hi int) {
+	hi = o.Offset + t + 1
+	lo = seg
+	if o.Window > 0 {
+		lo = max(lo, hi-o.Window)
+	}
+	return lo, hi
+}
+
+// SegmentStarts returns for each of t queries the first key of its segment.
+func (o Attention) SegmentStarts(bounds []int32, t int) []int {
+	starts := make([]int, t)
+	s := 0
+	for i := range starts {
+		for s+1 < len(bounds) && int(bounds[s+1]) <= o.Offset+i {
+			s++
+		}
+		starts[i] = int(bounds[s])
+	}
+	return starts
+}
+
+// score is the scaled and capped dot product; raw is before the cap.
+func (o Attention) score(q, k []float32) float32 {
+	s := dot(q, k) * o.Scale
+	if o.Softcap > 0 {
+		s = o.Softcap * float32(math.Tanh(float64(s/o.Softcap)))
+	}
+	return s
+}
+
+func (o Attention) Define(out, in []Array) {
+	q, k, v := in[0].F32(), in[1].Floats(), in[2].Floats()
+	y, lse := out[0].F32(), out[1].F32()
+	d, t := o.HeadDim, in[0].Shape[0]
+	starts := o.SegmentStarts(in[3].I32(), t)
+	for i := range t {
+		lo, hi := o.Visible(i, starts[i])
+		p := make([]float64, hi-lo)
+		for h := range o.Heads {
+			kv := h / (o.Heads / o.KVHeads)
+			qh := q[(i*o.Heads+h)*d:][:d]
+			top := math.Inf(-1)
+			for j := lo; j < hi; j++ {
+				p[j-lo] = float64(o.score(qh, k[(j*o.KVHeads+kv)*d:][:d]))
+				top = max(top, p[j-lo])
+			}
+			var sum float64
+			for j := range p {
+				p[j] = math.Exp(p[j] - top)
+				sum += p[j]
+			}
+			lse[i*o.Heads+h] = float32(top + math.Log(sum))
+			yh := y[(i*o.Heads+h)*d:][:d]
+			clear(yh)
+			for j := lo; j < hi; j++ {
+				axpy(yh, float32(p[j-lo]/sum), v[(j*o.KVHeads+kv)*d:][:d])
+			}
+		}
+	}
+}
+
+// AttentionGrad is the gradient of Attention with Offset 0 and S = T. The
+// probabilities are recomputed from lse, tile by tile (Dao et al., 2022).
+//
+//	in: q, k, v, bounds, o, lse as Attention's (k, v F32), do as o
+//	out: dq, dk, dv F32 as q, k, v
+type AttentionGrad struct{ Attention }
+
+func (AttentionGrad) Name() string { return "attention_grad" }
+
+func (o AttentionGrad) Infer(in []Spec) ([]Spec, error) {
+	if err := arity(in, 7); err != nil {
+		return nil, err
+	}
+	fwd, err := o.Attention.Infer(in[:4])
+	if err != nil {
+		return nil, err
+	}
+	if err := firstErr(wantType(in, 1, "k", F32), want(in, 1, "k", in[0].Shape[0], -1), want(in, 4, "o", fwd[0].Shape...),
+		want(in, 5, "lse", fwd[1].Shape...), want(in, 6, "do", fwd[0].Shape...)); err != nil {
+		return nil, err
+	}
+	if o.Offset != 0 {
+		return nil, fmt.Errorf("offset is %d, the gradient needs 0", o.Offset)
+	}
+	return []Spec{in[0], in[1], in[2]}, nil
+}
+
+func (o AttentionGrad) Cost(in []Spec) Cost {
+	c := o.Attention.Cost(in[:4])
+	return Cost{FLOPs: c.FLOPs * 5 / 2, Bytes: 3 * c.Bytes}
+}
+
+func (o AttentionGrad) Define(out, in []Array) {
+	q, k, v, y, lse, dy := in[0].F32(), in[1].F32(), in[2].F32(), in[4].F32(), in[5].F32(), in[6].F32()
+	dq, dk, dv := out[0].F32(), out[1].F32(), out[2].F32()
+	clear(dq)
+	clear(dk)
+	clear(dv)
+	d, t := o.HeadDim, in[0].Shape[0]
+	starts := o.SegmentStarts(in[3].I32(), t)
+	for i := range t {
+		lo, hi := o.Visible(i, starts[i])
+		for h := range o.Heads {
+			kv := h / (o.Heads / o.KVHeads)
+			at := (i*o.Heads + h) * d
+			qh, dyh := q[at:][:d], dy[at:][:d]
+			delta := dot(dyh, y[at:][:d])
+			for j := lo; j < hi; j++ {
+				kj := (j*o.KVHeads + kv) * d
+				s := o.score(qh, k[kj:][:d])
+				p := float32(math.Exp(float64(s - lse[i*o.Heads+h])))
+				axpy(dv[kj:][:d], p, dyh)
+				ds := p * (dot(dyh, v[kj:][:d]) - delta)
+				if o.Softcap > 0 {
+					r := s / o.Softcap
+					ds *= 1 - r*r
+				}
+				axpy(dq[at:][:d], ds*o.Scale, k[kj:][:d])
+				axpy(dk[kj:][:d], ds*o.Scale, qh)
+			}
+		}
+	}
+}

@@ -1,0 +1,132 @@
+// Package compute is the contract between the maths of Lentil and the machines
+// that run it: a Device holds Buffers and runs Ops.
+//
+// Conventions shared by every op and device:
+//
+//   - Arrays are row-major. A matrix of activations is [T, D]: one row a token.
+//   - Weight matrices are [out, in] as in the model files: y = x Wᵀ.
+//   - Token ids, positions and row indices are I32.
+//   - A buffer's content after Alloc is unspecified; an op writes all of its
+//     outputs unless its comment says that it adds to them or writes a part.
+//   - An element-wise op may be given the same buffer as input and output.
+package compute
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// DType is the element type of a buffer; the names are those of safetensors.
+type DType = quant.DType
+
+// The element types that buffers of the engine use.
+const (
+	F32  = quant.F32
+	F16  = quant.F16
+	BF16 = quant.BF16
+	I32  = quant.I32
+	U32  = quant.U32
+	U8   = quant.U8
+)
+
+// Errors that callers branch on.
+var (
+	// ErrUnsupported says that a device has no way to run an op (see Device.Supports).
+	ErrUnsupported = errors.New("op not supported by this device")
+	// ErrNoMemory says that a device has no room for a buffer.
+	ErrNoMemory = errors.New("not enough device memory")
+)
+
+// Shape is the extent of each dimension, slowest first.
+type Shape []int
+
+// Elems is the number of elements; a scalar shape has one.
+func (s Shape) Elems() int {
+	n := 1
+	for _, d := range s {
+		n *= d
+	}
+	return n
+}
+
+// Rows is the product of all dimensions but the last.
+func (s Shape) Rows() int {
+	if len(s) == 0 {
+		return 1
+	}
+	return s[:len(s)-1].Elems()
+}
+
+// Cols is the last dimension.
+func (s Shape) Cols() int {
+	if len(s) == 0 {
+		return 1
+	}
+	return s[len(s)-1]
+}
+
+// Equal reports whether both shapes have the same dimensions.
+func (s Shape) Equal(t Shape) bool {
+	if len(s) != len(t) {
+		return false
+	}
+	for i := range s {
+		if s[i] != t[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// Spec is what is known of a buffer without its content.
+type Spec struct {
+	Shape Shape
+	DType DType
+}
+
+// Bytes is the size of the content.
+func (s Spec) Bytes() int64 { return int64(s.Shape.Elems()) * int64(s.DType.Size()) }
+
+func (s Spec) String() string { return fmt.Sprintf("%v %v", s.DType, []int(s.Shape)) }
+
+// Buffer is memory on a device.
+type Buffer interface {
+	Spec() Spec
+	// Free gives the memory back. Work already handed to Run is not disturbed.
+	Free()
+}
+
+// Info describes a device. Zero figures are unknown.
+type Info struct {
+	Name          string  // "cpu", "cuda:0", ...
+	Detail        string  // the kernel family or the marketing name
+	Threads       int     // worker threads, CPU only
+	Memory        int64   // bytes that buffers may take
+	PeakFLOPS     float64 // float32 multiply-adds count as two
+	PeakBandwidth float64 // bytes per second from memory
+}
+
+// Device runs ops over buffers of its own, in the order they are given.
+type Device interface {
+	Info() Info
+	// Alloc returns a buffer of unspecified content, or an error wrapping ErrNoMemory.
+	Alloc(Shape, DType) (Buffer, error)
+	// Import returns a read-only buffer over host bytes: the CPU uses them where
+	// they lie (a mapped model file, say), other devices copy them once. The bytes
+	// must stay unchanged and alive until Free.
+	Import(Shape, DType, []byte) (Buffer, error)
+	// Run checks the op's shape rule and starts it; it may return before the work
+	// is done. Errors of the work itself surface at Read or Sync.
+	Run(op Op, out, in []Buffer) error
+	// Supports reports whether Run would accept the op; a caller may then use the
+	// op's composed form instead.
+	Supports(op Op) bool
+	// Read waits for the buffer's content and copies it out; len(dst) is Spec().Bytes().
+	Read(Buffer, []byte) error
+	// Write copies host bytes into the buffer.
+	Write(Buffer, []byte) error
+	// Sync waits for all work.
+	Sync() error
+}

@@ -1,0 +1,247 @@
+package compute
+
+import (
+	"fmt"
+	"math"
+)
+
+// SwiGLU is silu(gate) · up (Shazeer, 2020).
+//
+//	in: gate, up F32 [T, D];  out: F32 [T, D]
+type SwiGLU struct{}
+
+func (SwiGLU) Name() string { return "swiglu" }
+
+func (SwiGLU) Infer(in []Spec) ([]Spec, error) { return sameShape(in, "gate", "up") }
+
+func (SwiGLU) Cost(in []Spec) Cost { return elementCost(in, 6, 1) }
+
+func (SwiGLU) Define(out, in []Array) {
+	gate, up, y := in[0].F32(), in[1].F32(), out[0].F32()
+	for i, g := range gate {
+		y[i] = g * sigmoid(g) * up[i]
+	}
+}
+
+// SwiGLUGrad is the gradient of SwiGLU. Outputs may be the inputs gate and up.
+//
+//	in: gate, up, dy F32 [T, D];  out: dgate, dup F32 [T, D]
+type SwiGLUGrad struct{}
+
+func (SwiGLUGrad) Name() string { return "swiglu_grad" }
+
+func (SwiGLUGrad) Infer(in []Spec) ([]Spec, error) {
+	s, err := sameShape(in, "gate", "up", "dy")
+	if err != nil {
+		return nil, err
+	}
+	return []Spec{s[0], s[0]}, nil
+}
+
+func (SwiGLUGrad) Cost(in []Spec) Cost { return elementCost(in, 12, 2) }
+
+func (SwiGLUGrad) Define(out, in []Array) {
+	gate, up, dy := in[0].F32(), in[1].F32(), in[2].F32()
+	dgate, dup := out[0].F32(), out[1].F32()
+	for i, g := range gate {
+		s, u, d := sigmoid(g), up[i], dy[i]
+		dgate[i], dup[i] = d*u*s*(1+g*(1-s)), d*g*s
+	}
+}
+
+func sigmoid(x float32) float32 { return float32(1 / (1 + math.Exp(-float64(x)))) }
+
+// Add is a + Alpha·b. The output may be a.
+//
+//	in: a, b F32 of one shape;  out: F32 as a
+type Add struct{ Alpha float32 }
+
+func (Add) Name() string { return "add" }
+
+func (Add) Infer(in []Spec) ([]Spec, error) { return sameShape(in, "a", "b") }
+
+func (Add) Cost(in []Spec) Cost { return elementCost(in, 2, 1) }
+
+func (o Add) Define(out, in []Array) {
+	a, b, y := in[0].F32(), in[1].F32(), out[0].F32()
+	for i := range a {
+		y[i] = a[i] + o.Alpha*b[i]
+	}
+}
+
+// Scale is Alpha·x. The output may be x.
+//
+//	in: x F32;  out: F32 as x
+type Scale struct{ Alpha float32 }
+
+func (Scale) Name() string { return "scale" }
+
+func (Scale) Infer(in []Spec) ([]Spec, error) { return sameShape(in, "x") }
+
+func (Scale) Cost(in []Spec) Cost { return elementCost(in, 1, 1) }
+
+func (o Scale) Define(out, in []Array) {
+	x, y := in[0].F32(), out[0].F32()
+	for i, v := range x {
+		y[i] = o.Alpha * v
+	}
+}
+
+// Fill sets every element to Value.
+//
+//	in: none;  out: F32 of shape Shape
+type Fill struct {
+	Value float32
+	Shape Shape
+}
+
+func (Fill) Name() string { return "fill" }
+
+func (o Fill) Infer(in []Spec) ([]Spec, error) {
+	return []Spec{{o.Shape, F32}}, arity(in, 0)
+}
+
+func (o Fill) Cost([]Spec) Cost { return Cost{Bytes: 4 * int64(o.Shape.Elems())} }
+
+func (o Fill) Define(out, _ []Array) {
+	y := out[0].F32()
+	for i := range y {
+		y[i] = o.Value
+	}
+}
+
+// Cast converts between float types, rounding to nearest even.
+//
+//	in: F32, F16 or BF16 of any shape;  out: To of that shape
+type Cast struct{ To DType }
+
+func (Cast) Name() string { return "cast" }
+
+func (o Cast) Infer(in []Spec) ([]Spec, error) {
+	if err := arity(in, 1); err != nil {
+		return nil, err
+	}
+	return []Spec{{in[0].Shape, o.To}}, nil
+}
+
+func (o Cast) Cost(in []Spec) Cost {
+	return Cost{Bytes: in[0].Bytes() + int64(in[0].Shape.Elems())*int64(o.To.Size())}
+}
+
+func (o Cast) Define(out, in []Array) { out[0].SetFloats(in[0].Floats()) }
+
+// CopyRows writes rows [At, At+T) of its output and leaves the others as they
+// are: how keys and values enter a KV cache.
+//
+//	in: x [T, D] of a float type;  out: To [Rows, D]
+type CopyRows struct {
+	At, Rows int
+	To       DType
+}
+
+func (CopyRows) Name() string { return "copy_rows" }
+
+func (o CopyRows) Infer(in []Spec) ([]Spec, error) {
+	if err := arity(in, 1); err != nil {
+		return nil, err
+	}
+	if err := want(in, 0, "x", -1, -1); err != nil {
+		return nil, err
+	}
+	if t := in[0].Shape[0]; o.At < 0 || o.At+t > o.Rows {
+		return nil, fmt.Errorf("rows %d to %d do not fit into %d", o.At, o.At+t, o.Rows)
+	}
+	return []Spec{{Shape{o.Rows, in[0].Shape[1]}, o.To}}, nil
+}
+
+func (o CopyRows) Cost(in []Spec) Cost { return Cost{Bytes: 2 * in[0].Bytes()} }
+
+func (o CopyRows) Define(out, in []Array) {
+	row := in[0].Shape[1] * o.To.Size()
+	part := Array{Spec{in[0].Shape, o.To}, out[0].Data[o.At*row : (o.At+in[0].Shape[0])*row]}
+	part.SetFloats(in[0].Floats())
+}
+
+// GatherRows picks rows.
+//
+//	in: x F32 [T, D], rows I32 [R];  out: F32 [R, D]
+type GatherRows struct{}
+
+func (GatherRows) Name() string { return "gather_rows" }
+
+func (GatherRows) Infer(in []Spec) ([]Spec, error) {
+	if err := arity(in, 2); err != nil {
+		return nil, err
+	}
+	if err := firstErr(want(in, 0, "x", -1, -1), wantType(in, 0, "x", F32), want(in, 1, "rows", -1), wantType(in, 1, "rows", I32)); err != nil {
+		return nil, err
+	}
+	return []Spec{{Shape{in[1].Shape[0], in[0].Shape[1]}, F32}}, nil
+}
+
+func (GatherRows) Cost(in []Spec) Cost {
+	return Cost{Bytes: 8 * int64(in[1].Shape[0]) * int64(in[0].Shape[1])}
+}
+
+func (GatherRows) Define(out, in []Array) {
+	x, y, d := in[0].F32(), out[0].F32(), in[0].Shape[1]
+	for i, r := range in[1].I32() {
+		copy(y[i*d:(i+1)*d], x[int(r)*d:(int(r)+1)*d])
+	}
+}
+
+// ScatterRows is the gradient of GatherRows: row i of dy is added to row
+// rows[i] of the output, which is otherwise zero.
+//
+//	in: dy F32 [R, D], rows I32 [R];  out: F32 [Rows, D]
+type ScatterRows struct{ Rows int }
+
+func (ScatterRows) Name() string { return "scatter_rows" }
+
+func (o ScatterRows) Infer(in []Spec) ([]Spec, error) {
+	if err := arity(in, 2); err != nil {
+		return nil, err
+	}
+	if err := firstErr(want(in, 0, "dy", -1, -1), want(in, 1, "rows", in[0].Shape[0]), wantType(in, 1, "rows", I32)); err != nil {
+		return nil, err
+	}
+	return []Spec{{Shape{o.Rows, in[0].Shape[1]}, F32}}, nil
+}
+
+func (o ScatterRows) Cost(in []Spec) Cost {
+	return Cost{Bytes: in[0].Bytes() + 4*int64(o.Rows)*int64(in[0].Shape[1])}
+}
+
+func (o ScatterRows) Define(out, in []Array) {
+	dy, dx, d := in[0].F32(), out[0].F32(), in[0].Shape[1]
+	clear(dx)
+	for i, r := range in[1].I32() {
+		axpy(dx[int(r)*d:(int(r)+1)*d], 1, dy[i*d:(i+1)*d])
+	}
+}
+
+// sameShape is the rule of ops whose inputs and output are F32 of one shape.
+func sameShape(in []Spec, names ...string) ([]Spec, error) {
+	if err := arity(in, len(names)); err != nil {
+		return nil, err
+	}
+	for i, name := range names {
+		if err := firstErr(want(in, i, name, in[0].Shape...), wantType(in, i, name, F32)); err != nil {
+			return nil, err
+		}
+	}
+	return []Spec{in[0]}, nil
+}
+
+// elementCost counts flops per element and the traffic of inputs and outs outputs.
+func elementCost(in []Spec, flops, outs int) Cost {
+	return Cost{FLOPs: int64(flops) * int64(in[0].Shape.Elems()), Bytes: traffic(in) + int64(outs)*in[0].Bytes()}
+}
+
+// divides is the rule that one extent is a multiple of another.
+func divides(n, d int, name string) error {
+	if d <= 0 || n%d != 0 {
+		return fmt.Errorf("%s is %d, not a multiple of %d", name, n, d)
+	}
+	return nil
+}

@@ -1,0 +1,271 @@
+package compute
+
+// Embed looks up rows of a weight matrix.
+//
+//	in: ids I32 [T], weight [V, D];  out: F32 [T, D]
+type Embed struct{ Weight Weight }
+
+func (Embed) Name() string { return "embed" }
+
+func (o Embed) Infer(in []Spec) ([]Spec, error) {
+	if err := arity(in, 1+o.Weight.Inputs()); err != nil {
+		return nil, err
+	}
+	if err := firstErr(want(in, 0, "ids", -1), wantType(in, 0, "ids", I32), o.Weight.check(in, 1)); err != nil {
+		return nil, err
+	}
+	return []Spec{{Shape{in[0].Shape[0], o.Weight.Cols}, F32}}, nil
+}
+
+func (o Embed) Cost(in []Spec) Cost {
+	t := int64(in[0].Shape[0])
+	return Cost{Bytes: t * int64(4*o.Weight.Cols+o.Weight.Format.RowBytes(o.Weight.Cols))}
+}
+
+func (o Embed) Define(out, in []Array) {
+	m, y := o.Weight.Matrix(in[1:]), out[0].F32()
+	for t, id := range in[0].I32() {
+		m.Row(y[t*m.Cols:(t+1)*m.Cols], int(id))
+	}
+}
+
+// EmbedGrad is the gradient of Embed's weight. It adds to its output.
+//
+//	in: dy F32 [T, D], ids I32 [T];  out: += F32 [Rows, D]
+type EmbedGrad struct{ Rows int }
+
+func (EmbedGrad) Name() string { return "embed_grad" }
+
+func (o EmbedGrad) Infer(in []Spec) ([]Spec, error) {
+	if err := arity(in, 2); err != nil {
+		return nil, err
+	}
+	if err := firstErr(want(in, 0, "dy", -1, -1), want(in, 1, "ids", in[0].Shape[0]), wantType(in, 1, "ids", I32)); err != nil {
+		return nil, err
+	}
+	return []Spec{{Shape{o.Rows, in[0].Shape[1]}, F32}}, nil
+}
+
+func (o EmbedGrad) Cost(in []Spec) Cost {
+	return Cost{FLOPs: int64(in[0].Shape.Elems()), Bytes: 3 * in[0].Bytes()}
+}
+
+func (o EmbedGrad) Define(out, in []Array) {
+	dy, dw, d := in[0].F32(), out[0].F32(), in[0].Shape[1]
+	for t, id := range in[1].I32() {
+		axpy(dw[int(id)*d:(int(id)+1)*d], 1, dy[t*d:(t+1)*d])
+	}
+}
+
+// Linear is y = x Wᵀ (+ bias).
+//
+//	in: x F32 [T, Cols], weight [Rows, Cols], bias F32 [Rows] when Bias;  out: F32 [T, Rows]
+//
+// Exact keeps the activations in float32 on every path; otherwise a device may
+// quantize x to 8 bits per group where the weight has 8 bits or fewer and T is
+// small (decoding), as llama.cpp does. Training always sets Exact.
+type Linear struct {
+	Weight Weight
+	Bias   bool
+	Exact  bool
+}
+
+func (Linear) Name() string { return "linear" }
+
+func (o Linear) Infer(in []Spec) ([]Spec, error) {
+	n := o.Weight.Inputs()
+	extra := 0
+	if o.Bias {
+		extra = 1
+	}
+	if err := arity(in, 1+n+extra); err != nil {
+		return nil, err
+	}
+	if err := firstErr(want(in, 0, "x", -1, o.Weight.Cols), wantType(in, 0, "x", F32), o.Weight.check(in, 1)); err != nil {
+		return nil, err
+	}
+	if o.Bias {
+		if err := want(in, 1+n, "bias", o.Weight.Rows); err != nil {
+			return nil, err
+		}
+	}
+	return []Spec{{Shape{in[0].Shape[0], o.Weight.Rows}, F32}}, nil
+}
+
+func (o Linear) Cost(in []Spec) Cost { return o.Weight.cost(in[0].Shape[0]) }
+
+// cost is that of one product with t rows of activations.
+func (w Weight) cost(t int) Cost {
+	r, c, n := int64(w.Rows), int64(w.Cols), int64(t)
+	return Cost{FLOPs: 2 * n * r * c, Bytes: w.bytes() + 4*n*(r+c)}
+}
+
+func (o Linear) Define(out, in []Array) {
+	m, x, y := o.Weight.Matrix(in[1:]), in[0].F32(), out[0].F32()
+	var bias []float32
+	if o.Bias {
+		bias = in[1+o.Weight.Inputs()].Floats()
+	}
+	row := make([]float32, m.Cols)
+	for r := range m.Rows {
+		m.Row(row, r)
+		for t := range in[0].Shape[0] {
+			v := dot(x[t*m.Cols:(t+1)*m.Cols], row)
+			if bias != nil {
+				v += bias[r]
+			}
+			y[t*m.Rows+r] = v
+		}
+	}
+}
+
+// LinearGradInput is the gradient of Linear's x: dx = dy W.
+//
+//	in: dy F32 [T, Rows], weight [Rows, Cols];  out: F32 [T, Cols], added to when Accumulate
+type LinearGradInput struct {
+	Weight     Weight
+	Accumulate bool
+}
+
+func (LinearGradInput) Name() string { return "linear_grad_input" }
+
+func (o LinearGradInput) Infer(in []Spec) ([]Spec, error) {
+	if err := arity(in, 1+o.Weight.Inputs()); err != nil {
+		return nil, err
+	}
+	if err := firstErr(want(in, 0, "dy", -1, o.Weight.Rows), wantType(in, 0, "dy", F32), o.Weight.check(in, 1)); err != nil {
+		return nil, err
+	}
+	return []Spec{{Shape{in[0].Shape[0], o.Weight.Cols}, F32}}, nil
+}
+
+func (o LinearGradInput) Cost(in []Spec) Cost { return o.Weight.cost(in[0].Shape[0]) }
+
+func (o LinearGradInput) Define(out, in []Array) {
+	m, dy, dx := o.Weight.Matrix(in[1:]), in[0].F32(), out[0].F32()
+	if !o.Accumulate {
+		clear(dx)
+	}
+	row := make([]float32, m.Cols)
+	for r := range m.Rows {
+		m.Row(row, r)
+		for t := range in[0].Shape[0] {
+			axpy(dx[t*m.Cols:(t+1)*m.Cols], dy[t*m.Rows+r], row)
+		}
+	}
+}
+
+// MatMul is c = Alpha · op(a) op(b), where op transposes when asked to.
+//
+//	in: a F32 [M, K] ([K, M] when TransA), b F32 [K, N] ([N, K] when TransB)
+//	out: c F32 [M, N], added to when Accumulate
+type MatMul struct {
+	TransA, TransB bool
+	Alpha          float32
+	Accumulate     bool
+}
+
+func (MatMul) Name() string { return "matmul" }
+
+// Dims returns M, N, K for these inputs.
+func (o MatMul) Dims(in []Spec) (m, n, k int) {
+	m, k, n = in[0].Shape[0], in[0].Shape[1], in[1].Shape[1]
+	if o.TransA {
+		m, k = k, m
+	}
+	if o.TransB {
+		n = in[1].Shape[0]
+	}
+	return m, n, k
+}
+
+func (o MatMul) Infer(in []Spec) ([]Spec, error) {
+	if err := arity(in, 2); err != nil {
+		return nil, err
+	}
+	if err := firstErr(want(in, 0, "a", -1, -1), want(in, 1, "b", -1, -1), wantType(in, 0, "a", F32), wantType(in, 1, "b", F32)); err != nil {
+		return nil, err
+	}
+	m, n, k := o.Dims(in)
+	b := Shape{k, n}
+	if o.TransB {
+		b = Shape{n, k}
+	}
+	if err := want(in, 1, "b", b...); err != nil {
+		return nil, err
+	}
+	return []Spec{{Shape{m, n}, F32}}, nil
+}
+
+func (o MatMul) Cost(in []Spec) Cost {
+	m, n, k := o.Dims(in)
+	return Cost{FLOPs: 2 * int64(m) * int64(n) * int64(k), Bytes: traffic(in) + 4*int64(m)*int64(n)}
+}
+
+func (o MatMul) Define(out, in []Array) {
+	m, n, k := o.Dims([]Spec{in[0].Spec, in[1].Spec})
+	a, b, c := in[0].F32(), in[1].F32(), out[0].F32()
+	for i := range m {
+		for j := range n {
+			var sum float32
+			for l := range k {
+				av, bv := i*k+l, l*n+j
+				if o.TransA {
+					av = l*m + i
+				}
+				if o.TransB {
+					bv = j*k + l
+				}
+				sum += a[av] * b[bv]
+			}
+			sum *= o.Alpha
+			if o.Accumulate {
+				sum += c[i*n+j]
+			}
+			c[i*n+j] = sum
+		}
+	}
+}
+
+// SumRows adds up the rows of a matrix: the gradient of a bias.
+//
+//	in: F32 [T, N];  out: F32 [N], added to when Accumulate
+type SumRows struct{ Accumulate bool }
+
+func (SumRows) Name() string { return "sum_rows" }
+
+func (o SumRows) Infer(in []Spec) ([]Spec, error) {
+	if err := firstErr(arity(in, 1), want(in, 0, "x", -1, -1), wantType(in, 0, "x", F32)); err != nil {
+		return nil, err
+	}
+	return []Spec{{Shape{in[0].Shape[1]}, F32}}, nil
+}
+
+func (o SumRows) Cost(in []Spec) Cost {
+	return Cost{FLOPs: int64(in[0].Shape.Elems()), Bytes: in[0].Bytes()}
+}
+
+func (o SumRows) Define(out, in []Array) {
+	x, y, n := in[0].F32(), out[0].F32(), in[0].Shape[1]
+	if !o.Accumulate {
+		clear(y)
+	}
+	for t := range in[0].Shape[0] {
+		axpy(y, 1, x[t*n:(t+1)*n])
+	}
+}
+
+func dot(a, b []float32) float32 {
+	var s float32
+	for i, v := range a {
+		s += v * b[i]
+	}
+	return s
+}
+
+// axpy is y += alpha x.
+func axpy(y []float32, alpha float32, x []float32) {
+	for i, v := range x {
+		y[i] += alpha * v
+	}
+}

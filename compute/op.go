@@ -1,0 +1,181 @@
+package compute
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// Op is one operation of the closed set: a struct whose fields are its
+// attributes. Its methods are its shape rule, its cost and its meaning.
+type Op interface {
+	// Name is a short lower-case name for errors, profiles and tests.
+	Name() string
+	// Infer is the shape rule: the specs of the outputs for these inputs, or an
+	// error that says which input is wrong.
+	Infer(in []Spec) ([]Spec, error)
+	// Cost counts the work for inputs that Infer accepts.
+	Cost(in []Spec) Cost
+	// Define computes the outputs in plain Go and float32. It is the definition
+	// that every device is tested against, and what the generic CPU runs.
+	Define(out, in []Array)
+}
+
+// Cost is the work of one op, or of many added up.
+type Cost struct {
+	FLOPs int64 // a multiply-add counts as two
+	Bytes int64 // bytes read and written at least once
+}
+
+// Add returns the sum of both costs.
+func (c Cost) Add(d Cost) Cost { return Cost{c.FLOPs + d.FLOPs, c.Bytes + d.Bytes} }
+
+// Array is a buffer's content in host memory.
+type Array struct {
+	Spec
+	Data []byte
+}
+
+// F32 views the content of an F32 array without a copy.
+func (a Array) F32() []float32 { return view[float32](a, F32) }
+
+// I32 views the content of an I32 array without a copy.
+func (a Array) I32() []int32 { return view[int32](a, I32) }
+
+func view[E float32 | int32](a Array, want DType) []E {
+	if a.DType != want {
+		panic(fmt.Sprintf("compute: %v array viewed as %v", a.DType, want))
+	}
+	n := a.Shape.Elems()
+	if n == 0 {
+		return nil
+	}
+	return unsafe.Slice((*E)(unsafe.Pointer(unsafe.SliceData(a.Data))), n)
+}
+
+// Floats returns the content as float32: a view of an F32 array, a widened copy
+// of an F16 or BF16 one.
+func (a Array) Floats() []float32 {
+	if a.DType == F32 {
+		return a.F32()
+	}
+	dst := make([]float32, a.Shape.Elems())
+	quant.Floats(dst, a.Data, a.DType)
+	return dst
+}
+
+// SetFloats rounds src to the array's type and stores it.
+func (a Array) SetFloats(src []float32) {
+	if a.DType == F32 {
+		copy(a.F32(), src)
+		return
+	}
+	quant.PutFloats(a.Data, src, a.DType)
+}
+
+// update gives f a float32 view of the array to change in place and stores the
+// result; it serves the ops that add to their output.
+func (a Array) update(f func(v []float32)) {
+	v := a.Floats()
+	f(v)
+	if a.DType != F32 {
+		a.SetFloats(v)
+	}
+}
+
+// FloatBytes views float32 values as their bytes, for Device.Write and Read.
+func FloatBytes(v []float32) []byte { return bytesOf(v) }
+
+// IntBytes views int32 values as their bytes, for Device.Write and Read.
+func IntBytes(v []int32) []byte { return bytesOf(v) }
+
+func bytesOf[E float32 | int32](v []E) []byte {
+	if len(v) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
+}
+
+// Infer runs the shape rule of op after checking the number of inputs, and
+// names the op in its error.
+func Infer(op Op, in []Spec) ([]Spec, error) {
+	out, err := op.Infer(in)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", op.Name(), err)
+	}
+	return out, nil
+}
+
+// Check reports whether op fits these outputs and inputs.
+func Check(op Op, out, in []Spec) error {
+	want, err := Infer(op, in)
+	if err != nil {
+		return err
+	}
+	if len(out) != len(want) {
+		return fmt.Errorf("%s: has %d outputs, %d given", op.Name(), len(want), len(out))
+	}
+	for i := range want {
+		if !want[i].Shape.Equal(out[i].Shape) || want[i].DType != out[i].DType {
+			return fmt.Errorf("%s: output %d is %v, the op writes %v", op.Name(), i, out[i], want[i])
+		}
+	}
+	return nil
+}
+
+// arity is the shape rules' first check.
+func arity(in []Spec, n int) error {
+	if len(in) != n {
+		return fmt.Errorf("takes %d inputs, %d given", n, len(in))
+	}
+	return nil
+}
+
+// want checks one input's shape; a dimension of -1 is free.
+func want(in []Spec, i int, name string, shape ...int) error {
+	if i >= len(in) {
+		return fmt.Errorf("%s is missing", name)
+	}
+	s := in[i].Shape
+	ok := len(s) == len(shape)
+	for k := 0; ok && k < len(s); k++ {
+		ok = shape[k] == -1 || shape[k] == s[k]
+	}
+	if !ok {
+		return fmt.Errorf("%s has shape %v, want %v (-1 is any)", name, []int(s), shape)
+	}
+	return nil
+}
+
+// wantType checks one input's element type.
+func wantType(in []Spec, i int, name string, t DType) error {
+	if i >= len(in) {
+		return fmt.Errorf("%s is missing", name)
+	}
+	if in[i].DType != t {
+		return fmt.Errorf("%s has type %v, want %v", name, in[i].DType, t)
+	}
+	return nil
+}
+
+// firstErr returns the first error of a list of checks.
+func firstErr(errs ...error) error {
+	for _, e := range errs {
+		if e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// traffic adds up the bytes of specs.
+func traffic(specs ...[]Spec) int64 {
+	var n int64
+	for _, l := range specs {
+		for _, s := range l {
+			n += s.Bytes()
+		}
+	}
+	return n
+}

@@ -1,0 +1,87 @@
+package compute
+
+import "math/bits"
+
+// Key is a key of the counter-based generator Threefry-2x32 (Salmon et al.,
+// 2011), used as JAX and MLX use it, so that their random numbers can be had
+// here: high and low half.
+type Key [2]uint32
+
+// NewKey makes a key from a seed.
+func NewKey(seed uint64) Key { return Key{uint32(seed >> 32), uint32(seed)} }
+
+// Split gives two independent keys. A stream keeps the first and uses the second.
+func (k Key) Split() (next, use Key) {
+	w := k.Bits(4)
+	return Key{w[0], w[1]}, Key{w[2], w[3]}
+}
+
+// Bits returns n random words.
+func (k Key) Bits(n int) []uint32 {
+	out := make([]uint32, n)
+	half, odd := n/2, n%2
+	for i := range half {
+		out[i], out[half+odd+i] = k.hash(uint32(i), uint32(half+odd+i))
+	}
+	if odd == 1 {
+		out[half], _ = k.hash(uint32(half), 0)
+	}
+	return out
+}
+
+// Uniform returns n values in [lo, hi), as mx.random.uniform does.
+func (k Key) Uniform(n int, lo, hi float32) []float32 {
+	const below1 = 1 - 1.0/(1<<24) // the largest float32 below 1
+	out := make([]float32, n)
+	for i, b := range k.Bits(n) {
+		u := min(float32(b)/float32(1<<32), below1)
+		out[i] = float32((hi-lo)*u) + lo
+	}
+	return out
+}
+
+// hash is the Threefry-2x32 block function of 20 rounds.
+func (k Key) hash(a, b uint32) (uint32, uint32) {
+	keys := [3]uint32{k[0], k[1], 0x1BD11BDA ^ k[0] ^ k[1]}
+	rotations := [2][4]int{{13, 15, 26, 6}, {17, 29, 16, 24}}
+	a, b = a+keys[0], b+keys[1]
+	for i := range 5 {
+		for _, r := range rotations[i%2] {
+			a += b
+			b = bits.RotateLeft32(b, r) ^ a
+		}
+		a += keys[(i+1)%3]
+		b += keys[(i+2)%3] + uint32(i+1)
+	}
+	return a, b
+}
+
+// Dropout zeroes each value with probability Rate and divides the others by
+// 1-Rate. The mask comes from Key alone, as mx.random.bernoulli draws it, so
+// the gradient is the same op on dy.
+//
+//	in: x F32 of any shape;  out: F32 as x (may be x itself)
+type Dropout struct {
+	Rate float32
+	Key  Key
+}
+
+func (Dropout) Name() string { return "dropout" }
+
+func (Dropout) Infer(in []Spec) ([]Spec, error) { return sameShape(in, "x") }
+
+func (Dropout) Cost(in []Spec) Cost { return elementCost(in, 40, 1) }
+
+func (o Dropout) Define(out, in []Array) {
+	x, y := in[0].F32(), out[0].F32()
+	keep := 1 - o.Rate
+	limit := keep * 4294967808 // 2^32 + 512: MLX's bound in float32
+	scale := 1 / keep
+	for i, b := range o.Key.Bits(len(x)) {
+		if float32(b) < limit {
+			y[i] = x[i] * scale
+		} else {
+			y[i] = 0
+		}
+	}
+}

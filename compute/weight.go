@@ -1,0 +1,63 @@
+package compute
+
+import (
+	"fmt"
+
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// Weight is the attribute by which an op knows how its weight matrix [Rows,
+// Cols] is stored. The matrix itself is one input buffer when dense or in GGUF
+// blocks, and three (packed bits, scales, biases) when affine.
+type Weight struct {
+	Format     quant.Format
+	Rows, Cols int
+}
+
+// Inputs is how many buffers the matrix takes.
+func (w Weight) Inputs() int {
+	if w.Format.Kind == quant.Affine {
+		return 3
+	}
+	return 1
+}
+
+// Specs are the specs of these buffers.
+func (w Weight) Specs() []Spec {
+	switch w.Format.Kind {
+	case quant.Dense:
+		return []Spec{{Shape{w.Rows, w.Cols}, w.Format.DType}}
+	case quant.Affine:
+		groups := Shape{w.Rows, w.Cols / w.Format.Group}
+		return []Spec{
+			{Shape{w.Rows, w.Format.RowBytes(w.Cols) / 4}, U32},
+			{groups, w.Format.DType},
+			{groups, w.Format.DType},
+		}
+	default:
+		return []Spec{{Shape{w.Rows, w.Format.RowBytes(w.Cols)}, U8}}
+	}
+}
+
+// check compares the weight's buffers, in[first:], with Specs.
+func (w Weight) check(in []Spec, first int) error {
+	for i, want := range w.Specs() {
+		got := in[first+i]
+		if !got.Shape.Equal(want.Shape) || got.DType != want.DType {
+			return fmt.Errorf("weight buffer %d is %v, a %v matrix [%d, %d] has %v", i, got, w.Format, w.Rows, w.Cols, want)
+		}
+	}
+	return nil
+}
+
+// Matrix views the weight's buffers, arrays[0] being the first, as a quant.Matrix.
+func (w Weight) Matrix(arrays []Array) *quant.Matrix {
+	m := &quant.Matrix{Format: w.Format, Rows: w.Rows, Cols: w.Cols, Data: arrays[0].Data}
+	if w.Format.Kind == quant.Affine {
+		m.Scales, m.Biases = arrays[1].Data, arrays[2].Data
+	}
+	return m
+}
+
+// bytes is the stored size of the matrix.
+func (w Weight) bytes() int64 { return traffic(w.Specs()) }

@@ -1,0 +1,263 @@
+package tensor
+
+import "github.com/lentil-lm/lentil/compute"
+
+// Embed looks up ids [T] in w [V, D]: [T, D].
+func (t *Tape) Embed(ids *Tensor, w *Weight) *Tensor {
+	y := t.apply(compute.Embed{Weight: w.Weight}, append(bufs(ids.buf), w.bufs...)...)[0]
+	if t.record && w.Param != nil && w.Param.needsGrad {
+		t.push(y, func() {
+			t.run(compute.EmbedGrad{Rows: w.Rows}, bufs(t.sum(w.Param)), bufs(y.grad, ids.buf))
+		}, ids)
+	}
+	return y
+}
+
+// Linear is x Wᵀ + bias: [T, in] -> [T, out]. A nil bias is none.
+func (t *Tape) Linear(x *Tensor, w *Weight, bias *Tensor) *Tensor {
+	op := compute.Linear{Weight: w.Weight, Bias: bias != nil, Exact: t.Exact || t.record}
+	in := append(bufs(x.buf), w.bufs...)
+	if bias != nil {
+		in = append(in, bias.buf)
+	}
+	y := t.apply(op, in...)[0]
+	trainW := w.Param != nil && w.Param.needsGrad
+	trainB := bias != nil && bias.needsGrad
+	if !t.record || !(x.needsGrad || trainW || trainB) {
+		return y
+	}
+	var saved []*Tensor
+	if trainW {
+		saved = append(saved, x)
+	}
+	t.push(y, func() {
+		if x.needsGrad {
+			dx, acc := t.target(x)
+			t.run(compute.LinearGradInput{Weight: w.Weight, Accumulate: acc}, bufs(dx), append(bufs(y.grad), w.bufs...))
+		}
+		if trainW {
+			dw, acc := t.target(w.Param)
+			t.run(compute.MatMul{TransA: true, Alpha: 1, Accumulate: acc}, bufs(dw), bufs(y.grad, x.buf))
+		}
+		if trainB {
+			db, acc := t.target(bias)
+			t.run(compute.SumRows{Accumulate: acc}, bufs(db), bufs(y.grad))
+		}
+	}, saved...)
+	return y
+}
+
+// LowRank adds scale · (dropout(x) a) b to y in place, where y is the result of
+// a Linear on x just made: a [in, r], b [r, out] (LoRA, Hu et al., 2021).
+func (t *Tape) LowRank(y, x, a, b *Tensor, scale, dropout float32) {
+	mask := compute.Dropout{Rate: dropout}
+	xd := x
+	if dropout > 0 && t.record {
+		t.Keys, mask.Key = t.Keys.Split()
+		xd = t.apply(mask, x.buf)[0]
+	}
+	z := t.apply(compute.MatMul{Alpha: 1}, xd.buf, a.buf)[0] // [T, r]
+	t.run(compute.MatMul{Alpha: scale, Accumulate: true}, bufs(y.buf), bufs(z.buf, b.buf))
+	if !t.record || !(a.needsGrad || b.needsGrad || x.needsGrad) {
+		return
+	}
+	// The masked x is not kept: its mask can be drawn again from the key.
+	t.push(y, func() {
+		if b.needsGrad {
+			db, acc := t.target(b)
+			t.run(compute.MatMul{TransA: true, Alpha: scale, Accumulate: acc}, bufs(db), bufs(z.buf, y.grad))
+		}
+		dz := t.apply(compute.MatMul{TransB: true, Alpha: scale}, y.grad, b.buf)[0] // [T, r]
+		if a.needsGrad {
+			xd := x
+			if mask.Rate > 0 {
+				xd = t.apply(mask, x.buf)[0]
+			}
+			da, acc := t.target(a)
+			t.run(compute.MatMul{TransA: true, Alpha: 1, Accumulate: acc}, bufs(da), bufs(xd.buf, dz.buf))
+		}
+		switch {
+		case !x.needsGrad:
+		case mask.Rate == 0:
+			dx, acc := t.target(x)
+			t.run(compute.MatMul{TransB: true, Alpha: 1, Accumulate: acc}, bufs(dx), bufs(dz.buf, a.buf))
+		default:
+			g := t.apply(compute.MatMul{TransB: true, Alpha: 1}, dz.buf, a.buf)[0]
+			t.run(mask, bufs(g.buf), bufs(g.buf))
+			dx := t.sum(x)
+			t.run(compute.Add{Alpha: 1}, bufs(dx), bufs(dx, g.buf))
+		}
+	}, x, z)
+}
+
+// Add is a + b, of one shape.
+func (t *Tape) Add(a, b *Tensor) *Tensor {
+	y := t.apply(compute.Add{Alpha: 1}, a.buf, b.buf)[0]
+	if t.record && (a.needsGrad || b.needsGrad) {
+		t.push(y, func() {
+			for _, x := range []*Tensor{a, b} {
+				if !x.needsGrad {
+					continue
+				}
+				g, acc := t.target(x)
+				if acc {
+					t.run(compute.Add{Alpha: 1}, bufs(g), bufs(g, y.grad))
+				} else {
+					t.run(compute.Scale{Alpha: 1}, bufs(g), bufs(y.grad))
+				}
+			}
+		})
+	}
+	return y
+}
+
+// RMSNorm normalizes runs of len(w) values: see compute.RMSNorm.
+func (t *Tape) RMSNorm(x, w *Tensor, eps float32) *Tensor {
+	y := t.apply(compute.RMSNorm{Eps: eps}, x.buf, w.buf)[0]
+	if t.record && (x.needsGrad || w.needsGrad) {
+		t.push(y, func() {
+			op := compute.RMSNormGrad{Eps: eps, Weight: w.needsGrad}
+			var out []compute.Buffer
+			if x.needsGrad {
+				dx, acc := t.target(x)
+				out, op.Accumulate = bufs(dx), acc
+			} else {
+				unused := t.alloc(x.spec)
+				out = bufs(unused.buf)
+			}
+			if w.needsGrad {
+				out = append(out, t.sum(w))
+			}
+			t.run(op, out, bufs(x.buf, w.buf, y.grad))
+		}, x)
+	}
+	return y
+}
+
+// Rotation holds the angles of a row of tokens, made once for all layers.
+type Rotation struct{ cos, sin *Tensor }
+
+// RopeTable makes the Rotation of positions [T] for frequencies [R/2].
+func (t *Tape) RopeTable(positions, frequencies *Tensor, scale float32) Rotation {
+	cs := t.apply(compute.RopeTable{Scale: scale}, positions.buf, frequencies.buf)
+	return Rotation{cs[0], cs[1]}
+}
+
+// RoPE rotates x in place: x is the result of a Linear or RMSNorm just made.
+func (t *Tape) RoPE(x *Tensor, r Rotation, headDim int, traditional bool) {
+	op := compute.RoPE{HeadDim: headDim, Traditional: traditional}
+	t.run(op, bufs(x.buf), bufs(x.buf, r.cos.buf, r.sin.buf))
+	if t.record && x.needsGrad {
+		op.Inverse = true
+		t.push(x, func() {
+			t.run(op, bufs(x.grad), bufs(x.grad, r.cos.buf, r.sin.buf))
+		}, r.cos, r.sin)
+	}
+}
+
+// Attention attends from q to k and v within bounds: see compute.Attention.
+func (t *Tape) Attention(q, k, v, bounds *Tensor, op compute.Attention) *Tensor {
+	out := t.apply(op, q.buf, k.buf, v.buf, bounds.buf)
+	y, lse := out[0], out[1]
+	if t.record && (q.needsGrad || k.needsGrad || v.needsGrad) {
+		t.push(y, func() {
+			ins := []*Tensor{q, k, v}
+			grads := make([]compute.Buffer, 3)
+			for i, x := range ins {
+				grads[i] = t.scratch(x.spec)
+			}
+			t.run(compute.AttentionGrad{Attention: op}, grads, bufs(q.buf, k.buf, v.buf, bounds.buf, y.buf, lse.buf, y.grad))
+			for i, x := range ins {
+				if grads[i] == nil {
+					continue
+				}
+				if x.needsGrad {
+					t.give(x, grads[i])
+				} else {
+					grads[i].Free()
+				}
+			}
+		}, q, k, v, bounds, y, lse)
+	}
+	return y
+}
+
+// SwiGLU is silu(gate) · up.
+func (t *Tape) SwiGLU(gate, up *Tensor) *Tensor {
+	y := t.apply(compute.SwiGLU{}, gate.buf, up.buf)[0]
+	if t.record && (gate.needsGrad || up.needsGrad) {
+		t.push(y, func() {
+			// gate and up come from Linears of their own: nobody else adds to their gradients.
+			dgate, _ := t.target(gate)
+			dup, _ := t.target(up)
+			t.run(compute.SwiGLUGrad{}, bufs(dgate, dup), bufs(gate.buf, up.buf, y.grad))
+		}, gate, up)
+	}
+	return y
+}
+
+// CopyRows writes x [T, D] into rows [at, at+T) of dst, rounding to its type.
+func (t *Tape) CopyRows(dst, x *Tensor, at int) {
+	t.run(compute.CopyRows{At: at, Rows: dst.Rows(), To: dst.spec.DType}, bufs(dst.buf), bufs(x.buf))
+}
+
+// GatherRows picks rows of x [T, D] by index [R]: [R, D].
+func (t *Tape) GatherRows(x, rows *Tensor) *Tensor {
+	y := t.apply(compute.GatherRows{}, x.buf, rows.buf)[0]
+	if t.record && x.needsGrad {
+		t.push(y, func() {
+			g := t.scratch(x.spec)
+			t.run(compute.ScatterRows{Rows: x.Rows()}, bufs(g), bufs(y.grad, rows.buf))
+			if g != nil {
+				t.give(x, g)
+			}
+		}, rows)
+	}
+	return y
+}
+
+// CrossEntropy is the loss [R] of predicting targets [R] from h [R, D] through
+// the head w [V, D]. When recording it starts the backward pass with the
+// gradient of Σ rowWeight·loss.
+func (t *Tape) CrossEntropy(h, targets, rowWeight *Tensor, w *Weight) *Tensor {
+	trainW := w.Param != nil && w.Param.needsGrad
+	op := compute.CrossEntropy{Weight: w.Weight, Grad: t.record && (h.needsGrad || trainW)}
+	in := append(bufs(h.buf, targets.buf, rowWeight.buf), w.bufs...)
+	if !op.Grad {
+		return t.apply(op, in...)[0]
+	}
+	op.GradWeight = trainW
+	loss := t.alloc(compute.Spec{Shape: rowWeight.spec.Shape, DType: compute.F32})
+	dh := t.scratch(h.spec)
+	out := bufs(loss.buf, dh)
+	if trainW {
+		out = append(out, t.sum(w.Param))
+	}
+	t.run(op, out, in)
+	t.push(nil, t.seed(h, dh))
+	return loss
+}
+
+// CrossEntropyLogits is CrossEntropy over given logits [R, V].
+func (t *Tape) CrossEntropyLogits(logits, targets, rowWeight *Tensor) *Tensor {
+	loss := t.alloc(compute.Spec{Shape: rowWeight.spec.Shape, DType: compute.F32})
+	g := t.scratch(logits.spec)
+	t.run(compute.CrossEntropyLogits{}, bufs(loss.buf, g), bufs(logits.buf, targets.buf, rowWeight.buf))
+	if t.record && logits.needsGrad {
+		t.push(nil, t.seed(logits, g))
+	} else if g != nil {
+		g.Free()
+	}
+	return loss
+}
+
+// seed is the backward step of a loss: its gradient is known already.
+func (t *Tape) seed(x *Tensor, g compute.Buffer) func() {
+	return func() {
+		if x.needsGrad {
+			t.give(x, g)
+		} else {
+			g.Free()
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package tensor
+
+import (
+	"fmt"
+
+	"github.com/lentil-lm/lentil/compute"
+)
+
+// Tape runs ops on a device. It is not safe for concurrent use.
+type Tape struct {
+	dev    compute.Device
+	record bool
+	nodes  []node
+	scopes [][]*Tensor
+	err    error
+
+	// Exact keeps float32 activations in every product (see compute.Linear).
+	Exact bool
+	// Keys is the random stream of dropout.
+	Keys compute.Key
+}
+
+// node is one recorded step: how to turn the gradient of out into the
+// gradients of its inputs, and the tensors kept alive for that.
+type node struct {
+	out      *Tensor // nil for a loss, which starts the backward pass
+	saved    []*Tensor
+	backward func()
+}
+
+// NewTape returns a tape that does not record.
+func NewTape(dev compute.Device) *Tape { return &Tape{dev: dev} }
+
+// Device is where the tape runs.
+func (t *Tape) Device() compute.Device { return t.dev }
+
+// Err is the first error since the tape was made or Reset.
+func (t *Tape) Err() error { return t.err }
+
+// Reset drops everything recorded and the error; recording sets the mode.
+func (t *Tape) Reset(recording bool) {
+	for i := len(t.nodes) - 1; i >= 0; i-- {
+		t.drop(&t.nodes[i])
+	}
+	t.nodes = t.nodes[:0]
+	t.err = nil
+	t.record = recording
+}
+
+// Recording reports whether the tape remembers steps for Backward.
+func (t *Tape) Recording() bool { return t.record }
+
+func (t *Tape) fail(err error) {
+	if t.err == nil && err != nil {
+		t.err = err
+	}
+}
+
+// Scope runs f and frees what it made, but for its result, which belongs to
+// the surrounding scope.
+func (t *Tape) Scope(f func() *Tensor) *Tensor {
+	t.scopes = append(t.scopes, nil)
+	y := f()
+	last := len(t.scopes) - 1
+	made := t.scopes[last]
+	t.scopes = t.scopes[:last]
+	for _, x := range made {
+		if x == y {
+			t.adopt(x)
+		}
+		x.release()
+	}
+	return y
+}
+
+// adopt gives a tensor to the current scope.
+func (t *Tape) adopt(x *Tensor) {
+	x.retain()
+	if n := len(t.scopes); n > 0 {
+		t.scopes[n-1] = append(t.scopes[n-1], x)
+	}
+}
+
+// alloc makes a tensor of the current scope.
+func (t *Tape) alloc(spec compute.Spec) *Tensor {
+	x := &Tensor{spec: spec}
+	if t.err == nil {
+		buf, err := t.dev.Alloc(spec.Shape, spec.DType)
+		if err != nil {
+			t.fail(fmt.Errorf("%v for an intermediate result: %w", spec, err))
+		}
+		x.buf = buf
+	}
+	t.adopt(x)
+	return x
+}
+
+// Ints copies host integers to the device.
+func (t *Tape) Ints(v []int32) *Tensor {
+	return t.upload(compute.Spec{Shape: compute.Shape{len(v)}, DType: compute.I32}, compute.IntBytes(v))
+}
+
+// Floats copies host values to the device.
+func (t *Tape) Floats(v []float32, shape ...int) *Tensor {
+	if len(shape) == 0 {
+		shape = []int{len(v)}
+	}
+	return t.upload(compute.Spec{Shape: shape, DType: compute.F32}, compute.FloatBytes(v))
+}
+
+func (t *Tape) upload(spec compute.Spec, data []byte) *Tensor {
+	x := t.alloc(spec)
+	if t.err == nil {
+		t.fail(t.dev.Write(x.buf, data))
+	}
+	return x
+}
+
+// Read copies an F32 tensor to the host, nil after an error.
+func (t *Tape) Read(x *Tensor) []float32 {
+	if t.err != nil {
+		return nil
+	}
+	v, err := ReadFloats(t.dev, x)
+	t.fail(err)
+	return v
+}
+
+// apply runs op into new tensors.
+func (t *Tape) apply(op compute.Op, in ...compute.Buffer) []*Tensor {
+	specs := make([]compute.Spec, len(in))
+	if t.err == nil {
+		for i, b := range in {
+			specs[i] = b.Spec()
+		}
+	}
+	var outs []compute.Spec
+	if t.err == nil {
+		var err error
+		outs, err = compute.Infer(op, specs)
+		t.fail(err)
+	}
+	// After an error callers still get as many tensors as they expect: no op has
+	// more than three outputs.
+	if t.err != nil {
+		outs = make([]compute.Spec, 3)
+	}
+	y := make([]*Tensor, len(outs))
+	bufs := make([]compute.Buffer, len(outs))
+	for i, s := range outs {
+		y[i] = t.alloc(s)
+		bufs[i] = y[i].buf
+	}
+	t.run(op, bufs, in)
+	return y
+}
+
+// run runs op into given buffers.
+func (t *Tape) run(op compute.Op, out, in []compute.Buffer) {
+	if t.err != nil {
+		return
+	}
+	if err := t.dev.Run(op, out, in); err != nil {
+		t.fail(fmt.Errorf("%s: %w", op.Name(), err))
+	}
+}
+
+// push records a step whose gradient comes from out (nil for a loss).
+func (t *Tape) push(out *Tensor, backward func(), saved ...*Tensor) {
+	if t.err != nil {
+		return
+	}
+	for _, s := range saved {
+		s.retain()
+	}
+	if out != nil {
+		out.nodes++
+		out.needsGrad = true
+	}
+	t.nodes = append(t.nodes, node{out, saved, backward})
+}
+
+// drop releases what a node keeps alive.
+func (t *Tape) drop(n *node) {
+	for _, s := range n.saved {
+		s.release()
+	}
+	if n.out != nil {
+		n.out.nodes--
+		if n.out.nodes == 0 && !n.out.fixed {
+			n.out.FreeGrad()
+		}
+	}
+}

@@ -1,0 +1,176 @@
+// Package tensor runs the maths of a model on a device: Tensors are handles on
+// device buffers, a Tape runs ops and, while recording, remembers what the
+// backward pass needs and nothing else.
+//
+// Memory: tensors made inside Tape.Scope are freed when it ends, unless they are
+// its result or the tape has saved them for the backward pass, which frees them
+// as it goes. Parameters and caches made with New live until Free.
+//
+// Errors are sticky, as in bufio.Writer: after the first one every op does
+// nothing, and Tape.Err tells it. Maths therefore reads as maths.
+package tensor
+
+import (
+	"fmt"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// Tensor is a handle on a device buffer.
+type Tensor struct {
+	spec compute.Spec
+	buf  compute.Buffer
+
+	refs  int  // scope, saved nodes; 0 frees the buffer
+	fixed bool // lives until Free: parameters, caches
+
+	needsGrad bool // a gradient flows into it
+	nodes     int  // recorded nodes that write it; its gradient is dropped after the earliest one
+	grad      compute.Buffer
+	gradSet   bool // grad holds a value (false: the next contribution overwrites)
+}
+
+// Shape is [T, D] for activations.
+func (x *Tensor) Shape() compute.Shape { return x.spec.Shape }
+
+// Rows is the product of all dimensions but the last.
+func (x *Tensor) Rows() int { return x.spec.Shape.Rows() }
+
+// Cols is the last dimension.
+func (x *Tensor) Cols() int { return x.spec.Shape.Cols() }
+
+// Spec is shape and type.
+func (x *Tensor) Spec() compute.Spec { return x.spec }
+
+// Buffer is the device memory, for ops that the tape does not know (optimisers).
+func (x *Tensor) Buffer() compute.Buffer { return x.buf }
+
+// Grad is the gradient's buffer, or nil when there is none since the last ZeroGrad.
+func (x *Tensor) Grad() compute.Buffer {
+	if !x.gradSet {
+		return nil
+	}
+	return x.grad
+}
+
+// Trainable reports whether a gradient flows into the tensor.
+func (x *Tensor) Trainable() bool { return x.needsGrad }
+
+// SetTrainable makes a tensor of New collect a gradient, or no longer.
+func (x *Tensor) SetTrainable(on bool) { x.needsGrad = on }
+
+// ZeroGrad forgets the gradient; its memory stays for the next one.
+func (x *Tensor) ZeroGrad() { x.gradSet = false }
+
+// FreeGrad gives the gradient's memory back.
+func (x *Tensor) FreeGrad() {
+	if x.grad != nil {
+		x.grad.Free()
+		x.grad, x.gradSet = nil, false
+	}
+}
+
+// Free gives back a tensor made with New.
+func (x *Tensor) Free() {
+	if x == nil {
+		return
+	}
+	x.FreeGrad()
+	if x.buf != nil {
+		x.buf.Free()
+		x.buf = nil
+	}
+}
+
+func (x *Tensor) retain() { x.refs++ }
+
+// release gives the content back when nobody holds it any more. The gradient
+// stays: it belongs to the recorded nodes that write x.
+func (x *Tensor) release() {
+	x.refs--
+	if x.refs <= 0 && !x.fixed && x.buf != nil {
+		x.buf.Free()
+		x.buf = nil
+	}
+}
+
+// New makes a lasting tensor. Its content is unspecified when data is nil.
+func New(dev compute.Device, shape compute.Shape, dtype compute.DType, data []byte) (*Tensor, error) {
+	buf, err := dev.Alloc(shape, dtype)
+	if err != nil {
+		return nil, err
+	}
+	if data != nil {
+		if err := dev.Write(buf, data); err != nil {
+			buf.Free()
+			return nil, err
+		}
+	}
+	return &Tensor{spec: buf.Spec(), buf: buf, fixed: true}, nil
+}
+
+// NewFloats makes a lasting F32 tensor.
+func NewFloats(dev compute.Device, shape compute.Shape, data []float32) (*Tensor, error) {
+	if len(data) != shape.Elems() {
+		return nil, fmt.Errorf("tensor: %d values for shape %v", len(data), []int(shape))
+	}
+	return New(dev, shape, compute.F32, compute.FloatBytes(data))
+}
+
+// ReadFloats copies an F32 tensor to the host.
+func ReadFloats(dev compute.Device, x *Tensor) ([]float32, error) {
+	if x.spec.DType != compute.F32 {
+		return nil, fmt.Errorf("tensor: reading %v as F32", x.spec)
+	}
+	out := make([]float32, x.spec.Shape.Elems())
+	return out, dev.Read(x.buf, compute.FloatBytes(out))
+}
+
+// Weight is a matrix [Rows, Cols] in any stored format. A trainable one is
+// dense F32 and collects its gradient in Param.
+type Weight struct {
+	compute.Weight
+	bufs  []compute.Buffer
+	Param *Tensor // the trainable matrix, or nil when frozen
+}
+
+// ImportWeight makes a frozen weight over a matrix, in place where the device can.
+func ImportWeight(dev compute.Device, m *quant.Matrix) (*Weight, error) {
+	if err := m.Check(); err != nil {
+		return nil, err
+	}
+	w := &Weight{Weight: compute.Weight{Format: m.Format, Rows: m.Rows, Cols: m.Cols}}
+	parts := [][]byte{m.Data, m.Scales, m.Biases}
+	for i, spec := range w.Specs() {
+		buf, err := dev.Import(spec.Shape, spec.DType, parts[i])
+		if err != nil {
+			w.Free()
+			return nil, err
+		}
+		w.bufs = append(w.bufs, buf)
+	}
+	return w, nil
+}
+
+// TrainableWeight makes a weight from dense float32 values that training changes.
+func TrainableWeight(dev compute.Device, rows, cols int, data []float32) (*Weight, error) {
+	p, err := NewFloats(dev, compute.Shape{rows, cols}, data)
+	if err != nil {
+		return nil, err
+	}
+	p.needsGrad = true
+	w := compute.Weight{Format: quant.Format{Kind: quant.Dense, DType: quant.F32}, Rows: rows, Cols: cols}
+	return &Weight{Weight: w, bufs: []compute.Buffer{p.buf}, Param: p}, nil
+}
+
+// Free gives the weight's buffers back.
+func (w *Weight) Free() {
+	if w.Param != nil {
+		w.Param.Free()
+		return
+	}
+	for _, b := range w.bufs {
+		b.Free()
+	}
+}
