@@ -242,7 +242,7 @@ func (v *view) speedLine(s *screen) string {
 
 // summary is what stays in the scrollback when the run has ended.
 func (v *view) summary(e End, s *screen) string {
-	arrow, dot := s.pick(" → ", " -> "), s.pick(" · ", " | ")
+	arrow := s.pick(" → ", " -> ")
 	head := map[string]string{
 		Done:        s.paint(good, "Trained"),
 		Interrupted: s.paint(alarm, "Interrupted") + ", trained",
@@ -251,7 +251,7 @@ func (v *view) summary(e End, s *screen) string {
 	done := e.Iteration - max(v.start.FirstIteration, 1) + 1
 	lines := []string{fmt.Sprintf("%s %d iterations in %s", head, max(done, 0), Duration(seconds(e.Seconds)))}
 	if v.report.Iteration > 0 {
-		lines[0] += dot + v.speedLine(s)
+		lines = append(lines, "  "+v.speedLine(s))
 		lines = append(lines, fmt.Sprintf("  train loss %.3f%s%.3f", v.firstLoss, arrow, v.report.TrainLoss))
 	}
 	if n := len(v.val); n > 0 {
