@@ -1,0 +1,177 @@
+// Package cpu is the device that needs nothing but a processor: a pool of
+// workers and kernels in Go and assembly.
+//
+// Every op has its plain-Go definition in package compute; the kernels here are
+// faster ways to the same numbers within float32 rounding. They are kept in a
+// table (see kernels) that is filled once by the processor's features.
+//
+// Results are repeatable bit for bit: what a task computes does not depend on
+// which worker ran it, and sums over tasks have a fixed order.
+package cpu
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/lentil-lm/lentil/compute"
+)
+
+// Options choose how a device uses the machine; the zero value is the best guess.
+type Options struct {
+	// Threads is the number of workers; 0 is one a core.
+	Threads int
+	// Kernels is a family ("generic", "avx2", "avx512", "neon"). Empty takes
+	// the environment's LENTIL_CPU, else the best that the processor has.
+	Kernels string
+}
+
+// Device is a compute.Device on the processor. Its methods may be called from
+// several goroutines; ops run one after another, each on all threads.
+type Device struct {
+	pool    *pool
+	kernels *kernels
+	mem     memory
+
+	mu      sync.Mutex // held while an op runs
+	scratch scratch
+}
+
+// New makes a device, or says why the wanted kernels cannot run here.
+func New(opt Options) (compute.Device, error) {
+	k, err := chooseKernels(opt.Kernels)
+	if err != nil {
+		return nil, err
+	}
+	if opt.Threads < 0 {
+		return nil, fmt.Errorf("cpu: %d threads asked for; use 0 for one a core", opt.Threads)
+	}
+	if opt.Threads == 0 {
+		opt.Threads = runtime.GOMAXPROCS(0)
+	}
+	d := &Device{pool: newPool(opt.Threads), kernels: k}
+	d.mem = memory{limit: systemMemory(), free: map[int][][]byte{}}
+	d.scratch.mem = &d.mem
+	return d, nil
+}
+
+// Info tells the family of kernels in Detail.
+func (d *Device) Info() compute.Info {
+	return compute.Info{Name: "cpu", Detail: d.kernels.name, Threads: d.pool.threads, Memory: d.mem.limit}
+}
+
+// Memory returns the bytes that buffers and work areas take now and the most
+// they took at once. Imported memory is not counted.
+func (d *Device) Memory() (used, peak int64) {
+	d.mem.mu.Lock()
+	defer d.mem.mu.Unlock()
+	return d.mem.used, d.mem.peak
+}
+
+// ResetPeak starts a new measurement of the peak that Memory returns.
+func (d *Device) ResetPeak() {
+	d.mem.mu.Lock()
+	defer d.mem.mu.Unlock()
+	d.mem.peak = d.mem.used
+}
+
+// Close ends the workers. The device must not be used afterwards.
+func (d *Device) Close() { d.pool.close() }
+
+// buffer is host memory, owned or imported.
+type buffer struct {
+	compute.Array
+	dev      *Device
+	imported bool
+	freed    bool
+}
+
+func (b *buffer) Spec() compute.Spec { return b.Array.Spec }
+
+func (b *buffer) Free() {
+	if b.freed {
+		return
+	}
+	b.freed = true
+	if !b.imported {
+		b.dev.mem.put(b.Data)
+	}
+	b.Data = nil
+}
+
+// Alloc returns a buffer of unspecified content.
+func (d *Device) Alloc(shape compute.Shape, t compute.DType) (compute.Buffer, error) {
+	spec := compute.Spec{Shape: shape, DType: t}
+	for _, n := range shape {
+		if n < 0 {
+			return nil, fmt.Errorf("cpu: shape %v has a negative extent", []int(shape))
+		}
+	}
+	data, err := d.mem.get(int(spec.Bytes()))
+	if err != nil {
+		return nil, fmt.Errorf("cpu: buffer %v: %w", spec, err)
+	}
+	return &buffer{Array: compute.Array{Spec: spec, Data: data}, dev: d}, nil
+}
+
+// Import uses the bytes where they lie.
+func (d *Device) Import(shape compute.Shape, t compute.DType, data []byte) (compute.Buffer, error) {
+	spec := compute.Spec{Shape: shape, DType: t}
+	if int64(len(data)) != spec.Bytes() {
+		return nil, fmt.Errorf("cpu: import of %v: %d bytes given, want %d", spec, len(data), spec.Bytes())
+	}
+	return &buffer{Array: compute.Array{Spec: spec, Data: data}, dev: d, imported: true}, nil
+}
+
+// Supports is true for every op of package compute: the definition runs where
+// no kernel exists.
+func (d *Device) Supports(compute.Op) bool { return true }
+
+var (
+	errForeign  = errors.New("cpu: buffer of another device")
+	errFreed    = errors.New("cpu: buffer was freed")
+	errReadOnly = errors.New("cpu: buffer is imported and read-only")
+)
+
+// own returns the device's view of a buffer.
+func own(b compute.Buffer) (*buffer, error) {
+	c, ok := b.(*buffer)
+	switch {
+	case !ok:
+		return nil, errForeign
+	case c.freed:
+		return nil, errFreed
+	}
+	return c, nil
+}
+
+// Read copies the content out.
+func (d *Device) Read(b compute.Buffer, dst []byte) error { return d.transfer(b, dst, false) }
+
+// Write copies the content in.
+func (d *Device) Write(b compute.Buffer, src []byte) error { return d.transfer(b, src, true) }
+
+func (d *Device) transfer(b compute.Buffer, host []byte, write bool) error {
+	c, err := own(b)
+	if err != nil {
+		return err
+	}
+	if int64(len(host)) != c.Array.Bytes() {
+		return fmt.Errorf("cpu: %d bytes given for buffer %v, which has %d", len(host), c.Spec(), c.Array.Bytes())
+	}
+	if write && c.imported {
+		return errReadOnly
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if write {
+		copy(c.Data, host)
+	} else {
+		copy(host, c.Data)
+	}
+	return nil
+}
+
+// Sync has nothing to wait for: Run returns when the work is done.
+func (d *Device) Sync() error { return nil }

@@ -1,0 +1,5 @@
+//go:build !purego
+
+package cpu
+
+func machineKernels() []*kernels { return nil }

@@ -1,0 +1,118 @@
+package cpu
+
+import (
+	"fmt"
+	"math/bits"
+	"sync"
+	"unsafe"
+
+	"github.com/lentil-lm/lentil/compute"
+)
+
+const (
+	alignment = 64 // a cache line, and the widest vector register
+	// mapped is the size from which blocks come from the system and go back to
+	// it; smaller ones live on Go's heap.
+	mapped = 1 << 20
+	// slack is how much free memory is kept for reuse beyond the most that was
+	// ever in use at once.
+	slack = 64 << 20
+)
+
+// memory hands out blocks of host memory and keeps freed ones for reuse: a
+// training step asks for the same sizes over and over. What it holds, in use
+// and free, stays within the peak in use plus slack.
+type memory struct {
+	mu    sync.Mutex
+	limit int64 // bytes in use at once, 0 is no limit
+	used  int64
+	peak  int64
+	kept  int64            // bytes in free
+	free  map[int][][]byte // by class size
+}
+
+// classSize rounds up to a multiple of an eighth of the power of two below, so
+// that at most an eighth of a block is wasted.
+func classSize(n int) int {
+	n = max(n, alignment)
+	step := max(1<<(bits.Len(uint(n))-4), alignment)
+	return (n + step - 1) / step * step
+}
+
+// get returns n bytes of unspecified content, aligned, with the capacity of
+// their class.
+func (m *memory) get(n int) ([]byte, error) {
+	size := classSize(n)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.limit > 0 && m.used+int64(size) > m.limit {
+		return nil, fmt.Errorf("%w: %d bytes asked for, %d in use, the limit is %d; use a smaller batch or shorter rows, or gradient checkpointing", compute.ErrNoMemory, n, m.used, m.limit)
+	}
+	var block []byte
+	if l := m.free[size]; len(l) > 0 {
+		block = l[len(l)-1]
+		m.free[size] = l[:len(l)-1]
+		m.kept -= int64(size)
+	} else {
+		m.trim(m.peak + slack - m.used - int64(size))
+		var err error
+		if block, err = newBlock(size); err != nil {
+			m.trim(0)
+			if block, err = newBlock(size); err != nil {
+				return nil, fmt.Errorf("%w: the system refused %d bytes: %v", compute.ErrNoMemory, size, err)
+			}
+		}
+	}
+	m.used += int64(size)
+	m.peak = max(m.peak, m.used)
+	return block[:n:size], nil
+}
+
+// put takes a block of get back.
+func (m *memory) put(block []byte) {
+	size := cap(block)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.used -= int64(size)
+	m.free[size] = append(m.free[size], block[:size])
+	m.kept += int64(size)
+	m.trim(m.peak + slack - m.used)
+}
+
+// trim gives free blocks back, large ones first, until at most keep bytes are left.
+func (m *memory) trim(keep int64) {
+	for m.kept > max(keep, 0) {
+		largest := 0
+		for size, l := range m.free {
+			if len(l) > 0 {
+				largest = max(largest, size)
+			}
+		}
+		l := m.free[largest]
+		dropBlock(l[len(l)-1])
+		m.free[largest] = l[:len(l)-1]
+		m.kept -= int64(largest)
+	}
+}
+
+// newBlock allocates size bytes: large ones straight from the system where that
+// is possible, others on Go's heap.
+func newBlock(size int) ([]byte, error) {
+	if size >= mapped {
+		return mapMemory(size)
+	}
+	return heapBlock(size), nil
+}
+
+func dropBlock(b []byte) {
+	if cap(b) >= mapped {
+		unmapMemory(b)
+	}
+}
+
+// heapBlock returns aligned bytes of Go's heap.
+func heapBlock(size int) []byte {
+	b := make([]byte, size+alignment-1)
+	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (alignment - 1)
+	return b[skip : skip+size : skip+size]
+}

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package cpu
+
+func mapMemory(size int) ([]byte, error) { return heapBlock(size), nil }
+
+func unmapMemory([]byte) {} // the garbage collector takes it

@@ -1,0 +1,152 @@
+package cpu
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+)
+
+// spinTime is how long an idle worker looks for new work before it sleeps: the
+// gap between two ops of a step is shorter, a user's pause is longer.
+const spinTime = 30 * time.Microsecond
+
+// pool runs regions of independent tasks on a fixed number of goroutines, the
+// caller being one of them. Which worker takes which task is left to chance, so
+// a task's result must not depend on it: whoever adds up over tasks gives each
+// one its own place and adds these in order.
+type pool struct {
+	threads int
+	current atomic.Pointer[region]
+	workers []*worker
+	closed  atomic.Bool
+}
+
+// region is one call of pool.run.
+type region struct {
+	task   func(worker, i int)
+	n      int64
+	next   atomic.Int64 // first task that nobody has taken
+	inside atomic.Int64 // workers that may still be running tasks
+}
+
+type worker struct {
+	index  int
+	parked atomic.Bool
+	wake   chan struct{}
+}
+
+func newPool(threads int) *pool {
+	p := &pool{threads: threads}
+	for i := 1; i < threads; i++ {
+		w := &worker{index: i, wake: make(chan struct{}, 1)}
+		p.workers = append(p.workers, w)
+		go p.work(w)
+	}
+	return p
+}
+
+// run calls task for 0..n-1 and returns when all calls have. The first
+// argument of task is the worker's index, below pool.threads.
+func (p *pool) run(n int, task func(worker, i int)) {
+	if n <= 1 || p.threads == 1 {
+		for i := range n {
+			task(0, i)
+		}
+		return
+	}
+	r := &region{task: task, n: int64(n)}
+	p.current.Store(r)
+	for i, w := range p.workers {
+		if i+1 >= n {
+			break
+		}
+		if w.parked.CompareAndSwap(true, false) {
+			w.wake <- struct{}{}
+		}
+	}
+	r.work(0)
+	p.current.Store(nil) // from here on no worker enters
+	for spins := 0; r.inside.Load() != 0; spins++ {
+		if spins > 1000 {
+			runtime.Gosched()
+		}
+	}
+}
+
+func (r *region) work(worker int) {
+	for {
+		i := r.next.Add(1) - 1
+		if i >= r.n {
+			return
+		}
+		r.task(worker, int(i))
+	}
+}
+
+func (p *pool) work(w *worker) {
+	var last *region
+	for !p.closed.Load() {
+		r := p.await(w, last)
+		if r == nil {
+			continue
+		}
+		// The caller closes the region before it reads inside, and the worker
+		// enters before it looks whether the region is open: one of them sees the other.
+		r.inside.Add(1)
+		if p.current.Load() == r {
+			r.work(w.index)
+		}
+		r.inside.Add(-1)
+		last = r
+	}
+}
+
+// await returns a region other than last, or nil after being woken for none.
+func (p *pool) await(w *worker, last *region) *region {
+	fresh := func() *region {
+		if r := p.current.Load(); r != nil && r != last {
+			return r
+		}
+		return nil
+	}
+	for start := time.Now(); time.Since(start) < spinTime; {
+		for range 64 {
+			if r := fresh(); r != nil {
+				return r
+			}
+		}
+	}
+	w.parked.Store(true)
+	if r := fresh(); (r != nil || p.closed.Load()) && w.parked.CompareAndSwap(true, false) {
+		return r
+	}
+	<-w.wake
+	return fresh()
+}
+
+// close ends the workers.
+func (p *pool) close() {
+	p.closed.Store(true)
+	for _, w := range p.workers {
+		if w.parked.CompareAndSwap(true, false) {
+			w.wake <- struct{}{}
+		}
+	}
+}
+
+// split cuts [0, n) into contiguous parts of at least grain elements and runs
+// task on each. The cuts depend on n, grain and the number of threads alone.
+func (p *pool) split(n, grain int, task func(lo, hi int)) {
+	parts := min((n+grain-1)/grain, 4*p.threads)
+	if parts <= 1 {
+		if n > 0 {
+			task(0, n)
+		}
+		return
+	}
+	p.run(parts, func(_, i int) {
+		if lo, hi := i*n/parts, (i+1)*n/parts; lo < hi {
+			task(lo, hi)
+		}
+	})
+}

@@ -1,0 +1,36 @@
+package cpu
+
+import "unsafe"
+
+// scratch lends work areas to the op that runs. They count as memory in use
+// until release.
+type scratch struct {
+	mem    *memory
+	blocks [][]byte
+}
+
+// floats lends n float32 of unspecified content.
+func (s *scratch) floats(n int) ([]float32, error) {
+	b, err := s.bytes(4 * n)
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), n), nil
+}
+
+// bytes lends n bytes of unspecified content.
+func (s *scratch) bytes(n int) ([]byte, error) {
+	b, err := s.mem.get(n)
+	if err == nil {
+		s.blocks = append(s.blocks, b)
+	}
+	return b, err
+}
+
+// release ends all loans.
+func (s *scratch) release() {
+	for _, b := range s.blocks {
+		s.mem.put(b)
+	}
+	s.blocks = s.blocks[:0]
+}
