@@ -32,9 +32,16 @@ func (o Attention) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 4); err != nil {
 		return nil, err
 	}
+	if o.Offset < 0 || o.Window < 0 || o.Softcap < 0 || o.Heads <= 0 || o.HeadDim <= 0 {
+		return nil, fmt.Errorf("heads %d of %d, offset %d, window %d, softcap %g: want positive heads and nothing negative", o.Heads, o.HeadDim, o.Offset, o.Window, o.Softcap)
+	}
 	if err := firstErr(divides(o.Heads, o.KVHeads, "number of heads"), want(in, 0, "q", -1, o.Heads*o.HeadDim), wantType(in, 0, "q", F32),
-		want(in, 1, "k", -1, o.KVHeads*o.HeadDim), want(in, 2, "v", in[1].Shape...), want(in, 3, "bounds", -1), wantType(in, 3, "bounds", I32)); err != nil {
+		want(in, 1, "k", -1, o.KVHeads*o.HeadDim), wantType(in, 1, "k", F32, F16), want(in, 2, "v", in[1].Shape...), wantType(in, 2, "v", in[1].DType),
+		want(in, 3, "bounds", -1), wantType(in, 3, "bounds", I32)); err != nil {
 		return nil, err
+	}
+	if n := in[3].Shape[0]; n < 2 {
+		return nil, fmt.Errorf("bounds has %d entries, want a start and an end at least", n)
 	}
 	t := in[0].Shape[0]
 	if s := in[1].Shape[0]; s < o.Offset+t {
@@ -51,7 +58,8 @@ func (o Attention) Cost(in []Spec) Cost {
 	if o.Window > 0 {
 		keys = min(keys, t*int64(o.Window))
 	}
-	return Cost{FLOPs: 4 * keys * int64(o.Heads*o.HeadDim), Bytes: 2*in[0].Bytes() + in[1].Bytes() + in[2].Bytes()}
+	read := 2 * int64(o.Offset+in[0].Shape[0]) * int64(o.KVHeads*o.HeadDim*in[1].DType.Size())
+	return Cost{FLOPs: 4 * keys * int64(o.Heads*o.HeadDim), Bytes: 2*in[0].Bytes() + read}
 }
 
 // Visible returns the half-open range of keys that query t sees; seg is the
@@ -135,8 +143,8 @@ func (o AttentionGrad) Infer(in []Spec) ([]Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := firstErr(wantType(in, 1, "k", F32), want(in, 1, "k", in[0].Shape[0], -1), want(in, 4, "o", fwd[0].Shape...),
-		want(in, 5, "lse", fwd[1].Shape...), want(in, 6, "do", fwd[0].Shape...)); err != nil {
+	if err := firstErr(wantType(in, 1, "k", F32), want(in, 1, "k", in[0].Shape[0], -1), want(in, 4, "o", fwd[0].Shape...), wantType(in, 4, "o", F32),
+		want(in, 5, "lse", fwd[1].Shape...), wantType(in, 5, "lse", F32), want(in, 6, "do", fwd[0].Shape...), wantType(in, 6, "do", F32)); err != nil {
 		return nil, err
 	}
 	if o.Offset != 0 {

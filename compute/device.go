@@ -14,6 +14,7 @@ package compute
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/lentil-lm/lentil/quant"
 )
@@ -88,6 +89,22 @@ type Spec struct {
 
 // Bytes is the size of the content.
 func (s Spec) Bytes() int64 { return int64(s.Shape.Elems()) * int64(s.DType.Size()) }
+
+// Check reports an extent below zero or a size beyond what an address can hold,
+// for Alloc and Import to refuse.
+func (s Spec) Check() error {
+	n := max(int64(s.DType.Size()), 1)
+	for _, d := range s.Shape {
+		if d < 0 {
+			return fmt.Errorf("shape %v has a negative extent", []int(s.Shape))
+		}
+		if d > 0 && n > math.MaxInt64/int64(d) {
+			return fmt.Errorf("%w: shape %v is beyond any memory", ErrNoMemory, []int(s.Shape))
+		}
+		n *= int64(d)
+	}
+	return nil
+}
 
 func (s Spec) String() string { return fmt.Sprintf("%v %v", s.DType, []int(s.Shape)) }
 

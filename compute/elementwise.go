@@ -118,7 +118,7 @@ type Cast struct{ To DType }
 func (Cast) Name() string { return "cast" }
 
 func (o Cast) Infer(in []Spec) ([]Spec, error) {
-	if err := arity(in, 1); err != nil {
+	if err := firstErr(arity(in, 1), wantType(in, 0, "x", floats...), wantFloat("out", o.To)); err != nil {
 		return nil, err
 	}
 	return []Spec{{in[0].Shape, o.To}}, nil
@@ -142,10 +142,7 @@ type CopyRows struct {
 func (CopyRows) Name() string { return "copy_rows" }
 
 func (o CopyRows) Infer(in []Spec) ([]Spec, error) {
-	if err := arity(in, 1); err != nil {
-		return nil, err
-	}
-	if err := want(in, 0, "x", -1, -1); err != nil {
+	if err := firstErr(arity(in, 1), want(in, 0, "x", -1, -1), wantType(in, 0, "x", floats...), wantFloat("out", o.To)); err != nil {
 		return nil, err
 	}
 	if t := in[0].Shape[0]; o.At < 0 || o.At+t > o.Rows {
@@ -202,7 +199,7 @@ func (o ScatterRows) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 2); err != nil {
 		return nil, err
 	}
-	if err := firstErr(want(in, 0, "dy", -1, -1), want(in, 1, "rows", in[0].Shape[0]), wantType(in, 1, "rows", I32)); err != nil {
+	if err := firstErr(want(in, 0, "dy", -1, -1), wantType(in, 0, "dy", F32), want(in, 1, "rows", dim(in, 0, 0)), wantType(in, 1, "rows", I32)); err != nil {
 		return nil, err
 	}
 	return []Spec{{Shape{o.Rows, in[0].Shape[1]}, F32}}, nil

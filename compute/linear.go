@@ -40,7 +40,7 @@ func (o EmbedGrad) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 2); err != nil {
 		return nil, err
 	}
-	if err := firstErr(want(in, 0, "dy", -1, -1), want(in, 1, "ids", in[0].Shape[0]), wantType(in, 1, "ids", I32)); err != nil {
+	if err := firstErr(want(in, 0, "dy", -1, -1), wantType(in, 0, "dy", F32), want(in, 1, "ids", dim(in, 0, 0)), wantType(in, 1, "ids", I32)); err != nil {
 		return nil, err
 	}
 	return []Spec{{Shape{o.Rows, in[0].Shape[1]}, F32}}, nil
@@ -59,7 +59,7 @@ func (o EmbedGrad) Define(out, in []Array) {
 
 // Linear is y = x Wᵀ (+ bias).
 //
-//	in: x F32 [T, Cols], weight [Rows, Cols], bias F32 [Rows] when Bias;  out: F32 [T, Rows]
+//	in: x F32 [T, Cols], weight [Rows, Cols], bias [Rows] when Bias;  out: F32 [T, Rows]
 //
 // Exact keeps the activations in float32 on every path; otherwise a device may
 // quantize x to 8 bits per group where the weight has 8 bits or fewer and T is
@@ -85,7 +85,7 @@ func (o Linear) Infer(in []Spec) ([]Spec, error) {
 		return nil, err
 	}
 	if o.Bias {
-		if err := want(in, 1+n, "bias", o.Weight.Rows); err != nil {
+		if err := firstErr(want(in, 1+n, "bias", o.Weight.Rows), wantType(in, 1+n, "bias", floats...)); err != nil {
 			return nil, err
 		}
 	}

@@ -1,6 +1,9 @@
 package compute
 
-import "math"
+import (
+	"errors"
+	"math"
+)
 
 // CrossEntropy is the loss fused with the output head, so that the logits
 // [R, V] never exist as a whole: loss_r = logsumexp(h_r Wᵀ) - (h_r Wᵀ)[target_r].
@@ -19,8 +22,11 @@ func (o CrossEntropy) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 3+o.Weight.Inputs()); err != nil {
 		return nil, err
 	}
-	if err := firstErr(want(in, 0, "h", -1, o.Weight.Cols), wantType(in, 0, "h", F32), want(in, 1, "targets", in[0].Shape[0]), wantType(in, 1, "targets", I32),
-		want(in, 2, "rowWeight", in[0].Shape[0]), wantType(in, 2, "rowWeight", F32), o.Weight.check(in, 3)); err != nil {
+	if o.GradWeight && !o.Grad {
+		return nil, errors.New("GradWeight needs Grad")
+	}
+	if err := firstErr(want(in, 0, "h", -1, o.Weight.Cols), wantType(in, 0, "h", F32), want(in, 1, "targets", dim(in, 0, 0)), wantType(in, 1, "targets", I32),
+		want(in, 2, "rowWeight", dim(in, 0, 0)), wantType(in, 2, "rowWeight", F32), o.Weight.check(in, 3)); err != nil {
 		return nil, err
 	}
 	out := []Spec{in[2]}
@@ -85,8 +91,8 @@ func (CrossEntropyLogits) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 3); err != nil {
 		return nil, err
 	}
-	if err := firstErr(want(in, 0, "logits", -1, -1), wantType(in, 0, "logits", F32), want(in, 1, "targets", in[0].Shape[0]), wantType(in, 1, "targets", I32),
-		want(in, 2, "rowWeight", in[0].Shape[0])); err != nil {
+	if err := firstErr(want(in, 0, "logits", -1, -1), wantType(in, 0, "logits", F32), want(in, 1, "targets", dim(in, 0, 0)), wantType(in, 1, "targets", I32),
+		want(in, 2, "rowWeight", dim(in, 0, 0)), wantType(in, 2, "rowWeight", F32)); err != nil {
 		return nil, err
 	}
 	return []Spec{in[2], in[0]}, nil

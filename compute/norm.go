@@ -1,6 +1,9 @@
 package compute
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // RMSNorm scales each row of length D by its root mean square and a weight:
 // y = x / sqrt(mean(x²) + Eps) · w (Zhang and Sennrich, 2019).
@@ -15,7 +18,8 @@ func (o RMSNorm) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 2); err != nil {
 		return nil, err
 	}
-	if err := firstErr(wantType(in, 0, "x", F32), want(in, 1, "w", -1), divides(in[0].Shape.Cols(), in[1].Shape[0], "row of x")); err != nil {
+	if err := firstErr(wantType(in, 0, "x", F32), want(in, 1, "w", -1), wantType(in, 1, "w", floats...),
+		divides(in[0].Shape.Cols(), dim(in, 1, 0), "row of x")); err != nil {
 		return nil, err
 	}
 	return []Spec{in[0]}, nil
@@ -61,7 +65,8 @@ func (o RMSNormGrad) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 3); err != nil {
 		return nil, err
 	}
-	if err := firstErr(wantType(in, 0, "x", F32), want(in, 1, "w", -1), divides(in[0].Shape.Cols(), in[1].Shape[0], "row of x"), want(in, 2, "dy", in[0].Shape...)); err != nil {
+	if err := firstErr(wantType(in, 0, "x", F32), want(in, 1, "w", -1), wantType(in, 1, "w", floats...),
+		divides(in[0].Shape.Cols(), dim(in, 1, 0), "row of x"), want(in, 2, "dy", in[0].Shape...), wantType(in, 2, "dy", F32)); err != nil {
 		return nil, err
 	}
 	out := []Spec{in[0]}
@@ -142,7 +147,7 @@ func (o RopeTable) Define(out, in []Array) {
 
 // RoPE rotates the first 2·len(frequencies) values of every head by the
 // token's angles. Pairs are (i, i+R/2), or (2i, 2i+1) when Traditional.
-// Inverse rotates back, which is the gradient.
+// Inverse rotates by the opposite angles, which is the gradient.
 //
 //	in: x F32 [T, n·HeadDim], cos, sin F32 [T, R/2];  out: F32 as x (may be x itself)
 type RoPE struct {
@@ -157,9 +162,12 @@ func (o RoPE) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 3); err != nil {
 		return nil, err
 	}
-	if err := firstErr(want(in, 0, "x", -1, -1), wantType(in, 0, "x", F32), divides(in[0].Shape[1], o.HeadDim, "row of x"),
-		want(in, 1, "cos", in[0].Shape[0], -1), want(in, 2, "sin", in[1].Shape...)); err != nil {
+	if err := firstErr(want(in, 0, "x", -1, -1), wantType(in, 0, "x", F32), divides(dim(in, 0, 1), o.HeadDim, "row of x"),
+		want(in, 1, "cos", dim(in, 0, 0), -1), wantType(in, 1, "cos", F32), want(in, 2, "sin", in[1].Shape...), wantType(in, 2, "sin", F32)); err != nil {
 		return nil, err
+	}
+	if n := 2 * in[1].Shape[1]; n > o.HeadDim {
+		return nil, fmt.Errorf("cos turns %d values, a head has %d", n, o.HeadDim)
 	}
 	return []Spec{in[0]}, nil
 }

@@ -2,6 +2,7 @@ package compute
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/lentil-lm/lentil/quant"
@@ -74,16 +75,6 @@ func (a Array) SetFloats(src []float32) {
 	quant.PutFloats(a.Data, src, a.DType)
 }
 
-// update gives f a float32 view of the array to change in place and stores the
-// result; it serves the ops that add to their output.
-func (a Array) update(f func(v []float32)) {
-	v := a.Floats()
-	f(v)
-	if a.DType != F32 {
-		a.SetFloats(v)
-	}
-}
-
 // FloatBytes views float32 values as their bytes, for Device.Write and Read.
 func FloatBytes(v []float32) []byte { return bytesOf(v) }
 
@@ -97,8 +88,7 @@ func bytesOf[E float32 | int32](v []E) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
 }
 
-// Infer runs the shape rule of op after checking the number of inputs, and
-// names the op in its error.
+// Infer runs the shape rule of op and names the op in its error.
 func Infer(op Op, in []Spec) ([]Spec, error) {
 	out, err := op.Infer(in)
 	if err != nil {
@@ -132,6 +122,15 @@ func arity(in []Spec, n int) error {
 	return nil
 }
 
+// dim is extent k of input i, or -1 where there is none: the want of that input
+// then reports it.
+func dim(in []Spec, i, k int) int {
+	if i >= len(in) || k >= len(in[i].Shape) {
+		return -1
+	}
+	return in[i].Shape[k]
+}
+
 // want checks one input's shape; a dimension of -1 is free.
 func want(in []Spec, i int, name string, shape ...int) error {
 	if i >= len(in) {
@@ -148,16 +147,27 @@ func want(in []Spec, i int, name string, shape ...int) error {
 	return nil
 }
 
-// wantType checks one input's element type.
-func wantType(in []Spec, i int, name string, t DType) error {
+// wantType checks that one input's element type is one of types.
+func wantType(in []Spec, i int, name string, types ...DType) error {
 	if i >= len(in) {
 		return fmt.Errorf("%s is missing", name)
 	}
-	if in[i].DType != t {
-		return fmt.Errorf("%s has type %v, want %v", name, in[i].DType, t)
+	if !slices.Contains(types, in[i].DType) {
+		return fmt.Errorf("%s has type %v, want %v", name, in[i].DType, types)
 	}
 	return nil
 }
+
+// wantFloat checks that an attribute names one of the float types of buffers.
+func wantFloat(name string, t DType) error {
+	if !slices.Contains(floats, t) {
+		return fmt.Errorf("%s has type %v, want %v", name, t, floats)
+	}
+	return nil
+}
+
+// floats are the float types that buffers have.
+var floats = []DType{F32, F16, BF16}
 
 // firstErr returns the first error of a list of checks.
 func firstErr(errs ...error) error {

@@ -1,6 +1,9 @@
 package compute
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // Adam is one update of Kingma and Ba's optimiser (2015) as MLX computes it;
 // decay is decoupled (AdamW, Loshchilov and Hutter, 2019).
@@ -10,15 +13,22 @@ import "math"
 //	p -= LR/(1-β1^Step)·m / (sqrt(v)/sqrt(1-β2^Step) + Eps)
 //
 //	in: p, g, m, v F32 of one shape;  out: p, m, v (the same buffers)
+//
+// 1-β is taken in float64 before it is rounded, as MLX does: 1-0.999 would
+// otherwise be off by 1e-5.
 type Adam struct {
-	LR, Beta1, Beta2, Eps, WeightDecay float32
-	BiasCorrection                     bool
-	Step                               int // from 1
+	LR, Eps, WeightDecay float32
+	Beta1, Beta2         float64
+	BiasCorrection       bool
+	Step                 int // from 1
 }
 
 func (Adam) Name() string { return "adam" }
 
-func (Adam) Infer(in []Spec) ([]Spec, error) {
+func (o Adam) Infer(in []Spec) ([]Spec, error) {
+	if o.BiasCorrection && o.Step < 1 {
+		return nil, fmt.Errorf("step is %d, the first is 1", o.Step)
+	}
 	s, err := sameShape(in, "p", "g", "m", "v")
 	if err != nil {
 		return nil, err
@@ -34,19 +44,25 @@ func (o Adam) Factors() (lr, root float32) {
 	if !o.BiasCorrection {
 		return o.LR, 1
 	}
-	c1 := float64(o.LR) / (1 - math.Pow(float64(o.Beta1), float64(o.Step)))
-	c2 := 1 / math.Sqrt(1-math.Pow(float64(o.Beta2), float64(o.Step)))
+	c1 := float64(o.LR) / (1 - math.Pow(o.Beta1, float64(o.Step)))
+	c2 := 1 / math.Sqrt(1-math.Pow(o.Beta2, float64(o.Step)))
 	return float32(c1), float32(c2)
+}
+
+// Decays returns β1, 1-β1, β2 and 1-β2.
+func (o Adam) Decays() (b1, a1, b2, a2 float32) {
+	return float32(o.Beta1), float32(1 - o.Beta1), float32(o.Beta2), float32(1 - o.Beta2)
 }
 
 func (o Adam) Define(out, in []Array) {
 	p, g, m, v := in[0].F32(), in[1].F32(), in[2].F32(), in[3].F32()
 	p2, m2, v2 := out[0].F32(), out[1].F32(), out[2].F32()
 	lr, root := o.Factors()
+	b1, a1, b2, a2 := o.Decays()
 	keep := 1 - o.LR*o.WeightDecay
 	for i, gi := range g {
-		mi := o.Beta1*m[i] + (1-o.Beta1)*gi
-		vi := o.Beta2*v[i] + (1-o.Beta2)*gi*gi
+		mi := b1*m[i] + a1*gi
+		vi := b2*v[i] + a2*(gi*gi)
 		m2[i], v2[i] = mi, vi
 		p2[i] = p[i]*keep - lr*mi/(float32(math.Sqrt(float64(vi)))*root+o.Eps)
 	}

@@ -1,6 +1,9 @@
 package compute
 
-import "math/bits"
+import (
+	"fmt"
+	"math/bits"
+)
 
 // Key is a key of the counter-based generator Threefry-2x32 (Salmon et al.,
 // 2011), used as JAX and MLX use it, so that their random numbers can be had
@@ -68,7 +71,12 @@ type Dropout struct {
 
 func (Dropout) Name() string { return "dropout" }
 
-func (Dropout) Infer(in []Spec) ([]Spec, error) { return sameShape(in, "x") }
+func (o Dropout) Infer(in []Spec) ([]Spec, error) {
+	if !(o.Rate >= 0 && o.Rate < 1) {
+		return nil, fmt.Errorf("rate is %g, want 0 <= rate < 1", o.Rate)
+	}
+	return sameShape(in, "x")
+}
 
 func (Dropout) Cost(in []Spec) Cost { return elementCost(in, 40, 1) }
 

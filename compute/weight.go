@@ -41,6 +41,12 @@ func (w Weight) Specs() []Spec {
 
 // check compares the weight's buffers, in[first:], with Specs.
 func (w Weight) check(in []Spec, first int) error {
+	if err := w.Format.Check(); err != nil {
+		return fmt.Errorf("weight: %w", err)
+	}
+	if n := w.Format.RowMultiple(); w.Rows <= 0 || w.Cols <= 0 || w.Cols%n != 0 {
+		return fmt.Errorf("weight has shape [%d, %d], a %v row is a multiple of %d", w.Rows, w.Cols, w.Format, n)
+	}
 	for i, want := range w.Specs() {
 		got := in[first+i]
 		if !got.Shape.Equal(want.Shape) || got.DType != want.DType {
