@@ -50,6 +50,10 @@ func (t *Tape) Reset(recording bool) {
 // Recording reports whether the tape remembers steps for Backward.
 func (t *Tape) Recording() bool { return t.record }
 
+// Fail makes err the tape's error unless it has one: for parts that work
+// beside the tape.
+func (t *Tape) Fail(err error) { t.fail(err) }
+
 func (t *Tape) fail(err error) {
 	if t.err == nil && err != nil {
 		t.err = err
@@ -78,6 +82,22 @@ func (t *Tape) adopt(x *Tensor) {
 	x.retain()
 	if n := len(t.scopes); n > 0 {
 		t.scopes[n-1] = append(t.scopes[n-1], x)
+	}
+}
+
+// Done frees a tensor of the current scope before the scope ends, unless the
+// backward pass needs it.
+func (t *Tape) Done(x *Tensor) {
+	if len(t.scopes) == 0 {
+		return
+	}
+	made := t.scopes[len(t.scopes)-1]
+	for i := len(made) - 1; i >= 0; i-- {
+		if made[i] == x {
+			t.scopes[len(t.scopes)-1] = append(made[:i], made[i+1:]...)
+			x.release()
+			return
+		}
 	}
 }
 

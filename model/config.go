@@ -1,0 +1,206 @@
+package model
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Config is config.json with the field names of Hugging Face's transformers.
+// Pointers tell a missing field from a zero one: defaults differ per model_type.
+type Config struct {
+	ModelType             string          `json:"model_type"`
+	HiddenSize            int             `json:"hidden_size"`
+	NumHiddenLayers       int             `json:"num_hidden_layers"`
+	IntermediateSize      int             `json:"intermediate_size"`
+	NumAttentionHeads     int             `json:"num_attention_heads"`
+	NumKeyValueHeads      *int            `json:"num_key_value_heads"`
+	HeadDim               *int            `json:"head_dim"`
+	RMSNormEps            float64         `json:"rms_norm_eps"`
+	VocabSize             int             `json:"vocab_size"`
+	MaxPositionEmbeddings int             `json:"max_position_embeddings"`
+	RopeTheta             *float64        `json:"rope_theta"`
+	RopeScaling           *RopeScaling    `json:"rope_scaling"`
+	RopeParameters        *RopeScaling    `json:"rope_parameters"` // transformers v5: theta and scaling in one place
+	RopeTraditional       bool            `json:"rope_traditional"`
+	AttentionBias         bool            `json:"attention_bias"`
+	MLPBias               bool            `json:"mlp_bias"`
+	TieWordEmbeddings     *bool           `json:"tie_word_embeddings"`
+	SlidingWindow         *int            `json:"sliding_window"`
+	LayerTypes            []string        `json:"layer_types"`
+	NoRopeLayers          []int           `json:"no_rope_layers"`
+	NoRopeLayerInterval   *int            `json:"no_rope_layer_interval"`
+	HiddenAct             string          `json:"hidden_act"`
+	EOS                   json.RawMessage `json:"eos_token_id"` // a number, a list or null
+	ModelFile             string          `json:"model_file"`
+	TorchDtype            string          `json:"torch_dtype"`
+	Dtype                 string          `json:"dtype"`
+}
+
+// RopeScaling is the rope_scaling (or rope_parameters) object.
+type RopeScaling struct {
+	Type                    string    `json:"type"`
+	RopeType                string    `json:"rope_type"`
+	RopeTheta               *float64  `json:"rope_theta"`
+	Factor                  *float64  `json:"factor"`
+	LowFreqFactor           *float64  `json:"low_freq_factor"`
+	HighFreqFactor          *float64  `json:"high_freq_factor"`
+	OriginalMaxPosition     *float64  `json:"original_max_position_embeddings"`
+	BetaFast                *float64  `json:"beta_fast"`
+	BetaSlow                *float64  `json:"beta_slow"`
+	Mscale                  *float64  `json:"mscale"`
+	MscaleAllDim            *float64  `json:"mscale_all_dim"`
+	AttentionFactor         *float64  `json:"attention_factor"`
+	LongFactor              []float64 `json:"long_factor"`
+	Factors                 []float64 `json:"factors"` // GGUF: a divisor for each frequency
+	PartialRotaryFactor     *float64  `json:"partial_rotary_factor"`
+	Truncate                *bool     `json:"truncate"`
+}
+
+// kind is the scaling's name: "type" wins over "rope_type".
+func (r *RopeScaling) kind() string {
+	if r == nil {
+		return "default"
+	}
+	for _, k := range []string{r.Type, r.RopeType} {
+		if k != "" {
+			return k
+		}
+	}
+	return "default"
+}
+
+// ParseConfig reads config.json; path is for errors only.
+func ParseConfig(data []byte, path string) (*Config, error) {
+	var c Config
+	if err := json.Unmarshal(data, &c); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, located(data, err))
+	}
+	if c.ModelFile != "" {
+		return nil, fmt.Errorf("%s: model_file %q asks to run Python code of the model's repository, which Lentil never does; use a model of a known model_type (%s)", path, c.ModelFile, knownTypes())
+	}
+	if _, ok := architectures[c.ModelType]; !ok {
+		return nil, fmt.Errorf("%s: model_type %q is not supported; known are %s", path, c.ModelType, knownTypes())
+	}
+	for _, f := range []struct {
+		name  string
+		value int
+	}{{"hidden_size", c.HiddenSize}, {"num_hidden_layers", c.NumHiddenLayers}, {"intermediate_size", c.IntermediateSize},
+		{"num_attention_heads", c.NumAttentionHeads}, {"vocab_size", c.VocabSize}} {
+		if f.value <= 0 || f.value > 1<<24 {
+			return nil, fmt.Errorf("%s: %s is %d, expected a positive size", path, f.name, f.value)
+		}
+	}
+	if c.HiddenAct != "" && c.HiddenAct != "silu" {
+		return nil, fmt.Errorf("%s: hidden_act %q is not supported; these families use \"silu\"", path, c.HiddenAct)
+	}
+	return &c, c.checkHeads(path)
+}
+
+func (c *Config) checkHeads(path string) error {
+	if d := c.headDim(); d <= 0 || d%2 != 0 || d > 1<<16 {
+		return fmt.Errorf("%s: head_dim is %d, expected a positive even size", path, d)
+	}
+	if c.HeadDim == nil && c.HiddenSize%c.NumAttentionHeads != 0 {
+		return fmt.Errorf("%s: hidden_size %d is not a multiple of num_attention_heads %d and there is no head_dim", path, c.HiddenSize, c.NumAttentionHeads)
+	}
+	if kv := c.kvHeads(); kv <= 0 || c.NumAttentionHeads%kv != 0 {
+		return fmt.Errorf("%s: num_attention_heads %d is not a multiple of num_key_value_heads %d", path, c.NumAttentionHeads, kv)
+	}
+	if n := len(c.LayerTypes); n != 0 && n != c.NumHiddenLayers {
+		return fmt.Errorf("%s: layer_types has %d entries, num_hidden_layers is %d", path, n, c.NumHiddenLayers)
+	}
+	return nil
+}
+
+// EOSTokens are the ids of eos_token_id, none when it is missing.
+func (c *Config) EOSTokens() []int32 { return TokenIDs(c.EOS) }
+
+// TokenIDs reads an eos_token_id field: a number, a list of numbers, or null.
+func TokenIDs(raw json.RawMessage) []int32 {
+	var one int32
+	if json.Unmarshal(raw, &one) == nil && !bytes.Equal(bytes.TrimSpace(raw), []byte("null")) {
+		return []int32{one}
+	}
+	var many []int32
+	if json.Unmarshal(raw, &many) == nil {
+		return many
+	}
+	return nil
+}
+
+func (c *Config) headDim() int {
+	if c.HeadDim != nil {
+		return *c.HeadDim
+	}
+	return c.HiddenSize / c.NumAttentionHeads
+}
+
+func (c *Config) kvHeads() int {
+	if c.NumKeyValueHeads != nil {
+		return *c.NumKeyValueHeads
+	}
+	return c.NumAttentionHeads
+}
+
+// tied reports whether the head is the embedding matrix.
+func (c *Config) tied(byDefault bool) bool {
+	if c.TieWordEmbeddings != nil {
+		return *c.TieWordEmbeddings
+	}
+	return byDefault
+}
+
+// rope returns base and scaling from either spelling.
+func (c *Config) rope(byDefault float64) (theta float64, scaling *RopeScaling) {
+	theta, scaling = byDefault, c.RopeScaling
+	if p := c.RopeParameters; p != nil {
+		if scaling == nil {
+			scaling = p
+		}
+		if p.RopeTheta != nil {
+			theta = *p.RopeTheta
+		}
+	}
+	if c.RopeTheta != nil {
+		theta = *c.RopeTheta
+	}
+	return theta, scaling
+}
+
+// window is layer i's attention window, 0 for all keys. As in mlx-lm only
+// layers marked in layer_types have one.
+func (c *Config) window(i int) int {
+	if c.SlidingWindow != nil && i < len(c.LayerTypes) && c.LayerTypes[i] == "sliding_attention" {
+		return *c.SlidingWindow
+	}
+	return 0
+}
+
+func knownTypes() string {
+	return strings.Join(slices.Sorted(maps.Keys(architectures)), ", ")
+}
+
+// located adds line and column to an error of encoding/json.
+func located(data []byte, err error) error {
+	offset := int64(-1)
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		offset = syntax.Offset
+	case errors.As(err, &kind):
+		offset = kind.Offset
+	}
+	if offset < 0 || offset > int64(len(data)) {
+		return err
+	}
+	before := data[:offset]
+	line := 1 + bytes.Count(before, []byte("\n"))
+	column := len(before) - bytes.LastIndexByte(before, '\n') - 1
+	return fmt.Errorf("line %d, column %d: %w", line, column, err)
+}

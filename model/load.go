@@ -1,0 +1,170 @@
+package model
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/nn"
+	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/tensor"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// loader builds a model from named tensors; its first error sticks.
+type loader struct {
+	src  weights.Source
+	dev  compute.Device
+	used map[string]bool // tensors asked for
+	err  error
+}
+
+func (l *loader) model(c *Config, a layout) *Model {
+	m := &Model{Config: c, dev: l.dev, src: l.src, Tied: a.tied}
+	freq, scale, err := ropeFrequencies(c, c.headDim(), a.theta, a.scaling)
+	l.fail(err)
+	if l.err != nil {
+		return m
+	}
+	m.frequencies, l.err = tensor.NewFloats(l.dev, compute.Shape{len(freq)}, freq)
+	m.ropeScale = scale
+
+	m.Embed = l.weight("model.embed_tokens", c.VocabSize, c.HiddenSize)
+	for i := range c.NumHiddenLayers {
+		if l.err != nil {
+			return m
+		}
+		m.Blocks = append(m.Blocks, l.block(c, a, i))
+	}
+	m.Norm = l.vector("model.norm.weight", c.HiddenSize)
+	if m.Tied {
+		m.Head = &nn.Linear{Name: "model.embed_tokens", Weight: m.Embed}
+	} else {
+		m.Head = l.linear("lm_head", c.VocabSize, c.HiddenSize, false)
+	}
+	return m
+}
+
+func (l *loader) block(c *Config, a layout, i int) *nn.Block {
+	at := fmt.Sprintf("model.layers.%d.", i)
+	h, d := c.HiddenSize, c.headDim()
+	q, kv := c.NumAttentionHeads*d, c.kvHeads()*d
+	eps := float32(c.RMSNormEps)
+	attn := &nn.Attention{
+		Heads: c.NumAttentionHeads, KVHeads: c.kvHeads(), HeadDim: d,
+		Q:      l.linear(at+"self_attn.q_proj", q, h, a.qkvBias),
+		K:      l.linear(at+"self_attn.k_proj", kv, h, a.qkvBias),
+		V:      l.linear(at+"self_attn.v_proj", kv, h, a.qkvBias),
+		O:      l.linear(at+"self_attn.o_proj", h, q, a.oBias),
+		Eps:    eps,
+		Scale:  float32(1 / math.Sqrt(float64(d))),
+		Window: c.window(i), NoRope: a.noRope != nil && a.noRope(i), Traditional: c.RopeTraditional,
+	}
+	if a.qkNorm {
+		attn.QNorm = l.vector(at+"self_attn.q_norm.weight", d)
+		attn.KNorm = l.vector(at+"self_attn.k_norm.weight", d)
+	}
+	f := c.IntermediateSize
+	return &nn.Block{
+		Index: i, Attention: attn, Eps: eps,
+		MLP: &nn.MLP{
+			Gate: l.linear(at+"mlp.gate_proj", f, h, a.mlpBias),
+			Up:   l.linear(at+"mlp.up_proj", f, h, a.mlpBias),
+			Down: l.linear(at+"mlp.down_proj", h, f, a.mlpBias),
+		},
+		InputNorm: l.vector(at+"input_layernorm.weight", h),
+		PostNorm:  l.vector(at+"post_attention_layernorm.weight", h),
+	}
+}
+
+func (l *loader) linear(name string, out, in int, bias bool) *nn.Linear {
+	n := &nn.Linear{Name: name, Weight: l.weight(name, out, in)}
+	if bias {
+		n.Bias = l.vector(name+".bias", out)
+	}
+	return n
+}
+
+// weight imports the matrix of a module.
+func (l *loader) weight(name string, rows, cols int) *tensor.Weight {
+	m := l.matrix(name, rows, cols)
+	if l.err != nil {
+		return nil
+	}
+	w, err := tensor.ImportWeight(l.dev, m)
+	if err != nil {
+		l.fail(fmt.Errorf("%s: %w", name, err))
+	}
+	return w
+}
+
+func (l *loader) matrix(name string, rows, cols int) *quant.Matrix {
+	if l.err != nil {
+		return nil
+	}
+	l.used[name+".weight"], l.used[name+".scales"], l.used[name+".biases"] = true, true, true
+	if !l.src.Has(name) {
+		l.fail(fmt.Errorf("tensor %s.weight is missing; expected [%d, %d]: is the folder complete?", name, rows, cols))
+		return nil
+	}
+	m, err := l.src.Matrix(name)
+	if err != nil {
+		l.fail(err)
+		return nil
+	}
+	if m.Rows != rows || m.Cols != cols {
+		l.fail(fmt.Errorf("tensor %s.weight is [%d, %d], config.json says [%d, %d]: weights and config belong to different models", name, m.Rows, m.Cols, rows, cols))
+	}
+	return m
+}
+
+// vector loads a one-dimensional tensor as F32: norms and biases are small.
+func (l *loader) vector(name string, n int) *tensor.Tensor {
+	if l.err != nil {
+		return nil
+	}
+	l.used[name] = true
+	v, ok := l.src.Tensor(name)
+	if !ok {
+		l.fail(fmt.Errorf("tensor %s is missing; expected [%d]: is the folder complete?", name, n))
+		return nil
+	}
+	if len(v.Shape) != 1 || v.Shape[0] != n || !isFloat(v.DType) {
+		l.fail(fmt.Errorf("tensor %s is %v %v, config.json says float [%d]: weights and config belong to different models", name, v.DType, v.Shape, n))
+		return nil
+	}
+	values := make([]float32, n)
+	quant.Floats(values, v.Data, v.DType)
+	x, err := tensor.NewFloats(l.dev, compute.Shape{n}, values)
+	l.fail(err)
+	return x
+}
+
+// unexpected reports tensors that no part of the model uses: a sign that
+// config.json describes another model.
+func (l *loader) unexpected(tied bool) error {
+	var names []string
+	for _, n := range l.src.Names() {
+		ignored := strings.Contains(n, "rotary_emb.inv_freq") || tied && strings.HasPrefix(n, "lm_head.")
+		if !l.used[n] && !ignored {
+			names = append(names, n)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	shown := names
+	if len(shown) > 5 {
+		shown = shown[:5]
+	}
+	return fmt.Errorf("%d tensors have no place in a model of this model_type and config: %s; weights and config.json belong to different models", len(names), strings.Join(shown, ", "))
+}
+
+func (l *loader) fail(err error) {
+	if l.err == nil {
+		l.err = err
+	}
+}
+
+func isFloat(d quant.DType) bool { return d == quant.F32 || d == quant.F16 || d == quant.BF16 }

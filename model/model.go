@@ -1,0 +1,182 @@
+// Package model turns a model folder into a decoder that runs on a device.
+// Each architecture is one file named as its model_type; what they share is
+// the decoder here. Hugging Face's tensor names are kept throughout.
+package model
+
+import (
+	"fmt"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/nn"
+	"github.com/lentil-lm/lentil/tensor"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// architectures maps model_type to its description.
+var architectures = map[string]func(*Config) layout{
+	"llama":   llama,
+	"mistral": mistral,
+	"qwen2":   qwen2,
+	"qwen3":   qwen3,
+	"smollm3": smollm3,
+}
+
+// layout is what an architecture says beyond the sizes in its config.
+type layout struct {
+	theta                   float64
+	scaling                 *RopeScaling
+	tied                    bool
+	qkvBias, oBias, mlpBias bool
+	qkNorm                  bool
+	noRope                  func(layer int) bool // nil: all layers rotate
+}
+
+// Model is a decoder on a device.
+type Model struct {
+	Config *Config
+	Blocks []*nn.Block
+	Embed  *tensor.Weight // [vocab, hidden]
+	Norm   *tensor.Tensor // [hidden]
+	Head   *nn.Linear     // [vocab, hidden]; shares Embed's weight when Tied
+	Tied   bool
+
+	dev         compute.Device
+	src         weights.Source
+	frequencies *tensor.Tensor // [headDim/2]
+	ropeScale   float32
+}
+
+// Batch is one row of tokens: sequences packed one behind the other.
+type Batch struct {
+	Tokens    []int32
+	Positions []int32 // of each token in its own sequence
+	Bounds    []int32 // start of each sequence, and the end of the last
+}
+
+// Sequence is a batch of one sequence whose first token has position at.
+func Sequence(tokens []int32, at int) Batch {
+	b := Batch{Tokens: tokens, Positions: make([]int32, len(tokens)), Bounds: []int32{0, int32(at + len(tokens))}}
+	for i := range b.Positions {
+		b.Positions[i] = int32(at + i)
+	}
+	return b
+}
+
+// Load reads the model of src onto dev. Frozen weights stay where src has
+// them, so src must stay open as long as the model lives.
+func Load(dev compute.Device, src weights.Source) (*Model, error) {
+	c, err := ParseConfig(src.Config(), src.Path()+": config.json")
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{src: src, dev: dev, used: map[string]bool{}}
+	m := l.model(c, architectures[c.ModelType](c))
+	if l.err == nil {
+		l.err = l.unexpected(m.Tied)
+	}
+	if l.err != nil {
+		return nil, fmt.Errorf("%s: %w", src.Path(), l.err)
+	}
+	return m, nil
+}
+
+// Device is where the model lives.
+func (m *Model) Device() compute.Device { return m.dev }
+
+// Source is where the frozen weights come from.
+func (m *Model) Source() weights.Source { return m.src }
+
+// NewCache makes an empty KV cache for one sequence; limit 0 never forgets.
+func (m *Model) NewCache(limit int, dtype compute.DType) (*nn.Cache, error) {
+	return nn.NewCache(m.dev, len(m.Blocks), limit, dtype)
+}
+
+// Begin embeds the batch: x [T, hidden], and what all layers need to know of
+// the row. cache is nil when training.
+func (m *Model) Begin(t *tensor.Tape, b Batch, cache *nn.Cache) (*tensor.Tensor, nn.Row) {
+	row := nn.Row{Bounds: t.Ints(b.Bounds), Cache: cache}
+	row.Rotation = t.RopeTable(t.Ints(b.Positions), m.frequencies, m.ropeScale)
+	return t.Embed(t.Ints(b.Tokens), m.Embed), row
+}
+
+// Layers runs blocks [from, to) over x [T, hidden]. With checkpoint the
+// backward pass computes each block again instead of keeping its insides.
+func (m *Model) Layers(t *tensor.Tape, x *tensor.Tensor, row nn.Row, from, to int, checkpoint bool) *tensor.Tensor {
+	for _, b := range m.Blocks[from:to] {
+		if checkpoint {
+			x = t.Checkpoint(x, func(x *tensor.Tensor) *tensor.Tensor { return b.Forward(t, x, row) })
+		} else {
+			x = b.Forward(t, x, row)
+		}
+	}
+	return x
+}
+
+// Final is the last norm: [T, hidden] -> [T, hidden].
+func (m *Model) Final(t *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
+	return t.RMSNorm(x, m.Norm, float32(m.Config.RMSNormEps))
+}
+
+// Logits is the head: [R, hidden] -> [R, vocab].
+func (m *Model) Logits(t *tensor.Tape, h *tensor.Tensor) *tensor.Tensor { return m.Head.Forward(t, h) }
+
+// Step runs a batch through the whole model with a cache and returns the
+// logits of its last token [1, vocab].
+func (m *Model) Step(t *tensor.Tape, tokens []int32, cache *nn.Cache) *tensor.Tensor {
+	y := t.Scope(func() *tensor.Tensor {
+		b := Sequence(tokens, cache.Len())
+		b.Bounds[1] = int32(cache.Held(len(tokens)))
+		x, row := m.Begin(t, b, cache)
+		x = m.layersFreeing(t, x, row)
+		last := t.GatherRows(x, t.Ints([]int32{int32(len(tokens) - 1)}))
+		return m.Logits(t, m.Final(t, last))
+	})
+	cache.Advance(len(tokens))
+	return y
+}
+
+// layersFreeing runs all blocks, each layer's input being freed as soon as its
+// output is there.
+func (m *Model) layersFreeing(t *tensor.Tape, x *tensor.Tensor, row nn.Row) *tensor.Tensor {
+	for i := range m.Blocks {
+		in := x
+		x = m.Layers(t, in, row, i, i+1, false)
+		t.Done(in)
+	}
+	return x
+}
+
+// Loss is the cross-entropy [R] of predicting targets [R] from the rows of x
+// [T, hidden] (the output of Layers); recording starts the backward pass from
+// Σ rowWeight·loss. The head runs for these rows and no others.
+func (m *Model) Loss(t *tensor.Tape, x *tensor.Tensor, rows, targets []int32, rowWeight []float32) *tensor.Tensor {
+	h := m.Final(t, t.GatherRows(x, t.Ints(rows))) // [R, hidden]
+	if m.Head.Adapter != nil {
+		return t.CrossEntropyLogits(m.Logits(t, h), t.Ints(targets), t.Floats(rowWeight))
+	}
+	return t.CrossEntropy(h, t.Ints(targets), t.Floats(rowWeight), m.Head.Weight)
+}
+
+// Linears are all projections of the model by module path: block by block in
+// mlx-lm's order of attachment, the head last unless it is tied.
+func (m *Model) Linears() []*nn.Linear {
+	var all []*nn.Linear
+	for _, b := range m.Blocks {
+		all = append(all, b.Linears()...)
+	}
+	if !m.Tied {
+		all = append(all, m.Head)
+	}
+	return all
+}
+
+// Adapted are the projections that carry an adapter.
+func (m *Model) Adapted() []*nn.Linear {
+	var out []*nn.Linear
+	for _, l := range m.Linears() {
+		if l.Adapter != nil {
+			out = append(out, l)
+		}
+	}
+	return out
+}

@@ -1,0 +1,80 @@
+package nn
+
+import (
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/tensor"
+)
+
+// Attention is causal self-attention with grouped heads.
+type Attention struct {
+	Heads, KVHeads, HeadDim int
+	Q, K, V, O              *Linear
+	QNorm, KNorm            *tensor.Tensor // RMSNorm over each head before RoPE; nil for none
+	Eps                     float32        // of QNorm and KNorm
+	Scale                   float32        // of the scores, usually 1/sqrt(HeadDim)
+	Window                  int            // keys seen at most; 0 is all
+	NoRope                  bool           // positions are not told (NoPE layers)
+	Traditional             bool           // RoPE pairs (2i, 2i+1)
+}
+
+// Row describes the tokens of one forward pass, for all layers alike.
+type Row struct {
+	Rotation tensor.Rotation
+	Bounds   *tensor.Tensor // I32 [segments+1]
+	Cache    *Cache         // nil when training
+}
+
+// Forward is [T, D] -> [T, D]; layer numbers the cache's entry.
+func (a *Attention) Forward(t *tensor.Tape, x *tensor.Tensor, row Row, layer int) *tensor.Tensor {
+	q, k, v := a.Q.Forward(t, x), a.K.Forward(t, x), a.V.Forward(t, x)
+	if a.QNorm != nil {
+		q, k = t.RMSNorm(q, a.QNorm, a.Eps), t.RMSNorm(k, a.KNorm, a.Eps)
+	}
+	if !a.NoRope {
+		t.RoPE(q, row.Rotation, a.HeadDim, a.Traditional) // [T, Heads·HeadDim]
+		t.RoPE(k, row.Rotation, a.HeadDim, a.Traditional) // [T, KVHeads·HeadDim]
+	}
+	op := compute.Attention{Heads: a.Heads, KVHeads: a.KVHeads, HeadDim: a.HeadDim, Scale: a.Scale, Window: a.Window}
+	if row.Cache != nil {
+		k, v, op.Offset = row.Cache.update(t, layer, k, v)
+		if row.Cache.rotates() {
+			op.Window = 0 // the ring keeps just what may be seen, in no order
+		}
+	}
+	return a.O.Forward(t, t.Attention(q, k, v, row.Bounds, op))
+}
+
+// MLP is the gated feed-forward part: down(silu(gate(x)) · up(x)).
+type MLP struct{ Gate, Up, Down *Linear }
+
+// Forward is [T, D] -> [T, D].
+func (m *MLP) Forward(t *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
+	return m.Down.Forward(t, t.SwiGLU(m.Gate.Forward(t, x), m.Up.Forward(t, x)))
+}
+
+// Block is one decoder layer with norms before its parts.
+type Block struct {
+	Index         int
+	Attention     *Attention
+	MLP           *MLP
+	InputNorm     *tensor.Tensor
+	PostNorm      *tensor.Tensor
+	Eps           float32
+}
+
+// Forward is [T, D] -> [T, D]; what it makes on the way is freed or saved by the tape.
+func (b *Block) Forward(t *tensor.Tape, x *tensor.Tensor, row Row) *tensor.Tensor {
+	return t.Scope(func() *tensor.Tensor {
+		h := t.Scope(func() *tensor.Tensor {
+			return t.Add(x, b.Attention.Forward(t, t.RMSNorm(x, b.InputNorm, b.Eps), row, b.Index))
+		})
+		return t.Add(h, b.MLP.Forward(t, t.RMSNorm(h, b.PostNorm, b.Eps)))
+	})
+}
+
+// Linears lists the block's projections in mlx-lm's order of attachment
+// (spec: a stack walk over the children in order of definition).
+func (b *Block) Linears() []*Linear {
+	a, m := b.Attention, b.MLP
+	return []*Linear{m.Up, m.Down, m.Gate, a.O, a.V, a.K, a.Q}
+}

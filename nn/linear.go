@@ -1,0 +1,90 @@
+// Package nn holds the parts that decoder models are built of. A part is a
+// plain struct of tensors with a Forward method; models put them together.
+// Activations are [T, D]: the tokens of one or several packed sequences.
+package nn
+
+import (
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/tensor"
+)
+
+// Param is a named trainable tensor, as it is called in adapter and model files.
+type Param struct {
+	Name string
+	*tensor.Tensor
+}
+
+// Linear is y = base(x) + adapter(x), base(x) = x Wᵀ + bias.
+type Linear struct {
+	Name    string // module path, e.g. "model.layers.0.self_attn.q_proj"
+	Weight  *tensor.Weight
+	Bias    *tensor.Tensor // nil for none
+	Adapter Adapter        // nil for none
+}
+
+// Adapter is what can be attached to a Linear.
+type Adapter interface {
+	// Forward adds the adapter's part for x to y in place.
+	Forward(t *tensor.Tape, x, y *tensor.Tensor)
+	// Params are the adapter's tensors under the module's name.
+	Params() []Param
+	Free()
+}
+
+// Forward is [T, in] -> [T, out].
+func (l *Linear) Forward(t *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
+	y := t.Linear(x, l.Weight, l.Bias)
+	if l.Adapter != nil {
+		l.Adapter.Forward(t, x, y)
+	}
+	return y
+}
+
+// In and Out are the widths of input and output.
+func (l *Linear) In() int  { return l.Weight.Cols }
+func (l *Linear) Out() int { return l.Weight.Rows }
+
+// LoRA is a low-rank update: scale · (dropout(x) A) B (Hu et al., 2021), with
+// the shapes and names of mlx-lm.
+type LoRA struct {
+	Name    string
+	A, B    *tensor.Tensor // [in, r], [r, out]
+	Scale   float32        // multiplies directly; alpha/r in PEFT's terms
+	Dropout float32
+}
+
+// NewLoRA makes a trainable update of l from the values of a [in, r] and b
+// [r, out]; nil b is zeros, which leaves the model as it is.
+func NewLoRA(dev compute.Device, l *Linear, rank int, scale, dropout float32, a, b []float32) (*LoRA, error) {
+	if b == nil {
+		b = make([]float32, rank*l.Out())
+	}
+	at, err := tensor.NewFloats(dev, compute.Shape{l.In(), rank}, a)
+	if err != nil {
+		return nil, err
+	}
+	bt, err := tensor.NewFloats(dev, compute.Shape{rank, l.Out()}, b)
+	if err != nil {
+		at.Free()
+		return nil, err
+	}
+	at.SetTrainable(true)
+	bt.SetTrainable(true)
+	return &LoRA{Name: l.Name, A: at, B: bt, Scale: scale, Dropout: dropout}, nil
+}
+
+// Forward adds the update of x to y.
+func (l *LoRA) Forward(t *tensor.Tape, x, y *tensor.Tensor) {
+	t.LowRank(y, x, l.A, l.B, l.Scale, l.Dropout)
+}
+
+// Params are lora_a and lora_b.
+func (l *LoRA) Params() []Param {
+	return []Param{{l.Name + ".lora_a", l.A}, {l.Name + ".lora_b", l.B}}
+}
+
+// Free gives the tensors back.
+func (l *LoRA) Free() {
+	l.A.Free()
+	l.B.Free()
+}
