@@ -1,0 +1,64 @@
+package facts
+
+// perFact is how many train wordings each fact is asked in. Which ones rotates from fact to
+// fact, so every wording is used about equally often.
+const perFact = 5
+
+// testsPerFact is how many test wordings each trained fact is asked in.
+const testsPerFact = 2
+
+// Splits are the rows of the four dataset files.
+type Splits struct {
+	Train, Valid, Test, Unseen []Row
+}
+
+// Make builds the four splits from the facts table. It draws nothing at random but the order
+// of the train rows, which comes from a fixed seed.
+func Make() Splits {
+	byID := map[string]Relation{}
+	for _, r := range Relations() {
+		byID[r.ID] = r
+	}
+	var s Splits
+	for i, f := range Facts() {
+		r := byID[f.Relation]
+		if f.Unseen {
+			s.Unseen = append(s.Unseen, ask(r, f, Test, i, 1)...)
+			continue
+		}
+		s.Train = append(s.Train, ask(r, f, Train, i, perFact)...)
+		s.Valid = append(s.Valid, ask(r, f, Valid, i, 1)...)
+		s.Test = append(s.Test, ask(r, f, Test, i, testsPerFact)...)
+	}
+	shuffle(s.Train, 20240229)
+	return s
+}
+
+// ask makes n rows of fact f in the relation's wordings of one use, beginning at the turn-th.
+func ask(r Relation, f Fact, use Use, turn, n int) []Row {
+	var of []Wording
+	for _, w := range r.Wordings {
+		if w.Use == use {
+			of = append(of, w)
+		}
+	}
+	var rows []Row
+	for k := range min(n, len(of)) {
+		q, a := of[(turn+k)%len(of)].Ask(f)
+		rows = append(rows, Row{[]Message{{"user", q}, {"assistant", a}}})
+	}
+	return rows
+}
+
+// shuffle puts rows into an order fixed by the seed (SplitMix64 and Fisher-Yates, written
+// out so that the files stay the same whatever the standard library does).
+func shuffle(rows []Row, seed uint64) {
+	for i := len(rows) - 1; i > 0; i-- {
+		seed += 0x9e3779b97f4a7c15
+		z := (seed ^ seed>>30) * 0xbf58476d1ce4e5b9
+		z = (z ^ z>>27) * 0x94d049bb133111eb
+		z ^= z >> 31
+		j := int(z % uint64(i+1))
+		rows[i], rows[j] = rows[j], rows[i]
+	}
+}

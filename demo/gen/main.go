@@ -1,0 +1,148 @@
+// Command gen makes the demo's files from its tables:
+//
+//	go run ./demo/gen                                     rewrites demo/data and nothing else
+//	go run ./demo/gen corpus --out DIR --rows N [--seed S]  writes train.jsonl and valid.jsonl to train the base model from
+//
+// Both give the same bytes every time.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/lentil-lm/lentil/demo/corpus"
+	"github.com/lentil-lm/lentil/demo/facts"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "gen:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) > 0 && args[0] == "corpus" {
+		return writeCorpus(args[1:])
+	}
+	flags := flag.NewFlagSet("gen", flag.ContinueOnError)
+	out := flags.String("out", filepath.Join("demo", "data"), "folder for train.jsonl, valid.jsonl, test.jsonl, unseen.jsonl")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	return writeData(*out)
+}
+
+// writeData writes the four splits of the facts table.
+func writeData(dir string) error {
+	if _, err := os.Stat(filepath.Dir(dir)); err != nil {
+		return fmt.Errorf("%w; run it from the repository's root or give --out", err)
+	}
+	s := facts.Make()
+	for _, split := range []struct {
+		name string
+		rows []facts.Row
+	}{{"train", s.Train}, {"valid", s.Valid}, {"test", s.Test}, {"unseen", s.Unseen}} {
+		err := writeFile(filepath.Join(dir, split.name+".jsonl"), func(w io.Writer) error {
+			for _, row := range split.rows {
+				if err := writeRow(w, row); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s: %d rows\n", split.name, len(split.rows))
+	}
+	return nil
+}
+
+// writeCorpus writes the base model's training text; one document in 200 goes to the validation file,
+// which comes from another seed.
+func writeCorpus(args []string) error {
+	flags := flag.NewFlagSet("gen corpus", flag.ContinueOnError)
+	out := flags.String("out", "", "folder for train.jsonl and valid.jsonl")
+	rows := flags.Int("rows", 200_000, "documents in train.jsonl")
+	seed := flags.Uint64("seed", 1, "seed of the training documents")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	switch {
+	case *out == "":
+		return errors.New("corpus: --out is missing: name the folder to write to")
+	case *rows < 1:
+		return fmt.Errorf("corpus: --rows is %d; expected at least 1", *rows)
+	}
+	if err := os.MkdirAll(*out, 0o777); err != nil {
+		return err
+	}
+	for _, file := range []struct {
+		name string
+		rows int
+		seed uint64
+	}{{"train.jsonl", *rows, *seed}, {"valid.jsonl", max(1, *rows/200), ^*seed}} {
+		err := writeFile(filepath.Join(*out, file.name), func(w io.Writer) error {
+			left := file.rows
+			for doc := range corpus.Documents(file.seed) {
+				if left == 0 {
+					break
+				}
+				left--
+				if err := writeRow(w, facts.Row{Messages: doc.Messages}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s: %d documents\n", file.name, file.rows)
+	}
+	return nil
+}
+
+func writeRow(w io.Writer, row facts.Row) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(row)
+}
+
+// writeFile writes a file aside and renames it when it is whole.
+func writeFile(path string, write func(io.Writer) error) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	w := bufio.NewWriterSize(f, 1<<20)
+	if err = write(w); err != nil {
+		return err
+	}
+	if err = w.Flush(); err != nil {
+		return err
+	}
+	if err = f.Chmod(0o644); err != nil {
+		return err
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
