@@ -1,0 +1,186 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// normalizer rewrites text before it is split.
+type normalizer func(string) string
+
+// normalizerDef is a normalizer as tokenizer.json writes it.
+type normalizerDef struct {
+	Type        string          `json:"type"`
+	Normalizers []normalizerDef `json:"normalizers"` // Sequence
+	Prepend     string          `json:"prepend"`     // Prepend
+	Pattern     *patternDef     `json:"pattern"`     // Replace
+	Content     string          `json:"content"`     // Replace
+	StripLeft   bool            `json:"strip_left"`  // Strip
+	StripRight  bool            `json:"strip_right"` // Strip
+}
+
+// newNormalizer builds the normalizer that raw describes; nil for none.
+func newNormalizer(raw json.RawMessage) (normalizer, error) {
+	var def normalizerDef
+	if present, err := unmarshalPart(raw, &def); !present || err != nil {
+		return nil, err
+	}
+	return def.build()
+}
+
+func (d *normalizerDef) build() (normalizer, error) {
+	switch d.Type {
+	case "Sequence":
+		steps := make([]normalizer, len(d.Normalizers))
+		for i := range d.Normalizers {
+			step, err := d.Normalizers[i].build()
+			if err != nil {
+				return nil, at(fmt.Sprintf("normalizers[%d]", i), err)
+			}
+			steps[i] = step
+		}
+		return func(s string) string {
+			for _, step := range steps {
+				s = step(s)
+			}
+			return s
+		}, nil
+	case "NFC":
+		return unicodeForm(norm.NFC), nil
+	case "NFD":
+		return unicodeForm(norm.NFD), nil
+	case "NFKC":
+		return unicodeForm(norm.NFKC), nil
+	case "NFKD":
+		return unicodeForm(norm.NFKD), nil
+	case "Lowercase":
+		return lowercase, nil
+	case "Strip":
+		return d.strip, nil
+	case "Prepend":
+		prefix := d.Prepend
+		return func(s string) string {
+			if s == "" {
+				return s
+			}
+			return prefix + s
+		}, nil
+	case "Replace":
+		replace, err := newReplacer(d.Pattern, d.Content)
+		return normalizer(replace), at("pattern", err)
+	}
+	return nil, unsupported("normalizer", d.Type,
+		"Sequence, NFC, NFD, NFKC, NFKD, Lowercase, Strip, Prepend, Replace")
+}
+
+func (d *normalizerDef) strip(s string) string {
+	if d.StripLeft {
+		s = strings.TrimLeftFunc(s, unicode.IsSpace)
+	}
+	if d.StripRight {
+		s = strings.TrimRightFunc(s, unicode.IsSpace)
+	}
+	return s
+}
+
+// lowercase maps each character by itself, whatever stands around it (so no
+// final sigma); U+0130 is the one character that becomes two.
+func lowercase(s string) string {
+	return strings.ReplaceAll(strings.Map(func(r rune) rune {
+		if r == 'İ' {
+			return r
+		}
+		return unicode.ToLower(r)
+	}, s), "İ", "i\u0307")
+}
+
+// unicodeForm returns the normalizer of a Unicode normalization form. Runs of
+// more than 30 combining marks are done by hand, since x/text puts U+034F into
+// them (the Stream-Safe Text Format), and the tokenizers library does not.
+func unicodeForm(form norm.Form) normalizer {
+	return func(s string) string {
+		if form.IsNormalString(s) {
+			return s
+		}
+		if hasLongMarkRun(s) {
+			return normalizeLong(form, s)
+		}
+		return form.String(s)
+	}
+}
+
+// maxMarkRun is the number of combining marks in a row that x/text allows.
+const maxMarkRun = 30
+
+// hasLongMarkRun tells whether s may hold more than maxMarkRun combining
+// marks in a row once decomposed. It may err on the side of yes: a character
+// decomposes to at most four marks.
+func hasLongMarkRun(s string) bool {
+	run := 0
+	for i := 0; i < len(s); {
+		p := norm.NFD.PropertiesString(s[i:])
+		if p.CCC() == 0 && p.TrailCCC() == 0 {
+			run = 0
+		} else if run += 4; run > maxMarkRun {
+			return true
+		}
+		i += max(1, p.Size())
+	}
+	return false
+}
+
+// normalizeLong is the definition of the Unicode normalization forms (UAX
+// #15): decompose, order the marks, and for NFC and NFKC compose again.
+func normalizeLong(form norm.Form, s string) string {
+	decomposition := norm.NFD
+	if form == norm.NFKC || form == norm.NFKD {
+		decomposition = norm.NFKD
+	}
+	var runes []rune
+	for _, r := range s {
+		runes = append(runes, []rune(decomposition.String(string(r)))...)
+	}
+	class := make([]uint8, len(runes))
+	for i, r := range runes {
+		class[i] = norm.NFD.PropertiesString(string(r)).CCC()
+	}
+	// Canonical order: a stable insertion sort within each run of marks.
+	for i := 1; i < len(runes); i++ {
+		for j := i; j > 0 && class[j] != 0 && class[j-1] > class[j]; j-- {
+			runes[j], runes[j-1] = runes[j-1], runes[j]
+			class[j], class[j-1] = class[j-1], class[j]
+		}
+	}
+	if form == norm.NFD || form == norm.NFKD {
+		return string(runes)
+	}
+	return string(compose(runes, class))
+}
+
+// compose joins each character with the last starter before it when nothing
+// between them blocks it and their pair has a composed form.
+func compose(runes []rune, class []uint8) []rune {
+	out := runes[:0]
+	starter, last := -1, uint8(0) // index in out of the last starter; class of the last character kept
+	for i, r := range runes {
+		adjacent := starter == len(out)-1
+		if starter >= 0 && (adjacent || last < class[i]) {
+			pair := norm.NFC.String(string(out[starter]) + string(r))
+			if c, n := utf8.DecodeRuneInString(pair); n == len(pair) {
+				out[starter] = c
+				continue
+			}
+		}
+		if class[i] == 0 {
+			starter = len(out)
+		}
+		last = class[i]
+		out = append(out, r)
+	}
+	return out
+}

@@ -1,0 +1,191 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/dlclark/regexp2"
+)
+
+// matchTimeout bounds one regular-expression match: a pattern from a file may
+// need exponential time. What is left of the text then counts as unmatched.
+const matchTimeout = 10 * time.Second
+
+// patternDef is what Split and Replace look for: a literal or a regular expression.
+type patternDef struct {
+	String *string `json:"String"`
+	Regex  *string `json:"Regex"`
+}
+
+// finder yields the byte ranges of all matches in text, in order, not empty
+// and not overlapping.
+type finder func(text string, yield func(start, end int))
+
+// find builds the finder of a pattern. Patterns that many models share are
+// recognised by their text and matched by hand-written scanners.
+func (p *patternDef) find() (finder, error) {
+	switch {
+	case p == nil || p.String == nil && p.Regex == nil:
+		return nil, fmt.Errorf(`want {"String": ...} or {"Regex": ...}`)
+	case p.String != nil:
+		return findLiteral(*p.String), nil
+	}
+	if scan := knownScanner(*p.Regex); scan != nil {
+		return findScanned(scan), nil
+	}
+	return findRegex(*p.Regex)
+}
+
+func findLiteral(literal string) finder {
+	return func(text string, yield func(start, end int)) {
+		if literal == "" {
+			return
+		}
+		for at := 0; ; {
+			i := strings.Index(text[at:], literal)
+			if i < 0 {
+				return
+			}
+			yield(at+i, at+i+len(literal))
+			at += i + len(literal)
+		}
+	}
+}
+
+// scanner returns the length of the match at the start of text, which is not
+// empty; the patterns it stands for match everywhere.
+type scanner func(text string) int
+
+func findScanned(scan scanner) finder {
+	return func(text string, yield func(start, end int)) {
+		for at := 0; at < len(text); {
+			n := scan(text[at:])
+			yield(at, at+n)
+			at += n
+		}
+	}
+}
+
+// findRegex compiles a pattern with regexp2, whose lookahead and Unicode
+// classes are those that the tokenizers library's patterns use.
+func findRegex(pattern string) (finder, error) {
+	re, err := regexp2.Compile(possessiveToAtomic(pattern), regexp2.Unicode)
+	if err != nil {
+		return nil, fmt.Errorf("regular expression %q: %w", clip(pattern), err)
+	}
+	re.MatchTimeout = matchTimeout
+	return func(text string, yield func(start, end int)) {
+		runes := []rune(text)
+		offset, at := 0, 0 // byte and rune position reached so far
+		advance := func(to int) int {
+			for ; at < to; at++ {
+				offset += utf8.RuneLen(runes[at])
+			}
+			return offset
+		}
+		m, err := re.FindRunesMatch(runes)
+		for ; err == nil && m != nil; m, err = re.FindNextMatch(m) {
+			if m.Length > 0 {
+				start := advance(m.Index)
+				yield(start, advance(m.Index+m.Length))
+			}
+		}
+	}, nil
+}
+
+// newReplacer returns the function that puts content in place of each match.
+func newReplacer(pattern *patternDef, content string) (func(string) string, error) {
+	find, err := pattern.find()
+	if err != nil {
+		return nil, err
+	}
+	if pattern.String != nil {
+		old := *pattern.String
+		return func(s string) string {
+			if old == "" {
+				return s
+			}
+			return strings.ReplaceAll(s, old, content)
+		}, nil
+	}
+	return func(s string) string {
+		var b strings.Builder
+		done := 0
+		find(s, func(start, end int) {
+			b.WriteString(s[done:start])
+			b.WriteString(content)
+			done = end
+		})
+		return b.String() + s[done:]
+	}, nil
+}
+
+// possessiveToAtomic rewrites the possessive quantifiers of Oniguruma
+// patterns on simple operands (an escape, a class, a character) as atomic
+// groups, which is how regexp2 spells them: "\s++" becomes "(?>\s+)".
+// Anything else is left alone.
+func possessiveToAtomic(pattern string) string {
+	if !strings.Contains(pattern, "++") && !strings.Contains(pattern, "*+") && !strings.Contains(pattern, "?+") {
+		return pattern
+	}
+	var b strings.Builder
+	for i := 0; i < len(pattern); {
+		n := operandLen(pattern[i:])
+		rest := pattern[i+n:]
+		if len(rest) >= 2 && strings.IndexByte("+*?", rest[0]) >= 0 && rest[1] == '+' {
+			fmt.Fprintf(&b, "(?>%s%c)", pattern[i:i+n], rest[0])
+			n += 2
+		} else {
+			b.WriteString(pattern[i : i+n])
+		}
+		i += n
+	}
+	return b.String()
+}
+
+// operandLen returns the length of the escape, class or character at the
+// start of a pattern.
+func operandLen(pattern string) int {
+	switch {
+	case pattern[0] == '\\' && len(pattern) > 1:
+		if (pattern[1] == 'p' || pattern[1] == 'P') && strings.HasPrefix(pattern[2:], "{") {
+			if end := strings.IndexByte(pattern, '}'); end > 0 {
+				return end + 1
+			}
+		}
+		_, n := utf8.DecodeRuneInString(pattern[1:])
+		return 1 + n
+	case pattern[0] == '[':
+		for i := 1; i < len(pattern); i++ {
+			switch {
+			case pattern[i] == '\\':
+				i++
+			case pattern[i] == ']' && i > 1 && pattern[:i] != "[^":
+				return i + 1
+			}
+		}
+		return len(pattern)
+	}
+	_, n := utf8.DecodeRuneInString(pattern)
+	return n
+}
+
+// unmarshalPart decodes one part of a tokenizer.json; absent and null are not present.
+func unmarshalPart(raw json.RawMessage, v any) (present bool, err error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return false, nil
+	}
+	return true, jsonError(json.Unmarshal(raw, v))
+}
+
+// clip shortens s for an error message.
+func clip(s string) string {
+	const most = 60
+	if utf8.RuneCountInString(s) <= most {
+		return s
+	}
+	return string([]rune(s)[:most]) + "..."
+}

@@ -1,0 +1,68 @@
+package tokenizer
+
+import "strings"
+
+// Stream decodes ids one by one. What Add and Flush return, put together, is
+// exactly what Decode gives for all the ids at once. Text is held back only
+// while it is not settled: until a UTF-8 character is complete, or a run of
+// byte tokens has ended. A Stream is for one sequence and one goroutine.
+type Stream struct {
+	t    *Tokenizer
+	head sink
+	out  strings.Builder
+}
+
+// Stream returns the decoder of a new sequence. Special tokens are decoded as
+// their text.
+func (t *Tokenizer) Stream() *Stream {
+	s := &Stream{t: t}
+	s.head = (*textSink)(&s.out)
+	for i := len(t.decoder) - 1; i >= 0; i-- {
+		s.head = t.decoder[i](s.head)
+	}
+	return s
+}
+
+// textSink is the last step of decoding: it gathers the text.
+type textSink strings.Builder
+
+func (s *textSink) token(t string) { (*strings.Builder)(s).WriteString(t) }
+func (s *textSink) end()           {}
+
+// Add decodes the next id and returns the text that has become certain, which
+// may be empty. Ids that are not in the vocabulary are skipped.
+func (s *Stream) Add(id int32) string {
+	s.add(id)
+	return s.take()
+}
+
+// Flush ends the sequence and returns the rest of its text. Incomplete
+// characters come out as U+FFFD. The Stream must not be used afterwards.
+func (s *Stream) Flush() string {
+	s.head.end()
+	return s.take()
+}
+
+func (s *Stream) add(id int32) {
+	if id >= 0 && int(id) < len(s.t.def.pieces) && s.t.def.known(id) {
+		s.head.token(s.t.def.pieces[id])
+	}
+}
+
+func (s *Stream) take() string {
+	text := s.out.String()
+	s.out.Reset()
+	return text
+}
+
+// Decode returns the text of ids. With skipSpecial, special tokens are left
+// out; otherwise they appear as their text.
+func (t *Tokenizer) Decode(ids []int32, skipSpecial bool) string {
+	s := t.Stream()
+	for _, id := range ids {
+		if !skipSpecial || !t.IsSpecial(id) {
+			s.add(id)
+		}
+	}
+	return s.Flush()
+}
