@@ -2,4 +2,25 @@
 
 package cpu
 
-func machineKernels() []*kernels { return nil }
+import "golang.org/x/sys/cpu"
+
+// machineKernels lists the assembly families that processor and system allow.
+// F16C has no flag of its own here: every processor with AVX2 has it.
+func machineKernels() []*kernels {
+	var list []*kernels
+	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
+		list = append(list, avx2)
+	}
+	return list
+}
+
+var avx2 = &kernels{
+	name:        "avx2",
+	mr:          6,
+	nr:          16,
+	tile:        tile6x16,
+	interleave4: interleave4AVX,
+	affineRow:   affineRowAVX2,
+	widenF16:    widenF16AVX2,
+	widenBF16:   widenBF16AVX2,
+}

@@ -35,7 +35,13 @@ func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
 
 // dispatch calls the op's kernel, or its definition where there is none.
 func (d *Device) dispatch(op compute.Op, out, in []compute.Array) error {
-	switch op.(type) {
+	switch o := op.(type) {
+	case compute.MatMul:
+		return d.matMul(o, out, in)
+	case compute.Linear:
+		return d.linear(o, out, in)
+	case compute.LinearGradInput:
+		return d.linearGradInput(o, out, in)
 	default:
 		op.Define(out, in)
 	}

@@ -1,0 +1,64 @@
+//go:build !purego
+
+package cpu
+
+// tile6x16 is tileGeneric for 6 by 16: twelve vectors of sums.
+//
+//go:noescape
+func tile6x16(k int, a, b, c *float32, ldc int, add bool)
+
+// interleave4AVX is interleave4Generic.
+//
+//go:noescape
+func interleave4AVX(dst *float32, width int, src *float32, ld, n int)
+
+// affineGroupsAVX2 is affineRowGeneric:
+//
+//	for g := range groups {
+//		for i := g*group; i < (g+1)*group; i++ {
+//			dst[i] = scales[g]*q(i) + biases[g]
+//		}
+//	}
+//
+// with q(i) the i-th number of bits bits in src. For other widths than 4 and 8
+// it reads up to 8 bytes past the last.
+//
+//go:noescape
+func affineGroupsAVX2(dst *float32, src *byte, scales, biases *float32, groups, group, bits int)
+
+// widenF16AVX and widenBF16AVX convert n values, a multiple of 8.
+//
+//go:noescape
+func widenF16AVX(dst *float32, src *byte, n int)
+
+//go:noescape
+func widenBF16AVX(dst *float32, src *byte, n int)
+
+func affineRowAVX2(dst []float32, src []byte, scales, biases []float32, bits int) {
+	groups := len(scales)
+	group := len(dst) / groups
+	if bits != 4 && bits != 8 && cap(src)-len(src) < 8 {
+		groups-- // the last group must not be read past its end
+		at := groups * group
+		affineRowGeneric(dst[at:], src[at/8*bits:], scales[groups:], biases[groups:], bits)
+	}
+	if groups > 0 {
+		affineGroupsAVX2(&dst[0], &src[0], &scales[0], &biases[0], groups, group, bits)
+	}
+}
+
+func widenF16AVX2(dst []float32, src []byte) {
+	n := len(dst) &^ 7
+	if n > 0 {
+		widenF16AVX(&dst[0], &src[0], n)
+	}
+	widenF16Generic(dst[n:], src[2*n:])
+}
+
+func widenBF16AVX2(dst []float32, src []byte) {
+	n := len(dst) &^ 7
+	if n > 0 {
+		widenBF16AVX(&dst[0], &src[0], n)
+	}
+	widenBF16Generic(dst[n:], src[2*n:])
+}

@@ -1,0 +1,175 @@
+package cpu
+
+import (
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// operand is one side of a matrix product, seen as [n, k]: element (i, l) is
+// multiplied into output row (or column) i.
+type operand interface {
+	// pack writes the block [i0, i0+n) x [l0, l0+kc) in panels of width w:
+	// dst[p*w*kc + l*w + i] for element (i0+p*w+i, l0+l), with zeros after the
+	// last i. i0 and l0 are multiples of align. tmp has room for tmpFloats.
+	pack(kn *kernels, dst []float32, w, i0, n, l0, kc int, tmp []float32)
+	// align gives the multiples at which blocks may begin and must end, short
+	// of the operand's own end.
+	align() (i, l int)
+}
+
+// tmpFloats is the room that pack may use beside its output: eight rows of a
+// block, or one long one.
+const tmpFloats = 8 * blockK
+
+// rows is a row-major operand: element (i, l) is data[i*ld+l].
+type rows struct {
+	data []float32
+	ld   int
+}
+
+func (o rows) align() (i, l int) { return 1, 1 }
+
+func (o rows) pack(kn *kernels, dst []float32, w, i0, n, l0, kc int, _ []float32) {
+	for p := 0; p < n; p += w {
+		panel := dst[p*kc : (p+w)*kc]
+		have := min(w, n-p)
+		packRows(kn, panel, w, w, have, o.data[(i0+p)*o.ld+l0:], o.ld, kc)
+	}
+}
+
+// packRows fills the first lanes columns of a panel of width w: have rows of
+// src, that lie ld apart, then zeros.
+func packRows(kn *kernels, panel []float32, w, lanes, have int, src []float32, ld, kc int) {
+	i := 0
+	for ; i+4 <= have; i += 4 {
+		kn.interleave4(&panel[i], w, &src[i*ld], ld, kc)
+	}
+	for ; i < have; i++ {
+		for l, v := range src[i*ld : i*ld+kc] {
+			panel[l*w+i] = v
+		}
+	}
+	for ; i < lanes; i++ {
+		for l := range kc {
+			panel[l*w+i] = 0
+		}
+	}
+}
+
+// cols is a column-major operand: element (i, l) is data[l*ld+i].
+type cols struct {
+	data []float32
+	ld   int
+}
+
+func (o cols) align() (i, l int) { return 1, 1 }
+
+func (o cols) pack(_ *kernels, dst []float32, w, i0, n, l0, kc int, _ []float32) {
+	for l := range kc {
+		packCols(dst, w, kc, l, o.data[(l0+l)*o.ld+i0:][:n])
+	}
+}
+
+// packCols writes line l of all panels.
+func packCols(dst []float32, w, kc, l int, src []float32) {
+	at := l * w
+	for ; len(src) >= w; src = src[w:] {
+		copy(dst[at:at+w], src)
+		at += w * kc
+	}
+	if len(src) > 0 {
+		clear(dst[at+copy(dst[at:at+w], src) : at+w])
+	}
+}
+
+// weightRows is a stored weight matrix W with element (i, l) = W[i, l].
+type weightRows struct{ m *quant.Matrix }
+
+func (o weightRows) align() (i, l int) { return 1, o.m.Format.RowMultiple() }
+
+func (o weightRows) pack(kn *kernels, dst []float32, w, i0, n, l0, kc int, tmp []float32) {
+	for p := 0; p < n; p += w {
+		panel := dst[p*kc : (p+w)*kc]
+		for i := 0; i < w; i += 4 {
+			have := max(min(4, w-i, n-p-i), 0)
+			for r := range have {
+				kn.weightRow(tmp[r*kc:(r+1)*kc], o.m, i0+p+i+r, l0)
+			}
+			packRows(kn, panel[i:], w, min(4, w-i), have, tmp, kc, kc)
+		}
+	}
+}
+
+// weightCols is a stored weight matrix W with element (i, l) = W[l, i].
+type weightCols struct{ m *quant.Matrix }
+
+func (o weightCols) align() (i, l int) { return o.m.Format.RowMultiple(), 1 }
+
+func (o weightCols) pack(kn *kernels, dst []float32, w, i0, n, l0, kc int, tmp []float32) {
+	for l := range kc {
+		kn.weightRow(tmp[:n], o.m, l0+l, i0)
+		packCols(dst, w, kc, l, tmp[:n])
+	}
+}
+
+// weightRow widens weights [c0, c0+len(dst)) of a row; c0 and the length are
+// multiples of the format's row multiple.
+func (kn *kernels) weightRow(dst []float32, m *quant.Matrix, row, c0 int) {
+	f, n := m.Format, len(dst)
+	at := row*f.RowBytes(m.Cols) + f.RowBytes(c0)
+	src := m.Data[at : at+f.RowBytes(n)]
+	switch {
+	case f.Kind == quant.Dense && f.DType == quant.F16:
+		kn.widenF16(dst, src)
+	case f.Kind == quant.Dense && f.DType == quant.BF16:
+		kn.widenBF16(dst, src)
+	case f.Kind == quant.Affine:
+		var sbuf, bbuf [tmpFloats / 32]float32
+		g := n / f.Group
+		sbytes := f.DType.Size()
+		s0 := (row*(m.Cols/f.Group) + c0/f.Group) * sbytes
+		scales, biases := sbuf[:g], bbuf[:g]
+		kn.widen(scales, m.Scales[s0:s0+g*sbytes], f.DType)
+		kn.widen(biases, m.Biases[s0:s0+g*sbytes], f.DType)
+		kn.affineRow(dst, src, scales, biases, f.Bits)
+	default:
+		part := quant.Matrix{Format: f, Rows: 1, Cols: n, Data: src}
+		part.Row(dst, 0)
+	}
+}
+
+// widen converts stored floats to float32.
+func (kn *kernels) widen(dst []float32, src []byte, t compute.DType) {
+	switch t {
+	case quant.F16:
+		kn.widenF16(dst, src)
+	case quant.BF16:
+		kn.widenBF16(dst, src)
+	default:
+		quant.Floats(dst, src, t)
+	}
+}
+
+// weightRowsOf is the operand W of y = x Wᵀ.
+func weightRowsOf(m *quant.Matrix) operand {
+	if f := denseF32(m); f != nil {
+		return rows{f, m.Cols}
+	}
+	return weightRows{m}
+}
+
+// weightColsOf is the operand W of dx = dy W.
+func weightColsOf(m *quant.Matrix) operand {
+	if f := denseF32(m); f != nil {
+		return cols{f, m.Cols}
+	}
+	return weightCols{m}
+}
+
+// denseF32 views a dense float32 matrix, nil for any other.
+func denseF32(m *quant.Matrix) []float32 {
+	if m.Format.Kind != quant.Dense || m.Format.DType != quant.F32 {
+		return nil
+	}
+	return compute.Array{Spec: compute.Spec{Shape: compute.Shape{m.Rows, m.Cols}, DType: quant.F32}, Data: m.Data}.F32()
+}
