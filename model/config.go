@@ -43,22 +43,22 @@ type Config struct {
 
 // RopeScaling is the rope_scaling (or rope_parameters) object.
 type RopeScaling struct {
-	Type                    string    `json:"type"`
-	RopeType                string    `json:"rope_type"`
-	RopeTheta               *float64  `json:"rope_theta"`
-	Factor                  *float64  `json:"factor"`
-	LowFreqFactor           *float64  `json:"low_freq_factor"`
-	HighFreqFactor          *float64  `json:"high_freq_factor"`
-	OriginalMaxPosition     *float64  `json:"original_max_position_embeddings"`
-	BetaFast                *float64  `json:"beta_fast"`
-	BetaSlow                *float64  `json:"beta_slow"`
-	Mscale                  *float64  `json:"mscale"`
-	MscaleAllDim            *float64  `json:"mscale_all_dim"`
-	AttentionFactor         *float64  `json:"attention_factor"`
-	LongFactor              []float64 `json:"long_factor"`
-	Factors                 []float64 `json:"factors"` // GGUF: a divisor for each frequency
-	PartialRotaryFactor     *float64  `json:"partial_rotary_factor"`
-	Truncate                *bool     `json:"truncate"`
+	Type                string    `json:"type"`
+	RopeType            string    `json:"rope_type"`
+	RopeTheta           *float64  `json:"rope_theta"`
+	Factor              *float64  `json:"factor"`
+	LowFreqFactor       *float64  `json:"low_freq_factor"`
+	HighFreqFactor      *float64  `json:"high_freq_factor"`
+	OriginalMaxPosition *float64  `json:"original_max_position_embeddings"`
+	BetaFast            *float64  `json:"beta_fast"`
+	BetaSlow            *float64  `json:"beta_slow"`
+	Mscale              *float64  `json:"mscale"`
+	MscaleAllDim        *float64  `json:"mscale_all_dim"`
+	AttentionFactor     *float64  `json:"attention_factor"`
+	LongFactor          []float64 `json:"long_factor"`
+	Factors             []float64 `json:"factors"` // GGUF: a divisor for each frequency
+	PartialRotaryFactor *float64  `json:"partial_rotary_factor"`
+	Truncate            *bool     `json:"truncate"`
 }
 
 // kind is the scaling's name: "type" wins over "rope_type".

@@ -54,12 +54,12 @@ func (m *MLP) Forward(t *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
 
 // Block is one decoder layer with norms before its parts.
 type Block struct {
-	Index         int
-	Attention     *Attention
-	MLP           *MLP
-	InputNorm     *tensor.Tensor
-	PostNorm      *tensor.Tensor
-	Eps           float32
+	Index     int
+	Attention *Attention
+	MLP       *MLP
+	InputNorm *tensor.Tensor
+	PostNorm  *tensor.Tensor
+	Eps       float32
 }
 
 // Forward is [T, D] -> [T, D]; what it makes on the way is freed or saved by the tape.

@@ -1,0 +1,113 @@
+package generate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/nn"
+	"github.com/lentil-lm/lentil/tensor"
+)
+
+// Session is a conversation with a model: the tokens it has seen and their KV
+// cache. A new prompt that begins like the old one reuses what is there.
+type Session struct {
+	model   *model.Model
+	tape    *tensor.Tape
+	cache   *nn.Cache
+	tokens  []int32 // what the cache holds
+	maxSize int
+	dtype   compute.DType
+}
+
+// NewSession makes an empty session. maxKVSize limits the cache (0: no limit);
+// exact keeps activations and cache in float32.
+func NewSession(m *model.Model, maxKVSize int, exact bool) (*Session, error) {
+	s := &Session{model: m, tape: tensor.NewTape(m.Device()), maxSize: maxKVSize, dtype: compute.F16}
+	s.tape.Exact = exact
+	if exact {
+		s.dtype = compute.F32
+	}
+	return s, s.Reset()
+}
+
+// Reset forgets everything.
+func (s *Session) Reset() error {
+	if s.cache != nil {
+		s.cache.Free()
+	}
+	var err error
+	s.cache, err = s.model.NewCache(s.maxSize, s.dtype)
+	s.tokens = nil
+	return err
+}
+
+// Close gives the cache back.
+func (s *Session) Close() { s.cache.Free() }
+
+// Cached is how many tokens of prompt the session need not compute again.
+func (s *Session) Cached(prompt []int32) int {
+	n := 0
+	for n < len(prompt) && n < len(s.tokens) && prompt[n] == s.tokens[n] {
+		n++
+	}
+	return min(n, len(prompt)-1) // the last token must run: its logits are asked for
+}
+
+// prefill brings the session to the end of prompt, step tokens at a time, and
+// returns the logits of the next token [vocab].
+func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progress func(done, total int)) ([]float32, error) {
+	if len(prompt) == 0 {
+		return nil, errors.New("the prompt has no tokens")
+	}
+	if limit := s.model.Config.MaxPositionEmbeddings; limit > 0 && s.maxSize == 0 && len(prompt) > limit {
+		return nil, fmt.Errorf("the prompt has %d tokens, the model takes %d (max_position_embeddings): shorten it", len(prompt), limit)
+	}
+	keep := s.Cached(prompt)
+	if keep < s.cache.Len() {
+		if s.cache.Trim(keep) != nil { // a rotating cache cannot go back
+			if err := s.Reset(); err != nil {
+				return nil, err
+			}
+			keep = 0
+		}
+	}
+	s.tokens = append(s.tokens[:0:0], prompt[:keep]...)
+	var logits []float32
+	for at := keep; at < len(prompt); {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		n := min(step, len(prompt)-at)
+		if room := s.cache.Room(); room > 0 {
+			n = min(n, room)
+		}
+		var err error
+		if logits, err = s.step(prompt[at : at+n]); err != nil {
+			return nil, err
+		}
+		at += n
+		if progress != nil {
+			progress(at, len(prompt))
+		}
+	}
+	return logits, nil
+}
+
+// step runs tokens behind what is there and returns the logits after the last [vocab].
+func (s *Session) step(tokens []int32) ([]float32, error) {
+	t := s.tape
+	t.Reset(false)
+	var logits []float32
+	t.Scope(func() *tensor.Tensor {
+		logits = t.Read(s.model.Step(t, tokens, s.cache))
+		return nil
+	})
+	if err := t.Err(); err != nil {
+		return nil, err
+	}
+	s.tokens = append(s.tokens, tokens...)
+	return logits, nil
+}

@@ -1,0 +1,132 @@
+package train
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/lentil-lm/lentil/model"
+)
+
+// Row is one tokenised example.
+type Row struct {
+	IDs []int32
+	// Loss are half-open ranges of indices into IDs: the tokens to be predicted.
+	// Index 0 is never predicted.
+	Loss [][2]int
+}
+
+// Rows is a split of the data, tokenised on demand.
+type Rows interface {
+	Len() int
+	Row(i int) (Row, error)
+}
+
+// packed is a batch as the model takes it: rows behind each other, no padding,
+// and the positions where loss counts.
+type packed struct {
+	model.Batch
+	rows    []int32   // index into Tokens whose output predicts ...
+	targets []int32   // ... this token
+	weights []float32 // 1/len(rows) each: the loss is their mean
+}
+
+// pack puts rows together, each cut to maxLen tokens. With padTarget it adds
+// mlx-lm's pad target: a row shorter than the padded width also learns to
+// predict token 0 after its end.
+func pack(rows []Row, maxLen int, padTarget bool) packed {
+	var p packed
+	p.Bounds = []int32{0}
+	longest := 0
+	for _, r := range rows {
+		longest = max(longest, len(r.IDs))
+	}
+	width := min(1+32*((longest+31)/32), maxLen)
+	for _, r := range rows {
+		n := min(len(r.IDs), maxLen)
+		start := len(p.Tokens)
+		// The last token of a row predicts nothing, but for the pad target.
+		inputs := n - 1
+		if padTarget && n < width {
+			inputs = n
+		}
+		inputs = max(inputs, 0)
+		p.Tokens = append(p.Tokens, r.IDs[:inputs]...)
+		for i := range inputs {
+			p.Positions = append(p.Positions, int32(i))
+		}
+		for _, span := range r.Loss {
+			for s := max(span[0], 1); s < min(span[1], n); s++ {
+				p.rows = append(p.rows, int32(start+s-1))
+				p.targets = append(p.targets, r.IDs[s])
+			}
+		}
+		if padTarget && n < width && len(r.Loss) > 0 {
+			p.rows = append(p.rows, int32(start+n-1))
+			p.targets = append(p.targets, 0)
+		}
+		if inputs > 0 {
+			p.Bounds = append(p.Bounds, int32(len(p.Tokens)))
+		}
+	}
+	p.weights = make([]float32, len(p.rows))
+	for i := range p.weights {
+		p.weights[i] = 1 / float32(len(p.rows))
+	}
+	return p
+}
+
+// batches lists the rows of each batch of one pass, in order. mlx takes
+// consecutive rows, drops a last partial batch and shuffles the batches;
+// otherwise the rows are shuffled and every row comes once.
+func batches(n, size int, mlx bool, rng *numpyRandom) [][]int {
+	var out [][]int
+	if mlx {
+		for _, b := range rng.permutation(n / size) {
+			rows := make([]int, size)
+			for i := range rows {
+				rows[i] = b*size + i
+			}
+			out = append(out, rows)
+		}
+		return out
+	}
+	for rows := range slices.Chunk(rng.permutation(n), size) {
+		out = append(out, rows)
+	}
+	return out
+}
+
+// epochs repeats batches forever.
+func epochs(n, size int, mlx bool, rng *numpyRandom) iter.Seq[[]int] {
+	return func(yield func([]int) bool) {
+		for {
+			for _, b := range batches(n, size, mlx, rng) {
+				if !yield(b) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// load fetches and packs the rows of one batch.
+func load(rows Rows, index []int, maxLen int, padTarget bool) (packed, error) {
+	list := make([]Row, len(index))
+	for i, k := range index {
+		r, err := rows.Row(k)
+		if err != nil {
+			return packed{}, err
+		}
+		list[i] = r
+	}
+	return pack(list, maxLen, padTarget), nil
+}
+
+// enough checks a split against the batch size, as mlx-lm does.
+func enough(rows Rows, split string, size int, mlx bool) error {
+	if n := rows.Len(); n == 0 || mlx && n < size {
+		return fmt.Errorf("%s set: must have at least batch_size=%d examples but only has %d: add rows or give a smaller --batch-size", split, size, n)
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package train
+
+import (
+	"context"
+	"math"
+
+	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/tensor"
+)
+
+// EvalOptions choose what Evaluate measures.
+type EvalOptions struct {
+	BatchSize    int
+	Batches      int // -1 for all
+	MaxSeqLength int
+	Seed         uint64 // of the order, which matters when Batches is a limit
+	CompatMLX    bool
+}
+
+// Evaluation is a loss over a set, weighted by tokens.
+type Evaluation struct {
+	Loss   float64
+	Tokens int64
+}
+
+// Perplexity is exp(Loss).
+func (e Evaluation) Perplexity() float64 { return math.Exp(e.Loss) }
+
+// Evaluate measures the loss over rows; progress may be nil.
+func Evaluate(ctx context.Context, m *model.Model, rows Rows, o EvalOptions, progress func(done, total int)) (Evaluation, error) {
+	return evaluate(ctx, m, rows, o, newNumpyRandom(uint32(o.Seed)), progress)
+}
+
+func evaluate(ctx context.Context, m *model.Model, rows Rows, o EvalOptions, rng *numpyRandom, progress func(done, total int)) (Evaluation, error) {
+	if err := enough(rows, "evaluation", o.BatchSize, o.CompatMLX); err != nil {
+		return Evaluation{}, err
+	}
+	list := batches(rows.Len(), o.BatchSize, o.CompatMLX, rng)
+	if o.Batches >= 0 && o.Batches < len(list) {
+		list = list[:o.Batches]
+	}
+	t := tensor.NewTape(m.Device())
+	t.Exact = true
+	var sum float64
+	var e Evaluation
+	for i, index := range list {
+		if err := ctx.Err(); err != nil {
+			return e, err
+		}
+		b, err := load(rows, index, o.MaxSeqLength, o.CompatMLX)
+		if err != nil {
+			return e, err
+		}
+		if len(b.rows) > 0 {
+			sum += batchLoss(t, m, b) * float64(len(b.rows))
+			e.Tokens += int64(len(b.rows))
+		}
+		if t.Err() != nil {
+			return e, t.Err()
+		}
+		if progress != nil {
+			progress(i+1, len(list))
+		}
+	}
+	e.Loss = sum / float64(e.Tokens)
+	return e, nil
+}
+
+// batchLoss is the mean loss of one batch.
+func batchLoss(t *tensor.Tape, m *model.Model, b packed) (loss float64) {
+	t.Scope(func() *tensor.Tensor {
+		x, row := m.Begin(t, b.Batch, nil)
+		x = m.Layers(t, x, row, 0, len(m.Blocks), false)
+		loss = mean(t.Read(m.Loss(t, x, b.rows, b.targets, b.weights)))
+		return nil
+	})
+	return loss
+}
