@@ -1,0 +1,137 @@
+package computetest
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/lentil-lm/lentil/compute"
+)
+
+// elementShapes have all remainders of a vector loop, and more than one task.
+var elementShapes = [][]int{{1, 1}, {1, 7}, {5, 33}, {3, 64}, {41, 1001}}
+
+func elementCases() []testCase {
+	var all []testCase
+	for _, shape := range elementShapes {
+		two := func(g gen) []compute.Array { return []compute.Array{g.normal(shape...), g.normal(shape...)} }
+		one := func(g gen) []compute.Array { return []compute.Array{g.normal(shape...)} }
+		// Gates far out, where exp overflows.
+		gates := func(g gen) []compute.Array {
+			in := []compute.Array{g.floats(compute.F32, 4, shape...), g.normal(shape...), g.normal(shape...)}
+			for i, v := range []float32{-200, -90, 90, 0} {
+				if i < len(in[0].F32()) {
+					in[0].F32()[i] = v
+				}
+			}
+			return in
+		}
+		size := fmt.Sprint(shape)
+		all = append(all,
+			testCase{op: compute.SwiGLU{}, note: size, tol: approximated, alias: []map[int]int{{0: 0}, {0: 1}},
+				inputs: func(g gen) []compute.Array { return gates(g)[:2] }},
+			testCase{op: compute.SwiGLUGrad{}, note: size, tol: approximated, alias: []map[int]int{{0: 0, 1: 1}}, inputs: gates},
+			testCase{op: compute.Add{Alpha: 1}, note: size, tol: exact, alias: []map[int]int{{0: 0}}, inputs: two},
+			testCase{op: compute.Add{Alpha: -0.3}, note: size + " scaled", tol: rounded, alias: []map[int]int{{0: 0}, {0: 1}}, inputs: two},
+			testCase{op: compute.Scale{Alpha: 1.7}, note: size, tol: exact, alias: []map[int]int{{0: 0}}, inputs: one},
+			testCase{op: compute.Fill{Value: -2.5, Shape: shape}, note: size, tol: exact, inputs: func(gen) []compute.Array { return nil }})
+		for _, rate := range []float32{0, 0.1, 0.5} {
+			all = append(all, testCase{op: compute.Dropout{Rate: rate, Key: compute.NewKey(uint64(shape[1]) << 30)}, note: fmt.Sprintf("%s rate %g", size, rate),
+				tol: rounded, alias: []map[int]int{{0: 0}}, inputs: one})
+		}
+		for _, from := range []compute.DType{compute.F32, compute.F16, compute.BF16} {
+			for _, to := range []compute.DType{compute.F32, compute.F16, compute.BF16} {
+				all = append(all, testCase{op: compute.Cast{To: to}, note: fmt.Sprintf("%s %v", size, from), tol: exact,
+					inputs: func(g gen) []compute.Array { return []compute.Array{edges(g.floats(from, 100, shape...))} }})
+			}
+		}
+	}
+	for i := range all { // Cast's output type is not in its name
+		if c, ok := all[i].op.(compute.Cast); ok {
+			all[i].note += fmt.Sprintf(" to %v", c.To)
+		}
+	}
+	return all
+}
+
+// edges puts values at which rounding to 16 bits is hard in front: zeros of both
+// signs, halfway cases, the smallest and the largest numbers, overflow.
+func edges(a compute.Array) compute.Array {
+	v := a.Floats()
+	copy(v, []float32{
+		float32(math.Copysign(0, -1)), 1 + 1.0/(1<<11), 1 + 3.0/(1<<11), 1 + 1.0/(1<<8), 1 + 3.0/(1<<8),
+		65504, 65519, 65520, -1e30, 1.0 / (1 << 24), 1.0 / (1 << 25), 1.5 / (1 << 25), 6e-8, -1e-7, 6.1e-5, 1e-40, float32(math.Inf(-1)),
+	})
+	a.SetFloats(v)
+	return a
+}
+
+func rowCases() []testCase {
+	var all []testCase
+	for _, s := range []struct{ at, t, rows, cols int }{{0, 1, 1, 1}, {0, 3, 3, 33}, {4, 2, 9, 16}, {8, 1, 9, 65}, {17, 40, 64, 128}} {
+		for _, from := range []compute.DType{compute.F32, compute.F16} {
+			for _, to := range []compute.DType{compute.F32, compute.F16, compute.BF16} {
+				all = append(all, testCase{op: compute.CopyRows{At: s.at, Rows: s.rows, To: to}, tol: exact, keeps: []int{0},
+					note:   fmt.Sprintf("%d at %d of %dx%d %v to %v", s.t, s.at, s.rows, s.cols, from, to),
+					inputs: func(g gen) []compute.Array { return []compute.Array{g.floats(from, 1, s.t, s.cols)} }})
+			}
+		}
+	}
+	for _, s := range []struct{ rows, picked, cols int }{{1, 1, 1}, {5, 9, 33}, {64, 7, 130}, {3, 40, 16}} {
+		note := fmt.Sprintf("%d of %dx%d", s.picked, s.rows, s.cols)
+		dy := func(g gen) []compute.Array {
+			return []compute.Array{g.normal(s.picked, s.cols), g.ints(s.picked, s.rows)}
+		}
+		all = append(all,
+			testCase{op: compute.GatherRows{}, note: note, tol: exact,
+				inputs: func(g gen) []compute.Array {
+					return []compute.Array{g.normal(s.rows, s.cols), g.ints(s.picked, s.rows)}
+				}},
+			testCase{op: compute.ScatterRows{Rows: s.rows}, note: note, tol: summed(s.picked), inputs: dy},
+			testCase{op: compute.EmbedGrad{Rows: s.rows}, note: note, tol: summed(s.picked), keeps: []int{0}, inputs: dy})
+	}
+	return all
+}
+
+func optimizerCases() []testCase {
+	adam := compute.Adam{LR: 1e-2, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: 1}
+	adamw := adam
+	adamw.WeightDecay, adamw.BiasCorrection, adamw.Step = 0.1, true, 7
+	sgd := compute.SGD{LR: 0.1}
+	ops := []struct {
+		note string
+		op   compute.Op
+	}{
+		{"plain", adam}, {"decay, bias correction", adamw}, {"plain", sgd},
+		{"momentum", compute.SGD{LR: 0.1, Momentum: 0.9}},
+		{"momentum, dampening, decay", compute.SGD{LR: 0.1, Momentum: 0.9, Dampening: 0.3, WeightDecay: 0.1}},
+		{"nesterov, decay", compute.SGD{LR: 0.1, Momentum: 0.9, WeightDecay: 0.1, Nesterov: true}},
+	}
+	var all []testCase
+	for _, shape := range elementShapes {
+		for _, o := range ops {
+			c := testCase{op: o.op, note: fmt.Sprintf("%v %s", shape, o.note)}
+			if _, ok := o.op.(compute.Adam); ok {
+				// A square root and a quotient; the moments are of about one size.
+				c.tol, c.alias = approximated, []map[int]int{{0: 0, 1: 2, 2: 3}}
+				c.inputs = func(g gen) []compute.Array {
+					return []compute.Array{g.normal(shape...), g.normal(shape...), g.normal(shape...), g.positive(shape...)}
+				}
+			} else {
+				c.tol, c.alias = rounded, []map[int]int{{0: 0, 1: 2}}
+				c.inputs = func(g gen) []compute.Array {
+					return []compute.Array{g.normal(shape...), g.normal(shape...), g.normal(shape...)}
+				}
+			}
+			all = append(all, c)
+		}
+		for _, acc := range []bool{false, true} {
+			c := testCase{op: compute.SumSquares{Accumulate: acc}, note: fmt.Sprint(shape), tol: summed(shape[0] * shape[1]),
+				inputs: func(g gen) []compute.Array { return []compute.Array{g.normal(shape...)} }}
+			if acc {
+				c.note, c.keeps = c.note+" accumulate", []int{0}
+			}
+			all = append(all, c)
+		}
+	}
+	return all
+}

@@ -1,0 +1,160 @@
+package computetest
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/lentil-lm/lentil/compute"
+)
+
+func normCases() []testCase {
+	var all []testCase
+	for _, s := range []struct{ t, heads, dim int }{{1, 1, 1}, {1, 1, 64}, {5, 1, 33}, {3, 4, 16}, {7, 3, 80}, {40, 1, 1024}} {
+		for _, wt := range []compute.DType{compute.F32, compute.BF16} {
+			x := func(g gen) []compute.Array {
+				return []compute.Array{g.normal(s.t, s.heads*s.dim), g.floats(wt, 1, s.dim)}
+			}
+			note := fmt.Sprintf("%dx%dx%d %v", s.t, s.heads, s.dim, wt)
+			// Roots of sums of squares; dw sums over all rows and heads.
+			tol := summed(s.dim) + approximated
+			all = append(all, testCase{op: compute.RMSNorm{Eps: 1e-5}, note: note, inputs: x, tol: tol})
+			if wt != compute.F32 {
+				continue
+			}
+			for variant := range 4 {
+				op := compute.RMSNormGrad{Eps: 1e-6, Accumulate: variant&1 != 0, Weight: variant&2 != 0}
+				c := testCase{note: note, tol: 2*tol + summed(s.t*s.heads), inputs: func(g gen) []compute.Array {
+					return append(x(g), g.normal(s.t, s.heads*s.dim))
+				}}
+				if op.Accumulate {
+					c.note, c.keeps = c.note+" accumulate", []int{0}
+				}
+				if op.Weight {
+					c.note, c.keeps = c.note+" weight", append(c.keeps, 1)
+				}
+				c.op = op
+				all = append(all, c)
+			}
+		}
+	}
+	return all
+}
+
+// frequencies are those of base 10000.
+func frequencies(half int) compute.Array {
+	a := zeros(spec(compute.F32, half))
+	for i := range a.F32() {
+		a.F32()[i] = float32(math.Pow(10000, -float64(i)/float64(half)))
+	}
+	return a
+}
+
+func ropeCases() []testCase {
+	var all []testCase
+	for _, scale := range []float32{1, 1.25} {
+		for _, s := range [][2]int{{1, 1}, {9, 16}, {5, 7}, {33, 64}} {
+			all = append(all, testCase{op: compute.RopeTable{Scale: scale}, note: fmt.Sprintf("%dx%d scale %g", s[0], s[1], scale), tol: approximated,
+				inputs: func(g gen) []compute.Array { return []compute.Array{g.ints(s[0], 40000), frequencies(s[1])} }})
+		}
+	}
+	for _, s := range []struct{ t, heads, dim, half int }{{1, 1, 2, 1}, {5, 3, 16, 8}, {3, 2, 80, 16}, {4, 2, 13, 5}, {33, 4, 64, 32}} {
+		for variant := range 4 {
+			op := compute.RoPE{HeadDim: s.dim, Traditional: variant&1 != 0, Inverse: variant&2 != 0}
+			note := fmt.Sprintf("%dx%dx%d turns %d", s.t, s.heads, s.dim, 2*s.half)
+			if op.Traditional {
+				note += " traditional"
+			}
+			if op.Inverse {
+				note += " inverse"
+			}
+			all = append(all, testCase{op: op, note: note, tol: rounded, alias: []map[int]int{{0: 0}}, inputs: func(g gen) []compute.Array {
+				table := []compute.Array{zeros(spec(compute.F32, s.t, s.half)), zeros(spec(compute.F32, s.t, s.half))}
+				compute.RopeTable{Scale: 1.1}.Define(table, []compute.Array{g.ints(s.t, 500), frequencies(s.half)})
+				return append([]compute.Array{g.normal(s.t, s.heads*s.dim)}, table...)
+			}})
+		}
+	}
+	return all
+}
+
+// An attentionSize is an attention op with its shapes and bounds.
+type attentionSize struct {
+	note   string
+	t, s   int
+	op     compute.Attention
+	bounds []int32
+	kv     compute.DType
+}
+
+func heads(h, kv, dim int) compute.Attention {
+	return compute.Attention{Heads: h, KVHeads: kv, HeadDim: dim, Scale: float32(1 / math.Sqrt(float64(dim)))}
+}
+
+// trainingSizes are those that have a gradient: no cache.
+func trainingSizes() []attentionSize {
+	windowed, capped, both := heads(4, 2, 32), heads(2, 1, 16), heads(6, 2, 24)
+	windowed.Window = 7
+	capped.Softcap, capped.Scale = 3, 1
+	both.Window, both.Softcap = 5, 20
+	return []attentionSize{
+		{"one token", 1, 1, heads(1, 1, 1), []int32{0, 1}, compute.F32},
+		{"odd size", 9, 9, heads(3, 1, 13), []int32{0, 9}, compute.F32},
+		{"packed", 35, 35, heads(4, 4, 16), []int32{0, 1, 9, 33, 35}, compute.F32},
+		{"grouped, size 80", 21, 21, heads(4, 2, 80), []int32{0, 10, 21}, compute.F32},
+		{"window", 33, 33, windowed, []int32{0, 20, 33}, compute.F32},
+		{"softcap", 17, 17, capped, []int32{0, 17}, compute.F32},
+		{"window, softcap, packed", 40, 40, both, []int32{0, 3, 4, 31, 40}, compute.F32},
+		{"bounds beyond the row", 6, 6, heads(2, 2, 8), []int32{0, 4, 4, 100, 200}, compute.F32},
+		{"many tiles", 150, 150, heads(4, 2, 64), []int32{0, 70, 150}, compute.F32},
+	}
+}
+
+// cacheSizes are those of generation: queries at the end of a longer cache.
+func cacheSizes() []attentionSize {
+	at := func(op compute.Attention, offset, window int) compute.Attention {
+		op.Offset, op.Window = offset, window
+		return op
+	}
+	var all []attentionSize
+	for _, kv := range []compute.DType{compute.F32, compute.F16} {
+		all = append(all,
+			attentionSize{"decode", 1, 64, at(heads(8, 2, 64), 37, 0), []int32{0, 1 << 30}, kv},
+			attentionSize{"decode, full cache, odd size", 1, 130, at(heads(3, 3, 33), 129, 0), []int32{0, 130}, kv},
+			attentionSize{"decode, window", 1, 90, at(heads(4, 1, 128), 80, 16), []int32{0, 1 << 30}, kv},
+			attentionSize{"chunk", 7, 20, at(heads(4, 2, 32), 13, 0), []int32{0, 20}, kv},
+			attentionSize{"chunk, window, packed", 30, 80, at(heads(4, 2, 24), 41, 12), []int32{0, 45, 60, 80}, kv},
+			attentionSize{"long", 3, 700, at(heads(2, 1, 64), 690, 0), []int32{0, 700}, kv})
+	}
+	return all
+}
+
+func (s attentionSize) inputs(g gen) []compute.Array {
+	k := g.floats(s.kv, 1, s.s, s.op.KVHeads*s.op.HeadDim)
+	v := g.floats(s.kv, 1, s.s, s.op.KVHeads*s.op.HeadDim)
+	poison(k, s.op.Offset+s.t)
+	poison(v, s.op.Offset+s.t)
+	return []compute.Array{g.normal(s.t, s.op.Heads*s.op.HeadDim), k, v, intArray(s.bounds...)}
+}
+
+// gradInputs are the inputs of the gradient: those of the forward op, its
+// outputs, and a gradient of its first.
+func (s attentionSize) gradInputs(g gen) []compute.Array {
+	in := s.inputs(g)
+	out := []compute.Array{zeros(in[0].Spec), zeros(spec(compute.F32, s.t, s.op.Heads))}
+	s.op.Define(out, in)
+	return append(append(in, out...), g.normal(in[0].Shape...))
+}
+
+func attentionCases() []testCase {
+	var all []testCase
+	for _, s := range append(trainingSizes(), cacheSizes()...) {
+		note := fmt.Sprintf("%s T=%d S=%d %dx%d/%d %v", s.note, s.t, s.s, s.op.Heads, s.op.HeadDim, s.op.KVHeads, s.kv)
+		tol := attended(s.op.HeadDim, s.s)
+		all = append(all, testCase{op: s.op, note: note, tol: tol, inputs: s.inputs})
+		if s.op.Offset == 0 && s.t == s.s && s.kv == compute.F32 {
+			// The difference of two dot products of dim terms, summed over keys.
+			all = append(all, testCase{op: compute.AttentionGrad{Attention: s.op}, note: note, tol: 4 * tol, inputs: s.gradInputs})
+		}
+	}
+	return all
+}

@@ -1,0 +1,183 @@
+package computetest
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+)
+
+// A testCase is one op with attributes and inputs.
+type testCase struct {
+	op     compute.Op
+	note   string // what is special about it, for the name
+	inputs func(g gen) []compute.Array
+	tol    tolerance
+	// keeps marks the outputs whose old content counts: the op adds to them or
+	// writes a part. All others start as NaN.
+	keeps []int
+	// alias gives outputs the buffer of an input, as the op's comment allows;
+	// each entry is a run of its own.
+	alias []map[int]int // output -> input
+}
+
+func (c testCase) name() string { return c.op.Name() + "/" + c.note }
+
+// prior is what an output holds before the op runs.
+func (c testCase) prior(g gen, i int, s compute.Spec) compute.Array {
+	for _, k := range c.keeps {
+		if k == i {
+			return g.floats(s.DType, 1, s.Shape...)
+		}
+	}
+	a := zeros(s)
+	for i := range a.Data {
+		a.Data[i] = 0xFF
+	}
+	return a
+}
+
+func clone(arrays []compute.Array) []compute.Array {
+	out := make([]compute.Array, len(arrays))
+	for i, a := range arrays {
+		out[i] = compute.Array{Spec: a.Spec, Data: bytes.Clone(a.Data)}
+	}
+	return out
+}
+
+// check compares the device with the definition in all ways a case can run.
+func (c testCase) check(t testing.TB, dev compute.Device) {
+	g := newGen(c.name())
+	in := c.inputs(g)
+	outSpecs, err := compute.Infer(c.op, specsOf(in))
+	if err != nil {
+		t.Fatalf("the case is wrong: %v", err)
+	}
+	prior := make([]compute.Array, len(outSpecs))
+	for i, s := range outSpecs {
+		prior[i] = c.prior(g, i, s)
+	}
+	want := clone(prior)
+	c.op.Define(want, clone(in))
+
+	got := c.run(t, dev, in, prior, nil, false)
+	for i := range want {
+		c.compare(t, i, got[i], want[i], "")
+	}
+	// Again, over memory that the device may use where it lies: same bits.
+	again := c.run(t, dev, in, prior, nil, true)
+	for i := range got {
+		if at := differ(got[i].Data, again[i].Data); at >= 0 {
+			t.Errorf("output %d: a second run over imported inputs differs from byte %d on", i, at)
+		}
+	}
+	for _, alias := range c.alias {
+		got := c.run(t, dev, in, prior, alias, false)
+		for i := range want {
+			c.compare(t, i, got[i], want[i], " in place")
+		}
+	}
+}
+
+func (c testCase) compare(t testing.TB, i int, got, want compute.Array, how string) {
+	t.Helper()
+	if c.tol == exact {
+		if at := differ(got.Data, want.Data); at >= 0 {
+			at /= want.DType.Size()
+			t.Errorf("output %d%s: element %d of %v is %v, want %v exactly", i, how, at, want.Spec, got.Floats()[at], want.Floats()[at])
+		}
+		return
+	}
+	g, w := got.Floats(), want.Floats()
+	if at := finite(w); at >= 0 {
+		t.Fatalf("the definition gives %v for element %d of output %d", w[at], at, i)
+	}
+	if at := c.tol.worst(g, w); at >= 0 {
+		t.Errorf("output %d%s: element %d of %v is %v, want %v (tolerance %.2g)", i, how, at, want.Spec, g[at], w[at], float64(c.tol))
+	}
+}
+
+// run runs the op once on the device and returns its outputs. Inputs are
+// uploaded, or imported where they lie; they must come out unchanged.
+func (c testCase) run(t testing.TB, dev compute.Device, in, prior []compute.Array, alias map[int]int, imported bool) []compute.Array {
+	t.Helper()
+	ins, outs := make([]compute.Buffer, len(in)), make([]compute.Buffer, len(prior))
+	for i, a := range in {
+		if imported {
+			ins[i] = importOdd(t, dev, a)
+		} else {
+			ins[i] = upload(t, dev, a)
+		}
+	}
+	shared := map[int]bool{}
+	for i, a := range prior {
+		if k, ok := alias[i]; ok {
+			outs[i], shared[k] = ins[k], true
+		} else {
+			outs[i] = upload(t, dev, a)
+		}
+	}
+	if err := dev.Run(c.op, outs, ins); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]compute.Array, len(outs))
+	for i, b := range outs {
+		got[i] = download(t, dev, b)
+		if _, ok := alias[i]; !ok {
+			b.Free()
+		}
+	}
+	for i, b := range ins {
+		if !shared[i] && differ(download(t, dev, b).Data, in[i].Data) >= 0 {
+			t.Errorf("input %d was changed", i)
+		}
+		b.Free()
+	}
+	return got
+}
+
+// differ returns the first index at which a and b differ, or -1.
+func differ(a, b []byte) int {
+	if bytes.Equal(a, b) {
+		return -1
+	}
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return min(len(a), len(b))
+}
+
+func upload(t testing.TB, dev compute.Device, a compute.Array) compute.Buffer {
+	t.Helper()
+	b, err := dev.Alloc(a.Shape, a.DType)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dev.Write(b, a.Data); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// importOdd imports the content from an odd address, as the tensors of a mapped
+// safetensors file may have: MLX does not pad the header.
+func importOdd(t testing.TB, dev compute.Device, a compute.Array) compute.Buffer {
+	t.Helper()
+	memory := append(make([]byte, 1, 1+len(a.Data)), a.Data...)
+	b, err := dev.Import(a.Shape, a.DType, memory[1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func download(t testing.TB, dev compute.Device, b compute.Buffer) compute.Array {
+	t.Helper()
+	a := zeros(b.Spec())
+	if err := dev.Read(b, a.Data); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}

@@ -1,0 +1,118 @@
+// Package computetest is the conformance suite of compute.Device: a new device
+// is right when [Run] passes on it.
+//
+//	func TestDevice(t *testing.T) {
+//		dev, err := mydevice.New()
+//		if err != nil {
+//			t.Fatal(err)
+//		}
+//		computetest.Run(t, dev)
+//	}
+//
+// Every op is run over many shapes, attributes and weight formats and compared
+// with its definition (Op.Define) on the same input. Each case also checks that
+// all of an output is written, that inputs stay as they are, that outputs which
+// add or write a part keep what was there, that the buffers an op's comment
+// allows to be one may be one, and that a second run gives the same bits. The
+// definitions themselves are checked in this package's own tests, against
+// independent float64 forms and, for gradients, finite differences of these.
+//
+// [Bench] times the ops over larger cases of the same kind.
+package computetest
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+)
+
+// Run checks that dev keeps the contract of compute.Device and computes every
+// op as it is defined. Ops that the device does not support are skipped by name.
+func Run(t *testing.T, dev compute.Device) {
+	t.Run("buffers", func(t *testing.T) { checkBuffers(t, dev) })
+	t.Run("errors", func(t *testing.T) { checkErrors(t, dev) })
+	for _, c := range cases() {
+		t.Run(c.name(), func(t *testing.T) {
+			if !dev.Supports(c.op) {
+				checkUnsupported(t, dev, c)
+				t.Skipf("%s is not supported by %s", c.op.Name(), dev.Info().Name)
+			}
+			c.check(t, dev)
+		})
+	}
+}
+
+// Bench times every op on sizes of a small language model. Beside the time it
+// reports GFLOP/s and GB/s as counted by the op's cost.
+func Bench(b *testing.B, dev compute.Device) {
+	for _, c := range benchCases() {
+		b.Run(c.name(), func(b *testing.B) {
+			if !dev.Supports(c.op) {
+				b.Skipf("%s is not supported by %s", c.op.Name(), dev.Info().Name)
+			}
+			c.bench(b, dev)
+		})
+	}
+}
+
+func (c testCase) bench(b *testing.B, dev compute.Device) {
+	in := c.inputs(newGen(c.name()))
+	specs := specsOf(in)
+	outSpecs, err := compute.Infer(c.op, specs)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ins, outs := make([]compute.Buffer, len(in)), make([]compute.Buffer, len(outSpecs))
+	for i, a := range in {
+		ins[i] = upload(b, dev, a)
+	}
+	for i, s := range outSpecs {
+		outs[i] = upload(b, dev, zeros(s))
+	}
+	run := func() {
+		if err := dev.Run(c.op, outs, ins); err != nil {
+			b.Fatal(err)
+		}
+	}
+	run()
+	if err := dev.Sync(); err != nil {
+		b.Fatal(err)
+	}
+	n := 0
+	for b.Loop() {
+		run()
+		n++
+	}
+	if err := dev.Sync(); err != nil {
+		b.Fatal(err)
+	}
+	cost, seconds := c.op.Cost(specs), b.Elapsed().Seconds()
+	b.ReportMetric(float64(cost.FLOPs)*float64(n)/seconds/1e9, "GFLOP/s")
+	b.ReportMetric(float64(cost.Bytes)*float64(n)/seconds/1e9, "GB/s")
+	for _, buf := range append(ins, outs...) {
+		buf.Free()
+	}
+}
+
+// checkUnsupported: what Supports denies, Run must refuse with ErrUnsupported.
+func checkUnsupported(t *testing.T, dev compute.Device, c testCase) {
+	in := c.inputs(newGen(c.name()))
+	outSpecs, err := compute.Infer(c.op, specsOf(in))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ins, outs []compute.Buffer
+	for _, a := range in {
+		ins = append(ins, upload(t, dev, a))
+	}
+	for _, s := range outSpecs {
+		outs = append(outs, upload(t, dev, zeros(s)))
+	}
+	if err := dev.Run(c.op, outs, ins); !errors.Is(err, compute.ErrUnsupported) {
+		t.Errorf("Supports says no, Run returns %v, want ErrUnsupported", err)
+	}
+	for _, buf := range append(ins, outs...) {
+		buf.Free()
+	}
+}

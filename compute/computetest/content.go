@@ -1,0 +1,143 @@
+package computetest
+
+import (
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// A gen makes the content of buffers. It is seeded by the name of a case, so
+// that a case has the same content wherever it stands in the table.
+type gen struct{ *rand.Rand }
+
+func newGen(name string) gen {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return gen{rand.New(rand.NewPCG(h.Sum64(), 1))}
+}
+
+func zeros(s compute.Spec) compute.Array {
+	return compute.Array{Spec: s, Data: make([]byte, s.Bytes())}
+}
+
+func spec(t compute.DType, shape ...int) compute.Spec { return compute.Spec{Shape: shape, DType: t} }
+
+func floatArray(values []float32, shape ...int) compute.Array {
+	a := zeros(spec(compute.F32, shape...))
+	copy(a.F32(), values)
+	return a
+}
+
+func intArray(values ...int32) compute.Array {
+	a := zeros(spec(compute.I32, len(values)))
+	copy(a.I32(), values)
+	return a
+}
+
+// normal is standard normal F32.
+func (g gen) normal(shape ...int) compute.Array { return g.floats(compute.F32, 1, shape...) }
+
+// floats is normal of a float type with the given standard deviation.
+func (g gen) floats(t compute.DType, sigma float64, shape ...int) compute.Array {
+	a := zeros(spec(t, shape...))
+	v := make([]float32, a.Shape.Elems())
+	for i := range v {
+		v[i] = float32(sigma * g.NormFloat64())
+	}
+	a.SetFloats(v)
+	return a
+}
+
+// positive is the square of a normal variable: an optimiser's second moment.
+func (g gen) positive(shape ...int) compute.Array {
+	a := g.normal(shape...)
+	for i, v := range a.F32() {
+		a.F32()[i] = v * v
+	}
+	return a
+}
+
+// ints are n values in [0, limit).
+func (g gen) ints(n, limit int) compute.Array {
+	a := zeros(spec(compute.I32, n))
+	for i := range a.I32() {
+		a.I32()[i] = int32(g.IntN(limit))
+	}
+	return a
+}
+
+// weight is the content of a weight matrix, of about the size real ones have.
+// Packed weights get random bits, with scales of both signs.
+func (g gen) weight(w compute.Weight) []compute.Array {
+	const size = 0.1 // of the largest weights
+	specs := w.Specs()
+	if w.Format.Kind == quant.Dense {
+		return []compute.Array{g.floats(w.Format.DType, size/2, w.Rows, w.Cols)}
+	}
+	data := zeros(specs[0])
+	for i := range data.Data {
+		data.Data[i] = byte(g.Uint32())
+	}
+	if w.Format.Kind != quant.Affine {
+		g.blockScales(data.Data, w.Format.Kind)
+		return []compute.Array{data}
+	}
+	scales, biases := zeros(specs[1]), zeros(specs[2])
+	top := float32(int(1)<<w.Format.Bits - 1)
+	s, b := make([]float32, scales.Shape.Elems()), make([]float32, scales.Shape.Elems())
+	for i := range s {
+		s[i] = 2 * size / top * (0.5 + g.Float32())
+		if g.IntN(2) == 0 {
+			s[i] = -s[i]
+		}
+		b[i] = -s[i] * top / 2 * (0.8 + 0.4*g.Float32())
+	}
+	scales.SetFloats(s)
+	biases.SetFloats(b)
+	return []compute.Array{data, scales, biases}
+}
+
+// blockScales overwrites the float16 scales of GGUF super-blocks of random
+// bytes, so that the weights are small and finite. Q4_K starts with scale and
+// minimum, for 6-bit scales and 4-bit weights; Q6_K ends with a scale, for 8-bit
+// scales and 6-bit weights.
+func (g gen) blockScales(data []byte, kind quant.Kind) {
+	put := func(at []byte, v float64) {
+		bits := quant.F32ToF16(float32(v * (0.5 + g.Float64())))
+		at[0], at[1] = byte(bits), byte(bits>>8)
+	}
+	size := quant.BlockQ4K.Bytes()
+	if kind == quant.Q6K {
+		size = quant.BlockQ6K.Bytes()
+	}
+	for ; len(data) >= size; data = data[size:] {
+		if kind == quant.Q6K {
+			put(data[size-2:], 0.1/(128*32))
+			continue
+		}
+		put(data, 0.1/(63*15)*2)
+		put(data[2:], 0.1/63)
+	}
+}
+
+// poison is a float that spoils every sum it enters, for memory that must not
+// be read. It sets the rows of a from row on.
+func poison(a compute.Array, row int) {
+	cols := a.Shape.Cols()
+	v := a.Floats()
+	for i := row * cols; i < len(v); i++ {
+		v[i] = float32(math.NaN())
+	}
+	a.SetFloats(v)
+}
+
+func specsOf(arrays []compute.Array) []compute.Spec {
+	s := make([]compute.Spec, len(arrays))
+	for i, a := range arrays {
+		s[i] = a.Spec
+	}
+	return s
+}

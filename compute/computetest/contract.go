@@ -1,0 +1,143 @@
+package computetest
+
+import (
+	"errors"
+	"math"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+)
+
+// checkBuffers checks Alloc, Import, Read, Write and Free.
+func checkBuffers(t *testing.T, dev compute.Device) {
+	g := newGen("buffers")
+	a := g.normal(5, 7)
+	b := upload(t, dev, a)
+	if s := b.Spec(); !s.Shape.Equal(a.Shape) || s.DType != a.DType {
+		t.Errorf("Spec() is %v, want %v", s, a.Spec)
+	}
+	if differ(download(t, dev, b).Data, a.Data) >= 0 {
+		t.Error("Read does not give back what Write wrote")
+	}
+	for _, n := range []int{0, len(a.Data) - 1, len(a.Data) + 1} {
+		if dev.Read(b, make([]byte, n)) == nil {
+			t.Errorf("Read into %d bytes of a buffer of %d passed", n, len(a.Data))
+		}
+		if dev.Write(b, make([]byte, n)) == nil {
+			t.Errorf("Write of %d bytes to a buffer of %d passed", n, len(a.Data))
+		}
+	}
+	if _, err := dev.Import(a.Shape, a.DType, a.Data[1:]); err == nil {
+		t.Error("Import of too few bytes passed")
+	}
+	if _, err := dev.Alloc(compute.Shape{3, -1}, compute.F32); err == nil {
+		t.Error("Alloc of a negative extent passed")
+	}
+	for _, shape := range []compute.Shape{{1 << 50}, {math.MaxInt / 2, 3}, {1 << 32, 1 << 32}} {
+		if _, err := dev.Alloc(shape, compute.F32); !errors.Is(err, compute.ErrNoMemory) {
+			t.Errorf("Alloc of %v: %v, want ErrNoMemory", shape, err)
+		}
+	}
+	frozen := importOdd(t, dev, a)
+	if dev.Write(frozen, a.Data) == nil {
+		t.Error("Write to imported memory passed")
+	}
+	if dev.Run(compute.Scale{Alpha: 2}, []compute.Buffer{frozen}, []compute.Buffer{b}) == nil {
+		t.Error("imported memory as an output passed")
+	}
+
+	// A freed input's memory may be handed out again, but not before the work
+	// that was given to Run has read it.
+	out := upload(t, dev, zeros(a.Spec))
+	if err := dev.Run(compute.Scale{Alpha: 2}, []compute.Buffer{out}, []compute.Buffer{b}); err != nil {
+		t.Fatal(err)
+	}
+	b.Free()
+	reused := upload(t, dev, zeros(a.Spec))
+	for i, v := range download(t, dev, out).F32() {
+		if v != 2*a.F32()[i] {
+			t.Fatalf("element %d is %v after the input was freed, want %v", i, v, 2*a.F32()[i])
+		}
+	}
+	if err := dev.Sync(); err != nil {
+		t.Error(err)
+	}
+	for _, b := range []compute.Buffer{out, reused, frozen} {
+		b.Free()
+	}
+}
+
+// checkErrors hands every op wrong buffers: what its shape rule refuses, the
+// device must refuse with an error.
+func checkErrors(t *testing.T, dev compute.Device) {
+	done := map[string]bool{}
+	for _, c := range cases() {
+		if done[c.op.Name()] || !dev.Supports(c.op) {
+			continue
+		}
+		done[c.op.Name()] = true
+		in := specsOf(c.inputs(newGen(c.name())))
+		out, err := compute.Infer(c.op, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		refuse := func(what string, out, in []compute.Spec) {
+			t.Helper()
+			if compute.Check(c.op, out, in) == nil {
+				return // a change that this op takes
+			}
+			outs, ins := alloc(t, dev, out), alloc(t, dev, in)
+			if dev.Run(c.op, outs, ins) == nil {
+				t.Errorf("%s: %s passed", c.name(), what)
+			}
+			for _, b := range append(outs, ins...) {
+				b.Free()
+			}
+		}
+		refuse("an output too many", append(out[:len(out):len(out)], out[0]), in)
+		refuse("no output", nil, in)
+		refuse("no input", out, nil)
+		refuse("an input too many", out, append(in[:len(in):len(in)], out[0]))
+		for i := range out {
+			refuse("another output shape", replaced(out, i, grown(out[i])), in)
+			refuse("another output type", replaced(out, i, retyped(out[i])), in)
+		}
+		for i := range in {
+			refuse("another input shape", out, replaced(in, i, grown(in[i])))
+			refuse("another input type", out, replaced(in, i, retyped(in[i])))
+			refuse("a scalar input", out, replaced(in, i, spec(in[i].DType)))
+		}
+	}
+}
+
+func alloc(t *testing.T, dev compute.Device, specs []compute.Spec) []compute.Buffer {
+	t.Helper()
+	var all []compute.Buffer
+	for _, s := range specs {
+		b, err := dev.Alloc(s.Shape, s.DType)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b)
+	}
+	return all
+}
+
+func replaced(l []compute.Spec, i int, s compute.Spec) []compute.Spec {
+	l = append([]compute.Spec(nil), l...)
+	l[i] = s
+	return l
+}
+
+func grown(s compute.Spec) compute.Spec {
+	shape := append(compute.Shape(nil), s.Shape...)
+	shape[len(shape)-1]++
+	return compute.Spec{Shape: shape, DType: s.DType}
+}
+
+func retyped(s compute.Spec) compute.Spec {
+	if s.DType == compute.I32 {
+		return compute.Spec{Shape: s.Shape, DType: compute.F32}
+	}
+	return compute.Spec{Shape: s.Shape, DType: compute.I32}
+}

@@ -1,0 +1,94 @@
+package computetest
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+)
+
+// reference is a device that runs the definitions: the least that the suite
+// must pass, and with a fault, that it must not.
+type reference struct {
+	// fault changes what an op left in its outputs.
+	fault func(op compute.Op, out, in []compute.Array)
+}
+
+type hostBuffer struct {
+	compute.Array
+	imported bool
+}
+
+func (b *hostBuffer) Spec() compute.Spec { return b.Array.Spec }
+func (b *hostBuffer) Free()              {}
+
+func (d *reference) Info() compute.Info { return compute.Info{Name: "reference"} }
+
+func (d *reference) Alloc(shape compute.Shape, t compute.DType) (compute.Buffer, error) {
+	s := compute.Spec{Shape: shape, DType: t}
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	if s.Bytes() > 1<<32 {
+		return nil, compute.ErrNoMemory
+	}
+	return &hostBuffer{Array: zeros(s)}, nil
+}
+
+func (d *reference) Import(shape compute.Shape, t compute.DType, data []byte) (compute.Buffer, error) {
+	s := compute.Spec{Shape: shape, DType: t}
+	if s.Bytes() != int64(len(data)) {
+		return nil, fmt.Errorf("%d bytes for %v", len(data), s)
+	}
+	return &hostBuffer{Array: compute.Array{Spec: s, Data: data}, imported: true}, nil
+}
+
+func (d *reference) Run(op compute.Op, out, in []compute.Buffer) error {
+	outs, ins := arraysOf(out), arraysOf(in)
+	if err := compute.Check(op, specsOf(outs), specsOf(ins)); err != nil {
+		return err
+	}
+	for _, b := range out {
+		if b.(*hostBuffer).imported {
+			return fmt.Errorf("%s: output is read-only", op.Name())
+		}
+	}
+	op.Define(outs, ins)
+	if d.fault != nil {
+		d.fault(op, outs, ins)
+	}
+	return nil
+}
+
+func arraysOf(buffers []compute.Buffer) []compute.Array {
+	a := make([]compute.Array, len(buffers))
+	for i, b := range buffers {
+		a[i] = b.(*hostBuffer).Array
+	}
+	return a
+}
+
+func (d *reference) Supports(compute.Op) bool { return true }
+
+func (d *reference) Read(b compute.Buffer, dst []byte) error {
+	return transfer(dst, b.(*hostBuffer).Data)
+}
+
+func (d *reference) Write(b compute.Buffer, src []byte) error {
+	if b.(*hostBuffer).imported {
+		return fmt.Errorf("buffer is read-only")
+	}
+	return transfer(b.(*hostBuffer).Data, src)
+}
+
+func transfer(dst, src []byte) error {
+	if len(dst) != len(src) {
+		return fmt.Errorf("%d bytes given, want %d", len(dst), len(src))
+	}
+	copy(dst, src)
+	return nil
+}
+
+func (d *reference) Sync() error { return nil }
+
+func TestReference(t *testing.T) { Run(t, &reference{}) }

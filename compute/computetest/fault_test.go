@@ -1,0 +1,109 @@
+package computetest
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+)
+
+// recorder is a testing.TB that notes failures instead of failing.
+type recorder struct {
+	testing.TB
+	failures []string
+}
+
+func (r *recorder) Errorf(format string, args ...any) {
+	r.failures = append(r.failures, fmt.Sprintf(format, args...))
+}
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.Errorf(format, args...)
+	runtime.Goexit()
+}
+
+func (r *recorder) Fatal(args ...any) { r.Fatalf("%v", args) }
+
+// failures are what a case reports on a device.
+func failures(t *testing.T, c testCase, dev compute.Device) []string {
+	r := &recorder{TB: t}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.check(r, dev)
+	}()
+	<-done
+	return r.failures
+}
+
+// TestFaults breaks the device in one way at a time: every case must notice.
+// Every third case is enough to meet each op.
+func TestFaults(t *testing.T) {
+	last := func(a compute.Array) []byte { return a.Data[len(a.Data)-a.DType.Size():] }
+	run := 0
+	faults := []struct {
+		name  string
+		fault func(op compute.Op, out, in []compute.Array)
+	}{
+		{"one value is off", func(op compute.Op, out, in []compute.Array) {
+			share := 1e-3 // of the typical value
+			if o, ok := op.(compute.Linear); ok && !o.Exact {
+				share = 0.1
+			}
+			nudge(out[len(out)-1], share)
+		}},
+		{"the last value is not written", func(_ compute.Op, out, _ []compute.Array) {
+			for i := range last(out[0]) {
+				last(out[0])[i] = 0xFF
+			}
+		}},
+		{"every second run ends in another bit", func(_ compute.Op, out, _ []compute.Array) {
+			if run++; run%2 == 0 {
+				last(out[0])[0] ^= 1
+			}
+		}},
+	}
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			dev := &reference{fault: f.fault}
+			for i, c := range cases() {
+				if i%3 != 0 {
+					continue
+				}
+				run = 0
+				if len(failures(t, c, dev)) == 0 {
+					t.Errorf("%s passed", c.name())
+				}
+			}
+		})
+	}
+	t.Run("an input is changed", func(t *testing.T) {
+		dev := &reference{fault: func(_ compute.Op, out, in []compute.Array) {
+			last(in[len(in)-1])[0] ^= 1
+		}}
+		for i, c := range cases() {
+			if _, none := c.op.(compute.Fill); i%3 == 0 && !none && len(failures(t, c, dev)) == 0 {
+				t.Errorf("%s passed", c.name())
+			}
+		}
+	})
+}
+
+// nudge moves the first value by a share of the root mean square.
+func nudge(a compute.Array, share float64) {
+	v := a.Floats()
+	var sum float64
+	for _, x := range v {
+		if !math.IsInf(float64(x), 0) {
+			sum += float64(x) * float64(x)
+		}
+	}
+	v[0] += float32(share*max(math.Abs(float64(v[0])), math.Sqrt(sum/float64(len(v))))) + 1e-30
+	if a.DType != compute.F32 {
+		a.Data[0] ^= 1
+		return
+	}
+	a.SetFloats(v)
+}
