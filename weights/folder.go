@@ -1,0 +1,263 @@
+package weights
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/lentil-lm/lentil/quant"
+)
+
+const (
+	configName = "config.json"
+	indexName  = "model.safetensors.index.json"
+	// maxJSON caps config.json and the index, which are kilobytes in truth.
+	maxJSON = 64 << 20
+)
+
+// folder is a Source over a directory of safetensors files.
+type folder struct {
+	path         string
+	config       []byte
+	quantization quantization
+	files        []*Safetensors
+	tensors      map[string]Tensor
+}
+
+func openFolder(dir string) (_ *folder, err error) {
+	f := &folder{path: dir, tensors: map[string]Tensor{}}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var all, shards []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+		if strings.HasPrefix(e.Name(), "model") && strings.HasSuffix(e.Name(), ".safetensors") {
+			shards = append(shards, e.Name())
+		}
+	}
+	if len(shards) == 0 || !slices.Contains(all, configName) {
+		return nil, notAModel(dir, all, len(shards))
+	}
+	if f.config, err = readJSON(filepath.Join(dir, configName)); err != nil {
+		return nil, err
+	}
+	if f.quantization, err = parseQuantization(f.config); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, configName), err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	if err := f.merge(shards); err != nil {
+		return nil, err
+	}
+	if err := f.checkShards(shards); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// merge opens all files and joins their tensors.
+func (f *folder) merge(shards []string) error {
+	from := map[string]string{}
+	for _, shard := range shards {
+		s, err := OpenSafetensors(filepath.Join(f.path, shard))
+		if err != nil {
+			return err
+		}
+		f.files = append(f.files, s)
+		for name, t := range s.tensors {
+			if other, twice := from[name]; twice {
+				return fmt.Errorf("%s: tensor %q is in both %s and %s; remove the file that does not belong to this model",
+					f.path, name, other, shard)
+			}
+			from[name] = shard
+			f.tensors[name] = t
+		}
+	}
+	return nil
+}
+
+var shardName = regexp.MustCompile(`^(.*)-(\d{5})-of-(\d{5})\.safetensors$`)
+
+// checkShards reports a shard that is missing, by the index if there is one
+// and by the numbering of the names. An index left over from another save does
+// no harm as long as every tensor it names is there.
+func (f *folder) checkShards(shards []string) error {
+	present := func(name string) bool {
+		_, err := os.Stat(filepath.Join(f.path, name))
+		return err == nil
+	}
+	path := filepath.Join(f.path, indexName)
+	if present(indexName) {
+		data, err := readJSON(path)
+		if err != nil {
+			return err
+		}
+		var index struct {
+			WeightMap map[string]string `json:"weight_map"`
+		}
+		if err := json.Unmarshal(data, &index); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		for _, name := range slices.Sorted(maps.Keys(index.WeightMap)) {
+			shard := index.WeightMap[name]
+			if _, ok := f.tensors[name]; !ok && !present(filepath.Base(shard)) {
+				return fmt.Errorf("%s names %s, which is not there; download the model again", path, shard)
+			}
+		}
+	}
+	for _, shard := range shards {
+		m := shardName.FindStringSubmatch(shard)
+		if m == nil {
+			continue
+		}
+		total, _ := strconv.Atoi(m[3])
+		for i := 1; i <= total; i++ {
+			want := fmt.Sprintf("%s-%05d-of-%s.safetensors", m[1], i, m[3])
+			if !slices.Contains(shards, want) {
+				return fmt.Errorf("%s: %s is there but %s is not; download the model again", f.path, shard, want)
+			}
+		}
+	}
+	return nil
+}
+
+// notAModel says what a folder lacks and, from what else lies there, why.
+func notAModel(dir string, files []string, shards int) error {
+	if shards > 0 {
+		return fmt.Errorf("%s has weights but no %s; copy it from the model's repository", dir, configName)
+	}
+	with := func(match func(name string) bool) string {
+		if i := slices.IndexFunc(files, match); i >= 0 {
+			return files[i]
+		}
+		return ""
+	}
+	suffix := func(s string) string {
+		return with(func(name string) bool { return strings.HasSuffix(name, s) })
+	}
+	if name := suffix(".gguf"); name != "" {
+		return fmt.Errorf("%s has no model*.safetensors; for the GGUF file in it give %s", dir, filepath.Join(dir, name))
+	}
+	if slices.Contains(files, "adapters.safetensors") {
+		return fmt.Errorf("%s holds an adapter, not a model; give the base model here and this folder as --adapter-path", dir)
+	}
+	if name := with(func(name string) bool { return strings.HasPrefix(name, "consolidated") }); name != "" {
+		return fmt.Errorf("%s has only %s, the original layout; take the repository's model*.safetensors files", dir, name)
+	}
+	for _, s := range []string{".bin", ".pth", ".pt", ".npz"} {
+		if name := suffix(s); name != "" {
+			return fmt.Errorf("%s has only %s, which is not read; take a version of the model in safetensors", dir, name)
+		}
+	}
+	if name := suffix(".safetensors"); name != "" {
+		return fmt.Errorf("%s has %s, but a model's files are named model*.safetensors", dir, name)
+	}
+	return fmt.Errorf("%s is not a model folder: expected %s and model*.safetensors", dir, configName)
+}
+
+// readJSON reads a file that holds one JSON object.
+func readJSON(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxJSON {
+		return nil, fmt.Errorf("%s: %d bytes, expected at most %d", path, info.Size(), maxJSON)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return data, checkJSON(path, data)
+}
+
+func (f *folder) Config() []byte  { return f.config }
+func (f *folder) Path() string    { return f.path }
+func (f *folder) Names() []string { return slices.Sorted(maps.Keys(f.tensors)) }
+
+func (f *folder) Tensor(name string) (Tensor, bool) {
+	t, ok := f.tensors[name]
+	return t, ok
+}
+
+func (f *folder) Has(module string) bool {
+	_, ok := f.tensors[module+".weight"]
+	return ok
+}
+
+func (f *folder) Close() error {
+	var errs []error
+	for _, s := range f.files {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (f *folder) Matrix(module string) (*quant.Matrix, error) {
+	m, err := f.matrix(module)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.path, err)
+	}
+	return m, nil
+}
+
+func (f *folder) matrix(module string) (*quant.Matrix, error) {
+	weight, ok := f.tensors[module+".weight"]
+	if !ok {
+		return nil, fmt.Errorf("no tensor %q", module+".weight")
+	}
+	scales, packed := f.tensors[module+".scales"]
+	setting, err := f.quantization.of(module, packed)
+	if err != nil {
+		return nil, err
+	}
+	if !setting.quantized {
+		return denseMatrix(weight)
+	}
+	biases, ok := f.tensors[module+".biases"]
+	if !ok {
+		return nil, fmt.Errorf("no tensor %q beside %q", module+".biases", module+".scales")
+	}
+	return affineMatrix(weight, scales, biases, setting.Bits, setting.Group)
+}
+
+// affineMatrix joins the three tensors of a quantized module:
+// weight U32 [out, in*bits/32], scales and biases [out, in/group].
+func affineMatrix(weight, scales, biases Tensor, bits, group int) (*quant.Matrix, error) {
+	if weight.DType != quant.U32 || len(weight.Shape) != 2 {
+		return nil, fmt.Errorf("tensor %q is %v %v, expected packed weights: U32 in 2 dimensions", weight.Name, weight.DType, weight.Shape)
+	}
+	if len(scales.Shape) != 2 || scales.Shape[0] != weight.Shape[0] {
+		return nil, fmt.Errorf("tensor %q has shape %v, expected [%d, columns/%d]", scales.Name, scales.Shape, weight.Shape[0], group)
+	}
+	if !slices.Equal(biases.Shape, scales.Shape) || biases.DType != scales.DType {
+		return nil, fmt.Errorf("tensor %q is %v %v, expected %v %v as the scales", biases.Name, biases.DType, biases.Shape, scales.DType, scales.Shape)
+	}
+	// Both come from sizes of tensors in memory, far from overflow.
+	cols := scales.Shape[1] * group
+	if words := cols / 32 * bits; weight.Shape[1] != words {
+		return nil, fmt.Errorf("tensor %q has shape %v, but %d bits in groups of %d with scales %v make [%d, %d]; check \"quantization\" in %s",
+			weight.Name, weight.Shape, bits, group, scales.Shape, weight.Shape[0], words, configName)
+	}
+	m := &quant.Matrix{
+		Format: quant.Format{Kind: quant.Affine, DType: scales.DType, Bits: bits, Group: group},
+		Rows:   weight.Shape[0], Cols: cols,
+		Data: weight.Data, Scales: scales.Data, Biases: biases.Data,
+	}
+	if err := m.Check(); err != nil {
+		return nil, fmt.Errorf("tensor %q: %w", weight.Name, err)
+	}
+	return m, nil
+}

@@ -1,0 +1,359 @@
+package weights
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// ggufModelTypes gives config.json's model_type by general.architecture.
+var ggufModelTypes = map[string]string{
+	"llama": "llama", "mistral": "mistral", "qwen2": "qwen2", "qwen3": "qwen3", "smollm3": "smollm3",
+}
+
+// smolLM3Interval is fixed in llama.cpp and not written to files: every fourth
+// layer of SmolLM3 goes without rotary embedding.
+const smolLM3Interval = 4
+
+// ggufConfig collects what config.json needs from a file's metadata.
+type ggufConfig struct {
+	architecture string
+	metadata     map[string]any
+	layers       int
+	hidden       int
+	heads        int
+	kvHeads      int
+	headDim      int
+	factors      []float32 // rope_freqs
+}
+
+func newGGUFConfig(metadata map[string]any) (*ggufConfig, error) {
+	c := &ggufConfig{metadata: metadata}
+	c.architecture, _ = metadata["general.architecture"].(string)
+	if ggufModelTypes[c.architecture] == "" {
+		return nil, fmt.Errorf("architecture %q is not supported; known are %s",
+			c.architecture, strings.Join(slices.Sorted(maps.Keys(ggufModelTypes)), ", "))
+	}
+	if n, _ := number(metadata["split.count"]); n > 1 {
+		return nil, fmt.Errorf("this is one of %v parts of a split model; join them with: llama-gguf-split --merge", n)
+	}
+	if n, _ := number(metadata[c.architecture+".expert_count"]); n > 0 {
+		return nil, fmt.Errorf("%v experts: mixtures of experts are not supported yet", n)
+	}
+	for _, want := range []struct {
+		key      string
+		to       *int
+		fallback int // 0: required
+	}{
+		{"block_count", &c.layers, 0},
+		{"embedding_length", &c.hidden, 0},
+		{"attention.head_count", &c.heads, 0},
+	} {
+		n, err := c.whole(want.key, want.fallback)
+		if err != nil {
+			return nil, err
+		}
+		*want.to = n
+	}
+	var err error
+	if c.kvHeads, err = c.whole("attention.head_count_kv", c.heads); err != nil {
+		return nil, err
+	}
+	if c.headDim, err = c.whole("attention.key_length", c.hidden/c.heads); err != nil {
+		return nil, err
+	}
+	rotated, err := c.whole("rope.dimension_count", c.headDim)
+	if err != nil {
+		return nil, err
+	}
+	if rotated != c.headDim {
+		return nil, fmt.Errorf("rotary embedding of %d out of %d dimensions is not supported yet", rotated, c.headDim)
+	}
+	return c, nil
+}
+
+// key returns the full key of an architecture's own metadata.
+func (c *ggufConfig) key(name string) string { return c.architecture + "." + name }
+
+// whole returns a positive whole number. A list, which some files have instead
+// of one number for all layers, must be the same throughout.
+func (c *ggufConfig) whole(name string, fallback int) (int, error) {
+	v, ok := c.metadata[c.key(name)]
+	if !ok {
+		if fallback <= 0 {
+			return 0, fmt.Errorf("metadata has no %q", c.key(name))
+		}
+		return fallback, nil
+	}
+	switch list := v.(type) {
+	case []uint32:
+		v = same(list)
+	case []int32:
+		v = same(list)
+	}
+	const most = 1 << 30 // far beyond any model, and safe to multiply
+	f, ok := number(v)
+	if !ok || f < 1 || f > most || f != math.Trunc(f) {
+		return 0, fmt.Errorf("metadata %q is %v, expected a positive whole number", c.key(name), v)
+	}
+	return int(f), nil
+}
+
+// same returns the one value of a list, or the list if there are several.
+func same[T comparable](list []T) any {
+	if len(list) == 0 || slices.ContainsFunc(list, func(v T) bool { return v != list[0] }) {
+		return list
+	}
+	return list[0]
+}
+
+// number returns a metadata value of any numeric type.
+func number(v any) (float64, bool) {
+	switch v := v.(type) {
+	case uint8:
+		return float64(v), true
+	case int8:
+		return float64(v), true
+	case uint16:
+		return float64(v), true
+	case int16:
+		return float64(v), true
+	case uint32:
+		return float64(v), true
+	case int32:
+		return float64(v), true
+	case uint64:
+		return float64(v), true
+	case int64:
+		return float64(v), true
+	case float32:
+		return shortest(v), true
+	case float64:
+		return v, true
+	}
+	return 0, false
+}
+
+// shortest returns the float64 with the fewest digits that rounds to f, so
+// that 1e-5 does not come out as 9.999999747378752e-06.
+func shortest(f float32) float64 {
+	text, err := json.Marshal(f)
+	if err != nil { // infinity or NaN
+		return float64(f)
+	}
+	var d float64
+	json.Unmarshal(text, &d)
+	return d
+}
+
+// reorderedHeads returns the number of heads in a tensor whose rows llama.cpp's
+// converter has interleaved, 0 for all others.
+func (c *ggufConfig) reorderedHeads(name string) int {
+	switch c.architecture {
+	case "llama", "mistral", "smollm3":
+		switch {
+		case strings.Contains(name, ".q_proj."):
+			return c.heads
+		case strings.Contains(name, ".k_proj."):
+			return c.kvHeads
+		}
+	}
+	return 0
+}
+
+// setFactors takes the divisors of the rotary frequencies.
+func (c *ggufConfig) setFactors(t ggufTensor) error {
+	if ggufTypes[t.kind].dtype != quant.F32 || len(t.shape) != 1 || t.shape[0] != c.headDim/2 {
+		return fmt.Errorf("tensor %q has shape %v, expected F32 [%d]", t.name, t.shape, c.headDim/2)
+	}
+	c.factors = make([]float32, t.shape[0])
+	quant.Floats(c.factors, t.data, quant.F32)
+	for i, f := range c.factors {
+		if !(f > 0 && f <= math.MaxFloat32) {
+			return fmt.Errorf("tensor %q: factor %d is %v, expected a positive number", t.name, i, f)
+		}
+	}
+	return nil
+}
+
+// hfConfig is the config.json of a GGUF file.
+type hfConfig struct {
+	ModelType             string         `json:"model_type"`
+	HiddenSize            int            `json:"hidden_size"`
+	NumHiddenLayers       int            `json:"num_hidden_layers"`
+	IntermediateSize      int            `json:"intermediate_size"`
+	NumAttentionHeads     int            `json:"num_attention_heads"`
+	NumKeyValueHeads      int            `json:"num_key_value_heads"`
+	HeadDim               int            `json:"head_dim"`
+	RMSNormEps            float64        `json:"rms_norm_eps"`
+	VocabSize             int            `json:"vocab_size"`
+	MaxPositionEmbeddings int            `json:"max_position_embeddings,omitempty"`
+	RopeTheta             float64        `json:"rope_theta"`
+	RopeScaling           map[string]any `json:"rope_scaling,omitempty"`
+	TieWordEmbeddings     bool           `json:"tie_word_embeddings"`
+	AttentionBias         bool           `json:"attention_bias"`
+	NoRopeLayers          []int          `json:"no_rope_layers,omitempty"`
+	BOSTokenID            *int           `json:"bos_token_id,omitempty"`
+	EOSTokenID            any            `json:"eos_token_id,omitempty"`
+}
+
+// json makes config.json from the metadata and from what tensors there are.
+func (c *ggufConfig) json(tensors map[string]*ggufEntry) ([]byte, error) {
+	embedding, ok := tensors["model.embed_tokens.weight"]
+	if !ok || len(embedding.shape) != 2 {
+		return nil, fmt.Errorf("no tensor \"token_embd.weight\" of 2 dimensions: not a language model")
+	}
+	_, head := tensors["lm_head.weight"]
+	_, bias := tensors["model.layers.0.self_attn.q_proj.bias"]
+	out := hfConfig{
+		ModelType:         ggufModelTypes[c.architecture],
+		HiddenSize:        c.hidden,
+		NumHiddenLayers:   c.layers,
+		NumAttentionHeads: c.heads,
+		NumKeyValueHeads:  c.kvHeads,
+		HeadDim:           c.headDim,
+		VocabSize:         embedding.shape[0],
+		TieWordEmbeddings: !head,
+		AttentionBias:     bias,
+		EOSTokenID:        c.eos(),
+	}
+	var err error
+	if out.IntermediateSize, err = c.whole("feed_forward_length", 0); err != nil {
+		return nil, err
+	}
+	if out.RMSNormEps, err = c.positive("attention.layer_norm_rms_epsilon", 0); err != nil {
+		return nil, err
+	}
+	if out.RopeTheta, err = c.positive("rope.freq_base", 10000); err != nil {
+		return nil, err
+	}
+	if out.RopeScaling, err = c.ropeScaling(); err != nil {
+		return nil, err
+	}
+	if _, ok := c.metadata[c.key("context_length")]; ok {
+		if out.MaxPositionEmbeddings, err = c.whole("context_length", 0); err != nil {
+			return nil, err
+		}
+	}
+	if id, ok := c.token("bos"); ok {
+		out.BOSTokenID = &id
+	}
+	if c.architecture == "smollm3" {
+		if c.layers > math.MaxUint16 {
+			return nil, fmt.Errorf("metadata %q is %d", c.key("block_count"), c.layers)
+		}
+		for i := range c.layers {
+			rotary := 1
+			if (i+1)%smolLM3Interval == 0 {
+				rotary = 0
+			}
+			out.NoRopeLayers = append(out.NoRopeLayers, rotary)
+		}
+	}
+	return json.MarshalIndent(out, "", "  ")
+}
+
+// positive returns a positive number; a fallback of 0 makes it required.
+func (c *ggufConfig) positive(name string, fallback float64) (float64, error) {
+	v, ok := c.metadata[c.key(name)]
+	if !ok {
+		if fallback == 0 {
+			return 0, fmt.Errorf("metadata has no %q", c.key(name))
+		}
+		return fallback, nil
+	}
+	f, ok := number(v)
+	if !ok || !(f > 0 && f <= math.MaxFloat64) {
+		return 0, fmt.Errorf("metadata %q is %v, expected a positive number", c.key(name), v)
+	}
+	return f, nil
+}
+
+// ropeScaling returns the scaling of rotary positions, nil for none.
+func (c *ggufConfig) ropeScaling() (map[string]any, error) {
+	kind, _ := c.metadata[c.key("rope.scaling.type")].(string)
+	if c.factors != nil {
+		if kind != "" && kind != "none" {
+			return nil, fmt.Errorf("both tensor \"rope_freqs.weight\" and rope scaling %q: expected one of them", kind)
+		}
+		return map[string]any{"rope_type": "gguf_factors", "factors": c.factors}, nil
+	}
+	if kind == "" || kind == "none" {
+		// Files of old converters have the factor of linear scaling alone.
+		scale, ok := c.metadata[c.key("rope.scale_linear")]
+		if f, _ := number(scale); !ok || f == 0 || f == 1 {
+			return nil, nil
+		}
+		f, err := c.positive("rope.scale_linear", 0)
+		return map[string]any{"rope_type": "linear", "factor": f}, err
+	}
+	if kind != "linear" && kind != "yarn" {
+		return nil, fmt.Errorf("rope scaling %q is not supported; known are none, linear, yarn", kind)
+	}
+	factor, err := c.positive("rope.scaling.factor", 0)
+	if err != nil {
+		return nil, err
+	}
+	scaling := map[string]any{"rope_type": kind, "factor": factor}
+	if kind == "linear" {
+		return scaling, nil
+	}
+	return scaling, c.yarn(scaling, factor)
+}
+
+// yarn adds the settings of YaRN that a file gives.
+func (c *ggufConfig) yarn(scaling map[string]any, factor float64) error {
+	for _, f := range []struct{ gguf, hf string }{
+		{"context_length", "original_max_position_embeddings"}, // llama.cpp's default for the next
+		{"rope.scaling.original_context_length", "original_max_position_embeddings"},
+		{"rope.scaling.yarn_beta_fast", "beta_fast"},
+		{"rope.scaling.yarn_beta_slow", "beta_slow"},
+		{"rope.scaling.attn_factor", "attention_factor"},
+	} {
+		if _, ok := c.metadata[c.key(f.gguf)]; !ok {
+			continue
+		}
+		v, err := c.positive(f.gguf, 0)
+		if err != nil {
+			return err
+		}
+		if f.hf == "attention_factor" {
+			// A factor on top of YaRN's own here, instead of it there.
+			v *= 1 + 0.1*math.Log(max(factor, 1))
+		}
+		scaling[f.hf] = v
+	}
+	return nil
+}
+
+// token returns the id of a special token such as "bos".
+func (c *ggufConfig) token(name string) (int, bool) {
+	f, ok := number(c.metadata["tokenizer.ggml."+name+"_token_id"])
+	if !ok || f < 0 || f > math.MaxInt32 || f != math.Trunc(f) {
+		return 0, false
+	}
+	return int(f), true
+}
+
+// eos returns the token that ends an answer: a number, or a list when the end
+// of a turn has a token of its own.
+func (c *ggufConfig) eos() any {
+	var ids []int
+	for _, name := range []string{"eos", "eot"} {
+		if id, ok := c.token(name); ok && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	switch len(ids) {
+	case 0:
+		return nil
+	case 1:
+		return ids[0]
+	}
+	return ids
+}

@@ -1,0 +1,130 @@
+package weights
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// Tensor is a named array in row-major order.
+type Tensor struct {
+	Name  string
+	DType quant.DType
+	Shape []int
+	Data  []byte // little-endian, product of Shape times DType.Size() bytes
+}
+
+// Source is an opened model. It is safe for concurrent use until Close.
+type Source interface {
+	// Config returns config.json. A GGUF file's is made from its metadata.
+	Config() []byte
+	// Names returns the names of all tensors, sorted.
+	Names() []string
+	// Tensor returns a tensor as it is stored. GGUF tensors in block formats
+	// are not to be had this way, only as a Matrix.
+	Tensor(name string) (Tensor, bool)
+	// Matrix returns the weights of a module such as
+	// "model.layers.0.self_attn.q_proj": dense, affine or GGUF blocks.
+	Matrix(module string) (*quant.Matrix, error)
+	// Has reports whether the tensor module+".weight" exists.
+	Has(module string) bool
+	// Path returns what was given to Open.
+	Path() string
+	// Close unmaps the files. Nothing given out may be used afterwards.
+	Close() error
+}
+
+// Open opens a model folder or a GGUF file.
+func Open(path string) (Source, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("no model at %s: %w", path, cause(err))
+	}
+	if info.IsDir() {
+		return openFolder(path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var magic [4]byte
+	if _, err := io.ReadFull(f, magic[:]); err == nil && string(magic[:]) == ggufMagic {
+		return OpenGGUF(path)
+	}
+	if strings.HasSuffix(path, ".safetensors") {
+		return nil, fmt.Errorf("%s is one file of a model; give the folder it is in: %s", path, filepath.Dir(path))
+	}
+	return nil, fmt.Errorf("%s is neither a model folder nor a GGUF file", path)
+}
+
+// cause returns what went wrong without the operation and path of a PathError.
+func cause(err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// elements returns the product of the sizes of a shape; ok is false when a
+// size is negative or the product times elementSize overflows.
+func elements(shape []int, elementSize int) (n int, ok bool) {
+	n = 1
+	for _, s := range shape {
+		if s < 0 || s > 0 && n > math.MaxInt/elementSize/s {
+			return 0, false
+		}
+		n *= s
+	}
+	return n, true
+}
+
+// denseMatrix makes a matrix of a floating-point tensor.
+func denseMatrix(t Tensor) (*quant.Matrix, error) {
+	if len(t.Shape) != 2 {
+		return nil, fmt.Errorf("tensor %q has shape %v, expected 2 dimensions", t.Name, t.Shape)
+	}
+	m := &quant.Matrix{
+		Format: quant.Format{Kind: quant.Dense, DType: t.DType},
+		Rows:   t.Shape[0], Cols: t.Shape[1], Data: t.Data,
+	}
+	if err := m.Check(); err != nil {
+		return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
+	}
+	return m, nil
+}
+
+// checkJSON reports whether data is one JSON object, with line and column of
+// the first mistake.
+func checkJSON(path string, data []byte) error {
+	var object map[string]json.RawMessage
+	err := json.Unmarshal(data, &object)
+	if err == nil {
+		if object == nil {
+			return fmt.Errorf("%s: expected a JSON object", path)
+		}
+		return nil
+	}
+	var at int64
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		at = syntax.Offset
+	case errors.As(err, &kind):
+		at = kind.Offset
+	}
+	before := data[:min(max(at-1, 0), int64(len(data)))]
+	line := 1 + bytes.Count(before, []byte("\n"))
+	column := len(before) - bytes.LastIndexByte(before, '\n')
+	return fmt.Errorf("%s:%d:%d: %w", path, line, column, err)
+}
