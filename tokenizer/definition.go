@@ -14,6 +14,7 @@ type definition struct {
 	pieces []string         // vocabulary and added tokens by id; "" where there is none
 	ids    map[string]int32 // the inverse
 	merges map[pair]merge
+	scores []float32 // by id, of SentencePiece vocabularies that come with scores instead of merges; else nil
 
 	unk            string // "" for none
 	prefix, suffix string // continuing_subword_prefix, end_of_word_suffix

@@ -37,7 +37,10 @@ func (t *Tokenizer) newTemplate(raw json.RawMessage) ([]templateItem, error) {
 	}
 	text := []templateItem{{}}
 	if present {
-		return def.apply(text)
+		if text, err = def.apply(text); err != nil {
+			return nil, err
+		}
+		return text, t.checkTemplate(text)
 	}
 	if id, ok := t.BOS(); ok && t.config.addBOS {
 		text = append([]templateItem{{ids: []int32{id}}}, text...)
@@ -46,6 +49,17 @@ func (t *Tokenizer) newTemplate(raw json.RawMessage) ([]templateItem, error) {
 		text = append(text, templateItem{ids: []int32{id}})
 	}
 	return text, nil
+}
+
+func (t *Tokenizer) checkTemplate(items []templateItem) error {
+	for _, item := range items {
+		for _, id := range item.ids {
+			if id < 0 || int(id) >= len(t.def.pieces) {
+				return fmt.Errorf("token id %d is not in the vocabulary of %d", id, len(t.def.pieces))
+			}
+		}
+	}
+	return nil
 }
 
 // apply returns what the post-processor makes of the template so far.
@@ -77,11 +91,6 @@ func (d *postProcessorDef) fill(text []templateItem) ([]templateItem, error) {
 			token, ok := d.SpecialTokens[part.SpecialToken.ID]
 			if !ok {
 				return nil, at(where, fmt.Errorf("special token %q is not listed in special_tokens", part.SpecialToken.ID))
-			}
-			for _, id := range token.IDs {
-				if id < 0 || id > maxID {
-					return nil, at(where, fmt.Errorf("token id %d is outside 0..%d", id, maxID))
-				}
 			}
 			items = append(items, templateItem{ids: append([]int32{}, token.IDs...)})
 		case part.Sequence != nil && part.Sequence.ID == "A":

