@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/run"
+)
+
+// lentil runs a command line and gives its exit code and what it printed.
+func lentil(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errOut bytes.Buffer
+	code = Main(t.Context(), args, Streams{In: strings.NewReader(stdin), Out: &out, Err: &errOut})
+	return code, out.String(), errOut.String()
+}
+
+// shared finds test data beside the project, or skips the test.
+func shared(t *testing.T, name string) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+		if dir == filepath.Dir(dir) {
+			t.Fatal("no go.mod above the test's folder")
+		}
+		dir = filepath.Dir(dir)
+	}
+	path := filepath.Join(dir, "..", "shared", name)
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("needs %s beside the project", filepath.Join("shared", name))
+	}
+	return path
+}
+
+func writeFile(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	form := regexp.MustCompile(`^lentil \d+\.\d+\.\d+\S*\ngo1\.\d+\S* \w+/\w+\n$`)
+	code, out, errOut := lentil(t, "", "version")
+	if code != 0 || !form.MatchString(out) || errOut != "" {
+		t.Errorf("version: %d %q %q", code, out, errOut)
+	}
+	code, out, _ = lentil(t, "", "--version")
+	if code != 0 || out != Version()+"\n" {
+		t.Errorf("--version: %d %q", code, out)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for _, c := range commands(Streams{}) {
+		for _, args := range [][]string{{c.Name(), "--help"}, {c.Name(), "-h"}, {"help", c.Name()}} {
+			code, out, errOut := lentil(t, "", args...)
+			for _, want := range []string{"Usage:\n  lentil " + c.Name(), "Examples:\n", "Exit status:"} {
+				if code != 0 || errOut != "" || !strings.Contains(out, want) {
+					t.Errorf("%v: %d, %q lacks %q (stderr %q)", args, code, out, want, errOut)
+				}
+			}
+		}
+	}
+	code, out, _ := lentil(t, "")
+	if code != 0 || !strings.Contains(out, "Look inside:\n") || !strings.Contains(out, "lentil demo\n") {
+		t.Errorf("no arguments: %d\n%s", code, out)
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		args []string
+		want string // on stderr, after "lentil: "
+	}{
+		{[]string{"docter"}, "unknown command \"docter\"\nDid you mean: lentil doctor\n"},
+		{[]string{"xyzzy"}, "unknown command \"xyzzy\"\nSee: lentil --help\n"},
+		{[]string{"--frobnicate"}, "unknown flag --frobnicate\nSee: lentil --help\n"},
+		{[]string{"tokenize", "--modle", "x", "text"}, "unknown flag --modle\nDid you mean: --model\n"},
+		{[]string{"tokenize", "-z"}, "unknown flag -z\nSee: lentil tokenize --help\n"},
+		{[]string{"tokenize", "--model"}, "flag needs an argument: --model\nSee: lentil tokenize --help\n"},
+		{[]string{"render", "--t", "x"}, "--t could be --template or --tools\nWrite more of it.\n"},
+		{[]string{"doctor", "--threads", "many"}, `invalid argument "many" for "--threads" flag`},
+		{[]string{"doctor", "now"}, "lentil doctor takes no argument \"now\"\nSee: lentil doctor --help\n"},
+		{[]string{"tokenize", "text"}, "--model is missing\n"},
+		{[]string{"tokenize", "--model", "no/where", "text"}, "--model no/where: there is no such folder or file\nDownload it first"},
+		{[]string{"tokenize", "--model", "./nowhere", "text"}, "--model ./nowhere: there is no such folder or file\nGive a folder"},
+		{[]string{"tokenize", "--model", ".", "a", "b"}, "expected one text, found 2\n"},
+		{[]string{"render"}, "give either --model or --template\n"},
+		{[]string{"render", "--template", "x"}, "give either --messages or --context\n"},
+	} {
+		code, _, errOut := lentil(t, "", c.args...)
+		if code != ExitUsage || !strings.HasPrefix(errOut, "lentil: "+c.want) {
+			t.Errorf("%v: exit %d\n got %q\nwant %q", c.args, code, errOut, "lentil: "+c.want)
+		}
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{errors.New("x"), 1},
+		{fmt.Errorf("open: %w", os.ErrNotExist), 2},
+		{usage("x"), 2},
+		{fmt.Errorf("a: %w", &run.LockedError{PID: 3}), 2},
+		{fmt.Errorf("a: %w", context.Canceled), 130},
+	} {
+		if got := exitCode(c.err); got != c.want {
+			t.Errorf("%v: %d, want %d", c.err, got, c.want)
+		}
+	}
+}
+
+func TestUsageKeepsRemedyAndCause(t *testing.T) {
+	t.Parallel()
+	err := usage("a: %w\ndo this", os.ErrNotExist)
+	if got := errorText(err); got != "lentil: a: file does not exist\ndo this\n" {
+		t.Errorf("got %q", got)
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		t.Error("the cause is lost")
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	t.Parallel()
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		code, out, errOut := lentil(t, "", "completion", shell)
+		if code != 0 || !strings.Contains(out, "lentil") || errOut != "" {
+			t.Errorf("%s: %d %q", shell, code, errOut)
+		}
+	}
+	code, out, _ := lentil(t, "", "__complete", "tok")
+	if code != 0 || !strings.HasPrefix(out, "tokenize") {
+		t.Errorf("__complete tok: %d %q", code, out)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	t.Parallel()
+	known := []string{"learning-rate", "iters", "model", "mask-prompt"}
+	for word, want := range map[string]string{
+		"lerning-rate": "learning-rate", "itres": "iters", "mdoel": "model", "maks_prompt": "mask-prompt", "zzz": "", "": "",
+	} {
+		if got := nearest(word, known); got != want {
+			t.Errorf("%q: %q, want %q", word, got, want)
+		}
+	}
+}

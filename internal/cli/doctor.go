@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lentil-lm/lentil/run"
+)
+
+// A checkup is what `lentil doctor` finds out; --json writes it as it stands.
+type checkup struct {
+	Version    string         `json:"version"`
+	Go         string         `json:"go"`
+	System     string         `json:"system"`
+	CPU        cpuFacts       `json:"cpu"`
+	Memory     memoryFacts    `json:"memory"`
+	Disk       diskFacts      `json:"disk"`
+	ModelCache string         `json:"model_cache"`
+	Terminal   bool           `json:"terminal"`
+	Devices    []deviceFigure `json:"devices"`
+}
+
+type cpuFacts struct {
+	Model    string   `json:"model"`
+	Cores    int      `json:"cores"`
+	Features []string `json:"features"`
+}
+
+type memoryFacts struct {
+	Total     int64 `json:"total_bytes"`
+	Available int64 `json:"available_bytes"`
+}
+
+type diskFacts struct {
+	Path string `json:"path"`
+	Free int64  `json:"free_bytes"`
+}
+
+func newDoctor(streams Streams) *cobra.Command {
+	var jsonPath string
+	var threads int
+	var quick bool
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Tell what this machine can do",
+		Long: `Tell what this machine can do: processor features, memory, disk, the devices
+that Lentil found, and how fast they are, measured with Lentil's own kernels.`,
+		Example: "  lentil doctor\n  lentil doctor --json machine.json",
+		GroupID: groupInspect,
+		Args:    noArguments,
+	}
+	group(cmd, "Flags", func(f *pflag.FlagSet) {
+		f.StringVar(&jsonPath, "json", "", "also write the findings to this `file`")
+		f.IntVar(&threads, "threads", 0, "worker `threads`; 0 for one per core")
+		f.BoolVar(&quick, "quick", false, "leave the measurements out")
+	})
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c := examine(streams)
+		c.Devices, c.Memory.Available = examineDevices(cmd.Context(), threads, quick)
+		if err := cmd.Context().Err(); err != nil {
+			return err
+		}
+		c.print(streams.Out)
+		return writeFigures(jsonPath, c)
+	}
+	return cmd
+}
+
+// examine looks at everything but the devices.
+func examine(streams Streams) checkup {
+	folder, err := os.Getwd()
+	if err != nil {
+		folder = "."
+	}
+	return checkup{
+		Version:    Version(),
+		Go:         runtime.Version(),
+		System:     runtime.GOOS + "/" + runtime.GOARCH,
+		CPU:        cpuFacts{cpuModel(), runtime.NumCPU(), cpuFeatures()},
+		Memory:     memoryFacts{Total: totalMemory()},
+		Disk:       diskFacts{folder, freeDisk(folder)},
+		ModelCache: modelCache(),
+		Terminal:   streams.outIsTerminal(),
+	}
+}
+
+func (c checkup) print(w io.Writer) {
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	orUnknown := func(n int64) string {
+		if n <= 0 {
+			return "unknown"
+		}
+		return run.Bytes(n)
+	}
+	row("lentil", "%s, %s, %s", c.Version, c.Go, c.System)
+	row("processor", "%s, %d cores", c.CPU.Model, c.CPU.Cores)
+	row("features", "%s", strings.Join(c.CPU.Features, " "))
+	row("memory", "%s in all, %s available", orUnknown(c.Memory.Total), orUnknown(c.Memory.Available))
+	row("disk", "%s free at %s", orUnknown(c.Disk.Free), c.Disk.Path)
+	exists := ""
+	if _, err := os.Stat(c.ModelCache); errors.Is(err, os.ErrNotExist) {
+		exists = " (not there yet)"
+	}
+	row("model cache", "%s%s", c.ModelCache, exists)
+	row("output", "%s", map[bool]string{true: "a terminal: runs show a live view", false: "not a terminal: runs print plain lines"}[c.Terminal])
+	for _, d := range c.Devices {
+		row("device", "%s", d)
+	}
+}
+
+// modelCache is where the Hugging Face tools keep downloaded models: HF_HUB_CACHE, or hub in HF_HOME, or
+// hub in huggingface in the user's cache folder.
+func modelCache() string {
+	if dir := os.Getenv("HF_HUB_CACHE"); dir != "" {
+		return dir
+	}
+	if dir := os.Getenv("HF_HOME"); dir != "" {
+		return filepath.Join(dir, "hub")
+	}
+	cache := os.Getenv("XDG_CACHE_HOME")
+	if cache == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			home = "~"
+		}
+		cache = filepath.Join(home, ".cache")
+	}
+	return filepath.Join(cache, "huggingface", "hub")
+}
+
+// noArguments is cobra.NoArgs with an error of ours.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage("%s takes no argument %q\nSee: %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())
+	}
+	return nil
+}

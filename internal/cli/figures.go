@@ -1,0 +1,32 @@
+package cli
+
+import (
+	"encoding/json"
+	"math"
+	"path/filepath"
+
+	"github.com/lentil-lm/lentil/run"
+)
+
+// writeFigures writes what a command printed as JSON, for --json FILE; an empty path writes nothing.
+func writeFigures(path string, figures any) error {
+	if path == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(figures, "", "    ")
+	if err != nil {
+		return usage("--json %s: %w", path, err)
+	}
+	if err := run.WriteFile(filepath.Clean(path), append(text, '\n')); err != nil {
+		return usage("--json: %w", err)
+	}
+	return nil
+}
+
+// figure makes a number fit for JSON, which has no NaN or infinity: those become null.
+func figure(f float64) any {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return nil
+	}
+	return f
+}

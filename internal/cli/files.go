@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/lentil-lm/lentil/tokenizer"
+)
+
+// loadTokenizer reads the tokenizer of a model folder or GGUF file.
+func loadTokenizer(path string) (*tokenizer.Tokenizer, error) {
+	if path == "" {
+		return nil, usage("--model is missing\nGive the folder of a model, or a .gguf file.")
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, noModel(path, err)
+	}
+	if !info.IsDir() {
+		return ggufTokenizer(path)
+	}
+	tok, err := tokenizer.Load(path)
+	if err != nil {
+		return nil, inputError(err)
+	}
+	return tok, nil
+}
+
+// noModel explains that there is nothing at the path of a --model.
+func noModel(path string, err error) error {
+	if !errors.Is(err, os.ErrNotExist) {
+		return usage("--model: %w", err)
+	}
+	remedy := "Give a folder with config.json, tokenizer.json and .safetensors files, or a .gguf file."
+	if looksLikeRepo(path) {
+		remedy = "Download it first (this version does not fetch models) and give the folder."
+	}
+	return usage("--model %s: there is no such folder or file\n%s", path, remedy)
+}
+
+// looksLikeRepo tells an ORG/NAME on the hub from a path.
+func looksLikeRepo(path string) bool {
+	return strings.Count(path, "/") == 1 && !filepath.IsAbs(path) && !strings.HasPrefix(path, ".")
+}
+
+// inputError marks an error about a file of the user's as a mistake of theirs: exit code 2.
+func inputError(err error) error {
+	message, remedy, _ := strings.Cut(err.Error(), "\n")
+	return &mistake{message: message, remedy: remedy, cause: err}
+}
+
+// jsonError puts file and line in front of an error from encoding/json.
+func jsonError(path string, text []byte, err error) error {
+	offset := int64(-1)
+	var syntax *json.SyntaxError
+	var typ *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		offset = syntax.Offset
+	case errors.As(err, &typ):
+		offset = typ.Offset
+	}
+	if offset < 0 || offset > int64(len(text)) {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return fmt.Errorf("%s:%d: %w", path, 1+bytes.Count(text[:offset], []byte("\n")), err)
+}
+
+func ggufTokenizer(path string) (*tokenizer.Tokenizer, error) {
+	return nil, usage("%s: tokenizers of GGUF files are not read yet", path)
+}

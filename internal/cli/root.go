@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lentil-lm/lentil/run"
+)
+
+// Streams are the standard streams of a command. Commands look at whether Out is a terminal.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// display is where a run shows its events: a live view if Out is a terminal, else plain lines.
+func (s Streams) display() run.Display {
+	out, ok := s.Out.(*os.File)
+	if !ok {
+		return run.NewClassic(s.Out, nil)
+	}
+	errFile, ok := s.Err.(*os.File)
+	if !ok {
+		errFile = os.Stderr
+	}
+	return run.NewDisplay(out, errFile)
+}
+
+// outIsTerminal tells whether Out is a terminal that can redraw lines.
+func (s Streams) outIsTerminal() bool {
+	file, ok := s.Out.(*os.File)
+	return ok && run.IsTerminal(file)
+}
+
+// Main runs one command line, without the program's name, and gives the exit code. When ctx ends, the
+// command saves what it has and stops.
+func Main(ctx context.Context, args []string, streams Streams) int {
+	root := newRoot(streams)
+	err := execute(ctx, root, args)
+	if err != nil && !errors.Is(err, errSaid) {
+		fmt.Fprint(streams.Err, errorText(err))
+	}
+	return exitCode(err)
+}
+
+// errSaid marks an error that the command has told the user about already.
+var errSaid = errors.New("already reported")
+
+func execute(ctx context.Context, root *cobra.Command, args []string) error {
+	args, err := normalize(root, args)
+	if err != nil {
+		return err
+	}
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
+}
+
+// The groups of commands in the help.
+const (
+	groupTrain   = "train"
+	groupUse     = "use"
+	groupInspect = "inspect"
+)
+
+func newRoot(streams Streams) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "lentil",
+		Short: "Fine-tune, test, ask and fuse language models on this machine",
+		Long: `Lentil fine-tunes open language models on your own data and your own machine,
+measures what they learned, and lets you ask them. It reads and writes mlx-lm's
+files and takes its flags.`,
+		Example: `  lentil demo
+  lentil train --model ./model --data ./data --iters 600
+  lentil test --model ./model --data ./data
+  lentil generate --model ./model --adapter-path ./adapters --prompt "What is fibre good for?"
+  lentil fuse --model ./model --save-path ./fused`,
+		Args:          cobra.NoArgs,
+		Version:       Version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return cmd.Help()
+		},
+	}
+	root.SetIn(streams.In)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.Err)
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage("%w\nSee: %s --help", err, cmd.CommandPath())
+	})
+	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		return pflag.NormalizedName(strings.ReplaceAll(name, "_", "-"))
+	})
+	root.AddGroup(
+		&cobra.Group{ID: groupTrain, Title: "Fine-tune and measure:"},
+		&cobra.Group{ID: groupUse, Title: "Ask and share:"},
+		&cobra.Group{ID: groupInspect, Title: "Look inside:"},
+	)
+	root.SetHelpCommandGroupID(groupInspect)
+	root.SetCompletionCommandGroupID(groupInspect)
+	root.AddCommand(commands(streams)...)
+	root.SetUsageTemplate(usageTemplate)
+	return root
+}
+
+func commands(streams Streams) []*cobra.Command {
+	return []*cobra.Command{
+		newDoctor(streams),
+		newTokenize(streams),
+		newRender(streams),
+		newVersion(streams),
+	}
+}

@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lentil-lm/lentil/tokenizer"
+)
+
+type tokenizeOptions struct {
+	Model      string
+	AddSpecial bool
+	Strings    string
+	JSON       string
+}
+
+func newTokenize(streams Streams) *cobra.Command {
+	var o tokenizeOptions
+	cmd := &cobra.Command{
+		Use:   "tokenize --model DIR (TEXT | - | --strings FILE.json)",
+		Short: "Show the tokens of a text",
+		Long: `Show how a model's tokenizer cuts a text: one line per token with its id and its
+piece of the vocabulary. With - the text is read from standard input. With
+--strings, a JSON list of strings is turned into a JSON list of lists of ids.`,
+		Example: `  lentil tokenize --model ./model "Chickpeas are high in protein."
+  lentil tokenize --model model.gguf --add-special-tokens - < notes.txt
+  lentil tokenize --model ./model --strings strings.json > ids.json`,
+		GroupID: groupInspect,
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case o.Strings != "" && len(args) > 0:
+				return usage("give a text or --strings, not both")
+			case o.Strings == "" && len(args) != 1:
+				return usage("expected one text, found %d\nPut the text in quotes, or give - to read standard input.", len(args))
+			}
+			return nil
+		},
+	}
+	group(cmd, "Flags", func(f *pflag.FlagSet) {
+		f.StringVar(&o.Model, "model", "", "`folder` or .gguf file with the tokenizer (required)")
+		f.BoolVar(&o.AddSpecial, "add-special-tokens", false, "add the special tokens that the tokenizer puts around a text")
+		f.StringVar(&o.Strings, "strings", "", "`file` with a JSON list of strings; their ids go to standard output as JSON")
+		f.StringVar(&o.JSON, "json", "", "also write ids and pieces to this `file`")
+	})
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		return tokenize(streams, o, args)
+	}
+	return cmd
+}
+
+// A tokenized text, as --json writes it.
+type tokenized struct {
+	IDs    []int32  `json:"ids"`
+	Pieces []string `json:"pieces"`
+}
+
+func tokenize(streams Streams, o tokenizeOptions, args []string) error {
+	tok, err := loadTokenizer(o.Model)
+	if err != nil {
+		return err
+	}
+	if o.Strings != "" {
+		return tokenizeStrings(streams.Out, tok, o)
+	}
+	text := args[0]
+	if text == "-" {
+		in, err := io.ReadAll(streams.In)
+		if err != nil {
+			return fmt.Errorf("standard input: %w", err)
+		}
+		text = string(in)
+	}
+	result := pieces(tok, tok.Encode(text, o.AddSpecial))
+	var b strings.Builder
+	for i, id := range result.IDs {
+		fmt.Fprintf(&b, "%7d  %q\n", id, result.Pieces[i])
+	}
+	if _, err := io.WriteString(streams.Out, b.String()); err != nil {
+		return err
+	}
+	return writeFigures(o.JSON, result)
+}
+
+func pieces(tok *tokenizer.Tokenizer, ids []int32) tokenized {
+	t := tokenized{IDs: ids, Pieces: make([]string, len(ids))}
+	for i, id := range ids {
+		t.Pieces[i] = tok.Piece(id)
+	}
+	return t
+}
+
+func tokenizeStrings(out io.Writer, tok *tokenizer.Tokenizer, o tokenizeOptions) error {
+	text, err := os.ReadFile(o.Strings)
+	if err != nil {
+		return usage("--strings: %w", err)
+	}
+	var list []string
+	if err := json.Unmarshal(text, &list); err != nil {
+		return usage("--strings: %w\nExpected a JSON list of strings.", jsonError(o.Strings, text, err))
+	}
+	ids := make([][]int32, len(list))
+	results := make([]tokenized, len(list))
+	for i, s := range list {
+		ids[i] = tok.Encode(s, o.AddSpecial)
+		results[i] = pieces(tok, ids[i])
+	}
+	line, err := json.Marshal(ids)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(out, "%s\n", line); err != nil {
+		return err
+	}
+	return writeFigures(o.JSON, results)
+}
