@@ -1,4 +1,301 @@
 package cpu
 
+import (
+	"fmt"
+	"math"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
+)
+
 // grain is the fewest elements worth a task of their own: about 10 µs of work.
 const grain = 1 << 13
+
+func (d *Device) add(o compute.Add, out, in []compute.Array) {
+	y, a, b := out[0].F32(), in[0].F32(), in[1].F32()
+	d.pool.split(len(y), grain, func(lo, hi int) { d.kernels.addScaled(y[lo:hi], a[lo:hi], o.Alpha, b[lo:hi]) })
+}
+
+func (d *Device) scale(o compute.Scale, out, in []compute.Array) {
+	y, x := out[0].F32(), in[0].F32()
+	d.pool.split(len(y), grain, func(lo, hi int) { d.kernels.scale(y[lo:hi], o.Alpha, x[lo:hi]) })
+}
+
+func (d *Device) fill(o compute.Fill, out []compute.Array) {
+	y := out[0].F32()
+	d.pool.split(len(y), 4*grain, func(lo, hi int) {
+		if o.Value == 0 {
+			clear(y[lo:hi])
+			return
+		}
+		for i := lo; i < hi; i++ {
+			y[i] = o.Value
+		}
+	})
+}
+
+func (d *Device) swiglu(out, in []compute.Array) {
+	y, gate, up := out[0].F32(), in[0].F32(), in[1].F32()
+	d.pool.split(len(y), grain, func(lo, hi int) { d.kernels.swiglu(y[lo:hi], gate[lo:hi], up[lo:hi]) })
+}
+
+func (d *Device) swigluGrad(out, in []compute.Array) {
+	dgate, dup := out[0].F32(), out[1].F32()
+	gate, up, dy := in[0].F32(), in[1].F32(), in[2].F32()
+	d.pool.split(len(dy), grain, func(lo, hi int) {
+		d.kernels.swigluGrad(dgate[lo:hi], dup[lo:hi], gate[lo:hi], up[lo:hi], dy[lo:hi])
+	})
+}
+
+// convert rounds or widens src into dst, both of n elements; one side is F32.
+func (d *Device) convert(dst, src compute.Array) {
+	n, ds, ss := dst.Shape.Elems(), dst.DType.Size(), src.DType.Size()
+	d.pool.split(n, grain, func(lo, hi int) {
+		part := compute.Spec{Shape: compute.Shape{hi - lo}, DType: src.DType}
+		to, from := dst.Data[lo*ds:hi*ds], compute.Array{Spec: part, Data: src.Data[lo*ss : hi*ss]}
+		switch {
+		case dst.DType == src.DType:
+			copy(to, from.Data)
+		case src.DType == quant.F32:
+			d.kernels.narrow(to, from.F32(), dst.DType)
+		case dst.DType == quant.F32:
+			part.DType = quant.F32
+			d.kernels.widen(compute.Array{Spec: part, Data: to}.F32(), from.Data, src.DType)
+		default:
+			part.DType = dst.DType
+			compute.Array{Spec: part, Data: to}.SetFloats(from.Floats())
+		}
+	})
+}
+
+func (d *Device) copyRows(o compute.CopyRows, out, in []compute.Array) {
+	row := in[0].Shape[1] * o.To.Size()
+	part := compute.Spec{Shape: in[0].Shape, DType: o.To}
+	d.convert(compute.Array{Spec: part, Data: out[0].Data[o.At*row : (o.At+in[0].Shape[0])*row]}, in[0])
+}
+
+// inRange checks row numbers that come from outside.
+func inRange(rows []int32, n int, what string) error {
+	for i, r := range rows {
+		if r < 0 || int(r) >= n {
+			return fmt.Errorf("%s %d at position %d is not below %d", what, r, i, n)
+		}
+	}
+	return nil
+}
+
+func (d *Device) gatherRows(out, in []compute.Array) error {
+	x, y, w, rows := in[0].F32(), out[0].F32(), in[0].Shape[1], in[1].I32()
+	if err := inRange(rows, in[0].Shape[0], "row"); err != nil {
+		return err
+	}
+	d.pool.split(len(rows), 1+grain/max(w, 1), func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			copy(y[i*w:(i+1)*w], x[int(rows[i])*w:])
+		}
+	})
+	return nil
+}
+
+func (d *Device) scatterRows(o compute.ScatterRows, out, in []compute.Array) error {
+	if err := inRange(in[1].I32(), o.Rows, "row"); err != nil {
+		return err
+	}
+	y := out[0].F32()
+	d.pool.split(len(y), 4*grain, func(lo, hi int) { clear(y[lo:hi]) })
+	d.addRows(y, in[0], in[1].I32())
+	return nil
+}
+
+func (d *Device) embedGrad(o compute.EmbedGrad, out, in []compute.Array) error {
+	if err := inRange(in[1].I32(), o.Rows, "token id"); err != nil {
+		return err
+	}
+	d.addRows(out[0].F32(), in[0], in[1].I32())
+	return nil
+}
+
+// addRows adds row i of dy to row rows[i] of y. Rows may repeat, so the work is
+// cut by columns.
+func (d *Device) addRows(y []float32, dy compute.Array, rows []int32) {
+	w, src := dy.Shape[1], dy.F32()
+	d.pool.split(w, max(64, 1+grain/max(len(rows), 1)), func(lo, hi int) {
+		for i, r := range rows {
+			to := y[int(r)*w+lo : int(r)*w+hi]
+			d.kernels.addScaled(to, to, 1, src[i*w+lo:i*w+hi])
+		}
+	})
+}
+
+func (d *Device) embed(o compute.Embed, out, in []compute.Array) error {
+	m, y, ids := o.Weight.Matrix(in[1:]), out[0].F32(), in[0].I32()
+	if err := inRange(ids, m.Rows, "token id"); err != nil {
+		return err
+	}
+	d.pool.split(len(ids), 1+grain/m.Cols, func(lo, hi int) {
+		for t := lo; t < hi; t++ {
+			for c := 0; c < m.Cols; c += tmpFloats {
+				n := min(tmpFloats, m.Cols-c)
+				d.kernels.weightRow(y[t*m.Cols+c:][:n], m, int(ids[t]), c)
+			}
+		}
+	})
+	return nil
+}
+
+func (d *Device) sumRows(o compute.SumRows, out, in []compute.Array) {
+	x, y, w, t := in[0].F32(), out[0].F32(), in[0].Shape[1], in[0].Shape[0]
+	d.pool.split(w, max(64, 1+grain/max(t, 1)), func(lo, hi int) {
+		sum := y[lo:hi]
+		if !o.Accumulate {
+			clear(sum)
+		}
+		for i := range t {
+			d.kernels.addScaled(sum, sum, 1, x[i*w+lo:i*w+hi])
+		}
+	})
+}
+
+func (d *Device) sumSquares(o compute.SumSquares, out, in []compute.Array) {
+	const part = 1 << 12 // short enough for float32, summed up in float64
+	x, y := in[0].F32(), out[0].F32()
+	parts := (len(x) + part - 1) / part
+	sums := make([]float64, parts)
+	d.pool.split(parts, grain/part, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			v := x[i*part : min((i+1)*part, len(x))]
+			sums[i] = float64(d.kernels.dot(v, v))
+		}
+	})
+	var sum float64
+	for _, s := range sums {
+		sum += s
+	}
+	if o.Accumulate {
+		sum += float64(y[0])
+	}
+	y[0] = float32(sum)
+}
+
+func (d *Device) adam(o compute.Adam, out, in []compute.Array) {
+	s := adamStep{eps: o.Eps, keep: 1 - o.LR*o.WeightDecay}
+	s.lr, s.root = o.Factors()
+	s.beta1, s.rest1, s.beta2, s.rest2 = o.Decays()
+	p, g, m, v := in[0].F32(), in[1].F32(), in[2].F32(), in[3].F32()
+	p2, m2, v2 := out[0].F32(), out[1].F32(), out[2].F32()
+	d.pool.split(len(p), grain, func(lo, hi int) {
+		d.kernels.adam(p2[lo:hi], m2[lo:hi], v2[lo:hi], p[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi], &s)
+	})
+}
+
+func (d *Device) rmsNorm(o compute.RMSNorm, out, in []compute.Array) {
+	x, w, y := in[0].F32(), in[1].Floats(), out[0].F32()
+	n := len(w)
+	d.pool.split(len(x)/max(n, 1), 1+grain/max(n, 1), func(lo, hi int) {
+		for r := lo * n; r < hi*n; r += n {
+			d.kernels.scaleMul(y[r:r+n], d.rstd(x[r:r+n], o.Eps), x[r:r+n], w)
+		}
+	})
+}
+
+// rstd is 1 / sqrt(mean(x²) + eps).
+func (d *Device) rstd(x []float32, eps float32) float32 {
+	mean := float64(d.kernels.dot(x, x)) / float64(len(x))
+	return float32(1 / math.Sqrt(mean+float64(eps)))
+}
+
+func (d *Device) rmsNormGrad(o compute.RMSNormGrad, out, in []compute.Array) error {
+	x, w, dy, dx := in[0].F32(), in[1].Floats(), in[2].F32(), out[0].F32()
+	n := len(w)
+	count := len(x) / max(n, 1)
+	// The weight's gradient is summed in parts of rows, a number that the shape
+	// alone decides, and then part by part.
+	const rowsPart = 64
+	parts := (count + rowsPart - 1) / rowsPart
+	var sums []float32
+	if o.Weight {
+		var err error
+		if sums, err = d.scratch.floats(parts * n); err != nil {
+			return err
+		}
+	}
+	d.pool.run(parts, func(_, part int) {
+		var sum []float32
+		if o.Weight {
+			sum = sums[part*n : (part+1)*n]
+			clear(sum)
+		}
+		for r := part * rowsPart * n; r < min((part+1)*rowsPart, count)*n; r += n {
+			xr, dyr := x[r:r+n], dy[r:r+n]
+			inv := d.rstd(xr, o.Eps)
+			mean := inv * inv * d.kernels.dot3(dyr, w, xr) / float32(n)
+			if o.Weight {
+				d.kernels.mulAdd(sum, inv, dyr, xr)
+			}
+			d.kernels.normGrad(dx[r:r+n], dyr, w, xr, inv, mean, o.Accumulate)
+		}
+	})
+	for part := 0; o.Weight && part < parts; part++ {
+		dw := out[1].F32()
+		d.kernels.addScaled(dw, dw, 1, sums[part*n:(part+1)*n])
+	}
+	return nil
+}
+
+func (d *Device) rope(o compute.RoPE, out, in []compute.Array) {
+	if o.Traditional {
+		d.defineRows(o, out, in, []bool{true, true, true})
+		return
+	}
+	x, cos, sin, y := in[0].F32(), in[1].F32(), in[2].F32(), out[0].F32()
+	half, width := in[1].Shape[1], in[0].Shape[1]
+	if o.Inverse { // turning by -angle is turning (b, a) by angle
+		o.Inverse = false
+		d.eachHead(x, y, width, o.HeadDim, func(t int, xh, yh []float32) {
+			c, s := cos[t*half:(t+1)*half], sin[t*half:(t+1)*half]
+			d.kernels.rotate(yh[half:2*half], yh[:half], xh[half:2*half], xh[:half], c, s)
+			copy(yh[2*half:], xh[2*half:])
+		})
+		return
+	}
+	d.eachHead(x, y, width, o.HeadDim, func(t int, xh, yh []float32) {
+		c, s := cos[t*half:(t+1)*half], sin[t*half:(t+1)*half]
+		d.kernels.rotate(yh[:half], yh[half:2*half], xh[:half], xh[half:2*half], c, s)
+		copy(yh[2*half:], xh[2*half:])
+	})
+}
+
+// eachHead calls do for every head of every token.
+func (d *Device) eachHead(x, y []float32, width, headDim int, do func(t int, xh, yh []float32)) {
+	d.pool.split(len(x)/max(width, 1), 1+grain/max(width, 1), func(lo, hi int) {
+		for t := lo; t < hi; t++ {
+			for h := t * width; h < (t+1)*width; h += headDim {
+				do(t, x[h:h+headDim], y[h:h+headDim])
+			}
+		}
+	})
+}
+
+// defineRows runs an op's definition on parts of the rows: all outputs and the
+// inputs marked in byRow are cut, the others go whole to every part.
+func (d *Device) defineRows(op compute.Op, out, in []compute.Array, byRow []bool) {
+	n := out[0].Shape[0]
+	d.pool.split(n, 1+grain/max(out[0].Shape.Cols(), 1), func(lo, hi int) {
+		cut := func(a compute.Array) compute.Array {
+			row := len(a.Data) / n
+			shape := append(compute.Shape{hi - lo}, a.Shape[1:]...)
+			return compute.Array{Spec: compute.Spec{Shape: shape, DType: a.DType}, Data: a.Data[lo*row : hi*row]}
+		}
+		outs, ins := make([]compute.Array, len(out)), make([]compute.Array, len(in))
+		for i, a := range out {
+			outs[i] = cut(a)
+		}
+		for i, a := range in {
+			ins[i] = a
+			if byRow[i] {
+				ins[i] = cut(a)
+			}
+		}
+		op.Define(outs, ins)
+	})
+}

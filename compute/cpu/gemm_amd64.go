@@ -39,8 +39,9 @@ func affineRowAVX2(dst []float32, src []byte, scales, biases []float32, bits int
 	group := len(dst) / groups
 	if bits != 4 && bits != 8 && cap(src)-len(src) < 8 {
 		groups-- // the last group must not be read past its end
-		at := groups * group
-		affineRowGeneric(dst[at:], src[at/8*bits:], scales[groups:], biases[groups:], bits)
+		var last [128 + 8]byte
+		copy(last[:], src[groups*group/8*bits:])
+		affineGroupsAVX2(&dst[groups*group], &last[0], &scales[groups], &biases[groups], 1, group, bits)
 	}
 	if groups > 0 {
 		affineGroupsAVX2(&dst[0], &src[0], &scales[0], &biases[0], groups, group, bits)

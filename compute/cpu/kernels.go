@@ -21,8 +21,44 @@ type kernels struct {
 	interleave4 func(dst *float32, width int, src *float32, ld, n int)
 	// affineRow widens groups of packed weights, see affineRowGeneric.
 	affineRow func(dst []float32, src []byte, scales, biases []float32, bits int)
-	// widen converts F16 or BF16 values to float32.
-	widenF16, widenBF16 func(dst []float32, src []byte)
+	// widen converts F16 or BF16 values to float32, narrow rounds to them.
+	widenF16, widenBF16   func(dst []float32, src []byte)
+	narrowF16, narrowBF16 func(dst []byte, src []float32)
+
+	vectors
+}
+
+// vectors are the loops over vectors; vector_generic.go says what each does.
+type vectors struct {
+	dot        func(a, b []float32) float32
+	dot3       func(a, b, c []float32) float32
+	max        func(x []float32) float32
+	addScaled  func(y, a []float32, alpha float32, b []float32)
+	scale      func(y []float32, alpha float32, x []float32)
+	scaleMul   func(y []float32, alpha float32, x, w []float32)
+	mulAdd     func(y []float32, alpha float32, a, b []float32)
+	normGrad   func(y, dy, w, x []float32, inv, mean float32, add bool)
+	expSum     func(y, x []float32, shift, alpha float32) float32
+	swiglu     func(y, gate, up []float32)
+	swigluGrad func(dgate, dup, gate, up, dy []float32)
+	rotate     func(ya, yb, a, b, c, s []float32)
+	adam       func(p2, m2, v2, p, g, m, v []float32, o *adamStep)
+}
+
+var genericVectors = vectors{
+	dot:        dotGeneric,
+	dot3:       dot3Generic,
+	max:        maxGeneric,
+	addScaled:  addScaledGeneric,
+	scale:      scaleGeneric,
+	scaleMul:   scaleMulGeneric,
+	mulAdd:     mulAddGeneric,
+	normGrad:   normGradGeneric,
+	expSum:     expSumGeneric,
+	swiglu:     swigluGeneric,
+	swigluGrad: swigluGradGeneric,
+	rotate:     rotateGeneric,
+	adam:       adamGeneric,
 }
 
 // families lists what this program has for this machine, the best first; the
@@ -39,6 +75,9 @@ var generic = &kernels{
 	affineRow:   affineRowGeneric,
 	widenF16:    widenF16Generic,
 	widenBF16:   widenBF16Generic,
+	narrowF16:   narrowF16Generic,
+	narrowBF16:  narrowBF16Generic,
+	vectors:     genericVectors,
 }
 
 // chooseKernels picks a family by name; empty means LENTIL_CPU, else the best.

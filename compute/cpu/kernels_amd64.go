@@ -23,4 +23,7 @@ var avx2 = &kernels{
 	affineRow:   affineRowAVX2,
 	widenF16:    widenF16AVX2,
 	widenBF16:   widenBF16AVX2,
+	narrowF16:   narrowF16Generic,
+	narrowBF16:  narrowBF16Generic,
+	vectors:     genericVectors,
 }

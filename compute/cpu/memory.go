@@ -45,7 +45,7 @@ func (m *memory) get(n int) ([]byte, error) {
 	size := classSize(n)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.limit > 0 && m.used+int64(size) > m.limit {
+	if m.limit > 0 && int64(size) > m.limit-m.used {
 		return nil, fmt.Errorf("%w: %d bytes asked for, %d in use, the limit is %d; use a smaller batch or shorter rows, or gradient checkpointing", compute.ErrNoMemory, n, m.used, m.limit)
 	}
 	var block []byte

@@ -150,6 +150,18 @@ func (kn *kernels) widen(dst []float32, src []byte, t compute.DType) {
 	}
 }
 
+// narrow rounds float32 values to a stored type.
+func (kn *kernels) narrow(dst []byte, src []float32, t compute.DType) {
+	switch t {
+	case quant.F16:
+		kn.narrowF16(dst, src)
+	case quant.BF16:
+		kn.narrowBF16(dst, src)
+	default:
+		quant.PutFloats(dst, src, t)
+	}
+}
+
 // weightRowsOf is the operand W of y = x Wᵀ.
 func weightRowsOf(m *quant.Matrix) operand {
 	if f := denseF32(m); f != nil {

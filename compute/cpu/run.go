@@ -42,6 +42,46 @@ func (d *Device) dispatch(op compute.Op, out, in []compute.Array) error {
 		return d.linear(o, out, in)
 	case compute.LinearGradInput:
 		return d.linearGradInput(o, out, in)
+	case compute.CrossEntropy:
+		return d.crossEntropy(o, out, in)
+	case compute.CrossEntropyLogits:
+		return d.crossEntropyLogits(out, in)
+	case compute.Embed:
+		return d.embed(o, out, in)
+	case compute.EmbedGrad:
+		return d.embedGrad(o, out, in)
+	case compute.GatherRows:
+		return d.gatherRows(out, in)
+	case compute.ScatterRows:
+		return d.scatterRows(o, out, in)
+	case compute.RMSNormGrad:
+		return d.rmsNormGrad(o, out, in)
+	case compute.RMSNorm:
+		d.rmsNorm(o, out, in)
+	case compute.RoPE:
+		d.rope(o, out, in)
+	case compute.RopeTable:
+		d.defineRows(o, out, in, []bool{true, false})
+	case compute.SwiGLU:
+		d.swiglu(out, in)
+	case compute.SwiGLUGrad:
+		d.swigluGrad(out, in)
+	case compute.Add:
+		d.add(o, out, in)
+	case compute.Scale:
+		d.scale(o, out, in)
+	case compute.Fill:
+		d.fill(o, out)
+	case compute.Cast:
+		d.convert(out[0], in[0])
+	case compute.CopyRows:
+		d.copyRows(o, out, in)
+	case compute.SumRows:
+		d.sumRows(o, out, in)
+	case compute.SumSquares:
+		d.sumSquares(o, out, in)
+	case compute.Adam:
+		d.adam(o, out, in)
 	default:
 		op.Define(out, in)
 	}
