@@ -1,0 +1,36 @@
+package chat
+
+// Limits of one rendering. A real conversation stays orders of magnitude below each of them; together they keep a
+// hostile template to seconds of work, about a gigabyte of memory and no stack overflow.
+const (
+	maxSteps       = 50_000_000 // evaluated nodes and touched elements
+	maxAlloc       = 1 << 30    // bytes of all strings and lists made, freed ones included
+	maxTextBytes   = 64 << 20   // one string, and the output
+	maxCalls       = 300        // nested macro calls; CPython's own limit lies near
+	maxEvalDepth   = 20_000     // nested expressions, over all calls
+	maxSourceBytes = 4 << 20    // template text
+	maxRange       = 100_000    // elements of a range, as in Jinja2's sandbox
+)
+
+func errTextTooLong() error {
+	return errorf(LimitError, "a text grew beyond %d MiB", maxTextBytes>>20)
+}
+
+// step charges n units of work.
+func (st *state) step(n int) error {
+	if st.steps += n; st.steps > maxSteps {
+		return errorf(LimitError, "gave up after %d steps of work: the template loops without end or is built to waste time", maxSteps)
+	}
+	return nil
+}
+
+// alloc charges n bytes of new strings or lists.
+func (st *state) alloc(n int) error {
+	if n > maxTextBytes {
+		return errTextTooLong()
+	}
+	if st.mem += n; st.mem > maxAlloc {
+		return errorf(LimitError, "gave up after %d MiB of strings and lists", maxAlloc>>20)
+	}
+	return st.step(n / 64)
+}
