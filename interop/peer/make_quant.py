@@ -45,6 +45,11 @@ CHAT = dict(
 )
 
 
+DENSE = dict(
+    CHAT, hidden_size=64, intermediate_size=88, num_hidden_layers=2, tie_word_embeddings=True
+)
+
+
 def fresh(config, seed):
     """A model of the given config with random float32 weights."""
     mx.random.seed(seed)
@@ -66,19 +71,19 @@ def fresh(config, seed):
     return model
 
 
-def pretrain(folder, steps=40):
+def pretrain(config, folder, steps=40):
     """A small chat model that has begun to learn: losses then look like losses."""
     mx.random.seed(1)
     np.random.seed(1)
-    model_class, args_class = _get_classes(CHAT)
-    model = model_class(args_class.from_dict(CHAT))
+    model_class, args_class = _get_classes(config)
+    model = model_class(args_class.from_dict(config))
     save_model(folder, model)
-    save_config(dict(CHAT), folder / "config.json")
+    save_config(dict(config), folder / "config.json")
     for f in (DATA / "tokenizer").iterdir():
         shutil.copy(f, folder)
     model, tokenizer = load(str(folder))
-    config = types.SimpleNamespace(mask_prompt=False)
-    train, _, _ = load_local_dataset(DATA / "chat", tokenizer, config)
+    unmasked = types.SimpleNamespace(mask_prompt=False)
+    train, _, _ = load_local_dataset(DATA / "chat", tokenizer, unmasked)
     opt = optim.Adam(learning_rate=1e-3)
     step = nn.value_and_grad(model, default_loss)
     batches = iterate_batches(CacheDataset(train), 4, 2048, loop=True)
@@ -165,10 +170,12 @@ def main():
     shutil.rmtree(BUILD, ignore_errors=True)
     OUT.mkdir(parents=True)
     dense = BUILD / "llama-chat"
-    pretrain(dense)
+    pretrain(CHAT, dense)
     for name, dtype in (("llama-4bit", "float32"), ("llama-4bit-bf16", "bfloat16")):
         convert(str(dense), str(OUT / name), quantize=True, dtype=dtype)
         golden(OUT / name, 11)
+    pretrain(DENSE, OUT / "llama-dense")
+    golden(OUT / "llama-dense", 14)
     mixed = dict(BASE, model_type="qwen3", num_hidden_layers=4, head_dim=32,
                  tie_word_embeddings=False, torch_dtype="bfloat16")
     quantized("qwen3-mixed-3-6", mixed, 12,

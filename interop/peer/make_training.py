@@ -5,10 +5,9 @@ holds the options, the unrounded figures of every step (steps_per_report 1), the
 lines the command itself printed and the names, shapes and dtypes of the adapter
 file; NAME/ holds adapter_config.json and, where kept, the adapters themselves.
 random.json and random.safetensors pin the random streams behind them.
+Arguments choose variants; without any all are made.
 """
 
-import contextlib
-import io
 import json
 import re
 import shutil
@@ -54,7 +53,9 @@ VARIANTS = {
                  optimizer_config=dict(sgd=dict(momentum=0.9, nesterov=True)),
                  lora_parameters=dict(rank=4, scale=10.0, dropout=0.0,
                                       keys=["self_attn.q_proj", "self_attn.v_proj",
-                                            "lm_head", "model.embed_tokens"])), False),
+                                            "lm_head"])), False),
+    "full": (dict(model="testdata/mlx/llama-dense", fine_tune_type="full", num_layers=1,
+                  learning_rate=1e-3, test=True), False),
     "short": (dict(model=F32, seed=42, max_seq_length=48, mask_prompt=True, batch_size=3,
                    learning_rate=1e-4), False),
 }
@@ -87,15 +88,17 @@ def printed(given):
     return [r for r in rows if re.match(r"\s+\d+ +(val )?\d|Test loss|Trainable", r)]
 
 
-def trainings():
+def trainings(only):
     for name, (more, keep) in VARIANTS.items():
+        if only and name not in only:
+            continue
         folder = OUT / name
         with tempfile.TemporaryDirectory() as scratch:
             given = {**COMMON, **more, "adapter_path": scratch}
             result = peer("train", given)
             lines = printed({**given, "adapter_path": scratch + "/printed"})
             arrays = mx.load(scratch + "/adapters.safetensors")
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
             config = json.loads((Path(scratch) / "adapter_config.json").read_text())
             config["adapter_path"] = given["adapter_path"] = "adapters"
             (folder / "adapter_config.json").write_text(json.dumps(config, indent=4))
@@ -170,11 +173,9 @@ def random_streams():
 
 
 def main():
-    shutil.rmtree(OUT, ignore_errors=True)
-    OUT.mkdir(parents=True)
+    OUT.mkdir(exist_ok=True)
     random_streams()
-    with contextlib.redirect_stderr(io.StringIO()):
-        trainings()
+    trainings(sys.argv[1:])
 
 
 main()
