@@ -99,10 +99,8 @@ func (m *Model) Trainable() []nn.Param {
 		for _, l := range b.Linears() {
 			linear(l)
 		}
-		at := fmt.Sprintf("model.layers.%d.", b.Index)
-		names := []string{"input_layernorm", "post_attention_layernorm", "self_attn.q_norm", "self_attn.k_norm"}
 		for i, v := range blockVectors(b) {
-			add(at+names[i]+".weight", v)
+			add(blockVectorName(b, i), v)
 		}
 	}
 	add("model.norm.weight", m.Norm)
@@ -119,6 +117,12 @@ func blockVectors(b *nn.Block) []*tensor.Tensor {
 		v = append(v, b.Attention.QNorm, b.Attention.KNorm)
 	}
 	return v
+}
+
+// blockVectorName is the tensor name of blockVectors(b)[i].
+func blockVectorName(b *nn.Block, i int) string {
+	part := []string{"input_layernorm", "post_attention_layernorm", "self_attn.q_norm", "self_attn.k_norm"}[i]
+	return fmt.Sprintf("model.layers.%d.%s.weight", b.Index, part)
 }
 
 // FirstTrained is the index of the first block whose parameters training

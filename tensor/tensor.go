@@ -132,7 +132,8 @@ func ReadFloats(dev compute.Device, x *Tensor) ([]float32, error) {
 type Weight struct {
 	compute.Weight
 	bufs  []compute.Buffer
-	Param *Tensor // the trainable matrix, or nil when frozen
+	host  *quant.Matrix // what a frozen weight was imported from
+	Param *Tensor       // the trainable matrix, or nil when frozen
 }
 
 // ImportWeight makes a frozen weight over a matrix, in place where the device can.
@@ -140,7 +141,7 @@ func ImportWeight(dev compute.Device, m *quant.Matrix) (*Weight, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
 	}
-	w := &Weight{Weight: compute.Weight{Format: m.Format, Rows: m.Rows, Cols: m.Cols}}
+	w := &Weight{Weight: compute.Weight{Format: m.Format, Rows: m.Rows, Cols: m.Cols}, host: m}
 	parts := [][]byte{m.Data, m.Scales, m.Biases}
 	for i, spec := range w.Specs() {
 		buf, err := dev.Import(spec.Shape, spec.DType, parts[i])
@@ -162,6 +163,19 @@ func TrainableWeight(dev compute.Device, rows, cols int, data []float32) (*Weigh
 	p.needsGrad = true
 	w := compute.Weight{Format: quant.Format{Kind: quant.Dense, DType: quant.F32}, Rows: rows, Cols: cols}
 	return &Weight{Weight: w, bufs: []compute.Buffer{p.buf}, Param: p}, nil
+}
+
+// Host is the matrix in host memory: where a frozen weight was imported from,
+// or a copy of a trainable one.
+func (w *Weight) Host(dev compute.Device) (*quant.Matrix, error) {
+	if w.Param == nil {
+		return w.host, nil
+	}
+	values, err := ReadFloats(dev, w.Param)
+	if err != nil {
+		return nil, err
+	}
+	return &quant.Matrix{Format: w.Format, Rows: w.Rows, Cols: w.Cols, Data: compute.FloatBytes(values)}, nil
 }
 
 // Free gives the weight's buffers back.

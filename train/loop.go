@@ -267,3 +267,24 @@ func (w *window) report(it int, lr float64, trained, peak int64) run.TrainReport
 		TrainedTokens: trained, PeakMemory: float64(peak) / 1e9,
 	}
 }
+
+// DryRun does one step on the rows of the given token counts: on the plan
+// device it tells what a step of this run needs. All but the first token of
+// each row count in the loss.
+func (tr *Trainer) DryRun(lengths []int) error {
+	rows := make([]Row, len(lengths))
+	for i, n := range lengths {
+		rows[i] = Row{IDs: make([]int32, n), Loss: [][2]int{{1, n}}}
+	}
+	tr.params = tr.Model.Trainable()
+	tr.tape = tensor.NewTape(tr.Model.Device())
+	var err error
+	if tr.opt, err = newOptimizer(tr.Model.Device(), tr.Options.Optimizer, tr.params); err != nil {
+		return err
+	}
+	defer tr.close()
+	if _, err := tr.gradients(pack(rows, tr.Options.MaxSeqLength, false), 1); err != nil {
+		return err
+	}
+	return tr.opt.update(1)
+}

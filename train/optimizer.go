@@ -100,7 +100,7 @@ func (o *optimizer) op(lr float32) compute.Op {
 		decay = 0
 	}
 	return compute.Adam{
-		LR: lr, Beta1: float32(c.Betas[0]), Beta2: float32(c.Betas[1]), Eps: float32(c.Eps),
+		LR: lr, Beta1: c.Betas[0], Beta2: c.Betas[1], Eps: float32(c.Eps),
 		WeightDecay: decay, BiasCorrection: c.BiasCorrection, Step: o.step,
 	}
 }

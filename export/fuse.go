@@ -1,0 +1,350 @@
+// Package export writes models to share: adapters fused into their base,
+// quantized again where the base was, in the files that mlx-lm and transformers
+// read.
+package export
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/nn"
+	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/tensor"
+	"github.com/lentil-lm/lentil/tokenizer"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// EnoughSurvival is the share of a layer's update that has to survive
+// quantization; below it Fuse gives the layer more bits.
+const EnoughSurvival = 0.90
+
+// FuseOptions choose what Fuse writes.
+type FuseOptions struct {
+	AdapterPath string // for the adapter's settings
+	SavePath    string
+	Dequantize  bool // all layers dense, in the type of the scales
+	KeepBits    bool // quantize to the base's bits whatever is lost
+	Rule        quant.Rule
+	Progress    func(module string, done, total int) // may be nil
+}
+
+// FusedLayer tells what became of one layer's update.
+type FusedLayer struct {
+	Module   string  `json:"module"`
+	From     string  `json:"from"`     // format in the base
+	To       string  `json:"to"`       // format written
+	AtBase   float64 `json:"at_base"`  // share of the update that the base's format would keep
+	Survival float64 `json:"survival"` // share that the format written keeps
+	update   float64 // ‖Δ‖²
+}
+
+// FuseReport sums up a fusion.
+type FuseReport struct {
+	Path       string       `json:"path"`
+	Layers     []FusedLayer `json:"layers"`
+	Survival   float64      `json:"fuse_survival"` // over all layers, weighted by ‖Δ‖²
+	AtBase     float64      `json:"survival_at_base_bits"`
+	Raised     int          `json:"raised_layers"`
+	Parameters int64        `json:"parameters"`
+	Bytes      int64        `json:"bytes"`
+}
+
+// Worst is the layer whose update survives least; false when no layer has one.
+func (r FuseReport) Worst() (FusedLayer, bool) {
+	if len(r.Layers) == 0 {
+		return FusedLayer{}, false
+	}
+	return slices.MinFunc(r.Layers, func(a, b FusedLayer) int {
+		switch {
+		case a.Survival < b.Survival:
+			return -1
+		case a.Survival > b.Survival:
+			return 1
+		}
+		return 0
+	}), true
+}
+
+// Fuse writes the model m, to which an adapter is attached, as a model of its
+// own into o.SavePath.
+func Fuse(m *model.Model, tok *tokenizer.Tokenizer, o FuseOptions) (FuseReport, error) {
+	if err := checkTarget(o.SavePath, m.Source().Path(), o.AdapterPath); err != nil {
+		return FuseReport{}, err
+	}
+	f := &fusion{
+		model: m, src: m.Source(), options: o, adapters: map[string]*nn.LoRA{}, overrides: map[string]quant.Format{},
+		report: FuseReport{Path: o.SavePath},
+	}
+	for _, l := range m.Adapted() {
+		lora, ok := l.Adapter.(*nn.LoRA)
+		if !ok {
+			return FuseReport{}, fmt.Errorf("%s: this adapter cannot be fused", l.Name)
+		}
+		f.adapters[l.Name] = lora
+	}
+	if err := f.write(tok); err != nil {
+		return FuseReport{}, err
+	}
+	f.total()
+	return f.report, nil
+}
+
+// checkTarget refuses folders whose content a fused model must not mix with.
+func checkTarget(path string, others ...string) error {
+	if path == "" {
+		return errors.New("--save-path is empty: give the folder to write the fused model to")
+	}
+	for _, o := range others {
+		if same(path, o) {
+			return fmt.Errorf("--save-path %s is the folder that is read: give another one", path)
+		}
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(path, "config.json")); err != nil {
+		return fmt.Errorf("--save-path %s has files but is no model folder: give a new folder, or empty this one", path)
+	}
+	return nil
+}
+
+func same(a, b string) bool {
+	x, err1 := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(x, y)
+}
+
+// fusion is the state of one Fuse.
+type fusion struct {
+	model     *model.Model
+	src       weights.Source
+	options   FuseOptions
+	adapters  map[string]*nn.LoRA
+	overrides map[string]quant.Format // format written, by module, where quantized
+	report    FuseReport
+}
+
+// write makes the folder beside its final name and then takes that name, so
+// that a half-written model is never seen there.
+func (f *fusion) write(tok *tokenizer.Tokenizer) error {
+	target := filepath.Clean(f.options.SavePath)
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(target), "."+filepath.Base(target)+".tmp-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return err
+	}
+	if err := f.writeWeights(tmp); err != nil {
+		return err
+	}
+	if err := f.writeConfig(tmp); err != nil {
+		return err
+	}
+	if tok != nil {
+		if err := tok.Save(tmp); err != nil {
+			return err
+		}
+	}
+	if err := copyFile(f.src.Path(), tmp, "generation_config.json"); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(tmp, "README.md"), []byte(f.card()), 0o644); err != nil {
+		return err
+	}
+	return replaceFolder(tmp, target)
+}
+
+// replaceFolder renames tmp to target; an older folder there goes last.
+func replaceFolder(tmp, target string) error {
+	old := tmp + ".old"
+	if err := os.Rename(target, old); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(tmp, target); err != nil {
+		os.Rename(old, target)
+		return err
+	}
+	return os.RemoveAll(old)
+}
+
+// copyFile copies a file of the base's folder if it is there.
+func copyFile(from, to, name string) error {
+	data, err := os.ReadFile(filepath.Join(from, name))
+	if err != nil {
+		return nil // GGUF bases and many folders have none
+	}
+	return os.WriteFile(filepath.Join(to, name), data, 0o644)
+}
+
+// writeWeights streams all tensors into shards.
+func (f *fusion) writeWeights(dir string) error {
+	modules := f.modules()
+	var entries []weights.Entry
+	for i, module := range modules {
+		list, err := f.entries(module)
+		if err != nil {
+			return fmt.Errorf("%s: %w", module, err)
+		}
+		entries = append(entries, list...)
+		if f.options.Progress != nil {
+			f.options.Progress(module, i+1, len(modules))
+		}
+	}
+	for _, name := range f.src.Names() {
+		if f.isMatrix(name) || f.skipped(name) {
+			continue
+		}
+		t, ok := f.src.Tensor(name)
+		if !ok {
+			continue
+		}
+		data, err := f.vector(name, t)
+		if err != nil {
+			return err
+		}
+		entries = append(entries, data)
+	}
+	for _, e := range entries {
+		f.report.Bytes += compute.Spec{Shape: e.Shape, DType: e.DType}.Bytes()
+	}
+	return weights.WriteModel(dir, entries, weights.ModelOptions{})
+}
+
+// vector is a norm or bias: as in the base, or as full fine-tuning left it.
+func (f *fusion) vector(name string, t weights.Tensor) (weights.Entry, error) {
+	if v, ok := f.model.Vector(name); ok {
+		values, err := tensor.ReadFloats(f.model.Device(), v)
+		if err != nil {
+			return weights.Entry{}, err
+		}
+		data := make([]byte, len(values)*t.DType.Size())
+		quant.PutFloats(data, values, t.DType)
+		t.Data = data
+	}
+	f.report.Parameters += int64(compute.Shape(t.Shape).Elems())
+	return entryOf(t), nil
+}
+
+func entryOf(t weights.Tensor) weights.Entry {
+	return weights.Entry{Name: t.Name, DType: t.DType, Shape: t.Shape, Bytes: func() ([]byte, error) { return t.Data, nil }}
+}
+
+// modules lists the modules that have a matrix, in the order of the names.
+func (f *fusion) modules() []string {
+	var out []string
+	for _, name := range f.src.Names() {
+		module, ok := strings.CutSuffix(name, ".weight")
+		if ok && f.isMatrix(name) && !f.skipped(name) {
+			out = append(out, module)
+		}
+	}
+	return out
+}
+
+// isMatrix tells the tensors of matrices (with their scales and biases) from
+// the vectors.
+func (f *fusion) isMatrix(name string) bool {
+	for _, suffix := range []string{".weight", ".scales", ".biases"} {
+		if module, ok := strings.CutSuffix(name, suffix); ok {
+			if _, ok := f.model.Matrix(module); ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// skipped are tensors that the model does not use.
+func (f *fusion) skipped(name string) bool {
+	return strings.Contains(name, "rotary_emb.inv_freq") || f.model.Tied && strings.HasPrefix(name, "lm_head.")
+}
+
+func (f *fusion) total() {
+	var all, kept, atBase float64
+	for _, l := range f.report.Layers {
+		all += l.update
+		kept += l.update * l.Survival
+		atBase += l.update * l.AtBase
+		if l.From != l.To && !f.options.Dequantize {
+			f.report.Raised++
+		}
+	}
+	if all > 0 {
+		f.report.Survival, f.report.AtBase = kept/all, atBase/all
+	} else {
+		f.report.Survival, f.report.AtBase = 1, 1
+	}
+}
+
+// writeConfig is the base's config.json with the quantization that was written.
+func (f *fusion) writeConfig(dir string) error {
+	var c map[string]any
+	if err := json.Unmarshal(f.src.Config(), &c); err != nil {
+		return err
+	}
+	for _, k := range []string{"_name_or_path", "vision_config", "quantization", "quantization_config"} {
+		delete(c, k)
+	}
+	if q := f.quantization(); q != nil {
+		c["quantization"], c["quantization_config"] = q, q
+	}
+	data, err := json.MarshalIndent(c, "", "    ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "config.json"), data, 0o644)
+}
+
+// quantization is the config's object: the commonest format, and each module
+// that has another one. nil when nothing is quantized.
+func (f *fusion) quantization() map[string]any {
+	count := map[quant.Format]int{}
+	var common quant.Format
+	for _, module := range f.modules() {
+		format, ok := f.overrides[module]
+		if !ok {
+			continue
+		}
+		format.DType = 0
+		count[format]++
+		if count[format] > count[common] {
+			common = format
+		}
+	}
+	if len(count) == 0 {
+		return nil
+	}
+	q := map[string]any{"group_size": common.Group, "bits": common.Bits, "mode": "affine"}
+	for module, format := range f.overrides {
+		if format.Bits != common.Bits || format.Group != common.Group {
+			q[module] = map[string]any{"group_size": format.Group, "bits": format.Bits}
+		}
+	}
+	return q
+}
+
+// card is a short README for the folder.
+func (f *fusion) card() string {
+	var b strings.Builder
+	base := filepath.Base(strings.TrimRight(f.src.Path(), "/"))
+	fmt.Fprintf(&b, "---\nlibrary_name: mlx\npipeline_tag: text-generation\ntags:\n- mlx\n- lentil\nbase_model: %s\n---\n\n", base)
+	fmt.Fprintf(&b, "# %s\n\nA fine-tune of %s, made with Lentil.\n\n", filepath.Base(f.options.SavePath), base)
+	fmt.Fprintf(&b, "    lentil generate --model %s --prompt \"Hello\"\n", f.options.SavePath)
+	return b.String()
+}

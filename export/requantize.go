@@ -1,0 +1,182 @@
+package export
+
+import (
+	"fmt"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/nn"
+	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/tensor"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// entries are the tensors that a module's matrix is written as.
+func (f *fusion) entries(module string) ([]weights.Entry, error) {
+	held, _ := f.model.Matrix(module)
+	f.report.Parameters += int64(held.Rows) * int64(held.Cols)
+	lora := f.adapters[module]
+	base, err := held.Host(f.model.Device())
+	if err != nil {
+		return nil, err
+	}
+	to := f.target(base.Format)
+	if lora == nil && to == base.Format {
+		return f.matrixEntries(module, base), nil
+	}
+	if to.Kind == quant.Dense { // its size is known, so it can wait until it is written
+		return []weights.Entry{{Name: module + ".weight", DType: to.DType, Shape: []int{base.Rows, base.Cols}, Bytes: func() ([]byte, error) {
+			m, err := f.fuse(module, base, lora, to)
+			if err != nil {
+				return nil, err
+			}
+			return m.Data, nil
+		}}}, nil
+	}
+	m, err := f.fuse(module, base, lora, to)
+	if err != nil {
+		return nil, err
+	}
+	return f.matrixEntries(module, m), nil
+}
+
+// fuse adds the update to the base and stores the sum in the format to, or
+// one with more bits.
+func (f *fusion) fuse(module string, base *quant.Matrix, lora *nn.LoRA, to quant.Format) (*quant.Matrix, error) {
+	w := base.Floats() // [out, in]
+	var delta []float32
+	if lora != nil {
+		var err error
+		if delta, err = f.delta(lora); err != nil {
+			return nil, err
+		}
+		for i, d := range delta {
+			w[i] += d
+		}
+	}
+	return f.encode(module, base, w, delta, to)
+}
+
+// target is the format to write what the base has in format from.
+func (f *fusion) target(from quant.Format) quant.Format {
+	switch from.Kind {
+	case quant.Dense:
+		return from
+	case quant.Affine:
+		if f.options.Dequantize {
+			return quant.Format{Kind: quant.Dense, DType: from.DType}
+		}
+		return from
+	case quant.Q4K: // groups of 32 with 4 bits, as MLX knows them
+		if !f.options.Dequantize {
+			return quant.Format{Kind: quant.Affine, DType: quant.F16, Bits: 4, Group: 32}
+		}
+	default:
+		if !f.options.Dequantize {
+			return quant.Format{Kind: quant.Affine, DType: quant.F16, Bits: 8, Group: 32}
+		}
+	}
+	return quant.Format{Kind: quant.Dense, DType: quant.F16}
+}
+
+// delta is the update scale·(A B)ᵀ as [out, in].
+func (f *fusion) delta(l *nn.LoRA) ([]float32, error) {
+	dev := f.model.Device()
+	out, err := tensor.New(dev, compute.Shape{l.B.Cols(), l.A.Rows()}, compute.F32, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Free()
+	op := compute.MatMul{TransA: true, TransB: true, Alpha: l.Scale} // Bᵀ [out, r] · Aᵀ [r, in]
+	if err := dev.Run(op, []compute.Buffer{out.Buffer()}, []compute.Buffer{l.B.Buffer(), l.A.Buffer()}); err != nil {
+		return nil, err
+	}
+	return tensor.ReadFloats(dev, out)
+}
+
+// encode stores w = base + delta in the format to, with more bits where too
+// little of delta would survive, and reports it.
+func (f *fusion) encode(module string, base *quant.Matrix, w, delta []float32, to quant.Format) (*quant.Matrix, error) {
+	var first float64
+	for i := 0; ; i++ {
+		m, err := store(w, base.Rows, base.Cols, to, f.options.Rule)
+		if err != nil {
+			return nil, err
+		}
+		if delta == nil {
+			return m, nil
+		}
+		kept, update := survival(base, m, delta)
+		if i == 0 {
+			first = kept
+		}
+		more, ok := moreBits(to)
+		if kept < EnoughSurvival && ok && !f.options.KeepBits && !f.options.Dequantize {
+			to = more
+			continue
+		}
+		f.report.Layers = append(f.report.Layers, FusedLayer{
+			Module: module, From: base.Format.String(), To: to.String(), AtBase: first, Survival: kept, update: update,
+		})
+		return m, nil
+	}
+}
+
+// moreBits is the next larger format; false when there is none.
+func moreBits(f quant.Format) (quant.Format, bool) {
+	if f.Kind != quant.Affine {
+		return f, false
+	}
+	next := map[int]int{2: 3, 3: 4, 4: 5, 5: 6, 6: 8}[f.Bits]
+	if next == 0 { // 8 bits were not enough: leave the layer dense
+		return quant.Format{Kind: quant.Dense, DType: f.DType}, true
+	}
+	f.Bits = next
+	return f, true
+}
+
+func store(w []float32, rows, cols int, to quant.Format, rule quant.Rule) (*quant.Matrix, error) {
+	if to.Kind == quant.Affine {
+		return quant.QuantizeAffine(w, rows, cols, to.Bits, to.Group, to.DType, rule)
+	}
+	if to.Kind != quant.Dense {
+		return nil, fmt.Errorf("writing %v is not supported", to)
+	}
+	m := &quant.Matrix{Format: to, Rows: rows, Cols: cols, Data: make([]byte, len(w)*to.DType.Size())}
+	quant.PutFloats(m.Data, w, to.DType)
+	return m, nil
+}
+
+// survival is how much of the update Δ is in stored - base: their inner
+// product over ‖Δ‖², from 0 (rounded away) to 1. Rounding noise, which is not
+// in Δ's direction, does not count for or against. update is ‖Δ‖².
+func survival(base, stored *quant.Matrix, delta []float32) (kept, update float64) {
+	was, is := make([]float32, base.Cols), make([]float32, base.Cols)
+	var inner float64
+	for r := range base.Rows {
+		base.Row(was, r)
+		stored.Row(is, r)
+		for c, d := range delta[r*base.Cols : (r+1)*base.Cols] {
+			inner += float64(is[c]-was[c]) * float64(d)
+			update += float64(d) * float64(d)
+		}
+	}
+	if update == 0 {
+		return 1, 0
+	}
+	return min(max(inner/update, 0), 1), update
+}
+
+// matrixEntries are the tensors of a stored matrix, named as MLX names them.
+func (f *fusion) matrixEntries(module string, m *quant.Matrix) []weights.Entry {
+	if m.Format.Kind == quant.Dense {
+		return []weights.Entry{entryOf(weights.Tensor{Name: module + ".weight", DType: m.Format.DType, Shape: []int{m.Rows, m.Cols}, Data: m.Data})}
+	}
+	f.overrides[module] = m.Format
+	words := m.Format.RowBytes(m.Cols) / 4
+	groups := []int{m.Rows, m.Cols / m.Format.Group}
+	return []weights.Entry{
+		entryOf(weights.Tensor{Name: module + ".weight", DType: quant.U32, Shape: []int{m.Rows, words}, Data: m.Data}),
+		entryOf(weights.Tensor{Name: module + ".scales", DType: m.Format.DType, Shape: groups, Data: m.Scales}),
+		entryOf(weights.Tensor{Name: module + ".biases", DType: m.Format.DType, Shape: groups, Data: m.Biases}),
+	}
+}
