@@ -1,0 +1,301 @@
+// Package plan is a device that runs nothing: it adds up the memory that buffers
+// would take and the work that ops would be. A model or a training step run on
+// it answers "will it fit" and "how long" before anything is computed.
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/bits"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/lentil-lm/lentil/compute"
+)
+
+// Options describe the device that is planned for; the zero value is one that
+// runs every op.
+type Options struct {
+	// Info is what the device's Info returns.
+	Info compute.Info
+	// Supports is the planned device's: callers take the same path as on it.
+	// Nil supports every op.
+	Supports func(compute.Op) bool
+}
+
+// Device is a compute.Device that only counts. Alloc never runs out of memory,
+// so that the peak of a plan that does not fit is told as well. Read gives zeros.
+// It is safe for concurrent use.
+type Device struct {
+	options Options
+
+	mu      sync.Mutex
+	current int64
+	peak    int64
+	weights map[*byte]*weight // imported memory by its address
+	mapped  int64             // bytes of weights
+	runs    map[run]int64     // how often
+}
+
+// run is one op at one size.
+type run struct {
+	name string
+	cost compute.Cost
+}
+
+// weight is imported memory, which several buffers may share (tied embeddings).
+type weight struct {
+	bytes int64
+	users int
+}
+
+// New makes a device without buffers.
+func New(o Options) *Device {
+	if o.Info.Name == "" {
+		o.Info.Name = "plan"
+	}
+	return &Device{options: o, weights: map[*byte]*weight{}, runs: map[run]int64{}}
+}
+
+// OpReport is the work of all runs of one op.
+type OpReport struct {
+	Runs int64
+	compute.Cost
+}
+
+// Report is what was counted since the device was made or reset. Memory is in
+// bytes.
+type Report struct {
+	CurrentBytes int64 // buffers allocated now
+	PeakBytes    int64 // the most at once
+	WeightBytes  int64 // imported: a mapped file on the CPU, a copy elsewhere
+	FLOPs        int64 // a multiply-add counts as two
+	Bytes        int64 // read and written at least once by each op
+	ByOp         map[string]OpReport
+
+	runs map[run]int64
+}
+
+// Report returns the figures so far.
+func (d *Device) Report() Report {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := Report{
+		CurrentBytes: d.current, PeakBytes: d.peak, WeightBytes: d.mapped,
+		ByOp: map[string]OpReport{}, runs: maps.Clone(d.runs),
+	}
+	for one, n := range d.runs {
+		cost := compute.Cost{FLOPs: n * one.cost.FLOPs, Bytes: n * one.cost.Bytes}
+		op := r.ByOp[one.name]
+		r.ByOp[one.name] = OpReport{op.Runs + n, op.Cost.Add(cost)}
+		r.FLOPs += cost.FLOPs
+		r.Bytes += cost.Bytes
+	}
+	return r
+}
+
+// Reset starts a new measurement: no work done yet, and the peak is what is
+// allocated now. A caller resets before a step to learn the cost of that step.
+func (d *Device) Reset() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.peak = d.current
+	clear(d.runs)
+}
+
+// Time estimates how long the work takes on a device: each run of an op is
+// bound by arithmetic or by memory, whichever takes longer (the roofline model,
+// Williams et al., 2009), at the given share of both peaks (1 is all of it). It
+// is 0, for unknown, when info knows neither peak or efficiency is not positive.
+func (r Report) Time(info compute.Info, efficiency float64) time.Duration {
+	if efficiency <= 0 {
+		return 0
+	}
+	var seconds float64
+	for one, n := range r.runs {
+		var t float64
+		if info.PeakFLOPS > 0 {
+			t = float64(one.cost.FLOPs) / info.PeakFLOPS
+		}
+		if info.PeakBandwidth > 0 {
+			t = max(t, float64(one.cost.Bytes)/info.PeakBandwidth)
+		}
+		seconds += float64(n) * t
+	}
+	return time.Duration(seconds / efficiency * float64(time.Second))
+}
+
+// buffer has a size and no content.
+type buffer struct {
+	spec     compute.Spec
+	dev      *Device
+	bytes    int64
+	imported *byte // nil when allocated
+	freed    bool
+}
+
+func (b *buffer) Spec() compute.Spec { return b.spec }
+
+func (b *buffer) Free() {
+	d := b.dev
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if b.freed {
+		return
+	}
+	b.freed = true
+	if b.imported == nil {
+		d.current -= b.bytes
+		return
+	}
+	w := d.weights[b.imported]
+	if w.users--; w.users == 0 {
+		d.mapped -= w.bytes
+		delete(d.weights, b.imported)
+	}
+}
+
+// held is the memory that the CPU device takes for n bytes: multiples of an
+// eighth of the power of two below, and of a cache line.
+func held(n int64) int64 {
+	const line = 64
+	n = max(n, line)
+	unit := max(int64(1)<<(bits.Len64(uint64(n))-4), line)
+	return (n + unit - 1) / unit * unit
+}
+
+// Info returns the options' Info.
+func (d *Device) Info() compute.Info { return d.options.Info }
+
+// Supports asks the options.
+func (d *Device) Supports(op compute.Op) bool {
+	return d.options.Supports == nil || d.options.Supports(op)
+}
+
+// Alloc counts a buffer.
+func (d *Device) Alloc(shape compute.Shape, t compute.DType) (compute.Buffer, error) {
+	b := &buffer{spec: compute.Spec{Shape: shape, DType: t}, dev: d}
+	if err := b.spec.Check(); err != nil {
+		return nil, fmt.Errorf("plan: %w", err)
+	}
+	b.bytes = held(b.spec.Bytes())
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.current += b.bytes
+	d.peak = max(d.peak, d.current)
+	return b, nil
+}
+
+// Import counts a weight, once however often its memory is imported. It does
+// not touch the bytes.
+func (d *Device) Import(shape compute.Shape, t compute.DType, data []byte) (compute.Buffer, error) {
+	b := &buffer{spec: compute.Spec{Shape: shape, DType: t}, dev: d, imported: unsafe.SliceData(data)}
+	if err := b.spec.Check(); err != nil {
+		return nil, fmt.Errorf("plan: %w", err)
+	}
+	if b.bytes = int64(len(data)); b.bytes != b.spec.Bytes() {
+		return nil, fmt.Errorf("plan: import of %v: %d bytes given, want %d", b.spec, b.bytes, b.spec.Bytes())
+	}
+	if b.imported == nil {
+		b.imported = new(byte) // an empty tensor without an address
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := d.weights[b.imported]
+	if w == nil {
+		w = &weight{}
+		d.weights[b.imported] = w
+	}
+	w.users++
+	if b.bytes > w.bytes {
+		d.mapped += b.bytes - w.bytes
+		w.bytes = b.bytes
+	}
+	return b, nil
+}
+
+var (
+	errForeign  = errors.New("plan: buffer of another device")
+	errFreed    = errors.New("plan: buffer was freed")
+	errReadOnly = errors.New("plan: buffer is imported and read-only")
+)
+
+// own returns this device's view of a buffer.
+func (d *Device) own(b compute.Buffer) (*buffer, error) {
+	c, ok := b.(*buffer)
+	switch {
+	case !ok || c.dev != d:
+		return nil, errForeign
+	case c.freed:
+		return nil, errFreed
+	}
+	return c, nil
+}
+
+// Run checks the op as every device does and adds up its cost.
+func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
+	if !d.Supports(op) {
+		return fmt.Errorf("%s: %w", op.Name(), compute.ErrUnsupported)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	outs, err := d.specs(out, true)
+	if err != nil {
+		return fmt.Errorf("%s: output: %w", op.Name(), err)
+	}
+	ins, err := d.specs(in, false)
+	if err != nil {
+		return fmt.Errorf("%s: input: %w", op.Name(), err)
+	}
+	if err := compute.Check(op, outs, ins); err != nil {
+		return err
+	}
+	d.runs[run{op.Name(), op.Cost(ins)}]++
+	return nil
+}
+
+func (d *Device) specs(buffers []compute.Buffer, written bool) ([]compute.Spec, error) {
+	specs := make([]compute.Spec, len(buffers))
+	for i, b := range buffers {
+		c, err := d.own(b)
+		if err != nil {
+			return nil, err
+		}
+		if written && c.imported != nil {
+			return nil, errReadOnly
+		}
+		specs[i] = c.spec
+	}
+	return specs, nil
+}
+
+// Read fills dst with zeros.
+func (d *Device) Read(b compute.Buffer, dst []byte) error {
+	clear(dst)
+	return d.transfer(b, len(dst), false)
+}
+
+// Write does nothing with src.
+func (d *Device) Write(b compute.Buffer, src []byte) error { return d.transfer(b, len(src), true) }
+
+// transfer makes the checks of a copy.
+func (d *Device) transfer(b compute.Buffer, n int, write bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c, err := d.own(b)
+	if err != nil {
+		return err
+	}
+	if int64(n) != c.spec.Bytes() {
+		return fmt.Errorf("plan: %d bytes given for buffer %v, which has %d", n, c.spec, c.spec.Bytes())
+	}
+	if write && c.imported != nil {
+		return errReadOnly
+	}
+	return nil
+}
+
+// Sync has nothing to wait for.
+func (d *Device) Sync() error { return nil }
