@@ -223,7 +223,7 @@ func (f *fusion) writeWeights(dir string) error {
 	for _, e := range entries {
 		f.report.Bytes += compute.Spec{Shape: e.Shape, DType: e.DType}.Bytes()
 	}
-	return weights.WriteModel(dir, entries, weights.ModelOptions{})
+	return weights.WriteModel(dir, entries, weights.ModelOptions{Parameters: f.report.Parameters})
 }
 
 // vector is a norm or bias: as in the base, or as full fine-tuning left it.
