@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // Parts of a tokenizer.json for tokenizers that are made, not read.
@@ -22,13 +23,7 @@ func splitPart(pattern string) string {
 }
 
 func sequence(kind, key string, parts ...string) json.RawMessage {
-	list := ""
-	for i, part := range parts {
-		if i > 0 {
-			list += ", "
-		}
-		list += part
-	}
+	list := strings.Join(parts, ", ")
 	return json.RawMessage(fmt.Sprintf(`{"type": %q, %q: [%s]}`, kind, key, list))
 }
 
@@ -41,16 +36,34 @@ func splitThenBytes(patterns ...string) json.RawMessage {
 	return sequence("Sequence", "pretokenizers", append(parts, byteLevelPart)...)
 }
 
-// bosTemplate is the post-processor that puts a token in front.
-func bosTemplate(text string, id int32) json.RawMessage {
-	bos := quoteJSON(text)
-	part := func(sequence string, typeID int) string {
-		return fmt.Sprintf(`{"SpecialToken": {"id": %s, "type_id": %d}}, {"Sequence": {"id": "%s", "type_id": %d}}`,
-			bos, typeID, sequence, typeID)
+// aroundTemplate is the post-processor that puts bos in front of the text and
+// eos behind it; either may be empty. Nothing is needed for neither.
+func aroundTemplate(ids map[string]int32, bos, eos string) json.RawMessage {
+	if bos == "" && eos == "" {
+		return nil
 	}
-	return json.RawMessage(fmt.Sprintf(`{"type": "TemplateProcessing", "single": [%s], "pair": [%s, %s], `+
-		`"special_tokens": {%s: {"id": %s, "ids": [%d], "tokens": [%s]}}}`,
-		part("A", 0), part("A", 0), part("B", 1), bos, bos, id, bos))
+	around := func(name string, typeID int) []string {
+		var parts []string
+		special := func(text string) {
+			if text != "" {
+				parts = append(parts, fmt.Sprintf(`{"SpecialToken": {"id": %s, "type_id": %d}}`, quoteJSON(text), typeID))
+			}
+		}
+		special(bos)
+		parts = append(parts, fmt.Sprintf(`{"Sequence": {"id": %q, "type_id": %d}}`, name, typeID))
+		special(eos)
+		return parts
+	}
+	var tokens []string
+	for _, text := range []string{bos, eos} {
+		if text != "" && (len(tokens) == 0 || text != bos) {
+			quoted := quoteJSON(text)
+			tokens = append(tokens, fmt.Sprintf(`%s: {"id": %s, "ids": [%d], "tokens": [%s]}`, quoted, quoted, ids[text], quoted))
+		}
+	}
+	first, second := around("A", 0), around("B", 1)
+	return json.RawMessage(fmt.Sprintf(`{"type": "TemplateProcessing", "single": [%s], "pair": [%s], "special_tokens": {%s}}`,
+		strings.Join(first, ", "), strings.Join(append(first, second...), ", "), strings.Join(tokens, ", ")))
 }
 
 // quoteJSON writes s as a JSON string, leaving <, > and & as they are.

@@ -98,7 +98,7 @@ func (opt *TrainOptions) definition() (*definition, config, error) {
 		if opt.BOS == "" {
 			return nil, c, errors.New("AddBOS is set but BOS is empty")
 		}
-		d.postProcessor = bosTemplate(opt.BOS, d.ids[opt.BOS])
+		d.postProcessor = aroundTemplate(d.ids, opt.BOS, "")
 	}
 	if opt.ChatTemplate != "" {
 		c.templates["default"] = opt.ChatTemplate
