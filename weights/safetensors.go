@@ -73,11 +73,15 @@ func parseSafetensors(file []byte) (map[string]Tensor, map[string]string, error)
 	if size > uint64(len(file)-8) {
 		return nil, nil, fmt.Errorf("the header takes %d bytes but the file ends after %d; download it again", size, len(file)-8)
 	}
-	h := headerParser{json.NewDecoder(bytes.NewReader(file[8 : 8+size])), file[8+size:], map[string]Tensor{}, nil}
+	h := headerParser{
+		Decoder: json.NewDecoder(bytes.NewReader(file[8 : 8+size])),
+		data:    file[8+size:],
+		tensors: map[string]Tensor{},
+	}
 	if err := h.object(); err != nil {
 		return nil, nil, err
 	}
-	if err := h.checkOverlaps(); err != nil {
+	if err := checkOverlaps(h.spans); err != nil {
 		return nil, nil, err
 	}
 	return h.tensors, h.metadata, nil
@@ -89,6 +93,7 @@ type headerParser struct {
 	*json.Decoder
 	data     []byte // what follows the header
 	tensors  map[string]Tensor
+	spans    []span
 	metadata map[string]string
 }
 
@@ -156,16 +161,8 @@ func (h *headerParser) tensor(name string) error {
 		return fmt.Errorf("%d bytes past the end of the file, which is cut short; download it again", to-len(h.data))
 	}
 	h.tensors[name] = Tensor{name, dtype, *entry.Shape, h.data[from:to:to]}
+	h.spans = append(h.spans, span{name, from, to - from})
 	return nil
-}
-
-// checkOverlaps reports two tensors that share bytes.
-func (h *headerParser) checkOverlaps() error {
-	spans := make([]span, 0, len(h.tensors))
-	for name, t := range h.tensors {
-		spans = append(spans, span{name, len(h.data) - cap(t.Data), len(t.Data)})
-	}
-	return checkOverlaps(spans)
 }
 
 // span is the place of a tensor's bytes in a file.
@@ -174,6 +171,7 @@ type span struct {
 	offset, size int
 }
 
+// checkOverlaps reports two tensors that share bytes.
 func checkOverlaps(spans []span) error {
 	slices.SortFunc(spans, func(a, b span) int { return a.offset - b.offset })
 	var last span // the one that reaches farthest so far

@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -58,11 +58,12 @@ func WriteSafetensors(path string, tensors []Tensor, metadata map[string]string)
 type aside struct {
 	*os.File
 	path string
-	done bool // closed and, unless it failed, renamed
+	done bool // synced and closed
 }
 
 func createAside(path string) (*aside, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	name := fmt.Sprintf(".%s.%08x.tmp", filepath.Base(path), rand.Uint32())
+	f, err := os.OpenFile(filepath.Join(filepath.Dir(path), name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return nil, err
 	}
@@ -75,12 +76,7 @@ func (a *aside) finish() error {
 		return nil
 	}
 	a.done = true
-	// CreateTemp makes files private; models are as readable as other files.
-	err := a.Chmod(0o644)
-	if runtime.GOOS == "windows" {
-		err = nil
-	}
-	return errors.Join(err, a.Sync(), a.Close())
+	return errors.Join(a.Sync(), a.Close())
 }
 
 // commit gives the file its final name.
@@ -242,7 +238,10 @@ func WriteModel(dir string, entries []Entry, opt ModelOptions) error {
 			return writeError(path, err)
 		}
 		files = append(files, a)
-		return writeError(path, errors.Join(write(a), a.finish()))
+		if err := write(a); err != nil {
+			return writeError(path, err)
+		}
+		return writeError(path, a.finish())
 	}
 	for i, shard := range shards {
 		err := add(names[i], func(a *aside) error { return a.safetensors(shard, map[string]string{"format": "mlx"}) })
