@@ -84,9 +84,9 @@ func (d *Device) gemm(p product) error {
 				own.op.pack(p.kn, mem[:roundUp(n, own.w)*kc], own.w, i0, n, l, kc, tmp)
 				other := packed[(l-l0)*width:][:width*kc]
 				if ownsA {
-					p.tiles(mem, other, i0, n, 0, p.n, kc, p.add || l > 0, edge)
+					p.kn.block(mem, other, n, p.n, kc, p.c[i0*p.ldc:], p.ldc, p.add || l > 0, edge)
 				} else {
-					p.tiles(other, mem, 0, p.m, i0, n, kc, p.add || l > 0, edge)
+					p.kn.block(other, mem, p.m, n, kc, p.c[i0:], p.ldc, p.add || l > 0, edge)
 				}
 			}
 		})
@@ -94,21 +94,22 @@ func (d *Device) gemm(p product) error {
 	return nil
 }
 
-// tiles multiplies packed blocks: m rows from row i0 on with n columns from j0 on.
-func (p *product) tiles(a, b []float32, i0, m, j0, n, kc int, add bool, edge []float32) {
-	mr, nr := p.kn.mr, p.kn.nr
+// block multiplies packed panels a [m, kc] and b [n, kc] into c [m, n], whose
+// rows lie ld apart. edge has room for one tile.
+func (kn *kernels) block(a, b []float32, m, n, kc int, c []float32, ld int, add bool, edge []float32) {
+	mr, nr := kn.mr, kn.nr
 	inner := innerSide / mr * mr
 	for ib := 0; ib < m; ib += inner {
 		for j := 0; j < n; j += nr {
 			for i := ib; i < min(ib+inner, m); i += mr {
-				at := (i0+i)*p.ldc + j0 + j
+				at := i*ld + j
 				if i+mr <= m && j+nr <= n {
-					p.kn.tile(kc, &a[i*kc], &b[j*kc], &p.c[at], p.ldc, add)
+					kn.tile(kc, &a[i*kc], &b[j*kc], &c[at], ld, add)
 					continue
 				}
-				p.kn.tile(kc, &a[i*kc], &b[j*kc], &edge[0], nr, false)
+				kn.tile(kc, &a[i*kc], &b[j*kc], &edge[0], nr, false)
 				for r := range min(mr, m-i) {
-					dst, src := p.c[at+r*p.ldc:][:min(nr, n-j)], edge[r*nr:]
+					dst, src := c[at+r*ld:][:min(nr, n-j)], edge[r*nr:]
 					if add {
 						for q := range dst {
 							dst[q] += src[q]

@@ -25,6 +25,10 @@ type kernels struct {
 	widenF16, widenBF16   func(dst []float32, src []byte)
 	narrowF16, narrowBF16 func(dst []byte, src []float32)
 
+	softmaxLanes func(s []float32, n, w int, scale float32, st *lanes)
+	gradLanes    func(s, dp []float32, n, w int, scale float32, st *lanes)
+	scaleLanes   func(x []float32, n, w int, keep *[maxLanes]float32)
+
 	vectors
 }
 
@@ -67,17 +71,20 @@ func families() []*kernels { return append(machineKernels(), generic) }
 
 // generic is the family in plain Go, by which the others are tested.
 var generic = &kernels{
-	name:        "generic",
-	mr:          4,
-	nr:          4,
-	tile:        tile4x4,
-	interleave4: interleave4Generic,
-	affineRow:   affineRowGeneric,
-	widenF16:    widenF16Generic,
-	widenBF16:   widenBF16Generic,
-	narrowF16:   narrowF16Generic,
-	narrowBF16:  narrowBF16Generic,
-	vectors:     genericVectors,
+	name:         "generic",
+	mr:           4,
+	nr:           4,
+	tile:         tile4x4,
+	interleave4:  interleave4Generic,
+	affineRow:    affineRowGeneric,
+	widenF16:     widenF16Generic,
+	widenBF16:    widenBF16Generic,
+	narrowF16:    narrowF16Generic,
+	narrowBF16:   narrowBF16Generic,
+	softmaxLanes: softmaxLanesGeneric,
+	gradLanes:    gradLanesGeneric,
+	scaleLanes:   scaleLanesGeneric,
+	vectors:      genericVectors,
 }
 
 // chooseKernels picks a family by name; empty means LENTIL_CPU, else the best.

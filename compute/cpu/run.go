@@ -46,6 +46,10 @@ func (d *Device) dispatch(op compute.Op, out, in []compute.Array) error {
 		return d.crossEntropy(o, out, in)
 	case compute.CrossEntropyLogits:
 		return d.crossEntropyLogits(out, in)
+	case compute.Attention:
+		return d.attention(o, out, in)
+	case compute.AttentionGrad:
+		return d.attentionGrad(o, out, in)
 	case compute.Embed:
 		return d.embed(o, out, in)
 	case compute.EmbedGrad:

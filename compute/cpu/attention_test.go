@@ -1,0 +1,76 @@
+package cpu
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+)
+
+// attentionTolerance is looser than sumTolerance: an error in a score is one in
+// an exponent.
+const attentionTolerance = 1e-4
+
+func TestAttention(t *testing.T) {
+	cases := []struct {
+		op     compute.Attention
+		t, s   int
+		bounds []int32
+	}{
+		{compute.Attention{Heads: 3, KVHeads: 1, HeadDim: 64}, 300, 300, []int32{0, 300}},
+		{compute.Attention{Heads: 2, KVHeads: 2, HeadDim: 20, Window: 37}, 211, 211, []int32{0, 211}},
+		{compute.Attention{Heads: 4, KVHeads: 2, HeadDim: 33, Softcap: 2}, 190, 190, []int32{0, 100, 101, 101, 130, 190}},
+		{compute.Attention{Heads: 8, KVHeads: 1, HeadDim: 16, Window: 5}, 170, 170, []int32{0, 3, 90, 200}},
+		{compute.Attention{Heads: 16, KVHeads: 16, HeadDim: 8}, 90, 90, []int32{0, 40, 90}},
+		{compute.Attention{Heads: 4, KVHeads: 2, HeadDim: 64, Offset: 301}, 40, 350, []int32{0, 350}},
+		{compute.Attention{Heads: 4, KVHeads: 2, HeadDim: 64, Offset: 600}, 1, 700, []int32{0, 700}},
+		{compute.Attention{Heads: 4, KVHeads: 4, HeadDim: 64, Offset: 600, Window: 300, Softcap: 3}, 5, 605, []int32{0, 200, 605}},
+		{compute.Attention{Heads: 5, KVHeads: 1, HeadDim: 12}, 8, 8, []int32{0, 3, 8}},
+	}
+	eachFamily(t, func(t *testing.T, d *Device) {
+		r := newRand(8)
+		for i, c := range cases {
+			o := c.op
+			o.Scale = 0.2
+			for _, dt := range []compute.DType{compute.F32, compute.F16} {
+				q := random(r, compute.F32, c.t, o.Heads*o.HeadDim)
+				k, v := random(r, dt, c.s, o.KVHeads*o.HeadDim), random(r, dt, c.s, o.KVHeads*o.HeadDim)
+				in := []compute.Array{q, k, v, ints(c.bounds...)}
+				check(t, d, o, nil, in, attentionTolerance)
+				if o.Offset > 0 || dt != compute.F32 {
+					continue
+				}
+				fwd := defined(t, o, nil, in)
+				in = append(in, fwd[0], fwd[1], random(r, compute.F32, c.t, o.Heads*o.HeadDim))
+				check(t, d, compute.AttentionGrad{Attention: o}, nil, in, attentionTolerance)
+			}
+			if t.Failed() {
+				t.Fatalf("case %d", i)
+			}
+		}
+		bad := []compute.Array{random(r, compute.F32, 2, 4), random(r, compute.F32, 2, 4), random(r, compute.F32, 2, 4), ints(0, 5, 1)}
+		if _, err := d.newAttend(compute.Attention{Heads: 1, KVHeads: 1, HeadDim: 4}, bad); err == nil {
+			t.Error("falling bounds passed")
+		}
+	})
+}
+
+func BenchmarkAttention(b *testing.B) {
+	for _, k := range families() {
+		if k == generic {
+			continue
+		}
+		d := newDevice(b, 0, k.name)
+		r := newRand(9)
+		for _, n := range []int{256, 2048} {
+			o := compute.Attention{Heads: 9, KVHeads: 3, HeadDim: 64, Scale: 0.125}
+			in := []compute.Array{random(r, compute.F32, n, 576), random(r, compute.F32, n, 192), random(r, compute.F32, n, 192), ints(0, int32(n))}
+			bench(b, d, fmt.Sprintf("%s/forward/%d", k.name, n), o, in)
+			in = append(in, random(r, compute.F32, n, 576), random(r, compute.F32, n, 9), random(r, compute.F32, n, 576))
+			bench(b, d, fmt.Sprintf("%s/grad/%d", k.name, n), compute.AttentionGrad{Attention: o}, in)
+		}
+		o := compute.Attention{Heads: 32, KVHeads: 8, HeadDim: 64, Scale: 0.125, Offset: 1023}
+		in := []compute.Array{random(r, compute.F32, 1, 2048), random(r, compute.F16, 1024, 512), random(r, compute.F16, 1024, 512), ints(0, 1024)}
+		bench(b, d, k.name+"/decode/1024", o, in)
+	}
+}
