@@ -3,12 +3,18 @@ package cli
 import (
 	"context"
 
+	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
 )
 
+// openDevice opens the device that models run on.
+func openDevice(threads int) (compute.Device, error) {
+	return cpu.New(cpu.Options{Threads: threads})
+}
+
 // examineDevices measures the devices, and gives the memory that the processor's own may take.
 func examineDevices(ctx context.Context, threads int, quick bool) (figures []deviceFigure, available int64) {
-	dev, err := cpu.New(cpu.Options{Threads: threads})
+	dev, err := openDevice(threads)
 	if err != nil {
 		return []deviceFigure{{Name: "cpu", Error: err.Error()}}, 0
 	}

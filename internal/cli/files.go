@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/tokenizer"
+	"github.com/lentil-lm/lentil/weights"
 )
 
 // loadTokenizer reads the tokenizer of a model folder or GGUF file.
@@ -71,6 +72,16 @@ func jsonError(path string, text []byte, err error) error {
 	return fmt.Errorf("%s:%d: %w", path, 1+bytes.Count(text[:offset], []byte("\n")), err)
 }
 
+// ggufTokenizer makes a tokenizer from the metadata of a GGUF file.
 func ggufTokenizer(path string) (*tokenizer.Tokenizer, error) {
-	return nil, usage("%s: tokenizers of GGUF files are not read yet", path)
+	file, err := weights.OpenGGUF(path)
+	if err != nil {
+		return nil, inputError(err)
+	}
+	defer file.Close()
+	tok, err := tokenizer.FromGGUF(file.Metadata())
+	if err != nil {
+		return nil, usage("%s: %w", path, err)
+	}
+	return tok, nil
 }

@@ -32,3 +32,12 @@ func freeDisk(path string) int64 {
 	}
 	return int64(st.Bavail) * int64(st.Bsize)
 }
+
+// peakMemory gives the most memory that this process held at once, mapped files included.
+func peakMemory() int64 {
+	var usage unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &usage) != nil {
+		return 0
+	}
+	return usage.Maxrss
+}

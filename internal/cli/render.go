@@ -73,88 +73,122 @@ func render(o renderOptions) (string, error) {
 	if err := o.check(); err != nil {
 		return "", err
 	}
-	var now time.Time
+	now := time.Now()
 	if o.Now != "" {
 		var err error
 		if now, err = time.Parse(time.RFC3339, o.Now); err != nil {
 			return "", usage("--now %s: expected a time such as 2026-11-22T12:00:00Z", o.Now)
 		}
 	}
-	variables, err := o.variables()
+	if o.Context != "" {
+		return o.renderContext(now)
+	}
+	renderer, err := o.renderer()
 	if err != nil {
 		return "", err
 	}
-	if o.Model != "" {
-		return renderWithModel(o, variables, now)
-	}
-	source, err := os.ReadFile(o.Template)
+	messages, err := readList("messages", o.Messages)
 	if err != nil {
-		return "", usage("--template: %w", err)
+		return "", err
 	}
-	return renderTemplate(o.Template, string(source), variables, now)
-}
-
-// variables gives what the template's variables are before a model adds its own.
-func (o renderOptions) variables() (*chat.Dict, error) {
-	if o.Context != "" {
-		value, err := readJSON("context", o.Context)
-		if err != nil {
-			return nil, err
+	var tools chat.Value
+	if o.Tools != "" {
+		if tools, err = readList("tools", o.Tools); err != nil {
+			return "", err
 		}
-		variables, ok := value.(*chat.Dict)
-		if !ok {
-			return nil, usage("--context %s: expected a JSON object", o.Context)
-		}
-		return variables, nil
 	}
-	variables := chat.NewDict()
-	for _, v := range []struct{ name, path string }{{"messages", o.Messages}, {"tools", o.Tools}} {
-		if v.path == "" {
-			variables.Set(v.name, nil)
-			continue
-		}
-		value, err := readJSON(v.name, v.path)
-		if err != nil {
-			return nil, err
-		}
-		if _, ok := value.(*chat.List); !ok {
-			return nil, usage("--%s %s: expected a JSON list", v.name, v.path)
-		}
-		variables.Set(v.name, value)
-	}
-	variables.Set("add_generation_prompt", o.AddGenerationPrompt)
-	return variables, nil
-}
-
-func renderTemplate(name, source string, variables *chat.Dict, now time.Time) (string, error) {
-	template, err := chat.ParseTemplate(source)
+	text, err := renderer.Render(messages.Items, tools, chat.Options{AddGenerationPrompt: o.AddGenerationPrompt, Now: now})
 	if err != nil {
-		return "", usage("%s: %w", name, err)
-	}
-	text, err := template.Render(variables, chat.RenderOptions{Now: now})
-	if err != nil {
-		return "", usage("%s: %w", name, err)
+		return "", inputError(err)
 	}
 	return text, nil
 }
 
-func renderWithModel(o renderOptions, variables *chat.Dict, now time.Time) (string, error) {
-	tok, err := loadTokenizer(o.Model)
+// renderContext runs the template with the variables of the context file and no others.
+func (o renderOptions) renderContext(now time.Time) (string, error) {
+	value, err := readJSON("context", o.Context)
 	if err != nil {
 		return "", err
 	}
-	tools, _ := variables.Get("tools")
-	source, ok := tok.ChatTemplate(tools != nil)
+	variables, ok := value.(*chat.Dict)
 	if !ok {
-		return "", usage("%s has no chat template\nGive one with --template.", o.Model)
+		return "", usage("--context %s: expected a JSON object", o.Context)
 	}
-	if o.Context == "" {
-		for name, text := range tok.SpecialTokens() {
-			variables.Set(name, text)
+	template, err := o.template(variables)
+	if err != nil {
+		return "", err
+	}
+	text, err := template.Render(variables, chat.RenderOptions{Now: now})
+	if err != nil {
+		return "", inputError(err)
+	}
+	return text, nil
+}
+
+// template parses the template file, or the model's template for these variables.
+func (o renderOptions) template(variables *chat.Dict) (*chat.Template, error) {
+	source := ""
+	if o.Template != "" {
+		text, err := os.ReadFile(o.Template)
+		if err != nil {
+			return nil, usage("--template: %w", err)
 		}
-		variables.Set("enable_thinking", tok.HasThinking())
+		source = string(text)
+	} else {
+		tok, err := loadTokenizer(o.Model)
+		if err != nil {
+			return nil, err
+		}
+		tools, _ := variables.Get("tools")
+		var ok bool
+		if source, ok = tok.ChatTemplate(tools != nil); !ok {
+			return nil, inputError(chat.ErrNoTemplate)
+		}
 	}
-	return renderTemplate("chat template of "+o.Model, source, variables, now)
+	template, err := chat.ParseTemplate(source)
+	if err != nil {
+		return nil, inputError(err)
+	}
+	return template, nil
+}
+
+// renderer gives the model's renderer, or one of the template file alone.
+func (o renderOptions) renderer() (*chat.Renderer, error) {
+	if o.Template != "" {
+		template, err := o.template(chat.NewDict())
+		if err != nil {
+			return nil, err
+		}
+		return chat.NewRendererWith(noTokenizer{}, template), nil
+	}
+	tok, err := loadTokenizer(o.Model)
+	if err != nil {
+		return nil, err
+	}
+	renderer, err := chat.NewRenderer(tok)
+	if err != nil {
+		return nil, inputError(err)
+	}
+	return renderer, nil
+}
+
+// noTokenizer stands in where a template is rendered without a model: it has no special tokens.
+type noTokenizer struct{}
+
+func (noTokenizer) ChatTemplate(bool) (string, bool) { return "", false }
+func (noTokenizer) SpecialTokens() map[string]string { return nil }
+func (noTokenizer) HasThinking() bool                { return false }
+
+func readList(flag, path string) (*chat.List, error) {
+	value, err := readJSON(flag, path)
+	if err != nil {
+		return nil, err
+	}
+	list, ok := value.(*chat.List)
+	if !ok {
+		return nil, usage("--%s %s: expected a JSON list", flag, path)
+	}
+	return list, nil
 }
 
 // readJSON reads a JSON file named by a flag, keeping the order of keys.

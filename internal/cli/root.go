@@ -33,6 +33,15 @@ func (s Streams) display() run.Display {
 	return run.NewDisplay(out, errFile)
 }
 
+// bar shows progress on Err, if that is a terminal.
+func (s Streams) bar(amount func(int64) string) *run.Bar {
+	file, ok := s.Err.(*os.File)
+	if !ok {
+		return nil
+	}
+	return run.NewBar(file, amount)
+}
+
 // outIsTerminal tells whether Out is a terminal that can redraw lines.
 func (s Streams) outIsTerminal() bool {
 	file, ok := s.Out.(*os.File)
@@ -113,6 +122,9 @@ files and takes its flags.`,
 
 func commands(streams Streams) []*cobra.Command {
 	return []*cobra.Command{
+		newGenerate(streams),
+		newChat(streams),
+		newFuse(streams),
 		newDoctor(streams),
 		newTokenize(streams),
 		newRender(streams),

@@ -1,0 +1,205 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/generate"
+)
+
+type chatOptions struct {
+	Model, AdapterPath string
+	TrustRemoteCode    bool
+	Sampling           samplingFlags
+	MaxKVSize          int
+	MaxTokens          int
+	SystemPrompt       string
+	TemplateConfig     string
+	Exact              bool
+	Threads            int
+}
+
+func newChat(streams Streams) *cobra.Command {
+	var o chatOptions
+	cmd := &cobra.Command{
+		Use:   "chat",
+		Short: "Talk with a model",
+		Long: `Talk with a model, with or without an adapter. The whole conversation is kept:
+the model sees what was said before. A line of q ends it, r starts a new
+conversation, h shows this help. Ctrl-C stops an answer that is being written.`,
+		Example: `  lentil chat --model ./model
+  lentil chat --model ./model --adapter-path ./adapters --system-prompt "You are a nutritionist."`,
+		GroupID: groupUse,
+		Args:    noArguments,
+	}
+	group(cmd, "Model", func(f *pflag.FlagSet) {
+		f.StringVar(&o.Model, "model", defaultModel, "`folder` or .gguf file of the model")
+		f.StringVar(&o.AdapterPath, "adapter-path", "", "`folder` of an adapter to put on it")
+		f.StringVar(&o.SystemPrompt, "system-prompt", "", "`text` that tells the model how to behave")
+		f.StringVar(&o.TemplateConfig, "chat-template-config", "", "JSON `object` with more variables for the chat template")
+		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
+	})
+	group(cmd, "Answers", func(f *pflag.FlagSet) {
+		f.IntVarP(&o.MaxTokens, "max-tokens", "m", 256, "end an answer after this many `tokens`; -1 for no limit")
+		o.Sampling.declare(f)
+		f.Int64Var(&o.Sampling.seed, "seed", 0, "`number` that random choices follow from")
+	})
+	group(cmd, "Engine", func(f *pflag.FlagSet) {
+		f.IntVar(&o.MaxKVSize, "max-kv-size", 0, "remember at most this many `tokens`; 0 for no limit")
+		f.BoolVar(&o.Exact, "exact", false, "float32 all the way, instead of 8-bit activations and a 16-bit cache")
+		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
+	})
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return runChat(cmd.Context(), streams, o)
+	}
+	return cmd
+}
+
+const chatHelp = `q  end
+r  forget the conversation and start a new one
+h  this help
+Everything else goes to the model.
+`
+
+// maxLine is the longest line that chat reads.
+const maxLine = 1 << 20
+
+// A talk is a conversation going on.
+type talk struct {
+	prompter *prompter
+	session  *generate.Session
+	options  generate.Options
+	system   string
+	messages []chat.Value
+}
+
+func runChat(ctx context.Context, streams Streams, o chatOptions) error {
+	if err := o.Sampling.Check(); err != nil {
+		return inputError(err)
+	}
+	e, err := openEngine(o.Model, o.Threads)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	if err := e.attach(o.AdapterPath); err != nil {
+		return err
+	}
+	t, err := newTalk(e, o)
+	if err != nil {
+		return err
+	}
+	defer t.session.Close()
+	fmt.Fprint(streams.Out, o.banner())
+	lines := bufio.NewScanner(streams.In)
+	lines.Buffer(nil, maxLine)
+	for ctx.Err() == nil {
+		fmt.Fprint(streams.Out, ">> ")
+		if !lines.Scan() {
+			fmt.Fprintln(streams.Out)
+			return lines.Err()
+		}
+		switch line := lines.Text(); line {
+		case "":
+		case "q":
+			fmt.Fprintln(streams.Out, "bye")
+			return nil
+		case "h":
+			fmt.Fprint(streams.Out, chatHelp)
+		case "r":
+			t.reset()
+			fmt.Fprintln(streams.Out, "context cleared")
+		default:
+			if err := t.answer(ctx, streams.Out, line); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+func newTalk(e *engine, o chatOptions) (*talk, error) {
+	p, err := newPrompter(e, o.TemplateConfig)
+	if err != nil {
+		return nil, err
+	}
+	if p.renderer == nil {
+		return nil, inputError(chat.ErrNoTemplate)
+	}
+	stops, err := e.stopTokens(nil)
+	if err != nil {
+		return nil, err
+	}
+	session, err := generate.NewSession(e.model, o.MaxKVSize, o.Exact)
+	if err != nil {
+		return nil, err
+	}
+	t := &talk{prompter: p, session: session, system: o.SystemPrompt}
+	t.options = generate.Options{MaxTokens: o.MaxTokens, Sampling: o.Sampling.sampling(e, stops), Seed: uint64(o.Sampling.seed), StopTokens: stops}
+	t.reset()
+	return t, nil
+}
+
+// reset starts a new conversation. The session notices by itself that the next prompt begins otherwise.
+func (t *talk) reset() {
+	t.messages = nil
+	if t.system != "" {
+		t.messages = []chat.Value{chat.NewMessage("system", t.system)}
+	}
+}
+
+// answer adds the user's turn and the model's to the conversation.
+func (t *talk) answer(ctx context.Context, out io.Writer, line string) error {
+	t.messages = append(t.messages, chat.NewMessage("user", line))
+	tokens, err := t.prompter.conversation(t.messages, false)
+	if err != nil {
+		return err
+	}
+	var text strings.Builder
+	var stats generate.Stats
+	for piece, err := range t.session.Stream(ctx, t.prompter.engine.tok, tokens, t.options) {
+		if errors.Is(err, context.Canceled) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := io.WriteString(out, piece.Text); err != nil {
+			return err
+		}
+		text.WriteString(piece.Text)
+		stats = piece.Stats
+	}
+	t.options.Seed++ // the next answer has random numbers of its own
+	t.messages = append(t.messages, chat.NewMessage("assistant", text.String()))
+	_, err = fmt.Fprintf(out, "\n%d tokens · %.1f tok/s · prompt %.1f tok/s · peak %.2f GB\n",
+		stats.GenerationTokens, stats.GenerationTPS, stats.PromptTPS, float64(peakMemory())/1e9)
+	return err
+}
+
+func (o chatOptions) banner() string {
+	var b strings.Builder
+	row := func(name, value string) { fmt.Fprintf(&b, "%-10s %s\n", name, value) }
+	row("model", o.Model)
+	if o.AdapterPath != "" {
+		row("adapter", o.AdapterPath)
+	}
+	if o.SystemPrompt != "" {
+		text := []rune(o.SystemPrompt)
+		if len(text) > 57 {
+			text = append(text[:57], []rune("...")...)
+		}
+		row("system", string(text))
+	}
+	row("max tokens", fmt.Sprint(o.MaxTokens))
+	b.WriteString("q ends, r starts anew, h helps\n")
+	return b.String()
+}

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lentil-lm/lentil/export"
+	"github.com/lentil-lm/lentil/run"
+)
+
+type fuseOptions struct {
+	Model, SavePath, AdapterPath string
+	Dequantize, KeepBits         bool
+	TrustRemoteCode              bool
+	Threads                      int
+	JSON                         string
+}
+
+func newFuse(streams Streams) *cobra.Command {
+	var o fuseOptions
+	cmd := &cobra.Command{
+		Use:   "fuse",
+		Short: "Put an adapter into its model, for good",
+		Long: `Write a model with the adapter's update in its weights. Into a quantized model the
+update has to be rounded, which can lose it: the share that survives is measured
+layer by layer, and layers that would keep less than 90 % get more bits.`,
+		Example: `  lentil fuse --model ./model --adapter-path ./adapters --save-path ./fused
+  lentil fuse --model ./model --save-path ./fused --dequantize`,
+		GroupID: groupUse,
+		Args:    noArguments,
+	}
+	group(cmd, "Flags", func(f *pflag.FlagSet) {
+		f.StringVar(&o.Model, "model", "mlx_model", "`folder` or .gguf file of the base model")
+		f.StringVar(&o.AdapterPath, "adapter-path", "adapters", "`folder` of the adapter")
+		f.StringVar(&o.SavePath, "save-path", "fused_model", "`folder` to write the fused model to")
+		f.BoolVar(&o.Dequantize, "dequantize", false, "write all weights dense: larger, and nothing is lost")
+		f.BoolVar(&o.KeepBits, "keep-bits", false, "keep the bits of a quantized base, whatever is lost")
+		f.StringVar(&o.JSON, "json", "", "also write the figures to this `file`")
+		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
+		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
+	})
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return runFuse(cmd.Context(), streams, o)
+	}
+	return cmd
+}
+
+func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
+	if o.AdapterPath == "" {
+		return usage("--adapter-path is empty: there is nothing to fuse")
+	}
+	fmt.Fprintln(streams.Out, "Loading pretrained model")
+	e, err := openEngine(o.Model, o.Threads)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	if err := e.attach(o.AdapterPath); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	bar := streams.bar(nil)
+	report, err := export.Fuse(e.model, e.tok, export.FuseOptions{
+		AdapterPath: o.AdapterPath, SavePath: o.SavePath, Dequantize: o.Dequantize, KeepBits: o.KeepBits,
+		Progress: func(_ string, done, total int) { bar.Set("Fusing", done, total) },
+	})
+	bar.Clear()
+	if err != nil {
+		return err
+	}
+	printFuseReport(streams.Out, report)
+	return writeFigures(o.JSON, report)
+}
+
+func printFuseReport(w io.Writer, r export.FuseReport) {
+	if worst, ok := r.Worst(); ok {
+		fmt.Fprintf(w, "Of the adapter's update %.1f %% is in the fused weights", 100*r.Survival)
+		if r.Raised > 0 {
+			fmt.Fprintf(w, "; %d layers got more bits (at the base's bits: %.1f %%)", r.Raised, 100*r.AtBase)
+		}
+		fmt.Fprintf(w, ".\nWorst layer: %s, %.1f %%, %s", worst.Module, 100*worst.Survival, worst.From)
+		if worst.To != worst.From {
+			fmt.Fprintf(w, " to %s", worst.To)
+		}
+		fmt.Fprintln(w, ".")
+		if r.Survival < export.EnoughSurvival {
+			fmt.Fprintln(w, "Much of it is lost: leave --keep-bits out, or give --dequantize.")
+		}
+	}
+	fmt.Fprintf(w, "Saved the fused model to %s (%s).\nAsk it: lentil generate --model %s --prompt \"...\"\n", r.Path, run.Bytes(r.Bytes), r.Path)
+}

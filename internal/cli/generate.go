@@ -1,0 +1,277 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/generate"
+)
+
+// defaultModel is the model that mlx-lm asks when none is given.
+const defaultModel = "mlx-community/Llama-3.2-3B-Instruct-4bit"
+
+// samplingFlags are the flags of generate and chat that choose the next token.
+type samplingFlags struct {
+	generate.Sampling
+	seed int64
+}
+
+func (s *samplingFlags) declare(f *pflag.FlagSet) {
+	f.Float64Var(&s.Temp, "temp", 0, "sampling `temperature`; 0 always takes the likeliest token")
+	f.Float64Var(&s.TopP, "top-p", 1, "keep the likeliest tokens that add up to this `share`")
+	f.Float64Var(&s.XTCProbability, "xtc-probability", 0, "`chance` of dropping the likeliest tokens, for variety")
+	f.Float64Var(&s.XTCThreshold, "xtc-threshold", 0.1, "`probability` above which tokens may be dropped by it")
+}
+
+// sampling completes the flags with the tokens that XTC must keep: line breaks and ends.
+func (s *samplingFlags) sampling(e *engine, stops []int32) generate.Sampling {
+	out := s.Sampling
+	out.XTCKeep = append(e.tok.Encode("\n", false), stops...)
+	return out
+}
+
+type generateOptions struct {
+	Model, AdapterPath   string
+	TrustRemoteCode      bool
+	ExtraEOS             []string
+	SystemPrompt, Prompt string
+	Prefill              string
+	MaxTokens            int
+	Stop                 []string
+	Sampling             samplingFlags
+	IgnoreTemplate       bool
+	DefaultTemplate      bool
+	TemplateConfig       string
+	Verbose              string
+	MaxKVSize            int
+	Exact                bool
+	Threads              int
+	JSON                 string
+
+	seedGiven, systemGiven, prefillGiven bool
+}
+
+func newGenerate(streams Streams) *cobra.Command {
+	var o generateOptions
+	cmd := &cobra.Command{
+		Use:   "generate",
+		Short: "Ask a model one thing",
+		Long: `Ask a model one thing, with or without an adapter. The answer is streamed, and
+figures on speed and memory follow it.`,
+		Example: `  lentil generate --model ./model --prompt "What is fibre good for?"
+  lentil generate --model ./model --adapter-path ./adapters --max-tokens 400 \
+      --prompt "Can you suggest a high-protein vegetarian breakfast?"
+  lentil generate --model model.gguf --temp 0.7 --top-p 0.9 --seed 1 --prompt - < question.txt`,
+		GroupID: groupUse,
+		Args:    noArguments,
+	}
+	o.declare(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		o.seedGiven = cmd.Flags().Changed("seed")
+		o.prefillGiven = cmd.Flags().Changed("prefill-response")
+		o.systemGiven = cmd.Flags().Changed("system-prompt")
+		if err := refuseUnsupported(cmd); err != nil {
+			return err
+		}
+		return runGenerate(cmd.Context(), streams, o)
+	}
+	return cmd
+}
+
+func (o *generateOptions) declare(cmd *cobra.Command) {
+	group(cmd, "Model and prompt", func(f *pflag.FlagSet) {
+		f.StringVar(&o.Model, "model", defaultModel, "`folder` or .gguf file of the model")
+		f.StringVar(&o.AdapterPath, "adapter-path", "", "`folder` of an adapter to put on it")
+		f.StringVarP(&o.Prompt, "prompt", "p", "hello", "what to ask; \\n and \\t are understood; - reads standard input")
+		f.StringVar(&o.SystemPrompt, "system-prompt", "", "`text` that tells the model how to behave")
+		f.StringVar(&o.Prefill, "prefill-response", "", "`text` that the answer begins with")
+		f.BoolVar(&o.IgnoreTemplate, "ignore-chat-template", false, "give the prompt to the model as it is")
+		f.BoolVar(&o.DefaultTemplate, "use-default-chat-template", false, "accepted for mlx-lm's sake; has no effect")
+		f.StringVar(&o.TemplateConfig, "chat-template-config", "", "JSON `object` with more variables for the chat template")
+		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
+	})
+	group(cmd, "Answer", func(f *pflag.FlagSet) {
+		f.IntVarP(&o.MaxTokens, "max-tokens", "m", 100, "end the answer after this many `tokens`; -1 for no limit")
+		f.StringArrayVar(&o.ExtraEOS, "extra-eos-token", nil, "`token` (text or id) that also ends the answer; several may follow")
+		f.StringArrayVar(&o.Stop, "stop", nil, "end the answer before this `text`; may be repeated")
+		f.StringVar(&o.Verbose, "verbose", "True", "`False` prints the answer alone")
+		f.StringVar(&o.JSON, "json", "", "also write answer and figures to this `file`")
+		annotate(f.Lookup("extra-eos-token"), manyKey, "1")
+	})
+	group(cmd, "Sampling", func(f *pflag.FlagSet) {
+		s := &o.Sampling
+		s.declare(f)
+		f.Float64Var(&s.MinP, "min-p", 0, "drop tokens below this `share` of the likeliest one's probability")
+		f.IntVar(&s.TopK, "top-k", 0, "keep only the `n` likeliest tokens; 0 for all")
+		f.IntVar(&s.MinTokensToKeep, "min-tokens-to-keep", 1, "`n` tokens that --min-p leaves at least")
+		f.Int64Var(&s.seed, "seed", 0, "`number` that random choices follow from (default: the time)")
+	})
+	group(cmd, "Engine", func(f *pflag.FlagSet) {
+		f.IntVar(&o.MaxKVSize, "max-kv-size", 0, "remember at most this many `tokens`; 0 for no limit")
+		f.BoolVar(&o.Exact, "exact", false, "float32 all the way, instead of 8-bit activations and a 16-bit cache")
+		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
+	})
+	declareUnsupported(cmd)
+}
+
+// declareUnsupported adds mlx-lm's flags of generate that this version does not have, so that they are
+// refused by name instead of as unknown.
+func declareUnsupported(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.String("prompt-cache-file", "", "")
+	f.Int("kv-bits", 0, "")
+	f.Int("kv-group-size", 64, "")
+	f.Int("quantized-kv-start", 5000, "")
+	f.String("draft-model", "", "")
+	f.Int("num-draft-tokens", 3, "")
+	f.Bool("quantize-activations", false, "")
+	annotate(f.Lookup("quantize-activations"), shortKey, "qa")
+	for _, name := range unsupportedFlags {
+		f.Lookup(name).Hidden = true
+	}
+}
+
+var unsupportedFlags = []string{"prompt-cache-file", "kv-bits", "kv-group-size", "quantized-kv-start", "draft-model", "num-draft-tokens", "quantize-activations"}
+
+func refuseUnsupported(cmd *cobra.Command) error {
+	for _, name := range unsupportedFlags {
+		if cmd.Flags().Changed(name) {
+			return usage("--%s is not supported in this version\nLeave it out.", name)
+		}
+	}
+	return nil
+}
+
+// verbose reads mlx-lm's --verbose: anything but "false" and "f" means yes.
+func (o *generateOptions) verbose() bool {
+	v := strings.ToLower(o.Verbose)
+	return v != "false" && v != "f"
+}
+
+// prompt gives the text of --prompt.
+func (o *generateOptions) prompt(in io.Reader) (string, error) {
+	text := strings.NewReplacer(`\n`, "\n", `\t`, "\t").Replace(o.Prompt)
+	if text != "-" {
+		return text, nil
+	}
+	piped, err := io.ReadAll(in)
+	if err != nil {
+		return "", fmt.Errorf("--prompt -: standard input: %w", err)
+	}
+	return string(piped), nil
+}
+
+// tokens gives the tokens of the whole prompt.
+func (o *generateOptions) tokens(e *engine, text string) ([]int32, error) {
+	p, err := newPrompter(e, o.TemplateConfig)
+	if err != nil {
+		return nil, err
+	}
+	if o.IgnoreTemplate || p.renderer == nil {
+		return p.plain(text), nil
+	}
+	var messages []chat.Value
+	if o.systemGiven {
+		messages = append(messages, chat.NewMessage("system", o.SystemPrompt))
+	}
+	messages = append(messages, chat.NewMessage("user", text))
+	if o.prefillGiven {
+		messages = append(messages, chat.NewMessage("assistant", o.Prefill))
+	}
+	return p.conversation(messages, o.prefillGiven)
+}
+
+// generated is what --json writes.
+type generated struct {
+	generate.Stats
+	Text         string `json:"text"`
+	FinishReason string `json:"finish_reason"`
+	PeakBytes    int64  `json:"peak_bytes"`
+}
+
+func runGenerate(ctx context.Context, streams Streams, o generateOptions) error {
+	if err := o.Sampling.Check(); err != nil {
+		return inputError(err)
+	}
+	text, err := o.prompt(streams.In)
+	if err != nil {
+		return err
+	}
+	e, err := openEngine(o.Model, o.Threads)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	if err := e.attach(o.AdapterPath); err != nil {
+		return err
+	}
+	tokens, err := o.tokens(e, text)
+	if err != nil {
+		return err
+	}
+	stops, err := e.stopTokens(o.ExtraEOS)
+	if err != nil {
+		return err
+	}
+	session, err := generate.NewSession(e.model, o.MaxKVSize, o.Exact)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	seed := uint64(o.Sampling.seed)
+	if !o.seedGiven {
+		seed = uint64(time.Now().UnixNano())
+	}
+	options := generate.Options{
+		MaxTokens: o.MaxTokens, Sampling: o.Sampling.sampling(e, stops), Seed: seed, StopTokens: stops, StopStrings: o.Stop,
+	}
+	result, err := streamAnswer(ctx, streams.Out, e, session, tokens, options, o.verbose())
+	if err != nil {
+		return err
+	}
+	return writeFigures(o.JSON, result)
+}
+
+// streamAnswer prints the answer as it comes, with mlx-lm's lines around it if verbose.
+func streamAnswer(ctx context.Context, out io.Writer, e *engine, s *generate.Session, prompt []int32, o generate.Options, verbose bool) (generated, error) {
+	var result generated
+	var text strings.Builder
+	if verbose {
+		fmt.Fprintln(out, "==========")
+	}
+	for piece, err := range s.Stream(ctx, e.tok, prompt, o) {
+		if err != nil {
+			if text.Len() > 0 {
+				fmt.Fprintln(out)
+			}
+			return result, err
+		}
+		if _, err := io.WriteString(out, piece.Text); err != nil {
+			return result, err
+		}
+		text.WriteString(piece.Text)
+		result.Stats, result.FinishReason = piece.Stats, piece.Finish
+	}
+	result.Text = text.String()
+	result.PeakBytes = peakMemory()
+	fmt.Fprintln(out)
+	if !verbose {
+		return result, nil
+	}
+	fmt.Fprintln(out, "==========")
+	if result.Text == "" {
+		fmt.Fprintln(out, "No text generated for this prompt")
+		return result, nil
+	}
+	fmt.Fprintf(out, "Prompt: %d tokens, %.3f tokens-per-sec\n", result.PromptTokens, result.PromptTPS)
+	fmt.Fprintf(out, "Generation: %d tokens, %.3f tokens-per-sec\n", result.GenerationTokens, result.GenerationTPS)
+	fmt.Fprintf(out, "Peak memory: %s\n", gigabytes(result.PeakBytes))
+	return result, nil
+}
