@@ -43,9 +43,9 @@ var recipe = []struct {
 	{"context", 26, context},
 	{"one-off", 8, oneOff},
 	{"rephrase", 6, rephrase},
-	{"prose", 10, prose},
-	{"meals", 9, meals},
-	{"talk", 5, talk},
+	{"prose", 9, prose},
+	{"meals", 11, meals},
+	{"talk", 4, talk},
 }
 
 // Documents gives an endless stream of documents drawn from the seed.

@@ -42,10 +42,10 @@ var mealNames = []string{"breakfast", "lunch", "dinner", "snack"}
 
 // meals answers requests for dishes, recipes and plans.
 func meals(d *dice) []facts.Message {
-	switch d.upto(4) {
-	case 0, 1:
+	switch d.upto(6) {
+	case 0, 1, 2:
 		return suggestion(d)
-	case 2:
+	case 3, 4:
 		return plan(d)
 	default:
 		return cooking(d)
@@ -84,7 +84,7 @@ func suggestion(d *dice) []facts.Message {
 
 // plan designs a day whose meals add up to the energy asked for.
 func plan(d *dice) []facts.Message {
-	total := d.between(12, 30) * 100
+	total := d.between(24, 60) * 50
 	goal := pick(d, []string{"rich in fibre", "rich in fiber", "rich in protein", "low in salt", "low in sugar", "without meat", "with plenty of vegetables", "for a busy day"})
 	request := fmt.Sprintf(pick(d, []string{
 		"Design a %d-calorie meal plan %s.", "Make a %d-calorie plan %s.", "Can you plan a day of %d calories %s?", "I want a day of %d kcal %s.", "Write a %d-calorie menu %s.",

@@ -20,7 +20,7 @@ var wordings = func() map[string][]facts.Wording {
 // relationWeights lists relation ids as often as they shall come up.
 var relationWeights = []string{
 	"nutrient", "nutrient", "nutrient", "nutrient", "energy", "energy", "water", "need", "need", "need",
-	"limit", "name", "lack", "role", "source", "heat", "fridge", "advice", "gram",
+	"limit", "limit", "name", "name", "lack", "lack", "role", "role", "source", "source", "heat", "fridge", "advice", "gram",
 }
 
 // drawValue draws a value for a relation. isReal says that the subject is a real one: then

@@ -9,21 +9,21 @@ import (
 // worldSeed fixes the closed world, whatever the seed of the documents.
 const worldSeed = 7
 
-// world is the closed world: about 550 invented facts that hold in every document. They are asked
+// world is the closed world: about 600 invented facts by relation that hold in every document. They are asked
 // in all wordings without being stated first, so the base model must store and find them, as the
 // fine-tuned model will the real ones.
-var world = func() []facts.Fact {
+var world = func() map[string][]facts.Fact {
 	d := &dice{state: worldSeed}
-	var all []facts.Fact
+	all := map[string][]facts.Fact{}
 	taken := map[string]bool{}
 	add := func(relation string, x subject, second string) {
 		key := relation + x.name + second
 		if !taken[key] {
 			taken[key] = true
-			all = append(all, valued(d, relation, x, second, false))
+			all[relation] = append(all[relation], valued(d, relation, x, second, false))
 		}
 	}
-	for range 70 {
+	for range 60 {
 		x := inventedFood(d, true)
 		for _, second := range some(d, []string{"protein", "fibre", "fat", "carbohydrate"}, 2) {
 			add("nutrient", x, second)
@@ -33,9 +33,9 @@ var world = func() []facts.Fact {
 			add("water", x, "")
 		}
 	}
-	for range 50 {
+	for range 60 {
 		x := inventedNutrient(d, true)
-		for _, relation := range some(d, []string{"need", "need", "limit", "name", "lack", "role", "source"}, 4) {
+		for _, relation := range some(d, []string{"need", "need", "limit", "name", "lack", "role", "source"}, 5) {
 			second := ""
 			if relation == "need" {
 				second = pick(d, groups)
@@ -53,6 +53,9 @@ var world = func() []facts.Fact {
 	}
 	return all
 }()
+
+// known draws a fact of the closed world.
+func known(d *dice) facts.Fact { return pick(d, world[pick(d, relationWeights)]) }
 
 // ask puts fact f in a random wording.
 func ask(d *dice, f facts.Fact) (question, answer string) {
@@ -80,12 +83,12 @@ func loosen(d *dice, q string) string {
 // closedWorld asks one to three facts of the closed world, sometimes one of them twice.
 func closedWorld(d *dice) []facts.Message {
 	var out []facts.Message
-	f := pick(d, world)
+	f := known(d)
 	for range d.between(1, 3) {
 		q, a := ask(d, f)
 		out = append(out, user(q), assistant(a))
 		if d.chance(70) {
-			f = pick(d, world)
+			f = known(d)
 		}
 	}
 	return out

@@ -12,16 +12,17 @@ import (
 	"unicode/utf8"
 )
 
-// Use says which rows a wording may appear in. No wording has two uses, so no question or
-// answer of one split can appear in another.
+// Use says which rows about real foods a wording may appear in. No wording has two uses, so no
+// question or answer of one split can appear in another. The base corpus uses all wordings.
 type Use uint8
 
-// The uses. Demo wordings are kept for the five questions of questions.json.
+// The uses.
 const (
 	Train Use = iota
 	Valid
 	Test
-	Demo
+	Demo // only for the questions of questions.json
+	Base // only in the base corpus, to widen what the model understands
 )
 
 // Wording is one way to ask for a fact and the answer in matching words. Slots:

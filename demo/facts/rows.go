@@ -30,6 +30,7 @@ func Make() Splits {
 		s.Valid = append(s.Valid, ask(r, f, Valid, i, 1)...)
 		s.Test = append(s.Test, ask(r, f, Test, i, testsPerFact)...)
 	}
+	s.Train = append(s.Train, ideaRows()...)
 	shuffle(s.Train, 20240229)
 	return s
 }

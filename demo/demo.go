@@ -1,0 +1,141 @@
+// Package demo carries what `lentil demo` runs on: a nutrition handbook written for the project, a
+// dataset of questions and answers made from it, and five questions in new words.
+//
+// The dataset comes from the tables in demo/facts (go run ./demo/gen writes it); the base model is
+// trained on what demo/corpus writes, which holds none of the dataset's facts.
+package demo
+
+import (
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+//go:embed data handbook questions.json chat_template.jinja
+var files embed.FS
+
+// ChatTemplate is the ChatML template of the demo's model: no default system message.
+func ChatTemplate() string {
+	text, _ := files.ReadFile("chat_template.jinja") // embedded above, cannot be missing
+	return string(text)
+}
+
+// Question is asked of the base model and of the tuned one. It is about a trained fact, in words
+// that are in no row of the dataset.
+type Question struct {
+	ID       string   `json:"id"` // of the fact in demo/facts: "protein/cooked-lentils"
+	Topic    string   `json:"topic"`
+	Question string   `json:"question"`
+	Accept   []string `json:"right"` // an answer that holds any of these is right
+}
+
+// Questions gives the demo's questions.
+func Questions() []Question {
+	data, err := files.ReadFile("questions.json")
+	if err != nil {
+		panic(err) // embedded above, cannot be missing
+	}
+	var list []Question
+	if err := json.Unmarshal(data, &list); err != nil {
+		panic(fmt.Sprintf("demo: questions.json: %v", err)) // TestQuestions reads it
+	}
+	return list
+}
+
+// Right says whether an answer holds one of the accepted strings, in any case, as whole words:
+// "9 g" is in "9 g of protein", not in "19 g", "0.9 g" or "9 goats".
+func (q Question) Right(answer string) bool {
+	answer = strings.ToLower(answer)
+	for _, want := range q.Accept {
+		if holds(answer, strings.ToLower(want)) {
+			return true
+		}
+	}
+	return false
+}
+
+// holds looks for want in text where neither neighbour continues a word or a number.
+func holds(text, want string) bool {
+	for from := 0; ; {
+		i := strings.Index(text[from:], want)
+		if i < 0 {
+			return false
+		}
+		start, end := from+i, from+i+len(want)
+		before, after := text[:start], text[end:]
+		if !endsInWord(before) && !startsWithWord(after) {
+			return true
+		}
+		from = start + 1
+	}
+}
+
+// endsInWord is true for "1", "x" and also "0.", whose number would go on.
+func endsInWord(s string) bool {
+	n := len(s)
+	return n > 0 && (isWord(s[n-1]) || n > 1 && (s[n-1] == '.' || s[n-1] == ',') && isDigit(s[n-2]))
+}
+
+func startsWithWord(s string) bool {
+	return s != "" && (isWord(s[0]) || len(s) > 1 && (s[0] == '.' || s[0] == ',') && isDigit(s[1]))
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+func isWord(c byte) bool { return isDigit(c) || 'a' <= c && c <= 'z' || c >= 0x80 }
+
+// Write lays the demo's files out under dir: data/ (train, valid, test, unseen .jsonl) and
+// handbook/. Folders are made as needed; files of the same names are replaced.
+func Write(dir string) error {
+	for _, root := range []string{"data", "handbook"} {
+		err := fs.WalkDir(files, root, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			target := filepath.Join(dir, filepath.FromSlash(path))
+			if entry.IsDir() {
+				return os.MkdirAll(target, 0o777)
+			}
+			data, err := files.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			return replace(target, data)
+		})
+		if err != nil {
+			return fmt.Errorf("demo: writing %s: %w", root, err)
+		}
+	}
+	return nil
+}
+
+// replace writes a file aside and renames it when it is whole.
+func replace(path string, data []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	if _, err = f.Write(data); err != nil {
+		return err
+	}
+	if err = f.Chmod(0o644); err != nil {
+		return err
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
