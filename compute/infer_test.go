@@ -1,0 +1,219 @@
+package compute
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/quant"
+)
+
+func f32(shape ...int) Spec { return Spec{shape, F32} }
+func f16(shape ...int) Spec { return Spec{shape, F16} }
+func i32(shape ...int) Spec { return Spec{shape, I32} }
+
+// An inferCase is an op, inputs and part of the error; no error when empty, and
+// then out are the outputs.
+type inferCase struct {
+	name string
+	op   Op
+	in   []Spec
+	err  string
+	out  []Spec
+}
+
+var (
+	denseWeight  = Weight{quant.Format{Kind: quant.Dense, DType: F32}, 3, 64}
+	affineWeight = Weight{quant.Format{Kind: quant.Affine, DType: F16, Bits: 4, Group: 32}, 3, 64}
+	affineSpecs  = []Spec{{Shape{3, 8}, U32}, f16(3, 2), f16(3, 2)}
+	grouped      = Attention{Heads: 4, KVHeads: 2, HeadDim: 8, Scale: 1}
+)
+
+func with(first Spec, rest ...Spec) []Spec { return append([]Spec{first}, rest...) }
+
+func inferCases() []inferCase {
+	crossEntropy := []Spec{f32(5, 64), i32(5), f32(5), f32(3, 64)}
+	attention := []Spec{f32(5, 32), f32(9, 16), f32(9, 16), i32(2)}
+	gradient := []Spec{f32(5, 32), f32(5, 16), f32(5, 16), i32(2), f32(5, 32), f32(5, 4), f32(5, 32)}
+	swap := func(l []Spec, i int, s Spec) []Spec {
+		l = append([]Spec(nil), l...)
+		l[i] = s
+		return l
+	}
+	fromRow := grouped
+	fromRow.Offset = 5
+	before := grouped
+	before.Offset = -1
+	uneven := grouped
+	uneven.KVHeads = 3
+	return []inferCase{
+		{"good", Embed{denseWeight}, []Spec{i32(5), f32(3, 64)}, "", []Spec{f32(5, 64)}},
+		{"good affine", Embed{affineWeight}, with(i32(5), affineSpecs...), "", []Spec{f32(5, 64)}},
+		{"float ids", Embed{denseWeight}, []Spec{f32(5), f32(3, 64)}, "ids has type F32", nil},
+		{"weight of another shape", Embed{denseWeight}, []Spec{i32(5), f32(3, 65)}, "weight buffer 0", nil},
+		{"scales of another type", Embed{affineWeight}, with(i32(5), swap(affineSpecs, 1, f32(3, 2))...), "weight buffer 1", nil},
+		{"one buffer for an affine weight", Embed{affineWeight}, with(i32(5), affineSpecs[0]), "takes 4 inputs, 2 given", nil},
+		{"no group", Embed{Weight{quant.Format{Kind: quant.Affine, DType: F16, Bits: 4}, 3, 64}}, with(i32(5), affineSpecs...), "weight:", nil},
+		{"row not of whole groups", Embed{Weight{affineWeight.Format, 3, 48}}, with(i32(5), affineSpecs...), "multiple of 32", nil},
+		{"row not of whole blocks", Embed{Weight{quant.Format{Kind: quant.Q4K}, 3, 64}}, []Spec{i32(5), {Shape{3, 36}, U8}}, "multiple of 256", nil},
+
+		{"good", EmbedGrad{7}, []Spec{f32(5, 8), i32(5)}, "", []Spec{f32(7, 8)}},
+		{"ids for other rows", EmbedGrad{7}, []Spec{f32(5, 8), i32(6)}, "ids has shape [6], want [5]", nil},
+		{"dy of a vector", EmbedGrad{7}, []Spec{f32(5), i32(5)}, "dy has shape", nil},
+		{"dy of a scalar", EmbedGrad{7}, []Spec{f32(), i32(5)}, "dy has shape", nil},
+		{"dy in float16", EmbedGrad{7}, []Spec{f16(5, 8), i32(5)}, "dy has type F16", nil},
+
+		{"good", Linear{Weight: denseWeight, Bias: true}, []Spec{f32(5, 64), f32(3, 64), f16(3)}, "", []Spec{f32(5, 3)}},
+		{"x of another width", Linear{Weight: denseWeight}, []Spec{f32(5, 63), f32(3, 64)}, "x has shape [5 63], want [-1 64]", nil},
+		{"x in float16", Linear{Weight: denseWeight}, []Spec{f16(5, 64), f32(3, 64)}, "x has type F16", nil},
+		{"no bias", Linear{Weight: denseWeight, Bias: true}, []Spec{f32(5, 64), f32(3, 64)}, "takes 3 inputs", nil},
+		{"bias not wanted", Linear{Weight: denseWeight}, []Spec{f32(5, 64), f32(3, 64), f32(3)}, "takes 2 inputs", nil},
+		{"bias of another length", Linear{Weight: denseWeight, Bias: true}, []Spec{f32(5, 64), f32(3, 64), f32(4)}, "bias has shape", nil},
+		{"bias of integers", Linear{Weight: denseWeight, Bias: true}, []Spec{f32(5, 64), f32(3, 64), i32(3)}, "bias has type I32", nil},
+
+		{"good", LinearGradInput{Weight: denseWeight}, []Spec{f32(5, 3), f32(3, 64)}, "", []Spec{f32(5, 64)}},
+		{"dy as wide as x", LinearGradInput{Weight: denseWeight}, []Spec{f32(5, 64), f32(3, 64)}, "dy has shape", nil},
+
+		{"good", MatMul{TransA: true}, []Spec{f32(6, 5), f32(6, 7)}, "", []Spec{f32(5, 7)}},
+		{"good", MatMul{TransB: true}, []Spec{f32(5, 6), f32(7, 6)}, "", []Spec{f32(5, 7)}},
+		{"inner extents differ", MatMul{}, []Spec{f32(5, 6), f32(7, 6)}, "b has shape [7 6], want [6 6]", nil},
+		{"a of a vector", MatMul{}, []Spec{f32(6), f32(6, 7)}, "a has shape", nil},
+		{"b in float16", MatMul{}, []Spec{f32(5, 6), f16(6, 7)}, "b has type F16", nil},
+
+		{"good", SumRows{}, []Spec{f32(5, 6)}, "", []Spec{f32(6)}},
+		{"nothing", SumRows{}, nil, "takes 1 inputs, 0 given", nil},
+		{"a vector", SumRows{}, []Spec{f32(6)}, "x has shape", nil},
+
+		{"good, by head", RMSNorm{}, []Spec{f32(5, 24), f16(8)}, "", []Spec{f32(5, 24)}},
+		{"row not of whole heads", RMSNorm{}, []Spec{f32(5, 23), f32(8)}, "row of x is 23, not a multiple of 8", nil},
+		{"w of a scalar", RMSNorm{}, []Spec{f32(5, 24), f32()}, "w has shape", nil},
+		{"w of integers", RMSNorm{}, []Spec{f32(5, 24), i32(8)}, "w has type I32", nil},
+		{"w without elements", RMSNorm{}, []Spec{f32(5, 24), f32(0)}, "multiple of 0", nil},
+
+		{"good", RMSNormGrad{Weight: true}, []Spec{f32(5, 24), f16(8), f32(5, 24)}, "", []Spec{f32(5, 24), f32(8)}},
+		{"dy of another shape", RMSNormGrad{}, []Spec{f32(5, 24), f32(8), f32(5, 8)}, "dy has shape", nil},
+		{"dy in float16", RMSNormGrad{}, []Spec{f32(5, 24), f32(8), f16(5, 24)}, "dy has type", nil},
+
+		{"good", RopeTable{}, []Spec{i32(5), f32(4)}, "", []Spec{f32(5, 4), f32(5, 4)}},
+		{"float positions", RopeTable{}, []Spec{f32(5), f32(4)}, "positions has type", nil},
+		{"frequencies of a matrix", RopeTable{}, []Spec{i32(5), f32(4, 1)}, "frequencies has shape", nil},
+
+		{"good, a part turned", RoPE{HeadDim: 12}, []Spec{f32(5, 24), f32(5, 4), f32(5, 4)}, "", []Spec{f32(5, 24)}},
+		{"row not of whole heads", RoPE{HeadDim: 7}, []Spec{f32(5, 24), f32(5, 3), f32(5, 3)}, "multiple of 7", nil},
+		{"x of a vector", RoPE{HeadDim: 12}, []Spec{f32(24), f32(5, 4), f32(5, 4)}, "x has shape", nil},
+		{"more angles than a head has pairs", RoPE{HeadDim: 6}, []Spec{f32(5, 24), f32(5, 4), f32(5, 4)}, "cos turns 8 values, a head has 6", nil},
+		{"angles of other tokens", RoPE{HeadDim: 12}, []Spec{f32(5, 24), f32(6, 4), f32(6, 4)}, "cos has shape", nil},
+		{"sin unlike cos", RoPE{HeadDim: 12}, []Spec{f32(5, 24), f32(5, 4), f32(5, 3)}, "sin has shape", nil},
+		{"sin in float16", RoPE{HeadDim: 12}, []Spec{f32(5, 24), f32(5, 4), f16(5, 4)}, "sin has type", nil},
+
+		{"good", grouped, attention, "", []Spec{f32(5, 32), f32(5, 4)}},
+		{"good, cache", grouped, []Spec{f32(5, 32), f16(9, 16), f16(9, 16), i32(3)}, "", []Spec{f32(5, 32), f32(5, 4)}},
+		{"heads not in whole groups", uneven, attention, "not a multiple of 3", nil},
+		{"cache too short", fromRow, attention, "k has 9 rows, queries end at 10", nil},
+		{"offset below zero", before, attention, "offset -1", nil},
+		{"v unlike k", grouped, swap(attention, 2, f32(8, 16)), "v has shape", nil},
+		{"v of another type", grouped, swap(attention, 2, f16(9, 16)), "v has type", nil},
+		{"k of integers", grouped, swap(attention, 1, i32(9, 16)), "k has type", nil},
+		{"q of fewer heads", grouped, swap(attention, 0, f32(5, 24)), "q has shape", nil},
+		{"no bounds", grouped, swap(attention, 3, i32(1)), "bounds has 1 entries", nil},
+		{"no heads", Attention{}, attention, "positive heads", nil},
+
+		{"good", AttentionGrad{grouped}, gradient, "", gradient[:3]},
+		{"keys of a cache", AttentionGrad{grouped}, swap(swap(gradient, 1, f32(9, 16)), 2, f32(9, 16)), "k has shape", nil},
+		{"keys in float16", AttentionGrad{grouped}, swap(swap(gradient, 1, f16(5, 16)), 2, f16(5, 16)), "k has type", nil},
+		{"lse of the row", AttentionGrad{grouped}, swap(gradient, 5, f32(5)), "lse has shape", nil},
+		{"do of another shape", AttentionGrad{grouped}, swap(gradient, 6, f32(4, 32)), "do has shape", nil},
+		{"with an offset", AttentionGrad{fromRow}, swap(swap(gradient, 1, f32(10, 16)), 2, f32(10, 16)), "k has shape", nil},
+
+		{"good", SwiGLU{}, []Spec{f32(5, 8), f32(5, 8)}, "", []Spec{f32(5, 8)}},
+		{"up of another shape", SwiGLU{}, []Spec{f32(5, 8), f32(8, 5)}, "up has shape", nil},
+		{"good", SwiGLUGrad{}, []Spec{f32(5, 8), f32(5, 8), f32(5, 8)}, "", []Spec{f32(5, 8), f32(5, 8)}},
+		{"no dy", SwiGLUGrad{}, []Spec{f32(5, 8), f32(5, 8)}, "takes 3 inputs", nil},
+
+		{"good", Add{}, []Spec{f32(5), f32(5)}, "", []Spec{f32(5)}},
+		{"b of another shape", Add{}, []Spec{f32(5), f32(5, 1)}, "b has shape", nil},
+		{"a in float16", Add{}, []Spec{f16(5), f16(5)}, "a has type", nil},
+		{"good", Scale{}, []Spec{f32(5)}, "", []Spec{f32(5)}},
+		{"two inputs", Scale{}, []Spec{f32(5), f32(5)}, "takes 1 inputs", nil},
+		{"good", Fill{Shape: Shape{2, 3}}, nil, "", []Spec{f32(2, 3)}},
+		{"an input", Fill{Shape: Shape{2, 3}}, []Spec{f32(2, 3)}, "takes 0 inputs", nil},
+
+		{"good", Cast{To: F16}, []Spec{f32(5, 2)}, "", []Spec{f16(5, 2)}},
+		{"to integers", Cast{To: I32}, []Spec{f32(5)}, "out has type I32", nil},
+		{"from integers", Cast{To: F32}, []Spec{i32(5)}, "x has type I32", nil},
+
+		{"good", CopyRows{At: 4, Rows: 9, To: F16}, []Spec{f32(5, 8)}, "", []Spec{f16(9, 8)}},
+		{"beyond the end", CopyRows{At: 5, Rows: 9, To: F16}, []Spec{f32(5, 8)}, "rows 5 to 10 do not fit into 9", nil},
+		{"before the start", CopyRows{At: -1, Rows: 9, To: F16}, []Spec{f32(5, 8)}, "rows -1 to 4", nil},
+		{"to integers", CopyRows{Rows: 9, To: I32}, []Spec{f32(5, 8)}, "out has type", nil},
+		{"nothing", CopyRows{Rows: 9, To: F16}, nil, "takes 1 inputs", nil},
+
+		{"good", GatherRows{}, []Spec{f32(5, 8), i32(3)}, "", []Spec{f32(3, 8)}},
+		{"float rows", GatherRows{}, []Spec{f32(5, 8), f32(3)}, "rows has type", nil},
+		{"good", ScatterRows{9}, []Spec{f32(3, 8), i32(3)}, "", []Spec{f32(9, 8)}},
+		{"rows for another dy", ScatterRows{9}, []Spec{f32(3, 8), i32(4)}, "rows has shape", nil},
+		{"dy of a scalar", ScatterRows{9}, []Spec{f32(), i32(4)}, "dy has shape", nil},
+		{"dy in float16", ScatterRows{9}, []Spec{f16(3, 8), i32(3)}, "dy has type", nil},
+
+		{"good", CrossEntropy{Weight: denseWeight}, crossEntropy, "", []Spec{f32(5)}},
+		{"good", CrossEntropy{Weight: denseWeight, Grad: true, GradWeight: true}, crossEntropy, "", []Spec{f32(5), f32(5, 64), f32(3, 64)}},
+		{"gradient of the weight alone", CrossEntropy{Weight: denseWeight, GradWeight: true}, crossEntropy, "GradWeight needs Grad", nil},
+		{"h of another width", CrossEntropy{Weight: denseWeight}, swap(crossEntropy, 0, f32(5, 3)), "h has shape", nil},
+		{"fewer targets", CrossEntropy{Weight: denseWeight}, swap(crossEntropy, 1, i32(4)), "targets has shape", nil},
+		{"fewer row weights", CrossEntropy{Weight: denseWeight}, swap(crossEntropy, 2, f32(4)), "rowWeight has shape", nil},
+		{"h of a scalar", CrossEntropy{Weight: denseWeight}, swap(crossEntropy, 0, f32()), "h has shape", nil},
+		{"another weight", CrossEntropy{Weight: denseWeight}, swap(crossEntropy, 3, f16(3, 64)), "weight buffer 0", nil},
+
+		{"good", CrossEntropyLogits{}, []Spec{f32(5, 9), i32(5), f32(5)}, "", []Spec{f32(5), f32(5, 9)}},
+		{"float targets", CrossEntropyLogits{}, []Spec{f32(5, 9), f32(5), f32(5)}, "targets has type", nil},
+		{"integer row weights", CrossEntropyLogits{}, []Spec{f32(5, 9), i32(5), i32(5)}, "rowWeight has type", nil},
+
+		{"good", Adam{}, []Spec{f32(5), f32(5), f32(5), f32(5)}, "", []Spec{f32(5), f32(5), f32(5)}},
+		{"v of another shape", Adam{}, []Spec{f32(5), f32(5), f32(5), f32(4)}, "v has shape", nil},
+		{"no step", Adam{BiasCorrection: true}, []Spec{f32(5), f32(5), f32(5), f32(5)}, "step is 0", nil},
+		{"good", SGD{}, []Spec{f32(5), f32(5), f32(5)}, "", []Spec{f32(5), f32(5)}},
+		{"no u", SGD{}, []Spec{f32(5), f32(5)}, "takes 3 inputs", nil},
+		{"good", SumSquares{}, []Spec{f32(5, 2, 3)}, "", []Spec{f32(1)}},
+		{"nothing", SumSquares{}, nil, "takes 1 inputs", nil},
+		{"integers", SumSquares{}, []Spec{i32(5)}, "x has type", nil},
+
+		{"good", Dropout{Rate: 0.5}, []Spec{f32(5)}, "", []Spec{f32(5)}},
+		{"rate of 1", Dropout{Rate: 1}, []Spec{f32(5)}, "rate is 1", nil},
+		{"negative rate", Dropout{Rate: -0.1}, []Spec{f32(5)}, "rate is -0.1", nil},
+	}
+}
+
+func TestInfer(t *testing.T) {
+	for _, tt := range inferCases() {
+		t.Run(tt.op.Name()+"/"+tt.name, func(t *testing.T) {
+			out, err := Infer(tt.op, tt.in)
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) || !strings.HasPrefix(err.Error(), tt.op.Name()+": ") {
+					t.Fatalf("error %v, want %q after the op's name", err, tt.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := Check(tt.op, tt.out, tt.in); err != nil {
+				t.Errorf("got %v: %v", out, err)
+			}
+			if c := tt.op.Cost(tt.in); c.FLOPs < 0 || c.Bytes <= 0 {
+				t.Errorf("cost %+v", c)
+			}
+		})
+	}
+}
+
+// TestInferNeverPanics hands every op inputs that are missing or of no rank.
+func TestInferNeverPanics(t *testing.T) {
+	for _, tt := range inferCases() {
+		for n := range len(tt.in) + 2 {
+			in := make([]Spec, n)
+			for i := range in {
+				in[i] = Spec{nil, F32}
+			}
+			tt.op.Infer(in) // an error or not: no panic
+		}
+	}
+}
