@@ -107,3 +107,49 @@ func nudge(a compute.Array, share float64) {
 	}
 	a.SetFloats(v)
 }
+
+// TestInt8Activations: the tolerance of inexact products lets x be rounded to 8
+// bits, and not to 5.
+func TestInt8Activations(t *testing.T) {
+	for _, tt := range []struct {
+		top   float64 // the largest integer
+		group int
+		pass  bool
+	}{{127, 32, true}, {127, 128, true}, {15, 32, false}} {
+		dev := &reference{fault: func(op compute.Op, out, in []compute.Array) {
+			if o, ok := op.(compute.Linear); ok && !o.Exact {
+				in = clone(in)
+				x := in[0].F32()
+				for i := 0; i < len(x); i += tt.group {
+					roundGroup(x[i:i+tt.group], tt.top)
+				}
+				op.Define(out, in)
+			}
+		}}
+		tried := 0
+		for _, c := range cases() {
+			o, ok := c.op.(compute.Linear)
+			if !ok || o.Exact || !tt.pass && o.Weight.Rows < 100 {
+				continue // few outputs may be right by chance
+			}
+			tried++
+			if got := failures(t, c, dev); (len(got) == 0) != tt.pass {
+				t.Errorf("x rounded to ±%g by %d: %s: %v", tt.top, tt.group, c.name(), got)
+			}
+		}
+		if tried == 0 {
+			t.Error("no inexact case in the table")
+		}
+	}
+}
+
+// roundGroup rounds to integers up to top times one scale.
+func roundGroup(x []float32, top float64) {
+	var most float64
+	for _, v := range x {
+		most = max(most, math.Abs(float64(v)))
+	}
+	for i, v := range x {
+		x[i] = float32(math.Round(float64(v)*top/most) * most / top)
+	}
+}
