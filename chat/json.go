@@ -12,7 +12,7 @@ import (
 
 // ParseJSON decodes one JSON text. It keeps the order of keys, tells integers (int64, or *big.Int beyond 64 bits) from
 // floats, and takes NaN and Infinity as Python's json module does. A key that occurs twice keeps its first place and its
-// last value. Errors name line and column.
+// last value. The error is a [*JSONError].
 func ParseJSON(data []byte) (Value, error) {
 	p := &jsonParser{src: data}
 	p.space()
@@ -25,6 +25,16 @@ func ParseJSON(data []byte) (Value, error) {
 		return nil, p.errorf("extra text after the JSON value")
 	}
 	return v, nil
+}
+
+// JSONError says where a JSON text is wrong; line and column count from 1, columns in characters.
+type JSONError struct {
+	Line, Column int
+	Msg          string
+}
+
+func (e *JSONError) Error() string {
+	return fmt.Sprintf("invalid JSON at line %d column %d: %s", e.Line, e.Column, e.Msg)
 }
 
 type jsonParser struct {
@@ -42,7 +52,7 @@ func (p *jsonParser) errorf(format string, args ...any) error {
 		}
 	}
 	col := utf8.RuneCount(before[start:]) + 1
-	return fmt.Errorf("invalid JSON at line %d column %d: %s", line, col, fmt.Sprintf(format, args...))
+	return &JSONError{Line: line, Column: col, Msg: fmt.Sprintf(format, args...)}
 }
 
 func (p *jsonParser) space() {

@@ -1,0 +1,7 @@
+// Package dataset reads the rows a model is trained and tested on, and turns them into tokens with a loss mask.
+//
+// [Load] reads a folder with train.jsonl, valid.jsonl and test.jsonl as mlx-lm does: each line is a JSON object that
+// holds a conversation (messages), a prompt and its completion, or a text. Every row is checked while it is read, so
+// that a mistake is told by file and line before any work starts. [Encoder] tokenises rows, exactly as mlx-lm does,
+// and [Rows.Prepare] tells what came out: tokens, the longest row, how many will be cut, where nothing can be learnt.
+package dataset

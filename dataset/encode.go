@@ -1,0 +1,151 @@
+package dataset
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/lentil-lm/lentil/chat"
+)
+
+// Tokenizer is what the encoder needs of a tokenizer.
+type Tokenizer interface {
+	chat.Tokenizer
+	Encode(text string, addSpecial bool) []int32
+	EOS() (int32, bool)
+}
+
+// EncoderOptions choose what is learnt of a row.
+type EncoderOptions struct {
+	// MaskPrompt puts the loss on the completion, or the final message of a conversation, only.
+	MaskPrompt bool
+	// CompatMLX copies mlx-lm: the masked part is as long as the rendered prompt, whether or not the row begins with
+	// it; rows without loss stay; rows with more JSON keys come after those with fewer.
+	CompatMLX bool
+	// MaxSeqLength is where rows will be cut; 0 for nowhere. Items are not cut, but loss tokens beyond do not count.
+	MaxSeqLength int
+	// Now is the time that templates see; zero means when the encoder was made.
+	Now time.Time
+}
+
+// Item is a tokenised row.
+type Item struct {
+	IDs    []int32
+	Offset int // first token of the completion under MaskPrompt, otherwise 0
+	// Loss are half-open ranges of indices into IDs: the tokens to be predicted. Index 0 is never predicted.
+	Loss [][2]int
+	// NotPrefix says that the rendered prompt is not what the rendered row begins with, so that Offset is the place
+	// where the two part (without CompatMLX).
+	NotPrefix bool
+	// FinalRole is the role of the final message if MaskPrompt trains on one that is not the assistant's.
+	FinalRole string
+}
+
+// Encoder turns rows into tokens. It may be used by several goroutines at once.
+type Encoder struct {
+	tok      Tokenizer
+	renderer *chat.Renderer
+	opt      EncoderOptions
+}
+
+// NewEncoder returns an encoder. renderer may be nil when all rows are texts.
+func NewEncoder(tok Tokenizer, renderer *chat.Renderer, opt EncoderOptions) *Encoder {
+	if opt.Now.IsZero() {
+		opt.Now = time.Now() // one time for all rows, so that a run sees one date
+	}
+	return &Encoder{tok: tok, renderer: renderer, opt: opt}
+}
+
+// errMaskText has mlx-lm's wording.
+var errMaskText = errors.New("Prompt masking not supported for text dataset.\nLeave out --mask-prompt, or give rows with prompt and completion") //nolint:staticcheck // mlx-lm's sentence
+
+// check tells whether rows of a format can be encoded at all.
+func (e *Encoder) check(f Format) error {
+	switch {
+	case f == Text && e.opt.MaskPrompt:
+		return errMaskText
+	case (f == Chat || f == Completions) && e.renderer == nil:
+		return fmt.Errorf("%s rows need a chat template: %w", f, chat.ErrNoTemplate)
+	}
+	return nil
+}
+
+// Encode tokenises a row.
+func (e *Encoder) Encode(row Row) (Item, error) {
+	if err := e.check(row.Format); err != nil {
+		return Item{}, err
+	}
+	if row.Format == Text {
+		return e.text(row.Text), nil
+	}
+	full, ids, err := e.render(row.Messages, row.Tools, false)
+	if err != nil {
+		return Item{}, err
+	}
+	item := Item{IDs: ids}
+	if e.opt.MaskPrompt {
+		if err := e.mask(&item, full, row); err != nil {
+			return Item{}, err
+		}
+	}
+	item.Loss = lossFrom(item.Offset, len(ids))
+	return item, nil
+}
+
+// text encodes with the tokenizer's own special tokens and an end of text.
+func (e *Encoder) text(s string) Item {
+	ids := e.tok.Encode(s, true)
+	if eos, ok := e.tok.EOS(); ok && (len(ids) == 0 || ids[len(ids)-1] != eos) {
+		ids = append(ids, eos)
+	}
+	return Item{IDs: ids, Loss: lossFrom(0, len(ids))}
+}
+
+func lossFrom(offset, n int) [][2]int {
+	if start := max(offset, 1); start < n {
+		return [][2]int{{start, n}}
+	}
+	return nil
+}
+
+func (e *Encoder) render(messages []chat.Value, tools chat.Value, generate bool) (string, []int32, error) {
+	text, err := e.renderer.Render(messages, tools, chat.Options{AddGenerationPrompt: generate, Now: e.opt.Now})
+	if err != nil {
+		return "", nil, err
+	}
+	return text, e.tok.Encode(text, false), nil
+}
+
+// mask finds where the final message begins: after the rendering of the messages before it, with the opening of the
+// assistant's turn.
+func (e *Encoder) mask(item *Item, full string, row Row) error {
+	prompt := row.Messages[:len(row.Messages)-1]
+	role, _ := row.Messages[len(prompt)].(*chat.Dict).Get("role")
+	if role != "assistant" {
+		item.FinalRole, _ = role.(string)
+	}
+	if len(prompt) == 0 && !e.opt.CompatMLX {
+		return nil // many templates cannot render a conversation without messages
+	}
+	text, ids, err := e.render(prompt, row.Tools, role == "assistant")
+	if err != nil {
+		return fmt.Errorf("rendering all but the final message: %w", err)
+	}
+	if e.opt.CompatMLX {
+		item.Offset = len(ids)
+		return nil
+	}
+	// Where the text goes on without a break but the tokens do not, a token reaches over the border: it is learnt.
+	item.Offset = commonPrefix(ids, item.IDs)
+	item.NotPrefix = !strings.HasPrefix(full, text)
+	return nil
+}
+
+func commonPrefix(a, b []int32) int {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
+}

@@ -1,0 +1,111 @@
+package dataset
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Report tells what a split holds, in tokens.
+type Report struct {
+	Split      string
+	Rows       int // without those of NoLoss, unless mlx-lm's behaviour is copied
+	Tokens     int // of all rows, uncut
+	LossTokens int // tokens to be predicted, after cutting
+	Longest    int // tokens of the longest row
+	P50, P95   int // median and 95th percentile of row lengths
+
+	Truncated  int // rows longer than the limit
+	LostTokens int // tokens beyond the limit
+	NoLoss     int // rows without a token to learn
+	NotPrefix  int // rows that do not begin with their rendered prompt
+	NotByModel int // rows whose learnt final message is not the assistant's
+
+	limit                                      int
+	keep                                       bool // rows without loss stay
+	longestAt, notPrefixAt, notByModelAt, role string
+	noLossAt                                   []string
+}
+
+// add counts an item and reports whether it has anything to learn.
+func (r *Report) add(item Item, where string) bool {
+	n := len(item.IDs)
+	r.Tokens += n
+	if n > r.Longest {
+		r.Longest, r.longestAt = n, where
+	}
+	if r.limit > 0 && n > r.limit {
+		r.Truncated++
+		r.LostTokens += n - r.limit
+		n = r.limit
+	}
+	if item.NotPrefix {
+		if r.NotPrefix++; r.NotPrefix == 1 {
+			r.notPrefixAt = where
+		}
+	}
+	if item.FinalRole != "" {
+		if r.NotByModel++; r.NotByModel == 1 {
+			r.notByModelAt, r.role = where, item.FinalRole
+		}
+	}
+	loss := 0
+	for _, span := range item.Loss {
+		loss += max(0, min(span[1], n)-span[0])
+	}
+	r.LossTokens += loss
+	if loss == 0 {
+		if r.NoLoss++; r.NoLoss <= maxReported {
+			r.noLossAt = append(r.noLossAt, where)
+		}
+	}
+	return loss > 0
+}
+
+func (r *Report) noLossRemedy() string {
+	if r.limit > 0 && r.Truncated > 0 {
+		return fmt.Sprintf("The prompts fill all of the %d tokens: raise --max-seq-length or shorten the prompts", r.limit)
+	}
+	return "The completions are empty: write them, or remove the rows"
+}
+
+// String sums up the report in one line.
+func (r *Report) String() string {
+	return fmt.Sprintf("%s: %d rows, %d tokens (%d learnt), row length median %d, 95 %% up to %d, longest %d",
+		r.Split, r.Rows, r.Tokens, r.LossTokens, r.P50, r.P95, r.Longest)
+}
+
+// Warnings tell, one each, what is likely not meant: rows that will be cut, rows without loss, odd masks.
+func (r *Report) Warnings() []string {
+	var w []string
+	if r.Truncated > 0 {
+		w = append(w, fmt.Sprintf("%s: %s longer than %d tokens and will be cut there, losing %d tokens; the longest, %s, has %d. Split long rows beforehand or raise --max-seq-length.",
+			r.Split, rowsAre(r.Truncated), r.limit, r.LostTokens, r.longestAt, r.Longest))
+	}
+	if r.NoLoss > 0 {
+		list := strings.Join(r.noLossAt, ", ")
+		if r.NoLoss > len(r.noLossAt) {
+			list += fmt.Sprintf(" and %d more", r.NoLoss-len(r.noLossAt))
+		}
+		fate := "and will be skipped"
+		if r.keep {
+			fate = "but stay, as in mlx-lm"
+		}
+		w = append(w, fmt.Sprintf("%s: %s without a token to learn %s: %s. %s.", r.Split, rowsAre(r.NoLoss), fate, list, r.noLossRemedy()))
+	}
+	if r.NotPrefix > 0 {
+		w = append(w, fmt.Sprintf("%s: in %d rows the chat template writes the prompt differently once the answer follows (first in %s); there the loss begins where the two renderings part.",
+			r.Split, r.NotPrefix, r.notPrefixAt))
+	}
+	if r.NotByModel > 0 {
+		w = append(w, fmt.Sprintf("%s: %d rows end with a message that is not the assistant's, and the model will learn to write it (first %s, role %q).",
+			r.Split, r.NotByModel, r.notByModelAt, r.role))
+	}
+	return w
+}
+
+func rowsAre(n int) string {
+	if n == 1 {
+		return "1 row is"
+	}
+	return fmt.Sprintf("%d rows are", n)
+}
