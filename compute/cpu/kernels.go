@@ -25,11 +25,15 @@ type kernels struct {
 	widenF16, widenBF16   func(dst []float32, src []byte)
 	narrowF16, narrowBF16 func(dst []byte, src []float32)
 
+	laneKernels
+	vectors
+}
+
+// laneKernels work on panels of w = nr lanes, see attention.go.
+type laneKernels struct {
 	softmaxLanes func(s []float32, n, w int, scale float32, st *lanes)
 	gradLanes    func(s, dp []float32, n, w int, scale float32, st *lanes)
 	scaleLanes   func(x []float32, n, w int, keep *[maxLanes]float32)
-
-	vectors
 }
 
 // vectors are the loops over vectors; vector_generic.go says what each does.
@@ -71,20 +75,18 @@ func families() []*kernels { return append(machineKernels(), generic) }
 
 // generic is the family in plain Go, by which the others are tested.
 var generic = &kernels{
-	name:         "generic",
-	mr:           4,
-	nr:           4,
-	tile:         tile4x4,
-	interleave4:  interleave4Generic,
-	affineRow:    affineRowGeneric,
-	widenF16:     widenF16Generic,
-	widenBF16:    widenBF16Generic,
-	narrowF16:    narrowF16Generic,
-	narrowBF16:   narrowBF16Generic,
-	softmaxLanes: softmaxLanesGeneric,
-	gradLanes:    gradLanesGeneric,
-	scaleLanes:   scaleLanesGeneric,
-	vectors:      genericVectors,
+	name:        "generic",
+	mr:          4,
+	nr:          4,
+	tile:        tile4x4,
+	interleave4: interleave4Generic,
+	affineRow:   affineRowGeneric,
+	widenF16:    widenF16Generic,
+	widenBF16:   widenBF16Generic,
+	narrowF16:   narrowF16Generic,
+	narrowBF16:  narrowBF16Generic,
+	laneKernels: laneKernels{softmaxLanesGeneric, gradLanesGeneric, scaleLanesGeneric},
+	vectors:     genericVectors,
 }
 
 // chooseKernels picks a family by name; empty means LENTIL_CPU, else the best.

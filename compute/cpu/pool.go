@@ -135,7 +135,9 @@ func (p *pool) close() {
 }
 
 // split cuts [0, n) into contiguous parts of at least grain elements and runs
-// task on each. The cuts depend on n, grain and the number of threads alone.
+// task on each. The cuts depend on n, grain and the number of threads alone; of
+// many elements they lie at multiples of 64, so that vector kernels have a
+// remainder at the end only.
 func (p *pool) split(n, grain int, task func(lo, hi int)) {
 	parts := min((n+grain-1)/grain, 4*p.threads)
 	if parts <= 1 {
@@ -144,8 +146,13 @@ func (p *pool) split(n, grain int, task func(lo, hi int)) {
 		}
 		return
 	}
+	unit := 1
+	if grain >= 1024 {
+		unit = 64
+	}
+	units := (n + unit - 1) / unit
 	p.run(parts, func(_, i int) {
-		if lo, hi := i*n/parts, (i+1)*n/parts; lo < hi {
+		if lo, hi := i*units/parts*unit, min((i+1)*units/parts*unit, n); lo < hi {
 			task(lo, hi)
 		}
 	})
