@@ -62,7 +62,8 @@ func (b BlockType) Decode(dst []float32, src []byte) {
 			decodeQ6K((*[256]float32)(dst), block)
 		default:
 			var q [32]uint8
-			d, m := b.integers(&q, block)
+			b.integers(&q, block)
+			d, m := b.scale(block)
 			if z := blocks[b].zero; z >= 0 {
 				for i, v := range q {
 					dst[i] = d * float32(int(v)-z)
@@ -76,25 +77,37 @@ func (b BlockType) Decode(dst []float32, src []byte) {
 	}
 }
 
-// integers unpacks a block of 32: unsigned integers, scale, and offset (0 for
-// the types without one). Signed integers are shifted up by the type's zero.
-func (b BlockType) integers(q *[32]uint8, block []byte) (d, m float32) {
-	le := binary.LittleEndian
-	d = F16ToF32(le.Uint16(block))
-	body := block[2:]
+// scale returns the scale of a block of 32, and its offset: 0 for the types
+// without one.
+func (b BlockType) scale(block []byte) (d, m float32) {
+	d = F16ToF32(binary.LittleEndian.Uint16(block))
 	if blocks[b].zero < 0 {
-		m = F16ToF32(le.Uint16(body))
-		body = body[2:]
+		m = F16ToF32(binary.LittleEndian.Uint16(block[2:]))
 	}
+	return d, m
+}
+
+// body returns what follows scale and offset.
+func (b BlockType) body(block []byte) []byte {
+	if blocks[b].zero < 0 {
+		return block[4:b.Bytes()]
+	}
+	return block[2:b.Bytes()]
+}
+
+// integers unpacks a block of 32. Signed integers are shifted up by the type's
+// zero, so all are unsigned.
+func (b BlockType) integers(q *[32]uint8, block []byte) {
+	body := b.body(block)
 	if b == BlockQ8_0 {
 		for i := range q {
 			q[i] = body[i] ^ 0x80 // two's complement plus 128
 		}
-		return d, m
+		return
 	}
 	var high uint32 // fifth bits, weight i at bit i
 	if blocks[b].bits == 5 {
-		high = le.Uint32(body)
+		high = binary.LittleEndian.Uint32(body)
 		body = body[4:]
 	}
 	// The low nibbles are weights 0 to 15, the high ones 16 to 31.
@@ -102,7 +115,37 @@ func (b BlockType) integers(q *[32]uint8, block []byte) (d, m float32) {
 		q[i] = v&15 | uint8(high>>i&1)<<4
 		q[i+16] = v>>4 | uint8(high>>(i+16)&1)<<4
 	}
-	return d, m
+}
+
+// repack writes the integers of a block of 32 as a stream of bits. It is
+// integers and pack in one, for the common types without a loop over weights.
+func (b BlockType) repack(dst, block []byte) {
+	le := binary.LittleEndian
+	body := b.body(block)
+	switch b {
+	case BlockQ4_0, BlockQ4_1:
+		for i := range 2 {
+			v := le.Uint64(body[8*i:])
+			le.PutUint32(dst[4*i:], joinNibbles(v))
+			le.PutUint32(dst[8+4*i:], joinNibbles(v>>4))
+		}
+	case BlockQ8_0:
+		for i := range 4 {
+			le.PutUint64(dst[8*i:], le.Uint64(body[8*i:])^0x8080808080808080)
+		}
+	default:
+		var q [32]uint8
+		b.integers(&q, block)
+		pack(dst, q[:], blocks[b].bits)
+	}
+}
+
+// joinNibbles puts the low nibbles of eight bytes side by side.
+func joinNibbles(v uint64) uint32 {
+	v &= 0x0f0f0f0f0f0f0f0f
+	v = (v | v>>4) & 0x00ff00ff00ff00ff
+	v = (v | v>>8) & 0x0000ffff0000ffff
+	return uint32(v | v>>16)
 }
 
 // decodeQ4K decodes a super-block of Q4_K: two f16 scales, eight pairs of
@@ -197,14 +240,14 @@ func (b BlockType) affine(m *Matrix, data []byte) {
 	m.Scales, m.Biases = make([]byte, m.Rows*scaleBytes), make([]byte, m.Rows*scaleBytes)
 	zero := float32(max(blocks[b].zero, 0))
 	eachRow(m.Rows, m.Cols, func(row int) {
-		var q [32]uint8
 		scales, biases := make([]float32, groups), make([]float32, groups)
 		out := m.Data[row*rowBytes : (row+1)*rowBytes]
 		src := data[row*groups*b.Bytes():]
 		for g := range groups {
-			d, offset := b.integers(&q, src[g*b.Bytes():(g+1)*b.Bytes()])
+			block := src[g*b.Bytes() : (g+1)*b.Bytes()]
+			d, offset := b.scale(block)
 			scales[g], biases[g] = d, offset-zero*d
-			pack(out[g*rowBytes/groups:], q[:], m.Format.Bits)
+			b.repack(out[g*rowBytes/groups:], block)
 		}
 		PutFloats(m.Scales[row*scaleBytes:], scales, m.Format.DType)
 		PutFloats(m.Biases[row*scaleBytes:], biases, m.Format.DType)

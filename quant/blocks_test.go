@@ -183,3 +183,19 @@ func TestFormatNames(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkFromBlocks(b *testing.B) {
+	const rows, cols = 1024, 4096
+	rng := rand.New(rand.NewPCG(5, 6))
+	for _, kind := range []BlockType{BlockQ4_0, BlockQ4_1, BlockQ5_0, BlockQ8_0} {
+		data := randomBlocks(kind, rows*cols/32, 0.01, rng)
+		b.Run(kind.String(), func(b *testing.B) {
+			b.SetBytes(int64(len(data)))
+			for b.Loop() {
+				if _, err := FromBlocks(kind, data, rows, cols); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

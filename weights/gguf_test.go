@@ -419,10 +419,10 @@ func TestGGUFConcurrent(t *testing.T) {
 
 func FuzzGGUF(f *testing.F) {
 	f.Add(smallGGUF("llama").file())
-	f.Add(smallGGUF("qwen3", ggufPair{"qwen3.rope.scaling.type", "yarn"}, ggufPair{"a", []string{"b", "c"}}).file())
-	if tiny, err := os.ReadFile("testdata/tiny.gguf"); err == nil {
-		f.Add(tiny)
-	}
+	blocks := smallGGUF("qwen3", ggufPair{"qwen3.rope.scaling.type", "none"}, ggufPair{"a", []string{"b", "c"}})
+	blocks.tensors = append(blocks.tensors,
+		ggufSpec{"blk.0.attn_k.weight", 3, []int{4, 32}, -1, 80}, ggufSpec{"output.weight", 14, []int{1, 256}, -1, 210})
+	f.Add(blocks.file())
 	f.Fuzz(func(t *testing.T, file []byte) {
 		g := &GGUF{mapping: &mapping{data: file}, tensors: map[string]*ggufEntry{}}
 		if g.parse() != nil {
