@@ -64,7 +64,12 @@ that Lentil found, and how fast they are, measured with Lentil's own kernels.`,
 	})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c := examine(streams)
-		c.Devices, c.Memory.Available = examineDevices(cmd.Context(), threads, quick)
+		c.Devices = examineDevices(cmd.Context(), threads, quick)
+		for _, d := range c.Devices {
+			if d.Name == "cpu" {
+				c.Memory.Available = d.Memory
+			}
+		}
 		if err := cmd.Context().Err(); err != nil {
 			return err
 		}

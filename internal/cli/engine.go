@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/all"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/tokenizer"
 	"github.com/lentil-lm/lentil/weights"
@@ -31,22 +32,23 @@ func openEngine(path string, threads int) (*engine, error) {
 	}
 	dev, err := openDevice(threads)
 	if err != nil {
-		return nil, usage("%w", err)
+		return nil, err
 	}
-	src, err := weights.Open(path)
-	if err != nil {
+	e := &engine{dev: dev, tok: tok}
+	if e.src, err = weights.Open(path); err != nil {
+		e.close()
 		return nil, inputError(err)
 	}
-	m, err := model.Load(dev, src)
-	if err != nil {
-		return nil, errors.Join(memoryOrInput(err), src.Close())
+	if e.model, err = model.Load(dev, e.src); err != nil {
+		e.close()
+		return nil, memoryOrInput(err)
 	}
-	return &engine{dev, src, m, tok}, nil
+	return e, nil
 }
 
-// memoryOrInput marks errors that come from the user's files as mistakes; lack of memory is none.
+// memoryOrInput marks an error that comes from the user's files as a mistake; lack of memory is none.
 func memoryOrInput(err error) error {
-	if errors.Is(err, compute.ErrNoMemory) {
+	if err == nil || errors.Is(err, compute.ErrNoMemory) {
 		return err
 	}
 	return inputError(err)
@@ -63,13 +65,16 @@ func (e *engine) attach(adapterPath string) error {
 		}
 		return usage("--adapter-path: %w", err)
 	}
-	if err := e.model.LoadAdapter(adapterPath); err != nil {
-		return memoryOrInput(err)
-	}
-	return nil
+	return memoryOrInput(e.model.LoadAdapter(adapterPath))
 }
 
-func (e *engine) close() error { return e.src.Close() }
+// close ends the workers and unmaps the files.
+func (e *engine) close() {
+	all.Close(e.dev)
+	if e.src != nil {
+		e.src.Close() // read only: nothing can be lost
+	}
+}
 
 // stopTokens gives the tokens that end an answer: those of generation_config.json, else of config.json,
 // else the tokenizer's, and the extra ones, which are ids or pieces of text that are one token.

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/train"
 )
 
 // Exit codes of the program.
@@ -49,7 +50,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return ExitOK
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, train.ErrInterrupted):
 		return ExitInterrupted
 	case errors.As(err, &m), errors.As(err, &held), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
 		return ExitUsage
@@ -60,6 +61,9 @@ func exitCode(err error) int {
 // errorText is what the user sees: "lentil: message", the remedy on the lines after it.
 func errorText(err error) string {
 	message := strings.TrimRight(err.Error(), "\n")
+	if errors.Is(err, context.Canceled) {
+		message = "interrupted"
+	}
 	if errors.Is(err, syscall.ENOSPC) {
 		message += "\nThe disk is full: make room and run the command again."
 	}

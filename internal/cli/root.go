@@ -122,6 +122,9 @@ files and takes its flags.`,
 
 func commands(streams Streams) []*cobra.Command {
 	return []*cobra.Command{
+		newLoRA(streams, "lora", runLoRA),
+		newLoRA(streams, "train", runLoRA),
+		newLoRA(streams, "test", runLoRA),
 		newGenerate(streams),
 		newChat(streams),
 		newFuse(streams),

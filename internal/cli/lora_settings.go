@@ -1,0 +1,228 @@
+package cli
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/train"
+)
+
+// This file turns the options of lora into those of the packages that do the work.
+
+// lora gives the adapter's shape.
+func (o *loraOptions) lora() (model.LoRAConfig, error) {
+	c := model.LoRAConfig{NumLayers: o.NumLayers}
+	for _, m := range o.LoRAParameters {
+		var err error
+		switch m.key {
+		case "rank":
+			c.Rank, err = wholeNumber(m)
+		case "scale":
+			c.Scale, err = number[float32](m)
+		case "dropout":
+			if c.Dropout, err = number[float32](m); err == nil && !(c.Dropout >= 0 && c.Dropout < 1) {
+				err = fmt.Errorf("dropout is %g, expected 0 or more and less than 1", c.Dropout)
+			}
+		case "keys":
+			c.Keys, err = texts(m)
+		default:
+			err = fmt.Errorf("unknown key %s; known are rank, scale, dropout, keys", m.key)
+		}
+		if err != nil {
+			return c, usage("%s: %w", keyLoRAParameters, err)
+		}
+	}
+	return c, nil
+}
+
+// training gives the settings of the training loop.
+func (o *loraOptions) training() (train.Options, error) {
+	t := train.Options{
+		BatchSize: o.BatchSize, Iters: o.Iters, ValBatches: o.ValBatches, StepsPerReport: o.StepsPerReport,
+		StepsPerEval: o.StepsPerEval, SaveEvery: o.SaveEvery, GradAccumulationSteps: o.GradAccumulation,
+		MaxSeqLength: o.MaxSeqLength, GradCheckpoint: o.GradCheckpoint, Seed: uint64(o.Seed), CompatMLX: o.Compat == "mlx",
+	}
+	var err error
+	if t.Schedule, err = o.schedule(); err != nil {
+		return t, err
+	}
+	t.Optimizer, err = o.optimizer()
+	return t, err
+}
+
+func (o *loraOptions) schedule() (train.Schedule, error) {
+	d, ok := o.LRSchedule.(dict)
+	if !ok {
+		return train.Constant(o.LearningRate), nil
+	}
+	var c train.ScheduleConfig
+	for _, m := range d {
+		var err error
+		switch m.key {
+		case "name":
+			c.Name, err = text(m)
+		case "arguments":
+			c.Arguments, err = numbers(m)
+		case "warmup":
+			c.Warmup, err = wholeNumber(m)
+		case "warmup_init":
+			c.WarmupInit, err = number[float64](m)
+		default:
+			err = fmt.Errorf("unknown key %s; known are name, arguments, warmup, warmup_init", m.key)
+		}
+		if err != nil {
+			return nil, usage("%s: %w", keyLRSchedule, err)
+		}
+	}
+	s, err := train.NewSchedule(c)
+	if err != nil {
+		return nil, inputError(err)
+	}
+	return s, nil
+}
+
+func (o *loraOptions) optimizer() (train.OptimizerConfig, error) {
+	c := train.OptimizerConfig{Name: o.Optimizer}
+	value, _ := o.OptimizerConfig.get(o.Optimizer)
+	d, ok := value.(dict)
+	if !ok && value != nil {
+		return c, usage("%s: %s: expected a mapping, found %s", keyOptimizerConfig, o.Optimizer, describe(value))
+	}
+	known := map[string][]string{
+		"adam":  {"betas", "eps", "bias_correction"},
+		"adamw": {"betas", "eps", "bias_correction", "weight_decay"},
+		"sgd":   {"momentum", "weight_decay", "dampening", "nesterov"},
+	}[o.Optimizer]
+	for _, m := range d {
+		if !slices.Contains(known, m.key) {
+			return c, usage("%s: %s takes no %s; known are %v", keyOptimizerConfig, o.Optimizer, m.key, known)
+		}
+		if err := setOptimizer(&c, m); err != nil {
+			return c, usage("%s: %s: %w", keyOptimizerConfig, o.Optimizer, err)
+		}
+	}
+	return c, nil
+}
+
+func setOptimizer(c *train.OptimizerConfig, m member) (err error) {
+	switch m.key {
+	case "betas":
+		var list []float64
+		if list, err = numbers(m); err == nil && len(list) != 2 {
+			return fmt.Errorf("betas: expected two numbers, found %d", len(list))
+		}
+		copy(c.Betas[:], list)
+	case "eps":
+		c.Eps, err = number[float64](m)
+	case "weight_decay":
+		var f float64
+		f, err = number[float64](m)
+		c.WeightDecay = &f
+	case "bias_correction":
+		c.BiasCorrection, err = truth(m)
+	case "momentum":
+		c.Momentum, err = number[float64](m)
+	case "dampening":
+		c.Dampening, err = number[float64](m)
+	case "nesterov":
+		c.Nesterov, err = truth(m)
+	}
+	return err
+}
+
+// data gives the names of the rows' keys.
+func (o *loraOptions) data() (dataset.Options, error) {
+	var d dataset.Options
+	targets := map[string]*string{
+		"prompt_feature": &d.PromptFeature, "completion_feature": &d.CompletionFeature,
+		"chat_feature": &d.ChatFeature, "text_feature": &d.TextFeature,
+	}
+	for _, s := range o.Extra {
+		if s.key == "hf_dataset" && s.value != nil {
+			return d, usage("%s:%d: hf_dataset is not supported in this version\nGive a folder of .jsonl files with data: or --data.", o.Config, s.line)
+		}
+		target, ok := targets[s.key]
+		if !ok || s.value == nil {
+			continue
+		}
+		if *target, ok = s.value.(string); !ok {
+			return d, usage("%s:%d: %s: expected a text, found %s", o.Config, s.line, s.key, describe(s.value))
+		}
+	}
+	return d, nil
+}
+
+// The following read one member of a YAML mapping as a value of a kind.
+
+func number[F float32 | float64](m member) (F, error) {
+	switch v := m.value.(type) {
+	case int64:
+		return F(v), nil
+	case uint64:
+		return F(v), nil
+	case float64:
+		return F(v), nil
+	}
+	return 0, fmt.Errorf("%s: expected a number, found %s", m.key, describe(m.value))
+}
+
+func wholeNumber(m member) (int, error) {
+	f, err := number[float64](m)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > math.MaxInt32 {
+		return 0, fmt.Errorf("%s: expected a whole number, found %s", m.key, describe(m.value))
+	}
+	return int(f), nil
+}
+
+func numbers(m member) ([]float64, error) {
+	list, ok := m.value.([]any)
+	if !ok {
+		return nil, fmt.Errorf("%s: expected a list of numbers, found %s", m.key, describe(m.value))
+	}
+	out := make([]float64, len(list))
+	for i, item := range list {
+		var err error
+		if out[i], err = number[float64](member{m.key, item}); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func text(m member) (string, error) {
+	s, ok := m.value.(string)
+	if !ok {
+		return "", fmt.Errorf("%s: expected a text, found %s", m.key, describe(m.value))
+	}
+	return s, nil
+}
+
+// texts gives nil for a null.
+func texts(m member) ([]string, error) {
+	if m.value == nil {
+		return nil, nil
+	}
+	list, ok := m.value.([]any)
+	if !ok {
+		return nil, fmt.Errorf("%s: expected a list of texts, found %s", m.key, describe(m.value))
+	}
+	out := make([]string, len(list))
+	for i, item := range list {
+		var err error
+		if out[i], err = text(member{m.key, item}); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func truth(m member) (bool, error) {
+	b, ok := m.value.(bool)
+	if !ok {
+		return false, fmt.Errorf("%s: expected true or false, found %s", m.key, describe(m.value))
+	}
+	return b, nil
+}
