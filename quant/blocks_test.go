@@ -124,7 +124,7 @@ func TestFromBlocksErrors(t *testing.T) {
 		{BlockQ4_0, 17, 1, 32, "17 bytes"},
 		{BlockQ4K, 144, 1, 128, "multiple of 256"},
 		{BlockQ8_0, 34, 0, 32, "[0, 32]"},
-		{BlockQ8_0, 34, math.MaxInt / 8, 1 << 40, "34 bytes"},
+		{BlockQ8_0, 34, math.MaxInt / 8, 1 << 30, "34 bytes"},
 		{BlockType(99), 34, 1, 32, "unknown block type"},
 	}
 	for _, test := range tests {
