@@ -155,7 +155,7 @@ func (a *attend) packKeys(dst, x []float32, ld, n int) {
 // packValues packs n rows as panels [n, mr] over the head's dimensions.
 func (a *attend) packValues(dst, x []float32, ld, n int) {
 	for j := range n {
-		packCols(dst, a.kn.mr, n, j, x[j*ld:j*ld+a.HeadDim])
+		packCols(a.kn, dst, a.kn.mr, n, j, x[j*ld:j*ld+a.HeadDim])
 	}
 }
 

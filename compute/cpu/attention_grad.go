@@ -198,7 +198,7 @@ func (w *backward) packLanes(dst, x []float32, p, width, q, n, head int) {
 	for i := range nr {
 		line := p*nr + i
 		if i < n {
-			packCols(dst, nr, width, line, x[((q+i)*w.Heads+head)*d:][:d])
+			packCols(w.kn, dst, nr, width, line, x[((q+i)*w.Heads+head)*d:][:d])
 			continue
 		}
 		for at := line * nr; at < roundUp(d, nr)*width; at += nr * width {

@@ -12,6 +12,16 @@ func tile6x16(k int, a, b, c *float32, ldc int, add bool)
 //go:noescape
 func interleave4AVX(dst *float32, width int, src *float32, ld, n int)
 
+// scatter16AVX is scatterGeneric for pieces of 16.
+//
+//go:noescape
+func scatter16AVX(dst *float32, stride int, src *float32, n int)
+
+// prefetchT0 loads lines into the first-level cache without waiting for them.
+//
+//go:noescape
+func prefetchT0(data, scales, biases *byte)
+
 // affineGroupsAVX2 is affineRowGeneric:
 //
 //	for g := range groups {

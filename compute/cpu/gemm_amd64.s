@@ -184,6 +184,38 @@ done:
 	VZEROUPPER
 	RET
 
+// func scatter16AVX(dst *float32, stride int, src *float32, n int)
+TEXT ·scatter16AVX(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ stride+8(FP), DX
+	MOVQ src+16(FP), SI
+	MOVQ n+24(FP), CX
+	SHLQ $2, DX
+
+loop:
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS Y0, (DI)
+	VMOVUPS Y1, 32(DI)
+	ADDQ    $64, SI
+	ADDQ    DX, DI
+	DECQ    CX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func prefetchT0(data, scales, biases *byte)
+TEXT ·prefetchT0(SB), NOSPLIT, $0-24
+	MOVQ       data+0(FP), AX
+	MOVQ       scales+8(FP), BX
+	MOVQ       biases+16(FP), CX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 (BX)
+	PREFETCHT0 (CX)
+	RET
+
 // Numbers 0 1 4 5 and 2 3 6 7 of a run of eight, see affineGroupsAVX2.
 DATA ·eightLow<>+0(SB)/8, $0
 DATA ·eightLow<>+8(SB)/8, $1

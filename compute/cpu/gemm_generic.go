@@ -71,6 +71,16 @@ func interleave4Generic(dst *float32, width int, src *float32, ld, n int) {
 	}
 }
 
+// scatterGeneric copies n pieces of w values to places stride apart.
+func scatterGeneric(dst *float32, stride int, src *float32, n, w int) {
+	d, s := unsafe.Slice(dst, (n-1)*stride+w), unsafe.Slice(src, n*w)
+	for i := range n {
+		copy(d[i*stride:i*stride+w], s[i*w:])
+	}
+}
+
+func scatter4(dst *float32, stride int, src *float32, n int) { scatterGeneric(dst, stride, src, n, 4) }
+
 // affineRowGeneric widens len(scales) groups of packed weights. len(dst) is
 // the number of weights, a multiple of 8 in each group:
 // dst[i] = scales[g]·q[i] + biases[g], q being a little-endian bit stream.

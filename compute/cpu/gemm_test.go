@@ -46,6 +46,23 @@ func TestInterleave4(t *testing.T) {
 	}
 }
 
+func TestScatter(t *testing.T) {
+	for _, kn := range families() {
+		t.Run(kn.name, func(t *testing.T) {
+			for n := 1; n < 5; n++ {
+				stride := kn.nr + 5
+				src := random(newRand(2), compute.F32, n*kn.nr).F32()
+				got, want := make([]float32, n*stride), make([]float32, n*stride)
+				kn.scatter(&got[0], stride, &src[0], n)
+				scatterGeneric(&want[0], stride, &src[0], n, kn.nr)
+				if difference(got, want) != 0 {
+					t.Errorf("%d pieces: got %v, want %v", n, got, want)
+				}
+			}
+		})
+	}
+}
+
 // wideTolerance allows one rounding where the definition has two (fused
 // multiply-add).
 const wideTolerance = 2e-7

@@ -19,6 +19,10 @@ type kernels struct {
 
 	// interleave4 writes four rows of src as columns, see interleave4Generic.
 	interleave4 func(dst *float32, width int, src *float32, ld, n int)
+	// scatter copies n pieces of nr values to places stride apart.
+	scatter func(dst *float32, stride int, src *float32, n int)
+	// prefetch asks for 192 bytes at data and the lines of the others.
+	prefetch func(data, scales, biases *byte)
 	// affineRow widens groups of packed weights, see affineRowGeneric.
 	affineRow func(dst []float32, src []byte, scales, biases []float32, bits int)
 	// widen converts F16 or BF16 values to float32, narrow rounds to them.
@@ -80,6 +84,8 @@ var generic = &kernels{
 	nr:          4,
 	tile:        tile4x4,
 	interleave4: interleave4Generic,
+	scatter:     scatter4,
+	prefetch:    func(_, _, _ *byte) {},
 	affineRow:   affineRowGeneric,
 	widenF16:    widenF16Generic,
 	widenBF16:   widenBF16Generic,

@@ -20,6 +20,8 @@ var avx2 = &kernels{
 	nr:          16,
 	tile:        tile6x16,
 	interleave4: interleave4AVX,
+	scatter:     scatter16AVX,
+	prefetch:    prefetchT0,
 	affineRow:   affineRowAVX2,
 	widenF16:    widenF16AVX2,
 	widenBF16:   widenBF16AVX2,

@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"math"
+
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/quant"
 )
@@ -20,6 +22,10 @@ type operand interface {
 // tmpFloats is the room that pack may use beside its output: eight rows of a
 // block, or one long one.
 const tmpFloats = 8 * blockK
+
+// ahead is how many rows of a weight before its use a piece is asked for: the
+// pieces are short and the rows far apart, so the processor does not guess.
+const ahead = 8
 
 // rows is a row-major operand: element (i, l) is data[i*ld+l].
 type rows struct {
@@ -64,15 +70,20 @@ type cols struct {
 
 func (o cols) align() (i, l int) { return 1, 1 }
 
-func (o cols) pack(_ *kernels, dst []float32, w, i0, n, l0, kc int, _ []float32) {
+func (o cols) pack(kn *kernels, dst []float32, w, i0, n, l0, kc int, _ []float32) {
 	for l := range kc {
-		packCols(dst, w, kc, l, o.data[(l0+l)*o.ld+i0:][:n])
+		packCols(kn, dst, w, kc, l, o.data[(l0+l)*o.ld+i0:][:n])
 	}
 }
 
 // packCols writes line l of all panels.
-func packCols(dst []float32, w, kc, l int, src []float32) {
+func packCols(kn *kernels, dst []float32, w, kc, l int, src []float32) {
 	at := l * w
+	if n := len(src) / w; n > 0 && w == kn.nr {
+		kn.scatter(&dst[at], w*kc, &src[0], n)
+		at += n * w * kc
+		src = src[n*w:]
+	}
 	for ; len(src) >= w; src = src[w:] {
 		copy(dst[at:at+w], src)
 		at += w * kc
@@ -93,6 +104,9 @@ func (o weightRows) pack(kn *kernels, dst []float32, w, i0, n, l0, kc int, tmp [
 		for i := 0; i < w; i += 4 {
 			have := max(min(4, w-i, n-p-i), 0)
 			for r := range have {
+				if p+i+r+ahead < n {
+					kn.prefetchRow(o.m, i0+p+i+r+ahead, l0)
+				}
 				kn.weightRow(tmp[r*kc:(r+1)*kc], o.m, i0+p+i+r, l0)
 			}
 			packRows(kn, panel[i:], w, min(4, w-i), have, tmp, kc, kc)
@@ -107,8 +121,11 @@ func (o weightCols) align() (i, l int) { return o.m.Format.RowMultiple(), 1 }
 
 func (o weightCols) pack(kn *kernels, dst []float32, w, i0, n, l0, kc int, tmp []float32) {
 	for l := range kc {
+		if l+ahead < kc {
+			kn.prefetchRow(o.m, l0+l+ahead, i0)
+		}
 		kn.weightRow(tmp[:n], o.m, l0+l, i0)
-		packCols(dst, w, kc, l, tmp[:n])
+		packCols(kn, dst, w, kc, l, tmp[:n])
 	}
 }
 
@@ -138,8 +155,25 @@ func (kn *kernels) weightRow(dst []float32, m *quant.Matrix, row, c0 int) {
 	}
 }
 
+// prefetchRow asks for the bytes of a row from column c0 on.
+func (kn *kernels) prefetchRow(m *quant.Matrix, row, c0 int) {
+	data := &m.Data[row*m.Format.RowBytes(m.Cols)+m.Format.RowBytes(c0)]
+	scales, biases := data, data
+	if m.Format.Kind == quant.Affine {
+		at := (row*m.Cols + c0) / m.Format.Group * m.Format.DType.Size()
+		scales, biases = &m.Scales[at], &m.Biases[at]
+	}
+	kn.prefetch(data, scales, biases)
+}
+
 // widen converts stored floats to float32.
 func (kn *kernels) widen(dst []float32, src []byte, t compute.DType) {
+	if t == quant.BF16 && len(dst) < 8 { // the scales of a short row
+		for i := range dst {
+			dst[i] = math.Float32frombits(uint32(src[2*i])<<16 | uint32(src[2*i+1])<<24)
+		}
+		return
+	}
 	switch t {
 	case quant.F16:
 		kn.widenF16(dst, src)
