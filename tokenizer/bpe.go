@@ -11,7 +11,7 @@ import (
 // and again.
 type bpe struct {
 	def    *definition
-	merges map[pair]merge
+	merges *mergeTable
 
 	byteLevel bool // words are plain text, to be read as byte-level characters
 	byteIDs   [256]int32
@@ -26,11 +26,6 @@ type bpe struct {
 }
 
 const noID = -1
-
-type pair struct{ left, right int32 }
-
-// merge is what a pair of ids becomes; lower ranks go first.
-type merge struct{ rank, id int32 }
 
 const noRank = math.MaxInt32
 
@@ -82,7 +77,7 @@ func (m *bpe) findCuts(byteLevel bool) {
 		odd[id] = true
 	}
 	m.glue = map[rune]bool{}
-	for p := range m.merges {
+	for p := range m.merges.all() {
 		if odd[p.left] || odd[p.right] {
 			return
 		}
@@ -297,7 +292,7 @@ func (m *bpe) propose(e *encoder, i int32) {
 	if s.next < 0 {
 		return
 	}
-	if found, ok := m.merges[pair{s.id, e.symbols[s.next].id}]; ok {
+	if found, ok := m.merges.get(pair{s.id, e.symbols[s.next].id}); ok {
 		s.merged = found
 		e.queue.push(found.rank, i)
 	}

@@ -13,8 +13,8 @@ type definition struct {
 	added  []addedToken
 	pieces []string         // vocabulary and added tokens by id; "" where there is none
 	ids    map[string]int32 // the inverse
-	merges map[pair]merge
-	scores []float32 // by id, of SentencePiece vocabularies that come with scores instead of merges; else nil
+	merges *mergeTable      // never nil once built
+	scores []float32        // by id, of SentencePiece vocabularies that come with scores instead of merges; else nil
 
 	unk            string // "" for none
 	prefix, suffix string // continuing_subword_prefix, end_of_word_suffix
@@ -68,6 +68,9 @@ func (d *definition) addTokens(tokens []addedToken) error {
 
 // build makes the tokenizer of a definition and its configuration.
 func (d *definition) build(c config) (*Tokenizer, error) {
+	if d.merges == nil {
+		d.merges = newMergeTable(0)
+	}
 	t := &Tokenizer{def: *d, config: c}
 	var err error
 	if t.norm, err = newNormalizer(d.normalizer); err != nil {

@@ -271,7 +271,7 @@ func (d *definition) readGGUFByteLevel(m ggufKeys, c *config) error {
 	if len(merges) == 0 {
 		return fmt.Errorf("%s is missing; a byte-level vocabulary cannot be used without", key)
 	}
-	d.merges = make(map[pair]merge, len(merges))
+	d.merges = newMergeTable(len(merges))
 	for i, text := range merges {
 		left, right, found := strings.Cut(text, " ")
 		if !found {
@@ -353,7 +353,7 @@ func (d *definition) setGGUFTemplate(m ggufKeys, c *config, addBOS bool) error {
 // first. Equal scores are equal ranks, so that the leftmost goes first.
 func (d *definition) rankByScore() {
 	pairs := d.scoreMerges()
-	d.merges = make(map[pair]merge, len(pairs))
+	d.merges = newMergeTable(len(pairs))
 	rank, last := int32(-1), float32(0)
 	for _, p := range pairs {
 		id := d.ids[d.pieces[p.left]+d.pieces[p.right]]
@@ -361,7 +361,7 @@ func (d *definition) rankByScore() {
 			rank++
 			last = score
 		}
-		d.merges[p] = merge{rank, id}
+		d.merges.set(p, merge{rank, id})
 	}
 }
 

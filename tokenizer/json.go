@@ -365,7 +365,7 @@ func (d *definition) parseVocab(r *jsonReader) error {
 }
 
 func (d *definition) parseMerges(r *jsonReader) error {
-	d.merges = make(map[pair]merge, sizeHint(r, 24))
+	d.merges = newMergeTable(0)
 	var joined []byte
 	return r.array(func(i int) error {
 		var p pair
@@ -444,7 +444,7 @@ func (d *definition) mergePart(part []byte) (int32, error) {
 func (d *definition) addMerge(p pair, joined []byte, rank int) error {
 	id, err := d.mergePart(joined)
 	if err == nil {
-		d.merges[p] = merge{int32(rank), id}
+		d.merges.set(p, merge{int32(rank), id})
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -188,11 +189,13 @@ func (d *definition) orderedMerges() []pair {
 	if d.scores != nil {
 		return d.scoreMerges()
 	}
-	pairs := make([]pair, 0, len(d.merges))
-	for p := range d.merges {
+	pairs := make([]pair, 0, d.merges.len())
+	rank := make(map[pair]int32, d.merges.len())
+	for p, m := range d.merges.all() {
 		pairs = append(pairs, p)
+		rank[p] = m.rank
 	}
-	slices.SortFunc(pairs, func(p, q pair) int { return int(d.merges[p].rank - d.merges[q].rank) })
+	slices.SortFunc(pairs, func(p, q pair) int { return cmp.Compare(rank[p], rank[q]) })
 	return pairs
 }
 

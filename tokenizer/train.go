@@ -66,7 +66,7 @@ func (opt *TrainOptions) definition() (*definition, config, error) {
 	}
 	d := &definition{
 		ids:          map[string]int32{},
-		merges:       map[pair]merge{},
+		merges:       newMergeTable(0),
 		preTokenizer: splitThenBytes(opt.Pattern),
 		decoder:      byteLevelDecoder,
 	}
@@ -224,7 +224,7 @@ func (tr *trainer) join(p pair) {
 		tr.pairs[p].count = 0
 		return
 	}
-	d.merges[p] = merge{rank: int32(len(d.merges)), id: id}
+	d.merges.set(p, merge{rank: int32(d.merges.len()), id: id})
 
 	grown := map[pair]bool{}
 	for _, w := range tr.pairs[p].words {
