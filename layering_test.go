@@ -47,7 +47,7 @@ var house = map[string]room{
 	"dataset":     {imports: []string{"book", "chat", "tokenizer", "run"}},
 	"demo/facts":  {stdOnly: true},
 	"demo/corpus": {imports: []string{"demo/facts", "tokenizer"}},
-	"demo/gen":    {imports: []string{"demo/facts", "demo/corpus", "tokenizer"}},
+	"demo/gen":    {imports: []string{"demo/facts", "demo/corpus", "tokenizer", "quant", "weights"}},
 	// 1 bytes
 	"weights": {imports: []string{"quant"}},
 	"compute": {imports: []string{"quant"}},

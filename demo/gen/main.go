@@ -2,8 +2,10 @@
 //
 //	go run ./demo/gen                                     rewrites demo/data and nothing else
 //	go run ./demo/gen corpus --out DIR --rows N [--seed S]  writes train.jsonl and valid.jsonl to train the base model from
+//	go run ./demo/gen base --out DIR                      writes the untrained base model: tokenizer, config, random weights
+//	go run ./demo/gen pack --model DIR                    quantizes the trained base model into demo/model
 //
-// Both give the same bytes every time.
+// They give the same bytes every time. demo/base.yaml says how the base model was trained.
 package main
 
 import (
@@ -28,8 +30,15 @@ func main() {
 }
 
 func run(args []string) error {
-	if len(args) > 0 && args[0] == "corpus" {
-		return writeCorpus(args[1:])
+	if len(args) > 0 {
+		switch args[0] {
+		case "corpus":
+			return writeCorpus(args[1:])
+		case "base":
+			return writeBase(args[1:])
+		case "pack":
+			return pack(args[1:])
+		}
 	}
 	flags := flag.NewFlagSet("gen", flag.ContinueOnError)
 	out := flags.String("out", filepath.Join("demo", "data"), "folder for train.jsonl, valid.jsonl, test.jsonl, unseen.jsonl")
