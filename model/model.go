@@ -102,9 +102,10 @@ func (m *Model) Begin(t *tensor.Tape, b Batch, cache *nn.Cache) (*tensor.Tensor,
 // Layers runs blocks [from, to) over x [T, hidden]. With checkpoint the
 // backward pass computes each block again instead of keeping its insides.
 func (m *Model) Layers(t *tensor.Tape, x *tensor.Tensor, row nn.Row, from, to int, checkpoint bool) *tensor.Tensor {
+	uses := append(row.Rotation.Tensors(), row.Bounds)
 	for _, b := range m.Blocks[from:to] {
 		if checkpoint {
-			x = t.Checkpoint(x, func(x *tensor.Tensor) *tensor.Tensor { return b.Forward(t, x, row) })
+			x = t.Checkpoint(x, func(x *tensor.Tensor) *tensor.Tensor { return b.Forward(t, x, row) }, uses...)
 		} else {
 			x = b.Forward(t, x, row)
 		}

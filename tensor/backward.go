@@ -86,7 +86,8 @@ func bufs(b ...compute.Buffer) []compute.Buffer { return b }
 // Checkpoint computes y = f(x) without remembering the steps inside and
 // computes them again in the backward pass: memory of one x instead of all of
 // f's activations, for the time of a second forward pass (Chen et al., 2016).
-func (t *Tape) Checkpoint(x *Tensor, f func(x *Tensor) *Tensor) *Tensor {
+// uses are the tensors that f takes from outside: they live until then.
+func (t *Tape) Checkpoint(x *Tensor, f func(x *Tensor) *Tensor, uses ...*Tensor) *Tensor {
 	if !t.record {
 		return t.Scope(func() *Tensor { return f(x) })
 	}
@@ -112,6 +113,6 @@ func (t *Tape) Checkpoint(x *Tensor, f func(x *Tensor) *Tensor) *Tensor {
 		if in.gradSet {
 			t.give(x, in.grad)
 		}
-	}, x)
+	}, append([]*Tensor{x}, uses...)...)
 	return y
 }

@@ -137,6 +137,9 @@ func (t *Tape) RMSNorm(x, w *Tensor, eps float32) *Tensor {
 // Rotation holds the angles of a row of tokens, made once for all layers.
 type Rotation struct{ cos, sin *Tensor }
 
+// Tensors lists what the rotation consists of.
+func (r Rotation) Tensors() []*Tensor { return []*Tensor{r.cos, r.sin} }
+
 // RopeTable makes the Rotation of positions [T] for frequencies [R/2].
 func (t *Tape) RopeTable(positions, frequencies *Tensor, scale float32) Rotation {
 	cs := t.apply(compute.RopeTable{Scale: scale}, positions.buf, frequencies.buf)
