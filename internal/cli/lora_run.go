@@ -90,6 +90,9 @@ func (j *job) openData(features dataset.Options) (err error) {
 		return inputError(err)
 	}
 	if j.Train {
+		if j.AdapterPath == "" {
+			return usage("--adapter-path is empty\nGive the folder that the adapter is to be written to.")
+		}
 		if err := j.splits.CheckTrain(); err != nil {
 			return inputError(err)
 		}
@@ -168,6 +171,12 @@ func (o *loraOptions) makeTrainable(m *model.Model) error {
 }
 
 func (j *job) train(ctx context.Context) (err error) {
+	folder, err := run.OpenFolder(j.AdapterPath)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, folder.Close()) }()
+	j.report = run.Multi(folder, j.report)
 	rows, err := j.tokens(ctx, j.splits.Train)
 	if err != nil {
 		return err
@@ -187,24 +196,18 @@ func (j *job) train(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	j.report.Report(plan)
+	if !plan.Fits {
+		return tooLarge(plan)
+	}
 	if err := j.makeTrainable(j.engine.model); err != nil {
 		return err
 	}
 	if err := j.resume(); err != nil {
 		return err
 	}
-	folder, err := run.OpenFolder(j.AdapterPath)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, folder.Close()) }()
-	j.report = run.Multi(folder, j.report)
 	if err := j.writeManifest(folder); err != nil {
 		return err
-	}
-	j.report.Report(plan)
-	if !plan.Fits {
-		return tooLarge(plan)
 	}
 	return j.loop(ctx, rows, valid)
 }
