@@ -82,7 +82,7 @@ func (o *loraOptions) declare(cmd *cobra.Command) {
 		f.StringVar(&o.Data, "data", "mlx-community/WikiSQL", "`folder` with train.jsonl, valid.jsonl and test.jsonl")
 		f.StringVar(&o.AdapterPath, "adapter-path", "adapters", "`folder` of the adapter: written by --train, read by --test\n(\"\" with --test: the base model alone)")
 		f.StringVar(&o.ResumeAdapterFile, "resume-adapter-file", "", "start from the weights in this `file`")
-		f.StringVarP(&o.Config, "config", "c", "", "YAML `file` with any of these options, dashes as underscores;\nflags go before it")
+		f.StringVarP(&o.Config, "config", "c", "", "YAML `file` with any of these options, dashes as underscores;\nflags on the command line win")
 		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
 	})
 	group(cmd, "What to do", func(f *pflag.FlagSet) {
@@ -94,7 +94,7 @@ func (o *loraOptions) declare(cmd *cobra.Command) {
 		f.BoolVar(&o.MaskPrompt, "mask-prompt", false, "count the loss of the answer only, not of the prompt")
 	})
 	group(cmd, "Training", func(f *pflag.FlagSet) {
-		f.IntVar(&o.BatchSize, "batch-size", 4, "rows per `step`")
+		f.IntVar(&o.BatchSize, "batch-size", 4, "`rows` per step")
 		f.IntVar(&o.Iters, "iters", 1000, "`steps` to take")
 		f.StringVar(&o.Optimizer, "optimizer", "adam", "`name`: adam, adamw or sgd")
 		f.Float64Var(&o.LearningRate, "learning-rate", 1e-5, "`rate`, unless the config has an lr_schedule")
