@@ -34,9 +34,6 @@ const metaspace = "▁"
 // newBPE makes the model of def; byteLevel is that of preTokenizer.
 func newBPE(def *definition, byteLevel bool) *bpe {
 	m := &bpe{def: def, merges: def.merges, byteLevel: byteLevel, unk: noID}
-	if def.prefix != "" || def.suffix != "" {
-		m.byteLevel = false // characters are not tokens by themselves
-	}
 	if id, ok := def.ids[def.unk]; ok && def.unk != "" {
 		m.unk = id
 	}
@@ -53,7 +50,7 @@ func newBPE(def *definition, byteLevel bool) *bpe {
 			}
 		}
 	}
-	m.findCuts(byteLevel)
+	m.findCuts()
 	return m
 }
 
@@ -67,14 +64,19 @@ func byteText(b byte) string {
 // is its own first symbol, so that the last character of a token's text tells
 // what it can be joined to; merges of byte tokens or of the unknown token
 // would break that.
-func (m *bpe) findCuts(byteLevel bool) {
+func (m *bpe) findCuts() {
 	def := m.def
-	if _, ok := def.ids[metaspace]; !ok || byteLevel || def.ignoreMerges || def.prefix != "" || def.suffix != "" {
+	if _, ok := def.ids[metaspace]; !ok || m.byteLevel || def.ignoreMerges || def.affixes() {
 		return
 	}
 	odd := map[int32]bool{m.unk: true}
+	missing := false // bytes without a token
 	for _, id := range m.byteTexts {
 		odd[id] = true
+		missing = missing || id == noID
+	}
+	if m.unk == noID && missing { // some characters leave no symbol
+		return
 	}
 	m.glue = map[rune]bool{}
 	for p := range m.merges.all() {
@@ -207,7 +209,7 @@ func (m *bpe) byteSymbols(e *encoder, text string) {
 }
 
 func (m *bpe) charSymbols(e *encoder, text string) {
-	affixes := m.def.prefix != "" || m.def.suffix != ""
+	affixes := m.def.affixes()
 	unknown := false
 	for i := 0; i < len(text); {
 		_, n := utf8.DecodeRuneInString(text[i:])

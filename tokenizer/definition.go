@@ -26,6 +26,9 @@ type definition struct {
 // maxID bounds token ids, so that a hostile file cannot ask for a huge table.
 const maxID = 1<<22 - 1
 
+// affixes tells that characters within a word are written in a way of their own.
+func (d *definition) affixes() bool { return d.prefix != "" || d.suffix != "" }
+
 // known tells whether the id, which must be within pieces, has a token.
 func (d *definition) known(id int32) bool { return d.pieces[id] != "" }
 
@@ -76,7 +79,7 @@ func (d *definition) build(c config) (*Tokenizer, error) {
 	if t.norm, err = newNormalizer(d.normalizer); err != nil {
 		return nil, at("normalizer", err)
 	}
-	if t.split, err = newPreTokenizer(d.preTokenizer); err != nil {
+	if t.split, err = newPreTokenizer(d.preTokenizer, !d.affixes()); err != nil {
 		return nil, at("pre_tokenizer", err)
 	}
 	if t.decoder, err = newDecoder(d.decoder); err != nil {

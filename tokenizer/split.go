@@ -41,17 +41,20 @@ type preTokenizerDef struct {
 	Split            *bool             `json:"split"`             // Metaspace; default true
 }
 
-func newPreTokenizer(raw json.RawMessage) (preTokenizer, error) {
+// newPreTokenizer builds the pre-tokenizer that raw describes. readsBytes tells
+// that the model can read plain text as byte-level characters.
+func newPreTokenizer(raw json.RawMessage, readsBytes bool) (preTokenizer, error) {
 	var p preTokenizer
 	var def preTokenizerDef
 	if present, err := unmarshalPart(raw, &def); !present || err != nil {
 		return p, err
 	}
-	err := p.add(&def, true)
+	err := p.add(&def, readsBytes)
 	return p, err
 }
 
-// add appends the steps of def; last tells that no further step follows.
+// add appends the steps of def; last tells that the model reads the result,
+// and can read it as bytes.
 func (p *preTokenizer) add(def *preTokenizerDef, last bool) error {
 	switch def.Type {
 	case "Sequence":
