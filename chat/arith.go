@@ -2,6 +2,7 @@ package chat
 
 import (
 	"math"
+	"math/big"
 	"math/bits"
 	"strings"
 )
@@ -43,6 +44,9 @@ func (st *state) binary(op string, l, r Value) (Value, error) {
 	x, okX := asNumber(l)
 	y, okY := asNumber(r)
 	if okX && okY {
+		if isBig(l) && !isFloat(r) || isBig(r) && !isFloat(l) {
+			return nil, errIntRange()
+		}
 		if x.isFloat || y.isFloat {
 			return floatOp(op, x.float(), y.float())
 		}
@@ -191,6 +195,10 @@ func intOp(op string, a, b int64) (Value, error) {
 	}
 	return powInt(a, b)
 }
+
+func isBig(v Value) bool { _, ok := v.(*big.Int); return ok }
+
+func isFloat(v Value) bool { _, ok := v.(float64); return ok }
 
 func mulInt(a, b int64) (Value, error) {
 	hi, lo := bits.Mul64(absInt(a), absInt(b))

@@ -155,6 +155,10 @@ func (st *state) enterCall() error {
 		st.calls--
 		return errorf(LimitError, "maximum recursion depth exceeded (%d nested macro calls)", maxCalls)
 	}
+	if err := st.step(callSteps); err != nil {
+		st.calls--
+		return err
+	}
 	return nil
 }
 

@@ -1,6 +1,9 @@
 package chat
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // state is one rendering in progress.
 type state struct {
@@ -21,25 +24,50 @@ type genSpan struct {
 	text     string // of a captured block
 }
 
-// scope holds the variables set at one level; lookups go outwards.
+// scope holds the variables set at one level; lookups go outwards. Most scopes have one to five variables.
 type scope struct {
-	vars   map[string]Value
 	parent *scope
+	names  []string
+	vals   []Value
+	index  map[string]int // built when the scope outgrows largeScope
 }
+
+const largeScope = 16
 
 func (sc *scope) child() *scope { return &scope{parent: sc} }
 
-func (sc *scope) set(name string, v Value) {
-	if sc.vars == nil {
-		sc.vars = make(map[string]Value, 4)
+func (sc *scope) find(name string) int {
+	if sc.index != nil {
+		if i, ok := sc.index[name]; ok {
+			return i
+		}
+		return -1
 	}
-	sc.vars[name] = v
+	return slices.Index(sc.names, name)
+}
+
+func (sc *scope) set(name string, v Value) {
+	if i := sc.find(name); i >= 0 {
+		sc.vals[i] = v
+		return
+	}
+	sc.names = append(sc.names, name)
+	sc.vals = append(sc.vals, v)
+	switch {
+	case sc.index != nil:
+		sc.index[name] = len(sc.names) - 1
+	case len(sc.names) > largeScope:
+		sc.index = make(map[string]int, 2*len(sc.names))
+		for i, name := range sc.names {
+			sc.index[name] = i
+		}
+	}
 }
 
 func (sc *scope) lookup(name string) (Value, bool) {
 	for ; sc != nil; sc = sc.parent {
-		if v, ok := sc.vars[name]; ok {
-			return v, true
+		if i := sc.find(name); i >= 0 {
+			return sc.vals[i], true
 		}
 	}
 	v, ok := globals[name]
@@ -202,6 +230,9 @@ func (st *state) loop(sc *scope, s *forStmt, v Value, depth int) error {
 	}
 	for i, item := range items {
 		lc.i = i
+		if err := st.step(loopSteps); err != nil {
+			return err
+		}
 		inner := sc.child()
 		inner.set("loop", lc)
 		if err := st.assign(inner, s.target, item); err != nil {

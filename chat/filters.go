@@ -2,6 +2,7 @@ package chat
 
 import (
 	"math"
+	"math/big"
 	"strconv"
 	"strings"
 	"unicode"
@@ -59,7 +60,7 @@ func init() { // an initialiser would be a cycle: map and select reach the evalu
 		"trim":        filterTrim,
 		"truncate":    filterTruncate,
 		"unique":      filterUnique,
-		"upper":       textFilter("upper", strings.ToUpper),
+		"upper":       textFilter("upper", upper),
 		"urlencode":   filterURLEncode,
 		"wordcount":   filterWordCount,
 	}
@@ -86,21 +87,24 @@ func textFilter(name string, f func(string) string) filterFunc {
 
 // jinjaTitle upper-cases the first letter of each word, words being divided by blanks, hyphens and opening brackets.
 func jinjaTitle(s string) string {
+	var b strings.Builder
 	start := true
-	return strings.Map(func(r rune) rune {
+	for _, r := range s {
 		was := start
 		start = isSpace(r) || strings.ContainsRune("-({[<", r)
-		switch {
-		case start:
-			return r
-		case was:
-			return unicode.ToUpper(r)
+		if was {
+			b.WriteString(upper(string(r)))
+		} else {
+			b.WriteRune(unicode.ToLower(r))
 		}
-		return unicode.ToLower(r)
-	}, s)
+	}
+	return b.String()
 }
 
 func filterAbs(_ *state, x Value, a args) (Value, error) {
+	if b, ok := x.(*big.Int); ok {
+		return new(big.Int).Abs(b), a.none("abs")
+	}
 	n, ok := asNumber(x)
 	switch {
 	case !ok:
@@ -122,6 +126,9 @@ func filterAttr(st *state, x Value, a args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	if u, ok := x.(*undefined); ok {
+		return nil, u.fail()
+	}
 	if v, ok := attribute(x, name); ok {
 		return v, nil
 	}
@@ -141,7 +148,7 @@ func filterCenter(st *state, x Value, a args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err = st.pad(s, width, " ", '^')
+	s, err = st.pad(s, width, " ", 'c')
 	return likeText(x, s), err
 }
 
@@ -429,7 +436,7 @@ func filterTruncate(st *state, x Value, a args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	length, err := p.int("truncate", 0, 255)
+	limit, err := p.int("truncate", 0, 255)
 	if err != nil {
 		return nil, err
 	}
@@ -441,16 +448,20 @@ func filterTruncate(st *state, x Value, a args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, ok := text(x)
+	size, ok := length(x)
 	if !ok {
-		return nil, typeErrorf("truncate expects a str, not %s", typeName(x))
+		return nil, typeErrorf("object of type '%s' has no len()", typeName(x))
 	}
-	keep := length - int64(utf8.RuneCountInString(end))
+	keep := limit - int64(utf8.RuneCountInString(end))
 	if keep < 0 || leeway < 0 {
 		return nil, valueErrorf("truncate: the length must not be shorter than the end text, nor the leeway negative")
 	}
-	if int64(utf8.RuneCountInString(s))-leeway <= length {
-		return x, nil
+	if int64(size)-leeway <= limit {
+		return x, nil // of any type, as long as it is short
+	}
+	s, ok := text(x)
+	if !ok {
+		return nil, typeErrorf("truncate expects a str, not %s", typeName(x))
 	}
 	cut := truncate(s, keep)
 	if i := strings.LastIndexByte(cut, ' '); i >= 0 && !truthy(p.or(1, false)) {
@@ -471,9 +482,12 @@ func filterURLEncode(st *state, x Value, a args) (Value, error) {
 			if err != nil {
 				return nil, err
 			}
-			parts = append(parts, quoteURL(key, "")+"="+quoteURL(val, ""))
+			parts = append(parts, quoteForm(key)+"="+quoteForm(val))
 		}
 		return strings.Join(parts, "&"), a.none("urlencode")
+	}
+	if _, isText := text(x); !isText && isIterable(x) {
+		return nil, typeErrorf("urlencode expects a str or a mapping, not %s", typeName(x))
 	}
 	s, err := st.str(x)
 	if err != nil {
@@ -481,6 +495,8 @@ func filterURLEncode(st *state, x Value, a args) (Value, error) {
 	}
 	return quoteURL(s, "/"), a.none("urlencode")
 }
+
+func quoteForm(s string) string { return strings.ReplaceAll(quoteURL(s, ""), "%20", "+") }
 
 func quoteURL(s, safe string) string {
 	var b strings.Builder

@@ -232,7 +232,7 @@ func selectFilter(name string, byAttr, keep bool) filterFunc {
 		rest := a.pos
 		if byAttr {
 			if len(rest) == 0 {
-				return &generator{err: valueErrorf("%s: missing parameter for attribute name", name)}, nil
+				return &generator{err: typeErrorf("%s: missing parameter for attribute name", name)}, nil
 			}
 			g, rest = makeGetter(rest[0]), rest[1:]
 		}

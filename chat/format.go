@@ -71,10 +71,18 @@ func (st *state) percentFormat(like Value, format string, arg Value) (Value, err
 			return nil, err
 		}
 	}
-	if used < len(list) && !isDict {
+	if used < len(list) && !subscriptable(arg) { // what has subscripts passes for a mapping, which may go unused
 		return nil, typeErrorf("not all arguments converted during string formatting")
 	}
 	return likeText(like, b.String()), st.alloc(b.Len())
+}
+
+func subscriptable(v Value) bool {
+	switch v.(type) {
+	case *Dict, *List, *intRange, *undefined:
+		return true
+	}
+	return false
 }
 
 func (st *state) writeField(b *strings.Builder, like Value, spec fieldSpec, v Value) error {

@@ -52,7 +52,7 @@ func makeRange(_ *state, a args) (Value, error) {
 	if lo < hi {
 		count := (uint64(hi-lo)-1)/absInt(step) + 1 // the difference of two int64 fits into a uint64
 		if count > maxRange {
-			return nil, errorf(LimitError, "range of %d elements; the sandbox allows %d", count, maxRange)
+			return nil, valueErrorf("range of %d elements; the sandbox allows %d", count, maxRange)
 		}
 		r.len = int64(count)
 	}

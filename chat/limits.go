@@ -3,7 +3,9 @@ package chat
 // Limits of one rendering. A real conversation stays orders of magnitude below each of them; together they keep a
 // hostile template to seconds of work, about a gigabyte of memory and no stack overflow.
 const (
-	maxSteps       = 50_000_000 // evaluated nodes and touched elements
+	maxSteps       = 20_000_000 // evaluated nodes and touched elements
+	loopSteps      = 4          // what one turn of a loop costs beside its body
+	callSteps      = 8          // what one call of a macro costs beside its body
 	maxAlloc       = 1 << 30    // bytes of all strings and lists made, freed ones included
 	maxTextBytes   = 64 << 20   // one string, and the output
 	maxCalls       = 300        // nested macro calls; CPython's own limit lies near

@@ -21,7 +21,7 @@ func (p *parser) body(ends ...string) ([]stmt, string, error) {
 		return nil, "", err
 	}
 	defer p.leave()
-	start := p.cur().line
+	start := p.tokens[max(0, p.i-1)].line // of the tag that opened the block
 	var body []stmt
 	for {
 		t := p.cur()
@@ -154,6 +154,9 @@ func (p *parser) forTag(line pos) (stmt, error) {
 	var err error
 	if s.target, err = p.target(false); err != nil {
 		return nil, err
+	}
+	if s.target.name == "loop" {
+		return nil, p.errorf("cannot assign to the special variable 'loop'")
 	}
 	if !p.takeName("in") {
 		return nil, p.errorf("expected 'in', found %s", p.cur().describe())

@@ -14,7 +14,7 @@ var stringMethods map[string]stringMethod
 
 func init() { // an initialiser would be a cycle through the evaluator
 	stringMethods = map[string]stringMethod{
-		"upper":      plain("upper", strings.ToUpper),
+		"upper":      plain("upper", upper),
 		"lower":      plain("lower", strings.ToLower),
 		"casefold":   plain("casefold", strings.ToLower),
 		"capitalize": plain("capitalize", capitalize),
@@ -43,7 +43,7 @@ func init() { // an initialiser would be a cycle through the evaluator
 		"rpartition": partitioner("rpartition", strings.LastIndex),
 		"join":       strJoin,
 
-		"center": aligner("center", '^'),
+		"center": aligner("center", 'c'),
 		"ljust":  aligner("ljust", '<'),
 		"rjust":  aligner("rjust", '>'),
 		"zfill":  strZfill,
@@ -86,13 +86,19 @@ func markupMethod(st *state, name string, m stringMethod, s markup, a args) (Val
 	case string:
 		return markup(v), err
 	case *List:
-		for i, item := range v.Items {
-			if t, ok := item.(string); ok {
-				v.Items[i] = markup(t)
-			}
-		}
+		markSafe(v.Items)
+	case *tuple:
+		markSafe(v.items)
 	}
 	return v, err
+}
+
+func markSafe(items []Value) {
+	for i, item := range items {
+		if s, ok := item.(string); ok {
+			items[i] = markup(s)
+		}
+	}
 }
 
 func escaped(v Value) Value {
@@ -128,6 +134,11 @@ func cased(name string, want, other func(rune) bool) stringMethod {
 		return strings.ContainsFunc(s, want) && !strings.ContainsFunc(s, other), a.none(name)
 	}
 }
+
+// upperLong are the letters whose upper case is longer than one letter.
+var upperLong = strings.NewReplacer("ß", "SS", "ﬀ", "FF", "ﬁ", "FI", "ﬂ", "FL", "ﬃ", "FFI", "ﬄ", "FFL", "ﬅ", "ST", "ﬆ", "ST", "ŉ", "ʼN")
+
+func upper(s string) string { return strings.ToUpper(upperLong.Replace(s)) }
 
 func capitalize(s string) string {
 	_, n := utf8.DecodeRuneInString(s)
@@ -532,7 +543,7 @@ func aligner(name string, align byte) stringMethod {
 	}
 }
 
-// pad widens s to width characters.
+// pad widens s to width characters. align is < > or ^, or c for str.center, which puts an odd blank elsewhere.
 func (st *state) pad(s string, width int64, fill string, align byte) (string, error) {
 	n := width - int64(utf8.RuneCountInString(s))
 	if n <= 0 {
@@ -550,6 +561,8 @@ func (st *state) pad(s string, width int64, fill string, align byte) (string, er
 		left = 0
 	case '^':
 		left = int(n) / 2
+	case 'c':
+		left = int(n)/2 + int(n&width&1)
 	}
 	return strings.Repeat(fill, left) + s + strings.Repeat(fill, int(n)-left), nil
 }

@@ -40,10 +40,10 @@ func (t *Template) RenderSpans(ctx *Dict, opt RenderOptions) (string, []Span, er
 	if st.now.IsZero() {
 		st.now = time.Now()
 	}
-	root := &scope{vars: make(map[string]Value, ctx.Len()+8)}
+	root := &scope{}
 	for i, k := range ctx.keys {
 		if name, ok := k.(string); ok {
-			root.vars[name] = ctx.vals[i]
+			root.set(name, ctx.vals[i])
 		}
 	}
 	if _, err := st.run(root, t.body); err != nil {
