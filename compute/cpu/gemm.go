@@ -177,17 +177,23 @@ func (o scaled) pack(kn *kernels, dst []float32, w, i0, n, l0, kc int, tmp []flo
 
 // linear is compute.Linear.
 func (d *Device) linear(o compute.Linear, out, in []compute.Array) error {
-	m, y := o.Weight.Matrix(in[1:]), out[0].F32()
+	m, x, y := o.Weight.Matrix(in[1:]), in[0].F32(), out[0].F32()
 	t := in[0].Shape[0]
+	var bias []float32
 	if o.Bias {
-		bias := in[1+o.Weight.Inputs()].Floats()
+		bias = in[1+o.Weight.Inputs()].Floats()
+	}
+	if done, err := d.gemv(o, m, x, y, bias, t); done || err != nil {
+		return err
+	}
+	if o.Bias {
 		d.pool.split(t, 1+grain/m.Rows, func(lo, hi int) {
 			for i := lo; i < hi; i++ {
 				copy(y[i*m.Rows:(i+1)*m.Rows], bias)
 			}
 		})
 	}
-	return d.gemm(product{m: t, n: m.Rows, k: m.Cols, a: rows{in[0].F32(), m.Cols}, b: weightRowsOf(m), c: y, ldc: m.Rows, add: o.Bias})
+	return d.gemm(product{m: t, n: m.Rows, k: m.Cols, a: rows{x, m.Cols}, b: weightRowsOf(m), c: y, ldc: m.Rows, add: o.Bias})
 }
 
 // linearGradInput is compute.LinearGradInput.

@@ -217,25 +217,25 @@ TEXT ·prefetchT0(SB), NOSPLIT, $0-24
 	RET
 
 // Numbers 0 1 4 5 and 2 3 6 7 of a run of eight, see affineGroupsAVX2.
-DATA ·eightLow<>+0(SB)/8, $0
-DATA ·eightLow<>+8(SB)/8, $1
-DATA ·eightLow<>+16(SB)/8, $4
-DATA ·eightLow<>+24(SB)/8, $5
-GLOBL ·eightLow<>(SB), RODATA|NOPTR, $32
-DATA ·eightHigh<>+0(SB)/8, $2
-DATA ·eightHigh<>+8(SB)/8, $3
-DATA ·eightHigh<>+16(SB)/8, $6
-DATA ·eightHigh<>+24(SB)/8, $7
-GLOBL ·eightHigh<>(SB), RODATA|NOPTR, $32
-DATA ·nibbleShift<>+0(SB)/4, $0
-DATA ·nibbleShift<>+4(SB)/4, $4
-DATA ·nibbleShift<>+8(SB)/4, $8
-DATA ·nibbleShift<>+12(SB)/4, $12
-DATA ·nibbleShift<>+16(SB)/4, $16
-DATA ·nibbleShift<>+20(SB)/4, $20
-DATA ·nibbleShift<>+24(SB)/4, $24
-DATA ·nibbleShift<>+28(SB)/4, $28
-GLOBL ·nibbleShift<>(SB), RODATA|NOPTR, $32
+DATA ·eightLow+0(SB)/8, $0
+DATA ·eightLow+8(SB)/8, $1
+DATA ·eightLow+16(SB)/8, $4
+DATA ·eightLow+24(SB)/8, $5
+GLOBL ·eightLow(SB), RODATA|NOPTR, $32
+DATA ·eightHigh+0(SB)/8, $2
+DATA ·eightHigh+8(SB)/8, $3
+DATA ·eightHigh+16(SB)/8, $6
+DATA ·eightHigh+24(SB)/8, $7
+GLOBL ·eightHigh(SB), RODATA|NOPTR, $32
+DATA ·nibbleShift+0(SB)/4, $0
+DATA ·nibbleShift+4(SB)/4, $4
+DATA ·nibbleShift+8(SB)/4, $8
+DATA ·nibbleShift+12(SB)/4, $12
+DATA ·nibbleShift+16(SB)/4, $16
+DATA ·nibbleShift+20(SB)/4, $20
+DATA ·nibbleShift+24(SB)/4, $24
+DATA ·nibbleShift+28(SB)/4, $28
+GLOBL ·nibbleShift(SB), RODATA|NOPTR, $32
 
 // func affineGroupsAVX2(dst *float32, src *byte, scales, biases *float32, groups, group, bits int)
 //
@@ -263,8 +263,8 @@ TEXT ·affineGroupsAVX2(SB), NOSPLIT, $0-56
 	JEQ          bytes
 	MOVQ         DX, X15
 	VPBROADCASTQ X15, Y15
-	VPMULUDQ     ·eightLow<>(SB), Y15, Y12
-	VPMULUDQ     ·eightHigh<>(SB), Y15, Y13
+	VPMULUDQ     ·eightLow(SB), Y15, Y12
+	VPMULUDQ     ·eightHigh(SB), Y15, Y13
 
 anyGroup:
 	VBROADCASTSS (R8), Y10
@@ -292,7 +292,7 @@ any:
 	RET
 
 nibbles:
-	VMOVDQU ·nibbleShift<>(SB), Y12
+	VMOVDQU ·nibbleShift(SB), Y12
 
 nibbleGroup:
 	VBROADCASTSS (R8), Y10

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/lentil-lm/lentil/compute"
 )
 
 // kernels is one family of inner loops. Each family is a whole table, so that
@@ -25,12 +27,24 @@ type kernels struct {
 	prefetch func(data, scales, biases *byte)
 	// affineRow widens groups of packed weights, see affineRowGeneric.
 	affineRow func(dst []float32, src []byte, scales, biases []float32, bits int)
+	// widenQ4K and widenQ6K unpack one GGUF super-block, see kquant_generic.go.
+	widenQ4K func(dst *[superBlock]float32, q *[128]byte, sm *[16]float32)
+	widenQ6K func(dst *[superBlock]float32, q *[192]byte, scales *[16]float32)
 	// widen converts F16 or BF16 values to float32, narrow rounds to them.
 	widenF16, widenBF16   func(dst []float32, src []byte)
 	narrowF16, narrowBF16 func(dst []byte, src []float32)
 
+	dotKernels
 	laneKernels
 	vectors
+}
+
+// dotKernels multiply rows of weights with one vector, see gemv_generic.go.
+type dotKernels struct {
+	quantize64 func(q []int8, scale, sum, x []float32)
+	dotQ4      func(y []float32, w []byte, scales, biases []float32, x []int8, scale, sum []float32)
+	dotAffine  func(y []float32, w []byte, scales, biases, x []float32, bits int)
+	dotDense   func(y []float32, w []byte, x []float32, t compute.DType)
 }
 
 // laneKernels work on panels of w = nr lanes, see attention.go.
@@ -87,10 +101,13 @@ var generic = &kernels{
 	scatter:     scatter4,
 	prefetch:    func(_, _, _ *byte) {},
 	affineRow:   affineRowGeneric,
+	widenQ4K:    widenQ4KGeneric,
+	widenQ6K:    widenQ6KGeneric,
 	widenF16:    widenF16Generic,
 	widenBF16:   widenBF16Generic,
 	narrowF16:   narrowF16Generic,
 	narrowBF16:  narrowBF16Generic,
+	dotKernels:  dotKernels{quantize64Generic, dotQ4Generic, dotAffineGeneric, dotDenseGeneric},
 	laneKernels: laneKernels{softmaxLanesGeneric, gradLanesGeneric, scaleLanesGeneric},
 	vectors:     genericVectors,
 }

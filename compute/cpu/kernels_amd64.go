@@ -23,10 +23,13 @@ var avx2 = &kernels{
 	scatter:     scatter16AVX,
 	prefetch:    prefetchT0,
 	affineRow:   affineRowAVX2,
+	widenQ4K:    widenQ4KAVX2,
+	widenQ6K:    widenQ6KAVX2,
 	widenF16:    widenF16AVX2,
 	widenBF16:   widenBF16AVX2,
 	narrowF16:   narrowF16F16C,
 	narrowBF16:  narrowBF16Generic,
+	dotKernels:  avx2Dots,
 	laneKernels: avx2Lanes,
 	vectors:     avx2Vectors,
 }

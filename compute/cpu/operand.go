@@ -149,6 +149,8 @@ func (kn *kernels) weightRow(dst []float32, m *quant.Matrix, row, c0 int) {
 		kn.widen(scales, m.Scales[s0:s0+g*sbytes], f.DType)
 		kn.widen(biases, m.Biases[s0:s0+g*sbytes], f.DType)
 		kn.affineRow(dst, src, scales, biases, f.Bits)
+	case f.Kind == quant.Q4K || f.Kind == quant.Q6K:
+		kn.superRow(dst, src, f.Kind)
 	default:
 		part := quant.Matrix{Format: f, Rows: 1, Cols: n, Data: src}
 		part.Row(dst, 0)

@@ -1,0 +1,174 @@
+package cpu
+
+import (
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// A product with few rows of x reads every weight for a handful of sums, so its
+// time is that of reading the weights: they are unpacked in registers, row by
+// row, and never written out.
+const (
+	fewExact  = 8       // rows of x up to which this beats panels, for float32 activations
+	fewDense  = 12      // for dense weights, cheaper to unpack
+	fewInt8   = 16      // for 8-bit activations
+	rowBlock  = 16      // weight rows whose scales are widened at once
+	taskBytes = 1 << 16 // fewest bytes of weights worth a task of their own
+)
+
+// activations8 is rows of x rounded to 8 bits in groups of 32.
+//
+// A run of 64 values lies as nibbles do in the bytes of packed 4-bit weights:
+// the even ones of both groups, then the odd ones.
+type activations8 struct {
+	q     []int8    // [T, K]
+	scale []float32 // [T, K/32, 4]: each four times, for the lanes of a vector
+	sum   []float32 // [T, K/group]: scale · Σ q over the weights' groups
+}
+
+// gemv computes y = x Wᵀ + bias for few rows of x, or says that it does not take
+// this case.
+func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t int) (done bool, err error) {
+	f := m.Format
+	int8s := f.Kind == quant.Affine && f.Bits == 4 && m.Cols%64 == 0 && !o.Exact
+	switch {
+	case int8s && t <= fewInt8:
+	case f.Kind != quant.Dense && t <= fewExact:
+	case f.Kind == quant.Dense && t <= fewDense && f.DType != quant.F64:
+	default:
+		return false, nil
+	}
+	v := &vectorProduct{kn: d.kernels, m: m, x: x, y: y, bias: bias, t: t, int8s: int8s}
+	if int8s {
+		if v.x8, err = d.quantize(x, t, m.Cols, f.Group); err != nil {
+			return false, err
+		}
+	}
+	groups := 0
+	if f.Kind == quant.Affine {
+		groups = m.Cols / f.Group
+	}
+	spare := roundUp(f.RowBytes(m.Cols)+8, 4) / 4
+	if f.Kind == quant.Q4K || f.Kind == quant.Q6K {
+		spare = m.Cols
+	}
+	sizes := []int{rowBlock * groups, rowBlock * groups, spare}
+	private, each, err := d.perWorker(sizes)
+	if err != nil {
+		return false, err
+	}
+	rowBytes := max(f.RowBytes(m.Cols), 1)
+	blocks := (m.Rows + rowBlock - 1) / rowBlock
+	perTask := max(taskBytes/(rowBytes*rowBlock), 1)
+	d.pool.run((blocks+perTask-1)/perTask, func(worker, task int) {
+		area := cut(private[worker*each:], sizes)
+		for b := task * perTask; b < min((task+1)*perTask, blocks); b++ {
+			v.rows(b*rowBlock, min((b+1)*rowBlock, m.Rows), area)
+		}
+	})
+	return true, nil
+}
+
+// quantize rounds t rows of k values.
+func (d *Device) quantize(x []float32, t, k, group int) (a activations8, err error) {
+	q, err := d.scratch.bytes(t * k)
+	if err != nil {
+		return a, err
+	}
+	floats, err := d.scratch.floats(t * k / 32 * 5)
+	if err != nil {
+		return a, err
+	}
+	sums, err := d.scratch.floats(t * k / group)
+	if err != nil {
+		return a, err
+	}
+	part := floats[t*k/8:] // sums of groups of 32
+	a = activations8{q: int8View(q), scale: floats[:t*k/8], sum: sums}
+	d.pool.split(t, 1+4*grain/k, func(lo, hi int) {
+		d.kernels.quantize64(a.q[lo*k:hi*k], a.scale[lo*k/8:hi*k/8], part[lo*k/32:hi*k/32], x[lo*k:hi*k])
+	})
+	per := group / 32
+	for i := range sums {
+		var s float32
+		for _, v := range part[i*per : (i+1)*per] {
+			s += v
+		}
+		sums[i] = s
+	}
+	return a, nil
+}
+
+// vectorProduct is one call of gemv.
+type vectorProduct struct {
+	kn         *kernels
+	m          *quant.Matrix
+	x, y, bias []float32
+	x8         activations8
+	t          int
+	int8s      bool
+}
+
+// rows computes outputs [r0, r1) of every row of x.
+func (v *vectorProduct) rows(r0, r1 int, area [][]float32) {
+	m, f := v.m, v.m.Format
+	n, rowBytes := m.Cols, f.RowBytes(m.Cols)
+	w := m.Data[r0*rowBytes : r1*rowBytes]
+	var scales, biases []float32
+	if f.Kind == quant.Affine {
+		g := n / f.Group
+		at, end := r0*g*f.DType.Size(), r1*g*f.DType.Size()
+		scales, biases = area[0][:(r1-r0)*g], area[1][:(r1-r0)*g]
+		v.kn.widen(scales, m.Scales[at:end], f.DType)
+		v.kn.widen(biases, m.Biases[at:end], f.DType)
+	}
+	if f.Kind == quant.Q4K || f.Kind == quant.Q6K {
+		v.superRows(r0, r1, area[2])
+		return
+	}
+	for t := range v.t {
+		y, x := v.y[t*m.Rows+r0:t*m.Rows+r1], v.x[t*n:(t+1)*n]
+		switch {
+		case v.int8s:
+			g := n / f.Group
+			v.kn.dotQ4(y, w, scales, biases, v.x8.q[t*n:(t+1)*n], v.x8.scale[t*n/8:(t+1)*n/8], v.x8.sum[t*g:(t+1)*g])
+		case f.Kind == quant.Affine:
+			v.affine(y, w, scales, biases, x, byteView(area[2]))
+		default:
+			v.kn.dotDense(y, w, x, f.DType)
+		}
+		if v.bias != nil {
+			v.kn.addScaled(y, y, 1, v.bias[r0:r1])
+		}
+	}
+}
+
+// superRows widens each row of K-quants once for all rows of x.
+func (v *vectorProduct) superRows(r0, r1 int, row []float32) {
+	m := v.m
+	for r := r0; r < r1; r++ {
+		v.kn.weightRow(row[:m.Cols], m, r, 0)
+		for t := range v.t {
+			s := v.kn.dot(v.x[t*m.Cols:(t+1)*m.Cols], row)
+			if v.bias != nil {
+				s += v.bias[r]
+			}
+			v.y[t*m.Rows+r] = s
+		}
+	}
+}
+
+// affine guards the kernel, which may read 8 bytes past the last weight: a row
+// at the end of its memory goes through a copy.
+func (v *vectorProduct) affine(y []float32, w []byte, scales, biases, x []float32, spare []byte) {
+	n, g := len(y), len(scales)/len(y)
+	if cap(w)-len(w) < 8 {
+		n--
+		row := len(w) / len(y)
+		copy(spare, w[n*row:])
+		v.kn.dotAffine(y[n:], spare[:row], scales[n*g:], biases[n*g:], x, v.m.Format.Bits)
+	}
+	if n > 0 {
+		v.kn.dotAffine(y[:n], w, scales[:n*g], biases[:n*g], x, v.m.Format.Bits)
+	}
+}

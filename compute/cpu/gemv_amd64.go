@@ -1,0 +1,61 @@
+//go:build !purego
+
+package cpu
+
+import (
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// quantize64AVX2 is quantize64Generic for groups groups of 32.
+//
+//go:noescape
+func quantize64AVX2(q *int8, scale, sum, x *float32, groups int)
+
+// dotQ4AVX2 is dotQ4Generic with rows of runs times 64 weights; group is 32, 64
+// or 128.
+//
+//go:noescape
+func dotQ4AVX2(y *float32, rows int, w *byte, scales, biases *float32, x *int8, scale, sum *float32, runs, group int)
+
+// dotAffineAVX2 is dotAffineGeneric.
+//
+//go:noescape
+func dotAffineAVX2(y *float32, rows int, w *byte, scales, biases, x *float32, groups, group, bits int)
+
+// dotF16AVX, dotBF16AVX2 and dotF32AVX are dotDenseGeneric for n columns, a
+// multiple of 16.
+//
+//go:noescape
+func dotF16AVX(y *float32, rows int, w *byte, x *float32, n int)
+
+//go:noescape
+func dotBF16AVX2(y *float32, rows int, w *byte, x *float32, n int)
+
+//go:noescape
+func dotF32AVX(y *float32, rows int, w *byte, x *float32, n int)
+
+var avx2Dots = dotKernels{
+	quantize64: func(q []int8, scale, sum, x []float32) {
+		quantize64AVX2(&q[0], &scale[0], &sum[0], &x[0], len(x)/32)
+	},
+	dotQ4: func(y []float32, w []byte, scales, biases []float32, x []int8, scale, sum []float32) {
+		dotQ4AVX2(&y[0], len(y), &w[0], &scales[0], &biases[0], &x[0], &scale[0], &sum[0], len(x)/64, len(x)/len(sum))
+	},
+	dotAffine: func(y []float32, w []byte, scales, biases, x []float32, bits int) {
+		groups := len(scales) / len(y)
+		dotAffineAVX2(&y[0], len(y), &w[0], &scales[0], &biases[0], &x[0], groups, len(x)/groups, bits)
+	},
+	dotDense: func(y []float32, w []byte, x []float32, t compute.DType) {
+		switch {
+		case len(x)%16 != 0:
+			dotDenseGeneric(y, w, x, t)
+		case t == quant.F16:
+			dotF16AVX(&y[0], len(y), &w[0], &x[0], len(x))
+		case t == quant.BF16:
+			dotBF16AVX2(&y[0], len(y), &w[0], &x[0], len(x))
+		default:
+			dotF32AVX(&y[0], len(y), &w[0], &x[0], len(x))
+		}
+	},
+}

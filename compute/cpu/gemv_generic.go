@@ -1,0 +1,94 @@
+package cpu
+
+import (
+	"math"
+	"unsafe"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// quantize64Generic rounds x to 8 bits in groups of 32, in the order of
+// activations8: scale is the largest magnitude over 127, given four times, and
+// sum is scale · Σ q.
+func quantize64Generic(q []int8, scale, sum, x []float32) {
+	for g := 0; g < len(x)/32; g++ {
+		v := x[g*32 : (g+1)*32]
+		var top float32
+		for _, f := range v {
+			top = max(top, f, -f)
+		}
+		s, inv := top/127, float32(0)
+		if top > 0 {
+			inv = 127 / top
+		}
+		var total int32
+		out := q[g/2*64+g%2*16:]
+		for i, f := range v {
+			r := int8(math.RoundToEven(float64(f * inv)))
+			out[i%2*32+i/2] = r
+			total += int32(r)
+		}
+		for i := range 4 {
+			scale[g*4+i] = s
+		}
+		sum[g] = s * float32(total)
+	}
+}
+
+// dotQ4Generic multiplies rows of 4-bit weights with 8-bit activations:
+// y[r] = Σ_g scales[r,g]·(Σ q·x) + biases[r,g]·sum[g], sums of 32 in integers.
+func dotQ4Generic(y []float32, w []byte, scales, biases []float32, x []int8, scale, sum []float32) {
+	groups := len(sum)
+	per := len(x) / groups / 32 // runs of 32 in a group
+	for r := range y {
+		row := w[r*len(x)/2:][:len(x)/2]
+		var total float32
+		for g := range groups {
+			total += biases[r*groups+g] * sum[g]
+			for k := g * per; k < (g+1)*per; k++ {
+				var dot int32
+				v := x[k/2*64+k%2*16:]
+				for i, b := range row[k*16 : (k+1)*16] {
+					dot += int32(b&15)*int32(v[i]) + int32(b>>4)*int32(v[32+i])
+				}
+				total += scales[r*groups+g] * scale[k*4] * float32(dot)
+			}
+		}
+		y[r] = total
+	}
+}
+
+// dotAffineGeneric multiplies rows of packed weights with x.
+func dotAffineGeneric(y []float32, w []byte, scales, biases, x []float32, bits int) {
+	rowBytes, groups := len(x)/8*bits, len(scales)/len(y)
+	group := len(x) / groups
+	var tmp [128]float32
+	for r := range y {
+		y[r] = 0
+		for g := range groups {
+			at := r*groups + g
+			affineRowGeneric(tmp[:group], w[r*rowBytes+g*group/8*bits:][:group/8*bits], scales[at:at+1], biases[at:at+1], bits)
+			y[r] += dotGeneric(tmp[:group], x[g*group:(g+1)*group])
+		}
+	}
+}
+
+// dotDenseGeneric multiplies rows of F32, F16 or BF16 weights with x.
+func dotDenseGeneric(y []float32, w []byte, x []float32, t compute.DType) {
+	var tmp [256]float32
+	size := t.Size()
+	for r := range y {
+		y[r] = 0
+		for c := 0; c < len(x); c += len(tmp) {
+			n := min(len(tmp), len(x)-c)
+			quant.Floats(tmp[:n], w[(r*len(x)+c)*size:][:n*size], t)
+			y[r] += dotGeneric(tmp[:n], x[c:c+n])
+		}
+	}
+}
+
+// int8View views bytes as signed.
+func int8View(b []byte) []int8 {
+	return unsafe.Slice((*int8)(unsafe.Pointer(unsafe.SliceData(b))), len(b))
+}

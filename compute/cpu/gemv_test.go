@@ -1,0 +1,95 @@
+package cpu
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+func TestQuantize64(t *testing.T) {
+	for _, kn := range families() {
+		t.Run(kn.name, func(t *testing.T) {
+			for _, n := range []int{64, 192, 640} {
+				x := random(newRand(11), compute.F32, n).F32()
+				clear(x[32:64]) // a group without any magnitude
+				out := func(k *kernels) ([]int8, []float32) {
+					q, f := make([]int8, n), make([]float32, n/8+n/32)
+					k.quantize64(q, f[:n/8], f[n/8:], x)
+					return q, f
+				}
+				q, f := out(kn)
+				qw, fw := out(generic)
+				if fmt.Sprint(q) != fmt.Sprint(qw) || difference(f, fw) > vectorTolerance {
+					t.Errorf("%d values: got %v %v, want %v %v", n, q, f, qw, fw)
+				}
+			}
+		})
+	}
+}
+
+func TestDots(t *testing.T) {
+	for _, kn := range families() {
+		t.Run(kn.name, func(t *testing.T) {
+			r := newRand(12)
+			for _, f := range formats() {
+				for _, n := range []int{256, 640, 768} {
+					if n%f.RowMultiple() != 0 {
+						continue
+					}
+					const rows = 5
+					_, data := randomWeight(r, f, rows, n)
+					x := random(r, compute.F32, n).F32()
+					got, want := make([]float32, rows), make([]float32, rows)
+					switch f.Kind {
+					case quant.Dense:
+						kn.dotDense(got, data[0].Data, x, f.DType)
+						dotDenseGeneric(want, data[0].Data, x, f.DType)
+					case quant.Affine:
+						s, b := data[1].Floats(), data[2].Floats()
+						w := append(data[0].Data, make([]byte, 8)...)[:len(data[0].Data)]
+						kn.dotAffine(got, w, s, b, x, f.Bits)
+						dotAffineGeneric(want, w, s, b, x, f.Bits)
+						if f.Bits != 4 {
+							break
+						}
+						q, scale, sum := make([]int8, n), make([]float32, n/8), make([]float32, n/32)
+						quantize64Generic(q, scale, sum, x)
+						sum = sum[:n/f.Group] // any numbers will do
+						got8, want8 := make([]float32, rows), make([]float32, rows)
+						kn.dotQ4(got8, w, s, b, q, scale, sum)
+						dotQ4Generic(want8, w, s, b, q, scale, sum)
+						got, want = append(got, got8...), append(want, want8...)
+					}
+					if diff := difference(got, want); !(diff <= sumTolerance) {
+						t.Errorf("%v, rows of %d: off by %g", f, n, diff)
+					}
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	for _, k := range families() {
+		if k == generic {
+			continue
+		}
+		d := newDevice(b, 0, k.name)
+		r := newRand(13)
+		for _, t := range []int{1, 4} {
+			for _, f := range []quant.Format{
+				{Kind: quant.Affine, DType: quant.BF16, Bits: 4, Group: 64}, {Kind: quant.Affine, DType: quant.F16, Bits: 4, Group: 32},
+				{Kind: quant.Affine, DType: quant.BF16, Bits: 8, Group: 64}, {Kind: quant.Affine, DType: quant.BF16, Bits: 3, Group: 64},
+				{Kind: quant.Dense, DType: quant.BF16}, {Kind: quant.Dense, DType: quant.F32}, {Kind: quant.Q4K}, {Kind: quant.Q6K},
+			} {
+				w, data := randomWeight(r, f, 14336, 4096)
+				in := append([]compute.Array{random(r, compute.F32, t, 4096)}, data...)
+				for _, exact := range []bool{false, true} {
+					bench(b, d, fmt.Sprintf("%s/%v/T=%d/exact=%v", k.name, f, t, exact), compute.Linear{Weight: w, Exact: exact}, in)
+				}
+			}
+		}
+	}
+}
