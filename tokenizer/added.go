@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -158,14 +159,15 @@ func isWordChar(r rune) bool {
 		unicode.Other_Alphabetic, unicode.Other_Lowercase, unicode.Other_Uppercase, unicode.Join_Control)
 }
 
-// checkAdded validates ids and contents of added tokens against a vocabulary.
+// checkAdded validates ids and contents of added tokens.
 func checkAdded(tokens []addedToken) error {
 	for i, token := range tokens {
+		place := fmt.Sprintf("[%d]", i)
 		switch {
 		case token.Content == "":
-			return fmt.Errorf("[%d].content: empty string; an added token needs a text", i)
+			return at(place+".content", errors.New("empty string; an added token needs a text"))
 		case token.ID < 0 || token.ID > maxID:
-			return fmt.Errorf("[%d].id: %d (%q) is outside 0..%d", i, token.ID, token.Content, maxID)
+			return at(place+".id", fmt.Errorf("%d (%q) is outside 0..%d", token.ID, clip(token.Content), maxID))
 		}
 	}
 	return nil

@@ -93,17 +93,18 @@ func (t *tokenText) UnmarshalJSON(data []byte) error {
 // they name to d. All of them may be missing.
 func readConfig(dir string, d *definition) (config, error) {
 	c := config{special: map[string]string{}, templates: map[string]string{}}
-	err := readJSON(dir, "tokenizer_config.json", func(fields map[string]json.RawMessage) error {
-		return c.readTokenizerConfig(fields, d)
+	// Tokens that are given an id come before those that get a free one.
+	err := readJSON(dir, "added_tokens.json", func(fields map[string]json.RawMessage) error {
+		return readAddedTokens(fields, d)
 	})
 	if err == nil {
-		err = readJSON(dir, "special_tokens_map.json", func(fields map[string]json.RawMessage) error {
-			return c.readTokens(fields, d)
+		err = readJSON(dir, "tokenizer_config.json", func(fields map[string]json.RawMessage) error {
+			return c.readTokenizerConfig(fields, d)
 		})
 	}
 	if err == nil {
-		err = readJSON(dir, "added_tokens.json", func(fields map[string]json.RawMessage) error {
-			return readAddedTokens(fields, d)
+		err = readJSON(dir, "special_tokens_map.json", func(fields map[string]json.RawMessage) error {
+			return c.readTokens(fields, d)
 		})
 	}
 	if err == nil {

@@ -47,23 +47,24 @@ func (d *definition) addTokens(tokens []addedToken) error {
 	if err := checkAdded(tokens); err != nil {
 		return err
 	}
-	at := make(map[string]int, len(d.added))
+	have := make(map[string]int, len(d.added))
 	for i, token := range d.added {
-		at[token.Content] = i
+		have[token.Content] = i
 	}
 	for i, token := range tokens {
 		if id, ok := d.ids[token.Content]; ok {
 			token.ID = id
 		} else if int(token.ID) < len(d.pieces) && d.known(token.ID) {
-			return fmt.Errorf("[%d]: %q has id %d, which already stands for %q", i, token.Content, token.ID, d.pieces[token.ID])
+			return at(fmt.Sprintf("[%d]", i), fmt.Errorf("%q has id %d, which already stands for %q",
+				clip(token.Content), token.ID, clip(d.pieces[token.ID])))
 		} else {
 			d.addPiece(token.Content, token.ID)
 		}
-		if j, ok := at[token.Content]; ok {
+		if j, ok := have[token.Content]; ok {
 			d.added[j] = token
 			continue
 		}
-		at[token.Content] = len(d.added)
+		have[token.Content] = len(d.added)
 		d.added = append(d.added, token)
 	}
 	return nil

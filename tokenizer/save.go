@@ -189,13 +189,19 @@ func (d *definition) orderedMerges() []pair {
 	if d.scores != nil {
 		return d.scoreMerges()
 	}
-	pairs := make([]pair, 0, d.merges.len())
-	rank := make(map[pair]int32, d.merges.len())
-	for p, m := range d.merges.all() {
-		pairs = append(pairs, p)
-		rank[p] = m.rank
+	type ranked struct {
+		rank int32
+		pair pair
 	}
-	slices.SortFunc(pairs, func(p, q pair) int { return cmp.Compare(rank[p], rank[q]) })
+	all := make([]ranked, 0, d.merges.len())
+	for p, m := range d.merges.all() {
+		all = append(all, ranked{m.rank, p})
+	}
+	slices.SortFunc(all, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
+	pairs := make([]pair, len(all))
+	for i, r := range all {
+		pairs[i] = r.pair
+	}
 	return pairs
 }
 
