@@ -126,6 +126,7 @@ GLOBL ·twoScales<>(SB), RODATA|NOPTR, $32
 // Nibbles are at most 15 and activations at most 127, so pairs and sums of two
 // pairs fit 16 bits.
 #define DOT64 \
+	PREFETCHT0 1536(SI);             \
 	VMOVDQU    (SI), Y2;             \
 	VPSRLW     $4, Y2, Y3;           \
 	VPAND      Y15, Y2, Y2;          \
@@ -308,6 +309,7 @@ anyGroup:
 	GROUPSCALES
 
 any:
+	PREFETCHT0 1024(SI)
 	ANY8(0, Y0)
 	ANY8(32, Y1)
 	ANY8(64, Y2)
@@ -323,6 +325,7 @@ nibbleGroup:
 	GROUPSCALES
 
 nibble:
+	PREFETCHT0 1024(SI)
 	NIBBLE8(0, 0, Y0)
 	NIBBLE8(4, 32, Y1)
 	NIBBLE8(8, 64, Y2)
@@ -339,6 +342,7 @@ byteGroup:
 	GROUPSCALES
 
 byte:
+	PREFETCHT0 1536(SI)
 	BYTE8(0, 0, Y0)
 	BYTE8(8, 32, Y1)
 	BYTE8(16, 64, Y2)
