@@ -1,9 +1,14 @@
 package tensor
 
-import "github.com/lentil-lm/lentil/compute"
+import (
+	"fmt"
+
+	"github.com/lentil-lm/lentil/compute"
+)
 
 // Backward runs the recorded steps backwards, adds to the gradients of all
-// trainable tensors and forgets the steps.
+// trainable tensors and forgets the steps. After an error the gradients are
+// incomplete: ZeroGrad discards them.
 func (t *Tape) Backward() error {
 	t.backward(0)
 	return t.err
@@ -34,7 +39,7 @@ func (t *Tape) target(x *Tensor) (buf compute.Buffer, accumulate bool) {
 	if x.grad == nil {
 		buf, err := t.dev.Alloc(x.spec.Shape, compute.F32)
 		if err != nil {
-			t.fail(err)
+			t.fail(fmt.Errorf("gradient %v: %w", x.spec, err))
 			return nil, false
 		}
 		x.grad = buf
@@ -53,66 +58,73 @@ func (t *Tape) sum(x *Tensor) compute.Buffer {
 	return buf
 }
 
-// give makes a finished gradient g a contribution to x's: by taking the buffer
-// over when it is the first one, else by adding. g must belong to no scope.
-func (t *Tape) give(x *Tensor, g compute.Buffer) {
-	if t.err != nil {
-		g.Free()
+// give makes g, a tensor of this step, a contribution to x's gradient: as the
+// first one its buffer is taken over, else it is added.
+func (t *Tape) give(x, g *Tensor) {
+	if t.err != nil || !x.needsGrad {
 		return
 	}
-	if !x.gradSet {
-		if x.grad != nil {
-			x.grad.Free()
-		}
-		x.grad, x.gradSet = g, true
+	if x.gradSet {
+		t.run(compute.Add{Alpha: 1}, bufs(x.grad), bufs(x.grad, g.buf))
 		return
 	}
-	t.run(compute.Add{Alpha: 1}, bufs(x.grad), bufs(x.grad, g))
-	g.Free()
+	x.FreeGrad()
+	x.grad, x.gradSet = g.buf, true
+	g.buf = nil
 }
 
-// scratch is a buffer outside all scopes: the caller frees it or gives it away.
-func (t *Tape) scratch(spec compute.Spec) compute.Buffer {
+// pass makes y's gradient, which nobody needs any more, a contribution to x's.
+func (t *Tape) pass(x, y *Tensor) {
 	if t.err != nil {
-		return nil
+		return
 	}
-	b, err := t.dev.Alloc(spec.Shape, spec.DType)
-	t.fail(err)
-	return b
+	if x.gradSet {
+		t.run(compute.Add{Alpha: 1}, bufs(x.grad), bufs(x.grad, y.grad))
+		return
+	}
+	x.FreeGrad()
+	x.moveGrad(y)
+}
+
+// moveGrad takes the gradient of y over, whether set or not.
+func (x *Tensor) moveGrad(y *Tensor) {
+	x.grad, x.gradSet = y.grad, y.gradSet
+	y.grad, y.gradSet = nil, false
 }
 
 func bufs(b ...compute.Buffer) []compute.Buffer { return b }
 
-// Checkpoint computes y = f(x) without remembering the steps inside and
-// computes them again in the backward pass: memory of one x instead of all of
-// f's activations, for the time of a second forward pass (Chen et al., 2016).
-// uses are the tensors that f takes from outside: they live until then.
+// Checkpoint computes y = f(x) without keeping what the backward pass needs and
+// computes it again there: memory of one x instead of all of f's activations,
+// for the time of a second forward pass (Chen et al., 2016). uses are the
+// tensors that f takes from outside: they live until then. f draws the same
+// dropout both times and must not end in a loss.
 func (t *Tape) Checkpoint(x *Tensor, f func(x *Tensor) *Tensor, uses ...*Tensor) *Tensor {
-	if !t.record {
+	if !t.record || t.transient {
 		return t.Scope(func() *Tensor { return f(x) })
 	}
 	keys := t.Keys
-	t.record = false
+	t.transient = true
 	y := t.Scope(func() *Tensor { return f(x) })
-	t.record = true
+	t.transient = false
+	if !y.needsGrad {
+		return y // nothing in f is trained, and nothing before it
+	}
 	t.push(y, func() {
 		after, first := t.Keys, len(t.nodes)
 		t.Keys, t.record = keys, true
 		in := &Tensor{spec: x.spec, buf: x.buf, fixed: true, needsGrad: x.needsGrad}
+		in.moveGrad(x)
 		t.Scope(func() *Tensor {
 			again := f(in)
 			if t.err == nil {
-				// y's gradient becomes that of its second self.
-				again.grad, again.gradSet = y.grad, true
-				y.grad, y.gradSet = nil, false
+				again.moveGrad(y)
 			}
 			t.backward(first)
 			return nil
 		})
+		x.moveGrad(in)
 		t.Keys, t.record = after, false
-		if in.gradSet {
-			t.give(x, in.grad)
-		}
 	}, append([]*Tensor{x}, uses...)...)
 	return y
 }

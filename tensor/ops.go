@@ -84,8 +84,7 @@ func (t *Tape) LowRank(y, x, a, b *Tensor, scale, dropout float32) {
 		default:
 			g := t.apply(compute.MatMul{TransB: true, Alpha: 1}, dz.buf, a.buf)[0]
 			t.run(mask, bufs(g.buf), bufs(g.buf))
-			dx := t.sum(x)
-			t.run(compute.Add{Alpha: 1}, bufs(dx), bufs(dx, g.buf))
+			t.give(x, g)
 		}
 	}, x, z)
 }
@@ -95,17 +94,21 @@ func (t *Tape) Add(a, b *Tensor) *Tensor {
 	y := t.apply(compute.Add{Alpha: 1}, a.buf, b.buf)[0]
 	if t.record && (a.needsGrad || b.needsGrad) {
 		t.push(y, func() {
-			for _, x := range []*Tensor{a, b} {
-				if !x.needsGrad {
-					continue
-				}
-				g, acc := t.target(x)
-				if acc {
-					t.run(compute.Add{Alpha: 1}, bufs(g), bufs(g, y.grad))
+			if !a.needsGrad || !b.needsGrad {
+				if a.needsGrad {
+					t.pass(a, y)
 				} else {
-					t.run(compute.Scale{Alpha: 1}, bufs(g), bufs(y.grad))
+					t.pass(b, y)
 				}
+				return
 			}
+			g, acc := t.target(a)
+			if acc {
+				t.run(compute.Add{Alpha: 1}, bufs(g), bufs(g, y.grad))
+			} else {
+				t.run(compute.Scale{Alpha: 1}, bufs(g), bufs(y.grad))
+			}
+			t.pass(b, y)
 		})
 	}
 	return y
@@ -164,22 +167,11 @@ func (t *Tape) Attention(q, k, v, bounds *Tensor, op compute.Attention) *Tensor 
 	y, lse := out[0], out[1]
 	if t.record && (q.needsGrad || k.needsGrad || v.needsGrad) {
 		t.push(y, func() {
-			ins := []*Tensor{q, k, v}
-			grads := make([]compute.Buffer, 3)
-			for i, x := range ins {
-				grads[i] = t.scratch(x.spec)
-			}
-			t.run(compute.AttentionGrad{Attention: op}, grads, bufs(q.buf, k.buf, v.buf, bounds.buf, y.buf, lse.buf, y.grad))
-			for i, x := range ins {
-				if grads[i] == nil {
-					continue
-				}
-				if x.needsGrad {
-					t.give(x, grads[i])
-				} else {
-					grads[i].Free()
-				}
-			}
+			dq, dk, dv := t.alloc(q.spec), t.alloc(k.spec), t.alloc(v.spec)
+			t.run(compute.AttentionGrad{Attention: op}, bufs(dq.buf, dk.buf, dv.buf), bufs(q.buf, k.buf, v.buf, bounds.buf, y.buf, lse.buf, y.grad))
+			t.give(q, dq)
+			t.give(k, dk)
+			t.give(v, dv)
 		}, q, k, v, bounds, y, lse)
 	}
 	return y
@@ -190,10 +182,10 @@ func (t *Tape) SwiGLU(gate, up *Tensor) *Tensor {
 	y := t.apply(compute.SwiGLU{}, gate.buf, up.buf)[0]
 	if t.record && (gate.needsGrad || up.needsGrad) {
 		t.push(y, func() {
-			// gate and up come from Linears of their own: nobody else adds to their gradients.
-			dgate, _ := t.target(gate)
-			dup, _ := t.target(up)
-			t.run(compute.SwiGLUGrad{}, bufs(dgate, dup), bufs(gate.buf, up.buf, y.grad))
+			dgate, dup := t.alloc(gate.spec), t.alloc(up.spec)
+			t.run(compute.SwiGLUGrad{}, bufs(dgate.buf, dup.buf), bufs(gate.buf, up.buf, y.grad))
+			t.give(gate, dgate)
+			t.give(up, dup)
 		}, gate, up)
 	}
 	return y
@@ -209,11 +201,9 @@ func (t *Tape) GatherRows(x, rows *Tensor) *Tensor {
 	y := t.apply(compute.GatherRows{}, x.buf, rows.buf)[0]
 	if t.record && x.needsGrad {
 		t.push(y, func() {
-			g := t.scratch(x.spec)
-			t.run(compute.ScatterRows{Rows: x.Rows()}, bufs(g), bufs(y.grad, rows.buf))
-			if g != nil {
-				t.give(x, g)
-			}
+			g := t.alloc(x.spec)
+			t.run(compute.ScatterRows{Rows: x.Rows()}, bufs(g.buf), bufs(y.grad, rows.buf))
+			t.give(x, g)
 		}, rows)
 	}
 	return y
@@ -230,37 +220,22 @@ func (t *Tape) CrossEntropy(h, targets, rowWeight *Tensor, w *Weight) *Tensor {
 		return t.apply(op, in...)[0]
 	}
 	op.GradWeight = trainW
-	loss := t.alloc(compute.Spec{Shape: rowWeight.spec.Shape, DType: compute.F32})
-	dh := t.scratch(h.spec)
-	out := bufs(loss.buf, dh)
+	loss, dh := t.alloc(rowWeight.spec), t.alloc(h.spec)
+	out := bufs(loss.buf, dh.buf)
 	if trainW {
 		out = append(out, t.sum(w.Param))
 	}
 	t.run(op, out, in)
-	t.push(nil, t.seed(h, dh))
+	t.push(nil, func() { t.give(h, dh) }, dh)
 	return loss
 }
 
 // CrossEntropyLogits is CrossEntropy over given logits [R, V].
 func (t *Tape) CrossEntropyLogits(logits, targets, rowWeight *Tensor) *Tensor {
-	loss := t.alloc(compute.Spec{Shape: rowWeight.spec.Shape, DType: compute.F32})
-	g := t.scratch(logits.spec)
-	t.run(compute.CrossEntropyLogits{}, bufs(loss.buf, g), bufs(logits.buf, targets.buf, rowWeight.buf))
+	loss, g := t.alloc(rowWeight.spec), t.alloc(logits.spec)
+	t.run(compute.CrossEntropyLogits{}, bufs(loss.buf, g.buf), bufs(logits.buf, targets.buf, rowWeight.buf))
 	if t.record && logits.needsGrad {
-		t.push(nil, t.seed(logits, g))
-	} else if g != nil {
-		g.Free()
+		t.push(nil, func() { t.give(logits, g) }, g)
 	}
 	return loss
-}
-
-// seed is the backward step of a loss: its gradient is known already.
-func (t *Tape) seed(x *Tensor, g compute.Buffer) func() {
-	return func() {
-		if x.needsGrad {
-			t.give(x, g)
-		} else {
-			g.Free()
-		}
-	}
 }

@@ -8,11 +8,12 @@ import (
 
 // Tape runs ops on a device. It is not safe for concurrent use.
 type Tape struct {
-	dev    compute.Device
-	record bool
-	nodes  []node
-	scopes [][]*Tensor
-	err    error
+	dev       compute.Device
+	record    bool // remember steps for Backward
+	transient bool // in the first pass of a Checkpoint: follow what needs a gradient, remember nothing
+	nodes     []node
+	scopes    [][]*Tensor
+	err       error
 
 	// Exact keeps float32 activations in every product (see compute.Linear).
 	Exact bool
@@ -61,7 +62,7 @@ func (t *Tape) fail(err error) {
 }
 
 // Scope runs f and frees what it made, but for its result, which belongs to
-// the surrounding scope.
+// the surrounding scope. What is made outside all scopes is never freed.
 func (t *Tape) Scope(f func() *Tensor) *Tensor {
 	t.scopes = append(t.scopes, nil)
 	y := f()
@@ -190,12 +191,17 @@ func (t *Tape) push(out *Tensor, backward func(), saved ...*Tensor) {
 	if t.err != nil {
 		return
 	}
-	for _, s := range saved {
-		s.retain()
+	if out != nil {
+		out.needsGrad = true
+	}
+	if t.transient {
+		return
 	}
 	if out != nil {
 		out.nodes++
-		out.needsGrad = true
+	}
+	for _, s := range saved {
+		s.retain()
 	}
 	t.nodes = append(t.nodes, node{out, saved, backward})
 }
