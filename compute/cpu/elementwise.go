@@ -132,12 +132,15 @@ func (d *Device) embed(o compute.Embed, out, in []compute.Array) error {
 	if err := inRange(ids, m.Rows, "token id"); err != nil {
 		return err
 	}
-	d.pool.split(len(ids), 1+grain/m.Cols, func(lo, hi int) {
-		for t := lo; t < hi; t++ {
-			for c := 0; c < m.Cols; c += tmpFloats {
-				n := min(tmpFloats, m.Cols-c)
-				d.kernels.weightRow(y[t*m.Cols+c:][:n], m, int(ids[t]), c)
-			}
+	each := spareFloats(m.Cols)
+	tasks := 4 * d.pool.threads
+	spare, err := d.scratch.floats(tasks * each)
+	if err != nil {
+		return err
+	}
+	d.pool.run(tasks, func(_, task int) {
+		for t := task * len(ids) / tasks; t < (task+1)*len(ids)/tasks; t++ {
+			d.kernels.weightRow(y[t*m.Cols:(t+1)*m.Cols], m, int(ids[t]), 0, spare[task*each:])
 		}
 	})
 	return nil

@@ -12,6 +12,11 @@ func tile6x16(k int, a, b, c *float32, ldc int, add bool)
 //go:noescape
 func interleave4AVX(dst *float32, width int, src *float32, ld, n int)
 
+// interleave2AVX is interleave2Generic.
+//
+//go:noescape
+func interleave2AVX(dst *float32, width int, src *float32, ld, n int)
+
 // scatter16AVX is scatterGeneric for pieces of 16.
 //
 //go:noescape

@@ -184,6 +184,53 @@ done:
 	VZEROUPPER
 	RET
 
+// func interleave2AVX(dst *float32, width int, src *float32, ld, n int)
+TEXT ·interleave2AVX(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ width+8(FP), DX
+	MOVQ src+16(FP), SI
+	MOVQ ld+24(FP), AX
+	MOVQ n+32(FP), CX
+	SHLQ $2, DX
+	LEAQ (SI)(AX*4), R8
+	SUBQ $4, CX
+	JLT  tail
+
+four:
+	VMOVUPS   (SI), X0
+	VMOVUPS   (R8), X1
+	VUNPCKLPS X1, X0, X2     // a0 b0 a1 b1
+	VUNPCKHPS X1, X0, X3
+	VMOVLPS   X2, (DI)
+	VMOVHPS   X2, (DI)(DX*1)
+	LEAQ      (DI)(DX*2), DI
+	VMOVLPS   X3, (DI)
+	VMOVHPS   X3, (DI)(DX*1)
+	LEAQ      (DI)(DX*2), DI
+	ADDQ      $16, SI
+	ADDQ      $16, R8
+	SUBQ      $4, CX
+	JGE       four
+
+tail:
+	ADDQ $4, CX
+	JZ   done
+
+one:
+	VMOVSS (SI), X0
+	VMOVSS (R8), X1
+	VMOVSS X0, (DI)
+	VMOVSS X1, 4(DI)
+	ADDQ   DX, DI
+	ADDQ   $4, SI
+	ADDQ   $4, R8
+	DECQ   CX
+	JNZ    one
+
+done:
+	VZEROUPPER
+	RET
+
 // func scatter16AVX(dst *float32, stride int, src *float32, n int)
 TEXT ·scatter16AVX(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI

@@ -71,6 +71,17 @@ func interleave4Generic(dst *float32, width int, src *float32, ld, n int) {
 	}
 }
 
+// interleave2Generic is interleave4Generic for two rows.
+func interleave2Generic(dst *float32, width int, src *float32, ld, n int) {
+	if n == 0 {
+		return
+	}
+	d, s := unsafe.Slice(dst, (n-1)*width+2), unsafe.Slice(src, ld+n)
+	for l := range n {
+		d[l*width], d[l*width+1] = s[l], s[ld+l]
+	}
+}
+
 // scatterGeneric copies n pieces of w values to places stride apart.
 func scatterGeneric(dst *float32, stride int, src *float32, n, w int) {
 	d, s := unsafe.Slice(dst, (n-1)*stride+w), unsafe.Slice(src, n*w)

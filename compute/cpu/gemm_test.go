@@ -29,7 +29,7 @@ func TestTile(t *testing.T) {
 	}
 }
 
-func TestInterleave4(t *testing.T) {
+func TestInterleave(t *testing.T) {
 	for _, kn := range families() {
 		t.Run(kn.name, func(t *testing.T) {
 			for n := range 35 {
@@ -38,6 +38,8 @@ func TestInterleave4(t *testing.T) {
 				got, want := make([]float32, width*n+8), make([]float32, width*n+8)
 				kn.interleave4(&got[0], width, &src[0], ld, n)
 				interleave4Generic(&want[0], width, &src[0], ld, n)
+				kn.interleave2(&got[4], width, &src[2], ld, n)
+				interleave2Generic(&want[4], width, &src[2], ld, n)
 				if difference(got, want) != 0 {
 					t.Errorf("n %d: got %v, want %v", n, got, want)
 				}
@@ -78,7 +80,7 @@ func TestWeightRow(t *testing.T) {
 				for row := range 3 {
 					for _, c0 := range []int{0, 256} {
 						got := make([]float32, 256)
-						kn.weightRow(got, m, row, c0)
+						kn.weightRow(got, m, row, c0, make([]float32, spareFloats(256)))
 						if diff := difference(got, want[row*512+c0:][:256]); !(diff <= wideTolerance) {
 							t.Errorf("%v row %d from %d: off by %g", f, row, c0, diff)
 						}

@@ -50,7 +50,7 @@ func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t
 	}
 	spare := roundUp(f.RowBytes(m.Cols)+8, 4) / 4
 	if f.Kind == quant.Q4K || f.Kind == quant.Q6K {
-		spare = m.Cols
+		spare = m.Cols + spareFloats(m.Cols)
 	}
 	sizes := []int{rowBlock * groups, rowBlock * groups, spare}
 	private, each, err := d.perWorker(sizes)
@@ -147,7 +147,7 @@ func (v *vectorProduct) rows(r0, r1 int, area [][]float32) {
 func (v *vectorProduct) superRows(r0, r1 int, row []float32) {
 	m := v.m
 	for r := r0; r < r1; r++ {
-		v.kn.weightRow(row[:m.Cols], m, r, 0)
+		v.kn.weightRow(row[:m.Cols], m, r, 0, row[m.Cols:])
 		for t := range v.t {
 			s := v.kn.dot(v.x[t*m.Cols:(t+1)*m.Cols], row)
 			if v.bias != nil {

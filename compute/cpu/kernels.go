@@ -19,8 +19,8 @@ type kernels struct {
 	mr, nr int
 	tile   func(k int, a, b, c *float32, ldc int, add bool)
 
-	// interleave4 writes four rows of src as columns, see interleave4Generic.
-	interleave4 func(dst *float32, width int, src *float32, ld, n int)
+	// interleave4 writes four rows of src as columns, interleave2 two.
+	interleave4, interleave2 func(dst *float32, width int, src *float32, ld, n int)
 	// scatter copies n pieces of nr values to places stride apart.
 	scatter func(dst *float32, stride int, src *float32, n int)
 	// prefetch asks for 192 bytes at data and the lines of the others.
@@ -98,6 +98,7 @@ var generic = &kernels{
 	nr:          4,
 	tile:        tile4x4,
 	interleave4: interleave4Generic,
+	interleave2: interleave2Generic,
 	scatter:     scatter4,
 	prefetch:    func(_, _, _ *byte) {},
 	affineRow:   affineRowGeneric,

@@ -20,6 +20,7 @@ var avx2 = &kernels{
 	nr:          16,
 	tile:        tile6x16,
 	interleave4: interleave4AVX,
+	interleave2: interleave2AVX,
 	scatter:     scatter16AVX,
 	prefetch:    prefetchT0,
 	affineRow:   affineRowAVX2,

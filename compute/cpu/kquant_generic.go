@@ -40,14 +40,13 @@ func widenQ6KGeneric(dst *[superBlock]float32, q *[192]byte, scales *[16]float32
 	}
 }
 
-// superRow widens whole super-blocks.
-func (kn *kernels) superRow(dst []float32, src []byte, kind quant.Kind) {
-	var s [16]float32
+// superRow widens whole super-blocks; s is a place for their scales.
+func (kn *kernels) superRow(dst []float32, src []byte, kind quant.Kind, s *[16]float32) {
 	for ; len(dst) >= superBlock; dst = dst[superBlock:] {
 		out := (*[superBlock]float32)(dst)
 		if kind == quant.Q4K {
-			scalesQ4K(&s, src)
-			kn.widenQ4K(out, (*[128]byte)(src[16:]), &s)
+			scalesQ4K(s, src)
+			kn.widenQ4K(out, (*[128]byte)(src[16:]), s)
 			src = src[bytesQ4K:]
 			continue
 		}
@@ -55,7 +54,7 @@ func (kn *kernels) superRow(dst []float32, src []byte, kind quant.Kind) {
 		for i := range s {
 			s[i] = d * float32(int8(src[192+i]))
 		}
-		kn.widenQ6K(out, (*[192]byte)(src), &s)
+		kn.widenQ6K(out, (*[192]byte)(src), s)
 		src = src[bytesQ6K:]
 	}
 }

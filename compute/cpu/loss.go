@@ -61,7 +61,7 @@ func (d *Device) crossEntropyLogits(out, in []compute.Array) error {
 }
 
 // softmaxLoss computes the loss of each row of logits and, when asked to, its
-// gradient, which may take the logits' place.
+// gradient; grad, which may be logits, is overwritten in any case.
 func (d *Device) softmaxLoss(loss, grad, logits []float32, targets []int32, weight []float32, wantGrad bool) {
 	n := len(loss)
 	if n == 0 {
@@ -77,12 +77,7 @@ func (d *Device) softmaxLoss(loss, grad, logits []float32, targets []int32, weig
 		var sum float64
 		for i := 0; i < v; i += part {
 			j := min(i+part, v)
-			if wantGrad {
-				sum += float64(d.kernels.expSum(g[i:j], x[i:j], top, 1))
-			} else {
-				var tmp [part]float32
-				sum += float64(d.kernels.expSum(tmp[:j-i], x[i:j], top, 1))
-			}
+			sum += float64(d.kernels.expSum(g[i:j], x[i:j], top, 1))
 		}
 		loss[r] = float32(float64(top) + math.Log(sum) - picked)
 		if wantGrad {

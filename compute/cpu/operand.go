@@ -19,9 +19,9 @@ type operand interface {
 	align() (i, l int)
 }
 
-// tmpFloats is the room that pack may use beside its output: eight rows of a
-// block, or one long one.
-const tmpFloats = 8 * blockK
+// tmpFloats is the room that pack may use beside its output: four rows of a
+// block and the scales of a row.
+const tmpFloats = 5 * blockK
 
 // ahead is how many rows of a weight before its use a piece is asked for: the
 // pieces are short and the rows far apart, so the processor does not guess.
@@ -49,6 +49,10 @@ func packRows(kn *kernels, panel []float32, w, lanes, have int, src []float32, l
 	i := 0
 	for ; i+4 <= have; i += 4 {
 		kn.interleave4(&panel[i], w, &src[i*ld], ld, kc)
+	}
+	if i+2 <= have {
+		kn.interleave2(&panel[i], w, &src[i*ld], ld, kc)
+		i += 2
 	}
 	for ; i < have; i++ {
 		for l, v := range src[i*ld : i*ld+kc] {
@@ -107,7 +111,7 @@ func (o weightRows) pack(kn *kernels, dst []float32, w, i0, n, l0, kc int, tmp [
 				if p+i+r+ahead < n {
 					kn.prefetchRow(o.m, i0+p+i+r+ahead, l0)
 				}
-				kn.weightRow(tmp[r*kc:(r+1)*kc], o.m, i0+p+i+r, l0)
+				kn.weightRow(tmp[r*kc:(r+1)*kc], o.m, i0+p+i+r, l0, tmp[4*kc:])
 			}
 			packRows(kn, panel[i:], w, min(4, w-i), have, tmp, kc, kc)
 		}
@@ -124,14 +128,14 @@ func (o weightCols) pack(kn *kernels, dst []float32, w, i0, n, l0, kc int, tmp [
 		if l+ahead < kc {
 			kn.prefetchRow(o.m, l0+l+ahead, i0)
 		}
-		kn.weightRow(tmp[:n], o.m, l0+l, i0)
+		kn.weightRow(tmp[:n], o.m, l0+l, i0, tmp[n:])
 		packCols(kn, dst, w, kc, l, tmp[:n])
 	}
 }
 
 // weightRow widens weights [c0, c0+len(dst)) of a row; c0 and the length are
-// multiples of the format's row multiple.
-func (kn *kernels) weightRow(dst []float32, m *quant.Matrix, row, c0 int) {
+// multiples of the format's row multiple. spare has room for spareFloats(len(dst)).
+func (kn *kernels) weightRow(dst []float32, m *quant.Matrix, row, c0 int, spare []float32) {
 	f, n := m.Format, len(dst)
 	at := row*f.RowBytes(m.Cols) + f.RowBytes(c0)
 	src := m.Data[at : at+f.RowBytes(n)]
@@ -141,21 +145,23 @@ func (kn *kernels) weightRow(dst []float32, m *quant.Matrix, row, c0 int) {
 	case f.Kind == quant.Dense && f.DType == quant.BF16:
 		kn.widenBF16(dst, src)
 	case f.Kind == quant.Affine:
-		var sbuf, bbuf [tmpFloats / 32]float32
 		g := n / f.Group
 		sbytes := f.DType.Size()
 		s0 := (row*(m.Cols/f.Group) + c0/f.Group) * sbytes
-		scales, biases := sbuf[:g], bbuf[:g]
+		scales, biases := spare[:g], spare[g:2*g]
 		kn.widen(scales, m.Scales[s0:s0+g*sbytes], f.DType)
 		kn.widen(biases, m.Biases[s0:s0+g*sbytes], f.DType)
 		kn.affineRow(dst, src, scales, biases, f.Bits)
 	case f.Kind == quant.Q4K || f.Kind == quant.Q6K:
-		kn.superRow(dst, src, f.Kind)
+		kn.superRow(dst, src, f.Kind, (*[16]float32)(spare))
 	default:
 		part := quant.Matrix{Format: f, Rows: 1, Cols: n, Data: src}
 		part.Row(dst, 0)
 	}
 }
+
+// spareFloats is the room that weightRow needs for the scales of n weights.
+func spareFloats(n int) int { return max(n/16, 16) }
 
 // prefetchRow asks for the bytes of a row from column c0 on.
 func (kn *kernels) prefetchRow(m *quant.Matrix, row, c0 int) {

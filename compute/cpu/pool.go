@@ -66,8 +66,18 @@ func (p *pool) run(n int, task func(worker, i int)) {
 	}
 	r.work(0)
 	p.current.Store(nil) // from here on no worker enters
-	for spins := 0; r.inside.Load() != 0; spins++ {
-		if spins > 1000 {
+	r.wait()
+}
+
+// wait returns when no worker is inside: soon, or, when the system has put a
+// worker aside in favour of another program, after sleeping a little.
+func (r *region) wait() {
+	const spins, yields = 5000, 50
+	for i := 0; r.inside.Load() != 0; i++ {
+		switch {
+		case i > spins+yields:
+			time.Sleep(20 * time.Microsecond)
+		case i > spins:
 			runtime.Gosched()
 		}
 	}

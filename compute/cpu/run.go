@@ -80,6 +80,8 @@ func (d *Device) dispatch(op compute.Op, out, in []compute.Array) error {
 		d.convert(out[0], in[0])
 	case compute.CopyRows:
 		d.copyRows(o, out, in)
+	case compute.Dropout:
+		d.dropout(o, out, in)
 	case compute.SumRows:
 		d.sumRows(o, out, in)
 	case compute.SumSquares:
