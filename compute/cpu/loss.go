@@ -29,6 +29,7 @@ func (d *Device) crossEntropy(o compute.CrossEntropy, out, in []compute.Array) e
 	}
 	for r := 0; r < n; r += step {
 		c := min(step, n-r)
+		logits := logits[:c*m.Rows] // the last chunk may be shorter
 		hc := rows{h[r*m.Cols : (r+c)*m.Cols], m.Cols}
 		if err := d.gemm(product{m: c, n: m.Rows, k: m.Cols, a: hc, b: weightRowsOf(m), c: logits, ldc: m.Rows}); err != nil {
 			return err
