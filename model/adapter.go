@@ -51,6 +51,8 @@ func ReadAdapterConfig(dir string) (AdapterConfig, error) {
 	}
 	switch {
 	case c.FineTuneType == "full":
+	case c.FineTuneType == "dora":
+		return c, fmt.Errorf("%s: fine_tune_type is \"dora\", which is not supported in this version; train again with --fine-tune-type lora", path)
 	case c.FineTuneType != "lora":
 		return c, fmt.Errorf("%s: fine_tune_type %q is not supported; known are lora, full", path, c.FineTuneType)
 	case c.LoRA == nil:
@@ -71,43 +73,56 @@ func (m *Model) LoadAdapter(dir string) error {
 		return err
 	}
 	if c.FineTuneType == "full" {
-		return m.loadFull(f) // f stays open: the weights are used where they lie
+		return m.loadFull(f)
 	}
 	defer f.Close()
 	lora := LoRAConfig{Rank: c.LoRA.Rank, Scale: c.LoRA.Scale, Dropout: c.LoRA.Dropout, Keys: c.LoRA.Keys, NumLayers: c.NumLayers}
 	if _, err := m.AttachLoRA(lora, compute.NewKey(0)); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Join(dir, AdapterConfigFile), err)
+		return fmt.Errorf("%s does not fit this model: %w", filepath.Join(dir, AdapterConfigFile), err)
 	}
-	return m.LoadTrainable(f, true)
+	if err := m.LoadTrainable(f, true); err != nil {
+		m.Detach()
+		return err
+	}
+	return nil
 }
 
 // LoadTrainable copies the tensors of a file over the trainable ones of the
-// same names. With strict every tensor of the file must have its place; the
-// error lists those that have none. Tensors missing from the file stay.
+// same names, which must have the same shapes. With strict every tensor of the
+// file must have its place, otherwise one must; the error lists those that have
+// none. Tensors missing from the file stay.
 func (m *Model) LoadTrainable(f *weights.Safetensors, strict bool) error {
 	params := map[string]nn.Param{}
 	for _, p := range m.Trainable() {
 		params[p.Name] = p
 	}
-	var wrong []string
+	fit := map[string]nn.Param{}
+	var wrong, unknown []string
 	for _, name := range f.Names() {
 		x, _ := f.Tensor(name)
 		p, ok := params[name]
 		switch {
 		case !ok:
-			wrong = append(wrong, name+" (no such parameter)")
+			unknown = append(unknown, name+" (no such parameter)")
 		case !slices.Equal(x.Shape, p.Shape()) || !isFloat(x.DType):
 			wrong = append(wrong, fmt.Sprintf("%s (is %v %v, the model takes %v)", name, x.DType, x.Shape, []int(p.Shape())))
 		default:
-			values := make([]float32, p.Shape().Elems())
-			quant.Floats(values, x.Data, x.DType)
-			if err := m.dev.Write(p.Buffer(), compute.FloatBytes(values)); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
+			fit[name] = p
 		}
 	}
-	if strict && len(wrong) > 0 {
+	if strict || len(fit) == 0 {
+		wrong = append(wrong, unknown...)
+	}
+	if len(wrong) > 0 {
 		return otherModel(f.Path(), wrong)
+	}
+	for name, p := range fit {
+		x, _ := f.Tensor(name)
+		values := make([]float32, p.Shape().Elems())
+		quant.Floats(values, x.Data, x.DType)
+		if err := m.dev.Write(p.Buffer(), compute.FloatBytes(values)); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
 	}
 	return nil
 }
@@ -120,50 +135,61 @@ func otherModel(path string, wrong []string) error {
 	return fmt.Errorf("%s: %d tensors do not fit this model: %s; the adapter was made for another model or with other lora_parameters", path, n, strings.Join(wrong, ", "))
 }
 
-// loadFull puts fully fine-tuned parameters in the place of the base's.
-func (m *Model) loadFull(f *weights.Safetensors) error {
+// loadFull puts fully fine-tuned parameters in the place of the base's. They
+// are used where they lie, so f stays open unless there is an error.
+func (m *Model) loadFull(f *weights.Safetensors) (err error) {
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	vectors, matrices := m.vectors(), map[string]slot{}
+	for _, s := range m.matrices() {
+		matrices[s.name+".weight"] = s
+	}
 	var wrong []string
 	for _, name := range f.Names() {
 		x, _ := f.Tensor(name)
-		ok, err := m.replace(name, x)
-		if err != nil {
-			return fmt.Errorf("%s: %s: %w", f.Path(), name, err)
+		shape := []int(nil)
+		if v, ok := vectors[name]; ok {
+			shape = v.Shape()
+		} else if s, ok := matrices[name]; ok {
+			shape = []int{s.weight.Rows, s.weight.Cols}
 		}
-		if !ok {
-			wrong = append(wrong, fmt.Sprintf("%s %v", name, x.Shape))
+		if shape == nil || !slices.Equal(x.Shape, shape) || !isFloat(x.DType) {
+			wrong = append(wrong, fmt.Sprintf("%s (%v %v)", name, x.DType, x.Shape))
 		}
 	}
 	if len(wrong) > 0 {
 		return otherModel(f.Path(), wrong)
 	}
+	for _, name := range f.Names() {
+		x, _ := f.Tensor(name)
+		if v, ok := vectors[name]; ok {
+			values := make([]float32, v.Shape().Elems())
+			quant.Floats(values, x.Data, x.DType)
+			err = m.dev.Write(v.Buffer(), compute.FloatBytes(values))
+		} else {
+			err = m.replace(matrices[name], x)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %s: %w", f.Path(), name, err)
+		}
+	}
 	return nil
 }
 
-// replace swaps one parameter; false says that the model has no such one.
-func (m *Model) replace(name string, x weights.Tensor) (bool, error) {
-	if v, ok := m.vectors()[name]; ok {
-		if !slices.Equal(x.Shape, v.Shape()) || !isFloat(x.DType) {
-			return false, nil
-		}
-		values := make([]float32, v.Shape().Elems())
-		quant.Floats(values, x.Data, x.DType)
-		return true, m.dev.Write(v.Buffer(), compute.FloatBytes(values))
+// replace puts a dense matrix into a slot.
+func (m *Model) replace(s slot, x weights.Tensor) error {
+	w, err := tensor.ImportWeight(m.dev, &quant.Matrix{
+		Format: quant.Format{Kind: quant.Dense, DType: x.DType}, Rows: x.Shape[0], Cols: x.Shape[1], Data: x.Data,
+	})
+	if err != nil {
+		return err
 	}
-	module := strings.TrimSuffix(name, ".weight")
-	for _, slot := range m.matrices() {
-		if slot.name != module || name == module || !isFloat(x.DType) || !slices.Equal(x.Shape, []int{slot.weight.Rows, slot.weight.Cols}) {
-			continue
-		}
-		w, err := tensor.ImportWeight(m.dev, &quant.Matrix{
-			Format: quant.Format{Kind: quant.Dense, DType: x.DType}, Rows: x.Shape[0], Cols: x.Shape[1], Data: x.Data,
-		})
-		if err != nil {
-			return false, err
-		}
-		slot.set(w)
-		return true, nil
-	}
-	return false, nil
+	s.set(w)
+	s.weight.Free()
+	return nil
 }
 
 // slot is a place of the model that holds a matrix.
@@ -203,13 +229,17 @@ func (m *Model) vectors() map[string]*tensor.Tensor {
 }
 
 // SaveTrainable writes what training changes to one safetensors file:
-// adapters as F32, parameters of the base in the type that the base has them in.
+// adapters as F32, parameters of the base in the type that the base has them
+// in. It refuses to replace a file by one with NaN or infinite numbers.
 func (m *Model) SaveTrainable(path string) error {
 	var out []weights.Tensor
 	for _, p := range m.Trainable() {
 		values, err := tensor.ReadFloats(m.dev, p.Tensor)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
+		}
+		if !finite(values) {
+			return fmt.Errorf("%s: not written: %s holds a number that is not finite; training has diverged, so go back to the last saved file and use a smaller --learning-rate", path, p.Name)
 		}
 		dtype := quant.F32
 		if base, ok := m.src.Tensor(p.Name); ok && isFloat(base.DType) {
@@ -220,6 +250,15 @@ func (m *Model) SaveTrainable(path string) error {
 		out = append(out, weights.Tensor{Name: p.Name, DType: dtype, Shape: p.Shape(), Data: data})
 	}
 	return weights.WriteSafetensors(path, out, nil)
+}
+
+func finite(values []float32) bool {
+	for _, v := range values {
+		if v-v != 0 { // Inf-Inf and NaN-NaN are NaN
+			return false
+		}
+	}
+	return true
 }
 
 // Matrix is the weight of a module by its path.

@@ -98,7 +98,13 @@ func ParseConfig(data []byte, path string) (*Config, error) {
 	if c.HiddenAct != "" && c.HiddenAct != "silu" {
 		return nil, fmt.Errorf("%s: hidden_act %q is not supported; these families use \"silu\"", path, c.HiddenAct)
 	}
-	return &c, c.checkHeads(path)
+	if !(c.RMSNormEps > 0) {
+		return nil, fmt.Errorf("%s: rms_norm_eps is %g, expected a small positive number", path, c.RMSNormEps)
+	}
+	if err := c.checkHeads(path); err != nil {
+		return nil, err
+	}
+	return &c, c.checkLayers(path)
 }
 
 func (c *Config) checkHeads(path string) error {
@@ -111,8 +117,29 @@ func (c *Config) checkHeads(path string) error {
 	if kv := c.kvHeads(); kv <= 0 || c.NumAttentionHeads%kv != 0 {
 		return fmt.Errorf("%s: num_attention_heads %d is not a multiple of num_key_value_heads %d", path, c.NumAttentionHeads, kv)
 	}
+	for _, r := range []*RopeScaling{c.RopeScaling, c.RopeParameters} {
+		if r != nil && r.PartialRotaryFactor != nil && *r.PartialRotaryFactor != 1 {
+			return fmt.Errorf("%s: partial_rotary_factor is %g; these families turn whole heads", path, *r.PartialRotaryFactor)
+		}
+	}
+	return nil
+}
+
+// checkLayers checks layer_types and the windows that it asks for.
+func (c *Config) checkLayers(path string) error {
 	if n := len(c.LayerTypes); n != 0 && n != c.NumHiddenLayers {
 		return fmt.Errorf("%s: layer_types has %d entries, num_hidden_layers is %d", path, n, c.NumHiddenLayers)
+	}
+	for i, kind := range c.LayerTypes {
+		switch kind {
+		case "full_attention":
+		case "sliding_attention":
+			if c.SlidingWindow == nil || *c.SlidingWindow <= 0 {
+				return fmt.Errorf("%s: layer_types[%d] is %q, but sliding_window is no positive number", path, i, kind)
+			}
+		default:
+			return fmt.Errorf("%s: layer_types[%d] is %q; known are full_attention, sliding_attention", path, i, kind)
+		}
 	}
 	return nil
 }
@@ -175,7 +202,7 @@ func (c *Config) rope(byDefault float64) (theta float64, scaling *RopeScaling) {
 // window is layer i's attention window, 0 for all keys. As in mlx-lm only
 // layers marked in layer_types have one.
 func (c *Config) window(i int) int {
-	if c.SlidingWindow != nil && i < len(c.LayerTypes) && c.LayerTypes[i] == "sliding_attention" {
+	if i < len(c.LayerTypes) && c.LayerTypes[i] == "sliding_attention" {
 		return *c.SlidingWindow
 	}
 	return 0

@@ -21,7 +21,7 @@ type loader struct {
 }
 
 func (l *loader) model(c *Config, a layout) *Model {
-	m := &Model{Config: c, dev: l.dev, src: l.src, Tied: a.tied}
+	m := &Model{Config: c, dev: l.dev, src: l.src, Tied: a.tied, Head: &nn.Linear{}}
 	freq, scale, err := ropeFrequencies(c, c.headDim(), a.theta, a.scaling)
 	l.fail(err)
 	if l.err != nil {

@@ -75,9 +75,22 @@ func Load(dev compute.Device, src weights.Source) (*Model, error) {
 		l.err = l.unexpected(m.Tied)
 	}
 	if l.err != nil {
+		m.Free()
 		return nil, fmt.Errorf("%s: %w", src.Path(), l.err)
 	}
 	return m, nil
+}
+
+// Free gives the memory on the device back. The model's source stays open.
+func (m *Model) Free() {
+	m.Detach()
+	for _, s := range m.matrices() {
+		s.weight.Free()
+	}
+	for _, v := range m.vectors() {
+		v.Free()
+	}
+	m.frequencies.Free()
 }
 
 // Device is where the model lives.
@@ -88,7 +101,11 @@ func (m *Model) Source() weights.Source { return m.src }
 
 // NewCache makes an empty KV cache for one sequence; limit 0 never forgets.
 func (m *Model) NewCache(limit int, dtype compute.DType) (*nn.Cache, error) {
-	return nn.NewCache(m.dev, len(m.Blocks), limit, dtype)
+	windows := make([]int, len(m.Blocks))
+	for i, b := range m.Blocks {
+		windows[i] = b.Attention.Window
+	}
+	return nn.NewCache(m.dev, windows, limit, dtype)
 }
 
 // Begin embeds the batch: x [T, hidden], and what all layers need to know of
@@ -99,15 +116,20 @@ func (m *Model) Begin(t *tensor.Tape, b Batch, cache *nn.Cache) (*tensor.Tensor,
 	return t.Embed(t.Ints(b.Tokens), m.Embed), row
 }
 
-// Layers runs blocks [from, to) over x [T, hidden]. With checkpoint the
+// Layers runs blocks [from, to) over x [T, hidden]; what a block gives is freed
+// as soon as the next has used it, unless it is saved. With checkpoint the
 // backward pass computes each block again instead of keeping its insides.
 func (m *Model) Layers(t *tensor.Tape, x *tensor.Tensor, row nn.Row, from, to int, checkpoint bool) *tensor.Tensor {
 	uses := append(row.Rotation.Tensors(), row.Bounds)
-	for _, b := range m.Blocks[from:to] {
+	for i, b := range m.Blocks[from:to] {
+		in := x
 		if checkpoint {
-			x = t.Checkpoint(x, func(x *tensor.Tensor) *tensor.Tensor { return b.Forward(t, x, row) }, uses...)
+			x = t.Checkpoint(in, func(x *tensor.Tensor) *tensor.Tensor { return b.Forward(t, x, row) }, uses...)
 		} else {
-			x = b.Forward(t, x, row)
+			x = b.Forward(t, in, row)
+		}
+		if i > 0 {
+			t.Done(in)
 		}
 	}
 	return x
@@ -122,29 +144,21 @@ func (m *Model) Final(t *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
 func (m *Model) Logits(t *tensor.Tape, h *tensor.Tensor) *tensor.Tensor { return m.Head.Forward(t, h) }
 
 // Step runs a batch through the whole model with a cache and returns the
-// logits of its last token [1, vocab].
+// logits of its last token [1, vocab]. Tokens count as seen unless the tape has
+// an error.
 func (m *Model) Step(t *tensor.Tape, tokens []int32, cache *nn.Cache) *tensor.Tensor {
 	y := t.Scope(func() *tensor.Tensor {
 		b := Sequence(tokens, cache.Len())
 		b.Bounds[1] = int32(cache.Held(len(tokens)))
-		x, row := m.Begin(t, b, cache)
-		x = m.layersFreeing(t, x, row)
+		in, row := m.Begin(t, b, cache)
+		x := m.Layers(t, in, row, 0, len(m.Blocks), false)
 		last := t.GatherRows(x, t.Ints([]int32{int32(len(tokens) - 1)}))
 		return m.Logits(t, m.Final(t, last))
 	})
-	cache.Advance(len(tokens))
-	return y
-}
-
-// layersFreeing runs all blocks, each layer's input being freed as soon as its
-// output is there.
-func (m *Model) layersFreeing(t *tensor.Tape, x *tensor.Tensor, row nn.Row) *tensor.Tensor {
-	for i := range m.Blocks {
-		in := x
-		x = m.Layers(t, in, row, i, i+1, false)
-		t.Done(in)
+	if t.Err() == nil {
+		cache.Advance(len(tokens))
 	}
-	return x
+	return y
 }
 
 // Loss is the cross-entropy [R] of predicting targets [R] from the rows of x

@@ -65,12 +65,11 @@ func (m *Model) trainable(name string, w *tensor.Weight) (*tensor.Weight, error)
 	if w.Format.Kind != quant.Dense {
 		return nil, fmt.Errorf("%s is stored as %v: full fine-tuning needs a dense base; use --fine-tune-type lora, or a model that is not quantized", name, w.Format)
 	}
-	mat, err := m.src.Matrix(name)
+	mat, err := w.Host(m.dev)
 	if err != nil {
 		return nil, err
 	}
-	values := mat.Floats()
-	t, err := tensor.TrainableWeight(m.dev, w.Rows, w.Cols, values)
+	t, err := tensor.TrainableWeight(m.dev, w.Rows, w.Cols, mat.Floats())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -151,17 +150,22 @@ type LoRAConfig struct {
 	NumLayers      int      // last blocks; <= 0 is all
 }
 
-// AttachLoRA puts a LoRA beside every projection that c chooses and returns
-// them in the order of attachment. A is uniform in ±1/sqrt(in), drawn from the
-// stream keys exactly as mlx-lm draws it; B is zero.
+// maxRank bounds what a file can make us allocate; useful ranks are far below.
+const maxRank = 1 << 13
+
+// AttachLoRA puts a LoRA beside every projection that c chooses, in place of
+// what adapters there are, and returns them in the order of attachment. A is
+// uniform in ±1/sqrt(in), drawn from the stream keys exactly as mlx-lm draws it;
+// B is zero.
 func (m *Model) AttachLoRA(c LoRAConfig, keys compute.Key) ([]*nn.LoRA, error) {
-	if c.Rank <= 0 {
-		return nil, fmt.Errorf("lora_parameters: rank is %d, expected a positive number", c.Rank)
+	if c.Rank <= 0 || c.Rank > maxRank {
+		return nil, fmt.Errorf("lora_parameters: rank is %d, expected 1 to %d", c.Rank, maxRank)
 	}
 	chosen, err := m.choose(c)
 	if err != nil {
 		return nil, err
 	}
+	m.Detach()
 	var out []*nn.LoRA
 	for _, l := range chosen {
 		// mlx-lm draws a throw-away base layer before each lora_a.
@@ -172,6 +176,7 @@ func (m *Model) AttachLoRA(c LoRAConfig, keys compute.Key) ([]*nn.LoRA, error) {
 		a := use.Uniform(l.In()*c.Rank, -bound, bound)
 		lora, err := nn.NewLoRA(m.dev, l, c.Rank, c.Scale, c.Dropout, a, nil)
 		if err != nil {
+			m.Detach()
 			return nil, fmt.Errorf("%s: %w", l.Name, err)
 		}
 		l.Adapter = lora
@@ -184,7 +189,7 @@ func (m *Model) AttachLoRA(c LoRAConfig, keys compute.Key) ([]*nn.LoRA, error) {
 // relative path first, then whole paths anywhere in the model.
 func (m *Model) choose(c LoRAConfig) ([]*nn.Linear, error) {
 	if c.NumLayers > len(m.Blocks) {
-		return nil, fmt.Errorf("num_layers is %d, but the model has %d layers: give --num-layers %d, or -1 for all", c.NumLayers, len(m.Blocks), len(m.Blocks))
+		return nil, fmt.Errorf("num_layers is %d, but the model has %d layers (-1 is all)", c.NumLayers, len(m.Blocks))
 	}
 	wanted := map[string]bool{}
 	for _, k := range c.Keys {
@@ -209,8 +214,8 @@ func (m *Model) choose(c LoRAConfig) ([]*nn.Linear, error) {
 			pick(l, l.Name)
 		}
 	}
-	for k, found := range wanted {
-		if !found {
+	for _, k := range c.Keys {
+		if !wanted[k] {
 			return nil, fmt.Errorf("lora_parameters: key %q names no projection of this model; known are self_attn.{q,k,v,o}_proj, mlp.{gate,up,down}_proj%s", k, headHint(m))
 		}
 	}

@@ -36,9 +36,9 @@ func (a *Attention) Forward(t *tensor.Tape, x *tensor.Tensor, row Row, layer int
 	}
 	op := compute.Attention{Heads: a.Heads, KVHeads: a.KVHeads, HeadDim: a.HeadDim, Scale: a.Scale, Window: a.Window}
 	if row.Cache != nil {
-		k, v, op.Offset = row.Cache.update(t, layer, k, v)
-		if row.Cache.rotates() {
-			op.Window = 0 // the ring keeps just what may be seen, in no order
+		var full bool
+		if k, v, op.Offset, full = row.Cache.update(t, layer, k, v); full {
+			op.Window = 0
 		}
 	}
 	return a.O.Forward(t, t.Attention(q, k, v, row.Bounds, op))

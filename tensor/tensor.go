@@ -180,11 +180,13 @@ func (w *Weight) Host(dev compute.Device) (*quant.Matrix, error) {
 
 // Free gives the weight's buffers back.
 func (w *Weight) Free() {
-	if w.Param != nil {
+	switch {
+	case w == nil:
+	case w.Param != nil:
 		w.Param.Free()
-		return
-	}
-	for _, b := range w.bufs {
-		b.Free()
+	default:
+		for _, b := range w.bufs {
+			b.Free()
+		}
 	}
 }

@@ -61,7 +61,7 @@ func pack(rows []Row, maxLen int, padTarget bool) packed {
 				p.targets = append(p.targets, r.IDs[s])
 			}
 		}
-		if padTarget && n < width && len(r.Loss) > 0 {
+		if padTarget && 0 < n && n < width && len(r.Loss) > 0 {
 			p.rows = append(p.rows, int32(start+n-1))
 			p.targets = append(p.targets, 0)
 		}
@@ -110,22 +110,44 @@ func epochs(n, size int, mlx bool, rng *numpyRandom) iter.Seq[[]int] {
 	}
 }
 
+// row fetches row i and checks that a model of vocab tokens can take it.
+func row(rows Rows, i, vocab int) (Row, error) {
+	r, err := rows.Row(i)
+	if err != nil {
+		return r, err
+	}
+	for k, id := range r.IDs {
+		if id < 0 || int(id) >= vocab {
+			where := fmt.Sprintf("row %d", i)
+			if w, ok := rows.(interface{ Where(i int) string }); ok {
+				where = w.Where(i)
+			}
+			return r, fmt.Errorf("%s: token %d is %d, but the model's vocabulary has %d: tokenizer and model do not belong together", where, k, id, vocab)
+		}
+	}
+	return r, nil
+}
+
 // load fetches and packs the rows of one batch.
-func load(rows Rows, index []int, maxLen int, padTarget bool) (packed, error) {
+func load(rows Rows, index []int, vocab, maxLen int, padTarget bool) (packed, error) {
 	list := make([]Row, len(index))
 	for i, k := range index {
-		r, err := rows.Row(k)
-		if err != nil {
+		var err error
+		if list[i], err = row(rows, k, vocab); err != nil {
 			return packed{}, err
 		}
-		list[i] = r
 	}
 	return pack(list, maxLen, padTarget), nil
 }
 
 // enough checks a split against the batch size, as mlx-lm does.
 func enough(rows Rows, split string, size int, mlx bool) error {
-	if n := rows.Len(); n == 0 || mlx && n < size {
+	switch n := rows.Len(); {
+	case size < 1:
+		return fmt.Errorf("--batch-size is %d, expected at least 1", size)
+	case n == 0:
+		return fmt.Errorf("%s set: it has no rows with a token to learn", split)
+	case mlx && n < size:
 		return fmt.Errorf("%s set: must have at least batch_size=%d examples but only has %d: add rows or give a smaller --batch-size", split, size, n)
 	}
 	return nil

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"math"
 
 	"github.com/lentil-lm/lentil/model"
@@ -26,10 +27,17 @@ type Evaluation struct {
 // Perplexity is exp(Loss).
 func (e Evaluation) Perplexity() float64 { return math.Exp(e.Loss) }
 
-// Evaluate measures the loss over rows; progress may be nil.
+// Evaluate measures the loss over rows; progress may be nil. Rows without a
+// token to predict are an error when there are no others.
 func Evaluate(ctx context.Context, m *model.Model, rows Rows, o EvalOptions, progress func(done, total int)) (Evaluation, error) {
-	return evaluate(ctx, m, rows, o, newNumpyRandom(uint32(o.Seed)), progress)
+	e, err := evaluate(ctx, m, rows, o, newNumpyRandom(uint32(o.Seed)), progress)
+	if err == nil && e.Tokens == 0 {
+		err = errors.New("evaluation set: none of the rows measured has a token to predict; raise --max-seq-length, or measure more batches")
+	}
+	return e, err
 }
+
+// evaluate gives a loss of NaN when there was no token to predict.
 
 func evaluate(ctx context.Context, m *model.Model, rows Rows, o EvalOptions, rng *numpyRandom, progress func(done, total int)) (Evaluation, error) {
 	if err := enough(rows, "evaluation", o.BatchSize, o.CompatMLX); err != nil {
@@ -47,7 +55,7 @@ func evaluate(ctx context.Context, m *model.Model, rows Rows, o EvalOptions, rng
 		if err := ctx.Err(); err != nil {
 			return e, err
 		}
-		b, err := load(rows, index, o.MaxSeqLength, o.CompatMLX)
+		b, err := load(rows, index, m.Config.VocabSize, o.MaxSeqLength, o.CompatMLX)
 		if err != nil {
 			return e, err
 		}

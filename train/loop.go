@@ -81,7 +81,7 @@ func (tr *Trainer) Run(ctx context.Context) (Result, error) {
 			return result, tr.interrupted(it - 1)
 		}
 		index, _ := next()
-		batch, err := load(tr.Train, index, o.MaxSeqLength, o.CompatMLX)
+		batch, err := load(tr.Train, index, tr.Model.Config.VocabSize, o.MaxSeqLength, o.CompatMLX)
 		if err != nil {
 			return result, err
 		}
@@ -95,6 +95,9 @@ func (tr *Trainer) Run(ctx context.Context) (Result, error) {
 			w.start = time.Now().Add(-w.spent) // validation does not count
 		}
 		lr := o.Schedule(tr.opt.step)
+		if math.IsNaN(lr) || math.IsInf(lr, 0) {
+			return result, fmt.Errorf("iteration %d: the learning rate is %g: check --learning-rate and lr_schedule", it, lr)
+		}
 		loss, err := tr.step(batch, it, lr)
 		if err != nil {
 			return result, fmt.Errorf("iteration %d: %w", it, err)
@@ -104,7 +107,7 @@ func (tr *Trainer) Run(ctx context.Context) (Result, error) {
 		w.add(loss, len(batch.rows))
 		tr.Reporter.Report(run.Step{Iteration: it, Loss: loss, Tokens: len(batch.rows)})
 		if it%o.StepsPerReport == 0 || it == o.Iters {
-			result.TrainLoss = w.loss / float64(w.steps)
+			result.TrainLoss = w.mean()
 			tr.Reporter.Report(w.report(it, lr, result.TrainedTokens, tr.PeakMemory()))
 			w = window{start: time.Now()}
 		}
@@ -129,11 +132,11 @@ func (tr *Trainer) prepare() error {
 			return fmt.Errorf("%s is too small: expected at least 1 (--max-seq-length: 2)", f.flag)
 		}
 	}
-	if err := enough(tr.Train, "training", o.BatchSize, o.CompatMLX); err != nil {
+	if err := tr.check(tr.Train, "training"); err != nil {
 		return err
 	}
 	if tr.hasValid() {
-		if err := enough(tr.Valid, "validation", o.BatchSize, o.CompatMLX); err != nil {
+		if err := tr.check(tr.Valid, "validation"); err != nil {
 			return err
 		}
 	}
@@ -147,6 +150,19 @@ func (tr *Trainer) prepare() error {
 	var err error
 	tr.opt, err = newOptimizer(tr.Model.Device(), o.Optimizer, tr.params)
 	return err
+}
+
+// check looks at all rows now, so that a bad one does not end a long run.
+func (tr *Trainer) check(rows Rows, split string) error {
+	if err := enough(rows, split, tr.Options.BatchSize, tr.Options.CompatMLX); err != nil {
+		return err
+	}
+	for i := range rows.Len() {
+		if _, err := row(rows, i, tr.Model.Config.VocabSize); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (tr *Trainer) close() {
@@ -250,19 +266,26 @@ type window struct {
 	loss   float64
 	tokens int
 	steps  int
+	learnt int // steps that had a token to learn
 }
 
 func (w *window) add(loss float64, tokens int) {
-	w.loss += loss
-	w.tokens += tokens
 	w.steps++
 	w.spent = time.Since(w.start)
+	if tokens > 0 {
+		w.loss += loss
+		w.tokens += tokens
+		w.learnt++
+	}
 }
 
+// mean is the mean loss of the steps, NaN when none had a token to learn.
+func (w *window) mean() float64 { return w.loss / float64(w.learnt) }
+
 func (w *window) report(it int, lr float64, trained, peak int64) run.TrainReport {
-	s := w.spent.Seconds()
+	s := max(w.spent, time.Nanosecond).Seconds() // some clocks are coarse
 	return run.TrainReport{
-		Iteration: it, TrainLoss: w.loss / float64(w.steps), LearningRate: lr,
+		Iteration: it, TrainLoss: w.mean(), LearningRate: lr,
 		IterationsPerSecond: float64(w.steps) / s, TokensPerSecond: float64(w.tokens) / s,
 		TrainedTokens: trained, PeakMemory: float64(peak) / 1e9,
 	}

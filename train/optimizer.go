@@ -45,22 +45,40 @@ func newOptimizer(dev compute.Device, c OptimizerConfig, params []nn.Param) (*op
 	if !ok {
 		return nil, fmt.Errorf("optimizer %q is not supported; known are adam, adamw, sgd", c.Name)
 	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
 	o := &optimizer{config: c, dev: dev, params: params}
 	for _, p := range params {
 		var state []*tensor.Tensor
 		for range n {
 			s, err := tensor.New(dev, p.Shape(), compute.F32, nil)
 			if err == nil {
+				state = append(state, s)
 				err = dev.Run(compute.Fill{Shape: p.Shape()}, []compute.Buffer{s.Buffer()}, nil)
 			}
 			if err != nil {
+				o.state = append(o.state, state)
+				o.free()
 				return nil, fmt.Errorf("optimizer state of %s: %w", p.Name, err)
 			}
-			state = append(state, s)
 		}
 		o.state = append(o.state, state)
 	}
 	return o, nil
+}
+
+// check refuses settings under which an update is no number.
+func (c OptimizerConfig) check() error {
+	for _, b := range c.Betas {
+		if !(b >= 0 && b < 1) {
+			return fmt.Errorf("optimizer_config: betas are %v, expected 0 <= beta < 1", c.Betas)
+		}
+	}
+	if !(c.Eps > 0) || !(c.Momentum >= 0 && c.Momentum < 1) {
+		return fmt.Errorf("optimizer_config: eps is %g and momentum %g, expected eps > 0 and 0 <= momentum < 1", c.Eps, c.Momentum)
+	}
+	return nil
 }
 
 // update applies the gradients with learning rate lr and forgets them.

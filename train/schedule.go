@@ -30,6 +30,9 @@ func NewSchedule(c ScheduleConfig) (Schedule, error) {
 	if n := len(c.Arguments); n < maker.least || n > maker.most {
 		return nil, fmt.Errorf("lr_schedule: %s takes the arguments %s, %d given", c.Name, maker.usage, n)
 	}
+	if i := maker.steps; i > 0 && !(c.Arguments[i] > 0) {
+		return nil, fmt.Errorf("lr_schedule: %s counts %g updates, expected more than 0: its arguments are %s", c.Name, c.Arguments[i], maker.usage)
+	}
 	if c.Warmup < 0 {
 		return nil, fmt.Errorf("lr_schedule: warmup is %d, expected 0 or more updates", c.Warmup)
 	}
@@ -51,15 +54,16 @@ var scheduleNames = []string{"exponential_decay", "step_decay", "cosine_decay", 
 var schedules = map[string]struct {
 	usage       string
 	least, most int
+	steps       int // index of the argument that counts updates, 0 for none
 	build       func(a []float64) Schedule
 }{
-	"exponential_decay": {"[init, decay_rate]", 2, 2, func(a []float64) Schedule {
+	"exponential_decay": {"[init, decay_rate]", 2, 2, 0, func(a []float64) Schedule {
 		return func(t int) float64 { return a[0] * math.Pow(a[1], float64(t)) }
 	}},
-	"step_decay": {"[init, decay_rate, step_size]", 3, 3, func(a []float64) Schedule {
+	"step_decay": {"[init, decay_rate, step_size]", 3, 3, 2, func(a []float64) Schedule {
 		return func(t int) float64 { return a[0] * math.Pow(a[1], math.Floor(float64(t)/a[2])) }
 	}},
-	"cosine_decay": {"[init, decay_steps, end]", 2, 3, func(a []float64) Schedule {
+	"cosine_decay": {"[init, decay_steps, end]", 2, 3, 1, func(a []float64) Schedule {
 		end := 0.0
 		if len(a) == 3 {
 			end = a[2]
@@ -69,7 +73,7 @@ var schedules = map[string]struct {
 			return end + 0.5*(1+math.Cos(math.Pi*s/a[1]))*(a[0]-end)
 		}
 	}},
-	"linear_schedule": {"[init, end, steps]", 3, 3, func(a []float64) Schedule { return linear(a[0], a[1], a[2]) }},
+	"linear_schedule": {"[init, end, steps]", 3, 3, 2, func(a []float64) Schedule { return linear(a[0], a[1], a[2]) }},
 }
 
 // linear goes from init to end in steps updates and stays there.
