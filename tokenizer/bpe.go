@@ -69,13 +69,18 @@ func (m *bpe) findCuts() {
 	if _, ok := def.ids[metaspace]; !ok || m.byteLevel || def.ignoreMerges || def.affixes() {
 		return
 	}
-	odd := map[int32]bool{m.unk: true}
+	odd := make([]bool, len(def.pieces))
 	missing := false // bytes without a token
 	for _, id := range m.byteTexts {
-		odd[id] = true
-		missing = missing || id == noID
+		if id == noID {
+			missing = true
+		} else {
+			odd[id] = true
+		}
 	}
-	if m.unk == noID && missing { // some characters leave no symbol
+	if m.unk != noID {
+		odd[m.unk] = true
+	} else if missing { // some characters leave no symbol
 		return
 	}
 	m.glue = map[rune]bool{}

@@ -77,7 +77,8 @@ def specials(**flags):
 
 
 TEXTS = ["", " ", "  ", "hello", "the hello the", " the  hello ", "hello, the abc! 12 1234 -", "a<s>b</s> <s> the", "the\nhello\n\n the",
-         "éa e\u0301", "HELLO The", "x<m>y <m> z<m>", "the<s> the", "日本 hello 🙂", "_the_ ab-abc", "▁the ▁▁", "abcabc 'the'", "<s><s>", "the 🙂🙂 日", "hellohello the12the"]
+         "éa e\u0301", "HELLO The", "x<m>y <m> z<m>", "the<s> the", "日本 hello 🙂", "_the_ ab-abc", "▁the ▁▁", "abcabc 'the'", "<s><s>", "the 🙂🙂 日", "hellohello the12the",
+         "a" + "\u0301\u0323" * 20 + "b\u0323e\u0302\u0301 \uac00\u11a8\u1112\u1161\u11ab \u0301a"]
 
 MINI = {
     "merges as strings": tok(),
@@ -90,10 +91,10 @@ MINI = {
     "byte_fallback, some bytes missing": tok(extra=["<unk>"] + BYTES[:0xF0], unk_token="<unk>", byte_fallback=True, decoder=seq("d", FALLBACK, FUSE)),
     "subword prefix": tok(extra=["##" + c for c in "abcdefghijklmnopqrstuvwxyz"] + ["##he", "a##b"], continuing_subword_prefix="##", merges=["##h ##e", "a ##b", "t ##he"][:1], pre_tokenizer=BYTE_LEVEL),
     "word suffix": tok(extra=[c + "</w>" for c in "abcdefghijklmnopqrstuvwxyz"] + ["he</w>"], end_of_word_suffix="</w>", merges=["h e", "h e</w>"], pre_tokenizer=BYTE_LEVEL),
-    "normalizer NFC": tok(normalizer={"type": "NFC"}),
-    "normalizer NFD": tok(normalizer={"type": "NFD"}, extra=["\u0301"]),
+    "normalizer NFC": tok(normalizer={"type": "NFC"}, extra=["\u0301", "\u0323", "\u00e1", "\u1ea1", "\uac01", "\ud55c"]),
+    "normalizer NFD": tok(normalizer={"type": "NFD"}, extra=["\u0301", "\u0302", "\u0323", "\u11a8", "\u1100"]),
     "normalizers NFKC, Lowercase": tok(normalizer=seq("n", {"type": "NFKC"}, {"type": "Lowercase"})),
-    "normalizer NFKD": tok(normalizer={"type": "NFKD"}, extra=["\u0301"]),
+    "normalizer NFKD": tok(normalizer={"type": "NFKD"}, extra=["\u0301", "\u0323"]),
     "normalizer Strip": tok(normalizer={"type": "Strip", "strip_left": True, "strip_right": True}),
     "normalizer Strip left": tok(normalizer={"type": "Strip", "strip_left": True, "strip_right": False}),
     "normalizer Replace regex": tok(normalizer={"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "-"}),
