@@ -93,8 +93,8 @@ func (s *Session) stream(ctx context.Context, tok *tokenizer.Tokenizer, prompt [
 			stats.GenerationTPS = float64(n) / spent
 		}
 		if slices.Contains(o.StopTokens, id) {
-			rest, _ := text.add(stream.Flush())
-			yield(Piece{Text: rest + text.flush(), Token: id, Finish: FinishStop, Stats: stats}, nil)
+			rest, _ := text.end(stream.Flush())
+			yield(Piece{Text: rest, Token: id, Finish: FinishStop, Stats: stats}, nil)
 			return nil
 		}
 		piece := Piece{Token: id, Stats: stats}
@@ -102,9 +102,12 @@ func (s *Session) stream(ctx context.Context, tok *tokenizer.Tokenizer, prompt [
 		if piece.Text, stopped = text.add(stream.Add(id)); stopped {
 			piece.Finish = FinishStop
 		} else if n+1 == o.MaxTokens {
-			rest, _ := text.add(stream.Flush())
-			piece.Text += rest + text.flush()
+			var rest string
 			piece.Finish = FinishLength
+			if rest, stopped = text.end(stream.Flush()); stopped {
+				piece.Finish = FinishStop
+			}
+			piece.Text += rest
 		}
 		if !yield(piece, nil) || piece.Finish != "" {
 			return nil
@@ -166,9 +169,10 @@ func (s *stopper) add(text string) (out string, stopped bool) {
 	return out, false
 }
 
-// flush returns what was held back.
-func (s *stopper) flush() string {
-	out := s.held
+// end is add for the last text: nothing is held back any more.
+func (s *stopper) end(text string) (out string, stopped bool) {
+	out, stopped = s.add(text)
+	out += s.held
 	s.held = ""
-	return out
+	return out, stopped
 }

@@ -72,7 +72,7 @@ func (s *sampler) filter(p []float32) {
 	if s.XTCProbability > 0 && s.uniform() < s.XTCProbability {
 		xtc(p, s.XTCThreshold, s.XTCKeep)
 	}
-	if s.TopK > 0 && s.TopK < len(p) {
+	if s.TopK > 0 {
 		topK(p, s.TopK)
 	}
 }
@@ -126,51 +126,106 @@ func logSoftmax(v []float32) {
 	}
 }
 
-// ascending lists the tokens by rising log probability.
-func ascending(p []float32) []int {
-	order := make([]int, len(p))
-	for i := range order {
-		order[i] = i
+// likeliest lists the k likeliest tokens, the likeliest first.
+func likeliest(p []float32, k int) []int {
+	byRank := func(a, b int) int { return cmp.Or(cmp.Compare(p[b], p[a]), a-b) }
+	best := make([]int, 0, k)
+	for i := range p {
+		if len(best) == k {
+			if byRank(i, best[k-1]) > 0 {
+				continue
+			}
+			best = best[:k-1]
+		}
+		at, _ := slices.BinarySearchFunc(best, i, byRank)
+		best = slices.Insert(best, at, i)
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(p[a], p[b]) })
-	return order
+	return best
 }
+
+// keepOnly drops all tokens that are not listed.
+func keepOnly(p []float32, tokens []int) {
+	kept := make([]float32, len(tokens))
+	for i, k := range tokens {
+		kept[i] = p[k]
+	}
+	for i := range p {
+		p[i] = dropped
+	}
+	for i, k := range tokens {
+		p[k] = kept[i]
+	}
+}
+
+// rare is the log of a share of the likeliest token's probability below which
+// topP adds tokens up without sorting them.
+const rare = -12
 
 // topP keeps the tokens whose cumulative probability, from the least likely
 // up, is above 1-limit.
 func topP(p []float32, limit float64) {
-	order := ascending(p)
+	bar := p[argmax(p)] + rare
 	var sum float64
-	for i, k := range order {
-		sum += math.Exp(float64(p[k]))
-		if sum > 1-limit || i == len(order)-1 {
-			return
+	var order []int
+	for i, v := range p {
+		if v < bar {
+			sum += math.Exp(float64(v))
+		} else {
+			order = append(order, i)
 		}
-		p[k] = dropped
 	}
+	if sum > 1-limit { // the rare ones matter: sort them all
+		sum, order = 0, order[:0]
+		for i := range p {
+			order = append(order, i)
+		}
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Or(cmp.Compare(p[a], p[b]), a-b) })
+	first := 0
+	for ; first < len(order)-1; first++ {
+		if sum += math.Exp(float64(p[order[first]])); sum > 1-limit {
+			break
+		}
+	}
+	keepOnly(p, order[first:])
 }
 
 // minP drops what is less likely than share times the likeliest, but keeps keep tokens.
 func minP(p []float32, share float64, keep int) {
 	bar := float64(p[argmax(p)]) + math.Log(share)
-	order := ascending(p)
-	for _, k := range order[:max(0, len(order)-keep)] {
-		if float64(p[k]) < bar {
-			p[k] = dropped
+	above := 0
+	for _, v := range p {
+		if float64(v) >= bar {
+			above++
+		}
+	}
+	if above < keep {
+		topK(p, keep)
+		return
+	}
+	for i, v := range p {
+		if float64(v) < bar {
+			p[i] = dropped
 		}
 	}
 }
 
-// xtc drops every token above the threshold but the least likely of them.
+// xtc drops every token above the threshold but the least likely of them. The
+// threshold is of the probabilities among the tokens that are left.
 func xtc(p []float32, threshold float64, keep []int32) {
-	least := math.Inf(1)
+	var total float64
 	for _, v := range p {
-		if q := math.Exp(float64(v)); q > threshold {
-			least = min(least, q)
+		total += math.Exp(float64(v))
+	}
+	bar := math.Log(threshold) + math.Log(total)
+	least := float32(math.Inf(1))
+	for _, v := range p {
+		if float64(v) > bar {
+			least = min(least, v)
 		}
 	}
 	for i, v := range p {
-		if math.Exp(float64(v)) > least && !slices.Contains(keep, int32(i)) {
+		if v > least && !slices.Contains(keep, int32(i)) {
 			p[i] = dropped
 		}
 	}
@@ -178,8 +233,7 @@ func xtc(p []float32, threshold float64, keep []int32) {
 
 // topK keeps the k likeliest.
 func topK(p []float32, k int) {
-	order := ascending(p)
-	for _, i := range order[:len(order)-k] {
-		p[i] = dropped
+	if k < len(p) {
+		keepOnly(p, likeliest(p, k))
 	}
 }

@@ -17,31 +17,30 @@ type Session struct {
 	model   *model.Model
 	tape    *tensor.Tape
 	cache   *nn.Cache
-	tokens  []int32 // what the cache holds
-	maxSize int
-	dtype   compute.DType
+	limited bool    // the cache has a size limit
+	tokens  []int32 // what the cache has seen
 }
 
 // NewSession makes an empty session. maxKVSize limits the cache (0: no limit);
 // exact keeps activations and cache in float32.
 func NewSession(m *model.Model, maxKVSize int, exact bool) (*Session, error) {
-	s := &Session{model: m, tape: tensor.NewTape(m.Device()), maxSize: maxKVSize, dtype: compute.F16}
-	s.tape.Exact = exact
+	dtype := compute.F16
 	if exact {
-		s.dtype = compute.F32
+		dtype = compute.F32
 	}
-	return s, s.Reset()
+	cache, err := m.NewCache(maxKVSize, dtype)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{model: m, tape: tensor.NewTape(m.Device()), cache: cache, limited: maxKVSize > 0}
+	s.tape.Exact = exact
+	return s, nil
 }
 
 // Reset forgets everything.
-func (s *Session) Reset() error {
-	if s.cache != nil {
-		s.cache.Free()
-	}
-	var err error
-	s.cache, err = s.model.NewCache(s.maxSize, s.dtype)
+func (s *Session) Reset() {
+	s.cache.Free()
 	s.tokens = nil
-	return err
 }
 
 // Close gives the cache back.
@@ -62,15 +61,13 @@ func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progres
 	if len(prompt) == 0 {
 		return nil, errors.New("the prompt has no tokens")
 	}
-	if limit := s.model.Config.MaxPositionEmbeddings; limit > 0 && s.maxSize == 0 && len(prompt) > limit {
-		return nil, fmt.Errorf("the prompt has %d tokens, the model takes %d (max_position_embeddings): shorten it", len(prompt), limit)
+	if limit := s.model.Config.MaxPositionEmbeddings; limit > 0 && !s.limited && len(prompt) > limit {
+		return nil, fmt.Errorf("the prompt has %d tokens, the model takes %d (max_position_embeddings): shorten it, or give --max-kv-size", len(prompt), limit)
 	}
 	keep := s.Cached(prompt)
 	if keep < s.cache.Len() {
 		if s.cache.Trim(keep) != nil { // a rotating cache cannot go back
-			if err := s.Reset(); err != nil {
-				return nil, err
-			}
+			s.Reset()
 			keep = 0
 		}
 	}
@@ -109,5 +106,10 @@ func (s *Session) step(tokens []int32) ([]float32, error) {
 		return nil, err
 	}
 	s.tokens = append(s.tokens, tokens...)
+	for i, v := range logits {
+		if v-v != 0 { // NaN or infinite
+			return nil, fmt.Errorf("the model's output for token %d is %g: the weights, or an adapter whose training diverged, are not usable", i, v)
+		}
+	}
 	return logits, nil
 }
