@@ -9,6 +9,9 @@ import "golang.org/x/sys/cpu"
 func machineKernels() []*kernels {
 	var list []*kernels
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
+		if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512DQ {
+			list = append(list, avx512)
+		}
 		list = append(list, avx2)
 	}
 	return list

@@ -16,7 +16,8 @@ var expConst = func() (t [16][8]float32) {
 }()
 
 // The functions below are those of vector_generic.go and attention.go of the
-// same name, for n > 0 values, a multiple of 8, or panels of 16 lanes.
+// same name, for n > 0 values, a multiple of 8, or panels of w lanes, a
+// multiple of 16.
 
 //go:noescape
 func dotAVX2(a, b *float32, n int) float32
@@ -61,13 +62,13 @@ func adamAVX2(p2, m2, v2, p, dp, m, v *float32, n int, o *adamStep)
 func narrowF16AVX2(dst *byte, src *float32, n int)
 
 //go:noescape
-func softmaxLanesAVX2(s *float32, n int, scale float32, st *lanes)
+func softmaxLanesAVX2(s *float32, n, w int, scale float32, st *lanes)
 
 //go:noescape
-func gradLanesAVX2(s, dp *float32, n int, scale float32, st *lanes)
+func gradLanesAVX2(s, dp *float32, n, w int, scale float32, st *lanes)
 
 //go:noescape
-func scaleLanesAVX2(x *float32, n int, keep *[maxLanes]float32)
+func scaleLanesAVX2(x *float32, n, w int, keep *[maxLanes]float32)
 
 // avx2Vectors hands whole vectors to the assembly and the rest to plain Go.
 var avx2Vectors = vectors{
@@ -192,12 +193,14 @@ func narrowF16F16C(dst []byte, src []float32) {
 }
 
 var avx2Lanes = laneKernels{
-	softmaxLanes: func(s []float32, n, _ int, scale float32, st *lanes) { softmaxLanesAVX2(&s[0], n, scale, st) },
-	gradLanes:    func(s, dp []float32, n, _ int, scale float32, st *lanes) { gradLanesAVX2(&s[0], &dp[0], n, scale, st) },
+	softmaxLanes: func(s []float32, n, w int, scale float32, st *lanes) { softmaxLanesAVX2(&s[0], n, w, scale, st) },
+	gradLanes: func(s, dp []float32, n, w int, scale float32, st *lanes) {
+		gradLanesAVX2(&s[0], &dp[0], n, w, scale, st)
+	},
 	scaleLanes: func(x []float32, n, w int, keep *[maxLanes]float32) {
 		for _, f := range keep[:w] {
 			if f != 1 {
-				scaleLanesAVX2(&x[0], n, keep)
+				scaleLanesAVX2(&x[0], n, w, keep)
 				return
 			}
 		}

@@ -474,18 +474,19 @@ loop:
 	VZEROUPPER
 	RET
 
-// func softmaxLanesAVX2(s *float32, n int, scale float32, st *lanes)
+// func softmaxLanesAVX2(s *float32, n, w int, scale float32, st *lanes)
 //
-// Sixteen lanes, eight at a time. st: lo, hi, top, sum, keep at 0, 128, 256,
-// 384, 512.
-TEXT ·softmaxLanesAVX2(SB), NOSPLIT, $0-32
+// Eight lanes at a time. st: lo, hi, top, sum, keep at 0, 128, 256, 384, 512.
+TEXT ·softmaxLanesAVX2(SB), NOSPLIT, $0-40
 	MOVQ         n+8(FP), R8
-	VBROADCASTSS scale+16(FP), Y15
-	MOVQ         st+24(FP), DX
+	MOVQ         w+16(FP), R9
+	LEAQ         (R9*4), R10         // bytes from key to key
+	SHRQ         $3, R9
+	VBROADCASTSS scale+24(FP), Y15
+	MOVQ         st+32(FP), DX
 	MOVQ         s+0(FP), SI
-	MOVQ         $2, R9
 
-half:
+part:
 	VMOVDQU  (DX), Y13
 	VPSUBD   IONE, Y13, Y13     // a key counts when j > lo-1 and hi > j
 	VMOVDQU  128(DX), Y14
@@ -504,7 +505,7 @@ top:
 	VBLENDVPS Y0, Y2, Y3, Y2
 	VMAXPS    Y2, Y12, Y12
 	VPADDD    IONE, Y10, Y10
-	ADDQ      $64, DI
+	ADDQ      R10, DI
 	DECQ      CX
 	JNZ       top
 
@@ -528,7 +529,7 @@ exp:
 	VMOVUPS     Y0, (DI)
 	VADDPS      Y0, Y11, Y11
 	VPADDD      IONE, Y10, Y10
-	ADDQ        $64, DI
+	ADDQ        R10, DI
 	DECQ        CX
 	JNZ         exp
 
@@ -536,20 +537,22 @@ exp:
 	ADDQ    $32, DX
 	ADDQ    $32, SI
 	DECQ    R9
-	JNZ     half
+	JNZ     part
 	VZEROUPPER
 	RET
 
-// func gradLanesAVX2(s, dp *float32, n int, scale float32, st *lanes)
-TEXT ·gradLanesAVX2(SB), NOSPLIT, $0-40
+// func gradLanesAVX2(s, dp *float32, n, w int, scale float32, st *lanes)
+TEXT ·gradLanesAVX2(SB), NOSPLIT, $0-48
 	MOVQ         s+0(FP), SI
 	MOVQ         dp+8(FP), BX
 	MOVQ         n+16(FP), R8
-	VBROADCASTSS scale+24(FP), Y15
-	MOVQ         st+32(FP), DX
-	MOVQ         $2, R9
+	MOVQ         w+24(FP), R9
+	LEAQ         (R9*4), R10
+	SHRQ         $3, R9
+	VBROADCASTSS scale+32(FP), Y15
+	MOVQ         st+40(FP), DX
 
-half:
+part:
 	VMOVDQU (DX), Y13
 	VPSUBD  IONE, Y13, Y13
 	VMOVDQU 128(DX), Y14
@@ -573,7 +576,7 @@ loop:
 	VMOVUPS     Y0, (SI)(AX*1)
 	VMOVUPS     Y6, (BX)(AX*1)
 	VPADDD      IONE, Y10, Y10
-	ADDQ        $64, AX
+	ADDQ        R10, AX
 	DECQ        CX
 	JNZ         loop
 
@@ -581,25 +584,37 @@ loop:
 	ADDQ $32, SI
 	ADDQ $32, BX
 	DECQ R9
-	JNZ  half
+	JNZ  part
 	VZEROUPPER
 	RET
 
-// func scaleLanesAVX2(x *float32, n int, keep *[maxLanes]float32)
-TEXT ·scaleLanesAVX2(SB), NOSPLIT, $0-24
-	MOVQ    x+0(FP), DI
-	MOVQ    n+8(FP), CX
-	MOVQ    keep+16(FP), DX
+// func scaleLanesAVX2(x *float32, n, w int, keep *[maxLanes]float32)
+TEXT ·scaleLanesAVX2(SB), NOSPLIT, $0-32
+	MOVQ x+0(FP), SI
+	MOVQ n+8(FP), R8
+	MOVQ w+16(FP), R9
+	LEAQ (R9*4), R10
+	SHRQ $4, R9
+	MOVQ keep+24(FP), DX
+
+part:
 	VMOVUPS (DX), Y0
 	VMOVUPS 32(DX), Y1
+	MOVQ    SI, DI
+	MOVQ    R8, CX
 
 loop:
 	VMULPS  (DI), Y0, Y2
 	VMULPS  32(DI), Y1, Y3
 	VMOVUPS Y2, (DI)
 	VMOVUPS Y3, 32(DI)
-	ADDQ    $64, DI
+	ADDQ    R10, DI
 	DECQ    CX
 	JNZ     loop
+
+	ADDQ $64, DX
+	ADDQ $64, SI
+	DECQ R9
+	JNZ  part
 	VZEROUPPER
 	RET
