@@ -97,12 +97,17 @@ func (f *few) run(tile int) {
 	f.eachTile(f.k, tile, func(j, n int, x []float32, ld int) {
 		for r := range rows {
 			lo, hi, q := f.row(r)
-			for i := max(j, lo); i < min(j+n, hi); i++ {
-				s := f.kn.dot(q, x[(i-j)*ld:(i-j)*ld+d]) * f.Scale
+			lo, hi = max(j, lo), min(j+n, hi)
+			if lo >= hi {
+				continue
+			}
+			s := f.p[r*chunkKeys+lo : r*chunkKeys+hi]
+			f.kn.dotRows(s, x[(lo-j)*ld:], ld, q)
+			f.kn.scale(s, f.Scale, s)
+			for i := range s {
 				if f.Softcap > 0 {
-					s = f.Softcap * tanh(s/f.Softcap)
+					s[i] = f.Softcap * tanh(s[i]/f.Softcap)
 				}
-				f.p[r*chunkKeys+i] = s
 			}
 		}
 	})
@@ -121,8 +126,8 @@ func (f *few) run(tile int) {
 		for r := range rows {
 			lo, hi, _ := f.row(r)
 			o := f.out[r*(d+2):][:d]
-			for i := max(j, lo); i < min(j+n, hi); i++ {
-				f.kn.addScaled(o, o, f.p[r*chunkKeys+i], x[(i-j)*ld:(i-j)*ld+d])
+			if lo, hi = max(j, lo), min(j+n, hi); lo < hi {
+				f.kn.addRows(o, f.p[r*chunkKeys+lo:r*chunkKeys+hi], x[(lo-j)*ld:], ld)
 			}
 		}
 	})

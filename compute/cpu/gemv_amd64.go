@@ -35,6 +35,15 @@ func dotBF16AVX2(y *float32, rows int, w *byte, x *float32, n int)
 //go:noescape
 func dotF32AVX(y *float32, rows int, w *byte, x *float32, n int)
 
+// dotRowsAVX2 and addRowsAVX2 are dotRowsGeneric and addRowsGeneric for rows > 0
+// rows of n columns, a multiple of 8.
+//
+//go:noescape
+func dotRowsAVX2(y *float32, rows int, x *float32, ld int, q *float32, n int)
+
+//go:noescape
+func addRowsAVX2(y, p *float32, rows int, x *float32, ld, n int)
+
 var avx2Dots = dotKernels{
 	quantize64: func(q []int8, scale, sum, x []float32) {
 		quantize64AVX2(&q[0], &scale[0], &sum[0], &x[0], len(x)/32)
@@ -45,6 +54,20 @@ var avx2Dots = dotKernels{
 	dotAffine: func(y []float32, w []byte, scales, biases, x []float32, bits int) {
 		groups := len(scales) / len(y)
 		dotAffineAVX2(&y[0], len(y), &w[0], &scales[0], &biases[0], &x[0], groups, len(x)/groups, bits)
+	},
+	dotRows: func(y, x []float32, ld int, q []float32) {
+		if len(q)%8 != 0 || len(y) == 0 {
+			dotRowsGeneric(y, x, ld, q)
+			return
+		}
+		dotRowsAVX2(&y[0], len(y), &x[0], ld, &q[0], len(q))
+	},
+	addRows: func(y, p, x []float32, ld int) {
+		if len(y)%8 != 0 || len(p) == 0 {
+			addRowsGeneric(y, p, x, ld)
+			return
+		}
+		addRowsAVX2(&y[0], &p[0], len(p), &x[0], ld, len(y))
 	},
 	dotDense: func(y []float32, w []byte, x []float32, t compute.DType) {
 		switch {

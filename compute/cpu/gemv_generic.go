@@ -88,6 +88,20 @@ func dotDenseGeneric(y []float32, w []byte, x []float32, t compute.DType) {
 	}
 }
 
+// dotRowsGeneric multiplies rows of x, ld apart, with q: y[r] = Σ x[r*ld+i]·q[i].
+func dotRowsGeneric(y, x []float32, ld int, q []float32) {
+	for r := range y {
+		y[r] = dotGeneric(q, x[r*ld:r*ld+len(q)])
+	}
+}
+
+// addRowsGeneric adds weighted rows of x, ld apart: y[i] += Σ_r p[r]·x[r*ld+i].
+func addRowsGeneric(y, p, x []float32, ld int) {
+	for r, f := range p {
+		addScaledGeneric(y, y, f, x[r*ld:r*ld+len(y)])
+	}
+}
+
 // int8View views bytes as signed.
 func int8View(b []byte) []int8 {
 	return unsafe.Slice((*int8)(unsafe.Pointer(unsafe.SliceData(b))), len(b))

@@ -71,6 +71,28 @@ func TestDots(t *testing.T) {
 	}
 }
 
+func TestRows(t *testing.T) {
+	for _, kn := range families() {
+		t.Run(kn.name, func(t *testing.T) {
+			r := newRand(14)
+			for _, n := range []int{5, 8, 16, 24, 40, 64, 72, 128} {
+				for _, rows := range []int{0, 1, 2, 9} {
+					ld := n + 3
+					x, q, p := random(r, compute.F32, rows+1, ld).F32(), random(r, compute.F32, n).F32(), random(r, compute.F32, rows).F32()
+					got, want := make([]float32, rows+n), make([]float32, rows+n)
+					kn.dotRows(got[:rows], x, ld, q)
+					kn.addRows(got[rows:], p, x, ld)
+					dotRowsGeneric(want[:rows], x, ld, q)
+					addRowsGeneric(want[rows:], p, x, ld)
+					if diff := difference(got, want); !(diff <= vectorTolerance) {
+						t.Errorf("%d rows of %d: off by %g", rows, n, diff)
+					}
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkDecode(b *testing.B) {
 	for _, k := range families() {
 		if k == generic {

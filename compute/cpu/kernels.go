@@ -45,6 +45,8 @@ type dotKernels struct {
 	dotQ4      func(y []float32, w []byte, scales, biases []float32, x []int8, scale, sum []float32)
 	dotAffine  func(y []float32, w []byte, scales, biases, x []float32, bits int)
 	dotDense   func(y []float32, w []byte, x []float32, t compute.DType)
+	dotRows    func(y, x []float32, ld int, q []float32)
+	addRows    func(y, p, x []float32, ld int)
 }
 
 // laneKernels work on panels of w = nr lanes, see attention.go.
@@ -108,7 +110,7 @@ var generic = &kernels{
 	widenBF16:   widenBF16Generic,
 	narrowF16:   narrowF16Generic,
 	narrowBF16:  narrowBF16Generic,
-	dotKernels:  dotKernels{quantize64Generic, dotQ4Generic, dotAffineGeneric, dotDenseGeneric},
+	dotKernels:  dotKernels{quantize64Generic, dotQ4Generic, dotAffineGeneric, dotDenseGeneric, dotRowsGeneric, addRowsGeneric},
 	laneKernels: laneKernels{softmaxLanesGeneric, gradLanesGeneric, scaleLanesGeneric},
 	vectors:     genericVectors,
 }
