@@ -211,7 +211,8 @@ func (t *Tape) GatherRows(x, rows *Tensor) *Tensor {
 
 // CrossEntropy is the loss [R] of predicting targets [R] from h [R, D] through
 // the head w [V, D]. When recording it starts the backward pass with the
-// gradient of Σ rowWeight·loss.
+// gradient of Σ rowWeight·loss. A trainable head's gradient is added right here,
+// so that the logits are computed once.
 func (t *Tape) CrossEntropy(h, targets, rowWeight *Tensor, w *Weight) *Tensor {
 	trainW := w.Param != nil && w.Param.needsGrad
 	op := compute.CrossEntropy{Weight: w.Weight, Grad: t.record && (h.needsGrad || trainW)}
