@@ -1,0 +1,286 @@
+package hub
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// A Client talks to one hub and keeps one cache. It is safe for use by several goroutines.
+type Client struct {
+	cfg  Config
+	base *url.URL
+	http *http.Client
+
+	// Set in tests only.
+	firstWait time.Duration // before the second try
+	chunk     int64         // bytes of one range of a parallel download
+}
+
+const (
+	maxTries     = 6               // of one request without progress
+	firstWait    = time.Second / 2 // doubled from try to try
+	maxWait      = 30 * time.Second
+	maxAskedWait = 10 * time.Minute // a server that asks for more is not waited for
+	maxRedirects = 5
+	maxJSON      = 64 << 20 // bytes of one answer of the API
+)
+
+// New makes a client.
+func New(cfg Config) (*Client, error) {
+	base, err := url.Parse(cfg.Endpoint)
+	if err != nil || base.Host == "" {
+		return nil, errors.New("the endpoint of the hub is not an http or https address")
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 10 * time.Second
+	}
+	transport := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: cfg.Timeout, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout: cfg.Timeout,
+		MaxIdleConnsPerHost: 16,
+		IdleConnTimeout:     90 * time.Second,
+		ForceAttemptHTTP2:   true,
+		DisableCompression:  true, // ranges and sizes are those of the file itself
+	}
+	return &Client{
+		cfg: cfg, base: base, firstWait: firstWait, chunk: 8 << 20,
+		// Redirects are followed by send, which knows where the token may go.
+		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	}, nil
+}
+
+// Config is the configuration the client was made with.
+func (c *Client) Config() Config { return c.cfg }
+
+// A request is what send sends.
+type request struct {
+	method, url string
+	header      map[string]string
+	body        func() (io.ReadCloser, error) // made anew for each try
+	size        int64                         // of body
+	patience    time.Duration                 // longest silence; 0: the client's
+	stay        bool                          // give redirects back instead of following them
+}
+
+// errSilent is why a request is given up whose server says nothing any more.
+var errSilent = errors.New("the server has gone silent")
+
+// send makes one try of a request. Answers that are no success (2xx, or 3xx if asked to stay) become errors.
+// The body of the answer has to be closed; a server that goes silent makes reading it fail.
+func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
+	if c.cfg.Offline {
+		return nil, ErrOffline
+	}
+	at, err := url.Parse(r.url)
+	if err != nil {
+		return nil, lasting("the server gave an address that is none")
+	}
+	for range maxRedirects {
+		resp, err := c.sendOnce(ctx, r, at)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case resp.StatusCode/100 == 2, resp.StatusCode/100 == 3 && r.stay:
+			return resp, nil
+		case resp.StatusCode/100 != 3:
+			return nil, c.refusal(resp)
+		}
+		resp.Body.Close()
+		next, err := at.Parse(resp.Header.Get("Location"))
+		if err != nil || resp.Header.Get("Location") == "" {
+			return nil, lasting("%s: the server redirects to nowhere", plainURL(at))
+		}
+		keeps := resp.StatusCode == http.StatusTemporaryRedirect || resp.StatusCode == http.StatusPermanentRedirect
+		if r.body != nil && !(keeps && sameOrigin(at, next)) {
+			return nil, lasting("%s: the server redirects an upload to another place: refused", plainURL(at))
+		}
+		at = next
+	}
+	return nil, lasting("%s: more than %d redirects", plainURL(at), maxRedirects)
+}
+
+func (c *Client) sendOnce(ctx context.Context, r request, at *url.URL) (*http.Response, error) {
+	if at.Scheme != "http" && at.Scheme != "https" {
+		return nil, lasting("the server redirects to a %.20q address: refused", at.Scheme)
+	}
+	patience := r.patience
+	if patience == 0 {
+		patience = c.cfg.Timeout
+	}
+	inner, cancel := context.WithCancelCause(ctx)
+	dog := &watchdog{time.AfterFunc(patience, func() { cancel(errSilent) }), patience}
+	fail := func(err error) error {
+		dog.timer.Stop()
+		defer cancel(nil)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(context.Cause(inner), errSilent) {
+			err = fmt.Errorf("%w for %v", errSilent, patience)
+		}
+		return newNetworkError(at, err)
+	}
+	req, err := http.NewRequestWithContext(inner, r.method, at.String(), nil)
+	if err != nil {
+		return nil, fail(err)
+	}
+	if r.body != nil {
+		body, err := r.body()
+		if err != nil {
+			return nil, fail(&lastingError{err})
+		}
+		req.Body, req.ContentLength = &watched{ReadCloser: body, dog: dog}, r.size
+		if r.size == 0 {
+			req.Body.Close()
+			req.Body = http.NoBody
+		}
+	}
+	req.Header.Set("User-Agent", "lentil")
+	req.Header.Set("Accept-Encoding", "identity")
+	for k, v := range r.header {
+		req.Header.Set(k, v)
+	}
+	if c.cfg.Token != "" && sameOrigin(at, c.base) {
+		req.Header.Set("Authorization", "Bearer "+c.cfg.Token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fail(err)
+	}
+	dog.pet()
+	resp.Body = &watched{ReadCloser: resp.Body, dog: dog, explain: fail, end: func() { dog.timer.Stop(); cancel(nil) }}
+	return resp, nil
+}
+
+// A watchdog ends a request during which nothing happens.
+type watchdog struct {
+	timer    *time.Timer
+	patience time.Duration
+}
+
+func (w *watchdog) pet() { w.timer.Reset(w.patience) }
+
+// watched is a body whose bytes keep the watchdog quiet. For the body of an answer, explain rewrites errors
+// and end is called when it is closed.
+type watched struct {
+	io.ReadCloser
+	dog     *watchdog
+	explain func(error) error
+	end     func()
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.ReadCloser.Read(p)
+	w.dog.pet()
+	if err != nil && err != io.EOF && w.explain != nil {
+		err = w.explain(err)
+	}
+	return n, err
+}
+
+func (w *watched) Close() error {
+	if w.end != nil {
+		defer w.end()
+	}
+	return w.ReadCloser.Close()
+}
+
+// sameOrigin tells whether two addresses have scheme, host and port in common.
+func sameOrigin(a, b *url.URL) bool {
+	port := func(u *url.URL) string {
+		if p := u.Port(); p != "" {
+			return p
+		}
+		return map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
+}
+
+// retry calls f until it succeeds, fails for good, or has failed maxTries times in a row. f tells how much it
+// got done; a try that got something done starts the count anew.
+func (c *Client) retry(ctx context.Context, f func() (progress bool, err error)) error {
+	for try := 1; ; try++ {
+		progress, err := f()
+		if err == nil || ctx.Err() != nil || !passing(err) {
+			return err
+		}
+		if progress {
+			try = 1
+		}
+		if try == maxTries {
+			return fmt.Errorf("%w\nGave up after %d tries; run the command again to go on from there.", err, maxTries)
+		}
+		// Full wait plus up to half of it again, so that clients that failed together do not come back together.
+		wait := min(c.firstWait<<(try-1), maxWait)
+		wait += rand.N(wait/2 + 1)
+		var status *StatusError
+		if errors.As(err, &status) && status.RetryAfter > 0 {
+			if status.RetryAfter > maxAskedWait {
+				return fmt.Errorf("%w\nThe server asks to wait for %v: try again then.", err, status.RetryAfter)
+			}
+			wait = max(wait, status.RetryAfter)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// call sends a request to the API, again if need be, and decodes the JSON of its answer into answer, unless
+// that is nil.
+func (c *Client) call(ctx context.Context, r request, answer any) (http.Header, error) {
+	var header http.Header
+	err := c.retry(ctx, func() (bool, error) {
+		resp, err := c.send(ctx, r)
+		if err != nil {
+			return false, err
+		}
+		defer resp.Body.Close()
+		header = resp.Header
+		if answer == nil {
+			return false, nil
+		}
+		body, err := io.ReadAll(io.LimitReader(resp.Body, maxJSON+1))
+		if err != nil {
+			return false, err
+		}
+		if len(body) > maxJSON {
+			return false, lasting("%s: the answer is longer than %d bytes: refused", plainURL(resp.Request.URL), maxJSON)
+		}
+		if err := json.Unmarshal(body, answer); err != nil {
+			return false, lasting("%s: the answer is not what a hub answers: %w\nIs HF_ENDPOINT right?", plainURL(resp.Request.URL), err)
+		}
+		return false, nil
+	})
+	return header, err
+}
+
+// post is a request with a JSON body.
+func post(url string, value any) (request, error) {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return request{}, err
+	}
+	return bytesRequest(http.MethodPost, url, body, "application/json"), nil
+}
+
+func bytesRequest(method, url string, body []byte, contentType string) request {
+	return request{
+		method: method, url: url, size: int64(len(body)), header: map[string]string{"Content-Type": contentType},
+		body: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
+	}
+}

@@ -1,0 +1,369 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	filesAtOnce = 4
+	connections = 8 // open at a time, over all files
+)
+
+// Options choose what Download fetches, and where to.
+type Options struct {
+	Revision string   // branch, tag or commit; empty: main
+	Include  []string // shell patterns, in which '*' matches slashes too; none: all files
+	Exclude  []string
+	LocalDir string // put the files here instead of into the cache
+
+	// Progress hears how the files come along, if it is not nil. Calls come one at a time.
+	Progress func(Progress)
+}
+
+// Progress is how far one file has come.
+type Progress struct {
+	File       string
+	Done, Size int64 // bytes
+	Waiting    bool  // another process is fetching this file
+	Finished   bool
+}
+
+// A Snapshot is a set of files of one commit on the disk.
+type Snapshot struct {
+	Repo    Repo
+	Commit  string
+	Dir     string
+	Files   []string
+	Bytes   int64 // of all files together
+	Fetched int64 // that came over the network
+
+	// Unchecked is why the server could not be asked whether this is the newest commit; nil if it could.
+	Unchecked error
+}
+
+// Download brings files of a repository into the cache, or into a folder, and gives the folder they are in.
+// What is there already is not fetched again; what was broken off goes on. Files get their names only when
+// they are complete and their hashes are right. Processes that want the same file share the work. If the
+// server cannot be reached and all files are in the cache, that is good too.
+func (c *Client) Download(ctx context.Context, repo Repo, o Options) (Snapshot, error) {
+	if o.Revision == "" {
+		o.Revision = "main"
+	}
+	if err := checkRevision(o.Revision); err != nil {
+		return Snapshot{}, err
+	}
+	d := &download{c: c, repo: repo, o: o, store: store{c.cfg.Cache, repo}, slots: make(chan struct{}, connections)}
+	d.snap.Repo = repo
+	err := d.look(ctx)
+	if err != nil {
+		if unreachable(err) && ctx.Err() == nil {
+			return d.fromCache(err)
+		}
+		return Snapshot{}, err
+	}
+	if err := d.files(ctx); err != nil {
+		return Snapshot{}, err
+	}
+	return d.snap, d.finish()
+}
+
+// A download is one call of Download.
+type download struct {
+	c     *Client
+	repo  Repo
+	o     Options
+	store store
+	local *localDir // nil: into the cache
+	slots chan struct{}
+
+	wanted []File
+	absent []string // names asked for that the commit does not have
+
+	mu   sync.Mutex
+	snap Snapshot
+}
+
+// look finds out which files there are and which of them are wanted.
+func (d *download) look(ctx context.Context) (err error) {
+	if d.c.cfg.Offline {
+		return ErrOffline
+	}
+	d.snap.Commit = d.o.Revision
+	if !isCommit(d.o.Revision) {
+		if d.snap.Commit, err = d.c.Commit(ctx, d.repo, d.o.Revision); err != nil {
+			return err
+		}
+	}
+	d.snap.Dir = d.store.snapshot(d.snap.Commit)
+	trees := d.store.dir()
+	if d.o.LocalDir != "" {
+		if d.local, err = openLocalDir(d.o.LocalDir); err != nil {
+			return err
+		}
+		d.snap.Dir, trees = d.local.root, d.local.meta
+	}
+	files, ok := readTree(trees, d.snap.Commit)
+	if !ok {
+		if files, err = d.c.Files(ctx, d.repo, d.snap.Commit); err != nil {
+			return err
+		}
+		if err := writeTree(trees, d.snap.Commit, files); err != nil {
+			return err
+		}
+	}
+	return d.choose(files)
+}
+
+// choose takes the wanted files out of all.
+func (d *download) choose(files []File) error {
+	f := newFilter(d.o.Include, d.o.Exclude)
+	names := map[string]bool{}
+	for _, file := range files {
+		names[file.Path] = true
+		if f.match(file.Path) {
+			d.wanted = append(d.wanted, file)
+		}
+	}
+	for _, name := range d.o.Include {
+		if !names[name] && !strings.ContainsAny(name, `*?[\`) && checkName(name) == nil {
+			d.absent = append(d.absent, name)
+		}
+	}
+	if len(d.wanted) > 0 || len(files) == 0 && len(d.o.Include) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s has %d files, and none of them is wanted by --include %s: %w", d.repo, len(files), strings.Join(d.o.Include, " "), ErrNotFound)
+}
+
+// files fetches the wanted files, several at a time. The first failure stops the others.
+func (d *download) files(parent context.Context) error {
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	work := make(chan File)
+	var workers sync.WaitGroup
+	for range filesAtOnce {
+		workers.Go(func() {
+			for f := range work {
+				if err := d.file(ctx, f); err != nil {
+					cancel(fmt.Errorf("download %s: %w", d.repo, err))
+				}
+			}
+		})
+	}
+	for _, f := range d.wanted {
+		select {
+		case work <- f:
+		case <-ctx.Done():
+		}
+	}
+	close(work)
+	workers.Wait()
+	if parent.Err() != nil {
+		return parent.Err()
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// file makes sure that one file is there.
+func (d *download) file(ctx context.Context, f File) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var n int64
+	var err error
+	if d.local != nil {
+		n, err = d.local.file(ctx, d, f)
+	} else {
+		n, err = d.cached(ctx, f)
+	}
+	d.mu.Lock()
+	d.snap.Fetched += n
+	if err == nil {
+		d.snap.Files = append(d.snap.Files, f.Path)
+		d.snap.Bytes += f.Size
+	}
+	d.mu.Unlock()
+	if err == nil {
+		d.tell(Progress{File: f.Path, Done: f.Size, Size: f.Size, Finished: true})
+	}
+	return err
+}
+
+func (d *download) tell(p Progress) {
+	if d.o.Progress == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.o.Progress(p)
+}
+
+// cached makes sure that one file is in the cache.
+func (d *download) cached(ctx context.Context, f File) (fetched int64, err error) {
+	if regular(d.store.pointer(d.snap.Commit, f.Path), f.Size) {
+		return 0, nil
+	}
+	if _, err := realFolder(d.store.dir(), "blobs"); err != nil {
+		return 0, err
+	}
+	etag := f.etag()
+	unlock, err := lock(ctx, d.store.lock(etag), func() { d.tell(Progress{File: f.Path, Size: f.Size, Waiting: true}) })
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	blob := d.store.blob(etag)
+	fresh := !regular(blob, f.Size)
+	if fresh {
+		if err := os.Remove(blob); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return 0, err
+		}
+		if fetched, err = d.fetch(ctx, f, blob+".incomplete", blob); err != nil {
+			return fetched, err
+		}
+	}
+	return fetched, d.store.link(d.snap.Commit, f.Path, etag, fresh, d.c.cfg.NoSymlinks)
+}
+
+func (d *download) fetch(ctx context.Context, f File, incomplete, final string) (int64, error) {
+	t := &transfer{c: d.c, repo: d.repo, commit: d.snap.Commit, file: f, slots: d.slots, report: func(done int64) {
+		d.tell(Progress{File: f.Path, Done: done, Size: f.Size})
+	}}
+	return t.fetch(ctx, incomplete, final)
+}
+
+// finish writes down which commit the revision is, now that it is there, and puts the files in order.
+func (d *download) finish() error {
+	inOrder := make([]string, 0, len(d.wanted))
+	for _, f := range d.wanted {
+		inOrder = append(inOrder, f.Path)
+	}
+	d.snap.Files = inOrder
+	if d.local != nil {
+		return nil
+	}
+	if _, err := realFolder(d.store.dir(), "snapshots/"+d.snap.Commit); err != nil {
+		return err
+	}
+	for _, name := range d.absent {
+		if err := d.store.setMissing(d.snap.Commit, name); err != nil {
+			return err
+		}
+	}
+	err := d.store.setRef(d.o.Revision, d.snap.Commit)
+	if errors.Is(err, fs.ErrPermission) || isReadOnly(err) {
+		return nil // all files are there, in a cache that is not ours to write to
+	}
+	return err
+}
+
+// fromCache gives the snapshot that is in the cache already, if it has all wanted files. why is what keeps us
+// from asking the server.
+func (d *download) fromCache(why error) (Snapshot, error) {
+	commit := d.store.ref(d.o.Revision)
+	missing := func(what string) (Snapshot, error) {
+		err := fmt.Errorf("%s is %w%s: %w", d.repo, ErrNotCached, what, why)
+		if errors.Is(why, ErrOffline) {
+			err = fmt.Errorf("%w\nUnset HF_HUB_OFFLINE and download it first: lentil download %s", err, d.repo)
+		}
+		return Snapshot{}, err
+	}
+	if commit == "" || d.o.LocalDir != "" {
+		return missing("")
+	}
+	d.snap.Commit, d.snap.Dir = commit, d.store.snapshot(commit)
+	if info, err := os.Stat(d.snap.Dir); err != nil || !info.IsDir() {
+		return missing("")
+	}
+	d.snap.Unchecked = why
+	files, ok := readTree(d.store.dir(), commit)
+	if !ok { // put there by an older program: what should be there is not known
+		return d.snap, d.listSnapshot()
+	}
+	if err := d.choose(files); err != nil {
+		return Snapshot{}, err
+	}
+	for _, f := range d.wanted {
+		if !regular(d.store.pointer(commit, f.Path), f.Size) {
+			return missing(" as a whole (" + f.Path + " is not there)")
+		}
+		d.snap.Files = append(d.snap.Files, f.Path)
+		d.snap.Bytes += f.Size
+	}
+	return d.snap, nil
+}
+
+// listSnapshot lists the wanted files by what is in the snapshot's folder.
+func (d *download) listSnapshot() error {
+	f := newFilter(d.o.Include, d.o.Exclude)
+	return filepath.WalkDir(d.snap.Dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(d.snap.Dir, path)
+		if name := filepath.ToSlash(rel); err == nil && f.match(name) {
+			if info, err := os.Stat(path); err == nil {
+				d.snap.Files = append(d.snap.Files, name)
+				d.snap.Bytes += info.Size()
+			}
+		}
+		return err
+	})
+}
+
+// writeTree keeps the list of a commit's files in folder/trees.
+func writeTree(folder, commit string, files []File) error {
+	text, err := treeText(files)
+	if err != nil {
+		return err
+	}
+	trees, err := realFolder(folder, "trees")
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(trees, commit+".json"), asideName(filepath.Join(folder, "unfinished")), text, 0o666)
+}
+
+// Resolve gives the folder of a model: name itself if there is such a path, else the snapshot of the
+// repository "ORG/NAME" or "ORG/NAME@REVISION", downloaded if need be.
+func (c *Client) Resolve(ctx context.Context, name string, progress func(Progress)) (Snapshot, error) {
+	id, revision, _ := strings.Cut(name, "@")
+	repo, err := ParseRepo(id, Model)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	return c.Download(ctx, repo, Options{Revision: revision, Include: ModelPatterns, Progress: progress})
+}
+
+// Resolve gives the folder or file that a model's name stands for: nameOrPath itself if there is such a path,
+// else the folder of the repository "ORG/NAME" or "ORG/NAME@REVISION" with the settings of the environment,
+// downloaded if need be. Offline, it is what the cache has.
+func Resolve(ctx context.Context, nameOrPath string) (dir string, err error) {
+	if _, err := os.Stat(nameOrPath); err == nil {
+		return nameOrPath, nil
+	}
+	cfg, err := FromEnv()
+	if err != nil {
+		return "", err
+	}
+	c, err := New(cfg)
+	if err != nil {
+		return "", err
+	}
+	snap, err := c.Resolve(ctx, nameOrPath, nil)
+	return snap.Dir, err
+}
+
+// now is the time as Python's time.time() writes it: seconds with a fraction.
+func now() string { return fmt.Sprintf("%.6f", float64(time.Now().UnixMicro())/1e6) }

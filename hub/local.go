@@ -1,0 +1,100 @@
+package hub
+
+import (
+	"context"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// A localDir is a folder that holds the files of a repository themselves. What it knows about them is kept in
+// .cache/huggingface below it, as huggingface_hub does:
+//
+//	.cache/huggingface/download/<file>.metadata    three lines: commit, etag, time in seconds
+//	.cache/huggingface/download/<file>.lock
+//	.cache/huggingface/download/<hash>.<etag>.incomplete
+//	.cache/huggingface/trees/<commit>.json
+type localDir struct{ root, meta string }
+
+func openLocalDir(path string) (*localDir, error) {
+	root, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	meta, err := realFolder(root, ".cache/huggingface")
+	if err != nil {
+		return nil, err
+	}
+	ignore := filepath.Join(meta, ".gitignore")
+	if _, err := os.Lstat(ignore); errors.Is(err, fs.ErrNotExist) {
+		if err := os.WriteFile(ignore, []byte("*"), 0o666); err != nil {
+			return nil, err
+		}
+	}
+	return &localDir{root, meta}, nil
+}
+
+// file makes sure that one file is there, in the state of the commit.
+func (l *localDir) file(ctx context.Context, d *download, f File) (fetched int64, err error) {
+	rel := filepath.FromSlash(f.Path)
+	if _, err := realFolder(l.root, filepath.Dir(rel)); err != nil {
+		return 0, err
+	}
+	if _, err := realFolder(l.meta, filepath.Join("download", filepath.Dir(rel))); err != nil {
+		return 0, err
+	}
+	final, side := filepath.Join(l.root, rel), filepath.Join(l.meta, "download", rel)
+	unlock, err := lock(ctx, side+".lock", func() { d.tell(Progress{File: f.Path, Size: f.Size, Waiting: true}) })
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	if info, err := os.Lstat(final); err == nil && !info.Mode().IsRegular() {
+		// Neither through a symbolic link nor over a folder.
+		if err := os.Remove(final); err != nil {
+			return 0, err
+		}
+	}
+	if !l.current(final, side, f) {
+		sum := sha1.Sum([]byte(filepath.Base(rel) + ".metadata"))
+		name := base64.URLEncoding.EncodeToString(sum[:]) + "." + f.etag() + ".incomplete"
+		if fetched, err = d.fetch(ctx, f, filepath.Join(filepath.Dir(side), name), final); err != nil {
+			return fetched, err
+		}
+	}
+	text := d.snap.Commit + "\n" + f.etag() + "\n" + now() + "\n"
+	return fetched, writeFile(side+".metadata", asideName(filepath.Join(l.meta, "unfinished")), []byte(text), 0o666)
+}
+
+// current tells whether the file is what the commit has: by the metadata if the file was not touched since,
+// else by its hash.
+func (l *localDir) current(final, side string, f File) bool {
+	info, err := os.Lstat(final)
+	if err != nil || info.Size() != f.Size {
+		return false
+	}
+	text, err := readSmall(side+".metadata", 1024)
+	lines := strings.Split(string(text), "\n")
+	if err == nil && len(lines) >= 3 {
+		at, err := strconv.ParseFloat(strings.TrimSpace(lines[2]), 64)
+		untouched := err == nil && float64(info.ModTime().UnixMicro())/1e6-1 <= at
+		if untouched && strings.TrimSpace(lines[1]) == f.etag() {
+			return true
+		}
+	}
+	in, err := os.Open(final)
+	if err != nil {
+		return false
+	}
+	defer in.Close()
+	sum := f.newHash()
+	_, err = io.Copy(sum, in)
+	return err == nil && hex.EncodeToString(sum.Sum(nil)) == f.hash()
+}
