@@ -27,6 +27,9 @@ func (st *state) item(x, key Value) (Value, error) {
 	if u, ok := x.(*undefined); ok {
 		return nil, u.fail()
 	}
+	if err := st.touch(x, key); err != nil {
+		return nil, err
+	}
 	switch x := x.(type) {
 	case *Dict:
 		v, ok, err := x.lookup(key)
@@ -54,7 +57,7 @@ func (st *state) item(x, key Value) (Value, error) {
 		s, _ := text(x)
 		if i, ok := asInt(key); ok {
 			if c, ok := charAt(s, i); ok {
-				return likeText(x, c), st.step(len(s) / 64)
+				return likeText(x, c), nil
 			}
 		}
 	}
@@ -62,13 +65,13 @@ func (st *state) item(x, key Value) (Value, error) {
 		if v, ok := attribute(x, name); ok {
 			return v, nil
 		}
-		return missingAttr(x, name), nil
+		return missingAttr(x, name), st.alloc(len(name))
 	}
 	repr, err := toRepr(key)
 	if err != nil {
 		return nil, err
 	}
-	return newUndefined(objectName(x) + " has no element " + repr), nil
+	return newUndefined(objectName(x) + " has no element " + repr), st.alloc(len(repr))
 }
 
 func elementAt(items []Value, key Value) (Value, bool) {
@@ -126,11 +129,11 @@ func attribute(x Value, name string) (Value, bool) {
 	switch x := x.(type) {
 	case string:
 		if m, ok := stringMethods[name]; ok {
-			return &builtin{name, func(st *state, a args) (Value, error) { return m(st, x, a) }}, true
+			return &builtin{name, x, func(st *state, a args) (Value, error) { return m(st, x, a) }}, true
 		}
 	case markup:
 		if m, ok := stringMethods[name]; ok {
-			return &builtin{name, func(st *state, a args) (Value, error) { return markupMethod(st, name, m, x, a) }}, true
+			return &builtin{name, x, func(st *state, a args) (Value, error) { return markupMethod(st, name, m, x, a) }}, true
 		}
 	case *List:
 		return sequenceMethod(x.Items, name, func() Value { return NewList(slices.Clone(x.Items)...) })
@@ -141,7 +144,7 @@ func attribute(x Value, name string) (Value, bool) {
 		return sequenceMethod(x.items, name, nil)
 	case *Dict:
 		if m, ok := dictMethods[name]; ok {
-			return &builtin{name, func(st *state, a args) (Value, error) { return m(st, x, a) }}, true
+			return &builtin{name, x, func(st *state, a args) (Value, error) { return m(st, x, a) }}, true
 		}
 	case *namespace:
 		return x.attrs.Get(name)
@@ -182,7 +185,7 @@ var dictMethods = map[string]func(*state, *Dict, args) (Value, error){
 func sequenceMethod(items []Value, name string, clone func() Value) (Value, bool) {
 	switch name {
 	case "count", "index":
-		return &builtin{name, func(st *state, a args) (Value, error) {
+		return &builtin{name: name, fn: func(st *state, a args) (Value, error) {
 			p, err := a.bind(name, "value")
 			if err != nil {
 				return nil, err
@@ -211,7 +214,7 @@ func sequenceMethod(items []Value, name string, clone func() Value) (Value, bool
 		}}, true
 	case "copy":
 		if clone != nil {
-			return &builtin{name, func(st *state, a args) (Value, error) {
+			return &builtin{name: name, fn: func(st *state, a args) (Value, error) {
 				if err := st.alloc(16 * len(items)); err != nil {
 					return nil, err
 				}
@@ -233,7 +236,7 @@ func (st *state) slice(x Value, lo, hi, step *int64) (Value, error) {
 	switch x := x.(type) {
 	case string, markup:
 		s, _ := text(x)
-		if err := st.alloc(len(s)); err != nil {
+		if err := st.alloc(4 * len(s)); err != nil {
 			return nil, err
 		}
 		runes := []rune(s)

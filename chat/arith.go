@@ -33,6 +33,9 @@ func sign(op string, x Value) (Value, error) {
 
 // binary applies an arithmetic operator with Python's rules.
 func (st *state) binary(op string, l, r Value) (Value, error) {
+	if err := st.touch(l, r); err != nil {
+		return nil, err
+	}
 	if s, ok := text(l); ok && op == "%" {
 		return st.percentFormat(l, s, r)
 	}

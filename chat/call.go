@@ -56,6 +56,17 @@ func (a args) bind(fn string, names ...string) (params, error) {
 	return out, nil
 }
 
+// touchAll charges for an operation on x with arguments.
+func (st *state) touchAll(x Value, a args) error {
+	if err := st.touch(x); err != nil {
+		return err
+	}
+	if err := st.touch(a.pos...); err != nil {
+		return err
+	}
+	return st.touch(a.vals...)
+}
+
 // none refuses any argument.
 func (a args) none(fn string) error {
 	_, err := a.bind(fn)
@@ -141,6 +152,7 @@ func (st *state) evalArgs(sc *scope, list *argList) (args, error) {
 // builtin is a function or bound method written in Go.
 type builtin struct {
 	name string
+	self Value // of a method
 	fn   func(st *state, a args) (Value, error)
 }
 
@@ -170,6 +182,9 @@ func (st *state) call(fn Value, a args) (Value, error) {
 	case *undefined:
 		return nil, fn.fail()
 	case *builtin:
+		if err := st.touchAll(fn.self, a); err != nil {
+			return nil, err
+		}
 		return fn.fn(st, a)
 	case *macro:
 		return st.callMacro(fn, a)

@@ -18,7 +18,10 @@ func (st *state) equalAt(a, b Value, depth int) (bool, error) {
 	}
 	if s, ok := text(a); ok {
 		t, ok := text(b)
-		return ok && s == t, nil
+		if !ok || len(s) != len(t) {
+			return false, nil
+		}
+		return s == t, st.step(len(s) / 32)
 	}
 	if x, ok := a.(*big.Int); ok {
 		y, ok := b.(*big.Int)
@@ -104,7 +107,7 @@ func (st *state) compareAt(a, b Value, op string, depth int) (int, error) {
 	}
 	if s, ok := text(a); ok {
 		if t, ok := text(b); ok {
-			return strings.Compare(s, t), nil
+			return strings.Compare(s, t), st.step(min(len(s), len(t)) / 32)
 		}
 	}
 	if x, ok := asNumber(a); ok {
@@ -150,10 +153,13 @@ func (st *state) contains(box, item Value) (bool, error) {
 		if !ok {
 			return false, typeErrorf("'in <string>' requires string as left operand, not %s", typeName(item))
 		}
-		return strings.Contains(hay, needle), st.step(len(hay) / 64)
+		return strings.Contains(hay, needle), st.touch(hay, needle)
 	case *Dict:
 		_, ok, err := box.lookup(item)
-		return ok, err
+		if err != nil {
+			return false, err
+		}
+		return ok, st.touch(item)
 	case *dictView:
 		if box.kind == "keys" {
 			_, ok, err := box.dict.lookup(item)
@@ -168,9 +174,6 @@ func (st *state) contains(box, item Value) (bool, error) {
 		return false, err
 	}
 	for _, v := range items {
-		if sameScalar(v, item) {
-			return true, nil
-		}
 		if eq, err := st.equal(v, item); err != nil || eq {
 			return eq, err
 		}
@@ -178,12 +181,8 @@ func (st *state) contains(box, item Value) (bool, error) {
 	return false, nil
 }
 
-// sameScalar tells identical strings apart quickly; everything else takes the full comparison.
-func sameScalar(a, b Value) bool {
-	s, ok := a.(string)
-	t, ok2 := b.(string)
-	return ok && ok2 && s == t
-}
+// partBytes is what a string in a list takes: its header, boxed, and the list's reference to it.
+const partBytes = 48
 
 // iterate returns what Python's iter(v) yields. It empties a generator.
 func (st *state) iterate(v Value) ([]Value, error) {
@@ -196,7 +195,7 @@ func (st *state) iterate(v Value) ([]Value, error) {
 		return nil, nil
 	case string, markup:
 		s, _ := text(v)
-		if err := st.alloc(16 * len(s)); err != nil {
+		if err := st.alloc(partBytes * len(s)); err != nil {
 			return nil, err
 		}
 		items := make([]Value, 0, len(s))

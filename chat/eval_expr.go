@@ -117,6 +117,9 @@ func (st *state) evalDict(sc *scope, e *dictExpr) (Value, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := st.touch(k); err != nil {
+			return nil, err
+		}
 		if err := d.store(k, v); err != nil {
 			return nil, err
 		}
@@ -264,6 +267,9 @@ func (st *state) filter(name string, x Value, a args) (Value, error) {
 	if !ok {
 		return nil, errorf(SyntaxError, "no filter named '%s'", name)
 	}
+	if err := st.touchAll(x, a); err != nil {
+		return nil, err
+	}
 	return f(st, x, a)
 }
 
@@ -283,6 +289,9 @@ func (st *state) test(name string, x Value, a args) (bool, error) {
 	f, ok := tests[name]
 	if !ok {
 		return false, errorf(SyntaxError, "no test named '%s'", name)
+	}
+	if err := st.touchAll(x, a); err != nil {
+		return false, err
 	}
 	return f(st, x, a)
 }

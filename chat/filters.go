@@ -295,8 +295,8 @@ func filterIndent(st *state, x Value, a args) (Value, error) {
 			return nil, err
 		}
 	}
-	lines := splitLines(s+"\n", false)
-	if err := st.alloc(len(s) + 32*len(lines)); err != nil {
+	lines, err := st.splitLines(s+"\n", false)
+	if err != nil {
 		return nil, err
 	}
 	if len(pad) > 0 && len(lines) > maxTextBytes/len(pad) {

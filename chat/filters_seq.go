@@ -15,6 +15,9 @@ type getter struct {
 	fold     bool  // lower-case strings, for comparisons that ignore case
 }
 
+// maxPath bounds the parts of an attribute path.
+const maxPath = 100
+
 func makeGetter(attribute Value) getter {
 	s, ok := text(attribute)
 	switch {
@@ -24,7 +27,7 @@ func makeGetter(attribute Value) getter {
 		return getter{path: []Value{attribute}}
 	}
 	var g getter
-	for _, part := range strings.Split(s, ".") {
+	for _, part := range strings.SplitN(s, ".", maxPath) {
 		if n, err := strconv.ParseInt(part, 10, 64); err == nil && n >= 0 {
 			g.path = append(g.path, n)
 		} else {
@@ -297,7 +300,7 @@ func filterSort(st *state, x Value, a args) (Value, error) {
 	}
 	paths := []Value{p.or(2, nil)}
 	if s, ok := text(paths[0]); ok {
-		paths = stringList(strings.Split(s, ",")).Items
+		paths = stringList(strings.SplitN(s, ",", maxPath)).Items
 	}
 	keys := make([]Value, len(items))
 	for i, item := range items {

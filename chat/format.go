@@ -161,6 +161,9 @@ func (st *state) formatPercent(spec fieldSpec, v Value) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		if err := st.alloc(len(s)); err != nil {
+			return "", err
+		}
 		if spec.align == '=' {
 			spec.fill, spec.align = " ", '>'
 		}
@@ -415,6 +418,11 @@ func (st *state) formatField(field string, a args, auto *int, depth int) (string
 	}
 	if err != nil {
 		return "", err
+	}
+	if s, ok := v.(string); ok {
+		if err := st.alloc(len(s)); err != nil {
+			return "", err
+		}
 	}
 	if strings.ContainsAny(spec, "{}") {
 		if spec, err = st.formatFields(spec, a, auto, depth+1); err != nil {

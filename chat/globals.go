@@ -11,13 +11,13 @@ var globals map[string]Value
 
 func init() { // an initialiser would be a cycle: the functions reach the evaluator, which reads globals
 	globals = map[string]Value{
-		"range":           &builtin{"range", makeRange},
-		"dict":            &builtin{"dict", makeDict},
-		"namespace":       &builtin{"namespace", makeNamespace},
-		"cycler":          &builtin{"cycler", makeCycler},
-		"joiner":          &builtin{"joiner", makeJoiner},
-		"raise_exception": &builtin{"raise_exception", raiseException},
-		"strftime_now":    &builtin{"strftime_now", strftimeNow},
+		"range":           &builtin{name: "range", fn: makeRange},
+		"dict":            &builtin{name: "dict", fn: makeDict},
+		"namespace":       &builtin{name: "namespace", fn: makeNamespace},
+		"cycler":          &builtin{name: "cycler", fn: makeCycler},
+		"joiner":          &builtin{name: "joiner", fn: makeJoiner},
+		"raise_exception": &builtin{name: "raise_exception", fn: raiseException},
+		"strftime_now":    &builtin{name: "strftime_now", fn: strftimeNow},
 	}
 }
 
@@ -251,14 +251,14 @@ func (lc *loopContext) attribute(name string) (Value, bool) {
 		}
 		return lc.items[lc.i+1], true
 	case "cycle":
-		return &builtin{"cycle", func(_ *state, a args) (Value, error) {
+		return &builtin{name: "cycle", fn: func(_ *state, a args) (Value, error) {
 			if len(a.pos) == 0 {
 				return nil, typeErrorf("no items for cycling given")
 			}
 			return a.pos[lc.i%len(a.pos)], nil
 		}}, true
 	case "changed":
-		return &builtin{"changed", lc.hasChanged}, true
+		return &builtin{name: "changed", fn: lc.hasChanged}, true
 	}
 	return nil, false
 }
@@ -291,13 +291,13 @@ func (c *cycler) attribute(name string) (Value, bool) {
 	case "current":
 		return c.items[c.i], true
 	case "next":
-		return &builtin{"next", func(*state, args) (Value, error) {
+		return &builtin{name: "next", fn: func(*state, args) (Value, error) {
 			v := c.items[c.i]
 			c.i = (c.i + 1) % len(c.items)
 			return v, nil
 		}}, true
 	case "reset":
-		return &builtin{"reset", func(*state, args) (Value, error) {
+		return &builtin{name: "reset", fn: func(*state, args) (Value, error) {
 			c.i = 0
 			return nil, nil
 		}}, true

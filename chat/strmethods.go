@@ -118,19 +118,19 @@ func plain(name string, f func(string) string) stringMethod {
 }
 
 func all(name string, is func(rune) bool) stringMethod {
-	return func(st *state, s string, a args) (Value, error) {
+	return func(_ *state, s string, a args) (Value, error) {
 		for _, r := range s {
 			if !is(r) {
 				return false, a.none(name)
 			}
 		}
-		return s != "", st.step(len(s) / 8)
+		return s != "", nil
 	}
 }
 
 // cased is true when a letter of the wanted case occurs and none of the other.
 func cased(name string, want, other func(rune) bool) stringMethod {
-	return func(st *state, s string, a args) (Value, error) {
+	return func(_ *state, s string, a args) (Value, error) {
 		return strings.ContainsFunc(s, want) && !strings.ContainsFunc(s, other), a.none(name)
 	}
 }
@@ -187,7 +187,7 @@ func stripper(name string, left, right bool) stringMethod {
 		if right {
 			s = strings.TrimRightFunc(s, cut)
 		}
-		return s, st.step(len(s) / 64)
+		return s, nil
 	}
 }
 
@@ -203,12 +203,12 @@ func cutter(name string, cut func(s, affix string) string) stringMethod {
 }
 
 func affix(name string, has func(s, affix string) bool) stringMethod {
-	return func(_ *state, s string, a args) (Value, error) {
+	return func(st *state, s string, a args) (Value, error) {
 		p, err := a.bind(name, "affix", "start?", "end?")
 		if err != nil {
 			return nil, err
 		}
-		s, _, ok, err := window(name, s, p, 1)
+		s, _, ok, err := st.window(name, s, p, 1)
 		if err != nil || !ok {
 			return false, err
 		}
@@ -231,9 +231,12 @@ func affix(name string, has func(s, affix string) bool) stringMethod {
 
 // window cuts s to the optional character bounds p[at] and p[at+1]; skipped counts the characters before it.
 // It is false when the window starts beyond the end, where not even the empty string is found.
-func window(name, s string, p params, at int) (cut string, skipped int, ok bool, err error) {
+func (st *state) window(name, s string, p params, at int) (cut string, skipped int, ok bool, err error) {
 	if p.or(at, nil) == nil && p.or(at+1, nil) == nil {
 		return s, 0, true, nil
+	}
+	if err := st.alloc(5 * len(s)); err != nil {
+		return "", 0, false, err
 	}
 	runes := []rune(s)
 	n := int64(len(runes))
@@ -267,7 +270,7 @@ func finder(name string, last, must bool) stringMethod {
 		if err != nil {
 			return nil, err
 		}
-		cut, skipped, ok, err := window(name, s, p, 1)
+		cut, skipped, ok, err := st.window(name, s, p, 1)
 		if err != nil {
 			return nil, err
 		}
@@ -283,7 +286,7 @@ func finder(name string, last, must bool) stringMethod {
 			}
 			return int64(-1), nil
 		}
-		return int64(skipped + utf8.RuneCountInString(cut[:i])), st.step(len(s) / 64)
+		return int64(skipped + utf8.RuneCountInString(cut[:i])), nil
 	}
 }
 
@@ -296,11 +299,11 @@ func strCount(st *state, s string, a args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	cut, _, ok, err := window("count", s, p, 1)
+	cut, _, ok, err := st.window("count", s, p, 1)
 	if err != nil || !ok {
 		return int64(0), err
 	}
-	return int64(strings.Count(cut, sub)), st.step(len(s) / 64)
+	return int64(strings.Count(cut, sub)), nil
 }
 
 func strReplace(st *state, s string, a args) (Value, error) {
@@ -349,6 +352,9 @@ func splitter(name string, fromRight bool) stringMethod {
 		}
 		var parts []string
 		if p.or(0, nil) == nil {
+			if err := st.alloc(partBytes * countWords(s)); err != nil {
+				return nil, err
+			}
 			parts = splitSpace(s, limit, fromRight)
 		} else {
 			sep, err := p.text(name, 0, "")
@@ -358,10 +364,26 @@ func splitter(name string, fromRight bool) stringMethod {
 			if sep == "" {
 				return nil, valueErrorf("empty separator")
 			}
+			if err := st.alloc(partBytes * (strings.Count(s, sep) + 1)); err != nil {
+				return nil, err
+			}
 			parts = splitSep(s, sep, limit, fromRight)
 		}
-		return stringList(parts), st.alloc(len(s) + 32*len(parts))
+		return stringList(parts), nil
 	}
+}
+
+func countWords(s string) int {
+	n := 0
+	inWord := false
+	for _, r := range s {
+		space := isSpace(r)
+		if !space && !inWord {
+			n++
+		}
+		inWord = !space
+	}
+	return n
 }
 
 func stringList(parts []string) *List {
@@ -429,17 +451,26 @@ func strSplitLines(st *state, s string, a args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines := splitLines(s, truthy(p.or(0, false)))
-	return stringList(lines), st.alloc(len(s) + 32*len(lines))
+	lines, err := st.splitLines(s, truthy(p.or(0, false)))
+	return stringList(lines), err
 }
 
 // splitLines is str.splitlines: every kind of line break counts, and a break at the end makes no empty last line.
-func splitLines(s string, keep bool) []string {
+func (st *state) splitLines(s string, keep bool) ([]string, error) {
+	breaks := 0
+	for _, r := range s {
+		if isLineBreak(r) {
+			breaks++
+		}
+	}
+	if err := st.alloc(partBytes * (breaks + 1)); err != nil {
+		return nil, err
+	}
 	var lines []string
 	for s != "" {
 		i := strings.IndexFunc(s, isLineBreak)
 		if i < 0 {
-			return append(lines, s)
+			return append(lines, s), nil
 		}
 		_, n := utf8.DecodeRuneInString(s[i:])
 		if strings.HasPrefix(s[i:], "\r\n") {
@@ -452,7 +483,7 @@ func splitLines(s string, keep bool) []string {
 		}
 		s = s[i+n:]
 	}
-	return lines
+	return lines, nil
 }
 
 func isLineBreak(r rune) bool {
