@@ -58,7 +58,7 @@ func NewEncoder(tok Tokenizer, renderer *chat.Renderer, opt EncoderOptions) *Enc
 }
 
 // errMaskText has mlx-lm's wording.
-var errMaskText = errors.New("Prompt masking not supported for text dataset.\nLeave out --mask-prompt, or give rows with prompt and completion") //nolint:staticcheck // mlx-lm's sentence
+var errMaskText = errors.New("Prompt masking not supported for text dataset.\nLeave out --mask-prompt, or give rows with prompt and completion")
 
 // check tells whether rows of a format can be encoded at all.
 func (e *Encoder) check(f Format) error {

@@ -70,7 +70,7 @@ func Load(dir string, opt Options) (*Splits, error) {
 	opt.setDefaults()
 	info, err := os.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("data %q: no such folder\nDatasets are not downloaded by id: give a local folder that holds %s", dir, expectedFiles)
+		return nil, fmt.Errorf("data %q: no such folder\nDownloading datasets by id is not supported yet; give a local folder that holds %s", dir, expectedFiles)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
