@@ -22,10 +22,11 @@ func interleave2AVX(dst *float32, width int, src *float32, ld, n int)
 //go:noescape
 func scatter16AVX(dst *float32, stride int, src *float32, n int)
 
-// prefetchT0 loads lines into the first-level cache without waiting for them.
+// prefetchT0 loads lines into the first-level cache without waiting for them:
+// three from a on, one at b and at c.
 //
 //go:noescape
-func prefetchT0(data, scales, biases *byte)
+func prefetchT0(a, b, c *byte)
 
 // affineGroupsAVX2 is affineRowGeneric:
 //

@@ -251,11 +251,11 @@ loop:
 	VZEROUPPER
 	RET
 
-// func prefetchT0(data, scales, biases *byte)
+// func prefetchT0(a, b, c *byte)
 TEXT ·prefetchT0(SB), NOSPLIT, $0-24
-	MOVQ       data+0(FP), AX
-	MOVQ       scales+8(FP), BX
-	MOVQ       biases+16(FP), CX
+	MOVQ       a+0(FP), AX
+	MOVQ       b+8(FP), BX
+	MOVQ       c+16(FP), CX
 	PREFETCHT0 (AX)
 	PREFETCHT0 64(AX)
 	PREFETCHT0 128(AX)

@@ -23,8 +23,9 @@ type kernels struct {
 	interleave4, interleave2 func(dst *float32, width int, src *float32, ld, n int)
 	// scatter copies n pieces of nr values to places stride apart.
 	scatter func(dst *float32, stride int, src *float32, n int)
-	// prefetch asks for 192 bytes at data and the lines of the others.
-	prefetch func(data, scales, biases *byte)
+	// prefetch asks for the lines at three places; none needs to be readable to
+	// its end.
+	prefetch func(a, b, c *byte)
 	// affineRow widens groups of packed weights, see affineRowGeneric.
 	affineRow func(dst []float32, src []byte, scales, biases []float32, bits int)
 	// widenQ4K and widenQ6K unpack one GGUF super-block, see kquant_generic.go.
