@@ -30,9 +30,9 @@ func testMLX(t *testing.T, folder, adapters string) float64 {
 func sameLoss(t *testing.T, what string, got, want, tolerance float64) {
 	t.Helper()
 	d := math.Abs(got-want) / want
-	t.Logf("%s: test loss %.6f, mlx-lm %.6f", what, got, want)
+	t.Logf("%s: test loss %.6f and %.6f", what, got, want)
 	if !(d <= tolerance) {
-		t.Errorf("%s: test loss %.6f, mlx-lm has %.6f: off by %.1e, allowed %.1e", what, got, want, d, tolerance)
+		t.Errorf("%s: test loss %.6f, expected %.6f: off by %.1e, allowed %.1e", what, got, want, d, tolerance)
 	}
 }
 

@@ -108,7 +108,8 @@ func (tr *Trainer) Run(ctx context.Context) (Result, error) {
 		tr.Reporter.Report(run.Step{Iteration: it, Loss: loss, Tokens: len(batch.rows)})
 		if it%o.StepsPerReport == 0 || it == o.Iters {
 			result.TrainLoss = w.mean()
-			tr.Reporter.Report(w.report(it, lr, result.TrainedTokens, tr.PeakMemory()))
+			used := o.Schedule(max(tr.opt.step-1, 0)) // by the last update, as mlx-lm reports it
+			tr.Reporter.Report(w.report(it, used, result.TrainedTokens, tr.PeakMemory()))
 			w = window{start: time.Now()}
 		}
 		if it%o.SaveEvery == 0 {

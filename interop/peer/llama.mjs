@@ -16,7 +16,7 @@ const {getLlama} = await import(pathToFileURL(require.resolve("node-llama-cpp"))
 const [path, prompts, count] = process.argv.slice(2);
 const llama = await getLlama({gpu: false, build: "never", logLevel: "error"});
 const model = await llama.loadModel({modelPath: path});
-const context = await model.createContext({contextSize: 1024, threads: 2});
+const context = await model.createContext({contextSize: 1024, threads: 1});
 const sequence = context.getSequence();
 
 const answers = [];

@@ -1,4 +1,4 @@
-"""Makes testdata/smollm2/greedy.json: greedy answers of SmolLM2-135M-Instruct.
+"""Makes testdata/smollm2: greedy answers and a loss of SmolLM2-135M-Instruct.
 
 Run with an environment that has torch, transformers and gguf:
 
@@ -6,7 +6,7 @@ Run with an environment that has torch, transformers and gguf:
 
 transformers dequantizes the GGUF's Q4_1 and Q8_0 weights to float32 and runs in
 float32, so its answers are those of the stored weights with no other rounding.
-Each answer has the rendered prompt, its ids, the ids chosen (an end-of-sequence
+loss.json is its mean loss over the tokens of testdata/chat/test.jsonl. Each answer has the rendered prompt, its ids, the ids chosen (an end-of-sequence
 id is the last) and how far the runner-up's logit stands below each choice.
 """
 
@@ -21,12 +21,26 @@ HERE = Path(__file__).resolve().parent.parent / "testdata" / "smollm2"
 COUNT = 64
 
 
+def measure(model, tokenizer):
+    """The loss of every token of the rendered rows but each row's first."""
+    total, count = 0.0, 0
+    for line in (HERE.parent / "chat" / "test.jsonl").read_text().splitlines():
+        text = tokenizer.apply_chat_template(json.loads(line)["messages"], tokenize=False)
+        ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
+        with torch.no_grad():
+            n = ids.shape[1] - 1
+            total += model(ids, labels=ids).loss.item() * n
+            count += n
+    (HERE / "loss.json").write_text(json.dumps({"loss": total / count, "tokens": count}) + "\n")
+
+
 def main():
     path = Path(sys.argv[1])
     tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     model = AutoModelForCausalLM.from_pretrained(
         path.parent, gguf_file=path.name, dtype=torch.float32
     ).eval()
+    measure(model, tokenizer)
     answers = []
     for prompt in json.loads((HERE / "prompts.json").read_text()):
         text = tokenizer.apply_chat_template(
