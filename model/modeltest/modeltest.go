@@ -1,0 +1,238 @@
+// Package modeltest makes tiny random models for tests: a folder in a few
+// milliseconds, a forward pass in less.
+package modeltest
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// Sizes of all these models, which configs may override.
+const (
+	Vocab   = 48
+	Hidden  = 32
+	Inner   = 64
+	Layers  = 2
+	Heads   = 4
+	KVHeads = 2
+)
+
+// Spec says which model to make. Config is laid over the architecture's; a nil
+// value removes a key.
+type Spec struct {
+	Type   string
+	Config map[string]any
+	DType  quant.DType // of dense weights, and of scales; 0 is F32
+	Bits   int         // of all matrices, in groups of 32; 0 is dense
+	Seed   uint64
+}
+
+// Architectures has one model of each model_type, with the features that set it
+// apart turned on.
+func Architectures() []Spec {
+	return []Spec{
+		{Type: "llama", Config: map[string]any{
+			"tie_word_embeddings": false, "attention_bias": true, "mlp_bias": true,
+			"rope_scaling": map[string]any{"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 16},
+		}},
+		{Type: "mistral", Config: map[string]any{
+			"layer_types": []string{"full_attention", "sliding_attention"}, "sliding_window": 3, "rope_traditional": true,
+		}},
+		{Type: "qwen2"},
+		{Type: "qwen3", Config: map[string]any{"head_dim": 16}},
+		{Type: "smollm3", Config: map[string]any{"no_rope_layers": []int{1, 0}}},
+	}
+}
+
+// Contents returns the config and the tensors of a model, for tests that spoil them.
+func Contents(t testing.TB, s Spec) (config map[string]any, tensors []weights.Tensor) {
+	t.Helper()
+	if s.DType == 0 {
+		s.DType = quant.F32
+	}
+	config = map[string]any{
+		"model_type": s.Type, "vocab_size": Vocab, "hidden_size": Hidden, "intermediate_size": Inner, "num_hidden_layers": Layers,
+		"num_attention_heads": Heads, "num_key_value_heads": KVHeads, "rms_norm_eps": 1e-5, "max_position_embeddings": 256,
+		"eos_token_id": 2, "rope_theta": 10000.0,
+	}
+	maps.Copy(config, s.Config)
+	maps.DeleteFunc(config, func(_ string, v any) bool { return v == nil })
+	if s.Bits > 0 {
+		config["quantization"] = map[string]any{"group_size": 32, "bits": s.Bits}
+	}
+	return config, s.tensors(t, config)
+}
+
+func (s Spec) tensors(t testing.TB, config map[string]any) []weights.Tensor {
+	t.Helper()
+	c, err := model.ParseConfig(marshal(t, config), "config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := maker{Spec: s, t: t, random: rand.New(rand.NewPCG(s.Seed, 1))}
+	has := func(key string) bool { on, _ := config[key].(bool); return on }
+	tied := s.Type != "mistral"
+	if _, told := config["tie_word_embeddings"]; told {
+		tied = has("tie_word_embeddings")
+	}
+	m.matrix("model.embed_tokens", c.VocabSize, c.HiddenSize)
+	if !tied {
+		m.matrix("lm_head", c.VocabSize, c.HiddenSize)
+	}
+	m.vector("model.norm.weight", c.HiddenSize, 1)
+	dim := c.HiddenSize / c.NumAttentionHeads
+	if c.HeadDim != nil {
+		dim = *c.HeadDim
+	}
+	for i := range c.NumHiddenLayers {
+		at := fmt.Sprintf("model.layers.%d.", i)
+		q, kv := c.NumAttentionHeads*dim, *c.NumKeyValueHeads*dim
+		qkvBias := s.Type == "qwen2" || has("attention_bias")
+		m.linear(at+"self_attn.q_proj", q, c.HiddenSize, qkvBias)
+		m.linear(at+"self_attn.k_proj", kv, c.HiddenSize, qkvBias)
+		m.linear(at+"self_attn.v_proj", kv, c.HiddenSize, qkvBias)
+		m.linear(at+"self_attn.o_proj", c.HiddenSize, q, has("attention_bias"))
+		m.linear(at+"mlp.gate_proj", c.IntermediateSize, c.HiddenSize, has("mlp_bias"))
+		m.linear(at+"mlp.up_proj", c.IntermediateSize, c.HiddenSize, has("mlp_bias"))
+		m.linear(at+"mlp.down_proj", c.HiddenSize, c.IntermediateSize, has("mlp_bias"))
+		m.vector(at+"input_layernorm.weight", c.HiddenSize, 1)
+		m.vector(at+"post_attention_layernorm.weight", c.HiddenSize, 1)
+		if s.Type == "qwen3" {
+			m.vector(at+"self_attn.q_norm.weight", dim, 1)
+			m.vector(at+"self_attn.k_norm.weight", dim, 1)
+		}
+	}
+	return m.out
+}
+
+// maker collects random tensors.
+type maker struct {
+	Spec
+	t      testing.TB
+	random *rand.Rand
+	out    []weights.Tensor
+}
+
+func (m *maker) values(n int, mean, spread float32) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = mean + spread*float32(m.random.NormFloat64())
+	}
+	return v
+}
+
+func (m *maker) dense(name string, values []float32, shape ...int) {
+	data := make([]byte, len(values)*m.DType.Size())
+	quant.PutFloats(data, values, m.DType)
+	m.out = append(m.out, weights.Tensor{Name: name, DType: m.DType, Shape: shape, Data: data})
+}
+
+func (m *maker) vector(name string, n int, mean float32) {
+	m.dense(name, m.values(n, mean, 0.1), n)
+}
+
+func (m *maker) linear(name string, rows, cols int, bias bool) {
+	m.matrix(name, rows, cols)
+	if bias {
+		m.vector(name+".bias", rows, 0)
+	}
+}
+
+func (m *maker) matrix(name string, rows, cols int) {
+	m.t.Helper()
+	values := m.values(rows*cols, 0, 0.3)
+	if m.Bits == 0 {
+		m.dense(name+".weight", values, rows, cols)
+		return
+	}
+	const group = 32
+	q, err := quant.QuantizeAffine(values, rows, cols, m.Bits, group, m.DType, quant.RuleMetal)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.out = append(m.out,
+		weights.Tensor{Name: name + ".weight", DType: quant.U32, Shape: []int{rows, cols * m.Bits / 32}, Data: q.Data},
+		weights.Tensor{Name: name + ".scales", DType: m.DType, Shape: []int{rows, cols / group}, Data: q.Scales},
+		weights.Tensor{Name: name + ".biases", DType: m.DType, Shape: []int{rows, cols / group}, Data: q.Biases})
+}
+
+func marshal(t testing.TB, v any) []byte {
+	t.Helper()
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// WriteFolder writes a model folder of these contents.
+func WriteFolder(t testing.TB, config map[string]any, tensors []weights.Tensor) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), marshal(t, config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(tensors, func(a, b weights.Tensor) int { return strings.Compare(a.Name, b.Name) })
+	if err := weights.WriteSafetensors(filepath.Join(dir, "model.safetensors"), tensors, nil); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Write makes a model folder.
+func Write(t testing.TB, s Spec) string {
+	t.Helper()
+	config, tensors := Contents(t, s)
+	return WriteFolder(t, config, tensors)
+}
+
+// Open loads the model of a folder.
+func Open(t testing.TB, dev compute.Device, dir string) *model.Model {
+	t.Helper()
+	src, err := weights.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { src.Close() })
+	m, err := model.Load(dev, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// Load makes a model and loads it.
+func Load(t testing.TB, dev compute.Device, s Spec) *model.Model {
+	t.Helper()
+	return Open(t, dev, Write(t, s))
+}
+
+// Shake gives every trainable parameter a random push, so that no adapter is zero.
+func Shake(t testing.TB, m *model.Model, size float32) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(3, 4))
+	for _, p := range m.Trainable() {
+		values := make([]float32, p.Shape().Elems())
+		if err := m.Device().Read(p.Buffer(), compute.FloatBytes(values)); err != nil {
+			t.Fatal(err)
+		}
+		for i := range values {
+			values[i] += size * float32(random.NormFloat64())
+		}
+		if err := m.Device().Write(p.Buffer(), compute.FloatBytes(values)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
