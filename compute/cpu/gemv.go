@@ -18,19 +18,35 @@ const (
 
 // activations8 is rows of x rounded to 8 bits in groups of 32.
 //
-// A run of 64 values lies as nibbles do in the bytes of packed 4-bit weights:
-// the even ones of both groups, then the odd ones.
+// For affine weights a run of 64 values lies as nibbles do in the bytes of packed
+// 4-bit weights: the even ones of both groups, then the odd ones; and scales come
+// four times, for the lanes of a vector. For K-quants values and scales are in
+// order.
 type activations8 struct {
 	q     []int8    // [T, K]
-	scale []float32 // [T, K/32, 4]: each four times, for the lanes of a vector
+	scale []float32 // [T, K/32, 4] or [T, K/32]
 	sum   []float32 // [T, K/group]: scale · Σ q over the weights' groups
+}
+
+// groupOf is how many weights share a scale.
+func groupOf(f quant.Format) int {
+	switch f.Kind {
+	case quant.Affine:
+		return f.Group
+	case quant.Q4K:
+		return 32
+	case quant.Q6K:
+		return 16
+	}
+	return 1
 }
 
 // gemv computes y = x Wᵀ + bias for few rows of x, or says that it does not take
 // this case.
 func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t int) (done bool, err error) {
 	f := m.Format
-	int8s := f.Kind == quant.Affine && f.Bits == 4 && m.Cols%64 == 0 && !o.Exact
+	super := f.Kind == quant.Q4K || f.Kind == quant.Q6K
+	int8s := !o.Exact && (super || f.Kind == quant.Affine && f.Bits == 4 && m.Cols%64 == 0)
 	switch {
 	case int8s && t <= fewInt8:
 	case f.Kind != quant.Dense && t <= fewExact:
@@ -40,7 +56,7 @@ func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t
 	}
 	v := &vectorProduct{kn: d.kernels, m: m, x: x, y: y, bias: bias, t: t, int8s: int8s}
 	if int8s {
-		if v.x8, err = d.quantize(x, t, m.Cols, f.Group); err != nil {
+		if v.x8, err = d.quantize(x, t, m.Cols, f); err != nil {
 			return false, err
 		}
 	}
@@ -49,7 +65,7 @@ func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t
 		groups = m.Cols / f.Group
 	}
 	spare := roundUp(f.RowBytes(m.Cols)+8, 4) / 4
-	if f.Kind == quant.Q4K || f.Kind == quant.Q6K {
+	if super {
 		spare = m.Cols + spareFloats(m.Cols)
 	}
 	sizes := []int{rowBlock * groups, rowBlock * groups, spare}
@@ -69,32 +85,37 @@ func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t
 	return true, nil
 }
 
-// quantize rounds t rows of k values.
-func (d *Device) quantize(x []float32, t, k, group int) (a activations8, err error) {
+// quantize rounds t rows of k values as weights of a format need them.
+func (d *Device) quantize(x []float32, t, k int, f quant.Format) (a activations8, err error) {
 	q, err := d.scratch.bytes(t * k)
 	if err != nil {
 		return a, err
 	}
-	floats, err := d.scratch.floats(t * k / 32 * 5)
+	run, sums, copies := d.kernels.quantize64, 32, 4
+	if f.Kind != quant.Affine {
+		run, sums, copies = d.kernels.quantize32, 16, 1
+	}
+	if a.scale, err = d.scratch.floats(t * k / 32 * copies); err != nil {
+		return a, err
+	}
+	part, err := d.scratch.floats(t * k / sums)
 	if err != nil {
 		return a, err
 	}
-	sums, err := d.scratch.floats(t * k / group)
-	if err != nil {
-		return a, err
-	}
-	part := floats[t*k/8:] // sums of groups of 32
-	a = activations8{q: int8View(q), scale: floats[:t*k/8], sum: sums}
+	a.q = int8View(q)
 	d.pool.split(t, 1+4*grain/k, func(lo, hi int) {
-		d.kernels.quantize64(a.q[lo*k:hi*k], a.scale[lo*k/8:hi*k/8], part[lo*k/32:hi*k/32], x[lo*k:hi*k])
+		run(a.q[lo*k:hi*k], a.scale[lo*k/32*copies:hi*k/32*copies], part[lo*k/sums:hi*k/sums], x[lo*k:hi*k])
 	})
-	per := group / 32
-	for i := range sums {
+	group := groupOf(f)
+	if a.sum, err = d.scratch.floats(t * k / group); err != nil {
+		return a, err
+	}
+	for i := range a.sum {
 		var s float32
-		for _, v := range part[i*per : (i+1)*per] {
+		for _, v := range part[i*group/sums : (i+1)*group/sums] {
 			s += v
 		}
-		sums[i] = s
+		a.sum[i] = s
 	}
 	return a, nil
 }
@@ -122,16 +143,27 @@ func (v *vectorProduct) rows(r0, r1 int, area [][]float32) {
 		v.kn.widen(scales, m.Scales[at:end], f.DType)
 		v.kn.widen(biases, m.Biases[at:end], f.DType)
 	}
-	if f.Kind == quant.Q4K || f.Kind == quant.Q6K {
+	if !v.int8s && (f.Kind == quant.Q4K || f.Kind == quant.Q6K) {
 		v.superRows(r0, r1, area[2])
 		return
+	}
+	g, scales32 := n/groupOf(f), n/32
+	if f.Kind == quant.Affine {
+		scales32 *= 4
 	}
 	for t := range v.t {
 		y, x := v.y[t*m.Rows+r0:t*m.Rows+r1], v.x[t*n:(t+1)*n]
 		switch {
 		case v.int8s:
-			g := n / f.Group
-			v.kn.dotQ4(y, w, scales, biases, v.x8.q[t*n:(t+1)*n], v.x8.scale[t*n/8:(t+1)*n/8], v.x8.sum[t*g:(t+1)*g])
+			q, scale, sum := v.x8.q[t*n:(t+1)*n], v.x8.scale[t*scales32:(t+1)*scales32], v.x8.sum[t*g:(t+1)*g]
+			switch f.Kind {
+			case quant.Q4K:
+				v.kn.dotQ4K(y, w, q, scale, sum)
+			case quant.Q6K:
+				v.kn.dotQ6K(y, w, q, scale, sum)
+			default:
+				v.kn.dotQ4(y, w, scales, biases, q, scale, sum)
+			}
 		case f.Kind == quant.Affine:
 			v.affine(y, w, scales, biases, x, byteView(area[2]))
 		default:

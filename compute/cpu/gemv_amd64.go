@@ -12,6 +12,11 @@ import (
 //go:noescape
 func quantize64AVX2(q *int8, scale, sum, x *float32, groups int)
 
+// quantize32AVX2 is quantize32Generic for groups groups of 32.
+//
+//go:noescape
+func quantize32AVX2(q *int8, scale, sum, x *float32, groups int)
+
 // dotQ4AVX2 is dotQ4Generic with rows of runs times 64 weights; group is 32, 64
 // or 128.
 //
@@ -47,6 +52,15 @@ func addRowsAVX2(y, p *float32, rows int, x *float32, ld, n int)
 var avx2Dots = dotKernels{
 	quantize64: func(q []int8, scale, sum, x []float32) {
 		quantize64AVX2(&q[0], &scale[0], &sum[0], &x[0], len(x)/32)
+	},
+	quantize32: func(q []int8, scale, sum, x []float32) {
+		quantize32AVX2(&q[0], &scale[0], &sum[0], &x[0], len(x)/32)
+	},
+	dotQ4K: func(y []float32, w []byte, x []int8, scale, sum []float32) {
+		dotQ4KAVX2(&y[0], len(y), &w[0], &x[0], &scale[0], &sum[0], len(x)/superBlock)
+	},
+	dotQ6K: func(y []float32, w []byte, x []int8, scale, sum []float32) {
+		dotQ6KAVX2(&y[0], len(y), &w[0], &x[0], &scale[0], &sum[0], len(x)/superBlock)
 	},
 	dotQ4: func(y []float32, w []byte, scales, biases []float32, x []int8, scale, sum []float32) {
 		dotQ4AVX2(&y[0], len(y), &w[0], &scales[0], &biases[0], &x[0], &scale[0], &sum[0], len(x)/64, len(x)/len(sum))

@@ -28,6 +28,60 @@ DATA ·abs127<>+0(SB)/4, $0x7fffffff
 DATA ·abs127<>+4(SB)/4, $0x42fe0000 // 127
 GLOBL ·abs127<>(SB), RODATA|NOPTR, $8
 
+// Thirty-two values at SI as integers in Y0 to Y3 and their scale in X11: the
+// largest magnitude over 127. Y15 is a mask of all bits but the sign, X14 is
+// 127. A group without magnitude is multiplied with 0, not with 127/0.
+#define ROUND32 \
+	VMOVUPS (SI), Y0; \
+	VMOVUPS 32(SI), Y1; \
+	VMOVUPS 64(SI), Y2; \
+	VMOVUPS 96(SI), Y3; \
+	VANDPS       Y15, Y0, Y4; \
+	VANDPS       Y15, Y1, Y5; \
+	VANDPS       Y15, Y2, Y6; \
+	VANDPS       Y15, Y3, Y7; \
+	VMAXPS       Y5, Y4, Y4; \
+	VMAXPS       Y7, Y6, Y6; \
+	VMAXPS       Y6, Y4, Y4; \
+	VEXTRACTF128 $1, Y4, X5; \
+	VMAXPS       X5, X4, X4; \
+	VPERMILPS    $0x4e, X4, X5; \
+	VMAXPS       X5, X4, X4; \
+	VPERMILPS    $0xb1, X4, X5; \
+	VMAXPS       X5, X4, X4; \
+	VDIVSS       X14, X4, X11; \
+	VDIVSS       X4, X14, X5; \
+	VXORPS       X6, X6, X6; \
+	VCMPSS       $4, X6, X4, X7; \
+	VANDPS       X7, X5, X5; \
+	VBROADCASTSS X5, Y5; \
+	VMULPS    Y5, Y0, Y0; \
+	VMULPS    Y5, Y1, Y1; \
+	VMULPS    Y5, Y2, Y2; \
+	VMULPS    Y5, Y3, Y3; \
+	VCVTPS2DQ Y0, Y0; \
+	VCVTPS2DQ Y1, Y1; \
+	VCVTPS2DQ Y2, Y2; \
+	VCVTPS2DQ Y3, Y3
+
+// Y0 to Y3 as bytes in order in Y0; Y13 is packOrder.
+#define PACK32 \
+	VPACKSSDW Y1, Y0, Y0; \
+	VPACKSSDW Y3, Y2, Y2; \
+	VPACKSSWB Y2, Y0, Y0; \
+	VPERMD    Y0, Y13, Y0
+
+// The sum of eight integers in Y6, as float32 times X11, in X6; X7 is free.
+#define SUM32 \
+	VEXTRACTI128 $1, Y6, X7;    \
+	VPADDD       X7, X6, X6;    \
+	VPSHUFD      $0x4e, X6, X7; \
+	VPADDD       X7, X6, X6;    \
+	VPSHUFD      $0xb1, X6, X7; \
+	VPADDD       X7, X6, X6;    \
+	VCVTDQ2PS    X6, X6;        \
+	VMULSS       X11, X6, X6
+
 // func quantize64AVX2(q *int8, scale, sum, x *float32, groups int)
 TEXT ·quantize64AVX2(SB), NOSPLIT, $0-40
 	MOVQ         q+0(FP), DI
@@ -42,48 +96,12 @@ TEXT ·quantize64AVX2(SB), NOSPLIT, $0-40
 	XORL         BX, BX              // number of the group
 
 group:
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS 64(SI), Y2
-	VMOVUPS 96(SI), Y3
+	ROUND32
+	VPADDD Y1, Y0, Y6
+	VPADDD Y3, Y2, Y7
+	VPADDD Y7, Y6, Y6                // eight partial sums
 
-	// The largest magnitude, and 127 over it.
-	VANDPS       Y15, Y0, Y4
-	VANDPS       Y15, Y1, Y5
-	VANDPS       Y15, Y2, Y6
-	VANDPS       Y15, Y3, Y7
-	VMAXPS       Y5, Y4, Y4
-	VMAXPS       Y7, Y6, Y6
-	VMAXPS       Y6, Y4, Y4
-	VEXTRACTF128 $1, Y4, X5
-	VMAXPS       X5, X4, X4
-	VPERMILPS    $0x4e, X4, X5
-	VMAXPS       X5, X4, X4
-	VPERMILPS    $0xb1, X4, X5
-	VMAXPS       X5, X4, X4
-	VDIVSS       X14, X4, X11        // scale
-	VDIVSS       X4, X14, X5         // 127/top, infinite for 0
-	VXORPS       X6, X6, X6
-	VCMPSS       $4, X6, X4, X7      // top is not 0
-	VANDPS       X7, X5, X5
-	VBROADCASTSS X5, Y5
-
-	VMULPS    Y5, Y0, Y0
-	VMULPS    Y5, Y1, Y1
-	VMULPS    Y5, Y2, Y2
-	VMULPS    Y5, Y3, Y3
-	VCVTPS2DQ Y0, Y0
-	VCVTPS2DQ Y1, Y1
-	VCVTPS2DQ Y2, Y2
-	VCVTPS2DQ Y3, Y3
-	VPADDD    Y1, Y0, Y6
-	VPADDD    Y3, Y2, Y7
-	VPADDD    Y7, Y6, Y6             // eight partial sums
-
-	VPACKSSDW Y1, Y0, Y0
-	VPACKSSDW Y3, Y2, Y2
-	VPACKSSWB Y2, Y0, Y0
-	VPERMD    Y0, Y13, Y0            // 0..31 in order
+	PACK32
 	VPSHUFB   Y12, Y0, Y0
 	VPERMQ    $0xd8, Y0, Y0          // evens, odds
 
@@ -97,14 +115,7 @@ group:
 	ADDQ         $32, DI
 
 odd:
-	VEXTRACTI128 $1, Y6, X7
-	VPADDD       X7, X6, X6
-	VPSHUFD      $0x4e, X6, X7
-	VPADDD       X7, X6, X6
-	VPSHUFD      $0xb1, X6, X7
-	VPADDD       X7, X6, X6
-	VCVTDQ2PS    X6, X6
-	VMULSS       X11, X6, X6
+	SUM32
 	VMOVSS       X6, (R9)
 	VBROADCASTSS X11, X11
 	VMOVUPS      X11, (R8)
@@ -113,6 +124,38 @@ odd:
 	ADDQ         $128, SI
 	DECQ         CX
 	JNZ          group
+	VZEROUPPER
+	RET
+
+// func quantize32AVX2(q *int8, scale, sum, x *float32, groups int)
+TEXT ·quantize32AVX2(SB), NOSPLIT, $0-40
+	MOVQ         q+0(FP), DI
+	MOVQ         scale+8(FP), R8
+	MOVQ         sum+16(FP), R9
+	MOVQ         x+24(FP), SI
+	MOVQ         groups+32(FP), CX
+	VBROADCASTSS ·abs127<>+0(SB), Y15
+	VMOVSS       ·abs127<>+4(SB), X14
+	VMOVDQU      ·packOrder<>(SB), Y13
+
+group:
+	ROUND32
+	VPADDD  Y1, Y0, Y6
+	VPADDD  Y3, Y2, Y8
+	PACK32
+	VMOVDQU Y0, (DI)
+	SUM32
+	VMOVSS  X6, (R9)
+	VMOVDQA Y8, Y6
+	SUM32
+	VMOVSS  X6, 4(R9)
+	VMOVSS  X11, (R8)
+	ADDQ    $32, DI
+	ADDQ    $4, R8
+	ADDQ    $8, R9
+	ADDQ    $128, SI
+	DECQ    CX
+	JNZ     group
 	VZEROUPPER
 	RET
 

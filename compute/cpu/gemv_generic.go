@@ -8,24 +8,31 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
+// round32 rounds 32 values to 8 bits: top over 127 is the scale, where top is
+// the largest magnitude.
+func round32(q *[32]int8, x []float32) (scale float32) {
+	var top, inv float32
+	for _, f := range x {
+		top = max(top, f, -f)
+	}
+	if top > 0 {
+		inv = 127 / top
+	}
+	for i, f := range x {
+		q[i] = int8(math.RoundToEven(float64(f * inv)))
+	}
+	return top / 127
+}
+
 // quantize64Generic rounds x to 8 bits in groups of 32, in the order of
-// activations8: scale is the largest magnitude over 127, given four times, and
-// sum is scale · Σ q.
+// activations8. The scale of a group is given four times; sum is scale · Σ q.
 func quantize64Generic(q []int8, scale, sum, x []float32) {
 	for g := 0; g < len(x)/32; g++ {
-		v := x[g*32 : (g+1)*32]
-		var top float32
-		for _, f := range v {
-			top = max(top, f, -f)
-		}
-		s, inv := top/127, float32(0)
-		if top > 0 {
-			inv = 127 / top
-		}
+		var v [32]int8
+		s := round32(&v, x[g*32:(g+1)*32])
 		var total int32
 		out := q[g/2*64+g%2*16:]
-		for i, f := range v {
-			r := int8(math.RoundToEven(float64(f * inv)))
+		for i, r := range v {
 			out[i%2*32+i/2] = r
 			total += int32(r)
 		}
@@ -33,6 +40,22 @@ func quantize64Generic(q []int8, scale, sum, x []float32) {
 			scale[g*4+i] = s
 		}
 		sum[g] = s * float32(total)
+	}
+}
+
+// quantize32Generic rounds x to 8 bits in groups of 32 and keeps its order.
+// Each group has one scale and two sums, scale · Σ q of each half.
+func quantize32Generic(q []int8, scale, sum, x []float32) {
+	for g := 0; g < len(x)/32; g++ {
+		v := (*[32]int8)(q[g*32:])
+		scale[g] = round32(v, x[g*32:(g+1)*32])
+		for half := range 2 {
+			var total int32
+			for _, r := range v[half*16 : half*16+16] {
+				total += int32(r)
+			}
+			sum[2*g+half] = scale[g] * float32(total)
+		}
 	}
 }
 

@@ -24,6 +24,11 @@ func TestQuantize64(t *testing.T) {
 				if fmt.Sprint(q) != fmt.Sprint(qw) || difference(f, fw) > vectorTolerance {
 					t.Errorf("%d values: got %v %v, want %v %v", n, q, f, qw, fw)
 				}
+				kn.quantize32(q, f[:n/32], f[n/32:n/32*3], x)
+				quantize32Generic(qw, fw[:n/32], fw[n/32:n/32*3], x)
+				if fmt.Sprint(q) != fmt.Sprint(qw) || difference(f, fw) > vectorTolerance {
+					t.Errorf("%d values in order: got %v %v, want %v %v", n, q, f, qw, fw)
+				}
 			}
 		})
 	}
@@ -42,7 +47,15 @@ func TestDots(t *testing.T) {
 					_, data := randomWeight(r, f, rows, n)
 					x := random(r, compute.F32, n).F32()
 					got, want := make([]float32, rows), make([]float32, rows)
+					q, scale, sum := make([]int8, n), make([]float32, n/32), make([]float32, n/16)
+					quantize32Generic(q, scale, sum, x)
 					switch f.Kind {
+					case quant.Q4K:
+						kn.dotQ4K(got, data[0].Data, q, scale, sum[:n/32]) // any sums will do
+						dotQ4KGeneric(want, data[0].Data, q, scale, sum[:n/32])
+					case quant.Q6K:
+						kn.dotQ6K(got, data[0].Data, q, scale, sum)
+						dotQ6KGeneric(want, data[0].Data, q, scale, sum)
 					case quant.Dense:
 						kn.dotDense(got, data[0].Data, x, f.DType)
 						dotDenseGeneric(want, data[0].Data, x, f.DType)

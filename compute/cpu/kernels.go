@@ -43,6 +43,9 @@ type kernels struct {
 // dotKernels multiply rows of weights with one vector, see gemv_generic.go.
 type dotKernels struct {
 	quantize64 func(q []int8, scale, sum, x []float32)
+	quantize32 func(q []int8, scale, sum, x []float32)
+	dotQ4K     func(y []float32, w []byte, x []int8, scale, sum []float32)
+	dotQ6K     func(y []float32, w []byte, x []int8, scale, sum []float32)
 	dotQ4      func(y []float32, w []byte, scales, biases []float32, x []int8, scale, sum []float32)
 	dotAffine  func(y []float32, w []byte, scales, biases, x []float32, bits int)
 	dotDense   func(y []float32, w []byte, x []float32, t compute.DType)
@@ -72,6 +75,18 @@ type vectors struct {
 	swigluGrad func(dgate, dup, gate, up, dy []float32)
 	rotate     func(ya, yb, a, b, c, s []float32)
 	adam       func(p2, m2, v2, p, g, m, v []float32, o *adamStep)
+}
+
+var genericDots = dotKernels{
+	quantize64: quantize64Generic,
+	quantize32: quantize32Generic,
+	dotQ4K:     dotQ4KGeneric,
+	dotQ6K:     dotQ6KGeneric,
+	dotQ4:      dotQ4Generic,
+	dotAffine:  dotAffineGeneric,
+	dotDense:   dotDenseGeneric,
+	dotRows:    dotRowsGeneric,
+	addRows:    addRowsGeneric,
 }
 
 var genericVectors = vectors{
@@ -111,7 +126,7 @@ var generic = &kernels{
 	widenBF16:   widenBF16Generic,
 	narrowF16:   narrowF16Generic,
 	narrowBF16:  narrowBF16Generic,
-	dotKernels:  dotKernels{quantize64Generic, dotQ4Generic, dotAffineGeneric, dotDenseGeneric, dotRowsGeneric, addRowsGeneric},
+	dotKernels:  genericDots,
 	laneKernels: laneKernels{softmaxLanesGeneric, gradLanesGeneric, scaleLanesGeneric},
 	vectors:     genericVectors,
 }

@@ -71,3 +71,52 @@ func scalesQ4K(sm *[16]float32, block []byte) {
 		sm[4+j], sm[12+j] = d*float32(c&15|a>>6<<4), dmin*float32(c>>4|b>>6<<4)
 	}
 }
+
+// dotQ4KGeneric multiplies rows of Q4_K with activations of quantize32, sum
+// being that of whole groups of 32; sums of a group are taken in integers.
+func dotQ4KGeneric(y []float32, w []byte, x []int8, scale, sum []float32) {
+	var sm [16]float32
+	for r := range y {
+		var total float32
+		for b := 0; b < len(x)/superBlock; b++ {
+			scalesQ4K(&sm, w)
+			q := (*[128]byte)(w[16:])
+			for g := range 8 {
+				var dot int32
+				at := b*superBlock + g*32
+				for i, v := range q[g/2*32 : g/2*32+32] {
+					dot += int32(v>>(g%2*4)&15) * int32(x[at+i])
+				}
+				total += sm[g]*scale[at/32]*float32(dot) - sm[8+g]*sum[at/32]
+			}
+			w = w[bytesQ4K:]
+		}
+		y[r] = total
+	}
+}
+
+// dotQ6KGeneric multiplies rows of Q6_K with activations of quantize32, whose
+// sums are of 16.
+func dotQ6KGeneric(y []float32, w []byte, x []int8, scale, sum []float32) {
+	for r := range y {
+		var total float32
+		for b := 0; b < len(x)/superBlock; b++ {
+			d := quant.F16ToF32(binary.LittleEndian.Uint16(w[208:]))
+			var part float32
+			for g := range 16 {
+				half, k, i0 := g/8, g%8/2, g%2*16
+				s, at := int32(int8(w[192+g])), b*superBlock+g*16
+				var dot int32
+				for i := i0; i < i0+16; i++ {
+					low := w[half*64+k%2*32+i] >> (k / 2 * 4) & 15
+					high := w[128+half*32+i] >> (2 * k) & 3
+					dot += int32(low|high<<4) * int32(x[at+i-i0])
+				}
+				part += scale[at/32]*float32(s*dot) - 32*float32(s)*sum[at/16]
+			}
+			total += d * part
+			w = w[bytesQ6K:]
+		}
+		y[r] = total
+	}
+}
