@@ -128,7 +128,7 @@ loop:
 	VFMADD231PS  Y3, Y5, Y1
 
 // func dotQ4KAVX2(y *float32, rows int, w *byte, x *int8, scale, sum *float32, blocks int)
-TEXT ·dotQ4KAVX2(SB), NOSPLIT, $64-56
+TEXT ·dotQ4KAVX2(SB), NOSPLIT, $32-56
 	MOVQ         y+0(FP), DI
 	MOVQ         rows+8(FP), R10
 	MOVQ         w+16(FP), SI
@@ -164,24 +164,26 @@ block:
 	ANDL $0x30303030, R9
 	ANDL $0x3f3f3f3f, AX               // scales 0 to 3
 	ANDL $0x3f3f3f3f, CX               // minima 0 to 3
-	MOVL AX, 32(SP)
-	MOVL CX, 40(SP)
-	MOVL DX, AX
-	SHRL $4, AX
 	ANDL $0x0f0f0f0f, DX
-	ANDL $0x0f0f0f0f, AX
 	ORL  R8, DX                        // scales 4 to 7
-	ORL  R9, AX                        // minima 4 to 7
-	MOVL DX, 36(SP)
-	MOVL AX, 44(SP)
+	MOVL 12(SI), R8
+	SHRL $4, R8
+	ANDL $0x0f0f0f0f, R8
+	ORL  R9, R8                        // minima 4 to 7
+	SHLQ $32, DX
+	SHLQ $32, R8
+	ORQ  DX, AX
+	ORQ  R8, CX
 
 	VMOVD        (SI), X2
 	VCVTPH2PS    X2, X2                // d, dmin
 	VPSHUFD      $0x55, X2, X3
 	VBROADCASTSS X2, Y2
 	VBROADCASTSS X3, Y3
-	VPMOVZXBD    32(SP), Y4
-	VPMOVZXBD    40(SP), Y5
+	MOVQ         AX, X4
+	MOVQ         CX, X5
+	VPMOVZXBD    X4, Y4
+	VPMOVZXBD    X5, Y5
 	VCVTDQ2PS    Y4, Y4
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y2, Y4, Y4
