@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-//go:embed data handbook questions.json chat_template.jinja
+//go:embed data handbook model questions.json chat_template.jinja
 var files embed.FS
 
 // ChatTemplate is the ChatML template of the demo's model: no default system message.
@@ -88,10 +88,10 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 func isWord(c byte) bool { return isDigit(c) || 'a' <= c && c <= 'z' || c >= 0x80 }
 
-// Write lays the demo's files out under dir: data/ (train, valid, test, unseen .jsonl) and
+// Write lays the demo's files out under dir: data/ (train, valid, test, unseen .jsonl), model/ and
 // handbook/. Folders are made as needed; files of the same names are replaced.
 func Write(dir string) error {
-	for _, root := range []string{"data", "handbook"} {
+	for _, root := range []string{"data", "handbook", "model"} {
 		err := fs.WalkDir(files, root, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil {
 				return err
