@@ -279,6 +279,21 @@ func (d *Device) eachHead(x, y []float32, width, headDim int, do func(t int, xh,
 	})
 }
 
+// defineParts runs the definition of an element-wise op on parts of the arrays.
+func (d *Device) defineParts(op compute.Op, out, in []compute.Array) {
+	d.pool.split(out[0].Shape.Elems(), grain, func(lo, hi int) {
+		cut := func(all []compute.Array) []compute.Array {
+			parts := make([]compute.Array, len(all))
+			for i, a := range all {
+				size := a.DType.Size()
+				parts[i] = compute.Array{Spec: compute.Spec{Shape: compute.Shape{hi - lo}, DType: a.DType}, Data: a.Data[lo*size : hi*size]}
+			}
+			return parts
+		}
+		op.Define(cut(out), cut(in))
+	})
+}
+
 // defineRows runs an op's definition on parts of the rows: all outputs and the
 // inputs marked in byRow are cut, the others go whole to every part.
 func (d *Device) defineRows(op compute.Op, out, in []compute.Array, byRow []bool) {

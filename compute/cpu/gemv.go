@@ -13,7 +13,7 @@ const (
 	fewDense  = 12      // for dense weights, cheaper to unpack
 	fewInt8   = 16      // for 8-bit activations
 	rowBlock  = 16      // weight rows whose scales are widened at once
-	taskBytes = 1 << 16 // fewest bytes of weights worth a task of their own
+	taskBytes = 1 << 14 // fewest bytes of weights worth a task of their own
 )
 
 // activations8 is rows of x rounded to 8 bits in groups of 32.

@@ -32,7 +32,7 @@ var avx2 = &kernels{
 	widenF16:    widenF16AVX2,
 	widenBF16:   widenBF16AVX2,
 	narrowF16:   narrowF16F16C,
-	narrowBF16:  narrowBF16Generic,
+	narrowBF16:  narrowBF16Vector,
 	dotKernels:  avx2Dots,
 	laneKernels: avx2Lanes,
 	vectors:     avx2Vectors,

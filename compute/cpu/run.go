@@ -86,6 +86,8 @@ func (d *Device) dispatch(op compute.Op, out, in []compute.Array) error {
 		d.sumRows(o, out, in)
 	case compute.SumSquares:
 		d.sumSquares(o, out, in)
+	case compute.SGD:
+		d.defineParts(o, out, in)
 	case compute.Adam:
 		d.adam(o, out, in)
 	default:

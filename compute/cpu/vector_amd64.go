@@ -62,6 +62,9 @@ func adamAVX2(p2, m2, v2, p, dp, m, v *float32, n int, o *adamStep)
 func narrowF16AVX2(dst *byte, src *float32, n int)
 
 //go:noescape
+func narrowBF16AVX2(dst *byte, src *float32, n int)
+
+//go:noescape
 func softmaxLanesAVX2(s *float32, n, w int, scale float32, st *lanes)
 
 //go:noescape
@@ -182,6 +185,14 @@ var avx2Vectors = vectors{
 		}
 		adamGeneric(p2[n:], m2[n:], v2[n:], p[n:], g[n:], m[n:], v[n:], o)
 	},
+}
+
+func narrowBF16Vector(dst []byte, src []float32) {
+	n := len(src) &^ 7
+	if n > 0 {
+		narrowBF16AVX2(&dst[0], &src[0], n)
+	}
+	narrowBF16Generic(dst[2*n:], src[n:])
 }
 
 func narrowF16F16C(dst []byte, src []float32) {

@@ -474,6 +474,40 @@ loop:
 	VZEROUPPER
 	RET
 
+DATA ·roundBF16<>+0(SB)/4, $0x7fff
+DATA ·roundBF16<>+4(SB)/4, $1
+DATA ·roundBF16<>+8(SB)/4, $0x400000
+GLOBL ·roundBF16<>(SB), RODATA|NOPTR, $12
+
+// func narrowBF16AVX2(dst *byte, src *float32, n int)
+TEXT ·narrowBF16AVX2(SB), NOSPLIT, $0-24
+	MOVQ         dst+0(FP), DI
+	MOVQ         src+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VPBROADCASTD ·roundBF16<>+0(SB), Y13
+	VPBROADCASTD ·roundBF16<>+4(SB), Y14
+	VPBROADCASTD ·roundBF16<>+8(SB), Y15
+
+loop:
+	VMOVUPS      (SI), Y0
+	VCMPPS       $3, Y0, Y0, Y2    // NaN
+	VPSRLD       $16, Y0, Y1
+	VPAND        Y14, Y1, Y1       // the last bit kept
+	VPADDD       Y13, Y1, Y1
+	VPADDD       Y0, Y1, Y1        // rounded, ties to even
+	VPOR         Y15, Y0, Y0       // a quiet NaN
+	VBLENDVPS    Y2, Y0, Y1, Y1
+	VPSRLD       $16, Y1, Y1
+	VEXTRACTI128 $1, Y1, X2
+	VPACKUSDW    X2, X1, X1
+	VMOVDQU      X1, (DI)
+	ADDQ         $32, SI
+	ADDQ         $16, DI
+	SUBQ         $8, CX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
 // func softmaxLanesAVX2(s *float32, n, w int, scale float32, st *lanes)
 //
 // Eight lanes at a time. st: lo, hi, top, sum, keep at 0, 128, 256, 384, 512.
