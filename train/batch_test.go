@@ -1,0 +1,195 @@
+package train
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+)
+
+func TestNumpyPermutations(t *testing.T) {
+	t.Parallel()
+	// What np.random.seed and np.random.permutation give.
+	for _, test := range []struct {
+		seed uint32
+		want [][]int
+	}{
+		{0, [][]int{{2, 8, 4, 9, 1, 6, 7, 3, 0, 5}, {1, 0, 2, 3, 4}}},
+		{0, [][]int{{18, 1, 19, 8, 10, 17, 6, 13, 4, 2, 5, 14, 9, 7, 16, 11, 3, 0, 15, 12}}},
+		{0, [][]int{{6, 2, 1, 7, 3, 0, 5, 4}, {2, 0, 1}, {3, 1, 2, 7, 5, 0, 6, 4}}},
+		{42, [][]int{{8, 1, 5, 0, 7, 2, 9, 4, 3, 6}}},
+		{0, [][]int{{0}, {}, {2, 8, 4, 9, 1, 6, 7, 3, 0, 5}}}, // one and none draw nothing
+	} {
+		r := newNumpyRandom(test.seed)
+		for i, want := range test.want {
+			if got := r.permutation(len(want)); !slices.Equal(got, want) {
+				t.Errorf("seed %d, permutation %d: %v, want %v", test.seed, i, got, want)
+			}
+		}
+	}
+	r := newNumpyRandom(1) // beyond one refill of the state
+	long := r.permutation(5000)
+	slices.Sort(long)
+	for i, v := range long {
+		if i != v {
+			t.Fatalf("a long permutation misses %d", i)
+		}
+	}
+}
+
+func TestBatchOrder(t *testing.T) {
+	t.Parallel()
+	// mlx-lm: consecutive rows, shuffled batches, no partial one.
+	got := batches(10, 3, true, newNumpyRandom(0))
+	perm := newNumpyRandom(0).permutation(3)
+	for i, b := range got {
+		first := 3 * perm[i]
+		if !slices.Equal(b, []int{first, first + 1, first + 2}) {
+			t.Errorf("batch %d is %v", i, b)
+		}
+	}
+	if len(got) != 3 {
+		t.Errorf("%d batches of 3 from 10 rows, want 3", len(got))
+	}
+	// Otherwise every row comes once, in another order each pass.
+	var passes [2][]int
+	seen := 0
+	for b := range epochs(10, 4, false, newNumpyRandom(0)) {
+		pass := &passes[seen/10]
+		if *pass = append(*pass, b...); len(b) != 4 && len(*pass) != 10 {
+			t.Errorf("a short batch %v in the middle of a pass", b)
+		}
+		if seen += len(b); seen == 20 {
+			break
+		}
+	}
+	if slices.Equal(passes[0], passes[1]) {
+		t.Error("two passes have one order")
+	}
+	for _, p := range passes {
+		slices.Sort(p)
+		for i, v := range p {
+			if i != v {
+				t.Errorf("a pass has the rows %v", p)
+				break
+			}
+		}
+	}
+}
+
+// ids are the tokens first, first+1, ...
+func ids(n int, first int32) []int32 {
+	out := make([]int32, n)
+	for i := range out {
+		out[i] = first + int32(i)
+	}
+	return out
+}
+
+func TestPack(t *testing.T) {
+	t.Parallel()
+	whole := func(n int) [][2]int { return [][2]int{{1, n}} }
+	for _, test := range []struct {
+		name    string
+		rows    []Row
+		max     int
+		pad     bool
+		tokens  []int32
+		bounds  []int32
+		at      []int32
+		targets []int32
+	}{
+		{"row of six, prompt of four", []Row{{ids(6, 10), [][2]int{{4, 6}}}}, 2048, false, ids(5, 10), []int32{0, 5}, []int32{3, 4}, []int32{14, 15}},
+		{"with the pad target", []Row{{ids(6, 10), [][2]int{{4, 6}}}}, 2048, true, ids(6, 10), []int32{0, 6}, []int32{3, 4, 5}, []int32{14, 15, 0}},
+		{"token 0 is never predicted", []Row{{ids(3, 10), [][2]int{{0, 3}}}}, 2048, false, ids(2, 10), []int32{0, 2}, []int32{0, 1}, []int32{11, 12}},
+		{"two rows", []Row{{ids(3, 10), whole(3)}, {ids(2, 20), whole(2)}}, 2048, false, []int32{10, 11, 20}, []int32{0, 2, 3}, []int32{0, 1, 2}, []int32{11, 12, 21}},
+		{"cut", []Row{{ids(9, 10), whole(9)}}, 4, false, ids(3, 10), []int32{0, 3}, []int32{0, 1, 2}, []int32{11, 12, 13}},
+		{"cut, no room for a pad target", []Row{{ids(9, 10), whole(9)}}, 4, true, ids(3, 10), []int32{0, 3}, []int32{0, 1, 2}, []int32{11, 12, 13}},
+		{"prompt longer than the limit", []Row{{ids(9, 10), [][2]int{{6, 9}}}}, 4, true, ids(3, 10), []int32{0, 3}, nil, nil},
+		{"two spans", []Row{{ids(6, 10), [][2]int{{1, 2}, {4, 99}}}}, 2048, false, ids(5, 10), []int32{0, 5}, []int32{0, 3, 4}, []int32{11, 14, 15}},
+		{"one token", []Row{{ids(1, 10), nil}, {ids(2, 20), whole(2)}}, 2048, false, []int32{20}, []int32{0, 1}, []int32{0}, []int32{21}},
+		{"no token", []Row{{nil, nil}, {ids(2, 20), whole(2)}}, 2048, true, []int32{20, 21}, []int32{0, 2}, []int32{0, 1}, []int32{21, 0}},
+		{"no token, yet a span", []Row{{nil, whole(3)}}, 2048, true, nil, []int32{0}, nil, nil},
+	} {
+		p := pack(test.rows, test.max, test.pad)
+		if !slices.Equal(p.Tokens, test.tokens) || !slices.Equal(p.Bounds, test.bounds) || !slices.Equal(p.rows, test.at) || !slices.Equal(p.targets, test.targets) {
+			t.Errorf("%s: tokens %v, bounds %v, rows %v, targets %v", test.name, p.Tokens, p.Bounds, p.rows, p.targets)
+		}
+		var sum float64
+		for _, w := range p.weights {
+			sum += float64(w)
+		}
+		if len(p.weights) != len(p.rows) || len(p.rows) > 0 && math.Abs(sum-1) > 1e-6 {
+			t.Errorf("%s: weights %v", test.name, p.weights)
+		}
+		for i := range len(p.Bounds) - 1 {
+			for k := p.Bounds[i]; k < p.Bounds[i+1]; k++ {
+				if p.Positions[k] != k-p.Bounds[i] {
+					t.Errorf("%s: positions %v", test.name, p.Positions)
+				}
+			}
+		}
+	}
+}
+
+// TestPadTargets counts loss tokens as mlx-lm does: a row shorter than the
+// padded width has one more. Widths: 1 to 32 tokens give 33, 33 and 64 give 65.
+func TestPadTargets(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ longest, row, max, want int }{
+		{6, 6, 2048, 6}, {32, 32, 2048, 32}, {33, 33, 2048, 33}, {64, 64, 2048, 64},
+		{2048, 2048, 2048, 2047}, {3000, 3000, 2048, 2047}, {2047, 2047, 2048, 2047},
+		{33, 33, 33, 32}, {32, 32, 33, 32}, {3000, 5, 2048, 5},
+	} {
+		list := []Row{{ids(test.row, 1), [][2]int{{1, test.row}}}}
+		if test.longest != test.row {
+			list = append(list, Row{IDs: ids(test.longest, 1)})
+		}
+		if got := len(pack(list, test.max, true).rows); got != test.want {
+			t.Errorf("%+v: %d loss tokens", test, got)
+		}
+	}
+}
+
+func TestSchedules(t *testing.T) {
+	t.Parallel()
+	const tolerance = 1e-12 // relative; all in float64
+	for _, test := range []struct {
+		c    ScheduleConfig
+		want map[int]float64
+	}{
+		{ScheduleConfig{Name: "cosine_decay", Arguments: []float64{1e-5, 900, 1e-6}, Warmup: 100},
+			map[int]float64{0: 0, 50: 5e-6, 100: 1e-5, 101: 1e-5, 1001: 1e-6, 5000: 1e-6}},
+		{ScheduleConfig{Name: "cosine_decay", Arguments: []float64{0.1, 10}}, map[int]float64{0: 0.1, 4: 0.05 * (1 + math.Cos(0.4*math.Pi)), 10: 0, 11: 0}},
+		{ScheduleConfig{Name: "linear_schedule", Arguments: []float64{1, 0.5, 5}}, map[int]float64{0: 1, 1: 0.9, 5: 0.5, 9: 0.5}},
+		{ScheduleConfig{Name: "step_decay", Arguments: []float64{1, 0.1, 3}}, map[int]float64{0: 1, 2: 1, 3: 0.1, 5: 0.1, 6: 0.01}},
+		{ScheduleConfig{Name: "exponential_decay", Arguments: []float64{2, 0.5}}, map[int]float64{0: 2, 1: 1, 3: 0.25}},
+		{ScheduleConfig{Name: "exponential_decay", Arguments: []float64{2, 0.5}, Warmup: 2, WarmupInit: 1}, map[int]float64{0: 1, 1: 1.5, 2: 2, 3: 2, 4: 1}},
+	} {
+		s, err := NewSchedule(test.c)
+		if err != nil {
+			t.Errorf("%+v: %v", test.c, err)
+			continue
+		}
+		for at, want := range test.want {
+			if got := s(at); math.Abs(got-want) > tolerance*max(want, 1e-3) {
+				t.Errorf("%+v at %d: %g, want %g", test.c, at, got, want)
+			}
+		}
+	}
+	for _, c := range []ScheduleConfig{
+		{}, {Name: "cosine"}, {Name: "cosine_decay"}, {Name: "cosine_decay", Arguments: []float64{1, 0}}, {Name: "linear_schedule", Arguments: []float64{1, 0, -1}},
+		{Name: "step_decay", Arguments: []float64{1, 0.5, 0}}, {Name: "step_decay", Arguments: []float64{1, 0.5, 1, 1}}, {Name: "exponential_decay", Arguments: []float64{1, 0.5}, Warmup: -1},
+	} {
+		if _, err := NewSchedule(c); err == nil {
+			t.Errorf("%+v was taken", c)
+		}
+	}
+}
+
+// rowList is a split in memory.
+type rowList []Row
+
+func (l rowList) Len() int               { return len(l) }
+func (l rowList) Row(i int) (Row, error) { return l[i], nil }
+func (l rowList) Where(i int) string     { return fmt.Sprintf("rows.jsonl:%d", i+1) }

@@ -1,0 +1,636 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/cpu"
+	"github.com/lentil-lm/lentil/compute/plan"
+	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/model/modeltest"
+	"github.com/lentil-lm/lentil/nn"
+	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/tensor"
+)
+
+func newCPU(t testing.TB) *cpu.Device {
+	t.Helper()
+	dev, err := cpu.New(cpu.Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(dev.(*cpu.Device).Close)
+	return dev.(*cpu.Device)
+}
+
+func used(dev *cpu.Device) int64 {
+	n, _ := dev.Memory()
+	return n
+}
+
+// someRows are n rows of different lengths; the last tokens of each are learnt.
+func someRows(n int) rowList {
+	var out rowList
+	for i := range n {
+		row := Row{IDs: make([]int32, 6+i%5)}
+		for k := range row.IDs {
+			row.IDs[k] = int32((i + k*k*3 + 7*k) % modeltest.Vocab)
+		}
+		row.Loss = [][2]int{{3, len(row.IDs)}}
+		out = append(out, row)
+	}
+	return out
+}
+
+// options are those of a short run.
+func options() Options {
+	return Options{
+		BatchSize: 4, Iters: 10, ValBatches: -1, StepsPerReport: 4, StepsPerEval: 5, SaveEvery: 4, GradAccumulationSteps: 1, MaxSeqLength: 64,
+		Optimizer: OptimizerConfig{Name: "adam"}, Schedule: Constant(1e-2),
+	}
+}
+
+// log keeps what is reported and does what a test wants at some event.
+type log struct {
+	events []run.Event
+	do     func(run.Event)
+}
+
+func (l *log) Report(e run.Event) {
+	l.events = append(l.events, e)
+	if l.do != nil {
+		l.do(e)
+	}
+}
+
+func eventsOf[E run.Event](l *log) (out []E) {
+	for _, e := range l.events {
+		if v, ok := e.(E); ok {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// newTrainer makes a trainer of a LoRA on a tiny model; saves are only counted.
+func newTrainer(t testing.TB, dev compute.Device, o Options) (*Trainer, *log) {
+	t.Helper()
+	m := modeltest.Load(t, dev, modeltest.Spec{Type: "llama", Bits: 4})
+	if _, err := m.AttachLoRA(model.LoRAConfig{Rank: 2, Scale: 4, Dropout: 0.1}, compute.NewKey(0)); err != nil {
+		t.Fatal(err)
+	}
+	l := &log{}
+	return &Trainer{
+		Model: m, Train: someRows(12), Valid: someRows(5), Reporter: l, Options: o,
+		PeakMemory: func() int64 { return 3e9 },
+		Save: func(it int, checkpoint bool) (run.Saved, error) {
+			s := run.Saved{Iteration: it, Path: "adapters"}
+			if checkpoint {
+				s.Checkpoint = fmt.Sprint(it)
+			}
+			return s, nil
+		},
+	}, l
+}
+
+func TestReportsAndSaves(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	o := options()
+	o.Schedule = func(t int) float64 { return 1e-3 * float64(t) }
+	o.GradAccumulationSteps = 2
+	tr, l := newTrainer(t, dev, o)
+	before := used(dev)
+	result, err := tr.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after := used(dev); after != before {
+		t.Errorf("%d bytes held after the run, %d before", after, before)
+	}
+	steps, reports := eventsOf[run.Step](l), eventsOf[run.TrainReport](l)
+	if len(steps) != o.Iters || len(reports) != 3 {
+		t.Fatalf("%d steps, %d reports", len(steps), len(reports))
+	}
+	var trained int64
+	for i, end := range []int{4, 8, 10} {
+		begin := 4 * i
+		var loss float64
+		for _, s := range steps[begin:end] {
+			loss += s.Loss
+			trained += int64(s.Tokens)
+		}
+		r := reports[i]
+		if want := loss / float64(end-begin); r.Iteration != end || math.Abs(r.TrainLoss-want) > 1e-12 || r.TrainedTokens != trained || r.PeakMemory != 3 {
+			t.Errorf("report %+v: want iteration %d, loss %g, %d tokens", r, end, want, trained)
+		}
+		if want := 1e-3 * float64(end/2-1); math.Abs(r.LearningRate-want) > 1e-15 {
+			t.Errorf("iteration %d: learning rate %g, want that of the last update, %g", end, r.LearningRate, want)
+		}
+		if !(r.IterationsPerSecond > 0) || !(r.TokensPerSecond > r.IterationsPerSecond) {
+			t.Errorf("speed %g it/s, %g tok/s", r.IterationsPerSecond, r.TokensPerSecond)
+		}
+	}
+	if result.Iterations != 10 || result.TrainedTokens != trained || result.TrainLoss != reports[2].TrainLoss {
+		t.Errorf("result %+v", result)
+	}
+	var validated []int
+	for _, v := range eventsOf[run.Validation](l) {
+		validated = append(validated, v.Iteration)
+		result.ValLoss -= v.Loss * map[bool]float64{true: 1}[v.Iteration == 10]
+	}
+	if !slices.Equal(validated, []int{1, 5, 10}) || result.ValLoss != 0 {
+		t.Errorf("validated at %v", validated)
+	}
+	var saved []string
+	for _, s := range eventsOf[run.Saved](l) {
+		saved = append(saved, fmt.Sprintf("%d/%s", s.Iteration, s.Checkpoint))
+	}
+	if !slices.Equal(saved, []string{"4/4", "8/8", "10/"}) {
+		t.Errorf("saved at %v", saved)
+	}
+}
+
+// losses are those of all steps of a run.
+func losses(t *testing.T, dev compute.Device, change func(*Trainer)) (out []float64) {
+	t.Helper()
+	tr, l := newTrainer(t, dev, options())
+	change(tr)
+	if _, err := tr.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range eventsOf[run.Step](l) {
+		out = append(out, s.Loss)
+	}
+	return out
+}
+
+func TestSameRunSameLosses(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	first := losses(t, dev, func(*Trainer) {})
+	for name, change := range map[string]func(*Trainer){
+		"again":                  func(*Trainer) {},
+		"with checkpoints":       func(tr *Trainer) { tr.Options.GradCheckpoint = true },
+		"other reports":          func(tr *Trainer) { tr.Options.StepsPerReport = 1 },
+		"constant lr as a curve": func(tr *Trainer) { tr.Options.Schedule = func(int) float64 { return 1e-2 } },
+	} {
+		if got := losses(t, dev, change); !slices.Equal(got, first) {
+			t.Errorf("%s: losses %v, want %v", name, got, first)
+		}
+	}
+	for name, change := range map[string]func(*Trainer){
+		"another seed":  func(tr *Trainer) { tr.Options.Seed = 1 },
+		"mlx's batches": func(tr *Trainer) { tr.Options.CompatMLX = true },
+		"sgd":           func(tr *Trainer) { tr.Options.Optimizer.Name = "sgd" },
+	} {
+		if got := losses(t, dev, change); slices.Equal(got, first) {
+			t.Errorf("%s changes nothing", name)
+		}
+	}
+}
+
+func TestTrainingLearns(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		c  OptimizerConfig
+		lr float64
+	}{{OptimizerConfig{Name: "adam", BiasCorrection: true}, 1e-2}, {OptimizerConfig{Name: "adamw"}, 2e-3}, {OptimizerConfig{Name: "sgd", Momentum: 0.5}, 1e-2}} {
+		got := losses(t, newCPU(t), func(tr *Trainer) {
+			tr.Options.Iters, tr.Options.BatchSize, tr.Options.Optimizer, tr.Options.Schedule = 30, 12, test.c, Constant(test.lr)
+		})
+		if last := got[len(got)-1]; !(last < 0.8*got[0]) {
+			t.Errorf("%s: the loss went from %g to %g", test.c.Name, got[0], last)
+		}
+	}
+}
+
+// readGrads are the gradients of all parameters, which are then forgotten.
+func readGrads(t *testing.T, tr *Trainer) (out [][]float32) {
+	t.Helper()
+	for _, p := range tr.params {
+		g := make([]float32, p.Shape().Elems())
+		if err := tr.Model.Device().Read(p.Grad(), compute.FloatBytes(g)); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, g)
+		p.ZeroGrad()
+	}
+	return out
+}
+
+// TestAccumulation compares one batch of four rows with two of two rows, which
+// have as many tokens.
+func TestAccumulation(t *testing.T) {
+	t.Parallel()
+	const tolerance = 1e-5 // of the largest gradient: sums in another order
+	tr, _ := newTrainer(t, newCPU(t), options())
+	for _, l := range tr.Model.Adapted() {
+		l.Adapter.(*nn.LoRA).Dropout = 0
+	}
+	modeltest.Shake(t, tr.Model, 0.1)
+	if err := tr.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	defer tr.close()
+	rows := rowList{}
+	for range 4 {
+		rows = append(rows, someRows(5)[len(rows)])
+		rows[len(rows)-1].Loss = [][2]int{{1, 4}}
+	}
+	whole, err := tr.gradients(pack(rows, 64, false), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := readGrads(t, tr)
+	var parts float64
+	for _, half := range []rowList{rows[:2], rows[2:]} {
+		loss, err := tr.gradients(pack(half, 64, false), 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts += loss / 2
+	}
+	if math.Abs(parts-whole) > 1e-6*whole {
+		t.Errorf("loss %g in parts, %g whole", parts, whole)
+	}
+	for i, got := range readGrads(t, tr) {
+		var largest float64
+		for _, v := range want[i] {
+			largest = max(largest, math.Abs(float64(v)))
+		}
+		for k := range got {
+			if math.Abs(float64(got[k]-want[i][k])) > tolerance*largest {
+				t.Fatalf("%s: gradient %g in parts, %g whole", tr.params[i].Name, got[k], want[i][k])
+			}
+		}
+	}
+}
+
+func TestInterruption(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name  string
+		at    func(run.Event) bool
+		done  int
+		saved int // checkpoint, 0 for none
+	}{
+		{"after a step", func(e run.Event) bool { s, ok := e.(run.Step); return ok && s.Iteration == 3 }, 3, 3},
+		{"in the first validation", func(e run.Event) bool { _, ok := e.(run.Progress); return ok }, 0, 0},
+		{"in a later validation", func(e run.Event) bool { v, ok := e.(run.Step); return ok && v.Iteration == 4 }, 4, 4},
+	} {
+		tr, l := newTrainer(t, newCPU(t), options())
+		ctx, cancel := context.WithCancel(t.Context())
+		l.do = func(e run.Event) {
+			if test.at(e) {
+				cancel()
+			}
+		}
+		result, err := tr.Run(ctx)
+		cancel()
+		if !errors.Is(err, ErrInterrupted) || result.Iterations != test.done {
+			t.Errorf("%s: %d iterations, error %v", test.name, result.Iterations, err)
+		}
+		saved := eventsOf[run.Saved](l)
+		if test.saved == 0 {
+			if len(saved) > 0 {
+				t.Errorf("%s: saved %v", test.name, saved)
+			}
+		} else if len(saved) == 0 || saved[len(saved)-1].Iteration != test.saved || saved[len(saved)-1].Checkpoint == "" {
+			t.Errorf("%s: saved %v", test.name, saved)
+		}
+	}
+}
+
+func TestRunErrors(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	noSpace := errors.New("disk full")
+	for _, test := range []struct {
+		name   string
+		change func(*Trainer)
+		want   []string
+	}{
+		{"divergence", func(tr *Trainer) { tr.Options.Schedule = Constant(1e38) }, []string{"iteration 2", "loss is NaN", "--learning-rate"}},
+		{"learning rate", func(tr *Trainer) { tr.Options.Schedule = Constant(math.NaN()) }, []string{"iteration 1", "learning rate is NaN"}},
+		{"token beyond the vocabulary", func(tr *Trainer) {
+			rows := someRows(12)
+			rows[7].IDs[2] = modeltest.Vocab
+			tr.Train = rows
+		}, []string{"rows.jsonl:8", "token 2 is 48", "vocabulary has 48"}},
+		{"negative token", func(tr *Trainer) {
+			rows := someRows(5)
+			rows[0].IDs[0] = -1
+			tr.Valid = rows
+		}, []string{"rows.jsonl:1", "token 0 is -1"}},
+		{"no rows", func(tr *Trainer) { tr.Train = rowList{} }, []string{"training set", "no rows"}},
+		{"too few rows", func(tr *Trainer) { tr.Train, tr.Options.CompatMLX = someRows(3), true }, []string{"batch_size=4", "only has 3"}},
+		{"batch size", func(tr *Trainer) { tr.Options.BatchSize = 0 }, []string{"--batch-size"}},
+		{"length", func(tr *Trainer) { tr.Options.MaxSeqLength = 1 }, []string{"--max-seq-length"}},
+		{"nothing to train", func(tr *Trainer) { tr.Model.Detach() }, []string{"nothing to train"}},
+		{"optimizer", func(tr *Trainer) { tr.Options.Optimizer.Name = "lion" }, []string{`"lion"`, "adam, adamw, sgd"}},
+		{"betas", func(tr *Trainer) { tr.Options.Optimizer.Betas = [2]float64{0.9, 1} }, []string{"betas"}},
+		{"saving", func(tr *Trainer) {
+			tr.Save = func(int, bool) (run.Saved, error) { return run.Saved{}, noSpace }
+		}, []string{"disk full"}},
+		{"a row", func(tr *Trainer) { tr.Train = brokenRows{someRows(12)} }, []string{"row 5 is broken"}},
+	} {
+		tr, _ := newTrainer(t, dev, options())
+		before := used(dev)
+		detached := test.name == "nothing to train"
+		test.change(tr)
+		_, err := tr.Run(t.Context())
+		if err == nil {
+			t.Errorf("%s: no error", test.name)
+			continue
+		}
+		for _, part := range test.want {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%s: error %q does not say %q", test.name, err, part)
+			}
+		}
+		if after := used(dev); after != before && !detached {
+			t.Errorf("%s: %d bytes held after the error, %d before", test.name, after, before)
+		}
+	}
+}
+
+type brokenRows struct{ rowList }
+
+func (b brokenRows) Row(i int) (Row, error) {
+	if i == 5 {
+		return Row{}, errors.New("row 5 is broken")
+	}
+	return b.rowList.Row(i)
+}
+
+// TestRowsWithoutLoss are passed over: in the losses, in the mean, in validation.
+func TestRowsWithoutLoss(t *testing.T) {
+	t.Parallel()
+	o := options()
+	o.BatchSize, o.Iters, o.StepsPerReport = 1, 3, 3
+	tr, l := newTrainer(t, newCPU(t), o)
+	silent := Row{IDs: ids(8, 1)}
+	tr.Train, tr.Valid = rowList{silent, someRows(1)[0], silent}, rowList{silent, someRows(1)[0]}
+	if _, err := tr.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var learnt []float64
+	for _, s := range eventsOf[run.Step](l) {
+		if s.Tokens > 0 {
+			learnt = append(learnt, s.Loss)
+		}
+	}
+	if r := eventsOf[run.TrainReport](l)[0]; len(learnt) != 1 || r.TrainLoss != learnt[0] {
+		t.Errorf("losses %v, report %+v", learnt, r)
+	}
+	eval := EvalOptions{BatchSize: 1, Batches: -1, MaxSeqLength: 64}
+	if _, err := Evaluate(t.Context(), tr.Model, rowList{silent}, eval, nil); err == nil || !strings.Contains(err.Error(), "no token") && !strings.Contains(err.Error(), "token to predict") {
+		t.Errorf("evaluating rows without loss gives %v", err)
+	}
+	both, err := Evaluate(t.Context(), tr.Model, tr.Valid, eval, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if one, err := Evaluate(t.Context(), tr.Model, someRows(1), eval, nil); err != nil || one != both {
+		t.Errorf("with a silent row %+v, without %+v, %v", both, one, err)
+	}
+}
+
+// TestEvaluate weighs by tokens, whatever the batches.
+func TestEvaluate(t *testing.T) {
+	t.Parallel()
+	const tolerance = 1e-5 // sums in another order
+	tr, _ := newTrainer(t, newCPU(t), options())
+	rows := someRows(7)
+	var sum float64
+	var tokens int64
+	for _, r := range rows {
+		e, err := Evaluate(t.Context(), tr.Model, rowList{r}, EvalOptions{BatchSize: 1, Batches: -1, MaxSeqLength: 64}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += e.Loss * float64(e.Tokens)
+		tokens += e.Tokens
+	}
+	for _, size := range []int{1, 2, 3, 7, 50} {
+		calls := 0
+		e, err := Evaluate(t.Context(), tr.Model, rows, EvalOptions{BatchSize: size, Batches: -1, MaxSeqLength: 64}, func(done, total int) {
+			if calls++; done != calls || total != (7+size-1)/size {
+				t.Errorf("progress %d of %d", done, total)
+			}
+		})
+		if err != nil || e.Tokens != tokens || math.Abs(e.Loss-sum/float64(tokens)) > tolerance*e.Loss {
+			t.Errorf("batches of %d: %+v, %v; want %g over %d tokens", size, e, err, sum/float64(tokens), tokens)
+		}
+		if math.Abs(e.Perplexity()-math.Exp(e.Loss)) > 1e-9 {
+			t.Errorf("perplexity %g of loss %g", e.Perplexity(), e.Loss)
+		}
+	}
+	few, err := Evaluate(t.Context(), tr.Model, rows, EvalOptions{BatchSize: 2, Batches: 1, MaxSeqLength: 64}, nil)
+	if err != nil || few.Tokens >= tokens {
+		t.Errorf("one batch: %+v, %v", few, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Evaluate(ctx, tr.Model, rows, EvalOptions{BatchSize: 2, Batches: -1, MaxSeqLength: 64}, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// TestOutOfMemory refuses one allocation after the other.
+func TestOutOfMemory(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	f := &failing{Device: dev, at: -1}
+	o := options()
+	o.Iters, o.GradCheckpoint = 1, true
+	tr, _ := newTrainer(t, f, o)
+	before := used(dev)
+	for at := 0; ; at++ {
+		f.at, f.calls = at, 0
+		_, err := tr.Run(t.Context())
+		if after := used(dev); after != before {
+			t.Fatalf("allocation %d refused: %d bytes held, %d before", at, after, before)
+		}
+		if f.calls <= at {
+			if err != nil {
+				t.Error(err)
+			}
+			break
+		}
+		if !errors.Is(err, compute.ErrNoMemory) {
+			t.Fatalf("allocation %d refused: %v", at, err)
+		}
+		at += at / 8 // all of the beginning, samples of the rest
+	}
+}
+
+// failing refuses the allocation numbered at.
+type failing struct {
+	compute.Device
+	at, calls int
+}
+
+func (f *failing) Alloc(s compute.Shape, t compute.DType) (compute.Buffer, error) {
+	if f.calls++; f.calls-1 == f.at {
+		return nil, compute.ErrNoMemory
+	}
+	return f.Device.Alloc(s, t)
+}
+
+// TestDryRunTellsThePeak compares the plan with what the CPU takes. The plan
+// does not know of the work areas of kernels, so it may be a bit low.
+func TestDryRunTellsThePeak(t *testing.T) {
+	t.Parallel()
+	const most, least = 1.02, 0.75
+	spec := modeltest.Spec{Type: "llama", Config: map[string]any{"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 3, "vocab_size": 300}}
+	lengths := []int{60, 64, 57, 64}
+	for _, test := range []struct {
+		name       string
+		checkpoint bool
+		layers     int
+		full       bool
+	}{{"lora", false, 2, false}, {"lora with checkpoints", true, 3, false}, {"full", false, 2, true}} {
+		dry := func(dev compute.Device) {
+			m := modeltest.Load(t, dev, spec)
+			var err error
+			if test.full {
+				err = m.Unfreeze(test.layers, true)
+			} else {
+				_, err = m.AttachLoRA(model.LoRAConfig{Rank: 4, Scale: 1, NumLayers: test.layers}, compute.NewKey(0))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := options()
+			o.GradCheckpoint = test.checkpoint
+			tr := &Trainer{Model: m, Options: o}
+			if err := tr.DryRun(lengths); err != nil {
+				t.Fatal(err)
+			}
+		}
+		planned, real := plan.New(plan.Options{}), newCPU(t)
+		dry(planned)
+		dry(real)
+		_, peak := real.Memory()
+		report := planned.Report()
+		t.Logf("%s: planned %d bytes, the CPU took %d", test.name, report.PeakBytes, peak)
+		if ratio := float64(report.PeakBytes) / float64(peak); ratio > most || ratio < least {
+			t.Errorf("%s: planned %d bytes, the CPU took %d", test.name, report.PeakBytes, peak)
+		}
+		if report.FLOPs == 0 || report.CurrentBytes != used(real) {
+			t.Errorf("%s: %d FLOPs planned; %d bytes held after, on the CPU %d", test.name, report.FLOPs, report.CurrentBytes, used(real))
+		}
+	}
+}
+
+// TestOptimizers compares sequences of updates with the formulas in float64.
+func TestOptimizers(t *testing.T) {
+	t.Parallel()
+	const tolerance = 2e-6 // float32 state over a few updates
+	decay := 0.1
+	for _, c := range []OptimizerConfig{
+		{Name: "adam"}, {Name: "adam", BiasCorrection: true, Betas: [2]float64{0.8, 0.9}, Eps: 1e-3}, {Name: "adamw"}, {Name: "adamw", WeightDecay: &decay},
+		{Name: "sgd"}, {Name: "sgd", Momentum: 0.9, WeightDecay: &decay}, {Name: "sgd", Momentum: 0.5, Dampening: 0.25, Nesterov: true},
+	} {
+		dev := newCPU(t)
+		p, err := tensor.NewFloats(dev, compute.Shape{2, 2}, []float32{1, -2, 0.5, 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.SetTrainable(true)
+		o, err := newOptimizer(dev, c, []nn.Param{{Name: "p", Tensor: p}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, first, second := []float64{1, -2, 0.5, 3}, make([]float64, 4), make([]float64, 4)
+		for step := 1; step <= 5; step++ {
+			g := []float32{0.1, -1, 0.01 * float32(step), -0.3}
+			setGrad(t, p, dev, g)
+			lr := 0.1 / float64(step)
+			if err := o.update(lr); err != nil {
+				t.Fatal(err)
+			}
+			for i := range want {
+				want[i] = reference(c, want[i], float64(g[i]), &first[i], &second[i], lr, step)
+			}
+			got, err := tensor.ReadFloats(dev, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range want {
+				if math.Abs(float64(got[i])-want[i]) > tolerance*max(1, math.Abs(want[i])) {
+					t.Errorf("%+v, update %d: parameter %d is %g, want %g", c, step, i, got[i], want[i])
+				}
+			}
+			if p.Grad() != nil {
+				t.Errorf("%+v: the gradient is still set after the update", c)
+			}
+		}
+		o.free()
+		p.Free()
+		if used(dev) != 0 {
+			t.Errorf("%+v: %d bytes held", c, used(dev))
+		}
+	}
+}
+
+// setGrad gives p [2, 2] a gradient by a loss over it and then writes g into it.
+func setGrad(t *testing.T, p *tensor.Tensor, dev compute.Device, g []float32) {
+	t.Helper()
+	tape := tensor.NewTape(dev)
+	tape.Reset(true)
+	tape.Scope(func() *tensor.Tensor {
+		tape.CrossEntropyLogits(p, tape.Ints([]int32{0, 1}), tape.Floats([]float32{1, 1}))
+		return nil
+	})
+	if err := errors.Join(tape.Backward(), dev.Write(p.Grad(), compute.FloatBytes(g))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reference is one update of one number.
+func reference(c OptimizerConfig, p, g float64, m, v *float64, lr float64, step int) float64 {
+	decay := 0.0
+	if c.Name == "adamw" {
+		decay = 0.01
+	}
+	if c.WeightDecay != nil {
+		decay = *c.WeightDecay
+	}
+	if c.Name == "sgd" {
+		g += decay * p
+		if c.Momentum == 0 {
+			return p - lr*g
+		}
+		*m = c.Momentum**m + (1-c.Dampening)*g
+		if c.Nesterov {
+			return p - lr*(g+c.Momentum**m)
+		}
+		return p - lr**m
+	}
+	b1, b2, eps := 0.9, 0.999, 1e-8
+	if c.Betas[0] != 0 {
+		b1, b2 = c.Betas[0], c.Betas[1]
+	}
+	if c.Eps != 0 {
+		eps = c.Eps
+	}
+	*m, *v = b1**m+(1-b1)*g, b2**v+(1-b2)*g*g
+	if c.Name == "adamw" {
+		p *= 1 - lr*decay
+	}
+	mHat, vHat := *m, *v
+	if c.BiasCorrection {
+		mHat /= 1 - math.Pow(b1, float64(step))
+		vHat /= 1 - math.Pow(b2, float64(step))
+	}
+	return p - lr*mHat/(math.Sqrt(vHat)+eps)
+}
