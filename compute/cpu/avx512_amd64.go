@@ -2,6 +2,8 @@
 
 package cpu
 
+import "golang.org/x/sys/cpu"
+
 // tile14x32 is tileGeneric for 14 by 32: 28 vectors of sums.
 //
 //go:noescape
@@ -12,13 +14,25 @@ func tile14x32(k int, a, b, c *float32, ldc int, add bool)
 //go:noescape
 func scatter32AVX512(dst *float32, stride int, src *float32, n int)
 
+// dotQ4VNNI is dotQ4Generic for rows of runs times 64 weights in groups groups.
+// It may read up to 12 bytes past the last scale.
+//
+//go:noescape
+func dotQ4VNNI(y *float32, rows int, w *byte, scales, biases *float32, x *int8, scale, sum *float32, runs, groups int)
+
 // avx512 is the AVX2 family with wider tiles. What moves memory gains nothing
-// by wider registers and stays.
+// by wider registers and stays; the integer products of decoding use VNNI where
+// the processor has it.
 var avx512 = func() *kernels {
 	k := *avx2
 	k.name = "avx512"
 	k.mr, k.nr = 14, 32
 	k.tile = tile14x32
 	k.scatter = scatter32AVX512
+	if cpu.X86.HasAVX512VNNI {
+		k.dotQ4 = func(y []float32, w []byte, scales, biases []float32, x []int8, scale, sum []float32) {
+			dotQ4VNNI(&y[0], len(y), &w[0], &scales[0], &biases[0], &x[0], &scale[0], &sum[0], len(x)/64, len(sum))
+		}
+	}
 	return &k
 }()

@@ -169,3 +169,178 @@ loop:
 	JNZ     loop
 	VZEROUPPER
 	RET
+
+// Which of four scales goes to each of sixteen lanes, for groups of 32, 64 and
+// 128 weights.
+DATA ·scales32<>+0(SB)/8, $0
+DATA ·scales32<>+8(SB)/8, $0
+DATA ·scales32<>+16(SB)/8, $0x0000000100000001
+DATA ·scales32<>+24(SB)/8, $0x0000000100000001
+DATA ·scales32<>+32(SB)/8, $0x0000000200000002
+DATA ·scales32<>+40(SB)/8, $0x0000000200000002
+DATA ·scales32<>+48(SB)/8, $0x0000000300000003
+DATA ·scales32<>+56(SB)/8, $0x0000000300000003
+GLOBL ·scales32<>(SB), RODATA|NOPTR, $64
+DATA ·scales64<>+0(SB)/8, $0
+DATA ·scales64<>+8(SB)/8, $0
+DATA ·scales64<>+16(SB)/8, $0
+DATA ·scales64<>+24(SB)/8, $0
+DATA ·scales64<>+32(SB)/8, $0x0000000100000001
+DATA ·scales64<>+40(SB)/8, $0x0000000100000001
+DATA ·scales64<>+48(SB)/8, $0x0000000100000001
+DATA ·scales64<>+56(SB)/8, $0x0000000100000001
+GLOBL ·scales64<>(SB), RODATA|NOPTR, $64
+
+// Two runs of 64 weights, a run in each half of a register: sixteen integer sums
+// of eight, times the scales in Z4 and the activations' at (R11), added to acc.
+#define DOT128(acc) \
+	VMOVDQU64     (BX), Y3;            \
+	VINSERTI64X4  $1, 64(BX), Z3, Z3;  \
+	VMOVDQU64     32(BX), Y5;          \
+	VINSERTI64X4  $1, 96(BX), Z5, Z5;  \
+	VPSRLW        $4, Z2, Z6;          \
+	VPANDD        Z15, Z2, Z2;         \
+	VPANDD        Z15, Z6, Z6;         \
+	VPXORD        Z7, Z7, Z7;          \
+	VPDPBUSD      Z3, Z2, Z7;          \
+	VPDPBUSD      Z5, Z6, Z7;          \
+	VCVTDQ2PS     Z7, Z7;              \
+	VMULPS        (R11), Z4, Z4;       \
+	VFMADD231PS   Z7, Z4, acc
+
+// func dotQ4VNNI(y *float32, rows int, w *byte, scales, biases *float32, x *int8, scale, sum *float32, runs, groups int)
+TEXT ·dotQ4VNNI(SB), NOSPLIT, $0-80
+	MOVQ         y+0(FP), DI
+	MOVQ         rows+8(FP), R10
+	MOVQ         w+16(FP), SI
+	MOVQ         scales+24(FP), R8
+	MOVQ         biases+32(FP), R9
+	MOVL         $0x0f, AX
+	VPBROADCASTB AX, Z15
+
+	// Scales for two runs of 64: four, two or one.
+	MOVQ      runs+64(FP), AX
+	SHLQ      $1, AX
+	VMOVDQU64 ·scales32<>(SB), Z14
+	MOVQ      $16, R13                // bytes of scales for two runs
+	CMPQ      AX, groups+72(FP)
+	JEQ       row
+	SHRQ      $1, AX
+	VMOVDQU64 ·scales64<>(SB), Z14
+	MOVQ      $8, R13
+	CMPQ      AX, groups+72(FP)
+	JEQ       row
+	VPXORD    Z14, Z14, Z14
+	MOVQ      $4, R13
+
+row:
+	MOVQ   x+40(FP), BX
+	MOVQ   scale+48(FP), R11
+	MOVQ   runs+64(FP), CX
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	SUBQ   $4, CX
+	JLT    two
+
+four:
+	PREFETCHT0      1536(SI)
+	PREFETCHT0      1600(SI)
+	VMOVDQU64       (SI), Z2
+	VBROADCASTF32X4 (R8), Z4
+	VPERMPS         Z4, Z14, Z4
+	DOT128(Z0)
+	ADDQ            R13, R8
+	VMOVDQU64       64(SI), Z2
+	VBROADCASTF32X4 (R8), Z4
+	VPERMPS         Z4, Z14, Z4
+	ADDQ            $128, BX
+	ADDQ            $64, R11
+	DOT128(Z1)
+	ADDQ            R13, R8
+	ADDQ            $128, SI
+	ADDQ            $128, BX
+	ADDQ            $64, R11
+	SUBQ            $4, CX
+	JGE             four
+
+two:
+	ADDQ $2, CX
+	JLT  one
+	VMOVDQU64       (SI), Z2
+	VBROADCASTF32X4 (R8), Z4
+	VPERMPS         Z4, Z14, Z4
+	DOT128(Z0)
+	ADDQ            R13, R8
+	ADDQ            $64, SI
+	ADDQ            $128, BX
+	ADDQ            $64, R11
+	SUBQ            $2, CX
+
+one:
+	ADDQ $2, CX
+	JZ   biases
+
+	// Half a register is left: the other half stays zero.
+	MOVL            $0xff, AX
+	KMOVW           AX, K1
+	VMOVDQU64       (SI), Y2
+	VBROADCASTF32X4 (R8), Z4
+	VPERMPS         Z4, Z14, Z4
+	VMULPS.Z        (R11), Z4, K1, Z4
+	VMOVDQU64       (BX), Y3
+	VMOVDQU64       32(BX), Y5
+	VPSRLW          $4, Y2, Y6
+	VPANDD          Y15, Y2, Y2
+	VPANDD          Y15, Y6, Y6
+	VPXORD          Y7, Y7, Y7
+	VPDPBUSD        Y3, Y2, Y7
+	VPDPBUSD        Y5, Y6, Y7
+	VCVTDQ2PS       Z7, Z7
+	VFMADD231PS     Z7, Z4, Z0
+	SHRQ            $1, R13
+	ADDQ            R13, R8
+	SHLQ            $1, R13
+	ADDQ            $32, SI
+
+biases:
+	MOVQ sum+56(FP), R12
+	MOVQ groups+72(FP), CX
+	SUBQ $16, CX
+	JLT  last
+
+sixteen:
+	VMOVUPS     (R9), Z2
+	VFMADD231PS (R12), Z2, Z1
+	ADDQ        $64, R9
+	ADDQ        $64, R12
+	SUBQ        $16, CX
+	JGE         sixteen
+
+last:
+	ADDQ        $16, CX
+	JZ          sum
+	MOVL        $1, AX
+	SHLL        CX, AX
+	DECL        AX
+	KMOVW       AX, K1
+	VMOVUPS.Z   (R9), K1, Z2
+	VMOVUPS.Z   (R12), K1, Z3
+	VFMADD231PS Z3, Z2, Z1
+	LEAQ        (R9)(CX*4), R9
+
+sum:
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $1, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $1, Y0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0x4e, X0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0xb1, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSS        X0, (DI)
+	ADDQ          $4, DI
+	DECQ          R10
+	JNZ           row
+	VZEROUPPER
+	RET

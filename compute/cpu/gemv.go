@@ -9,8 +9,8 @@ import (
 // time is that of reading the weights: they are unpacked in registers, row by
 // row, and never written out.
 const (
-	fewExact  = 8       // rows of x up to which this beats panels, for float32 activations
-	fewDense  = 12      // for dense weights, cheaper to unpack
+	fewExact  = 6       // rows of x up to which this beats panels, for float32 activations
+	fewDense  = 4       // for dense weights, cheaper to unpack
 	fewInt8   = 16      // for 8-bit activations
 	rowBlock  = 16      // weight rows whose scales are widened at once
 	taskBytes = 1 << 14 // fewest bytes of weights worth a task of their own
@@ -68,7 +68,8 @@ func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t
 	if super {
 		spare = m.Cols + spareFloats(m.Cols)
 	}
-	sizes := []int{rowBlock * groups, rowBlock * groups, spare}
+	const over = 4 // kernels may read past the last scale
+	sizes := []int{rowBlock*groups + over, rowBlock*groups + over, spare}
 	private, each, err := d.perWorker(sizes)
 	if err != nil {
 		return false, err

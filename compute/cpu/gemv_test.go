@@ -39,7 +39,7 @@ func TestDots(t *testing.T) {
 		t.Run(kn.name, func(t *testing.T) {
 			r := newRand(12)
 			for _, f := range formats() {
-				for _, n := range []int{256, 640, 768} {
+				for _, n := range []int{64, 192, 256, 320, 640, 768, 1344} {
 					if n%f.RowMultiple() != 0 {
 						continue
 					}
