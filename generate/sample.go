@@ -42,7 +42,8 @@ func (s Sampling) Check() error {
 // sampler draws tokens with a random stream of its own.
 type sampler struct {
 	Sampling
-	keys compute.Key
+	keys    compute.Key
+	weights []float64 // of categorical, to be used again
 }
 
 // uniform draws one value in [0, 1).
@@ -80,15 +81,19 @@ func (s *sampler) filter(p []float32) {
 // categorical draws from exp(p/Temp) by the inverse of the cumulative sum.
 func (s *sampler) categorical(p []float32) int32 {
 	top := float64(p[argmax(p)])
+	s.weights = slices.Grow(s.weights[:0], len(p))[:len(p)]
 	var total float64
-	for _, v := range p {
-		total += math.Exp((float64(v) - top) / s.Temp)
+	for i, v := range p {
+		s.weights[i] = 0
+		if v != dropped {
+			s.weights[i] = math.Exp((float64(v) - top) / s.Temp)
+		}
+		total += s.weights[i]
 	}
 	at := s.uniform() * total
 	last := int32(0)
 	var sum float64
-	for i, v := range p {
-		w := math.Exp((float64(v) - top) / s.Temp)
+	for i, w := range s.weights {
 		if w == 0 {
 			continue
 		}
@@ -132,7 +137,7 @@ func likeliest(p []float32, k int) []int {
 	best := make([]int, 0, k)
 	for i := range p {
 		if len(best) == k {
-			if byRank(i, best[k-1]) > 0 {
+			if p[i] <= p[best[k-1]] {
 				continue
 			}
 			best = best[:k-1]
