@@ -332,7 +332,7 @@ func (w *faulty) Write(p []byte) (int, error) {
 		}
 		if w.fault.SilentFrom > 0 && w.sent >= w.fault.SilentFrom {
 			w.flush()
-			time.Sleep(3 * time.Second)
+			time.Sleep(time.Second)
 			panic(http.ErrAbortHandler)
 		}
 	}

@@ -1,0 +1,125 @@
+package hub
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// A Card is what a model card tells about a model. Empty fields are left out.
+type Card struct {
+	Repo      string // the repository the card is for
+	BaseModel string // the repository of the base model
+	Tool      string // what the model was made with, "lentil 0.3"
+	Data      string // what it was trained on
+	Settings  []CardRow
+	Results   []CardRow // what was measured
+}
+
+// A CardRow is one line of a card's table.
+type CardRow struct{ Name, Value string }
+
+// cardMark opens the text of a card that Lentil wrote and may write again.
+const cardMark = "<!-- Written by lentil. Take this line out and the text is yours: it will be kept. -->"
+
+// Update gives the text of README.md for an upload: old (which may be empty) with its metadata kept, and with
+// the card's text in the place of what a tool wrote there. Text of a person is kept as it is.
+func (c Card) Update(old []byte) []byte {
+	meta, body := splitCard(string(old))
+	if base := metaValue(meta, "base_model"); base != "" {
+		c.BaseModel = base
+	} else if c.BaseModel != "" && meta != "" && !strings.Contains("\n"+meta, "\nbase_model:") {
+		meta += "base_model: " + yamlText(c.BaseModel) + "\n"
+	}
+	if meta == "" {
+		meta = "library_name: mlx\npipeline_tag: text-generation\ntags:\n- mlx\n- lentil\n"
+		if c.BaseModel != "" {
+			meta += "base_model: " + yamlText(c.BaseModel) + "\n"
+		}
+	}
+	if !isGenerated(body) {
+		return []byte("---\n" + meta + "---\n" + body)
+	}
+	return []byte("---\n" + meta + "---\n\n" + c.text())
+}
+
+// text is the part of the card that people read.
+func (c Card) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n# %s\n", cardMark, c.Repo)
+	var origin []string
+	if c.BaseModel != "" {
+		origin = append(origin, fmt.Sprintf("from [%s](https://huggingface.co/%[1]s)", c.BaseModel))
+	}
+	if c.Data != "" {
+		origin = append(origin, "trained on "+c.Data)
+	}
+	if c.Tool != "" {
+		origin = append(origin, "made with "+c.Tool)
+	}
+	if len(origin) > 0 {
+		fmt.Fprintf(&b, "\nThis model is %s.\n", strings.Join(origin, ", "))
+	}
+	table := func(title string, rows []CardRow) {
+		if len(rows) == 0 {
+			return
+		}
+		fmt.Fprintf(&b, "\n## %s\n\n| | |\n|---|---|\n", title)
+		cell := strings.NewReplacer("|", `\|`, "\n", " ")
+		for _, r := range rows {
+			fmt.Fprintf(&b, "| %s | %s |\n", cell.Replace(r.Name), cell.Replace(r.Value))
+		}
+	}
+	table("Measured", c.Results)
+	table("Training", c.Settings)
+	fmt.Fprintf(&b, "\n## Use\n\n```bash\nlentil chat --model %s\n```\n\nor, with mlx-lm:\n\n```bash\nmlx_lm.chat --model %[1]s\n```\n", c.Repo)
+	return b.String()
+}
+
+// splitCard parts the metadata between two lines of "---" from the text after it.
+func splitCard(text string) (meta, body string) {
+	text = strings.ReplaceAll(strings.TrimPrefix(text, "\ufeff"), "\r\n", "\n")
+	rest, ok := strings.CutPrefix(text, "---\n")
+	if !ok {
+		return "", text
+	}
+	if strings.HasPrefix(rest, "---\n") {
+		return "", rest[len("---\n"):]
+	}
+	end := strings.Index(rest, "\n---\n")
+	if end < 0 {
+		if meta, ok := strings.CutSuffix(rest, "\n---"); ok {
+			return meta + "\n", ""
+		}
+		return "", text
+	}
+	return rest[:end+1], rest[end+len("\n---\n"):]
+}
+
+// isGenerated tells text that a tool wrote, ours or mlx-lm's, from a person's.
+func isGenerated(body string) bool {
+	body = strings.TrimSpace(body)
+	return body == "" || strings.HasPrefix(body, cardMark) ||
+		strings.HasPrefix(body, "# ") && strings.Contains(body, "\n## Use with mlx\n") && strings.HasSuffix(body, "```")
+}
+
+// metaValue reads a plain value, or the only item of a list, from the metadata's YAML.
+func metaValue(meta, key string) string {
+	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(key) + `:[ \t]*(?:\n[ \t]*-[ \t]+)?([^\n]*)$`).FindStringSubmatch(meta)
+	if m == nil {
+		return ""
+	}
+	return strings.Trim(strings.TrimSpace(m[1]), `[]"' `)
+}
+
+var plainYAML = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_./-]*$`)
+
+// yamlText writes a string as YAML.
+func yamlText(s string) string {
+	if plainYAML.MatchString(s) {
+		return s
+	}
+	text, _ := json.Marshal(s) // a string: cannot fail. JSON's strings are YAML's too.
+	return string(text)
+}

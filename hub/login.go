@@ -1,0 +1,106 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// ErrNoToken says that there is no token for something that needs one.
+var ErrNoToken = errors.New("this needs a token\nLog in: lentil login, or set HF_TOKEN.")
+
+// An Account is whom a token belongs to.
+type Account struct {
+	Name      string // user
+	TokenName string // as its owner called it; may be empty
+	CanWrite  bool   // as far as the hub says
+}
+
+// WhoAmI asks whom the client's token belongs to.
+func (c *Client) WhoAmI(ctx context.Context) (Account, error) {
+	if c.cfg.Token == "" {
+		return Account{}, ErrNoToken
+	}
+	var info struct {
+		Name string `json:"name"`
+		Auth struct {
+			AccessToken struct {
+				DisplayName string `json:"displayName"`
+				Role        string `json:"role"`
+			} `json:"accessToken"`
+		} `json:"auth"`
+	}
+	_, err := c.call(ctx, request{method: http.MethodGet, url: c.cfg.Endpoint + "/api/whoami-v2"}, &info)
+	var status *StatusError
+	if errors.As(err, &status) && status.Status == http.StatusUnauthorized {
+		return Account{}, fmt.Errorf("%s does not know this token: %w\nMake one at %s/settings/tokens", c.cfg.Endpoint, ErrDenied, c.cfg.Endpoint)
+	}
+	if err != nil {
+		return Account{}, err
+	}
+	if !namePattern.MatchString(info.Name) {
+		return Account{}, fmt.Errorf("%s/api/whoami-v2: the answer names nobody\nIs HF_ENDPOINT right?", c.cfg.Endpoint)
+	}
+	token := info.Auth.AccessToken
+	return Account{info.Name, c.oneLine(token.DisplayName), token.Role != "read"}, nil
+}
+
+// Login asks the hub whether a token is good, and keeps it in the token file and, under its name, among the
+// stored tokens, where all Hugging Face tools find it. Others on this machine cannot read it.
+func (c *Client) Login(ctx context.Context, token string) (Account, error) {
+	token, err := cleanToken(token, "your input")
+	if err != nil {
+		return Account{}, err
+	}
+	cfg := c.cfg
+	cfg.Token = token
+	with, err := New(cfg)
+	if err != nil {
+		return Account{}, err
+	}
+	with.firstWait = c.firstWait
+	account, err := with.WhoAmI(ctx)
+	if err != nil {
+		return Account{}, err
+	}
+	folder := filepath.Dir(c.cfg.TokenPath)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return Account{}, err
+	}
+	if account.TokenName != "" {
+		if err := storeToken(filepath.Join(folder, "stored_tokens"), account.TokenName, token); err != nil {
+			return Account{}, err
+		}
+	}
+	return account, writeFile(c.cfg.TokenPath, asideName(c.cfg.TokenPath), []byte(token), 0o600)
+}
+
+// storeToken puts a token into the INI file of tokens, in the place of one of the same name. What is said of
+// other tokens stays as it is.
+func storeToken(path, name, token string) error {
+	old, err := readSmall(path, 1<<20)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var b strings.Builder
+	skip := false
+	for line := range strings.Lines(string(old)) {
+		if strings.HasPrefix(line, "[") {
+			skip = strings.TrimSpace(line) == "["+name+"]"
+		}
+		if !skip {
+			b.WriteString(line)
+		}
+	}
+	text := strings.TrimRight(b.String(), "\n")
+	if text != "" {
+		text += "\n\n"
+	}
+	text += fmt.Sprintf("[%s]\nhf_token = %s\n\n", strings.NewReplacer("[", "", "]", "").Replace(name), token)
+	return writeFile(path, asideName(path), []byte(text), 0o600)
+}

@@ -1,0 +1,185 @@
+package hub
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestScanAndDelete(t *testing.T) {
+	t.Parallel()
+	s, files := newServer(t), modelFiles()
+	first := s.Add("org/model", files)
+	c := newClient(t, s)
+	o := Options{Include: []string{"*.json", "*.safetensors"}}
+	download := func(repo Repo) Snapshot {
+		t.Helper()
+		snap, err := c.Download(t.Context(), repo, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return snap
+	}
+	one := download(model)
+	files["config.json"] = []byte("{}")
+	second := s.Add("org/model", files)
+	s.AddRef("org/model", "v2", second)
+	two := download(model)
+	o.Revision = "v2"
+	download(model)
+	o.Revision = ""
+	s.Add("datasets/org/data", map[string][]byte{"train.json": []byte("[]")})
+	download(Repo{Dataset, "org/data"})
+	cache := c.cfg.Cache
+	os.Mkdir(filepath.Join(cache, "stray"), 0o700)
+	os.WriteFile(filepath.Join(cache, ".DS_Store"), nil, 0o600)
+	half := filepath.Join(cache, "models--org--model/blobs/abc.incomplete")
+	os.WriteFile(half, []byte("half"), 0o600)
+
+	scan, err := Scan(cache)
+	if err != nil || len(scan.Repos) != 2 || len(scan.Warnings) != 1 || !slices.Equal(scan.Incomplete, []string{half}) {
+		t.Fatalf("%+v, %v", scan, err)
+	}
+	big := int64(len(files["tokenizer.json"]) + len(files["model.safetensors"]))
+	repo := scan.Repos[1]
+	if repo.Repo != model || repo.Bytes != big+23+2 || repo.Files != 4 || len(repo.Revisions) != 2 {
+		t.Errorf("%+v", repo)
+	}
+	if refs := repo.Refs(); !slices.Equal(refs, []string{"main", "v2"}) {
+		t.Errorf("refs %q", refs)
+	}
+	if want := big + 23 + 2 + 2; scan.Bytes != want {
+		t.Errorf("%d bytes in all, want %d", scan.Bytes, want)
+	}
+	if scan.Repos[0].Repo != (Repo{Dataset, "org/data"}) {
+		t.Errorf("%+v", scan.Repos[0])
+	}
+
+	// The first revision goes, what the second one uses stays.
+	d, err := scan.Delete(first)
+	if err != nil || d.Bytes != 23 || len(d.Repos) != 0 {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if err := d.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(one.Dir); err == nil {
+		t.Error("the first revision is still there")
+	}
+	wantFiles(t, two, files, "config.json", "model.safetensors", "tokenizer.json")
+	if _, err := scan.Delete(strings.Repeat("f", 40)); err == nil {
+		t.Error("no error for a revision that is not there")
+	}
+
+	// The second one too: the repository goes.
+	if scan, err = Scan(cache); err != nil || len(scan.Repos) != 2 {
+		t.Fatal(err, scan)
+	}
+	if d, err = scan.Delete(second); err != nil || len(d.Repos) != 1 || d.Bytes != big+2 {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if err := d.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if scan, _ = Scan(cache); len(scan.Repos) != 1 || scan.Bytes != 2 {
+		t.Errorf("left: %+v", scan)
+	}
+}
+
+// TestDeleteOutside plans to delete a snapshot whose link leads out of the cache.
+func TestDeleteOutside(t *testing.T) {
+	t.Parallel()
+	cache, outside := t.TempDir(), filepath.Join(t.TempDir(), "precious")
+	os.WriteFile(outside, []byte("precious"), 0o600)
+	commit := strings.Repeat("a", 40)
+	for _, name := range []string{"blobs", "snapshots/" + commit, "snapshots/" + strings.Repeat("b", 40)} {
+		os.MkdirAll(filepath.Join(cache, "models--org--model", name), 0o700)
+	}
+	os.Symlink(outside, filepath.Join(cache, "models--org--model/snapshots", commit, "config.json"))
+	scan, err := Scan(cache)
+	if err != nil || len(scan.Repos) != 1 {
+		t.Fatal(err, scan.Warnings)
+	}
+	d, err := scan.Delete(commit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(outside); err != nil {
+		t.Error("deleted a file outside the cache")
+	}
+}
+
+func TestScanWarnings(t *testing.T) {
+	t.Parallel()
+	commit := strings.Repeat("a", 40)
+	tests := map[string]func(repo string){
+		"no snapshots": func(repo string) { os.MkdirAll(repo, 0o700) },
+		"not there": func(repo string) {
+			os.MkdirAll(repo+"/snapshots", 0o700)
+			os.MkdirAll(repo+"/refs", 0o700)
+			os.WriteFile(repo+"/refs/main", []byte(commit), 0o600)
+		},
+		"leads nowhere": func(repo string) {
+			os.MkdirAll(repo+"/snapshots/"+commit, 0o700)
+			os.Symlink("x", repo+"/snapshots/"+commit+"/f")
+		},
+		"a file": func(repo string) {
+			os.MkdirAll(repo+"/snapshots", 0o700)
+			os.WriteFile(repo+"/snapshots/f", nil, 0o600)
+		},
+	}
+	for name, prepare := range tests {
+		cache := t.TempDir()
+		prepare(filepath.Join(cache, "models--org--model"))
+		scan, err := Scan(cache)
+		if err != nil || len(scan.Warnings) != 1 || len(scan.Repos) != 0 {
+			t.Errorf("%s: %+v, %v", name, scan, err)
+		}
+	}
+	if _, err := Scan(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("no error without a cache")
+	}
+}
+
+// TestSharedStore deletes repositories whose contents are shared, as the Python package lays them out.
+func TestSharedStore(t *testing.T) {
+	t.Parallel()
+	cache := t.TempDir()
+	hash := strings.Repeat("ab", 32)
+	contents := filepath.Join(cache, "blobs", "ab", hash)
+	os.MkdirAll(filepath.Dir(contents), 0o700)
+	os.WriteFile(filepath.Join(cache, "blobs/.huggingface-shared-blobs"), []byte("1\n"), 0o600)
+	os.WriteFile(contents, make([]byte, 1000), 0o400)
+	var refs string
+	for i, name := range []string{"a", "b"} {
+		repo, commit := filepath.Join(cache, "models--org--"+name), fmt.Sprintf("%040d", i)
+		os.MkdirAll(filepath.Join(repo, "blobs"), 0o700)
+		os.MkdirAll(filepath.Join(repo, "snapshots", commit), 0o700)
+		os.Symlink("../../blobs/ab/"+hash, filepath.Join(repo, "blobs", "etag"))
+		os.Symlink("../../blobs/etag", filepath.Join(repo, "snapshots", commit, "model.safetensors"))
+		refs += "models--org--" + name + "/blobs/etag\n"
+	}
+	os.WriteFile(contents+".refs", []byte(refs), 0o600)
+	for i, left := range []int64{1000, 0} {
+		scan, err := Scan(cache)
+		if err != nil || scan.Bytes != 1000 || len(scan.Repos) != 2-i || scan.Repos[0].Bytes != 1000 {
+			t.Fatalf("%+v, %v", scan, err)
+		}
+		d, err := scan.Delete(fmt.Sprintf("%040d", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Run(); err != nil {
+			t.Fatal(err)
+		}
+		if scan, err = Scan(cache); err != nil || scan.Bytes != left {
+			t.Errorf("%d bytes are left, want %d (%v)", scan.Bytes, left, err)
+		}
+	}
+}

@@ -1,0 +1,321 @@
+package hub
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/hub/hubtest"
+)
+
+// folderOf writes files into a new folder.
+func folderOf(t *testing.T, files map[string][]byte) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, data := range files {
+		path := filepath.Join(dir, name)
+		os.MkdirAll(filepath.Dir(path), 0o700)
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func writer(t *testing.T, s *hubtest.Server) *Client {
+	t.Helper()
+	c := newClient(t, s)
+	c.cfg.Token = hubtest.Token
+	return c
+}
+
+func TestUpload(t *testing.T) {
+	t.Parallel()
+	for _, partSize := range []int{0, 100_000} {
+		s, files := newServer(t), modelFiles()
+		s.PartSize = partSize
+		c := writer(t, s)
+		extra := maps2(files, ".cache/huggingface/x", []byte("no"))
+		extra[".git/config"] = []byte("no")
+		dir := folderOf(t, extra)
+		finished := map[string]bool{}
+		o := UploadOptions{Folder: dir, Repo: Repo{Model, hubtest.User + "/new"}, Progress: func(p Progress) {
+			finished[p.File] = finished[p.File] || p.Finished
+		}}
+		got, err := c.Upload(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		there := s.Files(hubtest.User + "/new")
+		for name, data := range files {
+			if e := there[name]; !bytes.Equal(e.Data, data) || !finished[name] {
+				t.Errorf("%s is not there, or its progress not told", name)
+			}
+		}
+		if len(there) != len(files)+1 { // and .gitattributes, which every new repository has
+			t.Errorf("%d files are there, want %d", len(there), len(files)+1)
+		}
+		if got.Commit != s.Head(hubtest.User+"/new") || len(got.Files) != len(files) || got.URL != s.URL+"/"+hubtest.User+"/new" {
+			t.Errorf("%+v", got)
+		}
+		for _, r := range s.Requests() {
+			if r.Storage && r.Authorization != "" {
+				t.Errorf("the storage was told the token: %+v", r)
+			}
+		}
+
+		// Once more: nothing to do. With one file changed: only that.
+		commits := s.Commits(hubtest.User + "/new")
+		if got, err = c.Upload(t.Context(), o); err != nil || got.Commit != "" || got.Sent != 0 || len(got.Unchanged) != len(files) {
+			t.Errorf("again: %+v, %v", got, err)
+		}
+		os.WriteFile(filepath.Join(dir, "config.json"), []byte("{}"), 0o600)
+		if got, err = c.Upload(t.Context(), o); err != nil || !slices.Equal(got.Files, []string{"config.json"}) || got.Sent != 0 {
+			t.Errorf("one changed: %+v, %v", got, err)
+		}
+		if n := s.Commits(hubtest.User + "/new"); n != commits+1 {
+			t.Errorf("%d commits, want %d", n, commits+1)
+		}
+	}
+}
+
+func TestUploadToOthers(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	dir := folderOf(t, map[string][]byte{"train.jsonl": []byte("{}\n"), "skip.txt": []byte("x")})
+	o := UploadOptions{Folder: dir, Repo: Repo{Dataset, "data"}, Exclude: []string{"*.txt"}}
+	got, err := writer(t, s).Upload(t.Context(), o)
+	if err != nil || got.Repo.ID != hubtest.User+"/data" || len(s.Files("datasets/"+hubtest.User+"/data")) != 2 {
+		t.Errorf("own data set: %+v, %v", got, err)
+	}
+	if _, err := newClient(t, s).Upload(t.Context(), o); !errors.Is(err, ErrNoToken) {
+		t.Errorf("no token: %v", err)
+	}
+	bad := writer(t, s)
+	bad.cfg.Token = "hf_wrong"
+	o.Repo.ID = "other/data"
+	if _, err := bad.Upload(t.Context(), o); !errors.Is(err, ErrDenied) || strings.Contains(err.Error(), "hf_wrong") {
+		t.Errorf("wrong token: %v", err)
+	}
+	o.Folder = t.TempDir()
+	if _, err := writer(t, s).Upload(t.Context(), o); err == nil {
+		t.Error("no error for an empty folder")
+	}
+}
+
+// TestUploadResume breaks an upload in parts off and goes on with it.
+func TestUploadResume(t *testing.T) {
+	t.Parallel()
+	s, files := newServer(t), map[string][]byte{"model.safetensors": noise(4, 1_000_000)}
+	s.PartSize = 100_000
+	c := writer(t, s)
+	o := UploadOptions{Folder: folderOf(t, files), Repo: Repo{Model, "org/new"}}
+	ctx, cancel := context.WithCancel(t.Context())
+	stop := s.Misbehave(hubtest.Fault{Method: "PUT", Path: "/part/", Skip: 5, Status: 503})
+	o.Progress = func(p Progress) {
+		if p.Done >= 500_000 {
+			cancel()
+		}
+	}
+	if _, err := c.Upload(ctx, o); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	stop()
+	state := filepath.Join(o.Folder, ".cache/huggingface/lentil-upload.json")
+	if info, err := os.Stat(state); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("state: %v, %v; want mode 0600", info, err)
+	}
+	o.Progress = nil
+	got, err := c.Upload(t.Context(), o)
+	if err != nil || got.Sent != 500_000 {
+		t.Errorf("sent %d more bytes, want 500000: %v", got.Sent, err)
+	}
+	if !bytes.Equal(s.Files("org/new")["model.safetensors"].Data, files["model.safetensors"]) {
+		t.Error("what arrived is not what was sent")
+	}
+	if text, _ := os.ReadFile(state); strings.Contains(string(text), "secret") {
+		t.Error("addresses of the storage are still in the state")
+	}
+}
+
+// TestUploadRunOut goes on with an upload whose addresses have run out.
+func TestUploadRunOut(t *testing.T) {
+	t.Parallel()
+	s, files := newServer(t), map[string][]byte{"model.safetensors": noise(5, 300_000)}
+	s.PartSize = 100_000
+	c := writer(t, s)
+	o := UploadOptions{Folder: folderOf(t, files), Repo: Repo{Model, "org/new"}}
+	stop := s.Misbehave(hubtest.Fault{Path: "/complete/", Status: 403})
+	if _, err := c.Upload(t.Context(), o); !errors.Is(err, ErrDenied) {
+		t.Fatalf("got %v", err)
+	}
+	stop()
+	s.Misbehave(hubtest.Fault{Path: "/complete/", Status: 403, Times: 1})
+	got, err := c.Upload(t.Context(), o)
+	if err != nil || got.Sent != 300_000 {
+		t.Errorf("sent %d bytes, want all again: %v", got.Sent, err)
+	}
+}
+
+func TestUploadBadNetworks(t *testing.T) {
+	t.Parallel()
+	for _, partSize := range []int{0, 100_000} {
+		s, files := newServer(t), modelFiles()
+		s.PartSize = partSize
+		for _, f := range []hubtest.Fault{
+			{Method: "PUT", Times: 2, Status: 500}, {Method: "PUT", Times: 2, DropAfter: -1},
+			{Path: "/batch", Times: 1, Status: 502}, {Path: "/preupload/", Times: 1, DropAfter: -1},
+			{Path: "/commit/", Times: 1, Status: 503}, {Path: "/verify", Times: 1, Status: 429},
+		} {
+			s.Misbehave(f)
+		}
+		c := writer(t, s)
+		if _, err := c.Upload(t.Context(), UploadOptions{Folder: folderOf(t, files), Repo: Repo{Model, "org/new"}}); err != nil {
+			t.Fatal(err)
+		}
+		for name, data := range files {
+			if !bytes.Equal(s.Files("org/new")[name].Data, data) {
+				t.Errorf("%s is not there", name)
+			}
+		}
+	}
+}
+
+// TestUploadVerifies does not commit what the storage does not have.
+func TestUploadVerifies(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.Misbehave(hubtest.Fault{Method: "PUT", Status: 200})
+	_, err := writer(t, s).Upload(t.Context(), UploadOptions{Folder: folderOf(t, modelFiles()), Repo: Repo{Model, "org/new"}})
+	if err == nil || !strings.Contains(err.Error(), "does not have it") {
+		t.Errorf("got %v", err)
+	}
+	if n := s.Count("POST", "/commit/"); n != 0 {
+		t.Errorf("%d commits", n)
+	}
+}
+
+func TestLogin(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := newClient(t, s)
+	for _, bad := range []string{"hf_wrong", "two words", "", "naïve"} {
+		if _, err := c.Login(t.Context(), bad); err == nil || bad != "" && strings.Contains(err.Error(), bad) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	if _, err := os.Stat(c.cfg.TokenPath); err == nil {
+		t.Error("a bad token was kept")
+	}
+	account, err := c.Login(t.Context(), "  "+hubtest.Token+"\n")
+	if err != nil || account != (Account{hubtest.User, "laptop", true}) {
+		t.Fatalf("%+v, %v", account, err)
+	}
+	for name, want := range map[string]string{"token": hubtest.Token, "stored_tokens": "[laptop]\nhf_token = " + hubtest.Token + "\n\n"} {
+		path := filepath.Join(filepath.Dir(c.cfg.TokenPath), name)
+		text, err := os.ReadFile(path)
+		info, _ := os.Stat(path)
+		if string(text) != want || err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %q, %v, %v", name, text, info.Mode(), err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "stored_tokens")
+	os.WriteFile(path, []byte("[a]\nhf_token = 1\n\n[laptop]\nhf_token = old\nexpires_at = 3\n\n[b]\nhf_token = 2\n"), 0o600)
+	if err := storeToken(path, "laptop", "new"); err != nil {
+		t.Fatal(err)
+	}
+	if text, _ := os.ReadFile(path); string(text) != "[a]\nhf_token = 1\n\n[b]\nhf_token = 2\n\n[laptop]\nhf_token = new\n\n" {
+		t.Errorf("%q", text)
+	}
+}
+
+func TestFromEnv(t *testing.T) {
+	home := t.TempDir()
+	for _, name := range []string{"HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "XDG_CACHE_HOME", "HF_HUB_DISABLE_IMPLICIT_TOKEN", "HF_HUB_DOWNLOAD_TIMEOUT"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("HOME", home)
+	want := func(what, got, want string) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	get := func() Config {
+		t.Helper()
+		c, err := FromEnv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	c := get()
+	want("endpoint", c.Endpoint, DefaultEndpoint)
+	want("cache", c.Cache, home+"/.cache/huggingface/hub")
+	want("token", c.Token, "")
+	t.Setenv("XDG_CACHE_HOME", home+"/xdg")
+	want("cache", get().Cache, home+"/xdg/huggingface/hub")
+	t.Setenv("HF_HOME", "~/hf")
+	os.MkdirAll(home+"/hf", 0o700)
+	os.WriteFile(home+"/hf/token", []byte("hf_file\n"), 0o600)
+	want("cache", get().Cache, home+"/hf/hub")
+	want("token", get().Token, "hf_file")
+	t.Setenv("HF_TOKEN", "hf_env")
+	want("token", get().Token, "hf_env")
+	t.Setenv("HF_HUB_CACHE", "$HOME/hub")
+	t.Setenv("HF_ENDPOINT", "http://localhost:1234/")
+	t.Setenv("HF_HUB_OFFLINE", "1")
+	want("cache", get().Cache, home+"/hub")
+	want("endpoint", get().Endpoint, "http://localhost:1234")
+	if !get().Offline {
+		t.Error("not offline")
+	}
+	t.Setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
+	want("token", get().Token, "")
+	for name, bad := range map[string]string{"HF_ENDPOINT": "localhost", "HF_HUB_DOWNLOAD_TIMEOUT": "soon"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, bad)
+			if _, err := FromEnv(); err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestCard(t *testing.T) {
+	t.Parallel()
+	card := Card{Repo: "org/new", BaseModel: "org/base", Tool: "lentil 1", Data: "a book", Results: []CardRow{{"perplexity | test", "3.2"}}}
+	mlx := "---\nlanguage: en\nbase_model:\n- other/base\n---\n# org/new\n\n## Use with mlx\n\n```bash\npip install mlx-lm\n```"
+	tests := []struct {
+		name, old string
+		has       []string
+		hasNot    []string
+	}{
+		{"nothing", "", []string{"---\nlibrary_name: mlx\n", "base_model: org/base\n---\n\n" + cardMark, "# org/new", "from [org/base]", "trained on a book", `| perplexity \| test | 3.2 |`, "--model org/new"}, nil},
+		{"metadata only", "---\nlicense: mit\n---\n", []string{"---\nlicense: mit\nbase_model: org/base\n---\n", "# org/new"}, []string{"library_name"}},
+		{"mlx-lm's text", mlx, []string{"language: en\nbase_model:\n- other/base\n", "from [other/base]", cardMark}, []string{"Use with mlx", "org/base)."}},
+		{"a person's text", "---\nbase_model: a/b\n---\n# Mine\n\nAll about it.\n", []string{"---\nbase_model: a/b\n---\n# Mine\n\nAll about it.\n"}, []string{cardMark, "org/base"}},
+		{"a person's text without metadata", "# Mine\n", []string{"base_model: org/base\n---\n# Mine\n"}, []string{cardMark}},
+	}
+	for _, tt := range tests {
+		got := string(card.Update([]byte(tt.old)))
+		for _, part := range tt.has {
+			if !strings.Contains(got, part) {
+				t.Errorf("%s: %q is not in\n%s", tt.name, part, got)
+			}
+		}
+		for _, part := range tt.hasNot {
+			if strings.Contains(got, part) {
+				t.Errorf("%s: %q is in\n%s", tt.name, part, got)
+			}
+		}
+		if again := string(card.Update([]byte(got))); again != got {
+			t.Errorf("%s: changes again to\n%s", tt.name, again)
+		}
+	}
+}
