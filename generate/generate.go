@@ -73,7 +73,7 @@ func (s *Session) stream(ctx context.Context, tok *tokenizer.Tokenizer, prompt [
 		step = 2048
 	}
 	began := time.Now()
-	stats := Stats{PromptTokens: len(prompt), CachedTokens: max(0, s.Cached(prompt))}
+	stats := Stats{PromptTokens: len(prompt), CachedTokens: s.Cached(prompt)}
 	logits, err := s.prefill(ctx, prompt, step, o.Progress)
 	if err != nil {
 		return err

@@ -52,7 +52,11 @@ func (s *Session) Cached(prompt []int32) int {
 	for n < len(prompt) && n < len(s.tokens) && prompt[n] == s.tokens[n] {
 		n++
 	}
-	return min(n, len(prompt)-1) // the last token must run: its logits are asked for
+	n = min(n, len(prompt)-1) // the last token must run: its logits are asked for
+	if n < s.cache.Len() && !s.cache.Trimmable() {
+		return 0
+	}
+	return max(n, 0)
 }
 
 // prefill brings the session to the end of prompt, step tokens at a time, and
@@ -65,10 +69,13 @@ func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progres
 		return nil, fmt.Errorf("the prompt has %d tokens, the model takes %d (max_position_embeddings): shorten it, or give --max-kv-size", len(prompt), limit)
 	}
 	keep := s.Cached(prompt)
-	if keep < s.cache.Len() {
-		if s.cache.Trim(keep) != nil { // a rotating cache cannot go back
-			s.Reset()
-			keep = 0
+	switch {
+	case keep == s.cache.Len():
+	case !s.cache.Trimmable():
+		s.Reset()
+	default:
+		if err := s.cache.Trim(keep); err != nil {
+			return nil, err
 		}
 	}
 	s.tokens = append(s.tokens[:0:0], prompt[:keep]...)

@@ -77,9 +77,12 @@ func (c *Cache) Room() int {
 // Advance counts n tokens in, after all layers have taken them.
 func (c *Cache) Advance(n int) { c.length += n }
 
-// Trim forgets the newest tokens down to length n; a cache that rotates cannot.
+// Trimmable reports whether Trim can go back: not once a limited cache is full.
+func (c *Cache) Trimmable() bool { return c.least == 0 || c.length < c.least }
+
+// Trim forgets the newest tokens down to length n.
 func (c *Cache) Trim(n int) error {
-	if n < 0 || n > c.length || c.least > 0 && c.length >= c.least {
+	if n < 0 || n > c.length || !c.Trimmable() {
 		return fmt.Errorf("KV cache of %d tokens cannot be cut back to %d", c.length, n)
 	}
 	c.length = n
