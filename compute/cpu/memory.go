@@ -48,12 +48,8 @@ func (m *memory) get(n int) ([]byte, error) {
 	if m.limit > 0 && int64(size) > m.limit-m.used {
 		return nil, fmt.Errorf("%w: %d bytes asked for, %d in use, the limit is %d; use a smaller batch or shorter rows, or gradient checkpointing", compute.ErrNoMemory, n, m.used, m.limit)
 	}
-	var block []byte
-	if l := m.free[size]; len(l) > 0 {
-		block = l[len(l)-1]
-		m.free[size] = l[:len(l)-1]
-		m.kept -= int64(size)
-	} else {
+	block := m.reuse(size)
+	if block == nil {
 		m.trim(m.peak + slack - m.used - int64(size))
 		var err error
 		if block, err = newBlock(size); err != nil {
@@ -63,9 +59,24 @@ func (m *memory) get(n int) ([]byte, error) {
 			}
 		}
 	}
+	size = cap(block)
 	m.used += int64(size)
 	m.peak = max(m.peak, m.used)
 	return block[:n:size], nil
+}
+
+// reuse takes a free block of this class or, as fresh pages cost time, of the
+// next two: rows of another length should find what the last ones left.
+func (m *memory) reuse(size int) []byte {
+	for range 3 {
+		if l := m.free[size]; len(l) > 0 {
+			m.free[size] = l[:len(l)-1]
+			m.kept -= int64(size)
+			return l[len(l)-1]
+		}
+		size = classSize(size + 1)
+	}
+	return nil
 }
 
 // put takes a block of get back.
