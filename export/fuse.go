@@ -4,6 +4,7 @@
 package export
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/tensor"
 	"github.com/lentil-lm/lentil/tokenizer"
 	"github.com/lentil-lm/lentil/weights"
@@ -108,15 +110,25 @@ func checkTarget(path string, others ...string) error {
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+		return fmt.Errorf("--save-path %s: %w", path, err)
 	}
-	if len(entries) == 0 {
-		return nil
-	}
-	if _, err := os.Stat(filepath.Join(path, "config.json")); err != nil {
-		return fmt.Errorf("--save-path %s has files but is no model folder: give a new folder, or empty this one", path)
+	// The folder will be replaced as a whole, so nothing may be lost with it.
+	for _, e := range entries {
+		if !e.Type().IsRegular() || !ofModel(e.Name()) {
+			return fmt.Errorf("--save-path %s holds %s, which is no part of a model: give a new folder, or empty this one", path, e.Name())
+		}
 	}
 	return nil
+}
+
+// ofModel tells whether a model folder has files of that name.
+func ofModel(name string) bool {
+	switch name {
+	case "README.md", "chat_template.jinja", "tokenizer.model", "merges.txt", "config.json", "generation_config.json", "vocab.json",
+		"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "model.safetensors.index.json":
+		return true
+	}
+	return strings.HasPrefix(name, "model") && strings.HasSuffix(name, ".safetensors")
 }
 
 func same(a, b string) bool {
@@ -138,7 +150,10 @@ type fusion struct {
 // write makes the folder beside its final name and then takes that name, so
 // that a half-written model is never seen there.
 func (f *fusion) write(tok *tokenizer.Tokenizer) error {
-	target := filepath.Clean(f.options.SavePath)
+	target, err := filepath.Abs(f.options.SavePath)
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return err
 	}
@@ -164,7 +179,7 @@ func (f *fusion) write(tok *tokenizer.Tokenizer) error {
 	if err := copyFile(f.src.Path(), tmp, "generation_config.json"); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(tmp, "README.md"), []byte(f.card()), 0o644); err != nil {
+	if err := run.WriteFile(filepath.Join(tmp, "README.md"), []byte(f.card())); err != nil {
 		return err
 	}
 	return replaceFolder(tmp, target)
@@ -189,7 +204,7 @@ func copyFile(from, to, name string) error {
 	if err != nil {
 		return nil // GGUF bases and many folders have none
 	}
-	return os.WriteFile(filepath.Join(to, name), data, 0o644)
+	return run.WriteFile(filepath.Join(to, name), data)
 }
 
 // writeWeights streams all tensors into shards.
@@ -295,7 +310,9 @@ func (f *fusion) total() {
 // writeConfig is the base's config.json with the quantization that was written.
 func (f *fusion) writeConfig(dir string) error {
 	var c map[string]any
-	if err := json.Unmarshal(f.src.Config(), &c); err != nil {
+	d := json.NewDecoder(bytes.NewReader(f.src.Config()))
+	d.UseNumber() // 500000.0 must stay a float
+	if err := d.Decode(&c); err != nil {
 		return err
 	}
 	for _, k := range []string{"_name_or_path", "vision_config", "quantization", "quantization_config"} {
@@ -308,7 +325,7 @@ func (f *fusion) writeConfig(dir string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "config.json"), data, 0o644)
+	return run.WriteFile(filepath.Join(dir, "config.json"), data)
 }
 
 // quantization is the config's object: the commonest format, and each module

@@ -1,6 +1,7 @@
 package export
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -50,6 +51,9 @@ func (f *fusion) fuse(module string, base *quant.Matrix, lora *nn.LoRA, to quant
 			return nil, err
 		}
 		for i, d := range delta {
+			if d-d != 0 { // NaN or infinite
+				return nil, errors.New("the adapter's update is not finite: its training has diverged")
+			}
 			w[i] += d
 		}
 	}
