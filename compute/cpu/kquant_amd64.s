@@ -1,6 +1,7 @@
 //go:build !purego
 
 #include "textflag.h"
+#include "macros_amd64.h"
 
 // Eight values of the low and of the high nibbles of eight bytes at q.
 #define NIBBLES8(q) \
@@ -99,15 +100,6 @@ loop:
 	JNZ  loop
 	VZEROUPPER
 	RET
-
-// The sum of the lanes of Y0 into X0; X1 is free.
-#define SUM8 \
-	VEXTRACTF128 $1, Y0, X1;    \
-	VADDPS       X1, X0, X0;    \
-	VPERMILPS    $0x4e, X0, X1; \
-	VADDPS       X1, X0, X0;    \
-	VPERMILPS    $0xb1, X0, X1; \
-	VADDPS       X1, X0, X0
 
 // Two groups of a Q4_K super-block, low and high nibbles of 32 bytes at q: their
 // integer sums times their factors at t of the stack, added to Y0 and Y1.
