@@ -24,6 +24,11 @@ func (f *fusion) entries(module string) ([]weights.Entry, error) {
 	if lora == nil && to == base.Format {
 		return f.matrixEntries(module, base), nil
 	}
+	if lora == nil && to.Kind == quant.Affine {
+		if same, ok := base.ToAffine(to.DType); ok {
+			return f.matrixEntries(module, same), nil
+		}
+	}
 	if to.Kind == quant.Dense { // its size is known, so it can wait until it is written
 		return []weights.Entry{{Name: module + ".weight", DType: to.DType, Shape: []int{base.Rows, base.Cols}, Bytes: func() ([]byte, error) {
 			m, err := f.fuse(module, base, lora, to)

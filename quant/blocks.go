@@ -151,18 +151,9 @@ func joinNibbles(v uint64) uint32 {
 // decodeQ4K decodes a super-block of Q4_K: two f16 scales, eight pairs of
 // 6-bit scale and minimum in 12 bytes, and 128 bytes of nibbles.
 func decodeQ4K(dst *[256]float32, block []byte) {
-	le := binary.LittleEndian
-	d, dmin := F16ToF32(le.Uint16(block)), F16ToF32(le.Uint16(block[2:]))
-	packed, q := block[4:16], block[16:144]
+	q := block[16:144]
 	for j := range 8 { // groups of 32 weights
-		var sc, mn uint8
-		if j < 4 {
-			sc, mn = packed[j]&63, packed[j+4]&63
-		} else { // low 4 bits here, the high 2 are left over above j-4
-			sc = packed[j+4]&15 | packed[j-4]>>6<<4
-			mn = packed[j+4]>>4 | packed[j]>>6<<4
-		}
-		scale, offset := d*float32(sc), dmin*float32(mn)
+		scale, offset := scaleQ4K(block, j)
 		// A run of 32 bytes serves two groups: low nibbles, then high ones.
 		shift := 4 * (j & 1)
 		out := dst[32*j : 32*j+32]
