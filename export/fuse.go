@@ -192,7 +192,9 @@ func replaceFolder(tmp, target string) error {
 		return err
 	}
 	if err := os.Rename(tmp, target); err != nil {
-		os.Rename(old, target)
+		if back := os.Rename(old, target); back != nil && !errors.Is(back, os.ErrNotExist) {
+			return fmt.Errorf("%w; the model that was there is now in %s", err, old)
+		}
 		return err
 	}
 	return os.RemoveAll(old)

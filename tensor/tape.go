@@ -32,9 +32,6 @@ type node struct {
 // NewTape returns a tape that does not record.
 func NewTape(dev compute.Device) *Tape { return &Tape{dev: dev} }
 
-// Device is where the tape runs.
-func (t *Tape) Device() compute.Device { return t.dev }
-
 // Err is the first error since the tape was made or Reset.
 func (t *Tape) Err() error { return t.err }
 
@@ -47,9 +44,6 @@ func (t *Tape) Reset(recording bool) {
 	t.err = nil
 	t.record = recording
 }
-
-// Recording reports whether the tape remembers steps for Backward.
-func (t *Tape) Recording() bool { return t.record }
 
 // Fail makes err the tape's error unless it has one: for parts that work
 // beside the tape.

@@ -40,9 +40,6 @@ func (x *Tensor) Rows() int { return x.spec.Shape.Rows() }
 // Cols is the last dimension.
 func (x *Tensor) Cols() int { return x.spec.Shape.Cols() }
 
-// Spec is shape and type.
-func (x *Tensor) Spec() compute.Spec { return x.spec }
-
 // Buffer is the device memory, for ops that the tape does not know (optimisers).
 func (x *Tensor) Buffer() compute.Buffer { return x.buf }
 
