@@ -198,16 +198,30 @@ func (d *Device) attention(o compute.Attention, out, in []compute.Array) error {
 		return err
 	}
 	states := make([]lanes, d.pool.threads*most)
-	blocks := (a.t + step - 1) / step
+	starts := a.blockStarts(step)
+	blocks := len(starts) - 1
 	d.pool.run(blocks*a.KVHeads, func(worker, task int) {
 		f := cut(private[worker*each:], sizes)
-		// The last queries see the most keys: they go first.
-		q0 := (blocks - 1 - task/a.KVHeads) * step
-		b := block{task % a.KVHeads, q0, min(q0+step, a.t)}
+		// The last queries of a segment see the most keys: they go first.
+		i := blocks - 1 - task/a.KVHeads
+		b := block{task % a.KVHeads, starts[i], starts[i+1]}
 		w := forward{attend: a, queries: f[0], sums: f[1], keys: f[2], values: f[3], s: f[4], wide: f[5], states: states[worker*most:]}
 		w.run(b, y, lse)
 	})
 	return nil
+}
+
+// blockStarts cuts the queries into blocks of at most step and adds the end. A
+// block belongs to one segment and its place there: so what a segment gives
+// does not depend, to the bit, on what is packed around it.
+func (a *attend) blockStarts(step int) []int {
+	var out []int
+	for q := range a.t {
+		if n := len(out); n == 0 || a.starts[q] != a.starts[q-1] || q-out[n-1] == step {
+			out = append(out, q)
+		}
+	}
+	return append(out, a.t)
 }
 
 // perWorker lends every worker areas of these sizes; each is the distance

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -53,6 +54,39 @@ func TestAttention(t *testing.T) {
 			t.Error("falling bounds passed")
 		}
 	})
+}
+
+// TestAttentionOfPackedSegments demands the same bits for a segment wherever it
+// is packed: the trainer keeps what frozen layers gave for a row.
+func TestAttentionOfPackedSegments(t *testing.T) {
+	lengths := []int{31, 200, 9, 140}
+	eachFamily(t, func(t *testing.T, d *Device) {
+		r := newRand(10)
+		for _, o := range []compute.Attention{{Heads: 4, KVHeads: 2, HeadDim: 16}, {Heads: 3, KVHeads: 1, HeadDim: 20, Window: 37}} {
+			o.Scale = 0.3
+			total, bounds := 0, []int32{0}
+			for _, n := range lengths {
+				total += n
+				bounds = append(bounds, int32(total))
+			}
+			in := []compute.Array{random(r, compute.F32, total, o.Heads*o.HeadDim),
+				random(r, compute.F32, total, o.KVHeads*o.HeadDim), random(r, compute.F32, total, o.KVHeads*o.HeadDim), ints(bounds...)}
+			packed := run(t, d, o, nil, in)[0].F32()
+			for i, n := range lengths {
+				lo, hi := int(bounds[i]), int(bounds[i+1])
+				alone := []compute.Array{cutRows(in[0], lo, hi), cutRows(in[1], lo, hi), cutRows(in[2], lo, hi), ints(0, int32(n))}
+				if got := run(t, d, o, nil, alone)[0].F32(); !slices.Equal(got, packed[lo*o.Heads*o.HeadDim:hi*o.Heads*o.HeadDim]) {
+					t.Errorf("%+v: segment %d of %d tokens differs from the same one alone", o, i, n)
+				}
+			}
+		}
+	})
+}
+
+// cutRows views rows [lo, hi).
+func cutRows(a compute.Array, lo, hi int) compute.Array {
+	row := a.Shape.Cols() * a.DType.Size()
+	return compute.Array{Spec: compute.Spec{Shape: compute.Shape{hi - lo, a.Shape.Cols()}, DType: a.DType}, Data: a.Data[lo*row : hi*row]}
 }
 
 func BenchmarkAttention(b *testing.B) {
