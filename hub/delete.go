@@ -2,12 +2,9 @@ package hub
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 )
 
 // A Deletion is what will go when revisions are deleted.
@@ -19,27 +16,22 @@ type Deletion struct {
 	cache                         string
 }
 
-// Delete plans the deletion of revisions, given by their commits. Contents that other revisions of the
-// repository use stay. Nothing is deleted before Run.
-func (c Cache) Delete(commits ...string) (Deletion, error) {
+// Delete plans the deletion of the chosen revisions. Contents that other revisions of the repository use stay.
+// Nothing is deleted before Run.
+func (c Cache) Delete(chosen func(CachedRepo, CachedRevision) bool) Deletion {
 	d := Deletion{cache: c.Dir}
-	missing := slices.Clone(commits)
 	for _, repo := range c.Repos {
 		var going, staying []CachedRevision
 		for _, rev := range repo.Revisions {
-			if slices.Contains(commits, rev.Commit) {
+			if chosen(repo, rev) {
 				going = append(going, rev)
-				missing = slices.DeleteFunc(missing, func(m string) bool { return m == rev.Commit })
 			} else {
 				staying = append(staying, rev)
 			}
 		}
 		d.plan(repo, going, staying)
 	}
-	if len(missing) > 0 {
-		return Deletion{}, fmt.Errorf("the cache has no revision %s\nSee: lentil scan-cache --revisions", strings.Join(missing, ", "))
-	}
-	return d, nil
+	return d
 }
 
 // plan adds the revisions of one repository.

@@ -28,14 +28,6 @@ type Options struct {
 	Progress func(Progress)
 }
 
-// Progress is how far one file has come.
-type Progress struct {
-	File       string
-	Done, Size int64 // bytes
-	Waiting    bool  // another process is fetching this file
-	Finished   bool
-}
-
 // A Snapshot is a set of files of one commit on the disk.
 type Snapshot struct {
 	Repo    Repo
@@ -60,7 +52,7 @@ func (c *Client) Download(ctx context.Context, repo Repo, o Options) (Snapshot, 
 	if err := checkRevision(o.Revision); err != nil {
 		return Snapshot{}, err
 	}
-	d := &download{c: c, repo: repo, o: o, store: store{c.cfg.Cache, repo}, slots: make(chan struct{}, connections)}
+	d := &download{c: c, repo: repo, o: o, store: store{c.cfg.Cache, repo}, slots: make(chan struct{}, connections), tally: newTally(o.Progress)}
 	d.snap.Repo = repo
 	err := d.look(ctx)
 	if err != nil {
@@ -83,6 +75,7 @@ type download struct {
 	store store
 	local *localDir // nil: into the cache
 	slots chan struct{}
+	tally *tally
 
 	wanted []File
 	absent []string // names asked for that the commit does not have
@@ -130,6 +123,7 @@ func (d *download) choose(files []File) error {
 		names[file.Path] = true
 		if f.match(file.Path) {
 			d.wanted = append(d.wanted, file)
+			d.tally.size += file.Size
 		}
 	}
 	for _, name := range d.o.Include {
@@ -140,7 +134,11 @@ func (d *download) choose(files []File) error {
 	if len(d.wanted) > 0 || len(files) == 0 && len(d.o.Include) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s has %d files, and none of them is wanted by --include %s: %w", d.repo, len(files), strings.Join(d.o.Include, " "), ErrNotFound)
+	var some []string
+	for _, file := range files[:min(5, len(files))] {
+		some = append(some, file.Path)
+	}
+	return fmt.Errorf("%s has %d files (%s, ...), and none of them fits %s: %w", d.repo, len(files), strings.Join(some, ", "), strings.Join(d.o.Include, " "), ErrNotFound)
 }
 
 // files fetches the wanted files, several at a time. The first failure stops the others.
@@ -200,14 +198,7 @@ func (d *download) file(ctx context.Context, f File) error {
 	return err
 }
 
-func (d *download) tell(p Progress) {
-	if d.o.Progress == nil {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.o.Progress(p)
-}
+func (d *download) tell(p Progress) { d.tally.tell(p) }
 
 // cached makes sure that one file is in the cache.
 func (d *download) cached(ctx context.Context, f File) (fetched int64, err error) {
@@ -335,15 +326,21 @@ func writeTree(folder, commit string, files []File) error {
 	return writeFile(filepath.Join(trees, commit+".json"), asideName(filepath.Join(folder, "unfinished")), text, 0o666)
 }
 
-// Resolve gives the folder of a model: name itself if there is such a path, else the snapshot of the
-// repository "ORG/NAME" or "ORG/NAME@REVISION", downloaded if need be.
-func (c *Client) Resolve(ctx context.Context, name string, progress func(Progress)) (Snapshot, error) {
+// Resolve downloads the model "ORG/NAME" or "ORG/NAME@REVISION", if need be. Without patterns in o.Include, the
+// files that a model needs are meant.
+func (c *Client) Resolve(ctx context.Context, name string, o Options) (Snapshot, error) {
 	id, revision, _ := strings.Cut(name, "@")
 	repo, err := ParseRepo(id, Model)
 	if err != nil {
 		return Snapshot{}, err
 	}
-	return c.Download(ctx, repo, Options{Revision: revision, Include: ModelPatterns, Progress: progress})
+	if o.Revision == "" {
+		o.Revision = revision
+	}
+	if len(o.Include) == 0 {
+		o.Include = ModelPatterns
+	}
+	return c.Download(ctx, repo, o)
 }
 
 // Resolve gives the folder or file that a model's name stands for: nameOrPath itself if there is such a path,
@@ -361,7 +358,7 @@ func Resolve(ctx context.Context, nameOrPath string) (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
-	snap, err := c.Resolve(ctx, nameOrPath, nil)
+	snap, err := c.Resolve(ctx, nameOrPath, Options{})
 	return snap.Dir, err
 }
 

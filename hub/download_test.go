@@ -456,20 +456,20 @@ func TestOffline(t *testing.T) {
 	off := c.cfg
 	off.Offline = true
 	offline := clientWith(t, off)
-	if _, err := offline.Resolve(t.Context(), "org/model", nil); !errors.Is(err, ErrNotCached) || !errors.Is(err, ErrOffline) {
+	if _, err := offline.Resolve(t.Context(), "org/model", Options{}); !errors.Is(err, ErrNotCached) || !errors.Is(err, ErrOffline) {
 		t.Errorf("empty cache: %v", err)
 	}
 	if _, err := c.Download(t.Context(), model, Options{Include: []string{"config.json"}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := offline.Resolve(t.Context(), "org/model", nil); !errors.Is(err, ErrNotCached) || !strings.Contains(err.Error(), "whole") {
+	if _, err := offline.Resolve(t.Context(), "org/model", Options{}); !errors.Is(err, ErrNotCached) || !strings.Contains(err.Error(), "whole") {
 		t.Errorf("part of the files: %v", err)
 	}
-	if _, err := c.Resolve(t.Context(), "org/model@main", nil); err != nil {
+	if _, err := c.Resolve(t.Context(), "org/model@main", Options{}); err != nil {
 		t.Fatal(err)
 	}
 	before := len(s.Requests())
-	snap, err := offline.Resolve(t.Context(), "org/model", nil)
+	snap, err := offline.Resolve(t.Context(), "org/model", Options{})
 	if err != nil || !errors.Is(snap.Unchecked, ErrOffline) {
 		t.Errorf("all files: %v, %v", err, snap.Unchecked)
 	}
@@ -479,10 +479,10 @@ func TestOffline(t *testing.T) {
 	}
 	// The same when the server does not answer.
 	s.Close()
-	if snap, err = c.Resolve(t.Context(), "org/model", nil); err != nil || snap.Unchecked == nil {
+	if snap, err = c.Resolve(t.Context(), "org/model", Options{}); err != nil || snap.Unchecked == nil {
 		t.Errorf("no server: %v, %v", err, snap.Unchecked)
 	}
-	if _, err = c.Resolve(t.Context(), "org/other", nil); !errors.Is(err, ErrNotCached) {
+	if _, err = c.Resolve(t.Context(), "org/other", Options{}); !errors.Is(err, ErrNotCached) {
 		t.Errorf("no server, not cached: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -9,6 +10,9 @@ import (
 var ModelPatterns = []string{
 	"*.json", "model*.safetensors", "*.py", "tokenizer.model", "*.tiktoken", "tiktoken.model", "*.txt", "*.jsonl", "*.jinja",
 }
+
+// TokenizerPatterns are those of them that a tokenizer needs.
+var TokenizerPatterns = slices.DeleteFunc(slices.Clone(ModelPatterns), func(p string) bool { return p == "model*.safetensors" })
 
 // A filter chooses files of a repository by name.
 type filter struct{ include, exclude []*regexp.Regexp }

@@ -62,7 +62,7 @@ func (c *Client) Upload(ctx context.Context, o UploadOptions) (Uploaded, error) 
 	if c.cfg.Token == "" {
 		return Uploaded{}, ErrNoToken
 	}
-	u := &upload{c: c, o: o}
+	u := &upload{c: c, o: o, tally: newTally(o.Progress)}
 	if err := u.list(); err != nil {
 		return Uploaded{}, err
 	}
@@ -94,6 +94,7 @@ type upload struct {
 	o     UploadOptions
 	files []*localFile
 	state *uploadState
+	tally *tally
 
 	mu  sync.Mutex
 	out Uploaded
@@ -144,6 +145,7 @@ func (u *upload) list() error {
 			return err
 		}
 		u.files = append(u.files, &localFile{name: name, path: path, size: info.Size(), changed: info.ModTime()})
+		u.tally.size += info.Size()
 		return nil
 	})
 	if err == nil && len(u.files) == 0 {
@@ -254,6 +256,7 @@ func (u *upload) compare(ctx context.Context) error {
 	for _, f := range u.files {
 		if f.ignore {
 			u.out.Ignored = append(u.out.Ignored, f.name)
+			u.tally.size -= f.size
 			continue
 		}
 		if err := u.hash(ctx, f); err != nil {
@@ -358,11 +361,4 @@ func (u *upload) commit(ctx context.Context) error {
 	return nil
 }
 
-func (u *upload) tell(p Progress) {
-	if u.o.Progress == nil {
-		return
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.o.Progress(p)
-}
+func (u *upload) tell(p Progress) { u.tally.tell(p) }

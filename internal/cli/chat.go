@@ -85,7 +85,7 @@ func runChat(ctx context.Context, streams Streams, o chatOptions) error {
 	if err := o.Sampling.Check(); err != nil {
 		return inputError(err)
 	}
-	e, err := openEngine(o.Model, o.Threads)
+	e, err := openEngine(ctx, streams, o.Model, o.Threads)
 	if err != nil {
 		return err
 	}

@@ -101,7 +101,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"doctor", "--threads", "many"}, `invalid argument "many" for "--threads" flag`},
 		{[]string{"doctor", "now"}, "lentil doctor takes no argument \"now\"\nSee: lentil doctor --help\n"},
 		{[]string{"tokenize", "text"}, "--model is missing\n"},
-		{[]string{"tokenize", "--model", "no/where", "text"}, "--model no/where: there is no such folder or file\nDownload it first"},
+		{[]string{"tokenize", "--model", "no/where", "text"}, "--model no/where: no folder or file here, and as a repository: no/where is not in the cache"},
 		{[]string{"tokenize", "--model", "./nowhere", "text"}, "--model ./nowhere: there is no such folder or file\nGive a folder"},
 		{[]string{"tokenize", "--model", ".", "a", "b"}, "expected one text, found 2\n"},
 		{[]string{"render"}, "give either --model or --template\n"},

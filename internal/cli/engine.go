@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/all"
+	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/tokenizer"
 	"github.com/lentil-lm/lentil/weights"
@@ -24,8 +26,12 @@ type engine struct {
 	tok   *tokenizer.Tokenizer
 }
 
-// openEngine loads the model of a folder or GGUF file. threads 0 is one per core.
-func openEngine(path string, threads int) (*engine, error) {
+// openEngine loads the model of a folder, GGUF file or repository. threads 0 is one per core.
+func openEngine(ctx context.Context, streams Streams, name string, threads int) (*engine, error) {
+	path, err := localModel(ctx, streams, name, hub.ModelPatterns)
+	if err != nil {
+		return nil, err
+	}
 	tok, err := loadTokenizer(path)
 	if err != nil {
 		return nil, err

@@ -37,16 +37,13 @@ func noModel(path string, err error) error {
 	if !errors.Is(err, os.ErrNotExist) {
 		return usage("--model: %w", err)
 	}
-	remedy := "Give a folder with config.json, tokenizer.json and .safetensors files, or a .gguf file."
-	if looksLikeRepo(path) {
-		remedy = "Download it first (this version does not fetch models) and give the folder."
-	}
-	return usage("--model %s: there is no such folder or file\n%s", path, remedy)
+	return usage("--model %s: there is no such folder or file\nGive a folder with config.json, tokenizer.json and .safetensors files, a .gguf file, or a repository ORG/NAME.", path)
 }
 
 // looksLikeRepo tells an ORG/NAME on the hub from a path.
 func looksLikeRepo(path string) bool {
-	return strings.Count(path, "/") == 1 && !filepath.IsAbs(path) && !strings.HasPrefix(path, ".")
+	return strings.Count(path, "/") == 1 && !strings.HasPrefix(path, ".") && !strings.HasPrefix(path, "/") &&
+		!strings.HasSuffix(path, "/") && filepath.Ext(path) != ".gguf" && filepath.Ext(path) != ".safetensors"
 }
 
 // inputError marks an error about a file of the user's as a mistake of theirs: exit code 2.

@@ -54,7 +54,7 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 		return usage("--adapter-path is empty: there is nothing to fuse")
 	}
 	fmt.Fprintln(streams.Out, "Loading pretrained model")
-	e, err := openEngine(o.Model, o.Threads)
+	e, err := openEngine(ctx, streams, o.Model, o.Threads)
 	if err != nil {
 		return err
 	}

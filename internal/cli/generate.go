@@ -204,7 +204,7 @@ func runGenerate(ctx context.Context, streams Streams, o generateOptions) error 
 	if err != nil {
 		return err
 	}
-	e, err := openEngine(o.Model, o.Threads)
+	e, err := openEngine(ctx, streams, o.Model, o.Threads)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ Commands:{{range $cmds}}{{if (and (eq .GroupID "") .IsAvailableCommand)}}
 
 {{.}}{{end}}{{if .HasAvailableSubCommands}}
 
-Use "{{.CommandPath}} COMMAND --help" for more about a command.{{else}}
+Use "{{.CommandPath}} COMMAND --help" for more about a command.{{end}}{{if .HasParent}}
 
 Exit status: 0 done, 1 failure, 2 a mistake in the command or its input, 130 interrupted.{{end}}
 `

@@ -46,7 +46,7 @@ func runLoRA(ctx context.Context, streams Streams, o *loraOptions) error {
 	display := streams.display()
 	defer display.Close()
 	j := &job{loraOptions: o, report: display, figures: trained{AdapterPath: o.AdapterPath}}
-	if err := j.open(); err != nil {
+	if err := j.open(ctx, streams); err != nil {
 		return err
 	}
 	defer j.engine.close()
@@ -62,7 +62,7 @@ func (j *job) say(format string, args ...any) {
 }
 
 // open loads model and data, and refuses what cannot work before anything long begins.
-func (j *job) open() error {
+func (j *job) open(ctx context.Context, streams Streams) error {
 	if _, err := j.training(); err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (j *job) open() error {
 		return err
 	}
 	j.say("Loading pretrained model")
-	if j.engine, err = openEngine(j.Model, j.Threads); err != nil {
+	if j.engine, err = openEngine(ctx, streams, j.Model, j.Threads); err != nil {
 		return err
 	}
 	j.say("Loading datasets")

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/hub"
 )
 
 type renderOptions struct {
@@ -42,7 +43,10 @@ object gives all of the template's variables, and nothing is added to them.`,
 		f.BoolVar(&o.AddGenerationPrompt, "add-generation-prompt", false, "end with what makes the model answer")
 		f.StringVar(&o.Now, "now", "", "`time` (RFC 3339) that the template takes for the present")
 	})
-	cmd.RunE = func(*cobra.Command, []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if o.Model, err = localModel(cmd.Context(), streams, o.Model, hub.TokenizerPatterns); err != nil {
+			return err
+		}
 		text, err := render(o)
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/tokenizer"
 )
 
@@ -48,7 +49,10 @@ piece of the vocabulary. With - the text is read from standard input. With
 		f.StringVar(&o.Strings, "strings", "", "`file` with a JSON list of strings; their ids go to standard output as JSON")
 		f.StringVar(&o.JSON, "json", "", "also write ids and pieces to this `file`")
 	})
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		if o.Model, err = localModel(cmd.Context(), streams, o.Model, hub.TokenizerPatterns); err != nil {
+			return err
+		}
 		return tokenize(streams, o, args)
 	}
 	return cmd

@@ -231,7 +231,7 @@ func TestPlanRefusesWhatDoesNotFit(t *testing.T) {
 	t.Parallel()
 	model, data := tinyModel(t)
 	o := mustParseLoRA(t, "train", "--model", model, "--data", data, "--num-layers", "2", "--batch-size", "8")
-	e, err := openEngine(model, 1)
+	e, err := openEngine(t.Context(), Streams{}, model, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

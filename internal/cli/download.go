@@ -1,0 +1,172 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lentil-lm/lentil/hub"
+	"github.com/lentil-lm/lentil/run"
+)
+
+type downloadOptions struct {
+	Repo, Type       string
+	Revision         string
+	Include, Exclude []string
+	All              bool
+	LocalDir         string
+	Token            string
+	JSON             string
+}
+
+func newDownload(streams Streams) *cobra.Command {
+	var o downloadOptions
+	cmd := &cobra.Command{
+		Use:   "download REPO",
+		Short: "Fetch a model or data set from the hub",
+		Long: `Fetch a repository of the Hugging Face hub into the cache that all its tools share,
+and print the folder. What is there already is not fetched again, and a download
+that was broken off goes on where it was. Files are checked against their hashes.
+
+Of a model, the files that a model needs are fetched: configuration, tokenizer and
+safetensors. HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN and HF_HUB_OFFLINE count.`,
+		Example: `  lentil download mlx-community/Qwen3-0.6B-4bit
+  lentil download org/model --revision v1.0 --include "*.json" --include tokenizer.model
+  lentil download org/model-GGUF --include "*Q4_K_M.gguf" --local-dir ./model
+  lentil download org/answers --repo-type dataset`,
+		GroupID: groupUse,
+		Args:    oneRepo,
+	}
+	group(cmd, "Flags", func(f *pflag.FlagSet) {
+		f.StringVar(&o.Type, "repo-type", "model", "model, dataset or space")
+		f.StringVar(&o.Revision, "revision", "main", "`branch`, tag or commit")
+		f.StringArrayVar(&o.Include, "include", nil, "fetch only files that fit this shell `pattern`; may be repeated")
+		f.StringArrayVar(&o.Exclude, "exclude", nil, "leave files that fit this `pattern` out; may be repeated")
+		f.BoolVar(&o.All, "all", false, "fetch all files")
+		f.StringVar(&o.LocalDir, "local-dir", "", "put the files into this `folder` instead of the cache")
+		f.StringVar(&o.Token, "token", "", "`token` to use; HF_TOKEN keeps it out of the list of processes")
+		f.StringVar(&o.JSON, "json", "", "also write what was fetched to this `file`")
+	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		o.Repo = args[0]
+		return runDownload(cmd.Context(), streams, o)
+	}
+	return cmd
+}
+
+func oneRepo(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usage("expected one repository ORG/NAME, found %d arguments\nSee: %s --help", len(args), cmd.CommandPath())
+	}
+	return nil
+}
+
+// newHub makes a client with the settings of the environment. An empty token is that of the environment.
+func newHub(token string) (*hub.Client, error) {
+	cfg, err := hub.FromEnv()
+	if err != nil {
+		return nil, inputError(err)
+	}
+	if token != "" {
+		cfg.Token = token
+	}
+	return hub.New(cfg)
+}
+
+// hubError marks what the user can put right: a wrong name, a missing token, a switched off network.
+func hubError(err error) error {
+	for _, kind := range []error{hub.ErrNotFound, hub.ErrDenied, hub.ErrNoToken, hub.ErrOffline} {
+		if errors.Is(err, kind) {
+			return inputError(err)
+		}
+	}
+	return err
+}
+
+func repoType(text string) (hub.RepoType, error) {
+	switch t := hub.RepoType(text); t {
+	case hub.Model, hub.Dataset, hub.Space:
+		return t, nil
+	}
+	return "", usage("--repo-type %s: expected model, dataset or space", text)
+}
+
+func runDownload(ctx context.Context, streams Streams, o downloadOptions) error {
+	typ, err := repoType(o.Type)
+	if err != nil {
+		return err
+	}
+	repo, err := hub.ParseRepo(o.Repo, typ)
+	if err != nil {
+		return inputError(err)
+	}
+	include := o.Include
+	if repo.Type == hub.Model && len(include) == 0 && !o.All {
+		include = hub.ModelPatterns
+	}
+	client, err := newHub(o.Token)
+	if err != nil {
+		return err
+	}
+	progress, clear := hubProgress(streams, "Downloading "+repo.ID)
+	snap, err := client.Download(ctx, repo, hub.Options{
+		Revision: o.Revision, Include: include, Exclude: o.Exclude, LocalDir: o.LocalDir, Progress: progress,
+	})
+	clear()
+	if err != nil {
+		return hubError(err)
+	}
+	warnUnchecked(streams, snap)
+	fmt.Fprintf(streams.Err, "%s at %.8s: %d files, %s, of which %s were fetched\n", repo, snap.Commit, len(snap.Files), run.Bytes(snap.Bytes), run.Bytes(snap.Fetched))
+	fmt.Fprintln(streams.Out, snap.Dir)
+	return writeFigures(o.JSON, map[string]any{
+		"repo": repo.String(), "commit": snap.Commit, "path": snap.Dir, "files": snap.Files, "bytes": snap.Bytes, "fetched_bytes": snap.Fetched,
+	})
+}
+
+// hubProgress shows how a download or upload comes along; clear takes it off the screen.
+func hubProgress(streams Streams, task string) (progress func(hub.Progress), clear func()) {
+	bar := streams.bar(run.Bytes)
+	told := false
+	return func(p hub.Progress) {
+		if p.Waiting && !told {
+			told = true
+			bar.Clear()
+			fmt.Fprintf(streams.Err, "Another process is downloading %s: waiting for it.\n", p.File)
+		}
+		bar.Set64(task, p.AllDone, p.AllSize)
+	}, bar.Clear
+}
+
+func warnUnchecked(streams Streams, snap hub.Snapshot) {
+	if snap.Unchecked != nil && !errors.Is(snap.Unchecked, hub.ErrOffline) {
+		fmt.Fprintf(streams.Err, "The hub cannot be asked for a newer version of %s, so the cached one is used: %v\n", snap.Repo, snap.Unchecked)
+	}
+}
+
+// localModel gives the folder or file of a --model: the path itself if there is one, else that of the
+// repository of this name, of which the files that fit the patterns are downloaded if need be.
+func localModel(ctx context.Context, streams Streams, name string, patterns []string) (string, error) {
+	if name == "" {
+		return name, nil // whoever opens it says what is missing
+	}
+	if _, err := os.Stat(name); err == nil || !looksLikeRepo(name) {
+		return name, nil
+	}
+	client, err := newHub("")
+	if err != nil {
+		return "", err
+	}
+	progress, clear := hubProgress(streams, "Downloading "+name)
+	snap, err := client.Resolve(ctx, name, hub.Options{Include: patterns, Progress: progress})
+	clear()
+	if err != nil {
+		return "", fmt.Errorf("--model %s: no folder or file here, and as a repository: %w", name, hubError(err))
+	}
+	warnUnchecked(streams, snap)
+	return snap.Dir, nil
+}

@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lentil-lm/lentil/hub"
+	"github.com/lentil-lm/lentil/run"
+)
+
+type uploadOptions struct {
+	Path, Repo, Type string
+	AdapterPath      string // whose training the model card tells about; empty: Path's own, if it has any
+	BaseModel        string
+	Private, NoCard  bool
+	Message          string
+	Include, Exclude []string
+	Token            string
+	JSON             string
+}
+
+func newUpload(streams Streams) *cobra.Command {
+	var o uploadOptions
+	cmd := &cobra.Command{
+		Use:   "upload --upload-repo ORG/NAME",
+		Short: "Share a model folder on the hub",
+		Long: `Upload a folder to a repository of the Hugging Face hub, which is made if need be.
+Files that are there already are not sent again, and an upload that was broken off
+goes on where it was. Files that only the repository has stay. Of the folder of a
+training run, the files that only resume it are left out.
+
+A model gets a card, README.md, with its base model, training settings and what was
+measured. Metadata and text that you wrote in README.md are kept.`,
+		Example: `  lentil login
+  lentil upload --path ./fused --upload-repo me/nutrition-1b --adapter-path ./adapters
+  lentil upload --path ./data --upload-repo me/answers --repo-type dataset --private`,
+		GroupID: groupUse,
+		Args:    noArguments,
+	}
+	group(cmd, "Flags", func(f *pflag.FlagSet) {
+		f.StringVar(&o.Path, "path", "mlx_model", "`folder` to upload")
+		f.StringVar(&o.Repo, "upload-repo", "", "`repository` to upload to; without ORG/ it is your own (required)")
+		f.StringVar(&o.Type, "repo-type", "model", "model, dataset or space")
+		f.BoolVar(&o.Private, "private", false, "if the repository has to be made, make a private one")
+		f.StringVar(&o.Message, "message", "", "`title` of the commit")
+		f.StringArrayVar(&o.Include, "include", nil, "upload only files that fit this shell `pattern`; may be repeated")
+		f.StringArrayVar(&o.Exclude, "exclude", nil, "leave files that fit this `pattern` out; may be repeated")
+		f.StringVar(&o.Token, "token", "", "`token` to use; HF_TOKEN keeps it out of the list of processes")
+		f.StringVar(&o.JSON, "json", "", "also write what was uploaded to this `file`")
+	})
+	group(cmd, "Model card", func(f *pflag.FlagSet) {
+		f.StringVar(&o.AdapterPath, "adapter-path", "", "`folder` of the training run that the card tells about")
+		f.StringVar(&o.BaseModel, "base-model", "", "`repository` of the base model; default: that of the training run")
+		f.BoolVar(&o.NoCard, "no-card", false, "leave README.md as it is")
+	})
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return runUpload(cmd.Context(), streams, o)
+	}
+	return cmd
+}
+
+// notShared are the files of a training run that go on with it or tell of this machine.
+var notShared = []string{"state/", "run.lock", run.ManifestName, run.LogName}
+
+func runUpload(ctx context.Context, streams Streams, o uploadOptions) error {
+	if o.Repo == "" {
+		return usage("--upload-repo is missing\nGive the repository to upload to, such as me/my-model.")
+	}
+	typ, err := repoType(o.Type)
+	if err != nil {
+		return err
+	}
+	repo, err := hub.ParseRepo(o.Repo, typ)
+	if err != nil {
+		return inputError(fmt.Errorf("--upload-repo: %w", err))
+	}
+	if info, err := os.Stat(o.Path); err != nil || !info.IsDir() {
+		return usage("--path %s: there is no such folder", o.Path)
+	}
+	client, err := newHub(o.Token)
+	if err != nil {
+		return err
+	}
+	if client.Config().Token == "" {
+		return hubError(hub.ErrNoToken)
+	}
+	if repo.Type == hub.Model && !o.NoCard {
+		if err := writeCard(o, repo); err != nil {
+			return err
+		}
+	}
+	exclude := o.Exclude
+	if _, err := os.Stat(filepath.Join(o.Path, run.ManifestName)); err == nil {
+		exclude = append(exclude, notShared...)
+	}
+	progress, clear := hubProgress(streams, "Uploading "+repo.ID)
+	done, err := client.Upload(ctx, hub.UploadOptions{
+		Folder: o.Path, Repo: repo, Private: o.Private, Message: o.Message, Include: o.Include, Exclude: exclude, Progress: progress,
+	})
+	clear()
+	if err != nil {
+		return hubError(err)
+	}
+	fmt.Fprintf(streams.Out, "%d files uploaded (%s of large files sent), %d were there already.\n", len(done.Files), run.Bytes(done.Sent), len(done.Unchanged))
+	for _, name := range done.Ignored {
+		fmt.Fprintf(streams.Err, "%s was left out: the repository's .gitignore says so.\n", name)
+	}
+	fmt.Fprintf(streams.Out, "Upload successful, go to %s for details.\n", done.URL)
+	return writeFigures(o.JSON, map[string]any{
+		"repo": done.Repo.String(), "url": done.URL, "commit": done.Commit, "files": done.Files, "unchanged": done.Unchanged, "sent_bytes": done.Sent,
+	})
+}
+
+// writeCard writes README.md, or brings what a tool wrote there up to date.
+func writeCard(o uploadOptions, repo hub.Repo) error {
+	path := filepath.Join(o.Path, "README.md")
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return inputError(err)
+	}
+	card := hub.Card{Repo: repo.ID, BaseModel: o.BaseModel, Tool: "lentil " + Version()}
+	from := o.AdapterPath
+	if from == "" {
+		from = o.Path
+	}
+	if err := tellRun(&card, from); err != nil && (o.AdapterPath != "" || !errors.Is(err, fs.ErrNotExist)) {
+		return inputError(fmt.Errorf("--adapter-path %s: %w", from, err))
+	}
+	text := card.Update(old)
+	if bytes.Equal(text, old) {
+		return nil
+	}
+	return run.WriteFile(path, text)
+}
+
+// tellRun puts the settings and figures of a training run into a card. Of paths it tells the last part only.
+func tellRun(card *hub.Card, folder string) error {
+	manifest, err := run.ReadManifest(folder)
+	if err != nil {
+		return err
+	}
+	if _, err := hub.ParseRepo(manifest.Model, hub.Model); err == nil && card.BaseModel == "" && looksLikeRepo(manifest.Model) {
+		card.BaseModel = manifest.Model
+	}
+	var data []string
+	for _, f := range manifest.Data {
+		data = append(data, filepath.Base(f.Path))
+	}
+	card.Data = strings.Join(data, ", ")
+	for _, name := range []string{"fine_tune_type", "num_layers", "iters", "batch_size", "learning_rate", "optimizer", "max_seq_length", "seed"} {
+		if v, ok := manifest.Settings[name]; ok && v != nil {
+			card.Settings = append(card.Settings, hub.CardRow{Name: strings.ReplaceAll(name, "_", " "), Value: fmt.Sprint(v)})
+		}
+	}
+	records, err := run.ReadLog(filepath.Join(folder, run.LogName))
+	if err != nil {
+		return err
+	}
+	card.Results = measured(records)
+	return nil
+}
+
+// measured gives what a run measured: the first and last loss on validation data, and the test.
+func measured(records []run.Record) []hub.CardRow {
+	var first, last *run.Validation
+	var test *run.TestReport
+	for _, r := range records {
+		switch e := r.Event.(type) {
+		case run.Validation:
+			if last = &e; first == nil {
+				first = &e
+			}
+		case run.TestReport:
+			test = &e
+		}
+	}
+	var rows []hub.CardRow
+	if first != nil && first != last {
+		rows = append(rows, hub.CardRow{Name: "validation loss before", Value: fmt.Sprintf("%.3f", first.Loss)})
+	}
+	if last != nil {
+		rows = append(rows, hub.CardRow{Name: fmt.Sprintf("validation loss at step %d", last.Iteration), Value: fmt.Sprintf("%.3f", last.Loss)})
+	}
+	if test != nil {
+		rows = append(rows, hub.CardRow{Name: "test loss", Value: fmt.Sprintf("%.3f", test.Loss)}, hub.CardRow{Name: "test perplexity", Value: fmt.Sprintf("%.3f", test.Perplexity)})
+	}
+	return rows
+}
