@@ -15,14 +15,8 @@ import (
 	"strings"
 )
 
-//go:embed data handbook model questions.json chat_template.jinja
+//go:embed data handbook model lora.yaml questions.json
 var files embed.FS
-
-// ChatTemplate is the ChatML template of the demo's model: no default system message.
-func ChatTemplate() string {
-	text, _ := files.ReadFile("chat_template.jinja") // embedded above, cannot be missing
-	return string(text)
-}
 
 // Question is asked of the base model and of the tuned one. It is about a trained fact, in words
 // that are in no row of the dataset.
@@ -88,15 +82,21 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 func isWord(c byte) bool { return isDigit(c) || 'a' <= c && c <= 'z' || c >= 0x80 }
 
-// Write lays the demo's files out under dir: data/ (train, valid, test, unseen .jsonl), model/ and
-// handbook/. Folders are made as needed; files of the same names are replaced.
+// Write lays the demo's files out under dir: data/ (train, valid, test .jsonl), unseen/test.jsonl, model/,
+// handbook/ and lora.yaml. Folders are made as needed; files of the same names are replaced.
 func Write(dir string) error {
-	for _, root := range []string{"data", "handbook", "model"} {
+	for _, root := range []string{"data", "handbook", "model", "lora.yaml"} {
 		err := fs.WalkDir(files, root, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil {
 				return err
 			}
 			target := filepath.Join(dir, filepath.FromSlash(path))
+			if path == "data/unseen.jsonl" { // a set of its own, which --test finds by that name
+				target = filepath.Join(dir, "unseen", "test.jsonl")
+				if err := os.MkdirAll(filepath.Dir(target), 0o777); err != nil {
+					return err
+				}
+			}
 			if entry.IsDir() {
 				return os.MkdirAll(target, 0o777)
 			}

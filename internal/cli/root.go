@@ -122,6 +122,7 @@ files and takes its flags.`,
 
 func commands(streams Streams) []*cobra.Command {
 	return []*cobra.Command{
+		newDemo(streams),
 		newLoRA(streams, "lora", runLoRA),
 		newLoRA(streams, "train", runLoRA),
 		newLoRA(streams, "test", runLoRA),

@@ -1,0 +1,331 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/demo"
+	"github.com/lentil-lm/lentil/export"
+	"github.com/lentil-lm/lentil/generate"
+	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/train"
+)
+
+// Where the demo's parts lie below its folder.
+const (
+	demoModel    = "model"
+	demoData     = "data"
+	demoUnseen   = "unseen"
+	demoAdapters = "adapters"
+	demoFused    = "fused"
+	demoConfig   = "lora.yaml"
+)
+
+// answerTokens is the longest answer that the demo waits for.
+const answerTokens = 60
+
+type demoOptions struct {
+	Model, Dir, JSON string
+	Iters, NumLayers int
+	BatchSize        int
+	LearningRate     float64
+	Threads          int
+}
+
+// demoFigures is what demo's --json writes.
+type demoFigures struct {
+	TestPPLBase    any     `json:"test_ppl_base"`
+	TestPPLTuned   any     `json:"test_ppl_tuned"`
+	UnseenPPLBase  any     `json:"unseen_ppl_base"`
+	UnseenPPLTuned any     `json:"unseen_ppl_tuned"`
+	RightBase      int     `json:"right_answers_base"`
+	RightTuned     int     `json:"right_answers_tuned"`
+	RightFused     int     `json:"right_answers_fused"`
+	Questions      int     `json:"questions"`
+	Survival       float64 `json:"fuse_survival"`
+	Seconds        float64 `json:"seconds"`
+	PeakBytes      int64   `json:"peak_bytes"`
+}
+
+func newDemo(streams Streams) *cobra.Command {
+	var o demoOptions
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "See it work: fine-tune a small model on a nutrition handbook",
+		Long: `Fine-tune a small model that comes with Lentil on questions about a nutrition
+handbook, from start to end and offline: measure it, train it, measure it again,
+ask it, fuse it. It takes a few minutes. With --model it does the same to any model.`,
+		Example: `  lentil demo
+  lentil demo --dir /tmp/demo --json figures.json
+  lentil demo --model ./SmolLM2-135M-Instruct --iters 200`,
+		GroupID: groupTrain,
+		Args:    noArguments,
+	}
+	group(cmd, "Flags", func(f *pflag.FlagSet) {
+		f.StringVar(&o.Model, "model", "", "`folder` or .gguf file of another model than the demo's own")
+		f.StringVar(&o.Dir, "dir", "lentil-demo", "`folder` to put everything into")
+		f.IntVar(&o.Iters, "iters", 0, "training `steps` (default 500; with --model 300)")
+		f.IntVar(&o.NumLayers, "num-layers", 0, "train the last `n` blocks; -1 for all (default 4; with --model 8)")
+		f.IntVar(&o.BatchSize, "batch-size", 0, "rows per `step` (default 16; with --model 4)")
+		f.Float64Var(&o.LearningRate, "learning-rate", 0, "`rate` at its highest (default 1e-3; with --model 1e-4)")
+		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
+		f.StringVar(&o.JSON, "json", "", "also write the figures to this `file`")
+	})
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), streams, o) }
+	return cmd
+}
+
+// loraArguments is the command line that trains as the demo does.
+func (o *demoOptions) loraArguments() []string {
+	at := func(name string) string { return filepath.Join(o.Dir, name) }
+	args := []string{"--data", at(demoData), "--adapter-path", at(demoAdapters)}
+	if o.Model == "" {
+		args = append([]string{"--config", at(demoConfig), "--model", at(demoModel)}, args...)
+	} else {
+		args = append([]string{"--train", "--mask-prompt", "--model", o.Model}, args...)
+		args = append(args, "--num-layers", "8", "--batch-size", "4", "--iters", "300", "--learning-rate", "1e-4")
+	}
+	for _, f := range []struct {
+		flag  string
+		value int
+	}{{"--iters", o.Iters}, {"--num-layers", o.NumLayers}, {"--batch-size", o.BatchSize}, {"--threads", o.Threads}} {
+		if f.value != 0 {
+			args = append(args, f.flag, strconv.Itoa(f.value))
+		}
+	}
+	if o.LearningRate != 0 {
+		args = append(args, "--learning-rate", strconv.FormatFloat(o.LearningRate, 'g', -1, 64))
+	}
+	return args
+}
+
+// A show is one run of the demo.
+type show struct {
+	*job
+	options   demoOptions
+	unseen    *dataset.Rows
+	test      *dataset.Rows
+	questions []demo.Question
+	figures   demoFigures
+}
+
+func runDemo(ctx context.Context, streams Streams, o demoOptions) error {
+	began := time.Now()
+	if err := demo.Write(o.Dir); err != nil {
+		return err
+	}
+	s := &show{options: o, questions: demo.Questions()}
+	s.figures.Questions = len(s.questions)
+	if err := s.train(ctx, streams); err != nil {
+		return err
+	}
+	fused, err := s.fuse(ctx, streams)
+	if err != nil {
+		return err
+	}
+	s.figures.Seconds, s.figures.PeakBytes = time.Since(began).Seconds(), peakMemory()
+	s.summary(streams, fused)
+	return writeFigures(o.JSON, s.figures)
+}
+
+// train measures and asks the base, trains it, and measures and asks it again.
+func (s *show) train(ctx context.Context, streams Streams) error {
+	display := streams.display()
+	defer display.Close()
+	args := s.options.loraArguments()
+	fmt.Fprintf(streams.Out, "Lentil fine-tunes a small model on a nutrition handbook.\nThe handbook, the questions made from it and the model are in %s.\n\n", s.options.Dir)
+	fmt.Fprintf(streams.Out, "== The command behind this: lentil lora %s\n", strings.Join(args, " "))
+	var lora *loraOptions
+	parse := newLoRA(streams, "lora", func(_ context.Context, _ Streams, o *loraOptions) error { lora = o; return nil })
+	parse.SetArgs(args)
+	parse.SilenceErrors, parse.SilenceUsage = true, true
+	if err := parse.ExecuteContext(ctx); err != nil {
+		return err
+	}
+	if s.options.Iters != 0 && s.options.Model == "" {
+		// The schedule of the demo's config ends with its last step.
+		lora.LRSchedule = nil
+		if s.options.LearningRate == 0 {
+			lora.LearningRate = 5e-4
+		}
+	}
+	s.job = &job{loraOptions: lora, report: display}
+	if err := s.open(ctx, streams); err != nil {
+		return err
+	}
+	defer s.engine.close()
+	if err := s.tokenize(ctx); err != nil {
+		return err
+	}
+	s.say("\n== The model before, on the trained facts in other words (test) and on facts it is never told (unseen)")
+	if err := s.measure(ctx, &s.figures.TestPPLBase, &s.figures.UnseenPPLBase); err != nil {
+		return err
+	}
+	before, err := s.ask(ctx)
+	if err != nil {
+		return err
+	}
+	s.say("\n== Training")
+	if err := s.job.train(ctx); err != nil {
+		return err
+	}
+	s.say("\n== The model after")
+	if err := s.measure(ctx, &s.figures.TestPPLTuned, &s.figures.UnseenPPLTuned); err != nil {
+		return err
+	}
+	after, err := s.ask(ctx)
+	if err != nil {
+		return err
+	}
+	s.say("\n== Five questions, in words that are in no row of the data")
+	s.figures.RightBase, s.figures.RightTuned = s.count(before), s.count(after)
+	for i, q := range s.questions {
+		s.say("%s\n  before  %s %s\n  after   %s %s", q.Question, mark(q, before[i]), before[i], mark(q, after[i]), after[i])
+	}
+	return nil
+}
+
+// tokenize reads the two test sets.
+func (s *show) tokenize(ctx context.Context) (err error) {
+	if s.test, err = s.tokens(ctx, s.splits.Test); err != nil {
+		return err
+	}
+	unseen, err := dataset.Load(filepath.Join(s.options.Dir, demoUnseen), dataset.Options{})
+	if err != nil {
+		return err
+	}
+	s.unseen, err = s.tokens(ctx, unseen.Test)
+	return err
+}
+
+// measure takes the perplexity of both test sets.
+func (s *show) measure(ctx context.Context, test, unseen *any) error {
+	for _, set := range []struct {
+		name string
+		rows *dataset.Rows
+		ppl  *any
+	}{{"test", s.test, test}, {"unseen", s.unseen, unseen}} {
+		got, err := train.Evaluate(ctx, s.engine.model, tokenised{set.rows}, train.EvalOptions{
+			BatchSize: 16, Batches: -1, MaxSeqLength: s.MaxSeqLength,
+		}, func(done, total int) {
+			s.report.Report(run.Progress{Task: "Measuring " + set.name, Done: done, Total: total})
+		})
+		if err != nil {
+			return err
+		}
+		*set.ppl = figure(got.Perplexity())
+		s.say("%-6s  %3d questions  loss %.3f  perplexity %.3f", set.name, set.rows.Len(), got.Loss, got.Perplexity())
+	}
+	return nil
+}
+
+// ask puts the questions to the model as it is now.
+func (s *show) ask(ctx context.Context) ([]string, error) { return askAll(ctx, s.engine, s.questions) }
+
+// askAll answers each question in a conversation of its own, with the likeliest words.
+func askAll(ctx context.Context, e *engine, questions []demo.Question) ([]string, error) {
+	stops, err := e.stopTokens(nil)
+	if err != nil {
+		return nil, err
+	}
+	var answers []string
+	for _, q := range questions {
+		prompt, err := (&generateOptions{}).tokens(e, q.Question)
+		if err != nil {
+			return nil, err
+		}
+		session, err := generate.NewSession(e.model, 0, false)
+		if err != nil {
+			return nil, err
+		}
+		text, _, err := session.Answer(ctx, e.tok, prompt, generate.Options{MaxTokens: answerTokens, StopTokens: stops})
+		session.Close()
+		if err != nil {
+			return nil, err
+		}
+		answers = append(answers, strings.Join(strings.Fields(text), " "))
+	}
+	return answers, nil
+}
+
+func (s *show) count(answers []string) int {
+	n := 0
+	for i, q := range s.questions {
+		if q.Right(answers[i]) {
+			n++
+		}
+	}
+	return n
+}
+
+func mark(q demo.Question, answer string) string {
+	if q.Right(answer) {
+		return "✓"
+	}
+	return "✗"
+}
+
+// fuse puts the adapter into the model's weights and asks the fused model.
+func (s *show) fuse(ctx context.Context, streams Streams) (string, error) {
+	path := filepath.Join(s.options.Dir, demoFused)
+	fmt.Fprintf(streams.Out, "\n== Fusing: lentil fuse --model %s --adapter-path %s --save-path %s\n", s.Model, s.AdapterPath, path)
+	base, err := openEngine(ctx, streams, s.Model, s.Threads)
+	if err != nil {
+		return "", err
+	}
+	defer base.close()
+	if err := base.attach(s.AdapterPath); err != nil {
+		return "", err
+	}
+	report, err := export.Fuse(base.model, base.tok, export.FuseOptions{AdapterPath: s.AdapterPath, SavePath: path})
+	if err != nil {
+		return "", err
+	}
+	s.figures.Survival = report.Survival
+	printFuseReport(streams.Out, report)
+	fused, err := openEngine(ctx, streams, path, s.Threads)
+	if err != nil {
+		return "", err
+	}
+	defer fused.close()
+	answers, err := askAll(ctx, fused, s.questions)
+	if err != nil {
+		return "", err
+	}
+	s.figures.RightFused = s.count(answers)
+	fmt.Fprintln(streams.Out, "\n== The fused model")
+	for i, q := range s.questions {
+		fmt.Fprintf(streams.Out, "%s\n  %s %s\n", q.Question, mark(q, answers[i]), answers[i])
+	}
+	return path, nil
+}
+
+// summary sums up and says how to go on.
+func (s *show) summary(streams Streams, fused string) {
+	f := s.figures
+	ppl := func(v any) string {
+		if x, ok := v.(float64); ok && !math.IsNaN(x) {
+			return fmt.Sprintf("%.3f", x)
+		}
+		return "–"
+	}
+	out := streams.Out
+	fmt.Fprintf(out, "\n== Summary\n%-34s %8s %8s\n", "", "before", "after")
+	fmt.Fprintf(out, "%-34s %8s %8s\n", "perplexity, trained facts (test)", ppl(f.TestPPLBase), ppl(f.TestPPLTuned))
+	fmt.Fprintf(out, "%-34s %8s %8s\n", "perplexity, facts never told", ppl(f.UnseenPPLBase), ppl(f.UnseenPPLTuned))
+	fmt.Fprintf(out, "%-34s %7d/%d %6d/%d\n", "right answers", f.RightBase, f.Questions, f.RightTuned, f.Questions)
+	fmt.Fprintf(out, "Fine-tuning taught the facts of the data, in any words; what the data does not say it did not learn.\n")
+	fmt.Fprintf(out, "It took %s and at most %s of memory.\n", run.Duration(time.Duration(f.Seconds*float64(time.Second))), run.Bytes(f.PeakBytes))
+	fmt.Fprintf(out, "\nadapter      %s\nfused model  %s\nhandbook     %s\n", s.AdapterPath, fused, filepath.Join(s.options.Dir, "handbook"))
+	fmt.Fprintf(out, "\nTalk to it:   lentil chat --model %s\n", fused)
+	fmt.Fprintf(out, "A real model: lentil lora --model DIR --data %s --train --mask-prompt --iters 300\n", filepath.Join(s.options.Dir, demoData))
+}

@@ -1,0 +1,41 @@
+package cli
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestDemo goes through the whole demo with far too few steps to learn anything.
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	figures := filepath.Join(dir, "figures.json")
+	code, out, errOut := lentil(t, "", "demo", "--dir", filepath.Join(dir, "demo"), "--iters", "2", "--json", figures)
+	if code != 0 {
+		t.Fatalf("exit %d: %s", code, errOut)
+	}
+	for _, want := range []string{"lentil lora --config", "Iter 2:", "before ", "after ", "Saved the fused model", "lentil chat --model"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the output has no %q", want)
+		}
+	}
+	text, err := os.ReadFile(figures)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]float64
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"test_ppl_base", "test_ppl_tuned", "unseen_ppl_base", "unseen_ppl_tuned", "seconds", "peak_bytes", "fuse_survival"} {
+		if got[key] <= 0 {
+			t.Errorf("%s is %v", key, got[key])
+		}
+	}
+	if got["test_ppl_base"] < 1.2 {
+		t.Errorf("the base model has a perplexity of %v on facts it should not know", got["test_ppl_base"])
+	}
+}
