@@ -50,6 +50,15 @@ func (c *Client) WhoAmI(ctx context.Context) (Account, error) {
 	return Account{info.Name, c.oneLine(token.DisplayName), token.Role != "read"}, nil
 }
 
+// Owned gives a repository without an owner in its name that of the token.
+func (c *Client) Owned(ctx context.Context, repo Repo) (Repo, error) {
+	if strings.Contains(repo.ID, "/") {
+		return repo, nil
+	}
+	account, err := c.WhoAmI(ctx)
+	return Repo{repo.Type, account.Name + "/" + repo.ID}, err
+}
+
 // Login asks the hub whether a token is good, and keeps it in the token file and, under its name, among the
 // stored tokens, where all Hugging Face tools find it. Others on this machine cannot read it.
 func (c *Client) Login(ctx context.Context, token string) (Account, error) {

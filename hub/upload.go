@@ -156,16 +156,12 @@ func (u *upload) list() error {
 
 // create makes the repository, if there is none yet.
 func (u *upload) create(ctx context.Context) error {
-	owner, name, ok := strings.Cut(u.o.Repo.ID, "/")
-	if !ok {
-		account, err := u.c.WhoAmI(ctx)
-		if err != nil {
-			return err
-		}
-		owner, name = account.Name, u.o.Repo.ID
+	repo, err := u.c.Owned(ctx, u.o.Repo)
+	if err != nil {
+		return err
 	}
-	u.out.Repo = Repo{u.o.Repo.Type, owner + "/" + name}
-	u.out.URL = u.c.cfg.Endpoint + u.out.Repo.site()
+	u.out.Repo, u.out.URL = repo, u.c.cfg.Endpoint+repo.site()
+	owner, name, _ := strings.Cut(repo.ID, "/")
 	body := map[string]any{"name": name, "organization": owner}
 	if u.o.Private {
 		body["visibility"] = "private"

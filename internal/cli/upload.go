@@ -90,6 +90,9 @@ func runUpload(ctx context.Context, streams Streams, o uploadOptions) error {
 	if err != nil {
 		return err
 	}
+	if repo, err = client.Owned(ctx, repo); err != nil {
+		return hubError(err)
+	}
 	if client.Config().Token == "" {
 		return hubError(hub.ErrNoToken)
 	}

@@ -1,0 +1,259 @@
+package cli
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/hub"
+	"github.com/lentil-lm/lentil/hub/hubtest"
+	"github.com/lentil-lm/lentil/run"
+)
+
+// testHub starts a hub and points the environment at it, with an empty cache and no token.
+func testHub(t *testing.T) *hubtest.Server {
+	t.Helper()
+	s := hubtest.New()
+	t.Cleanup(s.Close)
+	t.Setenv("HF_ENDPOINT", s.URL)
+	t.Setenv("HF_HOME", t.TempDir())
+	t.Setenv("HF_HUB_OFFLINE", "")
+	return s
+}
+
+// must runs a command line that has to succeed and gives its standard output.
+func must(t *testing.T, stdin string, args ...string) string {
+	t.Helper()
+	code, out, errOut := lentil(t, stdin, args...)
+	if code != 0 {
+		t.Fatalf("lentil %s: exit %d\n%s%s", strings.Join(args, " "), code, out, errOut)
+	}
+	return out
+}
+
+// filesOf reads a folder as a repository's files.
+func filesOf(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(dir, path)
+		if err == nil {
+			files[filepath.ToSlash(rel)], err = os.ReadFile(path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func TestModelFromHub(t *testing.T) {
+	s := testHub(t)
+	model, _ := tinyModel(t)
+	s.Add("org/tiny", filesOf(t, model))
+	if out := must(t, "", "tokenize", "--model", "org/tiny", "protein"); out == "" {
+		t.Error("no tokens")
+	}
+	if s.Count("", "model.safetensors") != 0 {
+		t.Error("tokenize fetched the weights")
+	}
+	local := must(t, "", "generate", "--model", model, "--prompt", "Fibre", "--max-tokens", "4", "--temp", "0")
+	fetched := must(t, "", "generate", "--model", "org/tiny", "--prompt", "Fibre", "--max-tokens", "4", "--temp", "0")
+	answer := func(text string) string { return strings.Split(text, "==========")[1] }
+	if answer(local) != answer(fetched) {
+		t.Errorf("from the folder:\n%s\nfrom the hub:\n%s", local, fetched)
+	}
+	t.Setenv("HF_HUB_OFFLINE", "1")
+	must(t, "", "generate", "--model", "org/tiny@main", "--prompt", "Fibre", "--max-tokens", "1")
+	code, _, errOut := lentil(t, "", "generate", "--model", "org/other", "--prompt", "Fibre")
+	if code != ExitUsage || !strings.Contains(errOut, "lentil download org/other") {
+		t.Errorf("not cached, offline: %d %q", code, errOut)
+	}
+}
+
+func TestDownloadCommand(t *testing.T) {
+	s := testHub(t)
+	commit := s.Add("org/mlx-model", map[string][]byte{"config.json": []byte("{}"), "model.gguf": []byte("GGUF"), "README.md": []byte("#")})
+	s.Add("datasets/org/data", map[string][]byte{"train.jsonl": []byte("{}\n")})
+	dir := strings.TrimSpace(must(t, "", "download", "org/mlx-model"))
+	if want := filepath.Join(os.Getenv("HF_HOME"), "hub", "models--org--mlx-model", "snapshots", commit); dir != want {
+		t.Errorf("%q, want %q", dir, want)
+	}
+	if files := filesOf(t, dir); len(files) != 1 || string(files["config.json"]) != "{}" {
+		t.Errorf("fetched %q", files)
+	}
+	figures := filepath.Join(t.TempDir(), "figures.json")
+	must(t, "", "download", "org/mlx-model", "--include", "*.gguf", "--include", "*.md", "--exclude", "READ*", "--revision", commit, "--json", figures)
+	if files := filesOf(t, dir); len(files) != 2 || files["model.gguf"] == nil {
+		t.Errorf("fetched %q", files)
+	}
+	if text, _ := os.ReadFile(figures); !strings.Contains(string(text), `"model.gguf"`) || !strings.Contains(string(text), `"fetched_bytes": 4`) {
+		t.Errorf("figures %s", text)
+	}
+	here := filepath.Join(t.TempDir(), "here")
+	must(t, "", "download", "org/data", "--repo-type", "dataset", "--local-dir", here)
+	if files := filesOf(t, here); string(files["train.jsonl"]) != "{}\n" {
+		t.Errorf("fetched %q", files)
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"download"}, "expected one repository"},
+		{[]string{"download", "a/b/c"}, "ORG/NAME"},
+		{[]string{"download", "org/none"}, "not found"},
+		{[]string{"download", "org/mlx-model", "--revision", "v9"}, "Invalid rev id"},
+		{[]string{"download", "org/mlx-model", "--repo-type", "thing"}, "model, dataset or space"},
+		{[]string{"download", "org/mlx-model", "--include", "*.pt"}, "none of them fits *.pt"},
+	} {
+		if code, _, errOut := lentil(t, "", tt.args...); code != ExitUsage || !strings.Contains(strings.ToLower(errOut), strings.ToLower(tt.want)) {
+			t.Errorf("%v: %d %q, want %q", tt.args, code, errOut, tt.want)
+		}
+	}
+}
+
+func TestCacheCommands(t *testing.T) {
+	s := testHub(t)
+	if out := must(t, "", "scan-cache"); !strings.Contains(out, "0 repositories") {
+		t.Errorf("no cache yet: %s", out)
+	}
+	first := s.Add("org/mlx-model", map[string][]byte{"config.json": []byte("{}"), "vocab.json": make([]byte, 2345)})
+	must(t, "", "download", "org/mlx-model")
+	second := s.Add("org/mlx-model", map[string][]byte{"config.json": []byte("[]"), "vocab.json": make([]byte, 2345)})
+	path := filepath.Dir(filepath.Dir(strings.TrimSpace(must(t, "", "download", "org/mlx-model"))))
+	s.Add("datasets/org/data", map[string][]byte{"a.json": []byte("{}")})
+	must(t, "", "download", "datasets/org/data")
+
+	out := must(t, "", "scan-cache")
+	for _, want := range []string{"REPO ID", `(?m)^org/data +dataset +2\.0 +1 .* main +/`, `(?m)^org/mlx-model model +2\.3K 3 +a few seconds ago a few seconds ago main +/`, "2 repositories, 2.4K"} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	if out := must(t, "", "scan-cache", "--revisions"); !strings.Contains(out, first) || !strings.Contains(out, second) {
+		t.Errorf("revisions:\n%s", out)
+	}
+
+	want := `Scanning Hugging Face cache for models with pattern "mlx".
+REPO ID       REPO TYPE SIZE ON DISK NB FILES LAST_ACCESSED     LAST_MODIFIED     LOCAL PATH` + strings.Repeat(" ", len(path)-10) + ` 
+------------- --------- ------------ -------- ----------------- ----------------- ` + strings.Repeat("-", len(path)) + ` 
+org/mlx-model model             2.3K 3        a few seconds ago a few seconds ago ` + path + " \n"
+	if out := must(t, "", "manage", "--scan"); out != want {
+		t.Errorf("got\n%swant\n%s", out, want)
+	}
+	if out := must(t, "what\nno\n", "manage", "--delete"); !strings.Contains(out, "Invalid input") || !strings.HasSuffix(out, "Deletion cancelled - no changes made.\n") {
+		t.Errorf("delete, no:\n%s", out)
+	}
+	if out := must(t, "", "manage", "--delete", "--pattern", "zzz"); !strings.HasSuffix(out, "No models found matching pattern \"zzz\"\n") {
+		t.Errorf("delete nothing:\n%s", out)
+	}
+
+	if out := must(t, "", "cache", "delete", first, "--dry-run"); !strings.Contains(out, "frees 2.0.") {
+		t.Errorf("dry run:\n%s", out)
+	}
+	must(t, "", "cache", "delete", first) // no answer is a no
+	if _, err := os.Stat(filepath.Join(path, "snapshots", first)); err != nil {
+		t.Error(err)
+	}
+	must(t, "", "cache", "delete", first, "org/mlx-model@"+first, "--yes")
+	if _, err := os.Stat(filepath.Join(path, "snapshots", first)); err == nil {
+		t.Error("the first revision is still there")
+	}
+	if _, err := os.Stat(filepath.Join(path, "snapshots", second, "vocab.json")); err != nil {
+		t.Error(err)
+	}
+	must(t, "y\n", "manage", "--delete")
+	must(t, "yes\n", "cache", "delete", "datasets/org/data")
+	if out := must(t, "", "scan-cache"); !strings.Contains(out, "0 repositories") {
+		t.Errorf("all deleted:\n%s", out)
+	}
+	if code, _, errOut := lentil(t, "", "cache", "delete", "org/none"); code != ExitUsage || !strings.Contains(errOut, "no org/none") {
+		t.Errorf("delete what is not there: %d %q", code, errOut)
+	}
+	if code, _, _ := lentil(t, "", "manage"); code != ExitUsage {
+		t.Errorf("manage without a wish: %d", code)
+	}
+}
+
+func TestUploadAndLogin(t *testing.T) {
+	s := testHub(t)
+	dir := t.TempDir()
+	os.WriteFile(filepath.Join(dir, "config.json"), []byte("{}"), 0o600)
+	os.WriteFile(filepath.Join(dir, "model.safetensors"), make([]byte, 100_000), 0o600)
+	args := []string{"upload", "--path", dir, "--upload-repo", "mine"}
+	code, _, errOut := lentil(t, "", args...)
+	if code != ExitUsage || !strings.Contains(errOut, "lentil login") {
+		t.Errorf("no token: %d %q", code, errOut)
+	}
+	if code, _, errOut := lentil(t, "hf_wrong\n", "login"); code != ExitUsage || !strings.Contains(errOut, "does not know this token") {
+		t.Errorf("wrong token: %d %q", code, errOut)
+	}
+	if out := must(t, hubtest.Token+"\n", "login"); !strings.HasPrefix(out, "Logged in as "+hubtest.User+".") || strings.Contains(out, hubtest.Token) {
+		t.Errorf("login: %s", out)
+	}
+
+	adapters := trainingRun(t)
+	out := must(t, "", append(args, "--adapter-path", adapters)...)
+	name := hubtest.User + "/mine"
+	if !strings.Contains(out, "3 files uploaded (100 kB of large files sent)") || !strings.Contains(out, "Upload successful, go to "+s.URL+"/"+name+" for details.\n") {
+		t.Errorf("upload: %s", out)
+	}
+	card := string(s.Files(name)["README.md"].Data)
+	for _, want := range []string{"base_model: org/base\n", "# " + name + "\n", "trained on train.jsonl", "| learning rate | 0.0001 |", "| validation loss before | 3.000 |", "| validation loss at step 20 | 2.000 |", "| test perplexity | 7.389 |"} {
+		if !strings.Contains(card, want) {
+			t.Errorf("%q is not in the card:\n%s", want, card)
+		}
+	}
+	if strings.Contains(card, adapters) || strings.Contains(card, "/home/") {
+		t.Errorf("the card tells paths:\n%s", card)
+	}
+	if out := must(t, "", append(args, "--adapter-path", adapters)...); !strings.HasPrefix(out, "0 files uploaded (0 B of large files sent), 3 were there already.") {
+		t.Errorf("again: %s", out)
+	}
+	must(t, "", "upload", "--path", adapters, "--upload-repo", "org/adapters", "--no-card")
+	if files := s.Files("org/adapters"); len(files) != 2 || files["adapters.safetensors"].Data == nil {
+		t.Errorf("uploaded of a run: %v", files)
+	}
+}
+
+// trainingRun makes the folder of a small run.
+func trainingRun(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	folder, err := run.OpenFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = folder.WriteManifest(run.Manifest{
+		Model: "org/base", Data: []run.DataFile{{Path: "/home/someone/books/train.jsonl"}}, Settings: map[string]any{"learning_rate": 1e-4, "iters": 20},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []run.Event{run.Validation{Iteration: 1, Loss: 3}, run.Validation{Iteration: 20, Loss: 2}, run.TestReport{Loss: 2, Perplexity: 7.389}} {
+		folder.Report(e)
+	}
+	if err := folder.Close(); err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(filepath.Join(dir, "adapters.safetensors"), []byte("weights"), 0o600)
+	os.Mkdir(filepath.Join(dir, "state"), 0o700)
+	os.WriteFile(filepath.Join(dir, "state", "optimizer"), []byte("state"), 0o600)
+	return dir
+}
+
+func TestHubErrorsAreMistakes(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{hub.ErrNotFound, hub.ErrDenied, hub.ErrNoToken, hub.ErrOffline} {
+		if code := exitCode(hubError(err)); code != ExitUsage {
+			t.Errorf("%v: exit %d", err, code)
+		}
+	}
+}
