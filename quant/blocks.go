@@ -22,6 +22,7 @@ const (
 	BlockQ8_0
 	BlockQ4K
 	BlockQ6K
+	BlockQ5K
 )
 
 // blocks gives name, weights and bytes of a block, and its affine equal:
@@ -38,6 +39,7 @@ var blocks = [...]struct {
 	BlockQ8_0: {"Q8_0", 32, 34, 8, 128},
 	BlockQ4K:  {name: "Q4_K", elements: 256, bytes: 144},
 	BlockQ6K:  {name: "Q6_K", elements: 256, bytes: 210},
+	BlockQ5K:  {name: "Q5_K", elements: 256, bytes: 176, bits: 5},
 }
 
 // Elements returns the weights in a block.
@@ -60,6 +62,8 @@ func (b BlockType) Decode(dst []float32, src []byte) {
 			decodeQ4K((*[256]float32)(dst), block)
 		case BlockQ6K:
 			decodeQ6K((*[256]float32)(dst), block)
+		case BlockQ5K:
+			decodeQ5K((*[256]float32)(dst), block)
 		default:
 			var q [32]uint8
 			b.integers(&q, block)
@@ -163,6 +167,43 @@ func decodeQ4K(dst *[256]float32, block []byte) {
 	}
 }
 
+// scaleAndMin unpacks the 6-bit scale and minimum of group j.
+func scaleAndMin(packed []byte, j int) (sc, mn uint8) {
+	if j < 4 {
+		return packed[j] & 63, packed[j+4] & 63
+	}
+	// The low 4 bits are here, the high 2 are left over above j-4.
+	return packed[j+4]&15 | packed[j-4]>>6<<4, packed[j+4]>>4 | packed[j]>>6<<4
+}
+
+// decodeQ5K decodes a super-block of Q5_K: as Q4_K, with 32 bytes of fifth bits
+// (group j in bit j) before the nibbles.
+func decodeQ5K(dst *[256]float32, block []byte) {
+	var q [256]uint8
+	integersQ5K(&q, block)
+	for j := range 8 {
+		scale, bias := affineQ5K(block, j)
+		for i, v := range q[32*j : 32*j+32] {
+			dst[32*j+i] = float32(scale*float32(v)) + bias
+		}
+	}
+}
+
+// affineQ5K returns the scale and bias of group j.
+func affineQ5K(block []byte, j int) (scale, bias float32) {
+	d, dmin := F16ToF32(binary.LittleEndian.Uint16(block)), F16ToF32(binary.LittleEndian.Uint16(block[2:]))
+	sc, mn := scaleAndMin(block[4:16], j)
+	return d * float32(sc), -(dmin * float32(mn))
+}
+
+func integersQ5K(q *[256]uint8, block []byte) {
+	high, low := block[16:48], block[48:176]
+	for at := range q {
+		j, i := at/32, at%32
+		q[at] = low[32*(j/2)+i]>>(4*(j&1))&15 | high[i]>>j&1<<4
+	}
+}
+
 // decodeQ6K decodes a super-block of Q6_K: 128 bytes of low nibbles, 64 bytes
 // of high bit pairs, 16 signed scales and one f16 scale.
 func decodeQ6K(dst *[256]float32, block []byte) {
@@ -183,8 +224,8 @@ func decodeQ6K(dst *[256]float32, block []byte) {
 }
 
 // FromBlocks makes a matrix of a GGUF tensor, [rows, cols]. The types with
-// blocks of 32 become the affine format with the same float32 values, in new
-// memory; Q4_K and Q6_K matrices use data where it lies.
+// blocks of 32 and Q5_K become the affine format with the same float32 values,
+// in new memory; Q4_K and Q6_K matrices use data where it lies.
 func FromBlocks(b BlockType, data []byte, rows, cols int) (*Matrix, error) {
 	if int(b) >= len(blocks) {
 		return nil, fmt.Errorf("unknown block type %d", b)
@@ -201,6 +242,10 @@ func FromBlocks(b BlockType, data []byte, rows, cols int) (*Matrix, error) {
 	case BlockQ4K, BlockQ6K:
 		m.Format.Kind = Q4K + Kind(b-BlockQ4K)
 		m.Data = data
+		return m, nil
+	case BlockQ5K:
+		m.Format = Format{Kind: Affine, DType: F32, Bits: 5, Group: 32}
+		affineFromQ5K(m, data)
 		return m, nil
 	}
 	m.Format = Format{Kind: Affine, DType: b.scaleType(data), Bits: blocks[b].bits, Group: n}
@@ -242,5 +287,28 @@ func (b BlockType) affine(m *Matrix, data []byte) {
 		}
 		PutFloats(m.Scales[row*scaleBytes:], scales, m.Format.DType)
 		PutFloats(m.Biases[row*scaleBytes:], biases, m.Format.DType)
+	})
+}
+
+// affineFromQ5K fills m with groups of 32. Their scales are products of a half
+// and 6 bits, which only float32 holds exactly.
+func affineFromQ5K(m *Matrix, data []byte) {
+	groups, rowBytes := m.Cols/32, m.Format.RowBytes(m.Cols)
+	m.Data = make([]byte, m.Rows*rowBytes)
+	m.Scales, m.Biases = make([]byte, 4*m.Rows*groups), make([]byte, 4*m.Rows*groups)
+	size := BlockQ5K.Bytes()
+	eachRow(m.Rows, m.Cols, func(row int) {
+		scales, biases := make([]float32, groups), make([]float32, groups)
+		var q [256]uint8
+		for at := range m.Cols / 256 {
+			block := data[(row*m.Cols/256+at)*size:][:size]
+			integersQ5K(&q, block)
+			pack(m.Data[row*rowBytes+at*160:], q[:], 5)
+			for j := range 8 {
+				scales[8*at+j], biases[8*at+j] = affineQ5K(block, j)
+			}
+		}
+		PutFloats(m.Scales[4*row*groups:], scales, F32)
+		PutFloats(m.Biases[4*row*groups:], biases, F32)
 	})
 }

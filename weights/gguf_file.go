@@ -37,12 +37,12 @@ var ggufTypes = map[uint32]ggufType{
 	0: {dtype: quant.F32}, 1: {dtype: quant.F16}, 30: {dtype: quant.BF16},
 	2: {block: quant.BlockQ4_0}, 3: {block: quant.BlockQ4_1},
 	6: {block: quant.BlockQ5_0}, 7: {block: quant.BlockQ5_1}, 8: {block: quant.BlockQ8_0},
-	12: {block: quant.BlockQ4K}, 14: {block: quant.BlockQ6K},
+	12: {block: quant.BlockQ4K}, 13: {block: quant.BlockQ5K}, 14: {block: quant.BlockQ6K},
 }
 
 // ggufTypeNames names the types that are not read, for the error message.
 var ggufTypeNames = map[uint32]string{
-	9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 13: "Q5_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS",
+	9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS",
 	19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32",
 	27: "I64", 28: "F64", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4", 40: "NVFP4",
 }
@@ -354,7 +354,7 @@ func (r *ggufReader) tensor(t *ggufTensor) (offset uint64, err error) {
 		if !known {
 			name = fmt.Sprintf("number %d", t.kind)
 		}
-		return 0, fmt.Errorf("type %s is not supported yet; F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K and Q6_K are, "+
+		return 0, fmt.Errorf("type %s is not supported yet; F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K and Q6_K are, "+
 			"as in the Q4_K_M, Q6_K and Q8_0 versions of most models", name)
 	}
 	for _, s := range slices.Backward(sizes) {

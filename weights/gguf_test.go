@@ -359,7 +359,7 @@ func TestGGUFErrors(t *testing.T) {
 		{"split", pair("split.count", uint16(3)), "one of 3 parts"},
 		{"missing key", build(func(g *ggufBuilder) { g.pairs = g.pairs[:5] }), "layer_norm_rms_epsilon"},
 		{"no embedding", build(func(g *ggufBuilder) { g.tensors = g.tensors[1:] }), "token_embd.weight"},
-		{"unsupported type", tensor(ggufSpec{"blk.0.ffn_up.weight", 13, []int{4, 256}, -1, 999}), `tensor "blk.0.ffn_up.weight": type Q5_K is not supported yet`},
+		{"unsupported type", tensor(ggufSpec{"blk.0.ffn_up.weight", 11, []int{4, 256}, -1, 999}), `tensor "blk.0.ffn_up.weight": type Q3_K is not supported yet`},
 		{"unknown type", tensor(ggufSpec{"blk.0.ffn_up.weight", 999, []int{4, 256}, -1, 999}), "type number 999"},
 		{"block rows", tensor(ggufSpec{"blk.0.ffn_up.weight", 2, []int{4, 48}, -1, 999}), "multiple of 32"},
 		{"dimensions", tensor(ggufSpec{"blk.0.ffn_up.weight", 0, []int{1, 1, 1, 1, 4}, -1, 16}), "5 dimensions"},

@@ -14,7 +14,7 @@ from gguf.constants import GGML_QUANT_SIZES
 
 BLOCKS = 3
 # Byte offsets of the f16 numbers in a block.
-HALVES = {T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2], T.Q8_0: [0], T.Q4_K: [0, 2], T.Q6_K: [208]}
+HALVES = {T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2], T.Q8_0: [0], T.Q4_K: [0, 2], T.Q6_K: [208], T.Q5_K: [0, 2]}
 
 rng = np.random.default_rng(7)
 lines = []
