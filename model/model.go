@@ -111,9 +111,15 @@ func (m *Model) NewCache(limit int, dtype compute.DType) (*nn.Cache, error) {
 // Begin embeds the batch: x [T, hidden], and what all layers need to know of
 // the row. cache is nil when training.
 func (m *Model) Begin(t *tensor.Tape, b Batch, cache *nn.Cache) (*tensor.Tensor, nn.Row) {
+	row := m.Row(t, b, cache)
+	return t.Embed(t.Ints(b.Tokens), m.Embed), row
+}
+
+// Row is what all layers need to know of the batch.
+func (m *Model) Row(t *tensor.Tape, b Batch, cache *nn.Cache) nn.Row {
 	row := nn.Row{Bounds: t.Ints(b.Bounds), Cache: cache}
 	row.Rotation = t.RopeTable(t.Ints(b.Positions), m.frequencies, m.ropeScale)
-	return t.Embed(t.Ints(b.Tokens), m.Embed), row
+	return row
 }
 
 // Layers runs blocks [from, to) over x [T, hidden]; what a block gives is freed

@@ -26,10 +26,14 @@ type Rows interface {
 // and the positions where loss counts.
 type packed struct {
 	model.Batch
+	index   []int     // of each sequence: its row's number in the split
 	rows    []int32   // index into Tokens whose output predicts ...
 	targets []int32   // ... this token
 	weights []float32 // 1/len(rows) each: the loss is their mean
 }
+
+// length is the number of tokens of sequence i.
+func (p *packed) length(i int) int { return int(p.Bounds[i+1] - p.Bounds[i]) }
 
 // pack puts rows together, each cut to maxLen tokens. With padTarget it adds
 // mlx-lm's pad target: a row shorter than the padded width also learns to
@@ -42,7 +46,7 @@ func pack(rows []Row, maxLen int, padTarget bool) packed {
 		longest = max(longest, len(r.IDs))
 	}
 	width := min(1+32*((longest+31)/32), maxLen)
-	for _, r := range rows {
+	for i, r := range rows {
 		n := min(len(r.IDs), maxLen)
 		start := len(p.Tokens)
 		// The last token of a row predicts nothing, but for the pad target.
@@ -52,8 +56,8 @@ func pack(rows []Row, maxLen int, padTarget bool) packed {
 		}
 		inputs = max(inputs, 0)
 		p.Tokens = append(p.Tokens, r.IDs[:inputs]...)
-		for i := range inputs {
-			p.Positions = append(p.Positions, int32(i))
+		for at := range inputs {
+			p.Positions = append(p.Positions, int32(at))
 		}
 		for _, span := range r.Loss {
 			for s := max(span[0], 1); s < min(span[1], n); s++ {
@@ -67,6 +71,7 @@ func pack(rows []Row, maxLen int, padTarget bool) packed {
 		}
 		if inputs > 0 {
 			p.Bounds = append(p.Bounds, int32(len(p.Tokens)))
+			p.index = append(p.index, i)
 		}
 	}
 	p.weights = make([]float32, len(p.rows))
@@ -137,7 +142,11 @@ func load(rows Rows, index []int, vocab, maxLen int, padTarget bool) (packed, er
 			return packed{}, err
 		}
 	}
-	return pack(list, maxLen, padTarget), nil
+	p := pack(list, maxLen, padTarget)
+	for i, k := range p.index {
+		p.index[i] = index[k]
+	}
+	return p, nil
 }
 
 // enough checks a split against the batch size, as mlx-lm does.

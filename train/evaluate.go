@@ -30,16 +30,15 @@ func (e Evaluation) Perplexity() float64 { return math.Exp(e.Loss) }
 // Evaluate measures the loss over rows; progress may be nil. Rows without a
 // token to predict are an error when there are no others.
 func Evaluate(ctx context.Context, m *model.Model, rows Rows, o EvalOptions, progress func(done, total int)) (Evaluation, error) {
-	e, err := evaluate(ctx, m, rows, o, newNumpyRandom(uint32(o.Seed)), progress)
+	e, err := evaluate(ctx, m, nil, rows, o, newNumpyRandom(uint32(o.Seed)), progress)
 	if err == nil && e.Tokens == 0 {
 		err = errors.New("evaluation set: none of the rows measured has a token to predict; raise --max-seq-length, or measure more batches")
 	}
 	return e, err
 }
 
-// evaluate gives a loss of NaN when there was no token to predict.
-
-func evaluate(ctx context.Context, m *model.Model, rows Rows, o EvalOptions, rng *numpyRandom, progress func(done, total int)) (Evaluation, error) {
+// evaluate gives a loss of NaN when there was no token to predict. f may be nil.
+func evaluate(ctx context.Context, m *model.Model, f *frozen, rows Rows, o EvalOptions, rng *numpyRandom, progress func(done, total int)) (Evaluation, error) {
 	if err := enough(rows, "evaluation", o.BatchSize, o.CompatMLX); err != nil {
 		return Evaluation{}, err
 	}
@@ -60,7 +59,7 @@ func evaluate(ctx context.Context, m *model.Model, rows Rows, o EvalOptions, rng
 			return e, err
 		}
 		if len(b.rows) > 0 {
-			sum += batchLoss(t, m, b) * float64(len(b.rows))
+			sum += batchLoss(t, m, f, b) * float64(len(b.rows))
 			e.Tokens += int64(len(b.rows))
 		}
 		if t.Err() != nil {
@@ -75,10 +74,9 @@ func evaluate(ctx context.Context, m *model.Model, rows Rows, o EvalOptions, rng
 }
 
 // batchLoss is the mean loss of one batch.
-func batchLoss(t *tensor.Tape, m *model.Model, b packed) (loss float64) {
+func batchLoss(t *tensor.Tape, m *model.Model, f *frozen, b packed) (loss float64) {
 	t.Scope(func() *tensor.Tensor {
-		x, row := m.Begin(t, b.Batch, nil)
-		x = m.Layers(t, x, row, 0, len(m.Blocks), false)
+		x := f.forward(t, m, b, false)
 		loss = mean(t.Read(m.Loss(t, x, b.rows, b.targets, b.weights)))
 		return nil
 	})

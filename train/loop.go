@@ -34,6 +34,7 @@ type Options struct {
 	// CompatMLX copies mlx-lm's choices that do not help: the pad target in the
 	// loss, batches of consecutive rows, a dropped last batch.
 	CompatMLX bool
+	Frozen    FrozenCache
 }
 
 // ErrInterrupted says that a run was stopped on request, after a save.
@@ -54,6 +55,9 @@ type Trainer struct {
 	tape   *tensor.Tape
 	opt    *optimizer
 	rng    *numpyRandom
+
+	store         *frozenStore // nil when nothing is kept
+	frozen, valid *frozen      // of the splits
 }
 
 // Result sums up a run.
@@ -148,9 +152,19 @@ func (tr *Trainer) prepare() error {
 	tr.rng = newNumpyRandom(uint32(o.Seed))
 	tr.tape = tensor.NewTape(tr.Model.Device())
 	_, tr.tape.Keys = compute.NewKey(o.Seed ^ 0x6c656e74696c).Split() // dropout's own stream
+	tr.keepFrozen()
 	var err error
 	tr.opt, err = newOptimizer(tr.Model.Device(), o.Optimizer, tr.params)
 	return err
+}
+
+// keepFrozen sets up the cache of the frozen layers, for the splits whose rows
+// come more than once.
+func (tr *Trainer) keepFrozen() {
+	o := tr.Options
+	tr.store = newFrozenStore(o.Frozen, func(text string) { tr.Reporter.Report(run.Warning{Text: text}) })
+	tr.frozen = newFrozen(tr.Model, tr.store, o.Iters > tr.Train.Len()/o.BatchSize)
+	tr.valid = newFrozen(tr.Model, tr.store, tr.hasValid() && o.Iters > 1)
 }
 
 // check looks at all rows now, so that a bad one does not end a long run.
@@ -167,6 +181,7 @@ func (tr *Trainer) check(rows Rows, split string) error {
 }
 
 func (tr *Trainer) close() {
+	tr.store.close()
 	tr.opt.free()
 	for _, p := range tr.params {
 		p.FreeGrad()
@@ -207,8 +222,7 @@ func (tr *Trainer) gradients(b packed, accumulation int) (float64, error) {
 	t.Reset(true)
 	var losses []float32
 	t.Scope(func() *tensor.Tensor {
-		x, row := tr.Model.Begin(t, b.Batch, nil)
-		x = tr.Model.Layers(t, x, row, 0, len(tr.Model.Blocks), tr.Options.GradCheckpoint)
+		x := tr.frozen.forward(t, tr.Model, b, tr.Options.GradCheckpoint)
 		losses = t.Read(tr.Model.Loss(t, x, b.rows, b.targets, weights))
 		return nil
 	})
@@ -250,7 +264,7 @@ func (tr *Trainer) interrupted(it int) error {
 func (tr *Trainer) validate(ctx context.Context, it int) (float64, error) {
 	began := time.Now()
 	o := EvalOptions{BatchSize: tr.Options.BatchSize, Batches: tr.Options.ValBatches, MaxSeqLength: tr.Options.MaxSeqLength, CompatMLX: tr.Options.CompatMLX}
-	got, err := evaluate(ctx, tr.Model, tr.Valid, o, tr.rng, func(done, total int) {
+	got, err := evaluate(ctx, tr.Model, tr.valid, tr.Valid, o, tr.rng, func(done, total int) {
 		tr.Reporter.Report(run.Progress{Task: "Calculating loss", Done: done, Total: total})
 	})
 	if err != nil {
