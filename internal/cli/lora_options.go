@@ -53,6 +53,7 @@ type loraOptions struct {
 	// Lentil's own.
 	TrainEmbeddings bool
 	Compat          string
+	NoFrozenCache   bool
 	Threads         int
 	JSON            string
 }
@@ -115,6 +116,7 @@ func (o *loraOptions) declare(cmd *cobra.Command) {
 	})
 	group(cmd, "Engine", func(f *pflag.FlagSet) {
 		f.StringVar(&o.Compat, "compat", "", "`mlx`: mlx-lm's loss mask, data order and random numbers,\nso that loss curves can be laid over each other")
+		f.BoolVar(&o.NoFrozenCache, "no-frozen-cache", false, "compute the layers that are not trained anew in every epoch,\ninstead of keeping what they gave for a row: same losses, less memory, more time")
 		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
 		f.IntVar(&o.ClearCache, "clear-cache-threshold", 0, "accepted for mlx-lm's sake; has no effect")
 	})

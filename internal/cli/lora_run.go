@@ -209,7 +209,7 @@ func (j *job) train(ctx context.Context) (err error) {
 	if err := j.writeManifest(folder); err != nil {
 		return err
 	}
-	return j.loop(ctx, rows, valid)
+	return j.loop(ctx, plan, rows, valid)
 }
 
 // tooLarge is the error for a run that does not fit into memory; the plan has told the rest.
@@ -218,11 +218,12 @@ func tooLarge(p run.Plan) error {
 }
 
 // loop runs the training loop with its first and last events.
-func (j *job) loop(ctx context.Context, rows, valid *dataset.Rows) error {
+func (j *job) loop(ctx context.Context, plan run.Plan, rows, valid *dataset.Rows) error {
 	settings, err := j.training()
 	if err != nil {
 		return err
 	}
+	settings.Frozen = j.frozenCache(plan)
 	trainer := &train.Trainer{
 		Model: j.engine.model, Train: tokenised{rows}, Valid: tokenised{valid}, Save: j.save,
 		PeakMemory: peakMemory, Reporter: j.report, Options: settings,
@@ -316,6 +317,7 @@ func (j *job) settings() map[string]any {
 	settings["train_embeddings"] = j.TrainEmbeddings
 	settings["compat"] = j.Compat
 	settings["threads"] = j.Threads
+	settings["no_frozen_cache"] = j.NoFrozenCache
 	return settings
 }
 

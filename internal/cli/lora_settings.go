@@ -7,6 +7,7 @@ import (
 
 	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
 )
 
@@ -51,6 +52,20 @@ func (o *loraOptions) training() (train.Options, error) {
 	}
 	t.Optimizer, err = o.optimizer()
 	return t, err
+}
+
+// frozenCache bounds what is kept of the frozen layers: a quarter of the memory, at most 2 GiB and what the
+// run leaves free; beyond that half of the free disk, beside the adapter.
+func (o *loraOptions) frozenCache(p run.Plan) train.FrozenCache {
+	const most = 2 << 30
+	if o.NoFrozenCache {
+		return train.FrozenCache{}
+	}
+	memory := int64(most)
+	if p.AvailableBytes > 0 {
+		memory = max(0, min(most, p.AvailableBytes/4, p.AvailableBytes-p.TotalBytes))
+	}
+	return train.FrozenCache{Memory: memory, Disk: freeDisk(o.AdapterPath) / 2, Dir: o.AdapterPath}
 }
 
 func (o *loraOptions) schedule() (train.Schedule, error) {

@@ -18,6 +18,7 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/tokenizer"
+	"github.com/lentil-lm/lentil/train"
 	"github.com/lentil-lm/lentil/weights"
 )
 
@@ -171,17 +172,37 @@ func checkAdapterFolder(t *testing.T, dir string) {
 	}
 }
 
-// Checkpointing computes the same numbers twice: losses are equal to the digit.
-func TestGradCheckpointChangesNothing(t *testing.T) {
+// Checkpointing computes numbers twice, the frozen cache keeps them: losses are equal to the digit.
+func TestWhatSavesChangesNothing(t *testing.T) {
 	t.Parallel()
 	model, data := tinyModel(t)
 	losses := func(flags ...string) []string {
-		args := []string{"train", "--model", model, "--data", data, "--adapter-path", filepath.Join(t.TempDir(), "a"), "--iters", "6", "--steps-per-report", "2", "--learning-rate", "1e-3", "--num-layers", "2", "--threads", "1"}
+		args := []string{"train", "--model", model, "--data", data, "--adapter-path", filepath.Join(t.TempDir(), "a"), "--iters", "6", "--steps-per-report", "2", "--learning-rate", "1e-3", "--num-layers", "1", "--threads", "1"}
 		return regexp.MustCompile(`(Train|Val) loss \d\.\d+`).FindAllString(mustRun(t, "", append(args, flags...)...), -1)
 	}
-	with, without := losses("--grad-checkpoint"), losses()
-	if len(with) != 5 || !slices.Equal(with, without) {
-		t.Errorf("with checkpoints %q, without %q", with, without)
+	want := losses()
+	for _, flag := range []string{"--grad-checkpoint", "--no-frozen-cache"} {
+		if got := losses(flag); len(got) != 5 || !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", flag, got, want)
+		}
+	}
+}
+
+func TestFrozenCacheLimits(t *testing.T) {
+	t.Parallel()
+	const gib = 1 << 30
+	for _, test := range []struct{ total, available, want int64 }{
+		{gib, 0, 2 * gib}, {gib, 64 * gib, 2 * gib}, {gib, 4 * gib, gib}, {3*gib + gib/2, 4 * gib, gib / 2}, {5 * gib, 4 * gib, 0},
+	} {
+		o := &loraOptions{AdapterPath: t.TempDir()}
+		got := o.frozenCache(run.Plan{TotalBytes: test.total, AvailableBytes: test.available})
+		if got.Memory != test.want || got.Dir != o.AdapterPath {
+			t.Errorf("%+v: %+v", test, got)
+		}
+		o.NoFrozenCache = true
+		if got := o.frozenCache(run.Plan{}); got != (train.FrozenCache{}) {
+			t.Errorf("--no-frozen-cache: %+v", got)
+		}
 	}
 }
 
