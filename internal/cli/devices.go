@@ -24,7 +24,7 @@ type deviceFigure struct {
 	Threads   int     `json:"threads"`
 	Memory    int64   `json:"memory_bytes"`
 	GFLOPS    float64 `json:"gflops"`               // float32 matrix product
-	Bandwidth float64 `json:"gigabytes_per_second"` // memory, read and written
+	Bandwidth float64 `json:"gigabytes_per_second"` // read from memory
 	Error     string  `json:"error,omitempty"`
 }
 
