@@ -202,13 +202,14 @@ func (d *download) tell(p Progress) { d.tally.tell(p) }
 
 // cached makes sure that one file is in the cache.
 func (d *download) cached(ctx context.Context, f File) (fetched int64, err error) {
+	etag := f.etag()
 	if regular(d.store.pointer(d.snap.Commit, f.Path), f.Size) {
+		d.sweep(ctx, etag)
 		return 0, nil
 	}
 	if _, err := realFolder(d.store.dir(), "blobs"); err != nil {
 		return 0, err
 	}
-	etag := f.etag()
 	unlock, err := lock(ctx, d.store.lock(etag), func() { d.tell(Progress{File: f.Path, Size: f.Size, Waiting: true}) })
 	if err != nil {
 		return 0, err
@@ -225,6 +226,23 @@ func (d *download) cached(ctx context.Context, f File) (fetched int64, err error
 		}
 	}
 	return fetched, d.store.link(d.snap.Commit, f.Path, etag, fresh, d.c.cfg.NoSymlinks)
+}
+
+// sweep removes the beginning of a file that another program has fetched as a whole since. If that fails, the
+// next download tries again.
+func (d *download) sweep(ctx context.Context, etag string) {
+	incomplete := d.store.blob(etag) + ".incomplete"
+	if _, err := os.Lstat(incomplete); err != nil {
+		return
+	}
+	unlock, err := lock(ctx, d.store.lock(etag), nil)
+	if err != nil {
+		return
+	}
+	defer unlock()
+	if regular(d.store.blob(etag), -1) {
+		os.Remove(incomplete)
+	}
 }
 
 func (d *download) fetch(ctx context.Context, f File, incomplete, final string) (int64, error) {

@@ -149,11 +149,12 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	_, exists := s.repos[kind+"/"+name]
 	s.repository(kind + "/" + name)
 	s.mu.Unlock()
+	out := map[string]string{"url": s.URL + "/" + strings.TrimPrefix(kind+"/", "models/") + name, "name": name}
 	if exists {
-		refuse(w, http.StatusConflict, "", "You already created this model repo")
-		return
+		out["error"] = "You already created this model repo"
+		w.WriteHeader(http.StatusConflict)
 	}
-	answer(w, map[string]string{"url": s.URL + "/" + strings.TrimPrefix(kind+"/", "models/") + name, "name": name})
+	answer(w, out)
 }
 
 func (s *Server) tree(w http.ResponseWriter, r *http.Request, repo *repository, commit string) {

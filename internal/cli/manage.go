@@ -51,7 +51,7 @@ func manageScan(streams Streams, pattern string) error {
 	if err != nil {
 		return err
 	}
-	rows := [][]string{{"REPO ID", "REPO TYPE", "SIZE ON DISK", "NB FILES", "LAST_ACCESSED", "LAST_MODIFIED", "LOCAL PATH"}}
+	rows := [][]string{{"REPO ID", "REPO TYPE", "SIZE ON DISK", numberOfFiles, "LAST_ACCESSED", "LAST_MODIFIED", "LOCAL PATH"}}
 	for _, r := range repos {
 		rows = append(rows, []string{
 			r.Repo.ID, string(r.Repo.Type), fmt.Sprintf("%12s", hubSize(r.Bytes)), fmt.Sprint(r.Files), timeSince(r.LastAccess), timeSince(r.LastChange), r.Path,

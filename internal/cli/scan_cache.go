@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -76,8 +77,11 @@ func scanCache(dir string) (hub.Cache, error) {
 	return cache, err
 }
 
+// numberOfFiles heads the only column of numbers.
+const numberOfFiles = "NB FILES"
+
 func repoTable(c hub.Cache) string {
-	rows := [][]string{{"REPO ID", "REPO TYPE", "SIZE ON DISK", "NB FILES", "LAST_ACCESSED", "LAST_MODIFIED", "REFS", "LOCAL PATH"}}
+	rows := [][]string{{"REPO ID", "REPO TYPE", "SIZE ON DISK", numberOfFiles, "LAST_ACCESSED", "LAST_MODIFIED", "REFS", "LOCAL PATH"}}
 	for _, r := range c.Repos {
 		rows = append(rows, []string{
 			r.Repo.ID, string(r.Repo.Type), fmt.Sprintf("%12s", hubSize(r.Bytes)), fmt.Sprint(r.Files),
@@ -88,7 +92,7 @@ func repoTable(c hub.Cache) string {
 }
 
 func revisionTable(c hub.Cache) string {
-	rows := [][]string{{"REPO ID", "REPO TYPE", "REVISION", "SIZE ON DISK", "NB FILES", "LAST_MODIFIED", "REFS", "LOCAL PATH"}}
+	rows := [][]string{{"REPO ID", "REPO TYPE", "REVISION", "SIZE ON DISK", numberOfFiles, "LAST_MODIFIED", "REFS", "LOCAL PATH"}}
 	for _, r := range c.Repos {
 		for _, rev := range r.Revisions {
 			rows = append(rows, []string{
@@ -127,8 +131,8 @@ func cacheFigures(c hub.Cache) any {
 	return map[string]any{"path": c.Dir, "bytes": c.Bytes, "repos": repos, "incomplete": c.Incomplete}
 }
 
-// table lays rows out as mlx-lm does: columns padded to their widest cell and a space after each, the head
-// (the first row) underlined.
+// table lays rows out as mlx-lm does: columns padded to their widest cell and a space after each, numbers of
+// files to the right, the head (the first row) underlined.
 func table(rows [][]string) string {
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
@@ -141,14 +145,13 @@ func table(rows [][]string) string {
 		line[i] = strings.Repeat("-", w)
 	}
 	var b strings.Builder
-	for i, row := range rows {
-		if i == 1 {
-			writeRow(&b, line, widths)
+	writeRow(&b, rows[0], widths)
+	writeRow(&b, line, widths)
+	for _, row := range rows[1:] {
+		if i := slices.Index(rows[0], numberOfFiles); i >= 0 {
+			row[i] = fmt.Sprintf("%*s", widths[i], row[i])
 		}
 		writeRow(&b, row, widths)
-	}
-	if len(rows) == 1 {
-		writeRow(&b, line, widths)
 	}
 	return b.String()
 }
