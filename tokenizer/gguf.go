@@ -158,14 +158,17 @@ func (d *definition) readGGUFTokens(m ggufKeys) error {
 	return nil
 }
 
+// ggufRoleNames gives the name in GGUF of tokens with a role.
+var ggufRoleNames = map[string]string{
+	"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding",
+	"sep_token": "seperator", // sic
+	"cls_token": "cls", "mask_token": "mask",
+}
+
 // readGGUFConfig reads the roles of tokens and the chat templates.
 func readGGUFConfig(m ggufKeys, d *definition) (config, error) {
 	c := config{special: map[string]string{}, templates: map[string]string{}}
-	for role, name := range map[string]string{
-		"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding",
-		"sep_token": "seperator", // sic
-		"cls_token": "cls", "mask_token": "mask",
-	} {
+	for role, name := range ggufRoleNames {
 		key := "tokenizer.ggml." + name + "_token_id"
 		raw, ok := m[key]
 		if !ok {
