@@ -107,14 +107,13 @@ func (f *fusion) delta(l *nn.LoRA) ([]float32, error) {
 func (f *fusion) encode(module string, base *quant.Matrix, w, delta []float32, to quant.Format) (*quant.Matrix, error) {
 	var first float64
 	for i := 0; ; i++ {
-		m, err := store(w, base.Rows, base.Cols, to, f.options.Rule)
+		m, kept, update, err := f.best(base, w, delta, to)
 		if err != nil {
 			return nil, err
 		}
 		if delta == nil {
 			return m, nil
 		}
-		kept, update := survival(base, m, delta)
 		if i == 0 {
 			first = kept
 		}
@@ -128,6 +127,53 @@ func (f *fusion) encode(module string, base *quant.Matrix, w, delta []float32, t
 		})
 		return m, nil
 	}
+}
+
+// best stores w in the format to in the way that loses least. Quantizing anew
+// gives every weight a rounding error as large as the base's own, even where
+// the update is tiny: a second loss on top of the first. The base's grid, made
+// finer with more bits, leaves the weights that do not change exactly as they
+// are. The smaller error wins, but with 8 bits, whose rounding hurts no model,
+// a fresh grid may also serve updates that are smaller than the refined step.
+func (f *fusion) best(base *quant.Matrix, w, delta []float32, to quant.Format) (m *quant.Matrix, kept, update float64, err error) {
+	m, err = store(w, base.Rows, base.Cols, to, f.options.Rule)
+	if err != nil || delta == nil {
+		return m, 0, 0, err
+	}
+	kept, update = survival(base, m, delta)
+	grid, ok := base, base.Format.Kind == quant.Affine && base.Format.DType == to.DType
+	if !ok {
+		grid, ok = base.ToAffine(to.DType)
+	}
+	if to.Kind != quant.Affine || !ok || grid.Format.Group != to.Group || grid.Format.Bits > to.Bits {
+		return m, kept, update, nil
+	}
+	fine, err := grid.Refine(w, to.Bits)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	fineKept, _ := survival(base, fine, delta)
+	if to.Bits == 8 && fineKept < EnoughSurvival && kept >= EnoughSurvival {
+		return m, kept, update, nil
+	}
+	if squaredError(fine, w) <= squaredError(m, w) {
+		return fine, fineKept, update, nil
+	}
+	return m, kept, update, nil
+}
+
+// squaredError is ‖stored - w‖².
+func squaredError(stored *quant.Matrix, w []float32) float64 {
+	row := make([]float32, stored.Cols)
+	var sum float64
+	for r := range stored.Rows {
+		stored.Row(row, r)
+		for c, v := range w[r*stored.Cols : (r+1)*stored.Cols] {
+			d := float64(row[c] - v)
+			sum += d * d
+		}
+	}
+	return sum
 }
 
 // moreBits is the next larger format; false when there is none.
