@@ -197,6 +197,7 @@ type hfConfig struct {
 	RopeScaling           map[string]any `json:"rope_scaling,omitempty"`
 	TieWordEmbeddings     bool           `json:"tie_word_embeddings"`
 	AttentionBias         bool           `json:"attention_bias"`
+	MLPBias               bool           `json:"mlp_bias,omitempty"`
 	NoRopeLayers          []int          `json:"no_rope_layers,omitempty"`
 	BOSTokenID            *int           `json:"bos_token_id,omitempty"`
 	EOSTokenID            any            `json:"eos_token_id,omitempty"`
@@ -210,6 +211,7 @@ func (c *ggufConfig) json(tensors map[string]*ggufEntry) ([]byte, error) {
 	}
 	_, head := tensors["lm_head.weight"]
 	_, bias := tensors["model.layers.0.self_attn.q_proj.bias"]
+	_, mlpBias := tensors["model.layers.0.mlp.gate_proj.bias"]
 	out := hfConfig{
 		ModelType:         ggufModelTypes[c.architecture],
 		HiddenSize:        c.hidden,
@@ -220,6 +222,7 @@ func (c *ggufConfig) json(tensors map[string]*ggufEntry) ([]byte, error) {
 		VocabSize:         embedding.shape[0],
 		TieWordEmbeddings: !head,
 		AttentionBias:     bias,
+		MLPBias:           mlpBias,
 		EOSTokenID:        c.eos(),
 	}
 	var err error

@@ -1,0 +1,298 @@
+package export
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/tokenizer"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// A GGUFType is a way to store the matrices of a GGUF file, see
+// [ParseGGUFType]. Norms and biases are F32 in all of them.
+type GGUFType struct {
+	name     string
+	fileType uint32           // general.file_type: llama_ftype of llama.cpp
+	base     weights.GGUFType // of most matrices
+	mixed    bool             // some of attn_v and ffn_down get Q6_K
+}
+
+func (t GGUFType) String() string { return t.name }
+
+var ggufTypes = []GGUFType{
+	{name: "F32", fileType: 0, base: weights.GGUFType{DType: quant.F32}},
+	{name: "F16", fileType: 1, base: weights.GGUFType{DType: quant.F16}},
+	{name: "BF16", fileType: 32, base: weights.GGUFType{DType: quant.BF16}},
+	{name: "Q8_0", fileType: 7, base: weights.GGUFType{Block: quant.BlockQ8_0}},
+	{name: "Q4_0", fileType: 2, base: weights.GGUFType{Block: quant.BlockQ4_0}},
+	{name: "Q4_1", fileType: 3, base: weights.GGUFType{Block: quant.BlockQ4_1}},
+	{name: "Q4_K_M", fileType: 15, base: weights.GGUFType{Block: quant.BlockQ4K}, mixed: true},
+	{name: "Q5_K_M", fileType: 17, base: weights.GGUFType{Block: quant.BlockQ5K}, mixed: true},
+	{name: "Q6_K", fileType: 18, base: weights.GGUFType{Block: quant.BlockQ6K}},
+}
+
+// ParseGGUFType returns the type of a name such as "Q4_K_M", in any case.
+func ParseGGUFType(name string) (GGUFType, error) {
+	var known []string
+	for _, t := range ggufTypes {
+		if strings.EqualFold(t.name, name) {
+			return t, nil
+		}
+		known = append(known, t.name)
+	}
+	return GGUFType{}, fmt.Errorf("GGUF type %q is not one of %s", name, strings.Join(known, ", "))
+}
+
+// GGUFOptions choose what GGUF writes.
+type GGUFOptions struct {
+	Path     string // of the file
+	Type     GGUFType
+	Name     string                               // general.name; "" for the name of the source
+	Progress func(tensor string, done, total int) // may be nil
+}
+
+// GGUFReport sums up an export.
+type GGUFReport struct {
+	Path       string         `json:"path"`
+	Bytes      int64          `json:"bytes"` // of tensors
+	Parameters int64          `json:"parameters"`
+	Types      map[string]int `json:"types"` // tensors by type
+	Whole      []string       `json:"-"`     // matrices whose rows do not divide into the type's blocks
+}
+
+// GGUF writes the model of src with its tokenizer as one GGUF file for
+// llama.cpp and the programs around it. Weights that are quantized already
+// stay as near as the type allows, see [quant.ToBlocks]. The file is read back
+// before it is reported as written.
+func GGUF(src weights.Source, tok *tokenizer.Tokenizer, o GGUFOptions) (GGUFReport, error) {
+	report := GGUFReport{Path: o.Path, Types: map[string]int{}}
+	c, err := model.ParseConfig(src.Config(), src.Path()+": config.json")
+	if err != nil {
+		return report, err
+	}
+	if o.Name == "" {
+		o.Name = filepath.Base(strings.TrimRight(src.Path(), "/"))
+	}
+	g := &ggufExport{src: src, config: c, options: o, report: &report}
+	if g.facts, err = c.Facts(); err != nil {
+		return report, fmt.Errorf("%s: %w", src.Path(), err)
+	}
+	if g.metadata, err = g.settings(); err != nil {
+		return report, fmt.Errorf("%s: %w", src.Path(), err)
+	}
+	words, err := tok.GGUF(c.VocabSize)
+	if err != nil {
+		return report, fmt.Errorf("%s: %w", src.Path(), err)
+	}
+	for k, v := range words {
+		g.metadata[k] = v
+	}
+	g.endTokens()
+	if err := g.collect(); err != nil {
+		return report, fmt.Errorf("%s: %w", src.Path(), err)
+	}
+	if err := weights.WriteGGUF(o.Path, g.metadata, g.entries); err != nil {
+		return report, err
+	}
+	return report, g.check()
+}
+
+// ggufExport is the state of one GGUF.
+type ggufExport struct {
+	src      weights.Source
+	config   *model.Config
+	facts    model.Facts
+	options  GGUFOptions
+	metadata map[string]any
+	entries  []weights.GGUFEntry
+	joined   bool // rows of q and k are stored in rotated pairs
+	report   *GGUFReport
+}
+
+// collect lists the tensors to write: first those outside of the blocks, then
+// block by block.
+func (g *ggufExport) collect() error {
+	names := slices.DeleteFunc(slices.Clone(g.src.Names()), func(name string) bool {
+		return strings.HasSuffix(name, ".scales") || strings.HasSuffix(name, ".biases") || strings.Contains(name, "rotary_emb.inv_freq") ||
+			g.facts.Tied && strings.HasPrefix(name, "lm_head.")
+	})
+	slices.SortStableFunc(names, func(a, b string) int { return layerOf(a) - layerOf(b) })
+	if g.metadata[ropeFactorsKey] != nil {
+		delete(g.metadata, ropeFactorsKey)
+		g.add(floatEntry("rope_freqs.weight", g.facts.RopeFactors))
+	}
+	for i, name := range names {
+		if err := g.tensor(name, i, len(names)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// layerOf is the number of the block that a tensor is in, -1 for none.
+func layerOf(name string) int {
+	n := -1
+	if rest, ok := strings.CutPrefix(name, "model.layers."); ok {
+		fmt.Sscanf(rest, "%d.", &n)
+	}
+	return n
+}
+
+func (g *ggufExport) add(e weights.GGUFEntry, elements int64) {
+	g.entries = append(g.entries, e)
+	g.report.Types[e.Type.String()]++
+	g.report.Parameters += elements
+	perBlock, size := int64(1), int64(e.Type.DType.Size())
+	if e.Type.DType == 0 {
+		perBlock, size = int64(e.Type.Block.Elements()), int64(e.Type.Block.Bytes())
+	}
+	g.report.Bytes += elements / perBlock * size
+}
+
+func floatEntry(name string, values []float32) (weights.GGUFEntry, int64) {
+	data := make([]byte, 4*len(values))
+	quant.PutFloats(data, values, quant.F32)
+	return weights.GGUFEntry{
+		Name: name, Type: weights.GGUFType{DType: quant.F32}, Shape: []int{len(values)}, Bytes: func() ([]byte, error) { return data, nil },
+	}, int64(len(values))
+}
+
+// tensor adds one tensor of the source.
+func (g *ggufExport) tensor(name string, done, total int) error {
+	to, ok := weights.GGUFName(name)
+	if !ok {
+		return fmt.Errorf("tensor %q has no place in a GGUF file of this architecture", name)
+	}
+	heads := g.pairedHeads(name)
+	module, isWeight := strings.CutSuffix(name, ".weight")
+	t, ok := g.src.Tensor(name)
+	if ok && len(t.Shape) == 1 {
+		values := make([]float32, t.Shape[0])
+		quant.Floats(values, t.Data, t.DType)
+		e, n := floatEntry(to, values)
+		if heads > 0 {
+			data, _ := e.Bytes()
+			e.Bytes = func() ([]byte, error) { return weights.JoinPairs(data, t.Shape[0], heads), nil }
+		}
+		g.add(e, n)
+		return nil
+	}
+	if !isWeight {
+		return fmt.Errorf("tensor %q has shape %v, expected 1 dimension", name, t.Shape)
+	}
+	m, err := g.src.Matrix(module)
+	if err != nil {
+		return err
+	}
+	kind := g.kindOf(module, m)
+	g.add(weights.GGUFEntry{Name: to, Type: kind, Shape: []int{m.Rows, m.Cols}, Bytes: func() ([]byte, error) {
+		if g.options.Progress != nil {
+			g.options.Progress(to, done+1, total)
+		}
+		data, err := encodeMatrix(m, kind)
+		if err == nil && heads > 0 {
+			data = weights.JoinPairs(data, m.Rows, heads)
+		}
+		return data, err
+	}}, int64(m.Rows)*int64(m.Cols))
+	return nil
+}
+
+// pairedHeads is the number of heads of a tensor whose rows are to be brought
+// into rotated pairs, 0 for all others.
+func (g *ggufExport) pairedHeads(name string) int {
+	switch {
+	case !g.joined:
+	case strings.Contains(name, ".q_proj."):
+		return g.config.NumAttentionHeads
+	case strings.Contains(name, ".k_proj."):
+		return g.facts.KVHeads
+	}
+	return 0
+}
+
+// encodeMatrix stores a matrix as numbers or blocks.
+func encodeMatrix(m *quant.Matrix, kind weights.GGUFType) ([]byte, error) {
+	if kind.DType == 0 {
+		return quant.ToBlocks(kind.Block, m)
+	}
+	if m.Format.Kind == quant.Dense && m.Format.DType == kind.DType {
+		return m.Data, nil
+	}
+	row := make([]float32, m.Cols)
+	size := m.Cols * kind.DType.Size()
+	data := make([]byte, m.Rows*size)
+	for r := range m.Rows {
+		m.Row(row, r)
+		if kind.DType == quant.F16 {
+			const largest = 65504
+			for _, x := range row {
+				if x > largest || x < -largest {
+					return nil, fmt.Errorf("weight %g is too large for F16; use type BF16 or F32", x)
+				}
+			}
+		}
+		quant.PutFloats(data[r*size:], row, kind.DType)
+	}
+	return data, nil
+}
+
+// kindOf chooses the type of one matrix as llama.cpp's quantizer does. Rows that
+// do not divide into blocks take the next best type.
+func (g *ggufExport) kindOf(module string, m *quant.Matrix) weights.GGUFType {
+	kind := g.options.Type.base
+	if kind.DType != 0 {
+		return kind
+	}
+	head := module == "lm_head" || g.facts.Tied && module == "model.embed_tokens"
+	switch {
+	case head && kind.Block != quant.BlockQ8_0 && !g.keepsIntegers(m):
+		kind.Block = quant.BlockQ6K
+	case g.options.Type.mixed && (strings.HasSuffix(module, ".v_proj") || strings.HasSuffix(module, ".down_proj")) &&
+		moreBitsForLayer(layerOf(module), g.config.NumHiddenLayers):
+		kind.Block = quant.BlockQ6K
+	}
+	for m.Cols%kind.Block.Elements() != 0 {
+		smaller, ok := map[quant.BlockType]quant.BlockType{
+			quant.BlockQ4K: quant.BlockQ5_0, quant.BlockQ5K: quant.BlockQ5_1, quant.BlockQ6K: quant.BlockQ8_0,
+		}[kind.Block]
+		g.report.Whole = append(g.report.Whole, module)
+		if !ok {
+			return weights.GGUFType{DType: quant.F16}
+		}
+		kind.Block = smaller
+	}
+	return kind
+}
+
+// keepsIntegers tells that a matrix passes into the file's main type without a
+// second rounding.
+func (g *ggufExport) keepsIntegers(m *quant.Matrix) bool {
+	return m.Format.Kind == quant.Affine && m.Format.Bits <= 4 && g.options.Type.base.Block.Elements() == 32
+}
+
+// moreBitsForLayer tells which layers get the better type in mixtures: the
+// first and last eighth, and every third between.
+func moreBitsForLayer(i, layers int) bool {
+	return i < layers/8 || i >= 7*layers/8 || (i-layers/8)%3 == 2
+}
+
+// check reads the file back.
+func (g *ggufExport) check() error {
+	back, err := weights.OpenGGUF(g.options.Path)
+	if err != nil {
+		return fmt.Errorf("reading back what was written: %w", err)
+	}
+	defer back.Close()
+	if _, err := tokenizer.FromGGUF(back.Metadata()); err != nil {
+		return fmt.Errorf("%s: reading back what was written: %w", g.options.Path, err)
+	}
+	if _, err := model.ParseConfig(back.Config(), g.options.Path); err != nil {
+		return fmt.Errorf("reading back what was written: %w", err)
+	}
+	return nil
+}

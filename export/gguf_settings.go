@@ -1,0 +1,154 @@
+package export
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// ropeFactorsKey marks, until the tensors are listed, that the file needs the
+// tensor rope_freqs.
+const ropeFactorsKey = "lentil.rope_factors"
+
+// ggufArchitecture is how llama.cpp runs a model_type.
+type ggufArchitecture struct {
+	name    string
+	joined  bool // q and k rows in rotated pairs, as Meta's own files have them
+	biases  string
+	factors bool // reads rope_freqs
+}
+
+// Biases that an architecture of llama.cpp reads.
+const (
+	noBiases  = "none"
+	qkvBiases = "q, k and v"
+	allBiases = "all projections"
+)
+
+// ggufArchitectures by model_type. Mistral has no architecture of its own.
+var ggufArchitectures = map[string]ggufArchitecture{
+	"llama":   {"llama", true, allBiases, true},
+	"mistral": {"llama", true, allBiases, true},
+	"qwen2":   {"qwen2", false, qkvBiases, false},
+	"qwen3":   {"qwen3", false, noBiases, false},
+	"smollm3": {"smollm3", true, noBiases, false},
+}
+
+// settings returns the metadata without the tokenizer's, or what llama.cpp
+// would run otherwise than it was trained.
+func (g *ggufExport) settings() (map[string]any, error) {
+	c, f := g.config, g.facts
+	a := ggufArchitectures[c.ModelType]
+	if a.name == "" {
+		return nil, fmt.Errorf("model_type %q cannot be written as GGUF yet", c.ModelType)
+	}
+	g.joined = a.joined && !c.RopeTraditional
+	switch {
+	case c.RopeTraditional && !a.joined:
+		return nil, fmt.Errorf("rope_traditional has no counterpart in llama.cpp's %s", a.name)
+	case slices.ContainsFunc(f.Windows, func(w int) bool { return w > 0 }):
+		return nil, fmt.Errorf("layers with sliding-window attention have no counterpart in llama.cpp's %s", a.name)
+	}
+	if err := g.checkBiases(a); err != nil {
+		return nil, err
+	}
+	for i := range c.NumHiddenLayers {
+		const interval = 4 // fixed in llama.cpp
+		if fixed := a.name == "smollm3" && (i+1)%interval == 0; slices.Contains(f.NoRope, i) != fixed {
+			return nil, fmt.Errorf("no_rope_layers: layer %d has rotary embedding: %v, but llama.cpp's %s leaves out every fourth layer only", i, !slices.Contains(f.NoRope, i), a.name)
+		}
+	}
+	context := c.MaxPositionEmbeddings
+	if context <= 0 {
+		context = 2048
+	}
+	m := map[string]any{
+		"general.architecture":         a.name,
+		"general.type":                 "model",
+		"general.name":                 g.options.Name,
+		"general.file_type":            g.options.Type.fileType,
+		"general.quantization_version": uint32(2),
+	}
+	for key, n := range map[string]int{
+		"context_length": context, "embedding_length": c.HiddenSize, "block_count": c.NumHiddenLayers,
+		"feed_forward_length": c.IntermediateSize, "attention.head_count": c.NumAttentionHeads, "attention.head_count_kv": f.KVHeads,
+		"attention.key_length": f.HeadDim, "attention.value_length": f.HeadDim, "rope.dimension_count": f.HeadDim, "vocab_size": c.VocabSize,
+	} {
+		m[a.name+"."+key] = uint32(n)
+	}
+	m[a.name+".attention.layer_norm_rms_epsilon"] = float32(c.RMSNormEps)
+	m[a.name+".rope.freq_base"] = float32(f.Theta)
+	return m, g.ropeSettings(m, a)
+}
+
+// checkBiases refuses biases that llama.cpp would not read.
+func (g *ggufExport) checkBiases(a ggufArchitecture) error {
+	for _, name := range g.src.Names() {
+		module, ok := strings.CutSuffix(name, ".bias")
+		if !ok || a.biases == allBiases {
+			continue
+		}
+		qkv := strings.HasSuffix(module, ".q_proj") || strings.HasSuffix(module, ".k_proj") || strings.HasSuffix(module, ".v_proj")
+		if a.biases == noBiases || !qkv {
+			return fmt.Errorf("tensor %q has no counterpart in llama.cpp's %s (biases there: %s)", name, a.name, a.biases)
+		}
+	}
+	return nil
+}
+
+// ropeSettings adds the scaling of rotary positions.
+func (g *ggufExport) ropeSettings(m map[string]any, a ggufArchitecture) error {
+	s := g.facts.Scaling
+	key := func(name string) string { return a.name + ".rope.scaling." + name }
+	switch kind := s.Kind(); kind {
+	case "default", "mrope":
+	case "linear":
+		if s.Factor != nil {
+			m[key("type")], m[key("factor")] = "linear", float32(*s.Factor)
+		}
+	case "llama3", "gguf_factors":
+		if !a.factors {
+			return fmt.Errorf("rope_scaling %q has no counterpart in llama.cpp's %s", kind, a.name)
+		}
+		m[ropeFactorsKey] = true
+	case "yarn":
+		if s.Factor == nil || s.Truncate != nil && !*s.Truncate {
+			return fmt.Errorf("rope_scaling \"yarn\" without factor or with \"truncate\": false has no counterpart in llama.cpp")
+		}
+		old := 4096.0
+		if s.OriginalMaxPosition != nil {
+			old = *s.OriginalMaxPosition
+		}
+		m[key("type")], m[key("factor")], m[key("original_context_length")] = "yarn", float32(*s.Factor), uint32(old)
+		for name, v := range map[string]*float64{"yarn_beta_fast": s.BetaFast, "yarn_beta_slow": s.BetaSlow} {
+			if v != nil {
+				m[key(name)] = float32(*v)
+			}
+		}
+		// llama.cpp multiplies its own factor with this one.
+		own := 1 + 0.1*math.Log(max(*s.Factor, 1))
+		if extra := float64(g.facts.RopeScale) / own; math.Abs(extra-1) > 1e-6 {
+			m[key("attn_factor")] = float32(extra)
+		}
+	default:
+		return fmt.Errorf("rope_scaling %q cannot be written as GGUF yet", kind)
+	}
+	return nil
+}
+
+// endTokens names the tokens of config.json that end an answer, where the
+// tokenizer names none or another one.
+func (g *ggufExport) endTokens() {
+	const eos, eot = "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"
+	for _, id := range g.config.EOSTokens() {
+		if id < 0 || int(id) >= g.config.VocabSize || g.metadata[eos] == uint32(id) {
+			continue
+		}
+		if g.metadata[eos] == nil {
+			g.metadata[eos] = uint32(id)
+		} else if g.metadata[eot] == nil {
+			g.metadata[eot] = uint32(id)
+		}
+	}
+}
