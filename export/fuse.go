@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/quant"
@@ -31,8 +32,9 @@ const EnoughSurvival = 0.90
 type FuseOptions struct {
 	AdapterPath string // for the adapter's settings
 	SavePath    string
-	Dequantize  bool // all layers dense, in the type of the scales
-	KeepBits    bool // quantize to the base's bits whatever is lost
+	BaseModel   string // repository of the base, for the model card; may be empty
+	Dequantize  bool   // all layers dense, in the type of the scales
+	KeepBits    bool   // quantize to the base's bits whatever is lost
 	Rule        quant.Rule
 	Progress    func(module string, done, total int) // may be nil
 }
@@ -179,7 +181,7 @@ func (f *fusion) write(tok *tokenizer.Tokenizer) error {
 	if err := copyFile(f.src.Path(), tmp, "generation_config.json"); err != nil {
 		return err
 	}
-	if err := run.WriteFile(filepath.Join(tmp, "README.md"), []byte(f.card())); err != nil {
+	if err := run.WriteFile(filepath.Join(tmp, "README.md"), f.card()); err != nil {
 		return err
 	}
 	return replaceFolder(tmp, target)
@@ -358,12 +360,8 @@ func (f *fusion) quantization() map[string]any {
 	return q
 }
 
-// card is a short README for the folder.
-func (f *fusion) card() string {
-	var b strings.Builder
-	base := filepath.Base(strings.TrimRight(f.src.Path(), "/"))
-	fmt.Fprintf(&b, "---\nlibrary_name: mlx\npipeline_tag: text-generation\ntags:\n- mlx\n- lentil\nbase_model: %s\n---\n\n", base)
-	fmt.Fprintf(&b, "# %s\n\nA fine-tune of %s, made with Lentil.\n\n", filepath.Base(f.options.SavePath), base)
-	fmt.Fprintf(&b, "    lentil generate --model %s --prompt \"Hello\"\n", f.options.SavePath)
-	return b.String()
+// card is a short README for the folder; an upload tells more.
+func (f *fusion) card() []byte {
+	card := hub.Card{Repo: filepath.Base(f.options.SavePath), BaseModel: f.options.BaseModel, Tool: "lentil"}
+	return card.Update(nil)
 }

@@ -21,13 +21,13 @@ type Client struct {
 	base *url.URL
 	http *http.Client
 
-	// Set in tests only.
+	tries     int           // of one request without progress
 	firstWait time.Duration // before the second try
 	chunk     int64         // bytes of one range of a parallel download
 }
 
 const (
-	maxTries     = 6               // of one request without progress
+	maxTries     = 6
 	firstWait    = time.Second / 2 // doubled from try to try
 	maxWait      = 30 * time.Second
 	maxAskedWait = 10 * time.Minute // a server that asks for more is not waited for
@@ -54,7 +54,7 @@ func New(cfg Config) (*Client, error) {
 		DisableCompression:  true, // ranges and sizes are those of the file itself
 	}
 	return &Client{
-		cfg: cfg, base: base, firstWait: firstWait, chunk: 8 << 20,
+		cfg: cfg, base: base, tries: maxTries, firstWait: firstWait, chunk: 8 << 20,
 		// Redirects are followed by send, which knows where the token may go.
 		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}, nil
@@ -208,7 +208,14 @@ func sameOrigin(a, b *url.URL) bool {
 	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
 }
 
-// retry calls f until it succeeds, fails for good, or has failed maxTries times in a row. f tells how much it
+// once gives a client that tries everything just once.
+func (c *Client) once() *Client {
+	quick := *c
+	quick.tries = 1
+	return &quick
+}
+
+// retry calls f until it succeeds, fails for good, or has failed c.tries times in a row. f tells how much it
 // got done; a try that got something done starts the count anew.
 func (c *Client) retry(ctx context.Context, f func() (progress bool, err error)) error {
 	for try := 1; ; try++ {
@@ -219,8 +226,11 @@ func (c *Client) retry(ctx context.Context, f func() (progress bool, err error))
 		if progress {
 			try = 1
 		}
-		if try == maxTries {
-			return fmt.Errorf("%w\nGave up after %d tries; run the command again to go on from there.", err, maxTries)
+		if try >= c.tries {
+			if c.tries == 1 {
+				return err
+			}
+			return fmt.Errorf("%w\nGave up after %d tries; run the command again to go on from there.", err, c.tries)
 		}
 		// Full wait plus up to half of it again, so that clients that failed together do not come back together.
 		wait := min(c.firstWait<<(try-1), maxWait)

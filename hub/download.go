@@ -91,7 +91,13 @@ func (d *download) look(ctx context.Context) (err error) {
 	}
 	d.snap.Commit = d.o.Revision
 	if !isCommit(d.o.Revision) {
-		if d.snap.Commit, err = d.c.Commit(ctx, d.repo, d.o.Revision); err != nil {
+		c := d.c
+		if known := d.store.ref(d.o.Revision); known != "" && d.o.LocalDir == "" {
+			if _, err := os.Stat(d.store.snapshot(known)); err == nil {
+				c = c.once() // without a network, the cache is at hand: no long wait
+			}
+		}
+		if d.snap.Commit, err = c.Commit(ctx, d.repo, d.o.Revision); err != nil {
 			return err
 		}
 	}

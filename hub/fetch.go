@@ -73,7 +73,7 @@ func (t *transfer) fetch(ctx context.Context, incomplete, final string) (fetched
 			}
 		}
 		if errors.Is(err, syscall.ENOSPC) {
-			err = fmt.Errorf("%w\nWhat has come so far is kept: make room and run the command again.", err)
+			err = fmt.Errorf("%w\nWhat has come so far is kept.", err)
 		}
 		if err != nil {
 			return fetched, err

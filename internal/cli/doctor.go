@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/run"
 )
 
@@ -123,24 +123,13 @@ func (c checkup) print(w io.Writer) {
 	}
 }
 
-// modelCache is where the Hugging Face tools keep downloaded models: HF_HUB_CACHE, or hub in HF_HOME, or
-// hub in huggingface in the user's cache folder.
+// modelCache is where downloaded models are kept.
 func modelCache() string {
-	if dir := os.Getenv("HF_HUB_CACHE"); dir != "" {
-		return dir
+	cfg, err := hub.FromEnv()
+	if err != nil {
+		return "unknown: " + err.Error()
 	}
-	if dir := os.Getenv("HF_HOME"); dir != "" {
-		return filepath.Join(dir, "hub")
-	}
-	cache := os.Getenv("XDG_CACHE_HOME")
-	if cache == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			home = "~"
-		}
-		cache = filepath.Join(home, ".cache")
-	}
-	return filepath.Join(cache, "huggingface", "hub")
+	return cfg.Cache
 }
 
 // noArguments is cobra.NoArgs with an error of ours.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/export"
+	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/run"
 )
 
@@ -17,6 +19,7 @@ type fuseOptions struct {
 	Dequantize, KeepBits         bool
 	TrustRemoteCode              bool
 	Threads                      int
+	UploadRepo                   string
 	JSON                         string
 }
 
@@ -39,6 +42,7 @@ layer by layer, and layers that would keep less than 90 % get more bits.`,
 		f.StringVar(&o.SavePath, "save-path", "fused_model", "`folder` to write the fused model to")
 		f.BoolVar(&o.Dequantize, "dequantize", false, "write all weights dense: larger, and nothing is lost")
 		f.BoolVar(&o.KeepBits, "keep-bits", false, "keep the bits of a quantized base, whatever is lost")
+		f.StringVar(&o.UploadRepo, "upload-repo", "", "also upload the fused model to this `repository` of the hub")
 		f.StringVar(&o.JSON, "json", "", "also write the figures to this `file`")
 		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
 		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
@@ -52,6 +56,16 @@ layer by layer, and layers that would keep less than 90 % get more bits.`,
 func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 	if o.AdapterPath == "" {
 		return usage("--adapter-path is empty: there is nothing to fuse")
+	}
+	upload := uploadOptions{Path: o.SavePath, Repo: o.UploadRepo, Type: string(hub.Model), AdapterPath: o.AdapterPath}
+	if looksLikeRepo(o.Model) {
+		upload.BaseModel, _, _ = strings.Cut(o.Model, "@")
+	}
+	if o.UploadRepo != "" {
+		// What would stop the upload is told before the work begins.
+		if _, _, err := upload.target(ctx); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintln(streams.Out, "Loading pretrained model")
 	e, err := openEngine(ctx, streams, o.Model, o.Threads)
@@ -67,7 +81,7 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 	}
 	bar := streams.bar(nil)
 	report, err := export.Fuse(e.model, e.tok, export.FuseOptions{
-		AdapterPath: o.AdapterPath, SavePath: o.SavePath, Dequantize: o.Dequantize, KeepBits: o.KeepBits,
+		AdapterPath: o.AdapterPath, SavePath: o.SavePath, BaseModel: upload.BaseModel, Dequantize: o.Dequantize, KeepBits: o.KeepBits,
 		Progress: func(_ string, done, total int) { bar.Set("Fusing", done, total) },
 	})
 	bar.Clear()
@@ -75,7 +89,10 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 		return err
 	}
 	printFuseReport(streams.Out, report)
-	return writeFigures(o.JSON, report)
+	if err := writeFigures(o.JSON, report); err != nil || o.UploadRepo == "" {
+		return err
+	}
+	return runUpload(ctx, streams, upload)
 }
 
 func printFuseReport(w io.Writer, r export.FuseReport) {

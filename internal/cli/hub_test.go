@@ -24,16 +24,6 @@ func testHub(t *testing.T) *hubtest.Server {
 	return s
 }
 
-// must runs a command line that has to succeed and gives its standard output.
-func must(t *testing.T, stdin string, args ...string) string {
-	t.Helper()
-	code, out, errOut := lentil(t, stdin, args...)
-	if code != 0 {
-		t.Fatalf("lentil %s: exit %d\n%s%s", strings.Join(args, " "), code, out, errOut)
-	}
-	return out
-}
-
 // filesOf reads a folder as a repository's files.
 func filesOf(t *testing.T, dir string) map[string][]byte {
 	t.Helper()
@@ -58,24 +48,52 @@ func TestModelFromHub(t *testing.T) {
 	s := testHub(t)
 	model, _ := tinyModel(t)
 	s.Add("org/tiny", filesOf(t, model))
-	if out := must(t, "", "tokenize", "--model", "org/tiny", "protein"); out == "" {
+	if out := mustRun(t, "", "tokenize", "--model", "org/tiny", "protein"); out == "" {
 		t.Error("no tokens")
 	}
 	weights := filepath.Join(os.Getenv("HF_HOME"), "hub", "models--org--tiny", "snapshots", "*", "*.safetensors")
 	if found, err := filepath.Glob(weights); err != nil || len(found) != 0 {
 		t.Errorf("tokenize fetched %q, %v", found, err)
 	}
-	local := must(t, "", "generate", "--model", model, "--prompt", "Fibre", "--max-tokens", "4", "--temp", "0")
-	fetched := must(t, "", "generate", "--model", "org/tiny", "--prompt", "Fibre", "--max-tokens", "4", "--temp", "0")
+	local := mustRun(t, "", "generate", "--model", model, "--prompt", "Fibre", "--max-tokens", "4", "--temp", "0")
+	fetched := mustRun(t, "", "generate", "--model", "org/tiny", "--prompt", "Fibre", "--max-tokens", "4", "--temp", "0")
 	answer := func(text string) string { return strings.Split(text, "==========")[1] }
 	if answer(local) != answer(fetched) {
 		t.Errorf("from the folder:\n%s\nfrom the hub:\n%s", local, fetched)
 	}
 	t.Setenv("HF_HUB_OFFLINE", "1")
-	must(t, "", "generate", "--model", "org/tiny@main", "--prompt", "Fibre", "--max-tokens", "1")
+	mustRun(t, "", "generate", "--model", "org/tiny@main", "--prompt", "Fibre", "--max-tokens", "1")
 	code, _, errOut := lentil(t, "", "generate", "--model", "org/other", "--prompt", "Fibre")
 	if code != ExitUsage || !strings.Contains(errOut, "lentil download org/other") {
 		t.Errorf("not cached, offline: %d %q", code, errOut)
+	}
+}
+
+// TestTrainAndShare trains on a model of the hub, fuses and uploads, and asks what was uploaded.
+func TestTrainAndShare(t *testing.T) {
+	s := testHub(t)
+	model, data := tinyModel(t)
+	s.Add("org/tiny", filesOf(t, model))
+	adapter, fused := filepath.Join(t.TempDir(), "adapter"), filepath.Join(t.TempDir(), "fused")
+	mustRun(t, "", "train", "--model", "org/tiny", "--data", data, "--adapter-path", adapter, "--iters", "4", "--num-layers", "1", "--threads", "1")
+	if config, err := os.ReadFile(filepath.Join(adapter, "adapter_config.json")); err != nil || !strings.Contains(string(config), `"model": "org/tiny"`) {
+		t.Errorf("adapter_config.json: %s, %v", config, err)
+	}
+	fuse := []string{"fuse", "--model", "org/tiny", "--adapter-path", adapter, "--save-path", fused, "--upload-repo", "org/fused"}
+	if code, _, errOut := lentil(t, "", fuse...); code != ExitUsage || !strings.Contains(errOut, "lentil login") {
+		t.Errorf("no token: %d %q", code, errOut)
+	}
+	if _, err := os.Stat(fused); err == nil {
+		t.Error("fused although the upload cannot work")
+	}
+	t.Setenv("HF_TOKEN", hubtest.Token)
+	mustRun(t, "", fuse...)
+	if card := string(s.Files("org/fused")["README.md"].Data); !strings.Contains(card, "base_model: org/tiny\n") || !strings.Contains(card, "| iters | 4 |") {
+		t.Errorf("card:\n%s", card)
+	}
+	ask := []string{"generate", "--prompt", "Fibre", "--max-tokens", "4", "--verbose", "False", "--threads", "1", "--model"}
+	if a, b := mustRun(t, "", append(ask, fused)...), mustRun(t, "", append(ask, "org/fused")...); a != b {
+		t.Errorf("the folder says %q, the hub's model %q", a, b)
 	}
 }
 
@@ -83,7 +101,7 @@ func TestDownloadCommand(t *testing.T) {
 	s := testHub(t)
 	commit := s.Add("org/mlx-model", map[string][]byte{"config.json": []byte("{}"), "model.gguf": []byte("GGUF"), "README.md": []byte("#")})
 	s.Add("datasets/org/data", map[string][]byte{"train.jsonl": []byte("{}\n")})
-	dir := strings.TrimSpace(must(t, "", "download", "org/mlx-model"))
+	dir := strings.TrimSpace(mustRun(t, "", "download", "org/mlx-model"))
 	if want := filepath.Join(os.Getenv("HF_HOME"), "hub", "models--org--mlx-model", "snapshots", commit); dir != want {
 		t.Errorf("%q, want %q", dir, want)
 	}
@@ -91,7 +109,7 @@ func TestDownloadCommand(t *testing.T) {
 		t.Errorf("fetched %q", files)
 	}
 	figures := filepath.Join(t.TempDir(), "figures.json")
-	must(t, "", "download", "org/mlx-model", "--include", "*.gguf", "--include", "*.md", "--exclude", "READ*", "--revision", commit, "--json", figures)
+	mustRun(t, "", "download", "org/mlx-model", "--include", "*.gguf", "--include", "*.md", "--exclude", "READ*", "--revision", commit, "--json", figures)
 	if files := filesOf(t, dir); len(files) != 2 || files["model.gguf"] == nil {
 		t.Errorf("fetched %q", files)
 	}
@@ -99,7 +117,7 @@ func TestDownloadCommand(t *testing.T) {
 		t.Errorf("figures %s", text)
 	}
 	here := filepath.Join(t.TempDir(), "here")
-	must(t, "", "download", "org/data", "--repo-type", "dataset", "--local-dir", here)
+	mustRun(t, "", "download", "org/data", "--repo-type", "dataset", "--local-dir", here)
 	if files := filesOf(t, here); string(files["train.jsonl"]) != "{}\n" {
 		t.Errorf("fetched %q", files)
 	}
@@ -122,23 +140,23 @@ func TestDownloadCommand(t *testing.T) {
 
 func TestCacheCommands(t *testing.T) {
 	s := testHub(t)
-	if out := must(t, "", "scan-cache"); !strings.Contains(out, "0 repositories") {
+	if out := mustRun(t, "", "scan-cache"); !strings.Contains(out, "0 repositories") {
 		t.Errorf("no cache yet: %s", out)
 	}
 	first := s.Add("org/mlx-model", map[string][]byte{"config.json": []byte("{}"), "vocab.json": make([]byte, 2345)})
-	must(t, "", "download", "org/mlx-model")
+	mustRun(t, "", "download", "org/mlx-model")
 	second := s.Add("org/mlx-model", map[string][]byte{"config.json": []byte("[]"), "vocab.json": make([]byte, 2345)})
-	path := filepath.Dir(filepath.Dir(strings.TrimSpace(must(t, "", "download", "org/mlx-model"))))
+	path := filepath.Dir(filepath.Dir(strings.TrimSpace(mustRun(t, "", "download", "org/mlx-model"))))
 	s.Add("datasets/org/data", map[string][]byte{"a.json": []byte("{}")})
-	must(t, "", "download", "datasets/org/data")
+	mustRun(t, "", "download", "datasets/org/data")
 
-	out := must(t, "", "scan-cache")
+	out := mustRun(t, "", "scan-cache")
 	for _, want := range []string{"REPO ID", `(?m)^org/data +dataset +2\.0 +1 a few .* main +/`, `(?m)^org/mlx-model model +2\.3K        3 a few seconds ago a few seconds ago main +/`, "2 repositories, 2.4K"} {
 		if !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("%q is not in\n%s", want, out)
 		}
 	}
-	if out := must(t, "", "scan-cache", "--revisions"); !strings.Contains(out, first) || !strings.Contains(out, second) {
+	if out := mustRun(t, "", "scan-cache", "--revisions"); !strings.Contains(out, first) || !strings.Contains(out, second) {
 		t.Errorf("revisions:\n%s", out)
 	}
 
@@ -146,33 +164,33 @@ func TestCacheCommands(t *testing.T) {
 REPO ID       REPO TYPE SIZE ON DISK NB FILES LAST_ACCESSED     LAST_MODIFIED     LOCAL PATH` + strings.Repeat(" ", len(path)-10) + ` 
 ------------- --------- ------------ -------- ----------------- ----------------- ` + strings.Repeat("-", len(path)) + ` 
 org/mlx-model model             2.3K        3 a few seconds ago a few seconds ago ` + path + " \n"
-	if out := must(t, "", "manage", "--scan"); out != want {
+	if out := mustRun(t, "", "manage", "--scan"); out != want {
 		t.Errorf("got\n%swant\n%s", out, want)
 	}
-	if out := must(t, "what\nno\n", "manage", "--delete"); !strings.Contains(out, "Invalid input") || !strings.HasSuffix(out, "Deletion cancelled - no changes made.\n") {
+	if out := mustRun(t, "what\nno\n", "manage", "--delete"); !strings.Contains(out, "Invalid input") || !strings.HasSuffix(out, "Deletion cancelled - no changes made.\n") {
 		t.Errorf("delete, no:\n%s", out)
 	}
-	if out := must(t, "", "manage", "--delete", "--pattern", "zzz"); !strings.HasSuffix(out, "No models found matching pattern \"zzz\"\n") {
+	if out := mustRun(t, "", "manage", "--delete", "--pattern", "zzz"); !strings.HasSuffix(out, "No models found matching pattern \"zzz\"\n") {
 		t.Errorf("delete nothing:\n%s", out)
 	}
 
-	if out := must(t, "", "cache", "delete", first, "--dry-run"); !strings.Contains(out, "frees 2.0.") {
+	if out := mustRun(t, "", "cache", "delete", first, "--dry-run"); !strings.Contains(out, "frees 2.0.") {
 		t.Errorf("dry run:\n%s", out)
 	}
-	must(t, "", "cache", "delete", first) // no answer is a no
+	mustRun(t, "", "cache", "delete", first) // no answer is a no
 	if _, err := os.Stat(filepath.Join(path, "snapshots", first)); err != nil {
 		t.Error(err)
 	}
-	must(t, "", "cache", "delete", first, "org/mlx-model@"+first, "--yes")
+	mustRun(t, "", "cache", "delete", first, "org/mlx-model@"+first, "--yes")
 	if _, err := os.Stat(filepath.Join(path, "snapshots", first)); err == nil {
 		t.Error("the first revision is still there")
 	}
 	if _, err := os.Stat(filepath.Join(path, "snapshots", second, "vocab.json")); err != nil {
 		t.Error(err)
 	}
-	must(t, "y\n", "manage", "--delete")
-	must(t, "yes\n", "cache", "delete", "datasets/org/data")
-	if out := must(t, "", "scan-cache"); !strings.Contains(out, "0 repositories") {
+	mustRun(t, "y\n", "manage", "--delete")
+	mustRun(t, "yes\n", "cache", "delete", "datasets/org/data")
+	if out := mustRun(t, "", "scan-cache"); !strings.Contains(out, "0 repositories") {
 		t.Errorf("all deleted:\n%s", out)
 	}
 	if code, _, errOut := lentil(t, "", "cache", "delete", "org/none"); code != ExitUsage || !strings.Contains(errOut, "no org/none") {
@@ -196,12 +214,12 @@ func TestUploadAndLogin(t *testing.T) {
 	if code, _, errOut := lentil(t, "hf_wrong\n", "login"); code != ExitUsage || !strings.Contains(errOut, "does not know this token") {
 		t.Errorf("wrong token: %d %q", code, errOut)
 	}
-	if out := must(t, hubtest.Token+"\n", "login"); !strings.HasPrefix(out, "Logged in as "+hubtest.User+".") || strings.Contains(out, hubtest.Token) {
+	if out := mustRun(t, hubtest.Token+"\n", "login"); !strings.HasPrefix(out, "Logged in as "+hubtest.User+".") || strings.Contains(out, hubtest.Token) {
 		t.Errorf("login: %s", out)
 	}
 
 	adapters := trainingRun(t)
-	out := must(t, "", append(args, "--adapter-path", adapters)...)
+	out := mustRun(t, "", append(args, "--adapter-path", adapters)...)
 	name := hubtest.User + "/mine"
 	if !strings.Contains(out, "3 files uploaded (100 kB of large files sent)") || !strings.Contains(out, "Upload successful, go to "+s.URL+"/"+name+" for details.\n") {
 		t.Errorf("upload: %s", out)
@@ -215,10 +233,10 @@ func TestUploadAndLogin(t *testing.T) {
 	if strings.Contains(card, adapters) || strings.Contains(card, "/home/") {
 		t.Errorf("the card tells paths:\n%s", card)
 	}
-	if out := must(t, "", append(args, "--adapter-path", adapters)...); !strings.HasPrefix(out, "0 files uploaded (0 B of large files sent), 3 were there already.") {
+	if out := mustRun(t, "", append(args, "--adapter-path", adapters)...); !strings.HasPrefix(out, "0 files uploaded (0 B of large files sent), 3 were there already.") {
 		t.Errorf("again: %s", out)
 	}
-	must(t, "", "upload", "--path", adapters, "--upload-repo", "org/adapters", "--no-card")
+	mustRun(t, "", "upload", "--path", adapters, "--upload-repo", "org/adapters", "--no-card")
 	if files := s.Files("org/adapters"); len(files) != 2 || files["adapters.safetensors"].Data == nil {
 		t.Errorf("uploaded of a run: %v", files)
 	}

@@ -71,30 +71,37 @@ measured. Metadata and text that you wrote in README.md are kept.`,
 // notShared are the files of a training run that go on with it or tell of this machine.
 var notShared = []string{"state/", "run.lock", run.ManifestName, run.LogName}
 
-func runUpload(ctx context.Context, streams Streams, o uploadOptions) error {
+// target is where the upload goes: a client that has a token, and the repository with its owner.
+func (o uploadOptions) target(ctx context.Context) (*hub.Client, hub.Repo, error) {
 	if o.Repo == "" {
-		return usage("--upload-repo is missing\nGive the repository to upload to, such as me/my-model.")
+		return nil, hub.Repo{}, usage("--upload-repo is missing\nGive the repository to upload to, such as me/my-model.")
 	}
 	typ, err := repoType(o.Type)
 	if err != nil {
-		return err
+		return nil, hub.Repo{}, err
 	}
 	repo, err := hub.ParseRepo(o.Repo, typ)
 	if err != nil {
-		return inputError(fmt.Errorf("--upload-repo: %w", err))
-	}
-	if info, err := os.Stat(o.Path); err != nil || !info.IsDir() {
-		return usage("--path %s: there is no such folder", o.Path)
+		return nil, hub.Repo{}, inputError(fmt.Errorf("--upload-repo: %w", err))
 	}
 	client, err := newHub(o.Token)
 	if err != nil {
+		return nil, hub.Repo{}, err
+	}
+	if _, err := client.WhoAmI(ctx); err != nil {
+		return nil, hub.Repo{}, hubError(err)
+	}
+	repo, err = client.Owned(ctx, repo)
+	return client, repo, hubError(err)
+}
+
+func runUpload(ctx context.Context, streams Streams, o uploadOptions) error {
+	client, repo, err := o.target(ctx)
+	if err != nil {
 		return err
 	}
-	if repo, err = client.Owned(ctx, repo); err != nil {
-		return hubError(err)
-	}
-	if client.Config().Token == "" {
-		return hubError(hub.ErrNoToken)
+	if info, err := os.Stat(o.Path); err != nil || !info.IsDir() {
+		return usage("--path %s: there is no such folder", o.Path)
 	}
 	if repo.Type == hub.Model && !o.NoCard {
 		if err := writeCard(o, repo); err != nil {
@@ -135,8 +142,12 @@ func writeCard(o uploadOptions, repo hub.Repo) error {
 	if from == "" {
 		from = o.Path
 	}
-	if err := tellRun(&card, from); err != nil && (o.AdapterPath != "" || !errors.Is(err, fs.ErrNotExist)) {
-		return inputError(fmt.Errorf("--adapter-path %s: %w", from, err))
+	if _, err := os.Stat(from); err != nil {
+		return usage("--adapter-path: %w", err)
+	}
+	// Adapters of mlx-lm have no run.json, and nothing is told of their training.
+	if err := tellRun(&card, from); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return inputError(err)
 	}
 	text := card.Update(old)
 	if bytes.Equal(text, old) {
