@@ -1,0 +1,113 @@
+package interop
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/lentil-lm/lentil/export"
+	"github.com/lentil-lm/lentil/model/modeltest"
+	"github.com/lentil-lm/lentil/tokenizer"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// randomNoise is the lead that llama.cpp's 8-bit activations can turn in a random
+// model, whose logits are wider than a trained one's; 0.77 was measured.
+const randomNoise = 1.2
+
+// llamaCpp continues prompts with llama.cpp.
+func llamaCpp(t *testing.T, path string, prompts []string, count string) []answer {
+	t.Helper()
+	node, err := filepath.Abs("../.interop/node")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("node", "peer/llama.mjs", path, writeJSON(t, "prompts.json", prompts), count)
+	cmd.Env = append(os.Environ(), "LENTIL_NODE_PEERS="+node)
+	var answers []answer
+	if err := json.Unmarshal([]byte(command(t, cmd)), &answers); err != nil {
+		t.Fatal(err)
+	}
+	return answers
+}
+
+// exportedModels has one model of each family, with the features that an
+// export can lose. Their vocabulary is larger than the tokenizer's 512.
+func exportedModels() map[string]modeltest.Spec {
+	config := func(more map[string]any) map[string]any {
+		more["vocab_size"] = 520
+		return more
+	}
+	return map[string]modeltest.Spec{
+		"llama":   {Type: "llama", Config: config(map[string]any{"tie_word_embeddings": false, "attention_bias": true, "mlp_bias": true, "head_dim": 16})},
+		"llama 3": {Type: "llama", Config: config(map[string]any{"rope_scaling": map[string]any{"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 16}})},
+		"yarn": {Type: "llama", Config: config(map[string]any{"rope_scaling": map[string]any{
+			"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}})},
+		"linear":  {Type: "qwen2", Config: config(map[string]any{"rope_scaling": map[string]any{"type": "linear", "factor": 2.0}})},
+		"mistral": {Type: "mistral", Config: config(map[string]any{})},
+		"qwen3":   {Type: "qwen3", Config: config(map[string]any{"head_dim": 16})},
+		"smollm3": {Type: "smollm3", Config: config(map[string]any{"num_hidden_layers": 4})},
+	}
+}
+
+var exportPrompts = []string{"Why is too much salt a problem?", "<|im_start|>user\nWhat's 12 of 345?<|im_end|>\n", "Äpfel, lentils  and\n\nbeans"}
+
+// TestExportInLlamaCpp: llama.cpp reads each exported family, cuts texts into the
+// same tokens and continues them with the same ones.
+func TestExportInLlamaCpp(t *testing.T) {
+	need(t, "llama.cpp")
+	for name, spec := range exportedModels() {
+		t.Run(name, func(t *testing.T) {
+			inLlamaCpp(t, modeltest.Write(t, spec), "F32")
+		})
+	}
+	// Rows of 256 for the types with super-blocks.
+	spec := modeltest.Spec{Type: "llama", Config: map[string]any{"vocab_size": 520, "hidden_size": 256, "intermediate_size": 256, "num_hidden_layers": 1}}
+	dir := modeltest.Write(t, spec)
+	for _, kind := range []string{"F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q4_K_M", "Q5_K_M", "Q6_K"} {
+		t.Run(kind, func(t *testing.T) { inLlamaCpp(t, dir, kind) })
+	}
+}
+
+func inLlamaCpp(t *testing.T, dir, kind string) {
+	t.Helper()
+	src, err := weights.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	tok, err := tokenizer.Load("testdata/tokenizer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	typ, err := export.ParseGGUFType(kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "model.gguf")
+	if _, err := export.GGUF(src, tok, export.GGUFOptions{Path: path, Type: typ}); err != nil {
+		t.Fatal(err)
+	}
+	theirs := llamaCpp(t, path, exportPrompts, "24")
+	// For F32 the folder that was exported, else the very weights of the file.
+	same, noise := dir, float32(gapTolerance)
+	if kind != "F32" {
+		same, noise = path, randomNoise
+	}
+	m := open(t, same, "")
+	for i, got := range theirs {
+		prompt := tok.Encode(exportPrompts[i], true)
+		if firstDifference(got.Prompt, prompt) >= 0 {
+			t.Errorf("%s: prompt %d is tokenised as %v, expected %v", kind, i, got.Prompt, prompt)
+			continue
+		}
+		want := greedy(t, m, true, prompt, len(got.IDs), -1)
+		if at := firstDifference(got.IDs, want.IDs); at >= 0 && want.Gaps[at] > noise {
+			t.Errorf("%s: prompt %d: token %d is %d, expected %d with a lead of %.4f", kind, i, at, got.IDs[at], want.IDs[at], want.Gaps[at])
+		} else if at >= 0 {
+			t.Logf("%s: prompt %d: differs from token %d on, where the lead is %.5f", kind, i, at, want.Gaps[at])
+		}
+	}
+}
