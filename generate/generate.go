@@ -26,6 +26,9 @@ type Options struct {
 	Progress func(done, total int)
 }
 
+// prefillStep is mlx-lm's default of Options.PrefillStep.
+const prefillStep = 2048
+
 // Why generation ended.
 const (
 	FinishStop   = "stop"
@@ -70,7 +73,7 @@ func (s *Session) stream(ctx context.Context, tok *tokenizer.Tokenizer, prompt [
 	}
 	step := o.PrefillStep
 	if step <= 0 {
-		step = 2048
+		step = prefillStep
 	}
 	began := time.Now()
 	stats := Stats{PromptTokens: len(prompt), CachedTokens: s.Cached(prompt)}

@@ -120,3 +120,17 @@ func (s *Session) step(tokens []int32) ([]float32, error) {
 	}
 	return logits, nil
 }
+
+// Prefill brings the session to the end of prompt, step tokens at a time (0 is
+// 2048), and returns the logits of the next token [vocab]: for callers that
+// choose tokens themselves. A prompt that begins like what the session has seen
+// reuses it.
+func (s *Session) Prefill(ctx context.Context, prompt []int32, step int) ([]float32, error) {
+	if step <= 0 {
+		step = prefillStep
+	}
+	return s.prefill(ctx, prompt, step, nil)
+}
+
+// Next takes one more token and returns the logits of the one after it [vocab].
+func (s *Session) Next(id int32) ([]float32, error) { return s.step([]int32{id}) }

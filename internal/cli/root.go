@@ -136,6 +136,7 @@ func commands(streams Streams) []*cobra.Command {
 		newCache(streams),
 		newManage(streams),
 		newDoctor(streams),
+		newBenchmark(streams),
 		newTokenize(streams),
 		newRender(streams),
 		newVersion(streams),

@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute/cpu"
+	"github.com/lentil-lm/lentil/generate"
+	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// readBenchmark reads what --json wrote.
+func readBenchmark(t *testing.T, path string) (b benchmarked) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, &b)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestBenchmark(t *testing.T) {
+	t.Parallel()
+	folder, _ := tinyModel(t)
+	path := filepath.Join(t.TempDir(), "figures.json")
+	out := mustRun(t, "", "benchmark", "--model", folder, "-p", "12", "-g", "5", "-b", "2", "-n", "2", "--delay", "0.01", "--threads", "1", "--profile", "--json", path)
+	n := `\d+\.\d{3}`
+	trial := `prompt_tps=` + n + `, generation_tps=` + n + `, peak_memory=` + n
+	want := `^Running warmup..
+Timing with prompt_tokens=12, generation_tokens=5, batch_size=2.
+Trial 1:  ` + trial + `, total_time=` + n + `
+Trial 2:  ` + trial + `, total_time=` + n + `
+Averages: ` + trial + `
+Achieved, prompt: .* GFLOP/s, .* GB/s
+Achieved, generation: .* GFLOP/s, .* GB/s
+Measured peak: .* 1 threads\)
+
+prompt, per op:
+op `
+	if !regexp.MustCompile(want).MatchString(out) {
+		t.Errorf("printed\n%s\nwant\n%s", out, want)
+	}
+	got := readBenchmark(t, path)
+	if len(got.Trials) != 2 || len(got.Achieved) != 2 || len(got.Profile) != 2 {
+		t.Fatalf("figures %+v", got)
+	}
+	// Two answers of four further tokens through two blocks of seven projections, and the head.
+	linears := []int{2 * 15, 2 * 4 * 15}
+	for i, p := range got.Profile {
+		all := sum(p.Ops)
+		if all.Seconds > p.Seconds || all.FLOPs != sum(got.Achieved[i].Ops).FLOPs {
+			t.Errorf("%s: ops take %+v of %g s; counted before %+v", p.Name, all, p.Seconds, sum(got.Achieved[i].Ops))
+		}
+		for _, op := range p.Ops {
+			if op.Op == "linear" && op.Calls != linears[i] {
+				t.Errorf("%s: %d linears, want %d", p.Name, op.Calls, linears[i])
+			}
+		}
+		if rate := float64(all.FLOPs) / p.Seconds / 1e9; math.Abs(p.GFLOPS/rate-1) > 1e-9 {
+			t.Errorf("%s: %g GFLOP/s, want %g", p.Name, p.GFLOPS, rate)
+		}
+	}
+	for _, tr := range got.Trials {
+		if !(tr.PromptTPS > 0) || !(tr.GenerationTPS > 0) {
+			t.Errorf("trial %+v", tr)
+		}
+	}
+}
+
+func TestBenchmarkOfTraining(t *testing.T) {
+	t.Parallel()
+	folder, _ := tinyModel(t)
+	path := filepath.Join(t.TempDir(), "figures.json")
+	out := mustRun(t, "", "benchmark", "--model", folder, "--train", "-b", "3", "--seq-length", "20", "--num-layers", "1", "-n", "2", "--threads", "1", "--json", path)
+	if !regexp.MustCompile(`(?m)^Trial 2:  train_tps=\d+\.\d{3}, peak_memory=\d+\.\d{3}, total_time=\d+\.\d{3}$`).MatchString(out) {
+		t.Errorf("printed\n%s", out)
+	}
+	got := readBenchmark(t, path)
+	if len(got.Trials) != 2 || got.Trials[0].TrainLoss != got.Trials[1].TrainLoss || !(got.Averages.TrainTPS > 0) {
+		t.Errorf("figures %+v: want two equal losses: the model stays as it is", got)
+	}
+	// With random tokens and weights the loss is that of guessing, ln 320, or a little more.
+	if loss := got.Trials[0].TrainLoss; loss < math.Log(320)-0.5 || loss > math.Log(320)+2 {
+		t.Errorf("loss %g, want about %g", loss, math.Log(320))
+	}
+}
+
+func TestBenchmarkMistakes(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--shape", "gpt-5"}, "smollm2-135m"},
+		{[]string{"--shape", "smollm2-135m", "--model", "x"}, "both"},
+		{[]string{"--shape", "smollm2-135m", "--q-bits", "9"}, "9 bits"},
+		{[]string{"--shape", "smollm2-135m", "--q-group-size", "128"}, "multiple"},
+		{[]string{"--model", filepath.Join(t.TempDir(), "none")}, "no such folder"},
+		{[]string{"--model", "x", "-n", "0"}, "--num-trials"},
+		{[]string{"--model", "x", "--delay", "-1"}, "--delay"},
+		{[]string{"--model", "x", "--save-path", "y"}, "--shape"},
+		{[]string{"--pipeline"}, "not supported"},
+		{[]string{"-qa"}, "not supported"},
+	} {
+		code, _, errOut := lentil(t, "", append([]string{"benchmark"}, test.args...)...)
+		if code != ExitUsage || !strings.Contains(errOut, test.want) {
+			t.Errorf("%v: exit %d, %s", test.args, code, errOut)
+		}
+	}
+}
+
+// TestShapes loads a small sibling of each shape with everything that sets it apart.
+func TestShapes(t *testing.T) {
+	t.Parallel()
+	dev, err := cpu.New(cpu.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(dev.(*cpu.Device).Close)
+	for _, s := range shapes {
+		small := shape{name: s.name, config: map[string]any{}}
+		for key, value := range s.config {
+			small.config[key] = value
+		}
+		for key, n := range map[string]int{
+			"hidden_size": 192, "intermediate_size": 128, "vocab_size": 320, "num_hidden_layers": 2, "num_attention_heads": 6, "num_key_value_heads": 2,
+		} {
+			small.config[key] = n
+		}
+		for _, bits := range []int{3, 4, 8} {
+			dir := t.TempDir()
+			if err := small.write(dir, bits, 32); err != nil {
+				t.Fatalf("%s: %v", s.name, err)
+			}
+			if same, err := small.isIn(dir, bits, 32); !same || err != nil {
+				t.Errorf("%s is not found again: %v", s.name, err)
+			}
+			if _, err := small.isIn(dir, bits, 64); err == nil {
+				t.Errorf("%s: another format is taken for it", s.name)
+			}
+			src, err := weights.Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := model.Load(dev, src)
+			if err != nil {
+				t.Fatalf("%s: %v", s.name, err)
+			}
+			session, err := generate.NewSession(m, 0, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			logits, err := session.Prefill(t.Context(), []int32{1, 2, 3}, 0)
+			if err != nil {
+				t.Fatalf("%s: %v", s.name, err)
+			}
+			// Logits must neither vanish nor explode, or the speed is that of denormals.
+			var square float64
+			for _, v := range logits {
+				square += float64(v) * float64(v)
+			}
+			if spread := math.Sqrt(square / float64(len(logits))); spread < 0.05 || spread > 5 {
+				t.Errorf("%s, %d bits: logits have a spread of %g", s.name, bits, spread)
+			}
+			session.Close()
+			m.Free()
+			src.Close()
+		}
+	}
+}

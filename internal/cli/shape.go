@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// A shape is the architecture of a known model, for measuring with random weights: the speed does not
+// depend on what the weights are.
+type shape struct {
+	name   string
+	config map[string]any // of its config.json
+}
+
+// shapes are those of config.json in the models' repositories.
+var shapes = []shape{
+	{"smollm2-135m", map[string]any{
+		"model_type": "llama", "hidden_size": 576, "num_hidden_layers": 30, "intermediate_size": 1536, "num_attention_heads": 9,
+		"num_key_value_heads": 3, "rms_norm_eps": 1e-5, "vocab_size": 49152, "rope_theta": 1e5, "max_position_embeddings": 8192, "tie_word_embeddings": true,
+	}},
+	{"qwen2.5-0.5b", map[string]any{
+		"model_type": "qwen2", "hidden_size": 896, "num_hidden_layers": 24, "intermediate_size": 4864, "num_attention_heads": 14,
+		"num_key_value_heads": 2, "rms_norm_eps": 1e-6, "vocab_size": 151936, "rope_theta": 1e6, "max_position_embeddings": 32768, "tie_word_embeddings": true,
+	}},
+	{"llama-3.2-1b", map[string]any{
+		"model_type": "llama", "hidden_size": 2048, "num_hidden_layers": 16, "intermediate_size": 8192, "num_attention_heads": 32,
+		"num_key_value_heads": 8, "head_dim": 64, "rms_norm_eps": 1e-5, "vocab_size": 128256, "rope_theta": 5e5, "max_position_embeddings": 131072,
+		"tie_word_embeddings": true,
+		"rope_scaling":        map[string]any{"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192},
+	}},
+	{"ministral-8b", map[string]any{
+		"model_type": "mistral", "hidden_size": 4096, "num_hidden_layers": 36, "intermediate_size": 12288, "num_attention_heads": 32,
+		"num_key_value_heads": 8, "head_dim": 128, "rms_norm_eps": 1e-5, "vocab_size": 131072, "rope_theta": 1e8, "max_position_embeddings": 32768,
+		"tie_word_embeddings": false,
+	}},
+}
+
+func shapeNames() string {
+	var names []string
+	for _, s := range shapes {
+		names = append(names, s.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func findShape(name string) (shape, error) {
+	i := slices.IndexFunc(shapes, func(s shape) bool { return s.name == name })
+	if i < 0 {
+		return shape{}, usage("--shape %s is not known\nKnown are %s.", name, shapeNames())
+	}
+	return shapes[i], nil
+}
+
+// write makes a model folder of this shape with random weights of so many bits.
+func (s shape) write(dir string, bits, group int) error {
+	w := randomWeights{bits: bits, group: group, random: rand.New(rand.NewPCG(0, 0))}
+	size := func(key string) int { n, _ := s.config[key].(int); return n }
+	hidden, inner, vocab := size("hidden_size"), size("intermediate_size"), size("vocab_size")
+	dim := hidden / size("num_attention_heads")
+	if d := size("head_dim"); d > 0 {
+		dim = d
+	}
+	q, kv := size("num_attention_heads")*dim, size("num_key_value_heads")*dim
+	w.matrix("model.embed_tokens", vocab, hidden)
+	for i := range size("num_hidden_layers") {
+		at := fmt.Sprintf("model.layers.%d.", i)
+		for _, p := range []struct {
+			name      string
+			rows, col int
+		}{
+			{"self_attn.q_proj", q, hidden}, {"self_attn.k_proj", kv, hidden}, {"self_attn.v_proj", kv, hidden}, {"self_attn.o_proj", hidden, q},
+			{"mlp.gate_proj", inner, hidden}, {"mlp.up_proj", inner, hidden}, {"mlp.down_proj", hidden, inner},
+		} {
+			w.matrix(at+p.name, p.rows, p.col)
+			if s.config["model_type"] == "qwen2" && strings.HasPrefix(p.name, "self_attn") && p.name != "self_attn.o_proj" {
+				w.constant(at+p.name+".bias", p.rows, 0)
+			}
+		}
+		w.constant(at+"input_layernorm.weight", hidden, 1)
+		w.constant(at+"post_attention_layernorm.weight", hidden, 1)
+	}
+	w.constant("model.norm.weight", hidden, 1)
+	if s.config["tie_word_embeddings"] == false {
+		w.matrix("lm_head", vocab, hidden)
+	}
+	if w.err != nil {
+		return w.err
+	}
+	if err := weights.WriteModel(dir, w.entries, weights.ModelOptions{Parameters: w.count}); err != nil {
+		return err
+	}
+	text, err := s.configText(bits, group)
+	if err != nil {
+		return err
+	}
+	return run.WriteFile(filepath.Join(dir, "config.json"), text)
+}
+
+func (s shape) configText(bits, group int) ([]byte, error) {
+	config := map[string]any{"quantization": map[string]any{"bits": bits, "group_size": group, "mode": "affine"}, "eos_token_id": 0, "hidden_act": "silu"}
+	for key, value := range s.config {
+		config[key] = value
+	}
+	text, err := json.MarshalIndent(config, "", "    ")
+	return append(text, '\n'), err
+}
+
+// isIn tells whether a folder holds a model of this shape and format already. A folder with anything else
+// is an error.
+func (s shape) isIn(dir string, bits, group int) (bool, error) {
+	have, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	want, wantErr := s.configText(bits, group)
+	if err := errors.Join(err, wantErr); err != nil {
+		return false, err
+	}
+	if !bytes.Equal(have, want) {
+		return false, usage("--save-path %s holds another model\nChoose another folder.", dir)
+	}
+	return true, nil
+}
+
+// randomWeights collects tensors that are made when they are written. The packed bits are drawn as they
+// are: quantizing random floats would take a hundred times as long and give the same distribution.
+type randomWeights struct {
+	bits, group int
+	random      *rand.Rand
+	entries     []weights.Entry
+	count       int64 // weights
+	err         error
+}
+
+func (w *randomWeights) add(name string, dtype quant.DType, shape []int, fill func(data []byte)) {
+	w.entries = append(w.entries, weights.Entry{Name: name, DType: dtype, Shape: shape, Bytes: func() ([]byte, error) {
+		n := dtype.Size()
+		for _, d := range shape {
+			n *= d
+		}
+		data := make([]byte, n)
+		fill(data)
+		return data, nil
+	}})
+}
+
+// constant is a vector of F16 values.
+func (w *randomWeights) constant(name string, n int, value float32) {
+	w.count += int64(n)
+	w.add(name, quant.F16, []int{n}, func(data []byte) { fillHalf(data, value) })
+}
+
+// matrix is an affine matrix with scales in F16, all equal, such that weights have mean zero and a spread
+// that keeps activations at their size: GGUF's Q4_1 can hold the same weights exactly.
+func (w *randomWeights) matrix(name string, rows, cols int) {
+	f := quant.Format{Kind: quant.Affine, DType: quant.F16, Bits: w.bits, Group: w.group}
+	if err := f.Check(); err != nil {
+		w.err = usage("--q-bits, --q-group-size: %w", err)
+		return
+	}
+	if n := f.RowMultiple(); cols%n != 0 {
+		w.err = usage("--q-group-size %d: %s has rows of %d weights, which are no multiple", w.group, name, cols)
+		return
+	}
+	w.count += int64(rows) * int64(cols)
+	levels := float64(int(1)<<w.bits - 1)
+	// Uniform levels have a spread of levels/sqrt(12); a matrix keeps the size of its input at a spread of
+	// 1/sqrt(cols), and half of that leaves room for 36 blocks to add up.
+	scale := quant.F16ToF32(quant.F32ToF16(float32(math.Sqrt(12/float64(cols)) / levels / 2)))
+	w.add(name+".weight", quant.U32, []int{rows, f.RowBytes(cols) / 4}, func(data []byte) {
+		for i := 0; i < len(data)&^7; i += 8 {
+			binary.LittleEndian.PutUint64(data[i:], w.random.Uint64())
+		}
+		for i := len(data) &^ 7; i < len(data); i++ {
+			data[i] = byte(w.random.Uint32())
+		}
+	})
+	groups := []int{rows, cols / w.group}
+	w.add(name+".scales", quant.F16, groups, func(data []byte) { fillHalf(data, scale) })
+	w.add(name+".biases", quant.F16, groups, func(data []byte) { fillHalf(data, -scale*float32(levels)/2) })
+}
+
+func fillHalf(data []byte, value float32) {
+	half := quant.F32ToF16(value)
+	for i := 0; i < len(data); i += 2 {
+		binary.LittleEndian.PutUint16(data[i:], half)
+	}
+}
