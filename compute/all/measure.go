@@ -17,7 +17,7 @@ func Measure(dev compute.Device) (flops, bandwidth float64, err error) {
 	}
 	// The last-level caches of servers go to hundreds of megabytes; small machines
 	// have small caches and less memory to spare.
-	const most, least = 1 << 30, 1 << 26
+	const most, least = 1 << 29, 1 << 26
 	bytes := most
 	if room := dev.Info().Memory; room > 0 {
 		for bytes > least && int64(bytes) > room/8 {
