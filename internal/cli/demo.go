@@ -323,7 +323,11 @@ func (s *show) summary(streams Streams, fused string) {
 	fmt.Fprintf(out, "%-34s %8s %8s\n", "perplexity, trained facts (test)", ppl(f.TestPPLBase), ppl(f.TestPPLTuned))
 	fmt.Fprintf(out, "%-34s %8s %8s\n", "perplexity, facts never told", ppl(f.UnseenPPLBase), ppl(f.UnseenPPLTuned))
 	fmt.Fprintf(out, "%-34s %7d/%d %6d/%d\n", "right answers", f.RightBase, f.Questions, f.RightTuned, f.Questions)
-	fmt.Fprintf(out, "Fine-tuning taught the facts of the data, in any words; what the data does not say it did not learn.\n")
+	if f.RightTuned == f.Questions {
+		fmt.Fprintln(out, "Fine-tuning taught the facts of the data, in other words too; what the data does not say it did not learn.")
+	} else {
+		fmt.Fprintln(out, "Not all answers are right yet: more steps (--iters) or a higher --learning-rate teach more.")
+	}
 	fmt.Fprintf(out, "It took %s and at most %s of memory.\n", run.Duration(time.Duration(f.Seconds*float64(time.Second))), run.Bytes(f.PeakBytes))
 	fmt.Fprintf(out, "\nadapter      %s\nfused model  %s\nhandbook     %s\n", s.AdapterPath, fused, filepath.Join(s.options.Dir, "handbook"))
 	fmt.Fprintf(out, "\nTalk to it:   lentil chat --model %s\n", fused)
