@@ -17,8 +17,12 @@ func machineKernels() []*kernels {
 	return nil
 }
 
+// hasDotProd says whether the dot product instructions of Armv8.4 are there.
+var hasDotProd = runtime.GOOS == "darwin" || cpu.ARM64.HasASIMDDP
+
 // neon is generic where nothing is named below: pairs of rows are rare, as
-// panels have twelve or eight.
+// panels have twelve or eight. The integer products of decoding use the dot
+// product instructions where the processor has them.
 var neon = func() *kernels {
 	k := *generic
 	k.name = "neon"
@@ -27,5 +31,12 @@ var neon = func() *kernels {
 	k.interleave4 = interleave4NEON
 	k.scatter = scatter8NEON
 	k.prefetch = prefetchNEON
+	k.affineRow = affineRowNEON
+	k.widenF16, k.widenBF16 = widenF16Vector, widenBF16Vector
+	k.narrowF16, k.narrowBF16 = narrowF16Vector, narrowBF16Vector
+	k.dotKernels = neonDots
+	if hasDotProd {
+		k.dotKernels = dotProdDots
+	}
 	return &k
 }()
