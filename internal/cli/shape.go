@@ -163,8 +163,9 @@ func (w *randomWeights) constant(name string, n int, value float32) {
 	w.add(name, quant.F16, []int{n}, func(data []byte) { fillHalf(data, value) })
 }
 
-// matrix is an affine matrix with scales in F16, all equal, such that weights have mean zero and a spread
-// that keeps activations at their size: GGUF's Q4_1 can hold the same weights exactly.
+// matrix is an affine matrix with scales in F16, all equal, such that weights have a mean near zero and a
+// spread that keeps activations at their size. The bias is a multiple of the scale, as GGUF's Q4_0 has it:
+// that can hold the same weights exactly.
 func (w *randomWeights) matrix(name string, rows, cols int) {
 	f := quant.Format{Kind: quant.Affine, DType: quant.F16, Bits: w.bits, Group: w.group}
 	if err := f.Check(); err != nil {
@@ -190,7 +191,7 @@ func (w *randomWeights) matrix(name string, rows, cols int) {
 	})
 	groups := []int{rows, cols / w.group}
 	w.add(name+".scales", quant.F16, groups, func(data []byte) { fillHalf(data, scale) })
-	w.add(name+".biases", quant.F16, groups, func(data []byte) { fillHalf(data, -scale*float32(levels)/2) })
+	w.add(name+".biases", quant.F16, groups, func(data []byte) { fillHalf(data, -scale*float32(int(1)<<(w.bits-1))) })
 }
 
 func fillHalf(data []byte, value float32) {
