@@ -24,10 +24,10 @@ func TestDotVariants(t *testing.T) {
 				got, want := make([]float32, 3*rows), make([]float32, 3*rows)
 				q, scale, sum := make([]int8, n), make([]float32, n/32), make([]float32, n/16)
 				quantize32Generic(q, scale, sum, x)
-			var four []float32 // each scale four times
-			for _, v := range scale {
-				four = append(four, v, v, v, v)
-			}
+				var four []float32 // each scale four times
+				for _, v := range scale {
+					four = append(four, v, v, v, v)
+				}
 				for i := range 2 { // the second time the largest values there are, against overflow
 					_, q4 := randomWeight(r, quant.Format{Kind: quant.Q4K}, rows, n)
 					_, q6 := randomWeight(r, quant.Format{Kind: quant.Q6K}, rows, n)

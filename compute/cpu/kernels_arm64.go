@@ -38,5 +38,7 @@ var neon = func() *kernels {
 	if hasDotProd {
 		k.dotKernels = dotProdDots
 	}
+	k.laneKernels = neonLanes
+	k.vectors = neonVectors
 	return &k
 }()

@@ -41,6 +41,8 @@ var forms = map[string]form{
 	"fcmeq v.4s v.4s v.4s":    {0x4e20e400, "dnm", 0},
 	"faddp v.4s v.4s v.4s":    {0x6e20d400, "dnm", 0},
 	"faddp s v.2s":            {0x7e30d800, "dn", 0},
+	"fmaxnm v.4s v.4s v.4s":   {0x4e20c400, "dnm", 0},
+	"fmaxnmv s v.4s":          {0x6e30c800, "dn", 0},
 	"fmaxv s v.4s":            {0x6e30f800, "dn", 0},
 	"fabs v.4s v.4s":          {0x4ea0f800, "dn", 0},
 	"fneg v.4s v.4s":          {0x6ea0f800, "dn", 0},
