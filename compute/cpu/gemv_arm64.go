@@ -194,8 +194,12 @@ var neonDots = dotKernels{
 	quantize32: func(q []int8, scale, sum, x []float32) {
 		quantize32NEON(&q[0], &scale[0], &sum[0], &x[0], len(x)/32)
 	},
-	dotQ4K: dotQ4KGeneric,
-	dotQ6K: dotQ6KGeneric,
+	dotQ4K: func(y []float32, w []byte, x []int8, scale, sum []float32) {
+		dotQ4KNEON(&y[0], len(y), &w[0], &x[0], &scale[0], &sum[0], len(x)/superBlock)
+	},
+	dotQ6K: func(y []float32, w []byte, x []int8, scale, sum []float32) {
+		dotQ6KNEON(&y[0], len(y), &w[0], &x[0], &scale[0], &sum[0], len(x)/superBlock)
+	},
 	dotQ4: func(y []float32, w []byte, scales, biases []float32, x []int8, scale, sum []float32) {
 		dotQ4NEON(&y[0], len(y), &w[0], &scales[0], &biases[0], &x[0], &scale[0], &sum[0], len(x)/64, groupShift(len(x), len(sum)))
 	},
@@ -234,6 +238,12 @@ var neonDots = dotKernels{
 // dotProdDots are neonDots with the dot product instructions.
 var dotProdDots = func() dotKernels {
 	k := neonDots
+	k.dotQ4K = func(y []float32, w []byte, x []int8, scale, sum []float32) {
+		dotQ4KDotProd(&y[0], len(y), &w[0], &x[0], &scale[0], &sum[0], len(x)/superBlock)
+	}
+	k.dotQ6K = func(y []float32, w []byte, x []int8, scale, sum []float32) {
+		dotQ6KDotProd(&y[0], len(y), &w[0], &x[0], &scale[0], &sum[0], len(x)/superBlock)
+	}
 	k.dotQ4 = func(y []float32, w []byte, scales, biases []float32, x []int8, scale, sum []float32) {
 		dotQ4DotProd(&y[0], len(y), &w[0], &scales[0], &biases[0], &x[0], &scale[0], &sum[0], len(x)/64, groupShift(len(x), len(sum)))
 	}

@@ -8,6 +8,13 @@
 // comparison (below the range) is false for a NaN, and the minimum keeps it.
 
 // s = sigmoid(g): e = exp(-|g|), then 1/(1+e) or e/(1+e).
+
+// acc = a·x + b·y in four integers, of signed bytes: with the dot product of
+// Armv8.4, or by way of 16 bits, which weights of 4 bits cannot overflow.
+
+
+// The same for one vector of weights, of up to 6 bits.
+
 // Generated from _generate/gemv.neon by go run ./compute/cpu/_generate; DO NOT EDIT.
 
 //go:build !purego
@@ -198,10 +205,6 @@ group:
 	SUBS $1, R4
 	BNE  group
 	RET
-
-// acc = a·x + b·y in four integers, of signed bytes: with the dot product of
-// Armv8.4, or by way of 16 bits, which a weight of 4 bits cannot overflow.
-
 
 // R10 counts groups of 32 activations, 1<<R9 of which share a weights' scale.
 

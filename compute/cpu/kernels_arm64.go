@@ -32,6 +32,7 @@ var neon = func() *kernels {
 	k.scatter = scatter8NEON
 	k.prefetch = prefetchNEON
 	k.affineRow = affineRowNEON
+	k.widenQ4K, k.widenQ6K = widenQ4KNEON, widenQ6KNEON
 	k.widenF16, k.widenBF16 = widenF16Vector, widenBF16Vector
 	k.narrowF16, k.narrowBF16 = narrowF16Vector, narrowBF16Vector
 	k.dotKernels = neonDots
