@@ -127,10 +127,11 @@ func checkTarget(path string, others ...string) error {
 func ofModel(name string) bool {
 	switch name {
 	case "README.md", "chat_template.jinja", "tokenizer.model", "merges.txt", "config.json", "generation_config.json", "vocab.json",
-		"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "model.safetensors.index.json":
+		"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "model.safetensors.index.json", "Modelfile":
 		return true
 	}
-	return strings.HasPrefix(name, "model") && strings.HasSuffix(name, ".safetensors")
+	return strings.HasPrefix(name, "model") && strings.HasSuffix(name, ".safetensors") ||
+		strings.HasPrefix(name, "ggml-model-") && strings.HasSuffix(name, ".gguf")
 }
 
 func same(a, b string) bool {

@@ -20,6 +20,8 @@ type fuseOptions struct {
 	TrustRemoteCode              bool
 	Threads                      int
 	UploadRepo                   string
+	ExportGGUF, Ollama           bool
+	GGUFPath, GGUFType           string
 	JSON                         string
 }
 
@@ -43,6 +45,10 @@ layer by layer, and layers that would keep less than 90 % get more bits.`,
 		f.BoolVar(&o.Dequantize, "dequantize", false, "write all weights dense: larger, and nothing is lost")
 		f.BoolVar(&o.KeepBits, "keep-bits", false, "keep the bits of a quantized base, whatever is lost")
 		f.StringVar(&o.UploadRepo, "upload-repo", "", "also upload the fused model to this `repository` of the hub")
+		f.BoolVar(&o.ExportGGUF, "export-gguf", false, "also write the fused model as a GGUF file for llama.cpp, Ollama and others")
+		f.StringVar(&o.GGUFPath, "gguf-path", defaultGGUF, "`file` to write it to, in the --save-path; the default follows the type")
+		f.StringVar(&o.GGUFType, "gguf-type", "F16", "`type` of its weights: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K_M, Q5_K_M or Q6_K")
+		f.BoolVar(&o.Ollama, "ollama", false, "also write a Modelfile for Ollama; needs --export-gguf")
 		f.StringVar(&o.JSON, "json", "", "also write the figures to this `file`")
 		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
 		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
@@ -56,6 +62,13 @@ layer by layer, and layers that would keep less than 90 % get more bits.`,
 func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 	if o.AdapterPath == "" {
 		return usage("--adapter-path is empty: there is nothing to fuse")
+	}
+	if o.Ollama && !o.ExportGGUF {
+		return usage("--ollama needs --export-gguf")
+	}
+	gguf, err := ggufType("gguf-type", o.GGUFType)
+	if err != nil {
+		return err
 	}
 	upload := uploadOptions{Path: o.SavePath, Repo: o.UploadRepo, Type: string(hub.Model), AdapterPath: o.AdapterPath}
 	if looksLikeRepo(o.Model) {
@@ -89,6 +102,11 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 		return err
 	}
 	printFuseReport(streams.Out, report)
+	if o.ExportGGUF {
+		if _, err := exportGGUF(ctx, streams, o.SavePath, ggufPath(o.SavePath, o.GGUFPath, gguf), gguf, o.Ollama); err != nil {
+			return err
+		}
+	}
 	if err := writeFigures(o.JSON, report); err != nil || o.UploadRepo == "" {
 		return err
 	}

@@ -129,6 +129,7 @@ func commands(streams Streams) []*cobra.Command {
 		newGenerate(streams),
 		newChat(streams),
 		newFuse(streams),
+		newConvert(streams),
 		newDownload(streams),
 		newUpload(streams),
 		newLogin(streams),

@@ -124,12 +124,15 @@ func TestFromModelToFusedModel(t *testing.T) {
 
 	ask := []string{"generate", "--prompt", "Which pulse?", "--max-tokens", "12", "--verbose", "False", "--exact", "--threads", "1"}
 	tuned := mustRun(t, "", append(ask, "--model", model, "--adapter-path", adapter)...)
-	report := mustRun(t, "", "fuse", "--model", model, "--adapter-path", adapter, "--save-path", fused)
+	report := mustRun(t, "", "fuse", "--model", model, "--adapter-path", adapter, "--save-path", fused, "--export-gguf", "--gguf-type", "F32")
 	if !strings.Contains(report, "Worst layer: model.layers.") || !strings.Contains(report, "Saved the fused model to "+fused) {
 		t.Errorf("fuse prints\n%s", report)
 	}
 	if again := mustRun(t, "", append(ask, "--model", fused)...); again != tuned {
 		t.Errorf("the fused model says %q, the tuned one %q", again, tuned)
+	}
+	if again := mustRun(t, "", append(ask, "--model", filepath.Join(fused, "ggml-model-f32.gguf"))...); again != tuned {
+		t.Errorf("the exported model says %q, the tuned one %q", again, tuned)
 	}
 }
 

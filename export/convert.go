@@ -1,0 +1,398 @@
+package export
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/tokenizer"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// ConvertOptions choose what Convert writes. Without Quantize and Dequantize
+// matrices stay as they are where MLX has their format; the super-blocks of GGUF
+// files, which it does not have, become dense.
+type ConvertOptions struct {
+	SavePath    string // must not exist
+	Quantize    bool
+	Bits, Group int    // 0: 4 and 64
+	Recipe      string // name of a mixed recipe, see Recipes; "" for the same bits throughout
+	Dequantize  bool
+	DType       quant.DType // of all floating-point numbers; 0 leaves them
+	Rule        quant.Rule
+	Progress    func(module string, done, total int) // may be nil
+}
+
+// ConvertReport sums up a conversion.
+type ConvertReport struct {
+	Path          string  `json:"path"`
+	Parameters    int64   `json:"parameters"`
+	Bytes         int64   `json:"bytes"`
+	BitsPerWeight float64 `json:"bits_per_weight"` // scales and biases included
+}
+
+// recipes of mlx-lm: bits of most layers, and of those that matter more.
+var recipes = map[string]struct{ low, high int }{
+	"mixed_2_6": {2, 6}, "mixed_3_4": {3, 4}, "mixed_3_6": {3, 6}, "mixed_4_6": {4, 6},
+}
+
+// Recipes lists the names of the mixed recipes.
+func Recipes() []string { return []string{"mixed_2_6", "mixed_3_4", "mixed_3_6", "mixed_4_6"} }
+
+// Convert writes the model of src as a folder that mlx-lm reads.
+func Convert(src weights.Source, tok *tokenizer.Tokenizer, o ConvertOptions) (ConvertReport, error) {
+	report := ConvertReport{Path: o.SavePath}
+	if _, err := os.Lstat(o.SavePath); !errors.Is(err, os.ErrNotExist) {
+		return report, fmt.Errorf("%s is there already: give a folder that does not exist yet, or remove it", o.SavePath)
+	}
+	if _, ok := recipes[o.Recipe]; o.Recipe != "" && !ok {
+		return report, fmt.Errorf("recipe %q is not one of %s", o.Recipe, strings.Join(Recipes(), ", "))
+	}
+	if o.Bits == 0 {
+		o.Bits = 4
+	}
+	if o.Group == 0 {
+		o.Group = 64
+	}
+	c := &conversion{src: src, options: o, report: &report, written: map[string]quant.Format{}}
+	var err error
+	if c.config, err = model.ParseConfig(src.Config(), src.Path()+": config.json"); err != nil {
+		return report, err
+	}
+	if c.facts, err = c.config.Facts(); err != nil {
+		return report, fmt.Errorf("%s: %w", src.Path(), err)
+	}
+	if o.Quantize {
+		f := quant.Format{Kind: quant.Affine, DType: quant.F32, Bits: o.Bits, Group: o.Group}
+		if err := f.Check(); err != nil {
+			return report, err
+		}
+	}
+	return report, c.write(tok)
+}
+
+// conversion is the state of one Convert.
+type conversion struct {
+	src     weights.Source
+	config  *model.Config
+	facts   model.Facts
+	options ConvertOptions
+	report  *ConvertReport
+	written map[string]quant.Format // of quantized modules
+
+	// The matrix made last: its scales and biases are asked for after it.
+	module string
+	matrix *quant.Matrix
+}
+
+// write fills a folder beside the final one, which then takes its name.
+func (c *conversion) write(tok *tokenizer.Tokenizer) error {
+	target, err := filepath.Abs(c.options.SavePath)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(target), "."+filepath.Base(target)+".tmp-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return err
+	}
+	if err := c.writeWeights(tmp); err != nil {
+		return err
+	}
+	if err := c.writeConfig(tmp); err != nil {
+		return err
+	}
+	if err := tok.Save(tmp); err != nil {
+		return err
+	}
+	if err := copyFile(c.src.Path(), tmp, "generation_config.json"); err != nil {
+		return err
+	}
+	if err := run.WriteFile(filepath.Join(tmp, "README.md"), []byte(c.card())); err != nil {
+		return err
+	}
+	return os.Rename(tmp, target)
+}
+
+func (c *conversion) writeWeights(dir string) error {
+	var entries []weights.Entry
+	var modules []string
+	for _, name := range c.src.Names() {
+		if strings.HasSuffix(name, ".scales") || strings.HasSuffix(name, ".biases") || strings.Contains(name, "rotary_emb.inv_freq") ||
+			c.facts.Tied && strings.HasPrefix(name, "lm_head.") {
+			continue
+		}
+		module, isWeight := strings.CutSuffix(name, ".weight")
+		if t, ok := c.src.Tensor(name); ok && len(t.Shape) == 1 || !isWeight {
+			entries = append(entries, c.vector(t))
+			continue
+		}
+		modules = append(modules, module)
+	}
+	if err := c.checkRecipe(modules); err != nil {
+		return err
+	}
+	for i, module := range modules {
+		m, err := c.src.Matrix(module)
+		if err != nil {
+			return err
+		}
+		entries = append(entries, c.entries(module, m, i, len(modules))...)
+	}
+	for _, e := range entries {
+		n := int64(e.DType.Size())
+		for _, s := range e.Shape {
+			n *= int64(s)
+		}
+		c.report.Bytes += n
+	}
+	c.report.BitsPerWeight = 8 * float64(c.report.Bytes) / float64(c.report.Parameters)
+	return weights.WriteModel(dir, entries, weights.ModelOptions{Parameters: c.report.Parameters})
+}
+
+// vector is a norm or bias in the type that was asked for.
+func (c *conversion) vector(t weights.Tensor) weights.Entry {
+	n := int64(1)
+	for _, s := range t.Shape {
+		n *= int64(s)
+	}
+	c.report.Parameters += n
+	if to := c.options.DType; to != 0 && t.DType.IsFloat() && to != t.DType {
+		values := make([]float32, n)
+		quant.Floats(values, t.Data, t.DType)
+		t.DType, t.Data = to, make([]byte, int(n)*to.Size())
+		quant.PutFloats(t.Data, values, to)
+	}
+	return entryOf(t)
+}
+
+// target is the format that a module is written in.
+func (c *conversion) target(module string, m *quant.Matrix) quant.Format {
+	dtype := c.options.DType
+	if dtype == 0 {
+		if dtype = m.Format.DType; dtype == 0 { // super-blocks, whose scales are halves
+			dtype = quant.F16
+		}
+	}
+	switch {
+	case c.options.Quantize && m.Cols%c.options.Group == 0:
+		return quant.Format{Kind: quant.Affine, DType: dtype, Bits: c.bits(module), Group: c.options.Group}
+	case m.Format.Kind == quant.Affine && !c.options.Dequantize && !c.options.Quantize:
+		f := m.Format
+		f.DType = dtype
+		return f
+	}
+	return quant.Format{Kind: quant.Dense, DType: dtype}
+}
+
+// bits of a module by the recipe.
+func (c *conversion) bits(module string) int {
+	r, ok := recipes[c.options.Recipe]
+	switch {
+	case !ok:
+		return c.options.Bits
+	case strings.Contains(module, "lm_head"):
+		return r.high
+	case (strings.Contains(module, "v_proj") || strings.Contains(module, "down_proj")) && moreBitsForLayer(layerOf(module), c.config.NumHiddenLayers):
+		return r.high
+	}
+	return r.low
+}
+
+func (c *conversion) checkRecipe(modules []string) error {
+	if c.options.Recipe != "" && !slices.ContainsFunc(modules, func(m string) bool { return strings.Contains(m, "down_proj") }) {
+		return fmt.Errorf("recipe %q needs layers with a down_proj, which this model has none of", c.options.Recipe)
+	}
+	return nil
+}
+
+// entries are the tensors of one module, made when they are written.
+func (c *conversion) entries(module string, m *quant.Matrix, done, total int) []weights.Entry {
+	to := c.target(module, m)
+	c.report.Parameters += int64(m.Rows) * int64(m.Cols)
+	part := func(suffix string, dtype quant.DType, cols int, pick func(*quant.Matrix) []byte) weights.Entry {
+		return weights.Entry{Name: module + suffix, DType: dtype, Shape: []int{m.Rows, cols}, Bytes: func() ([]byte, error) {
+			if c.module != module {
+				if c.options.Progress != nil {
+					c.options.Progress(module, done+1, total)
+				}
+				made, err := reformat(m, to, c.options.Rule)
+				if err != nil {
+					return nil, err
+				}
+				c.module, c.matrix = module, made
+			}
+			return pick(c.matrix), nil
+		}}
+	}
+	data := func(m *quant.Matrix) []byte { return m.Data }
+	if to.Kind == quant.Dense {
+		return []weights.Entry{part(".weight", to.DType, m.Cols, data)}
+	}
+	c.written[module] = to
+	groups := m.Cols / to.Group
+	return []weights.Entry{
+		part(".weight", quant.U32, to.RowBytes(m.Cols)/4, data),
+		part(".scales", to.DType, groups, func(m *quant.Matrix) []byte { return m.Scales }),
+		part(".biases", to.DType, groups, func(m *quant.Matrix) []byte { return m.Biases }),
+	}
+}
+
+// reformat stores m in another format. Integers that only get scales of another
+// type stay as they are. Weights to be quantized are rounded to the type of the
+// scales first, as mlx-lm casts a model before it quantizes it.
+func reformat(m *quant.Matrix, to quant.Format, rule quant.Rule) (*quant.Matrix, error) {
+	if m.Format == to {
+		return m, nil
+	}
+	if m.Format.Kind == quant.Affine && to.Kind == quant.Affine && m.Format.Bits == to.Bits && m.Format.Group == to.Group {
+		out := *m
+		out.Format = to
+		out.Scales, out.Biases = recast(m.Scales, m.Format.DType, to.DType), recast(m.Biases, m.Format.DType, to.DType)
+		return &out, nil
+	}
+	dense, err := store(m.Floats(), m.Rows, m.Cols, quant.Format{Kind: quant.Dense, DType: to.DType}, rule)
+	if err != nil || to.Kind == quant.Dense {
+		return dense, err
+	}
+	return store(dense.Floats(), m.Rows, m.Cols, to, rule)
+}
+
+func recast(data []byte, from, to quant.DType) []byte {
+	values := make([]float32, len(data)/from.Size())
+	quant.Floats(values, data, from)
+	out := make([]byte, len(values)*to.Size())
+	quant.PutFloats(out, values, to)
+	return out
+}
+
+// writeConfig writes the source's config.json with what was changed.
+func (c *conversion) writeConfig(dir string) error {
+	var config map[string]any
+	d := json.NewDecoder(bytes.NewReader(c.src.Config()))
+	d.UseNumber() // 500000.0 must stay a float
+	if err := d.Decode(&config); err != nil {
+		return err
+	}
+	for _, k := range []string{"_name_or_path", "vision_config", "quantization", "quantization_config"} {
+		delete(config, k)
+	}
+	if q := quantizationOf(c.written); q != nil {
+		config["quantization"], config["quantization_config"] = q, q
+	}
+	if err := c.nameScaling(config); err != nil {
+		return err
+	}
+	if eos := c.generationEOS(); eos != nil {
+		config["eos_token_id"] = eos
+	}
+	data, err := json.MarshalIndent(config, "", "    ")
+	if err != nil {
+		return err
+	}
+	return run.WriteFile(filepath.Join(dir, "config.json"), data)
+}
+
+// quantizationOf describes formats as config.json does: the commonest one, and
+// each module that has another. nil when there are none.
+func quantizationOf(written map[string]quant.Format) map[string]any {
+	type setting struct{ bits, group int }
+	count := map[setting]int{}
+	var common setting
+	for _, module := range sortedKeys(written) {
+		s := setting{written[module].Bits, written[module].Group}
+		if count[s]++; count[s] > count[common] {
+			common = s
+		}
+	}
+	if len(count) == 0 {
+		return nil
+	}
+	q := map[string]any{"group_size": common.group, "bits": common.bits, "mode": "affine"}
+	for module, f := range written {
+		if (setting{f.Bits, f.Group}) != common {
+			q[module] = map[string]any{"group_size": f.Group, "bits": f.Bits}
+		}
+	}
+	return q
+}
+
+func sortedKeys(m map[string]quant.Format) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// nameScaling replaces the table of factors that a GGUF file has by the
+// settings of Llama 3 that make it, the form that others read.
+func (c *conversion) nameScaling(config map[string]any) error {
+	if c.facts.Scaling.Kind() != "gguf_factors" {
+		return nil
+	}
+	factor := math.Round(float64(slices.Max(c.facts.RopeFactors)))
+	for _, old := range []int{8192, 4096, 16384, 32768, 2048} {
+		scaling := map[string]any{"rope_type": "llama3", "factor": factor, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+			"original_max_position_embeddings": old}
+		config["rope_scaling"] = scaling
+		text, err := json.Marshal(config)
+		if err != nil {
+			return err
+		}
+		trial, err := model.ParseConfig(text, "config.json")
+		if err != nil {
+			return err
+		}
+		facts, err := trial.Facts()
+		if err == nil && sameFactors(facts.RopeFactors, c.facts.RopeFactors) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: rope_freqs.weight is not the scaling of Llama 3, and config.json has no other name for it", c.src.Path())
+}
+
+func sameFactors(a, b []float32) bool {
+	const rounding = 1e-4 // converters compute the table in float32
+	return slices.EqualFunc(a, b, func(x, y float32) bool { return math.Abs(float64(x/y)-1) < rounding })
+}
+
+// generationEOS is the eos_token_id of generation_config.json, which wins over
+// that of config.json.
+func (c *conversion) generationEOS() any {
+	text, err := os.ReadFile(filepath.Join(c.src.Path(), "generation_config.json"))
+	if err != nil {
+		return nil
+	}
+	var g struct {
+		EOS any `json:"eos_token_id"`
+	}
+	if json.Unmarshal(text, &g) != nil {
+		return nil // mlx-lm ignores it too
+	}
+	return g.EOS
+}
+
+func (c *conversion) card() string {
+	base := filepath.Base(strings.TrimRight(c.src.Path(), "/"))
+	name := filepath.Base(c.options.SavePath)
+	return fmt.Sprintf("---\nlibrary_name: mlx\npipeline_tag: text-generation\ntags:\n- mlx\n- lentil\nbase_model: %s\n---\n\n"+
+		"# %s\n\n%s, converted with Lentil to %.3f bits per weight.\n\n    lentil generate --model %s --prompt \"Hello\"\n",
+		base, name, base, c.report.BitsPerWeight, c.options.SavePath)
+}

@@ -1,0 +1,159 @@
+package export_test
+
+import (
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/export"
+	"github.com/lentil-lm/lentil/model/modeltest"
+	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+func convert(t *testing.T, from string, o export.ConvertOptions) (string, export.ConvertReport) {
+	t.Helper()
+	src, err := weights.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	o.SavePath = filepath.Join(t.TempDir(), "new", "converted")
+	report, err := export.Convert(src, trained(t), o)
+	if err != nil {
+		t.Fatalf("%+v: %v", o, err)
+	}
+	return o.SavePath, report
+}
+
+func TestConvert(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	wide := map[string]any{"vocab_size": ggufVocab, "hidden_size": 64, "intermediate_size": 128}
+	for _, test := range []struct {
+		name      string
+		spec      modeltest.Spec
+		o         export.ConvertOptions
+		format    string // of model.layers.0.mlp.up_proj
+		tolerance float64
+	}{
+		{"copied", modeltest.Spec{Type: "qwen2", Config: wide}, export.ConvertOptions{}, "f32", 0},
+		{"bfloat16", modeltest.Spec{Type: "qwen2", Config: wide}, export.ConvertOptions{DType: quant.BF16}, "bf16", roundedTolerance},
+		{"4 bits", modeltest.Spec{Type: "llama", Config: wide}, export.ConvertOptions{Quantize: true}, "4-bit g64", 0.6},
+		{"8 bits in 32", modeltest.Spec{Type: "qwen3", Config: wide}, export.ConvertOptions{Quantize: true, Bits: 8, Group: 32}, "8-bit g32", roundedTolerance},
+		{"dense again", modeltest.Spec{Type: "llama", Config: wide, Bits: 4}, export.ConvertOptions{Dequantize: true}, "f32", exactTolerance},
+		{"stays quantized", modeltest.Spec{Type: "llama", Config: wide, Bits: 3}, export.ConvertOptions{}, "3-bit g32", 0},
+		{"scales recast", modeltest.Spec{Type: "llama", Config: wide, Bits: 6}, export.ConvertOptions{DType: quant.F16}, "6-bit g32", roundedTolerance},
+		{"other bits", modeltest.Spec{Type: "mistral", Config: wide, Bits: 8}, export.ConvertOptions{Quantize: true, Bits: 6}, "6-bit g64", 0.2},
+	} {
+		from := modeltest.Write(t, test.spec)
+		want := logits(t, modeltest.Open(t, dev, from))
+		path, report := convert(t, from, test.o)
+		m := modeltest.Open(t, dev, path)
+		if d := distance(logits(t, m), want); d > test.tolerance {
+			t.Errorf("%s: logits differ by %.4f, expected at most %g", test.name, d, test.tolerance)
+		}
+		w, _ := m.Matrix("model.layers.0.mlp.up_proj")
+		if got := w.Format.String(); got != test.format {
+			t.Errorf("%s: written as %s, want %s", test.name, got, test.format)
+		}
+		if info, err := os.Stat(filepath.Join(path, "model.safetensors")); err != nil || math.Abs(float64(info.Size()-report.Bytes)) > 16<<10 {
+			t.Errorf("%s: %d bytes reported, the file has %v (%v)", test.name, report.Bytes, info.Size(), err)
+		}
+		for _, name := range []string{"tokenizer.json", "README.md", "model.safetensors.index.json"} {
+			if _, err := os.Stat(filepath.Join(path, name)); err != nil {
+				t.Errorf("%s: %v", test.name, err)
+			}
+		}
+	}
+}
+
+// TestConvertRecipe: of 8 layers 0, 3, 6 and 7 matter more, and the head.
+func TestConvertRecipe(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	from := modeltest.Write(t, modeltest.Spec{Type: "mistral", Config: map[string]any{
+		"vocab_size": ggufVocab, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 8}})
+	path, report := convert(t, from, export.ConvertOptions{Quantize: true, Recipe: "mixed_3_6"})
+	m := modeltest.Open(t, dev, path)
+	for module, want := range map[string]string{
+		"lm_head": "6-bit g64", "model.embed_tokens": "3-bit g64", "model.layers.0.mlp.down_proj": "6-bit g64",
+		"model.layers.1.mlp.down_proj": "3-bit g64", "model.layers.3.self_attn.v_proj": "6-bit g64", "model.layers.3.self_attn.q_proj": "3-bit g64",
+		"model.layers.6.mlp.down_proj": "6-bit g64", "model.layers.7.self_attn.v_proj": "6-bit g64", "model.layers.5.self_attn.v_proj": "3-bit g64",
+	} {
+		if w, ok := m.Matrix(module); !ok || w.Format.String() != want {
+			t.Errorf("%s is %v, want %s", module, w.Format, want)
+		}
+	}
+	// 3 or 6 bits and 1 for float32 scales and biases.
+	if report.BitsPerWeight < 4 || report.BitsPerWeight > 7 {
+		t.Errorf("%.3f bits per weight", report.BitsPerWeight)
+	}
+}
+
+// TestConvertFromGGUF brings an exported model back, with the scaling of Llama 3
+// under the name that others know.
+func TestConvertFromGGUF(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	config := maps.Clone(exportable()[0].Config)
+	config["rope_theta"], config["head_dim"] = 500000.0, 64 // waves on both sides of 8192 tokens
+	config["rope_scaling"] = map[string]any{"rope_type": "llama3", "factor": 32.0, "original_max_position_embeddings": 8192}
+	from := modeltest.Write(t, modeltest.Spec{Type: "llama", Config: config})
+	want := logits(t, modeltest.Open(t, dev, from))
+	gguf, _ := exportGGUF(t, from, "F32")
+	path, _ := convert(t, gguf, export.ConvertOptions{})
+	if d := distance(logits(t, modeltest.Open(t, dev, path)), want); d > exactTolerance {
+		t.Errorf("logits differ by %g", d)
+	}
+	if _, text := readConfig(t, path); !strings.Contains(text, `"llama3"`) || strings.Contains(text, "gguf_factors") {
+		t.Errorf("rope_scaling in %s", text)
+	}
+}
+
+func TestConvertErrors(t *testing.T) {
+	t.Parallel()
+	src, err := weights.Open(modeltest.Write(t, modeltest.Spec{Type: "llama", Config: map[string]any{"vocab_size": ggufVocab}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	there, gone := t.TempDir(), filepath.Join(t.TempDir(), "x")
+	for _, test := range []struct {
+		o    export.ConvertOptions
+		want string
+	}{
+		{export.ConvertOptions{SavePath: there}, "is there already"},
+		{export.ConvertOptions{SavePath: gone, Quantize: true, Recipe: "mixed_1_2"}, "mixed_3_6"},
+		{export.ConvertOptions{SavePath: gone, Quantize: true, Bits: 7}, "7 bits"},
+		{export.ConvertOptions{SavePath: gone, Quantize: true, Group: 48}, "group size 48"},
+	} {
+		if _, err := export.Convert(src, trained(t), test.o); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%+v: %v, want %q", test.o, err, test.want)
+		}
+	}
+	if left, _ := os.ReadDir(filepath.Dir(gone)); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestModelfile(t *testing.T) {
+	t.Parallel()
+	tok := trained(t)
+	dir := t.TempDir()
+	path, err := export.WriteModelfile(filepath.Join(dir, "model.gguf"), tok)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The template of these tests has no generation prompt, so none of the known ones is it.
+	if s := string(text); !strings.HasPrefix(s, "FROM ./model.gguf\n") || strings.Contains(s, "\nTEMPLATE") {
+		t.Errorf("Modelfile:\n%s", s)
+	}
+}

@@ -1,0 +1,221 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lentil-lm/lentil/export"
+	"github.com/lentil-lm/lentil/hub"
+	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+type convertOptions struct {
+	Model, MLXPath       string
+	Quantize, Dequantize bool
+	Bits, Group          int
+	Mode, Recipe, Rule   string
+	DType, GGUF          string
+	Ollama               bool
+	UploadRepo, JSON     string
+	TrustRemoteCode      bool
+}
+
+func newConvert(streams Streams) *cobra.Command {
+	var o convertOptions
+	cmd := &cobra.Command{
+		Use:   "convert",
+		Short: "Write a model in another format: quantized, dense, GGUF",
+		Long: `Write a model, a folder or GGUF file, as a folder that Lentil and mlx-lm read:
+quantized to 2 to 8 bits, dense, or in another floating-point type. With --gguf it
+becomes a GGUF file for llama.cpp, Ollama and others.`,
+		Example: `  lentil convert --model ./model --mlx-path ./model-4bit -q
+  lentil convert --model ./model.gguf --mlx-path ./model-bf16 -d --dtype bfloat16
+  lentil convert --model ./model --mlx-path ./model.gguf --gguf Q4_K_M`,
+		GroupID: groupUse,
+		Args:    noArguments,
+	}
+	group(cmd, "Flags", func(f *pflag.FlagSet) {
+		f.StringVar(&o.Model, "model", "", "`folder`, .gguf file or repository to convert (required)")
+		f.StringVar(&o.Model, "hf-path", "", "the same as --model")
+		f.StringVar(&o.MLXPath, "mlx-path", "mlx_model", "`folder` to write, which must not exist; with --gguf also a file")
+		f.StringVar(&o.DType, "dtype", "", "`type` of all numbers that are not quantized: float16, bfloat16 or float32; default: that of config.json")
+		f.BoolVarP(&o.Dequantize, "dequantize", "d", false, "write all weights dense")
+		f.StringVar(&o.UploadRepo, "upload-repo", "", "also upload the folder to this `repository` of the hub")
+		f.StringVar(&o.JSON, "json", "", "also write the figures to this `file`")
+		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
+	})
+	group(cmd, "Quantization", func(f *pflag.FlagSet) {
+		f.BoolVarP(&o.Quantize, "quantize", "q", false, "quantize the weights")
+		f.IntVar(&o.Bits, "q-bits", 0, "`bits` of a weight: 2, 3, 4, 5, 6 or 8; default 4")
+		f.IntVar(&o.Group, "q-group-size", 0, "`weights` that share a scale: 32, 64 or 128; default 64")
+		f.StringVar(&o.Mode, "q-mode", "affine", "way to quantize; only affine in this version")
+		f.StringVar(&o.Recipe, "quant-predicate", "", "`recipe` that gives some layers more bits: "+strings.Join(export.Recipes(), ", "))
+		f.StringVar(&o.Rule, "q-rule", "metal", "`rounding` of MLX on which device: metal or cpu")
+	})
+	group(cmd, "GGUF", func(f *pflag.FlagSet) {
+		f.StringVar(&o.GGUF, "gguf", "", "write a GGUF file of this `type`: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K_M, Q5_K_M or Q6_K")
+		f.BoolVar(&o.Ollama, "ollama", false, "write a Modelfile for Ollama beside the GGUF file")
+	})
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return runConvert(cmd.Context(), streams, o)
+	}
+	return cmd
+}
+
+// check finds mistakes before any work is done.
+func (o convertOptions) check() error {
+	switch {
+	case o.Model == "":
+		return usage("--model is missing\nGive the folder, .gguf file or repository to convert.")
+	case o.Quantize && o.Dequantize:
+		return usage("--quantize and --dequantize exclude each other")
+	case o.Mode != "affine":
+		return usage("--q-mode %s is not supported in this version, only affine", o.Mode)
+	case o.Rule != "metal" && o.Rule != "cpu":
+		return usage("--q-rule %q is not one of metal, cpu", o.Rule)
+	case !o.Quantize && (o.Bits != 0 || o.Group != 0 || o.Recipe != ""):
+		return usage("--q-bits, --q-group-size and --quant-predicate need -q")
+	case o.GGUF != "" && (o.Quantize || o.Dequantize || o.DType != "" || o.UploadRepo != ""):
+		return usage("--gguf says how weights are stored: leave -q, -d, --dtype and --upload-repo out")
+	case o.GGUF == "" && o.Ollama:
+		return usage("--ollama needs --gguf")
+	}
+	if _, ok := dtypeNames[o.DType]; o.DType != "" && !ok {
+		return usage("--dtype %q is not one of float16, bfloat16, float32", o.DType)
+	}
+	return nil
+}
+
+var dtypeNames = map[string]quant.DType{"float16": quant.F16, "bfloat16": quant.BF16, "float32": quant.F32}
+
+func runConvert(ctx context.Context, streams Streams, o convertOptions) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	if o.GGUF != "" {
+		return convertToGGUF(ctx, streams, o)
+	}
+	if _, err := os.Lstat(o.MLXPath); !errors.Is(err, fs.ErrNotExist) {
+		return usage("--mlx-path %s is there already\nGive a folder that does not exist yet, or remove it.", o.MLXPath)
+	}
+	upload := uploadOptions{Path: o.MLXPath, Repo: o.UploadRepo, Type: string(hub.Model)}
+	if looksLikeRepo(o.Model) {
+		upload.BaseModel, _, _ = strings.Cut(o.Model, "@")
+	}
+	if o.UploadRepo != "" {
+		if _, _, err := upload.target(ctx); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(streams.Out, "[INFO] Loading")
+	report, err := convertFolder(ctx, streams, o)
+	if err != nil {
+		return err
+	}
+	if o.Quantize {
+		fmt.Fprintf(streams.Out, "[INFO] Quantized model with %.3f bits per weight.\n", report.BitsPerWeight)
+	}
+	fmt.Fprintf(streams.Out, "Saved to %s. Ask it: lentil generate --model %s --prompt \"...\"\n", o.MLXPath, o.MLXPath)
+	if err := writeFigures(o.JSON, report); err != nil || o.UploadRepo == "" {
+		return err
+	}
+	return runUpload(ctx, streams, upload)
+}
+
+func convertFolder(ctx context.Context, streams Streams, o convertOptions) (export.ConvertReport, error) {
+	var report export.ConvertReport
+	from, err := localModel(ctx, streams, o.Model, hub.ModelPatterns)
+	if err != nil {
+		return report, err
+	}
+	tok, err := loadTokenizer(from)
+	if err != nil {
+		return report, err
+	}
+	src, err := weights.Open(from)
+	if err != nil {
+		return report, inputError(err)
+	}
+	defer src.Close()
+	name := o.DType
+	if name == "" {
+		name = configDType(src.Config())
+	}
+	dtype := dtypeNames[name]
+	if dtype != 0 {
+		fmt.Fprintf(streams.Out, "[INFO] Using dtype: %s\n", name)
+	}
+	switch {
+	case o.Quantize:
+		fmt.Fprintln(streams.Out, "[INFO] Quantizing")
+	case o.Dequantize:
+		fmt.Fprintln(streams.Out, "[INFO] Dequantizing")
+	}
+	rule := quant.RuleMetal
+	if o.Rule == "cpu" {
+		rule = quant.RuleCPU
+	}
+	bar := streams.bar(nil)
+	report, err = export.Convert(src, tok, export.ConvertOptions{
+		SavePath: o.MLXPath, Quantize: o.Quantize, Bits: o.Bits, Group: o.Group, Recipe: o.Recipe, Dequantize: o.Dequantize,
+		DType: dtype, Rule: rule, Progress: func(_ string, done, total int) { bar.Set("Converting", done, total) },
+	})
+	bar.Clear()
+	if err != nil {
+		return report, inputError(err)
+	}
+	return report, nil
+}
+
+// configDType is the type that config.json names, "" if it names none that weights are cast to.
+func configDType(config []byte) string {
+	var c struct {
+		Torch string `json:"torch_dtype"`
+		Text  struct {
+			DType string `json:"dtype"`
+		} `json:"text_config"`
+	}
+	if json.Unmarshal(config, &c) != nil {
+		return "" // opening the model says what is wrong
+	}
+	name := c.Torch
+	if name == "" {
+		name = c.Text.DType
+	}
+	if dtypeNames[name] == 0 {
+		return ""
+	}
+	return name
+}
+
+func convertToGGUF(ctx context.Context, streams Streams, o convertOptions) error {
+	t, err := ggufType("gguf", o.GGUF)
+	if err != nil {
+		return err
+	}
+	path := o.MLXPath
+	if filepath.Ext(path) != ".gguf" {
+		path = ggufPath(path, "", t)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return usage("--mlx-path: %s is there already\nGive another name, or remove it.", path)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return inputError(err)
+	}
+	report, err := exportGGUF(ctx, streams, o.Model, path, t, o.Ollama)
+	if err != nil {
+		return err
+	}
+	return writeFigures(o.JSON, report)
+}

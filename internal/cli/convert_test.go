@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestConvertCommand goes from a dense folder to a quantized one, to GGUF and back, and asks each.
+func TestConvertCommand(t *testing.T) {
+	t.Parallel()
+	model, _ := tinyModel(t)
+	dir := t.TempDir()
+	ask := func(path string) string {
+		return mustRun(t, "", "generate", "--model", path, "--prompt", "Which pulse?", "--max-tokens", "12", "--verbose", "False", "--exact", "--threads", "1")
+	}
+	small := filepath.Join(dir, "small")
+	out := mustRun(t, "", "convert", "--hf-path", model, "--mlx-path", small, "-q", "--q-bits", "8", "--q-group-size", "32", "--dtype", "bfloat16")
+	want := `(?s)^\[INFO\] Loading\n\[INFO\] Using dtype: bfloat16\n\[INFO\] Quantizing\n\[INFO\] Quantized model with 9\.\d{3} bits per weight\.\n`
+	if !regexp.MustCompile(want).MatchString(out) {
+		t.Errorf("convert prints\n%s", out)
+	}
+	ask(small)
+
+	file := filepath.Join(dir, "gguf", "model.gguf")
+	out = mustRun(t, "", "convert", "--model", model, "--mlx-path", file, "--gguf", "f32", "--ollama")
+	if !strings.Contains(out, "Converting to GGUF format\nConverted GGUF model saved as: "+file) {
+		t.Errorf("convert --gguf prints\n%s", out)
+	}
+	modelfile, err := os.ReadFile(filepath.Join(dir, "gguf", "Modelfile"))
+	if err != nil || !strings.Contains(string(modelfile), "TEMPLATE \"\"\"{{- range .Messages }}<|im_start|>") {
+		t.Errorf("Modelfile %q (%v)", modelfile, err)
+	}
+	back := filepath.Join(dir, "back")
+	mustRun(t, "", "convert", "--model", file, "--mlx-path", back, "-d")
+	if first, second, third := ask(model), ask(file), ask(back); first != second || first != third {
+		t.Errorf("the model says %q, as GGUF %q, converted back %q", first, second, third)
+	}
+}
+
+func TestConvertMistakes(t *testing.T) {
+	t.Parallel()
+	model, _ := tinyModel(t)
+	there := t.TempDir()
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--mlx-path", "x"}, "--model is missing"},
+		{[]string{"--model", model, "-q", "-d"}, "exclude each other"},
+		{[]string{"--model", model, "-q", "--q-mode", "mxfp4"}, "mxfp4 is not supported"},
+		{[]string{"--model", model, "--q-bits", "4"}, "need -q"},
+		{[]string{"--model", model, "--mlx-path", there}, "is there already"},
+		{[]string{"--model", model, "--dtype", "int8"}, "float16, bfloat16, float32"},
+		{[]string{"--model", model, "--gguf", "Q9"}, "Q4_K_M"},
+		{[]string{"--model", model, "--gguf", "F16", "-q"}, "leave -q"},
+		{[]string{"--model", model, "--mlx-path", filepath.Join(there, "n"), "-q", "--q-bits", "7"}, "7 bits"},
+		{[]string{"--model", model, "--ollama"}, "--ollama needs --gguf"},
+	} {
+		code, _, errOut := lentil(t, "", append([]string{"convert"}, test.args...)...)
+		if code != 2 || !strings.Contains(errOut, test.want) {
+			t.Errorf("%v: exit %d, %q, want 2 and %q", test.args, code, errOut, test.want)
+		}
+	}
+}
