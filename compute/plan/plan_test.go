@@ -73,7 +73,10 @@ func TestMemoryAsCPU(t *testing.T) {
 		live = append(live, [2]compute.Buffer{alloc(t, machine, n), alloc(t, planned, n)})
 	}
 	used, peak := machine.Memory()
-	if r := planned.Report(); r.CurrentBytes != used || r.PeakBytes != peak {
+	// The CPU may serve a buffer from a free block up to two size classes larger, an eighth each.
+	const reuse = 1.25
+	fits := func(plan, real int64) bool { return plan <= real && float64(real) <= reuse*float64(plan) }
+	if r := planned.Report(); !fits(r.CurrentBytes, used) || !fits(r.PeakBytes, peak) {
 		t.Errorf("planned %d in use and %d at peak, the CPU has %d and %d", r.CurrentBytes, r.PeakBytes, used, peak)
 	}
 }
