@@ -28,6 +28,7 @@ type Client struct {
 
 const (
 	maxTries     = 6
+	lookUpTries  = 3               // of the first question, which tells whether there is a network at all
 	firstWait    = time.Second / 2 // doubled from try to try
 	maxWait      = 30 * time.Second
 	maxAskedWait = 10 * time.Minute // a server that asks for more is not waited for
@@ -208,11 +209,11 @@ func sameOrigin(a, b *url.URL) bool {
 	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
 }
 
-// once gives a client that tries everything just once.
-func (c *Client) once() *Client {
-	quick := *c
-	quick.tries = 1
-	return &quick
+// trying gives a client that tries everything so often.
+func (c *Client) trying(tries int) *Client {
+	other := *c
+	other.tries = tries
+	return &other
 }
 
 // retry calls f until it succeeds, fails for good, or has failed c.tries times in a row. f tells how much it

@@ -26,13 +26,14 @@ type Config struct {
 	// NoSymlinks makes snapshots of plain files, for file systems without symbolic links.
 	NoSymlinks bool
 
+	Quiet   bool          // show no progress bars
 	Timeout time.Duration // longest silence of a server before a request is tried again
 }
 
 // FromEnv reads the settings that the Hugging Face tools take from the environment: HF_ENDPOINT, HF_HOME,
 // HF_HUB_CACHE (formerly HUGGINGFACE_HUB_CACHE), HF_TOKEN (HUGGING_FACE_HUB_TOKEN), HF_TOKEN_PATH,
 // HF_HUB_OFFLINE (TRANSFORMERS_OFFLINE), HF_HUB_DISABLE_IMPLICIT_TOKEN, HF_HUB_DISABLE_SYMLINKS,
-// HF_HUB_DOWNLOAD_TIMEOUT and XDG_CACHE_HOME. Without HF_TOKEN, the token is read from the token file.
+// HF_HUB_DISABLE_PROGRESS_BARS, HF_HUB_DOWNLOAD_TIMEOUT and XDG_CACHE_HOME. Without HF_TOKEN, the token is read from the token file.
 func FromEnv() (Config, error) {
 	home, err := hubHome()
 	if err != nil {
@@ -44,6 +45,7 @@ func FromEnv() (Config, error) {
 		TokenPath:  expand(firstEnv(filepath.Join(home, "token"), "HF_TOKEN_PATH")),
 		Offline:    isTrue(firstEnv("", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")),
 		NoSymlinks: isTrue(os.Getenv("HF_HUB_DISABLE_SYMLINKS")),
+		Quiet:      isTrue(os.Getenv("HF_HUB_DISABLE_PROGRESS_BARS")),
 		Timeout:    10 * time.Second,
 	}
 	if u, err := url.Parse(c.Endpoint); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {

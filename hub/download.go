@@ -91,10 +91,10 @@ func (d *download) look(ctx context.Context) (err error) {
 	}
 	d.snap.Commit = d.o.Revision
 	if !isCommit(d.o.Revision) {
-		c := d.c
+		c := d.c.trying(lookUpTries)
 		if known := d.store.ref(d.o.Revision); known != "" && d.o.LocalDir == "" {
 			if _, err := os.Stat(d.store.snapshot(known)); err == nil {
-				c = c.once() // without a network, the cache is at hand: no long wait
+				c = c.trying(1) // without a network, the cache is at hand: no long wait
 			}
 		}
 		if d.snap.Commit, err = c.Commit(ctx, d.repo, d.o.Revision); err != nil {

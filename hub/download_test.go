@@ -221,7 +221,7 @@ func TestBadNetworks(t *testing.T) {
 		faults []hubtest.Fault
 	}{
 		{"ranges break off", []hubtest.Fault{{Path: "/object/", Times: 5, DropAfter: 20_000}}},
-		{"connections are refused now and then", []hubtest.Fault{{Times: 3, DropAfter: -1}}},
+		{"connections are refused now and then", []hubtest.Fault{{Times: 2, DropAfter: -1}, {Path: "/object/", Times: 3, DropAfter: -1}}},
 		{"the storage goes silent", []hubtest.Fault{{Path: "/object/", Times: 2, SilentFrom: 30_000}}},
 		{"the hub is slow to answer", []hubtest.Fault{{Path: "/tree/", Times: 1, Delay: 500 * time.Millisecond}}},
 		{"errors of the server", []hubtest.Fault{{Path: "/revision/", Times: 2, Status: 500}, {Path: "/resolve/", Times: 3, Status: 503}, {Path: "/object/", Times: 2, Status: 502}}},

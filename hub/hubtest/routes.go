@@ -168,9 +168,9 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, repo *repository, 
 	page := []map[string]any{}
 	for _, path := range paths[from:to] {
 		e := files[path]
-		entry := map[string]any{"type": "file", "path": path, "size": len(e.Data), "oid": e.BlobID()}
+		entry := map[string]any{"type": "file", "path": path, "size": len(e.Data), "oid": e.BlobID}
 		if e.Large {
-			entry["lfs"] = map[string]any{"oid": e.SHA256(), "size": len(e.Data), "pointerSize": 134}
+			entry["lfs"] = map[string]any{"oid": e.SHA256, "size": len(e.Data), "pointerSize": 134}
 		}
 		page = append(page, entry)
 	}
@@ -199,7 +199,7 @@ func (s *Server) resolve(w http.ResponseWriter, r *http.Request, repo *repositor
 	}
 	w.Header().Set("X-Linked-Etag", `"`+e.ETag()+`"`)
 	w.Header().Set("X-Linked-Size", strconv.Itoa(len(e.Data)))
-	w.Header().Set("Location", s.Storage+"/object/"+e.SHA256()+"?"+signature)
+	w.Header().Set("Location", s.Storage+"/object/"+e.SHA256+"?"+signature)
 	w.WriteHeader(http.StatusFound)
 }
 
@@ -269,13 +269,13 @@ func (s *Server) operation(tree map[string]Entry, repo *repository, line []byte)
 		if err != nil {
 			return err
 		}
-		tree[v.Path] = Entry{Data: data}
+		tree[v.Path] = newEntry(data, false)
 	case "lfsFile":
 		data, ok := s.objects[v.OID]
 		if !ok {
 			return errors.New("a large file was not uploaded: " + v.Path)
 		}
-		tree[v.Path] = Entry{data, true}
+		tree[v.Path] = newEntry(data, true)
 	case "deletedFile":
 		delete(tree, v.Path)
 	default:
@@ -385,7 +385,7 @@ func (s *Server) storageRoutes() http.Handler {
 			http.Error(w, "<Error><Code>AccessDenied</Code></Error>", http.StatusForbidden)
 			return
 		}
-		w.Header().Set("ETag", partETag(data))
+		w.Header().Set("ETag", `"storage-`+r.PathValue("sha")[:16]+`"`)
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
 	})
 	put := func(store func(r *http.Request, data []byte) error) http.HandlerFunc {

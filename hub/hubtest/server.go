@@ -55,32 +55,29 @@ type repository struct {
 
 // An Entry is one file of a commit.
 type Entry struct {
-	Data  []byte
-	Large bool
+	Data   []byte
+	Large  bool
+	SHA256 string // of the contents
+	BlobID string // git's id: of the contents, or of the pointer to a large file
 }
 
-// BlobID is git's id of the entry: of its contents, or of the pointer to a large file.
-func (e Entry) BlobID() string {
-	data := e.Data
-	if e.Large {
-		data = fmt.Appendf(nil, "version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n", e.SHA256(), len(e.Data))
+func newEntry(data []byte, large bool) Entry {
+	sum := sha256.Sum256(data)
+	e := Entry{Data: data, Large: large, SHA256: hex.EncodeToString(sum[:])}
+	if large {
+		data = fmt.Appendf(nil, "version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n", e.SHA256, len(data))
 	}
-	sum := sha1.Sum(append(fmt.Appendf(nil, "blob %d\x00", len(data)), data...))
-	return hex.EncodeToString(sum[:])
-}
-
-// SHA256 is the hash of the contents.
-func (e Entry) SHA256() string {
-	sum := sha256.Sum256(e.Data)
-	return hex.EncodeToString(sum[:])
+	id := sha1.Sum(append(fmt.Appendf(nil, "blob %d\x00", len(data)), data...))
+	e.BlobID = hex.EncodeToString(id[:])
+	return e
 }
 
 // ETag is the name of the entry's blob in a cache.
 func (e Entry) ETag() string {
 	if e.Large {
-		return e.SHA256()
+		return e.SHA256
 	}
-	return e.BlobID()
+	return e.BlobID
 }
 
 // A Request is one request that the server got.
@@ -194,15 +191,15 @@ func (s *Server) repository(name string) *repository {
 	if r == nil {
 		r = &repository{commits: map[string]map[string]Entry{}, refs: map[string]string{}}
 		s.repos[key(name)] = r
-		s.commit(r, map[string]Entry{".gitattributes": {Data: []byte("*.safetensors filter=lfs\n")}})
+		s.commit(r, map[string]Entry{".gitattributes": newEntry([]byte("*.safetensors filter=lfs\n"), false)})
 	}
 	return r
 }
 
 func (s *Server) entry(data []byte) Entry {
-	e := Entry{Data: data, Large: len(data) >= s.LFSFrom}
+	e := newEntry(data, len(data) >= s.LFSFrom)
 	if e.Large {
-		s.objects[e.SHA256()] = data
+		s.objects[e.SHA256] = data
 	}
 	return e
 }

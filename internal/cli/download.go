@@ -112,7 +112,7 @@ func runDownload(ctx context.Context, streams Streams, o downloadOptions) error 
 	if err != nil {
 		return err
 	}
-	progress, clear := hubProgress(streams, "Downloading "+repo.ID)
+	progress, clear := hubProgress(streams, client, "Downloading "+repo.ID)
 	snap, err := client.Download(ctx, repo, hub.Options{
 		Revision: o.Revision, Include: include, Exclude: o.Exclude, LocalDir: o.LocalDir, Progress: progress,
 	})
@@ -128,9 +128,12 @@ func runDownload(ctx context.Context, streams Streams, o downloadOptions) error 
 	})
 }
 
-// hubProgress shows how a download or upload comes along; clear takes it off the screen.
-func hubProgress(streams Streams, task string) (progress func(hub.Progress), clear func()) {
-	bar := streams.bar(run.Bytes)
+// hubProgress shows how a download or upload comes along, if it may; clear takes it off the screen.
+func hubProgress(streams Streams, client *hub.Client, task string) (progress func(hub.Progress), clear func()) {
+	var bar *run.Bar // nil shows nothing
+	if !client.Config().Quiet {
+		bar = streams.bar(run.Bytes)
+	}
 	told := false
 	return func(p hub.Progress) {
 		if p.Waiting && !told {
@@ -161,7 +164,7 @@ func localModel(ctx context.Context, streams Streams, name string, patterns []st
 	if err != nil {
 		return "", err
 	}
-	progress, clear := hubProgress(streams, "Downloading "+name)
+	progress, clear := hubProgress(streams, client, "Downloading "+name)
 	snap, err := client.Resolve(ctx, name, hub.Options{Include: patterns, Progress: progress})
 	clear()
 	if err != nil {

@@ -112,7 +112,7 @@ func runUpload(ctx context.Context, streams Streams, o uploadOptions) error {
 	if _, err := os.Stat(filepath.Join(o.Path, run.ManifestName)); err == nil {
 		exclude = append(exclude, notShared...)
 	}
-	progress, clear := hubProgress(streams, "Uploading "+repo.ID)
+	progress, clear := hubProgress(streams, client, "Uploading "+repo.ID)
 	done, err := client.Upload(ctx, hub.UploadOptions{
 		Folder: o.Path, Repo: repo, Private: o.Private, Message: o.Message, Include: o.Include, Exclude: exclude, Progress: progress,
 	})
