@@ -1,0 +1,196 @@
+// Bench measures Lentil and what a user would pick instead on the same weights
+// and threads, in alternation, and writes docs/benchmarks.md.
+//
+//	interop/venv.sh && interop/llama.sh      # the peers
+//	go run ./interop/bench                   # everything, on a machine with nothing else to do
+//	go run ./interop/bench -only gemm -rounds 1 -out -
+//
+// Peers that are not there are left out by name. PyTorch with PEFT is taken
+// from the virtual environment that LENTIL_TORCH names. The weights are random,
+// made once in .interop/bench: 4-bit ones that GGUF's Q4_0 holds exactly.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := bench(ctx, os.Args[1:], os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// harness is what the works share.
+type harness struct {
+	root    string // of the project
+	work    string // folder for weights and the program
+	threads int
+	limit   time.Duration // of one measurement
+	log     io.Writer
+	shapes  map[string]bool // to measure
+	peers   map[string]string
+}
+
+func bench(ctx context.Context, args []string, log io.Writer) error {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	pattern := flags.String("only", "", "measure the works whose name matches this `expression`")
+	shapes := flags.String("shapes", "smollm2-135m,qwen2.5-0.5b,llama-3.2-1b,ministral-8b", "`names` of shapes to measure")
+	rounds := flags.Int("rounds", 5, "`times` that every side is measured, in alternation")
+	threads := flags.Int("threads", runtime.NumCPU(), "`threads` of every side")
+	out := flags.String("out", "docs/benchmarks.md", "`file` to write; - prints")
+	work := flags.String("work", ".interop/bench", "`folder` for weights and programs")
+	limit := flags.Duration("limit", 20*time.Minute, "`time` after which one measurement is given up")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	match, err := regexp.Compile(*pattern)
+	if err != nil {
+		return fmt.Errorf("-only: %w", err)
+	}
+	h := &harness{threads: *threads, limit: *limit, log: log, shapes: map[string]bool{}}
+	for name := range strings.SplitSeq(*shapes, ",") {
+		h.shapes[name] = true
+	}
+	if err := h.open(ctx, *work); err != nil {
+		return err
+	}
+	var results []result
+	for _, w := range h.works() {
+		if !match.MatchString(w.name) {
+			continue
+		}
+		r, err := h.measure(ctx, w, *rounds)
+		if err != nil {
+			return err
+		}
+		results = append(results, r)
+	}
+	text := report(h.facts(ctx), append([]string{"go run ./interop/bench"}, args...), results)
+	if *out == "-" {
+		_, err = io.WriteString(os.Stdout, text)
+		return err
+	}
+	return os.WriteFile(filepath.Join(h.root, *out), []byte(text), 0o644)
+}
+
+// open finds the project and the peers and builds the program.
+func (h *harness) open(ctx context.Context, work string) error {
+	dir, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	for h.root = dir; ; h.root = filepath.Dir(h.root) {
+		if _, err := os.Stat(filepath.Join(h.root, "go.mod")); err == nil {
+			break
+		}
+		if h.root == filepath.Dir(h.root) {
+			return fmt.Errorf("no go.mod above %s: run this inside the project", dir)
+		}
+	}
+	if h.work = work; !filepath.IsAbs(work) {
+		h.work = filepath.Join(h.root, work)
+	}
+	if err := os.MkdirAll(h.work, 0o755); err != nil {
+		return err
+	}
+	if _, err := h.output(ctx, "go", "build", "-o", h.program(), "./cmd/lentil"); err != nil {
+		return err
+	}
+	h.peers = map[string]string{}
+	venv := filepath.Join(h.root, ".interop", "venv", "bin", "python")
+	for name, path := range map[string]string{
+		"numpy": venv, "mlx-lm": venv, "llama.cpp": filepath.Join(h.root, ".interop", "node", "node_modules", "node-llama-cpp"),
+		"PEFT": filepath.Join(os.Getenv("LENTIL_TORCH"), "bin", "python"),
+	} {
+		if _, err := os.Stat(path); err == nil {
+			h.peers[name] = path
+		} else {
+			fmt.Fprintf(h.log, "%s is not there (%s): left out\n", name, path)
+		}
+	}
+	return nil
+}
+
+func (h *harness) program() string { return filepath.Join(h.work, "lentil") }
+
+// output runs a command in the project's root and returns what it prints.
+func (h *harness) output(ctx context.Context, name string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	n := fmt.Sprint(h.threads)
+	cmd.Env = append(os.Environ(), "OPENBLAS_NUM_THREADS="+n, "OMP_NUM_THREADS="+n, "MKL_NUM_THREADS="+n,
+		"HF_HUB_OFFLINE=1", "LENTIL_NODE_PEERS="+filepath.Join(h.root, ".interop", "node"))
+	cmd.Dir = h.root
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		tail := stderr.Bytes()
+		tail = tail[max(0, len(tail)-2000):]
+		return nil, fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, tail)
+	}
+	return stdout.Bytes(), nil
+}
+
+// figures runs a command that prints a JSON object of numbers and texts.
+func (h *harness) figures(ctx context.Context, name string, args ...string) (map[string]any, error) {
+	text, err := h.output(ctx, name, args...)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]any{}
+	if err := json.Unmarshal(text, &out); err != nil {
+		return nil, fmt.Errorf("%s %s: %w in %.200q", filepath.Base(name), strings.Join(args, " "), err, text)
+	}
+	return out, nil
+}
+
+// lentil runs `lentil benchmark` and returns the averages of its figures.
+func (h *harness) lentil(ctx context.Context, args ...string) (map[string]any, error) {
+	path := filepath.Join(h.work, "figures.json")
+	defer os.Remove(path)
+	if _, err := h.output(ctx, h.program(), append([]string{"benchmark", "-n", "1", "--threads", fmt.Sprint(h.threads), "--json", path}, args...)...); err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var got struct {
+		Averages map[string]any `json:"averages"`
+		Device   map[string]any `json:"device"`
+		Achieved []struct {
+			Name      string  `json:"name"`
+			Bandwidth float64 `json:"gigabytes_per_second"`
+		} `json:"achieved"`
+	}
+	if err := json.Unmarshal(text, &got); err != nil {
+		return nil, err
+	}
+	out := got.Averages
+	if peak, ok := out["peak_memory"].(float64); ok {
+		out["peak_bytes"] = peak * 1e9
+	}
+	if peak, ok := got.Device["gigabytes_per_second"].(float64); ok && peak > 0 {
+		for _, p := range got.Achieved {
+			out[p.Name+"_of_bandwidth"] = p.Bandwidth / peak
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// fact is a line about machine or versions.
+type fact struct{ name, value string }
+
+// facts lists the machine and the versions of all sides.
+func (h *harness) facts(ctx context.Context) []fact {
+	first := func(name string, args ...string) string {
+		text, err := h.output(ctx, name, args...)
+		if err != nil {
+			return "unknown"
+		}
+		line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+		return line
+	}
+	out := []fact{
+		{"date", time.Now().UTC().Format(time.DateOnly)},
+		{"processor", processor()},
+		{"threads", fmt.Sprint(h.threads)},
+		{"system", runtime.GOOS + "/" + runtime.GOARCH + ", " + runtime.Version()},
+		{"lentil", first(h.program(), "--version")},
+	}
+	version := func(peer, packages string) {
+		if python := h.peers[peer]; python != "" {
+			out = append(out, fact{peer, first(python, "-c", "import importlib.metadata as m; print(', '.join(p + ' ' + m.version(p) for p in '"+packages+"'.split()))")})
+		}
+	}
+	version("numpy", "numpy")
+	version("mlx-lm", "mlx-lm mlx")
+	version("PEFT", "torch peft transformers")
+	if dir := h.peers["llama.cpp"]; dir != "" {
+		out = append(out, fact{"llama.cpp", "node-llama-cpp " + first("node", "-p", "require('"+filepath.Join(dir, "package.json")+"').version")})
+	}
+	return out
+}
+
+// processor is the model's name as Linux tells it.
+func processor() string {
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(text)) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}
+
+// report writes the page.
+func report(facts []fact, command []string, results []result) string {
+	var b strings.Builder
+	b.WriteString("# Benchmarks\n\nWritten by `interop/bench`; do not edit. Every side does the same work with the same number of threads, in alternation;\n" +
+		"figures are medians over the rounds, with the lowest and highest in brackets. A ratio above 1 means that Lentil is better.\n" +
+		"Weights are random in the shape of the model named; llama.cpp has the same ones as Q4_0, PEFT works in float32.\n\n")
+	for _, f := range facts {
+		fmt.Fprintf(&b, "* %s: %s\n", f.name, f.value)
+	}
+	fmt.Fprintf(&b, "* command: `%s`\n\n", strings.Join(command, " "))
+	b.WriteString("| work | Lentil | beside | ratio | to reach |\n|---|---|---|---|---|\n")
+	for _, r := range results {
+		var beside, ratios []string
+		for i, s := range r.sides {
+			if i == 0 {
+				continue
+			}
+			beside = append(beside, s.name+" "+r.figure(i))
+			if ratio, ok := r.ratio(i); ok {
+				ratios = append(ratios, fmt.Sprintf("%.2f", ratio))
+			} else {
+				ratios = append(ratios, "-")
+			}
+		}
+		fmt.Fprintf(&b, "| %s | %s %s | %s | %s | %s |\n", r.name, r.figure(0), r.unit, strings.Join(beside, ", "), strings.Join(ratios, ", "), r.goal)
+	}
+	if text := growth(results); text != "" {
+		b.WriteString("\n" + text)
+	}
+	return b.String()
+}
+
+// figure is a side's median and range.
+func (r result) figure(i int) string {
+	v := r.figures[i]
+	if len(v) == 0 {
+		if r.failed[i] != nil {
+			line, _, _ := strings.Cut(r.failed[i].Error(), "\n")
+			return "(" + line + ")"
+		}
+		return "-"
+	}
+	low, high := v[0], v[0]
+	for _, x := range v {
+		low, high = min(low, x), max(high, x)
+	}
+	return fmt.Sprintf("%s (%s to %s)", digits(median(v)), digits(low), digits(high))
+}
+
+// digits writes a number with three significant digits at least.
+func digits(v float64) string {
+	switch a := math.Abs(v); {
+	case a >= 1e6:
+		return fmt.Sprintf("%.3g M", v/1e6)
+	case a >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case a >= 10:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.3g", v)
+}
+
+// ratio tells how many times better Lentil is than side i.
+func (r result) ratio(i int) (float64, bool) {
+	mine, other := median(r.figures[0]), median(r.figures[i])
+	if mine == 0 || other == 0 {
+		return 0, false
+	}
+	if r.lower {
+		return other / mine, true
+	}
+	return mine / other, true
+}
+
+// growth tells how the time of a prompt grows with its length: the exponent e
+// of time ~ length^e by least squares over the logarithms.
+func growth(results []result) string {
+	var x, y []float64
+	for _, r := range results {
+		var n int
+		var shape string
+		if got, _ := fmt.Sscanf(r.name, "prompt of %d tokens, %s", &n, &shape); got == 2 && len(r.sides) == 1 && len(r.figures[0]) > 0 {
+			x = append(x, math.Log(float64(n)))
+			y = append(y, math.Log(float64(n)/median(r.figures[0])))
+		}
+	}
+	if len(x) < 2 {
+		return ""
+	}
+	return fmt.Sprintf("The time of a prompt grows with its length to the power of %.2f.\n", slope(x, y))
+}
+
+// slope is that of the line through the points by least squares.
+func slope(x, y []float64) float64 {
+	var mx, my float64
+	for i := range x {
+		mx += x[i] / float64(len(x))
+		my += y[i] / float64(len(y))
+	}
+	var xy, xx float64
+	for i := range x {
+		xy += (x[i] - mx) * (y[i] - my)
+		xx += (x[i] - mx) * (x[i] - mx)
+	}
+	return xy / xx
+}
