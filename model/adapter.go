@@ -62,8 +62,19 @@ func ReadAdapterConfig(dir string) (AdapterConfig, error) {
 }
 
 // LoadAdapter attaches the adapter of a folder: LoRA matrices beside the
-// projections they name, or the weights that full fine-tuning changed.
+// projections they name, or the weights that full fine-tuning changed. The
+// folder may be one of PEFT.
 func (m *Model) LoadAdapter(dir string) error {
+	if isPEFT(dir) {
+		f, err := readPEFT(dir)
+		if err != nil {
+			return err
+		}
+		if err := m.AttachLoRAFile(f); err != nil {
+			return fmt.Errorf("%s does not fit this model: %w", dir, err)
+		}
+		return nil
+	}
 	c, err := ReadAdapterConfig(dir)
 	if err != nil {
 		return err

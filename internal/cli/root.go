@@ -130,6 +130,7 @@ func commands(streams Streams) []*cobra.Command {
 		newChat(streams),
 		newFuse(streams),
 		newConvert(streams),
+		newAdapters(streams),
 		newDownload(streams),
 		newUpload(streams),
 		newLogin(streams),

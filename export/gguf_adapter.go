@@ -1,0 +1,64 @@
+package export
+
+import (
+	"fmt"
+
+	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// GGUFAdapter writes a LoRA adapter as a GGUF file that llama.cpp loads beside
+// the base model, which src is.
+func GGUFAdapter(f *model.LoRAFile, src weights.Source, path string) error {
+	c, err := model.ParseConfig(src.Config(), src.Path()+": config.json")
+	if err != nil {
+		return err
+	}
+	facts, err := c.Facts()
+	if err != nil {
+		return err
+	}
+	a, ok := ggufArchitectures[c.ModelType]
+	if !ok {
+		return fmt.Errorf("model_type %q cannot be written as GGUF yet", c.ModelType)
+	}
+	g := ggufExport{config: c, facts: facts, joined: a.joined && !c.RopeTraditional}
+	rank, scale := f.Uniform()
+	var entries []weights.GGUFEntry
+	for _, u := range f.Updates {
+		name, ok := weights.GGUFName(u.Module + ".weight")
+		if !ok || !src.Has(u.Module) {
+			return fmt.Errorf("%s is no module of %s: the adapter belongs to another model", u.Module, src.Path())
+		}
+		m, err := src.Matrix(u.Module)
+		if err != nil {
+			return err
+		}
+		if m.Rows != u.Out || m.Cols != u.In {
+			return fmt.Errorf("%s is [%d, %d] in %s, the adapter is for [%d, %d]", u.Module, m.Rows, m.Cols, src.Path(), u.Out, u.In)
+		}
+		down, up := u.Transposed() // [rank, In], [Out, rank]
+		upData := floatBytes(up)
+		if heads := g.pairedHeads(u.Module + "."); heads > 0 {
+			upData = weights.JoinPairs(upData, u.Out, heads)
+		}
+		entries = append(entries,
+			bytesEntry(name+".lora_a", floatBytes(down), rank, u.In), bytesEntry(name+".lora_b", upData, u.Out, rank))
+	}
+	return weights.WriteGGUF(path, map[string]any{
+		"general.architecture": a.name, "general.type": "adapter", "general.name": "LoRA", "general.file_type": uint32(0),
+		"general.quantization_version": uint32(2),
+		"adapter.type":                 "lora", "adapter.lora.alpha": float32(rank) * scale,
+	}, entries)
+}
+
+func floatBytes(values []float32) []byte {
+	data := make([]byte, 4*len(values))
+	quant.PutFloats(data, values, quant.F32)
+	return data
+}
+
+func bytesEntry(name string, data []byte, shape ...int) weights.GGUFEntry {
+	return weights.GGUFEntry{Name: name, Type: weights.GGUFType{DType: quant.F32}, Shape: shape, Bytes: func() ([]byte, error) { return data, nil }}
+}

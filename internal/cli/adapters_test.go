@@ -1,0 +1,58 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestAdaptersCommand trains an adapter, takes it to PEFT's layout and back, and doubles it.
+func TestAdaptersCommand(t *testing.T) {
+	t.Parallel()
+	model, data := tinyModel(t)
+	dir := t.TempDir()
+	adapter, peft, back, half, gguf := filepath.Join(dir, "a"), filepath.Join(dir, "peft"), filepath.Join(dir, "back"), filepath.Join(dir, "half"), filepath.Join(dir, "a.gguf")
+	mustRun(t, "", "train", "--model", model, "--data", data, "--adapter-path", adapter, "--iters", "20", "--learning-rate", "1e-3",
+		"--num-layers", "1", "--threads", "1", "--steps-per-eval", "20", "--val-batches", "1")
+	info := mustRun(t, "", "adapters", "info", adapter)
+	if !strings.Contains(info, "mlx-lm's layout, rank 8, scale 20 (alpha 160)") || !strings.Contains(info, "1 q_proj") {
+		t.Errorf("info prints\n%s", info)
+	}
+	mustRun(t, "", "adapters", "convert", adapter, "--save-path", peft)
+	mustRun(t, "", "adapters", "convert", peft, "--to", "mlx", "--save-path", back)
+	mustRun(t, "", "adapters", "convert", peft, "--to", "gguf", "--model", model, "--save-path", gguf)
+	mustRun(t, "", "adapters", "merge", adapter, peft, "--weights", "0.25,0.75", "--save-path", half)
+	if _, err := os.Stat(gguf); err != nil {
+		t.Error(err)
+	}
+	loss := func(adapter string) float64 {
+		return testLoss(t, mustRun(t, "", "test", "--model", model, "--data", data, "--adapter-path", adapter, "--threads", "1"))
+	}
+	want := loss(adapter)
+	for _, same := range []string{peft, back, half} {
+		if got := loss(same); got-want > 0.001 || want-got > 0.001 {
+			t.Errorf("%s has test loss %.3f, the trained adapter %.3f", filepath.Base(same), got, want)
+		}
+	}
+	if before := loss(""); before < want+0.1 {
+		t.Errorf("the adapter changes nothing: %.3f, %.3f before", want, before)
+	}
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"info", dir}, "not an adapter folder"},
+		{[]string{"convert", adapter}, "--save-path is missing"},
+		{[]string{"convert", adapter, "--save-path", peft}, "already"},
+		{[]string{"convert", adapter, "--save-path", "x", "--to", "gguf"}, "--model is missing"},
+		{[]string{"convert", adapter, "--save-path", "x", "--to", "onnx"}, "mlx, peft, gguf"},
+		{[]string{"merge", adapter, peft, "--weights", "1", "--save-path", "x"}, "1 numbers for 2 adapters"},
+		{[]string{"merge", "--save-path", "x"}, "0 folders"},
+	} {
+		code, _, errOut := lentil(t, "", append([]string{"adapters"}, test.args...)...)
+		if code != 2 || !strings.Contains(errOut, test.want) {
+			t.Errorf("%v: exit %d, %q, want 2 and %q", test.args, code, errOut, test.want)
+		}
+	}
+}

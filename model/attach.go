@@ -1,0 +1,45 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/lentil-lm/lentil/compute"
+)
+
+// AttachLoRAFile attaches an adapter that was read apart from the model.
+func (m *Model) AttachLoRAFile(f *LoRAFile) error {
+	rank, scale := f.Uniform()
+	var keys, unknown []string
+	shapes := map[string][2]int{}
+	for _, l := range m.Linears() {
+		shapes[l.Name] = [2]int{l.In(), l.Out()}
+	}
+	for _, u := range f.Updates {
+		keys = append(keys, u.Module)
+		if s := [2]int{u.In, u.Out}; shapes[u.Module] != s {
+			unknown = append(unknown, fmt.Sprintf("%s (from %d to %d)", u.Module, u.In, u.Out))
+		}
+	}
+	if len(unknown) > 0 {
+		return otherModel("adapter", unknown)
+	}
+	if _, err := m.AttachLoRA(LoRAConfig{Rank: rank, Scale: scale, Dropout: f.Dropout, Keys: keys}, compute.NewKey(0)); err != nil {
+		return err
+	}
+	values := map[string][]float32{}
+	for _, u := range f.Updates {
+		values[u.Module+".lora_a"], values[u.Module+".lora_b"] = u.A, u.B
+	}
+	for _, p := range m.Trainable() {
+		v, ok := values[p.Name]
+		if !ok {
+			continue
+		}
+		if err := m.dev.Write(p.Buffer(), compute.FloatBytes(slices.Clone(v))); err != nil {
+			m.Detach()
+			return fmt.Errorf("%s: %w", p.Name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,354 @@
+package model
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// PEFTFile is the name of the weights in an adapter folder of Hugging Face's
+// PEFT. Its adapter_config.json has the name that mlx-lm's has.
+const PEFTFile = "adapter_model.safetensors"
+
+// peftPrefix is in front of module paths in PEFT's files.
+const peftPrefix = "base_model.model."
+
+// LoRAUpdate is the low-rank update of one projection: y += Scale·(x A) B.
+type LoRAUpdate struct {
+	Module        string // "model.layers.0.self_attn.q_proj"
+	In, Out, Rank int
+	A             []float32 // [In, Rank]
+	B             []float32 // [Rank, Out]
+	Scale         float32
+}
+
+// LoRAFile is a LoRA adapter in memory, apart from any model.
+type LoRAFile struct {
+	Layout  string // "mlx-lm" or "PEFT"
+	Dropout float32
+	Base    string       // the model it was trained on, if the files say so
+	Updates []LoRAUpdate // sorted by Module
+}
+
+// peftConfig is the part of PEFT's adapter_config.json that matters.
+type peftConfig struct {
+	Type         string             `json:"peft_type"`
+	Rank         int                `json:"r"`
+	Alpha        float64            `json:"lora_alpha"`
+	Dropout      float32            `json:"lora_dropout"`
+	Base         string             `json:"base_model_name_or_path"`
+	RSLoRA       bool               `json:"use_rslora"`
+	DoRA         bool               `json:"use_dora"`
+	FanInFanOut  bool               `json:"fan_in_fan_out"`
+	AlphaPattern map[string]float64 `json:"alpha_pattern"`
+}
+
+// isPEFT tells an adapter folder of PEFT from one of mlx-lm.
+func isPEFT(dir string) bool {
+	if _, err := os.Stat(filepath.Join(dir, AdapterFile)); err == nil {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(dir, PEFTFile))
+	return err == nil
+}
+
+// ReadLoRA reads the LoRA adapter of a folder in mlx-lm's or PEFT's layout.
+func ReadLoRA(dir string) (*LoRAFile, error) {
+	if isPEFT(dir) {
+		return readPEFT(dir)
+	}
+	c, err := ReadAdapterConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	if c.FineTuneType != "lora" {
+		return nil, fmt.Errorf("%s: fine_tune_type is %q: these are whole weights, not a LoRA; put them into the model with: lentil fuse", filepath.Join(dir, AdapterConfigFile), c.FineTuneType)
+	}
+	var base struct {
+		Model string `json:"model"`
+	}
+	if data, err := os.ReadFile(filepath.Join(dir, AdapterConfigFile)); err == nil {
+		json.Unmarshal(data, &base) // ReadAdapterConfig has checked it
+	}
+	f := &LoRAFile{Layout: "mlx-lm", Dropout: c.LoRA.Dropout, Base: base.Model}
+	return f, f.read(filepath.Join(dir, AdapterFile), func(name string) (string, bool, bool) {
+		if module, ok := strings.CutSuffix(name, ".lora_a"); ok {
+			return module, true, true
+		}
+		module, ok := strings.CutSuffix(name, ".lora_b")
+		return module, false, ok
+	}, false, func(string, int) float32 { return c.LoRA.Scale })
+}
+
+func readPEFT(dir string) (*LoRAFile, error) {
+	path := filepath.Join(dir, AdapterConfigFile)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is not there: PEFT's adapters need it for lora_alpha", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var c peftConfig
+	if err := json.Unmarshal(data, &c); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, located(data, err))
+	}
+	switch {
+	case c.Type != "LORA":
+		return nil, fmt.Errorf("%s: peft_type is %q, expected \"LORA\"", path, c.Type)
+	case c.DoRA:
+		return nil, fmt.Errorf("%s: use_dora is true, which is not supported in this version", path)
+	case c.FanInFanOut:
+		return nil, fmt.Errorf("%s: fan_in_fan_out is true, which none of the supported families has", path)
+	case !(math.Abs(c.Alpha) <= math.MaxFloat32):
+		return nil, fmt.Errorf("%s: lora_alpha is %g", path, c.Alpha)
+	}
+	f := &LoRAFile{Layout: "PEFT", Dropout: c.Dropout, Base: c.Base}
+	return f, f.read(filepath.Join(dir, PEFTFile), func(name string) (string, bool, bool) {
+		name = strings.Replace(strings.TrimPrefix(name, peftPrefix), ".default.weight", ".weight", 1)
+		if module, ok := strings.CutSuffix(name, ".lora_A.weight"); ok {
+			return module, true, true
+		}
+		module, ok := strings.CutSuffix(name, ".lora_B.weight")
+		return module, false, ok
+	}, true, func(module string, rank int) float32 {
+		alpha := c.Alpha
+		for pattern, a := range c.AlphaPattern {
+			if module == pattern || strings.HasSuffix(module, "."+pattern) {
+				alpha = a
+			}
+		}
+		if c.RSLoRA {
+			return float32(alpha / math.Sqrt(float64(rank)))
+		}
+		return float32(alpha / float64(rank))
+	})
+}
+
+// read takes the pairs of matrices out of a file. split gives a tensor's module,
+// and whether it is A; transposed says that the file has Aᵀ and Bᵀ.
+func (f *LoRAFile) read(path string, split func(string) (module string, isA, ok bool), transposed bool, scale func(module string, rank int) float32) error {
+	file, err := weights.OpenSafetensors(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	at := map[string]*LoRAUpdate{}
+	for _, name := range file.Names() {
+		x, _ := file.Tensor(name)
+		module, isA, ok := split(name)
+		if !ok {
+			return fmt.Errorf("%s: tensor %q is no part of a LoRA; embeddings, magnitudes and whole modules beside it are not supported", path, name)
+		}
+		if len(x.Shape) != 2 || !isFloat(x.DType) || x.Shape[0] == 0 || x.Shape[1] == 0 {
+			return fmt.Errorf("%s: tensor %q is %v %v, expected floating-point numbers in 2 dimensions", path, name, x.DType, x.Shape)
+		}
+		rows, cols := x.Shape[0], x.Shape[1]
+		values := make([]float32, rows*cols)
+		quant.Floats(values, x.Data, x.DType)
+		if transposed {
+			values, rows, cols = transpose(values, rows, cols), cols, rows
+		}
+		u := at[module]
+		if u == nil {
+			u = &LoRAUpdate{Module: module}
+			at[module] = u
+		}
+		rank := cols
+		if isA {
+			u.A, u.In = values, rows
+		} else {
+			u.B, u.Out, rank = values, cols, rows
+		}
+		if u.Rank != 0 && u.Rank != rank || rank > maxRank {
+			return fmt.Errorf("%s: tensor %q is %v, which does not fit rank %d", path, name, x.Shape, max(u.Rank, 1))
+		}
+		u.Rank = rank
+	}
+	for module, u := range at {
+		if u.A == nil || u.B == nil {
+			return fmt.Errorf("%s: %s has only one of the two matrices of a LoRA", path, module)
+		}
+		u.Scale = scale(module, u.Rank)
+		f.Updates = append(f.Updates, *u)
+	}
+	if len(f.Updates) == 0 {
+		return fmt.Errorf("%s: there is no tensor in it", path)
+	}
+	slices.SortFunc(f.Updates, func(a, b LoRAUpdate) int { return strings.Compare(a.Module, b.Module) })
+	return nil
+}
+
+func transpose(x []float32, rows, cols int) []float32 {
+	out := make([]float32, len(x))
+	for r := range rows {
+		for c := range cols {
+			out[c*rows+r] = x[r*cols+c]
+		}
+	}
+	return out
+}
+
+// Uniform makes all updates of one rank and scale, which is what the files have
+// one field for: narrower ones get zeros, and other scales go into B. What the
+// updates amount to stays the same.
+func (f *LoRAFile) Uniform() (rank int, scale float32) {
+	scale = f.Updates[0].Scale
+	for _, u := range f.Updates {
+		rank = max(rank, u.Rank)
+		if u.Scale != scale {
+			scale = 1
+		}
+	}
+	for i := range f.Updates {
+		u := &f.Updates[i]
+		u.widen(rank)
+		if u.Scale != scale {
+			for j := range u.B {
+				u.B[j] *= u.Scale / scale
+			}
+			u.Scale = scale
+		}
+	}
+	return rank, scale
+}
+
+// Transposed returns Aᵀ, [Rank, In], and Bᵀ, [Out, Rank]: the layout of PEFT and
+// llama.cpp.
+func (u *LoRAUpdate) Transposed() (a, b []float32) {
+	return transpose(u.A, u.In, u.Rank), transpose(u.B, u.Rank, u.Out)
+}
+
+// widen adds columns of zeros to A and rows of zeros to B.
+func (u *LoRAUpdate) widen(rank int) {
+	if rank == u.Rank {
+		return
+	}
+	a := make([]float32, u.In*rank)
+	for i := range u.In {
+		copy(a[i*rank:], u.A[i*u.Rank:(i+1)*u.Rank])
+	}
+	u.A = a
+	u.B = append(slices.Clone(u.B), make([]float32, (rank-u.Rank)*u.Out)...)
+	u.Rank = rank
+}
+
+// WriteMLX writes the adapter into a folder as mlx-lm reads it.
+func (f *LoRAFile) WriteMLX(dir string) error {
+	rank, scale := f.Uniform()
+	var keys []string
+	var tensors []weights.Tensor
+	for _, u := range f.Updates {
+		keys = append(keys, u.Module)
+		tensors = append(tensors, floatTensor(u.Module+".lora_a", u.A, u.In, rank), floatTensor(u.Module+".lora_b", u.B, rank, u.Out))
+	}
+	return writeAdapter(dir, AdapterFile, tensors, map[string]any{
+		"fine_tune_type": "lora", "model": f.Base, "num_layers": -1,
+		// Whole paths as keys: they are looked for in the whole model.
+		"lora_parameters": map[string]any{"rank": rank, "scale": scale, "dropout": f.Dropout, "keys": keys},
+	})
+}
+
+// WritePEFT writes the adapter into a folder as PEFT reads it.
+func (f *LoRAFile) WritePEFT(dir string) error {
+	rank, scale := f.Uniform()
+	var targets []string
+	var tensors []weights.Tensor
+	for _, u := range f.Updates {
+		targets = append(targets, u.Module)
+		a, b := u.Transposed()
+		tensors = append(tensors,
+			floatTensor(peftPrefix+u.Module+".lora_A.weight", a, rank, u.In),
+			floatTensor(peftPrefix+u.Module+".lora_B.weight", b, u.Out, rank))
+	}
+	return writeAdapter(dir, PEFTFile, tensors, map[string]any{
+		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": f.Base, "r": rank,
+		"lora_alpha": float32(rank) * scale, "lora_dropout": f.Dropout, "target_modules": targets,
+		"bias": "none", "fan_in_fan_out": false, "inference_mode": true, "init_lora_weights": true,
+		"modules_to_save": nil, "use_rslora": false, "use_dora": false,
+	})
+}
+
+func floatTensor(name string, values []float32, shape ...int) weights.Tensor {
+	data := make([]byte, 4*len(values))
+	quant.PutFloats(data, values, quant.F32)
+	return weights.Tensor{Name: name, DType: quant.F32, Shape: shape, Data: data}
+}
+
+// writeAdapter writes weights and config; a folder that holds an adapter is left
+// alone.
+func writeAdapter(dir, name string, tensors []weights.Tensor, config map[string]any) error {
+	for _, there := range []string{AdapterFile, PEFTFile, AdapterConfigFile} {
+		if _, err := os.Lstat(filepath.Join(dir, there)); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s holds %s already: give another folder", dir, there)
+		}
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	metadata := map[string]string(nil)
+	if name == PEFTFile {
+		metadata = map[string]string{"format": "pt"} // transformers insists on it
+	}
+	text, err := json.MarshalIndent(config, "", "    ")
+	if err != nil {
+		return err
+	}
+	if err := weights.WriteSafetensors(filepath.Join(dir, name), tensors, metadata); err != nil {
+		return err
+	}
+	// The weights first: a folder with a config is a whole adapter.
+	path := filepath.Join(dir, AdapterConfigFile)
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// MergeLoRA adds adapters up, each times its weight. The ranks add up too, so
+// nothing is lost.
+func MergeLoRA(files []*LoRAFile, weight []float32) (*LoRAFile, error) {
+	if len(files) == 0 || len(files) != len(weight) {
+		return nil, fmt.Errorf("%d adapters, %d weights", len(files), len(weight))
+	}
+	out := &LoRAFile{Layout: files[0].Layout, Base: files[0].Base}
+	at := map[string]*LoRAUpdate{}
+	for i, f := range files {
+		for _, u := range f.Updates {
+			sum := at[u.Module]
+			if sum == nil {
+				sum = &LoRAUpdate{Module: u.Module, In: u.In, Out: u.Out, Scale: 1}
+				at[u.Module] = sum
+			}
+			if sum.In != u.In || sum.Out != u.Out {
+				return nil, fmt.Errorf("%s: [%d, %d] in one adapter, [%d, %d] in another: they belong to different models", u.Module, sum.In, sum.Out, u.In, u.Out)
+			}
+			old := sum.Rank
+			sum.widen(old + u.Rank)
+			if sum.Rank > maxRank {
+				return nil, fmt.Errorf("%s: the ranks add up to %d, more than %d", u.Module, sum.Rank, maxRank)
+			}
+			for r := range u.In {
+				copy(sum.A[r*sum.Rank+old:(r+1)*sum.Rank], u.A[r*u.Rank:])
+			}
+			for j, b := range u.B {
+				sum.B[old*u.Out+j] = b * u.Scale * weight[i]
+			}
+		}
+	}
+	for _, u := range at {
+		out.Updates = append(out.Updates, *u)
+	}
+	slices.SortFunc(out.Updates, func(a, b LoRAUpdate) int { return strings.Compare(a.Module, b.Module) })
+	return out, nil
+}

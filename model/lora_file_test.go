@@ -1,0 +1,169 @@
+package model_test
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/model/modeltest"
+	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// TestPEFTRoundTrip takes a trained adapter to PEFT's layout and back; the model
+// says the same with all three.
+func TestPEFTRoundTrip(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	spec := modeltest.Spec{Type: "qwen2"}
+	trained := adapted(t, dev, spec)
+	tokens := model.Sequence(sequence(9), 0)
+	want := logitsOf(t, trained, tokens)
+	mlx := writeAdapter(t, loraConfig, trained)
+	f, err := model.ReadLoRA(mlx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peft, back := filepath.Join(t.TempDir(), "peft"), filepath.Join(t.TempDir(), "mlx")
+	if err := f.WritePEFT(peft); err != nil {
+		t.Fatal(err)
+	}
+	g, err := model.ReadLoRA(peft)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.Layout != "PEFT" || len(g.Updates) != len(f.Updates) {
+		t.Errorf("%s adapter of %d modules, wrote %d", g.Layout, len(g.Updates), len(f.Updates))
+	}
+	if err := g.WriteMLX(back); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{peft, back} {
+		m := modeltest.Load(t, dev, spec)
+		if err := m.LoadAdapter(dir); err != nil {
+			t.Fatal(err)
+		}
+		alike(t, dir, logitsOf(t, m, tokens), want, sameTolerance)
+		m.Free()
+	}
+	if err := f.WritePEFT(peft); err == nil || !strings.Contains(err.Error(), "already") {
+		t.Errorf("writing over an adapter: %v", err)
+	}
+}
+
+// writePEFT makes an adapter folder with the layer's q_proj updated by B·A.
+func writePEFT(t *testing.T, config string, a, b []float32, more ...string) string {
+	t.Helper()
+	const module = "base_model.model.model.layers.0.self_attn.q_proj"
+	dir := t.TempDir()
+	tensor := func(name string, values []float32, shape ...int) weights.Tensor {
+		data := make([]byte, 4*len(values))
+		quant.PutFloats(data, values, quant.F32)
+		return weights.Tensor{Name: name, DType: quant.F32, Shape: shape, Data: data}
+	}
+	rank := len(a) / modeltest.Hidden
+	tensors := []weights.Tensor{
+		tensor(module+".lora_A.weight", a, rank, modeltest.Hidden), tensor(module+".lora_B.weight", b, modeltest.Hidden, rank),
+	}
+	for _, name := range more {
+		tensors = append(tensors, tensor(name, make([]float32, 4), 2, 2))
+	}
+	if err := weights.WriteSafetensors(filepath.Join(dir, model.PEFTFile), tensors, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, model.AdapterConfigFile), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestReadPEFT: which number is where, and what scales it.
+func TestReadPEFT(t *testing.T) {
+	t.Parallel()
+	const h = modeltest.Hidden
+	a, b := make([]float32, 2*h), make([]float32, 2*h)
+	a[h+5], b[7*2+1] = 3, 2 // Aᵀ[1, 5] and Bᵀ[7, 1]: input 5 moves output 7
+	for config, scale := range map[string]float32{
+		`{"peft_type": "LORA", "r": 2, "lora_alpha": 8}`:                                                                 4,
+		`{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "use_rslora": true}`:                                             4 / 1.4142135,
+		`{"peft_type": "LORA", "r": 64, "rank_pattern": {"q_proj": 2}, "lora_alpha": 1, "alpha_pattern": {"q_proj": 6}}`: 3,
+	} {
+		f, err := model.ReadLoRA(writePEFT(t, config, a, b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := f.Updates[0]
+		if u.Module != "model.layers.0.self_attn.q_proj" || u.Rank != 2 || u.In != h || u.Out != h {
+			t.Errorf("%s: read %+v", config, u)
+		}
+		if u.A[5*2+1] != 3 || u.B[h+7] != 2 || u.Scale < scale*0.9999 || u.Scale > scale*1.0001 {
+			t.Errorf("%s: A %v, B %v, scale %v, want 3, 2, %v", config, u.A[5*2+1], u.B[h+7], u.Scale, scale)
+		}
+	}
+	good := `{"peft_type": "LORA", "r": 2, "lora_alpha": 8}`
+	for _, test := range []struct{ config, more, want string }{
+		{`{"peft_type": "IA3"}`, "", `"IA3"`}, {`{"peft_type": "LORA", "use_dora": true}`, "", "use_dora"},
+		{`{"peft_type": "LORA", "fan_in_fan_out": true}`, "", "fan_in_fan_out"}, {`{`, "", "line 1"},
+		{good, "base_model.model.lm_head.weight", "no part of a LoRA"},
+		{good, "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight", "only one"},
+	} {
+		var more []string
+		if test.more != "" {
+			more = []string{test.more}
+		}
+		if _, err := model.ReadLoRA(writePEFT(t, test.config, a, b, more...)); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s %s: error %v, want %q", test.config, test.more, err, test.want)
+		}
+	}
+	m := modeltest.Load(t, newCPU(t), modeltest.Spec{Type: "llama", Config: map[string]any{"hidden_size": 64}})
+	if err := m.LoadAdapter(writePEFT(t, good, a, b)); err == nil || !strings.Contains(err.Error(), "does not fit this model") {
+		t.Errorf("adapter of another model: %v", err)
+	}
+}
+
+// delta is the update of one module, [In, Out].
+func delta(u model.LoRAUpdate) []float32 {
+	out := make([]float32, u.In*u.Out)
+	for i := range u.In {
+		for o := range u.Out {
+			for r := range u.Rank {
+				out[i*u.Out+o] += u.Scale * u.A[i*u.Rank+r] * u.B[r*u.Out+o]
+			}
+		}
+	}
+	return out
+}
+
+func TestMergeLoRA(t *testing.T) {
+	t.Parallel()
+	one := model.LoRAUpdate{Module: "m", In: 2, Out: 3, Rank: 1, A: []float32{1, 2}, B: []float32{3, 4, 5}, Scale: 2}
+	two := model.LoRAUpdate{Module: "m", In: 2, Out: 3, Rank: 2, A: []float32{1, 0, 0, 1}, B: []float32{1, 0, 0, 0, 1, 0}, Scale: 8}
+	other := model.LoRAUpdate{Module: "n", In: 1, Out: 1, Rank: 1, A: []float32{1}, B: []float32{1}, Scale: 3}
+	sum, err := model.MergeLoRA([]*model.LoRAFile{{Updates: []model.LoRAUpdate{one}}, {Updates: []model.LoRAUpdate{two, other}}}, []float32{1, 0.5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// 2·[1;2][3 4 5] + 4·[1 0 0; 0 1 0]
+	want := map[string][]float32{"m": {10, 8, 10, 12, 20, 20}, "n": {1.5}}
+	got := map[string][]float32{}
+	for range 2 { // the second time with one rank and scale for all
+		for _, u := range sum.Updates {
+			got[u.Module] = delta(u)
+		}
+		if !maps.EqualFunc(got, want, slices.Equal[[]float32]) {
+			t.Errorf("merged to %v, want %v", got, want)
+		}
+		if rank, _ := sum.Uniform(); rank != 3 {
+			t.Errorf("rank %d, want 3", rank)
+		}
+	}
+	wide := one
+	wide.Out = 4
+	if _, err := model.MergeLoRA([]*model.LoRAFile{{Updates: []model.LoRAUpdate{one}}, {Updates: []model.LoRAUpdate{wide}}}, []float32{1, 1}); err == nil {
+		t.Error("adapters of different models were merged")
+	}
+}
