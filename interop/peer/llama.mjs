@@ -1,6 +1,6 @@
 // Greedy decoding with llama.cpp, answered as JSON on standard output.
 //
-//   node llama.mjs MODEL.gguf PROMPTS.json COUNT
+//   node llama.mjs MODEL.gguf PROMPTS.json COUNT [ADAPTER.gguf]
 //
 // PROMPTS.json is a list of texts with their special tokens already in place.
 // Each answer has the prompt's token ids, the ids chosen (an end-of-sequence id
@@ -13,10 +13,10 @@ import {pathToFileURL} from "node:url";
 const require = createRequire(process.env.LENTIL_NODE_PEERS + "/package.json");
 const {getLlama} = await import(pathToFileURL(require.resolve("node-llama-cpp")).href);
 
-const [path, prompts, count] = process.argv.slice(2);
+const [path, prompts, count, lora] = process.argv.slice(2);
 const llama = await getLlama({gpu: false, build: "never", logLevel: "error"});
 const model = await llama.loadModel({modelPath: path});
-const context = await model.createContext({contextSize: 1024, threads: 1});
+const context = await model.createContext({contextSize: 1024, threads: 1, lora});
 const sequence = context.getSequence();
 
 const answers = [];
