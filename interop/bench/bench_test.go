@@ -62,7 +62,7 @@ func TestReport(t *testing.T) {
 	for _, want := range []string{
 		"* processor: abacus\n",
 		"| more is better | 30.0 (20.0 to 40.0) tokens/s | b 15.0 (10.0 to 20.0) | 2.00 | 1.1 x b |\n",
-		"| less is better | 2 (2 to 2) s | b 1 (1 to 1), c (not installed), d (broke) | 0.50, -, - |  |\n",
+		"| less is better | 2 (2 to 2) s | b 1 (1 to 1), c (not installed), d (failed) | 0.50, -, - |  |\n",
 		"to the power of 1.50.",
 	} {
 		if !strings.Contains(text, want) {

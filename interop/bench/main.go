@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -140,7 +141,10 @@ func (h *harness) output(ctx context.Context, name string, args ...string) ([]by
 	cmd.Dir = h.root
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
+	cmd.WaitDelay = time.Second // children may hold the pipes
+	if err := cmd.Run(); errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return nil, errSlow
+	} else if err != nil {
 		tail := stderr.Bytes()
 		tail = tail[max(0, len(tail)-2000):]
 		return nil, fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, tail)

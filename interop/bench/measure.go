@@ -43,10 +43,6 @@ func (h *harness) measure(ctx context.Context, w work, rounds int) (result, erro
 				return r, ctx.Err()
 			}
 			if err != nil {
-				if errors.Is(err, errAbsent) {
-					r.failed[i] = err
-					continue
-				}
 				fmt.Fprintf(h.log, "%s, %s: %v\n", w.name, s.name, err)
 				r.failed[i], r.figures[i] = err, nil
 				continue
@@ -58,8 +54,11 @@ func (h *harness) measure(ctx context.Context, w work, rounds int) (result, erro
 	return r, nil
 }
 
-// errAbsent is the failure of a side whose program is not there.
-var errAbsent = errors.New("not installed")
+// Failures that the report tells; the log has the others.
+var (
+	errAbsent = errors.New("not installed")
+	errSlow   = errors.New("given up: over the time limit")
+)
 
 // median is the middle figure, or the mean of the two in the middle.
 func median(v []float64) float64 {

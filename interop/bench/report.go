@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -92,11 +93,13 @@ func report(facts []fact, command []string, results []result) string {
 func (r result) figure(i int) string {
 	v := r.figures[i]
 	if len(v) == 0 {
-		if r.failed[i] != nil {
-			line, _, _ := strings.Cut(r.failed[i].Error(), "\n")
-			return "(" + line + ")"
+		switch err := r.failed[i]; {
+		case err == nil:
+			return "-"
+		case errors.Is(err, errAbsent), errors.Is(err, errSlow):
+			return "(" + err.Error() + ")"
 		}
-		return "-"
+		return "(failed)"
 	}
 	low, high := v[0], v[0]
 	for _, x := range v {
