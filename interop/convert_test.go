@@ -49,3 +49,16 @@ func TestConvertAsMLX(t *testing.T) {
 		})
 	}
 }
+
+// TestAdapterRoundTripInMLX: an adapter of mlx-lm's that went through PEFT's layout
+// and came back still gives mlx-lm the same loss.
+func TestAdapterRoundTripInMLX(t *testing.T) {
+	need(t, "mlx-lm")
+	const base, adapter = "testdata/mlx/llama-4bit", "testdata/training/mask"
+	peft, back := filepath.Join(t.TempDir(), "peft"), filepath.Join(t.TempDir(), "back")
+	lentil(t, "adapters", "convert", adapter, "--to", "peft", "--save-path", peft)
+	lentil(t, "adapters", "convert", peft, "--to", "mlx", "--save-path", back)
+	want := testMLX(t, base, adapter)
+	sameLoss(t, "back from PEFT, in mlx-lm", testMLX(t, base, back), want, lossTolerance)
+	sameLoss(t, "in PEFT's layout, in Lentil", testLentil(t, base, peft), want, lossTolerance)
+}
