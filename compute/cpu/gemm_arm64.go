@@ -24,6 +24,11 @@ func tile12x8(k int, a, b, c *float32, ldc int, add bool)
 //go:noescape
 func interleave4NEON(dst *float32, width int, src *float32, ld, n int)
 
+// interleave2NEON is interleave2Generic, the same with two rows.
+//
+//go:noescape
+func interleave2NEON(dst *float32, width int, src *float32, ld, n int)
+
 // scatter8NEON is scatterGeneric for pieces of 8:
 //
 //	for i := range n {

@@ -15,6 +15,13 @@
 
 // The same for one vector of weights, of up to 6 bits.
 
+
+// The four quarters of a half of Q6_K, 32 numbers each, in v22 and v23: low
+// nibbles in a and b, bit pairs in v12 and v13, v15 and v30 are masks.
+
+
+
+
 // Generated from _generate/gemm.neon by go run ./compute/cpu/_generate; DO NOT EDIT.
 
 //go:build !purego
@@ -377,6 +384,53 @@ one:
 	WORD $0xbd000401 // str s1, [x0, #4]
 	WORD $0xbd000802 // str s2, [x0, #8]
 	WORD $0xbd000c03 // str s3, [x0, #12]
+	ADD  R1, R0
+	SUBS $1, R4
+	BNE  one
+
+done:
+	RET
+
+
+// func interleave2NEON(dst *float32, width int, src *float32, ld, n int)
+TEXT ·interleave2NEON(SB), NOSPLIT, $0-40
+	MOVD dst+0(FP), R0
+	MOVD width+8(FP), R1
+	MOVD src+16(FP), R2
+	MOVD ld+24(FP), R3
+	MOVD n+32(FP), R4
+	LSL  $2, R1
+	ADD  R3<<2, R2, R5
+	SUBS $4, R4
+	BLT  tail
+
+four:
+	WORD $0x3cc10440 // ldr q0, [x2], #16
+	WORD $0x3cc104a1 // ldr q1, [x5], #16
+	WORD $0x4e813802 // zip1 v2.4s, v0.4s, v1.4s // a0 b0 a1 b1
+	WORD $0x4e817803 // zip2 v3.4s, v0.4s, v1.4s
+	WORD $0xfd000002 // str d2, [x0]
+	WORD $0x4ec27842 // zip2 v2.2d, v2.2d, v2.2d
+	ADD R1, R0
+	WORD $0xfd000002 // str d2, [x0]
+	ADD R1, R0
+	WORD $0xfd000003 // str d3, [x0]
+	WORD $0x4ec37863 // zip2 v3.2d, v3.2d, v3.2d
+	ADD R1, R0
+	WORD $0xfd000003 // str d3, [x0]
+	ADD R1, R0
+	SUBS $4, R4
+	BGE  four
+
+tail:
+	ADDS $4, R4
+	BEQ  done
+
+one:
+	WORD $0xbc404440 // ldr s0, [x2], #4
+	WORD $0xbc4044a1 // ldr s1, [x5], #4
+	WORD $0xbd000000 // str s0, [x0]
+	WORD $0xbd000401 // str s1, [x0, #4]
 	ADD  R1, R0
 	SUBS $1, R4
 	BNE  one

@@ -20,26 +20,32 @@ func machineKernels() []*kernels {
 // hasDotProd says whether the dot product instructions of Armv8.4 are there.
 var hasDotProd = runtime.GOOS == "darwin" || cpu.ARM64.HasASIMDDP
 
-// neon is generic where nothing is named below: pairs of rows are rare, as
-// panels have twelve or eight. The integer products of decoding use the dot
-// product instructions where the processor has them.
-var neon = func() *kernels {
-	k := *generic
-	k.name = "neon"
-	k.mr, k.nr = 12, 8
-	k.tile = tile12x8
-	k.interleave4 = interleave4NEON
-	k.scatter = scatter8NEON
-	k.prefetch = prefetchNEON
-	k.affineRow = affineRowNEON
-	k.widenQ4K, k.widenQ6K = widenQ4KNEON, widenQ6KNEON
-	k.widenF16, k.widenBF16 = widenF16Vector, widenBF16Vector
-	k.narrowF16, k.narrowBF16 = narrowF16Vector, narrowBF16Vector
-	k.dotKernels = neonDots
-	if hasDotProd {
-		k.dotKernels = dotProdDots
+// neon has a kernel for every place of the table. The integer products of
+// decoding use the dot product instructions where the processor has them.
+var neon = &kernels{
+	name:        "neon",
+	mr:          12,
+	nr:          8,
+	tile:        tile12x8,
+	interleave4: interleave4NEON,
+	interleave2: interleave2NEON,
+	scatter:     scatter8NEON,
+	prefetch:    prefetchNEON,
+	affineRow:   affineRowNEON,
+	widenQ4K:    widenQ4KNEON,
+	widenQ6K:    widenQ6KNEON,
+	widenF16:    widenF16Vector,
+	widenBF16:   widenBF16Vector,
+	narrowF16:   narrowF16Vector,
+	narrowBF16:  narrowBF16Vector,
+	dotKernels:  chooseDots(hasDotProd),
+	laneKernels: neonLanes,
+	vectors:     neonVectors,
+}
+
+func chooseDots(dotProd bool) dotKernels {
+	if dotProd {
+		return dotProdDots
 	}
-	k.laneKernels = neonLanes
-	k.vectors = neonVectors
-	return &k
-}()
+	return neonDots
+}

@@ -15,6 +15,13 @@
 
 // The same for one vector of weights, of up to 6 bits.
 
+
+// The four quarters of a half of Q6_K, 32 numbers each, in v22 and v23: low
+// nibbles in a and b, bit pairs in v12 and v13, v15 and v30 are masks.
+
+
+
+
 // Generated from _generate/vector.neon by go run ./compute/cpu/_generate; DO NOT EDIT.
 
 //go:build !purego
