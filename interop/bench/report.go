@@ -62,7 +62,7 @@ func report(facts []fact, command []string, results []result) string {
 	var b strings.Builder
 	b.WriteString("# Benchmarks\n\nWritten by `interop/bench`; do not edit. Every side does the same work with the same number of threads, in alternation;\n" +
 		"figures are medians over the rounds, with the lowest and highest in brackets. A ratio above 1 means that Lentil is better.\n" +
-		"Weights are random in the shape of the model named; llama.cpp has the same ones as Q4_0, PEFT works in float32.\n\n")
+		"Weights are random in the shape of the model named; llama.cpp has the same ones as Q4_0,\nmlx-lm computes with them in float32 (float16 is much slower on its CPU build), PEFT has float32 weights.\n\n")
 	for _, f := range facts {
 		fmt.Fprintf(&b, "* %s: %s\n", f.name, f.value)
 	}
