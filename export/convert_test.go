@@ -5,12 +5,14 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/lentil-lm/lentil/export"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/tokenizer"
 	"github.com/lentil-lm/lentil/weights"
 )
 
@@ -140,20 +142,33 @@ func TestConvertErrors(t *testing.T) {
 	}
 }
 
+// TestModelfile: a template is written if it gives the same text as the
+// tokenizer's own, and a system message that this writes by itself.
 func TestModelfile(t *testing.T) {
 	t.Parallel()
-	tok := trained(t)
-	dir := t.TempDir()
-	path, err := export.WriteModelfile(filepath.Join(dir, "model.gguf"), tok)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The template of these tests has no generation prompt, so none of the known ones is it.
-	if s := string(text); !strings.HasPrefix(s, "FROM ./model.gguf\n") || strings.Contains(s, "\nTEMPLATE") {
-		t.Errorf("Modelfile:\n%s", s)
+	const chatML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+	const generation = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+	for _, test := range []struct{ name, template, want, not string }{
+		{"ChatML", chatML + generation, "\nTEMPLATE \"\"\"{{- range .Messages }}<|im_start|>", "\nSYSTEM"},
+		{"with a system message", "{% if messages[0].role != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}" + chatML + generation,
+			"\nSYSTEM \"\"\"Be kind.\"\"\"\n", "chat template is in"},
+		{"unknown", chatML, "# The chat template is in the GGUF file", "\nTEMPLATE"},
+		{"none", "", "# A base model", "\nTEMPLATE"},
+	} {
+		tok, err := tokenizer.Train(slices.Values([]string{"a b"}), tokenizer.TrainOptions{VocabSize: 260, ChatTemplate: test.template})
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, err := export.WriteModelfile(filepath.Join(t.TempDir(), "model.gguf"), tok)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := string(text); !strings.HasPrefix(s, "FROM ./model.gguf\n") || !strings.Contains(s, test.want) || strings.Contains(s, test.not) {
+			t.Errorf("%s:\n%s", test.name, s)
+		}
 	}
 }

@@ -30,7 +30,7 @@ func WriteModelfile(gguf string, tok *tokenizer.Tokenizer) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "FROM ./%s\n", filepath.Base(gguf))
 	source, ok := tok.ChatTemplate(false)
-	text, stop := ollamaTemplate(tok)
+	text, stop, system := ollamaTemplate(tok)
 	switch {
 	case text != "":
 		fmt.Fprintf(&b, "TEMPLATE \"\"\"%s\"\"\"\nPARAMETER stop %q\n", text, stop)
@@ -39,7 +39,11 @@ func WriteModelfile(gguf string, tok *tokenizer.Tokenizer) (string, error) {
 	default:
 		b.WriteString("# A base model: it has no chat template and continues text.\n")
 	}
-	b.WriteString("# SYSTEM \"\"\"What the assistant is to keep in mind.\"\"\"\n")
+	if system == "" {
+		b.WriteString("# SYSTEM \"\"\"What the assistant is to keep in mind.\"\"\"\n")
+	} else {
+		fmt.Fprintf(&b, "SYSTEM \"\"\"%s\"\"\"\n", system)
+	}
 	path := filepath.Join(filepath.Dir(gguf), "Modelfile")
 	return path, run.WriteFile(path, []byte(b.String()))
 }
@@ -47,33 +51,48 @@ func WriteModelfile(gguf string, tok *tokenizer.Tokenizer) (string, error) {
 // turn is a message as Ollama's templates see it.
 type turn struct{ Role, Content string }
 
-// ollamaTemplate returns the known template that writes a conversation as the
-// tokenizer's own does, "" if none does.
-func ollamaTemplate(tok *tokenizer.Tokenizer) (text, stop string) {
+// ollamaTemplate returns the known template that writes conversations as the
+// tokenizer's own does, "" if none does, and the system message that is written
+// when there is none.
+func ollamaTemplate(tok *tokenizer.Tokenizer) (text, stop, system string) {
 	renderer, err := chat.NewRenderer(tok)
 	if err != nil {
-		return "", ""
+		return "", "", ""
 	}
-	question, answer := turn{"user", "Why is the sky blue?"}, turn{"assistant", "Because air scatters blue light."}
-	talk := []turn{question, answer, {"user", "And the sea?"}}
-	want, ok := renderTurns(renderer, talk)
+	const mark = "Answer in one sentence."
+	talk := []turn{{"user", "Why is the sky blue?"}, {"assistant", "Because air scatters blue light."}, {"user", "And the sea?"}}
+	told := append([]turn{{"system", mark}}, talk...)
+	plain, ok := renderTurns(renderer, tok, talk)
 	if !ok {
-		return "", ""
+		return "", "", ""
 	}
-	if bos, ok := tok.SpecialTokens()["bos_token"]; ok { // which llama.cpp adds
-		want = strings.TrimPrefix(want, bos)
-	}
+	withSystem, takesSystem := renderTurns(renderer, tok, told)
 	for _, known := range ollamaTemplates {
-		var b strings.Builder
 		t := template.Must(template.New("").Parse(known.text))
-		if err := t.Execute(&b, map[string]any{"Messages": talk}); err == nil && b.String() == want {
-			return known.text, known.stop
+		ours := func(talk []turn) string {
+			var b strings.Builder
+			if err := t.Execute(&b, map[string]any{"Messages": talk}); err != nil {
+				return ""
+			}
+			return b.String()
+		}
+		if ours(talk) == plain {
+			return known.text, known.stop, ""
+		}
+		if !takesSystem || ours(told) != withSystem {
+			continue
+		}
+		before, after, _ := strings.Cut(withSystem, mark)
+		if rest, ok := strings.CutPrefix(plain, before); ok && strings.HasSuffix(rest, after) && !strings.Contains(rest, `"""`) {
+			return known.text, known.stop, strings.TrimSuffix(rest, after)
 		}
 	}
-	return "", ""
+	return "", "", ""
 }
 
-func renderTurns(r *chat.Renderer, talk []turn) (string, bool) {
+// renderTurns writes a conversation with the tokenizer's template, without the
+// BOS in front, which llama.cpp adds.
+func renderTurns(r *chat.Renderer, tok *tokenizer.Tokenizer, talk []turn) (string, bool) {
 	var messages []chat.Value
 	for _, m := range talk {
 		d := chat.NewDict()
@@ -82,5 +101,9 @@ func renderTurns(r *chat.Renderer, talk []turn) (string, bool) {
 		messages = append(messages, d)
 	}
 	text, err := r.Render(messages, nil, chat.Options{AddGenerationPrompt: true})
+	ids := tok.Encode("", true)
+	if bos, ok := tok.BOS(); ok && len(ids) > 0 && ids[0] == bos {
+		text = strings.TrimPrefix(text, tok.Piece(bos))
+	}
 	return text, err == nil
 }

@@ -67,7 +67,7 @@ func exportGGUF(ctx context.Context, streams Streams, from, to string, t export.
 	}
 	fmt.Fprintf(streams.Out, "Converted GGUF model saved as: %s\n", to)
 	if slices.Sort(report.Whole); len(report.Whole) > 0 {
-		fmt.Fprintf(streams.Out, "%d matrices have rows that do not divide into the blocks of %s and got a larger type.\n", len(slices.Compact(report.Whole)), t)
+		fmt.Fprintf(streams.Out, "In a larger type, since their rows do not divide into the blocks of %s: %d of the matrices.\n", t, len(slices.Compact(report.Whole)))
 	}
 	fmt.Fprintf(streams.Out, "%s, %s\n", t, run.Bytes(report.Bytes))
 	if !ollama {
