@@ -167,3 +167,25 @@ func TestMergeLoRA(t *testing.T) {
 		t.Error("adapters of different models were merged")
 	}
 }
+
+// FuzzPEFTConfig: whatever adapter_config.json says, what is read can be written
+// and read again, or there is an error.
+func FuzzPEFTConfig(f *testing.F) {
+	f.Add(`{"peft_type": "LORA", "r": 2, "lora_alpha": 8}`)
+	f.Add(`{"peft_type": "LORA", "lora_alpha": -1e308, "use_rslora": true, "alpha_pattern": {"q_proj": 0}}`)
+	f.Fuzz(func(t *testing.T, config string) {
+		const h = modeltest.Hidden
+		dir := writePEFT(t, config, make([]float32, 2*h), make([]float32, 2*h))
+		adapter, err := model.ReadLoRA(dir)
+		if err != nil {
+			return
+		}
+		out := filepath.Join(t.TempDir(), "out")
+		if err := adapter.WriteMLX(out); err != nil {
+			return
+		}
+		if _, err := model.ReadLoRA(out); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
