@@ -59,6 +59,13 @@ func TestMemoryAsCPU(t *testing.T) {
 	planned := New(Options{Info: machine.Info(), Supports: machine.Supports})
 	rng := rand.New(rand.NewPCG(1, 2))
 	var live [][2]compute.Buffer
+	for n := 1; n < 1<<17; n = n*3/2 + 1 { // nothing freed yet, so nothing is reused: to the byte
+		live = append(live, [2]compute.Buffer{alloc(t, machine, n), alloc(t, planned, n)})
+		if used, peak := machine.Memory(); planned.Report().CurrentBytes != used || planned.Report().PeakBytes != peak {
+			t.Fatalf("%d elements more: planned %d in use and %d at peak, the CPU has %d and %d",
+				n, planned.Report().CurrentBytes, planned.Report().PeakBytes, used, peak)
+		}
+	}
 	for range 300 {
 		if len(live) > 0 && rng.IntN(5) < 2 {
 			i := rng.IntN(len(live))
