@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"math/rand/v2"
 	"time"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
+	"github.com/lentil-lm/lentil/generate"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/train"
@@ -177,5 +179,36 @@ func stepSeconds(dir string, lengths []int, threads int) (float64, error) {
 			spent = time.Since(start)
 		}
 		return spent.Seconds(), nil
+	})
+}
+
+// openingSeconds is the time from opening a model's folder to the logits after a
+// prompt, when the process has not seen the model before.
+func openingSeconds(ctx context.Context, dir string, prompt, threads int) (float64, error) {
+	return onDevice(threads, func(d *cpu.Device) (float64, error) {
+		start := time.Now()
+		src, err := weights.Open(dir)
+		if err != nil {
+			return 0, err
+		}
+		defer src.Close()
+		m, err := model.Load(d, src)
+		if err != nil {
+			return 0, err
+		}
+		defer m.Free()
+		s, err := generate.NewSession(m, 0, false)
+		if err != nil {
+			return 0, err
+		}
+		defer s.Close()
+		tokens := make([]int32, prompt)
+		for i := range tokens {
+			tokens[i] = int32(10 + i*7919%(m.Config.VocabSize-10))
+		}
+		if _, err := s.Prefill(ctx, tokens, prompt); err != nil {
+			return 0, err
+		}
+		return time.Since(start).Seconds(), nil
 	})
 }

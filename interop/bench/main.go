@@ -6,8 +6,10 @@
 //	go run ./interop/bench -only gemm -rounds 1 -out -
 //
 // Peers that are not there are left out by name. PyTorch with PEFT is taken
-// from the virtual environment that LENTIL_TORCH names. The weights are random,
-// made once in .interop/bench: 4-bit ones that GGUF's Q4_0 holds exactly.
+// from the virtual environment that LENTIL_TORCH names, llama.cpp from the one
+// that LENTIL_LLAMA names, with llama-cpp-python built for this processor
+// (CMAKE_ARGS=-DGGML_NATIVE=ON). The weights are random, made once in
+// .interop/bench: 4-bit ones that GGUF's Q4_0 and Q4_1 hold exactly.
 package main
 
 import (
@@ -116,7 +118,7 @@ func (h *harness) open(ctx context.Context, work string) error {
 	h.peers = map[string]string{}
 	venv := filepath.Join(h.root, ".interop", "venv", "bin", "python")
 	for name, path := range map[string]string{
-		"numpy": venv, "mlx-lm": venv, "llama.cpp": filepath.Join(h.root, ".interop", "node", "node_modules", "node-llama-cpp"),
+		"numpy": venv, "mlx-lm": venv, "llama.cpp": filepath.Join(os.Getenv("LENTIL_LLAMA"), "bin", "python"),
 		"PEFT": filepath.Join(os.Getenv("LENTIL_TORCH"), "bin", "python"),
 	} {
 		if _, err := os.Stat(path); err == nil {
@@ -136,8 +138,7 @@ func (h *harness) output(ctx context.Context, name string, args ...string) ([]by
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	n := fmt.Sprint(h.threads)
-	cmd.Env = append(os.Environ(), "OPENBLAS_NUM_THREADS="+n, "OMP_NUM_THREADS="+n, "MKL_NUM_THREADS="+n,
-		"HF_HUB_OFFLINE=1", "LENTIL_NODE_PEERS="+filepath.Join(h.root, ".interop", "node"))
+	cmd.Env = append(os.Environ(), "OPENBLAS_NUM_THREADS="+n, "OMP_NUM_THREADS="+n, "MKL_NUM_THREADS="+n, "HF_HUB_OFFLINE=1")
 	cmd.Dir = h.root
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

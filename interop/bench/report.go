@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -40,9 +39,7 @@ func (h *harness) facts(ctx context.Context) []fact {
 	version("numpy", "numpy")
 	version("mlx-lm", "mlx-lm mlx")
 	version("PEFT", "torch peft transformers")
-	if dir := h.peers["llama.cpp"]; dir != "" {
-		out = append(out, fact{"llama.cpp", "node-llama-cpp " + first("node", "-p", "require('"+filepath.Join(dir, "package.json")+"').version")})
-	}
+	version("llama.cpp", "llama-cpp-python")
 	return out
 }
 
@@ -62,7 +59,7 @@ func report(facts []fact, command []string, results []result) string {
 	var b strings.Builder
 	b.WriteString("# Benchmarks\n\nWritten by `interop/bench`; do not edit. Every side does the same work with the same number of threads, in alternation;\n" +
 		"figures are medians over the rounds, with the lowest and highest in brackets. A ratio above 1 means that Lentil is better.\n" +
-		"Weights are random in the shape of the model named; llama.cpp has the same ones as Q4_0,\nmlx-lm computes with them in float32 (float16 is much slower on its CPU build), PEFT has float32 weights.\n\n")
+		"Weights are random in the shape of the model named; llama.cpp has the same ones\nas Q4_0 and Q4_1 and is timed in its decode calls alone; mlx-lm computes with them in float32 (float16 is much slower on its CPU build), PEFT has float32 weights.\n\n")
 	for _, f := range facts {
 		fmt.Fprintf(&b, "* %s: %s\n", f.name, f.value)
 	}
