@@ -24,6 +24,9 @@ func GGUFAdapter(f *model.LoRAFile, src weights.Source, path string) error {
 		return fmt.Errorf("model_type %q cannot be written as GGUF yet", c.ModelType)
 	}
 	g := ggufExport{config: c, facts: facts, joined: a.joined && !c.RopeTraditional}
+	if err := f.CheckCopies(src); err != nil {
+		return err
+	}
 	rank, scale := f.Uniform()
 	var entries []weights.GGUFEntry
 	for _, u := range f.Updates {

@@ -9,6 +9,9 @@ import (
 
 // AttachLoRAFile attaches an adapter that was read apart from the model.
 func (m *Model) AttachLoRAFile(f *LoRAFile) error {
+	if err := f.CheckCopies(m.src); err != nil {
+		return err
+	}
 	rank, scale := f.Uniform()
 	var keys, unknown []string
 	shapes := map[string][2]int{}

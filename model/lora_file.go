@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,13 +13,6 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/weights"
 )
-
-// PEFTFile is the name of the weights in an adapter folder of Hugging Face's
-// PEFT. Its adapter_config.json has the name that mlx-lm's has.
-const PEFTFile = "adapter_model.safetensors"
-
-// peftPrefix is in front of module paths in PEFT's files.
-const peftPrefix = "base_model.model."
 
 // LoRAUpdate is the low-rank update of one projection: y += Scale·(x A) B.
 type LoRAUpdate struct {
@@ -37,28 +29,10 @@ type LoRAFile struct {
 	Dropout float32
 	Base    string       // the model it was trained on, if the files say so
 	Updates []LoRAUpdate // sorted by Module
-}
 
-// peftConfig is the part of PEFT's adapter_config.json that matters.
-type peftConfig struct {
-	Type         string             `json:"peft_type"`
-	Rank         int                `json:"r"`
-	Alpha        float64            `json:"lora_alpha"`
-	Dropout      float32            `json:"lora_dropout"`
-	Base         string             `json:"base_model_name_or_path"`
-	RSLoRA       bool               `json:"use_rslora"`
-	DoRA         bool               `json:"use_dora"`
-	FanInFanOut  bool               `json:"fan_in_fan_out"`
-	AlphaPattern map[string]float64 `json:"alpha_pattern"`
-}
-
-// isPEFT tells an adapter folder of PEFT from one of mlx-lm.
-func isPEFT(dir string) bool {
-	if _, err := os.Stat(filepath.Join(dir, AdapterFile)); err == nil {
-		return false
-	}
-	_, err := os.Stat(filepath.Join(dir, PEFTFile))
-	return err == nil
+	// Copies are embeddings or heads of the base that PEFT put beside an adapter
+	// which changes them. They have to be the model's own.
+	Copies []weights.Tensor
 }
 
 // ReadLoRA reads the LoRA adapter of a folder in mlx-lm's or PEFT's layout.
@@ -89,51 +63,6 @@ func ReadLoRA(dir string) (*LoRAFile, error) {
 	}, false, func(string, int) float32 { return c.LoRA.Scale })
 }
 
-func readPEFT(dir string) (*LoRAFile, error) {
-	path := filepath.Join(dir, AdapterConfigFile)
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s is not there: PEFT's adapters need it for lora_alpha", path)
-	}
-	if err != nil {
-		return nil, err
-	}
-	var c peftConfig
-	if err := json.Unmarshal(data, &c); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, located(data, err))
-	}
-	switch {
-	case c.Type != "LORA":
-		return nil, fmt.Errorf("%s: peft_type is %q, expected \"LORA\"", path, c.Type)
-	case c.DoRA:
-		return nil, fmt.Errorf("%s: use_dora is true, which is not supported in this version", path)
-	case c.FanInFanOut:
-		return nil, fmt.Errorf("%s: fan_in_fan_out is true, which none of the supported families has", path)
-	case !(math.Abs(c.Alpha) <= math.MaxFloat32):
-		return nil, fmt.Errorf("%s: lora_alpha is %g", path, c.Alpha)
-	}
-	f := &LoRAFile{Layout: "PEFT", Dropout: c.Dropout, Base: c.Base}
-	return f, f.read(filepath.Join(dir, PEFTFile), func(name string) (string, bool, bool) {
-		name = strings.Replace(strings.TrimPrefix(name, peftPrefix), ".default.weight", ".weight", 1)
-		if module, ok := strings.CutSuffix(name, ".lora_A.weight"); ok {
-			return module, true, true
-		}
-		module, ok := strings.CutSuffix(name, ".lora_B.weight")
-		return module, false, ok
-	}, true, func(module string, rank int) float32 {
-		alpha := c.Alpha
-		for pattern, a := range c.AlphaPattern {
-			if module == pattern || strings.HasSuffix(module, "."+pattern) {
-				alpha = a
-			}
-		}
-		if c.RSLoRA {
-			return float32(alpha / math.Sqrt(float64(rank)))
-		}
-		return float32(alpha / float64(rank))
-	})
-}
-
 // read takes the pairs of matrices out of a file. split gives a tensor's module,
 // and whether it is A; transposed says that the file has Aᵀ and Bᵀ.
 func (f *LoRAFile) read(path string, split func(string) (module string, isA, ok bool), transposed bool, scale func(module string, rank int) float32) error {
@@ -146,6 +75,11 @@ func (f *LoRAFile) read(path string, split func(string) (module string, isA, ok 
 	for _, name := range file.Names() {
 		x, _ := file.Tensor(name)
 		module, isA, ok := split(name)
+		if of, copied := baseCopy(name); !ok && copied && transposed {
+			x.Name, x.Data = of, slices.Clone(x.Data)
+			f.Copies = append(f.Copies, x)
+			continue
+		}
 		if !ok {
 			return fmt.Errorf("%s: tensor %q is no part of a LoRA; embeddings, magnitudes and whole modules beside it are not supported", path, name)
 		}
@@ -322,6 +256,9 @@ func MergeLoRA(files []*LoRAFile, weight []float32) (*LoRAFile, error) {
 		return nil, fmt.Errorf("%d adapters, %d weights", len(files), len(weight))
 	}
 	out := &LoRAFile{Layout: files[0].Layout, Base: files[0].Base}
+	for _, f := range files {
+		out.Copies = append(out.Copies, f.Copies...)
+	}
 	at := map[string]*LoRAUpdate{}
 	for i, f := range files {
 		for _, u := range f.Updates {

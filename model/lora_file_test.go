@@ -91,6 +91,8 @@ func TestReadPEFT(t *testing.T) {
 		`{"peft_type": "LORA", "r": 2, "lora_alpha": 8}`:                                                                 4,
 		`{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "use_rslora": true}`:                                             4 / 1.4142135,
 		`{"peft_type": "LORA", "r": 64, "rank_pattern": {"q_proj": 2}, "lora_alpha": 1, "alpha_pattern": {"q_proj": 6}}`: 3,
+		// The first that matches counts, and only at the start of a name.
+		`{"peft_type": "LORA", "lora_alpha": 4, "fan_in_fan_out": true, "modules_to_save": null, "alpha_pattern": {"proj": 1, "self_attn..*": 8, "q_proj": 2}}`: 4,
 	} {
 		f, err := model.ReadLoRA(writePEFT(t, config, a, b))
 		if err != nil {
@@ -107,8 +109,11 @@ func TestReadPEFT(t *testing.T) {
 	good := `{"peft_type": "LORA", "r": 2, "lora_alpha": 8}`
 	for _, test := range []struct{ config, more, want string }{
 		{`{"peft_type": "IA3"}`, "", `"IA3"`}, {`{"peft_type": "LORA", "use_dora": true}`, "", "use_dora"},
-		{`{"peft_type": "LORA", "fan_in_fan_out": true}`, "", "fan_in_fan_out"}, {`{`, "", "line 1"},
-		{good, "base_model.model.lm_head.weight", "no part of a LoRA"},
+		{`{"peft_type": "LORA", "modules_to_save": ["lm_head"]}`, "", `modules_to_save is ["lm_head"]`}, {`{`, "", "line 1"},
+		{`{"peft_type": "LORA", "bias": "all"}`, "", `bias is "all"`}, {`{"peft_type": "LORA", "lora_bias": true}`, "", "lora_bias is true"},
+		{`{"peft_type": "LORA", "init_lora_weights": "pissa_niter_4"}`, "", "pissa_niter_4"},
+		{`{"peft_type": "LORA", "alpha_pattern": [1]}`, "", "alpha_pattern"}, {`{"peft_type": "LORA", "alpha_pattern": {"(": 1}}`, "", "alpha_pattern"},
+		{good, "base_model.model.model.norm.weight", "no part of a LoRA"},
 		{good, "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight", "only one"},
 	} {
 		var more []string
@@ -119,7 +124,33 @@ func TestReadPEFT(t *testing.T) {
 			t.Errorf("%s %s: error %v, want %q", test.config, test.more, err, test.want)
 		}
 	}
-	m := modeltest.Load(t, newCPU(t), modeltest.Spec{Type: "llama", Config: map[string]any{"hidden_size": 64}})
+	// A copy of the base's embedding may lie beside it, but no other embedding.
+	copied, err := model.ReadLoRA(writePEFT(t, good, a, b, "base_model.model.model.embed_tokens.base_layer.weight"))
+	if err != nil || len(copied.Copies) != 1 {
+		t.Fatalf("%v, copies %v", err, copied.Copies)
+	}
+	m := modeltest.Load(t, newCPU(t), modeltest.Spec{Type: "llama"})
+	if err := m.AttachLoRAFile(copied); err == nil || !strings.Contains(err.Error(), "model.embed_tokens.weight [2 2]") {
+		t.Errorf("an embedding of another shape: %v", err)
+	}
+	copied.Copies[0], _ = m.Source().Tensor("model.embed_tokens.weight")
+	if err := m.AttachLoRAFile(copied); err != nil {
+		t.Error(err)
+	}
+	copied.Copies[0].Data = make([]byte, len(copied.Copies[0].Data))
+	if err := m.AttachLoRAFile(copied); err == nil {
+		t.Error("an embedding of zeros was taken for the model's")
+	}
+	pickle := t.TempDir()
+	for _, name := range []string{model.AdapterConfigFile, "adapter_model.bin"} {
+		if err := os.WriteFile(filepath.Join(pickle, name), []byte(good), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.LoadAdapter(pickle); err == nil || !strings.Contains(err.Error(), "pickle") {
+		t.Errorf("a pickle: %v", err)
+	}
+	m = modeltest.Load(t, newCPU(t), modeltest.Spec{Type: "llama", Config: map[string]any{"hidden_size": 64}})
 	if err := m.LoadAdapter(writePEFT(t, good, a, b)); err == nil || !strings.Contains(err.Error(), "does not fit this model") {
 		t.Errorf("adapter of another model: %v", err)
 	}

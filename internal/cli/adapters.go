@@ -114,6 +114,9 @@ func (o *adapterOutput) check() error {
 }
 
 func (o *adapterOutput) write(ctx context.Context, streams Streams, f *model.LoRAFile) error {
+	for _, c := range f.Copies {
+		fmt.Fprintf(streams.Out, "Left out: %s, which the adapter repeats from its base.\n", c.Name)
+	}
 	var err error
 	switch o.To {
 	case "mlx":

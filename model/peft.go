@@ -1,0 +1,225 @@
+package model
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// PEFTFile is the name of the weights in an adapter folder of Hugging Face's
+// PEFT. Its adapter_config.json has the name that mlx-lm's has.
+const PEFTFile = "adapter_model.safetensors"
+
+// peftPickle is the file of older versions of PEFT: a Python program, not data.
+const peftPickle = "adapter_model.bin"
+
+// peftPrefix is in front of module paths in PEFT's files.
+const peftPrefix = "base_model.model."
+
+// peftConfig is the part of PEFT's adapter_config.json that matters. What is
+// json.RawMessage changes what the adapter computes in a way that has no place
+// here, and has to be absent or off.
+type peftConfig struct {
+	Type         string          `json:"peft_type"`
+	Rank         int             `json:"r"`
+	Alpha        float64         `json:"lora_alpha"`
+	AlphaPattern alphaPatterns   `json:"alpha_pattern"`
+	RSLoRA       bool            `json:"use_rslora"`
+	Dropout      float32         `json:"lora_dropout"`
+	Base         string          `json:"base_model_name_or_path"`
+	Bias         string          `json:"bias"`
+	Init         json.RawMessage `json:"init_lora_weights"`
+
+	DoRA             json.RawMessage `json:"use_dora"`
+	QALoRA           json.RawMessage `json:"use_qalora"`
+	BDLoRA           json.RawMessage `json:"use_bdlora"`
+	LoRABias         json.RawMessage `json:"lora_bias"`
+	ModulesToSave    json.RawMessage `json:"modules_to_save"`
+	TokenIndices     json.RawMessage `json:"trainable_token_indices"`
+	TargetParameters json.RawMessage `json:"target_parameters"`
+	LayerReplication json.RawMessage `json:"layer_replication"`
+	InvocationTokens json.RawMessage `json:"alora_invocation_tokens"`
+	Arrow            json.RawMessage `json:"arrow_config"`
+	MonteCLoRA       json.RawMessage `json:"monteclora_config"`
+	KaSA             json.RawMessage `json:"kasa_config"`
+}
+
+// alphaPatterns are the modules with an alpha of their own: regular expressions
+// for the end of their path, of which the first that matches counts.
+type alphaPatterns []alphaPattern
+
+type alphaPattern struct {
+	modules *regexp.Regexp
+	alpha   float64
+}
+
+// UnmarshalJSON reads an object and keeps its order.
+func (p *alphaPatterns) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	if start, err := d.Token(); err != nil || start != json.Delim('{') {
+		return errors.New("alpha_pattern is no object of modules and their alphas")
+	}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return err
+		}
+		var one alphaPattern
+		if err := d.Decode(&one.alpha); err != nil {
+			return fmt.Errorf("alpha_pattern %q: %w", key, err)
+		}
+		if one.modules, err = regexp.Compile(fmt.Sprintf(`^(.*\.)?(%s)$`, key)); err != nil {
+			return fmt.Errorf("alpha_pattern %q is not supported: %w", key, err)
+		}
+		*p = append(*p, one)
+	}
+	return nil
+}
+
+// scale is what the update of a module is multiplied with.
+func (c *peftConfig) scale(module string, rank int) float32 {
+	alpha := c.Alpha
+	for _, p := range c.AlphaPattern {
+		if p.modules.MatchString(module) {
+			alpha = p.alpha
+			break
+		}
+	}
+	if c.RSLoRA {
+		return float32(alpha / math.Sqrt(float64(rank)))
+	}
+	return float32(alpha / float64(rank))
+}
+
+// check refuses adapters that are more than A and B.
+func (c *peftConfig) check() error {
+	if c.Type != "LORA" {
+		return fmt.Errorf("peft_type is %q, expected \"LORA\": other kinds of adapter are not supported; merge it into its base with PEFT's merge_and_unload", c.Type)
+	}
+	if c.Bias != "" && c.Bias != "none" {
+		return fmt.Errorf("bias is %q: an adapter that changes biases is not supported, expected \"none\"", c.Bias)
+	}
+	for _, field := range []struct {
+		name  string
+		value json.RawMessage
+	}{
+		{"use_dora", c.DoRA}, {"use_qalora", c.QALoRA}, {"use_bdlora", c.BDLoRA}, {"lora_bias", c.LoRABias},
+		{"modules_to_save", c.ModulesToSave}, {"trainable_token_indices", c.TokenIndices},
+		{"target_parameters", c.TargetParameters}, {"layer_replication", c.LayerReplication},
+		{"alora_invocation_tokens", c.InvocationTokens}, {"arrow_config", c.Arrow}, {"monteclora_config", c.MonteCLoRA},
+		{"kasa_config", c.KaSA},
+	} {
+		var value bytes.Buffer
+		if len(field.value) > 0 {
+			if err := json.Compact(&value, field.value); err != nil {
+				return err
+			}
+		}
+		switch value.String() {
+		case "", "null", "false", "[]", "{}":
+		default:
+			return fmt.Errorf("%s is %.60s, which is not supported in this version; merge the adapter into its base with PEFT's merge_and_unload", field.name, &value)
+		}
+	}
+	// These take a part out of the base's weights when the adapter is made.
+	var start string
+	if json.Unmarshal(c.Init, &start) == nil {
+		for _, kind := range []string{"pissa", "olora", "corda", "loftq", "lora_ga"} {
+			if strings.HasPrefix(start, kind) {
+				return fmt.Errorf("init_lora_weights is %q: the adapter goes with a base that PEFT changed; save it with path_initial_model_for_weight_conversion, which makes a plain LoRA of it", start)
+			}
+		}
+	}
+	alphas := []float64{c.Alpha}
+	for _, p := range c.AlphaPattern {
+		alphas = append(alphas, p.alpha)
+	}
+	for _, a := range alphas {
+		if !(math.Abs(a) <= math.MaxFloat32) {
+			return fmt.Errorf("lora_alpha is %g, expected a finite number", a)
+		}
+	}
+	return nil
+}
+
+// isPEFT tells an adapter folder of PEFT from one of mlx-lm.
+func isPEFT(dir string) bool {
+	there := func(name string) bool {
+		_, err := os.Stat(filepath.Join(dir, name))
+		return err == nil
+	}
+	return !there(AdapterFile) && (there(PEFTFile) || there(peftPickle))
+}
+
+func readPEFT(dir string) (*LoRAFile, error) {
+	path := filepath.Join(dir, AdapterConfigFile)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is not there: PEFT's adapters need it for lora_alpha", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var c peftConfig
+	if err := json.Unmarshal(data, &c); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, located(data, err))
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, PEFTFile)); err != nil {
+		return nil, fmt.Errorf("%s is a pickle, which is a program and not data: save the adapter again with a newer PEFT, as %s", filepath.Join(dir, peftPickle), PEFTFile)
+	}
+	f := &LoRAFile{Layout: "PEFT", Dropout: c.Dropout, Base: c.Base}
+	return f, f.read(filepath.Join(dir, PEFTFile), func(name string) (string, bool, bool) {
+		name = strings.Replace(strings.TrimPrefix(name, peftPrefix), ".default.weight", ".weight", 1)
+		if module, ok := strings.CutSuffix(name, ".lora_A.weight"); ok {
+			return module, true, true
+		}
+		module, ok := strings.CutSuffix(name, ".lora_B.weight")
+		return module, false, ok
+	}, true, c.scale)
+}
+
+// baseCopy tells the embedding and head of the base, which PEFT adds to an
+// adapter that changes one of them, and gives the name they have in the base.
+func baseCopy(name string) (of string, ok bool) {
+	name = strings.Replace(strings.TrimPrefix(name, peftPrefix), ".base_layer.", ".", 1)
+	return name, name == "lm_head.weight" || name == "model.embed_tokens.weight"
+}
+
+// CheckCopies compares the adapter's copies with what the base holds. Of a
+// quantized base only the shape can be the same.
+func (f *LoRAFile) CheckCopies(base weights.Source) error {
+	for _, c := range f.Copies {
+		m, err := base.Matrix(strings.TrimSuffix(c.Name, ".weight"))
+		if err != nil {
+			continue // a tied head: the embedding's copy is checked
+		}
+		same := len(c.Shape) == 2 && c.Shape[0] == m.Rows && c.Shape[1] == m.Cols && isFloat(c.DType)
+		if same && m.Format.Kind == quant.Dense {
+			theirs := make([]float32, m.Rows*m.Cols)
+			quant.Floats(theirs, c.Data, c.DType)
+			for i, v := range m.Floats() {
+				same = same && v == theirs[i]
+			}
+		}
+		if !same {
+			return fmt.Errorf("it holds a %s %v other than the model's [%d, %d]: whole modules beside a LoRA are not supported", c.Name, c.Shape, m.Rows, m.Cols)
+		}
+	}
+	return nil
+}
