@@ -63,3 +63,6 @@ func (r *numpyRandom) permutation(n int) []int {
 	}
 	return p
 }
+
+// NumpyPermutation is what np.random.permutation(n) gives after np.random.seed(seed).
+func NumpyPermutation(seed uint32, n int) []int { return newNumpyRandom(seed).permutation(n) }

@@ -1,0 +1,81 @@
+package eval
+
+import (
+	"fmt"
+
+	"github.com/lentil-lm/lentil/train"
+)
+
+// Windows cuts a dataset into rows of length tokens as mlx-lm's perplexity does:
+// rows are taken in the order of NumPy's permutation for seed and laid one behind
+// the other, and the tokens are cut without regard to where rows end. samples is
+// how many windows to take, all if it is 0 or less; fewer come when the data ends
+// before. What does not fill a window is left out.
+func Windows(rows train.Rows, length, samples int, seed uint32) ([]train.Row, error) {
+	var out []train.Row
+	var ids []int32
+	for _, i := range train.NumpyPermutation(seed, rows.Len()) {
+		row, err := rows.Row(i)
+		if err != nil {
+			return nil, err
+		}
+		for ids = append(ids, row.IDs...); len(ids) >= length; ids = ids[length:] {
+			if out = append(out, train.Row{IDs: ids[:length:length], Loss: [][2]int{{1, length}}}); len(out) == samples {
+				return out, nil
+			}
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("the data has %d tokens, fewer than one sample of --sequence-length %d\nGive a smaller --sequence-length, or more data.", len(ids), length)
+	}
+	return out, nil
+}
+
+// Rows takes rows as they are, in the same order, and only those with something
+// to predict within their first length tokens, where they are cut. cut is how
+// many were.
+func Rows(rows train.Rows, length, samples int, seed uint32) (out []train.Row, cut int, err error) {
+	for _, i := range train.NumpyPermutation(seed, rows.Len()) {
+		row, err := rows.Row(i)
+		if err != nil {
+			return nil, 0, err
+		}
+		long := len(row.IDs) > length
+		if long {
+			row = shorten(row, length)
+		}
+		if countTargets(row) == 0 {
+			continue
+		}
+		if long {
+			cut++
+		}
+		if out = append(out, row); len(out) == samples {
+			break
+		}
+	}
+	if len(out) == 0 {
+		return nil, 0, fmt.Errorf("none of the %d rows has a token to predict in its first %d\nGive a larger --sequence-length, or leave --mask-prompt out.", rows.Len(), length)
+	}
+	return out, cut, nil
+}
+
+// shorten cuts a row to its first n tokens.
+func shorten(row train.Row, n int) train.Row {
+	short := train.Row{IDs: row.IDs[:n]}
+	for _, span := range row.Loss {
+		if span[0] < n {
+			short.Loss = append(short.Loss, [2]int{span[0], min(span[1], n)})
+		}
+	}
+	return short
+}
+
+// countTargets is how many tokens of a row are to be predicted.
+func countTargets(row train.Row) int {
+	n := 0
+	for _, span := range row.Loss {
+		n += max(0, min(span[1], len(row.IDs))-max(span[0], 1))
+	}
+	return n
+}
