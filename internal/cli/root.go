@@ -126,6 +126,7 @@ func commands(streams Streams) []*cobra.Command {
 		newLoRA(streams, "lora", runLoRA),
 		newLoRA(streams, "train", runLoRA),
 		newLoRA(streams, "test", runLoRA),
+		newPerplexity(streams),
 		newGenerate(streams),
 		newChat(streams),
 		newFuse(streams),

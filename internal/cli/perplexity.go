@@ -1,0 +1,253 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/eval"
+	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/train"
+)
+
+type perplexityOptions struct {
+	Model, AdapterPath string
+	TrustRemoteCode    bool
+	DataPath, Split    string
+	MaskPrompt         bool
+	SequenceLength     int
+	NumSamples         int
+	BatchSize          int
+	Seed               int64
+	Threads            int
+	JSON               string
+}
+
+func newPerplexity(streams Streams) *cobra.Command {
+	var o perplexityOptions
+	cmd := &cobra.Command{
+		Use:   "perplexity",
+		Short: "Measure how well a model predicts a text",
+		Long: `Measure a model's perplexity, with or without an adapter, on a text file or a dataset.
+Samples are drawn as mlx-lm draws them, so that figures can be compared: rows in the
+order that --seed gives, one behind the other, cut every --sequence-length tokens.
+With --mask-prompt only answers count, and each row stands by itself.`,
+		Example: `  lentil perplexity --model ./model --data-path book.txt
+  lentil perplexity --model ./model --data-path ./data --split test --num-samples -1
+  lentil perplexity --model ./model --adapter-path ./adapters --data-path ./data --split test --mask-prompt`,
+		GroupID: groupTrain,
+		Args:    noArguments,
+	}
+	group(cmd, "Model and data", func(f *pflag.FlagSet) {
+		f.StringVar(&o.Model, "model", "", "`folder` or .gguf file of the model, or its repository (required)")
+		f.StringVar(&o.AdapterPath, "adapter-path", "", "`folder` of an adapter to put on it")
+		f.StringVar(&o.DataPath, "data-path", "allenai/tulu-3-sft-mixture", "text file, or dataset as lora's --data takes it")
+		f.StringVar(&o.Split, "split", "train", "`part` of the dataset: train (mlx-lm's choice), valid or test")
+		f.BoolVar(&o.MaskPrompt, "mask-prompt", false, "count the loss of the answer only, each row by itself")
+		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
+	})
+	group(cmd, "Samples", func(f *pflag.FlagSet) {
+		f.IntVar(&o.SequenceLength, "sequence-length", 512, "`tokens` of a sample")
+		f.IntVar(&o.NumSamples, "num-samples", 256, "measure `n` samples at most; -1 for all")
+		f.Int64Var(&o.Seed, "seed", 123, "`number` that the order of rows follows from")
+		f.IntVar(&o.BatchSize, "batch-size", 8, "`samples` at a time")
+	})
+	group(cmd, "Engine", func(f *pflag.FlagSet) {
+		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
+		f.StringVar(&o.JSON, "json", "", "also write the figures to this `file`")
+	})
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := o.check(); err != nil {
+			return err
+		}
+		return runPerplexity(cmd.Context(), streams, o)
+	}
+	return cmd
+}
+
+func (o *perplexityOptions) check() error {
+	switch {
+	case o.Model == "":
+		return usage("--model is missing\nGive the folder of a model, a .gguf file, or a repository ORG/NAME.")
+	case o.SequenceLength < 2:
+		return usage("--sequence-length %d: must be at least 2, as the first token of a sample is not predicted", o.SequenceLength)
+	case o.BatchSize < 1:
+		return usage("--batch-size %d: must be at least 1", o.BatchSize)
+	case o.Seed < 0 || o.Seed > math.MaxUint32:
+		return usage("--seed %d: expected 0 to %d, as NumPy's generator takes them", o.Seed, int64(math.MaxUint32))
+	case !slices.Contains([]string{"train", "valid", "test"}, o.Split):
+		return usage("--split %q: expected train, valid or test", o.Split)
+	}
+	return nil
+}
+
+// perplexity is what --json writes. Figures that cannot be told are null.
+type perplexity struct {
+	Model         string  `json:"model"`
+	AdapterPath   string  `json:"adapter_path"`
+	DataPath      string  `json:"data_path"`
+	Perplexity    any     `json:"perplexity"`
+	StandardError any     `json:"standard_error"`
+	Loss          any     `json:"loss"`
+	Tokens        int64   `json:"tokens"` // predicted
+	Samples       int     `json:"samples"`
+	Seconds       float64 `json:"seconds"`
+	TPS           float64 `json:"tokens_per_second"`
+	PeakBytes     int64   `json:"peak_bytes"`
+}
+
+func runPerplexity(ctx context.Context, streams Streams, o perplexityOptions) error {
+	out := streams.Out
+	fmt.Fprintf(out, "Loading model from %s...\n", o.Model)
+	e, err := openEngine(ctx, streams, o.Model, o.Threads)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	if err := e.attach(o.AdapterPath); err != nil {
+		return err
+	}
+	_, parameters := countParameters(e.model)
+	fmt.Fprintf(out, "Model loaded: %.1fM parameters\n\nLoading dataset...\n  Sequence length: %d\n", float64(parameters)/1e6, o.SequenceLength)
+	samples, err := o.samples(e, streams.Err)
+	if err != nil {
+		return inputError(err)
+	}
+	fmt.Fprintf(out, "  Loaded %d samples", len(samples))
+	if len(samples) < o.NumSamples {
+		fmt.Fprint(out, ", all there are")
+	}
+	fmt.Fprintf(out, "\n\nEvaluating perplexity with batch size %d...\n", o.BatchSize)
+	home := "" // where each report on progress begins
+	if streams.outIsTerminal() {
+		home = "\r"
+	}
+	began := time.Now()
+	got, err := eval.Measure(ctx, e.model, samples, o.BatchSize, func(done, total int) {
+		if home != "" || done == total {
+			fmt.Fprintf(out, "%s  Processed %d/%d batches...", home, done, total)
+		}
+	})
+	fmt.Fprintln(out)
+	if err != nil {
+		return err
+	}
+	f := perplexity{
+		Model: o.Model, AdapterPath: o.AdapterPath, DataPath: o.DataPath, Perplexity: figure(got.Value()), StandardError: figure(got.StdErr()),
+		Loss: figure(got.Loss), Tokens: got.Tokens, Samples: len(samples), Seconds: time.Since(began).Seconds(), PeakBytes: peakMemory(),
+	}
+	f.TPS = float64(got.Tokens) / f.Seconds
+	printPerplexity(out, got, f, samples)
+	return writeFigures(o.JSON, f)
+}
+
+// printPerplexity prints mlx-lm's lines.
+func printPerplexity(out io.Writer, got eval.Perplexity, f perplexity, samples []train.Row) {
+	rule := strings.Repeat("=", 60)
+	fmt.Fprintf(out, "\n%s\nEVALUATION RESULTS\n%s\nModel: %s\n", rule, rule, f.Model)
+	if f.AdapterPath != "" {
+		fmt.Fprintf(out, "Adapter: %s\n", f.AdapterPath)
+	}
+	fmt.Fprintf(out, "Perplexity: %.3f ± %.3f\n", got.Value(), got.StdErr())
+	fmt.Fprintf(out, "Evaluation time: %.2f seconds\nPeak memory: %.2f GB\nTokens per second: %.0f\n", f.Seconds, float64(f.PeakBytes)/1e9, f.TPS)
+	tokens := 0
+	for _, s := range samples {
+		tokens += len(s.IDs)
+	}
+	fmt.Fprintf(out, "\nDataset statistics:\n  Total samples: %d\n  Total tokens: %d\n", len(samples), tokens)
+}
+
+// samples reads the data and takes from it what is to be measured.
+func (o *perplexityOptions) samples(e *engine, warn io.Writer) ([]train.Row, error) {
+	renderer, err := chat.NewRenderer(e.tok)
+	if errors.Is(err, chat.ErrNoTemplate) {
+		renderer = nil // enough for texts; other rows are refused when they are tokenised
+	} else if err != nil {
+		return nil, err
+	}
+	encoder := dataset.NewEncoder(e.tok, renderer, dataset.EncoderOptions{MaskPrompt: o.MaskPrompt})
+	rows, err := o.rows(encoder)
+	if err != nil {
+		return nil, err
+	}
+	if !o.MaskPrompt {
+		return eval.Windows(rows, o.SequenceLength, o.NumSamples, uint32(o.Seed))
+	}
+	samples, cut, err := eval.Rows(rows, o.SequenceLength, o.NumSamples, uint32(o.Seed))
+	if cut > 0 {
+		fmt.Fprintf(warn, "Warning: %d of %d rows are longer than --sequence-length %d and were cut\n", cut, len(samples), o.SequenceLength)
+	}
+	return samples, err
+}
+
+// rows opens --data-path: a text file is one row, all else is a dataset.
+func (o *perplexityOptions) rows(encoder *dataset.Encoder) (train.Rows, error) {
+	info, err := os.Stat(o.DataPath)
+	if err == nil && info.Mode().IsRegular() && !slices.Contains(datasetFiles, strings.ToLower(filepath.Ext(o.DataPath))) {
+		text, err := readText(o.DataPath)
+		if err != nil {
+			return nil, err
+		}
+		item, err := encoder.Encode(dataset.Row{Format: dataset.Text, Text: text})
+		if err != nil {
+			return nil, err
+		}
+		return oneRow{IDs: item.IDs, Loss: item.Loss}, nil
+	}
+	splits, err := dataset.Load(o.DataPath, dataset.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("--data-path: %w", err)
+	}
+	split := map[string]*dataset.Split{"train": splits.Train, "valid": splits.Valid, "test": splits.Test}[o.Split]
+	if split.Len() == 0 {
+		return nil, fmt.Errorf("--data-path %s has no rows in its %s set\nGive another --split.", o.DataPath, o.Split)
+	}
+	rows, err := encoder.Rows(split)
+	return tokenised{rows}, err
+}
+
+// datasetFiles are extensions of files that hold rows and not a text.
+var datasetFiles = []string{".jsonl", ".json", ".parquet"}
+
+// maxText is the longest text file that is read, in bytes.
+const maxText = 1 << 30
+
+func readText(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxText+1))
+	switch {
+	case err != nil:
+		return "", err
+	case len(data) > maxText:
+		return "", fmt.Errorf("%s is longer than %s\nGive a part of it.", path, run.Bytes(maxText))
+	}
+	text := strings.TrimPrefix(string(data), "\ufeff")
+	if !utf8.ValidString(text) {
+		return "", fmt.Errorf("%s is no UTF-8 text\nGive a text file, saved as UTF-8.", path)
+	}
+	return text, nil
+}
+
+// oneRow is a dataset of one row.
+type oneRow train.Row
+
+func (oneRow) Len() int { return 1 }
+
+func (r oneRow) Row(int) (train.Row, error) { return train.Row(r), nil }
