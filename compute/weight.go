@@ -8,7 +8,8 @@ import (
 
 // Weight is the attribute by which an op knows how its weight matrix [Rows,
 // Cols] is stored. The matrix itself is one input buffer when dense or in GGUF
-// blocks, and three (packed bits, scales, biases) when affine.
+// blocks, two (packed bits, scales) in mxfp4, nvfp4 and mxfp8, and three (biases
+// as well) when affine.
 type Weight struct {
 	Format     quant.Format
 	Rows, Cols int
@@ -16,8 +17,11 @@ type Weight struct {
 
 // Inputs is how many buffers the matrix takes.
 func (w Weight) Inputs() int {
-	if w.Format.Kind == quant.Affine {
+	switch {
+	case w.Format.Kind == quant.Affine:
 		return 3
+	case w.Format.HasScales():
+		return 2
 	}
 	return 1
 }
@@ -27,13 +31,13 @@ func (w Weight) Specs() []Spec {
 	switch w.Format.Kind {
 	case quant.Dense:
 		return []Spec{{Shape{w.Rows, w.Cols}, w.Format.DType}}
-	case quant.Affine:
+	case quant.Affine, quant.MXFP4, quant.NVFP4, quant.MXFP8:
 		groups := Shape{w.Rows, w.Cols / w.Format.Group}
 		return []Spec{
 			{Shape{w.Rows, w.Format.RowBytes(w.Cols) / 4}, U32},
 			{groups, w.Format.DType},
 			{groups, w.Format.DType},
-		}
+		}[:w.Inputs()]
 	default:
 		return []Spec{{Shape{w.Rows, w.Format.RowBytes(w.Cols)}, U8}}
 	}
@@ -59,8 +63,11 @@ func (w Weight) check(in []Spec, first int) error {
 // Matrix views the weight's buffers, arrays[0] being the first, as a quant.Matrix.
 func (w Weight) Matrix(arrays []Array) *quant.Matrix {
 	m := &quant.Matrix{Format: w.Format, Rows: w.Rows, Cols: w.Cols, Data: arrays[0].Data}
+	if w.Format.HasScales() {
+		m.Scales = arrays[1].Data
+	}
 	if w.Format.Kind == quant.Affine {
-		m.Scales, m.Biases = arrays[1].Data, arrays[2].Data
+		m.Biases = arrays[2].Data
 	}
 	return m
 }

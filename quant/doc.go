@@ -1,6 +1,7 @@
 // Package quant holds the number formats that model weights are stored in, as
 // plain-Go definitions: half-precision floats, MLX's affine integers of 2 to 8
-// bits, and the block formats of GGUF files.
+// bits, the microscaling floats mxfp4, nvfp4 and mxfp8, and the block formats of
+// GGUF files.
 //
 // A weight matrix is a [Matrix]: the bytes as they lie in the file (often a
 // memory mapping) plus the [Format] that says how to read them. Nothing here

@@ -12,20 +12,24 @@ import (
 type Kind uint8
 
 // The known layouts. Q4K and Q6K are the GGUF block types of those names; the
-// simpler GGUF types have an equal Affine form, see [FromBlocks].
+// simpler GGUF types have an equal Affine form, see [FromBlocks]. MXFP4, NVFP4
+// and MXFP8 are small floats with a scale for each group, see [ParseMode].
 const (
 	Dense Kind = iota
 	Affine
 	Q4K
 	Q6K
+	MXFP4
+	NVFP4
+	MXFP8
 )
 
 // Format says how the bytes of a [Matrix] are to be read.
 type Format struct {
 	Kind  Kind
-	DType DType // Dense: type of the elements. Affine: type of scales and biases.
+	DType DType // Dense: type of the elements. Affine: type of scales and biases. MXFP4 and so on: U8.
 
-	Bits, Group int // Affine: bits of a weight, weights that share a scale.
+	Bits, Group int // Affine, MXFP4 and so on: bits of a weight, weights that share a scale.
 }
 
 // Check reports what is wrong with the format itself.
@@ -42,6 +46,8 @@ func (f Format) Check() error {
 		if f.DType != F32 && f.DType != F16 && f.DType != BF16 {
 			return fmt.Errorf("scales of type %v: expected F32, F16 or BF16", f.DType)
 		}
+	case MXFP4, NVFP4, MXFP8:
+		return f.checkFP()
 	case Q4K, Q6K:
 	default:
 		return fmt.Errorf("unknown weight format %d", f.Kind)
@@ -55,7 +61,7 @@ func (f Format) RowBytes(cols int) int {
 	switch f.Kind {
 	case Dense:
 		return cols * f.DType.Size()
-	case Affine:
+	case Affine, MXFP4, NVFP4, MXFP8:
 		return cols / 8 * f.Bits
 	case Q4K:
 		return cols / BlockQ4K.Elements() * BlockQ4K.Bytes()
@@ -68,7 +74,7 @@ func (f Format) RowBytes(cols int) int {
 // RowMultiple returns the number that the length of a row must be a multiple of.
 func (f Format) RowMultiple() int {
 	switch f.Kind {
-	case Affine:
+	case Affine, MXFP4, NVFP4, MXFP8:
 		return f.Group
 	case Q4K, Q6K:
 		return BlockQ4K.Elements()
@@ -83,12 +89,31 @@ func (f Format) BitsPerWeight() float64 {
 		return float64(8 * f.DType.Size())
 	case Affine:
 		return float64(f.Bits) + float64(16*f.DType.Size())/float64(f.Group)
+	case MXFP4, NVFP4, MXFP8:
+		return float64(f.Bits) + 8/float64(f.Group)
 	}
 	n := f.RowMultiple()
 	return float64(8*f.RowBytes(n)) / float64(n)
 }
 
-// String returns a short name: "bf16", "4-bit g64", "Q4_K".
+// HasScales reports whether the matrix has Scales beside its Data; only Affine
+// has Biases too.
+func (f Format) HasScales() bool { return f.Kind == Affine || f.Kind.IsFP() }
+
+// Floats is the floating-point type that suits the weights once they are not
+// quantized any more: that of the elements or scales, F16 for GGUF blocks, BF16
+// for the small floats, which it holds exactly.
+func (f Format) Floats() DType {
+	switch f.Kind {
+	case Dense, Affine:
+		return f.DType
+	case MXFP4, NVFP4, MXFP8:
+		return BF16
+	}
+	return F16
+}
+
+// String returns a short name: "bf16", "4-bit g64", "mxfp4", "Q4_K".
 func (f Format) String() string {
 	switch f.Kind {
 	case Dense:
@@ -99,6 +124,8 @@ func (f Format) String() string {
 		return BlockQ4K.String()
 	case Q6K:
 		return BlockQ6K.String()
+	case MXFP4, NVFP4, MXFP8:
+		return f.Mode()
 	}
 	return fmt.Sprintf("Kind(%d)", uint8(f.Kind))
 }
@@ -113,7 +140,8 @@ type Matrix struct {
 	// [Rows, Format.RowBytes(Cols)] bytes.
 	Data []byte
 
-	// Scales and Biases belong to Affine: [Rows, Cols/Group] of Format.DType.
+	// Scales, [Rows, Cols/Group] of Format.DType, belong to the formats that
+	// have them; Biases, the same, to Affine alone.
 	Scales, Biases []byte
 }
 
@@ -136,13 +164,16 @@ func (m *Matrix) Check() error {
 	if want := m.Rows * m.Format.RowBytes(m.Cols); len(m.Data) != want {
 		return fmt.Errorf("%v matrix [%d, %d] has %d bytes of data, expected %d", m.Format, m.Rows, m.Cols, len(m.Data), want)
 	}
-	var want int
-	if m.Format.Kind == Affine {
-		want = m.Rows * (m.Cols / m.Format.Group) * m.Format.DType.Size()
+	var scales, biases int
+	if m.Format.HasScales() {
+		scales = m.Rows * (m.Cols / m.Format.Group) * m.Format.DType.Size()
 	}
-	if len(m.Scales) != want || len(m.Biases) != want {
-		return fmt.Errorf("%v matrix [%d, %d] has %d bytes of scales and %d of biases, expected %d",
-			m.Format, m.Rows, m.Cols, len(m.Scales), len(m.Biases), want)
+	if m.Format.Kind == Affine {
+		biases = scales
+	}
+	if len(m.Scales) != scales || len(m.Biases) != biases {
+		return fmt.Errorf("%v matrix [%d, %d] has %d bytes of scales and %d of biases, expected %d and %d",
+			m.Format, m.Rows, m.Cols, len(m.Scales), len(m.Biases), scales, biases)
 	}
 	return nil
 }
@@ -161,6 +192,9 @@ func (m *Matrix) Row(dst []float32, row int) {
 	case Affine:
 		n := m.Cols / m.Format.Group * m.Format.DType.Size()
 		affineRow(dst, src, m.Scales[row*n:(row+1)*n], m.Biases[row*n:(row+1)*n], m.Format)
+	case MXFP4, NVFP4, MXFP8:
+		n := m.Cols / m.Format.Group
+		fpRow(dst, src, m.Scales[row*n:(row+1)*n], m.Format)
 	case Q4K:
 		BlockQ4K.Decode(dst, src)
 	case Q6K:

@@ -26,9 +26,19 @@ func affine(bits, group int, t compute.DType) quant.Format {
 	return quant.Format{Kind: quant.Affine, DType: t, Bits: bits, Group: group}
 }
 
+// fp is the format of one of MLX's modes with small floats.
+func fp(mode string) quant.Format {
+	f, err := quant.ParseMode(mode)
+	if err != nil {
+		panic(err)
+	}
+	return f
+}
+
 // formats are all weight formats.
 func formats() []quant.Format {
-	all := []quant.Format{dense(compute.F32), dense(compute.F16), dense(compute.BF16), {Kind: quant.Q4K}, {Kind: quant.Q6K}}
+	all := []quant.Format{dense(compute.F32), dense(compute.F16), dense(compute.BF16), {Kind: quant.Q4K}, {Kind: quant.Q6K},
+		fp("mxfp4"), fp("nvfp4"), fp("mxfp8")}
 	for _, bits := range []int{2, 3, 4, 5, 6, 8} {
 		for _, group := range []int{32, 64, 128} {
 			for _, t := range []compute.DType{compute.F32, compute.F16, compute.BF16} {
@@ -44,6 +54,7 @@ func commonFormats() []quant.Format {
 	return []quant.Format{
 		dense(compute.F32), dense(compute.BF16), dense(compute.F16), {Kind: quant.Q4K}, {Kind: quant.Q6K},
 		affine(4, 64, compute.BF16), affine(8, 64, compute.F16), affine(3, 128, compute.F32), affine(4, 32, compute.F16),
+		fp("mxfp4"), fp("nvfp4"),
 	}
 }
 
@@ -103,7 +114,7 @@ func products(f quant.Format, t, rows, cols int) []testCase {
 	if t == 5 {
 		all = append(all, testCase{op: compute.Linear{Weight: w, Exact: true, Bias: true}, note: note + " bf16 bias", inputs: forward(&bf16), tol: summed(cols)})
 	}
-	if t < 5 && f.Kind != quant.Dense {
+	if t < 5 && f.Kind != quant.Dense && !f.Kind.IsFP() { // small floats are no integers to go with 8-bit activations
 		tol := summed(cols) + int8Activations
 		all = append(all,
 			testCase{op: compute.Linear{Weight: w}, note: note + " inexact", inputs: forward(nil), tol: tol},

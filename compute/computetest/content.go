@@ -81,6 +81,11 @@ func (g gen) weight(w compute.Weight) []compute.Array {
 	for i := range data.Data {
 		data.Data[i] = byte(g.Uint32())
 	}
+	if w.Format.Kind.IsFP() {
+		scales := zeros(specs[1])
+		g.smallFloats(data.Data, scales.Data, w.Format.Kind)
+		return []compute.Array{data, scales}
+	}
 	if w.Format.Kind != quant.Affine {
 		g.blockScales(data.Data, w.Format.Kind)
 		return []compute.Array{data}
@@ -98,6 +103,26 @@ func (g gen) weight(w compute.Weight) []compute.Array {
 	scales.SetFloats(s)
 	biases.SetFloats(b)
 	return []compute.Array{data, scales, biases}
+}
+
+// smallFloats makes random bytes the elements and scales of weights below 1:
+// elements of 8 bits become less than 2, and none a NaN.
+func (g gen) smallFloats(data, scales []byte, kind quant.Kind) {
+	for i := range data {
+		if kind == quant.MXFP8 {
+			data[i] &^= 0x40
+		}
+	}
+	for i := range scales {
+		switch kind {
+		case quant.MXFP4:
+			scales[i] = byte(119 + g.IntN(4))
+		case quant.MXFP8:
+			scales[i] = byte(121 + g.IntN(4))
+		default: // E4M3
+			scales[i] = byte(2 + g.IntN(8))
+		}
+	}
 }
 
 // blockScales overwrites the float16 scales of GGUF super-blocks of random

@@ -57,6 +57,10 @@ func formats() []quant.Format {
 		{Kind: quant.Dense, DType: quant.F32}, {Kind: quant.Dense, DType: quant.F16}, {Kind: quant.Dense, DType: quant.BF16},
 		{Kind: quant.Q4K}, {Kind: quant.Q6K},
 	}
+	for _, mode := range []string{"mxfp4", "nvfp4", "mxfp8"} {
+		fp, _ := quant.ParseMode(mode)
+		f = append(f, fp)
+	}
 	for _, bits := range []int{2, 3, 4, 5, 6, 8} {
 		for _, group := range []int{32, 64, 128} {
 			f = append(f, quant.Format{Kind: quant.Affine, DType: []quant.DType{quant.BF16, quant.F16, quant.F32}[(bits+group/32)%3], Bits: bits, Group: group})
@@ -70,13 +74,18 @@ func randomWeight(r *rand.Rand, f quant.Format, nrows, ncols int) (compute.Weigh
 	w := compute.Weight{Format: f, Rows: nrows, Cols: ncols}
 	var list []compute.Array
 	for i, s := range w.Specs() {
-		if f.Kind == quant.Dense || i > 0 {
+		if f.Kind == quant.Dense || i > 0 && !f.Kind.IsFP() {
 			list = append(list, random(r, s.DType, s.Shape...))
 			continue
 		}
 		a := compute.Array{Spec: s, Data: make([]byte, s.Bytes())}
 		for k := range a.Data {
 			a.Data[k] = byte(r.Uint32())
+		}
+		if f.Kind.IsFP() && (i == 1 || f.Kind == quant.MXFP8) {
+			for k := range a.Data { // neither NaN nor far apart
+				a.Data[k] &^= 0x40
+			}
 		}
 		// The blocks' f16 scales must be ordinary numbers.
 		size, at := 0, []int(nil)

@@ -65,7 +65,7 @@ func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t
 		groups = m.Cols / f.Group
 	}
 	spare := roundUp(f.RowBytes(m.Cols)+8, 4) / 4
-	if super {
+	if super || f.Kind.IsFP() {
 		spare = m.Cols + spareFloats(m.Cols)
 	}
 	const over = 4 // kernels may read past the last scale
@@ -144,7 +144,7 @@ func (v *vectorProduct) rows(r0, r1 int, area [][]float32) {
 		v.kn.widen(scales, m.Scales[at:end], f.DType)
 		v.kn.widen(biases, m.Biases[at:end], f.DType)
 	}
-	if !v.int8s && (f.Kind == quant.Q4K || f.Kind == quant.Q6K) {
+	if !v.int8s && (f.Kind == quant.Q4K || f.Kind == quant.Q6K || f.Kind.IsFP()) {
 		v.superRows(r0, r1, area[2])
 		return
 	}
@@ -176,7 +176,7 @@ func (v *vectorProduct) rows(r0, r1 int, area [][]float32) {
 	}
 }
 
-// superRows widens each row of K-quants once for all rows of x.
+// superRows widens each row of K-quants or small floats once for all rows of x.
 func (v *vectorProduct) superRows(r0, r1 int, row []float32) {
 	m := v.m
 	for r := r0; r < r1; r++ {

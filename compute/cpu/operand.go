@@ -156,6 +156,10 @@ func (kn *kernels) weightRow(dst []float32, m *quant.Matrix, row, c0 int, spare 
 		kn.superRow(dst, src, f.Kind, (*[16]float32)(spare))
 	default:
 		part := quant.Matrix{Format: f, Rows: 1, Cols: n, Data: src}
+		if f.HasScales() { // a byte each
+			s0 := (row*m.Cols + c0) / f.Group
+			part.Scales = m.Scales[s0 : s0+n/f.Group]
+		}
 		part.Row(dst, 0)
 	}
 }
