@@ -87,6 +87,9 @@ func (m *Model) LoadAdapter(dir string) error {
 		return m.loadFull(f)
 	}
 	defer f.Close()
+	if err := checkRank(f, c.LoRA.Rank); err != nil {
+		return err
+	}
 	lora := LoRAConfig{Rank: c.LoRA.Rank, Scale: c.LoRA.Scale, Dropout: c.LoRA.Dropout, Keys: c.LoRA.Keys, NumLayers: c.NumLayers}
 	if _, err := m.AttachLoRA(lora, compute.NewKey(0)); err != nil {
 		return fmt.Errorf("%s does not fit this model: %w", filepath.Join(dir, AdapterConfigFile), err)
@@ -94,6 +97,18 @@ func (m *Model) LoadAdapter(dir string) error {
 	if err := m.LoadTrainable(f, true); err != nil {
 		m.Detach()
 		return err
+	}
+	return nil
+}
+
+// checkRank compares the rank of adapter_config.json with the file's, before
+// matrices of that rank are made.
+func checkRank(f *weights.Safetensors, rank int) error {
+	for _, name := range f.Names() {
+		x, _ := f.Tensor(name)
+		if strings.HasSuffix(name, ".lora_a") && len(x.Shape) == 2 && x.Shape[1] != rank && rank > 0 && rank <= maxRank {
+			return fmt.Errorf("%s: tensor %s is %v, but lora_parameters in %s say rank %d: the two files do not belong together", f.Path(), name, x.Shape, AdapterConfigFile, rank)
+		}
 	}
 	return nil
 }

@@ -87,12 +87,12 @@ func ParseConfig(data []byte, path string) (*Config, error) {
 		return nil, fmt.Errorf("%s: model_type %q is not supported; known are %s", path, c.ModelType, knownTypes())
 	}
 	for _, f := range []struct {
-		name  string
-		value int
-	}{{"hidden_size", c.HiddenSize}, {"num_hidden_layers", c.NumHiddenLayers}, {"intermediate_size", c.IntermediateSize},
-		{"num_attention_heads", c.NumAttentionHeads}, {"vocab_size", c.VocabSize}} {
-		if f.value <= 0 || f.value > 1<<24 {
-			return nil, fmt.Errorf("%s: %s is %d, expected a positive size", path, f.name, f.value)
+		name        string
+		value, most int // most: far beyond any model, and little enough to allocate for
+	}{{"hidden_size", c.HiddenSize, 1 << 24}, {"num_hidden_layers", c.NumHiddenLayers, 1 << 14}, {"intermediate_size", c.IntermediateSize, 1 << 24},
+		{"num_attention_heads", c.NumAttentionHeads, 1 << 24}, {"vocab_size", c.VocabSize, 1 << 24}} {
+		if f.value <= 0 || f.value > f.most {
+			return nil, fmt.Errorf("%s: %s is %d, expected a size from 1 to %d", path, f.name, f.value, f.most)
 		}
 	}
 	if c.HiddenAct != "" && c.HiddenAct != "silu" {

@@ -221,7 +221,7 @@ func TestAdapterErrors(t *testing.T) {
 		{"adapter of another model", loraConfig, small, []string{model.AdapterFile, "3 tensors do not fit", "mlp.down_proj.lora_a", "[32 3]", "[64 3]", "another model"}},
 		{"full weights of another model", `{"fine_tune_type": "full"}`, full, []string{"mlp.down_proj.weight", "another model"}},
 		{"lora read as full", `{"fine_tune_type": "full"}`, small, []string{"lora_a", "another model"}},
-		{"other rank", strings.Replace(loraConfig, "3", "2", 1), small, []string{"tensors do not fit", "lora_parameters"}},
+		{"other rank", strings.Replace(loraConfig, "3", "2", 1), small, []string{"lora_parameters", "say rank 2", "do not belong together"}},
 		{"more layers than there are", strings.Replace(loraConfig, `"num_layers": 1`, `"num_layers": 16`, 1), small, []string{"num_layers is 16", "has 2 layers", model.AdapterConfigFile}},
 		{"DoRA", `{"fine_tune_type": "dora", "lora_parameters": {"rank": 3}}`, small, []string{`"dora"`, "--fine-tune-type lora"}},
 		{"unknown type", `{"fine_tune_type": "prefix"}`, small, []string{`"prefix"`, "lora, full"}},

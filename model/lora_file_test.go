@@ -56,7 +56,7 @@ func TestPEFTRoundTrip(t *testing.T) {
 }
 
 // writePEFT makes an adapter folder with the layer's q_proj updated by B·A.
-func writePEFT(t *testing.T, config string, a, b []float32, more ...string) string {
+func writePEFT(t testing.TB, config string, a, b []float32, more ...string) string {
 	t.Helper()
 	const module = "base_model.model.model.layers.0.self_attn.q_proj"
 	dir := t.TempDir()
