@@ -218,43 +218,56 @@ func (f *folder) matrix(module string) (*quant.Matrix, error) {
 	if !ok {
 		return nil, fmt.Errorf("no tensor %q", module+".weight")
 	}
-	scales, packed := f.tensors[module+".scales"]
-	setting, err := f.quantization.of(module, packed)
+	var scales *Tensor
+	if t, ok := f.tensors[module+".scales"]; ok {
+		scales = &t
+	}
+	setting, err := f.quantization.of(module, weight, scales)
 	if err != nil {
 		return nil, err
 	}
 	if !setting.quantized {
 		return denseMatrix(weight)
 	}
+	if _, ok := f.tensors[module+".global_scale"]; ok {
+		return nil, fmt.Errorf("tensor %q: nvfp4 with a scale for the whole matrix is not supported", module+".global_scale")
+	}
+	format := setting.format
+	if format.Kind.IsFP() {
+		return packedMatrix(format, weight, *scales, nil)
+	}
 	biases, ok := f.tensors[module+".biases"]
 	if !ok {
 		return nil, fmt.Errorf("no tensor %q beside %q", module+".biases", module+".scales")
 	}
-	return affineMatrix(weight, scales, biases, setting.Bits, setting.Group)
+	format.DType = scales.DType
+	return packedMatrix(format, weight, *scales, &biases)
 }
 
-// affineMatrix joins the three tensors of a quantized module:
-// weight U32 [out, in*bits/32], scales and biases [out, in/group].
-func affineMatrix(weight, scales, biases Tensor, bits, group int) (*quant.Matrix, error) {
+// packedMatrix joins the tensors of a quantized module: weight U32
+// [out, in*bits/32], scales [out, in/group], and the biases of an affine one.
+func packedMatrix(f quant.Format, weight, scales Tensor, biases *Tensor) (*quant.Matrix, error) {
 	if weight.DType != quant.U32 || len(weight.Shape) != 2 {
 		return nil, fmt.Errorf("tensor %q is %v %v, expected packed weights: U32 in 2 dimensions", weight.Name, weight.DType, weight.Shape)
 	}
 	if len(scales.Shape) != 2 || scales.Shape[0] != weight.Shape[0] {
-		return nil, fmt.Errorf("tensor %q has shape %v, expected [%d, columns/%d]", scales.Name, scales.Shape, weight.Shape[0], group)
+		return nil, fmt.Errorf("tensor %q has shape %v, expected [%d, columns/%d]", scales.Name, scales.Shape, weight.Shape[0], f.Group)
 	}
-	if !slices.Equal(biases.Shape, scales.Shape) || biases.DType != scales.DType {
+	if biases != nil && (!slices.Equal(biases.Shape, scales.Shape) || biases.DType != scales.DType) {
 		return nil, fmt.Errorf("tensor %q is %v %v, expected %v %v as the scales", biases.Name, biases.DType, biases.Shape, scales.DType, scales.Shape)
 	}
-	// Both come from sizes of tensors in memory, far from overflow.
-	cols := scales.Shape[1] * group
-	if words := cols / 32 * bits; weight.Shape[1] != words {
-		return nil, fmt.Errorf("tensor %q has shape %v, but %d bits in groups of %d with scales %v make [%d, %d]; check \"quantization\" in %s",
-			weight.Name, weight.Shape, bits, group, scales.Shape, weight.Shape[0], words, configName)
+	if f.Kind.IsFP() && scales.DType != quant.U8 {
+		return nil, fmt.Errorf("tensor %q is %v, but %v has scales of type U8; check \"quantization\" in %s", scales.Name, scales.DType, f, configName)
 	}
-	m := &quant.Matrix{
-		Format: quant.Format{Kind: quant.Affine, DType: scales.DType, Bits: bits, Group: group},
-		Rows:   weight.Shape[0], Cols: cols,
-		Data: weight.Data, Scales: scales.Data, Biases: biases.Data,
+	// Both come from sizes of tensors in memory, far from overflow.
+	cols := scales.Shape[1] * f.Group
+	if words := f.RowBytes(cols) / 4; weight.Shape[1] != words {
+		return nil, fmt.Errorf("tensor %q has shape %v, but %d bits in groups of %d with scales %v make [%d, %d]; check \"quantization\" in %s",
+			weight.Name, weight.Shape, f.Bits, f.Group, scales.Shape, weight.Shape[0], words, configName)
+	}
+	m := &quant.Matrix{Format: f, Rows: weight.Shape[0], Cols: cols, Data: weight.Data, Scales: scales.Data}
+	if biases != nil {
+		m.Biases = biases.Data
 	}
 	if err := m.Check(); err != nil {
 		return nil, fmt.Errorf("tensor %q: %w", weight.Name, err)

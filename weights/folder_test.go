@@ -2,6 +2,7 @@ package weights
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -160,7 +161,8 @@ func TestOpenErrors(t *testing.T) {
 		{"broken index", map[string]string{"config.json": "{}", indexName: `{"weight_map":[]}`}, one, indexName},
 		{"shard by number", config("{}"), map[string][]Tensor{"model-00002-of-00003.safetensors": {dense("a.weight", 1, 1)}},
 			"but model-00001-of-00003.safetensors is not"},
-		{"quantization mode", config(`{"quantization":{"bits":4,"group_size":32,"mode":"mxfp4"}}`), one, `mode "mxfp4" is not supported yet`},
+		{"quantization mode", config(`{"quantization":{"bits":4,"group_size":32,"mode":"mxfp6"}}`), one, `mode "mxfp6" is not one of affine, mxfp4`},
+		{"bits of a mode", config(`{"quantization":{"bits":8,"group_size":32,"mode":"mxfp4"}}`), one, "mode mxfp4 with 8 bits in groups of 32"},
 		{"cut file", map[string]string{"config.json": "{}", "model.safetensors": "1234567"}, nil, "model.safetensors: 7 bytes"},
 		{"empty file", map[string]string{"config.json": "{}", "model.safetensors": ""}, nil, "model.safetensors is empty"},
 	}
@@ -206,27 +208,31 @@ func TestParseQuantization(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	affine := func(bits, group int) setting {
+		return setting{true, quant.Format{Kind: quant.Affine, DType: quant.F32, Bits: bits, Group: group}}
+	}
+	var none Tensor
 	for module, want := range map[string]setting{
-		"a": {true, 6, 64}, "c": {true, 8, 128}, "other": {true, 8, 128},
+		"a": affine(6, 64), "c": affine(8, 128), "other": affine(8, 128),
 	} {
-		if got, err := good.of(module, true); got != want || err != nil {
+		if got, err := good.of(module, none, &none); got != want || err != nil {
 			t.Errorf("%s: %+v, %v, want %+v", module, got, err, want)
 		}
 	}
 	for _, module := range []string{"b", "other"} {
-		if got, err := good.of(module, false); got.quantized || err != nil {
+		if got, err := good.of(module, none, nil); got.quantized || err != nil {
 			t.Errorf("%s: %+v, %v, want dense", module, got, err)
 		}
 	}
 	for config, want := range map[string]string{
-		`{"quantization":{"bits":7,"group_size":64}}`:                                 "7 bits",
-		`{"quantization":{"bits":4}}`:                                                 "group size 0",
-		`{"quantization":4}`:                                                          "expected an object",
-		`{"quantization":{"bits":"4","group_size":64}}`:                               "bits",
-		`{"quantization":{"bits":4,"group_size":64,"m":{"bits":9}}}`:                  `"m": 9 bits`,
-		`{"quantization":{"bits":4,"group_size":64,"m":{"mode":"nvfp4"}}}`:            `mode "nvfp4" is not supported yet`,
-		`{"quantization_config":{"quant_method":"awq","bits":4,"group_size":128}}`:    `quant_method "awq", which is not supported yet`,
-		`{"quantization":null,"quantization_config":{"quant_method":"bitsandbytes"}}`: "bitsandbytes",
+		`{"quantization":{"bits":7,"group_size":64}}`:                                      "7 bits",
+		`{"quantization":{"bits":4}}`:                                                      "group size 0",
+		`{"quantization":4}`:                                                               "expected an object",
+		`{"quantization":{"bits":"4","group_size":64}}`:                                    "bits",
+		`{"quantization":{"bits":4,"group_size":64,"m":{"bits":9}}}`:                       `"m": 9 bits`,
+		`{"quantization":{"bits":4,"group_size":64,"m":{"mode":"nvfp4","group_size":64}}}`: `"m": mode nvfp4 with 4 bits in groups of 64`,
+		`{"quantization_config":{"quant_method":"awq","bits":4,"group_size":128}}`:         `quant_method "awq", which is not supported yet`,
+		`{"quantization":null,"quantization_config":{"quant_method":"bitsandbytes"}}`:      "bitsandbytes",
 	} {
 		if _, err := parseQuantization([]byte(config)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want one with %q", config, err, want)
@@ -237,17 +243,109 @@ func TestParseQuantization(t *testing.T) {
 	}
 }
 
+// TestInferQuantization: modules that are not listed are read by their shapes
+// and the width that config.json gives them, as mlx-lm does.
+func TestInferQuantization(t *testing.T) {
+	t.Parallel()
+	q, err := parseQuantization([]byte(`{"hidden_size":256,"intermediate_size":512,"num_attention_heads":4,"head_dim":32,
+		"quantization":{"bits":4,"group_size":64,"mode":"affine","model.layers.0.self_attn.q_proj":{"mode":"nvfp4"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		module string
+		dtype  quant.DType
+		words  int
+		groups int
+		want   string
+	}{
+		{"lm_head", quant.F16, 32, 4, "4-bit g64"},
+		{"lm_head", quant.F16, 64, 8, "8-bit g32"}, // the shapes of 4 bits in groups of 64 too, but twice as wide
+		{"model.embed_tokens", quant.BF16, 48, 4, "6-bit g64"},
+		{"model.layers.3.mlp.down_proj", quant.F32, 48, 4, "3-bit g128"},
+		{"model.layers.3.self_attn.o_proj", quant.F32, 12, 4, "3-bit g32"},
+		{"model.layers.0.self_attn.q_proj", quant.U8, 32, 16, "nvfp4"},
+		{"model.layers.1.self_attn.q_proj", quant.U8, 32, 8, "mxfp4"},
+		{"model.layers.1.self_attn.q_proj", quant.U8, 32, 16, "nvfp4"},
+		{"anything", quant.U8, 64, 8, "mxfp8"},
+		{"anything", quant.F16, 64, 8, "4-bit g64"}, // width unknown: as all modules
+		{"lm_head", quant.F16, 33, 4, "4-bit g64"},  // no format: the error is told with these
+		{"model.layers.1.mlp.up_proj", quant.F16, 0, 0, "4-bit g64"},
+	} {
+		weight := Tensor{DType: quant.U32, Shape: []int{2, test.words}}
+		scales := Tensor{DType: test.dtype, Shape: []int{2, test.groups}}
+		got, err := q.of(test.module, weight, &scales)
+		if err != nil || got.format.String() != test.want {
+			t.Errorf("%s, %d words and %d scales of %v: %v (%v), want %s", test.module, test.words, test.groups, test.dtype, got.format, err, test.want)
+		}
+	}
+}
+
+// TestFPMatrices reads the modes without biases, set for all modules and for one.
+func TestFPMatrices(t *testing.T) {
+	t.Parallel()
+	tensors := func(module string, kind quant.Kind) ([]Tensor, *quant.Matrix) {
+		m, err := quant.QuantizeFP(make([]float32, 2*64), 2, 64, kind, quant.F32, quant.RuleCPU)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Data[5], m.Scales[1] = 0x35, 3
+		return []Tensor{
+			{module + ".weight", quant.U32, []int{2, m.Format.RowBytes(64) / 4}, m.Data},
+			{module + ".scales", quant.U8, []int{2, 64 / m.Format.Group}, m.Scales},
+		}, m
+	}
+	four, wantFour := tensors("four", quant.MXFP4)
+	nv, wantNV := tensors("nv", quant.NVFP4)
+	eight, wantEight := tensors("eight", quant.MXFP8)
+	wrong := []Tensor{four[0], {"wrong.scales", quant.F16, []int{2, 2}, make([]byte, 8)}}
+	wrong[0].Name = "wrong.weight"
+	whole := []Tensor{nv[0], nv[1], {"whole.global_scale", quant.F32, nil, make([]byte, 4)}}
+	whole[0].Name, whole[1].Name = "whole.weight", "whole.scales"
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"config.json": `{"quantization":{"mode":"mxfp4","group_size":32,"bits":4,
+		"nv":{"group_size":16,"bits":4,"mode":"nvfp4"},"wrong":true}}`},
+		map[string][]Tensor{"model.safetensors": slices.Concat(four, nv, eight, wrong, whole)})
+	src, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	for module, want := range map[string]*quant.Matrix{"four": wantFour, "nv": wantNV, "eight": wantEight} {
+		got, err := src.Matrix(module)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Format != want.Format || !slices.Equal(got.Floats(), want.Floats()) {
+			t.Errorf("%s: %v, want %v, or other values", module, got.Format, want.Format)
+		}
+	}
+	for module, want := range map[string]string{"wrong": "mxfp4 has scales of type U8", "whole": "a scale for the whole matrix"} {
+		if _, err := src.Matrix(module); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", module, err, want)
+		}
+	}
+}
+
 func FuzzQuantConfig(f *testing.F) {
-	f.Add([]byte(`{"quantization":{"bits":4,"group_size":64,"m":false,"n":{"bits":6,"group_size":32,"mode":"affine"}}}`))
-	f.Add([]byte(`{"quantization_config":{"quant_method":"gptq"}}`))
-	f.Fuzz(func(t *testing.T, config []byte) {
+	f.Add([]byte(`{"quantization":{"bits":4,"group_size":64,"m":false,"n":{"bits":6,"group_size":32,"mode":"affine"}}}`), 16, 2)
+	f.Add([]byte(`{"hidden_size":64,"quantization":{"bits":4,"group_size":32,"mode":"mxfp4","lm_head":{"mode":"nvfp4"}}}`), 8, 2)
+	f.Add([]byte(`{"quantization_config":{"quant_method":"gptq"}}`), 1, 1)
+	f.Add([]byte(`{"quantization_config":{"quant_method":"mxfp4"}}`), 1, 1)
+	f.Fuzz(func(t *testing.T, config []byte, words, groups int) {
 		q, err := parseQuantization(config)
 		if err != nil {
 			return
 		}
-		for _, scales := range []bool{false, true} {
-			for module := range q.modules {
-				if s, err := q.of(module, scales); err == nil && s.quantized != scales {
+		words, groups = words&0xffff, groups&0xffff // sizes of tensors in memory
+		weight := Tensor{DType: quant.U32, Shape: []int{1, words}}
+		for _, scales := range []*Tensor{nil, {DType: quant.F16, Shape: []int{1, groups}}, {DType: quant.U8, Shape: []int{1, groups}}} {
+			for _, module := range append(slices.Collect(maps.Keys(q.modules)), "lm_head", "m.o_proj", "m.down_proj") {
+				s, err := q.of(module, weight, scales)
+				if err != nil {
+					continue
+				}
+				if s.quantized != (scales != nil) || s.quantized && s.format.Check() != nil {
 					t.Fatalf("%s: %+v with scales %v", module, s, scales)
 				}
 			}
