@@ -110,7 +110,7 @@ func (l *loader) matrix(name string, rows, cols int) *quant.Matrix {
 	}
 	m, err := l.src.Matrix(name)
 	if err != nil {
-		l.fail(err)
+		l.err = err // it names the source
 		return nil
 	}
 	if m.Rows != rows || m.Cols != cols {
@@ -162,8 +162,8 @@ func (l *loader) unexpected(tied bool) error {
 }
 
 func (l *loader) fail(err error) {
-	if l.err == nil {
-		l.err = err
+	if l.err == nil && err != nil {
+		l.err = fmt.Errorf("%s: %w", l.src.Path(), err)
 	}
 }
 

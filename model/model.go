@@ -71,12 +71,10 @@ func Load(dev compute.Device, src weights.Source) (*Model, error) {
 	}
 	l := &loader{src: src, dev: dev, used: map[string]bool{}}
 	m := l.model(c, architectures[c.ModelType](c))
-	if l.err == nil {
-		l.err = l.unexpected(m.Tied)
-	}
+	l.fail(l.unexpected(m.Tied))
 	if l.err != nil {
 		m.Free()
-		return nil, fmt.Errorf("%s: %w", src.Path(), l.err)
+		return nil, l.err
 	}
 	return m, nil
 }
