@@ -4,7 +4,6 @@
 package model
 
 import (
-	"fmt"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/nn"
