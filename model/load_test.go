@@ -65,7 +65,7 @@ func TestLoadErrors(t *testing.T) {
 		{name: "layer types", config: map[string]any{"layer_types": []string{"full_attention"}}, want: []string{"layer_types has 1 entries"}},
 		{name: "unknown layer type", config: map[string]any{"layer_types": []string{"full_attention", "ring"}}, want: []string{`layer_types[1] is "ring"`}},
 		{name: "no window", config: map[string]any{"layer_types": []string{"sliding_attention", "full_attention"}}, want: []string{"sliding_window"}},
-		{name: "other group", bits: 4, config: map[string]any{"quantization": map[string]any{"group_size": 64, "bits": 4}}, want: []string{"bits in groups of 64"}},
+		{name: "other group", bits: 4, config: map[string]any{"quantization": map[string]any{"group_size": 32, "bits": 4, "model.embed_tokens": map[string]any{"group_size": 64, "bits": 4}}}, want: []string{"bits in groups of 64"}},
 		{name: "quantized without biases", bits: 4, tensors: without("model.embed_tokens.biases"), want: []string{"model.embed_tokens.biases"}},
 	}
 	for _, test := range tests {

@@ -4,7 +4,6 @@
 package model
 
 import (
-
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/tensor"
