@@ -33,6 +33,10 @@ func GGUFName(name string) (gguf string, ok bool) {
 	return module + name[at:], ok
 }
 
+// HFName is the inverse of GGUFName. It is empty for tensors that every reader
+// computes anew.
+func HFName(gguf string) (string, error) { return hfName(gguf) }
+
 // JoinPairs brings the rows of a query or key projection into the order that
 // files of the llama family have: row s*half+i of a head in data, half being half
 // the rows of a head, becomes row 2*i+s. data is rows of equal size, in any

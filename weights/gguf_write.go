@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"maps"
 	"reflect"
@@ -64,7 +65,7 @@ func (e *GGUFEntry) size() (int, error) {
 }
 
 // WriteGGUF writes a GGUF file of version 3, whole or not at all: it goes by
-// another name until it is complete and on disk. Metadata are the values that
+// another name until it is complete, on disk and read back. Metadata are the values that
 // [GGUF.Metadata] returns: strings, booleans, numbers of 8 to 64 bits, and
 // slices of these; general.architecture comes first and the rest sorted.
 // Tensors lie in the given order, each at a multiple of 32 bytes.
@@ -78,7 +79,14 @@ func WriteGGUF(path string, metadata map[string]any, tensors []GGUFEntry) error 
 		return writeError(path, err)
 	}
 	defer a.discard()
-	if err := writeGGUF(a, head, tensors); err != nil {
+	sum := crc32.New(castagnoli)
+	if err := writeGGUF(io.MultiWriter(a, sum), head, tensors); err != nil {
+		return writeError(path, err)
+	}
+	if err := a.finish(); err != nil {
+		return writeError(path, err)
+	}
+	if err := readBack(a.Name(), sum.Sum32()); err != nil {
 		return writeError(path, err)
 	}
 	return writeError(path, a.commit())

@@ -3,6 +3,7 @@ package weights
 import (
 	"bytes"
 	"errors"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -99,5 +100,72 @@ func TestWriteGGUFErrors(t *testing.T) {
 		if left, _ := os.ReadDir(dir); len(left) != 0 {
 			t.Errorf("%s: %v was left behind", test.name, left)
 		}
+	}
+}
+
+// TestReadBack: a file that is not what was written is found out, wherever it differs.
+func TestReadBack(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x.gguf")
+	tensors := []GGUFEntry{{"a", GGUFType{Block: quant.BlockQ8_0}, []int{2, 32}, fixedBytes(68)}, {"b", GGUFType{DType: quant.F32}, []int{3}, fixedBytes(12)}}
+	if err := WriteGGUF(path, map[string]any{"general.architecture": "llama"}, tensors); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := crc32.Checksum(file, castagnoli)
+	if err := readBack(path, sum); err != nil {
+		t.Error(err)
+	}
+	for at := range file {
+		spoiled := bytes.Clone(file)
+		spoiled[at] ^= 4
+		if err := os.WriteFile(path, spoiled, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := readBack(path, sum); err == nil || !strings.Contains(err.Error(), "reading back") {
+			t.Fatalf("byte %d of %d was changed: %v", at, len(file), err)
+		}
+	}
+	if err := os.WriteFile(path, file[:len(file)-1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if readBack(path, sum) == nil {
+		t.Error("a cut file was accepted")
+	}
+}
+
+// TestWriteGGUFFault: bytes that change on their way to the disk are found before
+// the file gets its name.
+func TestWriteGGUFFault(t *testing.T) {
+	t.Parallel()
+	const large = 1 << 19 // numbers: more bytes than wait in memory before they are written
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x.gguf")
+	fault := func() ([]byte, error) {
+		written, err := filepath.Glob(filepath.Join(dir, ".x.gguf.*.tmp"))
+		if err != nil || len(written) != 1 {
+			t.Fatalf("%v, %v", written, err)
+		}
+		f, err := os.OpenFile(written[0], os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.WriteAt([]byte{0xff, 0xfe}, 4*large/2); err != nil {
+			t.Fatal(err)
+		}
+		return make([]byte, 4), nil
+	}
+	err := WriteGGUF(path, map[string]any{"general.architecture": "llama"}, []GGUFEntry{
+		{"a", GGUFType{DType: quant.F32}, []int{large}, fixedBytes(4 * large)}, {"b", GGUFType{DType: quant.F32}, []int{1}, fault},
+	})
+	if err == nil || !strings.Contains(err.Error(), "reading back") || !strings.Contains(err.Error(), path) {
+		t.Errorf("error %v", err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("%v was left", left)
 	}
 }
