@@ -30,6 +30,7 @@ var avx512 = func() *kernels {
 	k.tile = tile14x32
 	k.scatter = scatter32AVX512
 	if cpu.X86.HasAVX512VNNI {
+		k.bytes = vnniBytes
 		k.dotQ4 = func(y []float32, w []byte, scales, biases []float32, x []int8, scale, sum []float32) {
 			dotQ4VNNI(&y[0], len(y), &w[0], &scales[0], &biases[0], &x[0], &scale[0], &sum[0], len(x)/64, len(sum))
 		}

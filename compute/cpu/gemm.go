@@ -183,15 +183,14 @@ func (d *Device) linear(o compute.Linear, out, in []compute.Array) error {
 	if o.Bias {
 		bias = in[1+o.Weight.Inputs()].Floats()
 	}
+	if done, err := d.linear8(o, m, x, y, bias, t); done || err != nil {
+		return err
+	}
 	if done, err := d.gemv(o, m, x, y, bias, t); done || err != nil {
 		return err
 	}
 	if o.Bias {
-		d.pool.split(t, 1+grain/m.Rows, func(lo, hi int) {
-			for i := lo; i < hi; i++ {
-				copy(y[i*m.Rows:(i+1)*m.Rows], bias)
-			}
-		})
+		d.fillRows(y, bias)
 	}
 	return d.gemm(product{m: t, n: m.Rows, k: m.Cols, a: rows{x, m.Cols}, b: weightRowsOf(m), c: y, ldc: m.Rows, add: o.Bias})
 }

@@ -11,7 +11,7 @@ import (
 const (
 	fewExact  = 6       // rows of x up to which this beats panels, for float32 activations
 	fewDense  = 4       // for dense weights, cheaper to unpack
-	fewInt8   = 16      // for 8-bit activations
+	fewInt8   = 16      // for 8-bit activations, where no tile takes them
 	rowBlock  = 16      // weight rows whose scales are widened at once
 	taskBytes = 1 << 14 // fewest bytes of weights worth a task of their own
 )

@@ -35,6 +35,9 @@ type kernels struct {
 	widenF16, widenBF16   func(dst []float32, src []byte)
 	narrowF16, narrowBF16 func(dst []byte, src []float32)
 
+	// bytes multiply 8-bit numbers, see gemm8.go.
+	bytes byteKernels
+
 	dotKernels
 	laneKernels
 	vectors
@@ -127,6 +130,7 @@ var generic = &kernels{
 	narrowF16:   narrowF16Generic,
 	narrowBF16:  narrowBF16Generic,
 	dotKernels:  genericDots,
+	bytes:       genericBytes,
 	laneKernels: laneKernels{softmaxLanesGeneric, gradLanesGeneric, scaleLanesGeneric},
 	vectors:     genericVectors,
 }

@@ -34,6 +34,7 @@ var avx2 = &kernels{
 	narrowF16:   narrowF16F16C,
 	narrowBF16:  narrowBF16Vector,
 	dotKernels:  avx2Dots,
+	bytes:       avx2Bytes,
 	laneKernels: avx2Lanes,
 	vectors:     avx2Vectors,
 }

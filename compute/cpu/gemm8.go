@@ -1,0 +1,291 @@
+package cpu
+
+import (
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// The product of several rows of 8-bit activations with a quantized weight: a
+// prompt, a batch, or tokens to be checked in speculative decoding.
+//
+// A task takes a strip of the weight, one tile wide. It unpacks a block of the
+// strip to one byte a weight, in the first-level cache, and multiplies it with
+// all rows of x, whose panels all tasks share. Sums over the values of x that
+// share a scale are taken in integers.
+const (
+	fewBytes   = 1   // so few rows of x go one by one
+	blockDepth = 640 // greatest depth of a block: 20 KB of a strip 32 wide
+	piece      = 16  // values of one row of x that lie together in a panel
+	leastParts = 8   // fewest panels of x worth a task of their own
+)
+
+// byteTile is one call of a tile kernel: c (+)= x wᵀ for rows rows of x and cols
+// rows of the weight. A group is what shares a weight's scale, a run what shares
+// scales of x and weight both.
+type byteTile struct {
+	x      *int8    // [groups·runs·pieces, rows, piece]
+	scale  *float32 // [groups·runs, rows], of x
+	sum    *float32 // [groups, rows]: scale · Σ x of a group
+	w      *byte    // [groups·runs·pieces·piece/4, cols, 4], the weights' codes
+	ws, wb *float32 // [groups, cols]: weight = ws · code + wb
+	c      *float32 // [rows, cols]
+	ldc    int      // from row to row of c
+	groups int
+	runs   int // of a group
+	pieces int // of a run
+	add    bool
+}
+
+// byteKernels multiply tiles of 8-bit numbers, see gemm8_generic.go.
+type byteKernels struct {
+	// rows and cols are the extent of a tile; none exists when rows is 0. Tiles
+	// of fewer rows, any even number, take what is left.
+	rows, cols int
+	maxCode    int // the largest code that the kernel takes
+	tile       func(rows int, t *byteTile)
+	// nibbles and bytes write eight rows of codes as columns of a strip.
+	nibbles func(dst []byte, stride int, src []byte, ld, runs, half, odd int)
+	bytes   func(dst []byte, stride int, src []byte, ld, runs int)
+	// codes unpacks a row of codes, see codesGeneric.
+	codes func(dst, src []byte, bits int)
+}
+
+// product8 is one call of linear8.
+type product8 struct {
+	byteKernels
+	kn     *kernels
+	m      *quant.Matrix
+	x      panels8
+	y      []float32
+	add    bool // to y
+	packed bool // 4-bit codes that stay packed up to their place in the strip
+	group  int  // weights that share a scale
+	depth  int  // of a block
+}
+
+// panels8 are rows of x rounded to 8 bits. Panels have tile.rows rows each, the
+// last one an even number that is enough. Of a panel with h rows, element at
+// depth l of row 0 has index (first row)·k + l·h.
+type panels8 struct {
+	t, k, height int
+	run          int       // values that share a scale here, at most 32 and a group
+	q            []int8    // [panel][k/piece, h, piece]
+	scale        []float32 // [panel][k/run, h]
+	sum          []float32 // [panel][k/group, h]
+}
+
+// linear8 computes y = x Wᵀ + bias for several rows of x, or says that it does
+// not take this case.
+func (d *Device) linear8(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t int) (done bool, err error) {
+	f := m.Format
+	p := &product8{byteKernels: d.kernels.bytes, kn: d.kernels, m: m, y: y, add: bias != nil, group: groupOf(f)}
+	if o.Exact || p.rows == 0 || t <= fewBytes {
+		return false, nil
+	}
+	unit := superBlock
+	switch f.Kind {
+	case quant.Affine:
+		if 1<<f.Bits-1 > p.maxCode {
+			return false, nil
+		}
+		if unit = p.group; m.Cols%64 == 0 {
+			unit = max(unit, 64)
+			p.packed = f.Bits == 4
+		}
+	case quant.Q4K:
+		p.packed = true
+	case quant.Q6K:
+	default:
+		return false, nil
+	}
+	blocks := (m.Cols + blockDepth - 1) / blockDepth
+	p.depth = roundUp((m.Cols+blocks-1)/blocks, unit)
+	if p.x, err = d.panels8(x, t, m.Cols, p.rows, p.group, p.packed && f.Kind == quant.Affine); err != nil {
+		return false, err
+	}
+	if bias != nil {
+		d.fillRows(y, bias)
+	}
+	strips, panels := (m.Rows+p.cols-1)/p.cols, (t+p.rows-1)/p.rows
+	parts := min((4*d.pool.threads+strips-1)/strips, (panels+leastParts-1)/leastParts)
+	groups := m.Cols / p.group
+	sizes := []int{p.depth * p.cols / 4, groups * p.cols, groups * p.cols, 2 * groups * p.cols, 8 * p.depth / 4, p.rows * p.cols}
+	private, each, err := d.perWorker(sizes)
+	if err != nil {
+		return false, err
+	}
+	d.pool.run(strips*parts, func(worker, task int) {
+		part := task % parts
+		p.strip(cut(private[worker*each:], sizes), task/parts*p.cols, part*panels/parts*p.rows, min((part+1)*panels/parts*p.rows, t))
+	})
+	return true, nil
+}
+
+// fillRows copies row to every row of y.
+func (d *Device) fillRows(y, row []float32) {
+	d.pool.split(len(y)/len(row), 1+grain/len(row), func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			copy(y[i*len(row):(i+1)*len(row)], row)
+		}
+	})
+}
+
+// panels8 rounds t rows of k values in panels of height rows, for groups of
+// weights; with affine nibbles, in the order in which product8.unpack has these.
+func (d *Device) panels8(x []float32, t, k, height, group int, nibbles bool) (a panels8, err error) {
+	a = panels8{t: t, k: k, height: height, run: min(32, group)}
+	size := roundUp(t, 2) * k
+	q, err := d.scratch.bytes(size)
+	if err != nil {
+		return a, err
+	}
+	a.q = int8View(q)
+	if a.scale, err = d.scratch.floats(size / a.run); err != nil {
+		return a, err
+	}
+	if a.sum, err = d.scratch.floats(size / group); err != nil {
+		return a, err
+	}
+	round, order, copies, sums := d.kernels.quantize32, [4]int{0, 1, 2, 3}, 1, 16
+	if nibbles {
+		round, order, copies, sums = d.kernels.quantize64, [4]int{0, 2, 1, 3}, 4, 32
+	}
+	sizes := []int{k / 4, k / 32 * copies, k / sums}
+	private, each, err := d.perWorker(sizes)
+	if err != nil {
+		return a, err
+	}
+	d.pool.run((t+height-1)/height, func(worker, p int) {
+		area := cut(private[worker*each:], sizes)
+		row, scale, sum := int8View(byteView(area[0])), area[1], area[2]
+		at, h := a.panel(p * height)
+		q, s, part := a.q[at:], a.scale[at/a.run:], a.sum[at/group:]
+		for r := range min(height, t-p*height) {
+			round(row, scale, sum, x[(p*height+r)*k:][:k])
+			for i := range k / piece {
+				*(*[piece]int8)(q[(i*h+r)*piece:]) = *(*[piece]int8)(row[(i&^3|order[i&3])*piece:])
+			}
+			for i := range k / a.run {
+				s[i*h+r] = scale[i*a.run/32*copies]
+			}
+			for i := range k / group {
+				var total float32
+				for _, v := range sum[i*group/sums : (i+1)*group/sums] {
+					total += v
+				}
+				part[i*h+r] = total
+			}
+		}
+	})
+	return a, nil
+}
+
+// panel returns where the panel that begins with row i begins, and its rows.
+func (a *panels8) panel(i int) (at, rows int) {
+	return i * a.k, min(a.height, roundUp(a.t-i, 2))
+}
+
+// strip computes columns [n0, n0+cols) of rows [t0, t1) of y.
+func (p *product8) strip(area [][]float32, n0, t0, t1 int) {
+	k, n := p.m.Cols, min(p.cols, p.m.Rows-n0)
+	w, ws, wb, spare, edge := byteView(area[0]), area[1], area[2], byteView(area[4]), area[5]
+	p.scales(ws, wb, area[3], n0, n)
+	tile := &byteTile{w: &w[0], runs: p.group / p.x.run, pieces: p.x.run / piece}
+	for l := 0; l < k; l += p.depth {
+		kc := min(p.depth, k-l)
+		p.unpack(w, spare, n0, n, l, kc)
+		tile.groups = kc / p.group
+		tile.ws, tile.wb = &ws[l/p.group*p.cols], &wb[l/p.group*p.cols]
+		for i := t0; i < t1; i += p.rows {
+			at, h := p.x.panel(i)
+			at += l * h
+			tile.x, tile.scale, tile.sum = &p.x.q[at], &p.x.scale[at/p.x.run], &p.x.sum[at/p.group]
+			c, add := p.y[i*p.m.Rows+n0:], p.add || l > 0
+			if i+h <= t1 && n == p.cols {
+				tile.c, tile.ldc, tile.add = &c[0], p.m.Rows, add
+				p.tile(h, tile)
+				continue
+			}
+			tile.c, tile.ldc, tile.add = &edge[0], p.cols, false
+			p.tile(h, tile)
+			for r := range min(h, t1-i) {
+				dst, src := c[r*p.m.Rows:][:n], edge[r*p.cols:]
+				if !add {
+					clear(dst)
+				}
+				for j := range dst {
+					dst[j] += src[j]
+				}
+			}
+		}
+	}
+}
+
+// scales writes scales and biases of n rows from n0 on as columns [k/group, cols].
+func (p *product8) scales(ws, wb, tmp []float32, n0, n int) {
+	f, groups := p.m.Format, p.m.Cols/p.group
+	scales, biases := tmp[:n*groups], tmp[n*groups:2*n*groups]
+	if f.Kind == quant.Affine {
+		size := f.DType.Size() * groups
+		p.kn.widen(scales, p.m.Scales[n0*size:(n0+n)*size], f.DType)
+		p.kn.widen(biases, p.m.Biases[n0*size:(n0+n)*size], f.DType)
+	} else {
+		ld := f.RowBytes(p.m.Cols)
+		superScales(scales, biases, p.m.Data[n0*ld:(n0+n)*ld], f.Kind)
+	}
+	packRows(p.kn, ws, p.cols, p.cols, n, scales, groups, groups)
+	packRows(p.kn, wb, p.cols, p.cols, n, biases, groups, groups)
+}
+
+// unpack writes the codes of a block of n rows as columns. Eight rows go at a
+// time; those at the end of the matrix that are fewer go through a copy.
+func (p *product8) unpack(w, spare []byte, n0, n, l, kc int) {
+	f := p.m.Format
+	ld, width := f.RowBytes(p.m.Cols), f.RowBytes(kc)
+	for i := 0; i < n; i += 8 {
+		src, step, have := p.m.Data[(n0+i)*ld+f.RowBytes(l):], ld, min(8, n-i)
+		direct := p.packed || f.Kind == quant.Affine && f.Bits == 8
+		switch {
+		case !direct:
+			for r := range have {
+				if f.Kind == quant.Q6K {
+					codesQ6K(spare[r*kc:][:kc], src[r*ld:])
+				} else {
+					p.unpackCodes(spare[r*kc:][:kc], src[r*ld:][:width], f.Bits)
+				}
+			}
+			src, step = spare, kc
+		case have < 8:
+			for r := range have {
+				copy(spare[r*width:(r+1)*width], src[r*ld:])
+			}
+			src, step = spare, width
+		}
+		dst, stride := w[i*4:], p.cols*4
+		switch {
+		case f.Kind == quant.Q4K:
+			for b := range kc / superBlock {
+				p.nibbles(dst[b*superBlock/4*stride:], stride, src[b*bytesQ4K+16:], step, 4, 4, 8)
+			}
+		case p.packed:
+			p.nibbles(dst, stride, src, step, kc/64, 8, 4)
+		default:
+			p.bytes(dst, stride, src, step, kc/32)
+		}
+	}
+}
+
+// unpackCodes guards the kernel, which may read 8 bytes past the last code: at
+// the end of the memory the last 32 codes go through a copy.
+func (kn *byteKernels) unpackCodes(dst, src []byte, bits int) {
+	n := len(dst)
+	if cap(src)-len(src) < 8 {
+		n -= 32
+		var last [32 + 8]byte
+		copy(last[:], src[n/8*bits:])
+		kn.codes(dst[n:], last[:4*bits], bits)
+	}
+	if n > 0 {
+		kn.codes(dst[:n], src[:n/8*bits], bits)
+	}
+}

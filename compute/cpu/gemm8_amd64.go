@@ -1,0 +1,74 @@
+//go:build !purego
+
+package cpu
+
+// nibblesAVX2 is nibblesGeneric, bytesAVX2 bytesGeneric.
+//
+//go:noescape
+func nibblesAVX2(dst *byte, stride int, src *byte, ld, runs, half, odd int)
+
+//go:noescape
+func bytesAVX2(dst *byte, stride int, src *byte, ld, runs int)
+
+// codesBMI2 is codesGeneric for n codes, a multiple of 32. It reads up to 8
+// bytes past the last.
+//
+//go:noescape
+func codesBMI2(dst, src *byte, n, bits int)
+
+// tile8AVX2x4 and tile8AVX2x2 are tile8Generic for 4 and 2 rows by 16, with codes
+// of at most 6 bits.
+//
+//go:noescape
+func tile8AVX2x4(t *byteTile)
+
+//go:noescape
+func tile8AVX2x2(t *byteTile)
+
+// tile8VNNIx6 and so on are tile8Generic for 6, 4 and 2 rows by 32.
+//
+//go:noescape
+func tile8VNNIx6(t *byteTile)
+
+//go:noescape
+func tile8VNNIx4(t *byteTile)
+
+//go:noescape
+func tile8VNNIx2(t *byteTile)
+
+var avx2Bytes = byteKernels{
+	rows:    4,
+	cols:    16,
+	maxCode: 63,
+	tile: func(rows int, t *byteTile) {
+		if rows == 4 {
+			tile8AVX2x4(t)
+		} else {
+			tile8AVX2x2(t)
+		}
+	},
+	nibbles: func(dst []byte, stride int, src []byte, ld, runs, half, odd int) {
+		nibblesAVX2(&dst[0], stride, &src[0], ld, runs, half, odd)
+	},
+	bytes: func(dst []byte, stride int, src []byte, ld, runs int) {
+		bytesAVX2(&dst[0], stride, &src[0], ld, runs)
+	},
+	codes: func(dst, src []byte, bits int) { codesBMI2(&dst[0], &src[0], len(dst), bits) },
+}
+
+// vnniBytes is avx2Bytes with wider tiles.
+var vnniBytes = func() byteKernels {
+	k := avx2Bytes
+	k.rows, k.cols, k.maxCode = 6, 32, 255
+	k.tile = func(rows int, t *byteTile) {
+		switch rows {
+		case 6:
+			tile8VNNIx6(t)
+		case 4:
+			tile8VNNIx4(t)
+		default:
+			tile8VNNIx2(t)
+		}
+	}
+	return k
+}()

@@ -1,0 +1,125 @@
+package cpu
+
+import (
+	"encoding/binary"
+	"unsafe"
+
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// tile8Generic is what every tile kernel of bytes computes. With x, w in
+// integers, j a weight row and r a row of x,
+//
+//	c[r, j] (+)= Σ_g wb[g, j]·sum[g, r] + Σ_run ws[g, j]·scale[run, r]·(Σ x·w)
+func tile8Generic(rows, cols int, t *byteTile) {
+	runs := t.groups * t.runs
+	size := t.pieces * piece // of a run
+	x, scale := unsafe.Slice(t.x, runs*size*rows), unsafe.Slice(t.scale, runs*rows)
+	sum, w := unsafe.Slice(t.sum, t.groups*rows), unsafe.Slice(t.w, runs*size*cols)
+	ws, wb := unsafe.Slice(t.ws, t.groups*cols), unsafe.Slice(t.wb, t.groups*cols)
+	c := unsafe.Slice(t.c, (rows-1)*t.ldc+cols)
+	for r := range rows {
+		for j := range cols {
+			var total float32
+			for g := range t.groups {
+				for run := g * t.runs; run < (g+1)*t.runs; run++ {
+					var dot int32
+					for l := run * size; l < (run+1)*size; l++ {
+						dot += int32(x[(l/piece*rows+r)*piece+l%piece]) * int32(w[(l/4*cols+j)*4+l%4])
+					}
+					total += ws[g*cols+j] * scale[run*rows+r] * float32(dot)
+				}
+				total += wb[g*cols+j] * sum[g*rows+r]
+			}
+			if t.add {
+				total += c[r*t.ldc+j]
+			}
+			c[r*t.ldc+j] = total
+		}
+	}
+}
+
+// nibblesGeneric unpacks eight rows of 4-bit codes, ld bytes apart, as columns of
+// a strip whose lines lie stride apart, a line having four codes of each column.
+// A run of 64 codes, 32 bytes, fills 16 lines: eight with its low nibbles, the
+// second four of which begin half lines after the first, and odd lines after
+// these their high nibbles.
+func nibblesGeneric(dst []byte, stride int, src []byte, ld, runs, half, odd int) {
+	for run := range runs {
+		for r := range 8 {
+			for i, b := range src[r*ld+run*32:][:32] {
+				line := run*16 + i/16*half + i%16/4
+				dst[line*stride+r*4+i%4] = b & 15
+				dst[(line+odd)*stride+r*4+i%4] = b >> 4
+			}
+		}
+	}
+}
+
+// bytesGeneric writes eight rows of runs times 32 codes, ld bytes apart, as
+// columns of a strip whose lines lie stride apart.
+func bytesGeneric(dst []byte, stride int, src []byte, ld, runs int) {
+	for r := range 8 {
+		for i, b := range src[r*ld:][:runs*32] {
+			dst[i/4*stride+r*4+i%4] = b
+		}
+	}
+}
+
+// codesGeneric unpacks a little-endian stream of codes; there are a multiple of 32.
+func codesGeneric(dst, src []byte, bits int) {
+	for i := range dst {
+		at := i * bits
+		v := uint(src[at/8])
+		if at%8+bits > 8 {
+			v |= uint(src[at/8+1]) << 8
+		}
+		dst[i] = byte(v >> (at % 8) & (1<<bits - 1))
+	}
+}
+
+var genericBytes = byteKernels{
+	rows:    4,
+	cols:    8,
+	maxCode: 255,
+	tile:    func(rows int, t *byteTile) { tile8Generic(rows, 8, t) },
+	nibbles: nibblesGeneric,
+	bytes:   bytesGeneric,
+	codes:   codesGeneric,
+}
+
+// superScales widens the scales of super-blocks and the biases that they stand
+// for: of codes 0 to 15 (Q4_K) or 0 to 63 (Q6_K).
+func superScales(scales, biases []float32, src []byte, kind quant.Kind) {
+	var sm [16]float32
+	for at := 0; at < len(scales); {
+		if kind == quant.Q4K {
+			scalesQ4K(&sm, src)
+			for i := range 8 {
+				scales[at+i], biases[at+i] = sm[i], -sm[8+i]
+			}
+			at, src = at+8, src[bytesQ4K:]
+			continue
+		}
+		d := quant.F16ToF32(binary.LittleEndian.Uint16(src[208:]))
+		for i, s := range src[192:208] {
+			scales[at+i] = d * float32(int8(s))
+			biases[at+i] = -32 * scales[at+i]
+		}
+		at, src = at+16, src[bytesQ6K:]
+	}
+}
+
+// codesQ6K unpacks the 6-bit codes of super-blocks, see widenQ6KGeneric.
+func codesQ6K(dst, src []byte) {
+	for ; len(dst) > 0; dst, src = dst[superBlock:], src[bytesQ6K:] {
+		for half := range 2 {
+			low, high, out := src[half*64:][:64], src[128+half*32:][:32], dst[half*128:][:128]
+			for i, h := range high {
+				a, b := low[i], low[32+i]
+				out[i], out[32+i] = a&15|h<<4&0x30, b&15|h<<2&0x30
+				out[64+i], out[96+i] = a>>4|h&0x30, b>>4|h>>2&0x30
+			}
+		}
+	}
+}
