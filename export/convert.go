@@ -24,8 +24,10 @@ import (
 type ConvertOptions struct {
 	SavePath    string // must not exist
 	Quantize    bool
-	Bits, Group int    // 0: 4 and 64
-	Recipe      string // name of a mixed recipe, see Recipes; "" for the same bits throughout
+	Mode        string         // affine, mxfp4, nvfp4 or mxfp8; "" for affine
+	Bits, Group int            // 0: the mode's own, 4 and 64 for affine
+	BitsOf      map[string]int // bits of single modules, for affine
+	Recipe      string         // name of a mixed recipe, see Recipes; "" for the same bits throughout
 	Dequantize  bool
 	DType       quant.DType // of all floating-point numbers; 0 leaves them
 	Rule        quant.Rule
@@ -57,27 +59,42 @@ func Convert(src weights.Source, tok *tokenizer.Tokenizer, o ConvertOptions) (Co
 	if _, ok := recipes[o.Recipe]; o.Recipe != "" && !ok {
 		return report, fmt.Errorf("recipe %q is not one of %s", o.Recipe, strings.Join(Recipes(), ", "))
 	}
-	if o.Bits == 0 {
-		o.Bits = 4
+	format, err := o.format()
+	if err != nil {
+		return report, err
 	}
-	if o.Group == 0 {
-		o.Group = 64
-	}
-	c := &conversion{src: src, options: o, report: &report, written: map[string]quant.Format{}}
-	var err error
+	c := &conversion{src: src, options: o, format: format, report: &report, written: map[string]quant.Format{}}
 	if c.config, err = model.ParseConfig(src.Config(), src.Path()+": config.json"); err != nil {
 		return report, err
 	}
 	if c.facts, err = c.config.Facts(); err != nil {
 		return report, fmt.Errorf("%s: %w", src.Path(), err)
 	}
-	if o.Quantize {
-		f := quant.Format{Kind: quant.Affine, DType: quant.F32, Bits: o.Bits, Group: o.Group}
-		if err := f.Check(); err != nil {
-			return report, err
-		}
-	}
 	return report, c.write(tok)
+}
+
+// format is what matrices are quantized to; affine scales are of any type.
+func (o ConvertOptions) format() (quant.Format, error) {
+	mode := o.Mode
+	if mode == "" {
+		mode = "affine"
+	}
+	f, err := quant.ParseMode(mode)
+	if err != nil {
+		return f, err
+	}
+	if f.Kind == quant.Affine {
+		f.DType = quant.F32
+	} else if o.Recipe != "" || len(o.BitsOf) > 0 {
+		return f, fmt.Errorf("layers of several widths need mode affine, not %s", mode)
+	}
+	if o.Bits != 0 {
+		f.Bits = o.Bits
+	}
+	if o.Group != 0 {
+		f.Group = o.Group
+	}
+	return f, f.Check()
 }
 
 // conversion is the state of one Convert.
@@ -86,6 +103,7 @@ type conversion struct {
 	config  *model.Config
 	facts   model.Facts
 	options ConvertOptions
+	format  quant.Format // to quantize to
 	report  *ConvertReport
 	written map[string]quant.Format // of quantized modules
 
@@ -181,31 +199,37 @@ func (c *conversion) vector(t weights.Tensor) weights.Entry {
 	return entryOf(t)
 }
 
-// target is the format that a module is written in.
-func (c *conversion) target(module string, m *quant.Matrix) quant.Format {
-	dtype := c.options.DType
+// target is the format that a module is written in, and the type that its
+// weights are rounded to before.
+func (c *conversion) target(module string, m *quant.Matrix) (to quant.Format, dtype quant.DType) {
+	dtype = c.options.DType
 	if dtype == 0 {
-		if dtype = m.Format.DType; dtype == 0 { // super-blocks, whose scales are halves
-			dtype = quant.F16
-		}
+		dtype = m.Format.Floats()
 	}
 	switch {
-	case c.options.Quantize && m.Cols%c.options.Group == 0:
-		return quant.Format{Kind: quant.Affine, DType: dtype, Bits: c.bits(module), Group: c.options.Group}
-	case m.Format.Kind == quant.Affine && !c.options.Dequantize && !c.options.Quantize:
-		f := m.Format
-		f.DType = dtype
-		return f
+	case c.options.Quantize && m.Cols%c.format.Group == 0:
+		to = c.format
+		to.Bits = c.bits(module)
+	case m.Format.HasScales() && !c.options.Dequantize && !c.options.Quantize:
+		to = m.Format
+	default:
+		to = quant.Format{Kind: quant.Dense}
 	}
-	return quant.Format{Kind: quant.Dense, DType: dtype}
+	if !to.Kind.IsFP() {
+		to.DType = dtype
+	}
+	return to, dtype
 }
 
 // bits of a module by the recipe.
 func (c *conversion) bits(module string) int {
+	if bits, ok := c.options.BitsOf[module]; ok {
+		return bits
+	}
 	r, ok := recipes[c.options.Recipe]
 	switch {
 	case !ok:
-		return c.options.Bits
+		return c.format.Bits
 	case strings.Contains(module, "lm_head"):
 		return r.high
 	case (strings.Contains(module, "v_proj") || strings.Contains(module, "down_proj")) && moreBitsForLayer(layerOf(module), c.config.NumHiddenLayers):
@@ -223,40 +247,31 @@ func (c *conversion) checkRecipe(modules []string) error {
 
 // entries are the tensors of one module, made when they are written.
 func (c *conversion) entries(module string, m *quant.Matrix, done, total int) []weights.Entry {
-	to := c.target(module, m)
+	to, dtype := c.target(module, m)
 	c.report.Parameters += int64(m.Rows) * int64(m.Cols)
-	part := func(suffix string, dtype quant.DType, cols int, pick func(*quant.Matrix) []byte) weights.Entry {
-		return weights.Entry{Name: module + suffix, DType: dtype, Shape: []int{m.Rows, cols}, Bytes: func() ([]byte, error) {
-			if c.module != module {
-				if c.options.Progress != nil {
-					c.options.Progress(module, done+1, total)
-				}
-				made, err := reformat(m, to, c.options.Rule)
-				if err != nil {
-					return nil, err
-				}
-				c.module, c.matrix = module, made
-			}
-			return pick(c.matrix), nil
-		}}
+	if to.Kind != quant.Dense {
+		c.written[module] = to
 	}
-	data := func(m *quant.Matrix) []byte { return m.Data }
-	if to.Kind == quant.Dense {
-		return []weights.Entry{part(".weight", to.DType, m.Cols, data)}
-	}
-	c.written[module] = to
-	groups := m.Cols / to.Group
-	return []weights.Entry{
-		part(".weight", quant.U32, to.RowBytes(m.Cols)/4, data),
-		part(".scales", to.DType, groups, func(m *quant.Matrix) []byte { return m.Scales }),
-		part(".biases", to.DType, groups, func(m *quant.Matrix) []byte { return m.Biases }),
-	}
+	return tensorsOf(module, to, m.Rows, m.Cols, func() (*quant.Matrix, error) {
+		if c.module == module {
+			return c.matrix, nil
+		}
+		if c.options.Progress != nil {
+			c.options.Progress(module, done+1, total)
+		}
+		made, err := reformat(m, to, dtype, c.options.Rule)
+		if err != nil {
+			return nil, err
+		}
+		c.module, c.matrix = module, made
+		return made, nil
+	})
 }
 
 // reformat stores m in another format. Integers that only get scales of another
-// type stay as they are. Weights to be quantized are rounded to the type of the
-// scales first, as mlx-lm casts a model before it quantizes it.
-func reformat(m *quant.Matrix, to quant.Format, rule quant.Rule) (*quant.Matrix, error) {
+// type stay as they are. Weights to be quantized are rounded to dtype first, as
+// mlx-lm casts a model before it quantizes it.
+func reformat(m *quant.Matrix, to quant.Format, dtype quant.DType, rule quant.Rule) (*quant.Matrix, error) {
 	if m.Format == to {
 		return m, nil
 	}
@@ -266,11 +281,11 @@ func reformat(m *quant.Matrix, to quant.Format, rule quant.Rule) (*quant.Matrix,
 		out.Scales, out.Biases = recast(m.Scales, m.Format.DType, to.DType), recast(m.Biases, m.Format.DType, to.DType)
 		return &out, nil
 	}
-	dense, err := store(m.Floats(), m.Rows, m.Cols, quant.Format{Kind: quant.Dense, DType: to.DType}, rule)
+	dense, err := store(m.Floats(), m.Rows, m.Cols, quant.Format{Kind: quant.Dense, DType: dtype}, dtype, rule)
 	if err != nil || to.Kind == quant.Dense {
 		return dense, err
 	}
-	return store(dense.Floats(), m.Rows, m.Cols, to, rule)
+	return store(dense.Floats(), m.Rows, m.Cols, to, dtype, rule)
 }
 
 func recast(data []byte, from, to quant.DType) []byte {
@@ -311,22 +326,25 @@ func (c *conversion) writeConfig(dir string) error {
 // quantizationOf describes formats as config.json does: the commonest one, and
 // each module that has another. nil when there are none.
 func quantizationOf(written map[string]quant.Format) map[string]any {
-	type setting struct{ bits, group int }
-	count := map[setting]int{}
-	var common setting
+	count := map[quant.Format]int{}
+	var common quant.Format
 	for _, module := range sortedKeys(written) {
-		s := setting{written[module].Bits, written[module].Group}
-		if count[s]++; count[s] > count[common] {
-			common = s
+		f := written[module]
+		f.DType = 0 // that of the tensors
+		if count[f]++; count[f] > count[common] {
+			common = f
 		}
 	}
 	if len(count) == 0 {
 		return nil
 	}
-	q := map[string]any{"group_size": common.group, "bits": common.bits, "mode": "affine"}
+	setting := func(f quant.Format) map[string]any {
+		return map[string]any{"group_size": f.Group, "bits": f.Bits, "mode": f.Mode()}
+	}
+	q := setting(common)
 	for module, f := range written {
-		if (setting{f.Bits, f.Group}) != common {
-			q[module] = map[string]any{"group_size": f.Group, "bits": f.Bits}
+		if f.DType = 0; f != common {
+			q[module] = setting(f)
 		}
 	}
 	return q

@@ -16,6 +16,10 @@ import (
 	"github.com/lentil-lm/lentil/weights"
 )
 
+// smallFloatTolerance is for weights with one bit of mantissa: errors of up to a
+// quarter of each.
+const smallFloatTolerance = 0.8
+
 func convert(t *testing.T, from string, o export.ConvertOptions) (string, export.ConvertReport) {
 	t.Helper()
 	src, err := weights.Open(from)
@@ -49,6 +53,9 @@ func TestConvert(t *testing.T) {
 		{"dense again", modeltest.Spec{Type: "llama", Config: wide, Bits: 4}, export.ConvertOptions{Dequantize: true}, "f32", exactTolerance},
 		{"stays quantized", modeltest.Spec{Type: "llama", Config: wide, Bits: 3}, export.ConvertOptions{}, "3-bit g32", 0},
 		{"scales recast", modeltest.Spec{Type: "llama", Config: wide, Bits: 6}, export.ConvertOptions{DType: quant.F16}, "6-bit g32", roundedTolerance},
+		{"mxfp4", modeltest.Spec{Type: "llama", Config: wide}, export.ConvertOptions{Quantize: true, Mode: "mxfp4"}, "mxfp4", smallFloatTolerance},
+		{"nvfp4", modeltest.Spec{Type: "qwen2", Config: wide}, export.ConvertOptions{Quantize: true, Mode: "nvfp4", Rule: quant.RuleCPU}, "nvfp4", smallFloatTolerance},
+		{"mxfp8", modeltest.Spec{Type: "qwen3", Config: wide}, export.ConvertOptions{Quantize: true, Mode: "mxfp8"}, "mxfp8", 0.2},
 		{"other bits", modeltest.Spec{Type: "mistral", Config: wide, Bits: 8}, export.ConvertOptions{Quantize: true, Bits: 6}, "6-bit g64", 0.2},
 	} {
 		from := modeltest.Write(t, test.spec)
@@ -68,6 +75,41 @@ func TestConvert(t *testing.T) {
 		for _, name := range []string{"tokenizer.json", "README.md", "model.safetensors.index.json"} {
 			if _, err := os.Stat(filepath.Join(path, name)); err != nil {
 				t.Errorf("%s: %v", test.name, err)
+			}
+		}
+	}
+}
+
+// TestFromSmallFloats takes folders in mxfp4, nvfp4 and mxfp8 as bases: dense
+// they give the very same logits, and so do copies, in other types of the rest
+// too; as GGUF they lose what the type loses.
+func TestFromSmallFloats(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	from := modeltest.Write(t, exportable()[0])
+	for _, mode := range []string{"mxfp4", "nvfp4", "mxfp8"} {
+		base, report := convert(t, from, export.ConvertOptions{Quantize: true, Mode: mode, DType: quant.BF16})
+		if bpw := report.BitsPerWeight; bpw > 9 {
+			t.Errorf("%s: %.3f bits per weight", mode, bpw)
+		}
+		want := logits(t, modeltest.Open(t, dev, base))
+		for name, o := range map[string]export.ConvertOptions{
+			"copy": {}, "dense": {Dequantize: true}, "float32": {Dequantize: true, DType: quant.F32}, "copy in float32": {DType: quant.F32},
+			"8 bits": {Quantize: true, Bits: 8, Group: 32},
+		} {
+			tolerance := 0.0
+			if name == "8 bits" {
+				tolerance = roundedTolerance
+			}
+			path, _ := convert(t, base, o)
+			if d := distance(logits(t, modeltest.Open(t, dev, path)), want); d > tolerance {
+				t.Errorf("%s, %s: logits differ by %g, expected at most %g", mode, name, d, tolerance)
+			}
+		}
+		for kind, tolerance := range map[string]float64{"BF16": exactTolerance, "Q8_0": roundedTolerance} {
+			gguf, _ := exportGGUF(t, base, kind)
+			if d := distance(logits(t, modeltest.Open(t, dev, gguf)), want); d > tolerance {
+				t.Errorf("%s as %s: logits differ by %g, expected at most %g", mode, kind, d, tolerance)
 			}
 		}
 	}

@@ -323,7 +323,7 @@ func (f *fusion) writeConfig(dir string) error {
 	for _, k := range []string{"_name_or_path", "vision_config", "quantization", "quantization_config"} {
 		delete(c, k)
 	}
-	if q := f.quantization(); q != nil {
+	if q := quantizationOf(f.overrides); q != nil {
 		c["quantization"], c["quantization_config"] = q, q
 	}
 	data, err := json.MarshalIndent(c, "", "    ")
@@ -331,34 +331,6 @@ func (f *fusion) writeConfig(dir string) error {
 		return err
 	}
 	return run.WriteFile(filepath.Join(dir, "config.json"), data)
-}
-
-// quantization is the config's object: the commonest format, and each module
-// that has another one. nil when nothing is quantized.
-func (f *fusion) quantization() map[string]any {
-	count := map[quant.Format]int{}
-	var common quant.Format
-	for _, module := range f.modules() {
-		format, ok := f.overrides[module]
-		if !ok {
-			continue
-		}
-		format.DType = 0
-		count[format]++
-		if count[format] > count[common] {
-			common = format
-		}
-	}
-	if len(count) == 0 {
-		return nil
-	}
-	q := map[string]any{"group_size": common.Group, "bits": common.Bits, "mode": "affine"}
-	for module, format := range f.overrides {
-		if format.Bits != common.Bits || format.Group != common.Group {
-			q[module] = map[string]any{"group_size": format.Group, "bits": format.Bits}
-		}
-	}
-	return q
 }
 
 // card is a short README for the folder; an upload tells more.

@@ -157,9 +157,18 @@ func mapOf(t *testing.T, dir string) map[string]any {
 // TestSurvival recomputes the report's figures from the files.
 func TestSurvival(t *testing.T) {
 	t.Parallel()
+	bases := map[string]string{"3-bit": modeltest.Write(t, modeltest.Spec{Type: "qwen2", Bits: 3})}
+	for _, mode := range []string{"mxfp4", "nvfp4"} {
+		bases[mode], _ = convert(t, modeltest.Write(t, modeltest.Spec{Type: "qwen2"}), export.ConvertOptions{Quantize: true, Mode: mode})
+	}
+	for name, dir := range bases {
+		t.Run(name, func(t *testing.T) { testSurvival(t, dir) })
+	}
+}
+
+func testSurvival(t *testing.T, dir string) {
 	const tolerance = 1e-6 // float64 sums of the same float32 values
 	dev := newCPU(t)
-	dir := modeltest.Write(t, modeltest.Spec{Type: "qwen2", Bits: 3})
 	m := adapted(t, dev, dir)
 	kept := fuse(t, m, export.FuseOptions{KeepBits: true})
 	raised := fuse(t, m, export.FuseOptions{})

@@ -2,11 +2,14 @@ package export
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/tokenizer"
 	"github.com/lentil-lm/lentil/weights"
@@ -52,6 +55,7 @@ type GGUFOptions struct {
 	Path     string // of the file
 	Type     GGUFType
 	Name     string                               // general.name; "" for the name of the source
+	Model    *model.Model                         // loaded from the source: its adapters and trained weights go into the file; nil for the source as it is
 	Progress func(tensor string, done, total int) // may be nil
 }
 
@@ -92,13 +96,13 @@ func GGUF(src weights.Source, tok *tokenizer.Tokenizer, o GGUFOptions) (GGUFRepo
 		g.metadata[k] = v
 	}
 	g.endTokens()
+	if err := g.collectAdapters(); err != nil {
+		return report, err
+	}
 	if err := g.collect(); err != nil {
 		return report, fmt.Errorf("%s: %w", src.Path(), err)
 	}
-	if err := weights.WriteGGUF(o.Path, g.metadata, g.entries); err != nil {
-		return report, err
-	}
-	return report, g.check()
+	return report, g.write()
 }
 
 // ggufExport is the state of one GGUF.
@@ -109,7 +113,8 @@ type ggufExport struct {
 	options  GGUFOptions
 	metadata map[string]any
 	entries  []weights.GGUFEntry
-	joined   bool // rows of q and k are stored in rotated pairs
+	adapters map[string]*nn.LoRA // by module
+	joined   bool                // rows of q and k are stored in rotated pairs
 	report   *GGUFReport
 }
 
@@ -171,8 +176,10 @@ func (g *ggufExport) tensor(name string, done, total int) error {
 	module, isWeight := strings.CutSuffix(name, ".weight")
 	t, ok := g.src.Tensor(name)
 	if ok && len(t.Shape) == 1 {
-		values := make([]float32, t.Shape[0])
-		quant.Floats(values, t.Data, t.DType)
+		values, err := g.vector(t)
+		if err != nil {
+			return err
+		}
 		e, n := floatEntry(to, values)
 		if heads > 0 {
 			data, _ := e.Bytes()
@@ -184,7 +191,7 @@ func (g *ggufExport) tensor(name string, done, total int) error {
 	if !isWeight {
 		return fmt.Errorf("tensor %q has shape %v, expected 1 dimension", name, t.Shape)
 	}
-	m, err := g.src.Matrix(module)
+	m, err := g.matrix(module)
 	if err != nil {
 		return err
 	}
@@ -192,6 +199,10 @@ func (g *ggufExport) tensor(name string, done, total int) error {
 	g.add(weights.GGUFEntry{Name: to, Type: kind, Shape: []int{m.Rows, m.Cols}, Bytes: func() ([]byte, error) {
 		if g.options.Progress != nil {
 			g.options.Progress(to, done+1, total)
+		}
+		m, err := g.merged(module)
+		if err != nil {
+			return nil, err
 		}
 		data, err := encodeMatrix(m, kind)
 		if err == nil && heads > 0 {
@@ -250,7 +261,7 @@ func (g *ggufExport) kindOf(module string, m *quant.Matrix) weights.GGUFType {
 	}
 	head := module == "lm_head" || g.facts.Tied && module == "model.embed_tokens"
 	switch {
-	case head && kind.Block != quant.BlockQ8_0 && !g.keepsIntegers(m):
+	case head && kind.Block != quant.BlockQ8_0 && !(g.keepsIntegers(m) && g.adapters[module] == nil):
 		kind.Block = quant.BlockQ6K
 	case g.options.Type.mixed && (strings.HasSuffix(module, ".v_proj") || strings.HasSuffix(module, ".down_proj")) &&
 		moreBitsForLayer(layerOf(module), g.config.NumHiddenLayers):
@@ -281,18 +292,50 @@ func moreBitsForLayer(i, layers int) bool {
 	return i < layers/8 || i >= 7*layers/8 || (i-layers/8)%3 == 2
 }
 
-// check reads the file back.
-func (g *ggufExport) check() error {
-	back, err := weights.OpenGGUF(g.options.Path)
+// write makes the file under another name, which it changes when it has been read
+// back and says what the source says.
+func (g *ggufExport) write() error {
+	path := g.options.Path
+	aside := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".unchecked")
+	defer os.Remove(aside)
+	if err := weights.WriteGGUF(aside, g.metadata, g.entries); err != nil {
+		return err
+	}
+	if err := g.check(aside); err != nil {
+		return fmt.Errorf("%s: reading back what was written: %w", path, err)
+	}
+	return os.Rename(aside, path)
+}
+
+// check compares the model that a file holds with the source.
+func (g *ggufExport) check(path string) error {
+	back, err := weights.OpenGGUF(path)
 	if err != nil {
-		return fmt.Errorf("reading back what was written: %w", err)
+		return err
 	}
 	defer back.Close()
 	if _, err := tokenizer.FromGGUF(back.Metadata()); err != nil {
-		return fmt.Errorf("%s: reading back what was written: %w", g.options.Path, err)
+		return err
 	}
-	if _, err := model.ParseConfig(back.Config(), g.options.Path); err != nil {
-		return fmt.Errorf("reading back what was written: %w", err)
+	c, err := model.ParseConfig(back.Config(), "config")
+	if err != nil {
+		return err
+	}
+	facts, err := c.Facts()
+	if err != nil {
+		return err
+	}
+	was := []any{g.config.HiddenSize, g.config.NumHiddenLayers, g.config.IntermediateSize, g.config.NumAttentionHeads, g.config.VocabSize,
+		g.facts.KVHeads, g.facts.HeadDim, g.facts.Tied, g.facts.NoRope, g.facts.Windows}
+	is := []any{c.HiddenSize, c.NumHiddenLayers, c.IntermediateSize, c.NumAttentionHeads, c.VocabSize,
+		facts.KVHeads, facts.HeadDim, facts.Tied, facts.NoRope, facts.Windows}
+	if !reflect.DeepEqual(is, was) {
+		return fmt.Errorf("sizes %v, expected %v", is, was)
+	}
+	if !sameFactors([]float32{float32(facts.Theta), facts.RopeScale, float32(c.RMSNormEps)}, []float32{float32(g.facts.Theta), g.facts.RopeScale, float32(g.config.RMSNormEps)}) ||
+		!sameFactors(facts.RopeFactors, g.facts.RopeFactors) {
+		return fmt.Errorf("rotary frequencies %g × %.5g or epsilon %g, expected %g × %.5g, %g",
+			facts.Theta, facts.RopeFactors, c.RMSNormEps, g.facts.Theta, g.facts.RopeFactors, g.config.RMSNormEps)
 	}
 	return nil
 }

@@ -30,13 +30,7 @@ func (f *fusion) entries(module string) ([]weights.Entry, error) {
 		}
 	}
 	if to.Kind == quant.Dense { // its size is known, so it can wait until it is written
-		return []weights.Entry{{Name: module + ".weight", DType: to.DType, Shape: []int{base.Rows, base.Cols}, Bytes: func() ([]byte, error) {
-			m, err := f.fuse(module, base, lora, to)
-			if err != nil {
-				return nil, err
-			}
-			return m.Data, nil
-		}}}, nil
+		return tensorsOf(module, to, base.Rows, base.Cols, func() (*quant.Matrix, error) { return f.fuse(module, base, lora, to) }), nil
 	}
 	m, err := f.fuse(module, base, lora, to)
 	if err != nil {
@@ -67,24 +61,17 @@ func (f *fusion) fuse(module string, base *quant.Matrix, lora *nn.LoRA, to quant
 
 // target is the format to write what the base has in format from.
 func (f *fusion) target(from quant.Format) quant.Format {
-	switch from.Kind {
-	case quant.Dense:
+	switch {
+	case from.Kind == quant.Dense:
 		return from
-	case quant.Affine:
-		if f.options.Dequantize {
-			return quant.Format{Kind: quant.Dense, DType: from.DType}
-		}
+	case f.options.Dequantize:
+		return quant.Format{Kind: quant.Dense, DType: from.Floats()}
+	case from.HasScales():
 		return from
-	case quant.Q4K: // groups of 32 with 4 bits, as MLX knows them
-		if !f.options.Dequantize {
-			return quant.Format{Kind: quant.Affine, DType: quant.F16, Bits: 4, Group: 32}
-		}
-	default:
-		if !f.options.Dequantize {
-			return quant.Format{Kind: quant.Affine, DType: quant.F16, Bits: 8, Group: 32}
-		}
+	case from.Kind == quant.Q4K: // groups of 32 with 4 bits, as MLX knows them
+		return quant.Format{Kind: quant.Affine, DType: quant.F16, Bits: 4, Group: 32}
 	}
-	return quant.Format{Kind: quant.Dense, DType: quant.F16}
+	return quant.Format{Kind: quant.Affine, DType: quant.F16, Bits: 8, Group: 32}
 }
 
 // delta is the update scale·(A B)ᵀ as [out, in].
@@ -117,7 +104,7 @@ func (f *fusion) encode(module string, base *quant.Matrix, w, delta []float32, t
 		if i == 0 {
 			first = kept
 		}
-		more, ok := moreBits(to)
+		more, ok := moreBits(to, base.Cols)
 		if kept < EnoughSurvival && ok && !f.options.KeepBits && !f.options.Dequantize {
 			to = more
 			continue
@@ -136,7 +123,7 @@ func (f *fusion) encode(module string, base *quant.Matrix, w, delta []float32, t
 // are. The smaller error wins, but with 8 bits, whose rounding hurts no model,
 // a fresh grid may also serve updates that are smaller than the refined step.
 func (f *fusion) best(base *quant.Matrix, w, delta []float32, to quant.Format) (m *quant.Matrix, kept, update float64, err error) {
-	m, err = store(w, base.Rows, base.Cols, to, f.options.Rule)
+	m, err = store(w, base.Rows, base.Cols, to, quant.F32, f.options.Rule)
 	if err != nil || delta == nil {
 		return m, 0, 0, err
 	}
@@ -176,24 +163,36 @@ func squaredError(stored *quant.Matrix, w []float32) float64 {
 	return sum
 }
 
-// moreBits is the next larger format; false when there is none.
-func moreBits(f quant.Format) (quant.Format, bool) {
-	if f.Kind != quant.Affine {
+// moreBits is the next larger format for rows of cols weights; false when there
+// is none. After the small floats come affine integers, which are finer bit for bit.
+func moreBits(f quant.Format, cols int) (quant.Format, bool) {
+	const group = 32
+	dense := quant.Format{Kind: quant.Dense, DType: f.Floats()}
+	switch {
+	case f.Kind == quant.Dense:
 		return f, false
+	case f.Kind.IsFP() && cols%group == 0:
+		return quant.Format{Kind: quant.Affine, DType: f.Floats(), Bits: map[int]int{4: 5, 8: 8}[f.Bits], Group: group}, true
+	case f.Kind.IsFP():
+		return dense, true
 	}
 	next := map[int]int{2: 3, 3: 4, 4: 5, 5: 6, 6: 8}[f.Bits]
 	if next == 0 { // 8 bits were not enough: leave the layer dense
-		return quant.Format{Kind: quant.Dense, DType: f.DType}, true
+		return dense, true
 	}
 	f.Bits = next
 	return f, true
 }
 
-func store(w []float32, rows, cols int, to quant.Format, rule quant.Rule) (*quant.Matrix, error) {
-	if to.Kind == quant.Affine {
+// store writes values in another format. source is the type that MLX would have
+// them in before it quantizes them.
+func store(w []float32, rows, cols int, to quant.Format, source quant.DType, rule quant.Rule) (*quant.Matrix, error) {
+	switch {
+	case to.Kind == quant.Affine:
 		return quant.QuantizeAffine(w, rows, cols, to.Bits, to.Group, to.DType, rule)
-	}
-	if to.Kind != quant.Dense {
+	case to.Kind.IsFP():
+		return quant.QuantizeFP(w, rows, cols, to.Kind, source, rule)
+	case to.Kind != quant.Dense:
 		return nil, fmt.Errorf("writing %v is not supported", to)
 	}
 	m := &quant.Matrix{Format: to, Rows: rows, Cols: cols, Data: make([]byte, len(w)*to.DType.Size())}
@@ -223,15 +222,34 @@ func survival(base, stored *quant.Matrix, delta []float32) (kept, update float64
 
 // matrixEntries are the tensors of a stored matrix, named as MLX names them.
 func (f *fusion) matrixEntries(module string, m *quant.Matrix) []weights.Entry {
-	if m.Format.Kind == quant.Dense {
-		return []weights.Entry{entryOf(weights.Tensor{Name: module + ".weight", DType: m.Format.DType, Shape: []int{m.Rows, m.Cols}, Data: m.Data})}
+	if m.Format.Kind != quant.Dense {
+		f.overrides[module] = m.Format
 	}
-	f.overrides[module] = m.Format
-	words := m.Format.RowBytes(m.Cols) / 4
-	groups := []int{m.Rows, m.Cols / m.Format.Group}
-	return []weights.Entry{
-		entryOf(weights.Tensor{Name: module + ".weight", DType: quant.U32, Shape: []int{m.Rows, words}, Data: m.Data}),
-		entryOf(weights.Tensor{Name: module + ".scales", DType: m.Format.DType, Shape: groups, Data: m.Scales}),
-		entryOf(weights.Tensor{Name: module + ".biases", DType: m.Format.DType, Shape: groups, Data: m.Biases}),
+	return tensorsOf(module, m.Format, m.Rows, m.Cols, func() (*quant.Matrix, error) { return m, nil })
+}
+
+// tensorsOf are the tensors of a matrix that will be made in the given format:
+// weight alone when dense, packed weight and scales, and biases when affine.
+func tensorsOf(module string, f quant.Format, rows, cols int, matrix func() (*quant.Matrix, error)) []weights.Entry {
+	part := func(suffix string, dtype quant.DType, cols int, pick func(*quant.Matrix) []byte) weights.Entry {
+		return weights.Entry{Name: module + suffix, DType: dtype, Shape: []int{rows, cols}, Bytes: func() ([]byte, error) {
+			m, err := matrix()
+			if err != nil {
+				return nil, err
+			}
+			return pick(m), nil
+		}}
 	}
+	data := func(m *quant.Matrix) []byte { return m.Data }
+	if f.Kind == quant.Dense {
+		return []weights.Entry{part(".weight", f.DType, cols, data)}
+	}
+	list := []weights.Entry{
+		part(".weight", quant.U32, f.RowBytes(cols)/4, data),
+		part(".scales", f.DType, cols/f.Group, func(m *quant.Matrix) []byte { return m.Scales }),
+	}
+	if f.Kind == quant.Affine {
+		list = append(list, part(".biases", f.DType, cols/f.Group, func(m *quant.Matrix) []byte { return m.Biases }))
+	}
+	return list
 }

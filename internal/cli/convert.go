@@ -56,9 +56,9 @@ becomes a GGUF file for llama.cpp, Ollama and others.`,
 	})
 	group(cmd, "Quantization", func(f *pflag.FlagSet) {
 		f.BoolVarP(&o.Quantize, "quantize", "q", false, "quantize the weights")
-		f.IntVar(&o.Bits, "q-bits", 0, "`bits` of a weight: 2, 3, 4, 5, 6 or 8; default 4")
-		f.IntVar(&o.Group, "q-group-size", 0, "`weights` that share a scale: 32, 64 or 128; default 64")
-		f.StringVar(&o.Mode, "q-mode", "affine", "way to quantize; only affine in this version")
+		f.IntVar(&o.Bits, "q-bits", 0, "`bits` of a weight: 2, 3, 4, 5, 6 or 8; default 4, or what the mode has")
+		f.IntVar(&o.Group, "q-group-size", 0, "`weights` that share a scale: 32, 64 or 128; default 64, or what the mode has")
+		f.StringVar(&o.Mode, "q-mode", "affine", "`way` to quantize: affine, mxfp4, nvfp4 or mxfp8")
 		f.StringVar(&o.Recipe, "quant-predicate", "", "`recipe` that gives some layers more bits: "+strings.Join(export.Recipes(), ", "))
 		f.StringVar(&o.Rule, "q-rule", "metal", "`rounding` of MLX on which device: metal or cpu")
 	})
@@ -79,16 +79,19 @@ func (o convertOptions) check() error {
 		return usage("--model is missing\nGive the folder, .gguf file or repository to convert.")
 	case o.Quantize && o.Dequantize:
 		return usage("--quantize and --dequantize exclude each other")
-	case o.Mode != "affine":
-		return usage("--q-mode %s is not supported in this version, only affine", o.Mode)
 	case o.Rule != "metal" && o.Rule != "cpu":
 		return usage("--q-rule %q is not one of metal, cpu", o.Rule)
-	case !o.Quantize && (o.Bits != 0 || o.Group != 0 || o.Recipe != ""):
-		return usage("--q-bits, --q-group-size and --quant-predicate need -q")
+	case !o.Quantize && (o.Bits != 0 || o.Group != 0 || o.Recipe != "" || o.Mode != "affine"):
+		return usage("--q-bits, --q-group-size, --q-mode and --quant-predicate need -q")
+	case o.Mode != "affine" && o.Recipe != "":
+		return usage("--quant-predicate needs --q-mode affine")
 	case o.GGUF != "" && (o.Quantize || o.Dequantize || o.DType != "" || o.UploadRepo != ""):
 		return usage("--gguf says how weights are stored: leave -q, -d, --dtype and --upload-repo out")
 	case o.GGUF == "" && o.Ollama:
 		return usage("--ollama needs --gguf")
+	}
+	if _, err := quant.ParseMode(o.Mode); err != nil {
+		return usage("--q-%w", err)
 	}
 	if _, ok := dtypeNames[o.DType]; o.DType != "" && !ok {
 		return usage("--dtype %q is not one of float16, bfloat16, float32", o.DType)
@@ -167,7 +170,7 @@ func convertFolder(ctx context.Context, streams Streams, o convertOptions) (expo
 	}
 	bar := streams.bar(nil)
 	report, err = export.Convert(src, tok, export.ConvertOptions{
-		SavePath: o.MLXPath, Quantize: o.Quantize, Bits: o.Bits, Group: o.Group, Recipe: o.Recipe, Dequantize: o.Dequantize,
+		SavePath: o.MLXPath, Quantize: o.Quantize, Mode: o.Mode, Bits: o.Bits, Group: o.Group, Recipe: o.Recipe, Dequantize: o.Dequantize,
 		DType: dtype, Rule: rule, Progress: func(_ string, done, total int) { bar.Set("Converting", done, total) },
 	})
 	bar.Clear()

@@ -50,7 +50,10 @@ func TestConvertMistakes(t *testing.T) {
 	}{
 		{[]string{"--mlx-path", "x"}, "--model is missing"},
 		{[]string{"--model", model, "-q", "-d"}, "exclude each other"},
-		{[]string{"--model", model, "-q", "--q-mode", "mxfp4"}, "mxfp4 is not supported"},
+		{[]string{"--model", model, "-q", "--q-mode", "mxfp6"}, `--q-mode "mxfp6" is not one of affine, mxfp4`},
+		{[]string{"--model", model, "--q-mode", "mxfp4"}, "need -q"},
+		{[]string{"--model", model, "-q", "--q-mode", "nvfp4", "--quant-predicate", "mixed_3_6"}, "needs --q-mode affine"},
+		{[]string{"--model", model, "--mlx-path", filepath.Join(there, "m"), "-q", "--q-mode", "nvfp4", "--q-group-size", "32"}, "expected 4 bits, groups of 16"},
 		{[]string{"--model", model, "--q-bits", "4"}, "need -q"},
 		{[]string{"--model", model, "--mlx-path", there}, "is there already"},
 		{[]string{"--model", model, "--dtype", "int8"}, "float16, bfloat16, float32"},

@@ -1,0 +1,70 @@
+package export
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/lentil-lm/lentil/nn"
+	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/tensor"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// collectAdapters finds what has to be added to the matrices of the source.
+func (g *ggufExport) collectAdapters() error {
+	if g.options.Model == nil {
+		return nil
+	}
+	g.adapters = map[string]*nn.LoRA{}
+	for _, l := range g.options.Model.Adapted() {
+		lora, ok := l.Adapter.(*nn.LoRA)
+		if !ok {
+			return fmt.Errorf("%s: this adapter cannot be fused", l.Name)
+		}
+		g.adapters[l.Name] = lora
+	}
+	return nil
+}
+
+// matrix returns the weights of a module without its adapter.
+func (g *ggufExport) matrix(module string) (*quant.Matrix, error) {
+	if m := g.options.Model; m != nil {
+		if held, ok := m.Matrix(module); ok {
+			return held.Host(m.Device())
+		}
+	}
+	return g.src.Matrix(module)
+}
+
+// merged returns the weights of a module with its adapter, which makes them dense
+// float32 numbers: they are rounded once, to the type of the file.
+func (g *ggufExport) merged(module string) (*quant.Matrix, error) {
+	base, err := g.matrix(module)
+	if err != nil || g.adapters[module] == nil {
+		return base, err
+	}
+	update, err := (&fusion{model: g.options.Model}).delta(g.adapters[module])
+	if err != nil {
+		return nil, err
+	}
+	w := base.Floats() // [out, in]
+	for i, d := range update {
+		if d-d != 0 { // NaN or infinite
+			return nil, errors.New("the adapter's update is not finite: its training has diverged")
+		}
+		w[i] += d
+	}
+	return &quant.Matrix{Format: quant.Format{Kind: quant.Dense, DType: quant.F32}, Rows: base.Rows, Cols: base.Cols, Data: floatBytes(w)}, nil
+}
+
+// vector returns a norm or bias as it is, or as full fine-tuning left it.
+func (g *ggufExport) vector(t weights.Tensor) ([]float32, error) {
+	if m := g.options.Model; m != nil {
+		if v, ok := m.Vector(t.Name); ok {
+			return tensor.ReadFloats(m.Device(), v)
+		}
+	}
+	values := make([]float32, t.Shape[0])
+	quant.Floats(values, t.Data, t.DType)
+	return values, nil
+}
