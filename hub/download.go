@@ -52,9 +52,11 @@ func (c *Client) Download(ctx context.Context, repo Repo, o Options) (Snapshot, 
 	if err := checkRevision(o.Revision); err != nil {
 		return Snapshot{}, err
 	}
-	d := &download{c: c, repo: repo, o: o, store: store{c.cfg.Cache, repo}, slots: make(chan struct{}, connections), tally: newTally(o.Progress)}
-	d.snap.Repo = repo
-	err := d.look(ctx)
+	d := c.newDownload(repo, o)
+	files, err := d.look(ctx)
+	if err == nil {
+		err = d.choose(files)
+	}
 	if err != nil {
 		if unreachable(err) && ctx.Err() == nil {
 			return d.fromCache(err)
@@ -65,6 +67,45 @@ func (c *Client) Download(ctx context.Context, repo Repo, o Options) (Snapshot, 
 		return Snapshot{}, err
 	}
 	return d.snap, d.finish()
+}
+
+// A Listing is the files of one commit.
+type Listing struct {
+	Commit    string
+	Files     []File
+	Unchecked error // as in Snapshot
+}
+
+// List gives the files of a repository at a branch, tag or commit (empty: main) without fetching any. If the server
+// cannot be reached, they are those of the commit that is in the cache, as far as the cache knows them.
+func (c *Client) List(ctx context.Context, repo Repo, revision string) (Listing, error) {
+	if revision == "" {
+		revision = "main"
+	}
+	if err := checkRevision(revision); err != nil {
+		return Listing{}, err
+	}
+	d := c.newDownload(repo, Options{Revision: revision})
+	files, err := d.look(ctx)
+	if err == nil || !unreachable(err) || ctx.Err() != nil {
+		return Listing{Commit: d.snap.Commit, Files: files}, err
+	}
+	why := err
+	if err := d.cachedCommit(why); err != nil {
+		return Listing{}, err
+	}
+	l := Listing{Commit: d.snap.Commit, Unchecked: why}
+	var ok bool
+	if l.Files, ok = readTree(d.store.dir(), l.Commit); ok {
+		return l, nil
+	}
+	if err := d.listSnapshot(); err != nil {
+		return Listing{}, err
+	}
+	for _, name := range d.snap.Files {
+		l.Files = append(l.Files, File{Path: name})
+	}
+	return l, nil
 }
 
 // A download is one call of Download.
@@ -84,10 +125,16 @@ type download struct {
 	snap Snapshot
 }
 
-// look finds out which files there are and which of them are wanted.
-func (d *download) look(ctx context.Context) (err error) {
+func (c *Client) newDownload(repo Repo, o Options) *download {
+	d := &download{c: c, repo: repo, o: o, store: store{c.cfg.Cache, repo}, slots: make(chan struct{}, connections), tally: newTally(o.Progress)}
+	d.snap.Repo = repo
+	return d
+}
+
+// look finds out which files there are.
+func (d *download) look(ctx context.Context) (files []File, err error) {
 	if d.c.cfg.Offline {
-		return ErrOffline
+		return nil, ErrOffline
 	}
 	d.snap.Commit = d.o.Revision
 	if !isCommit(d.o.Revision) {
@@ -98,27 +145,27 @@ func (d *download) look(ctx context.Context) (err error) {
 			}
 		}
 		if d.snap.Commit, err = c.Commit(ctx, d.repo, d.o.Revision); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	d.snap.Dir = d.store.snapshot(d.snap.Commit)
 	trees := d.store.dir()
 	if d.o.LocalDir != "" {
 		if d.local, err = openLocalDir(d.o.LocalDir); err != nil {
-			return err
+			return nil, err
 		}
 		d.snap.Dir, trees = d.local.root, d.local.meta
 	}
 	files, ok := readTree(trees, d.snap.Commit)
 	if !ok {
 		if files, err = d.c.Files(ctx, d.repo, d.snap.Commit); err != nil {
-			return err
+			return nil, err
 		}
 		if err := writeTree(trees, d.snap.Commit, files); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return d.choose(files)
+	return files, nil
 }
 
 // choose takes the wanted files out of all.
@@ -286,23 +333,10 @@ func (d *download) finish() error {
 // fromCache gives the snapshot that is in the cache already, if it has all wanted files. why is what keeps us
 // from asking the server.
 func (d *download) fromCache(why error) (Snapshot, error) {
-	commit := d.store.ref(d.o.Revision)
-	missing := func(what string) (Snapshot, error) {
-		err := fmt.Errorf("%s is %w%s: %w", d.repo, ErrNotCached, what, why)
-		if errors.Is(why, ErrOffline) {
-			err = fmt.Errorf("%w\nUnset HF_HUB_OFFLINE and download it first: lentil download %s", err, d.repo)
-		}
+	if err := d.cachedCommit(why); err != nil {
 		return Snapshot{}, err
 	}
-	if commit == "" || d.o.LocalDir != "" {
-		return missing("")
-	}
-	d.snap.Commit, d.snap.Dir = commit, d.store.snapshot(commit)
-	if info, err := os.Stat(d.snap.Dir); err != nil || !info.IsDir() {
-		return missing("")
-	}
-	d.snap.Unchecked = why
-	files, ok := readTree(d.store.dir(), commit)
+	files, ok := readTree(d.store.dir(), d.snap.Commit)
 	if !ok { // put there by an older program: what should be there is not known
 		return d.snap, d.listSnapshot()
 	}
@@ -310,13 +344,36 @@ func (d *download) fromCache(why error) (Snapshot, error) {
 		return Snapshot{}, err
 	}
 	for _, f := range d.wanted {
-		if !regular(d.store.pointer(commit, f.Path), f.Size) {
-			return missing(" as a whole (" + f.Path + " is not there)")
+		if !regular(d.store.pointer(d.snap.Commit, f.Path), f.Size) {
+			return Snapshot{}, d.missing(" as a whole ("+f.Path+" is not there)", why)
 		}
 		d.snap.Files = append(d.snap.Files, f.Path)
 		d.snap.Bytes += f.Size
 	}
 	return d.snap, nil
+}
+
+// cachedCommit finds the commit that the cache has for the revision.
+func (d *download) cachedCommit(why error) error {
+	commit := d.store.ref(d.o.Revision)
+	if commit == "" || d.o.LocalDir != "" {
+		return d.missing("", why)
+	}
+	d.snap.Commit, d.snap.Dir = commit, d.store.snapshot(commit)
+	if info, err := os.Stat(d.snap.Dir); err != nil || !info.IsDir() {
+		return d.missing("", why)
+	}
+	d.snap.Unchecked = why
+	return nil
+}
+
+// missing says that something is not in the cache, and why it was looked for there.
+func (d *download) missing(what string, why error) error {
+	err := fmt.Errorf("%s is %w%s: %w", d.repo, ErrNotCached, what, why)
+	if errors.Is(why, ErrOffline) {
+		err = fmt.Errorf("%w\nUnset HF_HUB_OFFLINE and download it first: lentil download %s", err, d.repo)
+	}
+	return err
 }
 
 // listSnapshot lists the wanted files by what is in the snapshot's folder.

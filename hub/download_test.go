@@ -666,3 +666,45 @@ func TestCancel(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestList(t *testing.T) {
+	t.Parallel()
+	s, files := newServer(t), modelFiles()
+	files["odd [1]*.txt"] = []byte("odd")
+	commit := s.Add("datasets/org/data", files)
+	c := newClient(t, s)
+	data := Repo{Dataset, "org/data"}
+	off := c.cfg
+	off.Offline = true
+	if _, err := clientWith(t, off).List(t.Context(), data, ""); !errors.Is(err, ErrNotCached) {
+		t.Errorf("offline, empty cache: %v", err)
+	}
+	l, err := c.List(t.Context(), data, "")
+	if err != nil || l.Commit != commit || len(l.Files) != len(files) || l.Unchecked != nil {
+		t.Fatalf("%+v, %v", l, err)
+	}
+	if n := contentRequests(s); n != 0 {
+		t.Errorf("%d files were fetched", n)
+	}
+	snap, err := c.Download(t.Context(), data, Options{Include: []string{Exactly("odd [1]*.txt")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, snap, files, "odd [1]*.txt")
+	again, err := clientWith(t, off).List(t.Context(), data, "")
+	if err != nil || !slices.Equal(again.Files, l.Files) || !errors.Is(again.Unchecked, ErrOffline) {
+		t.Errorf("offline: %+v, %v", again, err)
+	}
+	// A cache that an older program filled has no list of files.
+	if err := os.RemoveAll(filepath.Join(c.cfg.Cache, "datasets--org--data", "trees")); err != nil {
+		t.Fatal(err)
+	}
+	if again, err = clientWith(t, off).List(t.Context(), data, ""); err != nil || len(again.Files) != 1 || again.Files[0].Path != "odd [1]*.txt" {
+		t.Errorf("offline, without a list: %+v, %v", again, err)
+	}
+}
+
+// contentRequests counts the requests for contents of files.
+func contentRequests(s *hubtest.Server) int {
+	return s.Count("GET", "/object/") + s.Count("GET", "/resolve/")
+}

@@ -14,6 +14,11 @@ var ModelPatterns = []string{
 // TokenizerPatterns are those of them that a tokenizer needs.
 var TokenizerPatterns = slices.DeleteFunc(slices.Clone(ModelPatterns), func(p string) bool { return p == "model*.safetensors" })
 
+// Exactly gives the pattern that fits one name only.
+func Exactly(name string) string {
+	return strings.NewReplacer("*", "[*]", "?", "[?]", "[", "[[]").Replace(name)
+}
+
 // A filter chooses files of a repository by name.
 type filter struct{ include, exclude []*regexp.Regexp }
 
