@@ -6,9 +6,17 @@ import (
 	"time"
 )
 
-// spinTime is how long an idle worker looks for new work before it sleeps: the
-// gap between two ops of a step is shorter, a user's pause is longer.
-const spinTime = 30 * time.Microsecond
+// spinTime is how long an idle worker looks for new work before it sleeps, from
+// the end of the last region on: the gap between two ops of a step is shorter, a
+// user's pause is longer. To wake a worker takes longer still, as Go's scheduler
+// leaves a goroutine that was just made ready to the thread that did it. Whoever
+// waits for another's last task has patience for a long one, and lets others
+// that want the processor go first.
+const (
+	spinTime = 100 * time.Microsecond
+	patience = 2 * time.Millisecond
+	spins    = 256 // looks between looks at the clock
+)
 
 // pool runs regions of independent tasks on a fixed number of goroutines, the
 // caller being one of them. Which worker takes which task is left to chance, so
@@ -72,12 +80,12 @@ func (p *pool) run(n int, task func(worker, i int)) {
 // wait returns when no worker is inside: soon, or, when the system has put a
 // worker aside in favour of another program, after sleeping a little.
 func (r *region) wait() {
-	const spins, yields = 5000, 50
-	for i := 0; r.inside.Load() != 0; i++ {
-		switch {
-		case i > spins+yields:
+	for start := time.Now(); r.inside.Load() != 0; {
+		for i := 0; i < spins && r.inside.Load() != 0; i++ {
+		}
+		if spent := time.Since(start); spent > patience {
 			time.Sleep(20 * time.Microsecond)
-		case i > spins:
+		} else if spent > spinTime {
 			runtime.Gosched()
 		}
 	}
@@ -119,10 +127,17 @@ func (p *pool) await(w *worker, last *region) *region {
 		}
 		return nil
 	}
-	for start := time.Now(); time.Since(start) < spinTime; {
-		for range 64 {
+	start := time.Now()
+	for idle := start; time.Since(idle) < spinTime; {
+		for range spins {
 			if r := fresh(); r != nil {
 				return r
+			}
+		}
+		if now := time.Now(); p.current.Load() != nil && now.Sub(start) < patience {
+			idle = now
+			if now.Sub(start) > spinTime {
+				runtime.Gosched() // it may be us who keep the last task from running
 			}
 		}
 	}
