@@ -41,12 +41,13 @@ func (d *Device) gemm(p product) error {
 		}
 		return nil
 	}
-	own, shared := side{p.b, p.n, p.kn.nr}, side{p.a, p.m, p.kn.mr}
+	own, shared := side{op: p.b, n: p.n, w: p.kn.nr}, side{op: p.a, n: p.m, w: p.kn.mr}
 	ownsA := p.m > p.n
 	if ownsA {
 		own, shared = shared, own
 	}
-	stepOwn, stepShared := own.step(d.pool.threads), shared.step(d.pool.threads)
+	own.cut(d.pool.threads)
+	shared.cut(d.pool.threads)
 
 	// The shared side goes in slices of depth whole blocks of blockK.
 	width := roundUp(shared.n, shared.w)
@@ -55,7 +56,7 @@ func (d *Device) gemm(p product) error {
 	if err != nil {
 		return err
 	}
-	block := roundUp(stepOwn, own.w) * blockK
+	block := own.longest() * blockK
 	each := block + tmpFloats + p.kn.mr*p.kn.nr
 	private, err := d.scratch.floats(d.pool.threads * each)
 	if err != nil {
@@ -63,10 +64,9 @@ func (d *Device) gemm(p product) error {
 	}
 	for l0 := 0; l0 < p.k; l0 += depth {
 		l1 := min(l0+depth, p.k)
-		d.pool.run((shared.n+stepShared-1)/stepShared, func(worker, task int) {
+		d.pool.run(shared.blocks, func(worker, task int) {
 			tmp := private[worker*each+block:][:tmpFloats]
-			i0 := task * stepShared
-			n := min(stepShared, shared.n-i0)
+			i0, n := shared.block(task)
 			for l := l0; l < l1; l += blockK {
 				kc := min(blockK, l1-l)
 				// Blocks of depth come one after another, each with all panels.
@@ -74,11 +74,10 @@ func (d *Device) gemm(p product) error {
 				shared.op.pack(p.kn, dst, shared.w, i0, n, l, kc, tmp)
 			}
 		})
-		d.pool.run((own.n+stepOwn-1)/stepOwn, func(worker, task int) {
+		d.pool.run(own.blocks, func(worker, task int) {
 			mine := private[worker*each:][:each]
 			mem, tmp, edge := mine[:block], mine[block:block+tmpFloats], mine[block+tmpFloats:]
-			i0 := task * stepOwn
-			n := min(stepOwn, own.n-i0)
+			i0, n := own.block(task)
 			for l := l0; l < l1; l += blockK {
 				kc := min(blockK, l1-l)
 				own.op.pack(p.kn, mem[:roundUp(n, own.w)*kc], own.w, i0, n, l, kc, tmp)
@@ -123,24 +122,40 @@ func (kn *kernels) block(a, b []float32, m, n, kc int, c []float32, ld int, add 
 	}
 }
 
-// side is one operand with the extent and the panel width it is packed with.
+// side is one operand with its extent and the width of its panels, cut into
+// blocks: one to a task.
 type side struct {
-	op   operand
-	n, w int
+	op     operand
+	n, w   int
+	unit   int // blocks begin at multiples of it: whole panels, where the operand allows
+	blocks int
 }
 
-// step is the length of a task's block: small enough for the cache and for
-// every worker to get several, and such that blocks begin at whole panels and
-// where the operand allows.
-func (s side) step(threads int) int {
+// cut makes blocks small enough for the cache, enough for every worker to get
+// several, and none longer than another by more than a unit.
+func (s *side) cut(threads int) {
 	align, _ := s.op.align()
-	unit := s.w
-	for unit%align != 0 {
-		unit += s.w
+	s.unit = s.w
+	for s.unit%align != 0 {
+		s.unit += s.w
 	}
-	most := max(blockSide/unit, 1) * unit
-	blocks := roundUp(max((s.n+most-1)/most, min(4*threads, (s.n+leastSide-1)/leastSide)), threads)
-	return min(max(roundUp((s.n+blocks-1)/blocks, unit), unit), most)
+	most := max(blockSide/s.unit, 1)
+	units := (s.n + s.unit - 1) / s.unit
+	s.blocks = max((units+most-1)/most, min(4*threads, (s.n+leastSide-1)/leastSide))
+	s.blocks = min(roundUp(s.blocks, threads), units)
+}
+
+// block returns where a task's block begins and its length.
+func (s *side) block(task int) (i0, n int) {
+	units := (s.n + s.unit - 1) / s.unit
+	i0 = task * units / s.blocks * s.unit
+	return i0, min((task+1)*units/s.blocks*s.unit, s.n) - i0
+}
+
+// longest is the most that a block has, in whole panels.
+func (s *side) longest() int {
+	units := (s.n + s.unit - 1) / s.unit
+	return (units + s.blocks - 1) / s.blocks * s.unit
 }
 
 func roundUp(n, multiple int) int { return (n + multiple - 1) / multiple * multiple }
@@ -148,18 +163,26 @@ func roundUp(n, multiple int) int { return (n + multiple - 1) / multiple * multi
 // matMul is compute.MatMul.
 func (d *Device) matMul(o compute.MatMul, out, in []compute.Array) error {
 	m, n, k := o.Dims([]compute.Spec{in[0].Spec, in[1].Spec})
-	a, b := in[0].F32(), in[1].F32()
-	p := product{m: m, n: n, k: k, a: rows{a, k}, b: cols{b, n}, c: out[0].F32(), ldc: n, add: o.Accumulate}
+	av, bv, c := in[0].F32(), in[1].F32(), out[0].F32()
+	// Both operands, to be packed or to be read in place.
+	a, b := operand(rows{av, k}), operand(cols{bv, n})
+	aLines, bLines := strided{av, k, 1}, strided{bv, 1, n}
 	if o.TransA {
-		p.a = cols{a, m}
+		a, aLines = cols{av, m}, strided{av, 1, m}
 	}
 	if o.TransB {
-		p.b = rows{b, k}
+		b, bLines = rows{bv, k}, strided{bv, k, 1}
+	}
+	switch {
+	case k > 0 && n <= narrowMost && n <= m && m >= narrowSide:
+		return d.narrow(narrowProduct{m: m, n: n, k: k, a: aLines, b: b, alpha: o.Alpha, c: c, line: n, column: 1, add: o.Accumulate})
+	case k > 0 && m <= narrowMost && m < n && n >= narrowSide:
+		return d.narrow(narrowProduct{m: n, n: m, k: k, a: bLines, b: a, alpha: o.Alpha, c: c, line: 1, column: n, add: o.Accumulate})
 	}
 	if o.Alpha != 1 {
-		p.a = scaled{p.a, o.Alpha}
+		a = scaled{a, o.Alpha}
 	}
-	return d.gemm(p)
+	return d.gemm(product{m: m, n: n, k: k, a: a, b: b, c: c, ldc: n, add: o.Accumulate})
 }
 
 // scaled is an operand times a number.

@@ -7,6 +7,11 @@ package cpu
 //go:noescape
 func tile6x16(k int, a, b, c *float32, ldc int, add bool)
 
+// narrowAVX is narrowTileGeneric.
+//
+//go:noescape
+func narrowAVX(k int, a *float32, line, step int, b, c *float32, add bool)
+
 // interleave4AVX is interleave4Generic.
 //
 //go:noescape

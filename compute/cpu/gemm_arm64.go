@@ -13,6 +13,17 @@ package cpu
 //go:noescape
 func tile12x8(k int, a, b, c *float32, ldc int, add bool)
 
+// narrowNEON is narrowTileGeneric:
+//
+//	for l := range k {
+//		for i := range 8 {
+//			sum[i][0:8] += a[i*line+l*step] * b[l*8:l*8+8]
+//		}
+//	}
+//
+//go:noescape
+func narrowNEON(k int, a *float32, line, step int, b, c *float32, add bool)
+
 // interleave4NEON is interleave4Generic:
 //
 //	for l := range n {

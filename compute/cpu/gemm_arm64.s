@@ -331,6 +331,119 @@ store:
 	ADD R4, R3
 	RET
 
+// One of eight lines of a, by its pointer p: times eight of b in v0 and v1.
+
+
+// func narrowNEON(k int, a *float32, line, step int, b, c *float32, add bool)
+TEXT ·narrowNEON(SB), NOSPLIT, $0-49
+	MOVD k+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD line+16(FP), R12
+	MOVD step+24(FP), R11
+	MOVD b+32(FP), R9
+	MOVD c+40(FP), R10
+	LSL  $2, R12
+	LSL  $2, R11
+	ADD  R12, R1, R2
+	ADD  R12, R2, R3
+	ADD  R12, R3, R4
+	ADD  R12, R4, R5
+	ADD  R12, R5, R6
+	ADD  R12, R6, R7
+	ADD  R12, R7, R8
+
+	WORD $0x4f000410 // movi v16.4s, #0
+	WORD $0x4f000411 // movi v17.4s, #0
+	WORD $0x4f000412 // movi v18.4s, #0
+	WORD $0x4f000413 // movi v19.4s, #0
+	WORD $0x4f000414 // movi v20.4s, #0
+	WORD $0x4f000415 // movi v21.4s, #0
+	WORD $0x4f000416 // movi v22.4s, #0
+	WORD $0x4f000417 // movi v23.4s, #0
+	WORD $0x4f000418 // movi v24.4s, #0
+	WORD $0x4f000419 // movi v25.4s, #0
+	WORD $0x4f00041a // movi v26.4s, #0
+	WORD $0x4f00041b // movi v27.4s, #0
+	WORD $0x4f00041c // movi v28.4s, #0
+	WORD $0x4f00041d // movi v29.4s, #0
+	WORD $0x4f00041e // movi v30.4s, #0
+	WORD $0x4f00041f // movi v31.4s, #0
+
+loop:
+	WORD $0xacc10520 // ldp q0, q1, [x9], #32
+	WORD $0x4d40c822 // ld1r {v2.4s}, [x1]
+	WORD $0x4e22cc10 // fmla v16.4s, v0.4s, v2.4s
+	WORD $0x4e22cc31 // fmla v17.4s, v1.4s, v2.4s
+	ADD R11, R1
+	WORD $0x4d40c842 // ld1r {v2.4s}, [x2]
+	WORD $0x4e22cc12 // fmla v18.4s, v0.4s, v2.4s
+	WORD $0x4e22cc33 // fmla v19.4s, v1.4s, v2.4s
+	ADD R11, R2
+	WORD $0x4d40c862 // ld1r {v2.4s}, [x3]
+	WORD $0x4e22cc14 // fmla v20.4s, v0.4s, v2.4s
+	WORD $0x4e22cc35 // fmla v21.4s, v1.4s, v2.4s
+	ADD R11, R3
+	WORD $0x4d40c882 // ld1r {v2.4s}, [x4]
+	WORD $0x4e22cc16 // fmla v22.4s, v0.4s, v2.4s
+	WORD $0x4e22cc37 // fmla v23.4s, v1.4s, v2.4s
+	ADD R11, R4
+	WORD $0x4d40c8a2 // ld1r {v2.4s}, [x5]
+	WORD $0x4e22cc18 // fmla v24.4s, v0.4s, v2.4s
+	WORD $0x4e22cc39 // fmla v25.4s, v1.4s, v2.4s
+	ADD R11, R5
+	WORD $0x4d40c8c2 // ld1r {v2.4s}, [x6]
+	WORD $0x4e22cc1a // fmla v26.4s, v0.4s, v2.4s
+	WORD $0x4e22cc3b // fmla v27.4s, v1.4s, v2.4s
+	ADD R11, R6
+	WORD $0x4d40c8e2 // ld1r {v2.4s}, [x7]
+	WORD $0x4e22cc1c // fmla v28.4s, v0.4s, v2.4s
+	WORD $0x4e22cc3d // fmla v29.4s, v1.4s, v2.4s
+	ADD R11, R7
+	WORD $0x4d40c902 // ld1r {v2.4s}, [x8]
+	WORD $0x4e22cc1e // fmla v30.4s, v0.4s, v2.4s
+	WORD $0x4e22cc3f // fmla v31.4s, v1.4s, v2.4s
+	ADD R11, R8
+	SUBS $1, R0
+	BNE  loop
+
+	MOVBU add+48(FP), R6
+	CBZ   R6, store
+	WORD $0xad400540 // ldp q0, q1, [x10, #0]
+	WORD $0x4e20d610 // fadd v16.4s, v16.4s, v0.4s
+	WORD $0x4e21d631 // fadd v17.4s, v17.4s, v1.4s
+	WORD $0xad410540 // ldp q0, q1, [x10, #32]
+	WORD $0x4e20d652 // fadd v18.4s, v18.4s, v0.4s
+	WORD $0x4e21d673 // fadd v19.4s, v19.4s, v1.4s
+	WORD $0xad420540 // ldp q0, q1, [x10, #64]
+	WORD $0x4e20d694 // fadd v20.4s, v20.4s, v0.4s
+	WORD $0x4e21d6b5 // fadd v21.4s, v21.4s, v1.4s
+	WORD $0xad430540 // ldp q0, q1, [x10, #96]
+	WORD $0x4e20d6d6 // fadd v22.4s, v22.4s, v0.4s
+	WORD $0x4e21d6f7 // fadd v23.4s, v23.4s, v1.4s
+	WORD $0xad440540 // ldp q0, q1, [x10, #128]
+	WORD $0x4e20d718 // fadd v24.4s, v24.4s, v0.4s
+	WORD $0x4e21d739 // fadd v25.4s, v25.4s, v1.4s
+	WORD $0xad450540 // ldp q0, q1, [x10, #160]
+	WORD $0x4e20d75a // fadd v26.4s, v26.4s, v0.4s
+	WORD $0x4e21d77b // fadd v27.4s, v27.4s, v1.4s
+	WORD $0xad460540 // ldp q0, q1, [x10, #192]
+	WORD $0x4e20d79c // fadd v28.4s, v28.4s, v0.4s
+	WORD $0x4e21d7bd // fadd v29.4s, v29.4s, v1.4s
+	WORD $0xad470540 // ldp q0, q1, [x10, #224]
+	WORD $0x4e20d7de // fadd v30.4s, v30.4s, v0.4s
+	WORD $0x4e21d7ff // fadd v31.4s, v31.4s, v1.4s
+
+store:
+	WORD $0xad004550 // stp q16, q17, [x10]
+	WORD $0xad014d52 // stp q18, q19, [x10, #32]
+	WORD $0xad025554 // stp q20, q21, [x10, #64]
+	WORD $0xad035d56 // stp q22, q23, [x10, #96]
+	WORD $0xad046558 // stp q24, q25, [x10, #128]
+	WORD $0xad056d5a // stp q26, q27, [x10, #160]
+	WORD $0xad06755c // stp q28, q29, [x10, #192]
+	WORD $0xad077d5e // stp q30, q31, [x10, #224]
+	RET
+
 
 // func interleave4NEON(dst *float32, width int, src *float32, ld, n int)
 TEXT ·interleave4NEON(SB), NOSPLIT, $0-40

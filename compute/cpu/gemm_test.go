@@ -29,6 +29,28 @@ func TestTile(t *testing.T) {
 	}
 }
 
+func TestNarrowTile(t *testing.T) {
+	for _, kn := range families() {
+		t.Run(kn.name, func(t *testing.T) {
+			r := newRand(7)
+			for _, k := range []int{1, 2, 5, 33} {
+				for _, add := range []bool{false, true} {
+					for _, strides := range [][2]int{{k + 3, 1}, {1, narrowSide + 3}} {
+						a, b := random(r, compute.F32, 16*(k+11)).F32(), random(r, compute.F32, k, narrowSide).F32()
+						got := random(r, compute.F32, narrowSide, narrowSide).F32()
+						want := append([]float32(nil), got...)
+						kn.narrowTile(k, &a[0], strides[0], strides[1], &b[0], &got[0], add)
+						narrowTileGeneric(k, &a[0], strides[0], strides[1], &b[0], &want[0], add)
+						if diff := difference(got, want); !(diff < sumTolerance) {
+							t.Errorf("k %d, add %v, strides %d: off by %g", k, add, strides, diff)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
 func TestInterleave(t *testing.T) {
 	for _, kn := range families() {
 		t.Run(kn.name, func(t *testing.T) {
@@ -104,7 +126,7 @@ func TestWeightRow(t *testing.T) {
 func TestMatMul(t *testing.T) {
 	eachFamily(t, func(t *testing.T, d *Device) {
 		r := newRand(4)
-		sizes := [][3]int{{1, 1, 1}, {3, 5, 7}, {6, 16, 4}, {17, 8, 300}, {300, 8, 17}, {8, 301, 33}, {8, 33, 520}, {101, 203, 259}, {13, 400, 1}}
+		sizes := [][3]int{{1, 1, 1}, {3, 5, 7}, {6, 16, 4}, {17, 8, 300}, {300, 8, 17}, {8, 301, 33}, {8, 33, 520}, {32, 600, 7}, {77, 31, 300}, {101, 203, 259}, {13, 400, 1}}
 		for i, s := range sizes {
 			for mode := range 4 {
 				op := compute.MatMul{TransA: mode&1 > 0, TransB: mode&2 > 0, Alpha: 1, Accumulate: (i+mode)%2 == 0}

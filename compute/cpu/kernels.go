@@ -18,6 +18,8 @@ type kernels struct {
 	// columns of b, see tileGeneric.
 	mr, nr int
 	tile   func(k int, a, b, c *float32, ldc int, add bool)
+	// narrowTile is a product of 8 by 8 with a read by strides, see narrowTileGeneric.
+	narrowTile func(k int, a *float32, line, step int, b, c *float32, add bool)
 
 	// interleave4 writes four rows of src as columns, interleave2 two.
 	interleave4, interleave2 func(dst *float32, width int, src *float32, ld, n int)
@@ -118,6 +120,7 @@ var generic = &kernels{
 	mr:          4,
 	nr:          4,
 	tile:        tile4x4,
+	narrowTile:  narrowTileGeneric,
 	interleave4: interleave4Generic,
 	interleave2: interleave2Generic,
 	scatter:     scatter4,

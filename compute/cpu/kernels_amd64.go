@@ -22,6 +22,7 @@ var avx2 = &kernels{
 	mr:          6,
 	nr:          16,
 	tile:        tile6x16,
+	narrowTile:  narrowAVX,
 	interleave4: interleave4AVX,
 	interleave2: interleave2AVX,
 	scatter:     scatter16AVX,

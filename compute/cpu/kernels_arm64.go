@@ -27,6 +27,7 @@ var neon = &kernels{
 	mr:          12,
 	nr:          8,
 	tile:        tile12x8,
+	narrowTile:  narrowNEON,
 	interleave4: interleave4NEON,
 	interleave2: interleave2NEON,
 	scatter:     scatter8NEON,
