@@ -18,7 +18,8 @@ type Session struct {
 	tape    *tensor.Tape
 	cache   *nn.Cache
 	limited bool    // the cache has a size limit
-	tokens  []int32 // what the cache has seen
+	loaded  int     // tokens that came with a prompt cache file, which are not known
+	tokens  []int32 // what the cache has seen behind them
 }
 
 // NewSession makes an empty session. maxKVSize limits the cache (0: no limit);
@@ -40,7 +41,7 @@ func NewSession(m *model.Model, maxKVSize int, exact bool) (*Session, error) {
 // Reset forgets everything.
 func (s *Session) Reset() {
 	s.cache.Free()
-	s.tokens = nil
+	s.tokens, s.loaded = nil, 0
 }
 
 // Close gives the cache back.
@@ -53,7 +54,7 @@ func (s *Session) Cached(prompt []int32) int {
 		n++
 	}
 	n = min(n, len(prompt)-1) // the last token must run: its logits are asked for
-	if n < s.cache.Len() && !s.cache.Trimmable() {
+	if s.loaded+n < s.cache.Len() && !s.cache.Trimmable() {
 		return 0
 	}
 	return max(n, 0)
@@ -65,16 +66,18 @@ func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progres
 	if len(prompt) == 0 {
 		return nil, errors.New("the prompt has no tokens")
 	}
-	if limit := s.model.Config.MaxPositionEmbeddings; limit > 0 && !s.limited && len(prompt) > limit {
-		return nil, fmt.Errorf("the prompt has %d tokens, the model takes %d (max_position_embeddings): shorten it, or give --max-kv-size", len(prompt), limit)
+	if limit := s.model.Config.MaxPositionEmbeddings; limit > 0 && !s.limited && s.loaded+len(prompt) > limit {
+		return nil, fmt.Errorf("the prompt has %d tokens, the model takes %d (max_position_embeddings): shorten it, or give --max-kv-size", s.loaded+len(prompt), limit)
 	}
 	keep := s.Cached(prompt)
 	switch {
-	case keep == s.cache.Len():
+	case s.loaded+keep == s.cache.Len():
+	case !s.cache.Trimmable() && s.loaded > 0:
+		return nil, errors.New("the prompt cache has forgotten tokens (--max-kv-size) and cannot go back to where its file ended: load it again")
 	case !s.cache.Trimmable():
 		s.Reset()
 	default:
-		if err := s.cache.Trim(keep); err != nil {
+		if err := s.cache.Trim(s.loaded + keep); err != nil {
 			return nil, err
 		}
 	}

@@ -43,6 +43,11 @@ func WriteSafetensors(path string, tensors []Tensor, metadata map[string]string)
 	for i, t := range tensors {
 		entries[i] = Entry{t.Name, t.DType, t.Shape, func() ([]byte, error) { return t.Data, nil }}
 	}
+	return WriteEntries(path, entries, metadata)
+}
+
+// WriteEntries is WriteSafetensors for tensors that need not be in memory together.
+func WriteEntries(path string, entries []Entry, metadata map[string]string) error {
 	a, err := createAside(path)
 	if err != nil {
 		return writeError(path, err)

@@ -1,0 +1,342 @@
+package generate
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/lentil-lm/lentil/nn"
+	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// A PromptCache is an opened file of mlx_lm.cache_prompt: the keys and values of a
+// prompt, layer by layer.
+//
+// The file is a safetensors file of flattened Python lists. "<layer>.0" and
+// "<layer>.1" are keys (with their RoPE) and values [1, KVHeads, rows, HeadDim].
+// Of a KVCache "<layer>.2" is how many tokens it has seen, its offset, and rows
+// beyond are unused. Of a RotatingKVCache follow how many first tokens it keeps, its
+// size, and where in the ring it stands. In the metadata "0.<name>" is what
+// cache_prompt says of itself, "1.<layer>" the class of a layer's cache, and "2.*"
+// lists which tensors are numbers. That is mlx-lm 0.32.2; versions before had no
+// numbers among the tensors: "0.<layer>" (or "0.<layer>.0" to "3") in the metadata
+// told them, and the others came as "1.<name>" and "2.<layer>".
+type PromptCache struct {
+	Metadata map[string]string // "model", "tokenizer_config" and what else the writer said
+	Tokens   int               // seen by all layers
+	// MaxKVSize is what limits layers without an attention window; 0 is nothing.
+	MaxKVSize int
+
+	file   *weights.Safetensors
+	layers []storedLayer
+}
+
+// storedLayer is one layer's cache as it lies in the file.
+type storedLayer struct {
+	keys, values weights.Tensor // [1, KVHeads, rows, HeadDim]
+	offset       int            // tokens seen
+	rotating     bool
+	keep, size   int // of a rotating cache
+	at           int // row behind the newest
+}
+
+// The classes of caches that are understood.
+const (
+	plainClass    = "KVCache"
+	rotatingClass = "RotatingKVCache"
+)
+
+const (
+	// maxCached bounds the tokens of a prompt cache for models that name no bound.
+	maxCached = 1 << 20
+	// halfMax is the largest float16.
+	halfMax = 65504
+)
+
+// OpenPromptCache opens a file and checks it as far as that can be done without its model.
+func OpenPromptCache(path string) (*PromptCache, error) {
+	file, err := weights.OpenSafetensors(path)
+	if err != nil {
+		return nil, err
+	}
+	p := &PromptCache{file: file, Metadata: map[string]string{}}
+	if err := p.read(file.Metadata()); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return p, nil
+}
+
+// Close unmaps the file.
+func (p *PromptCache) Close() error { return p.file.Close() }
+
+func (p *PromptCache) read(metadata map[string]string) error {
+	info, classes, former := "0.", "1.", false
+	if _, ok := metadata["1.0"]; !ok {
+		if _, former = metadata["2.0"]; !former {
+			return errors.New("this is no prompt cache: its metadata names no classes of caches\nMake one with: lentil cache_prompt")
+		}
+		info, classes = "1.", "2."
+	}
+	for key, v := range metadata {
+		if name, ok := strings.CutPrefix(key, info); ok {
+			p.Metadata[name] = v
+		}
+	}
+	for i := 0; ; i++ {
+		class, ok := metadata[classes+strconv.Itoa(i)]
+		if !ok {
+			return p.agree()
+		}
+		l, err := p.layer(i, class, former, metadata)
+		if err != nil {
+			return fmt.Errorf("layer %d: %w", i, err)
+		}
+		p.layers = append(p.layers, l)
+	}
+}
+
+// layer reads the cache of layer i.
+func (p *PromptCache) layer(i int, class string, former bool, metadata map[string]string) (l storedLayer, err error) {
+	switch class {
+	case plainClass:
+	case rotatingClass:
+		l.rotating = true
+	default:
+		return l, fmt.Errorf("the cache is a %.40s, which is not supported; %s and %s are\nMake it again without --kv-bits.", class, plainClass, rotatingClass)
+	}
+	var ok bool
+	for part, x := range []*weights.Tensor{&l.keys, &l.values} {
+		name := fmt.Sprintf("%d.%d", i, part)
+		if *x, ok = p.file.Tensor(name); !ok {
+			return l, fmt.Errorf("tensor %q is missing", name)
+		}
+		if len(x.Shape) != 4 || x.Shape[0] != 1 || x.DType != quant.F32 && x.DType != quant.F16 && x.DType != quant.BF16 {
+			return l, fmt.Errorf("tensor %q is %v %v, expected floats [1, heads, tokens, values]: an empty cache, or one of several prompts", name, x.DType, x.Shape)
+		}
+	}
+	rows := l.keys.Shape[2]
+	if l.values.Shape[2] != rows {
+		return l, fmt.Errorf("%d keys and %d values", rows, l.values.Shape[2])
+	}
+	number := func(tensor int, key string, most int) (n int) {
+		if err != nil {
+			return 0
+		}
+		var text string
+		if !former {
+			text = p.scalar(fmt.Sprintf("%d.%d", i, tensor))
+		} else {
+			text = metadata[fmt.Sprintf("0.%d%s", i, key)]
+		}
+		if n, err = strconv.Atoi(text); err != nil || n < 0 || n > most {
+			err = fmt.Errorf("its numbers are not those of a cache of %d rows: found %.20q, expected 0 to %d", rows, text, most)
+		}
+		return n
+	}
+	switch {
+	case l.rotating:
+		l.offset, l.size = number(2, ".2", math.MaxInt32), number(4, ".1", math.MaxInt32)
+		l.keep, l.at = number(3, ".0", min(l.size, rows)), number(5, ".3", rows)
+	case former:
+		l.offset = rows
+	default:
+		l.offset = number(2, "", rows)
+	}
+	if err == nil && l.offset == 0 {
+		err = errors.New("the cache is empty")
+	}
+	return l, err
+}
+
+// scalar is a whole number of the file as text, "" if there is none.
+func (p *PromptCache) scalar(name string) string {
+	x, ok := p.file.Tensor(name)
+	if !ok || x.DType != quant.I32 && x.DType != quant.I64 && x.DType != quant.U32 || len(x.Data) != x.DType.Size() {
+		return ""
+	}
+	var n int64
+	for i, b := range x.Data {
+		n |= int64(b) << (8 * i)
+	}
+	if x.DType == quant.I32 {
+		n = int64(int32(n))
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// agree checks that all layers have seen the same tokens.
+func (p *PromptCache) agree() error {
+	p.Tokens = p.layers[0].offset
+	for i, l := range p.layers {
+		if l.offset != p.Tokens {
+			return fmt.Errorf("layer %d has seen %d tokens and layer 0 %d", i, l.offset, p.Tokens)
+		}
+		if l.rotating && l.keep > 0 {
+			p.MaxKVSize = l.size
+		}
+	}
+	return nil
+}
+
+// order lists the rows of a layer in the order of their tokens, and how many of
+// them are the sequence's first.
+func (l *storedLayer) order() (rows []int, first int) {
+	add := func(from, to int) {
+		for ; from < to; from++ {
+			rows = append(rows, from)
+		}
+	}
+	n := l.keys.Shape[2]
+	switch {
+	case !l.rotating:
+		add(0, l.offset)
+	case l.at < n && l.at < l.offset: // the ring begins behind the newest
+		add(0, l.keep)
+		add(max(l.at, l.keep), n)
+		add(l.keep, l.at)
+	default:
+		add(0, l.at)
+	}
+	if len(rows) < l.offset {
+		first = l.keep
+	}
+	return rows, first
+}
+
+// Load fills an empty session with the prompt of a file. Prompts that follow go on
+// from its end.
+func (s *Session) Load(p *PromptCache) error {
+	attention := s.model.Blocks[0].Attention
+	heads, dim := attention.KVHeads, attention.HeadDim
+	if len(p.layers) != len(s.model.Blocks) {
+		return fmt.Errorf("%s: the cache is of a model of %d layers, this one has %d\nGive the --model that the cache was made with.", p.file.Path(), len(p.layers), len(s.model.Blocks))
+	}
+	limit := s.model.Config.MaxPositionEmbeddings
+	if limit <= 0 {
+		limit = maxCached
+	}
+	if p.Tokens > limit && !s.limited {
+		return fmt.Errorf("%s: the cache has seen %d tokens, the model takes %d", p.file.Path(), p.Tokens, limit)
+	}
+	windows := make([]int, len(s.model.Blocks))
+	for i, b := range s.model.Blocks {
+		windows[i] = b.Attention.Window
+	}
+	s.Reset()
+	err := s.cache.Restore(p.Tokens, heads*dim, windows, func(i int) (state nn.LayerState, err error) {
+		l := &p.layers[i]
+		rows, first := l.order()
+		if len(rows) > p.Tokens {
+			return state, fmt.Errorf("layer %d: %d rows for %d tokens", i, len(rows), p.Tokens)
+		}
+		state.First = first
+		if state.Keys, err = gather(l.keys, rows, heads, dim, s.cache.DType()); err == nil {
+			state.Values, err = gather(l.values, rows, heads, dim, s.cache.DType())
+		}
+		return state, err
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.file.Path(), err)
+	}
+	s.loaded = p.Tokens
+	return nil
+}
+
+// gather turns rows of x [1, heads, rows, dim] into [rows, heads·dim] of type to.
+func gather(x weights.Tensor, rows []int, heads, dim int, to quant.DType) ([]byte, error) {
+	if x.Shape[1] != heads || x.Shape[3] != dim {
+		return nil, fmt.Errorf("tensor %q is %v, the model has %d heads of %d values\nGive the --model that the cache was made with.", x.Name, x.Shape, heads, dim)
+	}
+	head := x.Shape[2] * dim * x.DType.Size()
+	piece := dim * x.DType.Size()
+	out := make([]byte, len(rows)*heads*dim*to.Size())
+	values := make([]float32, dim)
+	for r, row := range rows {
+		for h := range heads {
+			quant.Floats(values, x.Data[h*head+row*piece:], x.DType)
+			for _, v := range values {
+				if to == quant.F16 && !(v >= -halfMax && v <= halfMax) {
+					return nil, fmt.Errorf("tensor %q holds %g, which a float16 cannot\nGive --exact.", x.Name, v)
+				}
+			}
+			quant.PutFloats(out[(r*heads+h)*dim*to.Size():], values, to)
+		}
+	}
+	return out, nil
+}
+
+// Save writes what the session has seen as a prompt cache that mlx-lm reads too.
+// The metadata "model" and "tokenizer_config" are what mlx-lm expects.
+func (s *Session) Save(path string, metadata map[string]string) error {
+	if s.cache.Len() == 0 {
+		return fmt.Errorf("%s: there is nothing to write: no prompt has been read", path)
+	}
+	all := map[string]string{"2.0": ""}
+	for name, v := range metadata {
+		all["0."+name] = v
+	}
+	var entries []weights.Entry
+	scalars := 0
+	for i, b := range s.model.Blocks {
+		l := s.storedLayer(i)
+		all["1."+strconv.Itoa(i)] = plainClass
+		numbers := []int{l.offset}
+		if l.rotating {
+			all["1."+strconv.Itoa(i)] = rotatingClass
+			numbers = append(numbers, l.keep, l.size, l.at)
+		}
+		shape := []int{1, b.Attention.KVHeads, l.at, b.Attention.HeadDim}
+		for part := range 2 {
+			entries = append(entries, weights.Entry{Name: fmt.Sprintf("%d.%d", i, part), DType: s.cache.DType(), Shape: shape, Bytes: func() ([]byte, error) {
+				return s.heads(i, part, shape)
+			}})
+		}
+		for k, n := range numbers {
+			name := fmt.Sprintf("%d.%d", i, 2+k)
+			entries = append(entries, weights.Entry{Name: name, DType: quant.I32, Bytes: func() ([]byte, error) {
+				return []byte{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)}, nil
+			}})
+			scalars++
+			all[fmt.Sprintf("2.%d.0", scalars)], all[fmt.Sprintf("2.%d.1", scalars)] = name, "scalar"
+		}
+	}
+	return weights.WriteEntries(path, entries, all)
+}
+
+// storedLayer is how layer i is written; rows are in the order of their tokens.
+func (s *Session) storedLayer(i int) storedLayer {
+	n := s.cache.Len()
+	l := storedLayer{offset: n, at: n}
+	if l.size, l.keep = s.cache.Limit(i); l.size == 0 {
+		l.size = s.model.Blocks[i].Attention.Window // all is held, mlx-lm's cache holds this much
+	}
+	if l.rotating = l.size > 0; l.rotating {
+		l.at = min(n, l.size)
+	}
+	return l
+}
+
+// heads gives the keys (part 0) or values of a layer as [1, KVHeads, rows, HeadDim].
+func (s *Session) heads(layer, part int, shape []int) ([]byte, error) {
+	state, err := s.cache.State(layer)
+	if err != nil {
+		return nil, err
+	}
+	data := state.Keys
+	if part == 1 {
+		data = state.Values
+	}
+	heads, rows, piece := shape[1], shape[2], shape[3]*s.cache.DType().Size()
+	data = data[len(data)-rows*heads*piece:] // the newest, where more are held
+	out := make([]byte, len(data))
+	for r := range rows {
+		for h := range heads {
+			copy(out[(h*rows+r)*piece:], data[(r*heads+h)*piece:(r*heads+h+1)*piece])
+		}
+	}
+	return out, nil
+}
