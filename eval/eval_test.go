@@ -160,11 +160,11 @@ func TestMeasure(t *testing.T) {
 	wantErr := math.Exp(mean) * math.Sqrt(spread/float64(len(all)-1)) / math.Sqrt(float64(len(all)))
 	for _, batch := range []int{1, 2, 3, 100} {
 		calls := 0
-		got, err := Measure(context.Background(), m, rows, batch, func(done, total int) {
+		got, err := Measure(context.Background(), m, rows, Options{BatchSize: batch, Progress: func(done, total int) {
 			if calls++; done != calls || total != (3+batch)/batch {
 				t.Errorf("batch %d: progress %d of %d", batch, done, total)
 			}
-		})
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,16 +181,16 @@ func TestMeasureErrors(t *testing.T) {
 	t.Parallel()
 	m := open(t, modeltest.Spec{Type: "qwen2"})
 	one := []train.Row{{IDs: []int32{1, 2}, Loss: [][2]int{{1, 2}}}}
-	if _, err := Measure(context.Background(), m, one, 0, nil); err == nil || !strings.Contains(err.Error(), "--batch-size") {
+	if _, err := Measure(context.Background(), m, one, Options{}); err == nil || !strings.Contains(err.Error(), "--batch-size") {
 		t.Error(err)
 	}
 	stopped, stop := context.WithCancel(context.Background())
 	stop()
-	if _, err := Measure(stopped, m, one, 1, nil); err != context.Canceled {
+	if _, err := Measure(stopped, m, one, Options{BatchSize: 1}); err != context.Canceled {
 		t.Error(err)
 	}
 	one[0].IDs[1] = modeltest.Vocab
-	if _, err := Measure(context.Background(), m, one, 1, nil); err == nil || !strings.Contains(err.Error(), "vocabulary") {
+	if _, err := Measure(context.Background(), m, one, Options{BatchSize: 1}); err == nil || !strings.Contains(err.Error(), "vocabulary") {
 		t.Error(err)
 	}
 	var none Perplexity

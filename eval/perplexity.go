@@ -37,19 +37,28 @@ func (p *Perplexity) add(loss float64) {
 	p.spread += d * (loss - p.Loss)
 }
 
-// Measure takes the perplexity of m over rows, batch of them at a time, in
-// float32. Every predicted token counts the same, whichever row it is in.
-// progress hears of finished batches; it may be nil.
-func Measure(ctx context.Context, m *model.Model, rows []train.Row, batch int, progress func(done, total int)) (Perplexity, error) {
+// Options choose how Measure works.
+type Options struct {
+	BatchSize int // rows at a time
+	// Rounded computes as answers are by default, with activations rounded to 8 bits
+	// for products with 4- and 8-bit weights, instead of float32 throughout.
+	Rounded bool
+	// Progress hears of finished batches; may be nil.
+	Progress func(done, total int)
+}
+
+// Measure takes the perplexity of m over rows. Every predicted token counts the
+// same, whichever row it is in.
+func Measure(ctx context.Context, m *model.Model, rows []train.Row, o Options) (Perplexity, error) {
 	var p Perplexity
-	if batch < 1 {
-		return p, fmt.Errorf("--batch-size is %d, expected at least 1", batch)
+	if o.BatchSize < 1 {
+		return p, fmt.Errorf("--batch-size is %d, expected at least 1", o.BatchSize)
 	}
 	t := tensor.NewTape(m.Device())
-	t.Exact = true
-	total := (len(rows) + batch - 1) / batch
+	t.Exact = !o.Rounded
+	total := (len(rows) + o.BatchSize - 1) / o.BatchSize
 	done := 0
-	for part := range slices.Chunk(rows, batch) {
+	for part := range slices.Chunk(rows, o.BatchSize) {
 		if err := ctx.Err(); err != nil {
 			return p, err
 		}
@@ -63,8 +72,8 @@ func Measure(ctx context.Context, m *model.Model, rows []train.Row, batch int, p
 		if t.Err() != nil {
 			return p, t.Err()
 		}
-		if done++; progress != nil {
-			progress(done, total)
+		if done++; o.Progress != nil {
+			o.Progress(done, total)
 		}
 	}
 	return p, nil
