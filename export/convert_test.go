@@ -201,7 +201,7 @@ func TestModelfile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path, err := export.WriteModelfile(filepath.Join(t.TempDir(), "model.gguf"), tok)
+		path, err := export.WriteModelfile(filepath.Join(t.TempDir(), "model.gguf"), t.TempDir(), tok)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -43,7 +43,7 @@ func (g *ggufExport) merged(module string) (*quant.Matrix, error) {
 	if err != nil || g.adapters[module] == nil {
 		return base, err
 	}
-	update, err := (&fusion{model: g.options.Model}).delta(g.adapters[module])
+	update, err := updateOf(g.options.Model.Device(), g.adapters[module])
 	if err != nil {
 		return nil, err
 	}

@@ -1,12 +1,15 @@
 package export
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
-	"text/template"
+	"time"
 
 	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/tokenizer"
 )
@@ -24,21 +27,26 @@ var ollamaTemplates = []struct{ text, stop string }{
 
 // WriteModelfile writes the Modelfile that makes a model of Ollama of a GGUF
 // file, into the same folder, and returns its path. A chat template is written
-// if one of the known ones gives the same text as the tokenizer's own; otherwise
-// Ollama is left to recognize the one that is in the GGUF file.
-func WriteModelfile(gguf string, tok *tokenizer.Tokenizer) (string, error) {
+// if one can be found that gives the same text as the tokenizer's own; otherwise
+// Ollama is left to recognize the one that is in the GGUF file. source is the
+// model's folder, whose generation_config.json gives the parameters.
+func WriteModelfile(gguf, source string, tok *tokenizer.Tokenizer) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "FROM ./%s\n", filepath.Base(gguf))
-	source, ok := tok.ChatTemplate(false)
-	text, stop, system := ollamaTemplate(tok)
+	jinja, ok := tok.ChatTemplate(false)
+	text, stop, system, dated := ollamaTemplate(tok)
+	if dated {
+		fmt.Fprintf(&b, "# This template writes the day on which the file was made, %s.\n", time.Now().Format(time.DateOnly))
+	}
 	switch {
 	case text != "":
-		fmt.Fprintf(&b, "TEMPLATE \"\"\"%s\"\"\"\nPARAMETER stop %q\n", text, stop)
-	case ok && source != "":
+		fmt.Fprintf(&b, "TEMPLATE \"\"\"%s\"\"\"\n", text)
+	case ok && jinja != "":
 		b.WriteString("# The chat template is in the GGUF file; if Ollama does not know it, write a TEMPLATE here.\n")
 	default:
 		b.WriteString("# A base model: it has no chat template and continues text.\n")
 	}
+	ollamaParameters(&b, source, tok, stop)
 	if system == "" {
 		b.WriteString("# SYSTEM \"\"\"What the assistant is to keep in mind.\"\"\"\n")
 	} else {
@@ -48,35 +56,105 @@ func WriteModelfile(gguf string, tok *tokenizer.Tokenizer) (string, error) {
 	return path, run.WriteFile(path, []byte(b.String()))
 }
 
+// ollamaParameters writes what ends an answer and how tokens are drawn. Without a
+// generation_config.json the latter is left to Ollama.
+func ollamaParameters(b *strings.Builder, source string, tok *tokenizer.Tokenizer, stop string) {
+	var c struct {
+		Sample            *bool           `json:"do_sample"`
+		Temperature       *float64        `json:"temperature"`
+		TopP              *float64        `json:"top_p"`
+		TopK              *int            `json:"top_k"`
+		MinP              *float64        `json:"min_p"`
+		RepetitionPenalty *float64        `json:"repetition_penalty"`
+		EOS               json.RawMessage `json:"eos_token_id"`
+	}
+	data, err := os.ReadFile(filepath.Join(source, "generation_config.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &c)
+	}
+	if err != nil { // GGUF files and many folders have none; mlx-lm ignores broken ones too
+		c.EOS = nil
+	}
+	ends := []string{stop}
+	ids := model.TokenIDs(c.EOS)
+	if eos, ok := tok.EOS(); ok && len(ids) == 0 {
+		ids = []int32{eos}
+	}
+	for _, id := range ids {
+		if id >= 0 && int(id) < tok.VocabSize() {
+			ends = append(ends, tok.Piece(id))
+		}
+	}
+	written := map[string]bool{"": true}
+	for _, end := range ends {
+		if !written[end] && !strings.ContainsAny(end, "\"\\\n\r") {
+			fmt.Fprintf(b, "PARAMETER stop \"%s\"\n", end)
+		}
+		written[end] = true
+	}
+	switch {
+	case err != nil:
+		return
+	case c.Sample != nil && !*c.Sample:
+		b.WriteString("PARAMETER temperature 0\n")
+	default:
+		for _, p := range []struct {
+			name  string
+			value *float64
+		}{{"temperature", c.Temperature}, {"top_p", c.TopP}, {"min_p", c.MinP}} {
+			if p.value != nil {
+				fmt.Fprintf(b, "PARAMETER %s %g\n", p.name, *p.value)
+			}
+		}
+		if c.TopK != nil {
+			fmt.Fprintf(b, "PARAMETER top_k %d\n", *c.TopK)
+		}
+	}
+	if c.RepetitionPenalty != nil {
+		fmt.Fprintf(b, "PARAMETER repeat_penalty %g\n", *c.RepetitionPenalty)
+	}
+}
+
 // turn is a message as Ollama's templates see it.
 type turn struct{ Role, Content string }
 
-// ollamaTemplate returns the known template that writes conversations as the
-// tokenizer's own does, "" if none does, and the system message that is written
-// when there is none.
-func ollamaTemplate(tok *tokenizer.Tokenizer) (text, stop, system string) {
+// ollamaTemplate returns a template that writes conversations as the tokenizer's
+// own does, "" if there is none: a known one, else one inferred. A known one may
+// come with the system message that is written when there is none; dated tells
+// that an inferred one has today's date in it.
+func ollamaTemplate(tok *tokenizer.Tokenizer) (text, stop, system string, dated bool) {
 	renderer, err := chat.NewRenderer(tok)
 	if err != nil {
-		return "", "", ""
+		return "", "", "", false
 	}
+	now := time.Now()
+	render := func(talk []turn) (string, bool) { return renderTurns(renderer, tok, talk, now) }
+	if text, stop, system = knownTemplate(render); text != "" {
+		return text, stop, system, false
+	}
+	text, ok := inferTemplate(render)
+	if !ok {
+		return "", "", "", false
+	}
+	question := []turn{{"user", "Why is the sky blue?"}}
+	today, _ := render(question)
+	longAgo, _ := renderTurns(renderer, tok, question, now.AddDate(-1, -1, -1))
+	return text, "", "", today != longAgo
+}
+
+// knownTemplate looks for one of ollamaTemplates that does what render does.
+func knownTemplate(render func([]turn) (string, bool)) (text, stop, system string) {
 	const mark = "Answer in one sentence."
 	talk := []turn{{"user", "Why is the sky blue?"}, {"assistant", "Because air scatters blue light."}, {"user", "And the sea?"}}
 	told := append([]turn{{"system", mark}}, talk...)
-	plain, ok := renderTurns(renderer, tok, talk)
+	plain, ok := render(talk)
 	if !ok {
 		return "", "", ""
 	}
-	withSystem, takesSystem := renderTurns(renderer, tok, told)
+	withSystem, takesSystem := render(told)
 	for _, known := range ollamaTemplates {
-		t := template.Must(template.New("").Parse(known.text))
-		ours := func(talk []turn) string {
-			var b strings.Builder
-			if err := t.Execute(&b, map[string]any{"Messages": talk}); err != nil {
-				return ""
-			}
-			return b.String()
-		}
-		if ours(talk) == plain {
+		ours := func(talk []turn) string { text, _ := runOllama(known.text, talk); return text }
+		if ours(talk) == plain && (!takesSystem || ours(told) == withSystem) {
 			return known.text, known.stop, ""
 		}
 		if !takesSystem || ours(told) != withSystem {
@@ -92,7 +170,7 @@ func ollamaTemplate(tok *tokenizer.Tokenizer) (text, stop, system string) {
 
 // renderTurns writes a conversation with the tokenizer's template, without the
 // BOS in front, which llama.cpp adds.
-func renderTurns(r *chat.Renderer, tok *tokenizer.Tokenizer, talk []turn) (string, bool) {
+func renderTurns(r *chat.Renderer, tok *tokenizer.Tokenizer, talk []turn, now time.Time) (string, bool) {
 	var messages []chat.Value
 	for _, m := range talk {
 		d := chat.NewDict()
@@ -100,7 +178,7 @@ func renderTurns(r *chat.Renderer, tok *tokenizer.Tokenizer, talk []turn) (strin
 		d.Set("content", m.Content)
 		messages = append(messages, d)
 	}
-	text, err := r.Render(messages, nil, chat.Options{AddGenerationPrompt: true})
+	text, err := r.Render(messages, nil, chat.Options{AddGenerationPrompt: true, Now: now})
 	ids := tok.Encode("", true)
 	if bos, ok := tok.BOS(); ok && len(ids) > 0 && ids[0] == bos {
 		text = strings.TrimPrefix(text, tok.Piece(bos))

@@ -46,7 +46,7 @@ func (f *fusion) fuse(module string, base *quant.Matrix, lora *nn.LoRA, to quant
 	var delta []float32
 	if lora != nil {
 		var err error
-		if delta, err = f.delta(lora); err != nil {
+		if delta, err = updateOf(f.model.Device(), lora); err != nil {
 			return nil, err
 		}
 		for i, d := range delta {
@@ -74,9 +74,8 @@ func (f *fusion) target(from quant.Format) quant.Format {
 	return quant.Format{Kind: quant.Affine, DType: quant.F16, Bits: 8, Group: 32}
 }
 
-// delta is the update scale·(A B)ᵀ as [out, in].
-func (f *fusion) delta(l *nn.LoRA) ([]float32, error) {
-	dev := f.model.Device()
+// updateOf is the update scale·(A B)ᵀ as [out, in].
+func updateOf(dev compute.Device, l *nn.LoRA) ([]float32, error) {
 	out, err := tensor.New(dev, compute.Shape{l.B.Cols(), l.A.Rows()}, compute.F32, nil)
 	if err != nil {
 		return nil, err

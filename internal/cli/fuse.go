@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -103,7 +104,11 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 	}
 	printFuseReport(streams.Out, report)
 	if o.ExportGGUF {
-		if _, err := exportGGUF(ctx, streams, o.SavePath, ggufPath(o.SavePath, o.GGUFPath, gguf), gguf, o.Ollama); err != nil {
+		// Out of the base and the adapter: the fused folder may be rounded already.
+		_, err := writeGGUF(streams, e.src, e.tok, ggufExport{
+			path: ggufPath(o.SavePath, o.GGUFPath, gguf), typ: gguf, ollama: o.Ollama, model: e.model, name: filepath.Base(filepath.Clean(o.SavePath)),
+		})
+		if err != nil {
 			return err
 		}
 	}

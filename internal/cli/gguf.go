@@ -9,7 +9,9 @@ import (
 
 	"github.com/lentil-lm/lentil/export"
 	"github.com/lentil-lm/lentil/hub"
+	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/tokenizer"
 	"github.com/lentil-lm/lentil/weights"
 )
 
@@ -39,44 +41,57 @@ func ggufType(flag, name string) (export.GGUFType, error) {
 
 // exportGGUF writes the model at a path as a GGUF file, with a Modelfile beside it if ollama is set.
 func exportGGUF(ctx context.Context, streams Streams, from, to string, t export.GGUFType, ollama bool) (export.GGUFReport, error) {
-	var report export.GGUFReport
 	from, err := localModel(ctx, streams, from, hub.ModelPatterns)
 	if err != nil {
-		return report, err
+		return export.GGUFReport{}, err
 	}
 	tok, err := loadTokenizer(from)
 	if err != nil {
-		return report, err
+		return export.GGUFReport{}, err
 	}
 	src, err := weights.Open(from)
 	if err != nil {
-		return report, inputError(err)
+		return export.GGUFReport{}, inputError(err)
 	}
 	defer src.Close()
 	if err := ctx.Err(); err != nil {
-		return report, err
+		return export.GGUFReport{}, err
 	}
+	return writeGGUF(streams, src, tok, ggufExport{path: to, typ: t, ollama: ollama})
+}
+
+// ggufExport says what writeGGUF writes, and where.
+type ggufExport struct {
+	path   string
+	typ    export.GGUFType
+	ollama bool         // also a Modelfile beside it
+	model  *model.Model // with its adapter; nil for the source as it is
+	name   string       // of the model; "" for the source's
+}
+
+// writeGGUF writes an opened model as a GGUF file.
+func writeGGUF(streams Streams, src weights.Source, tok *tokenizer.Tokenizer, o ggufExport) (export.GGUFReport, error) {
 	fmt.Fprintln(streams.Out, "Converting to GGUF format")
 	bar := streams.bar(nil)
-	report, err = export.GGUF(src, tok, export.GGUFOptions{
-		Path: to, Type: t, Progress: func(_ string, done, total int) { bar.Set("Writing", done, total) },
+	report, err := export.GGUF(src, tok, export.GGUFOptions{
+		Path: o.path, Type: o.typ, Model: o.model, Name: o.name, Progress: func(_ string, done, total int) { bar.Set("Writing", done, total) },
 	})
 	bar.Clear()
 	if err != nil {
 		return report, inputError(err)
 	}
-	fmt.Fprintf(streams.Out, "Converted GGUF model saved as: %s\n", to)
+	fmt.Fprintf(streams.Out, "Converted GGUF model saved as: %s\n", o.path)
 	if slices.Sort(report.Whole); len(report.Whole) > 0 {
-		fmt.Fprintf(streams.Out, "In a larger type, since their rows do not divide into the blocks of %s: %d of the matrices.\n", t, len(slices.Compact(report.Whole)))
+		fmt.Fprintf(streams.Out, "In a larger type, since their rows do not divide into the blocks of %s: %d of the matrices.\n", o.typ, len(slices.Compact(report.Whole)))
 	}
-	fmt.Fprintf(streams.Out, "%s, %s\n", t, run.Bytes(report.Bytes))
-	if !ollama {
+	fmt.Fprintf(streams.Out, "%s, %s\n", o.typ, run.Bytes(report.Bytes))
+	if !o.ollama {
 		return report, nil
 	}
-	path, err := export.WriteModelfile(to, tok)
+	path, err := export.WriteModelfile(o.path, src.Path(), tok)
 	if err != nil {
 		return report, err
 	}
-	fmt.Fprintf(streams.Out, "For Ollama: ollama create %s -f %s\n", filepath.Base(filepath.Dir(to)), path)
+	fmt.Fprintf(streams.Out, "For Ollama: ollama create %s -f %s\n", filepath.Base(filepath.Dir(o.path)), path)
 	return report, nil
 }

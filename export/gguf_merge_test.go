@@ -1,0 +1,118 @@
+package export_test
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/export"
+	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/model/modeltest"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// exportMerged writes a loaded model with what is attached to it as a GGUF file.
+func exportMerged(t *testing.T, m *model.Model, kind string) string {
+	t.Helper()
+	typ, err := export.ParseGGUFType(kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "merged.gguf")
+	if _, err := export.GGUF(m.Source(), trained(t), export.GGUFOptions{Path: path, Type: typ, Model: m}); err != nil {
+		t.Fatalf("%s: %v", kind, err)
+	}
+	return path
+}
+
+func hostFloats(t *testing.T, m *model.Model, module string) []float32 {
+	t.Helper()
+	w, ok := m.Matrix(module)
+	if !ok {
+		t.Fatalf("%s is missing", module)
+	}
+	host, err := w.Host(m.Device())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host.Floats()
+}
+
+// TestGGUFOfAdapter: the sum of base and adapter is rounded once, to the type of
+// the file; what has no adapter keeps the very weights of a quantized base.
+func TestGGUFOfAdapter(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	const adaptedQ, adaptedDown = "model.layers.1.self_attn.q_proj", "model.layers.1.mlp.down_proj"
+	for _, kind := range []string{"llama", "qwen2"} { // with and without rows in rotated pairs
+		dir := modeltest.Write(t, modeltest.Spec{Type: kind, DType: quant.F16, Bits: 4, Config: map[string]any{"vocab_size": ggufVocab}})
+		base := modeltest.Open(t, dev, dir)
+		m := adapted(t, dev, dir, adaptedQ, adaptedDown)
+		whole := modeltest.Open(t, dev, exportMerged(t, m, "F32"))
+		if d := distance(logits(t, whole), logits(t, m)); d > exactTolerance {
+			t.Errorf("%s: logits of the merged model differ by %g", kind, d)
+		}
+		for _, test := range []struct {
+			kind  string
+			block quant.BlockType
+			keeps bool // 4-bit integers with an offset for each group
+		}{{"Q4_1", quant.BlockQ4_1, true}, {"Q8_0", quant.BlockQ8_0, false}} {
+			got := modeltest.Open(t, dev, exportMerged(t, m, test.kind))
+			for _, l := range got.Linears() {
+				has, was, sum := hostFloats(t, got, l.Name), hostFloats(t, base, l.Name), hostFloats(t, whole, l.Name)
+				if l.Name == adaptedQ || l.Name == adaptedDown {
+					blocks := make([]byte, len(sum)/32*test.block.Bytes())
+					if !test.block.Encode(blocks, sum) {
+						t.Fatal("not finite")
+					}
+					once := make([]float32, len(sum))
+					test.block.Decode(once, blocks)
+					if slices.Equal(sum, was) || !slices.Equal(has, once) {
+						t.Errorf("%s as %s: %s is not base and adapter rounded once", kind, test.kind, l.Name)
+					}
+				} else if !slices.Equal(sum, was) || test.keeps && !slices.Equal(has, was) {
+					t.Errorf("%s as %s: %s has changed without an adapter", kind, test.kind, l.Name)
+				}
+			}
+		}
+	}
+}
+
+// TestGGUFOfFullFineTuning: norms and biases that were trained go into the file too.
+func TestGGUFOfFullFineTuning(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	dir := modeltest.Write(t, modeltest.Spec{Type: "qwen2", Config: map[string]any{"vocab_size": ggufVocab}})
+	m := modeltest.Open(t, dev, dir)
+	before := logits(t, m)
+	if err := m.Unfreeze(1, true); err != nil {
+		t.Fatal(err)
+	}
+	modeltest.Shake(t, m, 0.1)
+	want := logits(t, m)
+	got := logits(t, modeltest.Open(t, dev, exportMerged(t, m, "F32")))
+	if d := distance(got, want); d > exactTolerance {
+		t.Errorf("logits differ by %g", d)
+	}
+	if distance(want, before) < 0.01 {
+		t.Error("training changed nothing")
+	}
+}
+
+// TestGGUFOfDivergedAdapter: an update that is not finite is refused, and no file is left.
+func TestGGUFOfDivergedAdapter(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	m := adapted(t, dev, modeltest.Write(t, modeltest.Spec{Type: "llama", Config: map[string]any{"vocab_size": ggufVocab}}), "model.layers.0.mlp.up_proj")
+	modeltest.Shake(t, m, 3e38)
+	typ, _ := export.ParseGGUFType("F16")
+	dir := t.TempDir()
+	_, err := export.GGUF(m.Source(), trained(t), export.GGUFOptions{Path: filepath.Join(dir, "x.gguf"), Type: typ, Model: m})
+	if err == nil || !strings.Contains(err.Error(), "diverged") {
+		t.Errorf("error %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
+		t.Errorf("%v was left", left)
+	}
+}

@@ -1,0 +1,145 @@
+package export_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"text/template"
+
+	"github.com/lentil-lm/lentil/export"
+	"github.com/lentil-lm/lentil/tokenizer"
+)
+
+// modelfile writes the Modelfile of a tokenizer with this chat template, and of a
+// folder with this generation_config.json.
+func modelfile(t *testing.T, jinja, generation string) string {
+	t.Helper()
+	tok, err := tokenizer.Train(slices.Values([]string{"a b"}), tokenizer.TrainOptions{
+		VocabSize: 264, SpecialTokens: []string{"<think>", "</think>", "<s>", "</s>"}, BOS: "<s>", EOS: "</s>", ChatTemplate: jinja,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := t.TempDir()
+	if generation != "" {
+		if err := os.WriteFile(filepath.Join(source, "generation_config.json"), []byte(generation), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path, err := export.WriteModelfile(filepath.Join(t.TempDir(), "model.gguf"), source, tok)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// ollamaText renders the TEMPLATE of a Modelfile as Ollama does.
+func ollamaText(t *testing.T, modelfile string, system string, messages ...map[string]string) string {
+	t.Helper()
+	_, rest, _ := strings.Cut(modelfile, `TEMPLATE """`)
+	source, _, ok := strings.Cut(rest, `"""`)
+	if !ok {
+		t.Fatalf("no template in\n%s", modelfile)
+	}
+	parsed, err := template.New("").Option("missingkey=error").Parse(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if system != "" {
+		messages = append([]map[string]string{{"Role": "system", "Content": system}}, messages...)
+	}
+	var b strings.Builder
+	if err := parsed.Execute(&b, map[string]any{"Messages": messages, "System": system}); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestInferredTemplate: templates that no list knows are written down from what
+// they do, if they do the same with all turns.
+func TestInferredTemplate(t *testing.T) {
+	t.Parallel()
+	const regular = "{% if messages[0].role == 'system' %}[[{{ messages[0].content }}]]{% set messages = messages[1:] %}{% else %}[[Be {{ '{{' }}kind.]]{% endif %}" +
+		"{% for m in messages %}{{ 'Q' if m.role == 'user' else 'A' }}: {{ m.content | trim }}\n{% endfor %}{% if add_generation_prompt %}A: {% endif %}"
+	talk := []map[string]string{{"Role": "user", "Content": "One?"}, {"Role": "assistant", "Content": "1"}, {"Role": "user", "Content": "Two?"}}
+	text := modelfile(t, regular, "")
+	for system, want := range map[string]string{
+		"":      "[[Be {{kind.]]Q: One?\nA: 1\nQ: Two?\nA: ",
+		"Count": "[[Count]]Q: One?\nA: 1\nQ: Two?\nA: ",
+	} {
+		if got := ollamaText(t, text, system, talk...); got != want {
+			t.Errorf("system %q: %q, want %q", system, got, want)
+		}
+	}
+	// An opening that is only for the answer to come.
+	thinking := strings.Replace(regular, "A: {% endif %}", "A: <think>{% endif %}", 1)
+	if got := ollamaText(t, modelfile(t, thinking, ""), "", talk...); !strings.HasSuffix(got, "A: 1\nQ: Two?\nA: <think>") {
+		t.Errorf("%q", got)
+	}
+	dated := strings.Replace(regular, "Be ", "{{ strftime_now('%Y-%m-%d') }} ", 1)
+	if text := modelfile(t, dated, ""); !strings.Contains(text, "the day on which") {
+		t.Errorf("a date is not told of:\n%s", text)
+	}
+	for name, jinja := range map[string]string{
+		"last turn marked":  strings.Replace(regular, "{{ m.content", "{{ '!' if loop.last }}{{ m.content", 1),
+		"system at the end": "{% for m in messages if m.role != 'system' %}{{ m.role }} {{ m.content }};{% endfor %}{% if messages[0].role == 'system' %}{{ messages[0].content }}{% endif %}",
+		"content twice":     strings.Replace(regular, "{{ m.content", "{{ m.content }}{{ m.content", 1),
+		"triple quotes":     strings.Replace(regular, "A: {% endif %}", `A: """{% endif %}`, 1),
+		"no system allowed": "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}" + regular,
+	} {
+		if text := modelfile(t, jinja, ""); strings.Contains(text, "\nTEMPLATE") || !strings.Contains(text, "# The chat template is in the GGUF file") {
+			t.Errorf("%s:\n%s", name, text)
+		}
+	}
+}
+
+// TestTemplatesOfFamilies: the real templates of the supported families have a TEMPLATE.
+func TestTemplatesOfFamilies(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join("..", "..", "shared", "templates")
+	if _, err := os.Stat(dir); err != nil {
+		t.Skipf("shared test data %s is not here", dir)
+	}
+	for _, name := range []string{
+		"hf__llama3_2", "hf__qwen2_5", "lcpp__HuggingFaceTB-SmolLM3-3B", "lcpp__Qwen-QwQ-32B", "lcpp__Qwen-Qwen3-0.6B", "lcpp__Qwen3-Coder",
+		"lcpp__meta-llama-Llama-3.1-8B-Instruct", "lcpp__meta-llama-Llama-3.3-70B-Instruct", "lcpp__deepseek-ai-DeepSeek-R1-Distill-Qwen-32B",
+		"lcpp__Mistral-Small-3.2-24B-Instruct-2506", "unsloth__mistral", "unsloth__chatml", "unsloth__zephyr", "unsloth__llama-3",
+	} {
+		jinja, err := os.ReadFile(filepath.Join(dir, name+".jinja"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := modelfile(t, string(jinja), ""); !strings.Contains(text, "\nTEMPLATE") {
+			t.Errorf("%s:\n%s", name, text)
+		}
+	}
+}
+
+// TestModelfileParameters: generation_config.json decides; a broken one does not.
+func TestModelfileParameters(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ generation, want string }{
+		{"", "PARAMETER stop \"</s>\"\n"},
+		{`{"temperature": 0.7, "top_p": 0.8, "top_k": 20, "min_p": 0, "repetition_penalty": 1.05, "eos_token_id": [3, 1, 99999, -4]}`,
+			"PARAMETER stop \"</s>\"\nPARAMETER stop \"</think>\"\nPARAMETER temperature 0.7\nPARAMETER top_p 0.8\nPARAMETER min_p 0\nPARAMETER top_k 20\nPARAMETER repeat_penalty 1.05\n"},
+		{`{"do_sample": false, "temperature": 0.7}`, "PARAMETER stop \"</s>\"\nPARAMETER temperature 0\n"},
+		{`{"temperature": "hot", "eos_token_id": 1}`, "PARAMETER stop \"</s>\"\n"},
+		{`{"temperature": `, "PARAMETER stop \"</s>\"\n"},
+	} {
+		var got strings.Builder
+		for line := range strings.Lines(modelfile(t, "", test.generation)) {
+			if strings.HasPrefix(line, "PARAMETER") {
+				got.WriteString(line)
+			}
+		}
+		if got.String() != test.want {
+			t.Errorf("%s:\n%swant\n%s", test.generation, &got, test.want)
+		}
+	}
+}
