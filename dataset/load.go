@@ -1,14 +1,13 @@
 package dataset
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"sort"
 	"strings"
 
 	"github.com/lentil-lm/lentil/chat"
@@ -20,6 +19,9 @@ type Options struct {
 	CompletionFeature string // default "completion"
 	ChatFeature       string // default "messages"
 	TextFeature       string // default "text"
+
+	// CompatMLX takes a validation set by the name "valid" only, as mlx-lm does.
+	CompatMLX bool
 }
 
 func (o *Options) setDefaults() {
@@ -32,225 +34,402 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// Splits are the three parts of a dataset; a part without a file is empty, never nil.
-type Splits struct {
-	Dir                string
-	Train, Valid, Test *Split
+// columns are the keys of a row that are looked at.
+func (o *Options) columns() []string {
+	return []string{o.PromptFeature, o.CompletionFeature, o.ChatFeature, o.TextFeature, "tools"}
 }
 
-// Split is one part of a dataset. Its rows are kept as the file's lines and decoded on demand.
+// Splits are the three parts of a dataset; a part without rows is empty, never nil.
+type Splits struct{ Train, Valid, Test *Split }
+
+// Split is one part of a dataset. Its rows stay where they are and are decoded on demand.
 type Split struct {
-	Name   string // train, valid or test
-	Path   string // file it was read from; empty when none was found
-	Format Format // of every row
-	opt    Options
-	sought []string // files that were looked for
-	lines  []line
+	Name   string   // train, valid or test
+	Files  []string // that it was read from; none when none was found
+	Format Format   // of the first row, and of all where all are from one dataset
+	sought string   // what was looked for, if nothing was found
+	parts  []part
 }
 
-type line struct {
-	number int // 1-based, in the file
-	data   []byte
-	keys   int // number of keys of the JSON object
+// A part is a run of rows of one file.
+type part struct {
+	src      source
+	from, to int // rows of the file
+	start    int // row of the split that the first of them is
+	opt      *Options
+	format   Format
+	keys     []int // number of keys of each row
 }
 
-// maxLineBytes bounds one row.
-const maxLineBytes = 64 << 20
-
-// splitFiles are the file names of each split, by preference.
+// splitFiles are the file names of each split in a local folder, by preference.
 var splitFiles = map[string][]string{
 	"train": {"train.jsonl"},
 	"valid": {"valid.jsonl", "validation.jsonl", "val.jsonl"},
 	"test":  {"test.jsonl"},
 }
 
-// Load reads the splits of a dataset folder. A missing file gives an empty split. The error names every row that is
-// wrong by file and line, up to a handful.
-func Load(dir string, opt Options) (*Splits, error) {
-	opt.setDefaults()
-	info, err := os.Stat(dir)
+// Load reads the splits of a local dataset: train.jsonl, valid.jsonl and test.jsonl of a folder, where a missing
+// file gives an empty split; without any of them, files that [FindLayout] finds by their names; or a single file,
+// which is the training set. The error names every row that is wrong by file and line, up to a handful.
+func Load(path string, opt Options) (*Splits, error) {
+	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("data %q: no such folder\nDownloading datasets by id is not supported yet; give a local folder that holds %s", dir, expectedFiles)
+		return nil, fmt.Errorf("data %q: no such folder or file\nGive a folder that holds %s, or the ORG/NAME of a dataset on the hub", path, expectedFiles)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
 	if !info.IsDir() {
-		return nil, fmt.Errorf("data %q is a file\nGive the folder that holds %s", dir, expectedFiles)
+		if kindOf(path) == unknownKind {
+			return nil, fmt.Errorf("data %q: expected a folder or a file of the kind %s", path, kindNames)
+		}
+		return LoadLayout(filepath.Dir(path), Layout{{"train", []string{filepath.Base(path)}}}, opt)
 	}
-	s := &Splits{Dir: dir}
-	for name, split := range map[string]**Split{"train": &s.Train, "valid": &s.Valid, "test": &s.Test} {
-		*split = &Split{Name: name, opt: opt}
+	if layout := plainLayout(path, opt); len(layout) > 0 {
+		return LoadParts([]Part{{Dir: path, Layout: layout, Train: "train", Valid: "valid", Test: "test", Optional: true, Options: opt, ownKeys: true}})
 	}
-	for _, split := range []*Split{s.Train, s.Valid, s.Test} {
-		if err := split.find(dir); err != nil {
-			return nil, err
+	names, err := Names(path)
+	if err != nil {
+		return nil, err
+	}
+	layout, err := FindLayout(names, Config{}, false)
+	if err != nil {
+		return nil, fmt.Errorf("data %q: %w", path, err)
+	}
+	return LoadLayout(path, layout, opt)
+}
+
+const expectedFiles = "train.jsonl (to train), valid.jsonl (to validate, optional) and test.jsonl (to test), one JSON object per line"
+
+// HasPlainFiles tells whether a folder has files as mlx-lm reads them: train.jsonl, valid.jsonl or test.jsonl.
+func HasPlainFiles(dir string) bool { return len(plainLayout(dir, Options{})) > 0 }
+
+// plainLayout finds the files that mlx-lm reads.
+func plainLayout(dir string, opt Options) Layout {
+	var l Layout
+	for _, split := range []string{"train", "valid", "test"} {
+		for i, name := range splitFiles[split] {
+			if i > 0 && opt.CompatMLX {
+				break
+			}
+			if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+				l = append(l, SplitFiles{split, []string{name}})
+				break
+			}
+		}
+	}
+	return l
+}
+
+// maxNames bounds the files of a local dataset, as someone may give their home folder.
+const maxNames = 100_000
+
+// Names lists the files below a folder, slash-separated, without hidden ones.
+func Names(dir string) ([]string, error) {
+	var names []string
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case path != dir && strings.HasPrefix(e.Name(), ".") && e.IsDir():
+			return fs.SkipDir
+		case e.IsDir():
+			return nil
+		case len(names) == maxNames:
+			return fmt.Errorf("%s has more than %d files: this is no dataset", dir, maxNames)
+		}
+		rel, err := filepath.Rel(dir, path)
+		names = append(names, filepath.ToSlash(rel))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("data: %w", err)
+	}
+	return names, nil
+}
+
+// LoadLayout reads the splits train, valid (or validation, unless mlx-lm is copied) and test of a dataset in dir.
+func LoadLayout(dir string, l Layout, opt Options) (*Splits, error) {
+	return LoadParts([]Part{{Dir: dir, Layout: l, Train: "train", Valid: l.Valid(opt.CompatMLX), Test: "test", Optional: true, Options: opt}})
+}
+
+// Valid gives the name of the validation split: valid, or one of its other names unless mlx-lm is copied.
+func (l Layout) Valid(compatMLX bool) string {
+	if !compatMLX {
+		for _, name := range []string{"valid", "validation", "val", "dev"} {
+			if _, ok := l.Files(name); ok {
+				return name
+			}
+		}
+	}
+	return "valid"
+}
+
+// A Part is one of several datasets that are taken together.
+type Part struct {
+	Name   string // for errors, such as "org/name"
+	Dir    string // local folder
+	Layout Layout
+	// Rows of each split, such as "train", "train[:1000]" or "train[-10%:]"; empty: none.
+	Train, Valid, Test string
+	Optional           bool // a split that is not there is empty, instead of an error
+	Options
+
+	ownKeys bool // rows have keys of their own; otherwise all have the keys of all, as in a table
+}
+
+// LoadParts reads parts of datasets, one after the other.
+func LoadParts(parts []Part) (*Splits, error) {
+	s := &Splits{&Split{Name: "train"}, &Split{Name: "valid"}, &Split{Name: "test"}}
+	for _, p := range parts {
+		p.setDefaults()
+		l := loader{&p, map[string]source{}}
+		for split, rows := range map[*Split]string{s.Train: p.Train, s.Valid: p.Valid, s.Test: p.Test} {
+			if err := l.add(split, rows); err != nil {
+				if p.Name != "" {
+					err = fmt.Errorf("%s: %w", p.Name, err)
+				}
+				return nil, err
+			}
 		}
 	}
 	return s, nil
 }
 
-const expectedFiles = "train.jsonl (to train), valid.jsonl (to validate, optional) and test.jsonl (to test), one JSON object per line"
+// A loader opens the files of one part, each once.
+type loader struct {
+	*Part
+	open map[string]source
+}
 
-func (s *Split) find(dir string) error {
-	for _, name := range splitFiles[s.Name] {
-		path := filepath.Join(dir, name)
-		s.sought = append(s.sought, path)
-		f, err := os.Open(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+// add appends the rows of the slices in text to a split.
+func (l *loader) add(split *Split, text string) error {
+	if text == "" {
+		split.sought = "nothing: no rows were asked for"
+		return nil
+	}
+	slices, err := parseSlices(text)
+	if err != nil {
+		return err
+	}
+	first := len(split.parts)
+	for _, s := range slices {
+		if err := l.addSlice(split, s); err != nil {
+			return err
 		}
+	}
+	return split.check(split.parts[first:], l.ownKeys)
+}
+
+func (l *loader) addSlice(split *Split, s rowSlice) error {
+	files, ok := l.Layout.Files(s.split)
+	if !ok {
+		if l.Optional {
+			split.sought = l.sought(split.Name, s.split)
+			return nil
+		}
+		has := strings.Join(l.Layout.Names(), ", ")
+		if has == "" {
+			has = "none"
+		}
+		return fmt.Errorf("there is no split %s; there is %s\nName the rows with train_split, valid_split and test_split, such as train[:90%%]", s.split, has)
+	}
+	var sources []source
+	total := 0
+	for _, name := range files {
+		path := filepath.Join(l.Dir, filepath.FromSlash(name))
+		src, err := l.source(path)
 		if err != nil {
-			return fmt.Errorf("data: %w", err)
+			return err
 		}
-		s.Path = path
-		err = s.read(f)
-		return errors.Join(err, f.Close())
+		sources = append(sources, src)
+		total += src.len()
+		split.Files = appendNew(split.Files, path)
+	}
+	if total > maxRows {
+		return fmt.Errorf("the split %s has %d rows; at most %d can be used", s.split, total, maxRows)
+	}
+	from, to, err := s.bounds(total)
+	if err != nil {
+		return err
+	}
+	for _, src := range sources {
+		n := src.len()
+		if lo, hi := max(from, 0), min(to, n); lo < hi {
+			split.parts = append(split.parts, part{src: src, from: lo, to: hi, start: split.Len(), opt: &l.Options})
+		}
+		from, to = from-n, to-n
 	}
 	return nil
 }
 
+func (l *loader) source(path string) (source, error) {
+	if src, ok := l.open[path]; ok {
+		return src, nil
+	}
+	src, err := openSource(path, l.columns())
+	if err == nil {
+		l.open[path] = src
+	}
+	return src, err
+}
+
+// sought says what a split without rows was looked for under.
+func (l *loader) sought(split, name string) string {
+	if names := l.Layout.Names(); len(names) > 0 && !l.ownKeys {
+		where := l.Name
+		if where == "" {
+			where = l.Dir
+		}
+		return fmt.Sprintf("the split %s in %s, which has %s", name, where, strings.Join(names, ", "))
+	}
+	var paths []string
+	for i, name := range splitFiles[split] {
+		if i == 0 || !l.CompatMLX {
+			paths = append(paths, filepath.Join(l.Dir, name))
+		}
+	}
+	text := strings.Join(paths, ", ")
+	found, _ := filepath.Glob(filepath.Join(l.Dir, "*.*")) // the pattern is well-formed
+	found = slices.DeleteFunc(found, func(path string) bool { return kindOf(path) == unknownKind })
+	if len(found) > 0 {
+		for i := range found {
+			found[i] = filepath.Base(found[i])
+		}
+		text += "; the folder has " + strings.Join(found, ", ")
+	}
+	return text
+}
+
+func appendNew(list []string, s string) []string {
+	if slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
+}
+
 // Len returns the number of rows.
-func (s *Split) Len() int { return len(s.lines) }
+func (s *Split) Len() int {
+	if len(s.parts) == 0 {
+		return 0
+	}
+	last := &s.parts[len(s.parts)-1]
+	return last.start + last.to - last.from
+}
+
+// find gives the part that row i is in, and its number in the part's file.
+func (s *Split) find(i int) (*part, int) {
+	at := sort.Search(len(s.parts), func(k int) bool { return s.parts[k].start > i }) - 1
+	p := &s.parts[at]
+	return p, p.from + i - p.start
+}
 
 // Where names row i by file and line.
-func (s *Split) Where(i int) string { return fmt.Sprintf("%s:%d", s.Path, s.lines[i].number) }
+func (s *Split) Where(i int) string {
+	p, row := s.find(i)
+	return p.src.where(row)
+}
+
+// keys gives the number of keys of row i.
+func (s *Split) keys(i int) int {
+	p, row := s.find(i)
+	return p.keys[row-p.from]
+}
+
+// source says what the split was read from, for errors about all of it.
+func (s *Split) source() string { return strings.Join(s.Files, ", ") }
 
 // CheckTrain returns an error when there is nothing to train on.
 func (s *Splits) CheckTrain() error {
-	return s.Train.check("Training set not found or empty. Must provide training set for fine-tuning.")
+	return s.Train.missing("Training set not found or empty. Must provide training set for fine-tuning.")
 }
 
 // CheckTest returns an error when there is nothing to test on.
 func (s *Splits) CheckTest() error {
-	return s.Test.check("Test set not found or empty. Must provide test set for evaluation.")
+	return s.Test.missing("Test set not found or empty. Must provide test set for evaluation.")
 }
 
 // ValidWarning tells that there is no validation set, or is empty.
 func (s *Splits) ValidWarning() string {
-	if err := s.Valid.check("Warning: Validation set not found or empty. Training will proceed without validation."); err != nil {
+	if err := s.Valid.missing("Warning: Validation set not found or empty. Training will proceed without validation."); err != nil {
 		return err.Error()
 	}
 	return ""
 }
 
-func (s *Split) check(msg string) error {
-	if s.Len() > 0 {
+func (s *Split) missing(msg string) error {
+	switch {
+	case s.Len() > 0:
 		return nil
+	case len(s.Files) > 0:
+		return fmt.Errorf("%s\n%s has no rows; each line must be a JSON object", msg, s.source())
 	}
-	if s.Path != "" {
-		return fmt.Errorf("%s\n%s has no rows; each line must be a JSON object", msg, s.Path)
-	}
-	hint := ""
-	if found, _ := filepath.Glob(filepath.Join(filepath.Dir(s.sought[0]), "*.json*")); len(found) > 0 {
-		for i := range found {
-			found[i] = filepath.Base(found[i])
-		}
-		hint = "; the folder has " + strings.Join(found, ", ")
-	}
-	return fmt.Errorf("%s\nLooked for %s%s", msg, strings.Join(s.sought, ", "), hint)
+	return fmt.Errorf("%s\nLooked for %s", msg, s.sought)
 }
 
 // maxReported is how many wrong rows an error lists.
 const maxReported = 5
 
-// read takes the rows of a file. Blank lines are skipped.
-func (s *Split) read(r io.Reader) error {
-	in := bufio.NewReaderSize(r, 1<<20)
+// check looks at all rows of the parts, which make up one dataset: the first row decides the format.
+func (s *Split) check(parts []part, ownKeys bool) error {
 	var faults []error
 	wrong := 0
-	for number := 1; ; number++ {
-		data, err := readLine(in)
-		if err != nil && err != io.EOF {
-			return fmt.Errorf("%s:%d: %w", s.Path, number, err)
-		}
-		last := err == io.EOF
-		if number == 1 {
-			if data, err = checkStart(data); err != nil {
-				return fmt.Errorf("%s: %w", s.Path, err)
-			}
-		}
-		if data = bytes.TrimSpace(data); len(data) > 0 {
-			if err := s.add(number, data); err != nil {
-				if len(s.lines) == 0 { // nothing to compare the others with
-					return err
-				}
-				if wrong++; wrong <= maxReported {
-					faults = append(faults, err)
+	all := map[string]bool{} // keys
+	for k := range parts {
+		p := &parts[k]
+		p.keys = make([]int, 0, p.to-p.from)
+		p.format = parts[0].format
+		for i := p.from; i < p.to; i++ {
+			row, err := p.checkRow(i)
+			if err == nil && !ownKeys {
+				for _, key := range row.Keys() {
+					all[key] = true
 				}
 			}
-		}
-		if last {
-			break
+			p.keys = append(p.keys, p.src.keys(row))
+			if s.Format == 0 {
+				s.Format = p.format
+			}
+			if err == nil {
+				continue
+			}
+			err = fmt.Errorf("%s: %w", p.src.where(i), err)
+			var broken *brokenFile
+			if k == 0 && i == p.from || errors.As(err, &broken) { // nothing to compare others with, or no others
+				return err
+			}
+			if wrong++; wrong <= maxReported {
+				faults = append(faults, err)
+			}
 		}
 	}
 	if wrong > maxReported {
-		faults = append(faults, fmt.Errorf("%s: %d more rows are wrong", s.Path, wrong-maxReported))
+		faults = append(faults, fmt.Errorf("%s: %d more rows are wrong", s.source(), wrong-maxReported))
+	}
+	for k := range parts {
+		if _, lines := parts[k].src.(*lineSource); lines && !ownKeys {
+			for i := range parts[k].keys {
+				parts[k].keys[i] = len(all)
+			}
+		}
 	}
 	return errors.Join(faults...)
 }
 
-// readLine returns the next line in memory of its own, without its end; io.EOF comes with the last one.
-func readLine(in *bufio.Reader) ([]byte, error) {
-	var whole []byte
-	for {
-		part, err := in.ReadSlice('\n')
-		whole = append(whole, part...)
-		if len(whole) > maxLineBytes {
-			return nil, fmt.Errorf("the line is longer than %d MiB; is this a JSONL file?", maxLineBytes>>20)
-		}
-		if err != bufio.ErrBufferFull {
-			return whole, err
-		}
-	}
-}
-
-// checkStart drops a byte order mark and refuses what cannot be JSONL.
-func checkStart(data []byte) ([]byte, error) {
-	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
-	switch {
-	case bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("\xfe\xff")):
-		return nil, errors.New("the file is UTF-16; save it as UTF-8")
-	case bytes.HasPrefix(data, []byte("\x1f\x8b")):
-		return nil, errors.New("the file is compressed; unpack it with gunzip")
-	}
-	return data, nil
-}
-
-// add checks a row and keeps its line. The first row decides the format.
-func (s *Split) add(number int, data []byte) error {
-	where := fmt.Sprintf("%s:%d", s.Path, number)
-	d, err := parseRow(data)
+// checkRow decodes a row. The first of a dataset decides the format.
+func (p *part) checkRow(i int) (*chat.Dict, error) {
+	d, err := p.src.row(i)
 	if err != nil {
-		if len(s.lines) == 0 && data[0] == '[' {
-			return fmt.Errorf("%s: the file starts like one JSON array; expected one JSON object per line (jq -c '.[]' converts it)", where)
+		if lines, ok := p.src.(*lineSource); ok && p.format == 0 && lines.lines[i].data[0] == '[' {
+			err = errors.New("the file starts like one JSON array; expected one JSON object per line (jq -c '.[]' converts it)")
 		}
-		return fmt.Errorf("%s: %w", where, err)
+		return chat.NewDict(), err
 	}
-	if len(s.lines) == 0 {
-		if s.Format, err = s.opt.detect(d); err != nil {
-			return fmt.Errorf("%s: %w", where, err)
+	if p.format == 0 {
+		if p.format, err = p.opt.detect(d); err != nil {
+			return d, err
 		}
 	}
-	if _, err := s.opt.row(s.Format, d); err != nil {
-		return fmt.Errorf("%s: %w", where, err)
-	}
-	s.lines = append(s.lines, line{number, data, d.Len()})
-	return nil
-}
-
-func parseRow(data []byte) (*chat.Dict, error) {
-	v, err := chat.ParseJSON(data)
-	if err != nil {
-		var e *chat.JSONError
-		if errors.As(err, &e) {
-			return nil, fmt.Errorf("invalid JSON at column %d: %s", e.Column, e.Msg)
-		}
-		return nil, err
-	}
-	d, ok := v.(*chat.Dict)
-	if !ok {
-		return nil, fmt.Errorf("expected a JSON object, found %.40q", data)
-	}
-	return d, nil
+	_, err = p.opt.row(p.format, d)
+	return d, err
 }

@@ -31,11 +31,12 @@ type Row struct {
 
 // Row decodes row i.
 func (s *Split) Row(i int) (Row, error) {
-	d, err := parseRow(s.lines[i].data)
+	p, at := s.find(i)
+	d, err := p.src.row(at)
 	if err != nil {
 		return Row{}, fmt.Errorf("%s: %w", s.Where(i), err)
 	}
-	row, err := s.opt.row(s.Format, d)
+	row, err := p.opt.row(p.format, d)
 	if err != nil {
 		return Row{}, fmt.Errorf("%s: %w", s.Where(i), err)
 	}

@@ -26,9 +26,9 @@ type encoded struct {
 
 // Rows returns the rows of a split, to be tokenised with e.
 func (e *Encoder) Rows(s *Split) (*Rows, error) {
-	if s.Len() > 0 {
-		if err := e.check(s.Format); err != nil {
-			return nil, fmt.Errorf("%s: %w", s.Path, err)
+	for _, p := range s.parts {
+		if err := e.check(p.format); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.source(), err)
 		}
 	}
 	r := &Rows{split: s, enc: e, order: make([]int, s.Len()), items: make([]encoded, s.Len())}
@@ -36,7 +36,7 @@ func (e *Encoder) Rows(s *Split) (*Rows, error) {
 		r.order[i] = i
 	}
 	if e.opt.CompatMLX { // mlx-lm sorts by "length", which for rows not yet tokenised is their number of keys
-		slices.SortStableFunc(r.order, func(i, j int) int { return s.lines[i].keys - s.lines[j].keys })
+		slices.SortStableFunc(r.order, func(i, j int) int { return s.keys(i) - s.keys(j) })
 	}
 	return r, nil
 }
@@ -86,7 +86,7 @@ func (r *Rows) Prepare(ctx context.Context, progress func(done, total int)) (*Re
 	slices.Sort(lengths)
 	rep.P50, rep.P95 = percentile(lengths, 50), percentile(lengths, 95)
 	if len(lengths) > 0 && len(kept) == 0 {
-		return rep, fmt.Errorf("%s: no row has a token to learn\n%s", r.split.Path, rep.noLossRemedy())
+		return rep, fmt.Errorf("%s: no row has a token to learn\n%s", r.split.source(), rep.noLossRemedy())
 	}
 	return rep, nil
 }
@@ -134,7 +134,7 @@ func (r *Rows) encodeAll(ctx context.Context, progress func(done, total int)) er
 		}
 	}
 	if wrong > maxReported {
-		faults = append(faults, fmt.Errorf("%s: %d more rows cannot be encoded", r.split.Path, wrong-maxReported))
+		faults = append(faults, fmt.Errorf("%s: %d more rows cannot be encoded", r.split.source(), wrong-maxReported))
 	}
 	return errors.Join(faults...)
 }

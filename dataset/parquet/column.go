@@ -23,6 +23,7 @@ type column struct {
 
 	ahead bool // head is read, but not taken
 	head  value
+	err   error // the first one; nothing is read after it
 }
 
 // A value is what a column has for a place in a row; above the column's definition level it is null, or a list or
@@ -37,18 +38,18 @@ func (c *column) peek() (value, bool, error) {
 	if c.ahead {
 		return c.head, true, nil
 	}
-	for c.left == 0 {
+	for c.left == 0 && c.err == nil {
 		if c.seen >= c.chunk.values {
 			return value{}, false, nil
 		}
-		if err := c.page(); err != nil {
-			return value{}, false, c.explain(err)
-		}
+		c.err = c.page()
 	}
-	c.left--
-	var err error
-	if c.head, err = c.read(); err != nil {
-		return value{}, false, c.explain(err)
+	if c.err == nil {
+		c.left--
+		c.head, c.err = c.read()
+	}
+	if c.err != nil {
+		return value{}, false, c.explain(c.err)
 	}
 	c.ahead = true
 	return c.head, true, nil

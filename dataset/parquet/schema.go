@@ -176,6 +176,9 @@ func buildSchema(elements []element) (*node, []*node, error) {
 	if err == nil && len(b.elements) > 0 {
 		err = errors.New("the schema has columns that belong to no group")
 	}
+	if err == nil && root.leaf >= 0 {
+		err = errors.New("the schema begins with a column instead of a group")
+	}
 	return root, b.leaves, err
 }
 

@@ -80,7 +80,7 @@ func newLoRAOptions() *loraOptions {
 func (o *loraOptions) declare(cmd *cobra.Command) {
 	group(cmd, "Model and data", func(f *pflag.FlagSet) {
 		f.StringVar(&o.Model, "model", "Qwen/Qwen3-0.6B", "`folder` or .gguf file of the base model")
-		f.StringVar(&o.Data, "data", "mlx-community/WikiSQL", "`folder` with train.jsonl, valid.jsonl and test.jsonl")
+		f.StringVar(&o.Data, "data", "mlx-community/WikiSQL", "`folder` with train.jsonl, valid.jsonl and test.jsonl, a file of rows,\nor a dataset ORG/NAME on the hub (Parquet, JSON or CSV)")
 		f.StringVar(&o.AdapterPath, "adapter-path", "adapters", "`folder` of the adapter: written by --train, read by --test\n(\"\" with --test: the base model alone)")
 		f.StringVar(&o.ResumeAdapterFile, "resume-adapter-file", "", "start from the weights in this `file`")
 		f.StringVarP(&o.Config, "config", "c", "", "YAML `file` with any of these options, dashes as underscores;\nflags on the command line win")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,25 +70,25 @@ func (j *job) open(ctx context.Context, streams Streams) error {
 	if _, err := j.lora(); err != nil {
 		return err
 	}
-	features, err := j.data()
-	if err != nil {
+	if _, _, err := j.parts(); err != nil {
 		return err
 	}
+	var err error
 	j.say("Loading pretrained model")
 	if j.engine, err = openEngine(ctx, streams, j.Model, j.Threads); err != nil {
 		return err
 	}
 	j.say("Loading datasets")
-	if err := j.openData(features); err != nil {
+	if err := j.openData(ctx, streams); err != nil {
 		j.engine.close()
 		return err
 	}
 	return nil
 }
 
-func (j *job) openData(features dataset.Options) (err error) {
-	if j.splits, err = dataset.Load(j.Data, features); err != nil {
-		return inputError(err)
+func (j *job) openData(ctx context.Context, streams Streams) (err error) {
+	if j.splits, err = j.loadData(ctx, streams, j.say); err != nil {
+		return err
 	}
 	if j.Train {
 		if j.AdapterPath == "" {
@@ -296,14 +297,16 @@ func (j *job) save(iteration int, checkpoint bool) (run.Saved, error) {
 func (j *job) writeManifest(folder *run.Folder) error {
 	m := run.Manifest{Version: Version(), Command: os.Args, Started: time.Now().UTC(), Model: j.Model, Settings: j.settings()}
 	for _, split := range []*dataset.Split{j.splits.Train, j.splits.Valid, j.splits.Test} {
-		if split.Path == "" {
-			continue
+		for _, path := range split.Files {
+			if slices.ContainsFunc(m.Data, func(d run.DataFile) bool { return d.Path == path }) {
+				continue // two splits of one file
+			}
+			file, err := run.HashFile(path)
+			if err != nil {
+				return err
+			}
+			m.Data = append(m.Data, file)
 		}
-		file, err := run.HashFile(split.Path)
-		if err != nil {
-			return err
-		}
-		m.Data = append(m.Data, file)
 	}
 	if err := folder.WriteManifest(m); err != nil {
 		return err

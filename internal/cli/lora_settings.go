@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
@@ -146,28 +145,6 @@ func setOptimizer(c *train.OptimizerConfig, m member) (err error) {
 		c.Nesterov, err = truth(m)
 	}
 	return err
-}
-
-// data gives the names of the rows' keys.
-func (o *loraOptions) data() (dataset.Options, error) {
-	var d dataset.Options
-	targets := map[string]*string{
-		"prompt_feature": &d.PromptFeature, "completion_feature": &d.CompletionFeature,
-		"chat_feature": &d.ChatFeature, "text_feature": &d.TextFeature,
-	}
-	for _, s := range o.Extra {
-		if s.key == "hf_dataset" && s.value != nil {
-			return d, usage("%s:%d: hf_dataset is not supported in this version\nGive a folder of .jsonl files with data: or --data.", o.Config, s.line)
-		}
-		target, ok := targets[s.key]
-		if !ok || s.value == nil {
-			continue
-		}
-		if *target, ok = s.value.(string); !ok {
-			return d, usage("%s:%d: %s: expected a text, found %s", o.Config, s.line, s.key, describe(s.value))
-		}
-	}
-	return d, nil
 }
 
 // The following read one member of a YAML mapping as a value of a kind.

@@ -1,0 +1,137 @@
+package dataset
+
+import (
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/dataset/parquet"
+)
+
+const (
+	// maxRows bounds the rows of a file: what is kept of each row fills the memory otherwise, and a small file can
+	// claim any number of equal rows.
+	maxRows = 1 << 24
+
+	blockRows  = 256 // rows decoded together
+	blocksKept = 3
+)
+
+// A parquetSource is the rows of a Parquet file. They stay in the file: each use reads a block of rows, and the last
+// few blocks are kept, as rows are mostly read in order, by a few goroutines at once.
+type parquetSource struct {
+	path string
+	file *parquet.File
+	wide int // columns of the file
+	want []string
+
+	mu     sync.Mutex
+	handle *os.File      // nil while nobody reads
+	rows   *parquet.Rows // stands at the row that follows the newest block
+	blocks []block       // oldest first
+}
+
+type block struct {
+	number int
+	rows   []*chat.Dict
+}
+
+func openParquet(path string, columns []string) (*parquetSource, error) {
+	s := &parquetSource{path: path, want: columns}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("data: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("data: %w", err)
+	}
+	if s.file, err = parquet.Open(s, info.Size()); err != nil {
+		s.close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	s.close()
+	s.wide = len(s.file.Columns())
+	if n := s.file.NumRows(); n > maxRows {
+		return nil, fmt.Errorf("%s: it says that it has %d rows; at most %d can be used", path, n, maxRows)
+	}
+	return s, nil
+}
+
+// ReadAt reads from the file, which is opened for the first use and again after close.
+func (s *parquetSource) ReadAt(p []byte, at int64) (int, error) {
+	if s.handle == nil {
+		var err error
+		if s.handle, err = os.Open(s.path); err != nil {
+			return 0, err
+		}
+	}
+	return s.handle.ReadAt(p, at)
+}
+
+func (s *parquetSource) close() {
+	if s.handle != nil {
+		s.handle.Close() // was only read
+		s.handle = nil
+	}
+}
+
+func (s *parquetSource) len() int            { return int(s.file.NumRows()) }
+func (s *parquetSource) where(i int) string  { return fmt.Sprintf("%s: row %d", s.path, i+1) }
+func (s *parquetSource) keys(*chat.Dict) int { return s.wide }
+
+func (s *parquetSource) row(i int) (*chat.Dict, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	number := i / blockRows
+	for _, b := range s.blocks {
+		if b.number == number {
+			return b.rows[i%blockRows], nil
+		}
+	}
+	b, err := s.read(number)
+	if err != nil {
+		s.rows, s.blocks = nil, nil
+		s.close()
+		return nil, &brokenFile{err}
+	}
+	if len(s.blocks) == blocksKept {
+		s.blocks = append(s.blocks[:0], s.blocks[1:]...)
+	}
+	s.blocks = append(s.blocks, b)
+	return b.rows[i%blockRows], nil
+}
+
+// read decodes a block. After the last one the file is closed.
+func (s *parquetSource) read(number int) (block, error) {
+	if s.rows == nil {
+		s.rows = s.file.Rows(s.want...)
+	}
+	b := block{number: number}
+	from := number * blockRows
+	to := min(from+blockRows, s.len())
+	if err := s.rows.SkipTo(int64(from)); err != nil {
+		return b, err
+	}
+	for range to - from {
+		row, err := s.rows.Next()
+		if err == nil && row == nil {
+			err = fmt.Errorf("the file has less rows than it says")
+		}
+		if err != nil {
+			return b, err
+		}
+		b.rows = append(b.rows, row)
+	}
+	if to < s.len() {
+		return b, nil
+	}
+	row, err := s.rows.Next() // looks for values left over
+	if err == nil && row != nil {
+		err = fmt.Errorf("the file has more rows than it says")
+	}
+	s.close()
+	return b, err
+}

@@ -1,0 +1,278 @@
+package dataset
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/lentil-lm/lentil/chat"
+)
+
+// A source is the rows of one file.
+type source interface {
+	len() int
+	row(i int) (*chat.Dict, error) // the error does not say where
+	where(i int) string
+	keys(row *chat.Dict) int // keys of the row in the file, if all are not in row
+}
+
+// A brokenFile is an error after which the rest of a file cannot be read.
+type brokenFile struct{ error }
+
+func (b *brokenFile) Unwrap() error { return b.error }
+
+// kind is how a file keeps its rows.
+type kind uint8
+
+const (
+	unknownKind kind = iota
+	jsonKind
+	csvKind
+	parquetKind
+)
+
+const kindNames = ".parquet, .jsonl, .json or .csv"
+
+// kindOf tells the kind of a file by its name, compressed or not.
+func kindOf(name string) kind {
+	name = strings.ToLower(name)
+	plain := strings.TrimSuffix(strings.TrimSuffix(name, ".gz"), ".zst")
+	switch filepath.Ext(plain) {
+	case ".parquet":
+		if plain == name {
+			return parquetKind
+		}
+	case ".jsonl", ".ndjson", ".json":
+		return jsonKind
+	case ".csv", ".tsv":
+		return csvKind
+	}
+	return unknownKind
+}
+
+// openSource opens a file of any kind. Of Parquet files only the named columns will be read.
+func openSource(path string, columns []string) (source, error) {
+	if kindOf(path) == parquetKind {
+		return openParquet(path, columns)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("data: %w", err)
+	}
+	defer f.Close()
+	in, err := unpacked(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	s := &lineSource{path: path}
+	switch kindOf(path) {
+	case jsonKind:
+		err = s.readJSON(in)
+	case csvKind:
+		err = s.readCSV(in)
+	default:
+		err = fmt.Errorf("%s: expected %s, by the name of the file", path, kindNames)
+	}
+	return s, err
+}
+
+// maxUnpacked bounds the text in a compressed file.
+const maxUnpacked = 4 << 30
+
+// unpacked gives what is in a file whose name says that it is compressed.
+func unpacked(f *os.File) (*bufio.Reader, error) {
+	var in io.Reader = f
+	switch strings.ToLower(filepath.Ext(f.Name())) {
+	case ".gz":
+		z, err := gzip.NewReader(f)
+		if err != nil {
+			return nil, err
+		}
+		in = &bounded{z, maxUnpacked}
+	case ".zst":
+		z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(1<<30))
+		if err != nil {
+			return nil, err
+		}
+		in = &bounded{z, maxUnpacked}
+	}
+	return bufio.NewReaderSize(in, 1<<20), nil
+}
+
+// bounded is a reader that fails after left bytes.
+type bounded struct {
+	io.Reader
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, fmt.Errorf("unpacked the file has more than %d bytes; unpack it and split it", int64(maxUnpacked))
+	}
+	return n, err
+}
+
+// A lineSource is rows kept as JSON texts and decoded on demand.
+type lineSource struct {
+	path    string
+	counted bool // the numbers are those of rows, not lines
+	lines   []line
+}
+
+type line struct {
+	number int // 1-based, in the file
+	data   []byte
+}
+
+func (s *lineSource) len() int                      { return len(s.lines) }
+func (s *lineSource) row(i int) (*chat.Dict, error) { return parseRow(s.lines[i].data) }
+func (s *lineSource) keys(row *chat.Dict) int       { return row.Len() }
+
+func (s *lineSource) where(i int) string {
+	if s.counted {
+		return fmt.Sprintf("%s: row %d", s.path, s.lines[i].number)
+	}
+	return fmt.Sprintf("%s:%d", s.path, s.lines[i].number)
+}
+
+// maxLineBytes bounds one row.
+const maxLineBytes = 64 << 20
+
+// readJSON takes the lines of a JSONL file. Blank lines are skipped. A file .json may be one array instead.
+func (s *lineSource) readJSON(in *bufio.Reader) error {
+	if strings.Contains(strings.ToLower(filepath.Base(s.path)), ".json") && !strings.Contains(strings.ToLower(s.path), ".jsonl") && startsArray(in) {
+		return s.readArray(in)
+	}
+	for number := 1; ; number++ {
+		data, err := readLine(in)
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("%s:%d: %w", s.path, number, err)
+		}
+		last := err == io.EOF
+		if number == 1 {
+			if data, err = checkStart(data); err != nil {
+				return fmt.Errorf("%s: %w", s.path, err)
+			}
+		}
+		if data = bytes.TrimSpace(data); len(data) > 0 {
+			s.lines = append(s.lines, line{number, data})
+		}
+		if last {
+			return nil
+		}
+	}
+}
+
+func startsArray(in *bufio.Reader) bool {
+	head, _ := in.Peek(512) // less is as good
+	return bytes.HasPrefix(bytes.TrimLeft(head, "\xef\xbb\xbf \t\r\n"), []byte("["))
+}
+
+// readArray takes the elements of one JSON array.
+func (s *lineSource) readArray(in *bufio.Reader) error {
+	s.counted = true
+	if head, _ := in.Peek(3); string(head) == "\xef\xbb\xbf" {
+		in.Discard(3)
+	}
+	dec := json.NewDecoder(in)
+	if _, err := dec.Token(); err != nil {
+		return fmt.Errorf("%s: %w", s.path, err)
+	}
+	for dec.More() {
+		var data json.RawMessage
+		if err := dec.Decode(&data); err != nil {
+			return fmt.Errorf("%s: row %d: %w", s.path, len(s.lines)+1, err)
+		}
+		s.lines = append(s.lines, line{len(s.lines) + 1, data})
+	}
+	if _, err := dec.Token(); err != nil {
+		return fmt.Errorf("%s: after row %d: %w", s.path, len(s.lines), err)
+	}
+	return nil
+}
+
+// readCSV takes the records of a CSV file with a head; all values are texts.
+func (s *lineSource) readCSV(in *bufio.Reader) error {
+	r := csv.NewReader(in)
+	if strings.Contains(strings.ToLower(filepath.Base(s.path)), ".tsv") {
+		r.Comma, r.LazyQuotes = '\t', true
+	}
+	head, err := r.Read()
+	if err == io.EOF {
+		return nil
+	}
+	for err == nil {
+		var record []string
+		if record, err = r.Read(); err != nil {
+			break
+		}
+		row := chat.NewDict()
+		for i, name := range head {
+			row.Set(strings.TrimPrefix(name, "\xef\xbb\xbf"), record[i])
+		}
+		text, err := chat.FormatJSON(row)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.path, err)
+		}
+		number, _ := r.FieldPos(0)
+		s.lines = append(s.lines, line{number, []byte(text)})
+	}
+	if err != io.EOF {
+		return fmt.Errorf("%s: %w", s.path, err)
+	}
+	return nil
+}
+
+// readLine returns the next line in memory of its own, without its end; io.EOF comes with the last one.
+func readLine(in *bufio.Reader) ([]byte, error) {
+	var whole []byte
+	for {
+		part, err := in.ReadSlice('\n')
+		whole = append(whole, part...)
+		if len(whole) > maxLineBytes {
+			return nil, fmt.Errorf("the line is longer than %d MiB; is this a JSONL file?", maxLineBytes>>20)
+		}
+		if err != bufio.ErrBufferFull {
+			return whole, err
+		}
+	}
+}
+
+// checkStart drops a byte order mark and refuses what cannot be JSONL.
+func checkStart(data []byte) ([]byte, error) {
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	switch {
+	case bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("\xfe\xff")):
+		return nil, errors.New("the file is UTF-16; save it as UTF-8")
+	case bytes.HasPrefix(data, []byte("\x1f\x8b")):
+		return nil, errors.New("the file is compressed; unpack it with gunzip, or give its name the ending .gz")
+	}
+	return data, nil
+}
+
+func parseRow(data []byte) (*chat.Dict, error) {
+	v, err := chat.ParseJSON(data)
+	if err != nil {
+		var e *chat.JSONError
+		if errors.As(err, &e) {
+			return nil, fmt.Errorf("invalid JSON at column %d: %s", e.Column, e.Msg)
+		}
+		return nil, err
+	}
+	d, ok := v.(*chat.Dict)
+	if !ok {
+		return nil, fmt.Errorf("expected a JSON object, found %.40q", data)
+	}
+	return d, nil
+}
