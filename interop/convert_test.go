@@ -2,11 +2,15 @@ package interop
 
 import (
 	"bytes"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
 )
 
 // TestConvertAsMLX: folders that lentil convert writes hold the very bytes that
@@ -28,25 +32,109 @@ func TestConvertAsMLX(t *testing.T) {
 			lentil(t, own...)
 			peer := append([]string{"-m", "mlx_lm", "convert", "--hf-path", base, "--mlx-path", theirs}, flags...)
 			command(t, exec.Command("../.interop/venv/bin/python", peer...))
-			got := readArrays(t, filepath.Join(ours, "model.safetensors"))
-			want := readArrays(t, filepath.Join(theirs, "model.safetensors"))
-			for name, w := range want {
-				if g, ok := got[name]; !ok || g.dtype != w.dtype || !slices.Equal(g.shape, w.shape) || !bytes.Equal(g.data, w.data) {
-					t.Errorf("%s is %v %v, mlx-lm writes %v %v (or other numbers)", name, g.dtype, g.shape, w.dtype, w.shape)
-				}
-			}
-			if len(got) != len(want) {
-				t.Errorf("%d tensors, mlx-lm writes %d", len(got), len(want))
-			}
-			var index [2]struct {
-				Metadata map[string]float64 `json:"metadata"`
-			}
-			readJSON(t, filepath.Join(ours, "model.safetensors.index.json"), &index[0])
-			readJSON(t, filepath.Join(theirs, "model.safetensors.index.json"), &index[1])
-			if !reflect.DeepEqual(index[0], index[1]) {
-				t.Errorf("index says %v, mlx-lm's %v", index[0], index[1])
-			}
+			sameFolder(t, ours, theirs)
 		})
+	}
+}
+
+// smallFloatModes are the modes of MLX beside affine.
+var smallFloatModes = []string{"mxfp4", "nvfp4", "mxfp8"}
+
+// TestSmallFloatsInMLX: lentil convert writes mxfp4, nvfp4 and mxfp8 as mlx_lm.convert
+// does, byte by byte and with the same settings; mlx-lm's logits of the folder are
+// Lentil's; and both make the same dense model of it again.
+func TestSmallFloatsInMLX(t *testing.T) {
+	need(t, "mlx-lm")
+	const python = "../.interop/venv/bin/python"
+	for _, mode := range smallFloatModes {
+		for _, dtype := range []string{"float32", "bfloat16", "float16"} {
+			t.Run(mode+"/"+dtype, func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				base, ours, theirs := filepath.Join(dir, "base"), filepath.Join(dir, "lentil"), filepath.Join(dir, "mlx")
+				lentil(t, "convert", "--model", "testdata/mlx/llama-4bit", "--mlx-path", base, "-d", "--dtype", dtype)
+				flags := []string{"-q", "--q-mode", mode, "--dtype", dtype}
+				lentil(t, append([]string{"convert", "--model", base, "--mlx-path", ours, "--q-rule", "cpu"}, flags...)...)
+				command(t, exec.Command(python, append([]string{"-m", "mlx_lm", "convert", "--hf-path", base, "--mlx-path", theirs}, flags...)...))
+				sameFolder(t, ours, theirs)
+
+				if dtype == "float32" {
+					tokens := []int32{5, 100, 7, 300, 42, 42, 9, 501, 77, 13, 260, 31}
+					list := strings.Trim(strings.Join(strings.Fields(fmt.Sprint(tokens)), ","), "[]")
+					out := filepath.Join(dir, "logits.safetensors")
+					command(t, exec.Command(python, "peer/mlxfp.py", ours, list, out))
+					want := readArrays(t, out)["logits"].values
+					m := open(t, ours, "")
+					width := float64(slices.Max(want) - slices.Min(want))
+					for name, got := range map[string][]float32{
+						"one pass": forward(t, m, tokens), "token by token": cached(t, m, tokens, compute.F32, 1),
+					} {
+						worst, row := furthest(got, want, m.Config.VocabSize)
+						t.Logf("%s: furthest by %.1e of the range", name, worst/width)
+						if !(worst <= width*tolerance) {
+							t.Errorf("%s: logits of token %d differ by %.3g of the range", name, row, worst/width)
+						}
+					}
+				}
+
+				ourDense, theirDense := filepath.Join(dir, "lentil-d"), filepath.Join(dir, "mlx-d")
+				lentil(t, "convert", "--model", theirs, "--mlx-path", ourDense, "-d")
+				command(t, exec.Command(python, "-m", "mlx_lm", "convert", "--hf-path", ours, "--mlx-path", theirDense, "-d"))
+				got, want := readArrays(t, filepath.Join(ourDense, "model.safetensors")), readArrays(t, filepath.Join(theirDense, "model.safetensors"))
+				for name, w := range want { // in bfloat16 there, in the model's type here
+					if !slices.Equal(got[name].values, w.values) {
+						t.Errorf("%s dense: not the numbers of mlx-lm", name)
+					}
+				}
+			})
+		}
+	}
+}
+
+// sameFolder compares the tensors and settings of two converted folders.
+func sameFolder(t *testing.T, ours, theirs string) {
+	t.Helper()
+	got, want := readArrays(t, filepath.Join(ours, "model.safetensors")), readArrays(t, filepath.Join(theirs, "model.safetensors"))
+	for name, w := range want {
+		if g, ok := got[name]; !ok || g.dtype != w.dtype || !slices.Equal(g.shape, w.shape) || !bytes.Equal(g.data, w.data) {
+			t.Errorf("%s is %v %v, mlx-lm writes %v %v (or other numbers)", name, g.dtype, g.shape, w.dtype, w.shape)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d tensors, mlx-lm writes %d", len(got), len(want))
+	}
+	for _, file := range []string{"config.json", "model.safetensors.index.json"} {
+		var both [2]map[string]any
+		readJSON(t, filepath.Join(ours, file), &both[0])
+		readJSON(t, filepath.Join(theirs, file), &both[1])
+		for i := range both {
+			spellOut(both[i], want)
+		}
+		if !reflect.DeepEqual(both[0], both[1]) {
+			t.Errorf("%s says %v, mlx-lm's %v", file, both[0], both[1])
+		}
+	}
+}
+
+// spellOut replaces the settings of quantization in a config by those of each
+// quantized module: which of them are the common ones is a matter of taste.
+func spellOut(config map[string]any, tensors map[string]array) {
+	for _, key := range []string{"quantization", "quantization_config"} {
+		q, ok := config[key].(map[string]any)
+		if !ok {
+			continue
+		}
+		each := map[string]any{}
+		for name := range tensors {
+			module, packed := strings.CutSuffix(name, ".scales")
+			if !packed {
+				continue
+			}
+			if each[module], ok = q[module]; !ok {
+				each[module] = map[string]any{"bits": q["bits"], "group_size": q["group_size"], "mode": q["mode"]}
+			}
+		}
+		config[key] = each
 	}
 }
 
