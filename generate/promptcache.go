@@ -3,7 +3,6 @@ package generate
 import (
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
@@ -50,8 +49,9 @@ const (
 )
 
 const (
-	// maxCached bounds the tokens of a prompt cache for models that name no bound.
-	maxCached = 1 << 20
+	// maxCached bounds the tokens of a prompt cache for models that name no bound,
+	// maxSeen those that one with a limited size has seen: positions are 32-bit.
+	maxCached, maxSeen = 1 << 20, 1 << 30
 	// halfMax is the largest float16.
 	halfMax = 65504
 )
@@ -139,7 +139,7 @@ func (p *PromptCache) layer(i int, class string, former bool, metadata map[strin
 	}
 	switch {
 	case l.rotating:
-		l.offset, l.size = number(2, ".2", math.MaxInt32), number(4, ".1", math.MaxInt32)
+		l.offset, l.size = number(2, ".2", maxSeen), number(4, ".1", maxSeen)
 		l.keep, l.at = number(3, ".0", min(l.size, rows)), number(5, ".3", rows)
 	case former:
 		l.offset = rows

@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -92,20 +93,24 @@ func (c *Cache) restore(l *layerCache, s LayerState, length, cols, window int) e
 		capacity = min(capacity, l.limit)
 	}
 	keys, values := make([]byte, capacity*row), make([]byte, capacity*row)
-	for token := range length {
-		if !l.holds(token, length, window) {
-			continue
+	put := func(first, end int) error {
+		for token := first; token < end; token++ {
+			from := token
+			if token >= s.First {
+				from -= length - n // those between are forgotten
+			}
+			if from < min(s.First, token) {
+				return fmt.Errorf("token %d of %d is not there: %d tokens are, %d of them the first", token, length, n, s.First)
+			}
+			to, _, _ := l.place(token)
+			copy(keys[to*row:(to+1)*row], s.Keys[from*row:])
+			copy(values[to*row:(to+1)*row], s.Values[from*row:])
 		}
-		from := token
-		if token >= s.First {
-			from -= length - n // those between are forgotten
-		}
-		if from < min(s.First, token) {
-			return fmt.Errorf("token %d of %d is not there: %d tokens are, %d of them the first", token, length, n, s.First)
-		}
-		to, _, _ := l.place(token)
-		copy(keys[to*row:(to+1)*row], s.Keys[from*row:])
-		copy(values[to*row:(to+1)*row], s.Values[from*row:])
+		return nil
+	}
+	sink, from := l.needed(length, window)
+	if err := errors.Join(put(0, sink), put(from, length)); err != nil {
+		return err
 	}
 	shape := compute.Shape{capacity, cols}
 	var err error
@@ -116,10 +121,14 @@ func (c *Cache) restore(l *layerCache, s LayerState, length, cols, window int) e
 	return err
 }
 
-// holds tells whether a token out of length is still looked at by those to come.
-func (l *layerCache) holds(token, length, window int) bool {
-	if l.limit > 0 {
-		return token < l.sink || token >= length-(l.limit-l.sink)
+// needed tells which of length tokens those to come will still look at: the first
+// sink, and all from from on.
+func (l *layerCache) needed(length, window int) (sink, from int) {
+	switch {
+	case l.limit > 0 && length > l.limit:
+		return l.sink, length - (l.limit - l.sink)
+	case l.limit == 0 && window > 0:
+		return 0, max(0, length-window+1)
 	}
-	return window == 0 || token > length-window
+	return 0, 0
 }
