@@ -136,11 +136,11 @@ func runPerplexity(ctx context.Context, streams Streams, o perplexityOptions) er
 		home = "\r"
 	}
 	began := time.Now()
-	got, err := eval.Measure(ctx, e.model, samples, o.BatchSize, func(done, total int) {
+	got, err := eval.Measure(ctx, e.model, samples, eval.Options{BatchSize: o.BatchSize, Progress: func(done, total int) {
 		if home != "" || done == total {
 			fmt.Fprintf(out, "%s  Processed %d/%d batches...", home, done, total)
 		}
-	})
+	}})
 	fmt.Fprintln(out)
 	if err != nil {
 		return err
