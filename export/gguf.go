@@ -200,11 +200,7 @@ func (g *ggufExport) tensor(name string, done, total int) error {
 		if g.options.Progress != nil {
 			g.options.Progress(to, done+1, total)
 		}
-		m, err := g.merged(module)
-		if err != nil {
-			return nil, err
-		}
-		data, err := encodeMatrix(m, kind)
+		data, err := g.encode(module, kind)
 		if err == nil && heads > 0 {
 			data = weights.JoinPairs(data, m.Rows, heads)
 		}

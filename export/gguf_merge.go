@@ -57,6 +57,38 @@ func (g *ggufExport) merged(module string) (*quant.Matrix, error) {
 	return &quant.Matrix{Format: quant.Format{Kind: quant.Dense, DType: quant.F32}, Rows: base.Rows, Cols: base.Cols, Data: floatBytes(w)}, nil
 }
 
+// encode stores the weights of a module with its adapter. Blocks that have the type
+// already are copied.
+func (g *ggufExport) encode(module string, kind weights.GGUFType) ([]byte, error) {
+	if file, ok := g.src.(*weights.GGUF); ok && kind.DType == 0 && !g.changed(module) {
+		if b, data, ok := file.Blocks(module); ok && b == kind.Block {
+			return data, nil
+		}
+	}
+	m, err := g.merged(module)
+	if err != nil {
+		return nil, err
+	}
+	return encodeMatrix(m, kind)
+}
+
+// changed tells that the weights of a module are not those of the source.
+func (g *ggufExport) changed(module string) bool {
+	if g.options.Model == nil {
+		return false
+	}
+	held, ok := g.options.Model.Matrix(module)
+	if !ok {
+		return false
+	}
+	was, err := g.src.Matrix(module)
+	if err != nil || g.adapters[module] != nil {
+		return true
+	}
+	is, err := held.Host(g.options.Model.Device())
+	return err != nil || is != was
+}
+
 // vector returns a norm or bias as it is, or as full fine-tuning left it.
 func (g *ggufExport) vector(t weights.Tensor) ([]float32, error) {
 	if m := g.options.Model; m != nil {

@@ -1,6 +1,7 @@
 package export_test
 
 import (
+	"bytes"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/weights"
 )
 
 // exportMerged writes a loaded model with what is attached to it as a GGUF file.
@@ -45,8 +47,8 @@ func TestGGUFOfAdapter(t *testing.T) {
 	t.Parallel()
 	dev := newCPU(t)
 	const adaptedQ, adaptedDown = "model.layers.1.self_attn.q_proj", "model.layers.1.mlp.down_proj"
-	for _, kind := range []string{"llama", "qwen2"} { // with and without rows in rotated pairs
-		dir := modeltest.Write(t, modeltest.Spec{Type: kind, DType: quant.F16, Bits: 4, Config: map[string]any{"vocab_size": ggufVocab}})
+	for kind, scales := range map[string]quant.DType{"llama": quant.F16, "qwen2": quant.BF16} { // with and without rows in rotated pairs
+		dir := modeltest.Write(t, modeltest.Spec{Type: kind, DType: scales, Bits: 4, Config: map[string]any{"vocab_size": ggufVocab}})
 		base := modeltest.Open(t, dev, dir)
 		m := adapted(t, dev, dir, adaptedQ, adaptedDown)
 		whole := modeltest.Open(t, dev, exportMerged(t, m, "F32"))
@@ -115,4 +117,48 @@ func TestGGUFOfDivergedAdapter(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
 		t.Errorf("%v was left", left)
 	}
+}
+
+// TestGGUFAgain: a GGUF file written again in its own type has the same bytes.
+func TestGGUFAgain(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	dir := modeltest.Write(t, modeltest.Spec{Type: "llama", Config: map[string]any{
+		"vocab_size": ggufVocab, "hidden_size": 256, "intermediate_size": 256, "num_hidden_layers": 1,
+	}})
+	for _, kind := range []string{"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q4_K_M", "Q5_K_M", "Q6_K"} {
+		once, _ := exportGGUF(t, dir, kind)
+		again, _ := exportGGUF(t, once, kind)
+		a, b := stored(t, once), stored(t, again)
+		for name, data := range a {
+			if !bytes.Equal(data, b[name]) {
+				t.Errorf("%s: %s has other bytes the second time", kind, name)
+			}
+		}
+		if len(a) != len(b) {
+			t.Errorf("%s: %d tensors, then %d", kind, len(a), len(b))
+		}
+		// With an adapter on one matrix only that one changes.
+		tuned := stored(t, exportMerged(t, adapted(t, dev, once, "model.layers.0.self_attn.q_proj"), kind))
+		for name, data := range a {
+			if same := bytes.Equal(data, tuned[name]); same == (name == "blk.0.attn_q.weight") {
+				t.Errorf("%s: %s has the same bytes with an adapter on attn_q: %v", kind, name, same)
+			}
+		}
+	}
+}
+
+// stored gives the bytes of each tensor of a GGUF file.
+func stored(t *testing.T, path string) map[string][]byte {
+	t.Helper()
+	f, err := weights.OpenGGUFFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	out := map[string][]byte{}
+	for _, x := range f.Tensors {
+		out[x.Name] = x.Data
+	}
+	return out
 }

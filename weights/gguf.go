@@ -136,6 +136,16 @@ func (g *GGUF) Matrix(module string) (*quant.Matrix, error) {
 	return e.matrix, nil
 }
 
+// Blocks returns the weights of a module as they are stored, with rows in Hugging
+// Face's order; ok is false for plain numbers.
+func (g *GGUF) Blocks(module string) (b quant.BlockType, data []byte, ok bool) {
+	e, ok := g.tensors[module+".weight"]
+	if !ok || ggufTypes[e.kind].dtype != 0 {
+		return 0, nil, false
+	}
+	return ggufTypes[e.kind].block, e.ordered(), true
+}
+
 func (e *ggufEntry) toMatrix(name string) (*quant.Matrix, error) {
 	if kind := ggufTypes[e.kind]; kind.dtype != 0 {
 		return denseMatrix(Tensor{name, kind.dtype, e.shape, e.ordered()})
