@@ -148,20 +148,7 @@ func (c *conversion) write(tok *tokenizer.Tokenizer) error {
 }
 
 func (c *conversion) writeWeights(dir string) error {
-	var entries []weights.Entry
-	var modules []string
-	for _, name := range c.src.Names() {
-		if strings.HasSuffix(name, ".scales") || strings.HasSuffix(name, ".biases") || strings.Contains(name, "rotary_emb.inv_freq") ||
-			c.facts.Tied && strings.HasPrefix(name, "lm_head.") {
-			continue
-		}
-		module, isWeight := strings.CutSuffix(name, ".weight")
-		if t, ok := c.src.Tensor(name); ok && len(t.Shape) == 1 || !isWeight {
-			entries = append(entries, c.vector(t))
-			continue
-		}
-		modules = append(modules, module)
-	}
+	entries, modules := c.split()
 	if err := c.checkRecipe(modules); err != nil {
 		return err
 	}
@@ -173,14 +160,36 @@ func (c *conversion) writeWeights(dir string) error {
 		entries = append(entries, c.entries(module, m, i, len(modules))...)
 	}
 	for _, e := range entries {
-		n := int64(e.DType.Size())
-		for _, s := range e.Shape {
-			n *= int64(s)
-		}
-		c.report.Bytes += n
+		c.report.Bytes += entryBytes(e)
 	}
 	c.report.BitsPerWeight = 8 * float64(c.report.Bytes) / float64(c.report.Parameters)
 	return weights.WriteModel(dir, entries, weights.ModelOptions{Parameters: c.report.Parameters})
+}
+
+// split lists what the model consists of: vectors as they are written, and the
+// modules that have a matrix.
+func (c *conversion) split() (vectors []weights.Entry, modules []string) {
+	for _, name := range c.src.Names() {
+		if strings.HasSuffix(name, ".scales") || strings.HasSuffix(name, ".biases") || strings.Contains(name, "rotary_emb.inv_freq") ||
+			c.facts.Tied && strings.HasPrefix(name, "lm_head.") {
+			continue
+		}
+		module, isWeight := strings.CutSuffix(name, ".weight")
+		if t, ok := c.src.Tensor(name); ok && len(t.Shape) == 1 || !isWeight {
+			vectors = append(vectors, c.vector(t))
+			continue
+		}
+		modules = append(modules, module)
+	}
+	return vectors, modules
+}
+
+func entryBytes(e weights.Entry) int64 {
+	n := int64(e.DType.Size())
+	for _, s := range e.Shape {
+		n *= int64(s)
+	}
+	return n
 }
 
 // vector is a norm or bias in the type that was asked for.

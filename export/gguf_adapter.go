@@ -27,6 +27,9 @@ func GGUFAdapter(f *model.LoRAFile, src weights.Source, path string) error {
 	if err := f.CheckCopies(src); err != nil {
 		return err
 	}
+	if err := f.FitTo(c); err != nil {
+		return err
+	}
 	rank, scale := f.Uniform()
 	var entries []weights.GGUFEntry
 	for _, u := range f.Updates {
