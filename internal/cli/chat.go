@@ -20,6 +20,7 @@ type chatOptions struct {
 	TrustRemoteCode    bool
 	Sampling           samplingFlags
 	MaxKVSize          int
+	PrefillStep        int
 	MaxTokens          int
 	SystemPrompt       string
 	TemplateConfig     string
@@ -54,6 +55,7 @@ conversation, h shows this help. Ctrl-C stops an answer that is being written.`,
 	})
 	group(cmd, "Engine", func(f *pflag.FlagSet) {
 		f.IntVar(&o.MaxKVSize, "max-kv-size", 0, "remember at most this many `tokens`; 0 for no limit")
+		f.IntVar(&o.PrefillStep, "prefill-step-size", 2048, "read this many `tokens` of a prompt at a time")
 		f.BoolVar(&o.Exact, "exact", false, "float32 all the way, instead of 8-bit activations and a 16-bit cache")
 		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
 	})
@@ -143,7 +145,7 @@ func newTalk(e *engine, o chatOptions) (*talk, error) {
 		return nil, err
 	}
 	t := &talk{prompter: p, session: session, system: o.SystemPrompt}
-	t.options = generate.Options{MaxTokens: o.MaxTokens, Sampling: o.Sampling.sampling(e, stops), Seed: uint64(o.Sampling.seed), StopTokens: stops}
+	t.options = generate.Options{MaxTokens: o.MaxTokens, Sampling: o.Sampling.sampling(e, stops), Seed: uint64(o.Sampling.seed), StopTokens: stops, PrefillStep: o.PrefillStep}
 	t.reset()
 	return t, nil
 }

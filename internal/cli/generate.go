@@ -51,11 +51,13 @@ type generateOptions struct {
 	TemplateConfig       string
 	Verbose              string
 	MaxKVSize            int
+	PrefillStep          int
+	PromptCacheFile      string
 	Exact                bool
 	Threads              int
 	JSON                 string
 
-	seedGiven, systemGiven, prefillGiven bool
+	modelGiven, seedGiven, systemGiven, prefillGiven bool
 }
 
 func newGenerate(streams Streams) *cobra.Command {
@@ -74,6 +76,7 @@ figures on speed and memory follow it.`,
 	}
 	o.declare(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		o.modelGiven = cmd.Flags().Changed("model")
 		o.seedGiven = cmd.Flags().Changed("seed")
 		o.prefillGiven = cmd.Flags().Changed("prefill-response")
 		o.systemGiven = cmd.Flags().Changed("system-prompt")
@@ -91,6 +94,7 @@ func (o *generateOptions) declare(cmd *cobra.Command) {
 		f.StringVar(&o.AdapterPath, "adapter-path", "", "`folder` of an adapter to put on it")
 		f.StringVarP(&o.Prompt, "prompt", "p", "hello", "what to ask; \\n and \\t are understood; - reads standard input")
 		f.StringVar(&o.SystemPrompt, "system-prompt", "", "`text` that tells the model how to behave")
+		f.StringVar(&o.PromptCacheFile, "prompt-cache-file", "", "`file` of lentil cache_prompt or mlx_lm.cache_prompt\nwith the beginning of the prompt; --model is the one it was made with")
 		f.StringVar(&o.Prefill, "prefill-response", "", "`text` that the answer begins with")
 		f.BoolVar(&o.IgnoreTemplate, "ignore-chat-template", false, "give the prompt to the model as it is")
 		f.BoolVar(&o.DefaultTemplate, "use-default-chat-template", false, "accepted for mlx-lm's sake; has no effect")
@@ -115,38 +119,39 @@ func (o *generateOptions) declare(cmd *cobra.Command) {
 	})
 	group(cmd, "Engine", func(f *pflag.FlagSet) {
 		f.IntVar(&o.MaxKVSize, "max-kv-size", 0, "remember at most this many `tokens`; 0 for no limit")
+		f.IntVar(&o.PrefillStep, "prefill-step-size", 2048, "read this many `tokens` of the prompt at a time")
 		f.BoolVar(&o.Exact, "exact", false, "float32 all the way, instead of 8-bit activations and a 16-bit cache")
 		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
 	})
-	declareUnsupported(cmd)
+	declareUnsupported(cmd, "image", "kv-bits", "kv-group-size", "quantized-kv-start", "draft-model", "num-draft-tokens")
+	cmd.Flags().Bool("quantize-activations", false, "")
+	f := cmd.Flags().Lookup("quantize-activations")
+	annotate(f, shortKey, "qa")
+	annotate(f, unsupportedKey, "1")
+	f.Hidden = true
 }
 
-// declareUnsupported adds mlx-lm's flags of generate that this version does not have, so that they are
-// refused by name instead of as unknown.
-func declareUnsupported(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.String("prompt-cache-file", "", "")
-	f.Int("kv-bits", 0, "")
-	f.Int("kv-group-size", 64, "")
-	f.Int("quantized-kv-start", 5000, "")
-	f.String("draft-model", "", "")
-	f.Int("num-draft-tokens", 3, "")
-	f.Bool("quantize-activations", false, "")
-	annotate(f.Lookup("quantize-activations"), shortKey, "qa")
-	for _, name := range unsupportedFlags {
-		f.Lookup(name).Hidden = true
+// unsupportedKey marks a flag of mlx-lm's that this version does not have: it is refused by name instead
+// of as unknown.
+const unsupportedKey = "lentil.unsupported"
+
+// declareUnsupported adds flags that take a value and are refused.
+func declareUnsupported(cmd *cobra.Command, names ...string) {
+	for _, name := range names {
+		cmd.Flags().String(name, "", "")
+		f := cmd.Flags().Lookup(name)
+		annotate(f, unsupportedKey, "1")
+		f.Hidden = true
 	}
 }
 
-var unsupportedFlags = []string{"prompt-cache-file", "kv-bits", "kv-group-size", "quantized-kv-start", "draft-model", "num-draft-tokens", "quantize-activations"}
-
-func refuseUnsupported(cmd *cobra.Command) error {
-	for _, name := range unsupportedFlags {
-		if cmd.Flags().Changed(name) {
-			return usage("--%s is not supported in this version\nLeave it out.", name)
+func refuseUnsupported(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if annotation(f, unsupportedKey) != "" && err == nil {
+			err = usage("--%s is not supported in this version\nLeave it out.", f.Name)
 		}
-	}
-	return nil
+	})
+	return err
 }
 
 // verbose reads mlx-lm's --verbose: anything but "false" and "f" means yes.
@@ -177,6 +182,11 @@ func (o *generateOptions) tokens(e *engine, text string) ([]int32, error) {
 	if o.IgnoreTemplate || p.renderer == nil {
 		return p.plain(text), nil
 	}
+	return p.conversation(o.messages(text), o.prefillGiven)
+}
+
+// messages is the conversation whose last answer is asked for.
+func (o *generateOptions) messages(text string) []chat.Value {
 	var messages []chat.Value
 	if o.systemGiven {
 		messages = append(messages, chat.NewMessage("system", o.SystemPrompt))
@@ -185,7 +195,7 @@ func (o *generateOptions) tokens(e *engine, text string) ([]int32, error) {
 	if o.prefillGiven {
 		messages = append(messages, chat.NewMessage("assistant", o.Prefill))
 	}
-	return p.conversation(messages, o.prefillGiven)
+	return messages
 }
 
 // generated is what --json writes.
@@ -204,6 +214,13 @@ func runGenerate(ctx context.Context, streams Streams, o generateOptions) error 
 	if err != nil {
 		return err
 	}
+	var cached *generate.PromptCache
+	if o.PromptCacheFile != "" {
+		if cached, err = o.openPromptCache(); err != nil {
+			return err
+		}
+		defer cached.Close()
+	}
 	e, err := openEngine(ctx, streams, o.Model, o.Threads)
 	if err != nil {
 		return err
@@ -212,7 +229,17 @@ func runGenerate(ctx context.Context, streams Streams, o generateOptions) error 
 	if err := e.attach(o.AdapterPath); err != nil {
 		return err
 	}
-	tokens, err := o.tokens(e, text)
+	session, err := generate.NewSession(e.model, o.MaxKVSize, o.Exact)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	var tokens []int32
+	if cached == nil {
+		tokens, err = o.tokens(e, text)
+	} else if err = memoryOrInput(session.Load(cached)); err == nil {
+		tokens, err = o.suffix(e, text)
+	}
 	if err != nil {
 		return err
 	}
@@ -220,17 +247,13 @@ func runGenerate(ctx context.Context, streams Streams, o generateOptions) error 
 	if err != nil {
 		return err
 	}
-	session, err := generate.NewSession(e.model, o.MaxKVSize, o.Exact)
-	if err != nil {
-		return err
-	}
-	defer session.Close()
 	seed := uint64(o.Sampling.seed)
 	if !o.seedGiven {
 		seed = uint64(time.Now().UnixNano())
 	}
 	options := generate.Options{
 		MaxTokens: o.MaxTokens, Sampling: o.Sampling.sampling(e, stops), Seed: seed, StopTokens: stops, StopStrings: o.Stop,
+		PrefillStep: o.PrefillStep,
 	}
 	result, err := streamAnswer(ctx, streams.Out, e, session, tokens, options, o.verbose())
 	if err != nil {

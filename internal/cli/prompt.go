@@ -50,11 +50,20 @@ func (p *prompter) plain(text string) []int32 {
 // conversation gives the tokens of messages, ending where the model's answer begins. A last message of the
 // assistant's is left open for the model to continue.
 func (p *prompter) conversation(messages []chat.Value, continueFinal bool) ([]int32, error) {
+	text, err := p.render(messages, continueFinal)
+	if err != nil {
+		return nil, err
+	}
+	return p.engine.tok.Encode(text, false), nil
+}
+
+// render gives the text of messages.
+func (p *prompter) render(messages []chat.Value, continueFinal bool) (string, error) {
 	text, err := p.renderer.Render(messages, nil, chat.Options{
 		AddGenerationPrompt: !continueFinal, ContinueFinal: continueFinal, Kwargs: p.kwargs,
 	})
 	if err != nil {
-		return nil, inputError(err)
+		return "", inputError(err)
 	}
-	return p.engine.tok.Encode(text, false), nil
+	return text, nil
 }

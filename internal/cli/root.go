@@ -129,6 +129,7 @@ func commands(streams Streams) []*cobra.Command {
 		newPerplexity(streams),
 		newGenerate(streams),
 		newChat(streams),
+		newCachePrompt(streams),
 		newFuse(streams),
 		newConvert(streams),
 		newAdapters(streams),

@@ -1,0 +1,259 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/generate"
+)
+
+type cachePromptOptions struct {
+	Model, AdapterPath   string
+	TrustRemoteCode      bool
+	EOSToken             string
+	Prompt, SystemPrompt string
+	File                 string
+	MaxKVSize            int
+	Exact                bool
+	Threads              int
+	JSON                 string
+}
+
+func newCachePrompt(streams Streams) *cobra.Command {
+	var o cachePromptOptions
+	cmd := &cobra.Command{
+		Use:     "cache_prompt",
+		Aliases: []string{"cache-prompt"},
+		Short:   "Read a long prompt once, for many questions",
+		Long: `Let a model read the beginning of a prompt, such as a document, and keep what it
+knows of it in a file. lentil generate --prompt-cache-file goes on from there, with the
+question alone to read. mlx-lm reads the file too, and this reads mlx-lm's.`,
+		Example: `  lentil cache_prompt --model ./model --prompt-cache-file book.safetensors --prompt - < book.txt
+  lentil generate --prompt-cache-file book.safetensors --prompt "What does it say about salt?"`,
+		GroupID: groupUse,
+		Args:    noArguments,
+	}
+	group(cmd, "Model and prompt", func(f *pflag.FlagSet) {
+		f.StringVar(&o.Model, "model", "mlx_model", "`folder` or .gguf file of the model")
+		f.StringVar(&o.AdapterPath, "adapter-path", "", "`folder` of an adapter to put on it")
+		f.StringVar(&o.Prompt, "prompt", "", "beginning of the user's `text`; - reads standard input (required)")
+		f.StringVar(&o.SystemPrompt, "system-prompt", "", "`text` that tells the model how to behave")
+		f.StringVar(&o.File, "prompt-cache-file", "", "`file` to write (required)")
+		f.StringVar(&o.EOSToken, "eos-token", "", "`token` that ends answers, too")
+		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
+	})
+	group(cmd, "Engine", func(f *pflag.FlagSet) {
+		f.IntVar(&o.MaxKVSize, "max-kv-size", 0, "remember at most this many `tokens`; 0 for no limit")
+		f.BoolVar(&o.Exact, "exact", false, "float32 all the way, instead of 8-bit activations and a 16-bit cache")
+		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
+		f.StringVar(&o.JSON, "json", "", "also write the figures to this `file`")
+	})
+	declareUnsupported(cmd, "kv-bits", "kv-group-size", "quantized-kv-start")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := refuseUnsupported(cmd); err != nil {
+			return err
+		}
+		switch {
+		case o.File == "":
+			return usage("--prompt-cache-file is missing\nGive the file to write, such as prompt.safetensors.")
+		case !cmd.Flags().Changed("prompt"):
+			return usage("--prompt is missing\nGive the text to read, or - for standard input.")
+		}
+		return runCachePrompt(cmd.Context(), streams, o)
+	}
+	return cmd
+}
+
+func runCachePrompt(ctx context.Context, streams Streams, o cachePromptOptions) error {
+	out := streams.Out
+	// A folder that is not there is told before the long work.
+	if info, err := os.Stat(filepath.Dir(o.File)); err != nil || !info.IsDir() {
+		return usage("--prompt-cache-file: there is no folder %s\nMake it, or give another file.", filepath.Dir(o.File))
+	}
+	if o.Prompt == "-" {
+		piped, err := io.ReadAll(streams.In)
+		if err != nil {
+			return fmt.Errorf("--prompt -: standard input: %w", err)
+		}
+		o.Prompt = string(piped)
+	}
+	e, err := openEngine(ctx, streams, o.Model, o.Threads)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	if err := e.attach(o.AdapterPath); err != nil {
+		return err
+	}
+	if o.EOSToken != "" {
+		if _, err := e.stopTokens([]string{o.EOSToken}); err != nil {
+			return err
+		}
+	}
+	tokens, err := o.tokens(e)
+	if err != nil {
+		return err
+	}
+	session, err := generate.NewSession(e.model, o.MaxKVSize, o.Exact)
+	if err != nil {
+		return inputError(err)
+	}
+	defer session.Close()
+	speed, err := readPrompt(ctx, streams, e, session, tokens)
+	if err != nil {
+		return err
+	}
+	peak := peakMemory()
+	fmt.Fprintf(out, "Peak memory: %s\nSaving...\n", gigabytes(peak))
+	err = session.Save(o.File, map[string]string{"model": o.Model, "tokenizer_config": o.tokenizerConfig(), "adapter_path": o.AdapterPath})
+	if err != nil {
+		return err
+	}
+	return writeFigures(o.JSON, map[string]any{
+		"prompt_cache_file": o.File, "prompt_tokens": len(tokens), "prompt_tps": speed, "peak_bytes": peak,
+	})
+}
+
+// tokens is the prompt as the user's turn, left open.
+func (o *cachePromptOptions) tokens(e *engine) ([]int32, error) {
+	p, err := newPrompter(e, "")
+	if err != nil {
+		return nil, err
+	}
+	if p.renderer == nil {
+		if o.SystemPrompt != "" {
+			return nil, usage("--system-prompt: this model has no chat template that takes one")
+		}
+		return p.plain(o.Prompt), nil
+	}
+	var messages []chat.Value
+	if o.SystemPrompt != "" {
+		messages = append(messages, chat.NewMessage("system", o.SystemPrompt))
+	}
+	return p.conversation(append(messages, chat.NewMessage("user", o.Prompt)), true)
+}
+
+// readPrompt fills the session, with mlx-lm's line on progress, and gives the speed in tokens a second.
+func readPrompt(ctx context.Context, streams Streams, e *engine, s *generate.Session, tokens []int32) (speed float64, err error) {
+	live := streams.outIsTerminal()
+	began := time.Now()
+	options := generate.Options{Progress: func(done, total int) {
+		speed = float64(done) / time.Since(began).Seconds()
+		switch line := fmt.Sprintf("Processed %6d tokens (%6.2f tok/s)", done, speed); {
+		case live:
+			fmt.Fprint(streams.Out, "\r"+line)
+		case done == total:
+			fmt.Fprint(streams.Out, line)
+		}
+	}}
+	_, _, err = s.Answer(ctx, e.tok, tokens, options)
+	fmt.Fprintln(streams.Out)
+	return speed, err
+}
+
+// tokenizerConfig is what mlx-lm opens the tokenizer with, as Python writes it on one line.
+func (o *cachePromptOptions) tokenizerConfig() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `{"trust_remote_code": %v`, o.TrustRemoteCode)
+	if o.EOSToken != "" {
+		b.WriteString(`, "eos_token": `)
+		writePythonString(&b, o.EOSToken)
+	}
+	return b.String() + "}"
+}
+
+// openPromptCache opens the file of --prompt-cache-file and settles model, adapter, cache size and end
+// token with it.
+func (o *generateOptions) openPromptCache() (*generate.PromptCache, error) {
+	if o.systemGiven {
+		return nil, usage("--system-prompt comes before what --prompt-cache-file holds\nGive it to lentil cache_prompt.")
+	}
+	p, err := generate.OpenPromptCache(o.PromptCacheFile)
+	if err != nil {
+		return nil, inputError(fmt.Errorf("--prompt-cache-file: %w", err))
+	}
+	if err := o.agree(p.Metadata); err != nil {
+		p.Close()
+		return nil, err
+	}
+	if o.MaxKVSize == 0 {
+		o.MaxKVSize = p.MaxKVSize
+	}
+	var config struct {
+		EOS string `json:"eos_token"`
+	}
+	if json.Unmarshal([]byte(p.Metadata["tokenizer_config"]), &config) == nil && config.EOS != "" {
+		o.ExtraEOS = append(o.ExtraEOS, config.EOS)
+	}
+	return p, nil
+}
+
+// agree takes the model that a prompt cache was made with, and refuses another, or another adapter.
+func (o *generateOptions) agree(metadata map[string]string) error {
+	made := metadata["model"]
+	switch {
+	case made == "" && !o.modelGiven:
+		return usage("--model is missing, and %s does not tell its own", o.PromptCacheFile)
+	case !o.modelGiven:
+		o.Model = made
+	case made != "" && !samePlace(made, o.Model):
+		return usage("--model %s: the prompt cache %s was made with %s\nGive that model, or none.", o.Model, o.PromptCacheFile, made)
+	}
+	if adapter, ok := metadata["adapter_path"]; ok && !samePlace(adapter, o.AdapterPath) { // mlx-lm does not tell
+		return usage("--adapter-path %q: the prompt cache %s was made with %q\nGive the same.", o.AdapterPath, o.PromptCacheFile, adapter)
+	}
+	return nil
+}
+
+// samePlace tells whether two names are of one model or adapter, on this machine or in a repository.
+func samePlace(a, b string) bool {
+	if a == b || a == "" || b == "" {
+		return a == b
+	}
+	if filepath.Clean(a) == filepath.Clean(b) {
+		return true
+	}
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(one, other)
+}
+
+// placeholder stands for the query where the rest of the prompt is rendered around it.
+const placeholder = "<query>"
+
+// suffix gives the tokens of the prompt behind what a prompt cache holds: from the query on.
+func (o *generateOptions) suffix(e *engine, text string) ([]int32, error) {
+	p, err := newPrompter(e, o.TemplateConfig)
+	if err != nil {
+		return nil, err
+	}
+	if !o.IgnoreTemplate && p.renderer != nil {
+		around, err := p.render(o.messages(placeholder), o.prefillGiven)
+		if err != nil {
+			return nil, err
+		}
+		whole, err := p.render(o.messages(text), o.prefillGiven)
+		if err != nil {
+			return nil, err
+		}
+		at := strings.Index(around, placeholder)
+		if at < 0 || !strings.HasPrefix(whole, around[:at]) {
+			return nil, usage("the chat template changes what comes before the prompt, so that it cannot go on from --prompt-cache-file\nGive --ignore-chat-template.")
+		}
+		text = whole[at:]
+	}
+	return e.tok.Encode(text, false), nil
+}

@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/generate"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+func TestCachePrompt(t *testing.T) {
+	t.Parallel()
+	model, data := tinyModel(t)
+	adapter, figures := filepath.Join(t.TempDir(), "adapter"), filepath.Join(t.TempDir(), "f.json")
+	mustRun(t, "", "train", "--model", model, "--data", data, "--adapter-path", adapter, "--iters", "4", "--learning-rate", "1e-2", "--num-layers", "-1", "--threads", "1")
+	const document, question = "Lupins have the most protein of all pulses.", " Which pulse has the most protein?"
+	ask := []string{"generate", "--max-tokens", "12", "--verbose", "False", "--exact", "--threads", "1"}
+	for name, more := range map[string][]string{
+		"plain":   nil,
+		"adapter": {"--adapter-path", adapter},
+		"system":  {"--system-prompt", "Be short."},
+		"limited": {"--max-kv-size", "24"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "prompt.safetensors")
+			args := append([]string{"cache_prompt", "--model", model, "--prompt-cache-file", file, "--prompt", "-", "--exact", "--threads", "1", "--json", figures}, more...)
+			out := mustRun(t, document, args...)
+			if !regexp.MustCompile(`^Processed +\d+ tokens \( *\d+\.\d\d tok/s\)\nPeak memory: \d+\.\d{3} GB\nSaving\.\.\.\n$`).MatchString(out) {
+				t.Errorf("cache_prompt prints %q", out)
+			}
+			p, err := generate.OpenPromptCache(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			if p.Metadata["model"] != model || p.Metadata["tokenizer_config"] != `{"trust_remote_code": false}` {
+				t.Errorf("metadata %v", p.Metadata)
+			}
+			want := mustRun(t, "", append(append(ask, "--model", model, "--prompt", document+question), more...)...)
+			resume := append(ask, "--prompt-cache-file", file, "--prompt", question)
+			if name == "adapter" {
+				resume = append(resume, more...)
+			}
+			if got := mustRun(t, "", resume...); got != want {
+				t.Errorf("from the file %q, from the whole prompt %q", got, want)
+			}
+			if got := mustRun(t, "", append(resume, "--model", model+"/")...); got != want {
+				t.Errorf("with the model's name %q, from the whole prompt %q", got, want)
+			}
+		})
+	}
+	var got struct {
+		Tokens int `json:"prompt_tokens"`
+	}
+	if readInto(t, figures, &got); got.Tokens == 0 {
+		t.Error("no figures")
+	}
+}
+
+func TestCachePromptMistakes(t *testing.T) {
+	t.Parallel()
+	model, _ := tinyModel(t)
+	other, _ := tinyModel(t)
+	file, text := filepath.Join(t.TempDir(), "prompt.safetensors"), filepath.Join(t.TempDir(), "book.txt")
+	mustRun(t, "", "cache_prompt", "--model", model, "--prompt-cache-file", file, "--prompt", "Lupins", "--eos-token", "<|im_start|>", "--threads", "1")
+	write(t, text, "Lupins have the most protein.")
+	quantized := filepath.Join(t.TempDir(), "quantized.safetensors")
+	if err := weights.WriteSafetensors(quantized, nil, map[string]string{"0.model": model, "1.0": "QuantizedKVCache", "2.0": ""}); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"cache_prompt", "--model", model, "--prompt", "x"}, "--prompt-cache-file is missing"},
+		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", file}, "--prompt is missing"},
+		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", filepath.Join(text, "x"), "--prompt", "x"}, "--prompt-cache-file: there is no folder"},
+		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", file, "--prompt", "x", "--kv-bits", "4"}, "--kv-bits is not supported"},
+		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", file, "--prompt", "x", "--max-kv-size", "3"}, "--max-kv-size more than 4"},
+		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", file, "--prompt", "x", "--eos-token", "</end>"}, `"</end>" is no token of this model`},
+		{[]string{"generate", "--prompt-cache-file", text}, "book.txt: "},
+		{[]string{"generate", "--prompt-cache-file", quantized}, "layer 0: the cache is a QuantizedKVCache, which is not supported"},
+		{[]string{"generate", "--prompt-cache-file", file + "x"}, "prompt.safetensorsx"},
+		{[]string{"generate", "--prompt-cache-file", file, "--model", other}, "was made with " + model + "\nGive that model, or none."},
+		{[]string{"generate", "--prompt-cache-file", file, "--adapter-path", other}, `was made with ""`},
+		{[]string{"generate", "--prompt-cache-file", file, "--system-prompt", "x"}, "Give it to lentil cache_prompt"},
+		{[]string{"generate", "--model", model, "--draft-model", "x"}, "--draft-model is not supported"},
+		{[]string{"generate", "--model", model, "-qa"}, "--quantize-activations is not supported"},
+	} {
+		if code, _, errOut := lentil(t, "", tt.args...); code != ExitUsage || !strings.Contains(errOut, tt.want) {
+			t.Errorf("%v: %d %q, want %q", tt.args, code, errOut, tt.want)
+		}
+	}
+	// A folder that another model has moved into.
+	if err := os.Rename(filepath.Join(model, "config.json"), filepath.Join(model, "old.json")); err != nil {
+		t.Fatal(err)
+	}
+	config, err := os.ReadFile(filepath.Join(model, "old.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(model, "config.json"), strings.Replace(string(config), `"num_attention_heads": 4`, `"num_attention_heads": 2`, 1))
+	if code, _, errOut := lentil(t, "", "generate", "--prompt-cache-file", file); code != ExitUsage || !strings.Contains(errOut, "the model has 2 heads of 16 values") {
+		t.Errorf("another model: %d %q", code, errOut)
+	}
+}
