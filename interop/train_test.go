@@ -53,6 +53,12 @@ func readTraining(t *testing.T, name string) training {
 // returns its figures, unrounded as the event log has them.
 func trainLentil(t *testing.T, options map[string]any, adapters string) training {
 	t.Helper()
+	return hubHome{env: os.Environ()}.train(t, options, adapters)
+}
+
+// train is trainLentil with the environment of h.
+func (h hubHome) train(t *testing.T, options map[string]any, adapters string) training {
+	t.Helper()
 	options = maps.Clone(options)
 	test := options["test"] == true
 	delete(options, "test")
@@ -62,7 +68,7 @@ func trainLentil(t *testing.T, options map[string]any, adapters string) training
 	if test {
 		args = append(args, "--test")
 	}
-	lentil(t, args...)
+	command(t, h.lentil(t, args...))
 
 	records, err := run.ReadLog(filepath.Join(adapters, run.LogName))
 	if err != nil {

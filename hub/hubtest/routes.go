@@ -90,7 +90,7 @@ func (s *Server) inRepo(w http.ResponseWriter, r *http.Request, repo *repository
 	case api && (verb == "info" || verb == "revision"):
 		answer(w, map[string]any{"id": name, "modelId": name, "sha": commit, "private": repo.private, "siblings": []any{}, "tags": []string{}, "downloads": 0, "likes": 0})
 	case api && verb == "tree":
-		s.tree(w, r, repo, commit)
+		s.tree(w, r, repo, commit, path)
 	case !api && verb == "resolve":
 		s.resolve(w, r, repo, commit, path)
 	case api && !authorized(r):
@@ -157,31 +157,54 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	answer(w, out)
 }
 
-func (s *Server) tree(w http.ResponseWriter, r *http.Request, repo *repository, commit string) {
+// tree lists what is in a folder, page by page; with recursive, also what is in the folders below it.
+func (s *Server) tree(w http.ResponseWriter, r *http.Request, repo *repository, commit, folder string) {
 	s.mu.Lock()
 	files := maps.Clone(repo.commits[commit])
 	s.mu.Unlock()
-	paths := slices.Sorted(maps.Keys(files))
-	from, _ := strconv.Atoi(r.URL.Query().Get("cursor"))
-	from = min(from, len(paths))
-	to := min(from+s.PageSize, len(paths))
-	page := []map[string]any{}
-	for _, path := range paths[from:to] {
+	recursive, _ := strconv.ParseBool(r.URL.Query().Get("recursive"))
+	if folder != "" {
+		folder += "/"
+	}
+	entries := []map[string]any{}
+	seen := map[string]bool{} // folders
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		rest, inside := strings.CutPrefix(path, folder)
+		if !inside {
+			continue
+		}
+		levels := strings.Split(rest, "/")
+		for n := 1; n < len(levels) && (n == 1 || recursive); n++ {
+			if below := folder + strings.Join(levels[:n], "/"); !seen[below] {
+				seen[below] = true
+				entries = append(entries, map[string]any{"type": "directory", "path": below, "size": 0, "oid": strings.Repeat("0", 40)})
+			}
+		}
+		if len(levels) > 1 && !recursive {
+			continue
+		}
 		e := files[path]
 		entry := map[string]any{"type": "file", "path": path, "size": len(e.Data), "oid": e.BlobID}
 		if e.Large {
 			entry["lfs"] = map[string]any{"oid": e.SHA256, "size": len(e.Data), "pointerSize": 134}
 		}
-		page = append(page, entry)
+		entries = append(entries, entry)
 	}
-	if to < len(paths) {
+	if len(entries) == 0 && folder != "" {
+		refuse(w, http.StatusNotFound, "EntryNotFound", "Entry not found")
+		return
+	}
+	from, _ := strconv.Atoi(r.URL.Query().Get("cursor"))
+	from = min(from, len(entries))
+	to := min(from+s.PageSize, len(entries))
+	if to < len(entries) {
 		next := *r.URL
 		q := next.Query()
 		q.Set("cursor", strconv.Itoa(to))
 		next.RawQuery = q.Encode()
 		w.Header().Set("Link", fmt.Sprintf(`<%s%s>; rel="next"`, s.URL, next.RequestURI()))
 	}
-	answer(w, page)
+	answer(w, entries[from:to])
 }
 
 func (s *Server) resolve(w http.ResponseWriter, r *http.Request, repo *repository, commit, path string) {
