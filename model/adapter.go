@@ -63,10 +63,10 @@ func ReadAdapterConfig(dir string) (AdapterConfig, error) {
 
 // LoadAdapter attaches the adapter of a folder: LoRA matrices beside the
 // projections they name, or the weights that full fine-tuning changed. The
-// folder may be one of PEFT.
+// folder may be one of PEFT; instead of a folder it may be llama.cpp's GGUF file.
 func (m *Model) LoadAdapter(dir string) error {
-	if isPEFT(dir) {
-		f, err := readPEFT(dir)
+	if isPEFT(dir) || isGGUF(dir) {
+		f, err := ReadLoRA(dir)
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,9 @@ func (m *Model) AttachLoRAFile(f *LoRAFile) error {
 	if err := f.CheckCopies(m.src); err != nil {
 		return err
 	}
+	if err := f.FitTo(m.Config); err != nil {
+		return err
+	}
 	rank, scale := f.Uniform()
 	var keys, unknown []string
 	shapes := map[string][2]int{}

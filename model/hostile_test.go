@@ -93,21 +93,44 @@ func TestSpoiledAdapter(t *testing.T) {
 	}
 	m := modeltest.Load(t, dev, spec)
 	for _, path := range []string{
-		filepath.Join(mlx, model.AdapterConfigFile), filepath.Join(mlx, model.AdapterFile),
+		ggufAdapter(t, nil), filepath.Join(mlx, model.AdapterConfigFile), filepath.Join(mlx, model.AdapterFile),
 		filepath.Join(peft, model.AdapterConfigFile), filepath.Join(peft, model.PEFTFile),
 	} {
 		valid := readFile(t, path)
 		spoil.Each(t, valid, spoil.Limit{Places: 40, Bytes: 64 << 20}, func(t *testing.T, spoiled []byte) {
 			writeFile(t, path, spoiled)
-			err := m.LoadAdapter(filepath.Dir(path))
-			if err != nil && !strings.Contains(err.Error(), filepath.Dir(path)) {
-				t.Errorf("%s: error %q does not name the folder", path, err)
+			adapter := filepath.Dir(path)
+			if strings.HasSuffix(path, ".gguf") {
+				adapter = path
+			}
+			if err := m.LoadAdapter(adapter); err != nil && !strings.Contains(err.Error(), adapter) {
+				t.Errorf("%s: error %q does not name it", path, err)
 			}
 			m.Detach()
-			model.ReadLoRA(filepath.Dir(path))
+			model.ReadLoRA(adapter)
 		})
 		writeFile(t, path, valid)
 	}
+}
+
+// FuzzGGUFAdapter reads foreign files as adapters of llama.cpp's, and attaches them.
+func FuzzGGUFAdapter(f *testing.F) {
+	dev, err := cpu.New(cpu.Options{Threads: 1})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(dev.(*cpu.Device).Close)
+	m := modeltest.Load(f, dev, modeltest.Spec{Type: "llama"})
+	f.Add(readFile(f, ggufAdapter(f, nil)))
+	f.Add(readFile(f, ggufAdapter(f, map[string]any{"general.architecture": "smollm3", "adapter.lora.alpha": float32(0)})))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		path := filepath.Join(t.TempDir(), "a.gguf")
+		writeFile(t, path, file)
+		if err := m.LoadAdapter(path); err != nil && !strings.Contains(err.Error(), path) {
+			t.Errorf("error %q does not name the file", err)
+		}
+		m.Detach()
+	})
 }
 
 // FuzzConfig: what is accepted of config.json has facts that agree with it.

@@ -25,7 +25,7 @@ type LoRAUpdate struct {
 
 // LoRAFile is a LoRA adapter in memory, apart from any model.
 type LoRAFile struct {
-	Layout  string // "mlx-lm" or "PEFT"
+	Layout  string // "mlx-lm", "PEFT" or "llama.cpp"
 	Dropout float32
 	Base    string       // the model it was trained on, if the files say so
 	Updates []LoRAUpdate // sorted by Module
@@ -33,10 +33,16 @@ type LoRAFile struct {
 	// Copies are embeddings or heads of the base that PEFT put beside an adapter
 	// which changes them. They have to be the model's own.
 	Copies []weights.Tensor
+
+	architecture string // llama.cpp's, until FitTo has been called
 }
 
-// ReadLoRA reads the LoRA adapter of a folder in mlx-lm's or PEFT's layout.
+// ReadLoRA reads the LoRA adapter of a folder in mlx-lm's or PEFT's layout, or of a
+// GGUF file, which needs [LoRAFile.FitTo] before use.
 func ReadLoRA(dir string) (*LoRAFile, error) {
+	if isGGUF(dir) {
+		return readGGUFLoRA(dir)
+	}
 	if isPEFT(dir) {
 		return readPEFT(dir)
 	}
@@ -71,7 +77,7 @@ func (f *LoRAFile) read(path string, split func(string) (module string, isA, ok 
 		return err
 	}
 	defer file.Close()
-	at := map[string]*LoRAUpdate{}
+	pairs := pairsOf{path: path, transposed: transposed, at: map[string]*LoRAUpdate{}}
 	for _, name := range file.Names() {
 		x, _ := file.Tensor(name)
 		module, isA, ok := split(name)
@@ -86,37 +92,57 @@ func (f *LoRAFile) read(path string, split func(string) (module string, isA, ok 
 		if len(x.Shape) != 2 || !isFloat(x.DType) || x.Shape[0] == 0 || x.Shape[1] == 0 {
 			return fmt.Errorf("%s: tensor %q is %v %v, expected floating-point numbers in 2 dimensions", path, name, x.DType, x.Shape)
 		}
-		rows, cols := x.Shape[0], x.Shape[1]
-		values := make([]float32, rows*cols)
+		values := make([]float32, x.Shape[0]*x.Shape[1])
 		quant.Floats(values, x.Data, x.DType)
-		if transposed {
-			values, rows, cols = transpose(values, rows, cols), cols, rows
+		if err := pairs.add(module, isA, name, x.Shape, values); err != nil {
+			return err
 		}
-		u := at[module]
-		if u == nil {
-			u = &LoRAUpdate{Module: module}
-			at[module] = u
-		}
-		rank := cols
-		if isA {
-			u.A, u.In = values, rows
-		} else {
-			u.B, u.Out, rank = values, cols, rows
-		}
-		if u.Rank != 0 && u.Rank != rank || rank > maxRank {
-			return fmt.Errorf("%s: tensor %q is %v, which does not fit rank %d", path, name, x.Shape, max(u.Rank, 1))
-		}
-		u.Rank = rank
 	}
-	for module, u := range at {
+	return f.take(pairs, scale)
+}
+
+// pairsOf collects the two matrices of each module.
+type pairsOf struct {
+	path       string
+	transposed bool
+	at         map[string]*LoRAUpdate
+}
+
+// add puts a matrix in its place.
+func (p *pairsOf) add(module string, isA bool, name string, shape []int, values []float32) error {
+	rows, cols := shape[0], shape[1]
+	if p.transposed {
+		values, rows, cols = transpose(values, rows, cols), cols, rows
+	}
+	u := p.at[module]
+	if u == nil {
+		u = &LoRAUpdate{Module: module}
+		p.at[module] = u
+	}
+	rank := cols
+	if isA {
+		u.A, u.In = values, rows
+	} else {
+		u.B, u.Out, rank = values, cols, rows
+	}
+	if u.Rank != 0 && u.Rank != rank || rank > maxRank {
+		return fmt.Errorf("%s: tensor %q is %v, which does not fit rank %d", p.path, name, shape, max(u.Rank, 1))
+	}
+	u.Rank = rank
+	return nil
+}
+
+// take makes the updates of f of whole pairs.
+func (f *LoRAFile) take(p pairsOf, scale func(module string, rank int) float32) error {
+	for module, u := range p.at {
 		if u.A == nil || u.B == nil {
-			return fmt.Errorf("%s: %s has only one of the two matrices of a LoRA", path, module)
+			return fmt.Errorf("%s: %s has only one of the two matrices of a LoRA", p.path, module)
 		}
 		u.Scale = scale(module, u.Rank)
 		f.Updates = append(f.Updates, *u)
 	}
 	if len(f.Updates) == 0 {
-		return fmt.Errorf("%s: there is no tensor in it", path)
+		return fmt.Errorf("%s: there is no tensor in it", p.path)
 	}
 	slices.SortFunc(f.Updates, func(a, b LoRAUpdate) int { return strings.Compare(a.Module, b.Module) })
 	return nil
@@ -162,6 +188,14 @@ func (u *LoRAUpdate) Transposed() (a, b []float32) {
 	return transpose(u.A, u.In, u.Rank), transpose(u.B, u.Rank, u.Out)
 }
 
+// ready tells whether rows are in order.
+func (f *LoRAFile) ready() error {
+	if f.architecture != "" && f.needsModel() {
+		return fmt.Errorf("the adapter is for llama.cpp's architecture %q, whose rows lie in the order of its heads: name the base model too, with --model", f.architecture)
+	}
+	return nil
+}
+
 // widen adds columns of zeros to A and rows of zeros to B.
 func (u *LoRAUpdate) widen(rank int) {
 	if rank == u.Rank {
@@ -178,6 +212,9 @@ func (u *LoRAUpdate) widen(rank int) {
 
 // WriteMLX writes the adapter into a folder as mlx-lm reads it.
 func (f *LoRAFile) WriteMLX(dir string) error {
+	if err := f.ready(); err != nil {
+		return err
+	}
 	rank, scale := f.Uniform()
 	var keys []string
 	var tensors []weights.Tensor
@@ -194,6 +231,9 @@ func (f *LoRAFile) WriteMLX(dir string) error {
 
 // WritePEFT writes the adapter into a folder as PEFT reads it.
 func (f *LoRAFile) WritePEFT(dir string) error {
+	if err := f.ready(); err != nil {
+		return err
+	}
 	rank, scale := f.Uniform()
 	var targets []string
 	var tensors []weights.Tensor
@@ -261,6 +301,9 @@ func MergeLoRA(files []*LoRAFile, weight []float32) (*LoRAFile, error) {
 	}
 	at := map[string]*LoRAUpdate{}
 	for i, f := range files {
+		if err := f.ready(); err != nil {
+			return nil, err
+		}
 		for _, u := range f.Updates {
 			sum := at[u.Module]
 			if sum == nil {

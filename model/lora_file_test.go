@@ -220,3 +220,95 @@ func FuzzPEFTConfig(f *testing.F) {
 		}
 	})
 }
+
+// ggufAdapter is a file of llama.cpp's with an update of layer 0's q_proj.
+func ggufAdapter(t testing.TB, metadata map[string]any, more ...weights.GGUFEntry) string {
+	t.Helper()
+	const h, rank = modeltest.Hidden, 2
+	m := map[string]any{"general.architecture": "llama", "general.type": "adapter", "adapter.type": "lora", "adapter.lora.alpha": float32(6)}
+	maps.Copy(m, metadata)
+	maps.DeleteFunc(m, func(_ string, v any) bool { return v == nil })
+	entry := func(name string, of func(i int) float32, shape ...int) weights.GGUFEntry {
+		values := make([]float32, shape[0]*shape[1])
+		for i := range values {
+			values[i] = of(i)
+		}
+		data := make([]byte, 4*len(values))
+		quant.PutFloats(data, values, quant.F32)
+		return weights.GGUFEntry{Name: name, Type: weights.GGUFType{DType: quant.F32}, Shape: shape, Bytes: func() ([]byte, error) { return data, nil }}
+	}
+	path := filepath.Join(t.TempDir(), "adapter.gguf")
+	if err := weights.WriteGGUF(path, m, append([]weights.GGUFEntry{
+		entry("blk.0.attn_q.weight.lora_a", func(i int) float32 { return float32(i) }, rank, h),
+		entry("blk.0.attn_q.weight.lora_b", func(i int) float32 { return float32(i / rank) }, h, rank), // the number of the row
+	}, more...)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestReadGGUFAdapter: which number is where, for models with rows in pairs and for others.
+func TestReadGGUFAdapter(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	// 4 heads of 8 rows: in pairs the second half's first row is number 1.
+	for _, test := range []struct {
+		architecture, model string
+		traditional         bool
+		rows                []float32 // 0, 1, 4, 5 of the first head
+		alpha, scale        any
+	}{
+		{"llama", "llama", false, []float32{0, 2, 1, 3}, nil, float32(3)},
+		{"llama", "mistral", false, []float32{0, 2, 1, 3}, float32(0), float32(1)},
+		{"llama", "llama", true, []float32{0, 1, 4, 5}, nil, float32(3)},
+		{"qwen2", "qwen2", false, []float32{0, 1, 4, 5}, nil, float32(3)},
+	} {
+		metadata := map[string]any{"general.architecture": test.architecture}
+		if test.alpha != nil {
+			metadata["adapter.lora.alpha"] = test.alpha
+		}
+		path := ggufAdapter(t, metadata)
+		f, err := model.ReadLoRA(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if test.architecture == "llama" {
+			if err := f.WritePEFT(t.TempDir()); err == nil || !strings.Contains(err.Error(), "name the base model") {
+				t.Errorf("written without its model: %v", err)
+			}
+		}
+		m := modeltest.Load(t, dev, modeltest.Spec{Type: test.model, Config: map[string]any{"rope_traditional": test.traditional}})
+		if err := f.FitTo(m.Config); err != nil {
+			t.Fatal(err)
+		}
+		u := f.Updates[0]
+		if u.Scale != test.scale || u.A[5*2+1] != modeltest.Hidden+5 {
+			t.Errorf("%s in %s: scale %v, A %v", test.architecture, test.model, u.Scale, u.A[5*2+1])
+		}
+		for i, row := range []int{0, 1, 4, 5} {
+			if got := u.B[modeltest.Hidden+row]; got != test.rows[i] {
+				t.Errorf("%s in %s: row %d of B is the file's %v, want %v", test.architecture, test.model, row, got, test.rows[i])
+			}
+		}
+		if err := m.LoadAdapter(path); err != nil || len(m.Adapted()) != 1 {
+			t.Errorf("loaded: %v", err)
+		}
+	}
+	m := modeltest.Load(t, dev, modeltest.Spec{Type: "llama"})
+	plain := weights.GGUFEntry{Name: "output_norm.weight", Type: weights.GGUFType{DType: quant.F32}, Shape: []int{1}, Bytes: func() ([]byte, error) { return make([]byte, 4), nil }}
+	strange, embedding := plain, plain
+	strange.Name, embedding.Name = "blk.0.attn_z.weight.lora_a", "token_embd.weight.lora_a"
+	for want, path := range map[string]string{
+		"no LoRA adapter":     ggufAdapter(t, map[string]any{"general.type": "model"}),
+		"adapter.lora.alpha":  ggufAdapter(t, map[string]any{"adapter.lora.alpha": nil}),
+		`architecture "gpt2"`: ggufAdapter(t, map[string]any{"general.architecture": "gpt2"}),
+		`"qwen2"`:             ggufAdapter(t, map[string]any{"general.architecture": "qwen2"}),
+		"no part of a LoRA":   ggufAdapter(t, nil, plain),
+		"attn_z":              ggufAdapter(t, nil, strange),
+		"token_embd":          ggufAdapter(t, nil, embedding),
+	} {
+		if err := m.LoadAdapter(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("error %v, want %q and the file", err, want)
+		}
+	}
+}

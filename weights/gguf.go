@@ -165,13 +165,13 @@ func (e *ggufEntry) ordered() []byte {
 	if e.heads == 0 {
 		return e.data
 	}
-	e.reorder.Do(func() { e.rows = splitPairs(e.data, e.shape[0], e.heads) })
+	e.reorder.Do(func() { e.rows = SplitPairs(e.data, e.shape[0], e.heads) })
 	return e.rows
 }
 
-// splitPairs undoes the interleaving of rotated pairs. Row 2*i+s of a head in
-// data becomes row s*half+i, where half is half the rows of a head.
-func splitPairs(data []byte, rows, heads int) []byte {
+// SplitPairs is the inverse of [JoinPairs]: row 2*i+s of a head in data becomes row
+// s*half+i, where half is half the rows of a head.
+func SplitPairs(data []byte, rows, heads int) []byte {
 	out := make([]byte, len(data))
 	size, half := len(data)/rows, rows/heads/2
 	for h := range heads {

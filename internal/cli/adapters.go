@@ -24,7 +24,7 @@ func newAdapters(streams Streams) *cobra.Command {
 		Short: "Look at, convert and merge LoRA adapters",
 		Long: `Adapters come in three layouts: mlx-lm's and Lentil's (adapters.safetensors), that of
 Hugging Face's PEFT (adapter_model.safetensors), and llama.cpp's GGUF files. Lentil
-takes a folder of either of the first two wherever it takes --adapter-path.`,
+takes each of them wherever it takes --adapter-path.`,
 		Example: `  lentil adapters info ./adapters
   lentil adapters convert ./adapters --to peft --save-path ./adapters-peft
   lentil adapters merge ./one ./two --weights 0.7,0.3 --save-path ./both`,
@@ -56,8 +56,8 @@ func newAdaptersInfo(streams Streams) *cobra.Command {
 		Use:   "info FOLDER",
 		Short: "Tell what an adapter changes",
 		Args:  adapterFolders(1, 1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			f, err := readLoRA(args[0])
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := readLoRA(cmd.Context(), streams, args[0], "")
 			if err != nil {
 				return err
 			}
@@ -98,7 +98,7 @@ type adapterOutput struct{ SavePath, To, Model string }
 func (o *adapterOutput) flags(f *pflag.FlagSet, to string) {
 	f.StringVar(&o.SavePath, "save-path", "", "`folder` to write, or file with --to gguf (required)")
 	f.StringVar(&o.To, "to", to, "`layout` to write: mlx, peft or gguf")
-	f.StringVar(&o.Model, "model", "", "with --to gguf: `folder`, file or repository of the base model")
+	f.StringVar(&o.Model, "model", "", "`folder`, file or repository of the base model, which adapters from and to GGUF files need")
 }
 
 func (o *adapterOutput) check() error {
@@ -156,7 +156,7 @@ func newAdaptersConvert(streams Streams) *cobra.Command {
 			if err := o.check(); err != nil {
 				return err
 			}
-			f, err := readLoRA(args[0])
+			f, err := readLoRA(cmd.Context(), streams, args[0], o.Model)
 			if err != nil {
 				return err
 			}
@@ -186,7 +186,7 @@ the sum of theirs, so nothing is lost.`,
 			}
 			var files []*model.LoRAFile
 			for _, dir := range args {
-				f, err := readLoRA(dir)
+				f, err := readLoRA(cmd.Context(), streams, dir, o.Model)
 				if err != nil {
 					return err
 				}
@@ -226,10 +226,30 @@ func parseWeights(list string, n int) ([]float32, error) {
 	return out, nil
 }
 
-func readLoRA(dir string) (*model.LoRAFile, error) {
-	f, err := model.ReadLoRA(dir)
+// readLoRA reads an adapter. What llama.cpp's files do not tell comes from the base model, if one is named.
+func readLoRA(ctx context.Context, streams Streams, path, base string) (*model.LoRAFile, error) {
+	f, err := model.ReadLoRA(path)
 	if err != nil {
 		return nil, inputError(err)
+	}
+	if base == "" {
+		return f, nil
+	}
+	local, err := localModel(ctx, streams, base, hub.ModelPatterns)
+	if err != nil {
+		return nil, err
+	}
+	src, err := weights.Open(local)
+	if err != nil {
+		return nil, inputError(err)
+	}
+	defer src.Close()
+	c, err := model.ParseConfig(src.Config(), local)
+	if err != nil {
+		return nil, inputError(err)
+	}
+	if err := f.FitTo(c); err != nil {
+		return nil, inputError(fmt.Errorf("%s: %w", path, err))
 	}
 	return f, nil
 }

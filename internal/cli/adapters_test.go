@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,14 +22,16 @@ func TestAdaptersCommand(t *testing.T) {
 	mustRun(t, "", "adapters", "convert", peft, "--to", "mlx", "--save-path", back)
 	mustRun(t, "", "adapters", "convert", peft, "--to", "gguf", "--model", model, "--save-path", gguf)
 	mustRun(t, "", "adapters", "merge", adapter, peft, "--weights", "0.25,0.75", "--save-path", half)
-	if _, err := os.Stat(gguf); err != nil {
-		t.Error(err)
+	ofGGUF := filepath.Join(dir, "of-gguf")
+	mustRun(t, "", "adapters", "convert", gguf, "--to", "peft", "--model", model, "--save-path", ofGGUF)
+	if info := mustRun(t, "", "adapters", "info", gguf); !strings.Contains(info, "llama.cpp's layout, rank 8, scale 20 (alpha 160)") {
+		t.Errorf("info prints\n%s", info)
 	}
 	loss := func(adapter string) float64 {
 		return testLoss(t, mustRun(t, "", "test", "--model", model, "--data", data, "--adapter-path", adapter, "--threads", "1"))
 	}
 	want := loss(adapter)
-	for _, same := range []string{peft, back, half} {
+	for _, same := range []string{peft, back, half, gguf, ofGGUF} {
 		if got := loss(same); got-want > 0.001 || want-got > 0.001 {
 			t.Errorf("%s has test loss %.3f, the trained adapter %.3f", filepath.Base(same), got, want)
 		}
@@ -46,6 +47,7 @@ func TestAdaptersCommand(t *testing.T) {
 		{[]string{"convert", adapter}, "--save-path is missing"},
 		{[]string{"convert", adapter, "--save-path", peft}, "already"},
 		{[]string{"convert", adapter, "--save-path", "x", "--to", "gguf"}, "--model is missing"},
+		{[]string{"convert", gguf, "--save-path", "x", "--to", "mlx"}, "name the base model"},
 		{[]string{"convert", adapter, "--save-path", "x", "--to", "onnx"}, "mlx, peft, gguf"},
 		{[]string{"merge", adapter, peft, "--weights", "1", "--save-path", "x"}, "1 numbers for 2 adapters"},
 		{[]string{"merge", "--save-path", "x"}, "0 folders"},
