@@ -144,7 +144,7 @@ func roundedAs(d *Device, o compute.Linear, x compute.Array) compute.Array {
 func BenchmarkLinear8(b *testing.B) {
 	d := newDevice(b, 0, "")
 	r := newRand(18)
-	for _, size := range [][2]int{{4096, 4096}, {576, 576}, {1536, 576}, {576, 1536}} {
+	for _, size := range [][2]int{{14336, 4096}, {4096, 4096}, {576, 576}, {1536, 576}} {
 		for _, f := range []quant.Format{
 			{Kind: quant.Affine, DType: quant.BF16, Bits: 4, Group: 64}, {Kind: quant.Affine, DType: quant.F16, Bits: 4, Group: 32},
 			{Kind: quant.Affine, DType: quant.BF16, Bits: 8, Group: 64}, {Kind: quant.Affine, DType: quant.BF16, Bits: 3, Group: 64},

@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"sync/atomic"
+
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/quant"
 )
@@ -13,7 +15,6 @@ const (
 	fewDense  = 4       // for dense weights, cheaper to unpack
 	fewInt8   = 16      // for 8-bit activations, where no tile takes them
 	rowBlock  = 16      // weight rows whose scales are widened at once
-	taskBytes = 1 << 14 // fewest bytes of weights worth a task of their own
 )
 
 // activations8 is rows of x rounded to 8 bits in groups of 32.
@@ -74,16 +75,31 @@ func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t
 	if err != nil {
 		return false, err
 	}
-	rowBytes := max(f.RowBytes(m.Cols), 1)
-	blocks := (m.Rows + rowBlock - 1) / rowBlock
-	perTask := max(taskBytes/(rowBytes*rowBlock), 1)
-	d.pool.run((blocks+perTask-1)/perTask, func(worker, task int) {
-		area := cut(private[worker*each:], sizes)
-		for b := task * perTask; b < min((task+1)*perTask, blocks); b++ {
-			v.rows(b*rowBlock, min((b+1)*rowBlock, m.Rows), area)
-		}
+	d.pool.streams((m.Rows+rowBlock-1)/rowBlock, func(worker, b int) {
+		v.rows(b*rowBlock, min((b+1)*rowBlock, m.Rows), cut(private[worker*each:], sizes))
 	})
 	return true, nil
+}
+
+// streams is run for tasks that read memory one after another: each worker goes
+// through a range of its own, so that what it asks for in advance it also needs,
+// and helps with the others' when it is done.
+func (p *pool) streams(n int, task func(worker, i int)) {
+	ranges := min(p.threads, n)
+	next := make([]atomic.Int64, ranges*8) // a cache line each
+	p.run(ranges, func(worker, first int) {
+		for j := range ranges {
+			r := (first + j) % ranges
+			lo, hi := r*n/ranges, (r+1)*n/ranges
+			for {
+				i := lo + int(next[r*8].Add(1)) - 1
+				if i >= hi {
+					break
+				}
+				task(worker, i)
+			}
+		}
+	})
 }
 
 // quantize rounds t rows of k values as weights of a format need them.
