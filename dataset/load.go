@@ -393,7 +393,7 @@ func (s *Split) check(parts []part, ownKeys bool) error {
 			if err == nil {
 				continue
 			}
-			err = fmt.Errorf("%s: %w", p.src.where(i), err)
+			err = at(p.src, i, err)
 			var broken *brokenFile
 			if k == 0 && i == p.from || errors.As(err, &broken) { // nothing to compare others with, or no others
 				return err

@@ -95,7 +95,7 @@ func (s *parquetSource) row(i int) (*chat.Dict, error) {
 	if err != nil {
 		s.rows, s.blocks = nil, nil
 		s.close()
-		return nil, &brokenFile{err}
+		return nil, &brokenFile{fmt.Errorf("%s: %w", s.path, err)}
 	}
 	if len(s.blocks) == blocksKept {
 		s.blocks = append(s.blocks[:0], s.blocks[1:]...)

@@ -31,14 +31,14 @@ type Row struct {
 
 // Row decodes row i.
 func (s *Split) Row(i int) (Row, error) {
-	p, at := s.find(i)
-	d, err := p.src.row(at)
+	p, k := s.find(i)
+	d, err := p.src.row(k)
 	if err != nil {
-		return Row{}, fmt.Errorf("%s: %w", s.Where(i), err)
+		return Row{}, at(p.src, k, err)
 	}
 	row, err := p.opt.row(p.format, d)
 	if err != nil {
-		return Row{}, fmt.Errorf("%s: %w", s.Where(i), err)
+		return Row{}, at(p.src, k, err)
 	}
 	return row, nil
 }

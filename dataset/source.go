@@ -26,10 +26,19 @@ type source interface {
 	keys(row *chat.Dict) int // keys of the row in the file, if all are not in row
 }
 
-// A brokenFile is an error after which the rest of a file cannot be read.
+// A brokenFile is an error after which the rest of a file cannot be read. It names the file.
 type brokenFile struct{ error }
 
 func (b *brokenFile) Unwrap() error { return b.error }
+
+// at puts the place of a row in front of an error about it.
+func at(src source, row int, err error) error {
+	var broken *brokenFile
+	if errors.As(err, &broken) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", src.where(row), err)
+}
 
 // kind is how a file keeps its rows.
 type kind uint8

@@ -94,3 +94,5 @@ dump("times.jsonl", pq.read_table("times.parquet").cast(pa.schema([("day", pa.da
 pq.write_table(table.slice(0, 0), "empty.parquet")
 pq.write_table(pa.table({"text": ["a"]}), "brotli.parquet", compression="brotli")
 pq.write_table(pa.table({"text": [b"\xff\xfe"], "price": pa.array([1], pa.decimal128(5, 2))}), "odd.parquet")
+many = pa.table({"text": [f"text {i}" for i in range(2000)], "id": list(range(2000))})
+pq.write_table(many, "long.parquet", compression="zstd", row_group_size=700)
