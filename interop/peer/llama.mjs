@@ -16,7 +16,10 @@ const {getLlama} = await import(pathToFileURL(require.resolve("node-llama-cpp"))
 const [path, prompts, count, lora] = process.argv.slice(2);
 const llama = await getLlama({gpu: false, build: "never", logLevel: "error"});
 const model = await llama.loadModel({modelPath: path});
-const context = await model.createContext({contextSize: 1024, threads: 1, lora});
+// Keys and values in float32, so that float32 weights lose no bit on the way.
+const context = await model.createContext({
+    contextSize: 1024, threads: 1, lora, flashAttention: false, experimentalKvCacheKeyType: "F32", experimentalKvCacheValueType: "F32"
+});
 const sequence = context.getSequence();
 
 const answers = [];
@@ -37,6 +40,5 @@ for (const text of JSON.parse(readFileSync(prompts, "utf8"))) {
     }
     answers.push({prompt: [...prompt], ids, gaps});
 }
-process.stdout.write(JSON.stringify(answers));
 await model.dispose();
-process.exit(0);
+process.stdout.write(JSON.stringify(answers), () => process.exit(0));

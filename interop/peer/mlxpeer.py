@@ -4,6 +4,10 @@
     mlxpeer.py test   OPTIONS.json           its --test, unrounded
     mlxpeer.py logits MODEL IDS OUT [ADAPTER] one forward pass in float32
     mlxpeer.py greedy MODEL PROMPTS.json N [ADAPTER]  greedy token ids
+    mlxpeer.py perplexity OPTIONS.json       mlx_lm.perplexity over a local folder
+    mlxpeer.py cache  MODEL PROMPTS.json FILE N SIZE   mlx_lm.cache_prompt of the first prompt's
+                                             ids, and greedy token ids after the second's
+    mlxpeer.py resume MODEL PROMPTS.json FILE N   the same, from a file that is there
 
 OPTIONS.json holds mlx_lm.lora's options by their YAML names; what is missing gets
 mlx-lm's default. Everything mlx-lm prints goes to standard error.
@@ -13,11 +17,15 @@ import contextlib
 import json
 import sys
 import types
+from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
-from mlx_lm import lora
+from mlx_lm import lora, perplexity
+from mlx_lm.generate import generate_step
+from mlx_lm.models.cache import load_prompt_cache, make_prompt_cache, save_prompt_cache
 from mlx_lm.tuner.callbacks import TrainingCallback
+from mlx_lm.tuner.datasets import load_local_dataset
 from mlx_lm.utils import load
 
 
@@ -75,14 +83,12 @@ def logits(model, ids):
     return out
 
 
-def greedy(model, prompt, count):
+def greedy(model, prompt, count, cache=None):
     """Plain argmax decoding over mlx-lm's own cache, no stop token.
 
     Also gives, for each step, how far the runner-up stands below the choice.
     """
-    from mlx_lm.models.cache import make_prompt_cache
-
-    cache, ids, gaps = make_prompt_cache(model), [], []
+    cache, ids, gaps = cache or make_prompt_cache(model), [], []
     step = mx.array([prompt])
     for _ in range(count):
         last = np.array(model(step, cache=cache)[0, -1].astype(mx.float32))
@@ -91,6 +97,35 @@ def greedy(model, prompt, count):
         gaps.append(float(last[order[0]] - last[order[1]]))
         step = mx.array([[ids[-1]]])
     return {"ids": ids, "gaps": gaps}
+
+
+def measure(o):
+    """mlx_lm.perplexity's own sampling and arithmetic in float32, on a folder
+    instead of the hub."""
+    perplexity.load_dataset = lambda args, tokenizer: load_local_dataset(Path(o["data"]), tokenizer, args)
+    np.random.seed(o["seed"])
+    model, tokenizer = load(o["model"], adapter_path=o.get("adapter_path"))
+    rows = perplexity.load_data(tokenizer, o["data"], o["num_samples"], o["sequence_length"])
+    with contextlib.redirect_stdout(sys.stderr):
+        value, error = perplexity.eval_ppl(to_float32(model), rows, o["batch_size"])
+    return {"perplexity": value, "standard_error": error, "rows": rows.tolist()}
+
+
+def cached(command, path, prompts, file, count, size=0):
+    """Continues the second prompt behind the first, which is in a prompt cache file
+    that this writes, or finds there."""
+    model, _ = load(path)
+    to_float32(model)
+    if command == "cache":
+        cache = make_prompt_cache(model, size or None)
+        for _ in generate_step(mx.array(prompts[0]), model, max_tokens=0, prompt_cache=cache):
+            pass
+        save_prompt_cache(file, cache, {"model": path, "tokenizer_config": "{}"})
+    cache, metadata = load_prompt_cache(file, return_metadata=True)
+    answer = greedy(model, prompts[1], count, cache)
+    answer["classes"] = [type(c).__name__ for c in cache]
+    answer["metadata"] = metadata
+    return answer
 
 
 def main():
@@ -108,6 +143,12 @@ def main():
         with open(args[1]) as f:
             prompts = json.load(f)
         answer = [greedy(to_float32(model), p, int(args[2])) for p in prompts]
+    elif command == "perplexity":
+        with open(args[0]) as f:
+            answer = measure(json.load(f))
+    elif command in ("cache", "resume"):
+        with open(args[1]) as f:
+            answer = cached(command, args[0], json.load(f), args[2], *map(int, args[3:]))
     else:
         sys.exit(__doc__)
     json.dump(answer, sys.stdout)
