@@ -20,6 +20,9 @@ func ReadConversation(path string) (*Conversation, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
 	if info.Size() > maxConversationBytes {
 		return nil, fmt.Errorf("%s: %d bytes; a conversation may have %d", path, info.Size(), maxConversationBytes)
 	}

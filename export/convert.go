@@ -403,7 +403,7 @@ func sameFactors(a, b []float32) bool {
 // generationEOS is the eos_token_id of generation_config.json, which wins over
 // that of config.json.
 func (c *conversion) generationEOS() any {
-	text, err := os.ReadFile(filepath.Join(c.src.Path(), "generation_config.json"))
+	text, err := weights.ReadFile(filepath.Join(c.src.Path(), "generation_config.json"))
 	if err != nil {
 		return nil
 	}

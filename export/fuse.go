@@ -205,7 +205,7 @@ func replaceFolder(tmp, target string) error {
 
 // copyFile copies a file of the base's folder if it is there.
 func copyFile(from, to, name string) error {
-	data, err := os.ReadFile(filepath.Join(from, name))
+	data, err := weights.ReadFile(filepath.Join(from, name))
 	if err != nil {
 		return nil // GGUF bases and many folders have none
 	}

@@ -3,7 +3,6 @@ package export
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/tokenizer"
+	"github.com/lentil-lm/lentil/weights"
 )
 
 // ollamaTemplates are the common ways to write a conversation, as templates of
@@ -68,7 +68,7 @@ func ollamaParameters(b *strings.Builder, source string, tok *tokenizer.Tokenize
 		RepetitionPenalty *float64        `json:"repetition_penalty"`
 		EOS               json.RawMessage `json:"eos_token_id"`
 	}
-	data, err := os.ReadFile(filepath.Join(source, "generation_config.json"))
+	data, err := weights.ReadFile(filepath.Join(source, "generation_config.json"))
 	if err == nil {
 		err = json.Unmarshal(data, &c)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -39,7 +38,7 @@ type AdapterConfig struct {
 func ReadAdapterConfig(dir string) (AdapterConfig, error) {
 	path := filepath.Join(dir, AdapterConfigFile)
 	c := AdapterConfig{FineTuneType: "lora"}
-	data, err := os.ReadFile(path)
+	data, err := weights.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, fmt.Errorf("%s is not there: %s is not an adapter folder; give --adapter-path the folder that training wrote", AdapterConfigFile, dir)
 	}

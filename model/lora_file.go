@@ -56,7 +56,7 @@ func ReadLoRA(dir string) (*LoRAFile, error) {
 	var base struct {
 		Model string `json:"model"`
 	}
-	if data, err := os.ReadFile(filepath.Join(dir, AdapterConfigFile)); err == nil {
+	if data, err := weights.ReadFile(filepath.Join(dir, AdapterConfigFile)); err == nil {
 		json.Unmarshal(data, &base) // ReadAdapterConfig has checked it
 	}
 	f := &LoRAFile{Layout: "mlx-lm", Dropout: c.LoRA.Dropout, Base: base.Model}

@@ -166,7 +166,7 @@ func isPEFT(dir string) bool {
 
 func readPEFT(dir string) (*LoRAFile, error) {
 	path := filepath.Join(dir, AdapterConfigFile)
-	data, err := os.ReadFile(path)
+	data, err := weights.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is not there: PEFT's adapters need it for lora_alpha", path)
 	}

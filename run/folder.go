@@ -16,6 +16,9 @@ import (
 // ManifestName is the file name of the manifest in a run folder.
 const ManifestName = "run.json"
 
+// maxManifestBytes bounds what ReadManifest reads.
+const maxManifestBytes = 16 << 20
+
 // A Manifest tells how a run was made.
 type Manifest struct {
 	Version  string         `json:"version"` // of Lentil
@@ -80,6 +83,13 @@ func (f *Folder) Close() error {
 // ReadManifest reads the manifest of a run folder.
 func ReadManifest(dir string) (Manifest, error) {
 	path := filepath.Join(dir, ManifestName)
+	info, err := os.Stat(path)
+	if err != nil {
+		return Manifest{}, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxManifestBytes {
+		return Manifest{}, fmt.Errorf("%s: expected a file of at most %d bytes", path, maxManifestBytes)
+	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return Manifest{}, err

@@ -57,9 +57,12 @@ func (t *Tokenizer) save(dir string) error {
 		return err
 	}
 	for _, name := range files {
-		data, err := os.ReadFile(filepath.Join(t.dir, name))
-		if err != nil && (name == "tokenizer.json" || !errors.Is(err, fs.ErrNotExist)) {
+		data, err := readFile(t.dir, name, maxTokenizerFile)
+		if err != nil {
 			return err
+		}
+		if data == nil && name == "tokenizer.json" {
+			return fmt.Errorf("%s: %w", filepath.Join(t.dir, name), fs.ErrNotExist)
 		}
 		if err := replaceFile(dir, name, data); err != nil {
 			return err

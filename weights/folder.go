@@ -169,18 +169,27 @@ func notAModel(dir string, files []string, shards int) error {
 
 // readJSON reads a file that holds one JSON object.
 func readJSON(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxJSON {
-		return nil, fmt.Errorf("%s: %d bytes, expected at most %d", path, info.Size(), maxJSON)
-	}
-	data, err := os.ReadFile(path)
+	data, err := ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	return data, checkJSON(path, data)
+}
+
+// ReadFile reads a settings file of a model or adapter, such as config.json. It refuses
+// files that are too large to be one, and what is no file: a link to a device, say,
+// that never ends.
+func ReadFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	case info.Size() > maxJSON:
+		return nil, fmt.Errorf("%s: %d bytes, expected at most %d", path, info.Size(), maxJSON)
+	}
+	return os.ReadFile(path)
 }
 
 func (f *folder) Config() []byte  { return f.config }

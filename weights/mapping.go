@@ -15,6 +15,9 @@ type mapping struct {
 // mapFile maps a file. Empty files cannot be mapped and are an error, as no
 // format read here allows them.
 func mapFile(path string) (*mapping, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path) // opening a pipe would wait
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -25,8 +28,6 @@ func mapFile(path string) (*mapping, error) {
 		return nil, err
 	}
 	switch {
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", path)
 	case info.Size() == 0:
 		return nil, fmt.Errorf("%s is empty; download it again", path)
 	case info.Size() > math.MaxInt:

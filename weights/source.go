@@ -51,6 +51,9 @@ func Open(path string) (Source, error) {
 	if info.IsDir() {
 		return openFolder(path)
 	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is neither a model folder nor a GGUF file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

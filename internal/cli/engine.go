@@ -86,7 +86,7 @@ func (e *engine) close() {
 // else the tokenizer's, and the extra ones, which are ids or pieces of text that are one token.
 func (e *engine) stopTokens(extra []string) ([]int32, error) {
 	stops := e.model.Config.EOSTokens()
-	if text, err := os.ReadFile(filepath.Join(e.src.Path(), "generation_config.json")); err == nil {
+	if text, err := weights.ReadFile(filepath.Join(e.src.Path(), "generation_config.json")); err == nil {
 		var config struct {
 			EOS json.RawMessage `json:"eos_token_id"`
 		}
