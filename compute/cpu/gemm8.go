@@ -48,6 +48,8 @@ type byteKernels struct {
 	bytes   func(dst []byte, stride int, src []byte, ld, runs int)
 	// codes unpacks a row of codes, see codesGeneric.
 	codes func(dst, src []byte, bits int)
+	// dotCodes multiplies four rows of codes with one of x, see dotCodesGeneric.
+	dotCodes func(y []float32, codes []byte, scales []float32, x []int8, scale []float32)
 }
 
 // product8 is one call of linear8.
@@ -275,17 +277,21 @@ func (p *product8) unpack(w, spare []byte, n0, n, l, kc int) {
 	}
 }
 
-// unpackCodes guards the kernel, which may read 8 bytes past the last code: at
-// the end of the memory the last 32 codes go through a copy.
-func (kn *byteKernels) unpackCodes(dst, src []byte, bits int) {
+// unpackCodes unpacks a row of codes and guards the kernel, which may read 8 bytes
+// past the last: at the end of the memory the last 32 codes go through a copy.
+func (k *byteKernels) unpackCodes(dst, src []byte, bits int) {
 	n := len(dst)
-	if cap(src)-len(src) < 8 {
+	switch {
+	case bits == 8:
+		copy(dst, src)
+		return
+	case cap(src)-len(src) < 8:
 		n -= 32
 		var last [32 + 8]byte
 		copy(last[:], src[n/8*bits:])
-		kn.codes(dst[n:], last[:4*bits], bits)
+		k.codes(dst[n:], last[:4*bits], bits)
 	}
 	if n > 0 {
-		kn.codes(dst[:n], src[:n/8*bits], bits)
+		k.codes(dst[:n], src[:n/8*bits], bits)
 	}
 }

@@ -2,6 +2,8 @@
 
 package cpu
 
+import "golang.org/x/sys/cpu"
+
 // nibblesAVX2 is nibblesGeneric, bytesAVX2 bytesGeneric.
 //
 //go:noescape
@@ -36,6 +38,34 @@ func tile8VNNIx4(t *byteTile)
 //go:noescape
 func tile8VNNIx2(t *byteTile)
 
+// codesVBMI is codesGeneric likewise; it reads nothing past the last code.
+//
+//go:noescape
+func codesVBMI(dst, src *byte, n, bits int, tables *codeTables)
+
+// dotCodesAVX2 and dotCodesVNNI are dotCodesGeneric for groups of runs times 32
+// codes.
+//
+//go:noescape
+func dotCodesAVX2(y *float32, codes *byte, ld int, scales *float32, x *int8, scale *float32, groups, runs int)
+
+//go:noescape
+func dotCodesVNNI(y *float32, codes *byte, ld int, scales *float32, x *int8, scale *float32, groups, runs int)
+
+// codeTables tell codesVBMI for every byte of its result whence to take what: of
+// eight codes the bytes, and of these the bits.
+type codeTables struct{ bytes, shifts [64]byte }
+
+var tablesOf = func() (t [9]codeTables) {
+	for bits := range t {
+		for i := range 64 {
+			t[bits].bytes[i] = byte(i/8*bits + i%8)
+			t[bits].shifts[i] = byte(i % 8 * bits)
+		}
+	}
+	return t
+}()
+
 var avx2Bytes = byteKernels{
 	rows:    4,
 	cols:    16,
@@ -54,6 +84,10 @@ var avx2Bytes = byteKernels{
 		bytesAVX2(&dst[0], stride, &src[0], ld, runs)
 	},
 	codes: func(dst, src []byte, bits int) { codesBMI2(&dst[0], &src[0], len(dst), bits) },
+	dotCodes: func(y []float32, codes []byte, scales []float32, x []int8, scale []float32) {
+		groups := len(scales) / 4
+		dotCodesAVX2(&y[0], &codes[0], len(x), &scales[0], &x[0], &scale[0], groups, len(scale)/groups)
+	},
 }
 
 // vnniBytes is avx2Bytes with wider tiles.
@@ -69,6 +103,13 @@ var vnniBytes = func() byteKernels {
 		default:
 			tile8VNNIx2(t)
 		}
+	}
+	k.dotCodes = func(y []float32, codes []byte, scales []float32, x []int8, scale []float32) {
+		groups := len(scales) / 4
+		dotCodesVNNI(&y[0], &codes[0], len(x), &scales[0], &x[0], &scale[0], groups, len(scale)/groups)
+	}
+	if cpu.X86.HasAVX512VBMI {
+		k.codes = func(dst, src []byte, bits int) { codesVBMI(&dst[0], &src[0], len(dst), bits, &tablesOf[bits]) }
 	}
 	return k
 }()

@@ -86,6 +86,25 @@ var genericBytes = byteKernels{
 	nibbles: nibblesGeneric,
 	bytes:   bytesGeneric,
 	codes:   codesGeneric,
+
+	dotCodes: dotCodesGeneric,
+}
+
+// dotCodesGeneric multiplies four rows of codes, of 8 bits or fewer, with x:
+// y[r] = Σ_g scales[r,g]·Σ_run scale[run]·(Σ q·x), runs being 32 long.
+func dotCodesGeneric(y []float32, codes []byte, scales []float32, x []int8, scale []float32) {
+	groups := len(scales) / 4
+	runs := len(scale) / groups
+	for r := range 4 {
+		y[r] = 0
+		for run, s := range scale {
+			var dot int32
+			for i := run * 32; i < (run+1)*32; i++ {
+				dot += int32(codes[r*len(x)+i]) * int32(x[i])
+			}
+			y[r] += scales[r*groups+run/runs] * s * float32(dot)
+		}
+	}
 }
 
 // superScales widens the scales of super-blocks and the biases that they stand

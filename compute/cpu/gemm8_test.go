@@ -126,7 +126,7 @@ func roundedAs(d *Device, o compute.Linear, x compute.Array) compute.Array {
 	f := o.Weight.Format
 	switch {
 	case f.Kind == quant.Q4K || f.Kind == quant.Q6K:
-	case f.Kind != quant.Affine || 1<<f.Bits-1 > d.kernels.bytes.maxCode || x.Shape[0] == 1 && (f.Bits != 4 || x.Shape[1]%64 != 0):
+	case f.Kind != quant.Affine || 1<<f.Bits-1 > d.kernels.bytes.maxCode && x.Shape[0] > fewInt8:
 		return x
 	}
 	y := compute.Array{Spec: x.Spec, Data: append([]byte(nil), x.Data...)}
@@ -159,5 +159,36 @@ func BenchmarkLinear8(b *testing.B) {
 				bench(b, d, fmt.Sprintf("%dx%d/%v/T=%d", size[0], size[1], f, t), compute.Linear{Weight: w}, in)
 			}
 		}
+	}
+}
+
+func TestDotCodes(t *testing.T) {
+	for _, kn := range families() {
+		k := kn.bytes
+		if k.rows == 0 {
+			continue
+		}
+		t.Run(kn.name, func(t *testing.T) {
+			r := newRand(19)
+			for groups := 1; groups < 6; groups++ {
+				for runs := 1; runs <= 4; runs *= 2 {
+					n := groups * runs * 32
+					x, codes := make([]int8, n), make([]byte, 4*n)
+					for i := range x {
+						x[i] = int8(r.IntN(255) - 127)
+					}
+					for i := range codes {
+						codes[i] = byte(r.Uint32())
+					}
+					scales, scale := random(r, compute.F32, 4, groups).F32(), random(r, compute.F32, groups, runs).F32()
+					got, want := make([]float32, 4), make([]float32, 4)
+					k.dotCodes(got, codes, scales, x, scale)
+					dotCodesGeneric(want, codes, scales, x, scale)
+					if diff := difference(got, want); !(diff <= sumTolerance) {
+						t.Errorf("%d groups of %d: off by %g", groups, runs*32, diff)
+					}
+				}
+			}
+		})
 	}
 }

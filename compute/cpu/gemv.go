@@ -11,22 +11,27 @@ import (
 // time is that of reading the weights: they are unpacked in registers, row by
 // row, and never written out.
 const (
-	fewExact  = 6       // rows of x up to which this beats panels, for float32 activations
-	fewDense  = 4       // for dense weights, cheaper to unpack
-	fewInt8   = 16      // for 8-bit activations, where no tile takes them
-	rowBlock  = 16      // weight rows whose scales are widened at once
+	fewExact = 6  // rows of x up to which this beats panels, for float32 activations
+	fewDense = 4  // for dense weights, cheaper to unpack
+	fewInt8  = 16 // for 8-bit activations, where no tile takes them
+	rowBlock = 16 // weight rows whose scales are widened at once
 )
 
 // activations8 is rows of x rounded to 8 bits in groups of 32.
 //
-// For affine weights a run of 64 values lies as nibbles do in the bytes of packed
+// For affine 4-bit weights a run of 64 values lies as nibbles do in the bytes of packed
 // 4-bit weights: the even ones of both groups, then the odd ones; and scales come
-// four times, for the lanes of a vector. For K-quants values and scales are in
-// order.
+// four times, for the lanes of a vector. For other weights values and scales
+// are in order.
 type activations8 struct {
 	q     []int8    // [T, K]
 	scale []float32 // [T, K/32, 4] or [T, K/32]
 	sum   []float32 // [T, K/group]: scale · Σ q over the weights' groups
+}
+
+// row returns values, scales and sums of row t.
+func (a *activations8) row(t, values, scales, sums int) (q []int8, scale, sum []float32) {
+	return a.q[t*values : (t+1)*values], a.scale[t*scales : (t+1)*scales], a.sum[t*sums : (t+1)*sums]
 }
 
 // groupOf is how many weights share a scale.
@@ -47,7 +52,8 @@ func groupOf(f quant.Format) int {
 func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t int) (done bool, err error) {
 	f := m.Format
 	super := f.Kind == quant.Q4K || f.Kind == quant.Q6K
-	int8s := !o.Exact && (super || f.Kind == quant.Affine && f.Bits == 4 && m.Cols%64 == 0)
+	nibbles := f.Kind == quant.Affine && f.Bits == 4 && m.Cols%64 == 0
+	int8s := !o.Exact && (super || nibbles || f.Kind == quant.Affine && d.kernels.bytes.dotCodes != nil)
 	switch {
 	case int8s && t <= fewInt8:
 	case f.Kind != quant.Dense && t <= fewExact:
@@ -55,9 +61,9 @@ func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t
 	default:
 		return false, nil
 	}
-	v := &vectorProduct{kn: d.kernels, m: m, x: x, y: y, bias: bias, t: t, int8s: int8s}
+	v := &vectorProduct{kn: d.kernels, m: m, x: x, y: y, bias: bias, t: t, int8s: int8s, nibbles: nibbles}
 	if int8s {
-		if v.x8, err = d.quantize(x, t, m.Cols, f); err != nil {
+		if v.x8, err = d.quantize(x, t, m.Cols, groupOf(f), nibbles); err != nil {
 			return false, err
 		}
 	}
@@ -66,8 +72,11 @@ func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t
 		groups = m.Cols / f.Group
 	}
 	spare := roundUp(f.RowBytes(m.Cols)+8, 4) / 4
-	if super || f.Kind.IsFP() {
+	switch {
+	case super || f.Kind.IsFP():
 		spare = m.Cols + spareFloats(m.Cols)
+	case int8s:
+		spare = m.Cols + 4
 	}
 	const over = 4 // kernels may read past the last scale
 	sizes := []int{rowBlock*groups + over, rowBlock*groups + over, spare}
@@ -102,15 +111,16 @@ func (p *pool) streams(n int, task func(worker, i int)) {
 	})
 }
 
-// quantize rounds t rows of k values as weights of a format need them.
-func (d *Device) quantize(x []float32, t, k int, f quant.Format) (a activations8, err error) {
+// quantize rounds t rows of k values for weights that share scales in groups, in
+// the order of affine nibbles or as they are.
+func (d *Device) quantize(x []float32, t, k, group int, nibbles bool) (a activations8, err error) {
 	q, err := d.scratch.bytes(t * k)
 	if err != nil {
 		return a, err
 	}
-	run, sums, copies := d.kernels.quantize64, 32, 4
-	if f.Kind != quant.Affine {
-		run, sums, copies = d.kernels.quantize32, 16, 1
+	run, sums, copies := d.kernels.quantize32, 16, 1
+	if nibbles {
+		run, sums, copies = d.kernels.quantize64, 32, 4
 	}
 	if a.scale, err = d.scratch.floats(t * k / 32 * copies); err != nil {
 		return a, err
@@ -123,7 +133,6 @@ func (d *Device) quantize(x []float32, t, k int, f quant.Format) (a activations8
 	d.pool.split(t, 1+4*grain/k, func(lo, hi int) {
 		run(a.q[lo*k:hi*k], a.scale[lo*k/32*copies:hi*k/32*copies], part[lo*k/sums:hi*k/sums], x[lo*k:hi*k])
 	})
-	group := groupOf(f)
 	if a.sum, err = d.scratch.floats(t * k / group); err != nil {
 		return a, err
 	}
@@ -145,6 +154,7 @@ type vectorProduct struct {
 	x8         activations8
 	t          int
 	int8s      bool
+	nibbles    bool // 4-bit codes that the kernel takes packed
 }
 
 // rows computes outputs [r0, r1) of every row of x.
@@ -160,23 +170,27 @@ func (v *vectorProduct) rows(r0, r1 int, area [][]float32) {
 		v.kn.widen(scales, m.Scales[at:end], f.DType)
 		v.kn.widen(biases, m.Biases[at:end], f.DType)
 	}
-	if !v.int8s && (f.Kind == quant.Q4K || f.Kind == quant.Q6K || f.Kind.IsFP()) {
+	switch {
+	case !v.int8s && (f.Kind == quant.Q4K || f.Kind == quant.Q6K || f.Kind.IsFP()):
 		v.superRows(r0, r1, area[2])
+		return
+	case v.int8s && f.Kind == quant.Affine && !v.nibbles:
+		v.codeRows(r0, r1, w, area[0], biases, area[2])
 		return
 	}
 	g, scales32 := n/groupOf(f), n/32
-	if f.Kind == quant.Affine {
+	if v.nibbles {
 		scales32 *= 4
 	}
 	for t := range v.t {
 		y, x := v.y[t*m.Rows+r0:t*m.Rows+r1], v.x[t*n:(t+1)*n]
 		switch {
 		case v.int8s:
-			q, scale, sum := v.x8.q[t*n:(t+1)*n], v.x8.scale[t*scales32:(t+1)*scales32], v.x8.sum[t*g:(t+1)*g]
-			switch f.Kind {
-			case quant.Q4K:
+			q, scale, sum := v.x8.row(t, n, scales32, g)
+			switch {
+			case f.Kind == quant.Q4K:
 				v.kn.dotQ4K(y, w, q, scale, sum)
-			case quant.Q6K:
+			case f.Kind == quant.Q6K:
 				v.kn.dotQ6K(y, w, q, scale, sum)
 			default:
 				v.kn.dotQ4(y, w, scales, biases, q, scale, sum)
@@ -188,6 +202,35 @@ func (v *vectorProduct) rows(r0, r1 int, area [][]float32) {
 		}
 		if v.bias != nil {
 			v.kn.addScaled(y, y, 1, v.bias[r0:r1])
+		}
+	}
+}
+
+// codeRows unpacks four rows at a time to a byte a weight, for all rows of x.
+func (v *vectorProduct) codeRows(r0, r1 int, w []byte, scales, biases, spare []float32) {
+	f, n := v.m.Format, v.m.Cols
+	groups, rowBytes := n/f.Group, f.RowBytes(n)
+	k := &v.kn.bytes
+	part, unpacked := spare[:4], byteView(spare[4:])
+	for r := r0; r < r1; r += 4 {
+		have, at := min(4, r1-r), r-r0
+		codes := w[at*rowBytes:]
+		if f.Bits != 8 || have < 4 {
+			for i := range have {
+				k.unpackCodes(unpacked[i*n:(i+1)*n], codes[i*rowBytes:(i+1)*rowBytes], f.Bits)
+			}
+			codes = unpacked
+		}
+		for t := range v.t {
+			q, scale, sum := v.x8.row(t, n, n/32, groups)
+			k.dotCodes(part, codes[:4*n], scales[at*groups:(at+4)*groups], q, scale)
+			for i := range have {
+				s := part[i] + v.kn.dot(biases[(at+i)*groups:(at+i+1)*groups], sum)
+				if v.bias != nil {
+					s += v.bias[r+i]
+				}
+				v.y[t*v.m.Rows+r+i] = s
+			}
 		}
 	}
 }
