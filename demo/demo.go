@@ -82,6 +82,24 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 func isWord(c byte) bool { return isDigit(c) || 'a' <= c && c <= 'z' || c >= 0x80 }
 
+// Handbook gives the text of all chapters, one behind the other.
+func Handbook() string {
+	chapters, err := fs.Glob(files, "handbook/*.md")
+	if err != nil {
+		panic(err) // the pattern is a good one
+	}
+	var text strings.Builder
+	for _, name := range chapters {
+		chapter, err := files.ReadFile(name)
+		if err != nil {
+			panic(err) // embedded above, cannot be missing
+		}
+		text.Write(chapter)
+		text.WriteByte('\n')
+	}
+	return text.String()
+}
+
 // Write lays the demo's files out under dir: data/ (train, valid, test .jsonl), unseen/test.jsonl, model/,
 // handbook/ and lora.yaml. Folders are made as needed; files of the same names are replaced.
 func Write(dir string) error {

@@ -59,22 +59,9 @@ func TestSmallFloatsInMLX(t *testing.T) {
 				sameFolder(t, ours, theirs)
 
 				if dtype == "float32" {
-					tokens := []int32{5, 100, 7, 300, 42, 42, 9, 501, 77, 13, 260, 31}
-					list := strings.Trim(strings.Join(strings.Fields(fmt.Sprint(tokens)), ","), "[]")
-					out := filepath.Join(dir, "logits.safetensors")
-					command(t, exec.Command(python, "peer/mlxfp.py", ours, list, out))
-					want := readArrays(t, out)["logits"].values
-					m := open(t, ours, "")
-					width := float64(slices.Max(want) - slices.Min(want))
-					for name, got := range map[string][]float32{
-						"one pass": forward(t, m, tokens), "token by token": cached(t, m, tokens, compute.F32, 1),
-					} {
-						worst, row := furthest(got, want, m.Config.VocabSize)
-						t.Logf("%s: furthest by %.1e of the range", name, worst/width)
-						if !(worst <= width*tolerance) {
-							t.Errorf("%s: logits of token %d differ by %.3g of the range", name, row, worst/width)
-						}
-					}
+					sameLogits(t, ours, func(tokens, out string) {
+						command(t, exec.Command(python, "peer/mlxfp.py", ours, tokens, out))
+					})
 				}
 
 				ourDense, theirDense := filepath.Join(dir, "lentil-d"), filepath.Join(dir, "mlx-d")
@@ -89,6 +76,53 @@ func TestSmallFloatsInMLX(t *testing.T) {
 			})
 		}
 	}
+}
+
+// sameLogits compares the logits of a folder with those that peer writes to a file.
+func sameLogits(t *testing.T, folder string, peer func(tokens, out string)) {
+	t.Helper()
+	tokens := []int32{5, 100, 7, 300, 42, 42, 9, 501, 77, 13, 260, 31}
+	out := filepath.Join(t.TempDir(), "logits.safetensors")
+	peer(strings.Trim(strings.Join(strings.Fields(fmt.Sprint(tokens)), ","), "[]"), out)
+	want := readArrays(t, out)["logits"].values
+	m := open(t, folder, "")
+	width := float64(slices.Max(want) - slices.Min(want))
+	for name, got := range map[string][]float32{
+		"one pass": forward(t, m, tokens), "token by token": cached(t, m, tokens, compute.F32, 1),
+	} {
+		worst, row := furthest(got, want, m.Config.VocabSize)
+		t.Logf("%s: furthest by %.1e of the range", name, worst/width)
+		if !(worst <= width*tolerance) {
+			t.Errorf("%s: logits of token %d differ by %.3g of the range", name, row, worst/width)
+		}
+	}
+}
+
+// TestAutoBitsInMLX: mlx-lm loads a folder in which each layer has bits of its own.
+func TestAutoBitsInMLX(t *testing.T) {
+	t.Parallel()
+	need(t, "mlx-lm")
+	dir := t.TempDir()
+	base, auto, figures := filepath.Join(dir, "base"), filepath.Join(dir, "auto"), filepath.Join(dir, "figures.json")
+	lentil(t, "convert", "--model", "testdata/mlx/llama-4bit", "--mlx-path", base, "-d")
+	const target = 5.3 // float32 scales and biases take 1 of them
+	lentil(t, "convert", "--model", base, "--mlx-path", auto, "--quant", "auto", "--target-bpw", fmt.Sprint(target), "--calibration", "testdata/chat", "--json", figures)
+	var got struct {
+		BPW    float64 `json:"bits_per_weight"`
+		Layers []struct{ Bits int }
+	}
+	readJSON(t, figures, &got)
+	widths := map[int]int{}
+	for _, l := range got.Layers {
+		widths[l.Bits]++
+	}
+	if t.Logf("%.3f bits per weight, layers by bits: %v", got.BPW, widths); got.BPW > target || len(widths) < 2 {
+		t.Errorf("%.3f bits per weight and %d widths, expected at most %g and several", got.BPW, len(widths), target)
+	}
+	sameLogits(t, auto, func(tokens, out string) {
+		var answer any
+		mlx(t, &answer, "logits", auto, tokens, out)
+	})
 }
 
 // sameFolder compares the tensors and settings of two converted folders.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,6 +25,10 @@ type convertOptions struct {
 	Quantize, Dequantize bool
 	Bits, Group          int
 	Mode, Recipe, Rule   string
+	Quant, Calibration   string
+	TargetBPW            float64
+	CalibrationTokens    int
+	Threads              int
 	DType, GGUF          string
 	Ollama               bool
 	UploadRepo, JSON     string
@@ -39,6 +44,7 @@ func newConvert(streams Streams) *cobra.Command {
 quantized to 2 to 8 bits, dense, or in another floating-point type. With --gguf it
 becomes a GGUF file for llama.cpp, Ollama and others.`,
 		Example: `  lentil convert --model ./model --mlx-path ./model-4bit -q
+  lentil convert --model ./model --mlx-path ./model-auto --quant auto --target-bpw 4.5
   lentil convert --model ./model.gguf --mlx-path ./model-bf16 -d --dtype bfloat16
   lentil convert --model ./model --mlx-path ./model.gguf --gguf Q4_K_M`,
 		GroupID: groupUse,
@@ -62,6 +68,13 @@ becomes a GGUF file for llama.cpp, Ollama and others.`,
 		f.StringVar(&o.Recipe, "quant-predicate", "", "`recipe` that gives some layers more bits: "+strings.Join(export.Recipes(), ", "))
 		f.StringVar(&o.Rule, "q-rule", "metal", "`rounding` of MLX on which device: metal or cpu")
 	})
+	group(cmd, "Bits where they matter", func(f *pflag.FlagSet) {
+		f.StringVar(&o.Quant, "quant", "", "auto: measure on a text what rounding each layer costs, and choose its `bits` by that")
+		f.Float64Var(&o.TargetBPW, "target-bpw", 0, "`bits` per weight that the model may take, scales included; default 4.5")
+		f.StringVar(&o.Calibration, "calibration", "", "text `file` or dataset to measure on, best of what the model is for; default: a handbook that comes with Lentil")
+		f.IntVar(&o.CalibrationTokens, "calibration-tokens", 0, "measure on `n` tokens at most; default 2048")
+		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
+	})
 	group(cmd, "GGUF", func(f *pflag.FlagSet) {
 		f.StringVar(&o.GGUF, "gguf", "", "write a GGUF file of this `type`: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K_M, Q5_K_M or Q6_K")
 		f.BoolVar(&o.Ollama, "ollama", false, "write a Modelfile for Ollama beside the GGUF file")
@@ -81,12 +94,14 @@ func (o convertOptions) check() error {
 		return usage("--quantize and --dequantize exclude each other")
 	case o.Rule != "metal" && o.Rule != "cpu":
 		return usage("--q-rule %q is not one of metal, cpu", o.Rule)
-	case !o.Quantize && (o.Bits != 0 || o.Group != 0 || o.Recipe != "" || o.Mode != "affine"):
+	case o.Quant != "" && o.Dequantize:
+		return usage("--quant and --dequantize exclude each other")
+	case !o.Quantize && o.Quant == "" && (o.Bits != 0 || o.Group != 0 || o.Recipe != "" || o.Mode != "affine"):
 		return usage("--q-bits, --q-group-size, --q-mode and --quant-predicate need -q")
 	case o.Mode != "affine" && o.Recipe != "":
 		return usage("--quant-predicate needs --q-mode affine")
-	case o.GGUF != "" && (o.Quantize || o.Dequantize || o.DType != "" || o.UploadRepo != ""):
-		return usage("--gguf says how weights are stored: leave -q, -d, --dtype and --upload-repo out")
+	case o.GGUF != "" && (o.Quantize || o.Quant != "" || o.Dequantize || o.DType != "" || o.UploadRepo != ""):
+		return usage("--gguf says how weights are stored: leave -q, --quant, -d, --dtype and --upload-repo out")
 	case o.GGUF == "" && o.Ollama:
 		return usage("--ollama needs --gguf")
 	}
@@ -96,7 +111,7 @@ func (o convertOptions) check() error {
 	if _, ok := dtypeNames[o.DType]; o.DType != "" && !ok {
 		return usage("--dtype %q is not one of float16, bfloat16, float32", o.DType)
 	}
-	return nil
+	return o.checkAuto()
 }
 
 var dtypeNames = map[string]quant.DType{"float16": quant.F16, "bfloat16": quant.BF16, "float32": quant.F32}
@@ -104,6 +119,11 @@ var dtypeNames = map[string]quant.DType{"float16": quant.F16, "bfloat16": quant.
 func runConvert(ctx context.Context, streams Streams, o convertOptions) error {
 	if err := o.check(); err != nil {
 		return err
+	}
+	if o.Quant != "" {
+		o.Quantize = true
+		o.TargetBPW = cmp.Or(o.TargetBPW, 4.5)
+		o.CalibrationTokens = cmp.Or(o.CalibrationTokens, 2048)
 	}
 	if o.GGUF != "" {
 		return convertToGGUF(ctx, streams, o)
@@ -121,7 +141,7 @@ func runConvert(ctx context.Context, streams Streams, o convertOptions) error {
 		}
 	}
 	fmt.Fprintln(streams.Out, "[INFO] Loading")
-	report, err := convertFolder(ctx, streams, o)
+	report, figures, err := convertFolder(ctx, streams, o)
 	if err != nil {
 		return err
 	}
@@ -129,25 +149,26 @@ func runConvert(ctx context.Context, streams Streams, o convertOptions) error {
 		fmt.Fprintf(streams.Out, "[INFO] Quantized model with %.3f bits per weight.\n", report.BitsPerWeight)
 	}
 	fmt.Fprintf(streams.Out, "Saved to %s. Ask it: lentil generate --model %s --prompt \"...\"\n", o.MLXPath, o.MLXPath)
-	if err := writeFigures(o.JSON, report); err != nil || o.UploadRepo == "" {
+	if err := writeFigures(o.JSON, figures); err != nil || o.UploadRepo == "" {
 		return err
 	}
 	return runUpload(ctx, streams, upload)
 }
 
-func convertFolder(ctx context.Context, streams Streams, o convertOptions) (export.ConvertReport, error) {
-	var report export.ConvertReport
+// convertFolder writes the folder. figures are what --json holds: the report, or
+// one that holds it.
+func convertFolder(ctx context.Context, streams Streams, o convertOptions) (report export.ConvertReport, figures any, err error) {
 	from, err := localModel(ctx, streams, o.Model, hub.ModelPatterns)
 	if err != nil {
-		return report, err
+		return report, nil, err
 	}
 	tok, err := loadTokenizer(from)
 	if err != nil {
-		return report, err
+		return report, nil, err
 	}
 	src, err := weights.Open(from)
 	if err != nil {
-		return report, inputError(err)
+		return report, nil, inputError(err)
 	}
 	defer src.Close()
 	name := o.DType
@@ -169,15 +190,20 @@ func convertFolder(ctx context.Context, streams Streams, o convertOptions) (expo
 		rule = quant.RuleCPU
 	}
 	bar := streams.bar(nil)
-	report, err = export.Convert(src, tok, export.ConvertOptions{
+	defer bar.Clear()
+	settings := export.ConvertOptions{
 		SavePath: o.MLXPath, Quantize: o.Quantize, Mode: o.Mode, Bits: o.Bits, Group: o.Group, Recipe: o.Recipe, Dequantize: o.Dequantize,
 		DType: dtype, Rule: rule, Progress: func(_ string, done, total int) { bar.Set("Converting", done, total) },
-	})
-	bar.Clear()
-	if err != nil {
-		return report, inputError(err)
 	}
-	return report, nil
+	if o.Quant != "" {
+		a := &autoConversion{options: o, streams: streams, src: src, tok: tok}
+		err = a.run(ctx, settings)
+		return a.report.ConvertReport, a.report, err
+	}
+	if report, err = export.Convert(src, tok, settings); err != nil {
+		return report, nil, inputError(err)
+	}
+	return report, report, nil
 }
 
 // configDType is the type that config.json names, "" if it names none that weights are cast to.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -40,6 +41,42 @@ func TestConvertCommand(t *testing.T) {
 	}
 }
 
+// TestConvertAuto chooses bits by a text and by a dataset.
+func TestConvertAuto(t *testing.T) {
+	t.Parallel()
+	model, data := tinyModel(t)
+	dir := t.TempDir()
+	text := filepath.Join(dir, "text.txt")
+	if err := os.WriteFile(text, []byte(strings.Repeat("Which pulse? Lentils are pulses. ", 200)), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for name, from := range map[string]string{"text": text, "rows": data} {
+		path, figures := filepath.Join(dir, name), filepath.Join(dir, name+".json")
+		out := mustRun(t, "", "convert", "--model", model, "--mlx-path", path, "--quant", "auto", "--target-bpw", "6.5", "--q-group-size", "32",
+			"--calibration", from, "--calibration-tokens", "512", "--threads", "1", "--json", figures)
+		if !regexp.MustCompile(`(?s)\[INFO\] Quantizing\nLayer .*model\.embed_tokens .*Calibrated on \d+ tokens.*Perplexity on \d+ other tokens: .*with [56]\.\d{3} bits`).MatchString(out) {
+			t.Errorf("%s: convert prints\n%s", name, out)
+		}
+		var report struct {
+			Before float64 `json:"perplexity_before"`
+			After  float64 `json:"perplexity_after"`
+			BPW    float64 `json:"bits_per_weight"`
+			Layers []struct{ Bits int }
+		}
+		text, err := os.ReadFile(figures)
+		if err == nil {
+			err = json.Unmarshal(text, &report)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if report.Before <= 1 || report.After <= 1 || report.BPW > 6.5 || len(report.Layers) < 5 {
+			t.Errorf("%s: %+v", name, report)
+		}
+		mustRun(t, "", "generate", "--model", path, "--prompt", "Which pulse?", "--max-tokens", "2", "--threads", "1")
+	}
+}
+
 func TestConvertMistakes(t *testing.T) {
 	t.Parallel()
 	model, _ := tinyModel(t)
@@ -61,6 +98,13 @@ func TestConvertMistakes(t *testing.T) {
 		{[]string{"--model", model, "--gguf", "F16", "-q"}, "leave -q"},
 		{[]string{"--model", model, "--mlx-path", filepath.Join(there, "n"), "-q", "--q-bits", "7"}, "7 bits"},
 		{[]string{"--model", model, "--ollama"}, "--ollama needs --gguf"},
+		{[]string{"--model", model, "--target-bpw", "4"}, "need --quant auto"},
+		{[]string{"--model", model, "--quant", "most"}, "expected auto"},
+		{[]string{"--model", model, "--quant", "auto", "--q-bits", "4"}, "leave --q-bits"},
+		{[]string{"--model", model, "--quant", "auto", "-d"}, "exclude each other"},
+		{[]string{"--model", model, "--quant", "auto", "--target-bpw", "-1"}, "--target-bpw -1"},
+		{[]string{"--model", model, "--mlx-path", filepath.Join(there, "a"), "--quant", "auto", "--target-bpw", "1"}, "the lowest for this model"},
+		{[]string{"--model", model, "--mlx-path", filepath.Join(there, "a"), "--quant", "auto", "--calibration", filepath.Join(there, "none")}, "--calibration: "},
 	} {
 		code, _, errOut := lentil(t, "", append([]string{"convert"}, test.args...)...)
 		if code != 2 || !strings.Contains(errOut, test.want) {
