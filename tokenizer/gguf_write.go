@@ -191,9 +191,11 @@ func splitSteps(raw json.RawMessage) []string {
 	return all
 }
 
-// choosePrefix tells whether a space goes in front of a text.
+// choosePrefix tells whether a space goes in front of a text. What t itself does
+// is tried first: with a small vocabulary the probes may not tell.
 func (t *Tokenizer) choosePrefix(m map[string]any) error {
-	for _, prefix := range []bool{true, false} {
+	own := t.norm != nil && strings.HasPrefix(t.norm("x"), "▁")
+	for _, prefix := range []bool{own, !own} {
 		m["tokenizer.ggml.add_space_prefix"] = prefix
 		ok, err := t.encodesAs(m)
 		if ok || err != nil {

@@ -101,6 +101,7 @@ func FuzzFromGGUF(f *testing.F) {
 	f.Add("gpt2", "qwen2", "a\nb\nab\n<|end|>", []byte{1, 1, 1, 3}, "a b", uint32(3), true, false)
 	f.Add("llama", "default", "<unk>\n<s>\n<0x0A>\n▁\na\n▁a", []byte{2, 3, 6, 1, 1, 1}, "", uint32(1), true, true)
 	f.Add("gpt2", "", "a\na\n", []byte{}, "a a\na", uint32(1<<32-1), false, false)
+	f.Add("llama", "0", "\na", []byte("0"), "0", uint32(0), false, false) // hardly a vocabulary
 	f.Fuzz(func(t *testing.T, model, pre, tokens string, types []byte, merges string, role uint32, bos, prefix bool) {
 		pieces := strings.Split(tokens, "\n")
 		m := map[string]any{
