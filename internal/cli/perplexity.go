@@ -54,7 +54,7 @@ With --mask-prompt only answers count, and each row stands by itself.`,
 	group(cmd, "Model and data", func(f *pflag.FlagSet) {
 		f.StringVar(&o.Model, "model", "", "`folder` or .gguf file of the model, or its repository (required)")
 		f.StringVar(&o.AdapterPath, "adapter-path", "", "`folder` of an adapter to put on it")
-		f.StringVar(&o.DataPath, "data-path", "allenai/tulu-3-sft-mixture", "text file, or dataset as lora's --data takes it")
+		f.StringVar(&o.DataPath, "data-path", "allenai/tulu-3-sft-mixture", "text `file`, or dataset as lora's --data takes it")
 		f.StringVar(&o.Split, "split", "train", "`part` of the dataset: train (mlx-lm's choice), valid or test")
 		f.BoolVar(&o.MaskPrompt, "mask-prompt", false, "count the loss of the answer only, each row by itself")
 		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
@@ -122,9 +122,9 @@ func runPerplexity(ctx context.Context, streams Streams, o perplexityOptions) er
 	}
 	_, parameters := countParameters(e.model)
 	fmt.Fprintf(out, "Model loaded: %.1fM parameters\n\nLoading dataset...\n  Sequence length: %d\n", float64(parameters)/1e6, o.SequenceLength)
-	samples, err := o.samples(e, streams.Err)
+	samples, err := o.samples(ctx, streams, e)
 	if err != nil {
-		return inputError(err)
+		return err
 	}
 	fmt.Fprintf(out, "  Loaded %d samples", len(samples))
 	if len(samples) < o.NumSamples {
@@ -171,56 +171,85 @@ func printPerplexity(out io.Writer, got eval.Perplexity, f perplexity, samples [
 }
 
 // samples reads the data and takes from it what is to be measured.
-func (o *perplexityOptions) samples(e *engine, warn io.Writer) ([]train.Row, error) {
+func (o *perplexityOptions) samples(ctx context.Context, streams Streams, e *engine) ([]train.Row, error) {
 	renderer, err := chat.NewRenderer(e.tok)
 	if errors.Is(err, chat.ErrNoTemplate) {
 		renderer = nil // enough for texts; other rows are refused when they are tokenised
 	} else if err != nil {
-		return nil, err
+		return nil, inputError(err)
 	}
 	encoder := dataset.NewEncoder(e.tok, renderer, dataset.EncoderOptions{MaskPrompt: o.MaskPrompt})
-	rows, err := o.rows(encoder)
+	rows, err := o.rows(ctx, streams, encoder)
 	if err != nil {
 		return nil, err
 	}
 	if !o.MaskPrompt {
-		return eval.Windows(rows, o.SequenceLength, o.NumSamples, uint32(o.Seed))
+		samples, err := eval.Windows(rows, o.SequenceLength, o.NumSamples, uint32(o.Seed))
+		if err != nil {
+			return nil, inputError(err)
+		}
+		return samples, nil
 	}
 	samples, cut, err := eval.Rows(rows, o.SequenceLength, o.NumSamples, uint32(o.Seed))
-	if cut > 0 {
-		fmt.Fprintf(warn, "Warning: %d of %d rows are longer than --sequence-length %d and were cut\n", cut, len(samples), o.SequenceLength)
+	if err != nil {
+		return nil, inputError(err)
 	}
-	return samples, err
+	if cut > 0 {
+		fmt.Fprintf(streams.Err, "Warning: %d of %d rows are longer than --sequence-length %d and were cut\n", cut, len(samples), o.SequenceLength)
+	}
+	return samples, nil
 }
 
 // rows opens --data-path: a text file is one row, all else is a dataset.
-func (o *perplexityOptions) rows(encoder *dataset.Encoder) (train.Rows, error) {
+func (o *perplexityOptions) rows(ctx context.Context, streams Streams, encoder *dataset.Encoder) (train.Rows, error) {
 	info, err := os.Stat(o.DataPath)
 	if err == nil && info.Mode().IsRegular() && !slices.Contains(datasetFiles, strings.ToLower(filepath.Ext(o.DataPath))) {
 		text, err := readText(o.DataPath)
 		if err != nil {
-			return nil, err
+			return nil, inputError(err)
 		}
 		item, err := encoder.Encode(dataset.Row{Format: dataset.Text, Text: text})
 		if err != nil {
-			return nil, err
+			return nil, inputError(err)
 		}
 		return oneRow{IDs: item.IDs, Loss: item.Loss}, nil
 	}
-	splits, err := dataset.Load(o.DataPath, dataset.Options{})
+	splits, err := o.data(ctx, streams)
 	if err != nil {
-		return nil, fmt.Errorf("--data-path: %w", err)
+		return nil, err
 	}
 	split := map[string]*dataset.Split{"train": splits.Train, "valid": splits.Valid, "test": splits.Test}[o.Split]
 	if split.Len() == 0 {
-		return nil, fmt.Errorf("--data-path %s has no rows in its %s set\nGive another --split.", o.DataPath, o.Split)
+		return nil, usage("--data-path %s has no rows in its %s set\nGive another --split.", o.DataPath, o.Split)
 	}
 	rows, err := encoder.Rows(split)
-	return tokenised{rows}, err
+	if err != nil {
+		return nil, inputError(err)
+	}
+	return tokenised{rows}, nil
+}
+
+// data reads a dataset as lora does, of a repository the wanted split alone.
+func (o *perplexityOptions) data(ctx context.Context, streams Streams) (*dataset.Splits, error) {
+	if _, err := os.Stat(o.DataPath); err == nil || !looksLikeRepo(o.DataPath) {
+		return localData(o.DataPath, dataset.Options{})
+	}
+	p := dataPart{Part: dataset.Part{Name: o.DataPath, Optional: true}}
+	p.path, p.revision, _ = strings.Cut(o.DataPath, "@")
+	*map[string]*string{"train": &p.Train, "valid": &p.Valid, "test": &p.Test}[o.Split] = o.Split
+	fmt.Fprintf(streams.Out, "Loading Hugging Face dataset %s.\n", p.path)
+	if err := p.find(ctx, streams); err != nil {
+		return nil, err
+	}
+	splits, err := dataset.LoadParts([]dataset.Part{p.Part})
+	if err != nil {
+		return nil, inputError(err)
+	}
+	return splits, nil
 }
 
 // datasetFiles are extensions of files that hold rows and not a text.
-var datasetFiles = []string{".jsonl", ".json", ".parquet"}
+var datasetFiles = []string{".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet"}
 
 // maxText is the longest text file that is read, in bytes.
 const maxText = 1 << 30

@@ -67,6 +67,27 @@ func TestPerplexity(t *testing.T) {
 	}
 }
 
+// TestPerplexityOfHubDataset: the rows of a repository are those of the same files here.
+func TestPerplexityOfHubDataset(t *testing.T) {
+	s := testHub(t)
+	model, data := tinyModel(t)
+	s.Add("datasets/org/lines", filesOf(t, data))
+	for _, split := range []string{"train", "valid", "test"} {
+		var got [2]perplexity
+		for i, path := range []string{data, "org/lines"} {
+			figures := filepath.Join(t.TempDir(), "f.json")
+			mustRun(t, "", "perplexity", "--model", model, "--data-path", path, "--split", split, "--sequence-length", "32", "--threads", "1", "--json", figures)
+			readInto(t, figures, &got[i])
+		}
+		if got[0].Loss != got[1].Loss || got[0].Samples == 0 {
+			t.Errorf("%s: %+v and %+v", split, got[0], got[1])
+		}
+	}
+	if code, _, errOut := lentil(t, "", "perplexity", "--model", model, "--data-path", "org/none"); code != ExitUsage || !strings.Contains(errOut, "org/none") {
+		t.Errorf("no such dataset: %d %s", code, errOut)
+	}
+}
+
 func TestPerplexityMistakes(t *testing.T) {
 	t.Parallel()
 	model, data := tinyModel(t)
