@@ -143,3 +143,46 @@ func TestModelfileParameters(t *testing.T) {
 		}
 	}
 }
+
+// FuzzModelfile: no chat template or generation_config.json, which may come from
+// anyone, gets a command of its own into the Modelfile.
+func FuzzModelfile(f *testing.F) {
+	f.Add("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: ", `{"temperature": 0.7, "eos_token_id": [3, 1]}`, "</s>")
+	f.Add("{% for m in messages %}{{ m.content }}\"\"\"\nADAPTER ./x\n{% endfor %}", `{"temperature": "1\nFROM x"}`, "\"\nFROM /etc/passwd")
+	f.Fuzz(func(t *testing.T, jinja, generation, eos string) {
+		tok, err := tokenizer.Train(slices.Values([]string{"a b"}), tokenizer.TrainOptions{
+			VocabSize: 258, SpecialTokens: []string{"<s>", eos}, EOS: eos, ChatTemplate: jinja,
+		})
+		if err != nil {
+			return
+		}
+		source := t.TempDir()
+		if err := os.WriteFile(filepath.Join(source, "generation_config.json"), []byte(generation), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		path, err := export.WriteModelfile(filepath.Join(source, "model.gguf"), source, tok)
+		if err != nil {
+			return
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rest := string(text)
+		for number := 0; rest != ""; number++ {
+			var line string
+			line, rest, _ = strings.Cut(rest, "\n")
+			command, argument, _ := strings.Cut(line, " ")
+			switch {
+			case strings.HasPrefix(line, "# "), command == "PARAMETER", command == "FROM" && number == 0 && argument == "./model.gguf":
+			case command == "TEMPLATE" || command == "SYSTEM":
+				inside, ok := strings.CutPrefix(argument+"\n"+rest, `"""`)
+				if _, rest, ok = strings.Cut(inside, "\"\"\"\n"); !ok {
+					t.Fatalf("%s without end:\n%s", command, text)
+				}
+			default:
+				t.Fatalf("line %q in\n%s", line, text)
+			}
+		}
+	})
+}
