@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/run"
@@ -23,6 +24,7 @@ import (
 // files, which it does not have, become dense.
 type ConvertOptions struct {
 	SavePath    string // must not exist
+	BaseModel   string // repository of the model, for the model card; may be empty
 	Quantize    bool
 	Mode        string         // affine, mxfp4, nvfp4 or mxfp8; "" for affine
 	Bits, Group int            // 0: the mode's own, 4 and 64 for affine
@@ -138,13 +140,30 @@ func (c *conversion) write(tok *tokenizer.Tokenizer) error {
 	if err := tok.Save(tmp); err != nil {
 		return err
 	}
-	if err := copyFile(c.src.Path(), tmp, "generation_config.json"); err != nil {
+	if err := c.copyFiles(tmp); err != nil {
 		return err
 	}
-	if err := run.WriteFile(filepath.Join(tmp, "README.md"), []byte(c.card())); err != nil {
+	if err := run.WriteFile(filepath.Join(tmp, "README.md"), c.card()); err != nil {
 		return err
 	}
 	return os.Rename(tmp, target)
+}
+
+// copyFiles takes over generation_config.json and, for programs that run it, the
+// Python code of the source's folder.
+func (c *conversion) copyFiles(to string) error {
+	entries, err := os.ReadDir(c.src.Path())
+	if err != nil {
+		return nil // a GGUF file
+	}
+	for _, e := range entries {
+		if name := e.Name(); name == "generation_config.json" || filepath.Ext(name) == ".py" {
+			if err := copyFile(c.src.Path(), to, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (c *conversion) writeWeights(dir string) error {
@@ -416,10 +435,9 @@ func (c *conversion) generationEOS() any {
 	return g.EOS
 }
 
-func (c *conversion) card() string {
-	base := filepath.Base(strings.TrimRight(c.src.Path(), "/"))
-	name := filepath.Base(c.options.SavePath)
-	return fmt.Sprintf("---\nlibrary_name: mlx\npipeline_tag: text-generation\ntags:\n- mlx\n- lentil\nbase_model: %s\n---\n\n"+
-		"# %s\n\n%s, converted with Lentil to %.3f bits per weight.\n\n    lentil generate --model %s --prompt \"Hello\"\n",
-		base, name, base, c.report.BitsPerWeight, c.options.SavePath)
+// card is a short README for the folder; an upload tells more.
+func (c *conversion) card() []byte {
+	card := hub.Card{Repo: filepath.Base(c.options.SavePath), BaseModel: c.options.BaseModel, Tool: "lentil",
+		Settings: []hub.CardRow{{Name: "Bits per weight", Value: fmt.Sprintf("%.3f", c.report.BitsPerWeight)}}}
+	return card.Update(nil)
 }

@@ -158,6 +158,29 @@ func TestConvertFromGGUF(t *testing.T) {
 	}
 }
 
+// TestConvertFiles: what lies beside the weights comes along as far as it is of use.
+func TestConvertFiles(t *testing.T) {
+	t.Parallel()
+	from := modeltest.Write(t, modeltest.Spec{Type: "llama", Config: map[string]any{"vocab_size": ggufVocab, "vision_config": map[string]any{}}})
+	for name, text := range map[string]string{"generation_config.json": `{"eos_token_id": [7, 9]}`, "modeling.py": "pass", "notes.txt": "mine"} {
+		if err := os.WriteFile(filepath.Join(from, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path, _ := convert(t, from, export.ConvertOptions{BaseModel: "org/base"})
+	for name, want := range map[string]string{"generation_config.json": "[7, 9]", "modeling.py": "pass", "README.md": "base_model: org/base", "config.json": `"eos_token_id": [`} {
+		if text, err := os.ReadFile(filepath.Join(path, name)); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s: %q (%v), want %q", name, text, err, want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(path, "notes.txt")); err == nil {
+		t.Error("notes.txt was copied")
+	}
+	if _, text := readConfig(t, path); strings.Contains(text, "vision_config") {
+		t.Error("vision_config is still there")
+	}
+}
+
 func TestConvertErrors(t *testing.T) {
 	t.Parallel()
 	src, err := weights.Open(modeltest.Write(t, modeltest.Spec{Type: "llama", Config: map[string]any{"vocab_size": ggufVocab}}))

@@ -145,7 +145,8 @@ type sensor struct {
 
 // Forward takes the input's squares in. It runs twice where blocks are computed
 // again for the backward pass, which doubles all columns alike.
-func (s *sensor) Forward(t *tensor.Tape, x, y *tensor.Tensor) {
+func (s *sensor) Forward(t *tensor.Tape, l *nn.Linear, x *tensor.Tensor) *tensor.Tensor {
+	y := t.Linear(x, l.Weight, l.Bias)
 	values := t.Read(x) // [T, in]
 	norms := make([]float32, y.Rows())
 	for i := range norms {
@@ -158,6 +159,7 @@ func (s *sensor) Forward(t *tensor.Tape, x, y *tensor.Tensor) {
 		norms[i] = float32(math.Sqrt(sum))
 	}
 	s.probe(t, y, norms)
+	return y
 }
 
 // probe puts the zero tensor behind signs times size, which is by token.

@@ -225,6 +225,7 @@ func TestParseQuantization(t *testing.T) {
 		}
 	}
 	for config, want := range map[string]string{
+		`{"text_config":{"quantization_config":{"bits":7,"group_size":64}}}`:               "7 bits",
 		`{"quantization":{"bits":7,"group_size":64}}`:                                      "7 bits",
 		`{"quantization":{"bits":4}}`:                                                      "group size 0",
 		`{"quantization":4}`:                                                               "expected an object",

@@ -111,6 +111,9 @@ func parseQuantization(config []byte) (quantization, error) {
 	var c struct {
 		Quantization json.RawMessage `json:"quantization"`
 		Mirror       json.RawMessage `json:"quantization_config"`
+		Text         struct {
+			Mirror json.RawMessage `json:"quantization_config"`
+		} `json:"text_config"`
 	}
 	if err := json.Unmarshal(config, &c); err != nil {
 		return quantization{}, err
@@ -118,6 +121,9 @@ func parseQuantization(config []byte) (quantization, error) {
 	key, raw := "quantization", c.Quantization
 	if isNull(raw) {
 		key, raw = "quantization_config", c.Mirror
+	}
+	if isNull(raw) {
+		raw = c.Text.Mirror
 	}
 	if isNull(raw) {
 		return quantization{}, nil

@@ -141,7 +141,7 @@ func runConvert(ctx context.Context, streams Streams, o convertOptions) error {
 		}
 	}
 	fmt.Fprintln(streams.Out, "[INFO] Loading")
-	report, figures, err := convertFolder(ctx, streams, o)
+	report, figures, err := convertFolder(ctx, streams, o, upload.BaseModel)
 	if err != nil {
 		return err
 	}
@@ -155,9 +155,9 @@ func runConvert(ctx context.Context, streams Streams, o convertOptions) error {
 	return runUpload(ctx, streams, upload)
 }
 
-// convertFolder writes the folder. figures are what --json holds: the report, or
+// convertFolder writes the folder; base is the repository of the model, if it has one. figures are what --json holds: the report, or
 // one that holds it.
-func convertFolder(ctx context.Context, streams Streams, o convertOptions) (report export.ConvertReport, figures any, err error) {
+func convertFolder(ctx context.Context, streams Streams, o convertOptions, base string) (report export.ConvertReport, figures any, err error) {
 	from, err := localModel(ctx, streams, o.Model, hub.ModelPatterns)
 	if err != nil {
 		return report, nil, err
@@ -192,7 +192,7 @@ func convertFolder(ctx context.Context, streams Streams, o convertOptions) (repo
 	bar := streams.bar(nil)
 	defer bar.Clear()
 	settings := export.ConvertOptions{
-		SavePath: o.MLXPath, Quantize: o.Quantize, Mode: o.Mode, Bits: o.Bits, Group: o.Group, Recipe: o.Recipe, Dequantize: o.Dequantize,
+		SavePath: o.MLXPath, BaseModel: base, Quantize: o.Quantize, Mode: o.Mode, Bits: o.Bits, Group: o.Group, Recipe: o.Recipe, Dequantize: o.Dequantize,
 		DType: dtype, Rule: rule, Progress: func(_ string, done, total int) { bar.Set("Converting", done, total) },
 	}
 	if o.Quant != "" {
