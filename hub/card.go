@@ -12,13 +12,17 @@ type Card struct {
 	Repo      string // the repository the card is for
 	BaseModel string // the repository of the base model
 	Tool      string // what the model was made with, "lentil 0.3"
-	Data      string // what it was trained on
+	Data      string // what it was trained on: a dataset's repository, or a description
+	Adapter   bool   // an adapter alone, to be put on the base model
 	Settings  []CardRow
-	Results   []CardRow // what was measured
+	Results   []CardFigure
 }
 
 // A CardRow is one line of a card's table.
 type CardRow struct{ Name, Value string }
+
+// A CardFigure is what was measured, of the base model and after training; empty where it was not.
+type CardFigure struct{ Name, Base, Tuned string }
 
 // cardMark opens the text of a card that Lentil wrote and may write again.
 const cardMark = "<!-- Written by lentil. Take this line out and the text is yours: it will be kept. -->"
@@ -61,20 +65,75 @@ func (c Card) text() string {
 	if len(origin) > 0 {
 		fmt.Fprintf(&b, "\nThis model is %s.\n", strings.Join(origin, ", "))
 	}
-	table := func(title string, rows []CardRow) {
-		if len(rows) == 0 {
-			return
-		}
-		fmt.Fprintf(&b, "\n## %s\n\n| | |\n|---|---|\n", title)
-		cell := strings.NewReplacer("|", `\|`, "\n", " ")
-		for _, r := range rows {
-			fmt.Fprintf(&b, "| %s | %s |\n", cell.Replace(r.Name), cell.Replace(r.Value))
+	b.WriteString(c.measured())
+	var settings [][]string
+	for _, r := range c.Settings {
+		settings = append(settings, []string{r.Name, r.Value})
+	}
+	b.WriteString(table("Training", []string{"", ""}, settings))
+	b.WriteString(c.use())
+	return b.String()
+}
+
+// measured is the table of results, with columns for what there is.
+func (c Card) measured() string {
+	head, columns := []string{""}, []func(CardFigure) string{func(f CardFigure) string { return f.Name }}
+	add := func(title string, figure func(CardFigure) string) {
+		for _, f := range c.Results {
+			if figure(f) != "" {
+				head, columns = append(head, title), append(columns, figure)
+				return
+			}
 		}
 	}
-	table("Measured", c.Results)
-	table("Training", c.Settings)
-	fmt.Fprintf(&b, "\n## Use\n\n```bash\nlentil chat --model %s\n```\n\nor, with mlx-lm:\n\n```bash\nmlx_lm.chat --model %[1]s\n```\n", c.Repo)
+	add("base model", func(f CardFigure) string { return f.Base })
+	add("this model", func(f CardFigure) string { return f.Tuned })
+	var rows [][]string
+	for _, f := range c.Results {
+		var row []string
+		for _, column := range columns {
+			row = append(row, column(f))
+		}
+		rows = append(rows, row)
+	}
+	return table("Measured", head, rows)
+}
+
+// table is a section with a Markdown table, "" without rows.
+func table(title string, head []string, rows [][]string) string {
+	if len(rows) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	cell := strings.NewReplacer("|", `\|`, "\r", " ", "\n", " ")
+	line := func(cells []string) {
+		for _, text := range cells {
+			fmt.Fprintf(&b, "| %s ", cell.Replace(text))
+		}
+		b.WriteString("|\n")
+	}
+	fmt.Fprintf(&b, "\n## %s\n\n", title)
+	line(head)
+	b.WriteString(strings.Repeat("|---", len(head)) + "|\n")
+	for _, row := range rows {
+		line(row)
+	}
 	return b.String()
+}
+
+// use tells how to ask the model.
+func (c Card) use() string {
+	command := "chat --model " + c.Repo
+	before := ""
+	if c.Adapter {
+		base := c.BaseModel
+		if base == "" {
+			base = "BASE_MODEL"
+		}
+		command = fmt.Sprintf("chat --model %s --adapter-path adapter", base)
+		before = fmt.Sprintf("lentil download %s --local-dir adapter\n", c.Repo)
+	}
+	return fmt.Sprintf("\n## Use\n\n```bash\n%slentil %s\n```\n\nor, with mlx-lm:\n\n```bash\nmlx_lm.%[2]s\n```\n", before, command)
 }
 
 // splitCard parts the metadata between two lines of "---" from the text after it.

@@ -289,14 +289,14 @@ func TestFromEnv(t *testing.T) {
 
 func TestCard(t *testing.T) {
 	t.Parallel()
-	card := Card{Repo: "org/new", BaseModel: "org/base", Tool: "lentil 1", Data: "a book", Results: []CardRow{{"perplexity | test", "3.2"}}}
+	card := Card{Repo: "org/new", BaseModel: "org/base", Tool: "lentil 1", Data: "a book", Results: []CardFigure{{"perplexity | test", "", "3.2"}}}
 	mlx := "---\nlanguage: en\nbase_model:\n- other/base\n---\n# org/new\n\n## Use with mlx\n\n```bash\npip install mlx-lm\n```"
 	tests := []struct {
 		name, old string
 		has       []string
 		hasNot    []string
 	}{
-		{"nothing", "", []string{"---\nlibrary_name: mlx\n", "base_model: org/base\n---\n\n" + cardMark, "# org/new", "from [org/base]", "trained on a book", `| perplexity \| test | 3.2 |`, "--model org/new"}, nil},
+		{"nothing", "", []string{"---\nlibrary_name: mlx\n", "base_model: org/base\n---\n\n" + cardMark, "# org/new", "from [org/base]", "trained on a book", "\n|  | this model |\n|---|---|\n", `| perplexity \| test | 3.2 |`, "--model org/new"}, nil},
 		{"metadata only", "---\nlicense: mit\n---\n", []string{"---\nlicense: mit\nbase_model: org/base\n---\n", "# org/new"}, []string{"library_name"}},
 		{"mlx-lm's text", mlx, []string{"language: en\nbase_model:\n- other/base\n", "from [other/base]", cardMark}, []string{"Use with mlx", "org/base)."}},
 		{"a person's text", "---\nbase_model: a/b\n---\n# Mine\n\nAll about it.\n", []string{"---\nbase_model: a/b\n---\n# Mine\n\nAll about it.\n"}, []string{cardMark, "org/base"}},
@@ -316,6 +316,34 @@ func TestCard(t *testing.T) {
 		}
 		if again := string(card.Update([]byte(got))); again != got {
 			t.Errorf("%s: changes again to\n%s", tt.name, again)
+		}
+	}
+}
+
+// TestCardMeasured: columns are there for what was measured alone, and an adapter is used with its base.
+func TestCardMeasured(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		card   Card
+		has    []string
+		hasNot []string
+	}{
+		{Card{Results: []CardFigure{{"a", "1", "2"}, {"b", "", "3"}}}, []string{"|  | base model | this model |\n|---|---|---|\n| a | 1 | 2 |\n| b |  | 3 |\n"}, nil},
+		{Card{Results: []CardFigure{{"a", "1", ""}}}, []string{"|  | base model |\n|---|---|\n| a | 1 |\n"}, []string{"this model"}},
+		{Card{}, nil, []string{"Measured", "Training", "|"}},
+		{Card{Repo: "me/a", BaseModel: "org/b", Adapter: true}, []string{"lentil download me/a --local-dir adapter\nlentil chat --model org/b --adapter-path adapter\n", "\nmlx_lm.chat --model org/b --adapter-path adapter\n"}, nil},
+		{Card{Repo: "me/a", Adapter: true}, []string{"--model BASE_MODEL --adapter-path adapter"}, nil},
+	} {
+		got := tt.card.text()
+		for _, part := range tt.has {
+			if !strings.Contains(got, part) {
+				t.Errorf("%q is not in\n%s", part, got)
+			}
+		}
+		for _, part := range tt.hasNot {
+			if strings.Contains(strings.TrimPrefix(got, cardMark), part) {
+				t.Errorf("%q is in\n%s", part, got)
+			}
 		}
 	}
 }

@@ -88,7 +88,8 @@ func TestTrainAndShare(t *testing.T) {
 	}
 	t.Setenv("HF_TOKEN", hubtest.Token)
 	mustRun(t, "", fuse...)
-	if card := string(s.Files("org/fused")["README.md"].Data); !strings.Contains(card, "base_model: org/tiny\n") || !strings.Contains(card, "| iters | 4 |") {
+	if card := string(s.Files("org/fused")["README.md"].Data); !strings.Contains(card, "base_model: org/tiny\n") || !strings.Contains(card, "| iters | 4 |") ||
+		!regexp.MustCompile(`(?m)^\| perplexity on the validation set \| \d+\.\d{3} \| \d+\.\d{3} \|$`).MatchString(card) {
 		t.Errorf("card:\n%s", card)
 	}
 	ask := []string{"generate", "--prompt", "Fibre", "--max-tokens", "4", "--verbose", "False", "--threads", "1", "--model"}
@@ -225,7 +226,7 @@ func TestUploadAndLogin(t *testing.T) {
 		t.Errorf("upload: %s", out)
 	}
 	card := string(s.Files(name)["README.md"].Data)
-	for _, want := range []string{"base_model: org/base\n", "# " + name + "\n", "trained on train.jsonl", "| learning rate | 0.0001 |", "| validation loss before | 3.000 |", "| validation loss at step 20 | 2.000 |", "| test perplexity | 7.389 |"} {
+	for _, want := range []string{"base_model: org/base\n", "# " + name + "\n", "trained on train.jsonl", "| learning rate | 0.0001 |", "|  | base model | this model |\n|---|---|---|\n| perplexity on the validation set | 20.086 | 7.389 |\n| perplexity on the test set |  | 4.482 |\n"} {
 		if !strings.Contains(card, want) {
 			t.Errorf("%q is not in the card:\n%s", want, card)
 		}
@@ -256,7 +257,7 @@ func trainingRun(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range []run.Event{run.Validation{Iteration: 1, Loss: 3}, run.Validation{Iteration: 20, Loss: 2}, run.TestReport{Loss: 2, Perplexity: 7.389}} {
+	for _, e := range []run.Event{run.Validation{Iteration: 1, Loss: 3}, run.Validation{Iteration: 20, Loss: 2}, run.TestReport{Loss: 1.5, Perplexity: 4.482}} {
 		folder.Report(e)
 	}
 	if err := folder.Close(); err != nil {

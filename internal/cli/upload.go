@@ -1,14 +1,10 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -128,84 +124,4 @@ func runUpload(ctx context.Context, streams Streams, o uploadOptions) error {
 	return writeFigures(o.JSON, map[string]any{
 		"repo": done.Repo.String(), "url": done.URL, "commit": done.Commit, "files": done.Files, "unchanged": done.Unchanged, "sent_bytes": done.Sent,
 	})
-}
-
-// writeCard writes README.md, or brings what a tool wrote there up to date.
-func writeCard(o uploadOptions, repo hub.Repo) error {
-	path := filepath.Join(o.Path, "README.md")
-	old, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return inputError(err)
-	}
-	card := hub.Card{Repo: repo.ID, BaseModel: o.BaseModel, Tool: "lentil " + Version()}
-	from := o.AdapterPath
-	if from == "" {
-		from = o.Path
-	}
-	if _, err := os.Stat(from); err != nil {
-		return usage("--adapter-path: %w", err)
-	}
-	// Adapters of mlx-lm have no run.json, and nothing is told of their training.
-	if err := tellRun(&card, from); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return inputError(err)
-	}
-	text := card.Update(old)
-	if bytes.Equal(text, old) {
-		return nil
-	}
-	return run.WriteFile(path, text)
-}
-
-// tellRun puts the settings and figures of a training run into a card. Of paths it tells the last part only.
-func tellRun(card *hub.Card, folder string) error {
-	manifest, err := run.ReadManifest(folder)
-	if err != nil {
-		return err
-	}
-	if _, err := hub.ParseRepo(manifest.Model, hub.Model); err == nil && card.BaseModel == "" && looksLikeRepo(manifest.Model) {
-		card.BaseModel = manifest.Model
-	}
-	var data []string
-	for _, f := range manifest.Data {
-		data = append(data, filepath.Base(f.Path))
-	}
-	card.Data = strings.Join(data, ", ")
-	for _, name := range []string{"fine_tune_type", "num_layers", "iters", "batch_size", "learning_rate", "optimizer", "max_seq_length", "seed"} {
-		if v, ok := manifest.Settings[name]; ok && v != nil {
-			card.Settings = append(card.Settings, hub.CardRow{Name: strings.ReplaceAll(name, "_", " "), Value: fmt.Sprint(v)})
-		}
-	}
-	records, err := run.ReadLog(filepath.Join(folder, run.LogName))
-	if err != nil {
-		return err
-	}
-	card.Results = measured(records)
-	return nil
-}
-
-// measured gives what a run measured: the first and last loss on validation data, and the test.
-func measured(records []run.Record) []hub.CardRow {
-	var first, last *run.Validation
-	var test *run.TestReport
-	for _, r := range records {
-		switch e := r.Event.(type) {
-		case run.Validation:
-			if last = &e; first == nil {
-				first = &e
-			}
-		case run.TestReport:
-			test = &e
-		}
-	}
-	var rows []hub.CardRow
-	if first != nil && first != last {
-		rows = append(rows, hub.CardRow{Name: "validation loss before", Value: fmt.Sprintf("%.3f", first.Loss)})
-	}
-	if last != nil {
-		rows = append(rows, hub.CardRow{Name: fmt.Sprintf("validation loss at step %d", last.Iteration), Value: fmt.Sprintf("%.3f", last.Loss)})
-	}
-	if test != nil {
-		rows = append(rows, hub.CardRow{Name: "test loss", Value: fmt.Sprintf("%.3f", test.Loss)}, hub.CardRow{Name: "test perplexity", Value: fmt.Sprintf("%.3f", test.Perplexity)})
-	}
-	return rows
 }
