@@ -43,11 +43,15 @@ type byteKernels struct {
 	rows, cols int
 	maxCode    int // the largest code that the kernel takes
 	tile       func(rows int, t *byteTile)
-	// nibbles and bytes write eight rows of codes as columns of a strip.
-	nibbles func(dst []byte, stride int, src []byte, ld, runs, half, odd int)
-	bytes   func(dst []byte, stride int, src []byte, ld, runs int)
+	// nibbles and bytes write eight rows of codes as columns of a strip; the bytes
+	// ahead of those read are wanted next.
+	nibbles func(dst []byte, stride int, src []byte, ld, ahead, runs, half, odd int)
+	bytes   func(dst []byte, stride int, src []byte, ld, ahead, runs int)
 	// codes unpacks a row of codes, see codesGeneric.
 	codes func(dst, src []byte, bits int)
+	// codesQ6K unpacks the codes of super-blocks, superScales their scales.
+	codesQ6K    func(dst, src []byte)
+	superScales func(scales, biases []float32, src []byte, kind quant.Kind)
 	// dotCodes multiplies four rows of codes with one of x, see dotCodesGeneric.
 	dotCodes func(y []float32, codes []byte, scales []float32, x []int8, scale []float32)
 }
@@ -116,7 +120,7 @@ func (d *Device) linear8(o compute.Linear, m *quant.Matrix, x, y, bias []float32
 	if err != nil {
 		return false, err
 	}
-	d.pool.run(strips*parts, func(worker, task int) {
+	d.pool.streams(strips*parts, func(worker, task int) {
 		part := task % parts
 		p.strip(cut(private[worker*each:], sizes), task/parts*p.cols, part*panels/parts*p.rows, min((part+1)*panels/parts*p.rows, t))
 	})
@@ -233,7 +237,7 @@ func (p *product8) scales(ws, wb, tmp []float32, n0, n int) {
 		p.kn.widen(biases, p.m.Biases[n0*size:(n0+n)*size], f.DType)
 	} else {
 		ld := f.RowBytes(p.m.Cols)
-		superScales(scales, biases, p.m.Data[n0*ld:(n0+n)*ld], f.Kind)
+		p.superScales(scales, biases, p.m.Data[n0*ld:(n0+n)*ld], f.Kind)
 	}
 	packRows(p.kn, ws, p.cols, p.cols, n, scales, groups, groups)
 	packRows(p.kn, wb, p.cols, p.cols, n, biases, groups, groups)
@@ -244,6 +248,10 @@ func (p *product8) scales(ws, wb, tmp []float32, n0, n int) {
 func (p *product8) unpack(w, spare []byte, n0, n, l, kc int) {
 	f := p.m.Format
 	ld, width := f.RowBytes(p.m.Cols), f.RowBytes(kc)
+	ahead := width
+	if l+kc == p.m.Cols { // the next strip comes next
+		ahead = p.cols*ld - f.RowBytes(l)
+	}
 	for i := 0; i < n; i += 8 {
 		src, step, have := p.m.Data[(n0+i)*ld+f.RowBytes(l):], ld, min(8, n-i)
 		direct := p.packed || f.Kind == quant.Affine && f.Bits == 8
@@ -251,7 +259,7 @@ func (p *product8) unpack(w, spare []byte, n0, n, l, kc int) {
 		case !direct:
 			for r := range have {
 				if f.Kind == quant.Q6K {
-					codesQ6K(spare[r*kc:][:kc], src[r*ld:])
+					p.codesQ6K(spare[r*kc:][:kc], src[r*ld:])
 				} else {
 					p.unpackCodes(spare[r*kc:][:kc], src[r*ld:][:width], f.Bits)
 				}
@@ -267,12 +275,12 @@ func (p *product8) unpack(w, spare []byte, n0, n, l, kc int) {
 		switch {
 		case f.Kind == quant.Q4K:
 			for b := range kc / superBlock {
-				p.nibbles(dst[b*superBlock/4*stride:], stride, src[b*bytesQ4K+16:], step, 4, 4, 8)
+				p.nibbles(dst[b*superBlock/4*stride:], stride, src[b*bytesQ4K+16:], step, ahead, 4, 4, 8)
 			}
 		case p.packed:
-			p.nibbles(dst, stride, src, step, kc/64, 8, 4)
+			p.nibbles(dst, stride, src, step, ahead, kc/64, 8, 4)
 		default:
-			p.bytes(dst, stride, src, step, kc/32)
+			p.bytes(dst, stride, src, step, ahead, kc/32)
 		}
 	}
 }

@@ -2,15 +2,19 @@
 
 package cpu
 
-import "golang.org/x/sys/cpu"
+import (
+	"golang.org/x/sys/cpu"
+
+	"github.com/lentil-lm/lentil/quant"
+)
 
 // nibblesAVX2 is nibblesGeneric, bytesAVX2 bytesGeneric.
 //
 //go:noescape
-func nibblesAVX2(dst *byte, stride int, src *byte, ld, runs, half, odd int)
+func nibblesAVX2(dst *byte, stride int, src *byte, ld, ahead, runs, half, odd int)
 
 //go:noescape
-func bytesAVX2(dst *byte, stride int, src *byte, ld, runs int)
+func bytesAVX2(dst *byte, stride int, src *byte, ld, ahead, runs int)
 
 // codesBMI2 is codesGeneric for n codes, a multiple of 32. It reads up to 8
 // bytes past the last.
@@ -37,6 +41,18 @@ func tile8VNNIx4(t *byteTile)
 
 //go:noescape
 func tile8VNNIx2(t *byteTile)
+
+// codesQ6KAVX2 is codesQ6KGeneric for blocks super-blocks, superScalesQ4KAVX2 and
+// superScalesQ6KAVX2 are superScalesGeneric.
+//
+//go:noescape
+func codesQ6KAVX2(dst, src *byte, blocks int)
+
+//go:noescape
+func superScalesQ4KAVX2(scales, biases *float32, src *byte, blocks int)
+
+//go:noescape
+func superScalesQ6KAVX2(scales, biases *float32, src *byte, blocks int)
 
 // codesVBMI is codesGeneric likewise; it reads nothing past the last code.
 //
@@ -77,11 +93,19 @@ var avx2Bytes = byteKernels{
 			tile8AVX2x2(t)
 		}
 	},
-	nibbles: func(dst []byte, stride int, src []byte, ld, runs, half, odd int) {
-		nibblesAVX2(&dst[0], stride, &src[0], ld, runs, half, odd)
+	nibbles: func(dst []byte, stride int, src []byte, ld, ahead, runs, half, odd int) {
+		nibblesAVX2(&dst[0], stride, &src[0], ld, ahead, runs, half, odd)
 	},
-	bytes: func(dst []byte, stride int, src []byte, ld, runs int) {
-		bytesAVX2(&dst[0], stride, &src[0], ld, runs)
+	bytes: func(dst []byte, stride int, src []byte, ld, ahead, runs int) {
+		bytesAVX2(&dst[0], stride, &src[0], ld, ahead, runs)
+	},
+	codesQ6K: func(dst, src []byte) { codesQ6KAVX2(&dst[0], &src[0], len(dst)/superBlock) },
+	superScales: func(scales, biases []float32, src []byte, kind quant.Kind) {
+		if kind == quant.Q4K {
+			superScalesQ4KAVX2(&scales[0], &biases[0], &src[0], len(scales)/8)
+		} else {
+			superScalesQ6KAVX2(&scales[0], &biases[0], &src[0], len(scales)/16)
+		}
 	},
 	codes: func(dst, src []byte, bits int) { codesBMI2(&dst[0], &src[0], len(dst), bits) },
 	dotCodes: func(y []float32, codes []byte, scales []float32, x []int8, scale []float32) {

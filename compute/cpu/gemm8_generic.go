@@ -44,7 +44,7 @@ func tile8Generic(rows, cols int, t *byteTile) {
 // A run of 64 codes, 32 bytes, fills 16 lines: eight with its low nibbles, the
 // second four of which begin half lines after the first, and odd lines after
 // these their high nibbles.
-func nibblesGeneric(dst []byte, stride int, src []byte, ld, runs, half, odd int) {
+func nibblesGeneric(dst []byte, stride int, src []byte, ld, _, runs, half, odd int) {
 	for run := range runs {
 		for r := range 8 {
 			for i, b := range src[r*ld+run*32:][:32] {
@@ -58,7 +58,7 @@ func nibblesGeneric(dst []byte, stride int, src []byte, ld, runs, half, odd int)
 
 // bytesGeneric writes eight rows of runs times 32 codes, ld bytes apart, as
 // columns of a strip whose lines lie stride apart.
-func bytesGeneric(dst []byte, stride int, src []byte, ld, runs int) {
+func bytesGeneric(dst []byte, stride int, src []byte, ld, _, runs int) {
 	for r := range 8 {
 		for i, b := range src[r*ld:][:runs*32] {
 			dst[i/4*stride+r*4+i%4] = b
@@ -87,7 +87,9 @@ var genericBytes = byteKernels{
 	bytes:   bytesGeneric,
 	codes:   codesGeneric,
 
-	dotCodes: dotCodesGeneric,
+	codesQ6K:    codesQ6KGeneric,
+	superScales: superScalesGeneric,
+	dotCodes:    dotCodesGeneric,
 }
 
 // dotCodesGeneric multiplies four rows of codes, of 8 bits or fewer, with x:
@@ -107,9 +109,9 @@ func dotCodesGeneric(y []float32, codes []byte, scales []float32, x []int8, scal
 	}
 }
 
-// superScales widens the scales of super-blocks and the biases that they stand
+// superScalesGeneric widens the scales of super-blocks and the biases that they stand
 // for: of codes 0 to 15 (Q4_K) or 0 to 63 (Q6_K).
-func superScales(scales, biases []float32, src []byte, kind quant.Kind) {
+func superScalesGeneric(scales, biases []float32, src []byte, kind quant.Kind) {
 	var sm [16]float32
 	for at := 0; at < len(scales); {
 		if kind == quant.Q4K {
@@ -129,8 +131,8 @@ func superScales(scales, biases []float32, src []byte, kind quant.Kind) {
 	}
 }
 
-// codesQ6K unpacks the 6-bit codes of super-blocks, see widenQ6KGeneric.
-func codesQ6K(dst, src []byte) {
+// codesQ6KGeneric unpacks the 6-bit codes of super-blocks, see widenQ6KGeneric.
+func codesQ6KGeneric(dst, src []byte) {
 	for ; len(dst) > 0; dst, src = dst[superBlock:], src[bytesQ6K:] {
 		for half := range 2 {
 			low, high, out := src[half*64:][:64], src[128+half*32:][:32], dst[half*128:][:128]

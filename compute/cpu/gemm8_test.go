@@ -75,10 +75,10 @@ func TestUnpack(t *testing.T) {
 			for runs := 1; runs < 5; runs++ {
 				for _, order := range [][2]int{{8, 4}, {4, 8}} {
 					check(fmt.Sprintf("%d runs of nibbles, %v", runs, order), func(k *byteKernels, dst []byte) {
-						k.nibbles(dst, stride, src, ld, runs, order[0], order[1])
+						k.nibbles(dst, stride, src, ld, 64, runs, order[0], order[1])
 					})
 				}
-				check(fmt.Sprintf("%d runs of bytes", runs), func(k *byteKernels, dst []byte) { k.bytes(dst, stride, src, ld, runs) })
+				check(fmt.Sprintf("%d runs of bytes", runs), func(k *byteKernels, dst []byte) { k.bytes(dst, stride, src, ld, 64, runs) })
 				for bits := 2; bits <= 6; bits++ {
 					n := 32 * runs
 					for _, room := range []int{0, 8} { // after the last code

@@ -30,11 +30,13 @@
 	ADDQ $4, R10;                  \
 	MOVQ runs+56(FP), R13
 
+// The next four rows.
 #define AHEAD \
-	PREFETCHT0 1024(SI);       \
-	PREFETCHT0 1024(SI)(R8*1); \
-	PREFETCHT0 1024(SI)(R8*2); \
-	PREFETCHT0 1024(SI)(R9*1)
+	LEAQ       (SI)(R8*4), DI; \
+	PREFETCHT1 (DI);           \
+	PREFETCHT1 (DI)(R8*1);     \
+	PREFETCHT1 (DI)(R8*2);     \
+	PREFETCHT1 (DI)(R9*1)
 
 // The sums in Y0 to Y3 to y.
 #define SUMS4 \
