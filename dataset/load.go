@@ -61,6 +61,9 @@ type part struct {
 	keys     []int // number of keys of each row
 }
 
+// maxRows bounds the rows of a split: a little is kept of each, and a small file can claim any number of equal rows.
+const maxRows = 1 << 23
+
 // splitFiles are the file names of each split in a local folder, by preference.
 var splitFiles = map[string][]string{
 	"train": {"train.jsonl"},
@@ -246,12 +249,12 @@ func (l *loader) addSlice(split *Split, s rowSlice) error {
 		total += src.len()
 		split.Files = appendNew(split.Files, path)
 	}
-	if total > maxRows {
-		return fmt.Errorf("the split %s has %d rows; at most %d can be used", s.split, total, maxRows)
-	}
 	from, to, err := s.bounds(total)
 	if err != nil {
 		return err
+	}
+	if to-from > maxRows {
+		return fmt.Errorf("%s has %d rows; at most %d can be used\nTake a part of them in a YAML config: hf_dataset: {path: ..., train_split: \"%s[:100000]\"}", s.split, to-from, maxRows, s.split)
 	}
 	for _, src := range sources {
 		n := src.len()

@@ -10,9 +10,7 @@ import (
 )
 
 const (
-	// maxRows bounds the rows of a file: what is kept of each row fills the memory otherwise, and a small file can
-	// claim any number of equal rows.
-	maxRows = 1 << 24
+	maxFileRows = 1 << 40 // so that sums of rows cannot overflow
 
 	blockRows  = 256 // rows decoded together
 	blocksKept = 3
@@ -54,8 +52,8 @@ func openParquet(path string, columns []string) (*parquetSource, error) {
 	}
 	s.close()
 	s.wide = len(s.file.Columns())
-	if n := s.file.NumRows(); n > maxRows {
-		return nil, fmt.Errorf("%s: it says that it has %d rows; at most %d can be used", path, n, maxRows)
+	if n := s.file.NumRows(); n > maxFileRows {
+		return nil, fmt.Errorf("%s: it says that it has %d rows", path, n)
 	}
 	return s, nil
 }

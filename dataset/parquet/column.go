@@ -143,7 +143,7 @@ func (c *column) readDictionary(h pageHeader, at int64) error {
 	if data, err = unpack(c.codec, data, h.size); err != nil {
 		return err
 	}
-	if h.values > 8*int64(len(data)) { // a boolean takes a bit
+	if h.values > 8*int64(len(data)) || h.values > maxDictionary { // a boolean takes a bit
 		return fmt.Errorf("a dictionary of %d bytes says that it has %d values", len(data), h.values)
 	}
 	if h.encoding == encodingPlainDictionary {

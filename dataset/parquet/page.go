@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
@@ -15,9 +14,11 @@ import (
 
 // Bounds of a page. Writers make pages of about a MiB; some make one page of a row group.
 const (
-	maxPage       = 512 << 20 // bytes, unpacked
+	maxPage       = 256 << 20 // bytes, unpacked
 	maxPageHeader = 1 << 20   // bytes: it can hold the smallest and the largest value of the page
 	firstHeader   = 512       // bytes that are tried first
+	maxDictionary = 4 << 20   // values
+	snappyRatio   = 32        // no more than so many times its size is in snappy's form: 64 bytes take 3
 )
 
 // Types of pages.
@@ -133,7 +134,7 @@ func unpack(codec int, data []byte, size int64) ([]byte, error) {
 		out = data
 	case 1:
 		var n int
-		if n, err = snappy.DecodedLen(data); err == nil && int64(n) != size {
+		if n, err = snappy.DecodedLen(data); err == nil && (int64(n) != size || n > snappyRatio*len(data)) {
 			return nil, wrongSize(int64(n), size)
 		}
 		if err == nil {
@@ -174,23 +175,14 @@ func gunzip(data []byte, size int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(z, size+1))
 }
 
-var zstdReader = sync.OnceValues(func() (*zstd.Decoder, error) {
-	return zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxPage), zstd.WithDecoderConcurrency(0))
-})
-
 func unzstd(data []byte, size int64) ([]byte, error) {
-	z, err := zstdReader()
+	// Read as a stream, so that memory is taken for what comes, not for what is announced.
+	z, err := zstd.NewReader(bytes.NewReader(data), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxPage))
 	if err != nil {
 		return nil, err
 	}
-	var head zstd.Header
-	if err := head.Decode(data); err != nil {
-		return nil, err
-	}
-	if head.HasFCS && head.FrameContentSize > uint64(size) {
-		return nil, fmt.Errorf("unpacked it has %d bytes, its header says %d", head.FrameContentSize, size)
-	}
-	return z.DecodeAll(data, nil)
+	defer z.Close()
+	return io.ReadAll(io.LimitReader(z, size+1))
 }
 
 // unlz4 unpacks one block of LZ4.
