@@ -62,8 +62,8 @@ func (o EmbedGrad) Define(out, in []Array) {
 //	in: x F32 [T, Cols], weight [Rows, Cols], bias [Rows] when Bias;  out: F32 [T, Rows]
 //
 // Exact keeps the activations in float32 on every path; otherwise a device may
-// quantize x to 8 bits per group where the weight has 8 bits or fewer and T is
-// small (decoding), as llama.cpp does. Training always sets Exact.
+// quantize x to 8 bits in groups where the weight has 8 bits or fewer, as
+// llama.cpp does. Training always sets Exact.
 type Linear struct {
 	Weight Weight
 	Bias   bool

@@ -114,7 +114,7 @@ func products(f quant.Format, t, rows, cols int) []testCase {
 	if t == 5 {
 		all = append(all, testCase{op: compute.Linear{Weight: w, Exact: true, Bias: true}, note: note + " bf16 bias", inputs: forward(&bf16), tol: summed(cols)})
 	}
-	if t < 5 && f.Kind != quant.Dense && !f.Kind.IsFP() { // small floats are no integers to go with 8-bit activations
+	if f.Kind != quant.Dense && !f.Kind.IsFP() { // small floats are no integers to go with 8-bit activations
 		tol := summed(cols) + int8Activations
 		all = append(all,
 			testCase{op: compute.Linear{Weight: w}, note: note + " inexact", inputs: forward(nil), tol: tol},
