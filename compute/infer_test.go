@@ -71,6 +71,12 @@ func inferCases() []inferCase {
 		{"bias of integers", Linear{Weight: denseWeight, Bias: true}, []Spec{f32(5, 64), f32(3, 64), i32(3)}, "bias has type I32", nil},
 
 		{"good", LinearGradInput{Weight: denseWeight}, []Spec{f32(5, 3), f32(3, 64)}, "", []Spec{f32(5, 64)}},
+		{"update", Linear{Weight: denseWeight, Rank: 2}, []Spec{f32(5, 64), f32(3, 64), f32(5, 2), f32(2, 3)}, "", []Spec{f32(5, 3)}},
+		{"no update", Linear{Weight: denseWeight, Rank: 2}, []Spec{f32(5, 64), f32(3, 64)}, "takes 4 inputs", nil},
+		{"u of another length", Linear{Weight: denseWeight, Rank: 2}, []Spec{f32(5, 64), f32(3, 64), f32(4, 2), f32(2, 3)}, "u has shape", nil},
+		{"v transposed", Linear{Weight: denseWeight, Rank: 2}, []Spec{f32(5, 64), f32(3, 64), f32(5, 2), f32(3, 2)}, "v has shape", nil},
+		{"update of the gradient", LinearGradInput{Weight: denseWeight, Rank: 2}, []Spec{f32(5, 3), f32(3, 64), f32(5, 2), f32(64, 2)}, "", []Spec{f32(5, 64)}},
+		{"v of another rank", LinearGradInput{Weight: denseWeight, Rank: 2}, []Spec{f32(5, 3), f32(3, 64), f32(5, 2), f32(64, 3)}, "v has shape", nil},
 		{"dy as wide as x", LinearGradInput{Weight: denseWeight}, []Spec{f32(5, 64), f32(3, 64)}, "dy has shape", nil},
 
 		{"good", MatMul{TransA: true}, []Spec{f32(6, 5), f32(6, 7)}, "", []Spec{f32(5, 7)}},

@@ -57,9 +57,11 @@ func (o EmbedGrad) Define(out, in []Array) {
 	}
 }
 
-// Linear is y = x Wᵀ (+ bias).
+// Linear is y = x Wᵀ (+ bias) (+ Scale · u v), the last being a low-rank update.
 //
-//	in: x F32 [T, Cols], weight [Rows, Cols], bias [Rows] when Bias;  out: F32 [T, Rows]
+//	in: x F32 [T, Cols], weight [Rows, Cols], bias [Rows] when Bias,
+//	    u F32 [T, Rank] and v F32 [Rank, Rows] when Rank is not 0
+//	out: F32 [T, Rows]
 //
 // Exact keeps the activations in float32 on every path; otherwise a device may
 // quantize x to 8 bits in groups where the weight has 8 bits or fewer, as
@@ -68,6 +70,8 @@ type Linear struct {
 	Weight Weight
 	Bias   bool
 	Exact  bool
+	Rank   int
+	Scale  float32
 }
 
 func (Linear) Name() string { return "linear" }
@@ -78,7 +82,7 @@ func (o Linear) Infer(in []Spec) ([]Spec, error) {
 	if o.Bias {
 		extra = 1
 	}
-	if err := arity(in, 1+n+extra); err != nil {
+	if err := arity(in, 1+n+extra+updateInputs(o.Rank)); err != nil {
 		return nil, err
 	}
 	if err := firstErr(want(in, 0, "x", -1, o.Weight.Cols), wantType(in, 0, "x", F32), o.Weight.check(in, 1)); err != nil {
@@ -89,10 +93,40 @@ func (o Linear) Infer(in []Spec) ([]Spec, error) {
 			return nil, err
 		}
 	}
+	if err := checkUpdate(in, o.Rank, o.Rank, o.Weight.Rows); err != nil {
+		return nil, err
+	}
 	return []Spec{{Shape{in[0].Shape[0], o.Weight.Rows}, F32}}, nil
 }
 
-func (o Linear) Cost(in []Spec) Cost { return o.Weight.cost(in[0].Shape[0]) }
+// updateInputs is how many inputs a low-rank update takes.
+func updateInputs(rank int) int {
+	if rank == 0 {
+		return 0
+	}
+	return 2
+}
+
+// checkUpdate checks an update's inputs, the last two: u [T, rank] and v.
+func checkUpdate(in []Spec, rank int, v ...int) error {
+	if rank == 0 {
+		return nil
+	}
+	i := len(in) - 2
+	return firstErr(want(in, i, "u", in[0].Shape[0], rank), wantType(in, i, "u", F32), want(in, i+1, "v", v...), wantType(in, i+1, "v", F32))
+}
+
+func (o Linear) Cost(in []Spec) Cost {
+	return o.Weight.cost(in[0].Shape[0]).Add(updateCost(in, o.Rank, o.Weight.Rows))
+}
+
+// updateCost is what a low-rank update of n columns adds.
+func updateCost(in []Spec, rank, n int) Cost {
+	if rank == 0 {
+		return Cost{}
+	}
+	return Cost{FLOPs: 2 * int64(in[0].Shape[0]) * int64(rank) * int64(n), Bytes: traffic(in[len(in)-2:])}
+}
 
 // cost is that of one product with t rows of activations.
 func (w Weight) cost(t int) Cost {
@@ -117,29 +151,40 @@ func (o Linear) Define(out, in []Array) {
 			y[t*m.Rows+r] = v
 		}
 	}
+	if o.Rank > 0 {
+		MatMul{Alpha: o.Scale, Accumulate: true}.Define(out, in[len(in)-2:])
+	}
 }
 
-// LinearGradInput is the gradient of Linear's x: dx = dy W.
+// LinearGradInput is the gradient of Linear's x: dx = dy W (+ u vᵀ), the last
+// being what comes by way of a low-rank update.
 //
-//	in: dy F32 [T, Rows], weight [Rows, Cols];  out: F32 [T, Cols], added to when Accumulate
+//	in: dy F32 [T, Rows], weight [Rows, Cols], u F32 [T, Rank] and v F32 [Cols, Rank] when Rank is not 0
+//	out: F32 [T, Cols], added to when Accumulate
 type LinearGradInput struct {
 	Weight     Weight
 	Accumulate bool
+	Rank       int
 }
 
 func (LinearGradInput) Name() string { return "linear_grad_input" }
 
 func (o LinearGradInput) Infer(in []Spec) ([]Spec, error) {
-	if err := arity(in, 1+o.Weight.Inputs()); err != nil {
+	if err := arity(in, 1+o.Weight.Inputs()+updateInputs(o.Rank)); err != nil {
 		return nil, err
 	}
 	if err := firstErr(want(in, 0, "dy", -1, o.Weight.Rows), wantType(in, 0, "dy", F32), o.Weight.check(in, 1)); err != nil {
 		return nil, err
 	}
+	if err := checkUpdate(in, o.Rank, o.Weight.Cols, o.Rank); err != nil {
+		return nil, err
+	}
 	return []Spec{{Shape{in[0].Shape[0], o.Weight.Cols}, F32}}, nil
 }
 
-func (o LinearGradInput) Cost(in []Spec) Cost { return o.Weight.cost(in[0].Shape[0]) }
+func (o LinearGradInput) Cost(in []Spec) Cost {
+	return o.Weight.cost(in[0].Shape[0]).Add(updateCost(in, o.Rank, o.Weight.Cols))
+}
 
 func (o LinearGradInput) Define(out, in []Array) {
 	m, dy, dx := o.Weight.Matrix(in[1:]), in[0].F32(), out[0].F32()
@@ -152,6 +197,9 @@ func (o LinearGradInput) Define(out, in []Array) {
 		for t := range in[0].Shape[0] {
 			axpy(dx[t*m.Cols:(t+1)*m.Cols], dy[t*m.Rows+r], row)
 		}
+	}
+	if o.Rank > 0 {
+		MatMul{TransB: true, Alpha: 1, Accumulate: true}.Define(out, in[len(in)-2:])
 	}
 }
 

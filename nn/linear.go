@@ -24,8 +24,9 @@ type Linear struct {
 
 // Adapter is what can be attached to a Linear.
 type Adapter interface {
-	// Forward adds the adapter's part for x to y in place.
-	Forward(t *tensor.Tape, x, y *tensor.Tensor)
+	// Forward is the output for x of l, which it is attached to: base and
+	// adapter.
+	Forward(t *tensor.Tape, l *Linear, x *tensor.Tensor) *tensor.Tensor
 	// Params are the adapter's tensors under the module's name.
 	Params() []Param
 	Free()
@@ -33,11 +34,10 @@ type Adapter interface {
 
 // Forward is [T, in] -> [T, out].
 func (l *Linear) Forward(t *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
-	y := t.Linear(x, l.Weight, l.Bias)
 	if l.Adapter != nil {
-		l.Adapter.Forward(t, x, y)
+		return l.Adapter.Forward(t, l, x)
 	}
-	return y
+	return t.Linear(x, l.Weight, l.Bias)
 }
 
 // In and Out are the widths of input and output.
@@ -73,9 +73,9 @@ func NewLoRA(dev compute.Device, l *Linear, rank int, scale, dropout float32, a,
 	return &LoRA{Name: l.Name, A: at, B: bt, Scale: scale, Dropout: dropout}, nil
 }
 
-// Forward adds the update of x to y.
-func (l *LoRA) Forward(t *tensor.Tape, x, y *tensor.Tensor) {
-	t.LowRank(y, x, l.A, l.B, l.Scale, l.Dropout)
+// Forward is base(x) + Scale · (x A) B.
+func (l *LoRA) Forward(t *tensor.Tape, base *Linear, x *tensor.Tensor) *tensor.Tensor {
+	return t.LinearLowRank(x, base.Weight, base.Bias, l.A, l.B, l.Scale, l.Dropout)
 }
 
 // Params are lora_a and lora_b.

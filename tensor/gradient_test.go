@@ -111,17 +111,17 @@ var graphs = map[string]func(b *bench) graph{
 		x, w, bias := b.param(rows, 6), b.weight(vocab, 6), b.param(vocab)
 		return func(t *tensor.Tape) *tensor.Tensor { return ending(t, t.Linear(x, w, bias)) }
 	},
-	"low rank beside quantized weight": func(b *bench) graph { return lowRank(b, 0) },
-	"low rank with dropout":            func(b *bench) graph { return lowRank(b, 0.4) },
+	"low rank beside quantized weight":    func(b *bench) graph { return lowRank(b, 0, false) },
+	"low rank with dropout":               func(b *bench) graph { return lowRank(b, 0.4, false) },
+	"low rank, bias trained":              func(b *bench) graph { return lowRank(b, 0, true) },
+	"low rank with dropout, bias trained": func(b *bench) graph { return lowRank(b, 0.4, true) },
 	"low rank, frozen input": func(b *bench) graph {
 		x := b.param(rows, 32)
 		x.SetTrainable(false)
 		w, a, up := b.frozen(vocab, 32), b.param(32, 2), b.param(2, vocab)
 		b.params = b.params[1:]
 		return func(t *tensor.Tape) *tensor.Tensor {
-			y := t.Linear(x, w, nil)
-			t.LowRank(y, x, a, up, 3, 0.25)
-			return ending(t, y)
+			return ending(t, t.LinearLowRank(x, w, nil, a, up, 3, 0.25))
 		}
 	},
 	"rmsnorm of heads": func(b *bench) graph {
@@ -190,12 +190,15 @@ var graphs = map[string]func(b *bench) graph{
 	"no checkpoint": func(b *bench) graph { return residual(b, false) },
 }
 
-func lowRank(b *bench, dropout float32) graph {
-	x, w, bias, a, up := b.param(rows, 32), b.frozen(vocab, 32), b.param(vocab), b.param(32, 2), b.param(2, vocab)
+func lowRank(b *bench, dropout float32, trainBias bool) graph {
+	bias := b.param(vocab)
+	if !trainBias {
+		bias.SetTrainable(false)
+		b.params = b.params[1:]
+	}
+	x, w, a, up := b.param(rows, 32), b.frozen(vocab, 32), b.param(32, 2), b.param(2, vocab)
 	return func(t *tensor.Tape) *tensor.Tensor {
-		y := t.Linear(x, w, bias)
-		t.LowRank(y, x, a, up, 3, dropout)
-		return ending(t, y)
+		return ending(t, t.LinearLowRank(x, w, bias, a, up, 3, dropout))
 	}
 }
 
@@ -238,9 +241,7 @@ func residual(b *bench, checkpoint bool) graph {
 		for i := range as {
 			h = layer(h, func(x *tensor.Tensor) *tensor.Tensor {
 				n := t.RMSNorm(x, norm, 1e-5)
-				y := t.Linear(n, base, nil)
-				t.LowRank(y, n, as[i], bs[i], 0.5, 0.3)
-				return t.Add(x, y)
+				return t.Add(x, t.LinearLowRank(n, base, nil, as[i], bs[i], 0.5, 0.3))
 			})
 		}
 		return ending(t, t.Linear(h, head, nil))

@@ -47,46 +47,113 @@ func (t *Tape) Linear(x *Tensor, w *Weight, bias *Tensor) *Tensor {
 	return y
 }
 
-// LowRank adds scale · (dropout(x) a) b to y in place, where y is the result of
-// a Linear on x just made: a [in, r], b [r, out] (LoRA, Hu et al., 2021).
-func (t *Tape) LowRank(y, x, a, b *Tensor, scale, dropout float32) {
-	mask := compute.Dropout{Rate: dropout}
-	xd := x
-	if dropout > 0 && t.record {
-		t.Keys, mask.Key = t.Keys.Split()
-		xd = t.apply(mask, x.buf)[0]
+// LinearLowRank is Linear with scale · (x A) B added, where x has dropout: the
+// update of LoRA (Hu et al., 2021), A [in, r] and B [r, out].
+func (t *Tape) LinearLowRank(x *Tensor, w *Weight, bias, a, b *Tensor, scale, dropout float32) *Tensor {
+	if w.Param != nil && w.Param.needsGrad || bias != nil && bias.needsGrad {
+		y := t.Linear(x, w, bias)
+		t.LowRank(y, x, a, b, scale, dropout)
+		return y
 	}
-	z := t.apply(compute.MatMul{Alpha: 1}, xd.buf, a.buf)[0] // [T, r]
-	t.run(compute.MatMul{Alpha: scale, Accumulate: true}, bufs(y.buf), bufs(z.buf, b.buf))
-	if !t.record || !(a.needsGrad || b.needsGrad || x.needsGrad) {
+	l := t.newLowRank(x, a, b, scale, dropout)
+	op := compute.Linear{Weight: w.Weight, Bias: bias != nil, Exact: t.Exact || t.record, Rank: a.Cols(), Scale: scale}
+	in := append(bufs(x.buf), w.bufs...)
+	if bias != nil {
+		in = append(in, bias.buf)
+	}
+	y := t.apply(op, append(in, l.z.buf, b.buf)...)[0]
+	if !l.recorded(t) {
+		return y
+	}
+	t.push(y, func() {
+		dz := l.gradients(t, y)
+		if !x.needsGrad {
+			return
+		}
+		op, in := compute.LinearGradInput{Weight: w.Weight}, append(bufs(y.grad), w.bufs...)
+		if l.mask.Rate == 0 {
+			op.Rank, in = a.Cols(), append(in, dz.buf, a.buf)
+		} else {
+			l.giveInput(t, dz)
+		}
+		var dx compute.Buffer
+		dx, op.Accumulate = t.target(x)
+		t.run(op, bufs(dx), in)
+	}, x, l.z)
+	return y
+}
+
+// LowRank adds scale · (x A) B to y in place, where x has dropout: see LinearLowRank.
+// y is the result of a Linear just made.
+func (t *Tape) LowRank(y, x, a, b *Tensor, scale, dropout float32) {
+	l := t.newLowRank(x, a, b, scale, dropout)
+	t.run(compute.MatMul{Alpha: scale, Accumulate: true}, bufs(y.buf), bufs(l.z.buf, b.buf))
+	if !l.recorded(t) {
 		return
 	}
-	// The masked x is not kept: its mask can be drawn again from the key.
 	t.push(y, func() {
-		if b.needsGrad {
-			db, acc := t.target(b)
-			t.run(compute.MatMul{TransA: true, Alpha: scale, Accumulate: acc}, bufs(db), bufs(z.buf, y.grad))
+		dz := l.gradients(t, y)
+		if x.needsGrad {
+			l.giveInput(t, dz)
 		}
-		dz := t.apply(compute.MatMul{TransB: true, Alpha: scale}, y.grad, b.buf)[0] // [T, r]
-		if a.needsGrad {
-			xd := x
-			if mask.Rate > 0 {
-				xd = t.apply(mask, x.buf)[0]
-			}
-			da, acc := t.target(a)
-			t.run(compute.MatMul{TransA: true, Alpha: 1, Accumulate: acc}, bufs(da), bufs(xd.buf, dz.buf))
-		}
-		switch {
-		case !x.needsGrad:
-		case mask.Rate == 0:
-			dx, acc := t.target(x)
-			t.run(compute.MatMul{TransB: true, Alpha: 1, Accumulate: acc}, bufs(dx), bufs(dz.buf, a.buf))
-		default:
-			g := t.apply(compute.MatMul{TransB: true, Alpha: 1}, dz.buf, a.buf)[0]
-			t.run(mask, bufs(g.buf), bufs(g.buf))
-			t.give(x, g)
-		}
-	}, x, z)
+	}, x, l.z)
+}
+
+// lowRank is one low-rank update of a step.
+type lowRank struct {
+	x, a, b, z *Tensor // z = x A, [T, r]
+	scale      float32
+	mask       compute.Dropout
+}
+
+func (t *Tape) newLowRank(x, a, b *Tensor, scale, dropout float32) *lowRank {
+	l := &lowRank{x: x, a: a, b: b, scale: scale}
+	if dropout > 0 && t.record {
+		l.mask.Rate = dropout
+		t.Keys, l.mask.Key = t.Keys.Split()
+	}
+	l.z = t.apply(compute.MatMul{Alpha: 1}, l.masked(t).buf, a.buf)[0]
+	return l
+}
+
+func (l *lowRank) recorded(t *Tape) bool {
+	return t.record && (l.a.needsGrad || l.b.needsGrad || l.x.needsGrad)
+}
+
+// masked is x with dropout. It is not kept: its mask can be drawn again from
+// the key.
+func (l *lowRank) masked(t *Tape) *Tensor {
+	if l.mask.Rate == 0 {
+		return l.x
+	}
+	return t.apply(l.mask, l.x.buf)[0]
+}
+
+// gradients adds those of A and B and returns that of z, by that of y.
+func (l *lowRank) gradients(t *Tape, y *Tensor) *Tensor {
+	if l.b.needsGrad {
+		db, acc := t.target(l.b)
+		t.run(compute.MatMul{TransA: true, Alpha: l.scale, Accumulate: acc}, bufs(db), bufs(l.z.buf, y.grad))
+	}
+	dz := t.apply(compute.MatMul{TransB: true, Alpha: l.scale}, y.grad, l.b.buf)[0] // [T, r]
+	if l.a.needsGrad {
+		x := l.masked(t)
+		da, acc := t.target(l.a)
+		t.run(compute.MatMul{TransA: true, Alpha: 1, Accumulate: acc}, bufs(da), bufs(x.buf, dz.buf))
+	}
+	return dz
+}
+
+// giveInput adds the gradient of x by that of z.
+func (l *lowRank) giveInput(t *Tape, dz *Tensor) {
+	if l.mask.Rate == 0 {
+		dx, acc := t.target(l.x)
+		t.run(compute.MatMul{TransB: true, Alpha: 1, Accumulate: acc}, bufs(dx), bufs(dz.buf, l.a.buf))
+		return
+	}
+	g := t.apply(compute.MatMul{TransB: true, Alpha: 1}, dz.buf, l.a.buf)[0]
+	t.run(l.mask, bufs(g.buf), bufs(g.buf))
+	t.give(l.x, g)
 }
 
 // Add is a + b, of one shape.

@@ -114,11 +114,23 @@ func products(f quant.Format, t, rows, cols int) []testCase {
 	if t == 5 {
 		all = append(all, testCase{op: compute.Linear{Weight: w, Exact: true, Bias: true}, note: note + " bf16 bias", inputs: forward(&bf16), tol: summed(cols)})
 	}
+	if t != 5 { // with a low-rank update
+		const rank, scale = 3, -2.5
+		update := func(inputs func(g gen) []compute.Array, v ...int) func(g gen) []compute.Array {
+			return func(g gen) []compute.Array { return append(inputs(g), g.normal(t, rank), g.normal(v...)) }
+		}
+		all = append(all,
+			testCase{op: compute.Linear{Weight: w, Exact: true, Rank: rank, Scale: scale}, note: note + " update", inputs: update(forward(nil), rank, rows), tol: summed(cols)},
+			testCase{op: compute.Linear{Weight: w, Exact: true, Bias: true, Rank: rank, Scale: scale}, note: note + " bias update", inputs: update(forward(&bf16), rank, rows), tol: summed(cols)},
+			testCase{op: compute.LinearGradInput{Weight: w, Accumulate: true, Rank: rank}, note: note + " accumulate update", inputs: update(backward, cols, rank), tol: summed(rows), keeps: []int{0}})
+	}
 	if f.Kind != quant.Dense && !f.Kind.IsFP() { // small floats are no integers to go with 8-bit activations
 		tol := summed(cols) + int8Activations
 		all = append(all,
 			testCase{op: compute.Linear{Weight: w}, note: note + " inexact", inputs: forward(nil), tol: tol},
-			testCase{op: compute.Linear{Weight: w, Bias: true}, note: note + " inexact bias", inputs: forward(&f32), tol: tol})
+			testCase{op: compute.Linear{Weight: w, Bias: true}, note: note + " inexact bias", inputs: forward(&f32), tol: tol},
+			testCase{op: compute.Linear{Weight: w, Rank: 2, Scale: 1}, note: note + " inexact update", tol: tol,
+				inputs: func(g gen) []compute.Array { return append(forward(nil)(g), g.normal(t, 2), g.normal(2, rows)) }})
 	}
 	return all
 }

@@ -25,9 +25,36 @@ type product struct {
 	c       []float32
 	ldc     int
 	add     bool // add to c
+
+	rank int     // terms of an update, 0 for none
+	u, v operand // [m, rank] and [n, rank]
 }
 
-// gemm computes c[i*ldc+j] (+)= Σ_l a(i, l)·b(j, l) for i < m, j < n, l < k.
+// span is a run of the terms that are summed up, no longer than blockK.
+type span struct {
+	own, shared operand
+	l, kc       int
+	at          int // of the shared side's panels in their slice
+}
+
+// spans lists the runs of the product and those of the update.
+func (p *product) spans(ownsA bool) []span {
+	var list []span
+	add := func(a, b operand, k int) {
+		if ownsA {
+			a, b = b, a
+		}
+		for l := 0; l < k; l += blockK {
+			list = append(list, span{own: b, shared: a, l: l, kc: min(blockK, k-l)})
+		}
+	}
+	add(p.a, p.b, p.k)
+	add(p.u, p.v, p.rank)
+	return list
+}
+
+// gemm computes c[i*ldc+j] (+)= Σ_l a(i, l)·b(j, l) for i < m, j < n, l < k,
+// plus Σ_l u(i, l)·v(j, l) for l < rank.
 func (d *Device) gemm(p product) error {
 	p.kn = d.kernels
 	if p.m == 0 || p.n == 0 {
@@ -49,10 +76,10 @@ func (d *Device) gemm(p product) error {
 	own.cut(d.pool.threads)
 	shared.cut(d.pool.threads)
 
-	// The shared side goes in slices of depth whole blocks of blockK.
+	// The shared side goes in slices of whole spans.
 	width := roundUp(shared.n, shared.w)
-	depth := min(roundUp(p.k, blockK), max(sharedSize/width/blockK, 1)*blockK)
-	packed, err := d.scratch.floats(width * min(depth, p.k))
+	depth := max(sharedSize/width, blockK)
+	packed, err := d.scratch.floats(width * min(depth, p.k+p.rank))
 	if err != nil {
 		return err
 	}
@@ -62,30 +89,33 @@ func (d *Device) gemm(p product) error {
 	if err != nil {
 		return err
 	}
-	for l0 := 0; l0 < p.k; l0 += depth {
-		l1 := min(l0+depth, p.k)
+	for rest, add := p.spans(ownsA), p.add; len(rest) > 0; add = true {
+		lines, n := 0, 0
+		for ; n < len(rest) && lines+rest[n].kc <= depth; n++ {
+			rest[n].at = lines * width
+			lines += rest[n].kc
+		}
+		slice := rest[:n]
+		rest = rest[n:]
 		d.pool.run(shared.blocks, func(worker, task int) {
 			tmp := private[worker*each+block:][:tmpFloats]
 			i0, n := shared.block(task)
-			for l := l0; l < l1; l += blockK {
-				kc := min(blockK, l1-l)
-				// Blocks of depth come one after another, each with all panels.
-				dst := packed[(l-l0)*width+i0*kc:][:roundUp(n, shared.w)*kc]
-				shared.op.pack(p.kn, dst, shared.w, i0, n, l, kc, tmp)
+			for _, s := range slice {
+				dst := packed[s.at+i0*s.kc:][:roundUp(n, shared.w)*s.kc]
+				s.shared.pack(p.kn, dst, shared.w, i0, n, s.l, s.kc, tmp)
 			}
 		})
 		d.pool.run(own.blocks, func(worker, task int) {
 			mine := private[worker*each:][:each]
 			mem, tmp, edge := mine[:block], mine[block:block+tmpFloats], mine[block+tmpFloats:]
 			i0, n := own.block(task)
-			for l := l0; l < l1; l += blockK {
-				kc := min(blockK, l1-l)
-				own.op.pack(p.kn, mem[:roundUp(n, own.w)*kc], own.w, i0, n, l, kc, tmp)
-				other := packed[(l-l0)*width:][:width*kc]
+			for i, s := range slice {
+				s.own.pack(p.kn, mem[:roundUp(n, own.w)*s.kc], own.w, i0, n, s.l, s.kc, tmp)
+				other := packed[s.at:][:width*s.kc]
 				if ownsA {
-					p.kn.block(mem, other, n, p.n, kc, p.c[i0*p.ldc:], p.ldc, p.add || l > 0, edge)
+					p.kn.block(mem, other, n, p.n, s.kc, p.c[i0*p.ldc:], p.ldc, add || i > 0, edge)
 				} else {
-					p.kn.block(other, mem, p.m, n, kc, p.c[i0:], p.ldc, p.add || l > 0, edge)
+					p.kn.block(other, mem, p.m, n, s.kc, p.c[i0:], p.ldc, add || i > 0, edge)
 				}
 			}
 		})
@@ -206,20 +236,35 @@ func (d *Device) linear(o compute.Linear, out, in []compute.Array) error {
 	if o.Bias {
 		bias = in[1+o.Weight.Inputs()].Floats()
 	}
-	if done, err := d.linear8(o, m, x, y, bias, t); done || err != nil {
+	done, err := d.linear8(o, m, x, y, bias, t)
+	if !done && err == nil {
+		done, err = d.gemv(o, m, x, y, bias, t)
+	}
+	if err != nil {
 		return err
 	}
-	if done, err := d.gemv(o, m, x, y, bias, t); done || err != nil {
-		return err
+	if done {
+		if o.Rank == 0 {
+			return nil
+		}
+		return d.matMul(compute.MatMul{Alpha: o.Scale, Accumulate: true}, out, in[len(in)-2:])
 	}
 	if o.Bias {
 		d.fillRows(y, bias)
 	}
-	return d.gemm(product{m: t, n: m.Rows, k: m.Cols, a: rows{x, m.Cols}, b: weightRowsOf(m), c: y, ldc: m.Rows, add: o.Bias})
+	p := product{m: t, n: m.Rows, k: m.Cols, a: rows{x, m.Cols}, b: weightRowsOf(m), c: y, ldc: m.Rows, add: o.Bias, rank: o.Rank}
+	if o.Rank > 0 {
+		p.u, p.v = scaled{rows{in[len(in)-2].F32(), o.Rank}, o.Scale}, cols{in[len(in)-1].F32(), m.Rows}
+	}
+	return d.gemm(p)
 }
 
 // linearGradInput is compute.LinearGradInput.
 func (d *Device) linearGradInput(o compute.LinearGradInput, out, in []compute.Array) error {
 	m := o.Weight.Matrix(in[1:])
-	return d.gemm(product{m: in[0].Shape[0], n: m.Cols, k: m.Rows, a: rows{in[0].F32(), m.Rows}, b: weightColsOf(m), c: out[0].F32(), ldc: m.Cols, add: o.Accumulate})
+	p := product{m: in[0].Shape[0], n: m.Cols, k: m.Rows, a: rows{in[0].F32(), m.Rows}, b: weightColsOf(m), c: out[0].F32(), ldc: m.Cols, add: o.Accumulate, rank: o.Rank}
+	if o.Rank > 0 {
+		p.u, p.v = rows{in[len(in)-2].F32(), o.Rank}, rows{in[len(in)-1].F32(), o.Rank}
+	}
+	return d.gemm(p)
 }
