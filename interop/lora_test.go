@@ -3,6 +3,7 @@ package interop
 import (
 	"math"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/lentil-lm/lentil/export"
@@ -38,6 +39,11 @@ func TestAdapterInLlamaCppFamilies(t *testing.T) {
 				t.Error("the adapter changes nothing")
 			}
 			sameLeads(t, "adapter beside the base", m, tok, llamaCpp(t, base, exportPrompts, "24", adapter))
+			tokens := tok.Encode(exportPrompts[2], true)
+			got, want := forward(t, open(t, dir, adapter), tokens), forward(t, m, tokens)
+			if worst, row := furthest(got, want, m.Config.VocabSize); !(worst <= tolerance*float64(slices.Max(want)-slices.Min(want))) {
+				t.Errorf("read back from its file, the adapter moves the logits of token %d by %.3g", row, worst)
+			}
 			merged := filepath.Join(t.TempDir(), "merged.gguf")
 			typ, err := export.ParseGGUFType("F32")
 			if err != nil {
