@@ -70,6 +70,14 @@ var e2m1 = [16]float32{
 	float32(math.Copysign(0, -1)), -0.5, -1, -1.5, -2, -3, -4, -6,
 }
 
+// e2m1Pairs holds the values of the two nibbles of each byte.
+var e2m1Pairs = func() (t [256][2]float32) {
+	for b := range t {
+		t[b] = [2]float32{e2m1[b&15], e2m1[b>>4]}
+	}
+	return t
+}()
+
 // e4m3 holds the values of the 256 bytes, e8m0 likewise.
 var e4m3, e8m0 = fpTables()
 
@@ -103,7 +111,8 @@ func fpRow(dst []float32, src, scales []byte, f Format) {
 			}
 		} else {
 			for i, b := range src[:f.Group/2] {
-				group[2*i], group[2*i+1] = e2m1[b&15]*scale, e2m1[b>>4]*scale
+				pair, to := &e2m1Pairs[b], (*[2]float32)(group[2*i:])
+				to[0], to[1] = pair[0]*scale, pair[1]*scale
 			}
 		}
 		dst, src = dst[f.Group:], src[f.Group*f.Bits/8:]
