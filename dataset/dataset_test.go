@@ -256,6 +256,33 @@ func TestNotPrefix(t *testing.T) {
 	}
 }
 
+// TestEmptyCompletion: what mlx-lm learns of a row without an answer is the padding behind it.
+func TestEmptyCompletion(t *testing.T) {
+	t.Parallel()
+	tok := smallTokenizer(t, "{% for m in messages %}{{ m.content }}{% endfor %}")
+	s := load(t, map[string]string{"train.jsonl": `{"prompt": "Which?", "completion": ""}`, "valid.jsonl": `{"prompt": "", "completion": ""}`}, Options{})
+	for _, split := range []*Split{s.Train, s.Valid} {
+		for _, compat := range []bool{false, true} {
+			rows, err := encoder(t, tok, EncoderOptions{MaskPrompt: true, CompatMLX: compat}).Rows(split)
+			if err != nil {
+				t.Fatal(err)
+			}
+			item, err := rows.Item(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := len(item.IDs)
+			want := [][2]int(nil)
+			if compat && n > 0 {
+				want = [][2]int{{n, n}}
+			}
+			if !reflect.DeepEqual(item.Loss, want) {
+				t.Errorf("%s, compat %t: loss %v of %d tokens, want %v", split.Name, compat, item.Loss, n, want)
+			}
+		}
+	}
+}
+
 func TestPrepare(t *testing.T) {
 	t.Parallel()
 	tok := smallTokenizer(t, chatML)

@@ -33,7 +33,8 @@ type EncoderOptions struct {
 type Item struct {
 	IDs    []int32
 	Offset int // first token of the completion under MaskPrompt, otherwise 0
-	// Loss are half-open ranges of indices into IDs: the tokens to be predicted. Index 0 is never predicted.
+	// Loss are half-open ranges of indices into IDs: the tokens to be predicted. Index 0 is never predicted. Under
+	// CompatMLX a range may be empty.
 	Loss [][2]int
 	// NotPrefix says that the rendered prompt is not what the rendered row begins with, so that Offset is the place
 	// where the two part (without CompatMLX).
@@ -89,7 +90,7 @@ func (e *Encoder) Encode(row Row) (Item, error) {
 			return Item{}, err
 		}
 	}
-	item.Loss = lossFrom(item.Offset, len(ids))
+	item.Loss = e.loss(item.Offset, len(ids))
 	return item, nil
 }
 
@@ -99,11 +100,13 @@ func (e *Encoder) text(s string) Item {
 	if eos, ok := e.tok.EOS(); ok && (len(ids) == 0 || ids[len(ids)-1] != eos) {
 		ids = append(ids, eos)
 	}
-	return Item{IDs: ids, Loss: lossFrom(0, len(ids))}
+	return Item{IDs: ids, Loss: e.loss(0, len(ids))}
 }
 
-func lossFrom(offset, n int) [][2]int {
-	if start := max(offset, 1); start < n {
+// loss gives the tokens to be predicted: from offset on. Under CompatMLX a range that is empty but lies within the
+// row stays: mlx-lm has such rows learn the padding that follows.
+func (e *Encoder) loss(offset, n int) [][2]int {
+	if start := max(offset, 1); start < n || start == n && e.opt.CompatMLX {
 		return [][2]int{{start, n}}
 	}
 	return nil
