@@ -80,12 +80,28 @@ func addDatasets(t *testing.T, s *hubtest.Server, h hubHome) {
 	})
 	s.Add("datasets/org/lines", map[string][]byte{"train.jsonl": lines(train), "valid.jsonl": lines(valid), "test.jsonl": lines(test), "notes.txt": []byte("no rows")})
 	s.Add("datasets/org/folders", map[string][]byte{"training/b.jsonl": lines(train[16:]), "training/a.jsonl": lines(train[:16]), "eval/x.jsonl": lines(test), "other.jsonl": lines(valid)})
+	empty := []string{`{"prompt": "Which pulse?", "completion": ""}`, `{"prompt": "Peas", "completion": "are green"}`, `{"prompt": "And?", "completion": ""}`, `{"prompt": "Or", "completion": ""}`}
+	s.Add("datasets/org/empty", map[string][]byte{"train.jsonl": lines(empty)})
 	s.Add("datasets/org/card", map[string][]byte{
 		"README.md": []byte("---\nlicense: mit\nconfigs:\n- config_name: first\n  data_files: flat.parquet\n- config_name: second\n  default: true\n  data_files:\n" +
 			"  - split: train\n    path:\n    - rows/*.parquet\n  - split: valid\n    path: held out/v.parquet\n---\n# Rows\n"),
 		"flat.parquet": h.parquetFile(t, flat, `{}`), "rows/1.parquet": h.parquetFile(t, train[10:], `{}`), "rows/0.parquet": h.parquetFile(t, train[:10], `{}`),
 		"held out/v.parquet": h.parquetFile(t, valid, `{"compression": "lz4"}`), "train.jsonl": lines(test),
 	})
+}
+
+// bareModel is a model whose chat template has no end of a turn.
+func bareModel(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("testdata/mlx/llama-4bit")); err != nil {
+		t.Fatal(err)
+	}
+	const template = "{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+	if err := os.WriteFile(filepath.Join(dir, "chat_template.jinja"), []byte(template), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // TestDatasetsAsMLX trains on datasets of the hub, with the figures of mlx-lm on the same hub: the same rows in the
@@ -107,6 +123,8 @@ func TestDatasetsAsMLX(t *testing.T) {
 		"card":    {"data": "org/card"},
 		"config": {"mask_prompt": true, "hf_dataset": fields(map[string]any{
 			"path": "org/card", "config": map[string]any{"name": "first"}, "train_split": "train[:70%]", "valid_split": "train[-9:]"})},
+		// The template writes nothing after an answer: of an empty one there is only the padding to learn.
+		"empty answers":  {"data": "org/empty", "mask_prompt": true, "model": bareModel(t)},
 		"default slices": {"hf_dataset": map[string]any{"path": "org/shards"}},
 		"several": {"test": true, "hf_dataset": []any{
 			map[string]any{"path": "org/lines", "train_split": "train[3:11]", "valid_split": "validation", "test_split": "test[:4]"},
@@ -115,8 +133,11 @@ func TestDatasetsAsMLX(t *testing.T) {
 		}},
 	}
 	for name, c := range cases {
+		if c["model"] == nil {
+			c["model"] = "testdata/mlx/llama-4bit"
+		}
 		maps.Copy(c, map[string]any{
-			"model": "testdata/mlx/llama-4bit", "batch_size": 2, "iters": 6, "steps_per_report": 1, "steps_per_eval": 3, "val_batches": -1,
+			"batch_size": 2, "iters": 6, "steps_per_report": 1, "steps_per_eval": 3, "val_batches": -1,
 			"save_every": 100, "seed": 3, "num_layers": 1, "learning_rate": 2e-4, "lora_parameters": map[string]any{"rank": 4, "scale": 10.0, "dropout": 0.0},
 			"adapter_path": filepath.Join(t.TempDir(), name),
 		})
