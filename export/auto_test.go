@@ -19,10 +19,10 @@ import (
 )
 
 // Windows of text for the demo's base model, of the kind that it was trained on.
-const window, measured, held = 256, 6, 8
+const window, measured, held = 256, 8, 12
 
-// What is foretold is a second-order estimate from 1536 tokens, and what comes is
-// measured on 2048 others: they agree within these factors.
+// What is foretold is a second-order estimate from 2048 tokens, and what comes is
+// measured on 3072 others: they agree within these factors.
 const foretoldLow, foretoldHigh = 1.0 / 3, 2.0
 
 // trainedModel is the demo's base model and windows of tokens.
