@@ -13,7 +13,7 @@ import (
 // all rows of x, whose panels all tasks share. Sums over the values of x that
 // share a scale are taken in integers.
 const (
-	fewBytes   = 1   // so few rows of x go one by one
+	fewBytes   = 2   // so few rows of x go one by one, see gemv
 	blockDepth = 640 // greatest depth of a block: 20 KB of a strip 32 wide
 	piece      = 16  // values of one row of x that lie together in a panel
 	leastParts = 8   // fewest panels of x worth a task of their own

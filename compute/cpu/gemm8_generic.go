@@ -13,7 +13,7 @@ import (
 //	c[r, j] (+)= Σ_g wb[g, j]·sum[g, r] + Σ_run ws[g, j]·scale[run, r]·(Σ x·w)
 func tile8Generic(rows, cols int, t *byteTile) {
 	runs := t.groups * t.runs
-	size := t.pieces * piece // of a run
+	size := t.pieces * piece // values of a run
 	x, scale := unsafe.Slice(t.x, runs*size*rows), unsafe.Slice(t.scale, runs*rows)
 	sum, w := unsafe.Slice(t.sum, t.groups*rows), unsafe.Slice(t.w, runs*size*cols)
 	ws, wb := unsafe.Slice(t.ws, t.groups*cols), unsafe.Slice(t.wb, t.groups*cols)
@@ -24,8 +24,9 @@ func tile8Generic(rows, cols int, t *byteTile) {
 			for g := range t.groups {
 				for run := g * t.runs; run < (g+1)*t.runs; run++ {
 					var dot int32
-					for l := run * size; l < (run+1)*size; l++ {
-						dot += int32(x[(l/piece*rows+r)*piece+l%piece]) * int32(w[(l/4*cols+j)*4+l%4])
+					for l := run * size; l < (run+1)*size; l += 4 {
+						xs, ws := (*[4]int8)(x[(l/piece*rows+r)*piece+l%piece:]), (*[4]byte)(w[(l/4*cols+j)*4:])
+						dot += int32(xs[0])*int32(ws[0]) + int32(xs[1])*int32(ws[1]) + int32(xs[2])*int32(ws[2]) + int32(xs[3])*int32(ws[3])
 					}
 					total += ws[g*cols+j] * scale[run*rows+r] * float32(dot)
 				}

@@ -13,7 +13,7 @@ import (
 const (
 	fewExact = 6  // rows of x up to which this beats panels, for float32 activations
 	fewDense = 4  // for dense weights, cheaper to unpack
-	fewInt8  = 16 // for 8-bit activations, where no tile takes them
+	fewInt8  = 16 // for 8-bit activations, where there is no tile
 	rowBlock = 16 // weight rows whose scales are widened at once
 )
 
