@@ -34,6 +34,7 @@ const (
 	maxAskedWait = 10 * time.Minute // a server that asks for more is not waited for
 	maxRedirects = 5
 	maxJSON      = 64 << 20 // bytes of one answer of the API
+	maxHeader    = 1 << 20  // bytes of the header of an answer
 )
 
 // New makes a client.
@@ -53,6 +54,8 @@ func New(cfg Config) (*Client, error) {
 		IdleConnTimeout:     90 * time.Second,
 		ForceAttemptHTTP2:   true,
 		DisableCompression:  true, // ranges and sizes are those of the file itself
+
+		MaxResponseHeaderBytes: maxHeader,
 	}
 	return &Client{
 		cfg: cfg, base: base, tries: maxTries, firstWait: firstWait, chunk: 8 << 20,
