@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -16,27 +18,30 @@ import (
 type downloadOptions struct {
 	Repo, Type       string
 	Revision         string
+	Files            []string
 	Include, Exclude []string
 	All              bool
-	LocalDir         string
+	LocalDir, Cache  string
 	Token            string
+	Quiet            bool
 	JSON             string
 }
 
 func newDownload(streams Streams) *cobra.Command {
 	var o downloadOptions
 	cmd := &cobra.Command{
-		Use:   "download REPO",
+		Use:   "download REPO [FILE...]",
 		Short: "Fetch a model or data set from the hub",
 		Long: `Fetch a repository of the Hugging Face hub into the cache that all its tools share,
 and print the folder. What is there already is not fetched again, and a download
 that was broken off goes on where it was. Files are checked against their hashes.
 
 Of a model, the files that a model needs are fetched: configuration, tokenizer and
-safetensors. HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN and HF_HUB_OFFLINE count.`,
+safetensors; of other repositories all files; or those that are named. HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN and HF_HUB_OFFLINE count.`,
 		Example: `  lentil download mlx-community/Qwen3-0.6B-4bit
   lentil download org/model --revision v1.0 --include "*.json" --include tokenizer.model
   lentil download org/model-GGUF --include "*Q4_K_M.gguf" --local-dir ./model
+  lentil download org/model config.json tokenizer.json
   lentil download org/answers --repo-type dataset`,
 		GroupID: groupUse,
 		Args:    oneRepo,
@@ -48,19 +53,21 @@ safetensors. HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN and HF_HUB_OFFLINE cou
 		f.StringArrayVar(&o.Exclude, "exclude", nil, "leave files that fit this `pattern` out; may be repeated")
 		f.BoolVar(&o.All, "all", false, "fetch all files")
 		f.StringVar(&o.LocalDir, "local-dir", "", "put the files into this `folder` instead of the cache")
+		f.StringVar(&o.Cache, "cache-dir", "", "`folder` of the cache, instead of that of HF_HUB_CACHE")
+		f.BoolVar(&o.Quiet, "quiet", false, "print nothing but the folder")
 		f.StringVar(&o.Token, "token", "", "`token` to use; HF_TOKEN keeps it out of the list of processes")
 		f.StringVar(&o.JSON, "json", "", "also write what was fetched to this `file`")
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		o.Repo = args[0]
+		o.Repo, o.Files = args[0], args[1:]
 		return runDownload(cmd.Context(), streams, o)
 	}
 	return cmd
 }
 
 func oneRepo(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return usage("expected one repository ORG/NAME, found %d arguments\nSee: %s --help", len(args), cmd.CommandPath())
+	if len(args) == 0 {
+		return usage("expected one repository ORG/NAME, and maybe names of files\nSee: %s --help", cmd.CommandPath())
 	}
 	return nil
 }
@@ -105,12 +112,30 @@ func runDownload(ctx context.Context, streams Streams, o downloadOptions) error 
 		return inputError(err)
 	}
 	include := o.Include
+	for _, name := range o.Files {
+		if !strings.ContainsAny(name, "*?") { // as in --include "*.json" "*.txt", which the hub's own tool allows
+			name = hub.Exactly(name)
+		}
+		include = append(include, name)
+	}
 	if repo.Type == hub.Model && len(include) == 0 && !o.All {
 		include = hub.ModelPatterns
 	}
 	client, err := newHub(o.Token)
 	if err != nil {
 		return err
+	}
+	if o.Quiet || o.Cache != "" {
+		cfg := client.Config()
+		cfg.Quiet = cfg.Quiet || o.Quiet
+		if o.Cache != "" {
+			if cfg.Cache, err = filepath.Abs(o.Cache); err != nil {
+				return err
+			}
+		}
+		if client, err = hub.New(cfg); err != nil {
+			return err
+		}
 	}
 	progress, clear := hubProgress(streams, client, "Downloading "+repo.ID)
 	snap, err := client.Download(ctx, repo, hub.Options{
@@ -121,7 +146,9 @@ func runDownload(ctx context.Context, streams Streams, o downloadOptions) error 
 		return hubError(err)
 	}
 	warnUnchecked(streams, snap)
-	fmt.Fprintf(streams.Err, "%s at %.8s: %d files, %s, of which %s were fetched\n", repo, snap.Commit, len(snap.Files), run.Bytes(snap.Bytes), run.Bytes(snap.Fetched))
+	if !o.Quiet {
+		fmt.Fprintf(streams.Err, "%s at %.8s: %d files, %s, of which %s were fetched\n", repo, snap.Commit, len(snap.Files), run.Bytes(snap.Bytes), run.Bytes(snap.Fetched))
+	}
 	fmt.Fprintln(streams.Out, snap.Dir)
 	return writeFigures(o.JSON, map[string]any{
 		"repo": repo.String(), "commit": snap.Commit, "path": snap.Dir, "files": snap.Files, "bytes": snap.Bytes, "fetched_bytes": snap.Fetched,

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -117,6 +118,11 @@ func TestDownloadCommand(t *testing.T) {
 	if text, _ := os.ReadFile(figures); !strings.Contains(string(text), `"model.gguf"`) || !strings.Contains(string(text), `"fetched_bytes": 4`) {
 		t.Errorf("figures %s", text)
 	}
+	cache := t.TempDir()
+	code, out, errOut := lentil(t, "", "download", "org/mlx-model", "README.md", "*.gguf", "--cache-dir", cache, "--quiet")
+	if files := filesOf(t, strings.TrimSpace(out)); code != 0 || errOut != "" || len(files) != 2 || files["README.md"] == nil || !strings.HasPrefix(out, cache) {
+		t.Errorf("by name: %d %q %q, %q", code, out, errOut, files)
+	}
 	here := filepath.Join(t.TempDir(), "here")
 	mustRun(t, "", "download", "org/data", "--repo-type", "dataset", "--local-dir", here)
 	if files := filesOf(t, here); string(files["train.jsonl"]) != "{}\n" {
@@ -128,6 +134,7 @@ func TestDownloadCommand(t *testing.T) {
 	}{
 		{[]string{"download"}, "expected one repository"},
 		{[]string{"download", "a/b/c"}, "ORG/NAME"},
+		{[]string{"download", "org/mlx-model", "no.json"}, "none of them fits no.json"},
 		{[]string{"download", "org/none"}, "not found"},
 		{[]string{"download", "org/mlx-model", "--revision", "v9"}, "Invalid rev id"},
 		{[]string{"download", "org/mlx-model", "--repo-type", "thing"}, "model, dataset or space"},
@@ -274,6 +281,58 @@ func TestHubErrorsAreMistakes(t *testing.T) {
 	for _, err := range []error{hub.ErrNotFound, hub.ErrDenied, hub.ErrNoToken, hub.ErrOffline} {
 		if code := exitCode(hubError(err)); code != ExitUsage {
 			t.Errorf("%v: exit %d", err, code)
+		}
+	}
+}
+
+// TestTokenStaysSecret looks for the token in all that commands print and write, when servers repeat it and all
+// switches for more talk are on.
+func TestTokenStaysSecret(t *testing.T) {
+	s := testHub(t)
+	model, data := tinyModel(t)
+	s.Add("org/tiny", filesOf(t, model))
+	s.Add("datasets/org/lines", filesOf(t, data))
+	s.SetPrivate("org/tiny")
+	s.SetPrivate("datasets/org/lines")
+	for _, name := range []string{"HF_DEBUG", "HF_HUB_VERBOSITY", "LENTIL_DEBUG", "DEBUG"} {
+		t.Setenv(name, "debug")
+	}
+	adapter := filepath.Join(t.TempDir(), "adapter")
+	echo := hubtest.Fault{Status: 400, Header: http.Header{"X-Error-Message": {"bad token " + hubtest.Token}}, Body: `{"error": "` + hubtest.Token + `"}`}
+	for _, path := range []string{"", "/revision/", "/tree/", "/resolve/", "/whoami"} {
+		fault := echo
+		if fault.Path = path; path == "" {
+			fault.Path = "no such path"
+		}
+		stop := s.Misbehave(fault)
+		for _, args := range [][]string{
+			{"download", "org/tiny", "--token", hubtest.Token, "--local-dir", filepath.Join(t.TempDir(), "here")},
+			{"train", "--model", "org/tiny", "--data", "org/lines", "--adapter-path", adapter, "--iters", "1", "--num-layers", "1", "--threads", "1"},
+			{"upload", "--path", adapter, "--upload-repo", "org/adapters"},
+			{"login", "--token", hubtest.Token},
+		} {
+			t.Setenv("HF_TOKEN", hubtest.Token)
+			if args[0] == "login" || args[0] == "download" {
+				t.Setenv("HF_TOKEN", "")
+			}
+			code, out, errOut := lentil(t, "", args...)
+			if path == "" && code != 0 {
+				t.Errorf("%v: exit %d %s", args[0], code, errOut)
+			}
+			if strings.Contains(out+errOut, hubtest.Token) {
+				t.Errorf("%v, %s: the token is in\n%s%s", args[0], path, out, errOut)
+			}
+		}
+		stop()
+	}
+	for name, text := range filesOf(t, adapter) {
+		if strings.Contains(string(text), hubtest.Token) {
+			t.Errorf("the token is in %s", name)
+		}
+	}
+	for name, text := range filesOf(t, filepath.Join(os.Getenv("HF_HOME"), "hub")) {
+		if strings.Contains(string(text), hubtest.Token) {
+			t.Errorf("the token is in %s", name)
 		}
 	}
 }
