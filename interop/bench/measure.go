@@ -34,6 +34,7 @@ type result struct {
 func (h *harness) measure(ctx context.Context, w work, rounds int) (result, error) {
 	r := result{work: w, figures: make([][]float64, len(w.sides)), failed: make([]error, len(w.sides))}
 	for round := range rounds {
+		h.round = round
 		for i, s := range w.sides {
 			if r.failed[i] != nil {
 				continue
