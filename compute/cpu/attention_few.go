@@ -27,9 +27,9 @@ func checkBounds(bounds []int32, keys int) error {
 // as well as by heads, because decoding has a single query.
 const chunkKeys = 256
 
-// attendFew is attention for few queries: a pass over the keys and values,
-// each row widened once for all heads that share it. Every chunk of keys gives
-// a partial softmax, and these are merged in order.
+// attendFew is attention for few queries: a pass over the keys and values where
+// they lie, in half precision mostly, for each head. Every chunk of keys gives a
+// partial softmax, and these are merged in order.
 func (d *Device) attendFew(a *attend, y, lse []float32) error {
 	first, _ := a.seen(0, a.t)
 	chunks := (a.keys - first + chunkKeys - 1) / chunkKeys
@@ -39,8 +39,7 @@ func (d *Device) attendFew(a *attend, y, lse []float32) error {
 	if err != nil {
 		return err
 	}
-	const tile = 32
-	sizes := []int{2 * tile * a.HeadDim, chunkKeys * rows}
+	sizes := []int{chunkKeys * rows}
 	private, each, err := d.perWorker(sizes)
 	if err != nil {
 		return err
@@ -48,8 +47,8 @@ func (d *Device) attendFew(a *attend, y, lse []float32) error {
 	d.pool.run(a.KVHeads*chunks, func(worker, task int) {
 		kv, k0 := task%a.KVHeads, first+task/a.KVHeads*chunkKeys
 		area := cut(private[worker*each:], sizes)
-		f := few{attend: a, kv: kv, k0: k0, n: min(chunkKeys, a.keys-k0), wide: area[0], p: area[1], out: parts[task*rows*size:][:rows*size]}
-		f.run(tile)
+		f := few{attend: a, kv: kv, k0: k0, n: min(chunkKeys, a.keys-k0), p: area[0], out: parts[task*rows*size:][:rows*size]}
+		f.run()
 	})
 	d.pool.split(a.t*a.Heads, 8, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
@@ -87,50 +86,52 @@ func (d *Device) merge(y []float32, chunks int, part func(c int) []float32) floa
 type few struct {
 	*attend
 	kv, k0, n int
-	wide      []float32 // a tile of keys or values as float32
 	p         []float32 // [rows, chunkKeys] scores, then probabilities
 	out       []float32
 }
 
-func (f *few) run(tile int) {
-	d, rows := f.HeadDim, f.t*f.group
-	f.eachTile(f.k, tile, func(j, n int, x []float32, ld int) {
-		for r := range rows {
-			lo, hi, q := f.row(r)
-			lo, hi = max(j, lo), min(j+n, hi)
-			if lo >= hi {
-				continue
-			}
-			s := f.p[r*chunkKeys+lo : r*chunkKeys+hi]
-			f.kn.dotRows(s, x[(lo-j)*ld:], ld, q)
-			f.kn.scale(s, f.Scale, s)
-			for i := range s {
-				if f.Softcap > 0 {
-					s[i] = f.Softcap * tanh(s[i]/f.Softcap)
-				}
-			}
-		}
-	})
-	for r := range rows {
-		lo, hi, _ := f.row(r)
+func (f *few) run() {
+	d := f.HeadDim
+	for r := range f.t * f.group {
 		o := f.out[r*(d+2):][:d+2]
 		clear(o)
 		o[d] = emptyTop
-		if lo < hi {
-			p := f.p[r*chunkKeys+lo : r*chunkKeys+hi]
-			o[d] = f.kn.max(p)
-			o[d+1] = f.kn.expSum(p, p, o[d], 1)
+		lo, hi, q := f.row(r)
+		if lo >= hi {
+			continue
 		}
-	}
-	f.eachTile(f.v, tile, func(j, n int, x []float32, ld int) {
-		for r := range rows {
-			lo, hi, _ := f.row(r)
-			o := f.out[r*(d+2):][:d]
-			if lo, hi = max(j, lo), min(j+n, hi); lo < hi {
-				f.kn.addRows(o, f.p[r*chunkKeys+lo:r*chunkKeys+hi], x[(lo-j)*ld:], ld)
+		p := f.p[r*chunkKeys+lo : r*chunkKeys+hi]
+		f.dot(p, q, lo)
+		f.kn.scale(p, f.Scale, p)
+		if f.Softcap > 0 {
+			for i := range p {
+				p[i] = f.Softcap * tanh(p[i]/f.Softcap)
 			}
 		}
-	})
+		o[d] = f.kn.max(p)
+		o[d+1] = f.kn.expSum(p, p, o[d], 1)
+		f.addValues(o[:d], p, lo)
+	}
+}
+
+// dot sets scores to the products of q with the chunk's keys from lo on.
+func (f *few) dot(scores, q []float32, lo int) {
+	at, ld := ((f.k0+lo)*f.KVHeads+f.kv)*f.HeadDim, f.KVHeads*f.HeadDim
+	if f.k.DType == compute.F32 {
+		f.kn.dotRows(scores, f.k.F32()[at:], ld, q)
+		return
+	}
+	f.kn.dotHalves(scores, f.k.Data[2*at:], ld, q)
+}
+
+// addValues adds the chunk's values from lo on, weighted by p, to out.
+func (f *few) addValues(out, p []float32, lo int) {
+	at, ld := ((f.k0+lo)*f.KVHeads+f.kv)*f.HeadDim, f.KVHeads*f.HeadDim
+	if f.v.DType == compute.F32 {
+		f.kn.addRows(out, p, f.v.F32()[at:], ld)
+		return
+	}
+	f.kn.addHalves(out, p, f.v.Data[2*at:], ld)
 }
 
 // row returns the chunk's keys that row r sees, and its query.
@@ -139,13 +140,4 @@ func (f *few) row(r int) (lo, hi int, q []float32) {
 	lo, hi = f.Visible(t, f.starts[t])
 	q = f.q[(t*f.Heads+head)*f.HeadDim:][:f.HeadDim]
 	return max(lo-f.k0, 0), min(hi-f.k0, f.n), q
-}
-
-// eachTile hands out the chunk's rows of x as float32.
-func (f *few) eachTile(x compute.Array, tile int, do func(j, n int, x []float32, ld int)) {
-	for j := 0; j < f.n; j += tile {
-		n := min(tile, f.n-j)
-		data, ld := f.keyRows(x, f.kv, f.k0+j, n, f.wide)
-		do(j, n, data, ld)
-	}
 }

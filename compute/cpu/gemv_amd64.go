@@ -49,6 +49,15 @@ func dotRowsAVX2(y *float32, rows int, x *float32, ld int, q *float32, n int)
 //go:noescape
 func addRowsAVX2(y, p *float32, rows int, x *float32, ld, n int)
 
+// dotHalvesAVX2 and addHalvesAVX2 are dotHalvesGeneric and addHalvesGeneric for
+// rows > 0 rows of n columns, a multiple of 8.
+//
+//go:noescape
+func dotHalvesAVX2(y *float32, rows int, x *byte, ld int, q *float32, n int)
+
+//go:noescape
+func addHalvesAVX2(y, p *float32, rows int, x *byte, ld, n int)
+
 var avx2Dots = dotKernels{
 	quantize64: func(q []int8, scale, sum, x []float32) {
 		quantize64AVX2(&q[0], &scale[0], &sum[0], &x[0], len(x)/32)
@@ -82,6 +91,20 @@ var avx2Dots = dotKernels{
 			return
 		}
 		addRowsAVX2(&y[0], &p[0], len(p), &x[0], ld, len(y))
+	},
+	dotHalves: func(y []float32, x []byte, ld int, q []float32) {
+		if len(q)%8 != 0 || len(y) == 0 {
+			dotHalvesGeneric(y, x, ld, q)
+			return
+		}
+		dotHalvesAVX2(&y[0], len(y), &x[0], ld, &q[0], len(q))
+	},
+	addHalves: func(y, p []float32, x []byte, ld int) {
+		if len(y)%8 != 0 || len(p) == 0 {
+			addHalvesGeneric(y, p, x, ld)
+			return
+		}
+		addHalvesAVX2(&y[0], &p[0], len(p), &x[0], ld, len(y))
 	},
 	dotDense: func(y []float32, w []byte, x []float32, t compute.DType) {
 		switch {

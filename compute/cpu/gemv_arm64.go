@@ -150,6 +150,19 @@ func affineRowNEON(dst []float32, src []byte, scales, biases []float32, bits int
 	}
 }
 
+// eachHalves widens rows of n F16 values, ld apart, one after the other.
+func eachHalves(x []byte, ld, rows, n int, do func(r int, row []float32)) {
+	var wide [512]float32
+	row := wide[:]
+	if n > len(row) {
+		row = make([]float32, n)
+	}
+	for r := range rows {
+		widenF16Vector(row[:n], x[2*r*ld:2*(r*ld+n)])
+		do(r, row[:n])
+	}
+}
+
 func widenF16Vector(dst []float32, src []byte) {
 	n := len(dst) &^ 15
 	if n > 0 {
@@ -219,20 +232,30 @@ var neonDots = dotKernels{
 			dotF32NEON(&y[0], len(y), &w[0], &x[0], len(x))
 		}
 	},
-	dotRows: func(y, x []float32, ld int, q []float32) {
-		if len(q)%4 != 0 || len(y) == 0 {
-			dotRowsGeneric(y, x, ld, q)
-			return
-		}
-		dotRowsNEON(&y[0], len(y), &x[0], ld, &q[0], len(q))
+	dotRows: dotRowsVector,
+	addRows: addRowsVector,
+	dotHalves: func(y []float32, x []byte, ld int, q []float32) {
+		eachHalves(x, ld, len(y), len(q), func(r int, row []float32) { dotRowsVector(y[r:r+1], row, 0, q) })
 	},
-	addRows: func(y, p, x []float32, ld int) {
-		if len(y)%4 != 0 || len(p) == 0 {
-			addRowsGeneric(y, p, x, ld)
-			return
-		}
-		addRowsNEON(&y[0], &p[0], len(p), &x[0], ld, len(y))
+	addHalves: func(y, p []float32, x []byte, ld int) {
+		eachHalves(x, ld, len(p), len(y), func(r int, row []float32) { addRowsVector(y, p[r:r+1], row, 0) })
 	},
+}
+
+func dotRowsVector(y, x []float32, ld int, q []float32) {
+	if len(q)%4 != 0 || len(y) == 0 {
+		dotRowsGeneric(y, x, ld, q)
+		return
+	}
+	dotRowsNEON(&y[0], len(y), &x[0], ld, &q[0], len(q))
+}
+
+func addRowsVector(y, p, x []float32, ld int) {
+	if len(y)%4 != 0 || len(p) == 0 {
+		addRowsGeneric(y, p, x, ld)
+		return
+	}
+	addRowsNEON(&y[0], &p[0], len(p), &x[0], ld, len(y))
 }
 
 // dotProdDots are neonDots with the dot product instructions.

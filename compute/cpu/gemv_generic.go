@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"encoding/binary"
 	"math"
 	"unsafe"
 
@@ -123,6 +124,30 @@ func addRowsGeneric(y, p, x []float32, ld int) {
 	for r, f := range p {
 		addScaledGeneric(y, y, f, x[r*ld:r*ld+len(y)])
 	}
+}
+
+// dotHalvesGeneric is dotRowsGeneric for x in F16.
+func dotHalvesGeneric(y []float32, x []byte, ld int, q []float32) {
+	for r := range y {
+		var sum float32
+		for i, v := range q {
+			sum += v * half(x, r*ld+i)
+		}
+		y[r] = sum
+	}
+}
+
+// addHalvesGeneric is addRowsGeneric for x in F16.
+func addHalvesGeneric(y, p []float32, x []byte, ld int) {
+	for r, f := range p {
+		for i := range y {
+			y[i] += f * half(x, r*ld+i)
+		}
+	}
+}
+
+func half(x []byte, i int) float32 {
+	return quant.F16ToF32(binary.LittleEndian.Uint16(x[2*i:]))
 }
 
 // int8View views bytes as signed.

@@ -89,7 +89,7 @@ func TestRows(t *testing.T) {
 		t.Run(kn.name, func(t *testing.T) {
 			r := newRand(14)
 			for _, n := range []int{5, 8, 16, 24, 40, 64, 72, 128} {
-				for _, rows := range []int{0, 1, 2, 9} {
+				for _, rows := range []int{0, 1, 2, 4, 9} {
 					ld := n + 3
 					x, q, p := random(r, compute.F32, rows+1, ld).F32(), random(r, compute.F32, n).F32(), random(r, compute.F32, rows).F32()
 					got, want := make([]float32, rows+n), make([]float32, rows+n)
@@ -99,6 +99,18 @@ func TestRows(t *testing.T) {
 					addRowsGeneric(want[rows:], p, x, ld)
 					if diff := difference(got, want); !(diff <= vectorTolerance) {
 						t.Errorf("%d rows of %d: off by %g", rows, n, diff)
+					}
+					halves := make([]byte, 2*len(x))
+					quant.PutFloats(halves, x, quant.F16)
+					halves = halves[:2*max(0, rows*ld-3)] // nothing lies behind the last row
+					clear(got)
+					clear(want)
+					kn.dotHalves(got[:rows], halves, ld, q)
+					kn.addHalves(got[rows:], p, halves, ld)
+					dotHalvesGeneric(want[:rows], halves, ld, q)
+					addHalvesGeneric(want[rows:], p, halves, ld)
+					if diff := difference(got, want); !(diff <= vectorTolerance) {
+						t.Errorf("%d rows of %d in half precision: off by %g", rows, n, diff)
 					}
 				}
 			}

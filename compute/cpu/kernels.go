@@ -56,6 +56,8 @@ type dotKernels struct {
 	dotDense   func(y []float32, w []byte, x []float32, t compute.DType)
 	dotRows    func(y, x []float32, ld int, q []float32)
 	addRows    func(y, p, x []float32, ld int)
+	dotHalves  func(y []float32, x []byte, ld int, q []float32) // dotRows for x in F16
+	addHalves  func(y, p []float32, x []byte, ld int)
 }
 
 // laneKernels work on panels of w = nr lanes, see attention.go.
@@ -92,6 +94,8 @@ var genericDots = dotKernels{
 	dotDense:   dotDenseGeneric,
 	dotRows:    dotRowsGeneric,
 	addRows:    addRowsGeneric,
+	dotHalves:  dotHalvesGeneric,
+	addHalves:  addHalvesGeneric,
 }
 
 var genericVectors = vectors{
