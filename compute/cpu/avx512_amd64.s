@@ -270,6 +270,8 @@ four:
 two:
 	ADDQ $2, CX
 	JLT  one
+	PREFETCHT0      1024(SI)
+	PREFETCHT1      12288(SI)
 	VMOVDQU64       (SI), Z2
 	VBROADCASTF32X4 (R8), Z4
 	VPERMPS         Z4, Z14, Z4
@@ -287,6 +289,7 @@ one:
 	// Half a register is left: the other half stays zero.
 	MOVL            $0xff, AX
 	KMOVW           AX, K1
+	PREFETCHT1      12288(SI)
 	VMOVDQU64       (SI), Y2
 	VBROADCASTF32X4 (R8), Z4
 	VPERMPS         Z4, Z14, Z4
