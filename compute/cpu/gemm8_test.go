@@ -121,12 +121,15 @@ func TestLinear8(t *testing.T) {
 	})
 }
 
-// roundedAs returns x as the product takes it: as it is, or rounded.
+// roundedAs returns x as the product takes it: rounded where the family has
+// tiles of bytes, or for few rows dot products, and as it is otherwise.
 func roundedAs(d *Device, o compute.Linear, x compute.Array) compute.Array {
-	f := o.Weight.Format
-	switch {
-	case f.Kind == quant.Q4K || f.Kind == quant.Q6K:
-	case f.Kind != quant.Affine || 1<<f.Bits-1 > d.kernels.bytes.maxCode && x.Shape[0] > fewInt8:
+	f, k := o.Weight.Format, d.kernels.bytes
+	super := f.Kind == quant.Q4K || f.Kind == quant.Q6K
+	nibbles := f.Kind == quant.Affine && f.Bits == 4 && o.Weight.Cols%64 == 0
+	tiles := k.rows > 0 && (super || 1<<f.Bits-1 <= k.maxCode)
+	dots := x.Shape[0] <= fewInt8 && (super || nibbles || k.dotCodes != nil)
+	if !super && f.Kind != quant.Affine || !tiles && !dots {
 		return x
 	}
 	y := compute.Array{Spec: x.Spec, Data: append([]byte(nil), x.Data...)}
