@@ -57,11 +57,9 @@ func freeDisk(path string) int64 {
 	return int64(st.Bavail) * int64(st.Bsize)
 }
 
-// peakMemory gives the most memory that this process held at once, mapped files included.
+// peakMemory gives the most memory that this process held at once, mapped files
+// included. (getrusage would count what the parent held before exec.)
 func peakMemory() int64 {
-	var usage unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_SELF, &usage) != nil {
-		return 0
-	}
-	return usage.Maxrss * 1024
+	peak, _ := strconv.ParseInt(strings.TrimSuffix(procField("/proc/self/status", "VmHWM"), " kB"), 10, 64)
+	return peak << 10
 }

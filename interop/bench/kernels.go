@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"math/rand/v2"
+	"runtime/debug"
 	"time"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -21,6 +22,7 @@ func onDevice(threads int, f func(d *cpu.Device) (float64, error)) (float64, err
 		return 0, err
 	}
 	d := dev.(*cpu.Device)
+	defer debug.FreeOSMemory() // programs measured next want it
 	defer d.Close()
 	return f(d)
 }

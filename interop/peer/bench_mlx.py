@@ -9,7 +9,7 @@ threads as there are cores.
 """
 
 import json
-import resource
+import re
 import sys
 import time
 from importlib.metadata import version
@@ -55,5 +55,5 @@ else:
         mx.eval(model.parameters(), optimizer.state, loss)
         seconds = time.perf_counter() - start
     out |= {"train_tps": batch * length / seconds, "seconds": seconds, "loss": loss.item()}
-out["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+out["peak_bytes"] = int(re.search(r"VmHWM:\s*(\d+)", open("/proc/self/status").read())[1]) * 1024
 json.dump(out, sys.stdout)
