@@ -268,7 +268,8 @@ func (b BlockType) scaleType(data []byte) DType {
 // affine fills m, whose shape and format are set, with the blocks of data.
 //
 // The values stay equal: scale*q is exact in float32 (11 bits of an f16 times
-// at most 8), and so is the bias -zero*scale, a power of two times an f16.
+// at most 8), and so is the bias -zero*scale, a power of two times an f16. A
+// block whose scale is not finite has no finite weight in either form.
 func (b BlockType) affine(m *Matrix, data []byte) {
 	groups, rowBytes := m.Cols/m.Format.Group, m.Format.RowBytes(m.Cols)
 	scaleBytes := groups * m.Format.DType.Size()

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzBlocks decodes foreign blocks of all types in both ways, which agree.
+// FuzzBlocks decodes foreign blocks of all types in both ways, which agree: of a
+// damaged block with a scale that is not finite, only in that its weights are not.
 func FuzzBlocks(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{1, 2, 128, 63, 0}, 60))
 	f.Add(bytes.Repeat([]byte{255}, 300))
@@ -26,7 +27,7 @@ func FuzzBlocks(f *testing.F) {
 				t.Fatalf("%v: %v", b, err)
 			}
 			for i, v := range m.Floats() {
-				if v != direct[i] && (v == v || direct[i] == direct[i]) {
+				if v != direct[i] && (finite(v) || finite(direct[i])) {
 					t.Fatalf("%v: weight %d is %v in one way, %v in the other", b, i, direct[i], v)
 				}
 			}
@@ -42,6 +43,8 @@ func FuzzBlocks(f *testing.F) {
 		}
 	})
 }
+
+func finite(v float32) bool { return v-v == 0 }
 
 // FuzzMatrix reads matrices of foreign formats and shapes: those that Check accepts
 // can be read, refined and stored as blocks.
