@@ -49,29 +49,19 @@ func QuantizeAffine(w []float32, rows, cols int, bits, group int, scaleType DTyp
 	if cols%group != 0 {
 		return nil, fmt.Errorf("rows of %d weights do not divide into groups of %d", cols, group)
 	}
-	rowBytes, groups := m.Format.RowBytes(cols), cols/group
-	m.Data = make([]byte, rows*rowBytes)
+	groups := cols / group
+	m.Data = make([]byte, rows*m.Format.RowBytes(cols))
 	m.Scales = make([]byte, rows*groups*scaleType.Size())
 	m.Biases = make([]byte, len(m.Scales))
 
 	var bad atomic.Int64 // 1 + the first group found that cannot be quantized
 	eachRow(rows, cols, func(row int) {
-		q := make([]uint8, group)
-		scales, biases := make([]float32, groups), make([]float32, groups)
-		data := m.Data[row*rowBytes : (row+1)*rowBytes]
-		for g := range groups {
-			at := row*cols + g*group
-			var ok bool
-			scales[g], biases[g], ok = quantizeGroup(q, w[at:at+group], bits, rule)
-			if !ok || !fits(scales[g], scaleType) || !fits(biases[g], scaleType) {
-				bad.CompareAndSwap(0, int64(at/group)+1)
+		for g := row * groups; g < (row+1)*groups; g++ {
+			if !m.putGroup(g, w[g*group:(g+1)*group], rule) {
+				bad.CompareAndSwap(0, int64(g)+1)
 				return
 			}
-			pack(data[g*group/8*bits:], q, bits)
 		}
-		n := groups * scaleType.Size()
-		PutFloats(m.Scales[row*n:], scales, scaleType)
-		PutFloats(m.Biases[row*n:], biases, scaleType)
 	})
 	if b := bad.Load(); b != 0 {
 		at := int(b-1) * group
@@ -79,6 +69,36 @@ func QuantizeAffine(w []float32, rows, cols int, bits, group int, scaleType DTyp
 			at/cols, at%cols, at%cols+group-1, scaleType)
 	}
 	return m, nil
+}
+
+// PutRow quantizes src, [Cols], into one row of an Affine matrix in writable memory.
+// A group with a value that is not finite, or too large for the scales, becomes NaN.
+func (m *Matrix) PutRow(row int, src []float32, rule Rule) {
+	group := m.Format.Group
+	first, size := row*(m.Cols/group), m.Format.DType.Size()
+	for i := range m.Cols / group {
+		g := first + i
+		if !m.putGroup(g, src[i*group:(i+1)*group], rule) {
+			nan := []float32{float32(math.NaN())}
+			PutFloats(m.Scales[g*size:], nan, m.Format.DType)
+			PutFloats(m.Biases[g*size:], nan, m.Format.DType)
+		}
+	}
+}
+
+// putGroup quantizes w into group g, counted over all rows, unless it cannot be held.
+func (m *Matrix) putGroup(g int, w []float32, rule Rule) bool {
+	var q [128]uint8
+	f := m.Format
+	scale, bias, ok := quantizeGroup(q[:len(w)], w, f.Bits, rule)
+	if !ok || !fits(scale, f.DType) || !fits(bias, f.DType) {
+		return false
+	}
+	n, size := f.RowBytes(f.Group), f.DType.Size()
+	pack(m.Data[g*n:], q[:len(w)], f.Bits)
+	PutFloats(m.Scales[g*size:], []float32{scale}, f.DType)
+	PutFloats(m.Biases[g*size:], []float32{bias}, f.DType)
+	return true
 }
 
 // fits reports whether f stays finite in type d.

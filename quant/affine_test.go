@@ -152,6 +152,43 @@ func TestQuantizeAffineRules(t *testing.T) {
 	}
 }
 
+// TestPutRow: a row put in place is the row that QuantizeAffine makes, its
+// neighbours stay, and what cannot be held becomes NaN, group by group.
+func TestPutRow(t *testing.T) {
+	t.Parallel()
+	for _, bits := range []int{2, 3, 4, 5, 6, 8} {
+		for _, scales := range []DType{F32, F16, BF16} {
+			w := recurrence(8, 128)
+			want, err := QuantizeAffine(w, 8, 128, bits, 64, scales, RuleCPU)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := &Matrix{Format: want.Format, Rows: 8, Cols: 128, Data: make([]byte, len(want.Data)),
+				Scales: make([]byte, len(want.Scales)), Biases: make([]byte, len(want.Biases))}
+			for _, row := range []int{5, 0, 7, 2, 1, 3, 6, 4} {
+				got.PutRow(row, w[row*128:(row+1)*128], RuleCPU)
+			}
+			if !slices.Equal(got.Data, want.Data) || !slices.Equal(got.Scales, want.Scales) || !slices.Equal(got.Biases, want.Biases) {
+				t.Errorf("%d bits, %v scales: other bytes than QuantizeAffine's", bits, scales)
+			}
+			bad := slices.Clone(w[:128])
+			bad[70] = float32(math.Inf(1))
+			before := got.Floats()
+			got.PutRow(3, bad, RuleCPU)
+			for i, v := range got.Floats() {
+				switch row, col := i/128, i%128; {
+				case row == 3 && col >= 64:
+					if v == v {
+						t.Fatalf("%d bits, %v scales: column %d beside an infinite one is %g, want NaN", bits, scales, col, v)
+					}
+				case v != v || row != 3 && v != before[i]:
+					t.Fatalf("%d bits, %v scales: row %d, column %d is %g", bits, scales, row, col, v)
+				}
+			}
+		}
+	}
+}
+
 // TestPack checks the golden words of every width.
 func TestPack(t *testing.T) {
 	t.Parallel()

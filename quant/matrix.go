@@ -131,7 +131,8 @@ func (f Format) String() string {
 }
 
 // Matrix is a weight matrix as it lies in memory: [Rows, Cols], row after row.
-// The slices may point into a read-only file mapping and must not be written.
+// The slices may point into a read-only file mapping and must not be written,
+// but by PutRow.
 type Matrix struct {
 	Format     Format
 	Rows, Cols int
