@@ -335,7 +335,11 @@ func (c *conversion) writeConfig(dir string) error {
 	for _, k := range []string{"_name_or_path", "vision_config", "quantization", "quantization_config"} {
 		delete(config, k)
 	}
-	if q := quantizationOf(c.written); q != nil {
+	q := quantizationOf(c.written)
+	if c.options.Recipe != "" {
+		q = recipeSettings(c.format, c.written)
+	}
+	if q != nil {
 		config["quantization"], config["quantization_config"] = q, q
 	}
 	if err := c.nameScaling(config); err != nil {
@@ -366,16 +370,27 @@ func quantizationOf(written map[string]quant.Format) map[string]any {
 	if len(count) == 0 {
 		return nil
 	}
-	setting := func(f quant.Format) map[string]any {
-		return map[string]any{"group_size": f.Group, "bits": f.Bits, "mode": f.Mode()}
-	}
-	q := setting(common)
+	q := quantizationSetting(common)
 	for module, f := range written {
 		if f.DType = 0; f != common {
-			q[module] = setting(f)
+			q[module] = quantizationSetting(f)
 		}
 	}
 	return q
+}
+
+// recipeSettings describes the formats of a recipe as mlx-lm does: the one that
+// was asked for, though no module may have it, and that of each module.
+func recipeSettings(asked quant.Format, written map[string]quant.Format) map[string]any {
+	q := quantizationSetting(asked)
+	for module, f := range written {
+		q[module] = quantizationSetting(f)
+	}
+	return q
+}
+
+func quantizationSetting(f quant.Format) map[string]any {
+	return map[string]any{"group_size": f.Group, "bits": f.Bits, "mode": f.Mode()}
 }
 
 func sortedKeys(m map[string]quant.Format) []string {

@@ -141,34 +141,9 @@ func sameFolder(t *testing.T, ours, theirs string) {
 		var both [2]map[string]any
 		readJSON(t, filepath.Join(ours, file), &both[0])
 		readJSON(t, filepath.Join(theirs, file), &both[1])
-		for i := range both {
-			spellOut(both[i], want)
-		}
 		if !reflect.DeepEqual(both[0], both[1]) {
 			t.Errorf("%s says %v, mlx-lm's %v", file, both[0], both[1])
 		}
-	}
-}
-
-// spellOut replaces the settings of quantization in a config by those of each
-// quantized module: which of them are the common ones is a matter of taste.
-func spellOut(config map[string]any, tensors map[string]array) {
-	for _, key := range []string{"quantization", "quantization_config"} {
-		q, ok := config[key].(map[string]any)
-		if !ok {
-			continue
-		}
-		each := map[string]any{}
-		for name := range tensors {
-			module, packed := strings.CutSuffix(name, ".scales")
-			if !packed {
-				continue
-			}
-			if each[module], ok = q[module]; !ok {
-				each[module] = map[string]any{"bits": q["bits"], "group_size": q["group_size"], "mode": q["mode"]}
-			}
-		}
-		config[key] = each
 	}
 }
 
