@@ -213,6 +213,8 @@ func TestYAMLMistakes(t *testing.T) {
 		"lr_schedule: cosine":              ":1: lr_schedule: expected a mapping",
 		"\n\nlora_parameters: {rank: 4}":   ":3: lora_parameters has no dropout\nA lora_parameters in the config",
 		"a: 1\n---\nb: 2":                  ":3: a second document",
+		"a: 1\n---":                        ":2: a second document",
+		"-\r---":                           ":2: a second document",
 		"a: !!python/object:os.system x":   ":1: the tag",
 		strings.Repeat("#", 1<<20) + "\n ": ": 1048578 bytes is too large",
 	} {

@@ -57,7 +57,11 @@ func parseYAML(text []byte) (settings []setting, err error) {
 		return nil, nil
 	}
 	if len(file.Docs) > 1 {
-		return nil, fmt.Errorf("%d: a second document; a config is one", line(file.Docs[1].Body))
+		at := line(file.Docs[1].Body)
+		if start := file.Docs[1].Start; start != nil && file.Docs[1].Body == nil {
+			at = start.Position.Line
+		}
+		return nil, fmt.Errorf("%d: a second document; a config is one", at)
 	}
 	reader := yamlReader{anchors: map[string]any{}}
 	body := file.Docs[0].Body
@@ -99,6 +103,9 @@ func located(err error) error {
 }
 
 func line(node ast.Node) int {
+	if node == nil {
+		return 1
+	}
 	if tok := node.GetToken(); tok != nil && tok.Position != nil {
 		return tok.Position.Line
 	}
