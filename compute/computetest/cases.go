@@ -13,7 +13,7 @@ func cases() []testCase {
 	var all []testCase
 	for _, part := range [][]testCase{
 		linearCases(), matmulCases(), normCases(), ropeCases(), attentionCases(),
-		elementCases(), rowCases(), lossCases(), optimizerCases(),
+		elementCases(), rowCases(), lossCases(), optimizerCases(), doraCases(),
 	} {
 		all = append(all, part...)
 	}

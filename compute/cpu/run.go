@@ -86,6 +86,14 @@ func (d *Device) dispatch(op compute.Op, out, in []compute.Array) error {
 		d.sumRows(o, out, in)
 	case compute.SumSquares:
 		d.sumSquares(o, out, in)
+	case compute.RowSquares:
+		return d.rowSquares(o, out, in)
+	case compute.UpdatedNorm:
+		d.updatedNorm(o, out, in)
+	case compute.Magnitude:
+		return d.magnitude(o, out, in)
+	case compute.MagnitudeGrad:
+		return d.magnitudeGrad(out, in)
 	case compute.SGD:
 		d.defineParts(o, out, in)
 	case compute.Adam:

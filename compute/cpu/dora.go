@@ -1,0 +1,105 @@
+package cpu
+
+import (
+	"math"
+
+	"github.com/lentil-lm/lentil/compute"
+)
+
+// rowSquares sums up each row in float64, over stretches that are short enough
+// for float32.
+func (d *Device) rowSquares(o compute.RowSquares, out, in []compute.Array) error {
+	const stretch = 256
+	m, y := o.Weight.Matrix(in), out[0].F32()
+	each := m.Cols + spareFloats(m.Cols)
+	tasks := min(4*d.pool.threads, m.Rows)
+	spare, err := d.scratch.floats(tasks * each)
+	if err != nil {
+		return err
+	}
+	d.pool.run(tasks, func(_, task int) {
+		row, rest := spare[task*each:task*each+m.Cols], spare[task*each+m.Cols:(task+1)*each]
+		for r := task * m.Rows / tasks; r < (task+1)*m.Rows/tasks; r++ {
+			d.kernels.weightRow(row, m, r, 0, rest)
+			var sum float64
+			for at := 0; at < m.Cols; at += stretch {
+				v := row[at:min(at+stretch, m.Cols)]
+				sum += float64(d.kernels.dot(v, v))
+			}
+			y[r] = float32(sum)
+		}
+	})
+	return nil
+}
+
+func (d *Device) updatedNorm(o compute.UpdatedNorm, out, in []compute.Array) {
+	b, c, y := in[1].F32(), in[2].F32(), out[0].F32()
+	n, rank := len(y), in[1].Shape[0]
+	d.pool.split(n, max(64, 1+grain/max(rank, 1)), func(lo, hi int) {
+		part := y[lo:hi]
+		copy(part, in[0].F32()[lo:hi])
+		for k := range rank {
+			d.kernels.mulAdd(part, 2*o.Scale, b[k*n+lo:k*n+hi], c[k*n+lo:k*n+hi])
+		}
+		for i, v := range part {
+			part[i] = float32(math.Sqrt(float64(max(v, 0))))
+		}
+	})
+}
+
+// gains lends the quotients that columns are multiplied with.
+func (d *Device) gains(m, norm []float32) ([]float32, error) {
+	g, err := d.scratch.floats(len(m))
+	for i := range g {
+		g[i] = compute.Gain(m[i], norm[i])
+	}
+	return g, err
+}
+
+func (d *Device) magnitude(o compute.Magnitude, out, in []compute.Array) error {
+	x, y, n := in[0].F32(), out[0].F32(), in[0].Shape[1]
+	gain, err := d.gains(in[1].F32(), in[2].F32())
+	if err != nil {
+		return err
+	}
+	var bias []float32
+	if o.Bias {
+		bias = in[3].Floats()
+	}
+	d.pool.split(in[0].Shape[0], 1+grain/max(n, 1), func(lo, hi int) {
+		for r := lo * n; r < hi*n; r += n {
+			d.kernels.scaleMul(y[r:r+n], 1, x[r:r+n], gain)
+			if bias != nil {
+				d.kernels.addScaled(y[r:r+n], y[r:r+n], 1, bias)
+			}
+		}
+	})
+	return nil
+}
+
+// magnitudeGrad is cut by columns, each of which is summed up in the order of rows.
+func (d *Device) magnitudeGrad(out, in []compute.Array) error {
+	x, norm, dy := in[0].F32(), in[2].F32(), in[3].F32()
+	dx, dm, t, n := out[0].F32(), out[1].F32(), in[0].Shape[0], in[0].Shape[1]
+	gain, err := d.gains(in[1].F32(), norm)
+	if err != nil {
+		return err
+	}
+	sums, err := d.scratch.floats(n)
+	if err != nil {
+		return err
+	}
+	d.pool.split(n, max(64, 1+grain/max(t, 1)), func(lo, hi int) {
+		sum := sums[lo:hi]
+		clear(sum)
+		for i := lo; i < t*n; i += n {
+			part := dy[i : i+hi-lo]
+			d.kernels.mulAdd(sum, 1, part, x[i:i+hi-lo])
+			d.kernels.scaleMul(dx[i:i+hi-lo], 1, part, gain[lo:hi])
+		}
+		for i, s := range sum {
+			dm[lo+i] += compute.Gain(s, norm[lo+i])
+		}
+	})
+	return nil
+}
