@@ -18,12 +18,16 @@ import (
 //	out: o F32 [T, Heads·HeadDim], lse F32 [T, Heads] (log of the sum of exp of the scores)
 //
 // Only keys below Offset+T are read; S may be larger (a cache with room to grow).
+//
+// RowWise asks that a query's output has the same bits as it has without RowWise
+// when it is alone, as in Linear.
 type Attention struct {
 	Heads, KVHeads, HeadDim int
 	Scale                   float32
 	Window                  int
 	Softcap                 float32
 	Offset                  int
+	RowWise                 bool
 }
 
 func (Attention) Name() string { return "attention" }

@@ -66,12 +66,16 @@ func (o EmbedGrad) Define(out, in []Array) {
 // Exact keeps the activations in float32 on every path; otherwise a device may
 // quantize x to 8 bits in groups where the weight has 8 bits or fewer, as
 // llama.cpp does. Training always sets Exact.
+//
+// RowWise asks that a row of y has the same bits as it has without RowWise when x is
+// that row alone. A device that cannot promise it may ignore it.
 type Linear struct {
-	Weight Weight
-	Bias   bool
-	Exact  bool
-	Rank   int
-	Scale  float32
+	Weight  Weight
+	Bias    bool
+	Exact   bool
+	RowWise bool
+	Rank    int
+	Scale   float32
 }
 
 func (Linear) Name() string { return "linear" }
@@ -207,10 +211,13 @@ func (o LinearGradInput) Define(out, in []Array) {
 //
 //	in: a F32 [M, K] ([K, M] when TransA), b F32 [K, N] ([N, K] when TransB)
 //	out: c F32 [M, N], added to when Accumulate
+//
+// RowWise asks that a row of c has the same bits as when M is 1, as in Linear.
 type MatMul struct {
 	TransA, TransB bool
 	Alpha          float32
 	Accumulate     bool
+	RowWise        bool
 }
 
 func (MatMul) Name() string { return "matmul" }

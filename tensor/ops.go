@@ -15,7 +15,7 @@ func (t *Tape) Embed(ids *Tensor, w *Weight) *Tensor {
 
 // Linear is x Wᵀ + bias: [T, in] -> [T, out]. A nil bias is none.
 func (t *Tape) Linear(x *Tensor, w *Weight, bias *Tensor) *Tensor {
-	op := compute.Linear{Weight: w.Weight, Bias: bias != nil, Exact: t.Exact || t.record}
+	op := compute.Linear{Weight: w.Weight, Bias: bias != nil, Exact: t.Exact || t.record, RowWise: t.rowWise()}
 	in := append(bufs(x.buf), w.bufs...)
 	if bias != nil {
 		in = append(in, bias.buf)
@@ -56,7 +56,7 @@ func (t *Tape) LinearLowRank(x *Tensor, w *Weight, bias, a, b *Tensor, scale, dr
 		return y
 	}
 	l := t.newLowRank(x, a, b, scale, dropout)
-	op := compute.Linear{Weight: w.Weight, Bias: bias != nil, Exact: t.Exact || t.record, Rank: a.Cols(), Scale: scale}
+	op := compute.Linear{Weight: w.Weight, Bias: bias != nil, Exact: t.Exact || t.record, RowWise: t.rowWise(), Rank: a.Cols(), Scale: scale}
 	in := append(bufs(x.buf), w.bufs...)
 	if bias != nil {
 		in = append(in, bias.buf)
@@ -87,7 +87,7 @@ func (t *Tape) LinearLowRank(x *Tensor, w *Weight, bias, a, b *Tensor, scale, dr
 // y is the result of a Linear just made.
 func (t *Tape) LowRank(y, x, a, b *Tensor, scale, dropout float32) {
 	l := t.newLowRank(x, a, b, scale, dropout)
-	t.run(compute.MatMul{Alpha: scale, Accumulate: true}, bufs(y.buf), bufs(l.z.buf, b.buf))
+	t.run(compute.MatMul{Alpha: scale, Accumulate: true, RowWise: t.rowWise()}, bufs(y.buf), bufs(l.z.buf, b.buf))
 	if !l.recorded(t) {
 		return
 	}
@@ -112,7 +112,7 @@ func (t *Tape) newLowRank(x, a, b *Tensor, scale, dropout float32) *lowRank {
 		l.mask.Rate = dropout
 		t.Keys, l.mask.Key = t.Keys.Split()
 	}
-	l.z = t.apply(compute.MatMul{Alpha: 1}, l.masked(t).buf, a.buf)[0]
+	l.z = t.apply(compute.MatMul{Alpha: 1, RowWise: t.rowWise()}, l.masked(t).buf, a.buf)[0]
 	return l
 }
 
@@ -230,6 +230,7 @@ func (t *Tape) RoPE(x *Tensor, r Rotation, headDim int, traditional bool) {
 
 // Attention attends from q to k and v within bounds: see compute.Attention.
 func (t *Tape) Attention(q, k, v, bounds *Tensor, op compute.Attention) *Tensor {
+	op.RowWise = t.rowWise()
 	out := t.apply(op, q.buf, k.buf, v.buf, bounds.buf)
 	y, lse := out[0], out[1]
 	if t.record && (q.needsGrad || k.needsGrad || v.needsGrad) {

@@ -17,6 +17,9 @@ type Tape struct {
 
 	// Exact keeps float32 activations in every product (see compute.Linear).
 	Exact bool
+	// RowWise makes every row's result the one that it has alone, to the bit, on
+	// devices that can promise it (see compute.Linear). What is recorded ignores it.
+	RowWise bool
 	// Keys is the random stream of dropout.
 	Keys compute.Key
 }
@@ -44,6 +47,8 @@ func (t *Tape) Reset(recording bool) {
 	t.err = nil
 	t.record = recording
 }
+
+func (t *Tape) rowWise() bool { return t.RowWise && !t.record }
 
 // Fail makes err the tape's error unless it has one: for parts that work
 // beside the tape.

@@ -203,10 +203,13 @@ func (d *Device) matMul(o compute.MatMul, out, in []compute.Array) error {
 	if o.TransB {
 		b, bLines = rows{bv, k}, strided{bv, k, 1}
 	}
+	if o.RowWise && !o.TransA && m > narrowMost {
+		return d.matMulRows(o, out[0], in)
+	}
 	switch {
-	case k > 0 && n <= narrowMost && n <= m && m >= narrowSide:
+	case k > 0 && n <= narrowMost && n <= m && m >= narrowSide && !o.RowWise:
 		return d.narrow(narrowProduct{m: m, n: n, k: k, a: aLines, b: b, alpha: o.Alpha, c: c, line: n, column: 1, add: o.Accumulate})
-	case k > 0 && m <= narrowMost && m < n && n >= narrowSide:
+	case k > 0 && m <= narrowMost && (m < n || o.RowWise) && n >= narrowSide:
 		return d.narrow(narrowProduct{m: n, n: m, k: k, a: bLines, b: a, alpha: o.Alpha, c: c, line: 1, column: n, add: o.Accumulate})
 	}
 	if o.Alpha != 1 {
@@ -243,11 +246,14 @@ func (d *Device) linear(o compute.Linear, out, in []compute.Array) error {
 	if err != nil {
 		return err
 	}
+	if !done && o.RowWise && t > 1 {
+		return d.linearRows(o, out[0], in)
+	}
 	if done {
 		if o.Rank == 0 {
 			return nil
 		}
-		return d.matMul(compute.MatMul{Alpha: o.Scale, Accumulate: true}, out, in[len(in)-2:])
+		return d.matMul(compute.MatMul{Alpha: o.Scale, Accumulate: true, RowWise: o.RowWise}, out, in[len(in)-2:])
 	}
 	if o.Bias {
 		d.fillRows(y, bias)

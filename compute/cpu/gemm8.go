@@ -85,7 +85,7 @@ type panels8 struct {
 func (d *Device) linear8(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t int) (done bool, err error) {
 	f := m.Format
 	p := &product8{byteKernels: d.kernels.bytes, kn: d.kernels, m: m, y: y, add: bias != nil, group: groupOf(f)}
-	if o.Exact || p.rows == 0 || t <= fewBytes {
+	if o.Exact || o.RowWise || p.rows == 0 || t <= fewBytes {
 		return false, nil
 	}
 	unit := superBlock

@@ -54,10 +54,14 @@ func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t
 	super := f.Kind == quant.Q4K || f.Kind == quant.Q6K
 	nibbles := f.Kind == quant.Affine && f.Bits == 4 && m.Cols%64 == 0
 	int8s := !o.Exact && (super || nibbles || f.Kind == quant.Affine && d.kernels.bytes.dotCodes != nil)
+	few := t
+	if o.RowWise { // whatever takes a row alone: here rows know nothing of each other
+		few = 1
+	}
 	switch {
-	case int8s && t <= fewInt8:
-	case f.Kind != quant.Dense && t <= fewExact:
-	case f.Kind == quant.Dense && t <= fewDense && f.DType != quant.F64:
+	case int8s && few <= fewInt8:
+	case f.Kind != quant.Dense && few <= fewExact:
+	case f.Kind == quant.Dense && few <= fewDense && f.DType != quant.F64:
 	default:
 		return false, nil
 	}

@@ -1,0 +1,98 @@
+package cpu
+
+import (
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+)
+
+// checkRow demands that row i of got is, to the bit, the one row of want.
+func checkRow(t *testing.T, what string, got compute.Array, i int, want compute.Array) {
+	t.Helper()
+	a, b := rowOf(got, i).F32(), want.F32()
+	for j := range b {
+		if a[j] != b[j] {
+			t.Errorf("%s: row %d of %d, value %d is %g, alone it is %g", what, i, got.Shape[0], j, a[j], b[j])
+			return
+		}
+	}
+}
+
+// TestRowWise runs rows together and each alone: the bits are the same.
+func TestRowWise(t *testing.T) {
+	eachFamily(t, func(t *testing.T, d *Device) {
+		r := newRand(31)
+		for i, f := range formats() {
+			for j, tokens := range []int{2, 3, 4, 5, 8, 9, 17} {
+				rows, cols := []int{37, 64, 100}[(i+j)%3], []int{256, 768, 1536}[(i+j)%3]
+				w, data := randomWeight(r, f, rows, cols)
+				in := append([]compute.Array{random(r, compute.F32, tokens, cols)}, data...)
+				op := compute.Linear{Weight: w, Bias: i%2 == 0, Exact: j%2 == i%2}
+				if op.Bias {
+					in = append(in, random(r, compute.F32, rows))
+				}
+				if (i+j)%3 == 0 {
+					op.Rank, op.Scale = 4*(1+j%2), 0.5
+					in = append(in, random(r, compute.F32, tokens, op.Rank), random(r, compute.F32, op.Rank, rows))
+				}
+				op.RowWise = true
+				got := run(t, d, op, nil, in)[0]
+				op.RowWise = false
+				for k := range tokens {
+					one := append([]compute.Array{rowOf(in[0], k)}, in[1:]...)
+					if op.Rank > 0 {
+						one[len(one)-2] = rowOf(one[len(one)-2], k)
+					}
+					checkRow(t, f.String(), got, k, run(t, d, op, nil, one)[0])
+				}
+			}
+		}
+	})
+}
+
+// TestRowWiseAttention also lets a window begin at another key for each query.
+func TestRowWiseAttention(t *testing.T) {
+	eachFamily(t, func(t *testing.T, d *Device) {
+		r := newRand(32)
+		for _, op := range []compute.Attention{
+			{Heads: 4, KVHeads: 2, HeadDim: 64, Scale: 0.1, Offset: 0},
+			{Heads: 4, KVHeads: 2, HeadDim: 64, Scale: 0.1, Offset: 254},
+			{Heads: 3, KVHeads: 1, HeadDim: 20, Scale: 0.2, Offset: 600, Window: 300},
+			{Heads: 2, KVHeads: 2, HeadDim: 32, Scale: 0.2, Offset: 510, Window: 256, Softcap: 3},
+		} {
+			for _, tokens := range []int{2, 4, 8, 13} {
+				keys, end := op.Offset+tokens, int32(op.Offset+tokens)
+				q := random(r, compute.F32, tokens, op.Heads*op.HeadDim)
+				for _, dtype := range []compute.DType{compute.F16, compute.F32} {
+					k, v := random(r, dtype, keys, op.KVHeads*op.HeadDim), random(r, dtype, keys, op.KVHeads*op.HeadDim)
+					bounds := compute.Array{Spec: compute.Spec{Shape: compute.Shape{2}, DType: compute.I32}, Data: compute.IntBytes([]int32{0, end})}
+					together := op
+					together.RowWise = true
+					got := run(t, d, together, nil, []compute.Array{q, k, v, bounds})[0]
+					for i := range tokens {
+						single := op
+						single.Offset += i
+						checkRow(t, "attention", got, i, run(t, d, single, nil, []compute.Array{rowOf(q, i), k, v, bounds})[0])
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestRowWiseUpdate is for the products of a low-rank update.
+func TestRowWiseUpdate(t *testing.T) {
+	eachFamily(t, func(t *testing.T, d *Device) {
+		r := newRand(33)
+		for _, rank := range []int{1, 4, 8, 16, 64} {
+			a := random(r, compute.F32, 576, rank)
+			for _, tokens := range []int{2, 3, 4, 7, 8, 9, 16, 17, 40} {
+				x := random(r, compute.F32, tokens, 576)
+				got := run(t, d, compute.MatMul{Alpha: 1, RowWise: true}, nil, []compute.Array{x, a})[0]
+				for i := range tokens {
+					checkRow(t, "update", got, i, run(t, d, compute.MatMul{Alpha: 1}, nil, []compute.Array{rowOf(x, i), a})[0])
+				}
+			}
+		}
+	})
+}
