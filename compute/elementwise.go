@@ -131,9 +131,10 @@ func (o Cast) Cost(in []Spec) Cost {
 func (o Cast) Define(out, in []Array) { out[0].SetFloats(in[0].Floats()) }
 
 // CopyRows writes rows [At, At+T) of its output and leaves the others as they
-// are: how keys and values enter a KV cache.
+// are: how keys and values enter a KV cache. Packed numbers (U32) are copied as
+// they are: how a cache of them grows.
 //
-//	in: x [T, D] of a float type;  out: To [Rows, D]
+//	in: x [T, D] of a float type;  out: To [Rows, D], U32 if x is
 type CopyRows struct {
 	At, Rows int
 	To       DType
@@ -142,8 +143,13 @@ type CopyRows struct {
 func (CopyRows) Name() string { return "copy_rows" }
 
 func (o CopyRows) Infer(in []Spec) ([]Spec, error) {
-	if err := firstErr(arity(in, 1), want(in, 0, "x", -1, -1), wantType(in, 0, "x", floats...), wantFloat("out", o.To)); err != nil {
+	if err := firstErr(arity(in, 1), want(in, 0, "x", -1, -1)); err != nil {
 		return nil, err
+	}
+	if in[0].DType != U32 || o.To != U32 {
+		if err := firstErr(wantType(in, 0, "x", floats...), wantFloat("out", o.To)); err != nil {
+			return nil, err
+		}
 	}
 	if t := in[0].Shape[0]; o.At < 0 || o.At+t > o.Rows {
 		return nil, fmt.Errorf("rows %d to %d do not fit into %d", o.At, o.At+t, o.Rows)
@@ -156,6 +162,10 @@ func (o CopyRows) Cost(in []Spec) Cost { return Cost{Bytes: 2 * in[0].Bytes()} }
 func (o CopyRows) Define(out, in []Array) {
 	row := in[0].Shape[1] * o.To.Size()
 	part := Array{Spec{in[0].Shape, o.To}, out[0].Data[o.At*row : (o.At+in[0].Shape[0])*row]}
+	if o.To == U32 {
+		copy(part.Data, in[0].Data)
+		return
+	}
 	part.SetFloats(in[0].Floats())
 }
 

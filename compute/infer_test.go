@@ -45,6 +45,10 @@ func inferCases() []inferCase {
 	before.Offset = -1
 	uneven := grouped
 	uneven.KVHeads = 3
+	wide := Attention{Heads: 4, KVHeads: 2, HeadDim: 32, Scale: 1, Offset: 4}
+	wider := quant.Format{Kind: quant.Affine, DType: F16, Bits: 4, Group: 64}
+	cached := QuantizedAttention{wide, affineWeight.Format}
+	quantized := []Spec{f32(5, 128), {Shape{9, 8}, U32}, f16(9, 2), f16(9, 2), {Shape{9, 8}, U32}, f16(9, 2), f16(9, 2), i32(2)}
 	return []inferCase{
 		{"good", Embed{denseWeight}, []Spec{i32(5), f32(3, 64)}, "", []Spec{f32(5, 64)}},
 		{"good affine", Embed{affineWeight}, with(i32(5), affineSpecs...), "", []Spec{f32(5, 64)}},
@@ -123,6 +127,15 @@ func inferCases() []inferCase {
 		{"no bounds", grouped, swap(attention, 3, i32(1)), "bounds has 1 entries", nil},
 		{"no heads", Attention{}, attention, "positive heads", nil},
 
+		{"good", cached, quantized, "", []Spec{f32(5, 128), f32(5, 4)}},
+		{"group wider than a head", QuantizedAttention{wide, wider}, quantized, "head size is 32, not a multiple of 64", nil},
+		{"dense keys", QuantizedAttention{wide, denseWeight.Format}, quantized, "stored as f32, want affine", nil},
+		{"k for other heads", cached, swap(quantized, 1, Spec{Shape{9, 9}, U32}), "k: weight buffer 0", nil},
+		{"v of fewer rows", cached, swap(quantized, 5, f16(8, 2)), "v: weight buffer 1", nil},
+		{"k without rows", cached, swap(quantized, 1, f32()), "k: weight has shape", nil},
+		{"q of fewer heads", cached, swap(quantized, 0, f32(5, 96)), "q has shape", nil},
+		{"no v", cached, quantized[:5], "takes 8 inputs, 5 given", nil},
+
 		{"good", AttentionGrad{grouped}, gradient, "", gradient[:3]},
 		{"keys of a cache", AttentionGrad{grouped}, swap(swap(gradient, 1, f32(9, 16)), 2, f32(9, 16)), "k has shape", nil},
 		{"keys in float16", AttentionGrad{grouped}, swap(swap(gradient, 1, f16(5, 16)), 2, f16(5, 16)), "k has type", nil},
@@ -152,6 +165,14 @@ func inferCases() []inferCase {
 		{"before the start", CopyRows{At: -1, Rows: 9, To: F16}, []Spec{f32(5, 8)}, "rows -1 to 4", nil},
 		{"to integers", CopyRows{Rows: 9, To: I32}, []Spec{f32(5, 8)}, "out has type", nil},
 		{"nothing", CopyRows{Rows: 9, To: F16}, nil, "takes 1 inputs", nil},
+
+		{"good, packed", CopyRows{At: 4, Rows: 9, To: U32}, []Spec{{Shape{5, 8}, U32}}, "", []Spec{{Shape{9, 8}, U32}}},
+		{"packed to floats", CopyRows{Rows: 9, To: F16}, []Spec{{Shape{5, 8}, U32}}, "x has type U32", nil},
+		{"floats to packed", CopyRows{Rows: 9, To: U32}, []Spec{f32(5, 8)}, "out has type U32", nil},
+		{"good", QuantizeRows{At: 1, Weight: affineWeight}, []Spec{f16(2, 64)}, "", affineSpecs},
+		{"beyond the end", QuantizeRows{At: 2, Weight: affineWeight}, []Spec{f16(2, 64)}, "rows 2 to 4 do not fit into 3", nil},
+		{"rows of another width", QuantizeRows{Weight: affineWeight}, []Spec{f16(2, 32)}, "x has shape", nil},
+		{"to floats", QuantizeRows{Weight: denseWeight}, []Spec{f32(2, 64)}, "stored as f32, want affine", nil},
 
 		{"good", GatherRows{}, []Spec{f32(5, 8), i32(3)}, "", []Spec{f32(3, 8)}},
 		{"float rows", GatherRows{}, []Spec{f32(5, 8), f32(3)}, "rows has type", nil},

@@ -12,7 +12,7 @@ import (
 func cases() []testCase {
 	var all []testCase
 	for _, part := range [][]testCase{
-		linearCases(), matmulCases(), normCases(), ropeCases(), attentionCases(),
+		linearCases(), matmulCases(), normCases(), ropeCases(), attentionCases(), cacheCases(),
 		elementCases(), rowCases(), lossCases(), optimizerCases(), doraCases(),
 	} {
 		all = append(all, part...)

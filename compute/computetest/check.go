@@ -26,6 +26,9 @@ func (c testCase) name() string { return c.op.Name() + "/" + c.note }
 // prior is what an output holds before the op runs.
 func (c testCase) prior(g gen, i int, s compute.Spec) compute.Array {
 	for _, k := range c.keeps {
+		if k == i && !s.DType.IsFloat() {
+			return g.bytes(s)
+		}
 		if k == i {
 			return g.floats(s.DType, 1, s.Shape...)
 		}
@@ -82,7 +85,10 @@ func (c testCase) check(t testing.TB, dev compute.Device) {
 func (c testCase) compare(t testing.TB, i int, got, want compute.Array, how string) {
 	t.Helper()
 	if c.tol == exact {
-		if at := differ(got.Data, want.Data); at >= 0 {
+		at := differ(got.Data, want.Data)
+		if at >= 0 && !want.DType.IsFloat() {
+			t.Errorf("output %d%s: byte %d of %v is %#x, want %#x exactly", i, how, at, want.Spec, got.Data[at], want.Data[at])
+		} else if at >= 0 {
 			at /= want.DType.Size()
 			t.Errorf("output %d%s: element %d of %v is %v, want %v exactly", i, how, at, want.Spec, got.Floats()[at], want.Floats()[at])
 		}

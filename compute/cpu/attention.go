@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
 )
 
 // Attention goes tile by tile and keeps no matrix of T x T (Dao et al., 2022).
@@ -73,7 +74,13 @@ type attend struct {
 	group   int // query heads to a key head
 	starts  []int
 	q       []float32
-	k, v    compute.Array
+	k, v    keyed
+}
+
+// keyed are rows of keys or values: floats, or packed.
+type keyed struct {
+	compute.Array
+	packed *quant.Matrix // nil for floats
 }
 
 func (d *Device) newAttend(o compute.Attention, in []compute.Array) (*attend, error) {
@@ -82,7 +89,7 @@ func (d *Device) newAttend(o compute.Attention, in []compute.Array) (*attend, er
 		return nil, err
 	}
 	return &attend{Attention: o, kn: d.kernels, t: t, keys: o.Offset + t, group: o.Heads / o.KVHeads,
-		starts: o.SegmentStarts(in[3].I32(), t), q: in[0].F32(), k: in[1], v: in[2]}, nil
+		starts: o.SegmentStarts(in[3].I32(), t), q: in[0].F32(), k: keyed{Array: in[1]}, v: keyed{Array: in[2]}}, nil
 }
 
 // block is a run of queries whose panels are worked on together: panels go
@@ -124,9 +131,14 @@ func (a *attend) setRange(st *lanes, q, n, k0 int) {
 }
 
 // keyRows returns the float32 values of n rows of k or v from k0 on for one key
-// head, and how far the rows lie apart: in place, or widened into tmp.
-func (a *attend) keyRows(x compute.Array, kv, k0, n int, tmp []float32) (data []float32, ld int) {
+// head, and how far the rows lie apart: in place, or widened into tmp, for which
+// spare is needed if they are packed.
+func (a *attend) keyRows(x keyed, kv, k0, n int, tmp, spare []float32) (data []float32, ld int) {
 	d := a.HeadDim
+	if x.packed != nil {
+		a.unpackHead(tmp, x.packed, kv, k0, n, spare)
+		return tmp, d
+	}
 	if x.DType == compute.F32 {
 		return x.F32()[(k0*a.KVHeads+kv)*d:], a.KVHeads * d
 	}
@@ -184,15 +196,19 @@ func (d *Device) attention(o compute.Attention, out, in []compute.Array) error {
 	if err != nil || a.t == 0 {
 		return err
 	}
+	return d.attend(a, out)
+}
+
+func (d *Device) attend(a *attend, out []compute.Array) error {
 	y, lse := out[0].F32(), out[1].F32()
-	if a.t <= fewQueries {
+	if a.t <= fewQueries || a.RowWise {
 		return d.attendFew(a, y, lse)
 	}
 	nr, mr := a.kn.nr, a.kn.mr
 	step := a.queries()
 	most := step / nr * a.group // panels of a block
 	dp := roundUp(a.HeadDim, mr)
-	sizes := []int{most * a.HeadDim * nr, most * dp * nr, tileKeys * a.HeadDim, tileKeys * dp, tileKeys * nr, tileKeys * a.HeadDim}
+	sizes := []int{most * a.HeadDim * nr, most * dp * nr, tileKeys * a.HeadDim, tileKeys * dp, tileKeys * nr, tileKeys * a.HeadDim, spareFloats(a.HeadDim)}
 	private, each, err := d.perWorker(sizes)
 	if err != nil {
 		return err
@@ -205,7 +221,7 @@ func (d *Device) attention(o compute.Attention, out, in []compute.Array) error {
 		// The last queries of a segment see the most keys: they go first.
 		i := blocks - 1 - task/a.KVHeads
 		b := block{task % a.KVHeads, starts[i], starts[i+1]}
-		w := forward{attend: a, queries: f[0], sums: f[1], keys: f[2], values: f[3], s: f[4], wide: f[5], states: states[worker*most:]}
+		w := forward{attend: a, queries: f[0], sums: f[1], keys: f[2], values: f[3], s: f[4], wide: f[5], spare: f[6], states: states[worker*most:]}
 		w.run(b, y, lse)
 	})
 	return nil
@@ -253,6 +269,7 @@ type forward struct {
 	values  []float32
 	s       []float32 // [tileKeys, nr]
 	wide    []float32 // keys or values of a tile widened to float32
+	spare   []float32 // for widening packed ones
 	states  []lanes
 }
 
@@ -272,9 +289,9 @@ func (w *forward) run(b block, y, lse []float32) {
 	first, end := w.seen(b.q0, b.q1-b.q0)
 	for k0 := first; k0 < end; k0 += tileKeys {
 		n := min(tileKeys, end-k0)
-		x, ld := w.keyRows(w.k, b.kv, k0, n, w.wide)
+		x, ld := w.keyRows(w.k, b.kv, k0, n, w.wide, w.spare)
 		w.packKeys(w.keys, x, ld, n)
-		x, ld = w.keyRows(w.v, b.kv, k0, n, w.wide)
+		x, ld = w.keyRows(w.v, b.kv, k0, n, w.wide, w.spare)
 		w.packValues(w.values, x, ld, n)
 		for p := range panels {
 			w.tile(b, p, k0, n)

@@ -32,24 +32,21 @@ const chunkKeys = 256
 // partial softmax, and these are merged in order.
 func (d *Device) attendFew(a *attend, y, lse []float32) error {
 	first, _ := a.seen(0, a.t)
-	chunks := (a.keys - first + chunkKeys - 1) / chunkKeys
+	chunk, pass := chunkKeys, d.attendFloats
+	if a.k.packed != nil {
+		chunk, pass = packedKeys, d.attendPacked
+	}
+	first -= first % chunk // a query's chunks do not depend on those beside it
+	chunks := (a.keys - first + chunk - 1) / chunk
 	rows := a.t * a.group // of queries to one key head
 	size := a.HeadDim + 2 // output, largest score, sum
 	parts, err := d.scratch.floats(a.KVHeads * chunks * rows * size)
 	if err != nil {
 		return err
 	}
-	sizes := []int{chunkKeys * rows}
-	private, each, err := d.perWorker(sizes)
-	if err != nil {
+	if err := pass(a, first, chunks, parts); err != nil {
 		return err
 	}
-	d.pool.run(a.KVHeads*chunks, func(worker, task int) {
-		kv, k0 := task%a.KVHeads, first+task/a.KVHeads*chunkKeys
-		area := cut(private[worker*each:], sizes)
-		f := few{attend: a, kv: kv, k0: k0, n: min(chunkKeys, a.keys-k0), p: area[0], out: parts[task*rows*size:][:rows*size]}
-		f.run()
-	})
 	d.pool.split(a.t*a.Heads, 8, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			t, h := i/a.Heads, i%a.Heads
@@ -58,6 +55,23 @@ func (d *Device) attendFew(a *attend, y, lse []float32) error {
 				return parts[((c*a.KVHeads+kv)*rows+t*a.group+g)*size:][:size]
 			})
 		}
+	})
+	return nil
+}
+
+// attendFloats fills the partial softmaxes: every task a chunk of keys of one head.
+func (d *Device) attendFloats(a *attend, first, chunks int, parts []float32) error {
+	rows, size := a.t*a.group, a.HeadDim+2
+	sizes := []int{chunkKeys * rows}
+	private, each, err := d.perWorker(sizes)
+	if err != nil {
+		return err
+	}
+	d.pool.run(a.KVHeads*chunks, func(worker, task int) {
+		kv, k0 := task%a.KVHeads, first+task/a.KVHeads*chunkKeys
+		area := cut(private[worker*each:], sizes)
+		f := few{attend: a, kv: kv, k0: k0, n: min(chunkKeys, a.keys-k0), keys: chunkKeys, p: area[0], out: parts[task*rows*size:][:rows*size]}
+		f.run()
 	})
 	return nil
 }
@@ -86,32 +100,50 @@ func (d *Device) merge(y []float32, chunks int, part func(c int) []float32) floa
 type few struct {
 	*attend
 	kv, k0, n int
-	p         []float32 // [rows, chunkKeys] scores, then probabilities
-	out       []float32
+	keys      int       // of a whole chunk
+	p         []float32 // [rows, keys] scores, then exponentials
+	out       []float32 // [rows, HeadDim+2]
 }
+
+// scores are row r's, for all keys of the chunk.
+func (f *few) scores(r int) []float32 { return f.p[r*f.keys : (r+1)*f.keys] }
+
+// sum is row r's output, largest score and sum of exponentials.
+func (f *few) sum(r int) []float32 { return f.out[r*(f.HeadDim+2):][:f.HeadDim+2] }
 
 func (f *few) run() {
 	d := f.HeadDim
 	for r := range f.t * f.group {
-		o := f.out[r*(d+2):][:d+2]
-		clear(o)
-		o[d] = emptyTop
 		lo, hi, q := f.row(r)
-		if lo >= hi {
-			continue
+		if lo < hi {
+			f.dot(f.scores(r)[lo:hi], q, lo)
 		}
-		p := f.p[r*chunkKeys+lo : r*chunkKeys+hi]
-		f.dot(p, q, lo)
-		f.kn.scale(p, f.Scale, p)
-		if f.Softcap > 0 {
-			for i := range p {
-				p[i] = f.Softcap * tanh(p[i]/f.Softcap)
-			}
+		f.softmax(r)
+		if lo < hi {
+			f.addValues(f.sum(r)[:d], f.scores(r)[lo:hi], lo)
 		}
-		o[d] = f.kn.max(p)
-		o[d+1] = f.kn.expSum(p, p, o[d], 1)
-		f.addValues(o[:d], p, lo)
 	}
+}
+
+// softmax turns row r's scores, which are not yet scaled, into exponentials, and
+// begins its sum.
+func (f *few) softmax(r int) {
+	d, o := f.HeadDim, f.sum(r)
+	clear(o)
+	o[d] = emptyTop
+	lo, hi, _ := f.row(r)
+	if lo >= hi {
+		return
+	}
+	p := f.scores(r)[lo:hi]
+	f.kn.scale(p, f.Scale, p)
+	if f.Softcap > 0 {
+		for i := range p {
+			p[i] = f.Softcap * tanh(p[i]/f.Softcap)
+		}
+	}
+	o[d] = f.kn.max(p)
+	o[d+1] = f.kn.expSum(p, p, o[d], 1)
 }
 
 // dot sets scores to the products of q with the chunk's keys from lo on.

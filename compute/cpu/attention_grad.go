@@ -213,12 +213,12 @@ func (w *backward) tile(b block, k0, n int) {
 	dp := roundUp(d, mr)
 	panels := w.panels(b)
 	width := panels * nr
-	x, ld := w.keyRows(w.k, b.kv, k0, n, nil)
+	x, ld := w.keyRows(w.k, b.kv, k0, n, nil, nil)
 	w.packKeys(w.keys, x, ld, n)
 	if w.toQueries {
 		w.packValues(w.keyCols, x, ld, n)
 	}
-	x, ld = w.keyRows(w.v, b.kv, k0, n, nil)
+	x, ld = w.keyRows(w.v, b.kv, k0, n, nil, nil)
 	w.packKeys(w.values, x, ld, n)
 	first, last := panels, 0 // panels that see keys of the tile
 	for p := range panels {

@@ -1,0 +1,142 @@
+package cpu
+
+import (
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// quantizeRows is compute.QuantizeRows.
+func (d *Device) quantizeRows(o compute.QuantizeRows, out, in []compute.Array) error {
+	m, t := o.Weight.Matrix(out), in[0].Shape[0]
+	n := m.Cols
+	if in[0].DType == compute.F32 {
+		x := in[0].F32()
+		d.pool.split(t, 1+grain/8/n, func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				m.PutRow(o.At+i, x[i*n:(i+1)*n], quant.RuleCPU)
+			}
+		})
+		return nil
+	}
+	size := in[0].DType.Size()
+	wide, err := d.scratch.floats(d.pool.threads * n)
+	if err != nil {
+		return err
+	}
+	d.pool.run(t, func(worker, i int) {
+		row := wide[worker*n : (worker+1)*n]
+		d.kernels.widen(row, in[0].Data[i*n*size:(i+1)*n*size], in[0].DType)
+		m.PutRow(o.At+i, row, quant.RuleCPU)
+	})
+	return nil
+}
+
+// quantizedAttention is compute.QuantizedAttention: the same passes over keys and
+// values as attention's, which widen a tile of rows at a time.
+func (d *Device) quantizedAttention(o compute.QuantizedAttention, out, in []compute.Array) error {
+	a, err := d.newAttend(o.Attention, []compute.Array{in[0], {}, {}, in[7]})
+	if err != nil || a.t == 0 {
+		return err
+	}
+	k, v := o.Matrices(in)
+	a.k.packed, a.v.packed = k, v
+	return d.attend(a, out)
+}
+
+// unpackHead widens n rows of one key head from row k0 on to dst [n, HeadDim].
+func (a *attend) unpackHead(dst []float32, m *quant.Matrix, kv, k0, n int, spare []float32) {
+	for j := range n {
+		a.kn.weightRow(dst[j*a.HeadDim:(j+1)*a.HeadDim], m, k0+j, kv*a.HeadDim, spare)
+	}
+}
+
+// unpackRows widens n whole rows from row k0 on, which lie one behind another, to
+// dst [n, KVHeads·HeadDim].
+func (kn *kernels) unpackRows(dst []float32, m *quant.Matrix, k0, n int, spare []float32) {
+	f := m.Format
+	row, groups, size := f.RowBytes(m.Cols), m.Cols/f.Group, f.DType.Size()
+	scales, biases := spare[:n*groups], spare[n*groups:2*n*groups]
+	kn.widen(scales, m.Scales[k0*groups*size:(k0+n)*groups*size], f.DType)
+	kn.widen(biases, m.Biases[k0*groups*size:(k0+n)*groups*size], f.DType)
+	kn.affineRow(dst[:n*m.Cols], m.Data[k0*row:(k0+n)*row], scales, biases, f.Bits)
+}
+
+const (
+	// packedKeys is how many keys a task of attendFew takes of a quantized cache,
+	// for all heads: rows are widened whole.
+	packedKeys = 128
+	// packedTile is about how many values of them are widened at a time: they stay
+	// in the first-level cache until all queries have used them.
+	packedTile = 6 << 10
+)
+
+// tileRows is how many rows of n values are widened at a time.
+func tileRows(n int) int { return min(max(packedTile/n, 1), packedKeys) }
+
+// attendPacked does attendFew's passes over a quantized cache: every task a chunk
+// of keys, and all heads.
+func (d *Device) attendPacked(a *attend, first, chunks int, parts []float32) error {
+	n := a.KVHeads * a.HeadDim
+	tile := tileRows(n)
+	sizes := []int{a.t * a.Heads * packedKeys, tile * n, spareFloats(tile * n)}
+	private, each, err := d.perWorker(sizes)
+	if err != nil {
+		return err
+	}
+	rows := a.t * a.group
+	size := a.HeadDim + 2
+	d.pool.run(chunks, func(worker, task int) {
+		area := cut(private[worker*each:], sizes)
+		k0 := first + task*packedKeys
+		w := packed{attend: a, k0: k0, n: min(packedKeys, a.keys-k0), step: tile, tile: area[1], spare: area[2], heads: make([]few, a.KVHeads)}
+		for kv := range w.heads {
+			w.heads[kv] = few{attend: a, kv: kv, k0: k0, n: w.n, keys: packedKeys,
+				p: area[0][kv*rows*packedKeys:], out: parts[(task*a.KVHeads+kv)*rows*size:][:rows*size]}
+		}
+		w.run()
+	})
+	return nil
+}
+
+// packed is one task of attendPacked.
+type packed struct {
+	*attend
+	k0, n, step int
+	tile, spare []float32 // widened rows; their scales and biases
+	heads       []few
+}
+
+func (w *packed) run() {
+	w.eachTile(w.k.packed, func(f *few, r, lo, hi int, x []float32, ld int) {
+		_, _, q := f.row(r)
+		f.kn.dotRows(f.scores(r)[lo:hi], x, ld, q)
+	})
+	for i := range w.heads {
+		f := &w.heads[i]
+		for r := range f.t * f.group {
+			f.softmax(r)
+		}
+	}
+	w.eachTile(w.v.packed, func(f *few, r, lo, hi int, x []float32, ld int) {
+		f.kn.addRows(f.sum(r)[:f.HeadDim], f.scores(r)[lo:hi], x, ld)
+	})
+}
+
+// eachTile widens the chunk's rows of m tile by tile and calls use for every row of
+// queries with the keys [lo, hi) of the chunk that it sees there, and their values
+// for its head, ld apart.
+func (w *packed) eachTile(m *quant.Matrix, use func(f *few, r, lo, hi int, x []float32, ld int)) {
+	for j := 0; j < w.n; j += w.step {
+		n := min(w.step, w.n-j)
+		w.kn.unpackRows(w.tile, m, w.k0+j, n, w.spare)
+		for i := range w.heads {
+			f := &w.heads[i]
+			for r := range f.t * f.group {
+				lo, hi, _ := f.row(r)
+				if lo, hi = max(lo, j), min(hi, j+n); lo < hi {
+					use(f, r, lo, hi, w.tile[(lo-j)*m.Cols+f.kv*f.HeadDim:], m.Cols)
+				}
+			}
+		}
+	}
+}
