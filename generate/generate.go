@@ -37,10 +37,11 @@ const (
 
 // Piece is what one more token adds to the answer.
 type Piece struct {
-	Text   string // may be empty: half a character, or what could be a stop string's beginning
-	Token  int32
-	Finish string // set on the last piece
-	Stats  Stats
+	Text    string // may be empty: half a character, or what could be a stop string's beginning
+	Token   int32
+	Guessed bool   // by the draft model
+	Finish  string // set on the last piece
+	Stats   Stats
 }
 
 // Stats are mlx-lm's figures of one answer so far.
@@ -50,6 +51,8 @@ type Stats struct {
 	PromptTPS        float64 `json:"prompt_tps"`
 	GenerationTokens int     `json:"generation_tokens"` // with the stop token
 	GenerationTPS    float64 `json:"generation_tps"`
+	DraftedTokens    int     `json:"drafted_tokens,omitempty"`  // guessed by the draft model
+	AcceptedTokens   int     `json:"accepted_tokens,omitempty"` // of these, part of the answer
 }
 
 // Stream answers prompt token by token. The sequence ends with a piece whose
@@ -81,12 +84,17 @@ func (s *Session) stream(ctx context.Context, tok *tokenizer.Tokenizer, prompt [
 	if err != nil {
 		return err
 	}
-	draw := sampler{Sampling: o.Sampling, keys: compute.NewKey(o.Seed)}
+	d := decoder{session: s, draw: sampler{Sampling: o.Sampling, keys: compute.NewKey(o.Seed)}, prompt: prompt, most: o.MaxTokens, logits: logits}
+	defer d.forget() // should it fail, the next prompt fails there, too
 	text := stopper{stops: o.StopStrings}
 	stream := tok.Stream()
 	first := time.Now()
 	for n := 0; o.MaxTokens < 0 || n < o.MaxTokens; n++ {
-		id := draw.pick(logits)
+		id, guessed, err := d.next(ctx)
+		if err != nil {
+			return err
+		}
+		stats.DraftedTokens, stats.AcceptedTokens = d.drafted, d.accepted
 		if n == 0 {
 			first = time.Now()
 			stats.PromptTPS = float64(stats.PromptTokens) / first.Sub(began).Seconds()
@@ -97,10 +105,10 @@ func (s *Session) stream(ctx context.Context, tok *tokenizer.Tokenizer, prompt [
 		}
 		if slices.Contains(o.StopTokens, id) {
 			rest, _ := text.end(stream.Flush())
-			yield(Piece{Text: rest, Token: id, Finish: FinishStop, Stats: stats}, nil)
+			yield(Piece{Text: rest, Token: id, Guessed: guessed, Finish: FinishStop, Stats: stats}, nil)
 			return nil
 		}
-		piece := Piece{Token: id, Stats: stats}
+		piece := Piece{Token: id, Guessed: guessed, Stats: stats}
 		var stopped bool
 		if piece.Text, stopped = text.add(stream.Add(id)); stopped {
 			piece.Finish = FinishStop
@@ -114,12 +122,6 @@ func (s *Session) stream(ctx context.Context, tok *tokenizer.Tokenizer, prompt [
 		}
 		if !yield(piece, nil) || piece.Finish != "" {
 			return nil
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if logits, err = s.step([]int32{id}); err != nil {
-			return err
 		}
 	}
 	yield(Piece{Finish: FinishLength, Stats: stats}, nil)

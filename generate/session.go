@@ -20,6 +20,9 @@ type Session struct {
 	limited bool    // the cache has a size limit
 	loaded  int     // tokens that came with a prompt cache file, which are not known
 	tokens  []int32 // what the cache has seen behind them
+
+	drafter drafter // nil for none
+	most    int     // tokens that it drafts at a time
 }
 
 // NewSession makes an empty session. maxKVSize limits the cache (0: no limit);
@@ -77,11 +80,10 @@ func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progres
 	case !s.cache.Trimmable():
 		s.Reset()
 	default:
-		if err := s.cache.Trim(s.loaded + keep); err != nil {
+		if err := s.cut(keep); err != nil {
 			return nil, err
 		}
 	}
-	s.tokens = append(s.tokens[:0:0], prompt[:keep]...)
 	var logits []float32
 	for at := keep; at < len(prompt); {
 		if err := ctx.Err(); err != nil {
@@ -103,13 +105,31 @@ func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progres
 	return logits, nil
 }
 
+// cut forgets all but the first n tokens behind the loaded ones.
+func (s *Session) cut(n int) error {
+	if n >= len(s.tokens) {
+		return nil
+	}
+	if err := s.cache.Trim(s.loaded + n); err != nil {
+		return err
+	}
+	s.tokens = s.tokens[:n]
+	return nil
+}
+
 // step runs tokens behind what is there and returns the logits after the last [vocab].
 func (s *Session) step(tokens []int32) ([]float32, error) {
+	return s.stepRows(tokens, 1)
+}
+
+// stepRows is step with the logits after each of the last n tokens [n, vocab].
+func (s *Session) stepRows(tokens []int32, n int) ([]float32, error) {
 	t := s.tape
 	t.Reset(false)
+	t.RowWise = n > 1
 	var logits []float32
 	t.Scope(func() *tensor.Tensor {
-		logits = t.Read(s.model.Step(t, tokens, s.cache))
+		logits = t.Read(s.model.StepRows(t, tokens, n, s.cache))
 		return nil
 	})
 	if err := t.Err(); err != nil {
@@ -118,7 +138,7 @@ func (s *Session) step(tokens []int32) ([]float32, error) {
 	s.tokens = append(s.tokens, tokens...)
 	for i, v := range logits {
 		if v-v != 0 { // NaN or infinite
-			return nil, fmt.Errorf("the model's output for token %d is %g: the weights, or an adapter whose training diverged, are not usable", i, v)
+			return nil, fmt.Errorf("the model's output for token %d is %g: the weights, or an adapter whose training diverged, are not usable", i%s.model.Config.VocabSize, v)
 		}
 	}
 	return logits, nil

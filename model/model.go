@@ -149,12 +149,21 @@ func (m *Model) Logits(t *tensor.Tape, h *tensor.Tensor) *tensor.Tensor { return
 // logits of its last token [1, vocab]. Tokens count as seen unless the tape has
 // an error.
 func (m *Model) Step(t *tensor.Tape, tokens []int32, cache *nn.Cache) *tensor.Tensor {
+	return m.StepRows(t, tokens, 1, cache)
+}
+
+// StepRows is Step with the logits of the last n tokens [n, vocab].
+func (m *Model) StepRows(t *tensor.Tape, tokens []int32, n int, cache *nn.Cache) *tensor.Tensor {
+	rows := make([]int32, n)
+	for i := range rows {
+		rows[i] = int32(len(tokens) - n + i)
+	}
 	y := t.Scope(func() *tensor.Tensor {
 		b := Sequence(tokens, cache.Len())
 		b.Bounds[1] = int32(cache.Held(len(tokens)))
 		in, row := m.Begin(t, b, cache)
 		x := m.Layers(t, in, row, 0, len(m.Blocks), false)
-		last := t.GatherRows(x, t.Ints([]int32{int32(len(tokens) - 1)}))
+		last := t.GatherRows(x, t.Ints(rows)) // [n, hidden]
 		return m.Logits(t, m.Final(t, last))
 	})
 	if t.Err() == nil {

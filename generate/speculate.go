@@ -1,0 +1,171 @@
+package generate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/lentil-lm/lentil/tokenizer"
+)
+
+// MaxDraft is the most tokens that may be drafted at a time.
+const MaxDraft = 32
+
+// A drafter guesses how a text goes on. A guess costs speed if it is wrong, and
+// nothing else.
+type drafter interface {
+	// draft guesses the next tokens, n or fewer. draw is a copy of what will choose
+	// them: with its random numbers a guess at a sampled token is no worse than one at
+	// the likeliest.
+	draft(ctx context.Context, text []int32, n int, draw sampler) ([]int32, error)
+}
+
+// Speculate makes Stream let a draft model guess n tokens at a time, which the
+// session's own model then looks at in one pass (speculative decoding, Leviathan et
+// al., 2023). A guess is taken when it is the token that the model, with its own
+// random number, chooses there, as in mlx-lm.
+//
+// On the CPU the answer is to the bit the one without a draft, greedy or sampled:
+// the pass over the guesses gives each row what it gives it alone (see
+// compute.Linear's RowWise), and random numbers are drawn for tokens of the answer
+// only. A device that does not promise RowWise may choose otherwise where two tokens
+// are equally likely up to rounding.
+//
+// Refused guesses are taken out of the KV cache, so it must have no size limit. The
+// draft session is used by nobody else and closed by the caller; nil ends drafting.
+func (s *Session) Speculate(draft *Session, n int) error {
+	switch {
+	case draft == nil:
+		s.drafter = nil
+		return nil
+	case n < 1 || n > MaxDraft:
+		return fmt.Errorf("--num-draft-tokens is %d, expected 1 to %d", n, MaxDraft)
+	case s.limited || draft.limited:
+		return errors.New("--draft-model needs a KV cache from which refused tokens can be taken out again, one with --max-kv-size forgets others for them: leave one of the two out")
+	}
+	s.drafter, s.most = modelDrafter{draft}, n
+	return nil
+}
+
+// modelDrafter asks a smaller model.
+type modelDrafter struct{ session *Session }
+
+// draft leaves the session with what it has run, so that the next text, which begins
+// alike up to the first wrong guess, is run from there.
+func (d modelDrafter) draft(ctx context.Context, text []int32, n int, draw sampler) ([]int32, error) {
+	c := d.session.model.Config
+	if c.MaxPositionEmbeddings > 0 && len(text)+n > c.MaxPositionEmbeddings {
+		return nil, nil // the text is longer than it takes
+	}
+	if slices.ContainsFunc(text, func(id int32) bool { return int(id) >= c.VocabSize }) {
+		return nil, nil
+	}
+	logits, err := d.session.prefill(ctx, text, prefillStep, nil)
+	var guesses []int32
+	for err == nil {
+		guesses = append(guesses, draw.pick(logits))
+		if len(guesses) == n {
+			return guesses, nil
+		}
+		logits, err = d.session.step(guesses[len(guesses)-1:])
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return nil, fmt.Errorf("draft model: %w", err)
+}
+
+// decoder gives the tokens of an answer one after another.
+type decoder struct {
+	session *Session
+	draw    sampler
+	prompt  []int32 // run
+	answer  []int32 // run but for the last token
+	most    int     // tokens of the answer, -1 for any number
+
+	logits  []float32 // [1+guesses, vocab] for the next token, and for those after right guesses
+	guesses []int32   // run
+
+	drafted, accepted int
+}
+
+// next gives the next token, and whether it was guessed.
+func (d *decoder) next(ctx context.Context) (id int32, guessed bool, err error) {
+	if err = ctx.Err(); err == nil && len(d.logits) == 0 {
+		err = d.score(ctx)
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	row := d.session.model.Config.VocabSize
+	id = d.draw.pick(d.logits[:row])
+	d.answer = append(d.answer, id)
+	if len(d.guesses) > 0 && d.guesses[0] == id {
+		d.logits, d.guesses = d.logits[row:], d.guesses[1:]
+		d.accepted++
+		return id, true, nil
+	}
+	d.logits, d.guesses = nil, nil
+	return id, false, nil
+}
+
+// score runs the last token and guesses at those behind it.
+func (d *decoder) score(ctx context.Context) error {
+	err := d.forget()
+	if err == nil {
+		err = d.guess(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	last := d.answer[len(d.answer)-1]
+	d.logits, err = d.session.stepRows(append([]int32{last}, d.guesses...), 1+len(d.guesses))
+	return err
+}
+
+// forget leaves the session as it is without guesses: all but the last token are run.
+func (d *decoder) forget() error {
+	return d.session.cut(len(d.prompt) + max(0, len(d.answer)-1))
+}
+
+// guess asks for as many tokens as may be drafted.
+func (d *decoder) guess(ctx context.Context) (err error) {
+	s, n := d.session, d.session.most
+	if s.drafter == nil {
+		return nil
+	}
+	if d.most >= 0 {
+		n = min(n, d.most-len(d.answer))
+	}
+	if d.guesses, err = s.drafter.draft(ctx, slices.Concat(d.prompt, d.answer), n, d.draw); err != nil {
+		return err
+	}
+	beyond := func(id int32) bool { return int(id) >= s.model.Config.VocabSize }
+	if i := slices.IndexFunc(d.guesses, beyond); i >= 0 {
+		d.guesses = d.guesses[:i]
+	}
+	d.drafted += len(d.guesses)
+	return nil
+}
+
+// SameTokens tells what differs between the tokenizer of a model and that of its
+// draft: nil if every id that both have stands for the same text, and text is cut alike.
+func SameTokens(model, draft *tokenizer.Tokenizer) error {
+	n := min(model.VocabSize(), draft.VocabSize())
+	for id := range int32(n) {
+		if a, b := model.Piece(id), draft.Piece(id); a != b {
+			return fmt.Errorf("token %d is %q for the model and %q for the draft", id, a, b)
+		}
+	}
+	for _, text := range probes {
+		if a, b := model.Encode(text, false), draft.Encode(text, false); !slices.Equal(a, b) {
+			return fmt.Errorf("%q is %d for the model and %d for the draft", text, a, b)
+		}
+	}
+	return nil
+}
+
+// probes are texts on which tokenizers with the same vocabulary may differ: by how
+// they divide words, numbers and white space, and by how far they merge.
+var probes = []string{"Hello, world! It's 12345.67 €", "  indented\n\n\ttext über 豆腐 ", "internationalization"}
