@@ -29,8 +29,14 @@ var avx512 = func() *kernels {
 	k.mr, k.nr = 14, 32
 	k.tile = tile14x32
 	k.scatter = scatter32AVX512
+	k.dotFP8 = func(y []float32, w []byte, scales, x []float32) {
+		dotFP8AVX512(&y[0], len(y), &w[0], &scales[0], &x[0], len(x)/32)
+	}
 	if cpu.X86.HasAVX512VNNI {
 		k.bytes = vnniBytes
+		k.dotFP4 = func(y []float32, w []byte, halves []float32, x []int8, scale []float32, start []int32) {
+			dotFP4VNNI(&y[0], len(y), &w[0], &halves[0], &x[0], &scale[0], &start[0], len(x)/64, len(x)*len(y)/len(halves))
+		}
 		k.dotQ4 = func(y []float32, w []byte, scales, biases []float32, x []int8, scale, sum []float32) {
 			dotQ4VNNI(&y[0], len(y), &w[0], &scales[0], &biases[0], &x[0], &scale[0], &sum[0], len(x)/64, len(sum))
 		}

@@ -28,6 +28,7 @@ type byteTile struct {
 	sum    *float32 // [groups, rows]: scale · Σ x of a group
 	w      *byte    // [groups·runs·pieces·piece/4, cols, 4], the weights' codes
 	ws, wb *float32 // [groups, cols]: weight = ws · code + wb
+	start  *int32   // [groups·runs, rows], in place of sum and wb: where the sums of a run start
 	c      *float32 // [rows, cols]
 	ldc    int      // from row to row of c
 	groups int
@@ -45,8 +46,9 @@ type byteKernels struct {
 	tile       func(rows int, t *byteTile)
 	// nibbles and bytes write eight rows of codes as columns of a strip; the bytes
 	// ahead of those read are wanted next.
-	nibbles func(dst []byte, stride int, src []byte, ld, ahead, runs, half, odd int)
-	bytes   func(dst []byte, stride int, src []byte, ld, ahead, runs int)
+	nibbles    func(dst []byte, stride int, src []byte, ld, ahead, runs, half, odd int)
+	nibblesFP4 func(dst []byte, stride int, src []byte, ld, ahead, runs int)
+	bytes      func(dst []byte, stride int, src []byte, ld, ahead, runs int)
 	// codes unpacks a row of codes, see codesGeneric.
 	codes func(dst, src []byte, bits int)
 	// codesQ6K unpacks the codes of super-blocks, superScales their scales.
@@ -78,6 +80,7 @@ type panels8 struct {
 	q            []int8    // [panel][k/piece, h, piece]
 	scale        []float32 // [panel][k/run, h]
 	sum          []float32 // [panel][k/group, h]
+	start        []int32   // [panel][k/run, h], for E2M1 weights in place of sum
 }
 
 // linear8 computes y = x Wᵀ + bias for several rows of x, or says that it does
@@ -101,12 +104,16 @@ func (d *Device) linear8(o compute.Linear, m *quant.Matrix, x, y, bias []float32
 	case quant.Q4K:
 		p.packed = true
 	case quant.Q6K:
+	case quant.MXFP4, quant.NVFP4:
+		if unit = 64; m.Cols%unit != 0 {
+			return false, nil
+		}
 	default:
 		return false, nil
 	}
 	blocks := (m.Cols + blockDepth - 1) / blockDepth
 	p.depth = roundUp((m.Cols+blocks-1)/blocks, unit)
-	if p.x, err = d.panels8(x, t, m.Cols, p.rows, p.group, p.packed && f.Kind == quant.Affine); err != nil {
+	if p.x, err = d.panels8(x, t, m.Cols, p.rows, f); err != nil {
 		return false, err
 	}
 	if bias != nil {
@@ -136,9 +143,10 @@ func (d *Device) fillRows(y, row []float32) {
 	})
 }
 
-// panels8 rounds t rows of k values in panels of height rows, for groups of
-// weights; with affine nibbles, in the order in which product8.unpack has these.
-func (d *Device) panels8(x []float32, t, k, height, group int, nibbles bool) (a panels8, err error) {
+// panels8 rounds t rows of k values in panels of height rows, for weights of a
+// format and in the order in which product8.unpack has these.
+func (d *Device) panels8(x []float32, t, k, height int, f quant.Format) (a panels8, err error) {
+	group, fp4 := groupOf(f), isFP4(f)
 	a = panels8{t: t, k: k, height: height, run: min(32, group)}
 	size := roundUp(t, 2) * k
 	q, err := d.scratch.bytes(size)
@@ -152,11 +160,12 @@ func (d *Device) panels8(x []float32, t, k, height, group int, nibbles bool) (a 
 	if a.sum, err = d.scratch.floats(size / group); err != nil {
 		return a, err
 	}
+	a.start = int32View(a.sum)
 	round, order, copies, sums := d.kernels.quantize32, [4]int{0, 1, 2, 3}, 1, 16
-	if nibbles {
+	if fp4 || f.Kind == quant.Affine && f.Bits == 4 && k%64 == 0 {
 		round, order, copies, sums = d.kernels.quantize64, [4]int{0, 2, 1, 3}, 4, 32
 	}
-	sizes := []int{k / 4, k / 32 * copies, k / sums}
+	sizes := []int{k / 4, k / 32 * copies, k / sums, k / 8}
 	private, each, err := d.perWorker(sizes)
 	if err != nil {
 		return a, err
@@ -168,11 +177,15 @@ func (d *Device) panels8(x []float32, t, k, height, group int, nibbles bool) (a 
 		q, s, part := a.q[at:], a.scale[at/a.run:], a.sum[at/group:]
 		for r := range min(height, t-p*height) {
 			round(row, scale, sum, x[(p*height+r)*k:][:k])
-			for i := range k / piece {
-				*(*[piece]int8)(q[(i*h+r)*piece:]) = *(*[piece]int8)(row[(i&^3|order[i&3])*piece:])
-			}
 			for i := range k / a.run {
 				s[i*h+r] = scale[i*a.run/32*copies]
+			}
+			if fp4 {
+				a.codesFP4(q[r*piece:], a.start[at/a.run+r:], row, h, d.kernels.starts, int32View(area[3]))
+				continue
+			}
+			for i := range k / piece {
+				*(*[piece]int8)(q[(i*h+r)*piece:]) = *(*[piece]int8)(row[(i&^3|order[i&3])*piece:])
 			}
 			for i := range k / group {
 				var total float32
@@ -184,6 +197,25 @@ func (d *Device) panels8(x []float32, t, k, height, group int, nibbles bool) (a 
 		}
 	})
 	return a, nil
+}
+
+// codesFP4 puts a rounded row into a panel of h rows, for E2M1 weights: a piece
+// has eight even ones of its values, then the odd ones.
+func (a *panels8) codesFP4(q []int8, start []int32, row []int8, h int, starts func([]int32, []int8), eights []int32) {
+	for i := range a.k / piece {
+		to, from := q[i*h*piece:], row[i/4*64+i%4*8:]
+		*(*[8]int8)(to) = *(*[8]int8)(from)
+		*(*[8]int8)(to[8:]) = *(*[8]int8)(from[32:])
+	}
+	starts(eights, row)
+	per := a.run / 8
+	for i := range a.k / a.run {
+		var sum int32
+		for _, v := range eights[i*per : (i+1)*per] {
+			sum += v
+		}
+		start[i*h] = sum
+	}
 }
 
 // panel returns where the panel that begins with row i begins, and its rows.
@@ -206,6 +238,9 @@ func (p *product8) strip(area [][]float32, n0, t0, t1 int) {
 			at, h := p.x.panel(i)
 			at += l * h
 			tile.x, tile.scale, tile.sum = &p.x.q[at], &p.x.scale[at/p.x.run], &p.x.sum[at/p.group]
+			if isFP4(p.m.Format) {
+				tile.start = &p.x.start[at/p.x.run]
+			}
 			c, add := p.y[i*p.m.Rows+n0:], p.add || l > 0
 			if i+h <= t1 && n == p.cols {
 				tile.c, tile.ldc, tile.add = &c[0], p.m.Rows, add
@@ -231,11 +266,16 @@ func (p *product8) strip(area [][]float32, n0, t0, t1 int) {
 func (p *product8) scales(ws, wb, tmp []float32, n0, n int) {
 	f, groups := p.m.Format, p.m.Cols/p.group
 	scales, biases := tmp[:n*groups], tmp[n*groups:2*n*groups]
-	if f.Kind == quant.Affine {
+	switch {
+	case isFP4(f):
+		p.kn.fpScales(scales, p.m.Scales[n0*groups:(n0+n)*groups], f, 0.5)
+		packRows(p.kn, ws, p.cols, p.cols, n, scales, groups, groups)
+		return
+	case f.Kind == quant.Affine:
 		size := f.DType.Size() * groups
 		p.kn.widen(scales, p.m.Scales[n0*size:(n0+n)*size], f.DType)
 		p.kn.widen(biases, p.m.Biases[n0*size:(n0+n)*size], f.DType)
-	} else {
+	default:
 		ld := f.RowBytes(p.m.Cols)
 		p.superScales(scales, biases, p.m.Data[n0*ld:(n0+n)*ld], f.Kind)
 	}
@@ -254,7 +294,7 @@ func (p *product8) unpack(w, spare []byte, n0, n, l, kc int) {
 	}
 	for i := 0; i < n; i += 8 {
 		src, step, have := p.m.Data[(n0+i)*ld+f.RowBytes(l):], ld, min(8, n-i)
-		direct := p.packed || f.Kind == quant.Affine && f.Bits == 8
+		direct := p.packed || isFP4(f) || f.Kind == quant.Affine && f.Bits == 8
 		switch {
 		case !direct:
 			for r := range have {
@@ -277,6 +317,8 @@ func (p *product8) unpack(w, spare []byte, n0, n, l, kc int) {
 			for b := range kc / superBlock {
 				p.nibbles(dst[b*superBlock/4*stride:], stride, src[b*bytesQ4K+16:], step, ahead, 4, 4, 8)
 			}
+		case isFP4(f):
+			p.nibblesFP4(dst, stride, src, step, ahead, kc/64)
 		case p.packed:
 			p.nibbles(dst, stride, src, step, ahead, kc/64, 8, 4)
 		default:

@@ -23,7 +23,7 @@ func bytesAVX2(dst *byte, stride int, src *byte, ld, ahead, runs int)
 func codesBMI2(dst, src *byte, n, bits int)
 
 // tile8AVX2x4 and tile8AVX2x2 are tile8Generic for 4 and 2 rows by 16, with codes
-// of at most 6 bits.
+// of at most 6 bits; start8AVX2x4 and start8AVX2x2 are it where start is given.
 //
 //go:noescape
 func tile8AVX2x4(t *byteTile)
@@ -31,7 +31,14 @@ func tile8AVX2x4(t *byteTile)
 //go:noescape
 func tile8AVX2x2(t *byteTile)
 
-// tile8VNNIx6 and so on are tile8Generic for 6, 4 and 2 rows by 32.
+//go:noescape
+func start8AVX2x4(t *byteTile)
+
+//go:noescape
+func start8AVX2x2(t *byteTile)
+
+// tile8VNNIx6 and so on are tile8Generic for 6, 4 and 2 rows by 32, start8VNNIx6
+// and so on likewise where start is given.
 //
 //go:noescape
 func tile8VNNIx6(t *byteTile)
@@ -41,6 +48,15 @@ func tile8VNNIx4(t *byteTile)
 
 //go:noescape
 func tile8VNNIx2(t *byteTile)
+
+//go:noescape
+func start8VNNIx6(t *byteTile)
+
+//go:noescape
+func start8VNNIx4(t *byteTile)
+
+//go:noescape
+func start8VNNIx2(t *byteTile)
 
 // codesQ6KAVX2 is codesQ6KGeneric for blocks super-blocks, superScalesQ4KAVX2 and
 // superScalesQ6KAVX2 are superScalesGeneric.
@@ -87,14 +103,22 @@ var avx2Bytes = byteKernels{
 	cols:    16,
 	maxCode: 63,
 	tile: func(rows int, t *byteTile) {
-		if rows == 4 {
+		switch {
+		case t.start == nil && rows == 4:
 			tile8AVX2x4(t)
-		} else {
+		case t.start == nil:
 			tile8AVX2x2(t)
+		case rows == 4:
+			start8AVX2x4(t)
+		default:
+			start8AVX2x2(t)
 		}
 	},
 	nibbles: func(dst []byte, stride int, src []byte, ld, ahead, runs, half, odd int) {
 		nibblesAVX2(&dst[0], stride, &src[0], ld, ahead, runs, half, odd)
+	},
+	nibblesFP4: func(dst []byte, stride int, src []byte, ld, ahead, runs int) {
+		nibblesFP4AVX2(&dst[0], stride, &src[0], ld, ahead, runs)
 	},
 	bytes: func(dst []byte, stride int, src []byte, ld, ahead, runs int) {
 		bytesAVX2(&dst[0], stride, &src[0], ld, ahead, runs)
@@ -119,13 +143,19 @@ var vnniBytes = func() byteKernels {
 	k := avx2Bytes
 	k.rows, k.cols, k.maxCode = 6, 32, 255
 	k.tile = func(rows int, t *byteTile) {
-		switch rows {
-		case 6:
+		switch {
+		case t.start == nil && rows == 6:
 			tile8VNNIx6(t)
-		case 4:
+		case t.start == nil && rows == 4:
 			tile8VNNIx4(t)
-		default:
+		case t.start == nil:
 			tile8VNNIx2(t)
+		case rows == 6:
+			start8VNNIx6(t)
+		case rows == 4:
+			start8VNNIx4(t)
+		default:
+			start8VNNIx2(t)
 		}
 	}
 	k.dotCodes = func(y []float32, codes []byte, scales []float32, x []int8, scale []float32) {

@@ -94,6 +94,58 @@ run:
 	VZEROUPPER
 	RET
 
+#define LOOKUP(low, high) \
+	VPSHUFB low, Y14, low;   \
+	VPSHUFB high, Y14, high
+
+// Eight lines of codes of small floats: pairs of low nibbles, of high ones, and
+// so on.
+#define LOOKUPLINES \
+	SPLIT(Y0, Y8);            \
+	SPLIT(Y1, Y9);            \
+	SPLIT(Y2, Y10);           \
+	SPLIT(Y3, Y11);           \
+	LOOKUP(Y0, Y8);           \
+	LOOKUP(Y1, Y9);           \
+	LOOKUP(Y2, Y10);          \
+	LOOKUP(Y3, Y11);          \
+	LINES(Y0, Y1, Y8, Y9);    \
+	LEAQ (R12)(DX*4), R12;    \
+	LINES(Y2, Y3, Y10, Y11)
+
+// func nibblesFP4AVX2(dst *byte, stride int, src *byte, ld, ahead, runs int)
+TEXT ·nibblesFP4AVX2(SB), NOSPLIT, $0-48
+	MOVQ           dst+0(FP), DI
+	MOVQ           stride+8(FP), DX
+	MOVQ           src+16(FP), SI
+	MOVQ           ld+24(FP), R8
+	MOVQ           runs+40(FP), CX
+	LEAQ           (R8)(R8*2), R9
+	LEAQ           (SI)(R8*4), R10
+	LEAQ           (DX)(DX*2), R11
+	MOVL           $0x0f, AX
+	MOVQ           AX, X15
+	VPBROADCASTB   X15, Y15
+	VBROADCASTI128 ·fp4Table(SB), Y14
+	MOVQ           ahead+32(FP), AX
+
+run:
+	AHEAD
+	COLUMNS(0)
+	MOVQ DI, R12
+	LOOKUPLINES
+	COLUMNS(16)
+	LEAQ (DI)(DX*8), R12
+	LOOKUPLINES
+	ADDQ $32, SI
+	ADDQ $32, R10
+	LEAQ (DI)(DX*8), DI
+	LEAQ (DI)(DX*8), DI
+	DECQ CX
+	JNZ  run
+	VZEROUPPER
+	RET
+
 // func bytesAVX2(dst *byte, stride int, src *byte, ld, ahead, runs int)
 TEXT ·bytesAVX2(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), DI

@@ -3,13 +3,12 @@
 #include "textflag.h"
 #include "go_asm.h"
 
-// The arguments of a tile: AX x, BX w, R8 scale, R9 sum, R10 ws, R11 wb, DI c,
+// The arguments of a tile: AX x, BX w, R8 scale, R9 sum or start, R10 ws, R11 wb, DI c,
 // SI bytes from row to row of c, CX groups; DX stays.
 #define ARGUMENTS \
 	MOVQ byteTile_x(DX), AX;      \
 	MOVQ byteTile_w(DX), BX;      \
 	MOVQ byteTile_scale(DX), R8;  \
-	MOVQ byteTile_sum(DX), R9;    \
 	MOVQ byteTile_ws(DX), R10;    \
 	MOVQ byteTile_wb(DX), R11;    \
 	MOVQ byteTile_c(DX), DI;      \
@@ -87,8 +86,9 @@ GLOBL ·wordOnes<>(SB), RODATA|NOPTR, $32
 
 // The whole tile of n rows: integer sums in Y0 to Y7, float32 ones on the stack,
 // as the registers do not hold both.
-#define TILE(n, zero, dots, scaled, biased, addc, putc) \
+#define TILE(n, sums, zero, dots, scaled, biased, addc, putc) \
 	ARGUMENTS;                           \
+	MOVQ sums(DX), R9;                   \
 	VXORPS  Y0, Y0, Y0;                  \
 	VMOVUPS Y0, 0(SP);                   \
 	VMOVUPS Y0, 32(SP);                  \
@@ -118,12 +118,8 @@ piece:                                   \
 	ADDQ $(4*n), R8;                     \
 	DECQ R12;                            \
 	JNZ  run;                            \
-	VMOVUPS (R11), Y8;                   \
-	VMOVUPS 32(R11), Y9;                 \
 	biased;                              \
-	ADDQ $(4*n), R9;                     \
 	ADDQ $64, R10;                       \
-	ADDQ $64, R11;                       \
 	DECQ CX;                             \
 	JNZ  group;                          \
 	MOVBLZX byteTile_add(DX), AX;        \
@@ -162,13 +158,36 @@ put:                                     \
 	SCALED2;                \
 	SCALED(2, 128, Y4, Y5); \
 	SCALED(3, 192, Y6, Y7)
-#define BIASED2 \
-	BIASED(0, 0);   \
+#define BIASES \
+	VMOVUPS (R11), Y8;   \
+	VMOVUPS 32(R11), Y9; \
+	ADDQ    $64, R11;    \
+	BIASED(0, 0);        \
 	BIASED(1, 64)
+#define BIASED2 \
+	BIASES;         \
+	ADDQ $8, R9
 #define BIASED4 \
-	BIASED2;        \
+	BIASES;         \
 	BIASED(2, 128); \
-	BIASED(3, 192)
+	BIASED(3, 192); \
+	ADDQ $16, R9
+
+// Where the integer sums of row r start, for codes without biases.
+#define START(r, a, b) \
+	VPBROADCASTD (4*r)(R9), a; \
+	VMOVDQA      a, b
+#define START2 \
+	START(0, Y0, Y1); \
+	START(1, Y2, Y3); \
+	ADDQ $8, R9
+#define START4 \
+	START(0, Y0, Y1); \
+	START(1, Y2, Y3); \
+	START(2, Y4, Y5); \
+	START(3, Y6, Y7); \
+	ADDQ $16, R9
+#define NOBIAS
 #define ADDC2 \
 	ADDC(0);   \
 	ADDC(64)
@@ -187,9 +206,19 @@ put:                                     \
 // func tile8AVX2x4(t *byteTile)
 TEXT ·tile8AVX2x4(SB), NOSPLIT, $256-8
 	MOVQ t+0(FP), DX
-	TILE(4, ZERO4, DOTS4, SCALED4, BIASED4, ADDC4, PUTC4)
+	TILE(4, byteTile_sum, ZERO4, DOTS4, SCALED4, BIASED4, ADDC4, PUTC4)
 
 // func tile8AVX2x2(t *byteTile)
 TEXT ·tile8AVX2x2(SB), NOSPLIT, $256-8
 	MOVQ t+0(FP), DX
-	TILE(2, ZERO2, DOTS2, SCALED2, BIASED2, ADDC2, PUTC2)
+	TILE(2, byteTile_sum, ZERO2, DOTS2, SCALED2, BIASED2, ADDC2, PUTC2)
+
+// func start8AVX2x4(t *byteTile)
+TEXT ·start8AVX2x4(SB), NOSPLIT, $256-8
+	MOVQ t+0(FP), DX
+	TILE(4, byteTile_start, START4, DOTS4, SCALED4, NOBIAS, ADDC4, PUTC4)
+
+// func start8AVX2x2(t *byteTile)
+TEXT ·start8AVX2x2(SB), NOSPLIT, $256-8
+	MOVQ t+0(FP), DX
+	TILE(2, byteTile_start, START2, DOTS2, SCALED2, NOBIAS, ADDC2, PUTC2)

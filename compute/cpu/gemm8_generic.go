@@ -11,12 +11,20 @@ import (
 // integers, j a weight row and r a row of x,
 //
 //	c[r, j] (+)= Σ_g wb[g, j]·sum[g, r] + Σ_run ws[g, j]·scale[run, r]·(Σ x·w)
+//
+// or, where start is given, with start[run, r] + Σ x·w and no wb.
 func tile8Generic(rows, cols int, t *byteTile) {
 	runs := t.groups * t.runs
 	size := t.pieces * piece // values of a run
 	x, scale := unsafe.Slice(t.x, runs*size*rows), unsafe.Slice(t.scale, runs*rows)
-	sum, w := unsafe.Slice(t.sum, t.groups*rows), unsafe.Slice(t.w, runs*size*cols)
-	ws, wb := unsafe.Slice(t.ws, t.groups*cols), unsafe.Slice(t.wb, t.groups*cols)
+	w, ws := unsafe.Slice(t.w, runs*size*cols), unsafe.Slice(t.ws, t.groups*cols)
+	var sum, wb []float32
+	var start []int32
+	if t.start != nil {
+		start = unsafe.Slice(t.start, runs*rows)
+	} else {
+		sum, wb = unsafe.Slice(t.sum, t.groups*rows), unsafe.Slice(t.wb, t.groups*cols)
+	}
 	c := unsafe.Slice(t.c, (rows-1)*t.ldc+cols)
 	for r := range rows {
 		for j := range cols {
@@ -24,13 +32,18 @@ func tile8Generic(rows, cols int, t *byteTile) {
 			for g := range t.groups {
 				for run := g * t.runs; run < (g+1)*t.runs; run++ {
 					var dot int32
+					if start != nil {
+						dot = start[run*rows+r]
+					}
 					for l := run * size; l < (run+1)*size; l += 4 {
 						xs, ws := (*[4]int8)(x[(l/piece*rows+r)*piece+l%piece:]), (*[4]byte)(w[(l/4*cols+j)*4:])
 						dot += int32(xs[0])*int32(ws[0]) + int32(xs[1])*int32(ws[1]) + int32(xs[2])*int32(ws[2]) + int32(xs[3])*int32(ws[3])
 					}
 					total += ws[g*cols+j] * scale[run*rows+r] * float32(dot)
 				}
-				total += wb[g*cols+j] * sum[g*rows+r]
+				if start == nil {
+					total += wb[g*cols+j] * sum[g*rows+r]
+				}
 			}
 			if t.add {
 				total += c[r*t.ldc+j]
@@ -88,6 +101,7 @@ var genericBytes = byteKernels{
 	bytes:   bytesGeneric,
 	codes:   codesGeneric,
 
+	nibblesFP4:  nibblesFP4Generic,
 	codesQ6K:    codesQ6KGeneric,
 	superScales: superScalesGeneric,
 	dotCodes:    dotCodesGeneric,

@@ -35,14 +35,21 @@ func TestTile8(t *testing.T) {
 					ldc := k.cols + 3
 					got := random(r, compute.F32, rows, ldc).F32()
 					want := append([]float32(nil), got...)
-					for _, add := range []bool{false, true} {
+					start := make([]int32, runs*rows)
+					for i := range start {
+						start[i] = r.Int32N(1<<16) - 1<<15
+					}
+					for i := range 4 {
 						tile := byteTile{x: &x[0], scale: &scale[0], sum: &sum[0], w: &w[0], ws: &ws[0], wb: &wb[0], c: &got[0], ldc: ldc,
-							groups: size[0], runs: size[1], pieces: size[2], add: add}
+							groups: size[0], runs: size[1], pieces: size[2], add: i%2 > 0}
+						if i >= 2 {
+							tile.sum, tile.wb, tile.start = nil, nil, &start[0]
+						}
 						k.tile(rows, &tile)
 						tile.c = &want[0]
 						tile8Generic(rows, k.cols, &tile)
 						if diff := difference(got, want); !(diff <= sumTolerance) {
-							t.Errorf("%d rows, size %v, add %v: off by %g", rows, size, add, diff)
+							t.Errorf("%d rows, size %v, add %v, start %v: off by %g", rows, size, tile.add, i >= 2, diff)
 						}
 					}
 				}
@@ -78,6 +85,7 @@ func TestUnpack(t *testing.T) {
 						k.nibbles(dst, stride, src, ld, 64, runs, order[0], order[1])
 					})
 				}
+				check(fmt.Sprintf("%d runs of E2M1", runs), func(k *byteKernels, dst []byte) { k.nibblesFP4(dst, stride, src, ld, 64, runs) })
 				check(fmt.Sprintf("%d runs of bytes", runs), func(k *byteKernels, dst []byte) { k.bytes(dst, stride, src, ld, 64, runs) })
 				for bits := 2; bits <= 6; bits++ {
 					n := 32 * runs
@@ -102,7 +110,7 @@ func TestLinear8(t *testing.T) {
 			}
 			for j, tokens := range []int{1, 2, 3, 5, 8, 17, 31} {
 				rows, cols := []int{1, 37, 64, 100}[(i+j)%4], []int{256, 768, 1536}[(i+j)%3]
-				if f.Kind == quant.Affine && (i+j)%4 == 1 {
+				if f.HasScales() && (i+j)%4 == 1 {
 					cols = 9 * f.Group
 				}
 				w, data := randomWeight(r, f, rows, cols)
@@ -127,9 +135,10 @@ func roundedAs(d *Device, o compute.Linear, x compute.Array) compute.Array {
 	f, k := o.Weight.Format, d.kernels.bytes
 	super := f.Kind == quant.Q4K || f.Kind == quant.Q6K
 	nibbles := f.Kind == quant.Affine && f.Bits == 4 && o.Weight.Cols%64 == 0
-	tiles := k.rows > 0 && (super || 1<<f.Bits-1 <= k.maxCode)
-	dots := x.Shape[0] <= fewInt8 && (super || nibbles || k.dotCodes != nil)
-	if !super && f.Kind != quant.Affine || !tiles && !dots {
+	fp4 := isFP4(f) && o.Weight.Cols%64 == 0 && d.kernels.dotFP4 != nil
+	tiles := k.rows > 0 && (super || fp4 || 1<<f.Bits-1 <= k.maxCode)
+	dots := x.Shape[0] <= fewInt8 && (super || fp4 || nibbles || k.dotCodes != nil)
+	if !super && !fp4 && f.Kind != quant.Affine || !tiles && !dots {
 		return x
 	}
 	y := compute.Array{Spec: x.Spec, Data: append([]byte(nil), x.Data...)}

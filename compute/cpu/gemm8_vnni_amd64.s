@@ -9,8 +9,8 @@
 //
 // Z0 to Z11 are integer sums, two a row, Z12 to Z23 float32 ones likewise; Z24
 // and Z25 codes, Z26 and Z27 temporary, Z28 and Z29 scales, Z30 and Z31 biases.
-// AX x, BX w, R8 scale, R9 sum, R10 ws, R11 wb, DI c, SI bytes from row to row of
-// c, CX groups, R12 runs, R13 pieces, DX the arguments.
+// AX x, BX w, R8 scale, R9 sum or start, R10 ws, R11 wb, DI c, SI bytes from row to
+// row of c, CX groups, R12 runs, R13 pieces, DX the arguments.
 
 #define CODES(s) \
 	VMOVDQU64 (128*s)(BX), Z24;    \
@@ -83,17 +83,57 @@
 #define BIAS(r, c, d) \
 	VFMADD231PS.BCST (4*r)(R9), Z30, c; \
 	VFMADD231PS.BCST (4*r)(R9), Z31, d
-#define BIAS2 \
+#define BIASES \
+	VMOVUPS (R11), Z30;   \
+	VMOVUPS 64(R11), Z31; \
+	ADDQ    $128, R11
+#define SUMS2 \
 	BIAS(0, Z12, Z13);   \
 	BIAS(1, Z14, Z15)
-#define BIAS4 \
-	BIAS2;               \
+#define SUMS4 \
+	SUMS2;               \
 	BIAS(2, Z16, Z17);   \
 	BIAS(3, Z18, Z19)
-#define BIAS6 \
-	BIAS4;               \
+#define SUMS6 \
+	SUMS4;               \
 	BIAS(4, Z20, Z21);   \
 	BIAS(5, Z22, Z23)
+#define BIAS2 \
+	BIASES;  \
+	SUMS2;   \
+	ADDQ $8, R9
+#define BIAS4 \
+	BIASES;  \
+	SUMS4;   \
+	ADDQ $16, R9
+#define BIAS6 \
+	BIASES;  \
+	SUMS6;   \
+	ADDQ $24, R9
+
+// Where the integer sums of row r start, for codes without biases.
+#define START(r, a, b) \
+	VPBROADCASTD (4*r)(R9), a; \
+	VMOVDQA64    a, b
+#define FIRST2 \
+	START(0, Z0, Z1);    \
+	START(1, Z2, Z3)
+#define FIRST4 \
+	FIRST2;              \
+	START(2, Z4, Z5);    \
+	START(3, Z6, Z7)
+#define START2 \
+	FIRST2; \
+	ADDQ $8, R9
+#define START4 \
+	FIRST4; \
+	ADDQ $16, R9
+#define START6 \
+	FIRST4;              \
+	START(4, Z8, Z9);    \
+	START(5, Z10, Z11);  \
+	ADDQ $24, R9
+#define NOBIAS
 
 // A row of c is fetched while the sums are made.
 #define FETCH \
@@ -142,11 +182,11 @@
 	PUT(Z20, Z21); \
 	PUT(Z22, Z23)
 
-#define TILE(n, fetchN, clearN, zeroN, lineN, scaleN, biasN, addN, putN) \
+#define TILE(n, sums, fetchN, clearN, zeroN, lineN, scaleN, biasN, addN, putN) \
+	MOVQ sums(DX), R9;            \
 	MOVQ byteTile_x(DX), AX;      \
 	MOVQ byteTile_w(DX), BX;      \
 	MOVQ byteTile_scale(DX), R8;  \
-	MOVQ byteTile_sum(DX), R9;    \
 	MOVQ byteTile_ws(DX), R10;    \
 	MOVQ byteTile_wb(DX), R11;    \
 	MOVQ byteTile_c(DX), DI;      \
@@ -176,12 +216,8 @@ piece:                            \
 	ADDQ $(4*n), R8;              \
 	DECQ R12;                     \
 	JNZ  run;                     \
-	VMOVUPS (R11), Z30;           \
-	VMOVUPS 64(R11), Z31;         \
 	biasN;                        \
-	ADDQ $(4*n), R9;              \
 	ADDQ $128, R10;               \
-	ADDQ $128, R11;               \
 	DECQ CX;                      \
 	JNZ  group;                   \
 	MOVBLZX byteTile_add(DX), AX; \
@@ -197,14 +233,29 @@ put:                              \
 // func tile8VNNIx6(t *byteTile)
 TEXT ·tile8VNNIx6(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DX
-	TILE(6, FETCH6, CLEAR6, ZERO6, LINE6, SCALE6, BIAS6, ADD6, PUT6)
+	TILE(6, byteTile_sum, FETCH6, CLEAR6, ZERO6, LINE6, SCALE6, BIAS6, ADD6, PUT6)
 
 // func tile8VNNIx4(t *byteTile)
 TEXT ·tile8VNNIx4(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DX
-	TILE(4, FETCH4, CLEAR4, ZERO4, LINE4, SCALE4, BIAS4, ADD4, PUT4)
+	TILE(4, byteTile_sum, FETCH4, CLEAR4, ZERO4, LINE4, SCALE4, BIAS4, ADD4, PUT4)
 
 // func tile8VNNIx2(t *byteTile)
 TEXT ·tile8VNNIx2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DX
-	TILE(2, FETCH2, CLEAR2, ZERO2, LINE2, SCALE2, BIAS2, ADD2, PUT2)
+	TILE(2, byteTile_sum, FETCH2, CLEAR2, ZERO2, LINE2, SCALE2, BIAS2, ADD2, PUT2)
+
+// func start8VNNIx6(t *byteTile)
+TEXT ·start8VNNIx6(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DX
+	TILE(6, byteTile_start, FETCH6, CLEAR6, START6, LINE6, SCALE6, NOBIAS, ADD6, PUT6)
+
+// func start8VNNIx4(t *byteTile)
+TEXT ·start8VNNIx4(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DX
+	TILE(4, byteTile_start, FETCH4, CLEAR4, START4, LINE4, SCALE4, NOBIAS, ADD4, PUT4)
+
+// func start8VNNIx2(t *byteTile)
+TEXT ·start8VNNIx2(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DX
+	TILE(2, byteTile_start, FETCH2, CLEAR2, START2, LINE2, SCALE2, NOBIAS, ADD2, PUT2)

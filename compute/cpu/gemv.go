@@ -19,7 +19,7 @@ const (
 
 // activations8 is rows of x rounded to 8 bits in groups of 32.
 //
-// For affine 4-bit weights a run of 64 values lies as nibbles do in the bytes of packed
+// For affine 4-bit and E2M1 weights a run of 64 values lies as nibbles do in the bytes of packed
 // 4-bit weights: the even ones of both groups, then the odd ones; and scales come
 // four times, for the lanes of a vector. For other weights values and scales
 // are in order.
@@ -27,6 +27,7 @@ type activations8 struct {
 	q     []int8    // [T, K]
 	scale []float32 // [T, K/32, 4] or [T, K/32]
 	sum   []float32 // [T, K/group]: scale · Σ q over the weights' groups
+	start []int32   // [T, K/8], for E2M1 weights in place of sum, see startsGeneric
 }
 
 // row returns values, scales and sums of row t.
@@ -37,7 +38,7 @@ func (a *activations8) row(t, values, scales, sums int) (q []int8, scale, sum []
 // groupOf is how many weights share a scale.
 func groupOf(f quant.Format) int {
 	switch f.Kind {
-	case quant.Affine:
+	case quant.Affine, quant.MXFP4, quant.NVFP4, quant.MXFP8:
 		return f.Group
 	case quant.Q4K:
 		return 32
@@ -53,7 +54,8 @@ func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t
 	f := m.Format
 	super := f.Kind == quant.Q4K || f.Kind == quant.Q6K
 	nibbles := f.Kind == quant.Affine && f.Bits == 4 && m.Cols%64 == 0
-	int8s := !o.Exact && (super || nibbles || f.Kind == quant.Affine && d.kernels.bytes.dotCodes != nil)
+	fp4 := isFP4(f) && m.Cols%64 == 0 && d.kernels.dotFP4 != nil
+	int8s := !o.Exact && (super || nibbles || fp4 || f.Kind == quant.Affine && d.kernels.bytes.dotCodes != nil)
 	few := t
 	if o.RowWise { // whatever takes a row alone: here rows know nothing of each other
 		few = 1
@@ -67,12 +69,12 @@ func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t
 	}
 	v := &vectorProduct{kn: d.kernels, m: m, x: x, y: y, bias: bias, t: t, int8s: int8s, nibbles: nibbles}
 	if int8s {
-		if v.x8, err = d.quantize(x, t, m.Cols, groupOf(f), nibbles); err != nil {
+		if v.x8, err = d.quantize(x, t, m.Cols, f); err != nil {
 			return false, err
 		}
 	}
 	groups := 0
-	if f.Kind == quant.Affine {
+	if f.HasScales() {
 		groups = m.Cols / f.Group
 	}
 	spare := roundUp(f.RowBytes(m.Cols)+8, 4) / 4
@@ -82,7 +84,7 @@ func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t
 	case int8s:
 		spare = m.Cols + 4
 	}
-	const over = 4 // kernels may read past the last scale
+	const over = 6 // kernels may read past the last scale
 	sizes := []int{rowBlock*groups + over, rowBlock*groups + over, spare}
 	private, each, err := d.perWorker(sizes)
 	if err != nil {
@@ -115,9 +117,10 @@ func (p *pool) streams(n int, task func(worker, i int)) {
 	})
 }
 
-// quantize rounds t rows of k values for weights that share scales in groups, in
-// the order of affine nibbles or as they are.
-func (d *Device) quantize(x []float32, t, k, group int, nibbles bool) (a activations8, err error) {
+// quantize rounds t rows of k values for weights of a format.
+func (d *Device) quantize(x []float32, t, k int, f quant.Format) (a activations8, err error) {
+	group, fp4 := groupOf(f), isFP4(f)
+	nibbles := fp4 || f.Kind == quant.Affine && f.Bits == 4 && k%64 == 0
 	q, err := d.scratch.bytes(t * k)
 	if err != nil {
 		return a, err
@@ -134,9 +137,22 @@ func (d *Device) quantize(x []float32, t, k, group int, nibbles bool) (a activat
 		return a, err
 	}
 	a.q = int8View(q)
+	if fp4 {
+		start, err := d.scratch.floats(t * k / 8)
+		if err != nil {
+			return a, err
+		}
+		a.start = int32View(start)
+	}
 	d.pool.split(t, 1+4*grain/k, func(lo, hi int) {
 		run(a.q[lo*k:hi*k], a.scale[lo*k/32*copies:hi*k/32*copies], part[lo*k/sums:hi*k/sums], x[lo*k:hi*k])
+		if fp4 {
+			d.kernels.starts(a.start[lo*k/8:hi*k/8], a.q[lo*k:hi*k])
+		}
 	})
+	if fp4 {
+		return a, nil
+	}
 	if a.sum, err = d.scratch.floats(t * k / group); err != nil {
 		return a, err
 	}
@@ -174,8 +190,17 @@ func (v *vectorProduct) rows(r0, r1 int, area [][]float32) {
 		v.kn.widen(scales, m.Scales[at:end], f.DType)
 		v.kn.widen(biases, m.Biases[at:end], f.DType)
 	}
+	fp8 := f.Kind == quant.MXFP8 && v.kn.dotFP8 != nil
+	if f.Kind.IsFP() && (v.int8s || fp8) {
+		g, factor := n/f.Group, float32(1)
+		if v.int8s {
+			factor = 0.5
+		}
+		scales = area[0][:(r1-r0)*g]
+		v.kn.fpScales(scales, m.Scales[r0*g:r1*g], f, factor)
+	}
 	switch {
-	case !v.int8s && (f.Kind == quant.Q4K || f.Kind == quant.Q6K || f.Kind.IsFP()):
+	case !v.int8s && !fp8 && (f.Kind == quant.Q4K || f.Kind == quant.Q6K || f.Kind.IsFP()):
 		v.superRows(r0, r1, area[2])
 		return
 	case v.int8s && f.Kind == quant.Affine && !v.nibbles:
@@ -189,6 +214,10 @@ func (v *vectorProduct) rows(r0, r1 int, area [][]float32) {
 	for t := range v.t {
 		y, x := v.y[t*m.Rows+r0:t*m.Rows+r1], v.x[t*n:(t+1)*n]
 		switch {
+		case v.int8s && f.Kind.IsFP():
+			v.kn.dotFP4(y, w, scales, v.x8.q[t*n:(t+1)*n], v.x8.scale[t*n/8:(t+1)*n/8], v.x8.start[t*n/8:(t+1)*n/8])
+		case fp8:
+			v.kn.dotFP8(y, w, scales, x)
 		case v.int8s:
 			q, scale, sum := v.x8.row(t, n, scales32, g)
 			switch {

@@ -74,6 +74,13 @@ var avx2Dots = dotKernels{
 	dotQ4: func(y []float32, w []byte, scales, biases []float32, x []int8, scale, sum []float32) {
 		dotQ4AVX2(&y[0], len(y), &w[0], &scales[0], &biases[0], &x[0], &scale[0], &sum[0], len(x)/64, len(x)/len(sum))
 	},
+	starts: func(start []int32, x []int8) { startsAVX2(&start[0], &x[0], len(x)/64) },
+	dotFP4: func(y []float32, w []byte, halves []float32, x []int8, scale []float32, start []int32) {
+		dotFP4AVX2(&y[0], len(y), &w[0], &halves[0], &x[0], &scale[0], &start[0], len(x)/64, len(x)*len(y)/len(halves))
+	},
+	dotFP8: func(y []float32, w []byte, scales, x []float32) {
+		dotFP8AVX2(&y[0], len(y), &w[0], &scales[0], &x[0], len(x)/32)
+	},
 	dotAffine: func(y []float32, w []byte, scales, biases, x []float32, bits int) {
 		groups := len(scales) / len(y)
 		dotAffineAVX2(&y[0], len(y), &w[0], &scales[0], &biases[0], &x[0], groups, len(x)/groups, bits)

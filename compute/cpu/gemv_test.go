@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -40,7 +41,7 @@ func TestDots(t *testing.T) {
 			r := newRand(12)
 			for _, f := range formats() {
 				for _, n := range []int{64, 192, 256, 320, 640, 768, 1344} {
-					if n%f.RowMultiple() != 0 {
+					if n%f.RowMultiple() != 0 || f.Kind.IsFP() && kn.dotFP4 == nil {
 						continue
 					}
 					const rows = 5
@@ -59,6 +60,24 @@ func TestDots(t *testing.T) {
 					case quant.Dense:
 						kn.dotDense(got, data[0].Data, x, f.DType)
 						dotDenseGeneric(want, data[0].Data, x, f.DType)
+					case quant.MXFP8:
+						s := make([]float32, len(data[1].Data), len(data[1].Data)+8)
+						e8m0Generic(s, data[1].Data, 1)
+						kn.dotFP8(got, data[0].Data, s, x)
+						dotFP8Generic(want, data[0].Data, s, x)
+					case quant.MXFP4, quant.NVFP4:
+						s := make([]float32, len(data[1].Data), len(data[1].Data)+8)
+						generic.fpScales(s, data[1].Data, f, 0.5)
+						scale, start, want32 := make([]float32, n/8), make([]int32, n/8), make([]int32, n/8)
+						quantize64Generic(q, scale, sum, x)
+						q[n-1] = -127
+						kn.starts(start, q)
+						startsGeneric(want32, q)
+						if !slices.Equal(start, want32) {
+							t.Errorf("starts of %d: %v, want %v", n, start, want32)
+						}
+						kn.dotFP4(got, data[0].Data, s, q, scale, start)
+						dotFP4Generic(want, data[0].Data, s, q, scale, start)
 					case quant.Affine:
 						s, b := data[1].Floats(), data[2].Floats()
 						w := append(data[0].Data, make([]byte, 8)...)[:len(data[0].Data)]

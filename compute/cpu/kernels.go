@@ -33,6 +33,11 @@ type kernels struct {
 	// widenQ4K and widenQ6K unpack one GGUF super-block, see kquant_generic.go.
 	widenQ4K func(dst *[superBlock]float32, q *[128]byte, sm *[16]float32)
 	widenQ6K func(dst *[superBlock]float32, q *[192]byte, scales *[16]float32)
+	// e8m0 and e4m3 widen scales of small floats, fp4Row and fp8Row groups of
+	// such weights, see fp_generic.go.
+	e8m0, e4m3 func(dst []float32, src []byte, factor float32)
+	fp4Row     func(dst []float32, src []byte, halves []float32)
+	fp8Row     func(dst []float32, src []byte, scales []float32)
 	// widen converts F16 or BF16 values to float32, narrow rounds to them.
 	widenF16, widenBF16   func(dst []float32, src []byte)
 	narrowF16, narrowBF16 func(dst []byte, src []float32)
@@ -52,12 +57,16 @@ type dotKernels struct {
 	dotQ4K     func(y []float32, w []byte, x []int8, scale, sum []float32)
 	dotQ6K     func(y []float32, w []byte, x []int8, scale, sum []float32)
 	dotQ4      func(y []float32, w []byte, scales, biases []float32, x []int8, scale, sum []float32)
-	dotAffine  func(y []float32, w []byte, scales, biases, x []float32, bits int)
-	dotDense   func(y []float32, w []byte, x []float32, t compute.DType)
-	dotRows    func(y, x []float32, ld int, q []float32)
-	addRows    func(y, p, x []float32, ld int)
-	dotHalves  func(y []float32, x []byte, ld int, q []float32) // dotRows for x in F16
-	addHalves  func(y, p []float32, x []byte, ld int)
+	// The next three are nil where the plain ones would not pay, see fp_generic.go.
+	starts    func(start []int32, x []int8)
+	dotFP4    func(y []float32, w []byte, halves []float32, x []int8, scale []float32, start []int32)
+	dotFP8    func(y []float32, w []byte, scales, x []float32)
+	dotAffine func(y []float32, w []byte, scales, biases, x []float32, bits int)
+	dotDense  func(y []float32, w []byte, x []float32, t compute.DType)
+	dotRows   func(y, x []float32, ld int, q []float32)
+	addRows   func(y, p, x []float32, ld int)
+	dotHalves func(y []float32, x []byte, ld int, q []float32) // dotRows for x in F16
+	addHalves func(y, p []float32, x []byte, ld int)
 }
 
 // laneKernels work on panels of w = nr lanes, see attention.go.
@@ -90,6 +99,9 @@ var genericDots = dotKernels{
 	dotQ4K:     dotQ4KGeneric,
 	dotQ6K:     dotQ6KGeneric,
 	dotQ4:      dotQ4Generic,
+	starts:     startsGeneric,
+	dotFP4:     dotFP4Generic,
+	dotFP8:     dotFP8Generic,
 	dotAffine:  dotAffineGeneric,
 	dotDense:   dotDenseGeneric,
 	dotRows:    dotRowsGeneric,
@@ -132,6 +144,10 @@ var generic = &kernels{
 	affineRow:   affineRowGeneric,
 	widenQ4K:    widenQ4KGeneric,
 	widenQ6K:    widenQ6KGeneric,
+	e8m0:        e8m0Generic,
+	e4m3:        e4m3Generic,
+	fp4Row:      fp4RowGeneric,
+	fp8Row:      fp8RowGeneric,
 	widenF16:    widenF16Generic,
 	widenBF16:   widenBF16Generic,
 	narrowF16:   narrowF16Generic,

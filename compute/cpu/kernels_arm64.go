@@ -20,7 +20,7 @@ func machineKernels() []*kernels {
 // hasDotProd says whether the dot product instructions of Armv8.4 are there.
 var hasDotProd = runtime.GOOS == "darwin" || cpu.ARM64.HasASIMDDP
 
-// neon has a kernel for every place of the table. The integer products of
+// neon has a kernel for every place of the table but those of small floats. The integer products of
 // decoding use the dot product instructions where the processor has them.
 var neon = &kernels{
 	name:        "neon",
@@ -35,6 +35,10 @@ var neon = &kernels{
 	affineRow:   affineRowNEON,
 	widenQ4K:    widenQ4KNEON,
 	widenQ6K:    widenQ6KNEON,
+	e8m0:        e8m0Generic,
+	e4m3:        e4m3Generic,
+	fp4Row:      fp4RowGeneric,
+	fp8Row:      fp8RowGeneric,
 	widenF16:    widenF16Vector,
 	widenBF16:   widenBF16Vector,
 	narrowF16:   narrowF16Vector,

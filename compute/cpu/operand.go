@@ -154,13 +154,18 @@ func (kn *kernels) weightRow(dst []float32, m *quant.Matrix, row, c0 int, spare 
 		kn.affineRow(dst, src, scales, biases, f.Bits)
 	case f.Kind == quant.Q4K || f.Kind == quant.Q6K:
 		kn.superRow(dst, src, f.Kind, (*[16]float32)(spare))
-	default:
-		part := quant.Matrix{Format: f, Rows: 1, Cols: n, Data: src}
-		if f.HasScales() { // a byte each
-			s0 := (row*m.Cols + c0) / f.Group
-			part.Scales = m.Scales[s0 : s0+n/f.Group]
+	case f.Kind.IsFP():
+		scales := spare[:n/f.Group]
+		s0 := (row*m.Cols + c0) / f.Group
+		if f.Kind == quant.MXFP8 {
+			kn.fpScales(scales, m.Scales[s0:s0+len(scales)], f, 1)
+			kn.fp8Row(dst, src, scales)
+		} else {
+			kn.fpScales(scales, m.Scales[s0:s0+len(scales)], f, 0.5)
+			kn.fp4Row(dst, src, scales)
 		}
-		part.Row(dst, 0)
+	default:
+		(&quant.Matrix{Format: f, Rows: 1, Cols: n, Data: src}).Row(dst, 0)
 	}
 }
 
@@ -171,9 +176,12 @@ func spareFloats(n int) int { return max(n/16, 16) }
 func (kn *kernels) prefetchRow(m *quant.Matrix, row, c0 int) {
 	data := &m.Data[row*m.Format.RowBytes(m.Cols)+m.Format.RowBytes(c0)]
 	scales, biases := data, data
-	if m.Format.Kind == quant.Affine {
+	if m.Format.HasScales() {
 		at := (row*m.Cols + c0) / m.Format.Group * m.Format.DType.Size()
-		scales, biases = &m.Scales[at], &m.Biases[at]
+		scales, biases = &m.Scales[at], &m.Scales[at]
+		if m.Biases != nil {
+			biases = &m.Biases[at]
+		}
 	}
 	kn.prefetch(data, scales, biases)
 }
