@@ -18,16 +18,20 @@ import (
 // "<layer>.1" are keys (with their RoPE) and values [1, KVHeads, rows, HeadDim].
 // Of a KVCache "<layer>.2" is how many tokens it has seen, its offset, and rows
 // beyond are unused. Of a RotatingKVCache follow how many first tokens it keeps, its
-// size, and where in the ring it stands. In the metadata "0.<name>" is what
+// size, and where in the ring it stands. Of a QuantizedKVCache keys are "<layer>.0.0"
+// to "2": packed integers, scales and biases in groups along HeadDim, values
+// "<layer>.1.0" to "2"; the numbers are offset, group size and bits. In the metadata "0.<name>" is what
 // cache_prompt says of itself, "1.<layer>" the class of a layer's cache, and "2.*"
 // lists which tensors are numbers. That is mlx-lm 0.32.2; versions before had no
-// numbers among the tensors: "0.<layer>" (or "0.<layer>.0" to "3") in the metadata
+// numbers among the tensors: "0.<layer>" (or "0.<layer>.0" and on) in the metadata
 // told them, and the others came as "1.<name>" and "2.<layer>".
 type PromptCache struct {
 	Metadata map[string]string // "model", "tokenizer_config" and what else the writer said
 	Tokens   int               // seen by all layers
 	// MaxKVSize is what limits layers without an attention window; 0 is nothing.
 	MaxKVSize int
+	// Bits and Group are those of quantized layers, 0 where there are none.
+	Bits, Group int
 
 	file   *weights.Safetensors
 	layers []storedLayer
@@ -35,23 +39,27 @@ type PromptCache struct {
 
 // storedLayer is one layer's cache as it lies in the file.
 type storedLayer struct {
-	keys, values weights.Tensor // [1, KVHeads, rows, HeadDim]
-	offset       int            // tokens seen
+	keys, values storedRows
+	offset       int // tokens seen
 	rotating     bool
 	keep, size   int // of a rotating cache
 	at           int // row behind the newest
+	bits, group  int // of a quantized cache
 }
 
 // The classes of caches that are understood.
 const (
-	plainClass    = "KVCache"
-	rotatingClass = "RotatingKVCache"
+	plainClass     = "KVCache"
+	rotatingClass  = "RotatingKVCache"
+	quantizedClass = "QuantizedKVCache"
 )
 
 const (
 	// maxCached bounds the tokens of a prompt cache for models that name no bound,
 	// maxSeen those that one with a limited size has seen: positions are 32-bit.
 	maxCached, maxSeen = 1 << 20, 1 << 30
+	// maxGroup and maxBits are the largest of quantized caches.
+	maxGroup, maxBits = 128, 8
 	// halfMax is the largest float16.
 	halfMax = 65504
 )
@@ -101,26 +109,24 @@ func (p *PromptCache) read(metadata map[string]string) error {
 
 // layer reads the cache of layer i.
 func (p *PromptCache) layer(i int, class string, former bool, metadata map[string]string) (l storedLayer, err error) {
+	quantized := false
 	switch class {
 	case plainClass:
 	case rotatingClass:
 		l.rotating = true
+	case quantizedClass:
+		quantized = true
 	default:
-		return l, fmt.Errorf("the cache is a %.40s, which is not supported; %s and %s are\nMake it again without --kv-bits.", class, plainClass, rotatingClass)
+		return l, fmt.Errorf("the cache is a %.40s, which is not supported; %s, %s and %s are", class, plainClass, rotatingClass, quantizedClass)
 	}
-	var ok bool
-	for part, x := range []*weights.Tensor{&l.keys, &l.values} {
-		name := fmt.Sprintf("%d.%d", i, part)
-		if *x, ok = p.file.Tensor(name); !ok {
-			return l, fmt.Errorf("tensor %q is missing", name)
-		}
-		if len(x.Shape) != 4 || x.Shape[0] != 1 || x.DType != quant.F32 && x.DType != quant.F16 && x.DType != quant.BF16 {
-			return l, fmt.Errorf("tensor %q is %v %v, expected floats [1, heads, tokens, values]: an empty cache, or one of several prompts", name, x.DType, x.Shape)
+	for part, x := range []*storedRows{&l.keys, &l.values} {
+		if *x, err = p.rows(fmt.Sprintf("%d.%d", i, part), quantized); err != nil {
+			return l, err
 		}
 	}
-	rows := l.keys.Shape[2]
-	if l.values.Shape[2] != rows {
-		return l, fmt.Errorf("%d keys and %d values", rows, l.values.Shape[2])
+	rows := l.keys.count()
+	if l.values.count() != rows {
+		return l, fmt.Errorf("%d keys and %d values", rows, l.values.count())
 	}
 	number := func(tensor int, key string, most int) (n int) {
 		if err != nil {
@@ -141,6 +147,12 @@ func (p *PromptCache) layer(i int, class string, former bool, metadata map[strin
 	case l.rotating:
 		l.offset, l.size = number(2, ".2", maxSeen), number(4, ".1", maxSeen)
 		l.keep, l.at = number(3, ".0", min(l.size, rows)), number(5, ".3", rows)
+	case quantized:
+		l.offset = number(2, ".0", rows)
+		l.group, l.bits = number(3, ".1", maxGroup), number(4, ".2", maxBits)
+		if err == nil {
+			err = l.checkPacked()
+		}
 	case former:
 		l.offset = rows
 	default:
@@ -178,6 +190,13 @@ func (p *PromptCache) agree() error {
 		if l.rotating && l.keep > 0 {
 			p.MaxKVSize = l.size
 		}
+		switch {
+		case l.bits == 0:
+		case p.Bits == 0:
+			p.Bits, p.Group = l.bits, l.group
+		case l.bits != p.Bits || l.group != p.Group:
+			return fmt.Errorf("layer %d is quantized to %d bits in groups of %d, others to %d in groups of %d", i, l.bits, l.group, p.Bits, p.Group)
+		}
 	}
 	return nil
 }
@@ -190,7 +209,7 @@ func (l *storedLayer) order() (rows []int, first int) {
 			rows = append(rows, from)
 		}
 	}
-	n := l.keys.Shape[2]
+	n := l.keys.count()
 	switch {
 	case !l.rotating:
 		add(0, l.offset)
@@ -219,6 +238,9 @@ func (s *Session) Load(p *PromptCache) error {
 	if limit <= 0 {
 		limit = maxCached
 	}
+	if err := s.kvBits.agree(p); err != nil {
+		return fmt.Errorf("%s: %w", p.file.Path(), err)
+	}
 	if p.Tokens > limit && !s.limited {
 		return fmt.Errorf("%s: the cache has seen %d tokens, the model takes %d", p.file.Path(), p.Tokens, limit)
 	}
@@ -234,8 +256,8 @@ func (s *Session) Load(p *PromptCache) error {
 			return state, fmt.Errorf("layer %d: %d rows for %d tokens", i, len(rows), p.Tokens)
 		}
 		state.First = first
-		if state.Keys, err = gather(l.keys, rows, heads, dim, s.cache.DType()); err == nil {
-			state.Values, err = gather(l.values, rows, heads, dim, s.cache.DType())
+		if state.Keys, err = l.matrix(l.keys, rows, heads, dim, s.cache.DType()); err == nil {
+			state.Values, err = l.matrix(l.values, rows, heads, dim, s.cache.DType())
 		}
 		return state, err
 	})
@@ -244,29 +266,6 @@ func (s *Session) Load(p *PromptCache) error {
 	}
 	s.loaded = p.Tokens
 	return nil
-}
-
-// gather turns rows of x [1, heads, rows, dim] into [rows, heads·dim] of type to.
-func gather(x weights.Tensor, rows []int, heads, dim int, to quant.DType) ([]byte, error) {
-	if x.Shape[1] != heads || x.Shape[3] != dim {
-		return nil, fmt.Errorf("tensor %q is %v, the model has %d heads of %d values\nGive the --model that the cache was made with.", x.Name, x.Shape, heads, dim)
-	}
-	head := x.Shape[2] * dim * x.DType.Size()
-	piece := dim * x.DType.Size()
-	out := make([]byte, len(rows)*heads*dim*to.Size())
-	values := make([]float32, dim)
-	for r, row := range rows {
-		for h := range heads {
-			quant.Floats(values, x.Data[h*head+row*piece:], x.DType)
-			for _, v := range values {
-				if to == quant.F16 && !(v >= -halfMax && v <= halfMax) {
-					return nil, fmt.Errorf("tensor %q holds %g, which a float16 cannot\nGive --exact.", x.Name, v)
-				}
-			}
-			quant.PutFloats(out[(r*heads+h)*dim*to.Size():], values, to)
-		}
-	}
-	return out, nil
 }
 
 // Save writes what the session has seen as a prompt cache that mlx-lm reads too.
@@ -280,20 +279,26 @@ func (s *Session) Save(path string, metadata map[string]string) error {
 		all["0."+name] = v
 	}
 	var entries []weights.Entry
-	scalars := 0
+	scalars, read := 0, s.reader()
 	for i, b := range s.model.Blocks {
 		l := s.storedLayer(i)
-		all["1."+strconv.Itoa(i)] = plainClass
-		numbers := []int{l.offset}
-		if l.rotating {
-			all["1."+strconv.Itoa(i)] = rotatingClass
-			numbers = append(numbers, l.keep, l.size, l.at)
+		class, numbers := plainClass, []int{l.offset}
+		switch {
+		case l.rotating:
+			class, numbers = rotatingClass, append(numbers, l.keep, l.size, l.at)
+		case l.bits > 0:
+			class, numbers = quantizedClass, append(numbers, l.group, l.bits)
 		}
+		all["1."+strconv.Itoa(i)] = class
 		shape := []int{1, b.Attention.KVHeads, l.at, b.Attention.HeadDim}
-		for part := range 2 {
-			entries = append(entries, weights.Entry{Name: fmt.Sprintf("%d.%d", i, part), DType: s.cache.DType(), Shape: shape, Bytes: func() ([]byte, error) {
-				return s.heads(i, part, shape)
-			}})
+		for part, name := range []string{fmt.Sprintf("%d.0", i), fmt.Sprintf("%d.1", i)} {
+			entries = append(entries, l.entries(name, shape, s.cache.DType(), func(piece int) ([]byte, error) {
+				m, err := read(i, part, l.rotating)
+				if err != nil {
+					return nil, err
+				}
+				return byHead([][]byte{m.Data, m.Scales, m.Biases}[piece], m.Rows, shape), nil
+			})...)
 		}
 		for k, n := range numbers {
 			name := fmt.Sprintf("%d.%d", i, 2+k)
@@ -316,27 +321,8 @@ func (s *Session) storedLayer(i int) storedLayer {
 	}
 	if l.rotating = l.size > 0; l.rotating {
 		l.at = min(n, l.size)
+	} else if f := s.cache.Format(i); f.Kind == quant.Affine {
+		l.bits, l.group = f.Bits, f.Group
 	}
 	return l
-}
-
-// heads gives the keys (part 0) or values of a layer as [1, KVHeads, rows, HeadDim].
-func (s *Session) heads(layer, part int, shape []int) ([]byte, error) {
-	state, err := s.cache.State(layer)
-	if err != nil {
-		return nil, err
-	}
-	data := state.Keys
-	if part == 1 {
-		data = state.Values
-	}
-	heads, rows, piece := shape[1], shape[2], shape[3]*s.cache.DType().Size()
-	data = data[len(data)-rows*heads*piece:] // the newest, where more are held
-	out := make([]byte, len(data))
-	for r := range rows {
-		for h := range heads {
-			copy(out[(h*rows+r)*piece:], data[(r*heads+h)*piece:(r*heads+h+1)*piece])
-		}
-	}
-	return out, nil
 }

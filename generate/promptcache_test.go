@@ -56,13 +56,16 @@ func asFormer(t *testing.T, path string) string {
 	metadata := map[string]string{"1.model": "tiny", "1.tokenizer_config": "{}"}
 	var tensors []weights.Tensor
 	for i, l := range p.layers {
-		tensors = append(tensors, l.keys, l.values)
+		tensors = append(append(tensors, l.keys...), l.values...)
 		metadata[fmt.Sprintf("2.%d", i)] = file.Metadata()[fmt.Sprintf("1.%d", i)]
-		if !l.rotating {
+		numbers := []int{l.keep, l.size, l.offset, l.at}
+		if l.bits > 0 {
+			numbers = []int{l.offset, l.group, l.bits}
+		} else if !l.rotating {
 			metadata[fmt.Sprintf("0.%d", i)] = ""
 			continue
 		}
-		for k, n := range []int{l.keep, l.size, l.offset, l.at} {
+		for k, n := range numbers {
 			metadata[fmt.Sprintf("0.%d.%d", i, k)] = fmt.Sprint(n)
 		}
 	}
@@ -153,7 +156,7 @@ func TestPromptCacheOrder(t *testing.T) {
 		{storedLayer{rotating: true, offset: 9, keep: 2, size: 6, at: 4}, 6, []int{0, 1, 4, 5, 2, 3}, 2},
 		{storedLayer{rotating: true, offset: 9, keep: 0, size: 6, at: 6}, 6, []int{0, 1, 2, 3, 4, 5}, 0},
 	} {
-		tt.l.keys.Shape = []int{1, 1, tt.rows, 1}
+		tt.l.keys = storedRows{{Shape: []int{1, 1, tt.rows, 1}}}
 		if got, first := tt.l.order(); !slices.Equal(got, tt.want) || first != tt.first {
 			t.Errorf("%+v: rows %v, %d first; want %v, %d", tt.l, got, first, tt.want, tt.first)
 		}
@@ -208,11 +211,6 @@ func TestPromptCacheMistakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, path := saved(t, s)
-	file, err := weights.OpenSafetensors(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
 	number := func(n byte) weights.Tensor {
 		return weights.Tensor{DType: quant.I32, Data: []byte{n, 0, 0, 0}}
 	}
@@ -223,7 +221,8 @@ func TestPromptCacheMistakes(t *testing.T) {
 	zeros := weights.Tensor{DType: quant.F32, Shape: []int{1, 2, 9, 4}, Data: make([]byte, 4*2*9*4)}
 	for want, c := range map[string]change{
 		"names no classes":                     {metadata: map[string]string{"1.0": "", "1.1": "", "2.0": ""}},
-		"a QuantizedKVCache, which":            {metadata: map[string]string{"1.1": "QuantizedKVCache"}},
+		"a ChunkedKVCache, which":              {metadata: map[string]string{"1.1": "ChunkedKVCache"}},
+		`tensor "1.0.0" is missing`:            {metadata: map[string]string{"1.1": "QuantizedKVCache"}},
 		"found \"\", expected":                 {metadata: map[string]string{"1.1": "RotatingKVCache"}},
 		`layer 1: tensor "1.0" is missing`:     {tensors: map[string]weights.Tensor{"1.0": {}}},
 		"is F32 [9], expected floats":          {tensors: map[string]weights.Tensor{"0.1": {DType: quant.F32, Shape: []int{9}, Data: make([]byte, 36)}}},
@@ -237,27 +236,7 @@ func TestPromptCacheMistakes(t *testing.T) {
 			metadata: map[string]string{"1.1": "RotatingKVCache"},
 		},
 	} {
-		metadata := maps.Clone(file.Metadata())
-		for k, v := range c.metadata {
-			if metadata[k] = v; v == "" {
-				delete(metadata, k)
-			}
-		}
-		tensors := map[string]weights.Tensor{}
-		for _, name := range file.Names() {
-			tensors[name], _ = file.Tensor(name)
-		}
-		for k, v := range c.tensors {
-			if v.Name = k; v.DType == 0 {
-				delete(tensors, k)
-			} else {
-				tensors[k] = v
-			}
-		}
-		out := filepath.Join(t.TempDir(), "spoilt.safetensors")
-		if err := weights.WriteSafetensors(out, slices.Collect(maps.Values(tensors)), metadata); err != nil {
-			t.Fatal(err)
-		}
+		out := spoilt(t, path, c.tensors, c.metadata)
 		p, err := OpenPromptCache(out)
 		if err == nil {
 			defer p.Close()
@@ -282,7 +261,8 @@ func FuzzPromptCache(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	m := modeltest.Load(f, dev, modeltest.Spec{Type: "qwen2"})
+	m := modeltest.Load(f, dev, modeltest.Spec{Type: "qwen2", Config: map[string]any{"head_dim": 32}})
+	quantizedSeeds(f, m)
 	for _, limit := range []int{0, 6} {
 		s := newSession(f, m, limit)
 		if _, err := s.Prefill(f.Context(), tokensFrom(3, 9), 0); err != nil {

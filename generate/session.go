@@ -18,6 +18,7 @@ type Session struct {
 	tape    *tensor.Tape
 	cache   *nn.Cache
 	limited bool    // the cache has a size limit
+	kvBits  KVBits  // how the cache is quantized
 	loaded  int     // tokens that came with a prompt cache file, which are not known
 	tokens  []int32 // what the cache has seen behind them
 
@@ -93,6 +94,9 @@ func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progres
 		if room := s.cache.Room(); room > 0 {
 			n = min(n, room)
 		}
+		if s.kvBits.Bits > 0 && n > 1 && at+n == len(prompt) {
+			n-- // as in mlx-lm, where the last token may find the others quantized
+		}
 		var err error
 		if logits, err = s.step(prompt[at : at+n]); err != nil {
 			return nil, err
@@ -141,7 +145,7 @@ func (s *Session) stepRows(tokens []int32, n int) ([]float32, error) {
 			return nil, fmt.Errorf("the model's output for token %d is %g: the weights, or an adapter whose training diverged, are not usable", i%s.model.Config.VocabSize, v)
 		}
 	}
-	return logits, nil
+	return logits, s.quantize()
 }
 
 // Prefill brings the session to the end of prompt, step tokens at a time (0 is

@@ -36,10 +36,7 @@ func (a *Attention) Forward(t *tensor.Tape, x *tensor.Tensor, row Row, layer int
 	}
 	op := compute.Attention{Heads: a.Heads, KVHeads: a.KVHeads, HeadDim: a.HeadDim, Scale: a.Scale, Window: a.Window}
 	if row.Cache != nil {
-		var full bool
-		if k, v, op.Offset, full = row.Cache.update(t, layer, k, v); full {
-			op.Window = 0
-		}
+		return a.O.Forward(t, row.Cache.attend(t, layer, q, k, v, row.Bounds, op))
 	}
 	return a.O.Forward(t, t.Attention(q, k, v, row.Bounds, op))
 }

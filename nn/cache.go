@@ -1,9 +1,11 @@
 package nn
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/tensor"
 )
 
@@ -13,10 +15,11 @@ const cacheStep = 256
 // sinkTokens is how many first tokens a rotating cache never forgets.
 const sinkTokens = 4
 
-// Cache holds the keys and values of one sequence, layer by layer, as F16 (or
-// F32) rows [capacity, KVHeads·HeadDim]. Growing copies; a cache with a size
-// limit rotates: it keeps the first four tokens and the newest others, as
-// mlx-lm's does. There a layer with an attention window keeps that window only.
+// Cache holds the keys and values of one sequence, layer by layer, as rows
+// [capacity, KVHeads·HeadDim] of F16 (or F32), or of affine integers after
+// Quantize. Growing copies; a cache with a size limit rotates: it keeps the first
+// four tokens and the newest others, as mlx-lm's does. There a layer with an
+// attention window keeps that window only.
 type Cache struct {
 	dev    compute.Device
 	dtype  compute.DType
@@ -28,9 +31,10 @@ type Cache struct {
 
 // layerCache holds one layer's rows.
 type layerCache struct {
-	keys, values *tensor.Tensor // nil while empty
-	limit        int            // most tokens held; 0 is no limit
-	sink         int            // of these, first tokens that stay
+	keys, values *rows // nil while empty
+	format       quant.Format
+	limit        int // most tokens held; 0 is no limit
+	sink         int // of these, first tokens that stay
 }
 
 // NewCache makes an empty cache for layers with these attention windows (0 for
@@ -42,6 +46,7 @@ func NewCache(dev compute.Device, windows []int, limit int, dtype compute.DType)
 	c := &Cache{dev: dev, dtype: dtype, limit: limit, least: limit, layers: make([]layerCache, len(windows))}
 	for i, w := range windows {
 		l := &c.layers[i]
+		l.format = c.floats()
 		switch {
 		case limit == 0:
 		case w > 0:
@@ -53,6 +58,9 @@ func NewCache(dev compute.Device, windows []int, limit int, dtype compute.DType)
 	}
 	return c, nil
 }
+
+// floats is the format of layers that are not quantized.
+func (c *Cache) floats() quant.Format { return quant.Format{Kind: quant.Dense, DType: c.dtype} }
 
 // Len is the number of tokens seen.
 func (c *Cache) Len() int { return c.length }
@@ -89,6 +97,50 @@ func (c *Cache) Trim(n int) error {
 	return nil
 }
 
+// Bytes is the memory that keys and values take, room to grow included.
+func (c *Cache) Bytes() int64 {
+	var n int64
+	for i := range c.layers {
+		for _, r := range []*rows{c.layers[i].keys, c.layers[i].values} {
+			if r != nil {
+				for _, s := range r.Specs() {
+					n += s.Bytes()
+				}
+			}
+		}
+	}
+	return n
+}
+
+// Quantize turns what the layers hold, and what they will, into affine integers:
+// bits and group are those of quant.QuantizeAffine, the group within a head.
+// Layers that are quantized stay as they are. A limited cache cannot be.
+func (c *Cache) Quantize(t *tensor.Tape, bits, group int) {
+	if c.limit > 0 {
+		t.Fail(errors.New("a KV cache with a size limit cannot be quantized"))
+	}
+	format := quant.Format{Kind: quant.Affine, DType: c.dtype, Bits: bits, Group: group}
+	for i := range c.layers {
+		l := &c.layers[i]
+		if l.format.Kind == quant.Affine || t.Err() != nil {
+			continue
+		}
+		if l.keys != nil {
+			keys := l.keys.quantized(t, c.dev, format)
+			values := l.values.quantized(t, c.dev, format)
+			if t.Err() != nil {
+				keys.free()
+				values.free()
+				return
+			}
+			l.keys.free()
+			l.values.free()
+			l.keys, l.values = keys, values
+		}
+		l.format = format
+	}
+}
+
 // place is where a layer puts its next token and the index that this token has
 // among the keys of Attention. full says that the ring holds just what may be
 // seen, in no order.
@@ -99,57 +151,65 @@ func (l *layerCache) place(length int) (at, offset int, full bool) {
 	return l.sink + (length-l.sink)%(l.limit-l.sink), l.limit - 1, true
 }
 
-// update stores the new rows of a layer and returns all keys and values, the
-// key index of the first new token, and whether they are in no order.
-func (c *Cache) update(t *tensor.Tape, layer int, k, v *tensor.Tensor) (keys, values *tensor.Tensor, offset int, full bool) {
+// attend stores the new rows k and v of a layer and lets the queries q look at all
+// that are held.
+func (c *Cache) attend(t *tensor.Tape, layer int, q, k, v, bounds *tensor.Tensor, op compute.Attention) *tensor.Tensor {
 	l := &c.layers[layer]
 	at, offset, full := l.place(c.length)
 	c.grow(t, l, &l.keys, at+k.Rows(), k.Cols())
 	c.grow(t, l, &l.values, at+v.Rows(), v.Cols())
 	if t.Err() != nil {
-		return k, v, 0, false
+		return t.Attention(q, k, v, bounds, op)
 	}
-	t.CopyRows(l.keys, k, at)
-	t.CopyRows(l.values, v, at)
-	return l.keys, l.values, offset, full
+	l.keys.put(t, k, at)
+	l.values.put(t, v, at)
+	if op.Offset = offset; full {
+		op.Window = 0
+	}
+	if l.format.Kind == quant.Affine {
+		return t.QuantizedAttention(q, l.keys.parts, l.values.parts, bounds, compute.QuantizedAttention{Attention: op, Format: l.format})
+	}
+	return t.Attention(q, l.keys.parts[0], l.values.parts[0], bounds, op)
 }
 
-// grow makes room for rows tokens in one of a layer's tensors.
-func (c *Cache) grow(t *tensor.Tape, l *layerCache, held **tensor.Tensor, rows, cols int) {
+// grow makes room for n tokens among one of a layer's rows.
+func (c *Cache) grow(t *tensor.Tape, l *layerCache, held **rows, n, cols int) {
 	old := *held
-	if t.Err() != nil || old != nil && old.Rows() >= rows {
+	if t.Err() != nil || old != nil && old.Rows >= n {
 		return
 	}
-	capacity := (rows + cacheStep - 1) / cacheStep * cacheStep
+	capacity := (n + cacheStep - 1) / cacheStep * cacheStep
 	if old != nil { // grow by half at least, so that copying stays cheap
-		capacity = max(capacity, old.Rows()*3/2/cacheStep*cacheStep)
+		capacity = max(capacity, old.Rows*3/2/cacheStep*cacheStep)
 	}
 	if l.limit > 0 {
 		capacity = min(capacity, l.limit)
 	}
-	bigger, err := tensor.New(c.dev, compute.Shape{capacity, cols}, c.dtype, nil)
+	bigger, err := newRows(c.dev, compute.Weight{Format: l.format, Rows: capacity, Cols: cols}, nil)
 	if err != nil {
-		t.Fail(fmt.Errorf("KV cache of %d tokens: %w", capacity, err))
+		t.Fail(err)
 		return
 	}
 	if old != nil {
-		t.CopyRows(bigger, old, 0)
+		for i, p := range old.parts {
+			t.CopyRows(bigger.parts[i], p, 0)
+		}
 	}
 	if t.Err() != nil {
-		bigger.Free()
+		bigger.free()
 		return
 	}
-	old.Free()
+	old.free()
 	*held = bigger
 }
 
-// Free gives the memory back and empties the cache.
+// Free gives the memory back and empties the cache; it is not quantized then.
 func (c *Cache) Free() {
 	for i := range c.layers {
 		l := &c.layers[i]
-		l.keys.Free()
-		l.values.Free()
-		l.keys, l.values = nil, nil
+		l.keys.free()
+		l.values.free()
+		l.keys, l.values, l.format = nil, nil, c.floats()
 	}
 	c.length = 0
 }

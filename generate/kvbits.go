@@ -1,0 +1,71 @@
+package generate
+
+import (
+	"fmt"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// KVBits says how a session's cache is quantized: to affine integers of Bits, in groups
+// of Group values of a head, once Start tokens have been seen. Zero Bits is not at all.
+type KVBits struct{ Bits, Group, Start int }
+
+// Check reports settings that no model has.
+func (b KVBits) Check() error {
+	if b.Bits == 0 {
+		return nil
+	}
+	f := quant.Format{Kind: quant.Affine, DType: compute.F16, Bits: b.Bits, Group: b.Group}
+	if err := f.Check(); err != nil {
+		return fmt.Errorf("quantized KV cache: %w", err)
+	}
+	if b.Start < 0 {
+		return fmt.Errorf("quantized KV cache: from token %d on: expected 0 or more", b.Start)
+	}
+	return nil
+}
+
+// QuantizeKV makes the session quantize its cache from now on.
+func (s *Session) QuantizeKV(b KVBits) error {
+	if err := b.Check(); err != nil || b.Bits == 0 {
+		return err
+	}
+	if s.limited {
+		return fmt.Errorf("a KV cache with a size limit (--max-kv-size) cannot be quantized (--kv-bits)\nGive one of the two.")
+	}
+	for i, block := range s.model.Blocks {
+		if dim := block.Attention.HeadDim; dim%b.Group != 0 {
+			return fmt.Errorf("--kv-group-size %d does not divide the %d values of a head (layer %d)\n%s", b.Group, dim, i, groupFor(dim))
+		}
+	}
+	s.kvBits = b
+	return nil
+}
+
+// groupFor tells which group size a head of dim values takes.
+func groupFor(dim int) string {
+	for _, group := range []int{128, 64, 32} {
+		if dim%group == 0 {
+			return fmt.Sprintf("Give --kv-group-size %d.", group)
+		}
+	}
+	return "Leave out --kv-bits: no group size suits this model."
+}
+
+// agree tells whether a session that quantizes can go on from a file.
+func (b KVBits) agree(p *PromptCache) error {
+	if b.Bits == 0 || p.Bits == 0 || b.Bits == p.Bits && b.Group == p.Group {
+		return nil
+	}
+	return fmt.Errorf("the cache is quantized to %d bits in groups of %d, --kv-bits %d and --kv-group-size %d ask for another\nGive --kv-bits %d --kv-group-size %d.",
+		p.Bits, p.Group, b.Bits, b.Group, p.Bits, p.Group)
+}
+
+// quantize quantizes the cache when it is time.
+func (s *Session) quantize() error {
+	if s.kvBits.Bits > 0 && s.cache.Len() >= s.kvBits.Start {
+		s.cache.Quantize(s.tape, s.kvBits.Bits, s.kvBits.Group)
+	}
+	return s.tape.Err()
+}
