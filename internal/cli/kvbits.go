@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"slices"
+
+	"github.com/spf13/pflag"
+
+	"github.com/lentil-lm/lentil/generate"
+)
+
+// quantizedKVStart is mlx-lm's default.
+const quantizedKVStart = 5000
+
+// kvFlags are the flags of quantized KV caches.
+type kvFlags struct {
+	generate.KVBits
+	bitsFlag, groupFlag *pflag.Flag
+}
+
+func (k *kvFlags) declare(f *pflag.FlagSet) {
+	f.IntVar(&k.Bits, "kv-bits", 0, "keep what was read in this many `bits` a number instead of 16: 8, 6, 5, 4, 3 or 2;\nless memory for long texts, 4 is a third and a little less exact")
+	f.IntVar(&k.Group, "kv-group-size", 64, "`numbers` that share a scale there: 32, 64 or 128")
+	f.IntVar(&k.Start, "quantized-kv-start", quantizedKVStart, "do so once this many `tokens` were read")
+	k.bitsFlag, k.groupFlag = f.Lookup("kv-bits"), f.Lookup("kv-group-size")
+}
+
+// check refuses what cannot work, before anything is loaded.
+func (k *kvFlags) check(maxKVSize int) error {
+	switch {
+	case k.bitsFlag.Changed && !slices.Contains([]int{2, 3, 4, 5, 6, 8}, k.Bits):
+		return usage("--kv-bits %d: expected 2, 3, 4, 5, 6 or 8\nLeave it out for 16.", k.Bits)
+	case !slices.Contains([]int{32, 64, 128}, k.Group):
+		return usage("--kv-group-size %d: expected 32, 64 or 128", k.Group)
+	case k.Start < 0:
+		return usage("--quantized-kv-start %d: expected 0 or more", k.Start)
+	case k.Bits > 0 && maxKVSize > 0:
+		return usage("--kv-bits %d and a cache of limited size (--max-kv-size %d) do not go together\nGive one of the two.", k.Bits, maxKVSize)
+	}
+	return nil
+}
+
+// agree takes the settings that a prompt cache was quantized with, and refuses others.
+func (k *kvFlags) agree(p *generate.PromptCache, file string, maxKVSize int) error {
+	switch {
+	case p.Bits == 0:
+		return nil
+	case k.bitsFlag.Changed && k.Bits != p.Bits:
+		return usage("--kv-bits %d: the prompt cache %s was quantized to %d\nGive that, or leave it out.", k.Bits, file, p.Bits)
+	case k.groupFlag.Changed && k.Group != p.Group:
+		return usage("--kv-group-size %d: the prompt cache %s was quantized in groups of %d\nGive that, or leave it out.", k.Group, file, p.Group)
+	case maxKVSize > 0:
+		return usage("--max-kv-size %d: the prompt cache %s is quantized, and such a cache has no limit\nLeave it out, or make the file again without --kv-bits.", maxKVSize, file)
+	}
+	k.Group = p.Group
+	return nil
+}
+
+// apply makes a session keep its cache so.
+func (k *kvFlags) apply(s *generate.Session) error { return memoryOrInput(s.QuantizeKV(k.KVBits)) }
