@@ -9,8 +9,8 @@ import (
 	"github.com/lentil-lm/lentil/tokenizer"
 )
 
-// MaxDraft is the most tokens that may be drafted at a time.
-const MaxDraft = 32
+// maxDraft is the most tokens that may be drafted at a time.
+const maxDraft = 32
 
 // A drafter guesses how a text goes on. A guess costs speed if it is wrong, and
 // nothing else.
@@ -35,16 +35,26 @@ type drafter interface {
 // Refused guesses are taken out of the KV cache, so it must have no size limit. The
 // draft session is used by nobody else and closed by the caller; nil ends drafting.
 func (s *Session) Speculate(draft *Session, n int) error {
-	switch {
-	case draft == nil:
+	if draft == nil {
 		s.drafter = nil
 		return nil
-	case n < 1 || n > MaxDraft:
-		return fmt.Errorf("--num-draft-tokens is %d, expected 1 to %d", n, MaxDraft)
-	case s.limited || draft.limited:
-		return errors.New("--draft-model needs a KV cache from which refused tokens can be taken out again, one with --max-kv-size forgets others for them: leave one of the two out")
+	}
+	if err := CheckDraft(n, s.limited || draft.limited); err != nil {
+		return err
 	}
 	s.drafter, s.most = modelDrafter{draft}, n
+	return nil
+}
+
+// CheckDraft tells whether sessions can Speculate with n tokens at a time, one of them
+// perhaps limited in size; the error names the flags.
+func CheckDraft(n int, limited bool) error {
+	switch {
+	case n < 1 || n > maxDraft:
+		return fmt.Errorf("--num-draft-tokens is %d, expected 1 to %d", n, maxDraft)
+	case limited:
+		return errors.New("--draft-model cannot go with --max-kv-size, nor with a prompt cache made with it: where the cache is full, a refused token has taken another's place for good\nLeave one of the two out.")
+	}
 	return nil
 }
 

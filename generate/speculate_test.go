@@ -286,7 +286,7 @@ func TestSpeculateErrors(t *testing.T) {
 		want           string
 	}{
 		{newSession(t, m, 0), newSession(t, m, 0), 0, "--num-draft-tokens is 0"},
-		{newSession(t, m, 0), newSession(t, m, 0), MaxDraft + 1, "--num-draft-tokens is 33"},
+		{newSession(t, m, 0), newSession(t, m, 0), maxDraft + 1, "--num-draft-tokens is 33"},
 		{newSession(t, m, 12), newSession(t, m, 0), 3, "--max-kv-size"},
 		{newSession(t, m, 0), newSession(t, m, 12), 3, "--max-kv-size"},
 	} {

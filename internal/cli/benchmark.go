@@ -214,7 +214,7 @@ func (o *benchmarkOptions) folder(ctx context.Context, streams Streams) (path st
 		path, err = localModel(ctx, streams, o.Model, hub.ModelPatterns)
 		if err == nil {
 			if _, missing := os.Stat(path); missing != nil {
-				err = noModel(path, missing)
+				err = noModel("--model", path, missing)
 			}
 		}
 		return path, done, err

@@ -19,7 +19,9 @@ type chatOptions struct {
 	Model, AdapterPath string
 	TrustRemoteCode    bool
 	Sampling           samplingFlags
+	Draft              draftFlags
 	MaxKVSize          int
+	KV                 kvFlags
 	PrefillStep        int
 	MaxTokens          int
 	SystemPrompt       string
@@ -55,10 +57,12 @@ conversation, h shows this help. Ctrl-C stops an answer that is being written.`,
 	})
 	group(cmd, "Engine", func(f *pflag.FlagSet) {
 		f.IntVar(&o.MaxKVSize, "max-kv-size", 0, "remember at most this many `tokens`; 0 for no limit")
+		o.KV.declare(f)
 		f.IntVar(&o.PrefillStep, "prefill-step-size", 2048, "read this many `tokens` of a prompt at a time")
 		f.BoolVar(&o.Exact, "exact", false, "float32 all the way, instead of 8-bit activations and a 16-bit cache")
 		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
 	})
+	group(cmd, "Draft", o.Draft.declare)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return runChat(cmd.Context(), streams, o)
 	}
@@ -87,6 +91,12 @@ func runChat(ctx context.Context, streams Streams, o chatOptions) error {
 	if err := o.Sampling.Check(); err != nil {
 		return inputError(err)
 	}
+	if err := o.KV.check(o.MaxKVSize); err != nil {
+		return err
+	}
+	if err := o.Draft.check(o.MaxKVSize); err != nil {
+		return err
+	}
 	e, err := openEngine(ctx, streams, o.Model, o.Threads)
 	if err != nil {
 		return err
@@ -100,6 +110,11 @@ func runChat(ctx context.Context, streams Streams, o chatOptions) error {
 		return err
 	}
 	defer t.session.Close()
+	detach, err := o.Draft.attach(ctx, streams, e, t.session, o.Exact)
+	if err != nil {
+		return err
+	}
+	defer detach()
 	fmt.Fprint(streams.Out, o.banner())
 	lines := bufio.NewScanner(streams.In)
 	lines.Buffer(nil, maxLine)
@@ -142,6 +157,10 @@ func newTalk(e *engine, o chatOptions) (*talk, error) {
 	}
 	session, err := generate.NewSession(e.model, o.MaxKVSize, o.Exact)
 	if err != nil {
+		return nil, err
+	}
+	if err := o.KV.apply(session); err != nil {
+		session.Close()
 		return nil, err
 	}
 	t := &talk{prompter: p, session: session, system: o.SystemPrompt}

@@ -181,6 +181,11 @@ func warnUnchecked(streams Streams, snap hub.Snapshot) {
 // localModel gives the folder or file of a --model: the path itself if there is one, else that of the
 // repository of this name, of which the files that fit the patterns are downloaded if need be.
 func localModel(ctx context.Context, streams Streams, name string, patterns []string) (string, error) {
+	return localModelOf(ctx, streams, "--model", name, patterns)
+}
+
+// localModelOf is localModel for another flag.
+func localModelOf(ctx context.Context, streams Streams, flag, name string, patterns []string) (string, error) {
 	if name == "" {
 		return name, nil // whoever opens it says what is missing
 	}
@@ -195,7 +200,7 @@ func localModel(ctx context.Context, streams Streams, name string, patterns []st
 	snap, err := client.Resolve(ctx, name, hub.Options{Include: patterns, Progress: progress})
 	clear()
 	if err != nil {
-		return "", fmt.Errorf("--model %s: no folder or file here, and as a repository: %w", name, hubError(err))
+		return "", fmt.Errorf("%s %s: no folder or file here, and as a repository: %w", flag, name, hubError(err))
 	}
 	warnUnchecked(streams, snap)
 	return snap.Dir, nil

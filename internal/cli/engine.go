@@ -32,21 +32,29 @@ func openEngine(ctx context.Context, streams Streams, name string, threads int) 
 	if err != nil {
 		return nil, err
 	}
-	tok, err := loadTokenizer(path)
+	dev, err := openDevice(threads)
 	if err != nil {
 		return nil, err
 	}
-	dev, err := openDevice(threads)
+	e, err := loadEngine(dev, path)
+	if err != nil {
+		all.Close(dev)
+	}
+	return e, err
+}
+
+// loadEngine loads the model of a folder or GGUF file onto a device.
+func loadEngine(dev compute.Device, path string) (*engine, error) {
+	tok, err := loadTokenizer(path)
 	if err != nil {
 		return nil, err
 	}
 	e := &engine{dev: dev, tok: tok}
 	if e.src, err = weights.Open(path); err != nil {
-		e.close()
 		return nil, inputError(err)
 	}
 	if e.model, err = model.Load(dev, e.src); err != nil {
-		e.close()
+		e.src.Close()
 		return nil, memoryOrInput(err)
 	}
 	return e, nil
@@ -77,9 +85,7 @@ func (e *engine) attach(adapterPath string) error {
 // close ends the workers and unmaps the files.
 func (e *engine) close() {
 	all.Close(e.dev)
-	if e.src != nil {
-		e.src.Close() // read only: nothing can be lost
-	}
+	e.src.Close() // read only: nothing can be lost
 }
 
 // stopTokens gives the tokens that end an answer: those of generation_config.json, else of config.json,

@@ -20,7 +20,7 @@ func loadTokenizer(path string) (*tokenizer.Tokenizer, error) {
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, noModel(path, err)
+		return nil, noModel("--model", path, err)
 	}
 	if !info.IsDir() {
 		return ggufTokenizer(path)
@@ -32,12 +32,12 @@ func loadTokenizer(path string) (*tokenizer.Tokenizer, error) {
 	return tok, nil
 }
 
-// noModel explains that there is nothing at the path of a --model.
-func noModel(path string, err error) error {
+// noModel explains that there is nothing at the path of a --model or another flag.
+func noModel(flag, path string, err error) error {
 	if !errors.Is(err, os.ErrNotExist) {
-		return usage("--model: %w", err)
+		return usage("%s: %w", flag, err)
 	}
-	return usage("--model %s: there is no such folder or file\nGive a folder with config.json, tokenizer.json and .safetensors files, a .gguf file, or a repository ORG/NAME.", path)
+	return usage("%s %s: there is no such folder or file\nGive a folder with config.json, tokenizer.json and .safetensors files, a .gguf file, or a repository ORG/NAME.", flag, path)
 }
 
 // looksLikeRepo tells an ORG/NAME on the hub from a path.

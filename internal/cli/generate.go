@@ -51,8 +51,10 @@ type generateOptions struct {
 	TemplateConfig       string
 	Verbose              string
 	MaxKVSize            int
+	KV                   kvFlags
 	PrefillStep          int
 	PromptCacheFile      string
+	Draft                draftFlags
 	Exact                bool
 	Threads              int
 	JSON                 string
@@ -70,6 +72,7 @@ figures on speed and memory follow it.`,
 		Example: `  lentil generate --model ./model --prompt "What is fibre good for?"
   lentil generate --model ./model --adapter-path ./adapters --max-tokens 400 \
       --prompt "Can you suggest a high-protein vegetarian breakfast?"
+  lentil generate --model ./model --draft-model ./small-model --prompt "Why eat lentils?"
   lentil generate --model model.gguf --temp 0.7 --top-p 0.9 --seed 1 --prompt - < question.txt`,
 		GroupID: groupUse,
 		Args:    noArguments,
@@ -119,11 +122,13 @@ func (o *generateOptions) declare(cmd *cobra.Command) {
 	})
 	group(cmd, "Engine", func(f *pflag.FlagSet) {
 		f.IntVar(&o.MaxKVSize, "max-kv-size", 0, "remember at most this many `tokens`; 0 for no limit")
+		o.KV.declare(f)
 		f.IntVar(&o.PrefillStep, "prefill-step-size", 2048, "read this many `tokens` of the prompt at a time")
 		f.BoolVar(&o.Exact, "exact", false, "float32 all the way, instead of 8-bit activations and a 16-bit cache")
 		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
 	})
-	declareUnsupported(cmd, "image", "kv-bits", "kv-group-size", "quantized-kv-start", "draft-model", "num-draft-tokens")
+	group(cmd, "Draft", o.Draft.declare)
+	declareUnsupported(cmd, "image")
 	cmd.Flags().Bool("quantize-activations", false, "")
 	f := cmd.Flags().Lookup("quantize-activations")
 	annotate(f, shortKey, "qa")
@@ -221,6 +226,12 @@ func runGenerate(ctx context.Context, streams Streams, o generateOptions) error 
 		}
 		defer cached.Close()
 	}
+	if err := o.KV.check(o.MaxKVSize); err != nil {
+		return err
+	}
+	if err := o.Draft.check(o.MaxKVSize); err != nil {
+		return err
+	}
 	e, err := openEngine(ctx, streams, o.Model, o.Threads)
 	if err != nil {
 		return err
@@ -234,6 +245,17 @@ func runGenerate(ctx context.Context, streams Streams, o generateOptions) error 
 		return err
 	}
 	defer session.Close()
+	if err := o.KV.apply(session); err != nil {
+		return err
+	}
+	detach, err := o.Draft.attach(ctx, streams, e, session, o.Exact)
+	if err != nil {
+		return err
+	}
+	defer detach()
+	if cached != nil && o.Draft.DraftModel != "" {
+		fmt.Fprintln(streams.Err, "The draft model does not see what --prompt-cache-file holds: expect fewer of its guesses to be right.")
+	}
 	var tokens []int32
 	if cached == nil {
 		tokens, err = o.tokens(e, text)
@@ -258,6 +280,9 @@ func runGenerate(ctx context.Context, streams Streams, o generateOptions) error 
 	result, err := streamAnswer(ctx, streams.Out, e, session, tokens, options, o.verbose())
 	if err != nil {
 		return err
+	}
+	if o.Draft.DraftModel != "" && o.verbose() {
+		fmt.Fprintf(streams.Out, "Drafted: %d tokens, %d accepted\n", result.DraftedTokens, result.AcceptedTokens)
 	}
 	return writeFigures(o.JSON, result)
 }
