@@ -34,7 +34,7 @@ func (d *Device) attendFew(a *attend, y, lse []float32) error {
 	first, _ := a.seen(0, a.t)
 	chunk, pass := chunkKeys, d.attendFloats
 	if a.k.packed != nil {
-		chunk, pass = packedKeys, d.attendPacked
+		chunk, pass = widenedKeys, d.attendPacked
 	}
 	first -= first % chunk // a query's chunks do not depend on those beside it
 	chunks := (a.keys - first + chunk - 1) / chunk

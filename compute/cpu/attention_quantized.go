@@ -62,23 +62,23 @@ func (kn *kernels) unpackRows(dst []float32, m *quant.Matrix, k0, n int, spare [
 }
 
 const (
-	// packedKeys is how many keys a task of attendFew takes of a quantized cache,
+	// widenedKeys is how many keys a task of attendFew takes of a quantized cache,
 	// for all heads: rows are widened whole.
-	packedKeys = 128
-	// packedTile is about how many values of them are widened at a time: they stay
+	widenedKeys = 128
+	// widenedTile is about how many values of them are widened at a time: they stay
 	// in the first-level cache until all queries have used them.
-	packedTile = 6 << 10
+	widenedTile = 6 << 10
 )
 
 // tileRows is how many rows of n values are widened at a time.
-func tileRows(n int) int { return min(max(packedTile/n, 1), packedKeys) }
+func tileRows(n int) int { return min(max(widenedTile/n, 1), widenedKeys) }
 
 // attendPacked does attendFew's passes over a quantized cache: every task a chunk
 // of keys, and all heads.
 func (d *Device) attendPacked(a *attend, first, chunks int, parts []float32) error {
 	n := a.KVHeads * a.HeadDim
 	tile := tileRows(n)
-	sizes := []int{a.t * a.Heads * packedKeys, tile * n, spareFloats(tile * n)}
+	sizes := []int{a.t * a.Heads * widenedKeys, tile * n, spareFloats(tile * n)}
 	private, each, err := d.perWorker(sizes)
 	if err != nil {
 		return err
@@ -87,11 +87,11 @@ func (d *Device) attendPacked(a *attend, first, chunks int, parts []float32) err
 	size := a.HeadDim + 2
 	d.pool.run(chunks, func(worker, task int) {
 		area := cut(private[worker*each:], sizes)
-		k0 := first + task*packedKeys
-		w := packed{attend: a, k0: k0, n: min(packedKeys, a.keys-k0), step: tile, tile: area[1], spare: area[2], heads: make([]few, a.KVHeads)}
+		k0 := first + task*widenedKeys
+		w := packed{attend: a, k0: k0, n: min(widenedKeys, a.keys-k0), step: tile, tile: area[1], spare: area[2], heads: make([]few, a.KVHeads)}
 		for kv := range w.heads {
-			w.heads[kv] = few{attend: a, kv: kv, k0: k0, n: w.n, keys: packedKeys,
-				p: area[0][kv*rows*packedKeys:], out: parts[(task*a.KVHeads+kv)*rows*size:][:rows*size]}
+			w.heads[kv] = few{attend: a, kv: kv, k0: k0, n: w.n, keys: widenedKeys,
+				p: area[0][kv*rows*widenedKeys:], out: parts[(task*a.KVHeads+kv)*rows*size:][:rows*size]}
 		}
 		w.run()
 	})
