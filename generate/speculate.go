@@ -142,11 +142,14 @@ func (d *decoder) forget() error {
 // guess asks for as many tokens as may be drafted.
 func (d *decoder) guess(ctx context.Context) (err error) {
 	s, n := d.session, d.session.most
-	if s.drafter == nil {
-		return nil
-	}
 	if d.most >= 0 {
 		n = min(n, d.most-len(d.answer))
+	}
+	if rest := s.kvBits.Start - s.cache.Len(); s.kvBits.Bits > 0 && rest > 0 {
+		n = min(n, rest-2) // the cache must not be quantized for a guess that is wrong
+	}
+	if s.drafter == nil || n <= 0 {
+		return nil
 	}
 	if d.guesses, err = s.drafter.draft(ctx, slices.Concat(d.prompt, d.answer), n, d.draw); err != nil {
 		return err

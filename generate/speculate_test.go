@@ -39,17 +39,20 @@ func (l *liar) draft(_ context.Context, text []int32, n int, _ sampler) ([]int32
 
 // variants are the numbers that a model may run in.
 var variants = []struct {
-	name  string
-	spec  modeltest.Spec
-	exact bool
+	name    string
+	spec    modeltest.Spec
+	exact   bool
+	adapted bool
+	kv      KVBits
 }{
-	{"float32", modeltest.Spec{}, true},
-	{"float32 and half cache", modeltest.Spec{}, false},
-	{"bfloat16", modeltest.Spec{DType: quant.BF16}, true},
-	{"4 bits", modeltest.Spec{Bits: 4}, false},
-	{"4 bits exact", modeltest.Spec{Bits: 4}, true},
-	{"8 bits", modeltest.Spec{Bits: 8}, false},
-	{"3 bits, window", modeltest.Spec{Bits: 3, Type: "mistral", Config: map[string]any{"sliding_window": 9}}, false},
+	{name: "float32", exact: true},
+	{name: "float32 and half cache"},
+	{name: "bfloat16, adapter", spec: modeltest.Spec{DType: quant.BF16}, exact: true, adapted: true},
+	{name: "4 bits, adapter", spec: modeltest.Spec{Bits: 4}, adapted: true},
+	{name: "4 bits exact", spec: modeltest.Spec{Bits: 4}, exact: true},
+	{name: "8 bits", spec: modeltest.Spec{Bits: 8}},
+	{name: "3 bits, window", spec: modeltest.Spec{Bits: 3, Type: "mistral", Config: map[string]any{"sliding_window": 9}}},
+	{name: "quantized cache", spec: wideHeads(modeltest.Spec{Bits: 4}), kv: KVBits{Bits: 4, Group: 32, Start: 17}},
 }
 
 // load makes the model of a variant for the tokenizer's vocabulary.
@@ -106,25 +109,25 @@ func TestSpeculate(t *testing.T) {
 			t.Parallel()
 			dev := newCPU(t)
 			m := load(t, dev, v.spec, 0)
-			open := func(m *model.Model) *Session {
-				s, err := NewSession(m, 0, v.exact)
-				if err != nil {
+			drafts := []*model.Model{m, load(t, dev, v.spec, 1)} // the model itself, and another
+			if v.adapted {
+				if _, err := m.AttachLoRA(model.LoRAConfig{Rank: 4, Scale: 1}, compute.NewKey(0)); err != nil {
 					t.Fatal(err)
 				}
-				t.Cleanup(s.Close)
-				return s
+				modeltest.Shake(t, m, 0.3)
 			}
+			open := func(m *model.Model) *Session { return quantizedSession(t, m, v.exact, v.kv) }
 			const n = 24
 			for name, o := range map[string]Options{
 				"greedy":  {MaxTokens: n},
 				"sampled": {MaxTokens: n, Seed: 3, Sampling: Sampling{Temp: 0.8, TopP: 0.9, MinP: 0.01, XTCProbability: 0.3, XTCThreshold: 0.1}},
 			} {
 				_, ids, _ := answer(t, open(m), prompt, o)
-				for _, most := range []int{1, 3, 12} {
-					for other := range uint64(3) { // the first drafts with the model itself
+				for _, most := range []int{3, 12} {
+					for other, draft := range drafts {
 						what := fmt.Sprintf("%s, %d tokens of draft %d", name, most, other)
 						plain, drafted := open(m), open(m)
-						if err := drafted.Speculate(open(load(t, dev, v.spec, other)), most); err != nil {
+						if err := drafted.Speculate(open(draft), most); err != nil {
 							t.Fatal(err)
 						}
 						_, last := compare(t, what, plain, drafted, prompt, o)
@@ -135,7 +138,7 @@ func TestSpeculate(t *testing.T) {
 					}
 					what := fmt.Sprintf("%s, %d tokens of a liar", name, most)
 					drafted := open(m)
-					drafted.most, drafted.drafter = most, &liar{ids, len(prompt), rand.New(rand.NewPCG(1, uint64(most))), 0.3}
+					drafted.most, drafted.drafter = most, &liar{ids, len(prompt), rand.New(rand.NewPCG(1, uint64(most))), 0.4}
 					_, last := compare(t, what, open(m), drafted, prompt, o)
 					if s := last.Stats; s.AcceptedTokens == 0 || s.AcceptedTokens == s.DraftedTokens {
 						t.Errorf("%s: %d of %d tokens were accepted", what, s.AcceptedTokens, s.DraftedTokens)
