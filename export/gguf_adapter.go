@@ -11,6 +11,9 @@ import (
 // GGUFAdapter writes a LoRA adapter as a GGUF file that llama.cpp loads beside
 // the base model, which src is.
 func GGUFAdapter(f *model.LoRAFile, src weights.Source, path string) error {
+	if f.DoRA() {
+		return fmt.Errorf("the adapter is a DoRA, whose magnitudes llama.cpp's adapter files have no place for: put it into the model with lentil fuse --export-gguf, or train with --fine-tune-type lora")
+	}
 	c, err := model.ParseConfig(src.Config(), src.Path()+": config.json")
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package export
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/lentil-lm/lentil/nn"
@@ -43,16 +42,9 @@ func (g *ggufExport) merged(module string) (*quant.Matrix, error) {
 	if err != nil || g.adapters[module] == nil {
 		return base, err
 	}
-	update, err := updateOf(g.options.Model.Device(), g.adapters[module])
-	if err != nil {
-		return nil, err
-	}
 	w := base.Floats() // [out, in]
-	for i, d := range update {
-		if d-d != 0 { // NaN or infinite
-			return nil, errors.New("the adapter's update is not finite: its training has diverged")
-		}
-		w[i] += d
+	if _, err := adapt(g.options.Model.Device(), w, g.adapters[module]); err != nil {
+		return nil, err
 	}
 	return &quant.Matrix{Format: quant.Format{Kind: quant.Dense, DType: quant.F32}, Rows: base.Rows, Cols: base.Cols, Data: floatBytes(w)}, nil
 }

@@ -3,6 +3,7 @@ package export
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/nn"
@@ -39,21 +40,15 @@ func (f *fusion) entries(module string) ([]weights.Entry, error) {
 	return f.matrixEntries(module, m), nil
 }
 
-// fuse adds the update to the base and stores the sum in the format to, or
-// one with more bits.
+// fuse puts the adapter into the base and stores that in the format to, or one
+// with more bits.
 func (f *fusion) fuse(module string, base *quant.Matrix, lora *nn.LoRA, to quant.Format) (*quant.Matrix, error) {
 	w := base.Floats() // [out, in]
 	var delta []float32
 	if lora != nil {
 		var err error
-		if delta, err = updateOf(f.model.Device(), lora); err != nil {
+		if delta, err = adapt(f.model.Device(), w, lora); err != nil {
 			return nil, err
-		}
-		for i, d := range delta {
-			if d-d != 0 { // NaN or infinite
-				return nil, errors.New("the adapter's update is not finite: its training has diverged")
-			}
-			w[i] += d
 		}
 	}
 	return f.encode(module, base, w, delta, to)
@@ -72,6 +67,44 @@ func (f *fusion) target(from quant.Format) quant.Format {
 		return quant.Format{Kind: quant.Affine, DType: quant.F16, Bits: 4, Group: 32}
 	}
 	return quant.Format{Kind: quant.Affine, DType: quant.F16, Bits: 8, Group: 32}
+}
+
+// adapt puts an adapter into the weights w [out, in] and returns what it changed.
+func adapt(dev compute.Device, w []float32, l *nn.LoRA) (delta []float32, err error) {
+	if delta, err = updateOf(dev, l); err != nil {
+		return nil, err
+	}
+	var magnitude []float32
+	if l.Magnitude != nil {
+		if magnitude, err = tensor.ReadFloats(dev, l.Magnitude.M); err != nil {
+			return nil, err
+		}
+	}
+	cols := l.A.Rows()
+	for r, m := range magnitude {
+		stretch(w[r*cols:(r+1)*cols], delta[r*cols:(r+1)*cols], m)
+	}
+	for i, d := range delta {
+		if d-d != 0 { // NaN or infinite
+			return nil, errors.New("the adapter's update is not finite: its training has diverged")
+		}
+		w[i] += d
+	}
+	return delta, nil
+}
+
+// stretch makes delta what takes a row w to the direction of w + delta and to the
+// length m: DoRA (see nn.Magnitude).
+func stretch(w, delta []float32, m float32) {
+	var squares float64
+	for i, v := range w {
+		sum := float64(v + delta[i])
+		squares += sum * sum
+	}
+	gain := compute.Gain(m, float32(math.Sqrt(squares)))
+	for i, v := range w {
+		delta[i] = gain*(v+delta[i]) - v
+	}
 }
 
 // updateOf is the update scale·(A B)ᵀ as [out, in].

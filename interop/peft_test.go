@@ -103,14 +103,16 @@ var peftAdapters = map[string]struct {
 	model    string
 	settings map[string]any
 }{
-	"alpha over r":  {"llama", map[string]any{"r": 4, "lora_alpha": 10, "target_modules": []string{"q_proj", "v_proj"}}},
-	"rank-stable":   {"qwen2", map[string]any{"r": 9, "lora_alpha": 6, "use_rslora": true, "target_modules": []string{"k_proj", "o_proj"}}},
-	"all-linear":    {"mistral", map[string]any{"r": 3, "lora_alpha": 6, "target_modules": "all-linear"}},
-	"expression":    {"smollm3", map[string]any{"r": 2, "lora_alpha": 8, "target_modules": `.*\.[02]\.mlp\.(up|down)_proj`}},
-	"some layers":   {"qwen3", map[string]any{"r": 4, "lora_alpha": 8, "target_modules": []string{"gate_proj"}, "layers_to_transform": []int{1}}},
-	"head":          {"llama", map[string]any{"r": 4, "lora_alpha": 8, "target_modules": []string{"lm_head", "q_proj"}}},
-	"fan_in":        {"llama", map[string]any{"r": 4, "lora_alpha": 8, "target_modules": []string{"q_proj", "up_proj"}, "fan_in_fan_out": true}},
-	"biased layers": {"llama-bias", map[string]any{"r": 4, "lora_alpha": 8, "lora_dropout": 0.5, "target_modules": []string{"q_proj", "down_proj"}}},
+	"alpha over r":      {"llama", map[string]any{"r": 4, "lora_alpha": 10, "target_modules": []string{"q_proj", "v_proj"}}},
+	"rank-stable":       {"qwen2", map[string]any{"r": 9, "lora_alpha": 6, "use_rslora": true, "target_modules": []string{"k_proj", "o_proj"}}},
+	"all-linear":        {"mistral", map[string]any{"r": 3, "lora_alpha": 6, "target_modules": "all-linear"}},
+	"expression":        {"smollm3", map[string]any{"r": 2, "lora_alpha": 8, "target_modules": `.*\.[02]\.mlp\.(up|down)_proj`}},
+	"some layers":       {"qwen3", map[string]any{"r": 4, "lora_alpha": 8, "target_modules": []string{"gate_proj"}, "layers_to_transform": []int{1}}},
+	"head":              {"llama", map[string]any{"r": 4, "lora_alpha": 8, "target_modules": []string{"lm_head", "q_proj"}}},
+	"fan_in":            {"llama", map[string]any{"r": 4, "lora_alpha": 8, "target_modules": []string{"q_proj", "up_proj"}, "fan_in_fan_out": true}},
+	"DoRA":              {"llama-bias", map[string]any{"r": 4, "lora_alpha": 8, "use_dora": true, "target_modules": []string{"q_proj", "down_proj", "o_proj"}}},
+	"DoRA, rank-stable": {"qwen3", map[string]any{"r": 3, "lora_alpha": 5, "use_dora": true, "use_rslora": true, "target_modules": "all-linear"}},
+	"biased layers":     {"llama-bias", map[string]any{"r": 4, "lora_alpha": 8, "lora_dropout": 0.5, "target_modules": []string{"q_proj", "down_proj"}}},
 	"patterns": {"llama", map[string]any{
 		"r": 4, "lora_alpha": 8, "target_modules": []string{"q_proj", "v_proj", "down_proj"},
 		"rank_pattern":  map[string]any{"model.layers.0.self_attn.q_proj": 7, "down_proj": 2},
@@ -148,7 +150,6 @@ var peftRefused = map[string]struct {
 	settings    map[string]any
 	want        string
 }{
-	"DoRA":            {"llama", "", map[string]any{"use_dora": true, "target_modules": []string{"q_proj"}}, "use_dora is true"},
 	"LoHa":            {"llama", "LoHaConfig", map[string]any{"target_modules": []string{"q_proj"}}, `peft_type is "LOHA"`},
 	"IA3":             {"llama", "IA3Config", map[string]any{"target_modules": []string{"k_proj", "down_proj"}, "feedforward_modules": []string{"down_proj"}}, `peft_type is "IA3"`},
 	"whole modules":   {"llama", "", map[string]any{"target_modules": []string{"q_proj"}, "modules_to_save": []string{"lm_head"}}, `modules_to_save is ["lm_head"]`},

@@ -50,18 +50,18 @@ func ReadAdapterConfig(dir string) (AdapterConfig, error) {
 	}
 	switch {
 	case c.FineTuneType == "full":
-	case c.FineTuneType == "dora":
-		return c, fmt.Errorf("%s: fine_tune_type is \"dora\", which is not supported in this version; train again with --fine-tune-type lora", path)
-	case c.FineTuneType != "lora":
-		return c, fmt.Errorf("%s: fine_tune_type %q is not supported; known are lora, full", path, c.FineTuneType)
+	case c.FineTuneType != "lora" && !c.dora():
+		return c, fmt.Errorf("%s: fine_tune_type %q is not supported; known are lora, dora, full", path, c.FineTuneType)
 	case c.LoRA == nil:
 		return c, fmt.Errorf("%s: lora_parameters is missing; expected rank, scale and dropout", path)
 	}
 	return c, nil
 }
 
-// LoadAdapter attaches the adapter of a folder: LoRA matrices beside the
-// projections they name, or the weights that full fine-tuning changed. The
+func (c AdapterConfig) dora() bool { return c.FineTuneType == "dora" }
+
+// LoadAdapter attaches the adapter of a folder: LoRA or DoRA beside the
+// projections it names, or the weights that full fine-tuning changed. The
 // folder may be one of PEFT; instead of a folder it may be llama.cpp's GGUF file.
 func (m *Model) LoadAdapter(dir string) error {
 	if isPEFT(dir) || isGGUF(dir) {
@@ -89,7 +89,7 @@ func (m *Model) LoadAdapter(dir string) error {
 	if err := checkRank(f, c.LoRA.Rank); err != nil {
 		return err
 	}
-	lora := LoRAConfig{Rank: c.LoRA.Rank, Scale: c.LoRA.Scale, Dropout: c.LoRA.Dropout, Keys: c.LoRA.Keys, NumLayers: c.NumLayers}
+	lora := LoRAConfig{Rank: c.LoRA.Rank, Scale: c.LoRA.Scale, Dropout: c.LoRA.Dropout, Keys: c.LoRA.Keys, NumLayers: c.NumLayers, DoRA: c.dora()}
 	if _, err := m.AttachLoRA(lora, compute.NewKey(0)); err != nil {
 		return fmt.Errorf("%s does not fit this model: %w", filepath.Join(dir, AdapterConfigFile), err)
 	}
@@ -149,7 +149,7 @@ func (m *Model) LoadTrainable(f *weights.Safetensors, strict bool) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return nil
+	return m.RefreshAdapters()
 }
 
 func otherModel(path string, wrong []string) error {

@@ -30,12 +30,13 @@ func (m *Model) AttachLoRAFile(f *LoRAFile) error {
 	if len(unknown) > 0 {
 		return otherModel("adapter", unknown)
 	}
-	if _, err := m.AttachLoRA(LoRAConfig{Rank: rank, Scale: scale, Dropout: f.Dropout, Keys: keys}, compute.NewKey(0)); err != nil {
+	if _, err := m.AttachLoRA(LoRAConfig{Rank: rank, Scale: scale, Dropout: f.Dropout, Keys: keys, DoRA: f.DoRA()}, compute.NewKey(0)); err != nil {
 		return err
 	}
 	values := map[string][]float32{}
 	for _, u := range f.Updates {
 		values[u.Module+".lora_a"], values[u.Module+".lora_b"] = u.A, u.B
+		values[u.Module+".m"] = u.Magnitude
 	}
 	for _, p := range m.Trainable() {
 		v, ok := values[p.Name]
@@ -47,5 +48,5 @@ func (m *Model) AttachLoRAFile(f *LoRAFile) error {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 	}
-	return nil
+	return m.RefreshAdapters()
 }

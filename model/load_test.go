@@ -148,11 +148,25 @@ func writeAdapter(t *testing.T, config string, m *model.Model) string {
 
 const loraConfig = `{"fine_tune_type": "lora", "num_layers": 1, "lora_parameters": {"rank": 3, "scale": 4.0, "dropout": 0.1}}`
 
+const doraConfig = `{"fine_tune_type": "dora", "num_layers": 1, "lora_parameters": {"rank": 3, "scale": 4.0, "dropout": 0.1}}`
+
+// What the two configs say.
+var (
+	loraFit = model.LoRAConfig{Rank: 3, Scale: 4, NumLayers: 1}
+	doraFit = model.LoRAConfig{Rank: 3, Scale: 4, NumLayers: 1, DoRA: true}
+)
+
 // adapted is a model with a random LoRA as loraConfig says.
 func adapted(t *testing.T, dev compute.Device, s modeltest.Spec) *model.Model {
 	t.Helper()
+	return adaptedBy(t, dev, s, loraFit)
+}
+
+// adaptedBy is a model with a random adapter.
+func adaptedBy(t *testing.T, dev compute.Device, s modeltest.Spec, c model.LoRAConfig) *model.Model {
+	t.Helper()
 	m := modeltest.Load(t, dev, s)
-	if _, err := m.AttachLoRA(model.LoRAConfig{Rank: 3, Scale: 4, NumLayers: 1}, compute.NewKey(0)); err != nil {
+	if _, err := m.AttachLoRA(c, compute.NewKey(0)); err != nil {
 		t.Fatal(err)
 	}
 	modeltest.Shake(t, m, 0.2)
@@ -171,7 +185,11 @@ func TestAdapterComesBack(t *testing.T) {
 			prepare func(m *model.Model) error
 		}{
 			"lora": {loraConfig, func(m *model.Model) error {
-				_, err := m.AttachLoRA(model.LoRAConfig{Rank: 3, Scale: 4, NumLayers: 1}, compute.NewKey(0))
+				_, err := m.AttachLoRA(loraFit, compute.NewKey(0))
+				return err
+			}},
+			"dora": {doraConfig, func(m *model.Model) error {
+				_, err := m.AttachLoRA(doraFit, compute.NewKey(0))
 				return err
 			}},
 			"full":                 {`{"fine_tune_type": "full", "num_layers": 1, "lora_parameters": null}`, func(m *model.Model) error { return m.Unfreeze(1, false) }},
@@ -223,8 +241,9 @@ func TestAdapterErrors(t *testing.T) {
 		{"lora read as full", `{"fine_tune_type": "full"}`, small, []string{"lora_a", "another model"}},
 		{"other rank", strings.Replace(loraConfig, "3", "2", 1), small, []string{"lora_parameters", "say rank 2", "do not belong together"}},
 		{"more layers than there are", strings.Replace(loraConfig, `"num_layers": 1`, `"num_layers": 16`, 1), small, []string{"num_layers is 16", "has 2 layers", model.AdapterConfigFile}},
-		{"DoRA", `{"fine_tune_type": "dora", "lora_parameters": {"rank": 3}}`, small, []string{`"dora"`, "--fine-tune-type lora"}},
-		{"unknown type", `{"fine_tune_type": "prefix"}`, small, []string{`"prefix"`, "lora, full"}},
+		{"DoRA of another model", doraConfig, adaptedBy(t, dev, modeltest.Spec{Type: "llama", Config: map[string]any{"intermediate_size": 32}}, doraFit), []string{"mlp.gate_proj.m", "[32]", "[64]"}},
+		{"DoRA read as LoRA", loraConfig, adaptedBy(t, dev, spec, doraFit), []string{"mlp.down_proj.m (no such parameter)", "7 tensors"}},
+		{"unknown type", `{"fine_tune_type": "prefix"}`, small, []string{`"prefix"`, "lora, dora, full"}},
 		{"no parameters", `{"fine_tune_type": "lora"}`, small, []string{"lora_parameters is missing"}},
 		{"no rank", `{"lora_parameters": {"scale": 1}}`, small, []string{"rank is 0"}},
 		{"absurd rank", `{"lora_parameters": {"rank": 4611686018427387904}}`, small, []string{"rank is 4611686018427387904"}},

@@ -14,16 +14,18 @@ import (
 	"github.com/lentil-lm/lentil/weights"
 )
 
-// LoRAUpdate is the low-rank update of one projection: y += Scale·(x A) B.
+// LoRAUpdate is the low-rank update of one projection: y += Scale·(x A) B, and with
+// DoRA the lengths that the rows of the updated weight get.
 type LoRAUpdate struct {
 	Module        string // "model.layers.0.self_attn.q_proj"
 	In, Out, Rank int
 	A             []float32 // [In, Rank]
 	B             []float32 // [Rank, Out]
 	Scale         float32
+	Magnitude     []float32 // [Out]; nil without DoRA
 }
 
-// LoRAFile is a LoRA adapter in memory, apart from any model.
+// LoRAFile is a LoRA or DoRA adapter in memory, apart from any model.
 type LoRAFile struct {
 	Layout  string // "mlx-lm", "PEFT" or "llama.cpp"
 	Dropout float32
@@ -50,7 +52,7 @@ func ReadLoRA(dir string) (*LoRAFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.FineTuneType != "lora" {
+	if c.FineTuneType == "full" {
 		return nil, fmt.Errorf("%s: fine_tune_type is %q: these are whole weights, not a LoRA; put them into the model with: lentil fuse", filepath.Join(dir, AdapterConfigFile), c.FineTuneType)
 	}
 	var base struct {
@@ -60,34 +62,56 @@ func ReadLoRA(dir string) (*LoRAFile, error) {
 		json.Unmarshal(data, &base) // ReadAdapterConfig has checked it
 	}
 	f := &LoRAFile{Layout: "mlx-lm", Dropout: c.LoRA.Dropout, Base: base.Model}
-	return f, f.read(filepath.Join(dir, AdapterFile), func(name string) (string, bool, bool) {
-		if module, ok := strings.CutSuffix(name, ".lora_a"); ok {
-			return module, true, true
-		}
-		module, ok := strings.CutSuffix(name, ".lora_b")
-		return module, false, ok
-	}, false, func(string, int) float32 { return c.LoRA.Scale })
+	return f, f.read(filepath.Join(dir, AdapterFile), loraLayout{a: ".lora_a", b: ".lora_b", m: ".m", dora: c.dora(),
+		scale: func(string, int) float32 { return c.LoRA.Scale }})
 }
 
-// read takes the pairs of matrices out of a file. split gives a tensor's module,
-// and whether it is A; transposed says that the file has Aᵀ and Bᵀ.
-func (f *LoRAFile) read(path string, split func(string) (module string, isA, ok bool), transposed bool, scale func(module string, rank int) float32) error {
+// DoRA tells whether the adapter has magnitudes.
+func (f *LoRAFile) DoRA() bool {
+	return slices.ContainsFunc(f.Updates, func(u LoRAUpdate) bool { return u.Magnitude != nil })
+}
+
+// loraLayout is how a file names its tensors, and what its config says of them.
+type loraLayout struct {
+	a, b, m    string // what follows the module
+	clean      func(name string) string
+	transposed bool // Aᵀ and Bᵀ
+	dora       bool
+	scale      func(module string, rank int) float32
+}
+
+// read takes the matrices and magnitudes out of a file.
+func (f *LoRAFile) read(path string, layout loraLayout) error {
 	file, err := weights.OpenSafetensors(path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	pairs := pairsOf{path: path, transposed: transposed, at: map[string]*LoRAUpdate{}}
+	pairs := pairsOf{path: path, transposed: layout.transposed, at: map[string]*LoRAUpdate{}}
 	for _, name := range file.Names() {
 		x, _ := file.Tensor(name)
-		module, isA, ok := split(name)
-		if of, copied := baseCopy(name); !ok && copied && transposed {
+		clean := name
+		if layout.clean != nil {
+			clean = layout.clean(name)
+		}
+		if module, ok := strings.CutSuffix(clean, layout.m); ok && layout.dora {
+			if err := pairs.magnitude(module, x); err != nil {
+				return err
+			}
+			continue
+		}
+		module, isA := strings.CutSuffix(clean, layout.a)
+		ok := isA
+		if !isA {
+			module, ok = strings.CutSuffix(clean, layout.b)
+		}
+		if of, copied := baseCopy(name); !ok && copied && layout.transposed {
 			x.Name, x.Data = of, slices.Clone(x.Data)
 			f.Copies = append(f.Copies, x)
 			continue
 		}
 		if !ok {
-			return fmt.Errorf("%s: tensor %q is no part of a LoRA; embeddings, magnitudes and whole modules beside it are not supported", path, name)
+			return fmt.Errorf("%s: tensor %q is no part of a %s; embeddings and whole modules beside it are not supported", path, name, kindOf(layout.dora))
 		}
 		if len(x.Shape) != 2 || !isFloat(x.DType) || x.Shape[0] == 0 || x.Shape[1] == 0 {
 			return fmt.Errorf("%s: tensor %q is %v %v, expected floating-point numbers in 2 dimensions", path, name, x.DType, x.Shape)
@@ -98,7 +122,23 @@ func (f *LoRAFile) read(path string, split func(string) (module string, isA, ok 
 			return err
 		}
 	}
-	return f.take(pairs, scale)
+	for module, u := range pairs.at {
+		if layout.dora && u.A != nil && u.B != nil && len(u.Magnitude) != u.Out {
+			return fmt.Errorf("%s: %s is a DoRA from %d to %d with %d magnitudes, expected %d", path, module, u.In, u.Out, len(u.Magnitude), u.Out)
+		}
+	}
+	return f.take(pairs, layout.scale)
+}
+
+// Kind is LoRA or DoRA.
+func (f *LoRAFile) Kind() string { return kindOf(f.DoRA()) }
+
+// kindOf names an adapter.
+func kindOf(dora bool) string {
+	if dora {
+		return "DoRA"
+	}
+	return "LoRA"
 }
 
 // pairsOf collects the two matrices of each module.
@@ -108,17 +148,34 @@ type pairsOf struct {
 	at         map[string]*LoRAUpdate
 }
 
+// of is the update of a module.
+func (p *pairsOf) of(module string) *LoRAUpdate {
+	u := p.at[module]
+	if u == nil {
+		u = &LoRAUpdate{Module: module}
+		p.at[module] = u
+	}
+	return u
+}
+
+// magnitude puts the lengths of a DoRA in their place.
+func (p *pairsOf) magnitude(module string, x weights.Tensor) error {
+	if len(x.Shape) != 1 || !isFloat(x.DType) || x.Shape[0] == 0 {
+		return fmt.Errorf("%s: tensor %q is %v %v, expected floating-point numbers in 1 dimension", p.path, x.Name, x.DType, x.Shape)
+	}
+	u := p.of(module)
+	u.Magnitude = make([]float32, x.Shape[0])
+	quant.Floats(u.Magnitude, x.Data, x.DType)
+	return nil
+}
+
 // add puts a matrix in its place.
 func (p *pairsOf) add(module string, isA bool, name string, shape []int, values []float32) error {
 	rows, cols := shape[0], shape[1]
 	if p.transposed {
 		values, rows, cols = transpose(values, rows, cols), cols, rows
 	}
-	u := p.at[module]
-	if u == nil {
-		u = &LoRAUpdate{Module: module}
-		p.at[module] = u
-	}
+	u := p.of(module)
 	rank := cols
 	if isA {
 		u.A, u.In = values, rows
@@ -221,9 +278,12 @@ func (f *LoRAFile) WriteMLX(dir string) error {
 	for _, u := range f.Updates {
 		keys = append(keys, u.Module)
 		tensors = append(tensors, floatTensor(u.Module+".lora_a", u.A, u.In, rank), floatTensor(u.Module+".lora_b", u.B, rank, u.Out))
+		if u.Magnitude != nil {
+			tensors = append(tensors, floatTensor(u.Module+".m", u.Magnitude, u.Out))
+		}
 	}
 	return writeAdapter(dir, AdapterFile, tensors, map[string]any{
-		"fine_tune_type": "lora", "model": f.Base, "num_layers": -1,
+		"fine_tune_type": strings.ToLower(f.Kind()), "model": f.Base, "num_layers": -1,
 		// Whole paths as keys: they are looked for in the whole model.
 		"lora_parameters": map[string]any{"rank": rank, "scale": scale, "dropout": f.Dropout, "keys": keys},
 	})
@@ -243,12 +303,15 @@ func (f *LoRAFile) WritePEFT(dir string) error {
 		tensors = append(tensors,
 			floatTensor(peftPrefix+u.Module+".lora_A.weight", a, rank, u.In),
 			floatTensor(peftPrefix+u.Module+".lora_B.weight", b, u.Out, rank))
+		if u.Magnitude != nil {
+			tensors = append(tensors, floatTensor(peftPrefix+u.Module+peftMagnitude, u.Magnitude, u.Out))
+		}
 	}
 	return writeAdapter(dir, PEFTFile, tensors, map[string]any{
 		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": f.Base, "r": rank,
 		"lora_alpha": float32(rank) * scale, "lora_dropout": f.Dropout, "target_modules": targets,
 		"bias": "none", "fan_in_fan_out": false, "inference_mode": true, "init_lora_weights": true,
-		"modules_to_save": nil, "use_rslora": false, "use_dora": false,
+		"modules_to_save": nil, "use_rslora": false, "use_dora": f.DoRA(),
 	})
 }
 
@@ -296,7 +359,10 @@ func MergeLoRA(files []*LoRAFile, weight []float32) (*LoRAFile, error) {
 		return nil, fmt.Errorf("%d adapters, %d weights", len(files), len(weight))
 	}
 	out := &LoRAFile{Layout: files[0].Layout, Base: files[0].Base}
-	for _, f := range files {
+	for i, f := range files {
+		if f.DoRA() {
+			return nil, fmt.Errorf("adapter %d of %d is a DoRA, whose magnitudes do not add up: put it into the base model with lentil fuse, and train or attach the others there", i+1, len(files))
+		}
 		out.Copies = append(out.Copies, f.Copies...)
 	}
 	at := map[string]*LoRAUpdate{}

@@ -18,12 +18,17 @@ import (
 // says the same with all three.
 func TestPEFTRoundTrip(t *testing.T) {
 	t.Parallel()
+	t.Run("LoRA", func(t *testing.T) { roundTrip(t, loraConfig, loraFit) })
+	t.Run("DoRA", func(t *testing.T) { roundTrip(t, doraConfig, doraFit) })
+}
+
+func roundTrip(t *testing.T, config string, c model.LoRAConfig) {
 	dev := newCPU(t)
 	spec := modeltest.Spec{Type: "qwen2"}
-	trained := adapted(t, dev, spec)
+	trained := adaptedBy(t, dev, spec, c)
 	tokens := model.Sequence(sequence(9), 0)
 	want := logitsOf(t, trained, tokens)
-	mlx := writeAdapter(t, loraConfig, trained)
+	mlx := writeAdapter(t, config, trained)
 	f, err := model.ReadLoRA(mlx)
 	if err != nil {
 		t.Fatal(err)
@@ -108,12 +113,15 @@ func TestReadPEFT(t *testing.T) {
 	}
 	good := `{"peft_type": "LORA", "r": 2, "lora_alpha": 8}`
 	for _, test := range []struct{ config, more, want string }{
-		{`{"peft_type": "IA3"}`, "", `"IA3"`}, {`{"peft_type": "LORA", "use_dora": true}`, "", "use_dora"},
+		{`{"peft_type": "IA3"}`, "", `"IA3"`}, {`{"peft_type": "LORA", "use_dora": true}`, "", "0 magnitudes, expected 32"},
 		{`{"peft_type": "LORA", "modules_to_save": ["lm_head"]}`, "", `modules_to_save is ["lm_head"]`}, {`{`, "", "line 1"},
 		{`{"peft_type": "LORA", "bias": "all"}`, "", `bias is "all"`}, {`{"peft_type": "LORA", "lora_bias": true}`, "", "lora_bias is true"},
 		{`{"peft_type": "LORA", "init_lora_weights": "pissa_niter_4"}`, "", "pissa_niter_4"},
 		{`{"peft_type": "LORA", "alpha_pattern": [1]}`, "", "alpha_pattern"}, {`{"peft_type": "LORA", "alpha_pattern": {"(": 1}}`, "", "alpha_pattern"},
 		{good, "base_model.model.model.norm.weight", "no part of a LoRA"},
+		{good, "base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector", "no part of a LoRA"},
+		{`{"peft_type": "LORA", "use_dora": true}`, "base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector", "1 dimension"},
+		{`{"peft_type": "LORA", "use_dora": true}`, "base_model.model.model.layers.1.self_attn.q_proj.lora_magnitude_vector", "1 dimension"},
 		{good, "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight", "only one"},
 	} {
 		var more []string
@@ -196,6 +204,11 @@ func TestMergeLoRA(t *testing.T) {
 	wide.Out = 4
 	if _, err := model.MergeLoRA([]*model.LoRAFile{{Updates: []model.LoRAUpdate{one}}, {Updates: []model.LoRAUpdate{wide}}}, []float32{1, 1}); err == nil {
 		t.Error("adapters of different models were merged")
+	}
+	dora := one
+	dora.Magnitude = []float32{1, 2, 3}
+	if _, err := model.MergeLoRA([]*model.LoRAFile{{Updates: []model.LoRAUpdate{one}}, {Updates: []model.LoRAUpdate{dora}}}, []float32{1, 1}); err == nil || !strings.Contains(err.Error(), "adapter 2 of 2 is a DoRA") {
+		t.Errorf("a DoRA was merged: %v", err)
 	}
 }
 

@@ -26,6 +26,9 @@ const peftPickle = "adapter_model.bin"
 // peftPrefix is in front of module paths in PEFT's files.
 const peftPrefix = "base_model.model."
 
+// peftMagnitude follows the module in the names of DoRA's magnitudes.
+const peftMagnitude = ".lora_magnitude_vector"
+
 // peftConfig is the part of PEFT's adapter_config.json that matters. What is
 // json.RawMessage changes what the adapter computes in a way that has no place
 // here, and has to be absent or off.
@@ -36,11 +39,11 @@ type peftConfig struct {
 	AlphaPattern alphaPatterns   `json:"alpha_pattern"`
 	RSLoRA       bool            `json:"use_rslora"`
 	Dropout      float32         `json:"lora_dropout"`
+	DoRA         bool            `json:"use_dora"`
 	Base         string          `json:"base_model_name_or_path"`
 	Bias         string          `json:"bias"`
 	Init         json.RawMessage `json:"init_lora_weights"`
 
-	DoRA             json.RawMessage `json:"use_dora"`
 	QALoRA           json.RawMessage `json:"use_qalora"`
 	BDLoRA           json.RawMessage `json:"use_bdlora"`
 	LoRABias         json.RawMessage `json:"lora_bias"`
@@ -104,7 +107,7 @@ func (c *peftConfig) scale(module string, rank int) float32 {
 	return float32(alpha / float64(rank))
 }
 
-// check refuses adapters that are more than A and B.
+// check refuses adapters that are more than A, B and magnitudes.
 func (c *peftConfig) check() error {
 	if c.Type != "LORA" {
 		return fmt.Errorf("peft_type is %q, expected \"LORA\": other kinds of adapter are not supported; merge it into its base with PEFT's merge_and_unload", c.Type)
@@ -116,7 +119,7 @@ func (c *peftConfig) check() error {
 		name  string
 		value json.RawMessage
 	}{
-		{"use_dora", c.DoRA}, {"use_qalora", c.QALoRA}, {"use_bdlora", c.BDLoRA}, {"lora_bias", c.LoRABias},
+		{"use_qalora", c.QALoRA}, {"use_bdlora", c.BDLoRA}, {"lora_bias", c.LoRABias},
 		{"modules_to_save", c.ModulesToSave}, {"trainable_token_indices", c.TokenIndices},
 		{"target_parameters", c.TargetParameters}, {"layer_replication", c.LayerReplication},
 		{"alora_invocation_tokens", c.InvocationTokens}, {"arrow_config", c.Arrow}, {"monteclora_config", c.MonteCLoRA},
@@ -184,14 +187,17 @@ func readPEFT(dir string) (*LoRAFile, error) {
 		return nil, fmt.Errorf("%s is a pickle, which is a program and not data: save the adapter again with a newer PEFT, as %s", filepath.Join(dir, peftPickle), PEFTFile)
 	}
 	f := &LoRAFile{Layout: "PEFT", Dropout: c.Dropout, Base: c.Base}
-	return f, f.read(filepath.Join(dir, PEFTFile), func(name string) (string, bool, bool) {
-		name = strings.Replace(strings.TrimPrefix(name, peftPrefix), ".default.weight", ".weight", 1)
-		if module, ok := strings.CutSuffix(name, ".lora_A.weight"); ok {
-			return module, true, true
-		}
-		module, ok := strings.CutSuffix(name, ".lora_B.weight")
-		return module, false, ok
-	}, true, c.scale)
+	return f, f.read(filepath.Join(dir, PEFTFile), loraLayout{a: ".lora_A.weight", b: ".lora_B.weight", m: peftMagnitude, clean: cleanPEFT,
+		transposed: true, dora: c.DoRA, scale: c.scale})
+}
+
+// cleanPEFT takes out what PEFT's names have around the module.
+func cleanPEFT(name string) string {
+	name = strings.TrimPrefix(name, peftPrefix)
+	if module, ok := strings.CutSuffix(name, peftMagnitude+".default.weight"); ok {
+		return module + peftMagnitude
+	}
+	return strings.Replace(name, ".default.weight", ".weight", 1)
 }
 
 // baseCopy tells the embedding and head of the base, which PEFT adds to an

@@ -148,6 +148,7 @@ type LoRAConfig struct {
 	Scale, Dropout float32
 	Keys           []string // relative to a block, or whole module paths; nil is every projection of a block
 	NumLayers      int      // last blocks; <= 0 is all
+	DoRA           bool     // with magnitudes
 }
 
 // maxRank bounds what a file can make us allocate; useful ranks are far below.
@@ -156,7 +157,7 @@ const maxRank = 1 << 13
 // AttachLoRA puts a LoRA beside every projection that c chooses, in place of
 // what adapters there are, and returns them in the order of attachment. A is
 // uniform in ±1/sqrt(in), drawn from the stream keys exactly as mlx-lm draws it;
-// B is zero.
+// B is zero. With DoRA the magnitudes are the norms of the base's rows.
 func (m *Model) AttachLoRA(c LoRAConfig, keys compute.Key) ([]*nn.LoRA, error) {
 	if c.Rank <= 0 || c.Rank > maxRank {
 		return nil, fmt.Errorf("lora_parameters: rank is %d, expected 1 to %d", c.Rank, maxRank)
@@ -181,6 +182,12 @@ func (m *Model) AttachLoRA(c LoRAConfig, keys compute.Key) ([]*nn.LoRA, error) {
 		}
 		l.Adapter = lora
 		out = append(out, lora)
+		if c.DoRA {
+			if err := lora.AddMagnitude(m.dev, l); err != nil {
+				m.Detach()
+				return nil, fmt.Errorf("%s: %w", l.Name, err)
+			}
+		}
 	}
 	return out, nil
 }
@@ -227,6 +234,18 @@ func headHint(m *Model) string {
 		return " (this model's head is its embedding, which cannot take a LoRA)"
 	}
 	return " and lm_head"
+}
+
+// RefreshAdapters computes what adapters derive from their matrices, the norms of
+// DoRA. Whoever writes to tensors of Trainable calls it afterwards.
+func (m *Model) RefreshAdapters() error {
+	t := tensor.NewTape(m.dev)
+	for _, l := range m.Adapted() {
+		if lora, ok := l.Adapter.(*nn.LoRA); ok {
+			lora.Refresh(t, l)
+		}
+	}
+	return t.Err()
 }
 
 // Detach removes all adapters.

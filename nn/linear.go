@@ -51,6 +51,8 @@ type LoRA struct {
 	A, B    *tensor.Tensor // [in, r], [r, out]
 	Scale   float32        // multiplies directly; alpha/r in PEFT's terms
 	Dropout float32
+
+	Magnitude *Magnitude // makes it a DoRA; nil for a plain LoRA
 }
 
 // NewLoRA makes a trainable update of l from the values of a [in, r] and b
@@ -73,18 +75,27 @@ func NewLoRA(dev compute.Device, l *Linear, rank int, scale, dropout float32, a,
 	return &LoRA{Name: l.Name, A: at, B: bt, Scale: scale, Dropout: dropout}, nil
 }
 
-// Forward is base(x) + Scale · (x A) B.
+// Forward is base(x) + Scale · (x A) B, with the magnitude of a DoRA.
 func (l *LoRA) Forward(t *tensor.Tape, base *Linear, x *tensor.Tensor) *tensor.Tensor {
+	if m := l.Magnitude; m != nil {
+		y := t.LinearLowRank(x, base.Weight, nil, l.A, l.B, l.Scale, l.Dropout)
+		return t.Magnitude(y, m.M, m.norm, base.Bias)
+	}
 	return t.LinearLowRank(x, base.Weight, base.Bias, l.A, l.B, l.Scale, l.Dropout)
 }
 
-// Params are lora_a and lora_b.
+// Params are lora_a and lora_b, and m of a DoRA.
 func (l *LoRA) Params() []Param {
-	return []Param{{l.Name + ".lora_a", l.A}, {l.Name + ".lora_b", l.B}}
+	params := []Param{{l.Name + ".lora_a", l.A}, {l.Name + ".lora_b", l.B}}
+	if l.Magnitude != nil {
+		params = append(params, Param{l.Name + ".m", l.Magnitude.M})
+	}
+	return params
 }
 
 // Free gives the tensors back.
 func (l *LoRA) Free() {
 	l.A.Free()
 	l.B.Free()
+	l.Magnitude.free()
 }

@@ -124,6 +124,9 @@ var graphs = map[string]func(b *bench) graph{
 			return ending(t, t.LinearLowRank(x, w, nil, a, up, 3, 0.25))
 		}
 	},
+	"DoRA":                              func(b *bench) graph { return dora(b, 0, false, false) },
+	"DoRA with dropout, bias trained":   func(b *bench) graph { return dora(b, 0.4, true, false) },
+	"DoRA with dropout in a checkpoint": func(b *bench) graph { return dora(b, 0.4, false, true) },
 	"rmsnorm of heads": func(b *bench) graph {
 		x, w, out := b.param(rows, 12), b.param(4), b.weight(vocab, 12)
 		return func(t *tensor.Tape) *tensor.Tensor {

@@ -203,9 +203,17 @@ func (tr *Trainer) step(b packed, it int, lr float64) (float64, error) {
 		return 0, fmt.Errorf("the loss is %g: the weights have diverged; go back to the last saved adapter and use a smaller --learning-rate", loss)
 	}
 	if it%n == 0 {
-		return loss, tr.opt.update(lr)
+		return loss, tr.update(lr)
 	}
 	return loss, nil
+}
+
+// update applies the gradients.
+func (tr *Trainer) update(lr float64) error {
+	if err := tr.opt.update(lr); err != nil {
+		return err
+	}
+	return tr.Model.RefreshAdapters()
 }
 
 // gradients adds the gradients of the batch's mean loss, divided by the
@@ -324,5 +332,5 @@ func (tr *Trainer) DryRun(lengths []int) error {
 	if _, err := tr.gradients(pack(rows, tr.Options.MaxSeqLength, false), 1); err != nil {
 		return err
 	}
-	return tr.opt.update(1)
+	return tr.update(1)
 }

@@ -21,10 +21,11 @@ import (
 func newAdapters(streams Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "adapters",
-		Short: "Look at, convert and merge LoRA adapters",
+		Short: "Look at, convert and merge LoRA and DoRA adapters",
 		Long: `Adapters come in three layouts: mlx-lm's and Lentil's (adapters.safetensors), that of
 Hugging Face's PEFT (adapter_model.safetensors), and llama.cpp's GGUF files. Lentil
-takes each of them wherever it takes --adapter-path.`,
+takes each of them wherever it takes --adapter-path. GGUF files have no place for
+the magnitudes of a DoRA.`,
 		Example: `  lentil adapters info ./adapters
   lentil adapters convert ./adapters --to peft --save-path ./adapters-peft
   lentil adapters merge ./one ./two --weights 0.7,0.3 --save-path ./both`,
@@ -41,6 +42,7 @@ takes each of them wherever it takes --adapter-path.`,
 // adapterInfo is what info tells of an adapter.
 type adapterInfo struct {
 	Path       string         `json:"path"`
+	Kind       string         `json:"kind"` // LoRA or DoRA
 	Layout     string         `json:"layout"`
 	Base       string         `json:"base_model"`
 	Rank       int            `json:"rank"`
@@ -61,9 +63,9 @@ func newAdaptersInfo(streams Streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			info := adapterInfo{Path: args[0], Layout: f.Layout, Base: f.Base, Dropout: f.Dropout, Modules: map[string]int{}}
+			info := adapterInfo{Path: args[0], Kind: f.Kind(), Layout: f.Layout, Base: f.Base, Dropout: f.Dropout, Modules: map[string]int{}}
 			for _, u := range f.Updates {
-				info.Parameters += u.Rank * (u.In + u.Out)
+				info.Parameters += u.Rank*(u.In+u.Out) + len(u.Magnitude)
 				parts := strings.Split(u.Module, ".")
 				info.Modules[parts[len(parts)-1]]++
 			}
@@ -79,8 +81,8 @@ func newAdaptersInfo(streams Streams) *cobra.Command {
 }
 
 func printAdapter(w io.Writer, info adapterInfo) {
-	fmt.Fprintf(w, "%s: LoRA in %s's layout, rank %d, scale %g (alpha %g), dropout %g, %.3fM parameters\n",
-		info.Path, info.Layout, info.Rank, info.Scale, float32(info.Rank)*info.Scale, info.Dropout, float64(info.Parameters)/1e6)
+	fmt.Fprintf(w, "%s: %s in %s's layout, rank %d, scale %g (alpha %g), dropout %g, %.3fM parameters\n",
+		info.Path, info.Kind, info.Layout, info.Rank, info.Scale, float32(info.Rank)*info.Scale, info.Dropout, float64(info.Parameters)/1e6)
 	if info.Base != "" {
 		fmt.Fprintf(w, "Trained on %s\n", info.Base)
 	}
@@ -174,7 +176,7 @@ func newAdaptersMerge(streams Streams) *cobra.Command {
 		Use:   "merge FOLDER...",
 		Short: "Add adapters of the same model up",
 		Long: `Write one adapter whose update is the weighted sum of those of several. Its rank is
-the sum of theirs, so nothing is lost.`,
+the sum of theirs, so nothing is lost. The magnitudes of a DoRA do not add up: it is refused.`,
 		Args: adapterFolders(1, math.MaxInt),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(); err != nil {

@@ -89,7 +89,7 @@ func (o *loraOptions) declare(cmd *cobra.Command) {
 	group(cmd, "What to do", func(f *pflag.FlagSet) {
 		f.BoolVar(&o.Train, "train", false, "fine-tune")
 		f.BoolVar(&o.Test, "test", false, "measure the loss on the test set, after training if both are given")
-		f.StringVar(&o.FineTuneType, "fine-tune-type", "lora", "`type` of fine-tuning: lora or full")
+		f.StringVar(&o.FineTuneType, "fine-tune-type", "lora", "`type` of fine-tuning: lora, dora or full")
 		f.IntVar(&o.NumLayers, "num-layers", 16, "train the last `n` blocks; -1 for all")
 		f.BoolVar(&o.TrainEmbeddings, "train-embeddings", false, "with --fine-tune-type full: also embeddings, final norm and head")
 		f.BoolVar(&o.MaskPrompt, "mask-prompt", false, "count the loss of the answer only, not of the prompt")
@@ -263,7 +263,7 @@ func (o *loraOptions) check() error {
 	if !o.Train && !o.Test {
 		return usage("Must provide at least one of --train or --test\n`lentil train` and `lentil test` are short for them.")
 	}
-	if err := oneOf("fine-tune-type", o.FineTuneType, "lora", "full"); err != nil {
+	if err := oneOf("fine-tune-type", o.FineTuneType, "lora", "dora", "full"); err != nil {
 		return err
 	}
 	if err := oneOf("optimizer", o.Optimizer, train.Optimizers...); err != nil {

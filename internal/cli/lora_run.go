@@ -349,7 +349,7 @@ func plainValue(value any) any {
 func (j *job) title() string {
 	parts := []string{filepath.Base(strings.TrimRight(j.Model, "/")), j.FineTuneType}
 	parts = append(parts, fmt.Sprintf("%d layers", len(j.engine.model.LastBlocks(j.NumLayers))))
-	if rank, ok := j.LoRAParameters.get("rank"); ok && j.FineTuneType == "lora" {
+	if rank, ok := j.LoRAParameters.get("rank"); ok && j.FineTuneType != "full" {
 		parts = append(parts, fmt.Sprintf("rank %v", rank))
 	}
 	parts = append(parts, fmt.Sprintf("batch %d", j.BatchSize))

@@ -14,7 +14,7 @@ import (
 
 // lora gives the adapter's shape.
 func (o *loraOptions) lora() (model.LoRAConfig, error) {
-	c := model.LoRAConfig{NumLayers: o.NumLayers}
+	c := model.LoRAConfig{NumLayers: o.NumLayers, DoRA: o.FineTuneType == "dora"}
 	for _, m := range o.LoRAParameters {
 		var err error
 		switch m.key {

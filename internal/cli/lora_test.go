@@ -120,7 +120,7 @@ func TestLoRAMistakes(t *testing.T) {
 		{[]string{"lora"}, "Must provide at least one of --train or --test\n"},
 		{[]string{"lora", "--tr"}, "--tr could be --trust-remote-code or --train or --train-embeddings\n"},
 		{[]string{"lora", "--s", "1"}, "--s could be "},
-		{[]string{"train", "--fine-tune-type", "lroa"}, "--fine-tune-type \"lroa\": expected lora, full\nDid you mean: --fine-tune-type lora"},
+		{[]string{"train", "--fine-tune-type", "lroa"}, "--fine-tune-type \"lroa\": expected lora, dora, full\nDid you mean: --fine-tune-type lora"},
 		{[]string{"train", "--optimizer", "lion"}, "--optimizer \"lion\": expected adam, "},
 		{[]string{"train", "--compat", "peft"}, "--compat \"peft\": "},
 		{[]string{"train", "--iters", "0"}, "--iters 0: must be at least 1"},

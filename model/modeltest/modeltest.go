@@ -235,4 +235,7 @@ func Shake(t testing.TB, m *model.Model, size float32) {
 			t.Fatal(err)
 		}
 	}
+	if err := m.RefreshAdapters(); err != nil {
+		t.Fatal(err)
+	}
 }
