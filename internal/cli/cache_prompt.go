@@ -24,6 +24,7 @@ type cachePromptOptions struct {
 	Prompt, SystemPrompt string
 	File                 string
 	MaxKVSize            int
+	KV                   kvFlags
 	Exact                bool
 	Threads              int
 	JSON                 string
@@ -54,15 +55,12 @@ question alone to read. mlx-lm reads the file too, and this reads mlx-lm's.`,
 	})
 	group(cmd, "Engine", func(f *pflag.FlagSet) {
 		f.IntVar(&o.MaxKVSize, "max-kv-size", 0, "remember at most this many `tokens`; 0 for no limit")
+		o.KV.declare(f)
 		f.BoolVar(&o.Exact, "exact", false, "float32 all the way, instead of 8-bit activations and a 16-bit cache")
 		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
 		f.StringVar(&o.JSON, "json", "", "also write the figures to this `file`")
 	})
-	declareUnsupported(cmd, "kv-bits", "kv-group-size", "quantized-kv-start")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := refuseUnsupported(cmd); err != nil {
-			return err
-		}
 		switch {
 		case o.File == "":
 			return usage("--prompt-cache-file is missing\nGive the file to write, such as prompt.safetensors.")
@@ -76,6 +74,9 @@ question alone to read. mlx-lm reads the file too, and this reads mlx-lm's.`,
 
 func runCachePrompt(ctx context.Context, streams Streams, o cachePromptOptions) error {
 	out := streams.Out
+	if err := o.KV.check(o.MaxKVSize); err != nil {
+		return err
+	}
 	// A folder that is not there is told before the long work.
 	if info, err := os.Stat(filepath.Dir(o.File)); err != nil || !info.IsDir() {
 		return usage("--prompt-cache-file: there is no folder %s\nMake it, or give another file.", filepath.Dir(o.File))
@@ -109,6 +110,9 @@ func runCachePrompt(ctx context.Context, streams Streams, o cachePromptOptions) 
 		return inputError(err)
 	}
 	defer session.Close()
+	if err := o.KV.apply(session); err != nil {
+		return err
+	}
 	speed, err := readPrompt(ctx, streams, e, session, tokens)
 	if err != nil {
 		return err
@@ -183,6 +187,10 @@ func (o *generateOptions) openPromptCache() (*generate.PromptCache, error) {
 		return nil, inputError(fmt.Errorf("--prompt-cache-file: %w", err))
 	}
 	if err := o.agree(p.Metadata); err != nil {
+		p.Close()
+		return nil, err
+	}
+	if err := o.KV.agree(p, o.PromptCacheFile, o.MaxKVSize); err != nil {
 		p.Close()
 		return nil, err
 	}

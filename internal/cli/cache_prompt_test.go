@@ -78,16 +78,15 @@ func TestCachePromptMistakes(t *testing.T) {
 		{[]string{"cache_prompt", "--model", model, "--prompt", "x"}, "--prompt-cache-file is missing"},
 		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", file}, "--prompt is missing"},
 		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", filepath.Join(text, "x"), "--prompt", "x"}, "--prompt-cache-file: there is no folder"},
-		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", file, "--prompt", "x", "--kv-bits", "4"}, "--kv-bits is not supported"},
+		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", file, "--prompt", "x", "--kv-bits", "1"}, "--kv-bits 1: expected 2, 3, 4, 5, 6 or 8"},
 		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", file, "--prompt", "x", "--max-kv-size", "3"}, "--max-kv-size more than 4"},
 		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", file, "--prompt", "x", "--eos-token", "</end>"}, `"</end>" is no token of this model`},
 		{[]string{"generate", "--prompt-cache-file", text}, "book.txt: "},
-		{[]string{"generate", "--prompt-cache-file", quantized}, "layer 0: the cache is a QuantizedKVCache, which is not supported"},
+		{[]string{"generate", "--prompt-cache-file", quantized}, `layer 0: tensor "0.0.0" is missing`},
 		{[]string{"generate", "--prompt-cache-file", file + "x"}, "prompt.safetensorsx"},
 		{[]string{"generate", "--prompt-cache-file", file, "--model", other}, "was made with " + model + "\nGive that model, or none."},
 		{[]string{"generate", "--prompt-cache-file", file, "--adapter-path", other}, `was made with ""`},
 		{[]string{"generate", "--prompt-cache-file", file, "--system-prompt", "x"}, "Give it to lentil cache_prompt"},
-		{[]string{"generate", "--model", model, "--draft-model", "x"}, "--draft-model is not supported"},
 		{[]string{"generate", "--model", model, "-qa"}, "--quantize-activations is not supported"},
 	} {
 		if code, _, errOut := lentil(t, "", tt.args...); code != ExitUsage || !strings.Contains(errOut, tt.want) {
@@ -105,5 +104,53 @@ func TestCachePromptMistakes(t *testing.T) {
 	write(t, filepath.Join(model, "config.json"), strings.Replace(string(config), `"num_attention_heads": 4`, `"num_attention_heads": 2`, 1))
 	if code, _, errOut := lentil(t, "", "generate", "--prompt-cache-file", file); code != ExitUsage || !strings.Contains(errOut, "the model has 2 heads of 16 values") {
 		t.Errorf("another model: %d %q", code, errOut)
+	}
+}
+
+// TestQuantizedCachePrompt: a quantized file tells its bits by itself, and flags that
+// are at odds with it are refused.
+func TestQuantizedCachePrompt(t *testing.T) {
+	t.Parallel()
+	model, _ := tinyModel(t)
+	config, err := os.ReadFile(filepath.Join(model, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(model, "config.json"), strings.Replace(string(config), `"num_attention_heads": 4`, `"num_attention_heads": 1`, 1))
+	const document, question = "Lupins have the most protein of all pulses.", " Which pulse has the most protein?"
+	file := filepath.Join(t.TempDir(), "prompt.safetensors")
+	bits := []string{"--kv-bits", "8", "--kv-group-size", "32", "--quantized-kv-start", "0"}
+	mustRun(t, "", append([]string{"cache_prompt", "--model", model, "--prompt-cache-file", file, "--prompt", document, "--exact", "--threads", "1"}, bits...)...)
+	p, err := generate.OpenPromptCache(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if p.Bits != 8 || p.Group != 32 {
+		t.Errorf("the file has %d bits in groups of %d", p.Bits, p.Group)
+	}
+	ask := []string{"generate", "--max-tokens", "12", "--verbose", "False", "--exact", "--threads", "1", "--prompt-cache-file", file, "--prompt", question}
+	want := mustRun(t, "", ask...)
+	for _, more := range [][]string{bits, {"--kv-bits", "8"}, {"--kv-group-size", "32"}} {
+		if got := mustRun(t, "", append(ask, more...)...); got != want {
+			t.Errorf("%v: %q, without them %q", more, got, want)
+		}
+	}
+	for flags, want := range map[string]string{
+		"--kv-bits 4":                    "was quantized to 8\nGive that, or leave it out.",
+		"--kv-bits 8 --kv-group-size 64": "was quantized in groups of 32\nGive that",
+		"--max-kv-size 50":               "such a cache has no limit\nLeave it out",
+	} {
+		if code, _, errOut := lentil(t, "", append(ask, strings.Fields(flags)...)...); code != ExitUsage || !strings.Contains(errOut, want) {
+			t.Errorf("%s: %d %q, want %q", flags, code, errOut, want)
+		}
+	}
+	if code, _, errOut := lentil(t, "", "cache_prompt", "--model", model, "--prompt-cache-file", file, "--prompt", "x", "--kv-bits", "4"); code != ExitUsage || !strings.Contains(errOut, "Give --kv-group-size 32.") {
+		t.Errorf("groups wider than heads: %d %q", code, errOut)
+	}
+	limited := filepath.Join(t.TempDir(), "limited.safetensors")
+	mustRun(t, "", "cache_prompt", "--model", model, "--prompt-cache-file", limited, "--prompt", document, "--max-kv-size", "24", "--threads", "1")
+	if code, _, errOut := lentil(t, "", "generate", "--prompt-cache-file", limited, "--kv-bits", "4"); code != ExitUsage || !strings.Contains(errOut, "(--max-kv-size 24) do not go together") {
+		t.Errorf("a limited file: %d %q", code, errOut)
 	}
 }

@@ -332,7 +332,12 @@ func TestGenerateFlags(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"--temp -1", "--temp is -1"},
 		{"-qa", "--quantize-activations is not supported"},
-		{"--kv-bits 4", "--kv-bits is not supported"},
+		{"--kv-bits 7", "--kv-bits 7: expected 2, 3, 4, 5, 6 or 8"},
+		{"--kv-bits 0", "--kv-bits 0: expected"},
+		{"--kv-group-size 16", "--kv-group-size 16: expected 32, 64 or 128"},
+		{"--kv-bits 4 --quantized-kv-start -1", "--quantized-kv-start -1: expected 0 or more"},
+		{"--kv-bits 4 --max-kv-size 100", "do not go together\nGive one of the two."},
+		{"--kv-bits 4", "--kv-group-size 64 does not divide the 8 values of a head (layer 0)\nLeave out --kv-bits"},
 		{"--extra-eos-token <|im_end|> nonsense", `--extra-eos-token "nonsense" is no token`},
 		{"--chat-template-config [1]", "--chat-template-config: expected a JSON object"},
 		{"--adapter-path " + model, "adapter_config.json is not there"},
