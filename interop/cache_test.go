@@ -18,6 +18,7 @@ type continuation struct {
 	answer
 	Classes  []string          `json:"classes"`
 	Metadata map[string]string `json:"metadata"`
+	Logits   []float32         `json:"logits"` // of the first token of the answer
 }
 
 // cachedSession is a session in float32.
@@ -62,6 +63,22 @@ func cachePrompts(prompt, more, vocab int) [][]int32 {
 	return out
 }
 
+// withTokenizer writes a model that mlx-lm loads, which it does not without a tokenizer.
+func withTokenizer(t *testing.T, spec modeltest.Spec) string {
+	t.Helper()
+	path := modeltest.Write(t, spec)
+	for _, name := range []string{"tokenizer.json", "tokenizer_config.json"} {
+		data, err := os.ReadFile("testdata/tokenizer/" + name)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(path, name), data, 0o666)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
+}
+
 // TestPromptCacheWithMLX: mlx-lm goes on from Lentil's prompt cache files, and
 // Lentil from mlx-lm's, with the same tokens.
 func TestPromptCacheWithMLX(t *testing.T) {
@@ -70,16 +87,7 @@ func TestPromptCacheWithMLX(t *testing.T) {
 	window := modeltest.Spec{Type: "llama", Config: map[string]any{
 		"vocab_size": 520, "layer_types": []string{"full_attention", "sliding_attention"}, "sliding_window": 16,
 	}}
-	windowed := modeltest.Write(t, window)
-	for _, name := range []string{"tokenizer.json", "tokenizer_config.json"} { // mlx-lm loads no model without
-		data, err := os.ReadFile("testdata/tokenizer/" + name)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(windowed, name), data, 0o666)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	windowed := withTokenizer(t, window)
 	for _, tt := range []struct {
 		name, path   string
 		vocab, limit int    // limit is --max-kv-size

@@ -5,8 +5,9 @@
     mlxpeer.py logits MODEL IDS OUT [ADAPTER] one forward pass in float32
     mlxpeer.py greedy MODEL PROMPTS.json N [ADAPTER]  greedy token ids
     mlxpeer.py perplexity OPTIONS.json       mlx_lm.perplexity over a local folder
-    mlxpeer.py cache  MODEL PROMPTS.json FILE N SIZE   mlx_lm.cache_prompt of the first prompt's
-                                             ids, and greedy token ids after the second's
+    mlxpeer.py cache  MODEL PROMPTS.json FILE N SIZE [BITS GROUP START]   mlx_lm.cache_prompt of
+                                             the first prompt's ids, and greedy token ids
+                                             after the second's
     mlxpeer.py resume MODEL PROMPTS.json FILE N   the same, from a file that is there
 
 OPTIONS.json holds mlx_lm.lora's options by their YAML names; what is missing gets
@@ -86,17 +87,20 @@ def logits(model, ids):
 def greedy(model, prompt, count, cache=None):
     """Plain argmax decoding over mlx-lm's own cache, no stop token.
 
-    Also gives, for each step, how far the runner-up stands below the choice.
+    Also gives, for each step, how far the runner-up stands below the choice, and
+    behind a given cache the first step's logits.
     """
+    first = [] if cache else None
     cache, ids, gaps = cache or make_prompt_cache(model), [], []
     step = mx.array([prompt])
     for _ in range(count):
         last = np.array(model(step, cache=cache)[0, -1].astype(mx.float32))
+        first = last.tolist() if first == [] else first
         order = np.argsort(-last, kind="stable")
         ids.append(int(order[0]))
         gaps.append(float(last[order[0]] - last[order[1]]))
         step = mx.array([[ids[-1]]])
-    return {"ids": ids, "gaps": gaps}
+    return {"ids": ids, "gaps": gaps} | ({"logits": first} if first else {})
 
 
 def measure(o):
@@ -111,14 +115,15 @@ def measure(o):
     return {"perplexity": value, "standard_error": error, "rows": rows.tolist()}
 
 
-def cached(command, path, prompts, file, count, size=0):
+def cached(command, path, prompts, file, count, size=0, bits=0, group=64, start=0):
     """Continues the second prompt behind the first, which is in a prompt cache file
     that this writes, or finds there."""
     model, _ = load(path)
     to_float32(model)
     if command == "cache":
         cache = make_prompt_cache(model, size or None)
-        for _ in generate_step(mx.array(prompts[0]), model, max_tokens=0, prompt_cache=cache):
+        quantized = {"kv_bits": bits, "kv_group_size": group, "quantized_kv_start": start} if bits else {}
+        for _ in generate_step(mx.array(prompts[0]), model, max_tokens=0, prompt_cache=cache, **quantized):
             pass
         save_prompt_cache(file, cache, {"model": path, "tokenizer_config": "{}"})
     cache, metadata = load_prompt_cache(file, return_metadata=True)
