@@ -76,8 +76,14 @@ func distance(got, want []float32) float64 {
 // adapted is a model with a random LoRA of a size as training gives.
 func adapted(t *testing.T, dev compute.Device, dir string, keys ...string) *model.Model {
 	t.Helper()
+	return adaptedBy(t, dev, dir, model.LoRAConfig{Rank: 2, Scale: 2, Keys: keys})
+}
+
+// adaptedBy is a model with a random adapter.
+func adaptedBy(t *testing.T, dev compute.Device, dir string, c model.LoRAConfig) *model.Model {
+	t.Helper()
 	m := modeltest.Open(t, dev, dir)
-	if _, err := m.AttachLoRA(model.LoRAConfig{Rank: 2, Scale: 2, Keys: keys}, compute.NewKey(0)); err != nil {
+	if _, err := m.AttachLoRA(c, compute.NewKey(0)); err != nil {
 		t.Fatal(err)
 	}
 	modeltest.Shake(t, m, 0.05)
@@ -110,6 +116,11 @@ func readConfig(t *testing.T, dir string) (config map[string]any, text string) {
 
 func TestFusedEqualsAdapter(t *testing.T) {
 	t.Parallel()
+	t.Run("LoRA", func(t *testing.T) { testFused(t, model.LoRAConfig{Rank: 2, Scale: 2}) })
+	t.Run("DoRA", func(t *testing.T) { testFused(t, model.LoRAConfig{Rank: 2, Scale: 2, DoRA: true}) })
+}
+
+func testFused(t *testing.T, c model.LoRAConfig) {
 	dev := newCPU(t)
 	for _, spec := range modeltest.Architectures() {
 		for _, test := range []struct {
@@ -127,7 +138,7 @@ func TestFusedEqualsAdapter(t *testing.T) {
 			{"4-bit dequantized", quant.F32, 4, export.FuseOptions{Dequantize: true}, exactTolerance, false},
 		} {
 			spec.DType, spec.Bits = test.dtype, test.bits
-			m := adapted(t, dev, modeltest.Write(t, spec))
+			m := adaptedBy(t, dev, modeltest.Write(t, spec), c)
 			report := fuse(t, m, test.o)
 			fused := modeltest.Open(t, dev, report.Path)
 			if d := distance(logits(t, fused), logits(t, m)); d > test.tolerance {
@@ -162,14 +173,15 @@ func TestSurvival(t *testing.T) {
 		bases[mode], _ = convert(t, modeltest.Write(t, modeltest.Spec{Type: "qwen2"}), export.ConvertOptions{Quantize: true, Mode: mode})
 	}
 	for name, dir := range bases {
-		t.Run(name, func(t *testing.T) { testSurvival(t, dir) })
+		t.Run(name, func(t *testing.T) { testSurvival(t, dir, model.LoRAConfig{Rank: 2, Scale: 2}) })
 	}
+	t.Run("DoRA", func(t *testing.T) { testSurvival(t, bases["3-bit"], model.LoRAConfig{Rank: 2, Scale: 2, DoRA: true}) })
 }
 
-func testSurvival(t *testing.T, dir string) {
+func testSurvival(t *testing.T, dir string, c model.LoRAConfig) {
 	const tolerance = 1e-6 // float64 sums of the same float32 values
 	dev := newCPU(t)
-	m := adapted(t, dev, dir)
+	m := adaptedBy(t, dev, dir, c)
 	kept := fuse(t, m, export.FuseOptions{KeepBits: true})
 	raised := fuse(t, m, export.FuseOptions{})
 	for _, report := range []export.FuseReport{kept, raised} {
@@ -221,7 +233,8 @@ func testSurvival(t *testing.T, dir string) {
 	}
 }
 
-// update is scale·(A B)ᵀ of a module.
+// update is what the adapter of a module adds to its weight: scale·(A B)ᵀ, or with
+// a magnitude what takes the rows to their new directions and lengths.
 func update(t *testing.T, m *model.Model, module string) []float32 {
 	t.Helper()
 	values := map[string][]float32{}
@@ -243,6 +256,21 @@ func update(t *testing.T, m *model.Model, module string) []float32 {
 				sum += float64(a[i*rank+r]) * float64(b[r*out+o])
 			}
 			delta[o*in+i] = float32(2 * sum)
+		}
+	}
+	magnitude, ok := values[module+".m"]
+	if !ok {
+		return delta
+	}
+	base := hostFloats(t, m, module)
+	for o := range out {
+		var square float64
+		for i := range in {
+			square += math.Pow(float64(base[o*in+i])+float64(delta[o*in+i]), 2)
+		}
+		for i := o * in; i < (o+1)*in; i++ {
+			v := (float64(base[i]) + float64(delta[i])) * float64(magnitude[o]) / math.Sqrt(square)
+			delta[i] = float32(v - float64(base[i]))
 		}
 	}
 	return delta

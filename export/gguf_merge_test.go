@@ -2,6 +2,7 @@ package export_test
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -78,6 +79,32 @@ func TestGGUFOfAdapter(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestGGUFOfDoRA: a DoRA goes into the file with its magnitudes; an adapter file of
+// llama.cpp's cannot hold it.
+func TestGGUFOfDoRA(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	dir := modeltest.Write(t, modeltest.Spec{Type: "llama", Bits: 4, DType: quant.F16, Config: map[string]any{"vocab_size": ggufVocab}})
+	base := logits(t, modeltest.Open(t, dev, dir))
+	m := adaptedBy(t, dev, dir, model.LoRAConfig{Rank: 2, Scale: 2, DoRA: true})
+	want := logits(t, m)
+	if d := distance(logits(t, modeltest.Open(t, dev, exportMerged(t, m, "F32"))), want); d > exactTolerance {
+		t.Errorf("logits of the merged model differ by %g", d)
+	}
+	if distance(want, base) < 0.01 {
+		t.Error("the adapter changes nothing")
+	}
+	path := filepath.Join(t.TempDir(), "adapter.gguf")
+	update := model.LoRAUpdate{Module: "model.layers.0.mlp.up_proj", In: 1, Out: 1, Rank: 1, A: []float32{1}, B: []float32{1}, Magnitude: []float32{1}}
+	err := export.GGUFAdapter(&model.LoRAFile{Updates: []model.LoRAUpdate{update}}, m.Source(), path)
+	if err == nil || !strings.Contains(err.Error(), "lentil fuse --export-gguf") {
+		t.Errorf("a DoRA as an adapter file: %v", err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("a file was left")
 	}
 }
 

@@ -39,8 +39,13 @@ func sameLoss(t *testing.T, what string, got, want, tolerance float64) {
 // Proof 3, one way: an adapter that mlx-lm trained, in Lentil.
 func TestAdapterOfMLX(t *testing.T) {
 	t.Parallel()
-	const folder = "testdata/training/mask"
-	want := readTraining(t, "mask")
+	t.Run("LoRA", func(t *testing.T) { adapterOfMLX(t, "mask") })
+	t.Run("DoRA", func(t *testing.T) { adapterOfMLX(t, "dora") })
+}
+
+func adapterOfMLX(t *testing.T, name string) {
+	folder := "testdata/training/" + name
+	want := readTraining(t, name)
 	sameLoss(t, "adapter of mlx-lm", testLentil(t, "testdata/mlx/llama-4bit", folder), want.TestLoss, lossTolerance)
 
 	m := open(t, "testdata/mlx/llama-4bit", folder)
@@ -57,8 +62,10 @@ func TestAdapterInMLX(t *testing.T) {
 	t.Parallel()
 	need(t, "mlx-lm")
 	for name, more := range map[string]map[string]any{
-		"lora": {"model": "testdata/mlx/llama-4bit", "num_layers": 2.0, "lora_parameters": map[string]any{"rank": 6, "scale": 8.0, "dropout": 0.0}},
-		"full": {"model": "testdata/mlx/llama-dense", "num_layers": 1.0, "fine_tune_type": "full"},
+		"lora":        {"model": "testdata/mlx/llama-4bit", "num_layers": 2.0, "lora_parameters": map[string]any{"rank": 6, "scale": 8.0, "dropout": 0.0}},
+		"dora":        {"model": "testdata/mlx/llama-4bit", "fine_tune_type": "dora", "lora_parameters": map[string]any{"rank": 6, "scale": 8.0, "dropout": 0.0}},
+		"dora, dense": {"model": "testdata/mlx/llama-dense", "num_layers": 1.0, "fine_tune_type": "dora"},
+		"full":        {"model": "testdata/mlx/llama-dense", "num_layers": 1.0, "fine_tune_type": "full"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			options := maps.Clone(readTraining(t, "mask").Options)

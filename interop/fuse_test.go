@@ -24,17 +24,20 @@ const (
 // adapter that mlx-lm trained, the others train one.
 var fusions = []struct {
 	name, model string
+	kind        string  // of fine-tuning; LoRA if empty
 	rate        float64 // learning rate; a small one makes updates that 4 bits cannot hold
 	flags       []string
 	tolerance   float64
 }{
-	{"requantized", "testdata/mlx/llama-4bit", 0, nil, lossTolerance},
-	{"bits raised", "testdata/mlx/llama-4bit", 1e-5, nil, lossTolerance},
-	{"left dense", "testdata/mlx/llama-4bit", 1e-6, nil, lossTolerance}, // too small for 8 bits even
-	{"bits kept", "testdata/mlx/llama-4bit", 1e-6, []string{"--keep-bits"}, lossTolerance},
-	{"dequantized", "testdata/mlx/llama-4bit", 0, []string{"--dequantize"}, lossTolerance},
-	{"bfloat16", "testdata/mlx/llama-4bit-bf16", 0, nil, bf16TestTolerance},
-	{"dense", "testdata/mlx/llama-dense", 5e-4, nil, lossTolerance},
+	{"requantized", "testdata/mlx/llama-4bit", "", 0, nil, lossTolerance},
+	{"bits raised", "testdata/mlx/llama-4bit", "", 1e-5, nil, lossTolerance},
+	{"left dense", "testdata/mlx/llama-4bit", "", 1e-6, nil, lossTolerance}, // too small for 8 bits even
+	{"bits kept", "testdata/mlx/llama-4bit", "", 1e-6, []string{"--keep-bits"}, lossTolerance},
+	{"dequantized", "testdata/mlx/llama-4bit", "", 0, []string{"--dequantize"}, lossTolerance},
+	{"bfloat16", "testdata/mlx/llama-4bit-bf16", "", 0, nil, bf16TestTolerance},
+	{"dense", "testdata/mlx/llama-dense", "", 5e-4, nil, lossTolerance},
+	{"DoRA", "testdata/mlx/llama-4bit", "dora", 5e-4, nil, lossTolerance},
+	{"DoRA, dense", "testdata/mlx/llama-dense", "dora", 5e-4, nil, lossTolerance},
 }
 
 // Proof 4: a fused folder in mlx-lm gives the same 50 tokens as in Lentil.
@@ -48,6 +51,9 @@ func TestFusedInMLX(t *testing.T) {
 				adapter = t.TempDir()
 				options := readTraining(t, "mask").Options
 				options["model"], options["learning_rate"] = c.model, c.rate
+				if c.kind != "" {
+					options["fine_tune_type"] = c.kind
+				}
 				delete(options, "test")
 				trainLentil(t, options, adapter)
 			}
@@ -61,7 +67,7 @@ func TestFusedInMLX(t *testing.T) {
 			sameGreedy(t, fused)
 			ours := testLentil(t, fused, "")
 			sameLoss(t, "fused", ours, testMLX(t, fused, ""), c.tolerance)
-			if c.name == "dequantized" || c.name == "dense" {
+			if c.name == "dequantized" || c.model == "testdata/mlx/llama-dense" {
 				sameLoss(t, "adapter beside the model", ours, testLentil(t, c.model, adapter), lossTolerance)
 			}
 		})
@@ -98,7 +104,12 @@ func sameGreedy(t *testing.T, folder string) {
 func TestFusedAsMLX(t *testing.T) {
 	t.Parallel()
 	need(t, "mlx-lm")
-	const base, adapter = "testdata/mlx/llama-4bit", "testdata/training/mask"
+	t.Run("LoRA", func(t *testing.T) { fusedAsMLX(t, "testdata/training/mask") })
+	t.Run("DoRA", func(t *testing.T) { fusedAsMLX(t, "testdata/training/dora") })
+}
+
+func fusedAsMLX(t *testing.T, adapter string) {
+	const base = "testdata/mlx/llama-4bit"
 	ours, theirs := filepath.Join(t.TempDir(), "lentil"), filepath.Join(t.TempDir(), "mlx")
 	lentil(t, "fuse", "--model", base, "--adapter-path", adapter, "--save-path", ours, "--dequantize")
 	command(t, exec.Command("../.interop/venv/bin/python", "-m", "mlx_lm", "fuse", "--model", base, "--adapter-path", adapter,
@@ -127,7 +138,12 @@ func TestFusedAsMLX(t *testing.T) {
 func TestGenerateAsMLX(t *testing.T) {
 	t.Parallel()
 	need(t, "mlx-lm")
-	const base, adapter, prompt = "testdata/mlx/llama-4bit", "testdata/training/mask", "Why is too much salt a problem?"
+	t.Run("LoRA", func(t *testing.T) { generateAsMLX(t, "testdata/training/mask") })
+	t.Run("DoRA", func(t *testing.T) { generateAsMLX(t, "testdata/training/dora") })
+}
+
+func generateAsMLX(t *testing.T, adapter string) {
+	const base, prompt = "testdata/mlx/llama-4bit", "Why is too much salt a problem?"
 	figures := filepath.Join(t.TempDir(), "figures.json")
 	lentil(t, "generate", "--model", base, "--adapter-path", adapter, "--prompt", prompt, "--max-tokens", "40", "--exact", "--json", figures)
 	var got struct{ Text string }

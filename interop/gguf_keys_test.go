@@ -127,7 +127,7 @@ func TestGGUFAdapterKeys(t *testing.T) {
 	need(t, "mlx-lm")
 	dir := writeWithTokenizer(t, exportedModels()["mistral"])
 	adapter := filepath.Join(t.TempDir(), "adapter.gguf")
-	lentil(t, "adapters", "convert", randomAdapter(t, open(t, dir, ""), 4, 2), "--to", "gguf", "--model", dir, "--save-path", adapter)
+	lentil(t, "adapters", "convert", randomAdapter(t, open(t, dir, ""), "lora", 4, 2), "--to", "gguf", "--model", dir, "--save-path", adapter)
 	f := readWithGGUF(t, adapter)
 	if f.Metadata["general.type"].Value != "adapter" || f.Metadata["adapter.type"].Value != "lora" || f.Metadata["adapter.lora.alpha"].Value != 8.0 {
 		t.Errorf("metadata %v", f.Metadata)

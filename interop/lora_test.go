@@ -26,7 +26,7 @@ func TestAdapterInLlamaCppFamilies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := writeWithTokenizer(t, spec)
 			m := open(t, dir, "")
-			ours := randomAdapter(t, m, 4, 2)
+			ours := randomAdapter(t, m, "lora", 4, 2)
 			base, adapter := filepath.Join(t.TempDir(), "base.gguf"), filepath.Join(t.TempDir(), "adapter.gguf")
 			lentil(t, "convert", "--model", dir, "--gguf", "F32", "--mlx-path", base)
 			lentil(t, "adapters", "convert", ours, "--to", "gguf", "--model", dir, "--save-path", adapter)

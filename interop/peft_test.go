@@ -64,26 +64,29 @@ func samePEFT(t *testing.T, m *model.Model, job peftJob) {
 func TestAdapterInPEFT(t *testing.T) {
 	t.Parallel()
 	var jobs []peftJob
-	models := map[string]*model.Model{}
-	for _, name := range []string{"llama", "llama-bias", "mistral", "qwen2", "qwen3", "smollm3"} {
-		job := peftJob{Model: "testdata/models/" + name, Tokens: peftTokens, Adapter: filepath.Join(t.TempDir(), "peft"), Logits: filepath.Join(t.TempDir(), "logits")}
-		m := open(t, job.Model, "")
-		ours := randomAdapter(t, m, 6, 3)
-		lentil(t, "adapters", "convert", ours, "--to", "peft", "--save-path", job.Adapter)
-		models[job.Model] = m
-		jobs = append(jobs, job)
+	var models []*model.Model
+	var names []string
+	for _, kind := range []string{"lora", "dora"} {
+		for _, name := range []string{"llama", "llama-bias", "mistral", "qwen2", "qwen3", "smollm3"} {
+			job := peftJob{Model: "testdata/models/" + name, Tokens: peftTokens, Adapter: filepath.Join(t.TempDir(), "peft"), Logits: filepath.Join(t.TempDir(), "logits")}
+			m := open(t, job.Model, "")
+			ours := randomAdapter(t, m, kind, 6, 3)
+			lentil(t, "adapters", "convert", ours, "--to", "peft", "--save-path", job.Adapter)
+			models, names = append(models, m), append(names, kind+" "+name)
+			jobs = append(jobs, job)
+		}
 	}
 	runPEFT(t, jobs)
-	for _, job := range jobs {
-		t.Run(filepath.Base(job.Model), func(t *testing.T) { samePEFT(t, models[job.Model], job) })
+	for i, job := range jobs {
+		t.Run(names[i], func(t *testing.T) { samePEFT(t, models[i], job) })
 	}
 }
 
-// randomAdapter puts random LoRAs beside all projections of m, and writes them into
-// a folder as training does.
-func randomAdapter(t *testing.T, m *model.Model, rank int, scale float32) string {
+// randomAdapter puts random LoRAs or DoRAs beside all projections of m, and writes
+// them into a folder as training does.
+func randomAdapter(t *testing.T, m *model.Model, kind string, rank int, scale float32) string {
 	t.Helper()
-	if _, err := m.AttachLoRA(model.LoRAConfig{Rank: rank, Scale: scale}, compute.NewKey(0)); err != nil {
+	if _, err := m.AttachLoRA(model.LoRAConfig{Rank: rank, Scale: scale, DoRA: kind == "dora"}, compute.NewKey(0)); err != nil {
 		t.Fatal(err)
 	}
 	modeltest.Shake(t, m, 0.1)
@@ -91,7 +94,7 @@ func randomAdapter(t *testing.T, m *model.Model, rank int, scale float32) string
 	if err := m.SaveTrainable(filepath.Join(dir, model.AdapterFile)); err != nil {
 		t.Fatal(err)
 	}
-	config := fmt.Sprintf(`{"fine_tune_type": "lora", "num_layers": -1, "lora_parameters": {"rank": %d, "scale": %g, "dropout": 0.0}}`, rank, scale)
+	config := fmt.Sprintf(`{"fine_tune_type": %q, "num_layers": -1, "lora_parameters": {"rank": %d, "scale": %g, "dropout": 0.0}}`, kind, rank, scale)
 	if err := os.WriteFile(filepath.Join(dir, model.AdapterConfigFile), []byte(config), 0o666); err != nil {
 		t.Fatal(err)
 	}

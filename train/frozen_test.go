@@ -55,8 +55,20 @@ type outcome struct {
 	warnings      []string
 }
 
+// fitting makes the last two layers of a model trainable.
+type fitting func(m *model.Model) error
+
+func lora(m *model.Model) error { return attach(m, false) }
+func dora(m *model.Model) error { return attach(m, true) }
+func full(m *model.Model) error { return m.Unfreeze(2, false) }
+
+func attach(m *model.Model, dora bool) error {
+	_, err := m.AttachLoRA(model.LoRAConfig{Rank: 2, Scale: 4, Dropout: 0.1, NumLayers: 2, DoRA: dora}, compute.NewKey(0))
+	return err
+}
+
 // trainFrozen trains the last two of six layers for more than two epochs.
-func trainFrozen(t *testing.T, kernels string, spec modeltest.Spec, full bool, change func(*Options)) (got outcome) {
+func trainFrozen(t *testing.T, kernels string, spec modeltest.Spec, fit fitting, change func(*Options)) (got outcome) {
 	t.Helper()
 	raw, err := cpu.New(cpu.Options{Threads: 2, Kernels: kernels})
 	if err != nil {
@@ -66,12 +78,7 @@ func trainFrozen(t *testing.T, kernels string, spec modeltest.Spec, full bool, c
 	dev := &counter{Device: raw}
 	spec.Config = map[string]any{"num_hidden_layers": 6}
 	m := modeltest.Load(t, dev, spec)
-	if full {
-		err = m.Unfreeze(2, false)
-	} else {
-		_, err = m.AttachLoRA(model.LoRAConfig{Rank: 2, Scale: 4, Dropout: 0.1, NumLayers: 2}, compute.NewKey(0))
-	}
-	if err != nil {
+	if err := fit(m); err != nil {
 		t.Fatal(err)
 	}
 	o := options()
@@ -116,15 +123,16 @@ func TestFrozenCacheChangesNothing(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		spec   modeltest.Spec
-		full   bool
+		fit    fitting
 		change func(*Options)
 	}{
-		{"4-bit", quantized, false, func(*Options) {}},
-		{"mlx's batches and pad target", quantized, false, func(o *Options) { o.CompatMLX = true }},
-		{"checkpoints and accumulation", quantized, false, func(o *Options) { o.GradCheckpoint, o.GradAccumulationSteps = true, 2 }},
-		{"few validation batches", quantized, false, func(o *Options) { o.ValBatches = 1 }},
-		{"window, bf16", modeltest.Spec{Type: "mistral", DType: quant.BF16}, false, func(*Options) {}},
-		{"all of a layer", modeltest.Spec{Type: "qwen3"}, true, func(*Options) {}},
+		{"4-bit", quantized, lora, func(*Options) {}},
+		{"mlx's batches and pad target", quantized, lora, func(o *Options) { o.CompatMLX = true }},
+		{"checkpoints and accumulation", quantized, lora, func(o *Options) { o.GradCheckpoint, o.GradAccumulationSteps = true, 2 }},
+		{"few validation batches", quantized, lora, func(o *Options) { o.ValBatches = 1 }},
+		{"window, bf16", modeltest.Spec{Type: "mistral", DType: quant.BF16}, lora, func(*Options) {}},
+		{"all of a layer", modeltest.Spec{Type: "qwen3"}, full, func(*Options) {}},
+		{"DoRA, accumulation", quantized, dora, func(o *Options) { o.GradAccumulationSteps = 2 }},
 	} {
 		for _, kernels := range []string{"", "generic"} {
 			if kernels != "" && test.name != "4-bit" {
@@ -132,7 +140,7 @@ func TestFrozenCacheChangesNothing(t *testing.T) {
 			}
 			t.Run(strings.TrimSpace(test.name+" "+kernels), func(t *testing.T) {
 				t.Parallel()
-				without := trainFrozen(t, kernels, test.spec, test.full, test.change)
+				without := trainFrozen(t, kernels, test.spec, test.fit, test.change)
 				for name, limits := range map[string]FrozenCache{
 					"memory":          {Memory: 1 << 20},
 					"memory and disk": {Memory: 60_000, Disk: 1 << 20, Dir: t.TempDir()},
@@ -142,7 +150,7 @@ func TestFrozenCacheChangesNothing(t *testing.T) {
 					if test.name != "4-bit" && name != "memory and disk" {
 						continue
 					}
-					with := trainFrozen(t, kernels, test.spec, test.full, func(o *Options) { test.change(o); o.Frozen = limits })
+					with := trainFrozen(t, kernels, test.spec, test.fit, func(o *Options) { test.change(o); o.Frozen = limits })
 					if !with.same(without) {
 						t.Errorf("%s: losses %v, %v; without the cache %v, %v", name, with.losses, with.valid, without.losses, without.valid)
 					}
@@ -161,8 +169,8 @@ func TestFrozenCacheChangesNothing(t *testing.T) {
 func TestFrozenCacheWithoutAFolder(t *testing.T) {
 	t.Parallel()
 	spec := modeltest.Spec{Type: "llama"}
-	without := trainFrozen(t, "", spec, false, func(*Options) {})
-	with := trainFrozen(t, "", spec, false, func(o *Options) { o.Frozen = FrozenCache{Disk: 1 << 20, Dir: t.TempDir() + "/none"} })
+	without := trainFrozen(t, "", spec, lora, func(*Options) {})
+	with := trainFrozen(t, "", spec, lora, func(o *Options) { o.Frozen = FrozenCache{Disk: 1 << 20, Dir: t.TempDir() + "/none"} })
 	if !with.same(without) || with.linears != without.linears {
 		t.Error("a cache that cannot be written changes the run")
 	}

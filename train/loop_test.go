@@ -189,9 +189,66 @@ func TestSameRunSameLosses(t *testing.T) {
 		"another seed":  func(tr *Trainer) { tr.Options.Seed = 1 },
 		"mlx's batches": func(tr *Trainer) { tr.Options.CompatMLX = true },
 		"sgd":           func(tr *Trainer) { tr.Options.Optimizer.Name = "sgd" },
+		"DoRA":          asDoRA(t),
 	} {
 		if got := losses(t, dev, change); slices.Equal(got, first) {
 			t.Errorf("%s changes nothing", name)
+		}
+	}
+}
+
+// asDoRA puts a DoRA in the place of the trainer's LoRA.
+func asDoRA(t *testing.T) func(*Trainer) {
+	return func(tr *Trainer) {
+		if _, err := tr.Model.AttachLoRA(model.LoRAConfig{Rank: 2, Scale: 4, Dropout: 0.1, DoRA: true}, compute.NewKey(0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A DoRA learns, with checkpoints as without, and its norms are always those of the
+// matrices as they are.
+func TestDoRA(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	steps := func(checkpoint bool) ([]float64, *Trainer) {
+		var trainer *Trainer
+		return losses(t, dev, func(tr *Trainer) {
+			trainer = tr
+			asDoRA(t)(tr)
+			tr.Options.Iters, tr.Options.BatchSize, tr.Options.GradCheckpoint = 30, 12, checkpoint
+		}), trainer
+	}
+	first, tr := steps(false)
+	if last := first[len(first)-1]; !(last < 0.8*first[0]) {
+		t.Errorf("the loss went from %g to %g", first[0], last)
+	}
+	if again, _ := steps(true); !slices.Equal(again, first) {
+		t.Errorf("with checkpoints: losses %v, want %v", again, first)
+	}
+	loss := func() float64 {
+		got, err := Evaluate(t.Context(), tr.Model, tr.Valid, EvalOptions{BatchSize: 2, Batches: -1, MaxSeqLength: 64}, func(int, int) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.Loss
+	}
+	want := loss()
+	if err := tr.Model.RefreshAdapters(); err != nil {
+		t.Fatal(err)
+	}
+	if got := loss(); got != want {
+		t.Errorf("loss %g, with norms computed anew %g", want, got)
+	}
+	fresh := modeltest.Load(t, dev, modeltest.Spec{Type: "llama", Bits: 4})
+	defer fresh.Free()
+	asDoRA(t)(&Trainer{Model: fresh})
+	before := fresh.Trainable()
+	for i, p := range tr.Model.Trainable() {
+		was, err1 := tensor.ReadFloats(dev, before[i].Tensor)
+		is, err2 := tensor.ReadFloats(dev, p.Tensor)
+		if err1 != nil || err2 != nil || before[i].Name != p.Name || slices.Equal(was, is) {
+			t.Errorf("%s was not trained (%v, %v)", p.Name, err1, err2)
 		}
 	}
 }
@@ -496,15 +553,15 @@ func TestDryRunTellsThePeak(t *testing.T) {
 		name       string
 		checkpoint bool
 		layers     int
-		full       bool
-	}{{"lora", false, 2, false}, {"lora with checkpoints", true, 3, false}, {"full", false, 2, true}} {
+		full, dora bool
+	}{{"lora", false, 2, false, false}, {"lora with checkpoints", true, 3, false, false}, {"full", false, 2, true, false}, {"dora", false, 2, false, true}} {
 		dry := func(dev compute.Device) {
 			m := modeltest.Load(t, dev, spec)
 			var err error
 			if test.full {
 				err = m.Unfreeze(test.layers, true)
 			} else {
-				_, err = m.AttachLoRA(model.LoRAConfig{Rank: 4, Scale: 1, NumLayers: test.layers}, compute.NewKey(0))
+				_, err = m.AttachLoRA(model.LoRAConfig{Rank: 4, Scale: 1, NumLayers: test.layers, DoRA: test.dora}, compute.NewKey(0))
 			}
 			if err != nil {
 				t.Fatal(err)
