@@ -71,7 +71,16 @@ func (d modelDrafter) draft(ctx context.Context, text []int32, n int, draw sampl
 	if slices.ContainsFunc(text, func(id int32) bool { return int(id) >= c.VocabSize }) {
 		return nil, nil
 	}
-	logits, err := d.session.prefill(ctx, text, prefillStep, nil)
+	// A prompt is read without the answer's first token, as the model has read it: with
+	// 8-bit activations even the roundings of that one token would change later guesses.
+	var err error
+	if last := len(text) - 1; last-d.session.Cached(text) > 1 {
+		_, err = d.session.prefill(ctx, text[:last], prefillStep, nil)
+	}
+	var logits []float32
+	if err == nil {
+		logits, err = d.session.prefill(ctx, text, prefillStep, nil)
+	}
 	var guesses []int32
 	for err == nil {
 		guesses = append(guesses, draw.pick(logits))
