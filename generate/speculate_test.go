@@ -42,13 +42,13 @@ var variants = []struct {
 	name    string
 	spec    modeltest.Spec
 	exact   bool
-	adapted bool
+	adapter model.LoRAConfig // none if its rank is 0
 	kv      KVBits
 }{
 	{name: "float32", exact: true},
 	{name: "float32 and half cache"},
-	{name: "bfloat16, adapter", spec: modeltest.Spec{DType: quant.BF16}, exact: true, adapted: true},
-	{name: "4 bits, adapter", spec: modeltest.Spec{Bits: 4}, adapted: true},
+	{name: "bfloat16, DoRA", spec: modeltest.Spec{DType: quant.BF16}, exact: true, adapter: model.LoRAConfig{Rank: 4, Scale: 1, DoRA: true}},
+	{name: "4 bits, adapter", spec: modeltest.Spec{Bits: 4}, adapter: model.LoRAConfig{Rank: 8, Scale: 1}},
 	{name: "4 bits exact", spec: modeltest.Spec{Bits: 4}, exact: true},
 	{name: "8 bits", spec: modeltest.Spec{Bits: 8}},
 	{name: "3 bits, window", spec: modeltest.Spec{Bits: 3, Type: "mistral", Config: map[string]any{"sliding_window": 9}}},
@@ -110,8 +110,8 @@ func TestSpeculate(t *testing.T) {
 			dev := newCPU(t)
 			m := load(t, dev, v.spec, 0)
 			drafts := []*model.Model{m, load(t, dev, v.spec, 1)} // the model itself, and another
-			if v.adapted {
-				if _, err := m.AttachLoRA(model.LoRAConfig{Rank: 4, Scale: 1}, compute.NewKey(0)); err != nil {
+			if v.adapter.Rank > 0 {
+				if _, err := m.AttachLoRA(v.adapter, compute.NewKey(0)); err != nil {
 					t.Fatal(err)
 				}
 				modeltest.Shake(t, m, 0.3)
