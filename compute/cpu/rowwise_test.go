@@ -96,3 +96,39 @@ func TestRowWiseUpdate(t *testing.T) {
 		}
 	})
 }
+
+// TestRowWiseElements: what goes element by element or row by row is always row-wise,
+// wherever the cuts between workers and the ends of vectors lie.
+func TestRowWiseElements(t *testing.T) {
+	eachFamily(t, func(t *testing.T, d *Device) {
+		r := newRand(34)
+		for _, width := range []int{20, 64, 576, 1500, 4864} {
+			for _, tokens := range []int{2, 4, 7} {
+				x, y, w := random(r, compute.F32, tokens, width), random(r, compute.F32, tokens, width), random(r, compute.F32, width)
+				angles := random(r, compute.F32, tokens, 2)
+				for _, c := range []struct {
+					op     compute.Op
+					in     []compute.Array
+					shared int // inputs, the last, that all rows share
+				}{
+					{compute.SwiGLU{}, []compute.Array{x, y}, 0},
+					{compute.Add{Alpha: 1}, []compute.Array{x, y}, 0},
+					{compute.RMSNorm{Eps: 1e-5}, []compute.Array{x, w}, 1},
+					{compute.RoPE{HeadDim: 4}, []compute.Array{x, angles, angles}, 0},
+				} {
+					got := run(t, d, c.op, nil, c.in)[0]
+					for i := range tokens {
+						var one []compute.Array
+						for j, a := range c.in {
+							if j < len(c.in)-c.shared {
+								a = rowOf(a, i)
+							}
+							one = append(one, a)
+						}
+						checkRow(t, c.op.Name(), got, i, run(t, d, c.op, nil, one)[0])
+					}
+				}
+			}
+		}
+	})
+}
