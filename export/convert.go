@@ -309,9 +309,12 @@ func reformat(m *quant.Matrix, to quant.Format, dtype quant.DType, rule quant.Ru
 		out.Scales, out.Biases = recast(m.Scales, m.Format.DType, to.DType), recast(m.Biases, m.Format.DType, to.DType)
 		return &out, nil
 	}
-	dense, err := store(m.Floats(), m.Rows, m.Cols, quant.Format{Kind: quant.Dense, DType: dtype}, dtype, rule)
-	if err != nil || to.Kind == quant.Dense {
-		return dense, err
+	dense := m
+	if asked := (quant.Format{Kind: quant.Dense, DType: dtype}); m.Format != asked {
+		var err error
+		if dense, err = store(m.Floats(), m.Rows, m.Cols, asked, dtype, rule); err != nil || to.Kind == quant.Dense {
+			return dense, err
+		}
 	}
 	return store(dense.Floats(), m.Rows, m.Cols, to, dtype, rule)
 }

@@ -125,11 +125,18 @@ func quantizeGroup(q []uint8, w []float32, bits int, rule Rule) (scale, bias flo
 	if rule == RuleMetal {
 		hi = max(hi, 0)
 	}
+	var largest uint32 // magnitude, as bits: these order as the numbers do
 	for _, x := range w {
-		if x-x != 0 {
-			return 0, 0, false
+		largest = max(largest, math.Float32bits(x)&^(1<<31))
+		if x < lo {
+			lo = x
 		}
-		lo, hi = min(lo, x), max(hi, x)
+		if x > hi {
+			hi = x
+		}
+	}
+	if largest >= 0xff<<23 { // infinite or not a number
+		return 0, 0, false
 	}
 	scale = max((hi-lo)/levels, minScale)
 	edge := lo
@@ -139,11 +146,34 @@ func quantizeGroup(q []uint8, w []float32, bits int, rule Rule) (scale, bias flo
 	if q0 := round(edge/scale, rule); q0 != 0 {
 		scale, bias = edge/q0, edge
 	}
-	for i, x := range w {
-		q[i] = uint8(min(max(round((x-bias)/scale, rule), 0), levels))
+	q = q[:len(w)]
+	if rule == RuleCPU {
+		for i, x := range w {
+			q[i] = roundEven(between((x-bias)/scale, 0, levels))
+		}
+	} else {
+		for i, x := range w {
+			q[i] = uint8(int32(float64(between((x-bias)/scale, 0, levels)) + 0.5))
+		}
 	}
 	return scale, bias, scale-scale == 0
 }
+
+// between brings a number into a range. Unlike min and max it need not care about
+// NaN and the sign of zero, which makes it a good deal faster.
+func between(f, lo, hi float32) float32 {
+	if f < lo {
+		return lo
+	}
+	if f > hi {
+		return hi
+	}
+	return f
+}
+
+// roundEven rounds a number from 0 to 255, ties to even: in the sum there are no bits
+// left for a fraction, and the lowest are the integer.
+func roundEven(f float32) uint8 { return uint8(math.Float32bits(f + 3<<22)) }
 
 func abs(f float32) float32 { return math.Float32frombits(math.Float32bits(f) &^ (1 << 31)) }
 
@@ -159,6 +189,16 @@ func round(f float32, rule Rule) float32 {
 // pack writes the integers q, each below 2^bits, as a stream of bits.
 // len(q)*bits must be a multiple of 32.
 func pack(dst []byte, q []uint8, bits int) {
+	switch bits {
+	case 4:
+		for ; len(q) >= 8; dst, q = dst[4:], q[8:] {
+			binary.LittleEndian.PutUint32(dst, joinNibbles(binary.LittleEndian.Uint64(q)))
+		}
+		return
+	case 8:
+		copy(dst, q)
+		return
+	}
 	var acc uint64
 	var have, at int
 	for _, v := range q {

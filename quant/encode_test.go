@@ -3,6 +3,7 @@ package quant
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -231,4 +232,40 @@ func FuzzEncode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// BenchmarkQuantize stores a matrix in each format, in float32 weights a second.
+func BenchmarkQuantize(b *testing.B) {
+	const rows, cols = 256, 4096
+	r := rand.New(rand.NewPCG(1, 2))
+	w := make([]float32, rows*cols)
+	for i := range w {
+		w[i] = float32(r.NormFloat64()) / 50
+	}
+	run := func(name string, quantize func() error) {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(4 * rows * cols)
+			for b.Loop() {
+				if err := quantize(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	for _, bits := range []int{4, 3, 8} {
+		for rule, name := range map[Rule]string{RuleMetal: "metal", RuleCPU: "cpu"} {
+			run(fmt.Sprintf("affine%d/%s", bits, name), func() error {
+				_, err := QuantizeAffine(w, rows, cols, bits, 64, BF16, rule)
+				return err
+			})
+		}
+	}
+	dense := &Matrix{Format: Format{Kind: Dense, DType: F32}, Rows: rows, Cols: cols, Data: make([]byte, 4*len(w))}
+	PutFloats(dense.Data, w, F32)
+	for _, block := range allBlocks {
+		run(block.String(), func() error {
+			_, err := ToBlocks(block, dense)
+			return err
+		})
+	}
 }
