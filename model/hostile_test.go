@@ -2,6 +2,7 @@ package model_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,21 +82,22 @@ func run(t *testing.T, dev compute.Device, dir string) bool {
 func TestSpoiledAdapter(t *testing.T) {
 	dev := newCPU(t)
 	spec := modeltest.Spec{Type: "llama"}
-	trained := adapted(t, dev, spec)
-	mlx := writeAdapter(t, loraConfig, trained)
-	f, err := model.ReadLoRA(mlx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	peft := filepath.Join(t.TempDir(), "peft")
-	if err := f.WritePEFT(peft); err != nil {
-		t.Fatal(err)
+	paths := []string{ggufAdapter(t, nil)}
+	for config, fit := range map[string]model.LoRAConfig{loraConfig: loraFit, doraConfig: doraFit} {
+		mlx := writeAdapter(t, config, adaptedBy(t, dev, spec, fit))
+		f, err := model.ReadLoRA(mlx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		peft := filepath.Join(t.TempDir(), "peft")
+		if err := f.WritePEFT(peft); err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, filepath.Join(mlx, model.AdapterConfigFile), filepath.Join(mlx, model.AdapterFile),
+			filepath.Join(peft, model.AdapterConfigFile), filepath.Join(peft, model.PEFTFile))
 	}
 	m := modeltest.Load(t, dev, spec)
-	for _, path := range []string{
-		ggufAdapter(t, nil), filepath.Join(mlx, model.AdapterConfigFile), filepath.Join(mlx, model.AdapterFile),
-		filepath.Join(peft, model.AdapterConfigFile), filepath.Join(peft, model.PEFTFile),
-	} {
+	for _, path := range paths {
 		valid := readFile(t, path)
 		spoil.Each(t, valid, spoil.Limit{Places: 40, Bytes: 64 << 20}, func(t *testing.T, spoiled []byte) {
 			writeFile(t, path, spoiled)
@@ -207,6 +209,7 @@ func FuzzAdapterConfig(f *testing.F) {
 	}
 	file := readFile(f, path)
 	f.Add([]byte(loraConfig))
+	f.Add([]byte(doraConfig))
 	f.Add([]byte(`{"fine_tune_type": "full", "num_layers": -1}`))
 	f.Add([]byte(`{"model": "m", "num_layers": 2, "lora_parameters": {"rank": 3, "scale": 1e38, "keys": ["self_attn.q_proj", "lm_head"]}}`))
 	f.Fuzz(func(t *testing.T, config []byte) {
@@ -227,11 +230,14 @@ func FuzzAdapterFile(f *testing.F) {
 	file := readFile(f, filepath.Join(dir, model.PEFTFile))
 	f.Add(file[:bytes.Index(file, []byte("}}"))+2], true)
 	f.Add(bytes.ReplaceAll(file[:bytes.Index(file, []byte("}}"))+2], []byte("lora_A.weight"), []byte("lora_a       ")), false)
+	f.Add([]byte(`{"m.lora_a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},"m.lora_b":{"dtype":"F32","shape":[1,2],"data_offsets":[8,16]},"m.m":{"dtype":"F32","shape":[2],"data_offsets":[16,24]}}`), false)
+	f.Add([]byte(`{"m.lora_A.weight":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"m.lora_B.weight":{"dtype":"F32","shape":[2,1],"data_offsets":[8,16]},"m.lora_magnitude_vector":{"dtype":"F32","shape":[2],"data_offsets":[16,24]}}`), true)
 	f.Fuzz(func(t *testing.T, header []byte, peft bool) {
 		dir := t.TempDir()
-		name, config := model.AdapterFile, loraConfig
+		dora := bytes.Contains(header, []byte("magnitude")) || bytes.Contains(header, []byte(`.m"`))
+		name, config := model.AdapterFile, map[bool]string{false: loraConfig, true: doraConfig}[dora]
 		if peft {
-			name, config = model.PEFTFile, `{"peft_type": "LORA", "r": 2, "lora_alpha": 8}`
+			name, config = model.PEFTFile, fmt.Sprintf(`{"peft_type": "LORA", "r": 2, "lora_alpha": 8, "use_dora": %v}`, dora)
 		}
 		writeFile(t, filepath.Join(dir, model.AdapterConfigFile), []byte(config))
 		writeFile(t, filepath.Join(dir, name), append(bytes.Clone(header), make([]byte, 1024)...))
@@ -239,10 +245,13 @@ func FuzzAdapterFile(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := model.MergeLoRA([]*model.LoRAFile{adapter, adapter}, []float32{1, 0.5}); err != nil {
+		if _, err := model.MergeLoRA([]*model.LoRAFile{adapter, adapter}, []float32{1, 0.5}); err != nil && !dora {
 			return
 		}
 		for _, u := range adapter.Updates {
+			if adapter.DoRA() && len(u.Magnitude) != u.Out {
+				t.Fatalf("%s: %d magnitudes for %d outputs", u.Module, len(u.Magnitude), u.Out)
+			}
 			if len(u.A) != u.In*u.Rank || len(u.B) != u.Rank*u.Out {
 				t.Fatalf("%s: %d and %d numbers for %d x %d of rank %d", u.Module, len(u.A), len(u.B), u.In, u.Out, u.Rank)
 			}
