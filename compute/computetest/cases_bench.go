@@ -63,6 +63,11 @@ func benchCases() []testCase {
 	decode := attentionSize{"decode", 1, 2048, heads(32, 8, 64), []int32{0, 2048}, compute.F16}
 	decode.op.Offset = 2047
 	add(decode.op, decode.note, decode.inputs)
+	for _, bits := range []int{4, 8} {
+		c := quantizedAttention(decode, affine(bits, 64, compute.F16))
+		add(c.op, fmt.Sprintf("decode, %d bits", bits), c.inputs)
+	}
+	add(compute.QuantizeRows{Weight: compute.Weight{Format: affine(4, 64, compute.F16), Rows: tokens, Cols: width}}, "4 bits, row", matrices(row))
 	wide := [2]int{tokens, middle}
 	add(compute.SwiGLU{}, "row", matrices(wide, wide))
 	add(compute.SwiGLUGrad{}, "row", matrices(wide, wide, wide))

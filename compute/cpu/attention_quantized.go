@@ -66,8 +66,8 @@ const (
 	// for all heads: rows are widened whole.
 	widenedKeys = 128
 	// widenedTile is about how many values of them are widened at a time: they stay
-	// in the first-level cache until all queries have used them.
-	widenedTile = 6 << 10
+	// in the second-level cache until all queries have used them.
+	widenedTile = 32 << 10
 )
 
 // tileRows is how many rows of n values are widened at a time.

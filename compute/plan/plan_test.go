@@ -8,6 +8,7 @@ import (
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
+	"github.com/lentil-lm/lentil/quant"
 )
 
 var _ compute.Device = (*Device)(nil)
@@ -168,6 +169,50 @@ func TestWork(t *testing.T) {
 	a.Free()
 	if err := d.Run(compute.MatMul{Alpha: 1}, []compute.Buffer{c}, []compute.Buffer{a, b}); !errors.Is(err, errFreed) {
 		t.Errorf("freed buffer: %v", err)
+	}
+}
+
+// TestQuantizedCache: keys and values of few bits are counted as the memory that they
+// take and that is read of them.
+func TestQuantizedCache(t *testing.T) {
+	const rows, cols, seen = 1024, 2 * 64, 1000
+	f := quant.Format{Kind: quant.Affine, DType: compute.F16, Bits: 4, Group: 64}
+	w := compute.Weight{Format: f, Rows: rows, Cols: cols}
+	d := New(Options{})
+	var cache []compute.Buffer
+	for range 2 {
+		for _, s := range w.Specs() {
+			b, err := d.Alloc(s.Shape, s.DType)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cache = append(cache, b)
+		}
+	}
+	const each = rows * cols * (4 + 32.0/64) / 8 // bytes of keys, and of values
+	if got := d.Report().CurrentBytes; got != 2*each {
+		t.Errorf("%d bytes, want %v", got, 2*each)
+	}
+	x := alloc(t, d, 1, cols)
+	if err := d.Run(compute.QuantizeRows{At: seen - 1, Weight: w}, cache[:3], []compute.Buffer{x}); err != nil {
+		t.Fatal(err)
+	}
+	q, y, lse := alloc(t, d, 1, 4*64), alloc(t, d, 1, 4*64), alloc(t, d, 1, 4)
+	bounds, err := d.Alloc(compute.Shape{2}, compute.I32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := compute.QuantizedAttention{Attention: compute.Attention{Heads: 4, KVHeads: 2, HeadDim: 64, Offset: seen - 1}, Format: f}
+	in := append(append([]compute.Buffer{q}, cache...), bounds)
+	if err := d.Run(op, []compute.Buffer{y, lse}, in); err != nil {
+		t.Fatal(err)
+	}
+	by := d.Report().ByOp
+	if got, want := by["quantized_attention"].Bytes, int64(2*each*seen/rows+2*4*4*64); got != want {
+		t.Errorf("attention moves %d bytes, want %d", got, want)
+	}
+	if got, want := by["quantize_rows"].Bytes, int64(each/rows+4*cols); got != want {
+		t.Errorf("a new row moves %d bytes, want %d", got, want)
 	}
 }
 
