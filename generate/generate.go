@@ -1,5 +1,6 @@
 // Package generate turns a prompt into text: prefill, sampling, stop rules,
-// streaming and figures.
+// streaming and figures; prompt caches; drafts of a smaller model (speculative
+// decoding).
 package generate
 
 import (
@@ -44,15 +45,15 @@ type Piece struct {
 	Stats   Stats
 }
 
-// Stats are mlx-lm's figures of one answer so far.
+// Stats are mlx-lm's figures of one answer so far, and how its draft did.
 type Stats struct {
 	PromptTokens     int     `json:"prompt_tokens"`
 	CachedTokens     int     `json:"cached_tokens"` // of the prompt, known from before
 	PromptTPS        float64 `json:"prompt_tps"`
 	GenerationTokens int     `json:"generation_tokens"` // with the stop token
 	GenerationTPS    float64 `json:"generation_tps"`
-	DraftedTokens    int     `json:"drafted_tokens,omitempty"`  // guessed by the draft model
-	AcceptedTokens   int     `json:"accepted_tokens,omitempty"` // of these, part of the answer
+	DraftedTokens    int     `json:"drafted_tokens"`  // guessed by the draft model
+	AcceptedTokens   int     `json:"accepted_tokens"` // of these, part of the answer
 }
 
 // Stream answers prompt token by token. The sequence ends with a piece whose

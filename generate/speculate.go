@@ -12,12 +12,11 @@ import (
 // maxDraft is the most tokens that may be drafted at a time.
 const maxDraft = 32
 
-// A drafter guesses how a text goes on. A guess costs speed if it is wrong, and
-// nothing else.
+// A drafter guesses how a text goes on. A wrong guess costs time and nothing else.
 type drafter interface {
 	// draft guesses the next tokens, n or fewer. draw is a copy of what will choose
-	// them: with its random numbers a guess at a sampled token is no worse than one at
-	// the likeliest.
+	// them: where the same random numbers choose from like probabilities, they choose
+	// alike.
 	draft(ctx context.Context, text []int32, n int, draw sampler) ([]int32, error)
 }
 
@@ -53,7 +52,7 @@ func CheckDraft(n int, limited bool) error {
 	case n < 1 || n > maxDraft:
 		return fmt.Errorf("--num-draft-tokens is %d, expected 1 to %d", n, maxDraft)
 	case limited:
-		return errors.New("--draft-model cannot go with --max-kv-size, nor with a prompt cache made with it: where the cache is full, a refused token has taken another's place for good\nLeave one of the two out.")
+		return errors.New("--draft-model cannot go with --max-kv-size, nor with a prompt cache made with it: a refused guess must leave the cache again, and in a full one it has taken another token's place\nLeave one of the two out.")
 	}
 	return nil
 }
@@ -69,7 +68,7 @@ func (d modelDrafter) draft(ctx context.Context, text []int32, n int, draw sampl
 		return nil, nil // the text is longer than it takes
 	}
 	if slices.ContainsFunc(text, func(id int32) bool { return int(id) >= c.VocabSize }) {
-		return nil, nil
+		return nil, nil // it has no embedding for all of them
 	}
 	// A prompt is read without the answer's first token, as the model has read it: with
 	// 8-bit activations even the roundings of that one token would change later guesses.
@@ -93,82 +92,6 @@ func (d modelDrafter) draft(ctx context.Context, text []int32, n int, draw sampl
 		return nil, ctx.Err()
 	}
 	return nil, fmt.Errorf("draft model: %w", err)
-}
-
-// decoder gives the tokens of an answer one after another.
-type decoder struct {
-	session *Session
-	draw    sampler
-	prompt  []int32 // run
-	answer  []int32 // run but for the last token
-	most    int     // tokens of the answer, -1 for any number
-
-	logits  []float32 // [1+guesses, vocab] for the next token, and for those after right guesses
-	guesses []int32   // run
-
-	drafted, accepted int
-}
-
-// next gives the next token, and whether it was guessed.
-func (d *decoder) next(ctx context.Context) (id int32, guessed bool, err error) {
-	if err = ctx.Err(); err == nil && len(d.logits) == 0 {
-		err = d.score(ctx)
-	}
-	if err != nil {
-		return 0, false, err
-	}
-	row := d.session.model.Config.VocabSize
-	id = d.draw.pick(d.logits[:row])
-	d.answer = append(d.answer, id)
-	if len(d.guesses) > 0 && d.guesses[0] == id {
-		d.logits, d.guesses = d.logits[row:], d.guesses[1:]
-		d.accepted++
-		return id, true, nil
-	}
-	d.logits, d.guesses = nil, nil
-	return id, false, nil
-}
-
-// score runs the last token and guesses at those behind it.
-func (d *decoder) score(ctx context.Context) error {
-	err := d.forget()
-	if err == nil {
-		err = d.guess(ctx)
-	}
-	if err != nil {
-		return err
-	}
-	last := d.answer[len(d.answer)-1]
-	d.logits, err = d.session.stepRows(append([]int32{last}, d.guesses...), 1+len(d.guesses))
-	return err
-}
-
-// forget leaves the session as it is without guesses: all but the last token are run.
-func (d *decoder) forget() error {
-	return d.session.cut(len(d.prompt) + max(0, len(d.answer)-1))
-}
-
-// guess asks for as many tokens as may be drafted.
-func (d *decoder) guess(ctx context.Context) (err error) {
-	s, n := d.session, d.session.most
-	if d.most >= 0 {
-		n = min(n, d.most-len(d.answer))
-	}
-	if rest := s.kvBits.Start - s.cache.Len(); s.kvBits.Bits > 0 && rest > 0 {
-		n = min(n, rest-2) // the cache must not be quantized for a guess that is wrong
-	}
-	if s.drafter == nil || n <= 0 {
-		return nil
-	}
-	if d.guesses, err = s.drafter.draft(ctx, slices.Concat(d.prompt, d.answer), n, d.draw); err != nil {
-		return err
-	}
-	beyond := func(id int32) bool { return int(id) >= s.model.Config.VocabSize }
-	if i := slices.IndexFunc(d.guesses, beyond); i >= 0 {
-		d.guesses = d.guesses[:i]
-	}
-	d.drafted += len(d.guesses)
-	return nil
 }
 
 // SameTokens tells what differs between the tokenizer of a model and that of its
