@@ -1,6 +1,7 @@
 package export
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -8,30 +9,45 @@ import (
 
 // inferTemplate writes down as a template of Ollama what render does with a
 // conversation, found out from what stands between its messages. That works for
-// chat templates that treat all turns alike; ok is false for others.
+// chat templates that treat all turns alike, with the system message before them or
+// in the last question; ok is false for others.
 func inferTemplate(render func([]turn) (string, bool)) (text string, ok bool) {
 	talk := []turn{
 		{"user", "Why is the sky blue?"}, {"assistant", "Because air scatters blue light."}, {"user", "And the sea?"},
 		{"assistant", "It mirrors the sky."}, {"user", "Is that all?"},
 	}
-	told := append([]turn{{"system", "Answer in one sentence."}}, talk...)
-	plain, ok1 := between(render, talk)
-	ruled, ok2 := between(render, told)
-	if !ok1 || !ok2 {
+	system := turn{"system", "Answer in one sentence."}
+	told := append([]turn{system}, talk...)
+	plain, ok1 := render(talk)
+	ruled, ok2 := render(told)
+	parts, ok3 := between(plain, talk)
+	if !ok1 || !ok2 || !ok3 {
 		return "", false
 	}
-	open, answer, next, end := plain[0], plain[1], plain[2], plain[5]
+	open, answer, next, end := parts[0], parts[1], parts[2], parts[5]
 	tail, ok := strings.CutPrefix(end, answer) // what only the last question has behind it, such as <think>
 	if !ok {
 		return "", false
 	}
-	text = "{{ if .System }}" + literal(ruled[0]) + "{{ .System }}" + literal(ruled[1]) + "{{ else }}" + literal(open) + "{{ end }}" +
-		"{{ range .Messages }}{{ if eq .Role \"user\" }}{{ .Content }}" + literal(answer) +
+	var start, late string // what is written before all turns, and before the last question
+	if parts, ok := between(ruled, told); ok {
+		start = "{{ if .System }}" + literal(parts[0]) + "{{ .System }}" + literal(parts[1]) + "{{ else }}" + literal(open) + "{{ end }}"
+	} else if parts, ok := between(ruled, slices.Insert(slices.Clone(talk), len(talk)-1, system)); ok {
+		before, ok := strings.CutPrefix(parts[len(talk)-1], next)
+		if !ok {
+			return "", false
+		}
+		start = literal(open)
+		late = "{{ if and $.System (eq (len (slice $.Messages $i)) 1) }}" + literal(before) + "{{ $.System }}" + literal(parts[len(talk)]) + "{{ end }}"
+	} else {
+		return "", false
+	}
+	text = start + "{{ range $i, $_ := .Messages }}{{ if eq .Role \"user\" }}" + late + "{{ .Content }}" + literal(answer) +
 		"{{ else if eq .Role \"assistant\" }}{{ .Content }}" + literal(next) + "{{ end }}{{ end }}" + literal(tail)
 	if strings.Contains(text, `"""`) { // ends the text in a Modelfile
 		return "", false
 	}
-	for _, t := range [][]turn{talk, talk[:1], talk[:3], told, told[:2]} {
+	for _, t := range [][]turn{talk, talk[:1], talk[:3], told, told[:2], told[:4]} {
 		want, ok := render(t)
 		if got, runs := runOllama(text, t); !ok || !runs || got != want {
 			return "", false
@@ -40,13 +56,9 @@ func inferTemplate(render func([]turn) (string, bool)) (text string, ok bool) {
 	return text, true
 }
 
-// between renders a conversation and returns what stands before, between and
-// behind its messages; ok is false if one of them is not there exactly once.
-func between(render func([]turn) (string, bool), talk []turn) (parts []string, ok bool) {
-	text, ok := render(talk)
-	if !ok {
-		return nil, false
-	}
+// between returns what stands in a text before, between and behind the messages of a
+// conversation; ok is false if they are not there in this order, each just once.
+func between(text string, talk []turn) (parts []string, ok bool) {
 	for _, t := range talk {
 		before, after, found := strings.Cut(text, t.Content)
 		if !found || strings.Contains(after, t.Content) {

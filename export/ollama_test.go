@@ -77,6 +77,18 @@ func TestInferredTemplate(t *testing.T) {
 			t.Errorf("system %q: %q, want %q", system, got, want)
 		}
 	}
+	// The system message in the last question, as Mistral's models have it.
+	const late = "{% if messages[0].role == 'system' %}{% set rules = messages[0].content %}{% set messages = messages[1:] %}{% endif %}" +
+		"{% for m in messages %}{% if m.role == 'user' %}[Q]{{ '<' ~ rules ~ '>\n' if loop.last and rules is defined }}{{ m.content }}[/Q]{% else %}{{ m.content }}</s>{% endif %}{% endfor %}"
+	text = modelfile(t, late, "")
+	for system, want := range map[string]string{
+		"":      "[Q]One?[/Q]1</s>[Q]Two?[/Q]",
+		"Count": "[Q]One?[/Q]1</s>[Q]<Count>\nTwo?[/Q]",
+	} {
+		if got := ollamaText(t, text, system, talk...); got != want {
+			t.Errorf("system %q: %q, want %q", system, got, want)
+		}
+	}
 	// An opening that is only for the answer to come.
 	thinking := strings.Replace(regular, "A: {% endif %}", "A: <think>{% endif %}", 1)
 	if got := ollamaText(t, modelfile(t, thinking, ""), "", talk...); !strings.HasSuffix(got, "A: 1\nQ: Two?\nA: <think>") {
@@ -107,7 +119,7 @@ func TestTemplatesOfFamilies(t *testing.T) {
 		t.Skipf("shared test data %s is not here", dir)
 	}
 	for _, name := range []string{
-		"hf__llama3_2", "hf__qwen2_5", "lcpp__HuggingFaceTB-SmolLM3-3B", "lcpp__Qwen-QwQ-32B", "lcpp__Qwen-Qwen3-0.6B", "lcpp__Qwen3-Coder",
+		"hf__llama3_2", "hf__qwen2_5", "hf__mistral_nemo", "lcpp__mistralai-Mistral-Nemo-Instruct-2407", "lcpp__HuggingFaceTB-SmolLM3-3B", "lcpp__Qwen-QwQ-32B", "lcpp__Qwen-Qwen3-0.6B", "lcpp__Qwen3-Coder",
 		"lcpp__meta-llama-Llama-3.1-8B-Instruct", "lcpp__meta-llama-Llama-3.3-70B-Instruct", "lcpp__deepseek-ai-DeepSeek-R1-Distill-Qwen-32B",
 		"lcpp__Mistral-Small-3.2-24B-Instruct-2506", "unsloth__mistral", "unsloth__chatml", "unsloth__zephyr", "unsloth__llama-3",
 	} {
