@@ -29,6 +29,7 @@ func benchCases() []testCase {
 		add(compute.Linear{Weight: w, Exact: true}, formatNote(f)+" T=1", product(1))
 		add(compute.Linear{Weight: w, Exact: true}, fmt.Sprintf("%s T=%d", formatNote(f), tokens), product(tokens))
 		add(compute.LinearGradInput{Weight: w}, fmt.Sprintf("%s T=%d", formatNote(f), tokens), product(tokens))
+		add(compute.RowSquares{Weight: w}, formatNote(f), func(g gen) []compute.Array { return g.weight(w) })
 	}
 	matrices := func(shapes ...[2]int) func(g gen) []compute.Array {
 		return func(g gen) []compute.Array {
@@ -49,6 +50,7 @@ func benchCases() []testCase {
 	add(compute.SumRows{}, "row", matrices(row))
 	norm := func(g gen) []compute.Array { return []compute.Array{g.normal(tokens, width), g.normal(width)} }
 	add(compute.RMSNorm{Eps: 1e-5}, "row", norm)
+	add(compute.Magnitude{}, "row", func(g gen) []compute.Array { return append(norm(g), g.normal(width)) })
 	add(compute.RMSNormGrad{Eps: 1e-5}, "row", func(g gen) []compute.Array { return append(norm(g), g.normal(tokens, width)) })
 	add(compute.RoPE{HeadDim: 64}, "row", func(g gen) []compute.Array {
 		return []compute.Array{g.normal(tokens, width), g.normal(tokens, 32), g.normal(tokens, 32)}

@@ -114,6 +114,7 @@ func TestRowWiseElements(t *testing.T) {
 					{compute.SwiGLU{}, []compute.Array{x, y}, 0},
 					{compute.Add{Alpha: 1}, []compute.Array{x, y}, 0},
 					{compute.RMSNorm{Eps: 1e-5}, []compute.Array{x, w}, 1},
+					{compute.Magnitude{Bias: true}, []compute.Array{x, w, {Spec: w.Spec, Data: y.Data[:len(w.Data)]}, w}, 3},
 					{compute.RoPE{HeadDim: 4}, []compute.Array{x, angles, angles}, 0},
 				} {
 					got := run(t, d, c.op, nil, c.in)[0]
