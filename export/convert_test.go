@@ -217,7 +217,7 @@ func TestModelfile(t *testing.T) {
 		{"ChatML", chatML + generation, "\nTEMPLATE \"\"\"{{- range .Messages }}<|im_start|>", "\nSYSTEM"},
 		{"with a system message", "{% if messages[0].role != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}" + chatML + generation,
 			"\nSYSTEM \"\"\"Be kind.\"\"\"\n", "chat template is in"},
-		{"unknown", chatML, "# The chat template is in the GGUF file", "\nTEMPLATE"},
+		{"unknown", strings.Replace(chatML, "m.role", "loop.index", 1), "# The chat template is in the GGUF file", "\nTEMPLATE"},
 		{"none", "", "# A base model", "\nTEMPLATE"},
 	} {
 		tok, err := tokenizer.Train(slices.Values([]string{"a b"}), tokenizer.TrainOptions{VocabSize: 260, ChatTemplate: test.template})

@@ -25,10 +25,9 @@ func inferTemplate(render func([]turn) (string, bool)) (text string, ok bool) {
 		return "", false
 	}
 	open, answer, next, end := parts[0], parts[1], parts[2], parts[5]
-	tail, ok := strings.CutPrefix(end, answer) // what only the last question has behind it, such as <think>
-	if !ok {
-		return "", false
-	}
+	// Behind every question, before answers that are there, and behind the last question: a space, or <think>.
+	ask := commonPrefix(answer, end)
+	lead, tail := answer[len(ask):], end[len(ask):]
 	var start, late string // what is written before all turns, and before the last question
 	if parts, ok := between(ruled, told); ok {
 		start = "{{ if .System }}" + literal(parts[0]) + "{{ .System }}" + literal(parts[1]) + "{{ else }}" + literal(open) + "{{ end }}"
@@ -42,8 +41,8 @@ func inferTemplate(render func([]turn) (string, bool)) (text string, ok bool) {
 	} else {
 		return "", false
 	}
-	text = start + "{{ range $i, $_ := .Messages }}{{ if eq .Role \"user\" }}" + late + "{{ .Content }}" + literal(answer) +
-		"{{ else if eq .Role \"assistant\" }}{{ .Content }}" + literal(next) + "{{ end }}{{ end }}" + literal(tail)
+	text = start + "{{ range $i, $_ := .Messages }}{{ if eq .Role \"user\" }}" + late + "{{ .Content }}" + literal(ask) +
+		"{{ else if eq .Role \"assistant\" }}" + literal(lead) + "{{ .Content }}" + literal(next) + "{{ end }}{{ end }}" + literal(tail)
 	if strings.Contains(text, `"""`) { // ends the text in a Modelfile
 		return "", false
 	}
@@ -68,6 +67,16 @@ func between(text string, talk []turn) (parts []string, ok bool) {
 		text = after
 	}
 	return append(parts, text), true
+}
+
+// commonPrefix is what both texts begin with, in whole characters.
+func commonPrefix(a, b string) string {
+	for i, r := range a {
+		if !strings.HasPrefix(b[i:], string(r)) {
+			return a[:i]
+		}
+	}
+	return a
 }
 
 // literal is text as a part of a template.

@@ -121,7 +121,7 @@ func TestTemplatesOfFamilies(t *testing.T) {
 	for _, name := range []string{
 		"hf__llama3_2", "hf__qwen2_5", "hf__mistral_nemo", "lcpp__mistralai-Mistral-Nemo-Instruct-2407", "lcpp__HuggingFaceTB-SmolLM3-3B", "lcpp__Qwen-QwQ-32B", "lcpp__Qwen-Qwen3-0.6B", "lcpp__Qwen3-Coder",
 		"lcpp__meta-llama-Llama-3.1-8B-Instruct", "lcpp__meta-llama-Llama-3.3-70B-Instruct", "lcpp__deepseek-ai-DeepSeek-R1-Distill-Qwen-32B",
-		"lcpp__Mistral-Small-3.2-24B-Instruct-2506", "unsloth__mistral", "unsloth__chatml", "unsloth__zephyr", "unsloth__llama-3",
+		"lcpp__Mistral-Small-3.2-24B-Instruct-2506", "unsloth__mistral", "unsloth__llama", "unsloth__vicuna", "unsloth__chatml", "unsloth__zephyr", "unsloth__llama-3",
 	} {
 		jinja, err := os.ReadFile(filepath.Join(dir, name+".jinja"))
 		if err != nil {
