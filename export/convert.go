@@ -312,11 +312,11 @@ func reformat(m *quant.Matrix, to quant.Format, dtype quant.DType, rule quant.Ru
 	dense := m
 	if asked := (quant.Format{Kind: quant.Dense, DType: dtype}); m.Format != asked {
 		var err error
-		if dense, err = store(m.Floats(), m.Rows, m.Cols, asked, dtype, rule); err != nil || to.Kind == quant.Dense {
+		if dense, err = m.Requantize(asked, dtype, rule); err != nil || to.Kind == quant.Dense {
 			return dense, err
 		}
 	}
-	return store(dense.Floats(), m.Rows, m.Cols, to, dtype, rule)
+	return dense.Requantize(to, dtype, rule)
 }
 
 func recast(data []byte, from, to quant.DType) []byte {

@@ -39,26 +39,35 @@ func checkAffine(bits, group int) error {
 // multiple of group. A weight that is not finite, or one that scaleType cannot
 // hold, is an error.
 func QuantizeAffine(w []float32, rows, cols int, bits, group int, scaleType DType, rule Rule) (*Matrix, error) {
-	m := &Matrix{Format: Format{Kind: Affine, DType: scaleType, Bits: bits, Group: group}, Rows: rows, Cols: cols}
-	if err := m.Format.Check(); err != nil {
-		return nil, err
-	}
 	if rows <= 0 || cols <= 0 || len(w)/rows != cols || len(w)%rows != 0 {
 		return nil, fmt.Errorf("quantizing %d weights as [%d, %d]", len(w), rows, cols)
 	}
+	f := Format{Kind: Affine, DType: scaleType, Bits: bits, Group: group}
+	return quantizeAffine(f, rows, cols, rule, func(row int) []float32 { return w[row*cols : (row+1)*cols] })
+}
+
+// quantizeAffine is QuantizeAffine of rows that are asked for one by one, from
+// several goroutines.
+func quantizeAffine(f Format, rows, cols int, rule Rule, values func(row int) []float32) (*Matrix, error) {
+	m := &Matrix{Format: f, Rows: rows, Cols: cols}
+	if err := f.Check(); err != nil {
+		return nil, err
+	}
+	group := f.Group
 	if cols%group != 0 {
 		return nil, fmt.Errorf("rows of %d weights do not divide into groups of %d", cols, group)
 	}
 	groups := cols / group
-	m.Data = make([]byte, rows*m.Format.RowBytes(cols))
-	m.Scales = make([]byte, rows*groups*scaleType.Size())
+	m.Data = make([]byte, rows*f.RowBytes(cols))
+	m.Scales = make([]byte, rows*groups*f.DType.Size())
 	m.Biases = make([]byte, len(m.Scales))
 
 	var bad atomic.Int64 // 1 + the first group found that cannot be quantized
 	eachRow(rows, cols, func(row int) {
-		for g := row * groups; g < (row+1)*groups; g++ {
-			if !m.putGroup(g, w[g*group:(g+1)*group], rule) {
-				bad.CompareAndSwap(0, int64(g)+1)
+		w := values(row)
+		for g := range groups {
+			if at := row*groups + g; !m.putGroup(at, w[g*group:(g+1)*group], rule) {
+				bad.CompareAndSwap(0, int64(at)+1)
 				return
 			}
 		}
@@ -66,7 +75,7 @@ func QuantizeAffine(w []float32, rows, cols int, bits, group int, scaleType DTyp
 	if b := bad.Load(); b != 0 {
 		at := int(b-1) * group
 		return nil, fmt.Errorf("row %d, columns %d to %d: weights are not finite or too large for %v scales",
-			at/cols, at%cols, at%cols+group-1, scaleType)
+			at/cols, at%cols, at%cols+group-1, f.DType)
 	}
 	return m, nil
 }

@@ -18,6 +18,15 @@ import (
 // magnitude and there is no negative zero; with [RuleMetal] they go to the even
 // one, and weights are multiplied by the reciprocal of the scale.
 func QuantizeFP(w []float32, rows, cols int, kind Kind, source DType, rule Rule) (*Matrix, error) {
+	if rows <= 0 || cols <= 0 || len(w)/rows != cols || len(w)%rows != 0 {
+		return nil, fmt.Errorf("quantizing %d weights as [%d, %d]", len(w), rows, cols)
+	}
+	return quantizeFP(kind, rows, cols, source, rule, func(row int) []float32 { return w[row*cols : (row+1)*cols] })
+}
+
+// quantizeFP is QuantizeFP of rows that are asked for one by one, from several
+// goroutines.
+func quantizeFP(kind Kind, rows, cols int, source DType, rule Rule, values func(row int) []float32) (*Matrix, error) {
 	f, err := ParseMode(Format{Kind: kind}.Mode())
 	if err != nil || !kind.IsFP() {
 		return nil, fmt.Errorf("quantizing to kind %d: expected MXFP4, NVFP4 or MXFP8", kind)
@@ -25,22 +34,22 @@ func QuantizeFP(w []float32, rows, cols int, kind Kind, source DType, rule Rule)
 	if source != F32 && source != F16 && source != BF16 {
 		return nil, fmt.Errorf("quantizing weights of type %v: expected F32, F16 or BF16", source)
 	}
-	if rows <= 0 || cols <= 0 || len(w)/rows != cols || len(w)%rows != 0 {
-		return nil, fmt.Errorf("quantizing %d weights as [%d, %d]", len(w), rows, cols)
-	}
 	if cols%f.Group != 0 {
 		return nil, fmt.Errorf("rows of %d weights do not divide into groups of %d", cols, f.Group)
 	}
 	m := &Matrix{Format: f, Rows: rows, Cols: cols}
-	m.Data, m.Scales = make([]byte, rows*f.RowBytes(cols)), make([]byte, rows*(cols/f.Group))
+	groups := cols / f.Group
+	m.Data, m.Scales = make([]byte, rows*f.RowBytes(cols)), make([]byte, rows*groups)
 	q := fpQuantizer{f, source, rule}
 	groupBytes := f.RowBytes(f.Group)
 	var bad atomic.Int64 // 1 + a group with a weight that is not finite
 	eachRow(rows, cols, func(row int) {
-		for g := row * cols / f.Group; g < (row+1)*cols/f.Group; g++ {
+		w := values(row)
+		for g := range groups {
+			at := row*groups + g
 			var ok bool
-			if m.Scales[g], ok = q.group(m.Data[g*groupBytes:(g+1)*groupBytes], w[g*f.Group:(g+1)*f.Group]); !ok {
-				bad.CompareAndSwap(0, int64(g)+1)
+			if m.Scales[at], ok = q.group(m.Data[at*groupBytes:(at+1)*groupBytes], w[g*f.Group:(g+1)*f.Group]); !ok {
+				bad.CompareAndSwap(0, int64(at)+1)
 				return
 			}
 		}
