@@ -136,9 +136,12 @@ func (c Card) use() string {
 	return fmt.Sprintf("\n## Use\n\n```bash\n%slentil %s\n```\n\nor, with mlx-lm:\n\n```bash\nmlx_lm.%[2]s\n```\n", before, command)
 }
 
+// lineEnd is the end of a line as any editor writes it, or several over each other.
+var lineEnd = regexp.MustCompile(`\r*\n`)
+
 // splitCard parts the metadata between two lines of "---" from the text after it.
 func splitCard(text string) (meta, body string) {
-	text = strings.ReplaceAll(strings.TrimPrefix(text, "\ufeff"), "\r\n", "\n")
+	text = lineEnd.ReplaceAllString(strings.TrimPrefix(text, "\ufeff"), "\n")
 	rest, ok := strings.CutPrefix(text, "---\n")
 	if !ok {
 		return "", text
