@@ -17,6 +17,8 @@ const (
 	blockDepth = 640 // greatest depth of a block: 20 KB of a strip 32 wide
 	piece      = 16  // values of one row of x that lie together in a panel
 	leastParts = 8   // fewest panels of x worth a task of their own
+	// leastColumns is the fewest columns of a panel worth a task to round them.
+	leastColumns = 1024
 )
 
 // byteTile is one call of a tile kernel: c (+)= x wᵀ for rows rows of x and cols
@@ -44,6 +46,10 @@ type byteKernels struct {
 	rows, cols int
 	maxCode    int // the largest code that the kernel takes
 	tile       func(rows int, t *byteTile)
+	// packed multiplies packed weights with up to packedMost rows of x, see few.go;
+	// nil where there is no such kernel.
+	packed       func(rows int, t *packedTile, kind quant.Kind)
+	scaleColumns func(dst []float32, src []byte, f quant.Format)
 	// nibbles and bytes write eight rows of codes as columns of a strip; the bytes
 	// ahead of those read are wanted next.
 	nibbles    func(dst []byte, stride int, src []byte, ld, ahead, runs, half, odd int)
@@ -66,7 +72,7 @@ type product8 struct {
 	x      panels8
 	y      []float32
 	add    bool // to y
-	packed bool // 4-bit codes that stay packed up to their place in the strip
+	direct bool // 4-bit codes that stay packed up to their place in the strip
 	group  int  // weights that share a scale
 	depth  int  // of a block
 }
@@ -88,6 +94,9 @@ type panels8 struct {
 func (d *Device) linear8(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t int) (done bool, err error) {
 	f := m.Format
 	p := &product8{byteKernels: d.kernels.bytes, kn: d.kernels, m: m, y: y, add: bias != nil, group: groupOf(f)}
+	if p.packed != nil && !o.Exact && !o.RowWise && t > 1 && t <= packedMost && m.Cols%64 == 0 && (isFP4(f) || f.Kind == quant.Affine && f.Bits == 4) {
+		return true, d.linearPacked(p, x, bias, t)
+	}
 	if o.Exact || o.RowWise || p.rows == 0 || t <= fewBytes {
 		return false, nil
 	}
@@ -99,10 +108,10 @@ func (d *Device) linear8(o compute.Linear, m *quant.Matrix, x, y, bias []float32
 		}
 		if unit = p.group; m.Cols%64 == 0 {
 			unit = max(unit, 64)
-			p.packed = f.Bits == 4
+			p.direct = f.Bits == 4
 		}
 	case quant.Q4K:
-		p.packed = true
+		p.direct = true
 	case quant.Q6K:
 	case quant.MXFP4, quant.NVFP4:
 		if unit = 64; m.Cols%unit != 0 {
@@ -161,22 +170,31 @@ func (d *Device) panels8(x []float32, t, k, height int, f quant.Format) (a panel
 		return a, err
 	}
 	a.start = int32View(a.sum)
-	round, order, copies, sums := d.kernels.quantize32, [4]int{0, 1, 2, 3}, 1, 16
+	round, order, copies, per := d.kernels.quantize32, [4]int{0, 1, 2, 3}, 1, 16
 	if fp4 || f.Kind == quant.Affine && f.Bits == 4 && k%64 == 0 {
-		round, order, copies, sums = d.kernels.quantize64, [4]int{0, 2, 1, 3}, 4, 32
+		round, order, copies, per = d.kernels.quantize64, [4]int{0, 2, 1, 3}, 4, 32
 	}
-	sizes := []int{k / 4, k / 32 * copies, k / sums, k / 8}
+	sizes := []int{k / 4, k / 32 * copies, k / per, k / 8}
 	private, each, err := d.perWorker(sizes)
 	if err != nil {
 		return a, err
 	}
-	d.pool.run((t+height-1)/height, func(worker, p int) {
+	parts := 1 // of a panel's columns
+	if t <= height {
+		parts = min(d.pool.threads, (k+leastColumns-1)/leastColumns)
+	}
+	d.pool.run((t+height-1)/height*parts, func(worker, task int) {
 		area := cut(private[worker*each:], sizes)
 		row, scale, sum := int8View(byteView(area[0])), area[1], area[2]
+		p, part, units := task/parts, task%parts, (k+superBlock-1)/superBlock
+		lo, hi := part*units/parts*superBlock, min((part+1)*units/parts*superBlock, k)
 		at, h := a.panel(p * height)
-		q, s, part := a.q[at:], a.scale[at/a.run:], a.sum[at/group:]
+		at += lo * h
+		k := hi - lo
+		row = row[:k]
+		q, s, sums := a.q[at:], a.scale[at/a.run:], a.sum[at/group:]
 		for r := range min(height, t-p*height) {
-			round(row, scale, sum, x[(p*height+r)*k:][:k])
+			round(row, scale, sum, x[(p*height+r)*a.k+lo:][:k])
 			for i := range k / a.run {
 				s[i*h+r] = scale[i*a.run/32*copies]
 			}
@@ -189,10 +207,10 @@ func (d *Device) panels8(x []float32, t, k, height int, f quant.Format) (a panel
 			}
 			for i := range k / group {
 				var total float32
-				for _, v := range sum[i*group/sums : (i+1)*group/sums] {
+				for _, v := range sum[i*group/per : (i+1)*group/per] {
 					total += v
 				}
-				part[i*h+r] = total
+				sums[i*h+r] = total
 			}
 		}
 	})
@@ -202,14 +220,14 @@ func (d *Device) panels8(x []float32, t, k, height int, f quant.Format) (a panel
 // codesFP4 puts a rounded row into a panel of h rows, for E2M1 weights: a piece
 // has eight even ones of its values, then the odd ones.
 func (a *panels8) codesFP4(q []int8, start []int32, row []int8, h int, starts func([]int32, []int8), eights []int32) {
-	for i := range a.k / piece {
+	for i := range len(row) / piece {
 		to, from := q[i*h*piece:], row[i/4*64+i%4*8:]
 		*(*[8]int8)(to) = *(*[8]int8)(from)
 		*(*[8]int8)(to[8:]) = *(*[8]int8)(from[32:])
 	}
-	starts(eights, row)
+	starts(eights[:len(row)/8], row)
 	per := a.run / 8
-	for i := range a.k / a.run {
+	for i := range len(row) / a.run {
 		var sum int32
 		for _, v := range eights[i*per : (i+1)*per] {
 			sum += v
@@ -294,7 +312,7 @@ func (p *product8) unpack(w, spare []byte, n0, n, l, kc int) {
 	}
 	for i := 0; i < n; i += 8 {
 		src, step, have := p.m.Data[(n0+i)*ld+f.RowBytes(l):], ld, min(8, n-i)
-		direct := p.packed || isFP4(f) || f.Kind == quant.Affine && f.Bits == 8
+		direct := p.direct || isFP4(f) || f.Kind == quant.Affine && f.Bits == 8
 		switch {
 		case !direct:
 			for r := range have {
@@ -319,7 +337,7 @@ func (p *product8) unpack(w, spare []byte, n0, n, l, kc int) {
 			}
 		case isFP4(f):
 			p.nibblesFP4(dst, stride, src, step, ahead, kc/64)
-		case p.packed:
+		case p.direct:
 			p.nibbles(dst, stride, src, step, ahead, kc/64, 8, 4)
 		default:
 			p.bytes(dst, stride, src, step, ahead, kc/32)

@@ -158,6 +158,17 @@ var vnniBytes = func() byteKernels {
 			start8VNNIx2(t)
 		}
 	}
+	k.scaleColumns = scaleColumnsAVX512
+	k.packed = func(rows int, t *packedTile, kind quant.Kind) {
+		switch kind {
+		case quant.MXFP4:
+			packedMXVNNI[rows](t)
+		case quant.NVFP4:
+			packedNVVNNI[rows](t)
+		default:
+			packedQ4VNNI[rows](t)
+		}
+	}
 	k.dotCodes = func(y []float32, codes []byte, scales []float32, x []int8, scale []float32) {
 		groups := len(scales) / 4
 		dotCodesVNNI(&y[0], &codes[0], len(x), &scales[0], &x[0], &scale[0], groups, len(scale)/groups)

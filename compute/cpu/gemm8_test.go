@@ -157,11 +157,10 @@ func BenchmarkLinear8(b *testing.B) {
 	d := newDevice(b, 0, "")
 	r := newRand(18)
 	for _, size := range [][2]int{{14336, 4096}, {4096, 4096}, {576, 576}, {1536, 576}} {
-		for _, f := range []quant.Format{
-			{Kind: quant.Affine, DType: quant.BF16, Bits: 4, Group: 64}, {Kind: quant.Affine, DType: quant.F16, Bits: 4, Group: 32},
-			{Kind: quant.Affine, DType: quant.BF16, Bits: 8, Group: 64}, {Kind: quant.Affine, DType: quant.BF16, Bits: 3, Group: 64},
+		for _, f := range append(benchFormats, []quant.Format{
+			{Kind: quant.Affine, DType: quant.F16, Bits: 4, Group: 32}, {Kind: quant.Affine, DType: quant.BF16, Bits: 3, Group: 64},
 			{Kind: quant.Q4K}, {Kind: quant.Q6K},
-		} {
+		}...) {
 			if size[1]%f.RowMultiple() != 0 {
 				continue
 			}

@@ -181,9 +181,12 @@ func BenchmarkGEMM(b *testing.B) {
 			if kk%64 != 0 {
 				continue
 			}
-			four, fw := randomWeight(r, quant.Format{Kind: quant.Affine, DType: quant.BF16, Bits: 4, Group: 64}, n, kk)
-			bench(b, d, fmt.Sprintf("%s/4bit/%dx%dx%d", k.name, m, n, kk), compute.Linear{Weight: four, Exact: true}, append([]compute.Array{x}, fw...))
-			bench(b, d, fmt.Sprintf("%s/4bit-grad/%dx%dx%d", k.name, m, n, kk), compute.LinearGradInput{Weight: four}, append([]compute.Array{random(r, compute.F32, m, n)}, fw...))
+			for _, f := range benchFormats {
+				w, data := randomWeight(r, f, n, kk)
+				size := fmt.Sprintf("%dx%dx%d", m, n, kk)
+				bench(b, d, fmt.Sprintf("%s/%v/%s", k.name, f, size), compute.Linear{Weight: w, Exact: true}, append([]compute.Array{x}, data...))
+				bench(b, d, fmt.Sprintf("%s/%v-grad/%s", k.name, f, size), compute.LinearGradInput{Weight: w}, append([]compute.Array{random(r, compute.F32, m, n)}, data...))
+			}
 		}
 	}
 }

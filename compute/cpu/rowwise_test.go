@@ -102,7 +102,7 @@ func TestRowWiseUpdate(t *testing.T) {
 func TestRowWiseElements(t *testing.T) {
 	eachFamily(t, func(t *testing.T, d *Device) {
 		r := newRand(34)
-		for _, width := range []int{20, 64, 576, 1500, 4864} {
+		for _, width := range []int{20, 21, 63, 64, 100, 150, 250, 576, 750, 1500, 1501, 4864} {
 			for _, tokens := range []int{2, 4, 7} {
 				x, y, w := random(r, compute.F32, tokens, width), random(r, compute.F32, tokens, width), random(r, compute.F32, width)
 				angles := random(r, compute.F32, tokens, 2)

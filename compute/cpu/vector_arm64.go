@@ -201,7 +201,13 @@ var neonVectors = vectors{
 		if n > 0 {
 			swigluNEON(&y[0], &gate[0], &up[0], n)
 		}
-		swigluGeneric(y[n:], gate[n:], up[n:])
+		if n < len(y) { // by the same instructions, so that no value depends on where it lies
+			var g, u, rest [4]float32
+			copy(g[:], gate[n:])
+			copy(u[:], up[n:])
+			swigluNEON(&rest[0], &g[0], &u[0], len(rest))
+			copy(y[n:], rest[:])
+		}
 	},
 	swigluGrad: func(dgate, dup, gate, up, dy []float32) {
 		dup, gate, up, dy = dup[:len(dgate)], gate[:len(dgate)], up[:len(dgate)], dy[:len(dgate)]
