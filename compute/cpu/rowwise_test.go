@@ -102,8 +102,8 @@ func TestRowWiseUpdate(t *testing.T) {
 func TestRowWiseElements(t *testing.T) {
 	eachFamily(t, func(t *testing.T, d *Device) {
 		r := newRand(34)
-		for _, width := range []int{20, 21, 63, 64, 100, 150, 250, 576, 750, 1500, 1501, 4864} {
-			for _, tokens := range []int{2, 4, 7} {
+		for _, width := range []int{20, 28, 36, 60, 64, 100, 148, 252, 576, 748, 1500, 4864} {
+			for _, tokens := range []int{2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13} { // last bits differ seldom, so many
 				x, y, w := random(r, compute.F32, tokens, width), random(r, compute.F32, tokens, width), random(r, compute.F32, width)
 				angles := random(r, compute.F32, tokens, 2)
 				for _, c := range []struct {
