@@ -11,10 +11,9 @@ import (
 // memory would take longer than multiplying it, so that codes go from the
 // packed rows to registers, once for all rows of x.
 const (
-	packedMost = 8  // rows of x
-	packedCols = 16 // rows of the weight in a strip
-
-	packedAhead = 8 << 10 // bytes
+	packedMost  = 8        // rows of x
+	packedCols  = 16       // rows of the weight in a strip
+	packedAhead = 16 << 10 // bytes, at least, from what is multiplied to what is wanted next
 )
 
 // packedTile is one call of such a kernel: c (+)= x wᵀ for rows rows of x, in a
@@ -27,7 +26,7 @@ type packedTile struct {
 	start  *int32   // like scale, for E2M1 weights: where sums start
 	w      *byte    // rows of packed nibbles
 	ld     int      // bytes from row to row
-	ahead  int      // how far ahead bytes are wanted next
+	next   uintptr  // where lies what is wanted next; it is never read
 	ws, wb *float32 // [groups, packedCols]: weight = ws · code + wb
 	c      *float32 // [rows, packedCols]
 	ldc    int      // from row to row of c
@@ -115,8 +114,9 @@ func (p *product8) packedStrip(area [][]float32, n0 int) {
 	if f.Kind == quant.Affine {
 		p.packedScales(wb, p.m.Biases[n0*sbytes:(n0+n)*sbytes], sbytes, rows)
 	}
-	tile := &packedTile{x: &p.x.q[0], scale: &p.x.scale[0], sum: &p.x.sum[0], start: &p.x.start[0], w: &p.m.Data[n0*ld], ld: ld, ahead: roundUp(packedAhead, packedCols*ld), ws: &ws[0], wb: &wb[0],
+	tile := &packedTile{x: &p.x.q[0], scale: &p.x.scale[0], sum: &p.x.sum[0], start: &p.x.start[0], w: &p.m.Data[n0*ld], ld: ld, ws: &ws[0], wb: &wb[0],
 		c: &p.y[n0], ldc: p.m.Rows, runs: k / 32, groups: k / p.group, share: p.group/32 - 1, add: p.add}
+	tile.next = uintptr(unsafe.Pointer(tile.w)) + uintptr(roundUp(packedAhead, packedCols*ld))
 	if n == packedCols {
 		p.packed(t, tile, f.Kind)
 		return

@@ -2,54 +2,55 @@
 
 package cpu
 
-import "github.com/lentil-lm/lentil/quant"
+import (
+	"unsafe"
+
+	"github.com/lentil-lm/lentil/quant"
+)
 
 // scalesAhead is how far ahead scales are asked for, in bytes.
 const scalesAhead = 1024
 
 // columnsBF16 and so on are scaleColumnsGeneric for rows of n bytes that lie ld
-// apart; they write whole double words of each row and want the bytes ahead of
-// those read next.
+// apart; they write whole double words of each row and want what lies at
+// next soon.
 //
 //go:noescape
-func columnsBF16(dst *float32, src *byte, ld, n, ahead int)
+func columnsBF16(dst *float32, src *byte, ld, n int, next uintptr)
 
 //go:noescape
-func columnsF16(dst *float32, src *byte, ld, n, ahead int)
+func columnsF16(dst *float32, src *byte, ld, n int, next uintptr)
 
 //go:noescape
-func columnsF32(dst *float32, src *byte, ld, n, ahead int)
+func columnsF32(dst *float32, src *byte, ld, n int, next uintptr)
 
 //go:noescape
-func columnsE8M0(dst *float32, src *byte, ld, n, ahead int)
+func columnsE8M0(dst *float32, src *byte, ld, n int, next uintptr)
 
 //go:noescape
-func columnsE4M3(dst *float32, src *byte, ld, n, ahead int)
+func columnsE4M3(dst *float32, src *byte, ld, n int, next uintptr)
 
 func scaleColumnsAVX512(dst []float32, src []byte, f quant.Format) {
 	n := len(src) / packedCols
-	ahead := roundUp(scalesAhead, len(src))
+	next := uintptr(unsafe.Pointer(&src[0])) + uintptr(roundUp(scalesAhead, len(src))) // never read
 	switch {
 	case f.Kind == quant.NVFP4:
-		columnsE4M3(&dst[0], &src[0], n, n, ahead)
+		columnsE4M3(&dst[0], &src[0], n, n, next)
 	case f.Kind == quant.MXFP4:
-		columnsE8M0(&dst[0], &src[0], n, n, ahead)
+		columnsE8M0(&dst[0], &src[0], n, n, next)
 	case f.DType == quant.BF16:
-		columnsBF16(&dst[0], &src[0], n, n, ahead)
+		columnsBF16(&dst[0], &src[0], n, n, next)
 	case f.DType == quant.F16:
-		columnsF16(&dst[0], &src[0], n, n, ahead)
+		columnsF16(&dst[0], &src[0], n, n, next)
 	default:
-		columnsF32(&dst[0], &src[0], n, n, ahead)
+		columnsF32(&dst[0], &src[0], n, n, next)
 	}
 }
 
-// packedQ4VNNIx1 and so on are packedGeneric for one to eight rows of x and
-// affine weights, packedMXVNNIx1 and so on for mxfp4, packedNVVNNIx1 and so on
+// packedQ4VNNIx2 and so on are packedGeneric for two to eight rows of x and
+// affine weights, packedMXVNNIx2 and so on for mxfp4, packedNVVNNIx2 and so on
 // for nvfp4.
 //
-//go:noescape
-func packedQ4VNNIx1(t *packedTile)
-
 //go:noescape
 func packedQ4VNNIx2(t *packedTile)
 
@@ -70,9 +71,6 @@ func packedQ4VNNIx7(t *packedTile)
 
 //go:noescape
 func packedQ4VNNIx8(t *packedTile)
-
-//go:noescape
-func packedMXVNNIx1(t *packedTile)
 
 //go:noescape
 func packedMXVNNIx2(t *packedTile)
@@ -96,9 +94,6 @@ func packedMXVNNIx7(t *packedTile)
 func packedMXVNNIx8(t *packedTile)
 
 //go:noescape
-func packedNVVNNIx1(t *packedTile)
-
-//go:noescape
 func packedNVVNNIx2(t *packedTile)
 
 //go:noescape
@@ -119,8 +114,8 @@ func packedNVVNNIx7(t *packedTile)
 //go:noescape
 func packedNVVNNIx8(t *packedTile)
 
-var packedQ4VNNI = [...]func(*packedTile){1: packedQ4VNNIx1, 2: packedQ4VNNIx2, 3: packedQ4VNNIx3, 4: packedQ4VNNIx4, 5: packedQ4VNNIx5, 6: packedQ4VNNIx6, 7: packedQ4VNNIx7, 8: packedQ4VNNIx8}
+var packedQ4VNNI = [...]func(*packedTile){2: packedQ4VNNIx2, 3: packedQ4VNNIx3, 4: packedQ4VNNIx4, 5: packedQ4VNNIx5, 6: packedQ4VNNIx6, 7: packedQ4VNNIx7, 8: packedQ4VNNIx8}
 
-var packedMXVNNI = [...]func(*packedTile){1: packedMXVNNIx1, 2: packedMXVNNIx2, 3: packedMXVNNIx3, 4: packedMXVNNIx4, 5: packedMXVNNIx5, 6: packedMXVNNIx6, 7: packedMXVNNIx7, 8: packedMXVNNIx8}
+var packedMXVNNI = [...]func(*packedTile){2: packedMXVNNIx2, 3: packedMXVNNIx3, 4: packedMXVNNIx4, 5: packedMXVNNIx5, 6: packedMXVNNIx6, 7: packedMXVNNIx7, 8: packedMXVNNIx8}
 
-var packedNVVNNI = [...]func(*packedTile){1: packedNVVNNIx1, 2: packedNVVNNIx2, 3: packedNVVNNIx3, 4: packedNVVNNIx4, 5: packedNVVNNIx5, 6: packedNVVNNIx6, 7: packedNVVNNIx7, 8: packedNVVNNIx8}
+var packedNVVNNI = [...]func(*packedTile){2: packedNVVNNIx2, 3: packedNVVNNIx3, 4: packedNVVNNIx4, 5: packedNVVNNIx5, 6: packedNVVNNIx6, 7: packedNVVNNIx7, 8: packedNVVNNIx8}

@@ -3,14 +3,14 @@
 #include "textflag.h"
 #include "go_asm.h"
 
-// Products of 16 rows of packed 4-bit weights with one to eight rows of x, see
+// Products of 16 rows of packed 4-bit weights with two to eight rows of x, see
 // packedGeneric. A lane has a row's codes: 64 bytes of each row, transposed by
 // double words on their way through the stack, become 16 vectors of four low
 // and four high nibbles, which VPDPBUSD takes with four values of a row of x for
 // all lanes. Every nibble is unpacked once.
 //
 // Z0 to Z7 are the integer sums of the rows of x, Z16 to Z23 the float32 ones;
-// Z8 and Z9 codes, Z10 temporary, Z28 weights' scales, Z30 the table of small
+// Z24 and Z25 codes, Z26 temporary, Z28 weights' scales, Z30 the table of small
 // floats, Z31 the mask of a nibble. AX the arguments, BX x, CX runs of 32 that
 // are done, DX x's scales, DI starts, SI and R10 to R12 every fourth row of w, R8
 // bytes from row to row and R9 three times that, R13 ws, R14 the transposed
@@ -22,7 +22,10 @@
 	LEAQ     (R10)(R8*4), R11;       \
 	LEAQ     (R11)(R8*4), R12;       \
 	MOVQ     $-1, R15;               \
-	KMOVQ    R15, K1;                \
+	KMOVQ    R15, K1
+
+// A place on the stack for 16 vectors.
+#define STACK \
 	LEAQ     64(SP), R14;            \
 	ANDQ     $~63, R14
 
@@ -39,19 +42,35 @@
 	MOVL     $0x0f, R15;             \
 	VPBROADCASTB R15, Z31
 
-// Four rows of w; what lies ahead of them goes to the second-level cache.
-#define ROWS(ahead, p, a, b, c, d) \
+// What is wanted next goes to the second-level cache, in the order in which it
+// lies in memory: 1024 bytes for every 64 of each row.
+#define AHEAD(next) \
+	MOVQ       next, R15;  \
+	PREFETCHT1 (R15);      \
+	PREFETCHT1 64(R15);    \
+	PREFETCHT1 128(R15);   \
+	PREFETCHT1 192(R15);   \
+	PREFETCHT1 256(R15);   \
+	PREFETCHT1 320(R15);   \
+	PREFETCHT1 384(R15);   \
+	PREFETCHT1 448(R15);   \
+	PREFETCHT1 512(R15);   \
+	PREFETCHT1 576(R15);   \
+	PREFETCHT1 640(R15);   \
+	PREFETCHT1 704(R15);   \
+	PREFETCHT1 768(R15);   \
+	PREFETCHT1 832(R15);   \
+	PREFETCHT1 896(R15);   \
+	PREFETCHT1 960(R15);   \
+	ADDQ       $1024, next
+
+// Four rows of w.
+#define ROWS(p, a, b, c, d) \
 	VMOVDQU8.Z (p), K1, a;         \
 	VMOVDQU8.Z (p)(R8*1), K1, b;   \
 	VMOVDQU8.Z (p)(R8*2), K1, c;   \
 	VMOVDQU8.Z (p)(R9*1), K1, d;   \
-	MOVQ        ahead, R15;        \
-	ADDQ        p, R15;            \
-	PREFETCHT1  (R15);             \
-	PREFETCHT1  (R15)(R8*1);       \
-	PREFETCHT1  (R15)(R8*2);       \
-	PREFETCHT1  (R15)(R9*1);       \
-	ADDQ        $64, p
+	ADDQ       $64, p
 
 // Four rows by four double words in each quarter.
 #define SQUARES(a, b, c, d) \
@@ -64,8 +83,8 @@
 	VPUNPCKLQDQ Z27, Z25, c; \
 	VPUNPCKHQDQ Z27, Z25, d
 
-// Quarters of four vectors to their places, 256 bytes apart.
-#define QUARTERS(a, b, c, d, at) \
+// Quarters of four vectors to one vector each.
+#define QUARTERS(a, b, c, d) \
 	VSHUFI32X4 $0x44, b, a, Z24;     \
 	VSHUFI32X4 $0xee, b, a, Z25;     \
 	VSHUFI32X4 $0x44, d, c, Z26;     \
@@ -73,26 +92,36 @@
 	VSHUFI32X4 $0x88, Z26, Z24, a;   \
 	VSHUFI32X4 $0xdd, Z26, Z24, b;   \
 	VSHUFI32X4 $0x88, Z27, Z25, c;   \
-	VSHUFI32X4 $0xdd, Z27, Z25, d;   \
-	VMOVDQU64  a, at(R14);           \
-	VMOVDQU64  b, (at+256)(R14);     \
-	VMOVDQU64  c, (at+512)(R14);     \
-	VMOVDQU64  d, (at+768)(R14)
+	VSHUFI32X4 $0xdd, Z27, Z25, d
 
-// The next 64 bytes of each row, of which K1 says how many are there.
-#define TRANSPOSE(ahead) \
-	ROWS(ahead, SI, Z0, Z1, Z2, Z3);         \
-	ROWS(ahead, R10, Z4, Z5, Z6, Z7);        \
-	ROWS(ahead, R11, Z8, Z9, Z10, Z11);      \
-	ROWS(ahead, R12, Z12, Z13, Z14, Z15);    \
+// The next 64 bytes of each row, of which K1 says how many are there: double
+// word 4i+j of each is in Z(4i+j).
+#define TRANSPOSE(next) \
+	AHEAD(next);                      \
+	ROWS(SI, Z0, Z1, Z2, Z3);         \
+	ROWS(R10, Z4, Z5, Z6, Z7);        \
+	ROWS(R11, Z8, Z9, Z10, Z11);      \
+	ROWS(R12, Z12, Z13, Z14, Z15);    \
 	SQUARES(Z0, Z1, Z2, Z3);          \
 	SQUARES(Z4, Z5, Z6, Z7);          \
 	SQUARES(Z8, Z9, Z10, Z11);        \
 	SQUARES(Z12, Z13, Z14, Z15);      \
-	QUARTERS(Z0, Z4, Z8, Z12, 0);     \
-	QUARTERS(Z1, Z5, Z9, Z13, 64);    \
-	QUARTERS(Z2, Z6, Z10, Z14, 128);  \
-	QUARTERS(Z3, Z7, Z11, Z15, 192)
+	QUARTERS(Z0, Z4, Z8, Z12);        \
+	QUARTERS(Z1, Z5, Z9, Z13);        \
+	QUARTERS(Z2, Z6, Z10, Z14);       \
+	QUARTERS(Z3, Z7, Z11, Z15)
+
+#define STORE4(a, b, c, d, at) \
+	VMOVDQU64 a, at(R14);             \
+	VMOVDQU64 b, (at+64)(R14);        \
+	VMOVDQU64 c, (at+128)(R14);       \
+	VMOVDQU64 d, (at+192)(R14)
+
+#define STORE \
+	STORE4(Z0, Z1, Z2, Z3, 0);        \
+	STORE4(Z4, Z5, Z6, Z7, 256);      \
+	STORE4(Z8, Z9, Z10, Z11, 512);    \
+	STORE4(Z12, Z13, Z14, Z15, 768)
 
 // Scales of 16 rows, n bytes each, as columns: float32 values in the order of a
 // row, each for 16 rows. convert writes those of the double words in Z0.
@@ -102,6 +131,7 @@
 	MOVQ  ld+16(FP), R8;              \
 	MOVQ  n+24(FP), CX;               \
 	ROWPOINTERS;                      \
+	STACK;                            \
 block:                                \
 	CMPQ  CX, $64;                    \
 	JGE   whole;                      \
@@ -111,7 +141,8 @@ block:                                \
 	NEGQ  CX;                         \
 	KMOVQ R15, K1;                    \
 whole:                                \
-	TRANSPOSE(ahead+32(FP));          \
+	TRANSPOSE(next+32(FP));           \
+	STORE;                            \
 	MOVQ  $16, R13;                   \
 	MOVQ  R14, BX;                    \
 	LEAQ  3(CX), R15;                 \
@@ -197,27 +228,27 @@ DATA ·columnBits<>+20(SB)/4, $0x07f00000 // its NaN
 DATA ·columnBits<>+24(SB)/4, $0x7b000000 // half of 2^120, which it is short of
 GLOBL ·columnBits<>(SB), RODATA|NOPTR, $28
 
-// func columnsBF16(dst *float32, src *byte, ld, n, ahead int)
+// func columnsBF16(dst *float32, src *byte, ld, n int, next uintptr)
 TEXT ·columnsBF16(SB), 0, $1088-40
 	VPBROADCASTD ·columnBits<>+0(SB), Z31
 	COLUMNS(FROMBF16)
 
-// func columnsF16(dst *float32, src *byte, ld, n, ahead int)
+// func columnsF16(dst *float32, src *byte, ld, n int, next uintptr)
 TEXT ·columnsF16(SB), 0, $1088-40
 	COLUMNS(FROMF16)
 
-// func columnsF32(dst *float32, src *byte, ld, n, ahead int)
+// func columnsF32(dst *float32, src *byte, ld, n int, next uintptr)
 TEXT ·columnsF32(SB), 0, $1088-40
 	COLUMNS(FROMF32)
 
-// func columnsE8M0(dst *float32, src *byte, ld, n, ahead int)
+// func columnsE8M0(dst *float32, src *byte, ld, n int, next uintptr)
 TEXT ·columnsE8M0(SB), 0, $1088-40
 	VPBROADCASTD ·columnBits<>+4(SB), Z31
 	VPBROADCASTD ·columnBits<>+8(SB), Z30
 	VBROADCASTSS ·columnBits<>+12(SB), Z29
 	COLUMNS(FROME8M0)
 
-// func columnsE4M3(dst *float32, src *byte, ld, n, ahead int)
+// func columnsE4M3(dst *float32, src *byte, ld, n int, next uintptr)
 TEXT ·columnsE4M3(SB), 0, $1088-40
 	VPBROADCASTD ·columnBits<>+16(SB), Z31
 	VPBROADCASTD ·columnBits<>+20(SB), Z30
@@ -230,12 +261,12 @@ TEXT ·columnsE4M3(SB), 0, $1088-40
 #define ZERO(s, sum, t, n, a, b) VPXORD s, s, s
 #define START(s, sum, t, n, a, b) VPBROADCASTD (4*t)(DI), s
 #define DOT(s, sum, t, n, a, b) \
-	VPDPBUSD.BCST (16*t+a)(BX), Z8, s; \
-	VPDPBUSD.BCST (16*t+b)(BX), Z9, s
+	VPDPBUSD.BCST (16*t+a)(BX), Z24, s; \
+	VPDPBUSD.BCST (16*t+b)(BX), Z25, s
 #define SCALE(s, sum, t, n, a, b) \
-	VMULPS.BCST (4*t)(DX), Z28, Z10; \
+	VMULPS.BCST (4*t)(DX), Z28, Z26; \
 	VCVTDQ2PS   s, s;                \
-	VFMADD231PS s, Z10, sum
+	VFMADD231PS s, Z26, sum
 #define BIAS(s, sum, t, n, a, b) VFMADD231PS.BCST (4*t)(DI), Z28, sum
 #define ADDC(s, sum, t, n, a, b) \
 	VADDPS (BX), sum, sum; \
@@ -244,10 +275,8 @@ TEXT ·columnsE4M3(SB), 0, $1088-40
 	VMOVUPS sum, (DI); \
 	ADDQ    SI, DI
 
-#define EACH1(what, n, a, b) \
-	what(Z0, Z16, 0, n, a, b)
 #define EACH2(what, n, a, b) \
-	EACH1(what, n, a, b); \
+	what(Z0, Z16, 0, n, a, b); \
 	what(Z1, Z17, 1, n, a, b)
 #define EACH3(what, n, a, b) \
 	EACH2(what, n, a, b); \
@@ -269,42 +298,44 @@ TEXT ·columnsE4M3(SB), 0, $1088-40
 	what(Z7, Z23, 7, n, a, b)
 
 // Low and high nibbles of a vector.
-#define SPLIT(at) \
-	VPANDD at(R14), Z31, Z8;    \
-	VPSRLW $4, at(R14), Z9;     \
-	VPANDD Z31, Z9, Z9
+#define SPLIT(codes) \
+	VPANDD codes, Z31, Z24;     \
+	VPSRLW $4, codes, Z25;      \
+	VPANDD Z31, Z25, Z25
 
-#define LOOKUP(at) \
-	SPLIT(at);                  \
-	VPSHUFB Z8, Z30, Z8;        \
-	VPSHUFB Z9, Z30, Z9
+#define LOOKUP(codes) \
+	SPLIT(codes);               \
+	VPSHUFB Z24, Z30, Z24;      \
+	VPSHUFB Z25, Z30, Z25
 
-// A run of 32: pieces of x with the even values, then with the odd ones.
-#define RUN(EACH, n) \
+// A run of 32: pieces of x with the even values, then with the odd ones. At the
+// end of a group the next scales come.
+#define RUN(EACH, n, c, d, e, f) \
 	VMOVUPS (R13), Z28;         \
 	EACH(ZERO, n, 0, 0);        \
-	SPLIT(0);                   \
+	SPLIT(c);                   \
 	EACH(DOT, n, 0, 16*n);      \
-	SPLIT(64);                  \
+	SPLIT(d);                   \
 	EACH(DOT, n, 4, 16*n+4);    \
-	SPLIT(128);                 \
+	SPLIT(e);                   \
 	EACH(DOT, n, 8, 16*n+8);    \
-	SPLIT(192);                 \
+	SPLIT(f);                   \
 	EACH(DOT, n, 12, 16*n+12);  \
 	EACH(SCALE, n, 0, 0);       \
 	ADDQ $(32*n), BX;           \
 	ADDQ $(4*n), DX;            \
 	LEAQ 1(CX), R15;            \
-	TESTQ R15, packedTile_share(AX); \
-	JNZ  same;                  \
-	ADDQ $64, R13;              \
-same:
+	ANDQ packedTile_share(AX), R15; \
+	SUBQ $1, R15;               \
+	SBBQ R15, R15;              \
+	ANDQ $64, R15;              \
+	ADDQ R15, R13
 
-// Sixteen small floats, at of the stack: even values of x, then odd ones.
-#define PIECE(EACH, n, at) \
-	LOOKUP(at);                 \
+// Sixteen small floats: even values of x, then odd ones.
+#define PIECE(EACH, n, c, d) \
+	LOOKUP(c);                  \
 	EACH(DOT, n, 0, 8);         \
-	LOOKUP((at+64));             \
+	LOOKUP(d);                  \
 	EACH(DOT, n, 4, 12);        \
 	ADDQ $(16*n), BX
 
@@ -318,18 +349,18 @@ same:
 	EACH(START, n, 0, 0);       \
 	ADDQ $(4*n), DI
 
-#define RUNMX(EACH, n) \
+#define RUNMX(EACH, n, c, d, e, f) \
 	STARTED(EACH, n);           \
-	PIECE(EACH, n, 0);          \
-	PIECE(EACH, n, 128);        \
+	PIECE(EACH, n, c, d);       \
+	PIECE(EACH, n, e, f);       \
 	SCALED(EACH, n)
 
-#define RUNNV(EACH, n) \
+#define RUNNV(EACH, n, c, d, e, f) \
 	STARTED(EACH, n);           \
-	PIECE(EACH, n, 0);          \
+	PIECE(EACH, n, c, d);       \
 	SCALED(EACH, n);            \
 	STARTED(EACH, n);           \
-	PIECE(EACH, n, 128);        \
+	PIECE(EACH, n, e, f);       \
 	SCALED(EACH, n)
 
 // The biases of groups times the sums of x.
@@ -348,6 +379,7 @@ group:                          \
 #define NOBIASES(EACH, n)
 
 #define PACKED(EACH, n, run, biases) \
+	STACK;                      \
 	EACH(CLEAR, n, 0, 0);       \
 block:                          \
 	MOVQ  packedTile_runs(AX), R15; \
@@ -357,9 +389,10 @@ block:                          \
 	MOVL  $-1, R15;             \
 	KMOVQ R15, K1;              \
 whole:                          \
-	TRANSPOSE(packedTile_ahead(AX)); \
+	TRANSPOSE(packedTile_next(AX)); \
+	STORE;                      \
 loop:                           \
-	run(EACH, n);               \
+	run(EACH, n, (R14), 64(R14), 128(R14), 192(R14)); \
 	ADDQ $256, R14;             \
 	INCQ CX;                    \
 	CMPQ CX, packedTile_runs(AX); \
@@ -370,8 +403,8 @@ loop:                           \
 	JMP  block;                 \
 done:                           \
 	biases(EACH, n);            \
-	MOVQ packedTile_c(AX), DI;    \
-	MOVQ packedTile_ldc(AX), SI;  \
+	MOVQ packedTile_c(AX), DI;  \
+	MOVQ packedTile_ldc(AX), SI; \
 	SHLQ $2, SI;                \
 	MOVBLZX packedTile_add(AX), CX; \
 	TESTL CX, CX;               \
@@ -382,11 +415,6 @@ put:                            \
 	EACH(PUT, n, 0, 0);         \
 	VZEROUPPER;                 \
 	RET
-
-// func packedQ4VNNIx1(t *packedTile)
-TEXT ·packedQ4VNNIx1(SB), 0, $1088-8
-	ARGUMENTS
-	PACKED(EACH1, 1, RUN, BIASES)
 
 // func packedQ4VNNIx2(t *packedTile)
 TEXT ·packedQ4VNNIx2(SB), 0, $1088-8
@@ -422,12 +450,6 @@ TEXT ·packedQ4VNNIx7(SB), 0, $1088-8
 TEXT ·packedQ4VNNIx8(SB), 0, $1088-8
 	ARGUMENTS
 	PACKED(EACH8, 8, RUN, BIASES)
-
-// func packedMXVNNIx1(t *packedTile)
-TEXT ·packedMXVNNIx1(SB), 0, $1088-8
-	ARGUMENTS
-	VBROADCASTI32X4 ·fp4Table(SB), Z30
-	PACKED(EACH1, 1, RUNMX, NOBIASES)
 
 // func packedMXVNNIx2(t *packedTile)
 TEXT ·packedMXVNNIx2(SB), 0, $1088-8
@@ -470,12 +492,6 @@ TEXT ·packedMXVNNIx8(SB), 0, $1088-8
 	ARGUMENTS
 	VBROADCASTI32X4 ·fp4Table(SB), Z30
 	PACKED(EACH8, 8, RUNMX, NOBIASES)
-
-// func packedNVVNNIx1(t *packedTile)
-TEXT ·packedNVVNNIx1(SB), 0, $1088-8
-	ARGUMENTS
-	VBROADCASTI32X4 ·fp4Table(SB), Z30
-	PACKED(EACH1, 1, RUNNV, NOBIASES)
 
 // func packedNVVNNIx2(t *packedTile)
 TEXT ·packedNVVNNIx2(SB), 0, $1088-8
