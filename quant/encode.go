@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 )
 
@@ -12,13 +13,15 @@ import (
 // do (ggml-quants.c, without an importance matrix). ok is false when a value is
 // not finite or too large for the half-precision scales.
 func (b BlockType) Encode(dst []byte, src []float32) (ok bool) {
-	const most = 1e9 // more than the largest scale of any type times its integers
+	most := math.Float32bits(1e9) // more than the largest scale of any type times its integers
 	n, size := b.Elements(), b.Bytes()
 	for ; len(src) >= n; dst, src = dst[size:], src[n:] {
+		var largest uint32 // magnitude, as bits: these order as the numbers do, NaN last
 		for _, x := range src[:n] {
-			if !(abs(x) < most) {
-				return false
-			}
+			largest = max(largest, math.Float32bits(x)&^(1<<31))
+		}
+		if largest >= most {
+			return false
 		}
 		block := dst[:size]
 		switch b {
@@ -27,7 +30,7 @@ func (b BlockType) Encode(dst []byte, src []float32) (ok bool) {
 		case BlockQ6K:
 			ok = encodeQ6K(block, (*[256]float32)(src))
 		default:
-			ok = b.encode32(block, (*[32]float32)(src))
+			ok = b.encode32(block, (*[32]float32)(src), math.Float32frombits(largest))
 		}
 		if !ok {
 			return false
@@ -36,40 +39,49 @@ func (b BlockType) Encode(dst []byte, src []float32) (ok bool) {
 	return true
 }
 
-// encode32 quantizes one block of 32.
-func (b BlockType) encode32(block []byte, x *[32]float32) bool {
+// encode32 quantizes one block of 32; largest is the largest magnitude in it.
+func (b BlockType) encode32(block []byte, x *[32]float32, largest float32) bool {
 	var q [32]uint8
 	zero, levels := blocks[b].zero, float32(int(1)<<blocks[b].bits-1)
-	lo, hi, extreme := x[0], x[0], float32(0)
-	for _, v := range x {
-		lo, hi = min(lo, v), max(hi, v)
-		if abs(v) > abs(extreme) {
-			extreme = v
+	if zero < 0 { // from the smallest value up
+		lo, hi := x[0], x[0]
+		for _, v := range x {
+			if v < lo {
+				lo = v
+			}
+			if v > hi {
+				hi = v
+			}
 		}
-	}
-	switch {
-	case zero < 0: // from the smallest value up
 		d := (hi - lo) / levels
 		inverse := reciprocal(d)
 		for i, v := range x {
-			q[i] = uint8(min(float32(float32(v-lo)*inverse)+0.5, levels))
+			q[i] = uint8(int32(between(float32(float32(v-lo)*inverse)+0.5, 0, levels)))
 		}
 		return b.put32(block, &q, d, lo)
-	case b == BlockQ8_0: // -127 to 127, ties away from zero
-		d := abs(extreme) / 127
+	}
+	if b == BlockQ8_0 { // -127 to 127, ties away from zero
+		d := largest / 127
 		inverse := reciprocal(d)
 		for i, v := range x {
-			q[i] = uint8(int(math.Round(float64(v*inverse))) + zero)
+			f := float64(v * inverse)
+			q[i] = uint8(int32(f+math.Copysign(0.5, f)) + int32(zero))
 		}
 		return b.put32(block, &q, d, 0)
 	}
 	// The value of largest magnitude becomes the lowest integer, of which there
 	// is one more than of the highest.
+	extreme := x[slices.IndexFunc(x[:], func(v float32) bool { return abs(v) == largest })]
 	d := extreme / -float32(zero)
-	inverse := reciprocal(d)
+	inverse := float64(reciprocal(d))
+	half := float64(zero) + 0.5
 	for i, v := range x {
 		// In float64, as a fused multiply-add would do it.
-		q[i] = uint8(min(float64(v)*float64(inverse)+float64(zero)+0.5, float64(levels)))
+		f := float64(v)*inverse + half
+		if f > float64(levels) {
+			f = float64(levels)
+		}
+		q[i] = uint8(int32(f))
 	}
 	return b.put32(block, &q, d, 0)
 }
@@ -90,8 +102,8 @@ func (b BlockType) put32(block []byte, q *[32]uint8, d, m float32) bool {
 	}
 	body := b.body(block)
 	if b == BlockQ8_0 {
-		for i, v := range q {
-			body[i] = v ^ 0x80
+		for i := 0; i < 32; i += 8 {
+			le.PutUint64(body[i:], le.Uint64(q[i:])^0x8080808080808080)
 		}
 		return fits(d, F16)
 	}
@@ -103,8 +115,9 @@ func (b BlockType) put32(block []byte, q *[32]uint8, d, m float32) bool {
 		le.PutUint32(body, high)
 		body = body[4:]
 	}
-	for i := range 16 {
-		body[i] = q[i]&15 | q[i+16]&15<<4
+	const nibbles = 0x0f0f0f0f0f0f0f0f
+	for i := 0; i < 16; i += 8 {
+		le.PutUint64(body[i:], le.Uint64(q[i:])&nibbles|le.Uint64(q[i+16:])&nibbles<<4)
 	}
 	return fits(d, F16) && fits(m, F16)
 }
