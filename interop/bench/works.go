@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/export"
-	"github.com/lentil-lm/lentil/tokenizer"
 	"github.com/lentil-lm/lentil/weights"
 )
 
@@ -39,6 +38,7 @@ func (h *harness) works() []work {
 			all = append(all, h.packing(shape))
 		case "llama-3.2-1b":
 			all = append(all, h.training(shape, 2, 512, 8, false)...)
+			all = append(all, h.converting(shape)...)
 		case "ministral-8b":
 			all = append(all, work{name: "decoding, " + shape + ", bytes read of the bandwidth", unit: "of the bandwidth", goal: "0.85",
 				sides: []side{h.answer(shape, "lentil", "generation_of_bandwidth", 8, 32)}})
@@ -258,8 +258,7 @@ func (h *harness) gguf(ctx context.Context, shape, name string) (path string, er
 		return "", err
 	}
 	defer src.Close()
-	text := strings.Repeat("Lentils, beans and peas are pulses. ", 50)
-	tok, err := tokenizer.Train(slices.Values([]string{text}), tokenizer.TrainOptions{VocabSize: 300, SpecialTokens: []string{"<|end|>"}, EOS: "<|end|>", PAD: "<|end|>"})
+	tok, err := anyTokenizer()
 	if err != nil {
 		return "", err
 	}
