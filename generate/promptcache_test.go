@@ -87,10 +87,10 @@ func TestPromptCache(t *testing.T) {
 		}{{0, 9, true}, {0, 300, false}, {12, 9, true}, {12, 40, true}, {12, 12, false}} {
 			t.Run(fmt.Sprintf("%s of %d in %d", spec.Type, tt.prompt, tt.limit), func(t *testing.T) {
 				t.Parallel()
-				if spec.Config == nil {
+				spec := spec
+				if spec.Config = maps.Clone(spec.Config); spec.Config == nil {
 					spec.Config = map[string]any{}
 				}
-				spec.Config = maps.Clone(spec.Config)
 				spec.Config["max_position_embeddings"] = 512
 				m := modeltest.Load(t, newCPU(t), spec)
 				prompt, more := tokensFrom(3, tt.prompt), tokensFrom(20, 5)
