@@ -79,25 +79,26 @@ func (h *harness) dense(ctx context.Context, shape string) (dir string, err erro
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	quantized, err := h.model(ctx, shape)
-	if err != nil {
-		return "", err
-	}
-	src, err := weights.Open(quantized)
+	src, tok, err := h.source(ctx, shape)
 	if err != nil {
 		return "", err
 	}
 	defer src.Close()
-	tok, err := anyTokenizer()
-	if err != nil {
-		return "", err
-	}
 	_, err = export.Convert(src, tok, export.ConvertOptions{SavePath: dir, Dequantize: true, DType: quant.BF16})
 	return dir, err
 }
 
-// anyTokenizer is one for files whose tokenizer nothing asks.
-func anyTokenizer() (*tokenizer.Tokenizer, error) {
+// source opens the weights of a shape, with a tokenizer that nothing asks.
+func (h *harness) source(ctx context.Context, shape string) (weights.Source, *tokenizer.Tokenizer, error) {
 	text := strings.Repeat("Lentils, beans and peas are pulses. ", 50)
-	return tokenizer.Train(slices.Values([]string{text}), tokenizer.TrainOptions{VocabSize: 300, SpecialTokens: []string{"<|end|>"}, EOS: "<|end|>", PAD: "<|end|>"})
+	tok, err := tokenizer.Train(slices.Values([]string{text}), tokenizer.TrainOptions{VocabSize: 300, SpecialTokens: []string{"<|end|>"}, EOS: "<|end|>", PAD: "<|end|>"})
+	if err != nil {
+		return nil, nil, err
+	}
+	dir, err := h.model(ctx, shape)
+	if err != nil {
+		return nil, nil, err
+	}
+	src, err := weights.Open(dir)
+	return src, tok, err
 }

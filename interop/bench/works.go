@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/export"
-	"github.com/lentil-lm/lentil/weights"
 )
 
 // works lists everything there is to measure, the quick ones first.
@@ -249,19 +248,11 @@ func (h *harness) gguf(ctx context.Context, shape, name string) (path string, er
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	dir, err := h.model(ctx, shape)
-	if err != nil {
-		return "", err
-	}
-	src, err := weights.Open(dir)
+	src, tok, err := h.source(ctx, shape)
 	if err != nil {
 		return "", err
 	}
 	defer src.Close()
-	tok, err := anyTokenizer()
-	if err != nil {
-		return "", err
-	}
 	kind, err := export.ParseGGUFType(name)
 	if err != nil {
 		return "", err
