@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -321,18 +320,6 @@ func spoilt(t *testing.T, path string, changes map[string]weights.Tensor, more m
 // quantizedSeeds are files for FuzzPromptCache.
 func quantizedSeeds(f *testing.F, m *model.Model) {
 	for _, bits := range []KVBits{{4, 32, 0}, {3, 32, 5}} {
-		s := quantizedSession(f, m, false, bits)
-		if _, err := s.Prefill(f.Context(), tokensFrom(3, 9), 0); err != nil {
-			f.Fatal(err)
-		}
-		path := filepath.Join(f.TempDir(), "seed")
-		if err := s.Save(path, map[string]string{"model": "m"}); err != nil {
-			f.Fatal(err)
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
+		addSeed(f, quantizedSession(f, m, false, bits))
 	}
 }

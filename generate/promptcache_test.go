@@ -254,6 +254,23 @@ func rows(n int) weights.Tensor {
 	return weights.Tensor{DType: quant.F32, Shape: shape, Data: make([]byte, 4*shape[1]*n*shape[3])}
 }
 
+// addSeed adds the prompt cache file of a session to a fuzz target's corpus.
+func addSeed(f *testing.F, s *Session) {
+	f.Helper()
+	if _, err := s.Prefill(f.Context(), tokensFrom(3, 9), 0); err != nil {
+		f.Fatal(err)
+	}
+	path := filepath.Join(f.TempDir(), "seed")
+	if err := s.Save(path, map[string]string{"model": "m"}); err != nil {
+		f.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+}
+
 // FuzzPromptCache: whatever the file says, loading it ends in an error or in a
 // session that works.
 func FuzzPromptCache(f *testing.F) {
@@ -264,19 +281,7 @@ func FuzzPromptCache(f *testing.F) {
 	m := modeltest.Load(f, dev, modeltest.Spec{Type: "qwen2", Config: map[string]any{"head_dim": 32}})
 	quantizedSeeds(f, m)
 	for _, limit := range []int{0, 6} {
-		s := newSession(f, m, limit)
-		if _, err := s.Prefill(f.Context(), tokensFrom(3, 9), 0); err != nil {
-			f.Fatal(err)
-		}
-		path := filepath.Join(f.TempDir(), "seed")
-		if err := s.Save(path, map[string]string{"model": "m"}); err != nil {
-			f.Fatal(err)
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
+		addSeed(f, newSession(f, m, limit))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		path := filepath.Join(t.TempDir(), "file")

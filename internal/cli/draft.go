@@ -18,7 +18,7 @@ type draftFlags struct {
 }
 
 func (d *draftFlags) declare(f *pflag.FlagSet) {
-	f.StringVar(&d.DraftModel, "draft-model", "", "`folder` or .gguf file of a smaller model of the same family,\nwhich guesses tokens for the model to check: the same answer, sooner")
+	f.StringVar(&d.DraftModel, "draft-model", "", "`folder` or .gguf file of a smaller model of the same family,\nwhich guesses tokens for the model to check: the same\nanswer, sooner if it is much smaller and mostly right")
 	f.IntVar(&d.NumDraftTokens, "num-draft-tokens", 3, "`tokens` that it guesses at a time")
 }
 
