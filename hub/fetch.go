@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -190,10 +191,13 @@ func (t *transfer) ranges(ctx context.Context, w *sink) error {
 }
 
 // gather fetches the spans, several at a time, and writes them in order. What comes early waits in memory, at
-// most 2*parallel spans.
+// most 2*parallel spans. When a span is given up, no more are begun, but those before it may still come in: the
+// next download goes on behind them.
 func (t *transfer) gather(parent context.Context, w *sink, spans []span, parallel int) error {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
+	more, noMore := context.WithCancelCause(ctx)
+	defer noMore(nil)
 	window := make(chan struct{}, 2*parallel)
 	ready := make(chan span, len(spans))      // in order, for the writer
 	work := make(chan span)                   // in order, for the fetchers
@@ -203,7 +207,7 @@ func (t *transfer) gather(parent context.Context, w *sink, spans []span, paralle
 		fetchers.Go(func() {
 			for s := range work {
 				if err := t.fetchSpan(ctx, s, whole); err != nil {
-					cancel(err)
+					noMore(err)
 				}
 				close(s.blocks)
 			}
@@ -215,7 +219,7 @@ func (t *transfer) gather(parent context.Context, w *sink, spans []span, paralle
 		for _, s := range spans {
 			select {
 			case window <- struct{}{}:
-			case <-ctx.Done():
+			case <-more.Done():
 				return
 			}
 			if s.blocks == nil {
@@ -224,7 +228,7 @@ func (t *transfer) gather(parent context.Context, w *sink, spans []span, paralle
 			ready <- s
 			select {
 			case work <- s:
-			case <-ctx.Done():
+			case <-more.Done():
 				close(s.blocks)
 				return
 			}
@@ -238,11 +242,11 @@ func (t *transfer) gather(parent context.Context, w *sink, spans []span, paralle
 			}
 		}
 		if w.at < s.hi {
-			cancel(errors.New("a part is missing")) // only the cause if there is none yet
 			break
 		}
 		<-window
 	}
+	why := cmp.Or(context.Cause(ctx), context.Cause(more)) // the disk's error first
 	cancel(nil)
 	fetchers.Wait()
 	if parent.Err() != nil {
@@ -251,7 +255,7 @@ func (t *transfer) gather(parent context.Context, w *sink, spans []span, paralle
 	if w.at == t.file.Size {
 		return nil
 	}
-	return fmt.Errorf("%s: %w", t.file.Path, context.Cause(ctx))
+	return fmt.Errorf("%s: %w", t.file.Path, why)
 }
 
 // fetchSpan hands the bytes of a span on in blocks, trying again from where a try broke off.

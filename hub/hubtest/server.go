@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -233,6 +234,7 @@ func (s *Server) watch(storage bool, next http.Handler) http.Handler {
 // A Fault is bad behaviour towards the requests that match.
 type Fault struct {
 	Method, Path string // Path: part of the path; empty matches all
+	FromByte     int64  // only requests for ranges that begin there or behind it
 	Skip, Times  int    // how many matching requests go well before, and how many go wrong; Times 0: all
 
 	Status     int           // answer with this status,
@@ -259,9 +261,16 @@ func (s *Server) Misbehave(f Fault) (stop func()) {
 	}
 }
 
+// rangeBegin is the first byte that a request asks for.
+func rangeBegin(r *http.Request) int64 {
+	begin, _, _ := strings.Cut(strings.TrimPrefix(r.Header.Get("Range"), "bytes="), "-")
+	n, _ := strconv.ParseInt(begin, 10, 64) // no range: from the beginning
+	return n
+}
+
 func (s *Server) takeFault(r *http.Request) *Fault {
 	for i, f := range s.faults {
-		if f.Method != "" && f.Method != r.Method || !strings.Contains(r.URL.Path, f.Path) {
+		if f.Method != "" && f.Method != r.Method || !strings.Contains(r.URL.Path, f.Path) || rangeBegin(r) < f.FromByte {
 			continue
 		}
 		if f.Skip > 0 {
