@@ -28,11 +28,15 @@ func newServer(t *testing.T) *hubtest.Server {
 	return s
 }
 
-// newClient makes a client with a cache of its own that does not wait long.
+// newClient makes a client with a cache of its own.
 func newClient(t *testing.T, s *hubtest.Server) *Client {
 	t.Helper()
-	return clientWith(t, Config{Endpoint: s.URL, Cache: t.TempDir(), TokenPath: filepath.Join(t.TempDir(), "hf", "token"), Timeout: 300 * time.Millisecond})
+	return clientWith(t, Config{Endpoint: s.URL, Cache: t.TempDir(), TokenPath: filepath.Join(t.TempDir(), "hf", "token"), Timeout: 10 * time.Second})
 }
+
+// silence is how long clients wait for a server that a test lets fall silent. The others wait so long that a busy
+// machine does not look like a bad network.
+const silence = 300 * time.Millisecond
 
 func clientWith(t *testing.T, cfg Config) *Client {
 	t.Helper()
@@ -239,6 +243,9 @@ func TestBadNetworks(t *testing.T) {
 				s.Misbehave(f)
 			}
 			c := newClient(t, s)
+			if slices.ContainsFunc(tt.faults, func(f hubtest.Fault) bool { return f.SilentFrom > 0 || f.Delay > 0 }) {
+				c.cfg.Timeout = silence
+			}
 			snap, err := c.Download(t.Context(), model, Options{Include: []string{"*.safetensors", "*.json"}})
 			if err != nil {
 				t.Fatal(err)
@@ -404,7 +411,7 @@ func TestSecrets(t *testing.T) {
 	} {
 		stop := s.Misbehave(f)
 		c := newClient(t, s)
-		c.cfg.Token = hubtest.Token
+		c.cfg.Token, c.cfg.Timeout = hubtest.Token, silence
 		_, err := c.Download(t.Context(), model, Options{Include: []string{"*.bin"}})
 		if err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), hubtest.Token) {
 			t.Errorf("%+v: %v", f, err)
