@@ -67,7 +67,7 @@ func execute(ctx context.Context, root *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // never nil, for which cobra takes the arguments of the process
 	return root.ExecuteContext(ctx)
 }
 
