@@ -12,7 +12,7 @@ func (m *Matrix) ToAffine(scaleType DType) (out *Matrix, ok bool) {
 		return nil, false
 	}
 	const group = 32
-	out = &Matrix{Format: Format{Kind: Affine, DType: scaleType, Bits: 4, Group: group}, Rows: m.Rows, Cols: m.Cols}
+	out = &Matrix{Format: Format{Kind: Affine, DType: scaleType, Bits: 4, Group: group}, Rows: m.Rows, Cols: m.Cols, Experts: m.Experts}
 	groups := m.Rows * m.Cols / group
 	out.Data = make([]byte, m.Rows*m.Cols/2)
 	scales, biases := make([]float32, groups), make([]float32, groups)

@@ -137,6 +137,10 @@ type Matrix struct {
 	Format     Format
 	Rows, Cols int
 
+	// Experts, when not 0, says that the matrix is a stack of that many of
+	// Rows/Experts rows each: one for each expert of a mixture.
+	Experts int
+
 	// Data holds dense elements, packed bits or GGUF blocks:
 	// [Rows, Format.RowBytes(Cols)] bytes.
 	Data []byte
@@ -154,6 +158,9 @@ func (m *Matrix) Check() error {
 	}
 	if m.Rows <= 0 || m.Cols <= 0 {
 		return fmt.Errorf("shape [%d, %d]: expected positive sizes", m.Rows, m.Cols)
+	}
+	if m.Experts < 0 || m.Experts > 0 && m.Rows%m.Experts != 0 {
+		return fmt.Errorf("%d rows do not divide among %d experts", m.Rows, m.Experts)
 	}
 	// 8 bytes is the most that a weight, or its share of the scales, takes.
 	if m.Cols > math.MaxInt/8/m.Rows {
@@ -177,6 +184,20 @@ func (m *Matrix) Check() error {
 			m.Format, m.Rows, m.Cols, len(m.Scales), len(m.Biases), scales, biases)
 	}
 	return nil
+}
+
+// Shape is [Rows, Cols], of a stack [Experts, rows of each, Cols].
+func (m *Matrix) Shape() []int {
+	if m.Experts > 0 {
+		return []int{m.Experts, m.Rows / m.Experts, m.Cols}
+	}
+	return []int{m.Rows, m.Cols}
+}
+
+// Expert views one matrix of a stack.
+func (m *Matrix) Expert(i int) *Matrix {
+	part := func(b []byte) []byte { return b[i*len(b)/m.Experts : (i+1)*len(b)/m.Experts] }
+	return &Matrix{Format: m.Format, Rows: m.Rows / m.Experts, Cols: m.Cols, Data: part(m.Data), Scales: part(m.Scales), Biases: part(m.Biases)}
 }
 
 // Bytes returns the memory the matrix takes, scales and biases included.

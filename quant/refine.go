@@ -19,7 +19,7 @@ func (m *Matrix) Refine(w []float32, bits int) (*Matrix, error) {
 	if len(w) != m.Rows*m.Cols {
 		return nil, fmt.Errorf("refining %d weights as [%d, %d]", len(w), m.Rows, m.Cols)
 	}
-	out := &Matrix{Format: to, Rows: m.Rows, Cols: m.Cols, Biases: m.Biases}
+	out := &Matrix{Format: to, Rows: m.Rows, Cols: m.Cols, Experts: m.Experts, Biases: m.Biases}
 	groups, rowBytes := m.Cols/to.Group, to.RowBytes(m.Cols)
 	scales, biases := make([]float32, m.Rows*groups), make([]float32, m.Rows*groups)
 	Floats(scales, m.Scales, to.DType)

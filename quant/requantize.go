@@ -23,7 +23,7 @@ func (m *Matrix) Requantize(to Format, source DType, rule Rule) (*Matrix, error)
 		return nil, err
 	}
 	n := to.RowBytes(m.Cols)
-	out := &Matrix{Format: to, Rows: m.Rows, Cols: m.Cols, Data: make([]byte, m.Rows*n)}
+	out := &Matrix{Format: to, Rows: m.Rows, Cols: m.Cols, Experts: m.Experts, Data: make([]byte, m.Rows*n)}
 	eachRow(m.Rows, m.Cols, func(row int) { PutFloats(out.Data[row*n:(row+1)*n], values(row), to.DType) })
 	return out, nil
 }
