@@ -142,19 +142,21 @@ func TestMatrixCheck(t *testing.T) {
 		m    Matrix
 		want string // "" for a good matrix
 	}{
-		{Matrix{Format{Kind: Dense, DType: BF16}, 2, 3, make([]byte, 12), nil, nil}, ""},
-		{Matrix{Format{Kind: Dense, DType: BF16}, 2, 3, make([]byte, 11), nil, nil}, "11 bytes"},
-		{Matrix{Format{Kind: Dense, DType: U8}, 2, 3, make([]byte, 6), nil, nil}, "type U8"},
-		{Matrix{Format{Kind: Dense, DType: F32}, 0, 3, nil, nil, nil}, "[0, 3]"},
-		{Matrix{Format{Kind: Dense, DType: F32}, math.MaxInt, 3, nil, nil, nil}, "too large"},
-		{Matrix{affine, 2, 128, make([]byte, 128), make([]byte, 8), make([]byte, 8)}, ""},
-		{Matrix{affine, 2, 128, make([]byte, 128), make([]byte, 8), make([]byte, 4)}, "8 bytes of scales and 4 of biases"},
-		{Matrix{affine, 2, 96, make([]byte, 96), nil, nil}, "multiple of 64"},
-		{Matrix{Format{Affine, BF16, 7, 64}, 2, 64, nil, nil, nil}, "7 bits"},
-		{Matrix{Format{Affine, F64, 4, 64}, 2, 64, nil, nil, nil}, "type F64"},
-		{Matrix{Format{Kind: Q4K}, 1, 256, make([]byte, 144), nil, nil}, ""},
-		{Matrix{Format{Kind: Q6K}, 1, 256, make([]byte, 210), nil, nil}, ""},
-		{Matrix{Format{Kind: 77}, 1, 256, nil, nil, nil}, "unknown weight format"},
+		{Matrix{Format{Kind: Dense, DType: BF16}, 2, 3, 0, make([]byte, 12), nil, nil}, ""},
+		{Matrix{Format{Kind: Dense, DType: BF16}, 2, 3, 0, make([]byte, 11), nil, nil}, "11 bytes"},
+		{Matrix{Format{Kind: Dense, DType: U8}, 2, 3, 0, make([]byte, 6), nil, nil}, "type U8"},
+		{Matrix{Format{Kind: Dense, DType: F32}, 0, 3, 0, nil, nil, nil}, "[0, 3]"},
+		{Matrix{Format{Kind: Dense, DType: F32}, math.MaxInt, 3, 0, nil, nil, nil}, "too large"},
+		{Matrix{affine, 2, 128, 0, make([]byte, 128), make([]byte, 8), make([]byte, 8)}, ""},
+		{Matrix{affine, 2, 128, 0, make([]byte, 128), make([]byte, 8), make([]byte, 4)}, "8 bytes of scales and 4 of biases"},
+		{Matrix{affine, 2, 96, 0, make([]byte, 96), nil, nil}, "multiple of 64"},
+		{Matrix{affine, 6, 64, 3, make([]byte, 192), make([]byte, 12), make([]byte, 12)}, ""},
+		{Matrix{affine, 6, 64, 4, make([]byte, 192), make([]byte, 12), make([]byte, 12)}, "6 rows do not divide among 4 experts"},
+		{Matrix{Format{Affine, BF16, 7, 64}, 2, 64, 0, nil, nil, nil}, "7 bits"},
+		{Matrix{Format{Affine, F64, 4, 64}, 2, 64, 0, nil, nil, nil}, "type F64"},
+		{Matrix{Format{Kind: Q4K}, 1, 256, 0, make([]byte, 144), nil, nil}, ""},
+		{Matrix{Format{Kind: Q6K}, 1, 256, 0, make([]byte, 210), nil, nil}, ""},
+		{Matrix{Format{Kind: 77}, 1, 256, 0, nil, nil, nil}, "unknown weight format"},
 	}
 	for i, test := range tests {
 		err := test.m.Check()
