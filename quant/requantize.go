@@ -11,19 +11,23 @@ func (m *Matrix) Requantize(to Format, source DType, rule Rule) (*Matrix, error)
 		m.Row(w, row)
 		return w
 	}
+	var out *Matrix
+	err := to.Check()
 	switch {
 	case to.Kind == Affine:
-		return quantizeAffine(to, m.Rows, m.Cols, rule, values)
+		out, err = quantizeAffine(to, m.Rows, m.Cols, rule, values)
 	case to.Kind.IsFP():
-		return quantizeFP(to.Kind, m.Rows, m.Cols, source, rule, values)
+		out, err = quantizeFP(to.Kind, m.Rows, m.Cols, source, rule, values)
 	case to.Kind != Dense:
-		return nil, fmt.Errorf("writing %v is not supported", to)
+		err = fmt.Errorf("writing %v is not supported", to)
+	case err == nil:
+		n := to.RowBytes(m.Cols)
+		out = &Matrix{Format: to, Rows: m.Rows, Cols: m.Cols, Data: make([]byte, m.Rows*n)}
+		eachRow(m.Rows, m.Cols, func(row int) { PutFloats(out.Data[row*n:(row+1)*n], values(row), to.DType) })
 	}
-	if err := to.Check(); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	n := to.RowBytes(m.Cols)
-	out := &Matrix{Format: to, Rows: m.Rows, Cols: m.Cols, Experts: m.Experts, Data: make([]byte, m.Rows*n)}
-	eachRow(m.Rows, m.Cols, func(row int) { PutFloats(out.Data[row*n:(row+1)*n], values(row), to.DType) })
+	out.Experts = m.Experts
 	return out, nil
 }

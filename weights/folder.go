@@ -29,6 +29,7 @@ type folder struct {
 	quantization quantization
 	files        []*Safetensors
 	tensors      map[string]Tensor
+	stacks       map[string][]Tensor // experts of stacked tensors, stored apart
 }
 
 func openFolder(dir string) (_ *folder, err error) {
@@ -64,7 +65,7 @@ func openFolder(dir string) (_ *folder, err error) {
 	if err := f.checkShards(shards); err != nil {
 		return nil, err
 	}
-	return f, nil
+	return f, f.stack()
 }
 
 // merge opens all files and joins their tensors.
@@ -192,18 +193,26 @@ func ReadFile(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-func (f *folder) Config() []byte  { return f.config }
-func (f *folder) Path() string    { return f.path }
-func (f *folder) Names() []string { return slices.Sorted(maps.Keys(f.tensors)) }
+func (f *folder) Config() []byte { return f.config }
+func (f *folder) Path() string   { return f.path }
+
+func (f *folder) Names() []string {
+	names := slices.AppendSeq(slices.Collect(maps.Keys(f.tensors)), maps.Keys(f.stacks))
+	slices.Sort(names)
+	return names
+}
 
 func (f *folder) Tensor(name string) (Tensor, bool) {
-	t, ok := f.tensors[name]
-	return t, ok
+	if t, ok := f.tensors[name]; ok {
+		return t, true
+	}
+	return f.stacked(name)
 }
 
 func (f *folder) Has(module string) bool {
 	_, ok := f.tensors[module+".weight"]
-	return ok
+	_, stacked := f.stacks[module+".weight"]
+	return ok || stacked
 }
 
 func (f *folder) Close() error {
@@ -223,12 +232,12 @@ func (f *folder) Matrix(module string) (*quant.Matrix, error) {
 }
 
 func (f *folder) matrix(module string) (*quant.Matrix, error) {
-	weight, ok := f.tensors[module+".weight"]
+	weight, ok := f.Tensor(module + ".weight")
 	if !ok {
 		return nil, fmt.Errorf("no tensor %q", module+".weight")
 	}
 	var scales *Tensor
-	if t, ok := f.tensors[module+".scales"]; ok {
+	if t, ok := f.Tensor(module + ".scales"); ok {
 		scales = &t
 	}
 	setting, err := f.quantization.of(module, weight, scales)
@@ -245,7 +254,7 @@ func (f *folder) matrix(module string) (*quant.Matrix, error) {
 	if format.Kind.IsFP() {
 		return packedMatrix(format, weight, *scales, nil)
 	}
-	biases, ok := f.tensors[module+".biases"]
+	biases, ok := f.Tensor(module + ".biases")
 	if !ok {
 		return nil, fmt.Errorf("no tensor %q beside %q", module+".biases", module+".scales")
 	}
@@ -254,13 +263,15 @@ func (f *folder) matrix(module string) (*quant.Matrix, error) {
 }
 
 // packedMatrix joins the tensors of a quantized module: weight U32
-// [out, in*bits/32], scales [out, in/group], and the biases of an affine one.
+// [out, in*bits/32], scales [out, in/group], and the biases of an affine one, all
+// with a dimension before that for a stack of experts.
 func packedMatrix(f quant.Format, weight, scales Tensor, biases *Tensor) (*quant.Matrix, error) {
-	if weight.DType != quant.U32 || len(weight.Shape) != 2 {
-		return nil, fmt.Errorf("tensor %q is %v %v, expected packed weights: U32 in 2 dimensions", weight.Name, weight.DType, weight.Shape)
+	if weight.DType != quant.U32 || len(weight.Shape) != 2 && len(weight.Shape) != 3 {
+		return nil, fmt.Errorf("tensor %q is %v %v, expected packed weights: U32 in 2 dimensions, or 3 for experts", weight.Name, weight.DType, weight.Shape)
 	}
-	if len(scales.Shape) != 2 || scales.Shape[0] != weight.Shape[0] {
-		return nil, fmt.Errorf("tensor %q has shape %v, expected [%d, columns/%d]", scales.Name, scales.Shape, weight.Shape[0], f.Group)
+	last := len(weight.Shape) - 1
+	if len(scales.Shape) != last+1 || !slices.Equal(scales.Shape[:last], weight.Shape[:last]) {
+		return nil, fmt.Errorf("tensor %q has shape %v, expected %v with columns/%d at the end", scales.Name, scales.Shape, weight.Shape, f.Group)
 	}
 	if biases != nil && (!slices.Equal(biases.Shape, scales.Shape) || biases.DType != scales.DType) {
 		return nil, fmt.Errorf("tensor %q is %v %v, expected %v %v as the scales", biases.Name, biases.DType, biases.Shape, scales.DType, scales.Shape)
@@ -269,12 +280,13 @@ func packedMatrix(f quant.Format, weight, scales Tensor, biases *Tensor) (*quant
 		return nil, fmt.Errorf("tensor %q is %v, but %v has scales of type U8; check \"quantization\" in %s", scales.Name, scales.DType, f, configName)
 	}
 	// Both come from sizes of tensors in memory, far from overflow.
-	cols := scales.Shape[1] * f.Group
-	if words := f.RowBytes(cols) / 4; weight.Shape[1] != words {
-		return nil, fmt.Errorf("tensor %q has shape %v, but %d bits in groups of %d with scales %v make [%d, %d]; check \"quantization\" in %s",
-			weight.Name, weight.Shape, f.Bits, f.Group, scales.Shape, weight.Shape[0], words, configName)
+	cols := scales.Shape[last] * f.Group
+	if words := f.RowBytes(cols) / 4; weight.Shape[last] != words {
+		return nil, fmt.Errorf("tensor %q has shape %v, but %d bits in groups of %d with scales %v make %v; check \"quantization\" in %s",
+			weight.Name, weight.Shape, f.Bits, f.Group, scales.Shape, append(slices.Clone(weight.Shape[:last]), words), configName)
 	}
-	m := &quant.Matrix{Format: f, Rows: weight.Shape[0], Cols: cols, Data: weight.Data, Scales: scales.Data}
+	m := &quant.Matrix{Format: f, Cols: cols, Data: weight.Data, Scales: scales.Data}
+	m.Rows, m.Experts = rowsOf(weight.Shape)
 	if biases != nil {
 		m.Biases = biases.Data
 	}
@@ -282,4 +294,13 @@ func packedMatrix(f quant.Format, weight, scales Tensor, biases *Tensor) (*quant
 		return nil, fmt.Errorf("tensor %q: %w", weight.Name, err)
 	}
 	return m, nil
+}
+
+// rowsOf is how many rows a matrix of shape [out, ...] or a stack [E, out, ...] has,
+// and how many experts. The product is that of a tensor in memory.
+func rowsOf(shape []int) (rows, experts int) {
+	if len(shape) == 3 {
+		return shape[0] * shape[1], shape[0]
+	}
+	return shape[0], 0
 }

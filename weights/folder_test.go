@@ -107,8 +107,8 @@ func TestMatrixErrors(t *testing.T) {
 	}{
 		{"missing", fourBit, []Tensor{dense("x.weight", 2, 2)}, `no tensor "m.weight"`},
 		{"no config", `{}`, good, `config.json has no "quantization"`},
-		{"other bits", `{"quantization":{"bits":8,"group_size":64}}`, good, `tensor "m.weight" has shape [2 16], but 8 bits in groups of 64 with scales [2 2] make [2, 32]`},
-		{"other group", `{"quantization":{"bits":4,"group_size":32}}`, good, "make [2, 8]"},
+		{"other bits", `{"quantization":{"bits":8,"group_size":64}}`, good, `tensor "m.weight" has shape [2 16], but 8 bits in groups of 64 with scales [2 2] make [2 32]`},
+		{"other group", `{"quantization":{"bits":4,"group_size":32}}`, good, "make [2 8]"},
 		{"no biases", fourBit, good[:2], `no tensor "m.biases"`},
 		{"scales of other rows", fourBit, with(1, Tensor{"m.scales", quant.F16, []int{1, 2}, make([]byte, 4)}), `"m.scales" has shape [1 2]`},
 		{"biases of other shape", fourBit, with(2, Tensor{"m.biases", quant.F16, []int{2, 1}, make([]byte, 4)}), `"m.biases" is F16 [2 1]`},
@@ -116,7 +116,9 @@ func TestMatrixErrors(t *testing.T) {
 		{"weight not packed", fourBit, with(0, dense("m.weight", 2, 128)), "expected packed weights"},
 		{"false beside scales", `{"quantization":{"bits":4,"group_size":64,"m":false}}`, good, `has "m" quantized: false, but tensor "m.scales" is there`},
 		{"true without scales", `{"quantization":{"bits":4,"group_size":64,"m":true}}`, []Tensor{dense("m.weight", 2, 2)}, "is not there"},
-		{"expert stack", `{}`, []Tensor{{"m.weight", quant.U8, []int{2, 2, 2}, make([]byte, 8)}}, "expected 2 dimensions"},
+		{"four dimensions", `{}`, []Tensor{{"m.weight", quant.F16, []int{2, 2, 2, 1}, make([]byte, 16)}}, "expected 2 dimensions, or 3 for experts"},
+		{"stack of bytes", `{}`, []Tensor{{"m.weight", quant.U8, []int{2, 2, 2}, make([]byte, 8)}}, `tensor "m.weight": dense weights of type U8`},
+		{"stacks of different size", fourBit, with(0, Tensor{"m.weight", quant.U32, []int{1, 2, 16}, good[0].Data}), `"m.scales" has shape [2 2], expected [1 2 16]`},
 		{"bytes", `{}`, []Tensor{{"m.weight", quant.U8, []int{2, 2}, make([]byte, 4)}}, `tensor "m.weight": dense weights of type U8`},
 	}
 	for _, test := range tests {
@@ -248,7 +250,7 @@ func TestParseQuantization(t *testing.T) {
 // and the width that config.json gives them, as mlx-lm does.
 func TestInferQuantization(t *testing.T) {
 	t.Parallel()
-	q, err := parseQuantization([]byte(`{"hidden_size":256,"intermediate_size":512,"num_attention_heads":4,"head_dim":32,
+	q, err := parseQuantization([]byte(`{"hidden_size":256,"intermediate_size":512,"num_attention_heads":4,"head_dim":32,"moe_intermediate_size":128,
 		"quantization":{"bits":4,"group_size":64,"mode":"affine","model.layers.0.self_attn.q_proj":{"mode":"nvfp4"}}}`))
 	if err != nil {
 		t.Fatal(err)
@@ -268,6 +270,8 @@ func TestInferQuantization(t *testing.T) {
 		{"model.layers.0.self_attn.q_proj", quant.U8, 32, 16, "nvfp4"},
 		{"model.layers.1.self_attn.q_proj", quant.U8, 32, 8, "mxfp4"},
 		{"model.layers.1.self_attn.q_proj", quant.U8, 32, 16, "nvfp4"},
+		{"model.layers.1.mlp.switch_mlp.down_proj", quant.F16, 16, 2, "4-bit g64"},
+		{"model.layers.1.mlp.gate", quant.F16, 64, 4, "8-bit g64"},
 		{"anything", quant.U8, 64, 8, "mxfp8"},
 		{"anything", quant.F16, 64, 8, "4-bit g64"}, // width unknown: as all modules
 		{"lm_head", quant.F16, 33, 4, "4-bit g64"},  // no format: the error is told with these

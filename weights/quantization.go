@@ -81,12 +81,13 @@ type widths struct {
 	Intermediate int `json:"intermediate_size"`
 	Heads        int `json:"num_attention_heads"`
 	HeadDim      int `json:"head_dim"`
+	Expert       int `json:"moe_intermediate_size"`
 }
 
 // of is the row length of a module, 0 if it is not known.
 func (w widths) of(module string) int {
 	switch module[strings.LastIndexByte(module, '.')+1:] {
-	case "embed_tokens", "lm_head", "q_proj", "k_proj", "v_proj", "qkv_proj", "gate_proj", "up_proj", "gate_up_proj":
+	case "embed_tokens", "lm_head", "q_proj", "k_proj", "v_proj", "qkv_proj", "gate", "gate_proj", "up_proj", "gate_up_proj":
 		return w.Hidden
 	case "o_proj":
 		if w.HeadDim == 0 {
@@ -97,8 +98,8 @@ func (w widths) of(module string) int {
 		}
 		return w.Heads * w.HeadDim
 	case "down_proj":
-		if strings.Contains(module, "expert") || strings.Contains(module, "switch_mlp") {
-			return 0 // of a size of their own
+		if strings.Contains(module, "mlp.switch_mlp") {
+			return w.Expert // 0 where experts have a size that config.json has another name for
 		}
 		return w.Intermediate
 	}

@@ -93,13 +93,11 @@ func elements(shape []int, elementSize int) (n int, ok bool) {
 
 // denseMatrix makes a matrix of a floating-point tensor.
 func denseMatrix(t Tensor) (*quant.Matrix, error) {
-	if len(t.Shape) != 2 {
-		return nil, fmt.Errorf("tensor %q has shape %v, expected 2 dimensions", t.Name, t.Shape)
+	if len(t.Shape) != 2 && len(t.Shape) != 3 {
+		return nil, fmt.Errorf("tensor %q has shape %v, expected 2 dimensions, or 3 for experts", t.Name, t.Shape)
 	}
-	m := &quant.Matrix{
-		Format: quant.Format{Kind: quant.Dense, DType: t.DType},
-		Rows:   t.Shape[0], Cols: t.Shape[1], Data: t.Data,
-	}
+	m := &quant.Matrix{Format: quant.Format{Kind: quant.Dense, DType: t.DType}, Cols: t.Shape[len(t.Shape)-1], Data: t.Data}
+	m.Rows, m.Experts = rowsOf(t.Shape)
 	if err := m.Check(); err != nil {
 		return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
 	}

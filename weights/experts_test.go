@@ -1,0 +1,103 @@
+package weights
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// TestExperts: matrices of single experts come as one stack, in the order of the
+// experts, whatever files they are in.
+func TestExperts(t *testing.T) {
+	t.Parallel()
+	number := func(name string, v byte, dtype quant.DType, shape ...int) Tensor {
+		n, _ := elements(shape, dtype.Size())
+		return Tensor{name, dtype, shape, bytes.Repeat([]byte{v}, n*dtype.Size())}
+	}
+	const at = "model.layers.3."
+	var first, second []Tensor
+	for i := range 11 { // two digits: not in the order of the names
+		e := "mlp.experts." + string("0123456789a"[i:i+1])
+		if i == 10 {
+			e = "mlp.experts.10"
+		}
+		first = append(first, number(at+e+".gate_proj.weight", byte(i), quant.F16, 3, 4), number(at+e+".down_proj.weight", byte(20+i), quant.F16, 4, 3))
+		second = append(second, number(at+e+".up_proj.weight", byte(40+i), quant.BF16, 3, 4))
+	}
+	for i, e := range []string{"0", "1"} {
+		name := at + "block_sparse_moe.experts." + e + ".w2"
+		second = append(second, number(name+".weight", byte(i), quant.U32, 2, 16), number(name+".scales", byte(8+i), quant.F16, 2, 2), number(name+".biases", byte(16+i), quant.F16, 2, 2))
+	}
+	second = append(second, number(at+"mlp.gate.weight", 1, quant.F16, 11, 4))
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"config.json": `{"quantization":{"bits":4,"group_size":64}}`},
+		map[string][]Tensor{"model-00001-of-00002.safetensors": first, "model-00002-of-00002.safetensors": second})
+	src, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	want := []string{at + "block_sparse_moe.switch_mlp.down_proj.biases", at + "block_sparse_moe.switch_mlp.down_proj.scales", at + "block_sparse_moe.switch_mlp.down_proj.weight",
+		at + "mlp.gate.weight", at + "mlp.switch_mlp.down_proj.weight", at + "mlp.switch_mlp.gate_proj.weight", at + "mlp.switch_mlp.up_proj.weight"}
+	if got := src.Names(); !slices.Equal(got, want) {
+		t.Errorf("names %v, want %v", got, want)
+	}
+	for module, want := range map[string]struct {
+		shape []int
+		first int // byte of expert 0
+	}{"mlp.switch_mlp.gate_proj": {[]int{11, 3, 4}, 0}, "mlp.switch_mlp.down_proj": {[]int{11, 4, 3}, 20}, "mlp.switch_mlp.up_proj": {[]int{11, 3, 4}, 40},
+		"block_sparse_moe.switch_mlp.down_proj": {[]int{2, 2, 128}, 0}} {
+		m, err := src.Matrix(at + module)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if !slices.Equal(m.Shape(), want.shape) || !src.Has(at+module) {
+			t.Errorf("%s has shape %v, want %v", module, m.Shape(), want.shape)
+		}
+		for i := range m.Experts {
+			e := m.Expert(i)
+			if e.Check() != nil || e.Data[0] != byte(want.first+i) || e.Data[len(e.Data)-1] != byte(want.first+i) {
+				t.Errorf("%s: expert %d holds %d", module, i, e.Data[0])
+			}
+			if m.Format.Kind == quant.Affine && (e.Scales[0] != byte(8+i) || e.Biases[7] != byte(16+i)) {
+				t.Errorf("%s: expert %d has scales %d and biases %d", module, i, e.Scales[0], e.Biases[7])
+			}
+		}
+	}
+	for i := range 2 {
+		if name, ok := ExpertTensor(at+"block_sparse_moe.switch_mlp.down_proj.weight", i); !ok || name != at+"block_sparse_moe.experts."+string("01"[i])+".w2.weight" {
+			t.Errorf("expert %d is %q", i, name)
+		}
+	}
+	if name, ok := ExpertTensor(at+"mlp.switch_mlp.up_proj.weight", 10); !ok || name != at+"mlp.experts.10.up_proj.weight" {
+		t.Errorf("expert 10 is %q", name)
+	}
+	if name, ok := ExpertTensor(at+"mlp.up_proj.weight", 0); ok {
+		t.Errorf("an ordinary matrix is expert %q", name)
+	}
+}
+
+func TestExpertErrors(t *testing.T) {
+	t.Parallel()
+	const at = "model.layers.0.mlp.experts."
+	for name, test := range map[string]struct {
+		tensors []Tensor
+		want    string
+	}{
+		"gap":    {[]Tensor{dense(at+"0.up_proj.weight", 2, 2), dense(at+"2.up_proj.weight", 2, 2)}, "expert 1 of that layer is missing"},
+		"hole":   {[]Tensor{dense(at+"999999.up_proj.weight", 2, 2)}, "expert 0 of that layer is missing"},
+		"shapes": {[]Tensor{dense(at+"0.up_proj.weight", 2, 2), dense(at+"1.up_proj.weight", 2, 3)}, "experts are alike"},
+		"twice":  {[]Tensor{dense(at+"0.up_proj.weight", 2, 2), dense(at+"00.up_proj.weight", 2, 2)}, "are the same expert's"},
+		"both":   {[]Tensor{dense(at+"0.up_proj.weight", 2, 2), dense("model.layers.0.mlp.switch_mlp.up_proj.weight", 1, 2)}, "and so are the experts it consists of"},
+	} {
+		dir := t.TempDir()
+		write(t, dir, map[string]string{"config.json": `{}`}, map[string][]Tensor{"model.safetensors": test.tensors})
+		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: error %v, want one with %q", name, err, test.want)
+		}
+	}
+}
