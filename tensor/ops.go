@@ -107,13 +107,18 @@ type lowRank struct {
 }
 
 func (t *Tape) newLowRank(x, a, b *Tensor, scale, dropout float32) *lowRank {
-	l := &lowRank{x: x, a: a, b: b, scale: scale}
-	if dropout > 0 && t.record {
-		l.mask.Rate = dropout
-		t.Keys, l.mask.Key = t.Keys.Split()
-	}
+	l := &lowRank{x: x, a: a, b: b, scale: scale, mask: t.newMask(dropout)}
 	l.z = t.apply(compute.MatMul{Alpha: 1, RowWise: t.rowWise()}, l.masked(t).buf, a.buf)[0]
 	return l
+}
+
+// newMask draws the key of a mask of dropout, which there is while recording only.
+func (t *Tape) newMask(dropout float32) (mask compute.Dropout) {
+	if dropout > 0 && t.record {
+		mask.Rate = dropout
+		t.Keys, mask.Key = t.Keys.Split()
+	}
+	return mask
 }
 
 func (l *lowRank) recorded(t *Tape) bool {

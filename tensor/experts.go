@@ -1,0 +1,147 @@
+package tensor
+
+import (
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// Route picks k experts for each row of logits [T, E]: ids and scores, both [T, k].
+// See compute.Route.
+func (t *Tape) Route(logits *Tensor, k int, normalize bool) (ids, scores *Tensor) {
+	out := t.apply(compute.Route{K: k, Normalize: normalize}, logits.buf)
+	ids, scores = out[0], out[1]
+	if t.record && logits.needsGrad {
+		t.push(scores, func() {
+			g := t.apply(compute.RouteGrad{Normalize: normalize}, logits.buf, ids.buf, scores.grad)[0]
+			t.give(logits, g)
+		}, logits, ids)
+	}
+	return ids, scores
+}
+
+// ExpertLinear is x W_eᵀ for the experts e that ids [T, K] pick for each row, W_e being
+// one of the matrices that w is a stack of: [T·K, out]. x is [T, in], or [T·K, in] where
+// the pairs of row and expert differ already.
+func (t *Tape) ExpertLinear(x *Tensor, w *Weight, ids *Tensor, experts int) *Tensor {
+	l := expertLinear{w: w, ids: ids, experts: experts}
+	y := l.apply(t, x)
+	trainW := w.Param != nil && w.Param.needsGrad
+	if !t.record || !(x.needsGrad || trainW) {
+		return y
+	}
+	saved := []*Tensor{ids}
+	if trainW {
+		saved = append(saved, x)
+	}
+	t.push(y, func() {
+		if x.needsGrad {
+			l.giveInput(t, x, y.grad)
+		}
+		if trainW {
+			l.giveWeight(t, w.Param, x, y.grad, 1)
+		}
+	}, saved...)
+	return y
+}
+
+// ExpertLinearLowRank is ExpertLinear with scale · (x A_eᵀ) B_eᵀ added, where x has
+// dropout. a is a stack of [r, in] for each expert, [E·r, in], b one of [out, r],
+// [E·out, r].
+func (t *Tape) ExpertLinearLowRank(x *Tensor, w *Weight, ids *Tensor, experts int, a, b *Tensor, scale, dropout float32) *Tensor {
+	y := t.ExpertLinear(x, w, ids, experts)
+	l := &lowRank{x: x, a: a, b: b, scale: scale, mask: t.newMask(dropout)}
+	down := expertLinear{w: denseWeight(a), ids: ids, experts: experts}
+	up := expertLinear{w: denseWeight(b), ids: ids, experts: experts}
+	t.Scope(func() *Tensor {
+		l.z = down.apply(t, l.masked(t)) // [T·K, r]
+		return l.z
+	})
+	t.Scope(func() *Tensor {
+		t.run(compute.Add{Alpha: scale}, bufs(y.buf), bufs(y.buf, up.apply(t, l.z).buf))
+		return nil
+	})
+	if !l.recorded(t) {
+		return y
+	}
+	t.push(y, func() {
+		if b.needsGrad {
+			up.giveWeight(t, b, l.z, y.grad, scale)
+		}
+		if !a.needsGrad && !x.needsGrad {
+			return
+		}
+		dz := t.alloc(l.z.spec)
+		t.run(up.gradInput(true, false), bufs(dz.buf), append(bufs(y.grad, ids.buf), b.buf))
+		t.run(compute.Scale{Alpha: scale}, bufs(dz.buf), bufs(dz.buf))
+		if a.needsGrad {
+			down.giveWeight(t, a, l.masked(t), dz.buf, 1)
+		}
+		if !x.needsGrad {
+			return
+		}
+		if l.mask.Rate == 0 {
+			down.giveInput(t, x, dz.buf)
+			return
+		}
+		g := t.alloc(x.spec)
+		t.run(down.gradInput(down.own(x), false), bufs(g.buf), bufs(dz.buf, ids.buf, a.buf))
+		t.run(l.mask, bufs(g.buf), bufs(g.buf))
+		t.give(x, g)
+	}, x, ids, l.z)
+	return y
+}
+
+// Combine is Σ scores[t, k] · y[t·K+k] over k: [T, D].
+func (t *Tape) Combine(y, scores *Tensor) *Tensor {
+	sum := t.apply(compute.Combine{}, y.buf, scores.buf)[0]
+	if t.record && (y.needsGrad || scores.needsGrad) {
+		t.push(sum, func() {
+			dy, dscores := t.alloc(y.spec), t.alloc(scores.spec)
+			t.run(compute.CombineGrad{}, bufs(dy.buf, dscores.buf), bufs(sum.grad, y.buf, scores.buf))
+			t.give(y, dy)
+			t.give(scores, dscores)
+		}, y, scores)
+	}
+	return sum
+}
+
+// expertLinear is a product with the matrices that ids pick.
+type expertLinear struct {
+	w       *Weight
+	ids     *Tensor
+	experts int
+}
+
+// denseWeight views a tensor as a weight.
+func denseWeight(x *Tensor) *Weight {
+	f := quant.Format{Kind: quant.Dense, DType: x.spec.DType}
+	return &Weight{Weight: compute.Weight{Format: f, Rows: x.Rows(), Cols: x.Cols()}, bufs: bufs(x.buf)}
+}
+
+// own reports whether x has a row for each pair.
+func (l expertLinear) own(x *Tensor) bool {
+	return x.Rows() == l.ids.Rows()*l.ids.Cols()
+}
+
+func (l expertLinear) apply(t *Tape, x *Tensor) *Tensor {
+	op := compute.ExpertLinear{Weight: l.w.Weight, Experts: l.experts, Own: t.err == nil && l.own(x), Exact: t.Exact || t.record, RowWise: t.rowWise()}
+	return t.apply(op, append(bufs(x.buf, l.ids.buf), l.w.bufs...)...)[0]
+}
+
+func (l expertLinear) gradInput(own, accumulate bool) compute.ExpertGradInput {
+	return compute.ExpertGradInput{Weight: l.w.Weight, Experts: l.experts, Own: own, Accumulate: accumulate}
+}
+
+// giveInput adds to the gradient of x, by that of y.
+func (l expertLinear) giveInput(t *Tape, x *Tensor, dy compute.Buffer) {
+	dx, acc := t.target(x)
+	t.run(l.gradInput(l.own(x), acc), bufs(dx), append(bufs(dy, l.ids.buf), l.w.bufs...))
+}
+
+// giveWeight adds alpha times the gradient of the weight to that of param. x is what
+// was multiplied.
+func (l expertLinear) giveWeight(t *Tape, param, x *Tensor, dy compute.Buffer, alpha float32) {
+	dw, acc := t.target(param)
+	op := compute.ExpertGradWeight{Experts: l.experts, Alpha: alpha, Own: l.own(x), Accumulate: acc}
+	t.run(op, bufs(dw), bufs(dy, x.buf, l.ids.buf))
+}
