@@ -44,7 +44,7 @@ func readGGUFLoRA(path string) (*LoRAFile, error) {
 				return nil, fmt.Errorf("%s: tensor %q is no part of a LoRA", path, x.Name)
 			}
 		}
-		hf, err := weights.HFName(name)
+		hf, err := weights.HFName(f.architecture, name)
 		module, ok := strings.CutSuffix(hf, ".weight")
 		if err != nil || !ok || module == "model.embed_tokens" {
 			return nil, fmt.Errorf("%s: tensor %q changes no projection of a known architecture", path, x.Name)

@@ -1,12 +1,9 @@
 package weights
 
 import (
-	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/lentil-lm/lentil/quant"
@@ -29,7 +26,8 @@ type GGUF struct {
 // ggufEntry is a tensor with what was made of it, once asked for.
 type ggufEntry struct {
 	ggufTensor
-	heads int // above 0: rows are to be put back in order, head by head
+	heads   int // above 0: rows are to be put back in order, head by head
+	experts int // above 0: a stack of that many matrices
 
 	reorder sync.Once
 	rows    []byte // data with its rows in order
@@ -70,7 +68,7 @@ func (g *GGUF) parse() error {
 			}
 			continue
 		}
-		name, err := hfName(t.name)
+		name, err := HFName(c.architecture, t.name)
 		if err != nil {
 			return fmt.Errorf("%w (architecture %q)", err, c.architecture)
 		}
@@ -78,6 +76,9 @@ func (g *GGUF) parse() error {
 			continue
 		}
 		e := &ggufEntry{ggufTensor: t}
+		if e.experts, err = c.expertsOf(t); err != nil {
+			return err
+		}
 		if e.heads = c.reorderedHeads(name); e.heads > 0 && t.shape[0]%(2*e.heads) != 0 {
 			return fmt.Errorf("tensor %q has %d rows, expected a multiple of twice the %d heads", t.name, t.shape[0], e.heads)
 		}
@@ -147,16 +148,24 @@ func (g *GGUF) Blocks(module string) (b quant.BlockType, data []byte, ok bool) {
 }
 
 func (e *ggufEntry) toMatrix(name string) (*quant.Matrix, error) {
-	if kind := ggufTypes[e.kind]; kind.dtype != 0 {
-		return denseMatrix(Tensor{name, kind.dtype, e.shape, e.ordered()})
+	kind, shape := ggufTypes[e.kind], e.shape
+	if e.experts > 0 { // [experts, rows, columns]: the rows of one lie behind those of the other
+		shape = []int{shape[0] * shape[1], shape[2]}
 	}
-	if len(e.shape) != 2 {
+	if len(shape) != 2 {
 		return nil, fmt.Errorf("tensor %q has shape %v, expected 2 dimensions", name, e.shape)
 	}
-	m, err := quant.FromBlocks(ggufTypes[e.kind].block, e.ordered(), e.shape[0], e.shape[1])
-	if err != nil {
-		return nil, fmt.Errorf("tensor %q: %w", name, err)
+	var m *quant.Matrix
+	var err error
+	if kind.dtype != 0 {
+		m, err = denseMatrix(Tensor{name, kind.dtype, shape, e.ordered()})
+	} else if m, err = quant.FromBlocks(kind.block, e.ordered(), shape[0], shape[1]); err != nil {
+		err = fmt.Errorf("tensor %q: %w", name, err)
 	}
+	if err != nil {
+		return nil, err
+	}
+	m.Experts = e.experts
 	return m, nil
 }
 
@@ -167,66 +176,4 @@ func (e *ggufEntry) ordered() []byte {
 	}
 	e.reorder.Do(func() { e.rows = SplitPairs(e.data, e.shape[0], e.heads) })
 	return e.rows
-}
-
-// SplitPairs is the inverse of [JoinPairs]: row 2*i+s of a head in data becomes row
-// s*half+i, where half is half the rows of a head.
-func SplitPairs(data []byte, rows, heads int) []byte {
-	out := make([]byte, len(data))
-	size, half := len(data)/rows, rows/heads/2
-	for h := range heads {
-		first := h * 2 * half
-		for s := range 2 {
-			for i := range half {
-				to, from := (first+s*half+i)*size, (first+2*i+s)*size
-				copy(out[to:to+size], data[from:from+size])
-			}
-		}
-	}
-	return out
-}
-
-var blockName = regexp.MustCompile(`^blk\.(\d{1,4})\.([a-z_]+)\.(weight|bias)$`)
-
-// Names of modules, first outside and then inside of a block.
-var (
-	hfModules = map[string]string{
-		"token_embd":  "model.embed_tokens",
-		"output_norm": "model.norm",
-		"output":      "lm_head",
-	}
-	hfBlockModules = map[string]string{
-		"attn_norm":   "input_layernorm",
-		"attn_q":      "self_attn.q_proj",
-		"attn_k":      "self_attn.k_proj",
-		"attn_v":      "self_attn.v_proj",
-		"attn_output": "self_attn.o_proj",
-		"attn_q_norm": "self_attn.q_norm",
-		"attn_k_norm": "self_attn.k_norm",
-		"ffn_norm":    "post_attention_layernorm",
-		"ffn_gate":    "mlp.gate_proj",
-		"ffn_up":      "mlp.up_proj",
-		"ffn_down":    "mlp.down_proj",
-	}
-)
-
-// hfName translates a tensor's name. It is empty for the tables of rotary
-// frequencies in old files, which every reader computes anew.
-func hfName(name string) (string, error) {
-	if m := blockName.FindStringSubmatch(name); m != nil {
-		if module, ok := hfBlockModules[m[2]]; ok {
-			return "model.layers." + m[1] + "." + module + "." + m[3], nil
-		}
-		if m[2] == "attn_rot_embd" {
-			return "", nil
-		}
-	} else if at := strings.LastIndexByte(name, '.'); at >= 0 && (name[at:] == ".weight" || name[at:] == ".bias") {
-		if module, ok := hfModules[name[:at]]; ok {
-			return module + name[at:], nil
-		}
-	}
-	if strings.Contains(name, "_exps.") || strings.Contains(name, "ffn_gate_inp") {
-		return "", errors.New("mixtures of experts are not supported yet")
-	}
-	return "", fmt.Errorf("tensor %q is not part of a known architecture", name)
 }

@@ -13,7 +13,7 @@ import (
 
 // ggufModelTypes gives config.json's model_type by general.architecture.
 var ggufModelTypes = map[string]string{
-	"llama": "llama", "mistral": "mistral", "qwen2": "qwen2", "qwen3": "qwen3", "smollm3": "smollm3",
+	"llama": "llama", "mistral": "mistral", "qwen2": "qwen2", "qwen3": "qwen3", "qwen3moe": "qwen3_moe", "smollm3": "smollm3",
 }
 
 // smolLM3Interval is fixed in llama.cpp and not written to files: every fourth
@@ -23,27 +23,31 @@ const smolLM3Interval = 4
 // ggufConfig collects what config.json needs from a file's metadata.
 type ggufConfig struct {
 	architecture string
+	modelType    string // of config.json
 	metadata     map[string]any
 	layers       int
 	hidden       int
 	heads        int
 	kvHeads      int
 	headDim      int
+	experts      int       // 0: dense
+	expertsUsed  int       // by each token
 	factors      []float32 // rope_freqs
 }
 
 func newGGUFConfig(metadata map[string]any) (*ggufConfig, error) {
 	c := &ggufConfig{metadata: metadata}
 	c.architecture, _ = metadata["general.architecture"].(string)
-	if ggufModelTypes[c.architecture] == "" {
+	c.modelType = ggufModelTypes[c.architecture]
+	if c.modelType == "" {
 		return nil, fmt.Errorf("architecture %q is not supported; known are %s",
 			c.architecture, strings.Join(slices.Sorted(maps.Keys(ggufModelTypes)), ", "))
 	}
 	if n, _ := number(metadata["split.count"]); n > 1 {
 		return nil, fmt.Errorf("this is one of %v parts of a split model; join them with: llama-gguf-split --merge", n)
 	}
-	if n, _ := number(metadata[c.architecture+".expert_count"]); n > 0 {
-		return nil, fmt.Errorf("%v experts: mixtures of experts are not supported yet", n)
+	if err := c.setExperts(); err != nil {
+		return nil, err
 	}
 	for _, want := range []struct {
 		key      string
@@ -201,6 +205,7 @@ type hfConfig struct {
 	NoRopeLayers          []int          `json:"no_rope_layers,omitempty"`
 	BOSTokenID            *int           `json:"bos_token_id,omitempty"`
 	EOSTokenID            any            `json:"eos_token_id,omitempty"`
+	hfExperts
 }
 
 // json makes config.json from the metadata and from what tensors there are.
@@ -213,7 +218,7 @@ func (c *ggufConfig) json(tensors map[string]*ggufEntry) ([]byte, error) {
 	_, bias := tensors["model.layers.0.self_attn.q_proj.bias"]
 	_, mlpBias := tensors["model.layers.0.mlp.gate_proj.bias"]
 	out := hfConfig{
-		ModelType:         ggufModelTypes[c.architecture],
+		ModelType:         c.modelType,
 		HiddenSize:        c.hidden,
 		NumHiddenLayers:   c.layers,
 		NumAttentionHeads: c.heads,
@@ -227,6 +232,9 @@ func (c *ggufConfig) json(tensors map[string]*ggufEntry) ([]byte, error) {
 	}
 	var err error
 	if out.IntermediateSize, err = c.whole("feed_forward_length", 0); err != nil {
+		return nil, err
+	}
+	if out.hfExperts, err = c.hfExperts(out.IntermediateSize); err != nil {
 		return nil, err
 	}
 	if out.RMSNormEps, err = c.positive("attention.layer_norm_rms_epsilon", 0); err != nil {

@@ -1,14 +1,37 @@
 package weights
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 )
 
-var hfBlockName = regexp.MustCompile(`^model\.layers\.(\d{1,4})\.([a-z_.]+)\.(weight|bias)$`)
+var blockName = regexp.MustCompile(`^blk\.(\d{1,4})\.([a-z_]+)\.(weight|bias)$`)
 
-// The inverses of hfModules and hfBlockModules.
-var ggufModules, ggufBlockModules = inverse(hfModules), inverse(hfBlockModules)
+// Names of modules, first outside and then inside of a block.
+var (
+	hfModules = map[string]string{
+		"token_embd":  "model.embed_tokens",
+		"output_norm": "model.norm",
+		"output":      "lm_head",
+	}
+	hfBlockModules = map[string]string{
+		"attn_norm":   "input_layernorm",
+		"attn_q":      "self_attn.q_proj",
+		"attn_k":      "self_attn.k_proj",
+		"attn_v":      "self_attn.v_proj",
+		"attn_output": "self_attn.o_proj",
+		"attn_q_norm": "self_attn.q_norm",
+		"attn_k_norm": "self_attn.k_norm",
+		"ffn_norm":    "post_attention_layernorm",
+		"ffn_gate":    "mlp.gate_proj",
+		"ffn_up":      "mlp.up_proj",
+		"ffn_down":    "mlp.down_proj",
+	}
+)
+
+// The inverses: names in GGUF files by those of modules, outside and inside of a block.
+var ggufModules, ggufBlockModules = inverse(hfModules), ggufNamesInBlock()
 
 func inverse(m map[string]string) map[string]string {
 	out := make(map[string]string, len(m))
@@ -17,6 +40,18 @@ func inverse(m map[string]string) map[string]string {
 	}
 	return out
 }
+
+func ggufNamesInBlock() map[string]string {
+	names := inverse(hfBlockModules)
+	for _, family := range expertFamilies {
+		for gguf, module := range hfExpertModules {
+			names[family.parent+"."+module] = gguf
+		}
+	}
+	return names
+}
+
+var hfBlockName = regexp.MustCompile(`^model\.layers\.(\d{1,4})\.([a-z_.]+)\.(weight|bias)$`)
 
 // GGUFName returns the name that a tensor has in GGUF files, from its Hugging
 // Face name; ok is false if it has none.
@@ -33,9 +68,31 @@ func GGUFName(name string) (gguf string, ok bool) {
 	return module + name[at:], ok
 }
 
-// HFName is the inverse of GGUFName. It is empty for tensors that every reader
-// computes anew.
-func HFName(gguf string) (string, error) { return hfName(gguf) }
+// HFName is the inverse of GGUFName in a file of an architecture. It is empty for the
+// tables of rotary frequencies in old files, which every reader computes anew.
+func HFName(architecture, gguf string) (string, error) {
+	if m := blockName.FindStringSubmatch(gguf); m != nil {
+		module, ok := hfBlockModules[m[2]]
+		if family, experts := expertFamilies[architecture]; experts && !ok {
+			module, ok = hfExpertModules[m[2]]
+			module = family.parent + "." + module
+		}
+		if ok {
+			return "model.layers." + m[1] + "." + module + "." + m[3], nil
+		}
+		if m[2] == "attn_rot_embd" {
+			return "", nil
+		}
+	} else if at := strings.LastIndexByte(gguf, '.'); at >= 0 && (gguf[at:] == ".weight" || gguf[at:] == ".bias") {
+		if module, ok := hfModules[gguf[:at]]; ok {
+			return module + gguf[at:], nil
+		}
+	}
+	if err := checkOtherExperts(gguf); err != nil {
+		return "", err
+	}
+	return "", fmt.Errorf("tensor %q is not part of a known architecture", gguf)
+}
 
 // JoinPairs brings the rows of a query or key projection into the order that
 // files of the llama family have: row s*half+i of a head in data, half being half
@@ -49,6 +106,23 @@ func JoinPairs(data []byte, rows, heads int) []byte {
 		for s := range 2 {
 			for i := range half {
 				to, from := (first+2*i+s)*size, (first+s*half+i)*size
+				copy(out[to:to+size], data[from:from+size])
+			}
+		}
+	}
+	return out
+}
+
+// SplitPairs is the inverse of [JoinPairs]: row 2*i+s of a head in data becomes row
+// s*half+i, where half is half the rows of a head.
+func SplitPairs(data []byte, rows, heads int) []byte {
+	out := make([]byte, len(data))
+	size, half := len(data)/rows, rows/heads/2
+	for h := range heads {
+		first := h * 2 * half
+		for s := range 2 {
+			for i := range half {
+				to, from := (first+s*half+i)*size, (first+2*i+s)*size
 				copy(out[to:to+size], data[from:from+size])
 			}
 		}

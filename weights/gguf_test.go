@@ -355,7 +355,6 @@ func TestGGUFErrors(t *testing.T) {
 		{"rope scaling", pair("llama.rope.scaling.type", "longrope"), `"longrope" is not supported`},
 		{"no factor", pair("llama.rope.scaling.type", "linear"), "rope.scaling.factor"},
 		{"NaN eps", pair("llama.attention.layer_norm_rms_epsilon", float32(math.NaN())), "positive number"},
-		{"experts", pair("llama.expert_count", uint32(8)), "mixtures of experts"},
 		{"split", pair("split.count", uint16(3)), "one of 3 parts"},
 		{"missing key", build(func(g *ggufBuilder) { g.pairs = g.pairs[:5] }), "layer_norm_rms_epsilon"},
 		{"no embedding", build(func(g *ggufBuilder) { g.tensors = g.tensors[1:] }), "token_embd.weight"},
@@ -371,7 +370,6 @@ func TestGGUFErrors(t *testing.T) {
 		{"offset past the end", tensor(ggufSpec{"blk.0.ffn_up.weight", 0, []int{1 << 20}, 512, 16}), "download it again"},
 		{"overlap", tensor(ggufSpec{"blk.0.ffn_up.weight", 0, []int{64}, 64, 512}), "share bytes"},
 		{"unknown tensor", tensor(ggufSpec{"blk.0.ssm_in.weight", 0, []int{4}, -1, 16}), "not part of a known architecture"},
-		{"expert tensor", tensor(ggufSpec{"blk.0.ffn_up_exps.weight", 0, []int{4}, -1, 16}), "mixtures of experts"},
 		{"odd rows", tensor(ggufSpec{"blk.0.attn_q.weight", 0, []int{6, 2}, -1, 48}), "twice the 4 heads"},
 		{"factors", tensor(ggufSpec{"rope_freqs.weight", 0, []int{3}, -1, 12}), "rope_freqs"},
 	}
@@ -425,6 +423,9 @@ func FuzzGGUF(f *testing.F) {
 	blocks.tensors = append(blocks.tensors,
 		ggufSpec{"blk.0.attn_k.weight", 3, []int{4, 32}, -1, 80}, ggufSpec{"output.weight", 14, []int{1, 256}, -1, 210})
 	f.Add(blocks.file())
+	for _, architecture := range []string{"llama", "qwen3moe"} {
+		f.Add(expertGGUF(architecture).file())
+	}
 	f.Fuzz(func(t *testing.T, file []byte) {
 		g := &GGUF{mapping: &mapping{data: file}, tensors: map[string]*ggufEntry{}}
 		if g.parse() != nil {

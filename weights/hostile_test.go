@@ -104,22 +104,24 @@ func TestSpoiledFolder(t *testing.T) {
 	t.Logf("%d spoiled folders could be opened", opened)
 }
 
-// TestSpoiledGGUF does the same to a GGUF file.
+// TestSpoiledGGUF does the same to GGUF files, of a dense model and of experts.
 func TestSpoiledGGUF(t *testing.T) {
 	g := smallGGUF("llama", ggufPair{"tokenizer.ggml.tokens", []string{"a", "b"}})
 	g.tensors = append(g.tensors, ggufSpec{"blk.0.ffn_up.weight", 2, []int{4, 32}, -1, 72}, ggufSpec{"output.weight", 14, []int{1, 256}, -1, 210})
 	path := filepath.Join(t.TempDir(), "model.gguf")
-	spoil.Each(t, g.file(), spoil.Limit{Places: 150, Bytes: 4 << 20}, func(t *testing.T, spoiled []byte) {
-		if err := os.WriteFile(path, spoiled, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		src, err := OpenGGUF(path)
-		if err != nil {
-			return
-		}
-		readAll(t, src)
-		src.Close()
-	})
+	for _, b := range []ggufBuilder{g, expertGGUF("qwen3moe")} {
+		spoil.Each(t, b.file(), spoil.Limit{Places: 150, Bytes: 4 << 20}, func(t *testing.T, spoiled []byte) {
+			if err := os.WriteFile(path, spoiled, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			src, err := OpenGGUF(path)
+			if err != nil {
+				return
+			}
+			readAll(t, src)
+			src.Close()
+		})
+	}
 }
 
 // TestNamesThatClimbOut: what an index names is never opened outside of the folder,
