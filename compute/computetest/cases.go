@@ -13,7 +13,7 @@ func cases() []testCase {
 	var all []testCase
 	for _, part := range [][]testCase{
 		linearCases(), matmulCases(), normCases(), ropeCases(), attentionCases(), cacheCases(),
-		elementCases(), rowCases(), lossCases(), optimizerCases(), doraCases(),
+		elementCases(), rowCases(), lossCases(), optimizerCases(), doraCases(), expertCases(),
 	} {
 		all = append(all, part...)
 	}
