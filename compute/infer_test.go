@@ -224,7 +224,7 @@ func inferCases() []inferCase {
 }
 
 func TestInfer(t *testing.T) {
-	for _, tt := range inferCases() {
+	for _, tt := range append(inferCases(), expertInferCases()...) {
 		t.Run(tt.op.Name()+"/"+tt.name, func(t *testing.T) {
 			out, err := Infer(tt.op, tt.in)
 			if tt.err != "" {
@@ -248,7 +248,7 @@ func TestInfer(t *testing.T) {
 
 // TestInferNeverPanics hands every op inputs that are missing or of no rank.
 func TestInferNeverPanics(t *testing.T) {
-	for _, tt := range inferCases() {
+	for _, tt := range append(inferCases(), expertInferCases()...) {
 		for n := range len(tt.in) + 2 {
 			in := make([]Spec, n)
 			for i := range in {

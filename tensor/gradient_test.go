@@ -189,8 +189,16 @@ var graphs = map[string]func(b *bench) graph{
 			return t.CrossEntropy(x, t.Ints(targets), t.Floats(rowWeight), w)
 		}
 	},
-	"checkpoint":    func(b *bench) graph { return residual(b, true) },
-	"no checkpoint": func(b *bench) graph { return residual(b, false) },
+	"experts with LoRA":                             moe{k: 2, lora: 3}.graph,
+	"experts with LoRA of rank 1, normalized":       moe{k: 3, lora: 1, normalize: true}.graph,
+	"experts with LoRA and dropout in a checkpoint": moe{k: 2, lora: 8, dropout: 0.3, checkpoint: true}.graph,
+	"experts with LoRA, frozen input":               moe{k: 2, lora: 2, dropout: 0.3, frozenX: true}.graph,
+	"trained experts":                               moe{k: 2, trained: true, normalize: true}.graph,
+	"trained experts in a checkpoint":               moe{k: 1, trained: true, checkpoint: true}.graph,
+	"trained experts with LoRA":                     moe{k: 2, trained: true, lora: 2, frozenX: true}.graph,
+	"all experts":                                   moe{k: experts, lora: 2, normalize: true}.graph,
+	"checkpoint":                                    func(b *bench) graph { return residual(b, true) },
+	"no checkpoint":                                 func(b *bench) graph { return residual(b, false) },
 }
 
 func lowRank(b *bench, dropout float32, trainBias bool) graph {
