@@ -145,7 +145,7 @@ type sensor struct {
 
 // Forward takes the input's squares in. It runs twice where blocks are computed
 // again for the backward pass, which doubles all columns alike.
-func (s *sensor) Forward(t *tensor.Tape, l *nn.Linear, x *tensor.Tensor) *tensor.Tensor {
+func (s *sensor) Forward(t *tensor.Tape, l *nn.Linear, x, ids *tensor.Tensor) *tensor.Tensor {
 	y := t.Linear(x, l.Weight, l.Bias)
 	values := t.Read(x) // [T, in]
 	norms := make([]float32, y.Rows())

@@ -105,7 +105,7 @@ func (m *Model) LoadAdapter(dir string) error {
 func checkRank(f *weights.Safetensors, rank int) error {
 	for _, name := range f.Names() {
 		x, _ := f.Tensor(name)
-		if strings.HasSuffix(name, ".lora_a") && len(x.Shape) == 2 && x.Shape[1] != rank && rank > 0 && rank <= maxRank {
+		if strings.HasSuffix(name, ".lora_a") && (len(x.Shape) == 2 || len(x.Shape) == 3) && x.Shape[1] != rank && rank > 0 && rank <= maxRank {
 			return fmt.Errorf("%s: tensor %s is %v, but lora_parameters in %s say rank %d: the two files do not belong together", f.Path(), name, x.Shape, AdapterConfigFile, rank)
 		}
 	}
@@ -179,7 +179,7 @@ func (m *Model) loadFull(f *weights.Safetensors) (err error) {
 		if v, ok := vectors[name]; ok {
 			shape = v.Shape()
 		} else if s, ok := matrices[name]; ok {
-			shape = []int{s.weight.Rows, s.weight.Cols}
+			shape = s.shape()
 		}
 		if shape == nil || !slices.Equal(x.Shape, shape) || !isFloat(x.DType) {
 			wrong = append(wrong, fmt.Sprintf("%s (%v %v)", name, x.DType, x.Shape))
@@ -207,7 +207,7 @@ func (m *Model) loadFull(f *weights.Safetensors) (err error) {
 // replace puts a dense matrix into a slot.
 func (m *Model) replace(s slot, x weights.Tensor) error {
 	w, err := tensor.ImportWeight(m.dev, &quant.Matrix{
-		Format: quant.Format{Kind: quant.Dense, DType: x.DType}, Rows: x.Shape[0], Cols: x.Shape[1], Data: x.Data,
+		Format: quant.Format{Kind: quant.Dense, DType: x.DType}, Rows: s.weight.Rows, Cols: s.weight.Cols, Experts: s.experts, Data: x.Data,
 	})
 	if err != nil {
 		return err
@@ -217,22 +217,28 @@ func (m *Model) replace(s slot, x weights.Tensor) error {
 	return nil
 }
 
-// slot is a place of the model that holds a matrix.
+// slot is a place of the model that holds a matrix, or a stack of them.
 type slot struct {
-	name   string
-	weight *tensor.Weight
-	set    func(*tensor.Weight)
+	name    string
+	weight  *tensor.Weight
+	experts int
+	set     func(*tensor.Weight)
+}
+
+// shape is that of the tensor in files.
+func (s slot) shape() []int {
+	return stackShape(s.experts, s.weight.Rows/max(s.experts, 1), s.weight.Cols)
 }
 
 func (m *Model) matrices() []slot {
-	out := []slot{{"model.embed_tokens", m.Embed, func(w *tensor.Weight) {
+	out := []slot{{"model.embed_tokens", m.Embed, 0, func(w *tensor.Weight) {
 		m.Embed = w
 		if m.Tied {
 			m.Head.Weight = w
 		}
 	}}}
 	for _, l := range m.Linears() {
-		out = append(out, slot{l.Name, l.Weight, func(w *tensor.Weight) { l.Weight = w }})
+		out = append(out, slot{l.Name, l.Weight, l.Experts, func(w *tensor.Weight) { l.Weight = w }})
 	}
 	return out
 }

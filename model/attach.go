@@ -17,14 +17,14 @@ func (m *Model) AttachLoRAFile(f *LoRAFile) error {
 	}
 	rank, scale := f.Uniform()
 	var keys, unknown []string
-	shapes := map[string][2]int{}
+	shapes := map[string][]int{}
 	for _, l := range m.Linears() {
-		shapes[l.Name] = [2]int{l.In(), l.Out()}
+		shapes[l.Name] = stackShape(l.Experts, l.Out(), l.In())
 	}
 	for _, u := range f.Updates {
 		keys = append(keys, u.Module)
-		if s := [2]int{u.In, u.Out}; shapes[u.Module] != s {
-			unknown = append(unknown, fmt.Sprintf("%s (from %d to %d)", u.Module, u.In, u.Out))
+		if !slices.Equal(shapes[u.Module], u.Shape()) {
+			unknown = append(unknown, fmt.Sprintf("%s %v", u.Module, u.Shape()))
 		}
 	}
 	if len(unknown) > 0 {
@@ -35,7 +35,11 @@ func (m *Model) AttachLoRAFile(f *LoRAFile) error {
 	}
 	values := map[string][]float32{}
 	for _, u := range f.Updates {
-		values[u.Module+".lora_a"], values[u.Module+".lora_b"] = u.A, u.B
+		a, b := u.A, u.B
+		if u.Experts > 0 {
+			a, b = u.Transposed()
+		}
+		values[u.Module+".lora_a"], values[u.Module+".lora_b"] = a, b
 		values[u.Module+".m"] = u.Magnitude
 	}
 	for _, p := range m.Trainable() {

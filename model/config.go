@@ -34,6 +34,13 @@ type Config struct {
 	LayerTypes            []string        `json:"layer_types"`
 	NoRopeLayers          []int           `json:"no_rope_layers"`
 	NoRopeLayerInterval   *int            `json:"no_rope_layer_interval"`
+	NumLocalExperts       int             `json:"num_local_experts"`
+	NumExperts            int             `json:"num_experts"` // another name of the same
+	NumExpertsPerTok      *int            `json:"num_experts_per_tok"`
+	MoEIntermediateSize   int             `json:"moe_intermediate_size"`
+	DecoderSparseStep     *int            `json:"decoder_sparse_step"`
+	MLPOnlyLayers         []int           `json:"mlp_only_layers"`
+	NormTopkProb          bool            `json:"norm_topk_prob"`
 	HiddenAct             string          `json:"hidden_act"`
 	EOS                   json.RawMessage `json:"eos_token_id"` // a number, a list or null
 	ModelFile             string          `json:"model_file"`
@@ -104,7 +111,10 @@ func ParseConfig(data []byte, path string) (*Config, error) {
 	if err := c.checkHeads(path); err != nil {
 		return nil, err
 	}
-	return &c, c.checkLayers(path)
+	if err := c.checkLayers(path); err != nil {
+		return nil, err
+	}
+	return &c, c.checkExperts(path)
 }
 
 func (c *Config) checkHeads(path string) error {
@@ -140,6 +150,27 @@ func (c *Config) checkLayers(path string) error {
 		default:
 			return fmt.Errorf("%s: layer_types[%d] is %q; known are full_attention, sliding_attention", path, i, kind)
 		}
+	}
+	return nil
+}
+
+// checkExperts checks the sizes of a mixture of experts.
+func (c *Config) checkExperts(path string) error {
+	m := architectures[c.ModelType](c).mixture
+	if m == nil {
+		return nil
+	}
+	if m.experts < 1 || m.experts > 1<<14 {
+		return fmt.Errorf("%s: num_experts (or num_local_experts) is %d, expected 1 to %d", path, m.experts, 1<<14)
+	}
+	if m.perToken < 1 || m.perToken > m.experts {
+		return fmt.Errorf("%s: num_experts_per_tok is %d, expected 1 to the %d experts there are", path, m.perToken, m.experts)
+	}
+	if m.width < 1 || m.width > 1<<24 {
+		return fmt.Errorf("%s: moe_intermediate_size is %d, expected a size from 1 to %d", path, m.width, 1<<24)
+	}
+	if c.DecoderSparseStep != nil && *c.DecoderSparseStep < 1 {
+		return fmt.Errorf("%s: decoder_sparse_step is %d, expected a positive number", path, *c.DecoderSparseStep)
 	}
 	return nil
 }

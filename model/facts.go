@@ -17,6 +17,16 @@ type Facts struct {
 	// window of each layer, 0 for all keys.
 	NoRope  []int
 	Windows []int
+	Experts ExpertFacts
+}
+
+// ExpertFacts are what a config says of its mixtures of experts.
+type ExpertFacts struct {
+	Count     int // 0: a dense model
+	PerToken  int
+	Width     int   // intermediate size of each
+	Normalize bool  // the scores of the chosen experts add up to 1
+	Dense     []int // layers without experts
 }
 
 // Kind is the name of the scaling, "default" for none.
@@ -26,6 +36,9 @@ func (r *RopeScaling) Kind() string { return r.kind() }
 func (c *Config) Facts() (Facts, error) {
 	a := architectures[c.ModelType](c)
 	f := Facts{HeadDim: c.headDim(), KVHeads: c.kvHeads(), Theta: a.theta, Scaling: a.scaling, Tied: a.tied}
+	if m := a.mixture; m != nil {
+		f.Experts = ExpertFacts{Count: m.experts, PerToken: m.perToken, Width: m.width, Normalize: m.normalize}
+	}
 	scaled, scale, err := ropeFrequencies(c, f.HeadDim, a.theta, a.scaling)
 	if err != nil {
 		return f, err
@@ -44,6 +57,9 @@ func (c *Config) Facts() (Facts, error) {
 			f.NoRope = append(f.NoRope, i)
 		}
 		f.Windows = append(f.Windows, c.window(i))
+		if m := a.mixture; m != nil && m.dense != nil && m.dense(i) {
+			f.Experts.Dense = append(f.Experts.Dense, i)
+		}
 	}
 	return f, nil
 }

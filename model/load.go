@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -30,7 +31,7 @@ func (l *loader) model(c *Config, a layout) *Model {
 	m.frequencies, l.err = tensor.NewFloats(l.dev, compute.Shape{len(freq)}, freq)
 	m.ropeScale = scale
 
-	m.Embed = l.weight("model.embed_tokens", c.VocabSize, c.HiddenSize)
+	m.Embed = l.weight("model.embed_tokens", c.HiddenSize, c.VocabSize)
 	for i := range c.NumHiddenLayers {
 		if l.err != nil {
 			return m
@@ -65,30 +66,52 @@ func (l *loader) block(c *Config, a layout, i int) *nn.Block {
 		attn.QNorm = l.vector(at+"self_attn.q_norm.weight", d)
 		attn.KNorm = l.vector(at+"self_attn.k_norm.weight", d)
 	}
-	f := c.IntermediateSize
 	return &nn.Block{
 		Index: i, Attention: attn, Eps: eps,
-		MLP: &nn.MLP{
-			Gate: l.linear(at+"mlp.gate_proj", f, h, a.mlpBias),
-			Up:   l.linear(at+"mlp.up_proj", f, h, a.mlpBias),
-			Down: l.linear(at+"mlp.down_proj", h, f, a.mlpBias),
-		},
+		MLP:       l.feedForward(c, a, i, at),
 		InputNorm: l.vector(at+"input_layernorm.weight", h),
 		PostNorm:  l.vector(at+"post_attention_layernorm.weight", h),
 	}
 }
 
+// feedForward is the part of layer i behind its attention; at is the layer's prefix.
+func (l *loader) feedForward(c *Config, a layout, i int, at string) nn.FeedForward {
+	h := c.HiddenSize
+	if m := a.mixture; m != nil && (m.dense == nil || !m.dense(i)) {
+		at += m.module + "."
+		return &nn.MoE{
+			Router: l.linear(at+"gate", m.experts, h, false),
+			Gate:   l.experts(at+"switch_mlp.gate_proj", m.experts, m.width, h),
+			Up:     l.experts(at+"switch_mlp.up_proj", m.experts, m.width, h),
+			Down:   l.experts(at+"switch_mlp.down_proj", m.experts, h, m.width),
+			K:      m.perToken, Normalize: m.normalize,
+		}
+	}
+	f := c.IntermediateSize
+	return &nn.MLP{
+		Gate: l.linear(at+"mlp.gate_proj", f, h, a.mlpBias),
+		Up:   l.linear(at+"mlp.up_proj", f, h, a.mlpBias),
+		Down: l.linear(at+"mlp.down_proj", h, f, a.mlpBias),
+	}
+}
+
+// experts is a stack of n matrices.
+func (l *loader) experts(name string, n, out, in int) *nn.Linear {
+	return &nn.Linear{Name: name, Weight: l.weight(name, in, n, out), Experts: n}
+}
+
 func (l *loader) linear(name string, out, in int, bias bool) *nn.Linear {
-	n := &nn.Linear{Name: name, Weight: l.weight(name, out, in)}
+	n := &nn.Linear{Name: name, Weight: l.weight(name, in, out)}
 	if bias {
 		n.Bias = l.vector(name+".bias", out)
 	}
 	return n
 }
 
-// weight imports the matrix of a module.
-func (l *loader) weight(name string, rows, cols int) *tensor.Weight {
-	m := l.matrix(name, rows, cols)
+// weight imports the matrix of a module: cols wide, of rows, or of experts and rows
+// of each.
+func (l *loader) weight(name string, cols int, rows ...int) *tensor.Weight {
+	m := l.matrix(name, append(rows, cols))
 	if l.err != nil {
 		return nil
 	}
@@ -99,13 +122,13 @@ func (l *loader) weight(name string, rows, cols int) *tensor.Weight {
 	return w
 }
 
-func (l *loader) matrix(name string, rows, cols int) *quant.Matrix {
+func (l *loader) matrix(name string, shape []int) *quant.Matrix {
 	if l.err != nil {
 		return nil
 	}
 	l.used[name+".weight"], l.used[name+".scales"], l.used[name+".biases"] = true, true, true
 	if !l.src.Has(name) {
-		l.fail(fmt.Errorf("tensor %s.weight is missing; expected [%d, %d]: is the folder complete?", name, rows, cols))
+		l.fail(fmt.Errorf("tensor %s.weight is missing; expected %v: is the folder complete?", name, shape))
 		return nil
 	}
 	m, err := l.src.Matrix(name)
@@ -113,8 +136,8 @@ func (l *loader) matrix(name string, rows, cols int) *quant.Matrix {
 		l.err = err // it names the source
 		return nil
 	}
-	if m.Rows != rows || m.Cols != cols {
-		l.fail(fmt.Errorf("tensor %s.weight is [%d, %d], config.json says [%d, %d]: weights and config belong to different models", name, m.Rows, m.Cols, rows, cols))
+	if !slices.Equal(m.Shape(), shape) {
+		l.fail(fmt.Errorf("tensor %s.weight is %v, config.json says %v: weights and config belong to different models", name, m.Shape(), shape))
 	}
 	return m
 }

@@ -15,12 +15,14 @@ import (
 )
 
 // LoRAUpdate is the low-rank update of one projection: y += Scale·(x A) B, and with
-// DoRA the lengths that the rows of the updated weight get.
+// DoRA the lengths that the rows of the updated weight get. With Experts it is one
+// for each matrix of a stack.
 type LoRAUpdate struct {
 	Module        string // "model.layers.0.self_attn.q_proj"
+	Experts       int    // 0 for an ordinary projection
 	In, Out, Rank int
-	A             []float32 // [In, Rank]
-	B             []float32 // [Rank, Out]
+	A             []float32 // [In, Rank], or [Experts, In, Rank]
+	B             []float32 // [Rank, Out], or [Experts, Rank, Out]
 	Scale         float32
 	Magnitude     []float32 // [Out]; nil without DoRA
 }
@@ -113,10 +115,11 @@ func (f *LoRAFile) read(path string, layout loraLayout) error {
 		if !ok {
 			return fmt.Errorf("%s: tensor %q is no part of a %s; embeddings and whole modules beside it are not supported", path, name, kindOf(layout.dora))
 		}
-		if len(x.Shape) != 2 || !isFloat(x.DType) || x.Shape[0] == 0 || x.Shape[1] == 0 {
+		stack := len(x.Shape) == 3 && !layout.transposed
+		if len(x.Shape) != 2 && !stack || !isFloat(x.DType) || len(x.Data) == 0 {
 			return fmt.Errorf("%s: tensor %q is %v %v, expected floating-point numbers in 2 dimensions", path, name, x.DType, x.Shape)
 		}
-		values := make([]float32, x.Shape[0]*x.Shape[1])
+		values := make([]float32, len(x.Data)/x.DType.Size())
 		quant.Floats(values, x.Data, x.DType)
 		if err := pairs.add(module, isA, name, x.Shape, values); err != nil {
 			return err
@@ -169,11 +172,16 @@ func (p *pairsOf) magnitude(module string, x weights.Tensor) error {
 	return nil
 }
 
-// add puts a matrix in its place.
+// add puts a matrix, or the stack of one for each expert, in its place. Those of
+// experts are [experts, rank, in] and [experts, out, rank], transposed.
 func (p *pairsOf) add(module string, isA bool, name string, shape []int, values []float32) error {
+	experts, transposed := 0, p.transposed
+	if len(shape) == 3 {
+		experts, shape, transposed = shape[0], shape[1:], true
+	}
 	rows, cols := shape[0], shape[1]
-	if p.transposed {
-		values, rows, cols = transpose(values, rows, cols), cols, rows
+	if transposed {
+		values, rows, cols = transposeEach(values, rows, cols), cols, rows
 	}
 	u := p.of(module)
 	rank := cols
@@ -185,7 +193,10 @@ func (p *pairsOf) add(module string, isA bool, name string, shape []int, values 
 	if u.Rank != 0 && u.Rank != rank || rank > maxRank {
 		return fmt.Errorf("%s: tensor %q is %v, which does not fit rank %d", p.path, name, shape, max(u.Rank, 1))
 	}
-	u.Rank = rank
+	if u.Rank != 0 && u.Experts != experts {
+		return fmt.Errorf("%s: tensor %q is for %d experts, the other of the two for %d", p.path, name, experts, u.Experts)
+	}
+	u.Rank, u.Experts = rank, experts
 	return nil
 }
 
@@ -205,11 +216,14 @@ func (f *LoRAFile) take(p pairsOf, scale func(module string, rank int) float32) 
 	return nil
 }
 
-func transpose(x []float32, rows, cols int) []float32 {
+// transposeEach transposes matrices [rows, cols] that lie one behind the other.
+func transposeEach(x []float32, rows, cols int) []float32 {
 	out := make([]float32, len(x))
-	for r := range rows {
-		for c := range cols {
-			out[c*rows+r] = x[r*cols+c]
+	for at := 0; at < len(x); at += rows * cols {
+		for r := range rows {
+			for c := range cols {
+				out[at+c*rows+r] = x[at+r*cols+c]
+			}
 		}
 	}
 	return out
@@ -240,9 +254,20 @@ func (f *LoRAFile) Uniform() (rank int, scale float32) {
 }
 
 // Transposed returns Aᵀ, [Rank, In], and Bᵀ, [Out, Rank]: the layout of PEFT and
-// llama.cpp.
+// llama.cpp, and of mlx-lm for experts. Those of a stack lie one behind the other.
 func (u *LoRAUpdate) Transposed() (a, b []float32) {
-	return transpose(u.A, u.In, u.Rank), transpose(u.B, u.Rank, u.Out)
+	return transposeEach(u.A, u.In, u.Rank), transposeEach(u.B, u.Rank, u.Out)
+}
+
+// Shape is that of the projection, as quant.Matrix.Shape.
+func (u *LoRAUpdate) Shape() []int { return stackShape(u.Experts, u.Out, u.In) }
+
+// stackShape is [rows, cols], with the experts in front if there are any.
+func stackShape(experts, rows, cols int) []int {
+	if experts > 0 {
+		return []int{experts, rows, cols}
+	}
+	return []int{rows, cols}
 }
 
 // ready tells whether rows are in order.
@@ -258,13 +283,15 @@ func (u *LoRAUpdate) widen(rank int) {
 	if rank == u.Rank {
 		return
 	}
-	a := make([]float32, u.In*rank)
-	for i := range u.In {
+	n := max(u.Experts, 1)
+	a, b := make([]float32, n*u.In*rank), make([]float32, n*rank*u.Out)
+	for i := range n * u.In {
 		copy(a[i*rank:], u.A[i*u.Rank:(i+1)*u.Rank])
 	}
-	u.A = a
-	u.B = append(slices.Clone(u.B), make([]float32, (rank-u.Rank)*u.Out)...)
-	u.Rank = rank
+	for i := range n {
+		copy(b[i*rank*u.Out:], u.B[i*u.Rank*u.Out:(i+1)*u.Rank*u.Out])
+	}
+	u.A, u.B, u.Rank = a, b, rank
 }
 
 // WriteMLX writes the adapter into a folder as mlx-lm reads it.
@@ -277,6 +304,11 @@ func (f *LoRAFile) WriteMLX(dir string) error {
 	var tensors []weights.Tensor
 	for _, u := range f.Updates {
 		keys = append(keys, u.Module)
+		if u.Experts > 0 {
+			a, b := u.Transposed()
+			tensors = append(tensors, floatTensor(u.Module+".lora_a", a, u.Experts, rank, u.In), floatTensor(u.Module+".lora_b", b, u.Experts, u.Out, rank))
+			continue
+		}
 		tensors = append(tensors, floatTensor(u.Module+".lora_a", u.A, u.In, rank), floatTensor(u.Module+".lora_b", u.B, rank, u.Out))
 		if u.Magnitude != nil {
 			tensors = append(tensors, floatTensor(u.Module+".m", u.Magnitude, u.Out))
@@ -298,6 +330,9 @@ func (f *LoRAFile) WritePEFT(dir string) error {
 	var targets []string
 	var tensors []weights.Tensor
 	for _, u := range f.Updates {
+		if u.Experts > 0 {
+			return fmt.Errorf("%s: PEFT's files have no LoRA for a stack of experts; write the layout of mlx-lm or llama.cpp, fuse the adapter into its base, or train other projections only (lora_parameters: keys)", u.Module)
+		}
 		targets = append(targets, u.Module)
 		a, b := u.Transposed()
 		tensors = append(tensors,
@@ -373,22 +408,23 @@ func MergeLoRA(files []*LoRAFile, weight []float32) (*LoRAFile, error) {
 		for _, u := range f.Updates {
 			sum := at[u.Module]
 			if sum == nil {
-				sum = &LoRAUpdate{Module: u.Module, In: u.In, Out: u.Out, Scale: 1}
+				sum = &LoRAUpdate{Module: u.Module, Experts: u.Experts, In: u.In, Out: u.Out, Scale: 1}
 				at[u.Module] = sum
 			}
-			if sum.In != u.In || sum.Out != u.Out {
-				return nil, fmt.Errorf("%s: [%d, %d] in one adapter, [%d, %d] in another: they belong to different models", u.Module, sum.In, sum.Out, u.In, u.Out)
+			if !slices.Equal(sum.Shape(), u.Shape()) {
+				return nil, fmt.Errorf("%s: for %v in one adapter, for %v in another: they belong to different models", u.Module, sum.Shape(), u.Shape())
 			}
 			old := sum.Rank
 			sum.widen(old + u.Rank)
 			if sum.Rank > maxRank {
 				return nil, fmt.Errorf("%s: the ranks add up to %d, more than %d", u.Module, sum.Rank, maxRank)
 			}
-			for r := range u.In {
+			for r := range max(u.Experts, 1) * u.In {
 				copy(sum.A[r*sum.Rank+old:(r+1)*sum.Rank], u.A[r*u.Rank:])
 			}
 			for j, b := range u.B {
-				sum.B[old*u.Out+j] = b * u.Scale * weight[i]
+				e := j / (u.Rank * u.Out) // each expert's rows come behind those it has
+				sum.B[(e*sum.Rank+old)*u.Out+j%(u.Rank*u.Out)] = b * u.Scale * weight[i]
 			}
 		}
 	}

@@ -10,15 +10,19 @@ import (
 	"github.com/lentil-lm/lentil/weights"
 )
 
-// pairedTypes lists the model types whose query and key rows lie in rotated pairs in
-// llama.cpp's files, by general.architecture.
-var pairedTypes = map[string][]string{"llama": {"llama", "mistral"}, "smollm3": {"smollm3"}}
+// ggufTypes lists the model types that are an architecture of llama.cpp together, where
+// its name is not the only one.
+var ggufTypes = map[string][]string{"llama": {"llama", "mistral", "mixtral"}, "qwen3moe": {"qwen3_moe"}}
+
+// pairedArchitectures have rows of queries and keys in rotated pairs in llama.cpp's files.
+var pairedArchitectures = map[string]bool{"llama": true, "smollm3": true}
 
 // isGGUF tells a file of llama.cpp from an adapter folder.
 func isGGUF(path string) bool { return strings.EqualFold(filepath.Ext(path), ".gguf") }
 
 // readGGUFLoRA reads an adapter in llama.cpp's layout: NAME.lora_a is Aᵀ, [Rank, In],
-// and NAME.lora_b is Bᵀ, [Out, Rank], with llama.cpp's name of the base's tensor.
+// and NAME.lora_b is Bᵀ, [Out, Rank], with llama.cpp's name of the base's tensor. Those
+// of a stack have the experts as a dimension before that.
 func readGGUFLoRA(path string) (*LoRAFile, error) {
 	file, err := weights.OpenGGUFFile(path)
 	if err != nil {
@@ -49,10 +53,17 @@ func readGGUFLoRA(path string) (*LoRAFile, error) {
 		if err != nil || !ok || module == "model.embed_tokens" {
 			return nil, fmt.Errorf("%s: tensor %q changes no projection of a known architecture", path, x.Name)
 		}
-		if len(x.Shape) != 2 {
-			return nil, fmt.Errorf("%s: tensor %q has shape %v, expected 2 dimensions", path, x.Name, x.Shape)
+		dims, elements := 2, 1
+		if strings.Contains(module, ".switch_mlp.") {
+			dims = 3
 		}
-		values := make([]float32, x.Shape[0]*x.Shape[1])
+		if len(x.Shape) != dims {
+			return nil, fmt.Errorf("%s: tensor %q has shape %v, expected %d dimensions", path, x.Name, x.Shape, dims)
+		}
+		for _, n := range x.Shape {
+			elements *= n
+		}
+		values := make([]float32, elements)
 		if x.Type.DType != 0 {
 			quant.Floats(values, x.Data, x.Type.DType)
 		} else {
@@ -71,7 +82,7 @@ func readGGUFLoRA(path string) (*LoRAFile, error) {
 }
 
 // needsModel tells that rows of query and key are in llama.cpp's order.
-func (f *LoRAFile) needsModel() bool { return pairedTypes[f.architecture] != nil }
+func (f *LoRAFile) needsModel() bool { return pairedArchitectures[f.architecture] }
 
 // FitTo puts what was read from a GGUF file into the order of rows that everything
 // else has, for which the number of heads of the model has to be known. Adapters in
@@ -80,7 +91,7 @@ func (f *LoRAFile) FitTo(c *Config) error {
 	if f.architecture == "" {
 		return nil
 	}
-	types := pairedTypes[f.architecture]
+	types := ggufTypes[f.architecture]
 	if types == nil {
 		types = []string{f.architecture}
 	}
@@ -107,7 +118,7 @@ func (f *LoRAFile) FitTo(c *Config) error {
 		data := make([]byte, 4*len(b))
 		quant.PutFloats(data, b, quant.F32)
 		quant.Floats(b, weights.SplitPairs(data, u.Out, heads), quant.F32)
-		u.B = transpose(b, u.Out, u.Rank)
+		u.B = transposeEach(b, u.Out, u.Rank)
 	}
 	f.architecture = ""
 	return nil

@@ -12,11 +12,13 @@ import (
 
 // architectures maps model_type to its description.
 var architectures = map[string]func(*Config) layout{
-	"llama":   llama,
-	"mistral": mistral,
-	"qwen2":   qwen2,
-	"qwen3":   qwen3,
-	"smollm3": smollm3,
+	"llama":     llama,
+	"mistral":   mistral,
+	"mixtral":   mixtral,
+	"qwen2":     qwen2,
+	"qwen3":     qwen3,
+	"qwen3_moe": qwen3MoE,
+	"smollm3":   smollm3,
 }
 
 // layout is what an architecture says beyond the sizes in its config.
@@ -27,6 +29,15 @@ type layout struct {
 	qkvBias, oBias, mlpBias bool
 	qkNorm                  bool
 	noRope                  func(layer int) bool // nil: all layers rotate
+	mixture                 *mixture             // nil: no experts
+}
+
+// mixture is what an architecture says of its experts.
+type mixture struct {
+	module                   string // name in a block
+	experts, perToken, width int
+	normalize                bool                 // the scores of the chosen experts add up to 1
+	dense                    func(layer int) bool // layers with an MLP in its place; nil: none
 }
 
 // Model is a decoder on a device.

@@ -154,10 +154,12 @@ func TestLoRAGradients(t *testing.T) {
 	for _, spec := range modeltest.Architectures() {
 		for _, bits := range []int{0, 4} {
 			spec.Bits = bits
-			m := modeltest.Load(t, newCPU(t), spec)
+			m := modeltest.Load(t, newCPU(t), spec.Smooth())
 			c := model.LoRAConfig{Rank: 2, Scale: 2, NumLayers: -1}
 			if !m.Tied {
-				c.Keys = []string{"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", "lm_head"}
+				for _, l := range m.Linears() {
+					c.Keys = append(c.Keys, l.Name)
+				}
 			}
 			if _, err := m.AttachLoRA(c, compute.NewKey(0)); err != nil {
 				t.Fatal(err)
@@ -171,7 +173,7 @@ func TestLoRAGradients(t *testing.T) {
 func TestFullGradients(t *testing.T) {
 	t.Parallel()
 	for _, spec := range modeltest.Architectures() {
-		m := modeltest.Load(t, newCPU(t), spec)
+		m := modeltest.Load(t, newCPU(t), spec.Smooth())
 		if err := m.Unfreeze(-1, true); err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +214,7 @@ func TestCheckpointedGradients(t *testing.T) {
 func TestPackedRows(t *testing.T) {
 	t.Parallel()
 	for _, spec := range modeltest.Architectures() {
-		m := modeltest.Load(t, newCPU(t), spec)
+		m := modeltest.Load(t, newCPU(t), spec.Smooth())
 		if err := m.Unfreeze(-1, true); err != nil {
 			t.Fatal(err)
 		}

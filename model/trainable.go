@@ -3,6 +3,8 @@ package model
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/nn"
@@ -81,28 +83,28 @@ func (m *Model) trainable(name string, w *tensor.Weight) (*tensor.Weight, error)
 // tensors, or the parameters that Unfreeze chose.
 func (m *Model) Trainable() []nn.Param {
 	var out []nn.Param
-	add := func(name string, x *tensor.Tensor) {
+	add := func(name string, x *tensor.Tensor, experts int) {
 		if x != nil && x.Trainable() {
-			out = append(out, nn.Param{Name: name, Tensor: x})
+			out = append(out, nn.Param{Name: name, Tensor: x, Experts: experts})
 		}
 	}
 	linear := func(l *nn.Linear) {
 		if l.Adapter != nil {
 			out = append(out, l.Adapter.Params()...)
 		}
-		add(l.Name+".weight", l.Weight.Param)
-		add(l.Name+".bias", l.Bias)
+		add(l.Name+".weight", l.Weight.Param, l.Experts)
+		add(l.Name+".bias", l.Bias, 0)
 	}
-	add("model.embed_tokens.weight", m.Embed.Param)
+	add("model.embed_tokens.weight", m.Embed.Param, 0)
 	for _, b := range m.Blocks {
 		for _, l := range b.Linears() {
 			linear(l)
 		}
 		for i, v := range blockVectors(b) {
-			add(blockVectorName(b, i), v)
+			add(blockVectorName(b, i), v, 0)
 		}
 	}
-	add("model.norm.weight", m.Norm)
+	add("model.norm.weight", m.Norm, 0)
 	if !m.Tied {
 		linear(m.Head)
 	}
@@ -174,7 +176,7 @@ func (m *Model) AttachLoRA(c LoRAConfig, keys compute.Key) ([]*nn.LoRA, error) {
 		var use compute.Key
 		keys, use = keys.Split()
 		bound := float32(1 / math.Sqrt(float64(l.In())))
-		a := use.Uniform(l.In()*c.Rank, -bound, bound)
+		a := use.Uniform(max(l.Experts, 1)*l.In()*c.Rank, -bound, bound)
 		lora, err := nn.NewLoRA(m.dev, l, c.Rank, c.Scale, c.Dropout, a, nil)
 		if err != nil {
 			m.Detach()
@@ -223,10 +225,24 @@ func (m *Model) choose(c LoRAConfig) ([]*nn.Linear, error) {
 	}
 	for _, k := range c.Keys {
 		if !wanted[k] {
-			return nil, fmt.Errorf("lora_parameters: key %q names no projection of this model; known are self_attn.{q,k,v,o}_proj, mlp.{gate,up,down}_proj%s", k, headHint(m))
+			return nil, fmt.Errorf("lora_parameters: key %q names no projection of this model; known are %s%s", k, strings.Join(m.keys(), ", "), headHint(m))
 		}
 	}
 	return out, nil
+}
+
+// keys are the names of projections in a block, over all blocks.
+func (m *Model) keys() []string {
+	var out []string
+	for _, b := range m.Blocks {
+		at := len(fmt.Sprintf("model.layers.%d.", b.Index))
+		for _, l := range slices.Backward(b.Linears()) {
+			if key := l.Name[at:]; !slices.Contains(out, key) {
+				out = append(out, key)
+			}
+		}
+	}
+	return out
 }
 
 func headHint(m *Model) string {

@@ -41,6 +41,13 @@ func (a *Attention) Forward(t *tensor.Tape, x *tensor.Tensor, row Row, layer int
 	return a.O.Forward(t, t.Attention(q, k, v, row.Bounds, op))
 }
 
+// FeedForward is the part of a block behind its attention: an MLP or a MoE.
+type FeedForward interface {
+	Forward(t *tensor.Tape, x *tensor.Tensor) *tensor.Tensor // [T, D] -> [T, D]
+	// Linears lists the projections in mlx-lm's order of attachment.
+	Linears() []*Linear
+}
+
 // MLP is the gated feed-forward part: down(silu(gate(x)) · up(x)).
 type MLP struct{ Gate, Up, Down *Linear }
 
@@ -49,11 +56,14 @@ func (m *MLP) Forward(t *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
 	return m.Down.Forward(t, t.SwiGLU(m.Gate.Forward(t, x), m.Up.Forward(t, x)))
 }
 
+// Linears are up, down and gate.
+func (m *MLP) Linears() []*Linear { return []*Linear{m.Up, m.Down, m.Gate} }
+
 // Block is one decoder layer with norms before its parts.
 type Block struct {
 	Index     int
 	Attention *Attention
-	MLP       *MLP
+	MLP       FeedForward
 	InputNorm *tensor.Tensor
 	PostNorm  *tensor.Tensor
 	Eps       float32
@@ -72,6 +82,6 @@ func (b *Block) Forward(t *tensor.Tape, x *tensor.Tensor, row Row) *tensor.Tenso
 // Linears lists the block's projections in mlx-lm's order of attachment
 // (spec: a stack walk over the children in order of definition).
 func (b *Block) Linears() []*Linear {
-	a, m := b.Attention, b.MLP
-	return []*Linear{m.Up, m.Down, m.Gate, a.O, a.V, a.K, a.Q}
+	a := b.Attention
+	return append(b.MLP.Linears(), a.O, a.V, a.K, a.Q)
 }

@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"errors"
 	"math"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -22,6 +23,9 @@ type Magnitude struct {
 
 // AddMagnitude makes l, whose B is zero, a DoRA of base.
 func (l *LoRA) AddMagnitude(dev compute.Device, base *Linear) error {
+	if l.Experts > 0 {
+		return errors.New("experts take no DoRA: choose other projections with lora_parameters: keys, or use --fine-tune-type lora")
+	}
 	shape := compute.Shape{base.Out()}
 	squares, err := tensor.New(dev, shape, compute.F32, nil)
 	if err != nil {

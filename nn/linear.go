@@ -12,21 +12,35 @@ import (
 type Param struct {
 	Name string
 	*tensor.Tensor
+	Experts int // not 0: a stack of so many matrices, whose rows lie one behind the other
+}
+
+// Shape is the tensor's in files: that of a stack is [experts, rows of each, columns].
+func (p Param) Shape() compute.Shape {
+	s := p.Tensor.Shape()
+	if p.Experts == 0 {
+		return s
+	}
+	return compute.Shape{p.Experts, s[0] / p.Experts, s[1]}
 }
 
 // Linear is y = base(x) + adapter(x), base(x) = x Wᵀ + bias.
+//
+// One with Experts is a stack of matrices, of which each row of x uses those that
+// the router chose for it: see MoE.
 type Linear struct {
-	Name    string // module path, e.g. "model.layers.0.self_attn.q_proj"
-	Weight  *tensor.Weight
+	Name    string         // module path, e.g. "model.layers.0.self_attn.q_proj"
+	Weight  *tensor.Weight // [out, in], or [Experts·out, in]
 	Bias    *tensor.Tensor // nil for none
 	Adapter Adapter        // nil for none
+	Experts int            // matrices in the stack; 0 for an ordinary Linear
 }
 
 // Adapter is what can be attached to a Linear.
 type Adapter interface {
 	// Forward is the output for x of l, which it is attached to: base and
-	// adapter.
-	Forward(t *tensor.Tape, l *Linear, x *tensor.Tensor) *tensor.Tensor
+	// adapter. ids are the chosen experts [T, K] where l has any, else nil.
+	Forward(t *tensor.Tape, l *Linear, x, ids *tensor.Tensor) *tensor.Tensor
 	// Params are the adapter's tensors under the module's name.
 	Params() []Param
 	Free()
@@ -35,48 +49,73 @@ type Adapter interface {
 // Forward is [T, in] -> [T, out].
 func (l *Linear) Forward(t *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
 	if l.Adapter != nil {
-		return l.Adapter.Forward(t, l, x)
+		return l.Adapter.Forward(t, l, x, nil)
 	}
 	return t.Linear(x, l.Weight, l.Bias)
 }
 
+// ForwardExperts is [T, in] or [T·K, in] -> [T·K, out] for the experts ids [T, K]:
+// row t of x goes to all experts of its token, or row t·K+k to the k-th one.
+func (l *Linear) ForwardExperts(t *tensor.Tape, x, ids *tensor.Tensor) *tensor.Tensor {
+	if l.Adapter != nil {
+		return l.Adapter.Forward(t, l, x, ids)
+	}
+	return t.ExpertLinear(x, l.Weight, ids, l.Experts)
+}
+
 // In and Out are the widths of input and output.
 func (l *Linear) In() int  { return l.Weight.Cols }
-func (l *Linear) Out() int { return l.Weight.Rows }
+func (l *Linear) Out() int { return l.Weight.Rows / max(l.Experts, 1) }
 
 // LoRA is a low-rank update: scale · (dropout(x) A) B (Hu et al., 2021), with
 // the shapes and names of mlx-lm.
 type LoRA struct {
 	Name    string
-	A, B    *tensor.Tensor // [in, r], [r, out]
+	A, B    *tensor.Tensor // [in, r], [r, out]; of a stack [Experts·r, in], [Experts·out, r]
 	Scale   float32        // multiplies directly; alpha/r in PEFT's terms
 	Dropout float32
+	Experts int // as the Linear's
 
 	Magnitude *Magnitude // makes it a DoRA; nil for a plain LoRA
 }
 
-// NewLoRA makes a trainable update of l from the values of a [in, r] and b
-// [r, out]; nil b is zeros, which leaves the model as it is.
+// NewLoRA makes a trainable update of l from the values of a and b, shaped as
+// LoRA says; nil b is zeros, which leaves the model as it is.
 func NewLoRA(dev compute.Device, l *Linear, rank int, scale, dropout float32, a, b []float32) (*LoRA, error) {
-	if b == nil {
-		b = make([]float32, rank*l.Out())
+	shapeA, shapeB := compute.Shape{l.In(), rank}, compute.Shape{rank, l.Out()}
+	if l.Experts > 0 {
+		shapeA, shapeB = compute.Shape{l.Experts * rank, l.In()}, compute.Shape{l.Experts * l.Out(), rank}
 	}
-	at, err := tensor.NewFloats(dev, compute.Shape{l.In(), rank}, a)
+	if b == nil {
+		b = make([]float32, shapeB.Elems())
+	}
+	at, err := tensor.NewFloats(dev, shapeA, a)
 	if err != nil {
 		return nil, err
 	}
-	bt, err := tensor.NewFloats(dev, compute.Shape{rank, l.Out()}, b)
+	bt, err := tensor.NewFloats(dev, shapeB, b)
 	if err != nil {
 		at.Free()
 		return nil, err
 	}
 	at.SetTrainable(true)
 	bt.SetTrainable(true)
-	return &LoRA{Name: l.Name, A: at, B: bt, Scale: scale, Dropout: dropout}, nil
+	return &LoRA{Name: l.Name, A: at, B: bt, Scale: scale, Dropout: dropout, Experts: l.Experts}, nil
+}
+
+// Rank is the number of terms of the update.
+func (l *LoRA) Rank() int {
+	if l.Experts > 0 {
+		return l.B.Cols()
+	}
+	return l.A.Cols()
 }
 
 // Forward is base(x) + Scale · (x A) B, with the magnitude of a DoRA.
-func (l *LoRA) Forward(t *tensor.Tape, base *Linear, x *tensor.Tensor) *tensor.Tensor {
+func (l *LoRA) Forward(t *tensor.Tape, base *Linear, x, ids *tensor.Tensor) *tensor.Tensor {
+	if l.Experts > 0 {
+		return t.ExpertLinearLowRank(x, base.Weight, ids, l.Experts, l.A, l.B, l.Scale, l.Dropout)
+	}
 	if m := l.Magnitude; m != nil {
 		y := t.LinearLowRank(x, base.Weight, nil, l.A, l.B, l.Scale, l.Dropout)
 		return t.Magnitude(y, m.M, m.norm, base.Bias)
@@ -86,9 +125,9 @@ func (l *LoRA) Forward(t *tensor.Tape, base *Linear, x *tensor.Tensor) *tensor.T
 
 // Params are lora_a and lora_b, and m of a DoRA.
 func (l *LoRA) Params() []Param {
-	params := []Param{{l.Name + ".lora_a", l.A}, {l.Name + ".lora_b", l.B}}
+	params := []Param{{l.Name + ".lora_a", l.A, l.Experts}, {l.Name + ".lora_b", l.B, l.Experts}}
 	if l.Magnitude != nil {
-		params = append(params, Param{l.Name + ".m", l.Magnitude.M})
+		params = append(params, Param{Name: l.Name + ".m", Tensor: l.Magnitude.M})
 	}
 	return params
 }

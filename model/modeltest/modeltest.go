@@ -52,8 +52,30 @@ func Architectures() []Spec {
 		}},
 		{Type: "qwen2"},
 		{Type: "qwen3", Config: map[string]any{"head_dim": 16}},
+		{Type: "mixtral", Config: map[string]any{"num_local_experts": 4, "num_experts_per_tok": 2}},
+		{Type: "qwen3_moe", Config: map[string]any{
+			"head_dim": 16, "num_experts": 5, "num_experts_per_tok": 3, "moe_intermediate_size": 32, "norm_topk_prob": true, "tie_word_embeddings": false,
+		}},
 		{Type: "smollm3", Config: map[string]any{"no_rope_layers": []int{1, 0}}},
 	}
+}
+
+// HasExperts tells the architectures with a mixture of experts.
+func HasExperts(s Spec) bool { return s.Type == "mixtral" || s.Type == "qwen3_moe" }
+
+// Smooth makes every token use all experts, since where the choice changes there
+// is no derivative.
+func (s Spec) Smooth() Spec {
+	if HasExperts(s) {
+		s.Config = maps.Clone(s.Config)
+		s.Config["num_experts_per_tok"] = max(s.count("num_experts"), s.count("num_local_experts"))
+	}
+	return s
+}
+
+func (s Spec) count(key string) int {
+	n, _ := s.Config[key].(int)
+	return n
 }
 
 // Contents returns the config and the tensors of a model, for tests that spoil them.
@@ -83,7 +105,7 @@ func (s Spec) tensors(t testing.TB, config map[string]any) []weights.Tensor {
 	}
 	m := maker{Spec: s, t: t, random: rand.New(rand.NewPCG(s.Seed, 1))}
 	has := func(key string) bool { on, _ := config[key].(bool); return on }
-	tied := s.Type != "mistral"
+	tied := s.Type != "mistral" && s.Type != "mixtral" && s.Type != "qwen3_moe"
 	if _, told := config["tie_word_embeddings"]; told {
 		tied = has("tie_word_embeddings")
 	}
@@ -104,12 +126,19 @@ func (s Spec) tensors(t testing.TB, config map[string]any) []weights.Tensor {
 		m.linear(at+"self_attn.k_proj", kv, c.HiddenSize, qkvBias)
 		m.linear(at+"self_attn.v_proj", kv, c.HiddenSize, qkvBias)
 		m.linear(at+"self_attn.o_proj", c.HiddenSize, q, has("attention_bias"))
-		m.linear(at+"mlp.gate_proj", c.IntermediateSize, c.HiddenSize, has("mlp_bias"))
-		m.linear(at+"mlp.up_proj", c.IntermediateSize, c.HiddenSize, has("mlp_bias"))
-		m.linear(at+"mlp.down_proj", c.HiddenSize, c.IntermediateSize, has("mlp_bias"))
+		switch {
+		case s.Type == "mixtral":
+			m.mixture(at+"block_sparse_moe.", c.NumLocalExperts, c.IntermediateSize, c.HiddenSize)
+		case s.Type == "qwen3_moe" && !slices.Contains(c.MLPOnlyLayers, i):
+			m.mixture(at+"mlp.", c.NumExperts, c.MoEIntermediateSize, c.HiddenSize)
+		default:
+			m.linear(at+"mlp.gate_proj", c.IntermediateSize, c.HiddenSize, has("mlp_bias"))
+			m.linear(at+"mlp.up_proj", c.IntermediateSize, c.HiddenSize, has("mlp_bias"))
+			m.linear(at+"mlp.down_proj", c.HiddenSize, c.IntermediateSize, has("mlp_bias"))
+		}
 		m.vector(at+"input_layernorm.weight", c.HiddenSize, 1)
 		m.vector(at+"post_attention_layernorm.weight", c.HiddenSize, 1)
-		if s.Type == "qwen3" {
+		if strings.HasPrefix(s.Type, "qwen3") {
 			m.vector(at+"self_attn.q_norm.weight", dim, 1)
 			m.vector(at+"self_attn.k_norm.weight", dim, 1)
 		}
@@ -150,11 +179,25 @@ func (m *maker) linear(name string, rows, cols int, bias bool) {
 	}
 }
 
-func (m *maker) matrix(name string, rows, cols int) {
+// mixture makes a router and three stacks of experts.
+func (m *maker) mixture(at string, experts, width, hidden int) {
+	m.matrix(at+"gate", experts, hidden)
+	m.matrix(at+"switch_mlp.gate_proj", experts, width, hidden)
+	m.matrix(at+"switch_mlp.up_proj", experts, width, hidden)
+	m.matrix(at+"switch_mlp.down_proj", experts, hidden, width)
+}
+
+// matrix makes one of shape [rows, columns], or a stack [experts, rows, columns].
+func (m *maker) matrix(name string, shape ...int) {
 	m.t.Helper()
+	last := len(shape) - 1
+	rows, cols := 1, shape[last]
+	for _, n := range shape[:last] {
+		rows *= n
+	}
 	values := m.values(rows*cols, 0, 0.3)
 	if m.Bits == 0 {
-		m.dense(name+".weight", values, rows, cols)
+		m.dense(name+".weight", values, shape...)
 		return
 	}
 	const group = 32
@@ -162,10 +205,11 @@ func (m *maker) matrix(name string, rows, cols int) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	wide := func(n int) []int { return append(slices.Clone(shape[:last]), n) }
 	m.out = append(m.out,
-		weights.Tensor{Name: name + ".weight", DType: quant.U32, Shape: []int{rows, cols * m.Bits / 32}, Data: q.Data},
-		weights.Tensor{Name: name + ".scales", DType: m.DType, Shape: []int{rows, cols / group}, Data: q.Scales},
-		weights.Tensor{Name: name + ".biases", DType: m.DType, Shape: []int{rows, cols / group}, Data: q.Biases})
+		weights.Tensor{Name: name + ".weight", DType: quant.U32, Shape: wide(cols * m.Bits / 32), Data: q.Data},
+		weights.Tensor{Name: name + ".scales", DType: m.DType, Shape: wide(cols / group), Data: q.Scales},
+		weights.Tensor{Name: name + ".biases", DType: m.DType, Shape: wide(cols / group), Data: q.Biases})
 }
 
 func marshal(t testing.TB, v any) []byte {
