@@ -44,14 +44,17 @@ func (o Route) Define(out, in []Array) {
 
 // Pick routes one token.
 func (o Route) Pick(ids []int32, scores, logits []float32) {
-	for k := range ids {
-		best := -1
-		for i, v := range logits {
-			if (best < 0 || above(v, logits[best])) && !picked(ids[:k], i) {
-				best = i
-			}
+	have := 0
+	for i, v := range logits {
+		at := have
+		for at > 0 && above(v, logits[ids[at-1]]) {
+			at--
 		}
-		ids[k] = int32(best)
+		if at < len(ids) {
+			have = min(have+1, len(ids))
+			copy(ids[at+1:have], ids[at:])
+			ids[at] = int32(i)
+		}
 	}
 	largest := logits[ids[0]]
 	var sum float32
@@ -72,15 +75,6 @@ func (o Route) Pick(ids []int32, scores, logits []float32) {
 
 // above reports whether a comes before b, which stands at a lower index.
 func above(a, b float32) bool { return a > b || b != b && a == a }
-
-func picked(ids []int32, i int) bool {
-	for _, id := range ids {
-		if int(id) == i {
-			return true
-		}
-	}
-	return false
-}
 
 func exp(x float32) float32 { return float32(math.Exp(float64(x))) }
 

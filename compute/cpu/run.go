@@ -98,6 +98,20 @@ func (d *Device) dispatch(op compute.Op, out, in []compute.Array) error {
 		return d.magnitude(o, out, in)
 	case compute.MagnitudeGrad:
 		return d.magnitudeGrad(out, in)
+	case compute.ExpertLinear:
+		return d.expertLinear(o, out, in)
+	case compute.ExpertGradInput:
+		return d.expertGradInput(o, out, in)
+	case compute.ExpertGradWeight:
+		return d.expertGradWeight(o, out, in)
+	case compute.Route:
+		d.route(o, out, in)
+	case compute.RouteGrad:
+		return d.routeGrad(o, out, in)
+	case compute.Combine:
+		d.combine(out, in)
+	case compute.CombineGrad:
+		d.combineGrad(out, in)
 	case compute.SGD:
 		d.defineParts(o, out, in)
 	case compute.Adam:

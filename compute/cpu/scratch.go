@@ -28,9 +28,12 @@ func (s *scratch) bytes(n int) ([]byte, error) {
 }
 
 // release ends all loans.
-func (s *scratch) release() {
-	for _, b := range s.blocks {
+func (s *scratch) release() { s.releaseFrom(0) }
+
+// releaseFrom ends all loans but the first n.
+func (s *scratch) releaseFrom(n int) {
+	for _, b := range s.blocks[n:] {
 		s.mem.put(b)
 	}
-	s.blocks = s.blocks[:0]
+	s.blocks = s.blocks[:n]
 }
