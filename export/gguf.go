@@ -174,39 +174,72 @@ func (g *ggufExport) tensor(name string, done, total int) error {
 	}
 	heads := g.pairedHeads(name)
 	module, isWeight := strings.CutSuffix(name, ".weight")
-	t, ok := g.src.Tensor(name)
-	if ok && len(t.Shape) == 1 {
-		values, err := g.vector(t)
+	var shape []int
+	var kind weights.GGUFType
+	if stack, err := g.stackShape(name); err != nil {
+		return err
+	} else if stack != nil {
+		shape, kind = stack, g.kindOf(module, stack[2], false)
+	} else {
+		t, ok := g.src.Tensor(name)
+		if ok && len(t.Shape) == 1 {
+			return g.addVector(to, t, heads)
+		}
+		if !isWeight {
+			return fmt.Errorf("tensor %q has shape %v, expected 1 dimension", name, t.Shape)
+		}
+		m, err := g.matrix(module)
 		if err != nil {
 			return err
 		}
-		e, n := floatEntry(to, values)
-		if heads > 0 {
-			data, _ := e.Bytes()
-			e.Bytes = func() ([]byte, error) { return weights.JoinPairs(data, t.Shape[0], heads), nil }
-		}
-		g.add(e, n)
-		return nil
+		shape, kind = []int{m.Rows, m.Cols}, g.kindOf(module, m.Cols, g.keepsIntegers(m) && g.adapters[module] == nil)
 	}
-	if !isWeight {
-		return fmt.Errorf("tensor %q has shape %v, expected 1 dimension", name, t.Shape)
+	elements := int64(1)
+	for _, n := range shape {
+		elements *= int64(n)
 	}
-	m, err := g.matrix(module)
-	if err != nil {
-		return err
-	}
-	kind := g.kindOf(module, m)
-	g.add(weights.GGUFEntry{Name: to, Type: kind, Shape: []int{m.Rows, m.Cols}, Bytes: func() ([]byte, error) {
+	g.add(weights.GGUFEntry{Name: to, Type: kind, Shape: shape, Bytes: func() ([]byte, error) {
 		if g.options.Progress != nil {
 			g.options.Progress(to, done+1, total)
 		}
-		data, err := g.encode(module, kind)
+		data, err := g.encode(module, shape, kind)
 		if err == nil && heads > 0 {
-			data = weights.JoinPairs(data, m.Rows, heads)
+			data = weights.JoinPairs(data, shape[0], heads)
 		}
 		return data, err
-	}}, int64(m.Rows)*int64(m.Cols))
+	}}, elements)
 	return nil
+}
+
+// addVector adds a norm or bias, as float32 numbers.
+func (g *ggufExport) addVector(to string, t weights.Tensor, heads int) error {
+	values, err := g.vector(t)
+	if err != nil {
+		return err
+	}
+	e, n := floatEntry(to, values)
+	if heads > 0 {
+		data, _ := e.Bytes()
+		e.Bytes = func() ([]byte, error) { return weights.JoinPairs(data, t.Shape[0], heads), nil }
+	}
+	g.add(e, n)
+	return nil
+}
+
+// stackShape is [experts, rows, columns] for a stack of experts and nil for all
+// others. It comes from the config: a source that has the experts one by one would
+// have to put the stack together to tell.
+func (g *ggufExport) stackShape(name string) ([]int, error) {
+	x := g.facts.Experts
+	switch {
+	case !strings.Contains(name, ".switch_mlp."):
+		return nil, nil
+	case x.Count == 0:
+		return nil, fmt.Errorf("tensor %q belongs to experts, but config.json has none", name)
+	case strings.HasSuffix(name, ".down_proj.weight"):
+		return []int{x.Count, g.config.HiddenSize, x.Width}, nil
+	}
+	return []int{x.Count, x.Width, g.config.HiddenSize}, nil
 }
 
 // pairedHeads is the number of heads of a tensor whose rows are to be brought
@@ -248,22 +281,36 @@ func encodeMatrix(m *quant.Matrix, kind weights.GGUFType) ([]byte, error) {
 	return data, nil
 }
 
-// kindOf chooses the type of one matrix as llama.cpp's quantizer does. Rows that
-// do not divide into blocks take the next best type.
-func (g *ggufExport) kindOf(module string, m *quant.Matrix) weights.GGUFType {
+// kindOf chooses the type of one matrix of cols columns as llama.cpp's quantizer
+// does; kept says that the file's main type takes it as it is. Rows that do not
+// divide into blocks take the next best type.
+func (g *ggufExport) kindOf(module string, cols int, kept bool) weights.GGUFType {
+	if strings.HasSuffix(module, ".gate") { // a router
+		return weights.GGUFType{DType: quant.F32}
+	}
 	kind := g.options.Type.base
 	if kind.DType != 0 {
 		return kind
 	}
-	head := module == "lm_head" || g.facts.Tied && module == "model.embed_tokens"
+	is := func(name string) bool { return strings.HasSuffix(module, name) }
+	more := g.options.Type.mixed && moreBitsForLayer(layerOf(module), g.config.NumHiddenLayers)
+	// As large as in a dense model, attention is a small part of one with 8 experts.
+	eight := g.facts.Experts.Count == 8
 	switch {
-	case head && kind.Block != quant.BlockQ8_0 && !(g.keepsIntegers(m) && g.adapters[module] == nil):
-		kind.Block = quant.BlockQ6K
-	case g.options.Type.mixed && (strings.HasSuffix(module, ".v_proj") || strings.HasSuffix(module, ".down_proj")) &&
-		moreBitsForLayer(layerOf(module), g.config.NumHiddenLayers):
+	case module == "lm_head" || g.facts.Tied && module == "model.embed_tokens":
+		if kind.Block != quant.BlockQ8_0 && !kept {
+			kind.Block = quant.BlockQ6K
+		}
+	case eight && (is(".v_proj") || is(".k_proj")):
+		if !kept {
+			kind.Block = quant.BlockQ8_0
+		}
+	case eight && is(".o_proj") && kind.Block == quant.BlockQ4K:
+		kind.Block = quant.BlockQ5K
+	case more && (is(".v_proj") || is(".down_proj")):
 		kind.Block = quant.BlockQ6K
 	}
-	for m.Cols%kind.Block.Elements() != 0 {
+	for cols%kind.Block.Elements() != 0 {
 		smaller, ok := map[quant.BlockType]quant.BlockType{
 			quant.BlockQ4K: quant.BlockQ5_0, quant.BlockQ5K: quant.BlockQ5_1, quant.BlockQ6K: quant.BlockQ8_0,
 		}[kind.Block]
@@ -322,9 +369,9 @@ func (g *ggufExport) check(path string) error {
 		return err
 	}
 	was := []any{g.config.HiddenSize, g.config.NumHiddenLayers, g.config.IntermediateSize, g.config.NumAttentionHeads, g.config.VocabSize,
-		g.facts.KVHeads, g.facts.HeadDim, g.facts.Tied, g.facts.NoRope, g.facts.Windows}
+		g.facts.KVHeads, g.facts.HeadDim, g.facts.Tied, g.facts.NoRope, g.facts.Windows, g.facts.Experts}
 	is := []any{c.HiddenSize, c.NumHiddenLayers, c.IntermediateSize, c.NumAttentionHeads, c.VocabSize,
-		facts.KVHeads, facts.HeadDim, facts.Tied, facts.NoRope, facts.Windows}
+		facts.KVHeads, facts.HeadDim, facts.Tied, facts.NoRope, facts.Windows, facts.Experts}
 	if !reflect.DeepEqual(is, was) {
 		return fmt.Errorf("sizes %v, expected %v", is, was)
 	}

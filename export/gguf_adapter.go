@@ -2,6 +2,7 @@ package export
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/quant"
@@ -44,16 +45,20 @@ func GGUFAdapter(f *model.LoRAFile, src weights.Source, path string) error {
 		if err != nil {
 			return err
 		}
-		if m.Rows != u.Out || m.Cols != u.In {
-			return fmt.Errorf("%s is [%d, %d] in %s, the adapter is for [%d, %d]", u.Module, m.Rows, m.Cols, src.Path(), u.Out, u.In)
+		if !slices.Equal(m.Shape(), u.Shape()) {
+			return fmt.Errorf("%s is %v in %s, the adapter is for %v", u.Module, m.Shape(), src.Path(), u.Shape())
 		}
-		down, up := u.Transposed() // [rank, In], [Out, rank]
+		down, up := u.Transposed() // [rank, In], [Out, rank], or of each expert
+		shapeA, shapeB := []int{rank, u.In}, []int{u.Out, rank}
+		if u.Experts > 0 {
+			shapeA, shapeB = slices.Insert(shapeA, 0, u.Experts), slices.Insert(shapeB, 0, u.Experts)
+		}
 		upData := floatBytes(up)
 		if heads := g.pairedHeads(u.Module + "."); heads > 0 {
 			upData = weights.JoinPairs(upData, u.Out, heads)
 		}
 		entries = append(entries,
-			bytesEntry(name+".lora_a", floatBytes(down), rank, u.In), bytesEntry(name+".lora_b", upData, u.Out, rank))
+			bytesEntry(name+".lora_a", floatBytes(down), shapeA...), bytesEntry(name+".lora_b", upData, shapeB...))
 	}
 	return weights.WriteGGUF(path, map[string]any{
 		"general.architecture": a.name, "general.type": "adapter", "general.name": "LoRA", "general.file_type": uint32(0),

@@ -26,13 +26,15 @@ const (
 	allBiases = "all projections"
 )
 
-// ggufArchitectures by model_type. Mistral has no architecture of its own.
+// ggufArchitectures by model_type. Mistral and Mixtral have none of their own.
 var ggufArchitectures = map[string]ggufArchitecture{
-	"llama":   {"llama", true, allBiases, true},
-	"mistral": {"llama", true, allBiases, true},
-	"qwen2":   {"qwen2", false, qkvBiases, false},
-	"qwen3":   {"qwen3", false, noBiases, false},
-	"smollm3": {"smollm3", true, noBiases, false},
+	"llama":     {"llama", true, allBiases, true},
+	"mistral":   {"llama", true, allBiases, true},
+	"mixtral":   {"llama", true, noBiases, true},
+	"qwen2":     {"qwen2", false, qkvBiases, false},
+	"qwen3":     {"qwen3", false, noBiases, false},
+	"qwen3_moe": {"qwen3moe", false, noBiases, false},
+	"smollm3":   {"smollm3", true, noBiases, false},
 }
 
 // settings returns the metadata without the tokenizer's, or what llama.cpp
@@ -79,7 +81,29 @@ func (g *ggufExport) settings() (map[string]any, error) {
 	}
 	m[a.name+".attention.layer_norm_rms_epsilon"] = float32(c.RMSNormEps)
 	m[a.name+".rope.freq_base"] = float32(f.Theta)
+	if err := g.expertSettings(m, a); err != nil {
+		return nil, err
+	}
 	return m, g.ropeSettings(m, a)
+}
+
+// expertSettings adds the sizes of a mixture of experts. llama.cpp has experts in every
+// layer, and scales their outputs so that the weights add up to 1.
+func (g *ggufExport) expertSettings(m map[string]any, a ggufArchitecture) error {
+	x := g.facts.Experts
+	switch {
+	case x.Count == 0:
+		return nil
+	case len(x.Dense) > 0:
+		return fmt.Errorf("layers %v have no experts (decoder_sparse_step, mlp_only_layers), but llama.cpp's %s has them in every layer", x.Dense, a.name)
+	case !x.Normalize:
+		return fmt.Errorf("norm_topk_prob is false, but llama.cpp's %s makes the weights of a token's experts add up to 1", a.name)
+	}
+	m[a.name+".expert_count"], m[a.name+".expert_used_count"] = uint32(x.Count), uint32(x.PerToken)
+	if a.name == "qwen3moe" { // llama's experts are as wide as feed_forward_length says
+		m[a.name+".expert_feed_forward_length"] = uint32(x.Width)
+	}
+	return nil
 }
 
 // checkBiases refuses biases that llama.cpp would not read.
