@@ -31,6 +31,7 @@ func benchCases() []testCase {
 		add(compute.LinearGradInput{Weight: w}, fmt.Sprintf("%s T=%d", formatNote(f), tokens), product(tokens))
 		add(compute.RowSquares{Weight: w}, formatNote(f), func(g gen) []compute.Array { return g.weight(w) })
 	}
+	all = append(all, expertBenchCases()...)
 	matrices := func(shapes ...[2]int) func(g gen) []compute.Array {
 		return func(g gen) []compute.Array {
 			var in []compute.Array

@@ -129,3 +129,47 @@ func routeCases() []testCase {
 	}
 	return all
 }
+
+// expertBenchCases are experts of the size of Qwen3-30B-A3B's, a fourth of their
+// number, with an ordinary product of as many operations beside each.
+func expertBenchCases() []testCase {
+	const hidden, k, experts = 2048, 8, 32
+	var all []testCase
+	for _, f := range []quant.Format{affine(4, 64, compute.BF16), {Kind: quant.Q4K}} {
+		for _, t := range []int{1, 4, 512} {
+			s := expertSize{t, k, experts, 768, hidden}
+			w := compute.Weight{Format: f, Rows: experts * s.rows, Cols: hidden}
+			dense := compute.Weight{Format: f, Rows: k * s.rows, Cols: hidden}
+			note := fmt.Sprintf("%s %v", formatNote(f), s)
+			all = append(all,
+				testCase{op: compute.ExpertLinear{Weight: w, Experts: experts}, note: note + " inexact",
+					inputs: func(g gen) []compute.Array {
+						return append([]compute.Array{g.normal(t, hidden), s.ids(g)}, g.weight(w)...)
+					}},
+				testCase{op: compute.Linear{Weight: dense}, note: note + " inexact, one matrix",
+					inputs: func(g gen) []compute.Array { return append([]compute.Array{g.normal(t, hidden)}, g.weight(dense)...) }})
+			if t < 512 {
+				continue
+			}
+			all = append(all,
+				testCase{op: compute.ExpertLinear{Weight: w, Experts: experts, Exact: true}, note: note,
+					inputs: func(g gen) []compute.Array {
+						return append([]compute.Array{g.normal(t, hidden), s.ids(g)}, g.weight(w)...)
+					}},
+				testCase{op: compute.Linear{Weight: dense, Exact: true}, note: note + ", one matrix",
+					inputs: func(g gen) []compute.Array { return append([]compute.Array{g.normal(t, hidden)}, g.weight(dense)...) }},
+				testCase{op: compute.ExpertGradInput{Weight: w, Experts: experts}, note: note,
+					inputs: func(g gen) []compute.Array {
+						return append([]compute.Array{g.normal(t*k, s.rows), s.ids(g)}, g.weight(w)...)
+					}},
+				testCase{op: compute.LinearGradInput{Weight: dense}, note: note + ", one matrix",
+					inputs: func(g gen) []compute.Array {
+						return append([]compute.Array{g.normal(t, dense.Rows)}, g.weight(dense)...)
+					}})
+		}
+	}
+	for _, t := range []int{1, 512} {
+		all = append(all, testCase{op: compute.Route{K: k}, note: fmt.Sprintf("T=%d 8 of 128", t), inputs: func(g gen) []compute.Array { return []compute.Array{g.normal(t, 128)} }})
+	}
+	return all
+}
