@@ -70,6 +70,9 @@ func TestGGUFKeys(t *testing.T) {
 		"mistral": {"llama", nil},
 		"qwen3":   {"qwen3", map[string]any{"qwen3.attention.value_length": 16.0}},
 		"smollm3": {"smollm3", nil},
+		"mixtral": {"llama", map[string]any{"llama.expert_count": 4.0, "llama.expert_used_count": 2.0}},
+		"qwen3_moe": {"qwen3moe", map[string]any{"qwen3moe.expert_count": 5.0, "qwen3moe.expert_used_count": 3.0,
+			"qwen3moe.expert_feed_forward_length": 32.0, "qwen3moe.feed_forward_length": 64.0}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := writeWithTokenizer(t, exportedModels()[name])
@@ -91,6 +94,13 @@ func TestGGUFKeys(t *testing.T) {
 			}
 			if norm := f.Tensors["output_norm.weight"]; norm.Type != "F32" || f.Tensors["token_embd.weight"].Type != "F16" {
 				t.Errorf("tensors %v", f.Tensors)
+			}
+			if exps, ok := f.Tensors["blk.1.ffn_down_exps.weight"]; ok {
+				if router := f.Tensors["blk.1.ffn_gate_inp.weight"]; router.Type != "F32" || exps.Type != "F16" || len(exps.Shape) != 3 || exps.Shape[0] != router.Shape[0] {
+					t.Errorf("experts %v, router %v", exps, router)
+				}
+			} else if test.more[test.arch+".expert_count"] != nil {
+				t.Errorf("no experts in %v", f.Tensors)
 			}
 		})
 	}

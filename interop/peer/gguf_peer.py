@@ -36,6 +36,8 @@ methods = {
     gguf.Keys.LLM.FEED_FORWARD_LENGTH: out.add_feed_forward_length, gguf.Keys.Attention.HEAD_COUNT: out.add_head_count,
     gguf.Keys.Attention.HEAD_COUNT_KV: out.add_head_count_kv, gguf.Keys.Attention.KEY_LENGTH: out.add_key_length,
     gguf.Keys.Attention.VALUE_LENGTH: out.add_value_length, gguf.Keys.Attention.LAYERNORM_RMS_EPS: out.add_layer_norm_rms_eps,
+    gguf.Keys.LLM.EXPERT_COUNT: out.add_expert_count, gguf.Keys.LLM.EXPERT_USED_COUNT: out.add_expert_used_count,
+    gguf.Keys.LLM.EXPERT_FEED_FORWARD_LENGTH: out.add_expert_feed_forward_length,
     gguf.Keys.Rope.DIMENSION_COUNT: out.add_rope_dimension_count, gguf.Keys.Rope.FREQ_BASE: out.add_rope_freq_base,
     gguf.Keys.Rope.SCALING_TYPE: lambda v: out.add_rope_scaling_type(gguf.RopeScalingType(v)), gguf.Keys.Rope.SCALING_FACTOR: out.add_rope_scaling_factor,
     gguf.Keys.Rope.SCALING_ORIG_CTX_LEN: out.add_rope_scaling_orig_ctx_len, gguf.Keys.Rope.SCALING_ATTN_FACTOR: out.add_rope_scaling_attn_factors,
