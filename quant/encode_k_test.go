@@ -1,0 +1,152 @@
+package quant
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// superBlocks calls try with weights of every kind that the search for scales
+// could treat differently, the same ones in each run.
+func superBlocks(rounds int, try func(kind string, x *[256]float32)) {
+	rng := rand.New(rand.NewPCG(256, 4))
+	bell := func() float32 { // nearly normal, by sums alone: the same on every machine
+		return rng.Float32() + rng.Float32() + rng.Float32() + rng.Float32() - 2
+	}
+	power := func(low, high int) float32 { return float32(math.Ldexp(1, low+rng.IntN(high-low))) }
+	kinds := []struct {
+		name string
+		each func() func(i int) float32 // makes the weights of a block
+	}{
+		{"bell", func() func(int) float32 { s := power(-12, 4); return func(int) float32 { return s * bell() } }},
+		{"shifted", func() func(int) float32 {
+			s, m := power(-12, 4), 4*bell()
+			return func(int) float32 { return float32(s*bell()) + m }
+		}},
+		{"all magnitudes", func() func(int) float32 { return func(int) float32 { return power(-149, 29) * bell() } }},
+		{"groups of all magnitudes", func() func(int) float32 {
+			var s [16]float32
+			for i := range s {
+				s[i] = power(-149, 29)
+			}
+			return func(i int) float32 { return s[i/16] * bell() }
+		}},
+		{"groups of similar magnitudes", func() func(int) float32 {
+			var s [16]float32
+			for i := range s {
+				s[i] = power(-8, 4)
+			}
+			return func(i int) float32 { return s[i/16] * bell() }
+		}},
+		{"tiny", func() func(int) float32 { s := power(-149, -40); return func(int) float32 { return s * bell() } }},
+		{"small scales", func() func(int) float32 { s := power(-32, -12); return func(int) float32 { return s * bell() } }},
+		{"huge", func() func(int) float32 { s := power(12, 29); return func(int) float32 { return s * bell() } }},
+		{"constant", func() func(int) float32 { c := power(-149, 29) * bell(); return func(int) float32 { return c } }},
+		{"constant groups", func() func(int) float32 {
+			var c [16]float32
+			for i := range c {
+				c[i] = power(-6, 6) * float32(rng.IntN(3)-1)
+			}
+			return func(i int) float32 { return c[i/16] }
+		}},
+		{"nearly constant", func() func(int) float32 {
+			c, s := bell()*power(-20, 20), power(-24, -18)
+			return func(int) float32 { return c + float32(c*float32(s*bell())) }
+		}},
+		{"one sign", func() func(int) float32 {
+			s := power(-12, 4) * float32(2*rng.IntN(2)-1)
+			return func(int) float32 { return s * rng.Float32() }
+		}},
+		{"one large", func() func(int) float32 {
+			at, s := rng.IntN(256), power(0, 28)
+			return func(i int) float32 {
+				if i == at {
+					return s * bell()
+				}
+				return bell()
+			}
+		}},
+		{"mostly zero", func() func(int) float32 {
+			return func(int) float32 {
+				if rng.IntN(20) > 0 {
+					return float32(math.Copysign(0, float64(bell())))
+				}
+				return bell()
+			}
+		}},
+		{"whole numbers", func() func(int) float32 {
+			s, n := power(-10, 4), 2+rng.IntN(64)
+			return func(int) float32 { return s * float32(rng.IntN(n)-n/2) }
+		}},
+		{"halves", func() func(int) float32 { return func(int) float32 { return float32(rng.IntN(65)-32) / 2 } }},
+		{"two values", func() func(int) float32 {
+			a, b := bell(), bell()
+			return func(int) float32 {
+				if rng.IntN(2) == 0 {
+					return a
+				}
+				return b
+			}
+		}},
+		{"any bits", func() func(int) float32 {
+			return func(int) float32 {
+				for {
+					if f := math.Float32frombits(rng.Uint32()); abs(f) < 9e8 {
+						return f
+					}
+				}
+			}
+		}},
+		{"largest", func() func(int) float32 {
+			return func(int) float32 { return 9.9e8 * float32(2*rng.IntN(2)-1) }
+		}},
+		{"not finite", func() func(int) float32 {
+			at, f := rng.IntN(256), []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), 1e9}[rng.IntN(4)]
+			return func(i int) float32 {
+				if i == at {
+					return f
+				}
+				return bell()
+			}
+		}},
+	}
+	var x [256]float32
+	for range rounds {
+		for _, kind := range kinds {
+			each := kind.each()
+			for i := range x {
+				x[i] = each(i)
+			}
+			try(kind.name, &x)
+		}
+	}
+	clear(x[:])
+	try("zeros", &x)
+}
+
+// TestEncodeKGolden holds the K types to the bits that the search for scales
+// first wrote: making it faster must change none of them.
+func TestEncodeKGolden(t *testing.T) {
+	t.Parallel()
+	for b, want := range map[BlockType]string{
+		BlockQ4K: "1007 refused, 0b01ea8d84bbed33b047e16dbe4c0015",
+		BlockQ5K: "1000 refused, ef8e93d1b6b12c138e83623225bed181",
+		BlockQ6K: "637 refused, 3dd6a28edec42c1684714b6722967d0a",
+	} {
+		sum := sha256.New()
+		refused := 0
+		superBlocks(200, func(_ string, x *[256]float32) {
+			block := make([]byte, b.Bytes())
+			if !b.Encode(block, x[:]) {
+				refused++
+				clear(block)
+			}
+			sum.Write(block)
+		})
+		if got := fmt.Sprintf("%d refused, %x", refused, sum.Sum(nil)[:16]); got != want {
+			t.Errorf("%v: %s, expected %s", b, got, want)
+		}
+	}
+}
