@@ -92,7 +92,7 @@ func (a *allocation) add(c *conversion, module string) error {
 	to, dtype := c.target(module, m)
 	parameters := int64(m.Rows) * int64(m.Cols)
 	c.report.Parameters += parameters
-	if to.Kind == quant.Dense || !a.s.Has(module) {
+	if to.Kind == quant.Dense || !a.s.Has(module) || c.hasOwnBits(module) {
 		a.fixed += formatBytes(to, m)
 		return nil
 	}

@@ -172,12 +172,13 @@ func (c *conversion) writeWeights(dir string) error {
 		return err
 	}
 	for i, module := range modules {
-		m, err := c.src.Matrix(module)
+		list, err := c.entries(module, i, len(modules))
 		if err != nil {
 			return err
 		}
-		entries = append(entries, c.entries(module, m, i, len(modules))...)
+		entries = append(entries, list...)
 	}
+	entries = apart(entries)
 	for _, e := range entries {
 		c.report.Bytes += entryBytes(e)
 	}
@@ -238,6 +239,9 @@ func (c *conversion) target(module string, m *quant.Matrix) (to quant.Format, dt
 	case c.options.Quantize && m.Cols%c.format.Group == 0:
 		to = c.format
 		to.Bits = c.bits(module)
+		if c.options.Recipe == "" && c.hasOwnBits(module) && m.Cols%routerGroup == 0 {
+			to = quant.Format{Kind: quant.Affine, Bits: c.facts.Experts.RouterBits, Group: routerGroup}
+		}
 	case m.Format.HasScales() && !c.options.Dequantize && !c.options.Quantize:
 		to = m.Format
 	default:
@@ -247,6 +251,15 @@ func (c *conversion) target(module string, m *quant.Matrix) (to quant.Format, dt
 		to.DType = dtype
 	}
 	return to, dtype
+}
+
+// routerGroup is the group size of routers with bits of their own, as in mlx-lm.
+const routerGroup = 64
+
+// hasOwnBits tells routers that keep more bits than was asked for.
+func (c *conversion) hasOwnBits(module string) bool {
+	f := c.facts.Experts
+	return f.RouterBits > 0 && strings.HasSuffix(module, "."+f.Router)
 }
 
 // bits of a module by the recipe.
@@ -274,18 +287,26 @@ func (c *conversion) checkRecipe(modules []string) error {
 }
 
 // entries are the tensors of one module, made when they are written.
-func (c *conversion) entries(module string, m *quant.Matrix, done, total int) []weights.Entry {
+func (c *conversion) entries(module string, done, total int) ([]weights.Entry, error) {
+	m, err := c.src.Matrix(module)
+	if err != nil {
+		return nil, err
+	}
 	to, dtype := c.target(module, m)
 	c.report.Parameters += int64(m.Rows) * int64(m.Cols)
 	if to.Kind != quant.Dense {
 		c.written[module] = to
 	}
-	return tensorsOf(module, to, m.Rows, m.Cols, func() (*quant.Matrix, error) {
+	return tensorsOf(module, to, m.Shape(), func() (*quant.Matrix, error) {
 		if c.module == module {
 			return c.matrix, nil
 		}
 		if c.options.Progress != nil {
 			c.options.Progress(module, done+1, total)
+		}
+		m, err := c.src.Matrix(module) // again: the experts of a folder are stacked for this
+		if err != nil {
+			return nil, err
 		}
 		made, err := reformat(m, to, dtype, c.options.Rule)
 		if err != nil {
@@ -293,7 +314,7 @@ func (c *conversion) entries(module string, m *quant.Matrix, done, total int) []
 		}
 		c.module, c.matrix = module, made
 		return made, nil
-	})
+	}), nil
 }
 
 // reformat stores m in another format. Integers that only get scales of another
@@ -348,6 +369,7 @@ func (c *conversion) writeConfig(dir string) error {
 	if err := c.nameScaling(config); err != nil {
 		return err
 	}
+	spell(config)
 	if eos := c.generationEOS(); eos != nil {
 		config["eos_token_id"] = eos
 	}
@@ -356,6 +378,22 @@ func (c *conversion) writeConfig(dir string) error {
 		return err
 	}
 	return run.WriteFile(filepath.Join(dir, "config.json"), data)
+}
+
+// spell adds the names that mlx-lm knows of settings that transformers 5 has under
+// others. It reads both.
+func spell(config map[string]any) {
+	if n, ok := config["num_local_experts"]; ok && config["model_type"] == "qwen3_moe" && config["num_experts"] == nil {
+		config["num_experts"] = n
+	}
+	rope, ok := config["rope_parameters"].(map[string]any)
+	if !ok || config["rope_theta"] != nil || rope["rope_theta"] == nil {
+		return
+	}
+	config["rope_theta"] = rope["rope_theta"]
+	if kind := rope["rope_type"]; config["rope_scaling"] == nil && kind != nil && kind != "default" {
+		config["rope_scaling"] = rope
+	}
 }
 
 // quantizationOf describes formats as config.json does: the commonest one, and

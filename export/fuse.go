@@ -240,6 +240,7 @@ func (f *fusion) writeWeights(dir string) error {
 		}
 		entries = append(entries, data)
 	}
+	entries = apart(entries)
 	for _, e := range entries {
 		f.report.Bytes += compute.Spec{Shape: e.Shape, DType: e.DType}.Bytes()
 	}
@@ -326,6 +327,7 @@ func (f *fusion) writeConfig(dir string) error {
 	if q := quantizationOf(f.overrides); q != nil {
 		c["quantization"], c["quantization_config"] = q, q
 	}
+	spell(c)
 	data, err := json.MarshalIndent(c, "", "    ")
 	if err != nil {
 		return err

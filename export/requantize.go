@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/nn"
@@ -31,7 +32,7 @@ func (f *fusion) entries(module string) ([]weights.Entry, error) {
 		}
 	}
 	if to.Kind == quant.Dense { // its size is known, so it can wait until it is written
-		return tensorsOf(module, to, base.Rows, base.Cols, func() (*quant.Matrix, error) { return f.fuse(module, base, lora, to) }), nil
+		return tensorsOf(module, to, base.Shape(), func() (*quant.Matrix, error) { return f.fuse(module, base, lora, to) }), nil
 	}
 	m, err := f.fuse(module, base, lora, to)
 	if err != nil {
@@ -51,7 +52,12 @@ func (f *fusion) fuse(module string, base *quant.Matrix, lora *nn.LoRA, to quant
 			return nil, err
 		}
 	}
-	return f.encode(module, base, w, delta, to)
+	m, err := f.encode(module, base, w, delta, to)
+	if err != nil {
+		return nil, err
+	}
+	m.Experts = base.Experts
+	return m, nil
 }
 
 // target is the format to write what the base has in format from.
@@ -107,15 +113,23 @@ func stretch(w, delta []float32, m float32) {
 	}
 }
 
-// updateOf is the update scale·(A B)ᵀ as [out, in].
+// updateOf is the update scale·(A B)ᵀ as [out, in], of a stack [experts·out, in].
 func updateOf(dev compute.Device, l *nn.LoRA) ([]float32, error) {
-	out, err := tensor.New(dev, compute.Shape{l.B.Cols(), l.A.Rows()}, compute.F32, nil)
+	if l.Experts > 0 {
+		return expertUpdates(dev, l)
+	}
+	op := compute.MatMul{TransA: true, TransB: true, Alpha: l.Scale} // Bᵀ [out, r] · Aᵀ [r, in]
+	return product(dev, op, compute.Shape{l.B.Cols(), l.A.Rows()}, l.B, l.A)
+}
+
+// product runs a matrix product and reads its result [M, N].
+func product(dev compute.Device, op compute.MatMul, shape compute.Shape, a, b *tensor.Tensor) ([]float32, error) {
+	out, err := tensor.New(dev, shape, compute.F32, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer out.Free()
-	op := compute.MatMul{TransA: true, TransB: true, Alpha: l.Scale} // Bᵀ [out, r] · Aᵀ [r, in]
-	if err := dev.Run(op, []compute.Buffer{out.Buffer()}, []compute.Buffer{l.B.Buffer(), l.A.Buffer()}); err != nil {
+	if err := dev.Run(op, []compute.Buffer{out.Buffer()}, []compute.Buffer{a.Buffer(), b.Buffer()}); err != nil {
 		return nil, err
 	}
 	return tensor.ReadFloats(dev, out)
@@ -257,14 +271,16 @@ func (f *fusion) matrixEntries(module string, m *quant.Matrix) []weights.Entry {
 	if m.Format.Kind != quant.Dense {
 		f.overrides[module] = m.Format
 	}
-	return tensorsOf(module, m.Format, m.Rows, m.Cols, func() (*quant.Matrix, error) { return m, nil })
+	return tensorsOf(module, m.Format, m.Shape(), func() (*quant.Matrix, error) { return m, nil })
 }
 
 // tensorsOf are the tensors of a matrix that will be made in the given format:
 // weight alone when dense, packed weight and scales, and biases when affine.
-func tensorsOf(module string, f quant.Format, rows, cols int, matrix func() (*quant.Matrix, error)) []weights.Entry {
+func tensorsOf(module string, f quant.Format, shape []int, matrix func() (*quant.Matrix, error)) []weights.Entry {
+	last := len(shape) - 1
+	cols := shape[last]
 	part := func(suffix string, dtype quant.DType, cols int, pick func(*quant.Matrix) []byte) weights.Entry {
-		return weights.Entry{Name: module + suffix, DType: dtype, Shape: []int{rows, cols}, Bytes: func() ([]byte, error) {
+		return weights.Entry{Name: module + suffix, DType: dtype, Shape: append(slices.Clone(shape[:last]), cols), Bytes: func() ([]byte, error) {
 			m, err := matrix()
 			if err != nil {
 				return nil, err

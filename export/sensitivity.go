@@ -104,6 +104,7 @@ func newCalibration(m *model.Model) (*calibration, error) {
 			c.free()
 			return nil, err
 		}
+		s.experts = l.Experts
 		l.Adapter = s
 	}
 	return c, nil
@@ -137,8 +138,9 @@ func (c *calibration) free() {
 // [T, probes] is the sum of the tokens' gradients with these signs; its square is
 // on average the sum of their squares (Hutchinson's estimator).
 type sensor struct {
-	c    *calibration
-	name string
+	c       *calibration
+	name    string
+	experts int // 0: an ordinary projection
 	profile
 	sums *tensor.Tensor // [probes, out], zero
 }
@@ -146,17 +148,28 @@ type sensor struct {
 // Forward takes the input's squares in. It runs twice where blocks are computed
 // again for the backward pass, which doubles all columns alike.
 func (s *sensor) Forward(t *tensor.Tape, l *nn.Linear, x, ids *tensor.Tensor) *tensor.Tensor {
-	y := t.Linear(x, l.Weight, l.Bias)
-	values := t.Read(x) // [T, in]
+	var y *tensor.Tensor
+	if ids != nil {
+		y = t.ExpertLinear(x, l.Weight, ids, l.Experts) // [T·K, out]
+	} else {
+		y = t.Linear(x, l.Weight, l.Bias)
+	}
+	values := t.Read(x) // [T, in], or [T·K, in]
+	if t.Err() != nil {
+		return y
+	}
 	norms := make([]float32, y.Rows())
-	for i := range norms {
+	each := y.Rows() / x.Rows() // rows of y from one of x
+	for i := range x.Rows() {
 		var sum float64
-		for j, v := range values[min(i*len(s.cols), len(values)):min((i+1)*len(s.cols), len(values))] {
+		for j, v := range values[i*len(s.cols) : (i+1)*len(s.cols)] {
 			square := float64(v) * float64(v)
 			s.cols[j] += square
 			sum += square
 		}
-		norms[i] = float32(math.Sqrt(sum))
+		for k := range each {
+			norms[i*each+k] = float32(math.Sqrt(sum))
+		}
 	}
 	s.probe(t, y, norms)
 	return y
@@ -285,7 +298,7 @@ func (c *calibration) result() *Sensitivity {
 	}
 	for _, s := range c.sensors {
 		if s != c.embed {
-			add(s.name, s.profile)
+			add(s.name, s.whole())
 			continue
 		}
 		// A token picks one row: the gradient belongs to its columns, and any
@@ -302,6 +315,18 @@ func (c *calibration) result() *Sensitivity {
 	}
 	add(c.model.Head.Name, c.head) // the embedding again where the head is tied to it
 	return out
+}
+
+// whole is the profile of all rows of the matrix. Experts share one: each gets its
+// part of what the tokens of all were worth.
+func (s *sensor) whole() profile {
+	p := profile{cols: s.cols}
+	for range max(s.experts, 1) {
+		for _, v := range s.rows {
+			p.rows = append(p.rows, v/float64(max(s.experts, 1)))
+		}
+	}
+	return p
 }
 
 // Has reports whether a module was measured.

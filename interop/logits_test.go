@@ -141,7 +141,7 @@ func testLogits(t *testing.T, folder string) {
 // Proof 1: tiny random models of every model_type, saved by transformers.
 func TestLogitsOfTransformers(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"llama", "llama-bias", "llama-yarn", "mistral", "qwen2", "qwen3", "smollm3"} {
+	for _, name := range []string{"llama", "llama-bias", "llama-yarn", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "qwen3_moe-raw", "smollm3"} {
 		t.Run(name, func(t *testing.T) {
 			testLogits(t, "testdata/models/"+name)
 		})

@@ -27,6 +27,9 @@ type ExpertFacts struct {
 	Width     int   // intermediate size of each
 	Normalize bool  // the scores of the chosen experts add up to 1
 	Dense     []int // layers without experts
+
+	Router     string // the router's name in a layer, "mlp.gate"
+	RouterBits int    // least bits that its publishers want it quantized to; 0: as the rest
 }
 
 // Kind is the name of the scaling, "default" for none.
@@ -37,7 +40,7 @@ func (c *Config) Facts() (Facts, error) {
 	a := architectures[c.ModelType](c)
 	f := Facts{HeadDim: c.headDim(), KVHeads: c.kvHeads(), Theta: a.theta, Scaling: a.scaling, Tied: a.tied}
 	if m := a.mixture; m != nil {
-		f.Experts = ExpertFacts{Count: m.experts, PerToken: m.perToken, Width: m.width, Normalize: m.normalize}
+		f.Experts = ExpertFacts{Count: m.experts, PerToken: m.perToken, Width: m.width, Normalize: m.normalize, Router: m.module + ".gate", RouterBits: m.routerBits}
 	}
 	scaled, scale, err := ropeFrequencies(c, f.HeadDim, a.theta, a.scaling)
 	if err != nil {

@@ -37,6 +37,7 @@ type mixture struct {
 	module                   string // name in a block
 	experts, perToken, width int
 	normalize                bool                 // the scores of the chosen experts add up to 1
+	routerBits               int                  // see ExpertFacts
 	dense                    func(layer int) bool // layers with an MLP in its place; nil: none
 }
 

@@ -15,7 +15,7 @@ func qwen3MoE(c *Config) layout {
 	}
 	l.mixture = &mixture{
 		module: "mlp", experts: max(c.NumExperts, c.NumLocalExperts), perToken: perToken,
-		width: c.MoEIntermediateSize, normalize: c.NormTopkProb,
+		width: c.MoEIntermediateSize, normalize: c.NormTopkProb, routerBits: 8,
 		dense: func(layer int) bool { return (layer+1)%step != 0 || slices.Contains(c.MLPOnlyLayers, layer) },
 	}
 	return l

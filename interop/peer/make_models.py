@@ -1,13 +1,15 @@
 """Makes testdata/models: tiny random models saved by transformers, with its logits.
 
 Run with an environment that has torch and transformers (not the pinned peers:
-CI never makes these again). The versions used are written to models/made-with.json.
+CI never makes these again), for all models or for those named as arguments. The
+versions used are written to models/made-with.json.
 Every folder is what save_pretrained wrote, plus golden.safetensors:
 ids I32 [T] and logits F32 [T, vocab] of one full forward pass in float32.
 """
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import torch
@@ -113,6 +115,32 @@ MODELS = {
         None,
         None,
     ),
+    "mixtral": (
+        "mixtral",
+        dict(num_local_experts=4, num_experts_per_tok=2, tie_word_embeddings=False, sliding_window=None,
+             rope_parameters=dict(rope_type="default", rope_theta=1e6)),
+        torch.bfloat16,
+        None,
+        "old rope keys",
+    ),
+    "qwen3_moe": (
+        "qwen3_moe",
+        dict(num_hidden_layers=4, head_dim=32, num_experts=12, num_experts_per_tok=3, moe_intermediate_size=24,
+             norm_topk_prob=True, decoder_sparse_step=2, mlp_only_layers=[], tie_word_embeddings=False,
+             rope_parameters=dict(rope_type="default", rope_theta=1e6)),
+        torch.bfloat16,
+        None,
+        "old rope keys",
+    ),
+    "qwen3_moe-raw": (
+        "qwen3_moe",
+        dict(head_dim=32, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=40,
+             norm_topk_prob=False, decoder_sparse_step=1, mlp_only_layers=[0], tie_word_embeddings=True,
+             rope_parameters=dict(rope_type="default", rope_theta=1e6)),
+        torch.float32,
+        None,
+        None,
+    ),
 }
 
 
@@ -132,7 +160,7 @@ def randomize(model, seed):
             elif name.startswith("lm_head"):
                 p.copy_(0.4 * noise)
             else:
-                p.copy_(1.2 * noise / p.shape[1] ** 0.5)
+                p.copy_(1.2 * noise / p.shape[-1] ** 0.5)
 
 
 def old_rope_keys(folder):
@@ -148,9 +176,11 @@ def old_rope_keys(folder):
 
 
 def main():
-    shutil.rmtree(OUT, ignore_errors=True)
     for seed, (name, (kind, more, dtype, shard, edit)) in enumerate(MODELS.items()):
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
         folder = OUT / name
+        shutil.rmtree(folder, ignore_errors=True)
         config = AutoConfig.for_model(kind, **{**SMALL, **more})
         config._attn_implementation = "eager"
         model = AutoModelForCausalLM.from_config(config)
@@ -159,7 +189,7 @@ def main():
         model.save_pretrained(folder, **({"max_shard_size": shard} if shard else {}))
 
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, attn_implementation="eager"
+            folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager"
         ).eval()
         gen = torch.Generator().manual_seed(100 + seed)
         ids = torch.randint(3, config.vocab_size, (1, TOKENS), generator=gen)
@@ -178,7 +208,9 @@ def main():
         print(f"{name:12} float32 against float64: {error:.1e} of the largest logit;"
               f" mean top probability {top:.2f}; std {exact.std():.2f}")
     made = {"torch": torch.__version__, "transformers": transformers.__version__}
-    (OUT / "made-with.json").write_text(json.dumps(made, indent=2) + "\n")
+    path = OUT / "made-with.json"
+    versions = json.loads(path.read_text()) if path.exists() and sys.argv[1:] else {}
+    path.write_text(json.dumps({**versions, **made}, indent=2) + "\n")
 
 
 main()
