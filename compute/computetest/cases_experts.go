@@ -48,7 +48,7 @@ func expertCases() []testCase {
 		all = append(all, expertProducts(f, expertSize{7, 2, 4, 5, 256}, i%2 != 0)...)
 	}
 	for i, f := range commonFormats() {
-		for j, s := range []expertSize{{1, 1, 1, 33, 256}, {3, 1, 2, 1, 256}, {1, 4, 4, 40, 256}, {40, 3, 3, 17, 256}, {70, 2, 5, 66, 768}} {
+		for j, s := range []expertSize{{1, 1, 1, 33, 256}, {3, 1, 2, 1, 256}, {1, 4, 4, 40, 256}, {40, 3, 3, 17, 256}, {20, 1, 4, 17, 256}, {70, 2, 5, 66, 768}} {
 			all = append(all, expertProducts(f, s, (i+j)%2 == 0)...)
 		}
 	}
@@ -130,10 +130,10 @@ func routeCases() []testCase {
 	return all
 }
 
-// expertBenchCases are experts of the size of Qwen3-30B-A3B's, a fourth of their
-// number, with an ordinary product of as many operations beside each.
+// expertBenchCases are experts of the size of Qwen3-30B-A3B's,
+// with an ordinary product of as many operations beside each.
 func expertBenchCases() []testCase {
-	const hidden, k, experts = 2048, 8, 32
+	const hidden, k, experts = 2048, 8, 128
 	var all []testCase
 	for _, f := range []quant.Format{affine(4, 64, compute.BF16), {Kind: quant.Q4K}} {
 		for _, t := range []int{1, 4, 512} {

@@ -114,11 +114,21 @@ func (d *Device) expertLinear(o compute.ExpertLinear, out, in []compute.Array) e
 		return err
 	}
 	x, y, cols, rows, most := in[0].F32(), out[0].F32(), o.Weight.Cols, out[0].Shape[1], p.most()
+	done, err := d.experts8(o, p, y, in)
+	if err != nil {
+		return err
+	}
+	if done {
+		most = min(most, packedMost)
+	}
 	gathered, err := d.scratch.floats(most * (cols + rows))
 	if err != nil {
 		return err
 	}
 	return d.eachExpert(p, func(e int, pairs []int32) error {
+		if done && len(pairs) > packedMost {
+			return nil
+		}
 		w, weight := expertOf(o.Weight, o.Experts, e, in[2:])
 		op := compute.Linear{Weight: w, Exact: o.Exact, RowWise: o.RowWise}
 		n := len(pairs)
@@ -134,6 +144,78 @@ func (d *Device) expertLinear(o compute.ExpertLinear, out, in []compute.Array) e
 		d.scatterPairs(y, to, rows, pairs, 1, false)
 		return nil
 	})
+}
+
+// experts8 computes what linear8 would for experts with more than packedMost rows, all
+// of them at once, or says that it does not take this case. Rows are gathered as they
+// are rounded to 8 bits, and sums go straight to their places.
+func (d *Device) experts8(o compute.ExpertLinear, p picks, y []float32, in []compute.Array) (done bool, err error) {
+	var list []*product8
+	rows := 0 // of panels, which begin at even ones
+	for e := range o.Experts {
+		pairs := p.of(e)
+		if len(pairs) <= packedMost {
+			continue
+		}
+		w, weight := expertOf(o.Weight, o.Experts, e, in[2:])
+		one := d.newProduct8(w.Matrix(weight), y, nil)
+		if o.Exact || o.RowWise || !one.blocks() {
+			return false, nil
+		}
+		one.places = pairs
+		list = append(list, one)
+		rows += roundUp(len(pairs), 2)
+	}
+	if len(list) == 0 {
+		return false, nil
+	}
+	if err := d.expertPanels(list, in[0].F32(), rows, p.k); err != nil {
+		return false, err
+	}
+	sizes := list[0].areas()
+	private, each, err := d.perWorker(sizes)
+	if err != nil {
+		return false, err
+	}
+	strips := (list[0].m.Rows + list[0].cols - 1) / list[0].cols
+	d.pool.streams(len(list)*strips, func(worker, task int) {
+		one := list[task/strips]
+		one.strip(cut(private[worker*each:], sizes), task%strips*one.cols, 0, one.x.t)
+	})
+	return true, nil
+}
+
+// expertPanels rounds for every product the rows of x whose pairs it has.
+func (d *Device) expertPanels(list []*product8, x []float32, rows, share int) error {
+	k, f := list[0].m.Cols, list[0].m.Format
+	all, err := d.newPanels8(rows, k, list[0].rows, f)
+	if err != nil {
+		return err
+	}
+	type panel struct {
+		*product8
+		first int
+	}
+	var panels []panel
+	at := 0
+	for _, one := range list {
+		n := len(one.places)
+		one.x = all.from(at, n, one.group)
+		at += roundUp(n, 2)
+		for i := 0; i < n; i += one.rows {
+			panels = append(panels, panel{one, i})
+		}
+	}
+	r := d.newRounding(k, f)
+	private, each, err := d.perWorker(r.sizes)
+	if err != nil {
+		return err
+	}
+	d.pool.run(len(panels), func(worker, task int) {
+		one := panels[task]
+		r.panel(cut(private[worker*each:], r.sizes), one.x, one.first, 0, k, func(i int) []float32 { return x[int(one.places[i])/share*k:] })
+	})
+	return nil
 }
 
 // expertGradInput is compute.ExpertGradInput.

@@ -71,10 +71,15 @@ type product8 struct {
 	m      *quant.Matrix
 	x      panels8
 	y      []float32
-	add    bool // to y
-	direct bool // 4-bit codes that stay packed up to their place in the strip
-	group  int  // weights that share a scale
-	depth  int  // of a block
+	places []int32 // row i goes to row places[i] of y; nil when in order
+	add    bool    // to y
+	direct bool    // 4-bit codes that stay packed up to their place in the strip
+	group  int     // weights that share a scale
+	depth  int     // of a block
+}
+
+func (d *Device) newProduct8(m *quant.Matrix, y, bias []float32) *product8 {
+	return &product8{byteKernels: d.kernels.bytes, kn: d.kernels, m: m, y: y, add: bias != nil, group: groupOf(m.Format)}
 }
 
 // panels8 are rows of x rounded to 8 bits. Panels have tile.rows rows each, the
@@ -92,36 +97,13 @@ type panels8 struct {
 // linear8 computes y = x Wᵀ + bias for several rows of x, or says that it does
 // not take this case.
 func (d *Device) linear8(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t int) (done bool, err error) {
-	f := m.Format
-	p := &product8{byteKernels: d.kernels.bytes, kn: d.kernels, m: m, y: y, add: bias != nil, group: groupOf(f)}
+	f, p := m.Format, d.newProduct8(m, y, bias)
 	if p.packed != nil && !o.Exact && !o.RowWise && t > 1 && t <= packedMost && m.Cols%64 == 0 && (isFP4(f) || f.Kind == quant.Affine && f.Bits == 4) {
 		return true, d.linearPacked(p, x, bias, t)
 	}
-	if o.Exact || o.RowWise || p.rows == 0 || t <= fewBytes {
+	if o.Exact || o.RowWise || t <= fewBytes || !p.blocks() {
 		return false, nil
 	}
-	unit := superBlock
-	switch f.Kind {
-	case quant.Affine:
-		if 1<<f.Bits-1 > p.maxCode {
-			return false, nil
-		}
-		if unit = p.group; m.Cols%64 == 0 {
-			unit = max(unit, 64)
-			p.direct = f.Bits == 4
-		}
-	case quant.Q4K:
-		p.direct = true
-	case quant.Q6K:
-	case quant.MXFP4, quant.NVFP4:
-		if unit = 64; m.Cols%unit != 0 {
-			return false, nil
-		}
-	default:
-		return false, nil
-	}
-	blocks := (m.Cols + blockDepth - 1) / blockDepth
-	p.depth = roundUp((m.Cols+blocks-1)/blocks, unit)
 	if p.x, err = d.panels8(x, t, m.Cols, p.rows, f); err != nil {
 		return false, err
 	}
@@ -130,8 +112,7 @@ func (d *Device) linear8(o compute.Linear, m *quant.Matrix, x, y, bias []float32
 	}
 	strips, panels := (m.Rows+p.cols-1)/p.cols, (t+p.rows-1)/p.rows
 	parts := min((4*d.pool.threads+strips-1)/strips, (panels+leastParts-1)/leastParts)
-	groups := m.Cols / p.group
-	sizes := []int{p.depth * p.cols / 4, groups * p.cols, groups * p.cols, 2 * groups * p.cols, 8 * p.depth / 4, p.rows * p.cols}
+	sizes := p.areas()
 	private, each, err := d.perWorker(sizes)
 	if err != nil {
 		return false, err
@@ -141,6 +122,39 @@ func (d *Device) linear8(o compute.Linear, m *quant.Matrix, x, y, bias []float32
 		p.strip(cut(private[worker*each:], sizes), task/parts*p.cols, part*panels/parts*p.rows, min((part+1)*panels/parts*p.rows, t))
 	})
 	return true, nil
+}
+
+// blocks decides how the weight is cut, or says that the kernels do not take it.
+func (p *product8) blocks() bool {
+	f, cols, unit := p.m.Format, p.m.Cols, superBlock
+	switch {
+	case p.rows == 0:
+		return false
+	case f.Kind == quant.Affine:
+		if 1<<f.Bits-1 > p.maxCode {
+			return false
+		}
+		if unit = p.group; cols%64 == 0 {
+			unit = max(unit, 64)
+			p.direct = f.Bits == 4
+		}
+	case f.Kind == quant.Q4K:
+		p.direct = true
+	case f.Kind == quant.Q6K:
+	case isFP4(f) && cols%64 == 0:
+		unit = 64
+	default:
+		return false
+	}
+	blocks := (cols + blockDepth - 1) / blockDepth
+	p.depth = roundUp((cols+blocks-1)/blocks, unit)
+	return true
+}
+
+// areas are the sizes of what strip works in.
+func (p *product8) areas() []int {
+	groups := p.m.Cols / p.group
+	return []int{p.depth * p.cols / 4, groups * p.cols, groups * p.cols, 2 * groups * p.cols, 8 * p.depth / 4, p.rows * p.cols}
 }
 
 // fillRows copies row to every row of y.
@@ -154,9 +168,31 @@ func (d *Device) fillRows(y, row []float32) {
 
 // panels8 rounds t rows of k values in panels of height rows, for weights of a
 // format and in the order in which product8.unpack has these.
-func (d *Device) panels8(x []float32, t, k, height int, f quant.Format) (a panels8, err error) {
-	group, fp4 := groupOf(f), isFP4(f)
-	a = panels8{t: t, k: k, height: height, run: min(32, group)}
+func (d *Device) panels8(x []float32, t, k, height int, f quant.Format) (panels8, error) {
+	a, err := d.newPanels8(t, k, height, f)
+	if err != nil {
+		return a, err
+	}
+	r := d.newRounding(k, f)
+	private, each, err := d.perWorker(r.sizes)
+	if err != nil {
+		return a, err
+	}
+	parts := 1 // of a panel's columns
+	if t <= height {
+		parts = min(d.pool.threads, (k+leastColumns-1)/leastColumns)
+	}
+	d.pool.run((t+height-1)/height*parts, func(worker, task int) {
+		p, part, units := task/parts, task%parts, (k+superBlock-1)/superBlock
+		lo, hi := part*units/parts*superBlock, min((part+1)*units/parts*superBlock, k)
+		r.panel(cut(private[worker*each:], r.sizes), a, p*height, lo, hi, func(i int) []float32 { return x[i*k:] })
+	})
+	return a, nil
+}
+
+// newPanels8 lends panels of t rows.
+func (d *Device) newPanels8(t, k, height int, f quant.Format) (a panels8, err error) {
+	a = panels8{t: t, k: k, height: height, run: min(32, groupOf(f))}
 	size := roundUp(t, 2) * k
 	q, err := d.scratch.bytes(size)
 	if err != nil {
@@ -166,55 +202,61 @@ func (d *Device) panels8(x []float32, t, k, height int, f quant.Format) (a panel
 	if a.scale, err = d.scratch.floats(size / a.run); err != nil {
 		return a, err
 	}
-	if a.sum, err = d.scratch.floats(size / group); err != nil {
+	if a.sum, err = d.scratch.floats(size / groupOf(f)); err != nil {
 		return a, err
 	}
 	a.start = int32View(a.sum)
-	round, order, copies, per := d.kernels.quantize32, [4]int{0, 1, 2, 3}, 1, 16
-	if fp4 || f.Kind == quant.Affine && f.Bits == 4 && k%64 == 0 {
-		round, order, copies, per = d.kernels.quantize64, [4]int{0, 2, 1, 3}, 4, 32
-	}
-	sizes := []int{k / 4, k / 32 * copies, k / per, k / 8}
-	private, each, err := d.perWorker(sizes)
-	if err != nil {
-		return a, err
-	}
-	parts := 1 // of a panel's columns
-	if t <= height {
-		parts = min(d.pool.threads, (k+leastColumns-1)/leastColumns)
-	}
-	d.pool.run((t+height-1)/height*parts, func(worker, task int) {
-		area := cut(private[worker*each:], sizes)
-		row, scale, sum := int8View(byteView(area[0])), area[1], area[2]
-		p, part, units := task/parts, task%parts, (k+superBlock-1)/superBlock
-		lo, hi := part*units/parts*superBlock, min((part+1)*units/parts*superBlock, k)
-		at, h := a.panel(p * height)
-		at += lo * h
-		k := hi - lo
-		row = row[:k]
-		q, s, sums := a.q[at:], a.scale[at/a.run:], a.sum[at/group:]
-		for r := range min(height, t-p*height) {
-			round(row, scale, sum, x[(p*height+r)*a.k+lo:][:k])
-			for i := range k / a.run {
-				s[i*h+r] = scale[i*a.run/32*copies]
-			}
-			if fp4 {
-				a.codesFP4(q[r*piece:], a.start[at/a.run+r:], row, h, d.kernels.starts, int32View(area[3]))
-				continue
-			}
-			for i := range k / piece {
-				*(*[piece]int8)(q[(i*h+r)*piece:]) = *(*[piece]int8)(row[(i&^3|order[i&3])*piece:])
-			}
-			for i := range k / group {
-				var total float32
-				for _, v := range sum[i*group/per : (i+1)*group/per] {
-					total += v
-				}
-				sums[i*h+r] = total
-			}
-		}
-	})
 	return a, nil
+}
+
+// rounding is how rows of k values are rounded for weights of a format.
+type rounding struct {
+	round       func(q []int8, scale, sum, x []float32)
+	starts      func(start []int32, x []int8)
+	order       [4]int // of the pieces of 64 values
+	copies, per int    // of a scale, values of a sum
+	group       int
+	fp4         bool
+	sizes       []int // of a row, its scales, its sums, and its starts
+}
+
+func (d *Device) newRounding(k int, f quant.Format) rounding {
+	r := rounding{d.kernels.quantize32, d.kernels.starts, [4]int{0, 1, 2, 3}, 1, 16, groupOf(f), isFP4(f), nil}
+	if r.fp4 || f.Kind == quant.Affine && f.Bits == 4 && k%64 == 0 {
+		r.round, r.order, r.copies, r.per = d.kernels.quantize64, [4]int{0, 2, 1, 3}, 4, 32
+	}
+	r.sizes = []int{k / 4, k / 32 * r.copies, k / r.per, k / 8}
+	return r
+}
+
+// panel rounds columns [lo, hi) of the rows of the panel that begins with row first.
+func (o *rounding) panel(area [][]float32, a panels8, first, lo, hi int, rowOf func(i int) []float32) {
+	row, scale, sum := int8View(byteView(area[0])), area[1], area[2]
+	at, h := a.panel(first)
+	at += lo * h
+	k := hi - lo
+	row = row[:k]
+	q, s, sums := a.q[at:], a.scale[at/a.run:], a.sum[at/o.group:]
+	for r := range min(a.height, a.t-first) {
+		o.round(row, scale, sum, rowOf(first + r)[lo:hi])
+		for i := range k / a.run {
+			s[i*h+r] = scale[i*a.run/32*o.copies]
+		}
+		if o.fp4 {
+			a.codesFP4(q[r*piece:], a.start[at/a.run+r:], row, h, o.starts, int32View(area[3]))
+			continue
+		}
+		for i := range k / piece {
+			*(*[piece]int8)(q[(i*h+r)*piece:]) = *(*[piece]int8)(row[(i&^3|o.order[i&3])*piece:])
+		}
+		for i := range k / o.group {
+			var total float32
+			for _, v := range sum[i*o.group/o.per : (i+1)*o.group/o.per] {
+				total += v
+			}
+			sums[i*h+r] = total
+		}
+	}
 }
 
 // codesFP4 puts a rounded row into a panel of h rows, for E2M1 weights: a piece
@@ -234,6 +276,14 @@ func (a *panels8) codesFP4(q []int8, start []int32, row []int8, h int, starts fu
 		}
 		start[i*h] = sum
 	}
+}
+
+// from is t rows from row i, an even number, on, for groups of weights.
+func (a panels8) from(i, t, group int) panels8 {
+	i *= a.k
+	a.t, a.q, a.scale, a.sum = t, a.q[i:], a.scale[i/a.run:], a.sum[i/group:]
+	a.start = int32View(a.sum)
+	return a
 }
 
 // panel returns where the panel that begins with row i begins, and its rows.
@@ -260,7 +310,7 @@ func (p *product8) strip(area [][]float32, n0, t0, t1 int) {
 				tile.start = &p.x.start[at/p.x.run]
 			}
 			c, add := p.y[i*p.m.Rows+n0:], p.add || l > 0
-			if i+h <= t1 && n == p.cols {
+			if i+h <= t1 && n == p.cols && p.places == nil {
 				tile.c, tile.ldc, tile.add = &c[0], p.m.Rows, add
 				p.tile(h, tile)
 				continue
@@ -268,12 +318,14 @@ func (p *product8) strip(area [][]float32, n0, t0, t1 int) {
 			tile.c, tile.ldc, tile.add = &edge[0], p.cols, false
 			p.tile(h, tile)
 			for r := range min(h, t1-i) {
-				dst, src := c[r*p.m.Rows:][:n], edge[r*p.cols:]
-				if !add {
-					clear(dst)
+				dst, src := c[r*p.m.Rows:], edge[r*p.cols:][:n]
+				if p.places != nil {
+					dst = p.y[int(p.places[i+r])*p.m.Rows+n0:]
 				}
-				for j := range dst {
-					dst[j] += src[j]
+				if add {
+					p.kn.addScaled(dst[:n], dst[:n], 1, src)
+				} else {
+					copy(dst, src)
 				}
 			}
 		}
