@@ -172,7 +172,7 @@ func (d *Device) experts8(o compute.ExpertLinear, p picks, y []float32, in []com
 	if err := d.expertPanels(list, in[0].F32(), rows, p.k); err != nil {
 		return false, err
 	}
-	sizes := list[0].areas()
+	sizes := list[0].areas(roundUp(p.most(), 2))
 	private, each, err := d.perWorker(sizes)
 	if err != nil {
 		return false, err

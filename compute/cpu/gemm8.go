@@ -71,7 +71,7 @@ type product8 struct {
 	m      *quant.Matrix
 	x      panels8
 	y      []float32
-	places []int32 // row i goes to row places[i] of y; nil when in order
+	places []int32 // row i of all of x goes to row places[i] of y; nil when in order
 	add    bool    // to y
 	direct bool    // 4-bit codes that stay packed up to their place in the strip
 	group  int     // weights that share a scale
@@ -112,7 +112,7 @@ func (d *Device) linear8(o compute.Linear, m *quant.Matrix, x, y, bias []float32
 	}
 	strips, panels := (m.Rows+p.cols-1)/p.cols, (t+p.rows-1)/p.rows
 	parts := min((4*d.pool.threads+strips-1)/strips, (panels+leastParts-1)/leastParts)
-	sizes := p.areas()
+	sizes := p.areas(p.rows)
 	private, each, err := d.perWorker(sizes)
 	if err != nil {
 		return false, err
@@ -151,10 +151,10 @@ func (p *product8) blocks() bool {
 	return true
 }
 
-// areas are the sizes of what strip works in.
-func (p *product8) areas() []int {
+// areas are the sizes of what strip works in, the last that of sums of some rows of x.
+func (p *product8) areas(rows int) []int {
 	groups := p.m.Cols / p.group
-	return []int{p.depth * p.cols / 4, groups * p.cols, groups * p.cols, 2 * groups * p.cols, 8 * p.depth / 4, p.rows * p.cols}
+	return []int{p.depth * p.cols / 4, groups * p.cols, groups * p.cols, 2 * groups * p.cols, 8 * p.depth / 4, rows * p.cols}
 }
 
 // fillRows copies row to every row of y.
@@ -309,8 +309,13 @@ func (p *product8) strip(area [][]float32, n0, t0, t1 int) {
 			if isFP4(p.m.Format) {
 				tile.start = &p.x.start[at/p.x.run]
 			}
+			if p.places != nil {
+				tile.c, tile.ldc, tile.add = &edge[i*p.cols], p.cols, l > 0
+				p.tile(h, tile)
+				continue
+			}
 			c, add := p.y[i*p.m.Rows+n0:], p.add || l > 0
-			if i+h <= t1 && n == p.cols && p.places == nil {
+			if i+h <= t1 && n == p.cols {
 				tile.c, tile.ldc, tile.add = &c[0], p.m.Rows, add
 				p.tile(h, tile)
 				continue
@@ -319,9 +324,6 @@ func (p *product8) strip(area [][]float32, n0, t0, t1 int) {
 			p.tile(h, tile)
 			for r := range min(h, t1-i) {
 				dst, src := c[r*p.m.Rows:], edge[r*p.cols:][:n]
-				if p.places != nil {
-					dst = p.y[int(p.places[i+r])*p.m.Rows+n0:]
-				}
 				if add {
 					p.kn.addScaled(dst[:n], dst[:n], 1, src)
 				} else {
@@ -329,6 +331,9 @@ func (p *product8) strip(area [][]float32, n0, t0, t1 int) {
 				}
 			}
 		}
+	}
+	for i, place := range p.places {
+		copy(p.y[int(place)*p.m.Rows+n0:][:n], edge[i*p.cols:])
 	}
 }
 
