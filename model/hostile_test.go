@@ -82,7 +82,7 @@ func run(t *testing.T, dev compute.Device, dir string) bool {
 func TestSpoiledAdapter(t *testing.T) {
 	dev := newCPU(t)
 	spec := modeltest.Spec{Type: "llama"}
-	paths := []string{ggufAdapter(t, nil)}
+	paths := []string{ggufAdapter(t, nil), expertAdapter(t, "llama", 4)}
 	for config, fit := range map[string]model.LoRAConfig{loraConfig: loraFit, doraConfig: doraFit} {
 		mlx := writeAdapter(t, config, adaptedBy(t, dev, spec, fit))
 		f, err := model.ReadLoRA(mlx)
@@ -125,6 +125,7 @@ func FuzzGGUFAdapter(f *testing.F) {
 	m := modeltest.Load(f, dev, modeltest.Spec{Type: "llama"})
 	f.Add(readFile(f, ggufAdapter(f, nil)))
 	f.Add(readFile(f, ggufAdapter(f, map[string]any{"general.architecture": "smollm3", "adapter.lora.alpha": float32(0)})))
+	f.Add(readFile(f, expertAdapter(f, "qwen3moe", 5)))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		path := filepath.Join(t.TempDir(), "a.gguf")
 		writeFile(t, path, file)
