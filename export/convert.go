@@ -363,6 +363,11 @@ func (c *conversion) writeConfig(dir string) error {
 	if c.options.Recipe != "" {
 		q = recipeSettings(c.format, c.written)
 	}
+	for module := range q {
+		if own, ok := q[module].(map[string]any); ok && c.options.Recipe == "" && c.hasOwnBits(module) {
+			delete(own, "mode") // affine goes without saying, as in mlx-lm
+		}
+	}
 	if q != nil {
 		config["quantization"], config["quantization_config"] = q, q
 	}

@@ -41,14 +41,16 @@ func TestAdapterOfMLX(t *testing.T) {
 	t.Parallel()
 	t.Run("LoRA", func(t *testing.T) { adapterOfMLX(t, "mask") })
 	t.Run("DoRA", func(t *testing.T) { adapterOfMLX(t, "dora") })
+	t.Run("experts", func(t *testing.T) { adapterOfMLX(t, "mixtral") })
 }
 
 func adapterOfMLX(t *testing.T, name string) {
 	folder := "testdata/training/" + name
 	want := readTraining(t, name)
-	sameLoss(t, "adapter of mlx-lm", testLentil(t, "testdata/mlx/llama-4bit", folder), want.TestLoss, lossTolerance)
+	base := want.Options["model"].(string)
+	sameLoss(t, "adapter of mlx-lm", testLentil(t, base, folder), want.TestLoss, lossTolerance)
 
-	m := open(t, "testdata/mlx/llama-4bit", folder)
+	m := open(t, base, folder)
 	logits := readArrays(t, filepath.Join(folder, "logits.safetensors"))["logits"].values
 	worst, row := furthest(forward(t, m, want.IDs), logits, m.Config.VocabSize)
 	width := float64(slices.Max(logits) - slices.Min(logits))
@@ -65,6 +67,8 @@ func TestAdapterInMLX(t *testing.T) {
 		"lora":        {"model": "testdata/mlx/llama-4bit", "num_layers": 2.0, "lora_parameters": map[string]any{"rank": 6, "scale": 8.0, "dropout": 0.0}},
 		"dora":        {"model": "testdata/mlx/llama-4bit", "fine_tune_type": "dora", "lora_parameters": map[string]any{"rank": 6, "scale": 8.0, "dropout": 0.0}},
 		"dora, dense": {"model": "testdata/mlx/llama-dense", "num_layers": 1.0, "fine_tune_type": "dora"},
+		"mixtral":     {"model": "testdata/mlx/mixtral-4bit"},
+		"qwen3_moe":   {"model": "testdata/mlx/qwen3_moe-4bit", "lora_parameters": map[string]any{"rank": 5, "scale": 8.0, "dropout": 0.0}},
 		"full":        {"model": "testdata/mlx/llama-dense", "num_layers": 1.0, "fine_tune_type": "full"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,13 +17,23 @@ import (
 // mlx_lm.convert writes on the CPU, under the same settings.
 func TestConvertAsMLX(t *testing.T) {
 	need(t, "mlx-lm")
-	const base = "testdata/mlx/llama-dense"
 	for name, flags := range map[string][]string{
-		"4 bits":   {"-q"},
-		"mixed":    {"-q", "--quant-predicate", "mixed_3_6", "--q-group-size", "32"},
-		"bfloat16": {"--dtype", "bfloat16"},
+		"4 bits":                {"-q"},
+		"mixed":                 {"-q", "--quant-predicate", "mixed_3_6", "--q-group-size", "32"},
+		"bfloat16":              {"--dtype", "bfloat16"},
+		"mixtral-4bit":          {"-q"},
+		"mixtral-4bit, mixed":   {"-q", "--quant-predicate", "mixed_2_6"},
+		"qwen3_moe-4bit":        {"-q", "--q-bits", "3", "--q-group-size", "32"},
+		"qwen3_moe-4bit, mxfp4": {"-q", "--q-mode", "mxfp4"},
+		"qwen3_moe-4bit, mixed": {"-q", "--quant-predicate", "mixed_4_6", "--q-group-size", "32"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			base := "testdata/mlx/llama-dense"
+			if model, _, _ := strings.Cut(name, ","); strings.HasSuffix(model, "-4bit") { // made dense, a matrix for each expert
+				base = filepath.Join(t.TempDir(), "dense")
+				lentil(t, "convert", "--model", "testdata/mlx/"+model, "--mlx-path", base, "-d")
+			}
 			ours, theirs := filepath.Join(t.TempDir(), "lentil"), filepath.Join(t.TempDir(), "mlx")
 			own := append([]string{"convert", "--model", base, "--mlx-path", ours}, flags...)
 			if flags[0] == "-q" {

@@ -38,6 +38,9 @@ var fusions = []struct {
 	{"dense", "testdata/mlx/llama-dense", "", 5e-4, nil, lossTolerance},
 	{"DoRA", "testdata/mlx/llama-4bit", "dora", 5e-4, nil, lossTolerance},
 	{"DoRA, dense", "testdata/mlx/llama-dense", "dora", 5e-4, nil, lossTolerance},
+	{"experts", "testdata/mlx/mixtral-4bit", "", 5e-4, []string{"--keep-bits"}, lossTolerance},
+	{"experts, dequantized", "testdata/mlx/mixtral-4bit", "", 5e-4, []string{"--dequantize"}, lossTolerance},
+	{"qwen3_moe, dequantized", "testdata/mlx/qwen3_moe-4bit", "", 5e-4, []string{"--dequantize"}, lossTolerance},
 }
 
 // Proof 4: a fused folder in mlx-lm gives the same 50 tokens as in Lentil.
@@ -67,7 +70,7 @@ func TestFusedInMLX(t *testing.T) {
 			sameGreedy(t, fused)
 			ours := testLentil(t, fused, "")
 			sameLoss(t, "fused", ours, testMLX(t, fused, ""), c.tolerance)
-			if c.name == "dequantized" || c.model == "testdata/mlx/llama-dense" {
+			if slices.Contains(c.flags, "--dequantize") || c.model == "testdata/mlx/llama-dense" {
 				sameLoss(t, "adapter beside the model", ours, testLentil(t, c.model, adapter), lossTolerance)
 			}
 		})
@@ -106,16 +109,16 @@ func TestFusedAsMLX(t *testing.T) {
 	need(t, "mlx-lm")
 	t.Run("LoRA", func(t *testing.T) { fusedAsMLX(t, "testdata/training/mask") })
 	t.Run("DoRA", func(t *testing.T) { fusedAsMLX(t, "testdata/training/dora") })
+	t.Run("experts", func(t *testing.T) { fusedAsMLX(t, "testdata/training/mixtral") })
 }
 
 func fusedAsMLX(t *testing.T, adapter string) {
-	const base = "testdata/mlx/llama-4bit"
+	base := readTraining(t, filepath.Base(adapter)).Options["model"].(string)
 	ours, theirs := filepath.Join(t.TempDir(), "lentil"), filepath.Join(t.TempDir(), "mlx")
 	lentil(t, "fuse", "--model", base, "--adapter-path", adapter, "--save-path", ours, "--dequantize")
 	command(t, exec.Command("../.interop/venv/bin/python", "-m", "mlx_lm", "fuse", "--model", base, "--adapter-path", adapter,
 		"--save-path", theirs, "--dequantize"))
-	got := readArrays(t, filepath.Join(ours, "model.safetensors"))
-	want := readArrays(t, filepath.Join(theirs, "model.safetensors"))
+	got, want := readModel(t, ours), readModel(t, theirs)
 	for name, w := range want {
 		g, ok := got[name]
 		if !ok || g.dtype != w.dtype || !slices.Equal(g.shape, w.shape) {

@@ -142,6 +142,24 @@ func readArrays(t *testing.T, path string) map[string]array {
 		t.Fatal(err)
 	}
 	defer f.Close()
+	return arraysOf(f)
+}
+
+// readModel reads the tensors of a model folder, those of experts stacked.
+func readModel(t *testing.T, folder string) map[string]array {
+	t.Helper()
+	src, err := weights.Open(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	return arraysOf(src)
+}
+
+func arraysOf(f interface {
+	Names() []string
+	Tensor(name string) (weights.Tensor, bool)
+}) map[string]array {
 	out := map[string]array{}
 	for _, name := range f.Names() {
 		x, _ := f.Tensor(name)

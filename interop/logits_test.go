@@ -151,7 +151,7 @@ func TestLogitsOfTransformers(t *testing.T) {
 // Proof 1, for models that mlx-lm quantized.
 func TestLogitsOfMLX(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"llama-4bit", "llama-4bit-bf16", "qwen3-mixed-3-6", "qwen2-every-width", "llama-dense"} {
+	for _, name := range []string{"llama-4bit", "llama-4bit-bf16", "qwen3-mixed-3-6", "qwen2-every-width", "llama-dense", "mixtral-4bit", "qwen3_moe-4bit"} {
 		t.Run(name, func(t *testing.T) {
 			testLogits(t, "testdata/mlx/"+name)
 		})

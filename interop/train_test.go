@@ -182,7 +182,7 @@ func TestTrainingAsMLX(t *testing.T) {
 		"defaults": lossTolerance, "mask": lossTolerance, "accumulate": lossTolerance, "adamw": lossTolerance,
 		"sgd": lossTolerance, "short": lossTolerance, "full": lossTolerance,
 		"dora": lossTolerance, "dora-dense": lossTolerance, "dora-bf16": bf16Tolerance,
-		"bf16": bf16Tolerance, "dropout": dropoutTolerance,
+		"bf16": bf16Tolerance, "dropout": dropoutTolerance, "mixtral": lossTolerance, "qwen3_moe": lossTolerance,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -197,7 +197,7 @@ func TestTrainingAsMLX(t *testing.T) {
 // The goldens' unrounded figures are those that the command prints.
 func TestGoldensArePrinted(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"defaults", "mask", "bf16", "accumulate", "dropout", "adamw", "sgd", "short", "full", "dora", "dora-dense", "dora-bf16"} {
+	for _, name := range []string{"defaults", "mask", "bf16", "accumulate", "dropout", "adamw", "sgd", "short", "full", "dora", "dora-dense", "dora-bf16", "mixtral", "qwen3_moe"} {
 		g := readTraining(t, name)
 		seen := 0
 		for _, line := range g.Printed {

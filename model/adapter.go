@@ -129,8 +129,8 @@ func (m *Model) LoadTrainable(f *weights.Safetensors, strict bool) error {
 		switch {
 		case !ok:
 			unknown = append(unknown, name+" (no such parameter)")
-		case !slices.Equal(x.Shape, p.Shape()) || !isFloat(x.DType):
-			wrong = append(wrong, fmt.Sprintf("%s (is %v %v, the model takes %v)", name, x.DType, x.Shape, []int(p.Shape())))
+		case !slices.Equal(x.Shape, p.FileShape()) || !isFloat(x.DType):
+			wrong = append(wrong, fmt.Sprintf("%s (is %v %v, the model takes %v)", name, x.DType, x.Shape, []int(p.FileShape())))
 		default:
 			fit[name] = p
 		}
@@ -278,7 +278,7 @@ func (m *Model) SaveTrainable(path string) error {
 		}
 		data := make([]byte, len(values)*dtype.Size())
 		quant.PutFloats(data, values, dtype)
-		out = append(out, weights.Tensor{Name: p.Name, DType: dtype, Shape: p.Shape(), Data: data})
+		out = append(out, weights.Tensor{Name: p.Name, DType: dtype, Shape: p.FileShape(), Data: data})
 	}
 	return weights.WriteSafetensors(path, out, nil)
 }

@@ -15,9 +15,9 @@ type Param struct {
 	Experts int // not 0: a stack of so many matrices, whose rows lie one behind the other
 }
 
-// Shape is the tensor's in files: that of a stack is [experts, rows of each, columns].
-func (p Param) Shape() compute.Shape {
-	s := p.Tensor.Shape()
+// FileShape is the tensor's in files: that of a stack is [experts, rows of each, columns].
+func (p Param) FileShape() compute.Shape {
+	s := p.Shape()
 	if p.Experts == 0 {
 		return s
 	}

@@ -1,11 +1,13 @@
 """Makes testdata/mlx: MLX-quantized tiny models, mlx-lm's logits, packed matrices.
 
-Run with .interop/venv/bin/python after make_tokenizer.py. Deterministic on one
+Run with .interop/venv/bin/python after make_tokenizer.py; with the argument
+"experts" only the mixtures of experts are made. Deterministic on one
 machine; logits are of a float32 forward over the stored (float32 or bfloat16)
 scales. golden.safetensors: ids I32 [T], logits F32 [T, vocab].
 """
 
 import shutil
+import sys
 import types
 from pathlib import Path
 
@@ -165,7 +167,30 @@ def packed():
     mx.save_safetensors(str(OUT / "packed.safetensors"), out)
 
 
+# Small mixtures that have begun to learn, quantized as mlx_lm.convert does.
+EXPERTS = {
+    "mixtral-4bit": dict(DENSE, model_type="mixtral", intermediate_size=64, num_local_experts=4,
+                         num_experts_per_tok=2, tie_word_embeddings=False,
+                         architectures=["MixtralForCausalLM"]),
+    "qwen3_moe-4bit": dict(DENSE, model_type="qwen3_moe", intermediate_size=128, num_hidden_layers=3,
+                           head_dim=32, num_experts=10, num_experts_per_tok=3, moe_intermediate_size=64,
+                           norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[1],
+                           tie_word_embeddings=False, architectures=["Qwen3MoeForCausalLM"]),
+}
+
+
+def experts():
+    for seed, (name, config) in enumerate(EXPERTS.items()):
+        dense = BUILD / name
+        shutil.rmtree(OUT / name, ignore_errors=True)
+        pretrain(config, dense)
+        convert(str(dense), str(OUT / name), quantize=True, dtype="float32")
+        golden(OUT / name, 15 + seed)
+
+
 def main():
+    if sys.argv[1:] == ["experts"]:
+        return experts()
     shutil.rmtree(OUT, ignore_errors=True)
     shutil.rmtree(BUILD, ignore_errors=True)
     OUT.mkdir(parents=True)
@@ -184,6 +209,7 @@ def main():
     every = dict(BASE, model_type="qwen2", num_hidden_layers=1, intermediate_size=256,
                  vocab_size=256, tie_word_embeddings=True, torch_dtype="float32")
     quantized("qwen2-every-width", every, 13, every_width, 32, 4, mx.float32)
+    experts()
     packed()
 
 

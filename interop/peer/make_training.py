@@ -66,6 +66,10 @@ VARIANTS = {
                         lora_parameters=dict(rank=4, scale=10.0, dropout=0.0,
                                              keys=["self_attn.q_proj", "self_attn.v_proj", "mlp.down_proj"])), False),
     "dora-bf16": (dict(model=BF16, mask_prompt=True, learning_rate=1e-4, fine_tune_type="dora"), False),
+    "mixtral": (dict(model="testdata/mlx/mixtral-4bit", mask_prompt=True, learning_rate=1e-4,
+                     test=True, val_batches=-1), True),
+    "qwen3_moe": (dict(model="testdata/mlx/qwen3_moe-4bit", learning_rate=1e-4, num_layers=2,
+                       grad_checkpoint=True, lora_parameters=dict(rank=3, scale=10.0, dropout=0.0)), False),
     "short": (dict(model=F32, seed=42, max_seq_length=48, mask_prompt=True, batch_size=3,
                    learning_rate=1e-4), False),
 }
@@ -184,7 +188,8 @@ def random_streams():
 
 def main():
     OUT.mkdir(exist_ok=True)
-    random_streams()
+    if not sys.argv[1:]:
+        random_streams()
     trainings(sys.argv[1:])
 
 
