@@ -26,9 +26,9 @@ func (b BlockType) Encode(dst []byte, src []float32) (ok bool) {
 		block := dst[:size]
 		switch b {
 		case BlockQ4K, BlockQ5K:
-			ok = b.encodeK(block, (*[256]float32)(src))
+			ok = fastSearches.encodeK(b, block, (*[256]float32)(src))
 		case BlockQ6K:
-			ok = encodeQ6K(block, (*[256]float32)(src))
+			ok = fastSearches.encodeQ6K(block, (*[256]float32)(src))
 		default:
 			ok = b.encode32(block, (*[32]float32)(src), math.Float32frombits(largest))
 		}

@@ -5,35 +5,140 @@ import (
 	"math"
 )
 
-// nearest rounds to a whole number, ties to even.
-func nearest(f float32) int { return int(math.RoundToEven(float64(f))) }
+// searches are the parts of encoding K blocks that take the time. The plain ones
+// are their definition: others give the same bits, on every input that Encode lets
+// through.
+type searches struct {
+	name string
+	// grids finds a grid for each of the eight groups of a super-block.
+	grids func(found *grids, x *[256]float32, s *gridSearch)
+	// signed finds a scale for each of the sixteen groups.
+	signed func(found *signedScales, x *[256]float32)
+	// integers rounds (x+offset)/scale to levels, and takes low off; each scale
+	// and offset serves 16 weights.
+	integers func(q *[256]uint8, x *[256]float32, scale, offset *[16]float32, low, high float32)
+}
 
-func clamp(q, lo, hi int) int { return min(max(q, lo), hi) }
+var plainSearches = &searches{"plain", gridsPlain, signedPlain, integersPlain}
+
+// level rounds to a whole number from low to high, ties to even. What is no
+// number or beyond an int64, from dividing by nearly nothing, counts as low.
+func level(f, low, high float32) float32 {
+	const toWhole = 3 << 22 // the float32 numbers around it are the whole ones
+	switch {
+	case !(f < 1<<63) || f < low:
+		return low
+	case f > high:
+		return high
+	}
+	return float32(float32(f)+toWhole) - toWhole // f rounded first, whatever product it is
+}
+
+// gridSearch tries a grid from the smallest weight of a group (or 0) to the
+// largest, and others whose number of levels is stretched.
+type gridSearch struct {
+	spans []float32 // steps from end to end: first the type's highest integer, then the stretched ones
+}
+
+func newGridSearch(levels, from, by float32, steps int) *gridSearch {
+	s := &gridSearch{[]float32{levels}}
+	for step := range steps + 1 {
+		stretch := from + float32(by*float32(step))
+		s.spans = append(s.spans, stretch+levels)
+	}
+	return s
+}
+
+var searchQ4K, searchQ5K = newGridSearch(15, -1, 0.1, 20), newGridSearch(31, -0.5, 0.1, 15)
+
+// grids tell, for each group of 32, that the weights x are near scale*q + low
+// with the integers q that inverse*(x-base) rounds to.
+type grids struct{ scale, low, base, inverse [8]float32 }
+
+func gridsPlain(found *grids, x *[256]float32, s *gridSearch) {
+	for j := range 8 {
+		found.scale[j], found.low[j], found.base[j], found.inverse[j] = s.fit((*[32]float32)(x[32*j:]))
+	}
+}
+
+// fit searches for the grid nearest to x by the weighted sum of squares. Large
+// weights count for more, small ones are not forgotten. Products are rounded
+// one by one, never fused with a sum, so that all machines write the same.
+func (s *gridSearch) fit(x *[32]float32) (scale, low, base, inverse float32) {
+	var squares float32
+	for _, v := range x {
+		squares += float32(v * v)
+	}
+	typical := float32(math.Sqrt(float64(squares / 32)))
+	var weight [32]float32
+	low, high := x[0], x[0]
+	var sumW, sumX float32
+	for i, v := range x {
+		low, high = min(low, v), max(high, v)
+		weight[i] = typical + abs(v)
+		sumW += weight[i]
+		sumX += float32(weight[i] * v)
+	}
+	base = min(low, 0)
+	low = base
+	if high == base {
+		return 0, low, base, 0
+	}
+	levels := s.spans[0]
+	scale = (high - low) / levels
+	best := float32(math.Inf(1))
+	for try, span := range s.spans {
+		var q [32]float32
+		var sumQ, sumQQ, sumXQ float32
+		trial := span / (high - base)
+		for i, v := range x {
+			f := level(trial*(v-base), 0, levels)
+			q[i] = f
+			w := float32(weight[i] * f)
+			sumQ += w
+			sumQQ += float32(w * f)
+			sumXQ += float32(w * v)
+		}
+		newScale, newLow := scale, low
+		if try > 0 { // least squares for these integers
+			det := float32(sumW*sumQQ) - float32(sumQ*sumQ)
+			if !(det > 0) {
+				continue
+			}
+			newScale = (float32(sumW*sumXQ) - float32(sumX*sumQ)) / det
+			newLow = (float32(sumQQ*sumX) - float32(sumQ*sumXQ)) / det
+			if newLow > 0 {
+				newScale, newLow = sumXQ/sumQQ, 0
+			}
+		}
+		var distance float32
+		for i, v := range x {
+			off := float32(newScale*q[i]) + newLow - v
+			distance += float32(weight[i] * float32(off*off))
+			if distance >= best { // it only grows
+				break
+			}
+		}
+		if distance < best {
+			best, scale, low, inverse = distance, newScale, newLow, trial
+		}
+	}
+	return scale, low, base, inverse
+}
 
 // encodeK quantizes a super-block of Q4_K or Q5_K: eight groups of 32 weights
 // d*scale*q - dmin*minimum, with scales and minima of 6 bits.
-func (b BlockType) encodeK(block []byte, x *[256]float32) bool {
-	levels, search := 15, gridSearch{-1, 0.1, 20}
+func (s *searches) encodeK(b BlockType, block []byte, x *[256]float32) bool {
+	search := searchQ4K
 	if b == BlockQ5K {
-		levels, search = 31, gridSearch{-0.5, 0.1, 15}
+		search = searchQ5K
 	}
-	var q [256]uint8
-	var scales, minima [8]float32
+	levels := search.spans[0]
+	var found grids
+	s.grids(&found, x, search)
 	var topScale, topMin float32
 	for j := range 8 {
-		group := x[32*j : 32*j+32]
-		// Large weights count for more, small ones are not forgotten.
-		var squares float32
-		for _, v := range group {
-			squares += v * v
-		}
-		typical := float32(math.Sqrt(float64(squares / 32)))
-		var weight [32]float32
-		for i, v := range group {
-			weight[i] = typical + abs(v)
-		}
-		scales[j], minima[j] = search.fit(q[32*j:32*j+32], group, weight[:], levels)
-		topScale, topMin = max(topScale, scales[j]), max(topMin, minima[j])
+		topScale, topMin = max(topScale, found.scale[j]), max(topMin, -found.low[j])
 	}
 	d, dmin := topScale/63, topMin/63
 	if !fits(d, F16) || !fits(dmin, F16) {
@@ -51,8 +156,10 @@ func (b BlockType) encodeK(block []byte, x *[256]float32) bool {
 	if topMin > 0 {
 		perMin = 63 / topMin
 	}
+	d, dmin = F16ToF32(F32ToF16(d)), F16ToF32(F32ToF16(dmin))
+	var scale, offset [16]float32 // as they are stored
 	for j := range 8 {
-		sc, mn := uint8(clamp(nearest(perScale*scales[j]), 0, 63)), uint8(clamp(nearest(perMin*minima[j]), 0, 63))
+		sc, mn := uint8(level(perScale*found.scale[j], 0, 63)), uint8(level(perMin*-found.low[j], 0, 63))
 		if j < 4 {
 			packed[j], packed[j+4] = packed[j]|sc, packed[j+4]|mn
 		} else { // low 4 bits here, the high 2 above the entries of j-4
@@ -60,154 +167,77 @@ func (b BlockType) encodeK(block []byte, x *[256]float32) bool {
 			packed[j-4] |= sc >> 4 << 6
 			packed[j] |= mn >> 4 << 6
 		}
+		scale[2*j], offset[2*j] = d*float32(sc), dmin*float32(mn)
+		scale[2*j+1], offset[2*j+1] = scale[2*j], offset[2*j]
 	}
-	// The integers once more, for the scales as they were stored.
-	d, dmin = F16ToF32(F32ToF16(d)), F16ToF32(F32ToF16(dmin))
+	var q [256]uint8
+	s.integers(&q, x, &scale, &offset, 0, levels)
 	for j := range 8 {
-		sc, mn := scaleAndMin(packed, j)
-		scale, offset := d*float32(sc), dmin*float32(mn)
-		if scale == 0 {
-			continue
-		}
-		for i, v := range x[32*j : 32*j+32] {
-			q[32*j+i] = uint8(clamp(nearest((v+offset)/scale), 0, levels))
+		if scale[2*j] == 0 { // these mean nothing: they stay as the search had them
+			for i, v := range x[32*j : 32*j+32] {
+				q[32*j+i] = uint8(level(found.inverse[j]*(v-found.base[j]), 0, levels))
+			}
 		}
 	}
 	low := block[16:144]
-	if b == BlockQ5K {
+	if b == BlockQ5K { // the fifth bits of group j are bits j
 		high := block[16:48]
 		low = block[48:176]
-		clear(high)
-		for at, v := range q {
-			high[at%32] |= v >> 4 << (at / 32)
+		for i := 0; i < 32; i += 8 {
+			var word uint64
+			for j := range 8 {
+				word |= le.Uint64(q[32*j+i:]) >> 4 & 0x0101010101010101 << j
+			}
+			le.PutUint64(high[i:], word)
 		}
 	}
-	for at := range low { // a run of 32 bytes serves two groups
-		first := at/32*64 + at%32
-		low[at] = q[first]&15 | q[first+32]&15<<4
+	const nibbles = 0x0f0f0f0f0f0f0f0f
+	for at := 0; at < 128; at += 8 { // a run of 32 bytes serves two groups
+		first := q[at/32*64+at%32:]
+		le.PutUint64(low[at:], le.Uint64(first)&nibbles|le.Uint64(first[32:])&nibbles<<4)
 	}
 	return true
 }
 
-// gridSearch tries steps+1 more grids beside the one from minimum to maximum,
-// whose number of levels is stretched by from, from+by, ...
-type gridSearch struct {
-	from, by float32
-	steps    int
-}
-
-// fit finds integers q from 0 to levels, a scale and a minimum of at least 0 such
-// that scale*q - minimum is near x by the weighted sum of squares.
-func (s gridSearch) fit(q []uint8, x, weight []float32, levels int) (scale, minimum float32) {
-	lo, hi := x[0], x[0]
-	var sumW, sumX float32
+func integersPlain(q *[256]uint8, x *[256]float32, scale, offset *[16]float32, low, high float32) {
 	for i, v := range x {
-		lo, hi = min(lo, v), max(hi, v)
-		sumW += weight[i]
-		sumX += float32(weight[i] * v)
+		q[i] = uint8(level((v+offset[i/16])/scale[i/16], low, high) - low)
 	}
-	lo = min(lo, 0)
-	if hi == lo {
-		clear(q)
-		return 0, -lo
-	}
-	distance := func(q []uint8, scale, bias float32) (sum float32) {
-		for i, v := range x {
-			diff := float32(scale*float32(q[i])) + bias - v
-			sum += weight[i] * float32(diff*diff)
-		}
-		return sum
-	}
-	base := lo
-	round := func(q []uint8, stretch float32) {
-		inverse := (stretch + float32(levels)) / (hi - base)
-		for i, v := range x {
-			q[i] = uint8(clamp(nearest(inverse*(v-base)), 0, levels))
-		}
-	}
-	round(q, 0)
-	scale = (hi - lo) / float32(levels)
-	best := distance(q, scale, lo)
-	trial := make([]uint8, len(q))
-	for step := range s.steps + 1 {
-		round(trial, s.from+s.by*float32(step))
-		var sumQ, sumQQ, sumXQ float32
-		for i, v := range trial {
-			w, f := weight[i], float32(v)
-			sumQ += w * f
-			sumQQ += w * f * f
-			sumXQ += w * f * x[i]
-		}
-		det := float32(sumW*sumQQ) - float32(sumQ*sumQ)
-		if !(det > 0) {
-			continue
-		}
-		// Least squares for these integers.
-		newScale := (float32(sumW*sumXQ) - float32(sumX*sumQ)) / det
-		newLo := (float32(sumQQ*sumX) - float32(sumQ*sumXQ)) / det
-		if newLo > 0 {
-			newScale, newLo = sumXQ/sumQQ, 0
-		}
-		if d := distance(trial, newScale, newLo); d < best {
-			best, scale, lo = d, newScale, newLo
-			copy(q, trial)
-		}
-	}
-	return scale, -lo
 }
 
-// encodeQ6K quantizes a super-block of Q6_K: 16 groups of 16 weights
-// d*scale*(q-32), with signed scales of 8 bits.
-func encodeQ6K(block []byte, x *[256]float32) bool {
-	const tiny = 1e-15
-	var q [256]uint8
-	var scales [16]float32
-	var top float32 // the scale of largest magnitude
-	for j := range scales {
-		scales[j] = fitSigned(q[16*j:16*j+16], x[16*j:16*j+16])
-		if abs(scales[j]) > abs(top) {
-			top = scales[j]
+// zeroQ6K is the integer that stands for zero.
+const zeroQ6K = 32
+
+// inversesQ6K are the integers that the search gives the weight of largest
+// magnitude, not counting the limits of the type.
+var inversesQ6K = func() (list []float32) {
+	list = append(list, -zeroQ6K)
+	for step := -9; step <= 9; step++ {
+		if step != 0 {
+			list = append(list, -(zeroQ6K + float32(0.1*float32(step))))
 		}
 	}
-	clear(block)
-	if abs(top) < tiny {
-		return true
+	return list
+}()
+
+// signedScales tell, for each group of 16, that the weights x are near scale*q
+// with the integers q from -32 to 31 that inverse*x rounds to. Where all is next
+// to nothing, both are 0.
+type signedScales struct{ scale, inverse [16]float32 }
+
+func signedPlain(found *signedScales, x *[256]float32) {
+	for j := range 16 {
+		found.scale[j], found.inverse[j] = fitSigned((*[16]float32)(x[16*j:]))
 	}
-	d := top / -128
-	if !fits(d, F16) {
-		return false
-	}
-	binary.LittleEndian.PutUint16(block[208:], F32ToF16(d))
-	stored := F16ToF32(F32ToF16(d))
-	for j, s := range scales {
-		sc := clamp(nearest(-128/top*s), -128, 127)
-		block[192+j] = byte(int8(sc))
-		scale := stored * float32(sc)
-		if scale == 0 {
-			continue
-		}
-		for i, v := range x[16*j : 16*j+16] {
-			q[16*j+i] = uint8(clamp(nearest(v/scale), -32, 31) + 32)
-		}
-	}
-	for half := range 2 {
-		from := q[128*half:]
-		low, high := block[64*half:64*half+64], block[128+32*half:160+32*half]
-		for i := range 32 {
-			q0, q1, q2, q3 := from[i], from[i+32], from[i+64], from[i+96]
-			low[i] = q0&15 | q2&15<<4
-			low[i+32] = q1&15 | q3&15<<4
-			high[i] = q0>>4 | q1>>4<<2 | q2>>4<<4 | q3>>4<<6
-		}
-	}
-	return true
 }
 
-// fitSigned finds a scale and integers q from 0 to 63 such that scale*(q-32) is
-// near x, large weights counting by their square. It tries 19 scales around
-// that which gives the value of largest magnitude the integer 0.
-func fitSigned(q []uint8, x []float32) float32 {
-	const tiny, zero = 1e-15, 32
+// tiny is what magnitudes below count as nothing.
+const tiny = 1e-15
+
+// fitSigned searches for the scale nearest to x, large weights counting by their
+// square. It tries 19 around that which gives the value of largest magnitude the
+// lowest integer. Products are rounded one by one, as in gridSearch.fit.
+func fitSigned(x *[16]float32) (scale, inverse float32) {
 	var extreme float32
 	for _, v := range x {
 		if abs(v) > abs(extreme) {
@@ -215,37 +245,79 @@ func fitSigned(q []uint8, x []float32) float32 {
 		}
 	}
 	if abs(extreme) < tiny {
-		clear(q)
-		return 0
+		return 0, 0
 	}
-	sums := func(inverse float32) (sumXQ, sumQQ float32) {
+	var gain float32 // what the sum of squares falls by
+	for try, lowest := range inversesQ6K {
+		trial := lowest / extreme
+		var sumXQ, sumQQ float32
 		for _, v := range x {
-			w, f := v*v, float32(clamp(nearest(inverse*v), -zero, zero-1))
-			sumXQ += w * v * f
-			sumQQ += w * f * f
+			w, f := v*v, level(trial*v, -zeroQ6K, zeroQ6K-1)
+			sumXQ += float32(float32(w*v) * f)
+			sumQQ += float32(float32(w*f) * f)
 		}
-		return sumXQ, sumQQ
-	}
-	best := float32(-zero) / extreme
-	sumXQ, sumQQ := sums(best)
-	var scale float32
-	if sumQQ > 0 {
-		scale = sumXQ / sumQQ
-	}
-	gain := scale * sumXQ // what the sum of squares falls by
-	for step := -9; step <= 9; step++ {
-		if step == 0 {
-			continue
+		if try == 0 {
+			inverse = trial
 		}
-		inverse := -(zero + 0.1*float32(step)) / extreme
-		sumXQ, sumQQ := sums(inverse)
-		if sumQQ > 0 && sumXQ*sumXQ > gain*sumQQ {
-			best, scale = inverse, sumXQ/sumQQ
+		if sumQQ > 0 && (try == 0 || float32(sumXQ*sumXQ) > float32(gain*sumQQ)) {
+			inverse, scale = trial, sumXQ/sumQQ
 			gain = scale * sumXQ
 		}
 	}
-	for i, v := range x {
-		q[i] = uint8(clamp(nearest(best*v), -zero, zero-1) + zero)
+	return scale, inverse
+}
+
+// encodeQ6K quantizes a super-block of Q6_K: 16 groups of 16 weights
+// d*scale*(q-32), with signed scales of 8 bits.
+func (s *searches) encodeQ6K(block []byte, x *[256]float32) bool {
+	var found signedScales
+	s.signed(&found, x)
+	var top float32 // the scale of largest magnitude
+	for _, scale := range found.scale {
+		if abs(scale) > abs(top) {
+			top = scale
+		}
 	}
-	return scale
+	if abs(top) < tiny {
+		clear(block)
+		return true
+	}
+	d := top / -128
+	if !fits(d, F16) {
+		return false
+	}
+	le := binary.LittleEndian
+	le.PutUint16(block[208:], F32ToF16(d))
+	d = F16ToF32(F32ToF16(d))
+	var scale, offset [16]float32 // as they are stored
+	for j, f := range found.scale {
+		sc := level(-128/top*f, -128, 127)
+		block[192+j] = byte(int8(sc))
+		scale[j] = d * sc
+	}
+	var q [256]uint8
+	s.integers(&q, x, &scale, &offset, -zeroQ6K, zeroQ6K-1)
+	for j := range 16 {
+		if scale[j] != 0 {
+			continue
+		}
+		for i, v := range x[16*j : 16*j+16] { // as the search had them
+			q[16*j+i] = 0
+			if found.inverse[j] != 0 {
+				q[16*j+i] = uint8(level(found.inverse[j]*v, -zeroQ6K, zeroQ6K-1) + zeroQ6K)
+			}
+		}
+	}
+	const nibbles, pairs = 0x0f0f0f0f0f0f0f0f, 0x0303030303030303
+	for half := range 2 {
+		from := q[128*half : 128*half+128]
+		low, high := block[64*half:64*half+64], block[128+32*half:160+32*half]
+		for i := 0; i < 32; i += 8 {
+			q0, q1, q2, q3 := le.Uint64(from[i:]), le.Uint64(from[i+32:]), le.Uint64(from[i+64:]), le.Uint64(from[i+96:])
+			le.PutUint64(low[i:], q0&nibbles|q2&nibbles<<4)
+			le.PutUint64(low[i+32:], q1&nibbles|q3&nibbles<<4)
+			le.PutUint64(high[i:], q0>>4&pairs|q1>>4&pairs<<2|q2>>4&pairs<<4|q3>>4&pairs<<6)
+		}
+	}
+	return true
 }

@@ -1,10 +1,12 @@
 package quant
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -126,27 +128,112 @@ func superBlocks(rounds int, try func(kind string, x *[256]float32)) {
 	try("zeros", &x)
 }
 
+// encodeWith is Encode of one super-block by given searches, nil when refused.
+func encodeWith(s *searches, b BlockType, x *[256]float32) []byte {
+	for _, v := range x {
+		if !(abs(v) < 1e9) {
+			return nil
+		}
+	}
+	block, ok := make([]byte, b.Bytes()), false
+	if b == BlockQ6K {
+		ok = s.encodeQ6K(block, x)
+	} else {
+		ok = s.encodeK(b, block, x)
+	}
+	if !ok {
+		return nil
+	}
+	return block
+}
+
+var kTypes = []BlockType{BlockQ4K, BlockQ5K, BlockQ6K}
+
 // TestEncodeKGolden holds the K types to the bits that the search for scales
 // first wrote: making it faster must change none of them.
 func TestEncodeKGolden(t *testing.T) {
 	t.Parallel()
-	for b, want := range map[BlockType]string{
+	golden := map[BlockType]string{
 		BlockQ4K: "1007 refused, 0b01ea8d84bbed33b047e16dbe4c0015",
 		BlockQ5K: "1000 refused, ef8e93d1b6b12c138e83623225bed181",
 		BlockQ6K: "637 refused, 3dd6a28edec42c1684714b6722967d0a",
-	} {
-		sum := sha256.New()
-		refused := 0
-		superBlocks(200, func(_ string, x *[256]float32) {
-			block := make([]byte, b.Bytes())
-			if !b.Encode(block, x[:]) {
-				refused++
-				clear(block)
-			}
-			sum.Write(block)
-		})
-		if got := fmt.Sprintf("%d refused, %x", refused, sum.Sum(nil)[:16]); got != want {
-			t.Errorf("%v: %s, expected %s", b, got, want)
-		}
 	}
+	check := func(name string, encode func(b BlockType, x *[256]float32) []byte) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for b, want := range golden {
+				sum := sha256.New()
+				refused := 0
+				superBlocks(200, func(_ string, x *[256]float32) {
+					block := encode(b, x)
+					if block == nil {
+						refused++
+						block = make([]byte, b.Bytes())
+					}
+					sum.Write(block)
+				})
+				if got := fmt.Sprintf("%d refused, %x", refused, sum.Sum(nil)[:16]); got != want {
+					t.Errorf("%v: %s, expected %s", b, got, want)
+				}
+			}
+		})
+	}
+	for _, s := range slices.Compact([]*searches{plainSearches, fastSearches}) {
+		check(s.name, func(b BlockType, x *[256]float32) []byte { return encodeWith(s, b, x) })
+	}
+	check("Encode", func(b BlockType, x *[256]float32) []byte {
+		block := make([]byte, b.Bytes())
+		if !b.Encode(block, x[:]) {
+			return nil
+		}
+		return block
+	})
+}
+
+// TestSearches compares what this machine searches with to the plain form.
+func TestSearches(t *testing.T) {
+	t.Parallel()
+	if fastSearches == plainSearches {
+		t.Skip("this machine has the plain form only")
+	}
+	superBlocks(50, func(kind string, x *[256]float32) {
+		if t.Failed() {
+			return
+		}
+		for _, b := range kTypes {
+			got, want := encodeWith(fastSearches, b, x), encodeWith(plainSearches, b, x)
+			if !bytes.Equal(got, want) {
+				t.Errorf("%v, %s, %v:\n%s %x\nplain %x", b, kind, x, fastSearches.name, got, want)
+			}
+		}
+		// Scales that fit the weights badly: quotients out of all bounds.
+		var scale, offset [16]float32
+		for j := range scale {
+			scale[j], offset[j] = x[255-j], x[j]
+		}
+		var got, want [256]uint8
+		fastSearches.integers(&got, x, &scale, &offset, -32, 31)
+		integersPlain(&want, x, &scale, &offset, -32, 31)
+		if got != want {
+			t.Errorf("integers, %s, scales %v, offsets %v of %v:\n%s %x\nplain %x", kind, scale, offset, x, fastSearches.name, got, want)
+		}
+	})
+}
+
+func FuzzEncodeK(f *testing.F) {
+	f.Add(bytes.Repeat([]byte{1, 2, 128, 63}, 256))
+	f.Add(bytes.Repeat([]byte{1, 0, 0, 0, 0, 0, 0, 128}, 128))
+	f.Add(bytes.Repeat([]byte{0, 0, 122, 196, 1, 0, 122, 196, 0, 0, 0, 0}, 86))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if len(raw) < 1024 {
+			return
+		}
+		var x [256]float32
+		Floats(x[:], raw[:1024], F32)
+		for _, b := range kTypes {
+			if got, want := encodeWith(fastSearches, b, &x), encodeWith(plainSearches, b, &x); !bytes.Equal(got, want) {
+				t.Fatalf("%v of %v:\n%s %x\nplain %x", b, x, fastSearches.name, got, want)
+			}
+		}
+	})
 }
