@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
 )
 
 // Products with the matrices of experts go expert by expert: the rows of x that
@@ -134,16 +135,34 @@ func (d *Device) expertLinear(o compute.ExpertLinear, out, in []compute.Array) e
 		n := len(pairs)
 		if n == 1 {
 			pair := int(pairs[0])
-			return d.linear(op, []compute.Array{rowOf(out[0], pair)}, append([]compute.Array{rowOf(in[0], pair/p.k)}, weight...))
+			return d.expertProduct(op, rowOf(out[0], pair), rowOf(in[0], pair/p.k), weight)
 		}
 		from, to := gathered[:n*cols], gathered[most*cols:][:n*rows]
 		d.gatherPairs(from, x, cols, pairs, p.k)
-		if err := d.linear(op, []compute.Array{matrixOf(to, n, rows)}, append([]compute.Array{matrixOf(from, n, cols)}, weight...)); err != nil {
+		if err := d.expertProduct(op, matrixOf(to, n, rows), matrixOf(from, n, cols), weight); err != nil {
 			return err
 		}
 		d.scatterPairs(y, to, rows, pairs, 1, false)
 		return nil
 	})
+}
+
+// isFloats says that a matrix needs no unpacking: that of an update, or one in training.
+func isFloats(w compute.Weight) bool {
+	return w.Format.Kind == quant.Dense && w.Format.DType == quant.F32
+}
+
+// expertProduct is the product with one matrix. A flat one, of an update, goes the way
+// of updates where that is quicker, which must not depend on the number of rows when
+// RowWise.
+func (d *Device) expertProduct(o compute.Linear, y, x compute.Array, weight []compute.Array) error {
+	n := x.Shape[0]
+	down := o.Weight.Rows <= narrowMost && n > fewDense && !o.RowWise
+	up := o.Weight.Cols <= narrowMost && (n == 1 || o.RowWise)
+	if isFloats(o.Weight) && (down || up) {
+		return d.matMul(compute.MatMul{TransB: true, Alpha: 1, RowWise: o.RowWise}, []compute.Array{y}, []compute.Array{x, weight[0]})
+	}
+	return d.linear(o, []compute.Array{y}, append([]compute.Array{x}, weight...))
 }
 
 // experts8 computes what linear8 would for experts with more than packedMost rows, all
@@ -238,8 +257,13 @@ func (d *Device) expertGradInput(o compute.ExpertGradInput, out, in []compute.Ar
 		n := len(pairs)
 		from, to := gathered[:n*rows], gathered[most*rows:][:n*cols]
 		d.gatherPairs(from, dy, rows, pairs, 1)
-		op := compute.LinearGradInput{Weight: w}
-		if err := d.linearGradInput(op, []compute.Array{matrixOf(to, n, cols)}, append([]compute.Array{matrixOf(from, n, rows)}, weight...)); err != nil {
+		y, x := []compute.Array{matrixOf(to, n, cols)}, matrixOf(from, n, rows)
+		if isFloats(w) && cols <= narrowMost {
+			err = d.matMul(compute.MatMul{Alpha: 1}, y, []compute.Array{x, weight[0]})
+		} else {
+			err = d.linearGradInput(compute.LinearGradInput{Weight: w}, y, append([]compute.Array{x}, weight...))
+		}
+		if err != nil {
 			return err
 		}
 		d.scatterPairs(dx, to, cols, pairs, p.k, add)

@@ -53,6 +53,32 @@ func TestExpertsRowWise(t *testing.T) {
 	})
 }
 
+// TestExpertsRowWiseUpdates is for the narrow matrices of low-rank updates.
+func TestExpertsRowWiseUpdates(t *testing.T) {
+	eachFamily(t, func(t *testing.T, d *Device) {
+		r := newRand(44)
+		const experts = 3
+		for _, rank := range []int{1, 3, 8, 16, 33} {
+			for _, shape := range [][2]int{{rank, 576}, {100, rank}} {
+				w, data := randomWeight(r, quant.Format{Kind: quant.Dense, DType: quant.F32}, experts*shape[0], shape[1])
+				for _, tokens := range []int{2, 3, 9, 40} {
+					ids := make([]int32, tokens)
+					for i := range ids {
+						ids[i] = int32(i * i % 3) // the last expert has none
+					}
+					x := random(r, compute.F32, tokens, shape[1])
+					op := compute.ExpertLinear{Weight: w, Experts: experts, RowWise: true}
+					got := run(t, d, op, nil, []compute.Array{x, expertIDs(1, ids...), data[0]})[0]
+					op.RowWise = false
+					for i, e := range ids {
+						checkRow(t, "update", got, i, run(t, d, op, nil, []compute.Array{rowOf(x, i), expertIDs(1, e), data[0]})[0])
+					}
+				}
+			}
+		}
+	})
+}
+
 // TestExpertsOutOfRange: ids that are no experts are an error, not a panic.
 func TestExpertsOutOfRange(t *testing.T) {
 	d := newDevice(t, 2, "")
