@@ -35,7 +35,7 @@ func (h *harness) converting(shape string) []work {
 				return []string{h.peers["mlx-lm"], "-m", "mlx_lm", "convert", "--hf-path", from, "--mlx-path", to, "-q"}
 			})
 		}})}
-	for _, kind := range []string{"Q8_0", "Q4_0", "Q4_K_M"} {
+	for _, kind := range []string{"Q8_0", "Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K"} {
 		all = append(all, seconds("F16 GGUF file to "+kind,
 			side{"lentil", func(ctx context.Context) (float64, error) {
 				return h.convert(ctx, shape, true, func(from, to string) []string {
