@@ -230,3 +230,28 @@ func TestReadGivesZeros(t *testing.T) {
 		t.Error("short read passed")
 	}
 }
+
+// TestExperts: which experts a router will pick is not known, but how many are read is.
+func TestExperts(t *testing.T) {
+	d := New(Options{})
+	const hidden, out, experts = 64, 32, 8
+	w := compute.Weight{Format: quant.Format{Kind: quant.Dense, DType: quant.F32}, Rows: experts * out, Cols: hidden}
+	ids, err := d.Alloc(compute.Shape{1, 2}, compute.I32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scores, y := alloc(t, d, 1, 2), alloc(t, d, 2, out)
+	for _, err := range []error{
+		d.Run(compute.Route{K: 2}, []compute.Buffer{ids, scores}, []compute.Buffer{alloc(t, d, 1, experts)}),
+		d.Run(compute.ExpertLinear{Weight: w, Experts: experts}, []compute.Buffer{y}, []compute.Buffer{alloc(t, d, 1, hidden), ids, alloc(t, d, w.Rows, hidden)}),
+		d.Run(compute.Combine{}, []compute.Buffer{alloc(t, d, 1, out)}, []compute.Buffer{y, scores}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := compute.Cost{FLOPs: 2 * 2 * out * hidden, Bytes: 4 * (2*out*hidden + hidden + 2*out)}
+	if got := d.Report().ByOp["expert_linear"]; got != (OpReport{1, want}) {
+		t.Errorf("planned %+v, want %+v", got, want)
+	}
+}
