@@ -46,6 +46,18 @@ var shapes = []shape{
 		"num_key_value_heads": 8, "head_dim": 128, "rms_norm_eps": 1e-5, "vocab_size": 131072, "rope_theta": 1e8, "max_position_embeddings": 32768,
 		"tie_word_embeddings": false,
 	}},
+	{"qwen3-30b-a3b", qwen3Experts(48)},
+	{"qwen3-30b-a3b-8-layers", qwen3Experts(8)}, // as many as 8 GB of memory hold
+}
+
+// qwen3Experts is the mixture of experts Qwen3-30B-A3B, or its first layers.
+func qwen3Experts(layers int) map[string]any {
+	return map[string]any{
+		"model_type": "qwen3_moe", "hidden_size": 2048, "num_hidden_layers": layers, "intermediate_size": 6144, "num_attention_heads": 32,
+		"num_key_value_heads": 4, "head_dim": 128, "rms_norm_eps": 1e-6, "vocab_size": 151936, "rope_theta": 1e6, "max_position_embeddings": 40960,
+		"tie_word_embeddings": false, "num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768, "norm_topk_prob": true,
+		"decoder_sparse_step": 1, "mlp_only_layers": []int{},
+	}
 }
 
 func shapeNames() string {
@@ -67,8 +79,8 @@ func findShape(name string) (shape, error) {
 // write makes a model folder of this shape with random weights of so many bits.
 func (s shape) write(dir string, bits, group int) error {
 	w := randomWeights{bits: bits, group: group, random: rand.New(rand.NewPCG(0, 0))}
-	size := func(key string) int { n, _ := s.config[key].(int); return n }
-	hidden, inner, vocab := size("hidden_size"), size("intermediate_size"), size("vocab_size")
+	size := s.size
+	hidden, vocab := size("hidden_size"), size("vocab_size")
 	dim := hidden / size("num_attention_heads")
 	if d := size("head_dim"); d > 0 {
 		dim = d
@@ -77,17 +89,15 @@ func (s shape) write(dir string, bits, group int) error {
 	w.matrix("model.embed_tokens", vocab, hidden)
 	for i := range size("num_hidden_layers") {
 		at := fmt.Sprintf("model.layers.%d.", i)
-		for _, p := range []struct {
-			name      string
-			rows, col int
-		}{
-			{"self_attn.q_proj", q, hidden}, {"self_attn.k_proj", kv, hidden}, {"self_attn.v_proj", kv, hidden}, {"self_attn.o_proj", hidden, q},
-			{"mlp.gate_proj", inner, hidden}, {"mlp.up_proj", inner, hidden}, {"mlp.down_proj", hidden, inner},
-		} {
-			w.matrix(at+p.name, p.rows, p.col)
+		for _, p := range s.projections(q, kv) {
+			w.matrix(at+p.name, p.shape...)
 			if s.config["model_type"] == "qwen2" && strings.HasPrefix(p.name, "self_attn") && p.name != "self_attn.o_proj" {
-				w.constant(at+p.name+".bias", p.rows, 0)
+				w.constant(at+p.name+".bias", p.shape[0], 0)
 			}
+		}
+		if s.config["model_type"] == "qwen3_moe" {
+			w.constant(at+"self_attn.q_norm.weight", dim, 1)
+			w.constant(at+"self_attn.k_norm.weight", dim, 1)
 		}
 		w.constant(at+"input_layernorm.weight", hidden, 1)
 		w.constant(at+"post_attention_layernorm.weight", hidden, 1)
@@ -107,6 +117,27 @@ func (s shape) write(dir string, bits, group int) error {
 		return err
 	}
 	return run.WriteFile(filepath.Join(dir, "config.json"), text)
+}
+
+func (s shape) size(key string) int { n, _ := s.config[key].(int); return n }
+
+// projection is a matrix of a layer, or a stack of one for each expert.
+type projection struct {
+	name  string
+	shape []int
+}
+
+// projections are those of a layer whose queries have q columns, keys and values kv.
+func (s shape) projections(q, kv int) []projection {
+	hidden, inner := s.size("hidden_size"), s.size("intermediate_size")
+	list := []projection{
+		{"self_attn.q_proj", []int{q, hidden}}, {"self_attn.k_proj", []int{kv, hidden}}, {"self_attn.v_proj", []int{kv, hidden}}, {"self_attn.o_proj", []int{hidden, q}},
+	}
+	if n, width := s.size("num_experts"), s.size("moe_intermediate_size"); n > 0 {
+		return append(list, projection{"mlp.gate", []int{n, hidden}}, projection{"mlp.switch_mlp.gate_proj", []int{n, width, hidden}},
+			projection{"mlp.switch_mlp.up_proj", []int{n, width, hidden}}, projection{"mlp.switch_mlp.down_proj", []int{n, hidden, width}})
+	}
+	return append(list, projection{"mlp.gate_proj", []int{inner, hidden}}, projection{"mlp.up_proj", []int{inner, hidden}}, projection{"mlp.down_proj", []int{hidden, inner}})
 }
 
 func (s shape) configText(bits, group int) ([]byte, error) {
@@ -166,7 +197,9 @@ func (w *randomWeights) constant(name string, n int, value float32) {
 // matrix is an affine matrix with scales in F16, all equal, such that weights have a mean near zero and a
 // spread that keeps activations at their size. The bias is a multiple of the scale, as GGUF's Q4_0 has it:
 // that can hold the same weights exactly.
-func (w *randomWeights) matrix(name string, rows, cols int) {
+func (w *randomWeights) matrix(name string, shape ...int) {
+	last := len(shape) - 1
+	cols := shape[last]
 	f := quant.Format{Kind: quant.Affine, DType: quant.F16, Bits: w.bits, Group: w.group}
 	if err := f.Check(); err != nil {
 		w.err = usage("--q-bits, --q-group-size: %w", err)
@@ -176,12 +209,17 @@ func (w *randomWeights) matrix(name string, rows, cols int) {
 		w.err = usage("--q-group-size %d: %s has rows of %d weights, which are no multiple", w.group, name, cols)
 		return
 	}
-	w.count += int64(rows) * int64(cols)
+	wide := func(n int) []int { return append(slices.Clone(shape[:last]), n) }
+	count := int64(1)
+	for _, n := range shape {
+		count *= int64(n)
+	}
+	w.count += count
 	levels := float64(int(1)<<w.bits - 1)
 	// Uniform levels have a spread of levels/sqrt(12); a matrix keeps the size of its input at a spread of
 	// 1/sqrt(cols), and half of that leaves room for 36 blocks to add up.
 	scale := quant.F16ToF32(quant.F32ToF16(float32(math.Sqrt(12/float64(cols)) / levels / 2)))
-	w.add(name+".weight", quant.U32, []int{rows, f.RowBytes(cols) / 4}, func(data []byte) {
+	w.add(name+".weight", quant.U32, wide(f.RowBytes(cols)/4), func(data []byte) {
 		for i := 0; i < len(data)&^7; i += 8 {
 			binary.LittleEndian.PutUint64(data[i:], w.random.Uint64())
 		}
@@ -189,7 +227,7 @@ func (w *randomWeights) matrix(name string, rows, cols int) {
 			data[i] = byte(w.random.Uint32())
 		}
 	})
-	groups := []int{rows, cols / w.group}
+	groups := wide(cols / w.group)
 	w.add(name+".scales", quant.F16, groups, func(data []byte) { fillHalf(data, scale) })
 	w.add(name+".biases", quant.F16, groups, func(data []byte) { fillHalf(data, -scale*float32(int(1)<<(w.bits-1))) })
 }
