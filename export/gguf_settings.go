@@ -95,9 +95,9 @@ func (g *ggufExport) expertSettings(m map[string]any, a ggufArchitecture) error 
 	case x.Count == 0:
 		return nil
 	case len(x.Dense) > 0:
-		return fmt.Errorf("layers %v have no experts (decoder_sparse_step, mlp_only_layers), but llama.cpp's %s has them in every layer", x.Dense, a.name)
+		return fmt.Errorf("layers %v have no experts (decoder_sparse_step, mlp_only_layers), but llama.cpp's %s has them in every layer; Lentil itself runs the model as it is", x.Dense, a.name)
 	case !x.Normalize:
-		return fmt.Errorf("norm_topk_prob is false, but llama.cpp's %s makes the weights of a token's experts add up to 1", a.name)
+		return fmt.Errorf("norm_topk_prob is false, but llama.cpp's %s makes the weights of a token's experts add up to 1; Lentil itself runs the model as it is", a.name)
 	}
 	m[a.name+".expert_count"], m[a.name+".expert_used_count"] = uint32(x.Count), uint32(x.PerToken)
 	if a.name == "qwen3moe" { // llama's experts are as wide as feed_forward_length says

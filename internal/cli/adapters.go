@@ -65,7 +65,7 @@ func newAdaptersInfo(streams Streams) *cobra.Command {
 			}
 			info := adapterInfo{Path: args[0], Kind: f.Kind(), Layout: f.Layout, Base: f.Base, Dropout: f.Dropout, Modules: map[string]int{}}
 			for _, u := range f.Updates {
-				info.Parameters += u.Rank*(u.In+u.Out) + len(u.Magnitude)
+				info.Parameters += len(u.A) + len(u.B) + len(u.Magnitude)
 				parts := strings.Split(u.Module, ".")
 				info.Modules[parts[len(parts)-1]]++
 			}
