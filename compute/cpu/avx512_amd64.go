@@ -2,7 +2,11 @@
 
 package cpu
 
-import "golang.org/x/sys/cpu"
+import (
+	"golang.org/x/sys/cpu"
+
+	"github.com/lentil-lm/lentil/quant"
+)
 
 // tile14x32 is tileGeneric for 14 by 32: 28 vectors of sums.
 //
@@ -36,6 +40,13 @@ var avx512 = func() *kernels {
 		k.bytes = vnniBytes
 		k.dotFP4 = func(y []float32, w []byte, halves []float32, x []int8, scale []float32, start []int32) {
 			dotFP4VNNI(&y[0], len(y), &w[0], &halves[0], &x[0], &scale[0], &start[0], len(x)/64, len(x)*len(y)/len(halves))
+		}
+		k.few = func(rows int, t *fewTile, kind quant.Kind) {
+			if kind == quant.Affine {
+				fewQ4VNNI[rows](t)
+			} else {
+				fewFP4VNNI[rows](t)
+			}
 		}
 		k.dotQ4 = func(y []float32, w []byte, scales, biases []float32, x []int8, scale, sum []float32) {
 			dotQ4VNNI(&y[0], len(y), &w[0], &scales[0], &biases[0], &x[0], &scale[0], &sum[0], len(x)/64, len(sum))

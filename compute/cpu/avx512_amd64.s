@@ -234,11 +234,36 @@ TEXT ·dotQ4VNNI(SB), NOSPLIT, $0-80
 	MOVQ      $4, R13
 
 row:
-	MOVQ   x+40(FP), BX
-	MOVQ   scale+48(FP), R11
-	MOVQ   runs+64(FP), CX
 	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
+	MOVQ sum+56(FP), R12
+	MOVQ groups+72(FP), CX
+	SUBQ $16, CX
+	JLT  last
+
+sixteen:
+	VMOVUPS     (R9), Z2
+	VFMADD231PS (R12), Z2, Z0
+	ADDQ        $64, R9
+	ADDQ        $64, R12
+	SUBQ        $16, CX
+	JGE         sixteen
+
+last:
+	ADDQ        $16, CX
+	JZ          dots
+	MOVL        $1, AX
+	SHLL        CX, AX
+	DECL        AX
+	KMOVW       AX, K1
+	VMOVUPS.Z   (R9), K1, Z2
+	VMOVUPS.Z   (R12), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
+	LEAQ        (R9)(CX*4), R9
+
+dots:
+	MOVQ x+40(FP), BX
+	MOVQ scale+48(FP), R11
+	MOVQ runs+64(FP), CX
 	SUBQ   $4, CX
 	JLT    two
 
@@ -259,7 +284,7 @@ four:
 	VPERMPS         Z4, Z14, Z4
 	ADDQ            $128, BX
 	ADDQ            $64, R11
-	DOT128(Z1)
+	DOT128(Z0)
 	ADDQ            R13, R8
 	ADDQ            $128, SI
 	ADDQ            $128, BX
@@ -284,7 +309,7 @@ two:
 
 one:
 	ADDQ $2, CX
-	JZ   biases
+	JZ   sum
 
 	// Half a register is left: the other half stays zero.
 	MOVL            $0xff, AX
@@ -309,34 +334,7 @@ one:
 	SHLQ            $1, R13
 	ADDQ            $32, SI
 
-biases:
-	MOVQ sum+56(FP), R12
-	MOVQ groups+72(FP), CX
-	SUBQ $16, CX
-	JLT  last
-
-sixteen:
-	VMOVUPS     (R9), Z2
-	VFMADD231PS (R12), Z2, Z1
-	ADDQ        $64, R9
-	ADDQ        $64, R12
-	SUBQ        $16, CX
-	JGE         sixteen
-
-last:
-	ADDQ        $16, CX
-	JZ          sum
-	MOVL        $1, AX
-	SHLL        CX, AX
-	DECL        AX
-	KMOVW       AX, K1
-	VMOVUPS.Z   (R9), K1, Z2
-	VMOVUPS.Z   (R12), K1, Z3
-	VFMADD231PS Z3, Z2, Z1
-	LEAQ        (R9)(CX*4), R9
-
 sum:
-	VADDPS        Z1, Z0, Z0
 	VEXTRACTF64X4 $1, Z0, Y1
 	VADDPS        Y1, Y0, Y0
 	VEXTRACTF128  $1, Y0, X1

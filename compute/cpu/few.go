@@ -6,8 +6,8 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// Products of packed 4-bit weights with a few rows of 8-bit activations: tokens
-// to be checked in speculative decoding, or a small batch. Unpacking a strip to
+// Products of packed 4-bit weights with a few rows of 8-bit activations: a small
+// batch, or the end of a prompt. Unpacking a strip to
 // memory would take longer than multiplying it, so that codes go from the
 // packed rows to registers, once for all rows of x.
 const (

@@ -12,6 +12,7 @@ import (
 
 // benchFormats are what small floats compare with, and they.
 var benchFormats = []quant.Format{
+	{Kind: quant.Affine, DType: quant.F16, Bits: 4, Group: 32},
 	{Kind: quant.Affine, DType: quant.BF16, Bits: 4, Group: 64},
 	{Kind: quant.Affine, DType: quant.BF16, Bits: 8, Group: 64},
 	{Kind: quant.MXFP4, DType: quant.U8, Bits: 4, Group: 32},
@@ -41,22 +42,27 @@ func BenchmarkFew(b *testing.B) {
 				}
 				copies = append(copies, list)
 			}
-			for _, tokens := range []int{1, 2, 4, 8} {
+			for _, tokens := range []int{1, 2, 4, 5, 8} {
 				x, y := allocated(b, d, random(r, compute.F32, tokens, size[1])), allocated(b, d, random(r, compute.F32, tokens, size[0]))
-				b.Run(fmt.Sprintf("%dx%d/%v/T=%d", size[0], size[1], f, tokens), func(b *testing.B) {
-					var took []time.Duration
-					for i := 0; b.Loop(); i++ {
-						in := append([]compute.Buffer{x}, copies[i%len(copies)]...)
-						start := time.Now()
-						if err := d.Run(compute.Linear{Weight: w}, []compute.Buffer{y}, in); err != nil {
-							b.Fatal(err)
-						}
-						took = append(took, time.Since(start))
+				for _, rowWise := range []bool{false, true} {
+					if rowWise && tokens == 1 {
+						continue
 					}
-					slices.Sort(took)
-					b.ReportMetric(float64(took[len(took)/2].Microseconds()), "median-µs")
-					b.ReportMetric(float64(took[len(took)/10].Microseconds()), "fast-µs")
-				})
+					b.Run(fmt.Sprintf("%dx%d/%v/rowwise=%v/T=%d", size[0], size[1], f, rowWise, tokens), func(b *testing.B) {
+						var took []time.Duration
+						for i := 0; b.Loop(); i++ {
+							in := append([]compute.Buffer{x}, copies[i%len(copies)]...)
+							start := time.Now()
+							if err := d.Run(compute.Linear{Weight: w, RowWise: rowWise}, []compute.Buffer{y}, in); err != nil {
+								b.Fatal(err)
+							}
+							took = append(took, time.Since(start))
+						}
+						slices.Sort(took)
+						b.ReportMetric(float64(took[len(took)/2].Microseconds()), "median-µs")
+						b.ReportMetric(float64(took[len(took)/10].Microseconds()), "fast-µs")
+					})
+				}
 				x.Free()
 				y.Free()
 			}

@@ -73,25 +73,34 @@ func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t
 			return false, err
 		}
 	}
+	together := int8s && (nibbles || fp4) && t > 1 && d.kernels.few != nil
+	if together {
+		v.tiles = make([]fewTile, d.pool.threads)
+		if v.few, err = d.fewRows(&v.x8, t, m.Cols, f); err != nil {
+			return false, err
+		}
+	}
 	groups := 0
 	if f.HasScales() {
 		groups = m.Cols / f.Group
 	}
 	spare := roundUp(f.RowBytes(m.Cols)+8, 4) / 4
 	switch {
+	case together:
+		spare = (rowBlock + 1) * fewMost * 16 // a pair's second row may be none
 	case super || f.Kind.IsFP():
 		spare = m.Cols + spareFloats(m.Cols)
 	case int8s:
 		spare = m.Cols + 4
 	}
-	const over = 6 // kernels may read past the last scale
+	const over = 16 // kernels may read past the last scale
 	sizes := []int{rowBlock*groups + over, rowBlock*groups + over, spare}
 	private, each, err := d.perWorker(sizes)
 	if err != nil {
 		return false, err
 	}
 	d.pool.streams((m.Rows+rowBlock-1)/rowBlock, func(worker, b int) {
-		v.rows(b*rowBlock, min((b+1)*rowBlock, m.Rows), cut(private[worker*each:], sizes))
+		v.rows(worker, b*rowBlock, min((b+1)*rowBlock, m.Rows), cut(private[worker*each:], sizes))
 	})
 	return true, nil
 }
@@ -172,13 +181,15 @@ type vectorProduct struct {
 	m          *quant.Matrix
 	x, y, bias []float32
 	x8         activations8
+	tiles      []fewTile // of each worker
+	few        fewRows   // in place of x8, for several rows of nibbles
 	t          int
 	int8s      bool
 	nibbles    bool // 4-bit codes that the kernel takes packed
 }
 
 // rows computes outputs [r0, r1) of every row of x.
-func (v *vectorProduct) rows(r0, r1 int, area [][]float32) {
+func (v *vectorProduct) rows(worker, r0, r1 int, area [][]float32) {
 	m, f := v.m, v.m.Format
 	n, rowBytes := m.Cols, f.RowBytes(m.Cols)
 	w := m.Data[r0*rowBytes : r1*rowBytes]
@@ -205,6 +216,16 @@ func (v *vectorProduct) rows(r0, r1 int, area [][]float32) {
 		return
 	case v.int8s && f.Kind == quant.Affine && !v.nibbles:
 		v.codeRows(r0, r1, w, area[0], biases, area[2])
+		return
+	}
+	if v.few.q != nil {
+		v.fewRows(&v.tiles[worker], r0, r1, scales, biases, area[2])
+		for t := range v.t {
+			if v.bias != nil {
+				y := v.y[t*m.Rows+r0 : t*m.Rows+r1]
+				v.kn.addScaled(y, y, 1, v.bias[r0:r1])
+			}
+		}
 		return
 	}
 	g, scales32 := n/groupOf(f), n/32

@@ -1,9 +1,11 @@
 package cpu
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
 )
 
 // checkRow demands that row i of got is, to the bit, the one row of want.
@@ -44,6 +46,48 @@ func TestRowWise(t *testing.T) {
 						one[len(one)-2] = rowOf(one[len(one)-2], k)
 					}
 					checkRow(t, f.String(), got, k, run(t, d, op, nil, one)[0])
+				}
+			}
+		}
+	})
+}
+
+// TestRowWisePacked does so for packed 4-bit weights: every number of rows, rows of the
+// weight that are odd in number and in length, and lengths that go in parts.
+func TestRowWisePacked(t *testing.T) {
+	eachFamily(t, func(t *testing.T, d *Device) {
+		r := newRand(35)
+		for i, f := range formats() {
+			if !isFP4(f) && (f.Kind != quant.Affine || f.Bits != 4) {
+				continue
+			}
+			for j, cols := range []int{64, 128, 192, 320, 448, 512, 576, 896, 2624, 4096, 8256} {
+				if cols%f.Group != 0 {
+					continue
+				}
+				w, data := randomWeight(r, f, []int{1, 2, 15, 16, 17, 33}[(i+j)%6], cols)
+				for tokens := 2; tokens <= 9; tokens++ {
+					if cols > 1024 && tokens%3 != 2 {
+						continue
+					}
+					op := compute.Linear{Weight: w, RowWise: true}
+					in := append([]compute.Array{random(r, compute.F32, tokens, cols)}, data...)
+					got := run(t, d, op, nil, in)[0]
+					for k := range tokens {
+						one := append([]compute.Array{rowOf(in[0], k)}, data...)
+						checkRow(t, fmt.Sprintf("%v, %d values", f, cols), got, k, run(t, d, compute.Linear{Weight: w}, nil, one)[0])
+					}
+					if d.kernels.few == nil {
+						continue
+					}
+					kernels, plain := d.kernels, *d.kernels
+					plain.few = fewGeneric
+					d.kernels = &plain
+					want := run(t, d, op, nil, in)[0]
+					d.kernels = kernels
+					if diff := difference(got.F32(), want.F32()); !(diff <= sumTolerance) {
+						t.Errorf("%v, %d rows of %d values: off by %g", f, tokens, cols, diff)
+					}
 				}
 			}
 		}
