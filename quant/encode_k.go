@@ -14,24 +14,32 @@ type searches struct {
 	grids func(found *grids, x *[256]float32, s *gridSearch)
 	// signed finds a scale for each of the sixteen groups.
 	signed func(found *signedScales, x *[256]float32)
-	// integers rounds (x+offset)/scale to levels, and takes low off; each scale
+	// integers rounds (x+offset)/scale to a level, and takes low off; each scale
 	// and offset serves 16 weights.
 	integers func(q *[256]uint8, x *[256]float32, scale, offset *[16]float32, low, high float32)
 }
 
 var plainSearches = &searches{"plain", gridsPlain, signedPlain, integersPlain}
 
-// level rounds to a whole number from low to high, ties to even. What is no
-// number or beyond an int64, from dividing by nearly nothing, counts as low.
+// level rounds to a whole number from low to high, ties to even.
 func level(f, low, high float32) float32 {
-	const toWhole = 3 << 22 // the float32 numbers around it are the whole ones
-	switch {
-	case !(f < 1<<63) || f < low:
-		return low
-	case f > high:
-		return high
+	if f < low {
+		f = low
 	}
+	if f > high {
+		f = high
+	}
+	const toWhole = 3 << 22                      // the float32 numbers around it are the whole ones
 	return float32(float32(f)+toWhole) - toWhole // f rounded first, whatever product it is
+}
+
+// levelOf is level of a quotient. One that is no number or beyond an int64, from
+// dividing by nearly nothing, counts as low.
+func levelOf(f, low, high float32) float32 {
+	if !(f < 1<<63) {
+		return low
+	}
+	return level(f, low, high)
 }
 
 // gridSearch tries a grid from the smallest weight of a group (or 0) to the
@@ -88,17 +96,12 @@ func (s *gridSearch) fit(x *[32]float32) (scale, low, base, inverse float32) {
 	scale = (high - low) / levels
 	best := float32(math.Inf(1))
 	for try, span := range s.spans {
-		var q [32]float32
-		var sumQ, sumQQ, sumXQ float32
 		trial := span / (high - base)
-		for i, v := range x {
-			f := level(trial*(v-base), 0, levels)
-			q[i] = f
-			w := float32(weight[i] * f)
-			sumQ += w
-			sumQQ += float32(w * f)
-			sumXQ += float32(w * v)
+		if trial > math.MaxFloat32 { // all is next to nothing
+			trial = 0
 		}
+		var q [32]float32
+		sumQ, sumQQ, sumXQ := gridSums(&q, x, &weight, base, trial, levels)
 		newScale, newLow := scale, low
 		if try > 0 { // least squares for these integers
 			det := float32(sumW*sumQQ) - float32(sumQ*sumQ)
@@ -111,19 +114,38 @@ func (s *gridSearch) fit(x *[32]float32) (scale, low, base, inverse float32) {
 				newScale, newLow = sumXQ/sumQQ, 0
 			}
 		}
-		var distance float32
-		for i, v := range x {
-			off := float32(newScale*q[i]) + newLow - v
-			distance += float32(weight[i] * float32(off*off))
-			if distance >= best { // it only grows
-				break
-			}
-		}
+		distance := gridDistance(&q, x, &weight, newScale, newLow, best)
 		if distance < best {
 			best, scale, low, inverse = distance, newScale, newLow, trial
 		}
 	}
 	return scale, low, base, inverse
+}
+
+// gridSums sets q to the integers of a trial and returns their weighted sums, alone,
+// squared and multiplied with x.
+func gridSums(q, x, weight *[32]float32, base, inverse, levels float32) (sumQ, sumQQ, sumXQ float32) {
+	for i, v := range x {
+		f := level(inverse*(v-base), 0, levels)
+		q[i] = f
+		w := float32(weight[i] * f)
+		sumQ += w
+		sumQQ += float32(w * f)
+		sumXQ += float32(w * v)
+	}
+	return sumQ, sumQQ, sumXQ
+}
+
+// gridDistance is the weighted sum of squares of what scale*q + low is off, or
+// any number from enough on.
+func gridDistance(q, x, weight *[32]float32, scale, low, enough float32) (distance float32) {
+	for at := 0; at < 32 && !(distance >= enough); at += 8 { // it only grows
+		for i := at; i < at+8; i++ {
+			off := float32(scale*q[i]) + low - x[i]
+			distance += float32(weight[i] * float32(off*off))
+		}
+	}
+	return distance
 }
 
 // encodeK quantizes a super-block of Q4_K or Q5_K: eight groups of 32 weights
@@ -159,7 +181,7 @@ func (s *searches) encodeK(b BlockType, block []byte, x *[256]float32) bool {
 	d, dmin = F16ToF32(F32ToF16(d)), F16ToF32(F32ToF16(dmin))
 	var scale, offset [16]float32 // as they are stored
 	for j := range 8 {
-		sc, mn := uint8(level(perScale*found.scale[j], 0, 63)), uint8(level(perMin*-found.low[j], 0, 63))
+		sc, mn := uint8(levelOf(perScale*found.scale[j], 0, 63)), uint8(levelOf(perMin*-found.low[j], 0, 63))
 		if j < 4 {
 			packed[j], packed[j+4] = packed[j]|sc, packed[j+4]|mn
 		} else { // low 4 bits here, the high 2 above the entries of j-4
@@ -201,7 +223,7 @@ func (s *searches) encodeK(b BlockType, block []byte, x *[256]float32) bool {
 
 func integersPlain(q *[256]uint8, x *[256]float32, scale, offset *[16]float32, low, high float32) {
 	for i, v := range x {
-		q[i] = uint8(level((v+offset[i/16])/scale[i/16], low, high) - low)
+		q[i] = uint8(levelOf((v+offset[i/16])/scale[i/16], low, high) - low)
 	}
 }
 
