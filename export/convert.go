@@ -1,11 +1,8 @@
 package export
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,7 +11,6 @@ import (
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/quant"
-	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/tokenizer"
 	"github.com/lentil-lm/lentil/weights"
 )
@@ -114,56 +110,18 @@ type conversion struct {
 	matrix *quant.Matrix
 }
 
-// write fills a folder beside the final one, which then takes its name.
+// write fills a folder and gives it its name.
 func (c *conversion) write(tok *tokenizer.Tokenizer) error {
-	target, err := filepath.Abs(c.options.SavePath)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-		return err
-	}
-	tmp, err := os.MkdirTemp(filepath.Dir(target), "."+filepath.Base(target)+".tmp-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(tmp)
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return err
-	}
-	if err := c.writeWeights(tmp); err != nil {
-		return err
-	}
-	if err := c.writeConfig(tmp); err != nil {
-		return err
-	}
-	if err := tok.Save(tmp); err != nil {
-		return err
-	}
-	if err := c.copyFiles(tmp); err != nil {
-		return err
-	}
-	if err := run.WriteFile(filepath.Join(tmp, "README.md"), c.card()); err != nil {
-		return err
-	}
-	return os.Rename(tmp, target)
-}
-
-// copyFiles takes over generation_config.json and, for programs that run it, the
-// Python code of the source's folder.
-func (c *conversion) copyFiles(to string) error {
-	entries, err := os.ReadDir(c.src.Path())
-	if err != nil {
-		return nil // a GGUF file
-	}
-	for _, e := range entries {
-		if name := e.Name(); name == "generation_config.json" || filepath.Ext(name) == ".py" {
-			if err := copyFile(c.src.Path(), to, name); err != nil {
-				return err
-			}
+	return writeFolder(c.options.SavePath, func(dir string) error {
+		if err := c.writeWeights(dir); err != nil {
+			return err
 		}
-	}
-	return nil
+		s := settings{src: c.src, quantization: c.quantization(), card: hub.Card{
+			Repo: filepath.Base(c.options.SavePath), BaseModel: c.options.BaseModel, Tool: "lentil",
+			Settings: []hub.CardRow{{Name: "Bits per weight", Value: fmt.Sprintf("%.3f", c.report.BitsPerWeight)}},
+		}}
+		return s.write(dir, tok)
+	}, os.Rename)
 }
 
 func (c *conversion) writeWeights(dir string) error {
@@ -190,8 +148,7 @@ func (c *conversion) writeWeights(dir string) error {
 // modules that have a matrix.
 func (c *conversion) split() (vectors []weights.Entry, modules []string) {
 	for _, name := range c.src.Names() {
-		if strings.HasSuffix(name, ".scales") || strings.HasSuffix(name, ".biases") || strings.Contains(name, "rotary_emb.inv_freq") ||
-			c.facts.Tied && strings.HasPrefix(name, "lm_head.") {
+		if strings.HasSuffix(name, ".scales") || strings.HasSuffix(name, ".biases") || unused(name, c.facts.Tied) {
 			continue
 		}
 		module, isWeight := strings.CutSuffix(name, ".weight")
@@ -348,157 +305,16 @@ func recast(data []byte, from, to quant.DType) []byte {
 	return out
 }
 
-// writeConfig writes the source's config.json with what was changed.
-func (c *conversion) writeConfig(dir string) error {
-	var config map[string]any
-	d := json.NewDecoder(bytes.NewReader(c.src.Config()))
-	d.UseNumber() // 500000.0 must stay a float
-	if err := d.Decode(&config); err != nil {
-		return err
-	}
-	for _, k := range []string{"_name_or_path", "vision_config", "quantization", "quantization_config"} {
-		delete(config, k)
+// quantization describes what was written as config.json does.
+func (c *conversion) quantization() map[string]any {
+	if c.options.Recipe != "" {
+		return recipeSettings(c.format, c.written)
 	}
 	q := quantizationOf(c.written)
-	if c.options.Recipe != "" {
-		q = recipeSettings(c.format, c.written)
-	}
 	for module := range q {
-		if own, ok := q[module].(map[string]any); ok && c.options.Recipe == "" && c.hasOwnBits(module) {
-			delete(own, "mode") // affine goes without saying, as in mlx-lm
-		}
-	}
-	if q != nil {
-		config["quantization"], config["quantization_config"] = q, q
-	}
-	if err := c.nameScaling(config); err != nil {
-		return err
-	}
-	spell(config)
-	if eos := c.generationEOS(); eos != nil {
-		config["eos_token_id"] = eos
-	}
-	data, err := json.MarshalIndent(config, "", "    ")
-	if err != nil {
-		return err
-	}
-	return run.WriteFile(filepath.Join(dir, "config.json"), data)
-}
-
-// spell adds the names that mlx-lm knows of settings that transformers 5 has under
-// others. It reads both.
-func spell(config map[string]any) {
-	if n, ok := config["num_local_experts"]; ok && config["model_type"] == "qwen3_moe" && config["num_experts"] == nil {
-		config["num_experts"] = n
-	}
-	rope, ok := config["rope_parameters"].(map[string]any)
-	if !ok || config["rope_theta"] != nil || rope["rope_theta"] == nil {
-		return
-	}
-	config["rope_theta"] = rope["rope_theta"]
-	if kind := rope["rope_type"]; config["rope_scaling"] == nil && kind != nil && kind != "default" {
-		config["rope_scaling"] = rope
-	}
-}
-
-// quantizationOf describes formats as config.json does: the commonest one, and
-// each module that has another. nil when there are none.
-func quantizationOf(written map[string]quant.Format) map[string]any {
-	count := map[quant.Format]int{}
-	var common quant.Format
-	for _, module := range sortedKeys(written) {
-		f := written[module]
-		f.DType = 0 // that of the tensors
-		if count[f]++; count[f] > count[common] {
-			common = f
-		}
-	}
-	if len(count) == 0 {
-		return nil
-	}
-	q := quantizationSetting(common)
-	for module, f := range written {
-		if f.DType = 0; f != common {
-			q[module] = quantizationSetting(f)
+		if own, ok := q[module].(map[string]any); ok && own["mode"] == "affine" && c.hasOwnBits(module) {
+			delete(own, "mode") // it goes without saying, as in mlx-lm
 		}
 	}
 	return q
-}
-
-// recipeSettings describes the formats of a recipe as mlx-lm does: the one that
-// was asked for, though no module may have it, and that of each module.
-func recipeSettings(asked quant.Format, written map[string]quant.Format) map[string]any {
-	q := quantizationSetting(asked)
-	for module, f := range written {
-		q[module] = quantizationSetting(f)
-	}
-	return q
-}
-
-func quantizationSetting(f quant.Format) map[string]any {
-	return map[string]any{"group_size": f.Group, "bits": f.Bits, "mode": f.Mode()}
-}
-
-func sortedKeys(m map[string]quant.Format) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
-// nameScaling replaces the table of factors that a GGUF file has by the
-// settings of Llama 3 that make it, the form that others read.
-func (c *conversion) nameScaling(config map[string]any) error {
-	if c.facts.Scaling.Kind() != "gguf_factors" {
-		return nil
-	}
-	factor := math.Round(float64(slices.Max(c.facts.RopeFactors)))
-	for _, old := range []int{8192, 4096, 16384, 32768, 2048} {
-		scaling := map[string]any{"rope_type": "llama3", "factor": factor, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-			"original_max_position_embeddings": old}
-		config["rope_scaling"] = scaling
-		text, err := json.Marshal(config)
-		if err != nil {
-			return err
-		}
-		trial, err := model.ParseConfig(text, "config.json")
-		if err != nil {
-			return err
-		}
-		facts, err := trial.Facts()
-		if err == nil && sameFactors(facts.RopeFactors, c.facts.RopeFactors) {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s: rope_freqs.weight is not the scaling of Llama 3, and config.json has no other name for it", c.src.Path())
-}
-
-func sameFactors(a, b []float32) bool {
-	const rounding = 1e-4 // converters compute the table in float32
-	return slices.EqualFunc(a, b, func(x, y float32) bool { return math.Abs(float64(x/y)-1) < rounding })
-}
-
-// generationEOS is the eos_token_id of generation_config.json, which wins over
-// that of config.json.
-func (c *conversion) generationEOS() any {
-	text, err := weights.ReadFile(filepath.Join(c.src.Path(), "generation_config.json"))
-	if err != nil {
-		return nil
-	}
-	var g struct {
-		EOS any `json:"eos_token_id"`
-	}
-	if json.Unmarshal(text, &g) != nil {
-		return nil // mlx-lm ignores it too
-	}
-	return g.EOS
-}
-
-// card is a short README for the folder; an upload tells more.
-func (c *conversion) card() []byte {
-	card := hub.Card{Repo: filepath.Base(c.options.SavePath), BaseModel: c.options.BaseModel, Tool: "lentil",
-		Settings: []hub.CardRow{{Name: "Bits per weight", Value: fmt.Sprintf("%.3f", c.report.BitsPerWeight)}}}
-	return card.Update(nil)
 }

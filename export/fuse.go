@@ -4,10 +4,9 @@
 package export
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,7 +17,6 @@ import (
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/quant"
-	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/tensor"
 	"github.com/lentil-lm/lentil/tokenizer"
 	"github.com/lentil-lm/lentil/weights"
@@ -101,36 +99,47 @@ func Fuse(m *model.Model, tok *tokenizer.Tokenizer, o FuseOptions) (FuseReport, 
 }
 
 // checkTarget refuses folders whose content a fused model must not mix with.
-func checkTarget(path string, others ...string) error {
+func checkTarget(path, base, adapter string) error {
 	if path == "" {
 		return errors.New("--save-path is empty: give the folder to write the fused model to")
 	}
-	for _, o := range others {
-		if same(path, o) {
-			return fmt.Errorf("--save-path %s is the folder that is read: give another one", path)
+	for _, o := range []string{base, adapter} {
+		if same(path, o) || same(path, filepath.Dir(o)) {
+			return fmt.Errorf("--save-path %s is the folder that %s is read from: give another one", path, o)
 		}
-	}
-	entries, err := os.ReadDir(path)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("--save-path %s: %w", path, err)
 	}
 	// The folder will be replaced as a whole, so nothing may be lost with it.
-	for _, e := range entries {
-		if !e.Type().IsRegular() || !ofModel(e.Name()) {
-			return fmt.Errorf("--save-path %s holds %s, which is no part of a model: give a new folder, or empty this one", path, e.Name())
+	err := fs.WalkDir(os.DirFS(path), ".", func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case name == "." || ofModel(name, e, base):
+			return nil
 		}
+		return fmt.Errorf("it holds %s, which is no part of a model: give a new folder, or empty this one", name)
+	})
+	if err != nil {
+		return fmt.Errorf("--save-path %s: %w", path, err)
 	}
 	return nil
 }
 
-// ofModel tells whether a model folder has files of that name.
-func ofModel(name string) bool {
-	switch name {
-	case "README.md", "chat_template.jinja", "tokenizer.model", "merges.txt", "config.json", "generation_config.json", "vocab.json",
-		"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "model.safetensors.index.json", "Modelfile":
-		return true
+// ofModel tells whether a folder with a model made from base has such a file or folder.
+func ofModel(name string, e fs.DirEntry, base string) bool {
+	of := slices.ContainsFunc(tokenizer.Files(), func(file string) bool {
+		return name == filepath.ToSlash(file) || e.IsDir() && name == filepath.ToSlash(filepath.Dir(file))
+	})
+	switch {
+	case of || !e.Type().IsRegular() || strings.Contains(name, "/"):
+		return of
+	case filepath.Ext(name) == ".py":
+		_, err := os.Stat(filepath.Join(base, name))
+		return err == nil
 	}
-	return strings.HasPrefix(name, "model") && strings.HasSuffix(name, ".safetensors") ||
+	return slices.Contains([]string{"README.md", "config.json", "generation_config.json", "model.safetensors.index.json", "Modelfile"}, name) ||
+		strings.HasPrefix(name, "model") && strings.HasSuffix(name, ".safetensors") ||
 		strings.HasPrefix(name, "ggml-model-") && strings.HasSuffix(name, ".gguf")
 }
 
@@ -150,42 +159,17 @@ type fusion struct {
 	report    FuseReport
 }
 
-// write makes the folder beside its final name and then takes that name, so
-// that a half-written model is never seen there.
+// write fills a folder and gives it its name.
 func (f *fusion) write(tok *tokenizer.Tokenizer) error {
-	target, err := filepath.Abs(f.options.SavePath)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-		return err
-	}
-	tmp, err := os.MkdirTemp(filepath.Dir(target), "."+filepath.Base(target)+".tmp-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(tmp)
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return err
-	}
-	if err := f.writeWeights(tmp); err != nil {
-		return err
-	}
-	if err := f.writeConfig(tmp); err != nil {
-		return err
-	}
-	if tok != nil {
-		if err := tok.Save(tmp); err != nil {
+	return writeFolder(f.options.SavePath, func(dir string) error {
+		if err := f.writeWeights(dir); err != nil {
 			return err
 		}
-	}
-	if err := copyFile(f.src.Path(), tmp, "generation_config.json"); err != nil {
-		return err
-	}
-	if err := run.WriteFile(filepath.Join(tmp, "README.md"), f.card()); err != nil {
-		return err
-	}
-	return replaceFolder(tmp, target)
+		s := settings{src: f.src, quantization: quantizationOf(f.overrides), card: hub.Card{
+			Repo: filepath.Base(f.options.SavePath), BaseModel: f.options.BaseModel, Tool: "lentil",
+		}}
+		return s.write(dir, tok)
+	}, replaceFolder)
 }
 
 // replaceFolder renames tmp to target; an older folder there goes last.
@@ -203,15 +187,6 @@ func replaceFolder(tmp, target string) error {
 	return os.RemoveAll(old)
 }
 
-// copyFile copies a file of the base's folder if it is there.
-func copyFile(from, to, name string) error {
-	data, err := weights.ReadFile(filepath.Join(from, name))
-	if err != nil {
-		return nil // GGUF bases and many folders have none
-	}
-	return run.WriteFile(filepath.Join(to, name), data)
-}
-
 // writeWeights streams all tensors into shards.
 func (f *fusion) writeWeights(dir string) error {
 	modules := f.modules()
@@ -227,7 +202,7 @@ func (f *fusion) writeWeights(dir string) error {
 		}
 	}
 	for _, name := range f.src.Names() {
-		if f.isMatrix(name) || f.skipped(name) {
+		if f.isMatrix(name) || unused(name, f.model.Tied) {
 			continue
 		}
 		t, ok := f.src.Tensor(name)
@@ -271,7 +246,7 @@ func (f *fusion) modules() []string {
 	var out []string
 	for _, name := range f.src.Names() {
 		module, ok := strings.CutSuffix(name, ".weight")
-		if ok && f.isMatrix(name) && !f.skipped(name) {
+		if ok && f.isMatrix(name) && !unused(name, f.model.Tied) {
 			out = append(out, module)
 		}
 	}
@@ -291,11 +266,6 @@ func (f *fusion) isMatrix(name string) bool {
 	return false
 }
 
-// skipped are tensors that the model does not use.
-func (f *fusion) skipped(name string) bool {
-	return strings.Contains(name, "rotary_emb.inv_freq") || f.model.Tied && strings.HasPrefix(name, "lm_head.")
-}
-
 func (f *fusion) total() {
 	var all, kept, atBase float64
 	for _, l := range f.report.Layers {
@@ -311,32 +281,4 @@ func (f *fusion) total() {
 	} else {
 		f.report.Survival, f.report.AtBase = 1, 1
 	}
-}
-
-// writeConfig is the base's config.json with the quantization that was written.
-func (f *fusion) writeConfig(dir string) error {
-	var c map[string]any
-	d := json.NewDecoder(bytes.NewReader(f.src.Config()))
-	d.UseNumber() // 500000.0 must stay a float
-	if err := d.Decode(&c); err != nil {
-		return err
-	}
-	for _, k := range []string{"_name_or_path", "vision_config", "quantization", "quantization_config"} {
-		delete(c, k)
-	}
-	if q := quantizationOf(f.overrides); q != nil {
-		c["quantization"], c["quantization_config"] = q, q
-	}
-	spell(c)
-	data, err := json.MarshalIndent(c, "", "    ")
-	if err != nil {
-		return err
-	}
-	return run.WriteFile(filepath.Join(dir, "config.json"), data)
-}
-
-// card is a short README for the folder; an upload tells more.
-func (f *fusion) card() []byte {
-	card := hub.Card{Repo: filepath.Base(f.options.SavePath), BaseModel: f.options.BaseModel, Tool: "lentil"}
-	return card.Update(nil)
 }

@@ -1,7 +1,10 @@
 package export
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 
 	"github.com/lentil-lm/lentil/model"
@@ -10,7 +13,7 @@ import (
 )
 
 // GGUFAdapter writes a LoRA adapter as a GGUF file that llama.cpp loads beside
-// the base model, which src is.
+// the base model, which src is. There must be no file at path yet.
 func GGUFAdapter(f *model.LoRAFile, src weights.Source, path string) error {
 	if f.DoRA() {
 		return fmt.Errorf("the adapter is a DoRA, whose magnitudes llama.cpp's adapter files have no place for: put it into the model with lentil fuse --export-gguf, or train with --fine-tune-type lora")
@@ -59,6 +62,9 @@ func GGUFAdapter(f *model.LoRAFile, src weights.Source, path string) error {
 		}
 		entries = append(entries,
 			bytesEntry(name+".lora_a", floatBytes(down), shapeA...), bytesEntry(name+".lora_b", upData, shapeB...))
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is there already: give another name, or remove it", path)
 	}
 	return weights.WriteGGUF(path, map[string]any{
 		"general.architecture": a.name, "general.type": "adapter", "general.name": "LoRA", "general.file_type": uint32(0),

@@ -3,6 +3,7 @@ package interop
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/model/modeltest"
 )
 
 // TestConvertAsMLX: folders that lentil convert writes hold the very bytes that
@@ -85,6 +87,36 @@ func TestSmallFloatsInMLX(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestConvertedFamiliesInMLX: mlx-lm loads a quantized folder of every family, in a
+// mode of its own each, to the logits that Lentil has.
+func TestConvertedFamiliesInMLX(t *testing.T) {
+	need(t, "mlx-lm")
+	for name, flags := range map[string][]string{
+		"llama":     {"--q-bits", "5", "--q-group-size", "32"},
+		"llama 3":   {"--q-bits", "2", "--q-group-size", "32"},
+		"yarn":      {"--q-bits", "8", "--q-group-size", "32"},
+		"linear":    {"--q-bits", "6", "--q-group-size", "32"}, // qwen2
+		"mistral":   {"--q-mode", "mxfp8"},
+		"qwen3":     {"--quant-predicate", "mixed_3_4", "--q-group-size", "32"},
+		"smollm3":   {"--q-mode", "nvfp4"},
+		"mixtral":   {"--q-bits", "4", "--q-group-size", "32"},
+		"qwen3_moe": {"--q-bits", "3", "--q-group-size", "32"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			base, folder := modeltest.Write(t, exportedModels()[name]), filepath.Join(t.TempDir(), "converted")
+			if err := os.CopyFS(base, os.DirFS("testdata/tokenizer")); err != nil {
+				t.Fatal(err)
+			}
+			lentil(t, append([]string{"convert", "--model", base, "--mlx-path", folder, "-q"}, flags...)...)
+			sameLogits(t, folder, func(tokens, out string) {
+				var answer any
+				mlx(t, &answer, "logits", folder, tokens, out)
+			})
+		})
 	}
 }
 

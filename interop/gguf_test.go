@@ -53,8 +53,9 @@ func exportedModels() map[string]modeltest.Spec {
 		return more
 	}
 	return map[string]modeltest.Spec{
-		"llama":   {Type: "llama", Config: config(map[string]any{"tie_word_embeddings": false, "attention_bias": true, "mlp_bias": true, "head_dim": 16})},
-		"llama 3": {Type: "llama", Config: config(map[string]any{"rope_scaling": map[string]any{"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 16}})},
+		"llama": {Type: "llama", Config: config(map[string]any{"tie_word_embeddings": false, "attention_bias": true, "mlp_bias": true, "head_dim": 16})},
+		"llama 3": {Type: "llama", Config: config(map[string]any{"rope_scaling": map[string]any{
+			"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 16}})},
 		"yarn": {Type: "llama", Config: config(map[string]any{"rope_scaling": map[string]any{
 			"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}})},
 		"linear":  {Type: "qwen2", Config: config(map[string]any{"rope_scaling": map[string]any{"type": "linear", "factor": 2.0}})},

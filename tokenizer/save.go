@@ -22,6 +22,9 @@ var files = []string{
 	filepath.Join(namedTemplatesDir, "tool_use.jinja"),
 }
 
+// Files lists the names that Save writes or removes, relative to the folder.
+func Files() []string { return slices.Clone(files) }
+
 // Save writes the tokenizer's files into dir, making the folder if needed, as
 // transformers and mlx-lm read them. A tokenizer that was loaded is copied
 // byte for byte from its folder, with files this package does not read

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -71,6 +72,10 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 	if err != nil {
 		return err
 	}
+	file := ggufPath(o.SavePath, o.GGUFPath, gguf)
+	if _, err := os.Lstat(file); o.ExportGGUF && err == nil && filepath.Dir(file) != filepath.Clean(o.SavePath) {
+		return usage("--gguf-path: %s is there already\nGive another name, or remove it.", file)
+	}
 	upload := uploadOptions{Path: o.SavePath, Repo: o.UploadRepo, Type: string(hub.Model), AdapterPath: o.AdapterPath}
 	if looksLikeRepo(o.Model) {
 		upload.BaseModel, _, _ = strings.Cut(o.Model, "@")
@@ -106,7 +111,7 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 	if o.ExportGGUF {
 		// Out of the base and the adapter: the fused folder may be rounded already.
 		_, err := writeGGUF(streams, e.src, e.tok, ggufExport{
-			path: ggufPath(o.SavePath, o.GGUFPath, gguf), typ: gguf, ollama: o.Ollama, model: e.model, name: filepath.Base(filepath.Clean(o.SavePath)),
+			path: file, typ: gguf, ollama: o.Ollama, model: e.model, name: filepath.Base(filepath.Clean(o.SavePath)),
 		})
 		if err != nil {
 			return err

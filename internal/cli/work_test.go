@@ -128,6 +128,10 @@ func TestFromModelToFusedModel(t *testing.T) {
 	if !strings.Contains(report, "Worst layer: model.layers.") || !strings.Contains(report, "Saved the fused model to "+fused) {
 		t.Errorf("fuse prints\n%s", report)
 	}
+	inTheWay := filepath.Join(adapter, "adapters.safetensors")
+	if code, _, errOut := lentil(t, "", "fuse", "--model", model, "--adapter-path", adapter, "--save-path", fused+"2", "--export-gguf", "--gguf-path", inTheWay); code != 2 || !strings.Contains(errOut, "is there already") {
+		t.Errorf("a GGUF file over another: exit %d, %s", code, errOut)
+	}
 	if again := mustRun(t, "", append(ask, "--model", fused)...); again != tuned {
 		t.Errorf("the fused model says %q, the tuned one %q", again, tuned)
 	}
