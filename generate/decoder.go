@@ -31,6 +31,9 @@ func (d *decoder) next(ctx context.Context) (id int32, guessed bool, err error) 
 		return 0, false, err
 	}
 	row := d.session.model.Config.VocabSize
+	if err := usable(d.logits[:row]); err != nil {
+		return 0, false, err
+	}
 	id = d.draw.pick(d.logits[:row])
 	d.answer = append(d.answer, id)
 	if len(d.guesses) > 0 && d.guesses[0] == id {

@@ -133,6 +133,11 @@ func TestQuantizedKVAgain(t *testing.T) {
 	if distance(again[0], fresh[0]) > 2*roundedKV(4) {
 		t.Error("other logits after going back")
 	}
+	other := append(tokensFrom(3, 4), tokensFrom(20, 4)...) // parts before the cache is quantized
+	want := follow(t, quantizedSession(t, m, true, bits), other, tokensFrom(9, 6))
+	if got := follow(t, s, other, tokensFrom(9, 6)); !slices.EqualFunc(got, want, slices.Equal) {
+		t.Error("other logits for another text after a longer one")
+	}
 	s.Reset()
 	if got := follow(t, s, tokensFrom(3, 14), tokensFrom(9, 6)); !slices.EqualFunc(got, first, slices.Equal) {
 		t.Error("other logits after a new start")

@@ -33,6 +33,9 @@ func (p *PromptCache) rows(name string, quantized bool) (storedRows, error) {
 		} else if len(x.Shape) != 4 || x.Shape[0] != 1 || x.DType != quant.F32 && x.DType != quant.F16 && x.DType != quant.BF16 {
 			return nil, fmt.Errorf("tensor %q is %v %v, expected floats [1, heads, tokens, values]: an empty cache, or one of several prompts", name, x.DType, x.Shape)
 		}
+		if len(x.Data) == 0 { // then nothing would bound the other sizes
+			return nil, fmt.Errorf("tensor %q is %v: it holds nothing", name, x.Shape)
+		}
 		all = append(all, x)
 	}
 	return all, nil

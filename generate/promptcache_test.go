@@ -226,6 +226,7 @@ func TestPromptCacheMistakes(t *testing.T) {
 		"found \"\", expected":                 {metadata: map[string]string{"1.1": "RotatingKVCache"}},
 		`layer 1: tensor "1.0" is missing`:     {tensors: map[string]weights.Tensor{"1.0": {}}},
 		"is F32 [9], expected floats":          {tensors: map[string]weights.Tensor{"0.1": {DType: quant.F32, Shape: []int{9}, Data: make([]byte, 36)}}},
+		"it holds nothing":                     {tensors: map[string]weights.Tensor{"0.0": {DType: quant.F32, Shape: []int{1, 0, 1 << 40, 8}}}},
 		`found "10", expected 0 to 9`:          {tensors: map[string]weights.Tensor{"0.2": number(10)}},
 		"the cache is empty":                   {tensors: map[string]weights.Tensor{"0.2": number(0)}},
 		"layer 1 has seen 8 tokens":            {tensors: map[string]weights.Tensor{"1.2": number(8)}},

@@ -61,6 +61,9 @@ func (s *Session) Cached(prompt []int32) int {
 	if s.loaded+n < s.cache.Len() && !s.cache.Trimmable() {
 		return 0
 	}
+	if s.kvBits.Bits > 0 && s.loaded == 0 && n < s.kvBits.Start && s.cache.Len() >= s.kvBits.Start {
+		return 0 // these tokens are quantized by now, which they are not to be yet
+	}
 	return max(n, 0)
 }
 
@@ -78,7 +81,7 @@ func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progres
 	case s.loaded+keep == s.cache.Len():
 	case !s.cache.Trimmable() && s.loaded > 0:
 		return nil, errors.New("the prompt cache has forgotten tokens (--max-kv-size) and cannot go back to where its file ended: load it again")
-	case !s.cache.Trimmable():
+	case !s.cache.Trimmable() || keep == 0 && s.loaded == 0:
 		s.Reset()
 	default:
 		if err := s.cut(keep); err != nil {
@@ -123,10 +126,28 @@ func (s *Session) cut(n int) error {
 
 // step runs tokens behind what is there and returns the logits after the last [vocab].
 func (s *Session) step(tokens []int32) ([]float32, error) {
-	return s.stepRows(tokens, 1)
+	logits, err := s.stepRows(tokens, 1)
+	if err == nil {
+		err = usable(logits)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return logits, nil
 }
 
-// stepRows is step with the logits after each of the last n tokens [n, vocab].
+// usable refuses logits of one token that are not finite.
+func usable(logits []float32) error {
+	for id, v := range logits {
+		if v-v != 0 { // NaN or infinite
+			return fmt.Errorf("the model's output for token %d is %g: the weights, or an adapter whose training diverged, are not usable", id, v)
+		}
+	}
+	return nil
+}
+
+// stepRows is step with the logits after each of the last n tokens [n, vocab], usable
+// or not.
 func (s *Session) stepRows(tokens []int32, n int) ([]float32, error) {
 	t := s.tape
 	t.Reset(false)
@@ -140,11 +161,6 @@ func (s *Session) stepRows(tokens []int32, n int) ([]float32, error) {
 		return nil, err
 	}
 	s.tokens = append(s.tokens, tokens...)
-	for i, v := range logits {
-		if v-v != 0 { // NaN or infinite
-			return nil, fmt.Errorf("the model's output for token %d is %g: the weights, or an adapter whose training diverged, are not usable", i%s.model.Config.VocabSize, v)
-		}
-	}
 	return logits, s.quantize()
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -52,6 +53,10 @@ var variants = []struct {
 	{name: "4 bits exact", spec: modeltest.Spec{Bits: 4}, exact: true},
 	{name: "8 bits", spec: modeltest.Spec{Bits: 8}},
 	{name: "3 bits, window", spec: modeltest.Spec{Bits: 3, Type: "mistral", Config: map[string]any{"sliding_window": 9}}},
+	{name: "odd sizes", spec: modeltest.Spec{Type: "qwen3", Config: map[string]any{"hidden_size": 36, "intermediate_size": 50, "head_dim": 10}}},
+	{name: "4 bits, experts", spec: modeltest.Spec{Bits: 4, Type: "mixtral", Config: map[string]any{"num_local_experts": 4, "num_experts_per_tok": 2}}},
+	{name: "experts, adapter", spec: modeltest.Spec{Type: "qwen3_moe", Config: map[string]any{"num_experts": 5, "num_experts_per_tok": 3,
+		"moe_intermediate_size": 32, "head_dim": 16, "norm_topk_prob": true}}, adapter: model.LoRAConfig{Rank: 4, Scale: 1}},
 	{name: "quantized cache", spec: wideHeads(modeltest.Spec{Bits: 4}), kv: KVBits{Bits: 4, Group: 32, Start: 17}},
 }
 
@@ -349,5 +354,36 @@ func TestSameTokens(t *testing.T) {
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s: %v, want %q", test.name, err, test.want)
 		}
+	}
+}
+
+// always guesses the same tokens.
+type always []int32
+
+func (a always) draft(_ context.Context, _ []int32, n int, _ sampler) ([]int32, error) {
+	return slices.Clone(a[:min(n, len(a))]), nil
+}
+
+// TestUnusableGuess: where a refused guess would have led does not matter, even if
+// nothing can be computed there.
+func TestUnusableGuess(t *testing.T) {
+	t.Parallel()
+	const broken = 200
+	config, tensors := modeltest.Contents(t, modeltest.Spec{Type: "mistral", Config: map[string]any{"vocab_size": vocab}})
+	for _, x := range tensors {
+		if x.Name == "model.embed_tokens.weight" {
+			row := x.Data[4*broken*modeltest.Hidden:][:4*modeltest.Hidden]
+			quant.PutFloats(row, slices.Repeat([]float32{float32(math.Inf(1))}, modeltest.Hidden), quant.F32)
+		}
+	}
+	m := modeltest.Open(t, newCPU(t), modeltest.WriteFolder(t, config, tensors))
+	_, want, _ := answer(t, newSession(t, m, 0), prompt, Options{MaxTokens: 6})
+	if slices.Contains(want, broken) {
+		t.Fatalf("the answer %v has the token that is broken", want)
+	}
+	s := newSession(t, m, 0)
+	s.most, s.drafter = 3, always{broken}
+	if _, got, _ := answer(t, s, prompt, Options{MaxTokens: 6}); !slices.Equal(got, want) {
+		t.Errorf("answer %v, without guesses %v", got, want)
 	}
 }
