@@ -158,6 +158,9 @@ func checkScores(in []Spec, i, j int) error {
 	if err := firstErr(want(in, j, "scores", -1, -1), wantType(in, j, "scores", F32)); err != nil {
 		return err
 	}
+	if in[j].Shape[1] == 0 {
+		return fmt.Errorf("scores are %v, expected one expert for each row or more", in[j].Shape)
+	}
 	return firstErr(want(in, i, "y", in[j].Shape.Elems(), -1), wantType(in, i, "y", F32))
 }
 

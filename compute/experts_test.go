@@ -88,6 +88,7 @@ func expertInferCases() []inferCase {
 		{"dscores of another shape", RouteGrad{}, []Spec{f32(5, 8), i32(5, 2), f32(5, 3)}, "dscores has shape", nil},
 		{"good combine", Combine{}, []Spec{f32(10, 7), f32(5, 2)}, "", []Spec{f32(5, 7)}},
 		{"rows without a score", Combine{}, []Spec{f32(9, 7), f32(5, 2)}, "y has shape", nil},
+		{"no scores", Combine{}, []Spec{f32(0, 7), f32(5, 0)}, "one expert for each row", nil},
 		{"good combine gradient", CombineGrad{}, []Spec{f32(5, 7), f32(10, 7), f32(5, 2)}, "", []Spec{f32(10, 7), f32(5, 2)}},
 		{"dout of pairs", CombineGrad{}, []Spec{f32(10, 7), f32(10, 7), f32(5, 2)}, "dout has shape", nil},
 	}

@@ -124,7 +124,7 @@ func products(f quant.Format, t, rows, cols int) []testCase {
 			testCase{op: compute.Linear{Weight: w, Exact: true, Bias: true, Rank: rank, Scale: scale}, note: note + " bias update", inputs: update(forward(&bf16), rank, rows), tol: summed(cols)},
 			testCase{op: compute.LinearGradInput{Weight: w, Accumulate: true, Rank: rank}, note: note + " accumulate update", inputs: update(backward, cols, rank), tol: summed(rows), keeps: []int{0}})
 	}
-	if f.Kind != quant.Dense && !f.Kind.IsFP() { // small floats are no integers to go with 8-bit activations
+	if f.Kind != quant.Dense && !f.Kind.IsFP() { // some sums of small floats are far smaller than their terms, which is what 8 bits are off by
 		tol := summed(cols) + int8Activations
 		all = append(all,
 			testCase{op: compute.Linear{Weight: w}, note: note + " inexact", inputs: forward(nil), tol: tol},

@@ -81,7 +81,7 @@ func expertProducts(f quant.Format, s expertSize, own bool) []testCase {
 		{op: compute.ExpertGradInput{Weight: w, Experts: s.e, Own: own}, note: note, inputs: backward, tol: tol},
 		{op: compute.ExpertGradInput{Weight: w, Experts: s.e, Own: own, Accumulate: true}, note: note + " accumulate", inputs: backward, tol: tol, keeps: []int{0}},
 	}
-	if f.Kind != quant.Dense && !f.Kind.IsFP() {
+	if f.Kind != quant.Dense {
 		all = append(all, testCase{op: compute.ExpertLinear{Weight: w, Experts: s.e, Own: own}, note: note + " inexact", inputs: forward, tol: summed(s.cols) + int8Activations})
 	}
 	return all

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -13,7 +14,7 @@ func checkRow(t *testing.T, what string, got compute.Array, i int, want compute.
 	t.Helper()
 	a, b := rowOf(got, i).F32(), want.F32()
 	for j := range b {
-		if a[j] != b[j] {
+		if math.Float32bits(a[j]) != math.Float32bits(b[j]) {
 			t.Errorf("%s: row %d of %d, value %d is %g, alone it is %g", what, i, got.Shape[0], j, a[j], b[j])
 			return
 		}
@@ -157,6 +158,7 @@ func TestRowWiseElements(t *testing.T) {
 				}{
 					{compute.SwiGLU{}, []compute.Array{x, y}, 0},
 					{compute.Add{Alpha: 1}, []compute.Array{x, y}, 0},
+					{compute.Add{Alpha: 0.3}, []compute.Array{x, y}, 0},
 					{compute.RMSNorm{Eps: 1e-5}, []compute.Array{x, w}, 1},
 					{compute.Magnitude{Bias: true}, []compute.Array{x, w, {Spec: w.Spec, Data: y.Data[:len(w.Data)]}, w}, 3},
 					{compute.RoPE{HeadDim: 4}, []compute.Array{x, angles, angles}, 0},

@@ -108,8 +108,12 @@ var avx2Vectors = vectors{
 		if n > 0 {
 			addScaledAVX2(&y[0], &a[0], alpha, &b[0], n)
 		}
-		if n < len(y) {
-			addScaledGeneric(y[n:], a[n:], alpha, b[n:])
+		if n < len(y) { // by the same instructions, so that no value depends on where it lies
+			var p, q, rest [8]float32
+			copy(p[:], a[n:])
+			copy(q[:], b[n:])
+			addScaledAVX2(&rest[0], &p[0], alpha, &q[0], len(rest))
+			copy(y[n:], rest[:])
 		}
 	},
 	scale: func(y []float32, alpha float32, x []float32) {
