@@ -526,3 +526,19 @@ func TestFuseGGUFBlocks(t *testing.T) {
 	}
 	t.Logf("quantized again: off by %g; dense: by %g", distance(logits(t, modeltest.Open(t, dev, report.Path)), want), distance(logits(t, modeltest.Open(t, dev, dense.Path)), want))
 }
+
+// TestFuseUntrained: an adapter that changes nothing gives no layer more bits.
+func TestFuseUntrained(t *testing.T) {
+	t.Parallel()
+	dir := modeltest.Write(t, modeltest.Spec{Type: "qwen2", Bits: 4, Config: map[string]any{"hidden_size": 256, "intermediate_size": 1024}})
+	for _, dora := range []bool{false, true} {
+		m := modeltest.Open(t, newCPU(t), dir)
+		if _, err := m.AttachLoRA(model.LoRAConfig{Rank: 2, Scale: 2, DoRA: dora}, compute.NewKey(0)); err != nil {
+			t.Fatal(err)
+		}
+		report := fuse(t, m, export.FuseOptions{})
+		if worst, _ := report.Worst(); report.Raised != 0 || report.Survival != 1 || worst.Survival != 1 {
+			t.Errorf("DoRA %v: %d layers raised, survival %g, worst %+v", dora, report.Raised, report.Survival, worst)
+		}
+	}
+}

@@ -100,16 +100,24 @@ func adapt(dev compute.Device, w []float32, l *nn.LoRA) (delta []float32, err er
 }
 
 // stretch makes delta what takes a row w to the direction of w + delta and to the
-// length m: DoRA (see nn.Magnitude).
+// length m: DoRA (see nn.Magnitude). It is w's share of that and delta's, since the
+// difference of the whole from w would be rounding alone where little changes.
 func stretch(w, delta []float32, m float32) {
+	const rounding = 1e-6 // of lengths, which are float32: m has not been trained
 	var squares float64
 	for i, v := range w {
 		sum := float64(v + delta[i])
 		squares += sum * sum
 	}
-	gain := compute.Gain(m, float32(math.Sqrt(squares)))
+	longer := -1.0
+	if squares > 0 {
+		longer = float64(m)/math.Sqrt(squares) - 1
+	}
+	if math.Abs(longer) < rounding {
+		return
+	}
 	for i, v := range w {
-		delta[i] = gain*(v+delta[i]) - v
+		delta[i] = float32(longer*float64(v) + (1+longer)*float64(delta[i]))
 	}
 }
 
