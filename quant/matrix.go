@@ -194,12 +194,6 @@ func (m *Matrix) Shape() []int {
 	return []int{m.Rows, m.Cols}
 }
 
-// Expert views one matrix of a stack.
-func (m *Matrix) Expert(i int) *Matrix {
-	part := func(b []byte) []byte { return b[i*len(b)/m.Experts : (i+1)*len(b)/m.Experts] }
-	return &Matrix{Format: m.Format, Rows: m.Rows / m.Experts, Cols: m.Cols, Data: part(m.Data), Scales: part(m.Scales), Biases: part(m.Biases)}
-}
-
 // Bytes returns the memory the matrix takes, scales and biases included.
 func (m *Matrix) Bytes() int { return len(m.Data) + len(m.Scales) + len(m.Biases) }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/tensor"
 )
 
@@ -83,7 +84,7 @@ func TestExpertsAgree(t *testing.T) {
 		}
 		sum := make([]float32, tokens*out)
 		for i, e := range picked {
-			w, err := tensor.ImportWeight(dev, host.Expert(int(e)))
+			w, err := tensor.ImportWeight(dev, expertOf(host, int(e)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -107,6 +108,12 @@ func TestExpertsAgree(t *testing.T) {
 	if now := used(dev); now != before {
 		t.Errorf("%d bytes live afterwards, %d before", now, before)
 	}
+}
+
+// expertOf is one matrix of a stack.
+func expertOf(m *quant.Matrix, i int) *quant.Matrix {
+	part := func(b []byte) []byte { return b[i*len(b)/m.Experts : (i+1)*len(b)/m.Experts] }
+	return &quant.Matrix{Format: m.Format, Rows: m.Rows / m.Experts, Cols: m.Cols, Data: part(m.Data), Scales: part(m.Scales), Biases: part(m.Biases)}
 }
 
 // near allows for the order of a sum of 64 terms of about one.

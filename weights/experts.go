@@ -38,17 +38,26 @@ func ExpertTensor(stacked string, expert int) (name string, ok bool) {
 	return fmt.Sprintf("%s.experts.%d.%s.%s", m[1], expert, matrix, m[3]), true
 }
 
+// StackedTensor is the name of the stacked tensor that one expert's is part of, and
+// which expert that is; ok is false for other tensors.
+func StackedTensor(name string) (stacked string, expert int, ok bool) {
+	m := expertName.FindStringSubmatch(name)
+	if m == nil {
+		return "", 0, false
+	}
+	expert, _ = strconv.Atoi(m[2])
+	return m[1] + ".switch_mlp." + stackedName[m[3]] + "." + m[4], expert, true
+}
+
 // stack takes the tensors of single experts out of f.tensors and lists them as
 // parts of stacked ones.
 func (f *folder) stack() error {
 	found := map[string]map[int]Tensor{}
 	for name, t := range f.tensors {
-		m := expertName.FindStringSubmatch(name)
-		if m == nil {
+		stacked, i, ok := StackedTensor(name)
+		if !ok {
 			continue
 		}
-		i, _ := strconv.Atoi(m[2])
-		stacked := m[1] + ".switch_mlp." + stackedName[m[3]] + "." + m[4]
 		if found[stacked] == nil {
 			found[stacked] = map[int]Tensor{}
 		}

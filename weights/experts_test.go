@@ -59,25 +59,47 @@ func TestExperts(t *testing.T) {
 			t.Errorf("%s has shape %v, want %v", module, m.Shape(), want.shape)
 		}
 		for i := range m.Experts {
-			e := m.Expert(i)
-			if e.Check() != nil || e.Data[0] != byte(want.first+i) || e.Data[len(e.Data)-1] != byte(want.first+i) {
-				t.Errorf("%s: expert %d holds %d", module, i, e.Data[0])
+			if got := part(m.Data, i, m.Experts); !all(got, byte(want.first+i)) {
+				t.Errorf("%s: expert %d holds %v", module, i, got)
 			}
-			if m.Format.Kind == quant.Affine && (e.Scales[0] != byte(8+i) || e.Biases[7] != byte(16+i)) {
-				t.Errorf("%s: expert %d has scales %d and biases %d", module, i, e.Scales[0], e.Biases[7])
+			if m.Format.Kind != quant.Affine {
+				continue
+			}
+			if s, b := part(m.Scales, i, m.Experts), part(m.Biases, i, m.Experts); !all(s, byte(8+i)) || !all(b, byte(16+i)) {
+				t.Errorf("%s: expert %d has scales %v and biases %v", module, i, s, b)
 			}
 		}
 	}
-	for i := range 2 {
-		if name, ok := ExpertTensor(at+"block_sparse_moe.switch_mlp.down_proj.weight", i); !ok || name != at+"block_sparse_moe.experts."+string("01"[i])+".w2.weight" {
-			t.Errorf("expert %d is %q", i, name)
+}
+
+// part is one of n equal parts, and all whether it holds nothing but v.
+func part(b []byte, i, n int) []byte { return b[i*len(b)/n : (i+1)*len(b)/n] }
+func all(b []byte, v byte) bool      { return len(b) > 0 && bytes.Count(b, []byte{v}) == len(b) }
+
+// TestExpertNames: the names in the two ways of storing experts, forth and back.
+func TestExpertNames(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]struct {
+		stacked string
+		expert  int
+	}{
+		"model.layers.3.block_sparse_moe.experts.1.w2.weight": {"model.layers.3.block_sparse_moe.switch_mlp.down_proj.weight", 1},
+		"model.layers.3.block_sparse_moe.experts.0.w3.scales": {"model.layers.3.block_sparse_moe.switch_mlp.up_proj.scales", 0},
+		"model.layers.0.mlp.experts.10.up_proj.weight":        {"model.layers.0.mlp.switch_mlp.up_proj.weight", 10},
+	} {
+		if stacked, expert, ok := StackedTensor(name); !ok || stacked != want.stacked || expert != want.expert {
+			t.Errorf("%s is expert %d of %q", name, expert, stacked)
+		}
+		if single, ok := ExpertTensor(want.stacked, want.expert); !ok || single != name {
+			t.Errorf("expert %d of %s is %q", want.expert, want.stacked, single)
 		}
 	}
-	if name, ok := ExpertTensor(at+"mlp.switch_mlp.up_proj.weight", 10); !ok || name != at+"mlp.experts.10.up_proj.weight" {
-		t.Errorf("expert 10 is %q", name)
-	}
-	if name, ok := ExpertTensor(at+"mlp.up_proj.weight", 0); ok {
+	const ordinary = "model.layers.0.mlp.up_proj.weight"
+	if name, ok := ExpertTensor(ordinary, 0); ok {
 		t.Errorf("an ordinary matrix is expert %q", name)
+	}
+	if name, _, ok := StackedTensor(ordinary); ok {
+		t.Errorf("an ordinary matrix is part of %q", name)
 	}
 }
 
