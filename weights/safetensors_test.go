@@ -174,6 +174,30 @@ func TestWriteSafetensorsErrors(t *testing.T) {
 	}
 }
 
+// TestWriteFile: a file is replaced whole, and nothing is left where that fails.
+func TestWriteFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x.json")
+	for _, want := range []string{"{}", "[1]"} {
+		if err := WriteFile(path, []byte(want)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != want {
+			t.Errorf("wrote %q: %q, %v", want, got, err)
+		}
+	}
+	onlyFiles(t, dir, "x.json")
+	taken := filepath.Join(dir, "taken")
+	if err := os.Mkdir(taken, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFile(taken, nil); err == nil || !strings.Contains(err.Error(), taken) {
+		t.Errorf("a folder was replaced: %v", err)
+	}
+	onlyFiles(t, dir, "taken", "x.json")
+}
+
 // modelEntries makes n tensors of four bytes; the one named broken fails.
 func modelEntries(n, broken int) []Entry {
 	entries := make([]Entry, n)

@@ -48,12 +48,25 @@ func WriteSafetensors(path string, tensors []Tensor, metadata map[string]string)
 
 // WriteEntries is WriteSafetensors for tensors that need not be in memory together.
 func WriteEntries(path string, entries []Entry, metadata map[string]string) error {
+	return writeAside(path, func(a *aside) error { return a.safetensors(entries, metadata) })
+}
+
+// WriteFile writes a settings file, such as config.json, whole or not at all.
+func WriteFile(path string, data []byte) error {
+	return writeAside(path, func(a *aside) error {
+		_, err := a.Write(data)
+		return err
+	})
+}
+
+// writeAside gives path what write writes, once that is complete and on disk.
+func writeAside(path string, write func(a *aside) error) error {
 	a, err := createAside(path)
 	if err != nil {
 		return writeError(path, err)
 	}
 	defer a.discard()
-	if err := a.safetensors(entries, metadata); err != nil {
+	if err := write(a); err != nil {
 		return writeError(path, err)
 	}
 	return writeError(path, a.commit())
