@@ -85,7 +85,7 @@ type candidate struct {
 
 // add measures a module in all widths.
 func (a *allocation) add(c *conversion, module string) error {
-	m, err := c.src.Matrix(module)
+	m, err := c.src.Outline(module)
 	if err != nil {
 		return err
 	}
@@ -100,6 +100,9 @@ func (a *allocation) add(c *conversion, module string) error {
 	for _, bits := range autoBits {
 		to.Bits = bits
 		one.bytes = append(one.bytes, formatBytes(to, m))
+	}
+	if m, err = c.src.Matrix(module); err != nil {
+		return err
 	}
 	if one.errors, err = a.s.errors(module, m, to, dtype, c.options.Rule); err != nil {
 		return fmt.Errorf("%s: %w", module, err)

@@ -152,9 +152,11 @@ func (c *conversion) split() (vectors []weights.Entry, modules []string) {
 			continue
 		}
 		module, isWeight := strings.CutSuffix(name, ".weight")
-		if t, ok := c.src.Tensor(name); ok && len(t.Shape) == 1 || !isWeight {
-			vectors = append(vectors, c.vector(t))
-			continue
+		if _, stack := weights.ExpertTensor(name, 0); !stack {
+			if t, ok := c.src.Tensor(name); ok && len(t.Shape) == 1 || !isWeight {
+				vectors = append(vectors, c.vector(t))
+				continue
+			}
 		}
 		modules = append(modules, module)
 	}
@@ -245,7 +247,7 @@ func (c *conversion) checkRecipe(modules []string) error {
 
 // entries are the tensors of one module, made when they are written.
 func (c *conversion) entries(module string, done, total int) ([]weights.Entry, error) {
-	m, err := c.src.Matrix(module)
+	m, err := c.src.Outline(module)
 	if err != nil {
 		return nil, err
 	}
@@ -261,7 +263,7 @@ func (c *conversion) entries(module string, done, total int) ([]weights.Entry, e
 		if c.options.Progress != nil {
 			c.options.Progress(module, done+1, total)
 		}
-		m, err := c.src.Matrix(module) // again: the experts of a folder are stacked for this
+		m, err := c.src.Matrix(module)
 		if err != nil {
 			return nil, err
 		}

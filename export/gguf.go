@@ -173,13 +173,7 @@ func (g *ggufExport) tensor(name string, done, total int) error {
 	}
 	heads := g.pairedHeads(name)
 	module, isWeight := strings.CutSuffix(name, ".weight")
-	var shape []int
-	var kind weights.GGUFType
-	if stack, err := g.stackShape(name); err != nil {
-		return err
-	} else if stack != nil {
-		shape, kind = stack, g.kindOf(module, stack[2], false)
-	} else {
+	if _, stack := weights.ExpertTensor(name, 0); !stack {
 		t, ok := g.src.Tensor(name)
 		if ok && len(t.Shape) == 1 {
 			return g.addVector(to, t, heads)
@@ -187,12 +181,15 @@ func (g *ggufExport) tensor(name string, done, total int) error {
 		if !isWeight {
 			return fmt.Errorf("tensor %q has shape %v, expected 1 dimension", name, t.Shape)
 		}
-		m, err := g.matrix(module)
-		if err != nil {
-			return err
-		}
-		shape, kind = []int{m.Rows, m.Cols}, g.kindOf(module, m.Cols, g.keepsIntegers(m) && g.adapters[module] == nil)
 	}
+	m, err := g.outline(module)
+	if err != nil {
+		return err
+	}
+	if err := g.checkStack(module, m); err != nil {
+		return err
+	}
+	shape, kind := m.Shape(), g.kindOf(module, m.Cols, m.Experts == 0 && g.keepsIntegers(m) && g.adapters[module] == nil)
 	elements := int64(1)
 	for _, n := range shape {
 		elements *= int64(n)
@@ -201,7 +198,7 @@ func (g *ggufExport) tensor(name string, done, total int) error {
 		if g.options.Progress != nil {
 			g.options.Progress(to, done+1, total)
 		}
-		data, err := g.encode(module, shape, kind)
+		data, err := g.encode(module, kind)
 		if err == nil && heads > 0 {
 			data = weights.JoinPairs(data, shape[0], heads)
 		}
@@ -225,20 +222,23 @@ func (g *ggufExport) addVector(to string, t weights.Tensor, heads int) error {
 	return nil
 }
 
-// stackShape is [experts, rows, columns] for a stack of experts and nil for all
-// others. It comes from the config: a source that has the experts one by one would
-// have to put the stack together to tell.
-func (g *ggufExport) stackShape(name string) ([]int, error) {
+// checkStack refuses experts of other sizes than config.json says.
+func (g *ggufExport) checkStack(module string, m *quant.Matrix) error {
 	x := g.facts.Experts
 	switch {
-	case !strings.Contains(name, ".switch_mlp."):
-		return nil, nil
+	case m.Experts == 0:
+		return nil
 	case x.Count == 0:
-		return nil, fmt.Errorf("tensor %q belongs to experts, but config.json has none", name)
-	case strings.HasSuffix(name, ".down_proj.weight"):
-		return []int{x.Count, g.config.HiddenSize, x.Width}, nil
+		return fmt.Errorf("%s has experts, but config.json has none", module)
 	}
-	return []int{x.Count, x.Width, g.config.HiddenSize}, nil
+	want := []int{x.Count, x.Width, g.config.HiddenSize}
+	if strings.HasSuffix(module, ".down_proj") {
+		want = []int{x.Count, g.config.HiddenSize, x.Width}
+	}
+	if !slices.Equal(m.Shape(), want) {
+		return fmt.Errorf("%s is %v, config.json says %v: weights and config belong to different models", module, m.Shape(), want)
+	}
+	return nil
 }
 
 // pairedHeads is the number of heads of a tensor whose rows are to be brought

@@ -44,7 +44,7 @@ func GGUFAdapter(f *model.LoRAFile, src weights.Source, path string) error {
 		if !ok || !src.Has(u.Module) {
 			return fmt.Errorf("%s is no module of %s: the adapter belongs to another model", u.Module, src.Path())
 		}
-		m, err := src.Matrix(u.Module)
+		m, err := src.Outline(u.Module)
 		if err != nil {
 			return err
 		}

@@ -98,13 +98,16 @@ func inOrder(parts map[int]Tensor) ([]Tensor, error) {
 	return list, nil
 }
 
-// stacked copies the parts of a stack into one tensor.
-func (f *folder) stacked(name string) (Tensor, bool) {
+// stacked copies the parts of a stack into one tensor. The Data of its outline is nil.
+func (f *folder) stacked(name string, outline bool) (Tensor, bool) {
 	parts, ok := f.stacks[name]
 	if !ok {
 		return Tensor{}, false
 	}
 	t := Tensor{Name: name, DType: parts[0].DType, Shape: append([]int{len(parts)}, parts[0].Shape...)}
+	if outline {
+		return t, true
+	}
 	t.Data = make([]byte, 0, len(parts)*len(parts[0].Data))
 	for _, p := range parts {
 		t.Data = append(t.Data, p.Data...)

@@ -58,6 +58,9 @@ func TestExperts(t *testing.T) {
 		if !slices.Equal(m.Shape(), want.shape) || !src.Has(at+module) {
 			t.Errorf("%s has shape %v, want %v", module, m.Shape(), want.shape)
 		}
+		if o, err := src.Outline(at + module); err != nil || o.Format != m.Format || !slices.Equal(o.Shape(), m.Shape()) || o.Data != nil {
+			t.Errorf("%s: outline %+v, %v, want %v %v without data", module, o, err, m.Format, m.Shape())
+		}
 		for i := range m.Experts {
 			if got := part(m.Data, i, m.Experts); !all(got, byte(want.first+i)) {
 				t.Errorf("%s: expert %d holds %v", module, i, got)

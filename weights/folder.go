@@ -203,10 +203,15 @@ func (f *folder) Names() []string {
 }
 
 func (f *folder) Tensor(name string) (Tensor, bool) {
+	return f.tensor(name, false)
+}
+
+// tensor is Tensor, without the data of a stack if only its outline is asked for.
+func (f *folder) tensor(name string, outline bool) (Tensor, bool) {
 	if t, ok := f.tensors[name]; ok {
 		return t, true
 	}
-	return f.stacked(name)
+	return f.stacked(name, outline)
 }
 
 func (f *folder) Has(module string) bool {
@@ -223,21 +228,26 @@ func (f *folder) Close() error {
 	return errors.Join(errs...)
 }
 
-func (f *folder) Matrix(module string) (*quant.Matrix, error) {
-	m, err := f.matrix(module)
+func (f *folder) Matrix(module string) (*quant.Matrix, error) { return f.matrix(module, false) }
+
+func (f *folder) Outline(module string) (*quant.Matrix, error) { return f.matrix(module, true) }
+
+func (f *folder) matrix(module string, outline bool) (*quant.Matrix, error) {
+	m, err := f.assemble(module, outline)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.path, err)
 	}
 	return m, nil
 }
 
-func (f *folder) matrix(module string) (*quant.Matrix, error) {
-	weight, ok := f.Tensor(module + ".weight")
+// assemble makes a matrix of the tensors of a module.
+func (f *folder) assemble(module string, outline bool) (*quant.Matrix, error) {
+	weight, ok := f.tensor(module+".weight", outline)
 	if !ok {
 		return nil, fmt.Errorf("no tensor %q", module+".weight")
 	}
 	var scales *Tensor
-	if t, ok := f.Tensor(module + ".scales"); ok {
+	if t, ok := f.tensor(module+".scales", outline); ok {
 		scales = &t
 	}
 	setting, err := f.quantization.of(module, weight, scales)
@@ -254,7 +264,7 @@ func (f *folder) matrix(module string) (*quant.Matrix, error) {
 	if format.Kind.IsFP() {
 		return packedMatrix(format, weight, *scales, nil)
 	}
-	biases, ok := f.Tensor(module + ".biases")
+	biases, ok := f.tensor(module+".biases", outline)
 	if !ok {
 		return nil, fmt.Errorf("no tensor %q beside %q", module+".biases", module+".scales")
 	}
@@ -290,10 +300,7 @@ func packedMatrix(f quant.Format, weight, scales Tensor, biases *Tensor) (*quant
 	if biases != nil {
 		m.Biases = biases.Data
 	}
-	if err := m.Check(); err != nil {
-		return nil, fmt.Errorf("tensor %q: %w", weight.Name, err)
-	}
-	return m, nil
+	return checked(weight, m)
 }
 
 // rowsOf is how many rows a matrix of shape [out, ...] or a stack [E, out, ...] has,

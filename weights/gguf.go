@@ -137,6 +137,9 @@ func (g *GGUF) Matrix(module string) (*quant.Matrix, error) {
 	return e.matrix, nil
 }
 
+// Outline is Matrix, which copies no experts here.
+func (g *GGUF) Outline(module string) (*quant.Matrix, error) { return g.Matrix(module) }
+
 // Blocks returns the weights of a module as they are stored, with rows in Hugging
 // Face's order; ok is false for plain numbers.
 func (g *GGUF) Blocks(module string) (b quant.BlockType, data []byte, ok bool) {

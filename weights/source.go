@@ -34,6 +34,9 @@ type Source interface {
 	// Matrix returns the weights of a module such as
 	// "model.layers.0.self_attn.q_proj": dense, affine or GGUF blocks.
 	Matrix(module string) (*quant.Matrix, error)
+	// Outline returns what Matrix does, but perhaps without the data: format and
+	// sizes alone, which cost no copy of the experts that a folder stores apart.
+	Outline(module string) (*quant.Matrix, error)
 	// Has reports whether the tensor module+".weight" exists.
 	Has(module string) bool
 	// Path returns what was given to Open.
@@ -98,6 +101,14 @@ func denseMatrix(t Tensor) (*quant.Matrix, error) {
 	}
 	m := &quant.Matrix{Format: quant.Format{Kind: quant.Dense, DType: t.DType}, Cols: t.Shape[len(t.Shape)-1], Data: t.Data}
 	m.Rows, m.Experts = rowsOf(t.Shape)
+	return checked(t, m)
+}
+
+// checked checks a matrix made of tensor t, unless t is an outline.
+func checked(t Tensor, m *quant.Matrix) (*quant.Matrix, error) {
+	if n, _ := elements(t.Shape, 1); n > 0 && t.Data == nil {
+		return m, nil
+	}
 	if err := m.Check(); err != nil {
 		return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
 	}
