@@ -24,7 +24,7 @@ func TestConvertAsMLX(t *testing.T) {
 		"mixed":                 {"-q", "--quant-predicate", "mixed_3_6", "--q-group-size", "32"},
 		"bfloat16":              {"--dtype", "bfloat16"},
 		"mixtral-4bit":          {"-q"},
-		"mixtral-4bit, mixed":   {"-q", "--quant-predicate", "mixed_2_6"},
+		"mixtral-4bit, mixed":   {"-q", "--quant-predicate", "mixed_2_6", "--q-group-size", "64"}, // unless told, mlx-lm writes null
 		"qwen3_moe-4bit":        {"-q", "--q-bits", "3", "--q-group-size", "32"},
 		"qwen3_moe-4bit, mxfp4": {"-q", "--q-mode", "mxfp4"},
 		"qwen3_moe-4bit, mixed": {"-q", "--quant-predicate", "mixed_4_6", "--q-group-size", "32"},
