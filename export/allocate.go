@@ -47,7 +47,10 @@ func AllocateBits(ctx context.Context, src weights.Source, s *Sensitivity, o Con
 	if c.facts, err = c.config.Facts(); err != nil {
 		return nil, fmt.Errorf("%s: %w", src.Path(), err)
 	}
-	vectors, modules := c.split()
+	vectors, modules, err := c.split()
+	if err != nil {
+		return nil, err
+	}
 	for _, e := range vectors {
 		a.fixed += entryBytes(e)
 	}

@@ -125,7 +125,10 @@ func (c *conversion) write(tok *tokenizer.Tokenizer) error {
 }
 
 func (c *conversion) writeWeights(dir string) error {
-	entries, modules := c.split()
+	entries, modules, err := c.split()
+	if err != nil {
+		return err
+	}
 	if err := c.checkRecipe(modules); err != nil {
 		return err
 	}
@@ -146,21 +149,31 @@ func (c *conversion) writeWeights(dir string) error {
 
 // split lists what the model consists of: vectors as they are written, and the
 // modules that have a matrix.
-func (c *conversion) split() (vectors []weights.Entry, modules []string) {
+func (c *conversion) split() (vectors []weights.Entry, modules []string, err error) {
 	for _, name := range c.src.Names() {
 		if strings.HasSuffix(name, ".scales") || strings.HasSuffix(name, ".biases") || unused(name, c.facts.Tied) {
 			continue
 		}
 		module, isWeight := strings.CutSuffix(name, ".weight")
-		if _, stack := weights.ExpertTensor(name, 0); !stack {
-			if t, ok := c.src.Tensor(name); ok && len(t.Shape) == 1 || !isWeight {
-				vectors = append(vectors, c.vector(t))
-				continue
-			}
+		if _, stack := weights.ExpertTensor(name, 0); stack {
+			modules = append(modules, module)
+			continue
 		}
-		modules = append(modules, module)
+		t, ok := c.src.Tensor(name)
+		switch {
+		case isWeight && (!ok || len(t.Shape) > 1):
+			modules = append(modules, module)
+			continue
+		case !ok:
+			return nil, nil, fmt.Errorf("%s: tensor %q is in blocks, expected plain numbers", c.src.Path(), name)
+		}
+		e, err := c.vector(t)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: tensor %q: %w", c.src.Path(), name, err)
+		}
+		vectors = append(vectors, e)
 	}
-	return vectors, modules
+	return vectors, modules, nil
 }
 
 func entryBytes(e weights.Entry) int64 {
@@ -172,19 +185,16 @@ func entryBytes(e weights.Entry) int64 {
 }
 
 // vector is a norm or bias in the type that was asked for.
-func (c *conversion) vector(t weights.Tensor) weights.Entry {
-	n := int64(1)
-	for _, s := range t.Shape {
-		n *= int64(s)
-	}
-	c.report.Parameters += n
+func (c *conversion) vector(t weights.Tensor) (weights.Entry, error) {
+	c.report.Parameters += int64(len(t.Data) / t.DType.Size())
 	if to := c.options.DType; to != 0 && t.DType.IsFloat() && to != t.DType {
-		values := make([]float32, n)
-		quant.Floats(values, t.Data, t.DType)
-		t.DType, t.Data = to, make([]byte, int(n)*to.Size())
-		quant.PutFloats(t.Data, values, to)
+		data, err := recast(t.Data, t.DType, to)
+		if err != nil {
+			return weights.Entry{}, err
+		}
+		t.DType, t.Data = to, data
 	}
-	return entryOf(t)
+	return entryOf(t), nil
 }
 
 // target is the format that a module is written in, and the type that its
@@ -286,8 +296,11 @@ func reformat(m *quant.Matrix, to quant.Format, dtype quant.DType, rule quant.Ru
 	if m.Format.Kind == quant.Affine && to.Kind == quant.Affine && m.Format.Bits == to.Bits && m.Format.Group == to.Group {
 		out := *m
 		out.Format = to
-		out.Scales, out.Biases = recast(m.Scales, m.Format.DType, to.DType), recast(m.Biases, m.Format.DType, to.DType)
-		return &out, nil
+		var err error
+		if out.Scales, err = recast(m.Scales, m.Format.DType, to.DType); err == nil {
+			out.Biases, err = recast(m.Biases, m.Format.DType, to.DType)
+		}
+		return &out, err
 	}
 	dense := m
 	if asked := (quant.Format{Kind: quant.Dense, DType: dtype}); m.Format != asked {
@@ -299,12 +312,12 @@ func reformat(m *quant.Matrix, to quant.Format, dtype quant.DType, rule quant.Ru
 	return dense.Requantize(to, dtype, rule)
 }
 
-func recast(data []byte, from, to quant.DType) []byte {
+// recast stores numbers in another type.
+func recast(data []byte, from, to quant.DType) ([]byte, error) {
 	values := make([]float32, len(data)/from.Size())
 	quant.Floats(values, data, from)
 	out := make([]byte, len(values)*to.Size())
-	quant.PutFloats(out, values, to)
-	return out
+	return out, quant.Narrow(out, values, to)
 }
 
 // quantization describes what was written as config.json does.

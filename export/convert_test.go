@@ -207,6 +207,38 @@ func TestConvertErrors(t *testing.T) {
 	}
 }
 
+// TestTooLarge: weights that float16 has no number for are refused wherever they are
+// narrowed, not made infinite.
+func TestTooLarge(t *testing.T) {
+	t.Parallel()
+	spec := modeltest.Spec{Type: "llama", DType: quant.BF16, Config: map[string]any{"vocab_size": ggufVocab}}
+	for _, name := range []string{"model.norm.weight", "model.layers.1.mlp.up_proj.weight"} {
+		config, tensors := modeltest.Contents(t, spec)
+		for _, x := range tensors {
+			if x.Name == name {
+				quant.PutFloats(x.Data[6:], []float32{-70000}, quant.BF16)
+			}
+		}
+		dir := modeltest.WriteFolder(t, config, tensors)
+		src, err := weights.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer src.Close()
+		for _, o := range []export.ConvertOptions{{DType: quant.F16}, {DType: quant.F16, Quantize: true, Group: 32}} {
+			o.SavePath = filepath.Join(t.TempDir(), "x")
+			if _, err := export.Convert(src, trained(t), o); err == nil || !strings.Contains(err.Error(), "too large for float16") || !strings.Contains(err.Error(), strings.TrimSuffix(name, ".weight")) {
+				t.Errorf("%s, %+v: %v", name, o, err)
+			}
+		}
+		typ, _ := export.ParseGGUFType("f16")
+		_, err = export.GGUF(src, trained(t), export.GGUFOptions{Path: filepath.Join(t.TempDir(), "x.gguf"), Type: typ})
+		if matrix := strings.Contains(name, "proj"); matrix != (err != nil) || matrix && !strings.Contains(err.Error(), "too large for float16") {
+			t.Errorf("%s to F16: %v", name, err)
+		}
+	}
+}
+
 // TestModelfile: a template is written if it gives the same text as the
 // tokenizer's own, and a system message that this writes by itself.
 func TestModelfile(t *testing.T) {

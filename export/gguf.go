@@ -259,25 +259,14 @@ func encodeMatrix(m *quant.Matrix, kind weights.GGUFType) ([]byte, error) {
 	if kind.DType == 0 {
 		return quant.ToBlocks(kind.Block, m)
 	}
-	if m.Format.Kind == quant.Dense && m.Format.DType == kind.DType {
-		return m.Data, nil
-	}
-	row := make([]float32, m.Cols)
-	size := m.Cols * kind.DType.Size()
-	data := make([]byte, m.Rows*size)
-	for r := range m.Rows {
-		m.Row(row, r)
-		if kind.DType == quant.F16 {
-			const largest = 65504
-			for _, x := range row {
-				if x > largest || x < -largest {
-					return nil, fmt.Errorf("weight %g is too large for F16; use type BF16 or F32", x)
-				}
-			}
+	dense := quant.Format{Kind: quant.Dense, DType: kind.DType}
+	if m.Format != dense {
+		var err error
+		if m, err = m.Requantize(dense, kind.DType, 0); err != nil {
+			return nil, err
 		}
-		quant.PutFloats(data[r*size:], row, kind.DType)
 	}
-	return data, nil
+	return m.Data, nil
 }
 
 // kindOf chooses the type of one matrix of cols columns as llama.cpp's quantizer

@@ -250,8 +250,7 @@ func store(w []float32, rows, cols int, to quant.Format, source quant.DType, rul
 		return nil, fmt.Errorf("writing %v is not supported", to)
 	}
 	m := &quant.Matrix{Format: to, Rows: rows, Cols: cols, Data: make([]byte, len(w)*to.DType.Size())}
-	quant.PutFloats(m.Data, w, to.DType)
-	return m, nil
+	return m, quant.Narrow(m.Data, w, to.DType)
 }
 
 // survival is how much of the update Δ is in stored - base: their inner

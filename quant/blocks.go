@@ -157,12 +157,12 @@ func joinNibbles(v uint64) uint32 {
 func decodeQ4K(dst *[256]float32, block []byte) {
 	q := block[16:144]
 	for j := range 8 { // groups of 32 weights
-		scale, offset := scaleQ4K(block, j)
+		scale, bias := affineK(block, j)
 		// A run of 32 bytes serves two groups: low nibbles, then high ones.
 		shift := 4 * (j & 1)
 		out := dst[32*j : 32*j+32]
 		for i, v := range q[32*(j/2) : 32*(j/2)+32] {
-			out[i] = float32(scale*float32(v>>shift&15)) - offset
+			out[i] = float32(scale*float32(v>>shift&15)) + bias
 		}
 	}
 }
@@ -182,15 +182,15 @@ func decodeQ5K(dst *[256]float32, block []byte) {
 	var q [256]uint8
 	integersQ5K(&q, block)
 	for j := range 8 {
-		scale, bias := affineQ5K(block, j)
+		scale, bias := affineK(block, j)
 		for i, v := range q[32*j : 32*j+32] {
 			dst[32*j+i] = float32(scale*float32(v)) + bias
 		}
 	}
 }
 
-// affineQ5K returns the scale and bias of group j.
-func affineQ5K(block []byte, j int) (scale, bias float32) {
+// affineK returns the scale and bias of group j of a super-block of Q4_K or Q5_K.
+func affineK(block []byte, j int) (scale, bias float32) {
 	d, dmin := F16ToF32(binary.LittleEndian.Uint16(block)), F16ToF32(binary.LittleEndian.Uint16(block[2:]))
 	sc, mn := scaleAndMin(block[4:16], j)
 	return d * float32(sc), -(dmin * float32(mn))
@@ -306,7 +306,7 @@ func affineFromQ5K(m *Matrix, data []byte) {
 			integersQ5K(&q, block)
 			pack(m.Data[row*rowBytes+at*160:], q[:], 5)
 			for j := range 8 {
-				scales[8*at+j], biases[8*at+j] = affineQ5K(block, j)
+				scales[8*at+j], biases[8*at+j] = affineK(block, j)
 			}
 		}
 		PutFloats(m.Scales[4*row*groups:], scales, F32)

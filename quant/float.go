@@ -117,6 +117,19 @@ func Floats(dst []float32, src []byte, d DType) {
 	}
 }
 
+// Narrow is PutFloats, but refuses a finite number that is infinite in type d.
+func Narrow(dst []byte, src []float32, d DType) error {
+	if d == F16 {
+		for _, f := range src {
+			if f-f == 0 && !fits(f, d) {
+				return fmt.Errorf("weight %g is too large for float16: use bfloat16 or float32", f)
+			}
+		}
+	}
+	PutFloats(dst, src, d)
+	return nil
+}
+
 // PutFloats stores src as little-endian numbers of type d, rounded to the
 // nearest even. dst must have room for len(src) of them, and d must be a
 // floating-point type.

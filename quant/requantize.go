@@ -1,6 +1,9 @@
 package quant
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // Requantize stores the values of m in the format to, which is Dense or one that
 // [QuantizeAffine] or [QuantizeFP] make; source and rule are what these take. Only
@@ -23,7 +26,9 @@ func (m *Matrix) Requantize(to Format, source DType, rule Rule) (*Matrix, error)
 	case err == nil:
 		n := to.RowBytes(m.Cols)
 		out = &Matrix{Format: to, Rows: m.Rows, Cols: m.Cols, Data: make([]byte, m.Rows*n)}
-		eachRow(m.Rows, m.Cols, func(row int) { PutFloats(out.Data[row*n:(row+1)*n], values(row), to.DType) })
+		errs := make([]error, m.Rows)
+		eachRow(m.Rows, m.Cols, func(row int) { errs[row] = Narrow(out.Data[row*n:(row+1)*n], values(row), to.DType) })
+		err = cmp.Or(errs...)
 	}
 	if err != nil {
 		return nil, err

@@ -92,6 +92,10 @@ func writeGGUF(streams Streams, src weights.Source, tok *tokenizer.Tokenizer, o 
 	if err != nil {
 		return report, err
 	}
-	fmt.Fprintf(streams.Out, "For Ollama: ollama create %s -f %s\n", filepath.Base(filepath.Dir(o.path)), path)
+	folder, err := filepath.Abs(filepath.Dir(o.path))
+	if err != nil {
+		return report, err
+	}
+	fmt.Fprintf(streams.Out, "For Ollama: ollama create %s -f %s\n", filepath.Base(folder), path)
 	return report, nil
 }
