@@ -256,6 +256,29 @@ func TestBadNetworks(t *testing.T) {
 	}
 }
 
+// TestBreakingConnections downloads several large files over a network that breaks every connection, so often that
+// each range comes in many pieces: ranges that are there must not keep others from getting a connection.
+func TestBreakingConnections(t *testing.T) {
+	t.Parallel()
+	s, files, names := newServer(t), map[string][]byte{}, []string{}
+	for i := range filesAtOnce {
+		names = append(names, fmt.Sprintf("model-%d.safetensors", i))
+		files[names[i]] = noise(uint64(i), 6*blockSize)
+	}
+	s.Add("org/model", files)
+	s.Misbehave(hubtest.Fault{Path: "/object/", DropAfter: enough + 1})
+	c := newClient(t, s)
+	c.chunk = 2 * blockSize
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	snap, err := c.Download(ctx, model, Options{Include: []string{"*.safetensors"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, snap, files, names...)
+	wantTidy(t, c.cfg.Cache)
+}
+
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

@@ -258,31 +258,41 @@ func (t *transfer) gather(parent context.Context, w *sink, spans []span, paralle
 	return fmt.Errorf("%s: %w", t.file.Path, why)
 }
 
+// An arrival is how far a span has come from the network. Blocks are handed on full, however often connections
+// break: there are no more of them than s.blocks has room for, so that nobody who holds a connection waits for a
+// span whose turn to get one is still to come.
+type arrival struct {
+	span
+	at    int64  // where the next byte belongs
+	block []byte // begun and not handed on
+}
+
 // fetchSpan hands the bytes of a span on in blocks, trying again from where a try broke off.
 func (t *transfer) fetchSpan(ctx context.Context, s span, whole bool) error {
-	at := s.lo
-	return t.c.retry(ctx, func() (bool, error) {
+	a := &arrival{span: s, at: s.lo}
+	err := t.c.retry(ctx, func() (bool, error) {
 		select {
 		case t.slots <- struct{}{}:
 		case <-ctx.Done():
 			return false, ctx.Err()
 		}
 		defer func() { <-t.slots }()
-		before := at
-		err := t.readSpan(ctx, s, whole, &at)
-		return at-before >= enough, err
+		before := a.at
+		err := t.readSpan(ctx, a, whole)
+		return a.at-before >= enough, err
 	})
+	return cmp.Or(err, a.pass(ctx)) // what came last is kept even if the span was given up
 }
 
 // readSpan makes one request for what is left of a span.
-func (t *transfer) readSpan(ctx context.Context, s span, whole bool, at *int64) error {
+func (t *transfer) readSpan(ctx context.Context, a *arrival, whole bool) error {
 	from, validator, err := t.source(ctx)
 	if err != nil {
 		return err
 	}
 	r := request{method: http.MethodGet, url: from.url, header: map[string]string{}}
-	if *at > 0 || s.hi < t.file.Size {
-		r.header["Range"] = fmt.Sprintf("bytes=%d-%d", *at, s.hi-1)
+	if a.at > 0 || a.hi < t.file.Size {
+		r.header["Range"] = fmt.Sprintf("bytes=%d-%d", a.at, a.hi-1)
 		if validator != "" {
 			r.header["If-Range"] = validator
 		}
@@ -292,43 +302,56 @@ func (t *transfer) readSpan(ctx context.Context, s span, whole bool, at *int64) 
 		return t.refused(from, err)
 	}
 	defer resp.Body.Close()
-	begin, err := t.begins(resp, *at, s.hi)
+	begin, err := t.begins(resp, a.at, a.hi)
 	if err != nil {
 		return err
 	}
-	if begin < *at || resp.StatusCode == http.StatusOK && !whole {
+	if begin < a.at || resp.StatusCode == http.StatusOK && !whole {
 		if !whole {
 			return &lastingError{errNoRanges}
 		}
 		// The server sends the file from its start: what is there already is read over.
-		if _, err := io.CopyN(io.Discard, resp.Body, *at-begin); err != nil {
+		if _, err := io.CopyN(io.Discard, resp.Body, a.at-begin); err != nil {
 			return err
 		}
 	}
-	return t.pass(ctx, resp.Body, s, at)
+	err = a.read(ctx, resp.Body)
+	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("the connection broke after %d of %d bytes", a.at, t.file.Size)
+	}
+	return err
 }
 
-// pass reads blocks up to the end of the span and hands them on.
-func (t *transfer) pass(ctx context.Context, body io.Reader, s span, at *int64) error {
-	for *at < s.hi {
-		block := make([]byte, min(blockSize, s.hi-*at))
-		n, err := io.ReadFull(body, block)
-		if n > 0 {
-			select {
-			case s.blocks <- block[:n]:
-				*at += int64(n)
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+// read reads up to the end of the span and hands full blocks on.
+func (a *arrival) read(ctx context.Context, body io.Reader) error {
+	for a.at < a.hi {
+		if a.block == nil {
+			a.block = make([]byte, 0, min(blockSize, a.hi-a.at))
 		}
-		if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
-			return fmt.Errorf("the connection broke after %d of %d bytes", *at, t.file.Size)
+		n, err := body.Read(a.block[len(a.block):cap(a.block)])
+		a.block, a.at = a.block[:len(a.block)+n], a.at+int64(n)
+		if len(a.block) == cap(a.block) {
+			err = cmp.Or(a.pass(ctx), err)
 		}
-		if err != nil {
+		if err != nil && a.at < a.hi {
 			return err
 		}
 	}
 	return nil
+}
+
+// pass hands the block on as far as it has come.
+func (a *arrival) pass(ctx context.Context) error {
+	if len(a.block) == 0 {
+		return nil
+	}
+	select {
+	case a.blocks <- a.block:
+		a.block = nil
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // begins checks that an answer is the wanted part of the wanted file, and gives the offset of its first byte.
