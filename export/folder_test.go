@@ -76,8 +76,18 @@ func TestFilesBesideWeights(t *testing.T) {
 	}
 	m := adapted(t, dev, base)
 	fused := filepath.Join(t.TempDir(), "fused")
+	state := filepath.Join(fused, ".cache", "huggingface", "lentil-upload.json")
 	for range 2 {
 		if _, err := export.Fuse(m, tok, export.FuseOptions{SavePath: fused}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(state); err == nil {
+			t.Error("hashes of the files that were replaced are still there")
+		}
+		if err := os.MkdirAll(filepath.Dir(state), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(state, []byte("{}"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -103,12 +113,17 @@ func TestFilesBesideWeights(t *testing.T) {
 			t.Errorf("%s: eos_token_id %v", path, config["eos_token_id"])
 		}
 	}
-	mine := filepath.Join(fused, "tools.py")
-	if err := os.WriteFile(mine, []byte("mine"), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := export.Fuse(m, tok, export.FuseOptions{SavePath: fused}); err == nil || !strings.Contains(err.Error(), "tools.py") {
-		t.Errorf("a program of the user's was in the way: %v", err)
+	for _, name := range []string{"tools.py", ".cache/huggingface/token"} {
+		mine := filepath.Join(fused, name)
+		if err := os.WriteFile(mine, []byte("mine"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := export.Fuse(m, tok, export.FuseOptions{SavePath: fused}); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s of the user's was in the way: %v", name, err)
+		}
+		if err := os.Remove(mine); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

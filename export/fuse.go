@@ -126,12 +126,15 @@ func checkTarget(path, base, adapter string) error {
 	return nil
 }
 
-// ofModel tells whether a folder with a model made from base has such a file or folder.
+// ofModel tells whether a folder with a model made from base has such a file or folder. That of an upload knows
+// the files that it was for, and goes with them.
 func ofModel(name string, e fs.DirEntry, base string) bool {
 	of := slices.ContainsFunc(tokenizer.Files(), func(file string) bool {
 		return name == filepath.ToSlash(file) || e.IsDir() && name == filepath.ToSlash(filepath.Dir(file))
 	})
 	switch {
+	case hub.IsUploadState(name, e.Type()):
+		return true
 	case of || !e.Type().IsRegular() || strings.Contains(name, "/"):
 		return of
 	case filepath.Ext(name) == ".py":

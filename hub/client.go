@@ -234,7 +234,7 @@ func (c *Client) retry(ctx context.Context, f func() (progress bool, err error))
 			if c.tries == 1 {
 				return err
 			}
-			return fmt.Errorf("%w\nGave up after %d tries; run the command again to go on from there.", err, c.tries)
+			return fmt.Errorf("%w\nGave up after %d tries; try again later to go on from there.", err, c.tries)
 		}
 		// Full wait plus up to half of it again, so that clients that failed together do not come back together.
 		wait := min(c.firstWait<<(try-1), maxWait)

@@ -314,7 +314,7 @@ func TestResume(t *testing.T) {
 	stop := s.Misbehave(hubtest.Fault{Path: "/object/", FromByte: 7 * testChunk, Status: 500})
 	o := Options{Include: []string{"*.safetensors"}}
 	_, err := c.Download(t.Context(), model, o)
-	if err == nil || !strings.Contains(err.Error(), "model.safetensors") || !strings.Contains(err.Error(), "run the command again") {
+	if err == nil || !strings.Contains(err.Error(), "model.safetensors") || !strings.Contains(err.Error(), "try again") {
 		t.Fatalf("got %v", err)
 	}
 	blob := filepath.Join(c.cfg.Cache, "models--org--model", "blobs", s.Files("org/model")["model.safetensors"].ETag())

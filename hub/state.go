@@ -2,7 +2,9 @@ package hub
 
 import (
 	"encoding/json"
+	"io/fs"
 	"maps"
+	"path"
 	"path/filepath"
 	"sync"
 	"time"
@@ -10,6 +12,20 @@ import (
 
 // storagePatience is how long a storage may take to say that it has all bytes.
 const storagePatience = time.Minute
+
+// stateName is where in an uploaded folder its state lies.
+const stateName = ".cache/huggingface/lentil-upload.json"
+
+// IsUploadState tells whether something in a folder, by its slash-separated name and its type, is what uploads of
+// the folder keep there: their state, or a folder that holds it.
+func IsUploadState(name string, typ fs.FileMode) bool {
+	folder := path.Dir(stateName)
+	if typ.IsDir() {
+		return name == folder || name == path.Dir(folder)
+	}
+	unfinished, _ := path.Match(folder+"/."+path.Base(stateName)+".*.tmp", name) // well-formed
+	return typ.IsRegular() && (unfinished || name == stateName)
+}
 
 // An uploadState is what an upload of a folder keeps, so that the same command can go on after a crash: hashes
 // of large files, which take long, and parts that the storage has. It lies in .cache/huggingface in the folder,
@@ -46,11 +62,11 @@ const maxState = 64 << 20
 // openState reads the state of an earlier upload of the folder to the same repository, or begins a new one.
 func openState(folder, endpoint string, repo Repo) *uploadState {
 	s := &uploadState{data: stateFile{endpoint, repo.String(), map[string]sumState{}, map[string]partsState{}}}
-	meta, err := realFolder(folder, ".cache/huggingface")
+	meta, err := realFolder(folder, path.Dir(stateName))
 	if err != nil {
 		return s
 	}
-	s.path = filepath.Join(meta, "lentil-upload.json")
+	s.path = filepath.Join(meta, path.Base(stateName))
 	text, err := readSmall(s.path, maxState)
 	var old stateFile
 	if err != nil || json.Unmarshal(text, &old) != nil {

@@ -152,7 +152,7 @@ func runConvert(ctx context.Context, streams Streams, o convertOptions) error {
 	if err := writeFigures(o.JSON, figures); err != nil || o.UploadRepo == "" {
 		return err
 	}
-	return runUpload(ctx, streams, upload)
+	return thenUpload(ctx, streams, upload)
 }
 
 // convertFolder writes the folder; base is the repository of the model, if it has one. figures are what --json holds: the report, or

@@ -120,7 +120,7 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 	if err := writeFigures(o.JSON, report); err != nil || o.UploadRepo == "" {
 		return err
 	}
-	return runUpload(ctx, streams, upload)
+	return thenUpload(ctx, streams, upload)
 }
 
 func printFuseReport(w io.Writer, r export.FuseReport) {

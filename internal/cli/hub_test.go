@@ -88,6 +88,21 @@ func TestTrainAndShare(t *testing.T) {
 		t.Error("fused although the upload cannot work")
 	}
 	t.Setenv("HF_TOKEN", hubtest.Token)
+	// An upload that fails is gone on with, by the command that it names or by the same one.
+	converted := filepath.Join(t.TempDir(), "converted")
+	for _, args := range [][]string{fuse, {"convert", "--model", "org/tiny", "--mlx-path", converted, "--upload-repo", "org/converted"}} {
+		stop := s.Misbehave(hubtest.Fault{Path: "/commit/", Status: http.StatusBadRequest})
+		_, _, errOut := lentil(t, "", args...)
+		stop()
+		m := regexp.MustCompile(`To go on with its upload: lentil (.*)`).FindStringSubmatch(errOut)
+		if m == nil {
+			t.Fatalf("%s does not say how to go on: %s", args[0], errOut)
+		}
+		mustRun(t, "", strings.Fields(m[1])...)
+	}
+	if s.Files("org/converted")["model.safetensors"].Data == nil {
+		t.Error("the converted model was not uploaded")
+	}
 	mustRun(t, "", fuse...)
 	if card := string(s.Files("org/fused")["README.md"].Data); !strings.Contains(card, "base_model: org/tiny\n") || !strings.Contains(card, "| iters | 4 |") ||
 		!regexp.MustCompile(`(?m)^\| perplexity on the validation set \| \d+\.\d{3} \| \d+\.\d{3} \|$`).MatchString(card) {

@@ -91,6 +91,19 @@ func (o uploadOptions) target(ctx context.Context) (*hub.Client, hub.Repo, error
 	return client, repo, hubError(err)
 }
 
+// thenUpload uploads what a command has just written. If that fails, nobody has to do the work before it again.
+func thenUpload(ctx context.Context, streams Streams, o uploadOptions) error {
+	err := runUpload(ctx, streams, o)
+	if err != nil {
+		command := fmt.Sprintf("lentil upload --path %s --upload-repo %s", o.Path, o.Repo)
+		if o.AdapterPath != "" {
+			command += " --adapter-path " + o.AdapterPath
+		}
+		fmt.Fprintf(streams.Err, "The model is in %s. To go on with its upload: %s\n", o.Path, command)
+	}
+	return err
+}
+
 func runUpload(ctx context.Context, streams Streams, o uploadOptions) error {
 	client, repo, err := o.target(ctx)
 	if err != nil {
