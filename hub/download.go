@@ -53,20 +53,33 @@ func (c *Client) Download(ctx context.Context, repo Repo, o Options) (Snapshot, 
 		return Snapshot{}, err
 	}
 	d := c.newDownload(repo, o)
-	files, err := d.look(ctx)
-	if err == nil {
-		err = d.choose(files)
-	}
-	if err != nil {
-		if unreachable(err) && ctx.Err() == nil {
-			return d.fromCache(err)
+	for tries := d.lookUpTries(); ; tries = lookUpTries {
+		err := d.begin(ctx, tries)
+		if err == nil {
+			break
 		}
-		return Snapshot{}, err
+		if !unreachable(err) || ctx.Err() != nil {
+			return Snapshot{}, err
+		}
+		snap, missing := d.fromCache(err)
+		if missing == nil && d.listed || c.cfg.Offline || tries == lookUpTries {
+			return snap, missing
+		}
+		d = c.newDownload(repo, o) // the cache does not do: once more, with patience
 	}
 	if err := d.files(ctx); err != nil {
 		return Snapshot{}, err
 	}
 	return d.snap, d.finish()
+}
+
+// begin finds out which files there are, and which of them are wanted.
+func (d *download) begin(ctx context.Context, tries int) error {
+	files, err := d.look(ctx, tries)
+	if err == nil {
+		err = d.choose(files)
+	}
+	return err
 }
 
 // A Listing is the files of one commit.
@@ -86,7 +99,7 @@ func (c *Client) List(ctx context.Context, repo Repo, revision string) (Listing,
 		return Listing{}, err
 	}
 	d := c.newDownload(repo, Options{Revision: revision})
-	files, err := d.look(ctx)
+	files, err := d.look(ctx, d.lookUpTries())
 	if err == nil || !unreachable(err) || ctx.Err() != nil {
 		return Listing{Commit: d.snap.Commit, Files: files}, err
 	}
@@ -118,6 +131,7 @@ type download struct {
 	slots chan struct{}
 	tally *tally
 
+	listed bool // it is known which files there are
 	wanted []File
 	absent []string // names asked for that the commit does not have
 
@@ -131,20 +145,25 @@ func (c *Client) newDownload(repo Repo, o Options) *download {
 	return d
 }
 
+// lookUpTries is how often to ask for the newest commit: once where the cache is at hand, as a long wait for a
+// network that is not there would be of no use.
+func (d *download) lookUpTries() int {
+	if known := d.store.ref(d.o.Revision); known != "" && known != d.o.Revision && d.o.LocalDir == "" {
+		if _, err := os.Stat(d.store.snapshot(known)); err == nil {
+			return 1
+		}
+	}
+	return lookUpTries
+}
+
 // look finds out which files there are.
-func (d *download) look(ctx context.Context) (files []File, err error) {
+func (d *download) look(ctx context.Context, tries int) (files []File, err error) {
 	if d.c.cfg.Offline {
 		return nil, ErrOffline
 	}
 	d.snap.Commit = d.o.Revision
 	if !isCommit(d.o.Revision) {
-		c := d.c.trying(lookUpTries)
-		if known := d.store.ref(d.o.Revision); known != "" && d.o.LocalDir == "" {
-			if _, err := os.Stat(d.store.snapshot(known)); err == nil {
-				c = c.trying(1) // without a network, the cache is at hand: no long wait
-			}
-		}
-		if d.snap.Commit, err = c.Commit(ctx, d.repo, d.o.Revision); err != nil {
+		if d.snap.Commit, err = d.c.trying(tries).Commit(ctx, d.repo, d.o.Revision); err != nil {
 			return nil, err
 		}
 	}
@@ -170,6 +189,7 @@ func (d *download) look(ctx context.Context) (files []File, err error) {
 
 // choose takes the wanted files out of all.
 func (d *download) choose(files []File) error {
+	d.listed = true
 	f := newFilter(d.o.Include, d.o.Exclude)
 	names := map[string]bool{}
 	for _, file := range files {

@@ -536,6 +536,40 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// TestPatience: a server that is overloaded is asked again if the cache does not have all that is wanted, and only
+// then.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	for _, trees := range []bool{true, false} { // older programs leave no lists of files in the cache
+		s, files := newServer(t), modelFiles()
+		s.Add("org/model", files)
+		c := newClient(t, s)
+		if _, err := c.Download(t.Context(), model, Options{Include: []string{"config.json"}}); err != nil {
+			t.Fatal(err)
+		}
+		if !trees {
+			if err := os.RemoveAll(filepath.Join(c.cfg.Cache, "models--org--model", "trees")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.Misbehave(hubtest.Fault{Path: "/revision/", Times: 2, Status: 503})
+		snap, err := c.Download(t.Context(), model, Options{Include: []string{"*.json"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantFiles(t, snap, files, "config.json", "tokenizer.json")
+		s.Misbehave(hubtest.Fault{Path: "/revision/", Status: 503})
+		before := s.Count("", "/revision/")
+		snap, err = c.Download(t.Context(), model, Options{Include: []string{"*.json"}})
+		if err != nil || snap.Unchecked == nil || s.Count("", "/revision/")-before != 1 {
+			t.Errorf("all is there: %v after %d questions, unchecked: %v", err, s.Count("", "/revision/")-before, snap.Unchecked)
+		}
+		if _, err = c.Download(t.Context(), model, Options{Include: []string{"*.bin"}}); !errors.Is(err, ErrNotCached) {
+			t.Errorf("not there: %v", err)
+		}
+	}
+}
+
 func TestLocalDir(t *testing.T) {
 	t.Parallel()
 	s, files := newServer(t), modelFiles()
