@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,8 +30,9 @@ func readAll(t *testing.T, src Source) {
 }
 
 // packedFolder is a valid folder with a quantized, a dense and a 1-dimensional
-// tensor: the content of its files by name.
-func packedFolder(t testing.TB) map[string][]byte {
+// tensor, and experts one by one: the content of its files by name, which hold
+// about shard bytes each.
+func packedFolder(t testing.TB, shard int64) map[string][]byte {
 	t.Helper()
 	values := make([]float32, 4*64)
 	for i := range values {
@@ -43,20 +45,23 @@ func packedFolder(t testing.TB) map[string][]byte {
 	entry := func(name string, dtype quant.DType, data []byte, shape ...int) Entry {
 		return Entry{name, dtype, shape, func() ([]byte, error) { return data, nil }}
 	}
+	entries := []Entry{entry("model.embed_tokens.weight", quant.BF16, make([]byte, 64), 4, 8), entry("model.norm.weight", quant.F32, make([]byte, 32), 8)}
+	for _, at := range []string{"lm_head", "model.layers.0.mlp.experts.0.up_proj", "model.layers.0.mlp.experts.1.up_proj"} {
+		entries = append(entries, entry(at+".weight", quant.U32, m.Data, 4, 8), entry(at+".scales", quant.F16, m.Scales, 4, 2), entry(at+".biases", quant.F16, m.Biases, 4, 2))
+	}
+	for i := range 3 {
+		entries = append(entries, entry(fmt.Sprintf("model.layers.1.block_sparse_moe.experts.%d.w2.weight", i), quant.BF16, make([]byte, 16), 2, 4))
+	}
 	dir := t.TempDir()
-	if err := WriteModel(dir, []Entry{
-		entry("lm_head.weight", quant.U32, m.Data, 4, 8), entry("lm_head.scales", quant.F16, m.Scales, 4, 2),
-		entry("lm_head.biases", quant.F16, m.Biases, 4, 2), entry("model.embed_tokens.weight", quant.BF16, make([]byte, 64), 4, 8),
-		entry("model.norm.weight", quant.F32, make([]byte, 32), 8),
-	}, ModelOptions{MaxShardBytes: 200}); err != nil {
+	if err := WriteModel(dir, entries, ModelOptions{MaxShardBytes: shard}); err != nil {
 		t.Fatal(err)
 	}
 	files := map[string][]byte{configName: []byte(`{"quantization": {"bits": 4, "group_size": 32, "model.embed_tokens": false}}`)}
-	entries, err := os.ReadDir(dir)
+	written, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range entries {
+	for _, e := range written {
 		if files[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
 			t.Fatal(err)
 		}
@@ -75,12 +80,22 @@ func writeFolder(t testing.TB, dir string, files map[string][]byte) {
 
 // TestSpoiledFolder cuts and changes each file of a model folder in turn.
 func TestSpoiledFolder(t *testing.T) {
-	files := packedFolder(t)
+	files := packedFolder(t, 600)
 	if len(files) < 4 {
 		t.Fatalf("only %d files", len(files))
 	}
 	dir := t.TempDir()
 	writeFolder(t, dir, files)
+	src, err := Open(dir)
+	if err != nil {
+		t.Fatalf("it is refused as it is: %v", err)
+	}
+	for stack, shape := range map[string][]int{"model.layers.0.mlp.switch_mlp.up_proj": {2, 4, 64}, "model.layers.1.block_sparse_moe.switch_mlp.down_proj": {3, 2, 4}} {
+		if m, err := src.Matrix(stack); err != nil || !slices.Equal(m.Shape(), shape) {
+			t.Fatalf("%s as it is: %v, %v", stack, m, err)
+		}
+	}
+	src.Close()
 	opened := 0
 	for name, valid := range files {
 		path := filepath.Join(dir, name)
@@ -182,18 +197,20 @@ func TestHugeCounts(t *testing.T) {
 
 // FuzzFolder opens a whole folder of foreign files.
 func FuzzFolder(f *testing.F) {
-	files := packedFolder(f)
-	var shards [][]byte
-	for name, data := range files {
-		if strings.HasSuffix(name, ".safetensors") {
-			shards = append(shards, data)
-		}
+	const shard = "model.safetensors"
+	files := packedFolder(f, 0)
+	dir := f.TempDir()
+	writeFolder(f, dir, files)
+	src, err := Open(dir)
+	if err != nil || len(files) != 3 || len(src.Names()) != 9 {
+		f.Fatalf("the seed is refused: %v", err)
 	}
-	f.Add(files[configName], files[indexName], shards[0])
+	src.Close()
+	f.Add(files[configName], files[indexName], files[shard])
 	f.Add([]byte(`{"quantization": {"bits": 4, "group_size": 32}}`), []byte(`{"weight_map": {"a": "../b"}}`), rawSafetensors(`{"a.weight":{"dtype":"U32","shape":[1,4],"data_offsets":[0,16]},"a.scales":{"dtype":"F32","shape":[1,1],"data_offsets":[16,20]},"a.biases":{"dtype":"F32","shape":[1,1],"data_offsets":[20,24]}}`, 24))
-	f.Fuzz(func(t *testing.T, config, index, shard []byte) {
+	f.Fuzz(func(t *testing.T, config, index, tensors []byte) {
 		dir := t.TempDir()
-		writeFolder(t, dir, map[string][]byte{configName: config, indexName: index, "model.safetensors": shard})
+		writeFolder(t, dir, map[string][]byte{configName: config, indexName: index, shard: tensors})
 		src, err := Open(dir)
 		if err != nil {
 			return

@@ -16,7 +16,7 @@ import (
 // are refused wherever a model has a file.
 func TestSpecialFiles(t *testing.T) {
 	t.Parallel()
-	files := packedFolder(t)
+	files := packedFolder(t, 600)
 	for name := range files {
 		for kind, put := range map[string]func(path string) error{
 			"link to a device": func(path string) error { return os.Symlink("/dev/zero", path) },
