@@ -5,9 +5,11 @@ import (
 	"slices"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/nn"
 )
 
-// AttachLoRAFile attaches an adapter that was read apart from the model.
+// AttachLoRAFile attaches an adapter that was read apart from the model. Each module
+// keeps the rank and scale that it has in the file.
 func (m *Model) AttachLoRAFile(f *LoRAFile) error {
 	if err := f.CheckCopies(m.src); err != nil {
 		return err
@@ -15,42 +17,46 @@ func (m *Model) AttachLoRAFile(f *LoRAFile) error {
 	if err := f.FitTo(m.Config); err != nil {
 		return err
 	}
-	rank, scale := f.Uniform()
-	var keys, unknown []string
-	shapes := map[string][]int{}
+	linears := map[string]*nn.Linear{}
 	for _, l := range m.Linears() {
-		shapes[l.Name] = stackShape(l.Experts, l.Out(), l.In())
+		linears[l.Name] = l
 	}
+	var unknown []string
 	for _, u := range f.Updates {
-		keys = append(keys, u.Module)
-		if !slices.Equal(shapes[u.Module], u.Shape()) {
+		l := linears[u.Module]
+		if l == nil || !slices.Equal(stackShape(l.Experts, l.Out(), l.In()), u.Shape()) {
 			unknown = append(unknown, fmt.Sprintf("%s %v", u.Module, u.Shape()))
 		}
 	}
 	if len(unknown) > 0 {
 		return otherModel("adapter", unknown)
 	}
-	if _, err := m.AttachLoRA(LoRAConfig{Rank: rank, Scale: scale, Dropout: f.Dropout, Keys: keys, DoRA: f.DoRA()}, compute.NewKey(0)); err != nil {
-		return err
-	}
-	values := map[string][]float32{}
+	m.Detach()
 	for _, u := range f.Updates {
-		a, b := u.A, u.B
-		if u.Experts > 0 {
-			a, b = u.Transposed()
-		}
-		values[u.Module+".lora_a"], values[u.Module+".lora_b"] = a, b
-		values[u.Module+".m"] = u.Magnitude
-	}
-	for _, p := range m.Trainable() {
-		v, ok := values[p.Name]
-		if !ok {
-			continue
-		}
-		if err := m.dev.Write(p.Buffer(), compute.FloatBytes(slices.Clone(v))); err != nil {
+		if err := m.attach(linears[u.Module], u, f.Dropout); err != nil {
 			m.Detach()
-			return fmt.Errorf("%s: %w", p.Name, err)
+			return fmt.Errorf("%s: %w", u.Module, err)
 		}
 	}
 	return m.RefreshAdapters()
+}
+
+// attach puts an update beside the projection that it is for.
+func (m *Model) attach(l *nn.Linear, u LoRAUpdate, dropout float32) error {
+	a, b := u.A, u.B
+	if u.Experts > 0 {
+		a, b = u.Transposed()
+	}
+	lora, err := nn.NewLoRA(m.dev, l, u.Rank, u.Scale, dropout, a, b)
+	if err != nil {
+		return err
+	}
+	l.Adapter = lora
+	if u.Magnitude == nil {
+		return nil
+	}
+	if err := lora.AddMagnitude(m.dev, l); err != nil {
+		return err
+	}
+	return m.dev.Write(lora.Magnitude.M.Buffer(), compute.FloatBytes(u.Magnitude))
 }

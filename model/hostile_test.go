@@ -2,7 +2,9 @@ package model_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,20 +34,46 @@ func writeFile(t testing.TB, path string, data []byte) {
 	}
 }
 
+// headerOf is the part of a safetensors file that says what the rest is.
+func headerOf(file []byte) []byte { return file[:8+binary.LittleEndian.Uint64(file)] }
+
+// small is a model of one layer, so that a test can spoil it at many places.
+func small(spec modeltest.Spec) modeltest.Spec {
+	spec.Config = maps.Clone(spec.Config)
+	if spec.Config == nil {
+		spec.Config = map[string]any{}
+	}
+	spec.Config["num_hidden_layers"] = 1
+	return spec
+}
+
+// smallMixtures are models with experts: one dense, one quantized.
+func smallMixtures() []modeltest.Spec {
+	all := mixtures()
+	all[0].Bits = 4
+	for i := range all {
+		all[i] = small(all[i])
+	}
+	return all
+}
+
 // TestSpoiledModel cuts and changes config.json and the weights of a model: it is
 // refused with the folder's name, or loaded and can be run.
 func TestSpoiledModel(t *testing.T) {
 	dev := newCPU(t)
-	for _, spec := range []modeltest.Spec{
-		{Type: "llama", Bits: 4, Config: map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4.0}, "num_hidden_layers": 1}},
-		{Type: "mistral", Config: map[string]any{"layer_types": []string{"sliding_attention"}, "sliding_window": 3, "num_hidden_layers": 1}},
-	} {
+	for _, spec := range append(smallMixtures(),
+		small(modeltest.Spec{Type: "llama", Bits: 4, Config: map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4.0}}}),
+		small(modeltest.Spec{Type: "mistral", Config: map[string]any{"layer_types": []string{"sliding_attention"}, "sliding_window": 3}}),
+	) {
 		dir := modeltest.Write(t, spec)
+		if !run(t, dev, dir) {
+			t.Fatalf("%s: it is refused as it is", spec.Type)
+		}
 		for _, name := range []string{"config.json", "model.safetensors"} {
 			path := filepath.Join(dir, name)
 			valid := readFile(t, path)
 			if name != "config.json" { // the header; the numbers may be anything
-				valid = valid[:bytes.Index(valid, []byte("}}"))+2]
+				valid = headerOf(valid)
 			}
 			rest := readFile(t, path)[len(valid):]
 			loaded := 0
@@ -62,7 +90,7 @@ func TestSpoiledModel(t *testing.T) {
 }
 
 // run loads the model of a folder and computes logits, or tells that it was refused.
-func run(t *testing.T, dev compute.Device, dir string) bool {
+func run(t testing.TB, dev compute.Device, dir string) bool {
 	t.Helper()
 	src, err := weights.Open(dir)
 	if err != nil {
@@ -78,33 +106,45 @@ func run(t *testing.T, dev compute.Device, dir string) bool {
 	return true
 }
 
-// TestSpoiledAdapter does the same to the files of adapters in both layouts.
+// TestSpoiledAdapter does the same to the files of adapters in all layouts, of a
+// dense model and of one with experts.
 func TestSpoiledAdapter(t *testing.T) {
 	dev := newCPU(t)
-	spec := modeltest.Spec{Type: "llama"}
-	paths := []string{ggufAdapter(t, nil), expertAdapter(t, "llama", 4)}
-	for config, fit := range map[string]model.LoRAConfig{loraConfig: loraFit, doraConfig: doraFit} {
-		mlx := writeAdapter(t, config, adaptedBy(t, dev, spec, fit))
-		f, err := model.ReadLoRA(mlx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		peft := filepath.Join(t.TempDir(), "peft")
-		if err := f.WritePEFT(peft); err != nil {
-			t.Fatal(err)
-		}
-		paths = append(paths, filepath.Join(mlx, model.AdapterConfigFile), filepath.Join(mlx, model.AdapterFile),
-			filepath.Join(peft, model.AdapterConfigFile), filepath.Join(peft, model.PEFTFile))
+	dense, mixture := modeltest.Spec{Type: "llama"}, mixtures()[0]
+	spoilAdapters(t, modeltest.Load(t, dev, dense), append(bothLayouts(t, adapted(t, dev, dense), loraConfig),
+		append(bothLayouts(t, adaptedBy(t, dev, dense, doraFit), doraConfig), ggufAdapter(t, nil))...))
+	spoilAdapters(t, modeltest.Load(t, dev, mixture), append(bothLayouts(t, adapted(t, dev, mixture), loraConfig),
+		expertAdapter(t, "llama", 4), expertPEFT(t)))
+}
+
+// bothLayouts are the files of m's adapter as mlx-lm and as PEFT have it.
+func bothLayouts(t *testing.T, m *model.Model, config string) []string {
+	t.Helper()
+	mlx, peft := writeAdapter(t, config, m), filepath.Join(t.TempDir(), "peft")
+	f, err := model.ReadLoRA(mlx)
+	if err != nil {
+		t.Fatal(err)
 	}
-	m := modeltest.Load(t, dev, spec)
+	if err := f.WritePEFT(peft); err != nil {
+		t.Fatal(err)
+	}
+	return []string{filepath.Join(mlx, model.AdapterConfigFile), filepath.Join(mlx, model.AdapterFile),
+		filepath.Join(peft, model.AdapterConfigFile), filepath.Join(peft, model.PEFTFile)}
+}
+
+func spoilAdapters(t *testing.T, m *model.Model, paths []string) {
+	t.Helper()
 	for _, path := range paths {
+		adapter := filepath.Dir(path)
+		if strings.HasSuffix(path, ".gguf") {
+			adapter = path
+		}
+		if err := m.LoadAdapter(adapter); err != nil {
+			t.Fatalf("it is refused as it is: %v", err)
+		}
 		valid := readFile(t, path)
 		spoil.Each(t, valid, spoil.Limit{Places: 40, Bytes: 64 << 20}, func(t *testing.T, spoiled []byte) {
 			writeFile(t, path, spoiled)
-			adapter := filepath.Dir(path)
-			if strings.HasSuffix(path, ".gguf") {
-				adapter = path
-			}
 			if err := m.LoadAdapter(adapter); err != nil && !strings.Contains(err.Error(), adapter) {
 				t.Errorf("%s: error %q does not name it", path, err)
 			}
@@ -122,17 +162,28 @@ func FuzzGGUFAdapter(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(dev.(*cpu.Device).Close)
-	m := modeltest.Load(f, dev, modeltest.Spec{Type: "llama"})
-	f.Add(readFile(f, ggufAdapter(f, nil)))
-	f.Add(readFile(f, ggufAdapter(f, map[string]any{"general.architecture": "smollm3", "adapter.lora.alpha": float32(0)})))
-	f.Add(readFile(f, expertAdapter(f, "qwen3moe", 5)))
+	var models []*model.Model
+	seed := func(spec modeltest.Spec, path string) {
+		m := modeltest.Load(f, dev, spec)
+		if err := m.LoadAdapter(path); err != nil {
+			f.Fatalf("%s: the seed is refused: %v", spec.Type, err)
+		}
+		m.Detach()
+		models = append(models, m)
+		f.Add(readFile(f, path))
+	}
+	seed(modeltest.Spec{Type: "llama"}, ggufAdapter(f, nil))
+	seed(modeltest.Spec{Type: "smollm3"}, ggufAdapter(f, map[string]any{"general.architecture": "smollm3", "adapter.lora.alpha": float32(0)}))
+	seed(mixtures()[0], expertAdapter(f, "llama", 4))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		path := filepath.Join(t.TempDir(), "a.gguf")
 		writeFile(t, path, file)
-		if err := m.LoadAdapter(path); err != nil && !strings.Contains(err.Error(), path) {
-			t.Errorf("error %q does not name the file", err)
+		for _, m := range models {
+			if err := m.LoadAdapter(path); err != nil && !strings.Contains(err.Error(), path) {
+				t.Errorf("error %q does not name the file", err)
+			}
+			m.Detach()
 		}
-		m.Detach()
 	})
 }
 
@@ -179,18 +230,22 @@ func FuzzModel(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(dev.(*cpu.Device).Close)
-	for _, spec := range []modeltest.Spec{{Type: "llama", Bits: 4}, {Type: "qwen3"}, {Type: "smollm3"}} {
-		dir := modeltest.Write(f, spec)
-		weights := readFile(f, filepath.Join(dir, "model.safetensors"))
-		f.Add(readFile(f, filepath.Join(dir, "config.json")), weights[:bytes.Index(weights, []byte("}}"))+2])
-	}
-	f.Fuzz(func(t *testing.T, config, header []byte) {
+	write := func(t testing.TB, config, header []byte) string {
 		dir := t.TempDir()
 		writeFile(t, filepath.Join(dir, "config.json"), config)
-		const data = 1 << 16
+		const data = 3 << 16 // enough for the seeds
 		writeFile(t, filepath.Join(dir, "model.safetensors"), append(bytes.Clone(header), make([]byte, data)...))
-		run(t, dev, dir)
-	})
+		return dir
+	}
+	for _, spec := range append(smallMixtures(), small(modeltest.Spec{Type: "llama", Bits: 4}), small(modeltest.Spec{Type: "qwen3"}), small(modeltest.Spec{Type: "smollm3"})) {
+		dir := modeltest.Write(f, spec)
+		config, header := readFile(f, filepath.Join(dir, "config.json")), headerOf(readFile(f, filepath.Join(dir, "model.safetensors")))
+		if !run(f, dev, write(f, config, header)) {
+			f.Fatalf("%s: the seed is refused", spec.Type)
+		}
+		f.Add(config, header)
+	}
+	f.Fuzz(func(t *testing.T, config, header []byte) { run(t, dev, write(t, config, header)) })
 }
 
 // FuzzAdapterConfig reads mlx-lm's adapter_config.json beside valid weights.
@@ -227,13 +282,7 @@ func FuzzAdapterConfig(f *testing.F) {
 
 // FuzzAdapterFile reads headers of adapter weights in both layouts.
 func FuzzAdapterFile(f *testing.F) {
-	dir := writePEFT(f, `{"peft_type": "LORA", "r": 2, "lora_alpha": 8}`, make([]float32, 2*modeltest.Hidden), make([]float32, 2*modeltest.Hidden))
-	file := readFile(f, filepath.Join(dir, model.PEFTFile))
-	f.Add(file[:bytes.Index(file, []byte("}}"))+2], true)
-	f.Add(bytes.ReplaceAll(file[:bytes.Index(file, []byte("}}"))+2], []byte("lora_A.weight"), []byte("lora_a       ")), false)
-	f.Add([]byte(`{"m.lora_a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},"m.lora_b":{"dtype":"F32","shape":[1,2],"data_offsets":[8,16]},"m.m":{"dtype":"F32","shape":[2],"data_offsets":[16,24]}}`), false)
-	f.Add([]byte(`{"m.lora_A.weight":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"m.lora_B.weight":{"dtype":"F32","shape":[2,1],"data_offsets":[8,16]},"m.lora_magnitude_vector":{"dtype":"F32","shape":[2],"data_offsets":[16,24]}}`), true)
-	f.Fuzz(func(t *testing.T, header []byte, peft bool) {
+	read := func(t testing.TB, header []byte, peft bool) (*model.LoRAFile, error) {
 		dir := t.TempDir()
 		dora := bytes.Contains(header, []byte("magnitude")) || bytes.Contains(header, []byte(`.m"`))
 		name, config := model.AdapterFile, map[bool]string{false: loraConfig, true: doraConfig}[dora]
@@ -241,21 +290,41 @@ func FuzzAdapterFile(f *testing.F) {
 			name, config = model.PEFTFile, fmt.Sprintf(`{"peft_type": "LORA", "r": 2, "lora_alpha": 8, "use_dora": %v}`, dora)
 		}
 		writeFile(t, filepath.Join(dir, model.AdapterConfigFile), []byte(config))
-		writeFile(t, filepath.Join(dir, name), append(bytes.Clone(header), make([]byte, 1024)...))
-		adapter, err := model.ReadLoRA(dir)
-		if err != nil {
-			return
+		writeFile(t, filepath.Join(dir, name), append(bytes.Clone(header), make([]byte, 8192)...))
+		return model.ReadLoRA(dir)
+	}
+	seed := func(header []byte, peft bool) {
+		if _, err := read(f, header, peft); err != nil {
+			f.Fatalf("the seed is refused: %v", err)
 		}
-		if _, err := model.MergeLoRA([]*model.LoRAFile{adapter, adapter}, []float32{1, 0.5}); err != nil && !dora {
+		f.Add(header, peft)
+	}
+	dir := writePEFT(f, `{"peft_type": "LORA", "r": 2, "lora_alpha": 8}`, make([]float32, 2*modeltest.Hidden), make([]float32, 2*modeltest.Hidden))
+	header := headerOf(readFile(f, filepath.Join(dir, model.PEFTFile)))
+	seed(header, true)
+	seed(bytes.ReplaceAll(bytes.ReplaceAll(header, []byte(`.lora_A.weight"`), []byte(`.lora_b"       `)), []byte(`.lora_B.weight"`), []byte(`.lora_a"       `)), false)
+	seed(headerOf(readFile(f, expertPEFT(f))), true)
+	withLength := func(header string) []byte {
+		return append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...)
+	}
+	seed(withLength(`{"m.lora_a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},"m.lora_b":{"dtype":"F32","shape":[1,2],"data_offsets":[8,16]},"m.m":{"dtype":"F32","shape":[2],"data_offsets":[16,24]}}`), false)
+	seed(withLength(`{"m.lora_A.weight":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"m.lora_B.weight":{"dtype":"F32","shape":[2,1],"data_offsets":[8,16]},"m.lora_magnitude_vector":{"dtype":"F32","shape":[2],"data_offsets":[16,24]}}`), true)
+	f.Fuzz(func(t *testing.T, header []byte, peft bool) {
+		adapter, err := read(t, header, peft)
+		if err != nil {
 			return
 		}
 		for _, u := range adapter.Updates {
 			if adapter.DoRA() && len(u.Magnitude) != u.Out {
 				t.Fatalf("%s: %d magnitudes for %d outputs", u.Module, len(u.Magnitude), u.Out)
 			}
-			if len(u.A) != u.In*u.Rank || len(u.B) != u.Rank*u.Out {
-				t.Fatalf("%s: %d and %d numbers for %d x %d of rank %d", u.Module, len(u.A), len(u.B), u.In, u.Out, u.Rank)
+			if n := max(u.Experts, 1); len(u.A) != n*u.In*u.Rank || len(u.B) != n*u.Rank*u.Out {
+				t.Fatalf("%s: %d and %d numbers for %v of rank %d", u.Module, len(u.A), len(u.B), u.Shape(), u.Rank)
 			}
 		}
+		if _, err := model.MergeLoRA([]*model.LoRAFile{adapter, adapter}, []float32{1, 0.5}); err != nil {
+			return
+		}
+		adapter.Uniform()
 	})
 }

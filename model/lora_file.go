@@ -39,6 +39,8 @@ type LoRAFile struct {
 	Copies []weights.Tensor
 
 	architecture string // llama.cpp's, until FitTo has been called
+	held         int    // numbers in the file, without the zeros that were added
+	experts      int    // matrices in its stacks, if it has those of single experts
 }
 
 // ReadLoRA reads the LoRA adapter of a folder in mlx-lm's or PEFT's layout, or of a
@@ -190,8 +192,11 @@ func (p *pairsOf) add(module string, isA bool, name string, shape []int, values 
 	} else {
 		u.B, u.Out, rank = values, cols, rows
 	}
-	if u.Rank != 0 && u.Rank != rank || rank > maxRank {
-		return fmt.Errorf("%s: tensor %q is %v, which does not fit rank %d", p.path, name, shape, max(u.Rank, 1))
+	if rank > maxRank {
+		return fmt.Errorf("%s: tensor %q is %v: a LoRA of rank %d, expected at most %d", p.path, name, shape, rank, maxRank)
+	}
+	if u.Rank != 0 && u.Rank != rank {
+		return fmt.Errorf("%s: tensor %q is %v, which does not fit rank %d of the other of the two", p.path, name, shape, u.Rank)
 	}
 	if u.Rank != 0 && u.Experts != experts {
 		return fmt.Errorf("%s: tensor %q is for %d experts, the other of the two for %d", p.path, name, experts, u.Experts)
@@ -206,13 +211,25 @@ func (f *LoRAFile) take(p pairsOf, scale func(module string, rank int) float32) 
 		if u.A == nil || u.B == nil {
 			return fmt.Errorf("%s: %s has only one of the two matrices of a LoRA", p.path, module)
 		}
+		if strings.HasSuffix(strings.TrimSuffix(module, ".base_layer"), ".experts") {
+			return fmt.Errorf("%s: %s has a LoRA of PEFT's target_parameters, which is not supported: %s", p.path, module, parametersRemedy)
+		}
 		u.Scale = scale(module, u.Rank)
+		f.held += len(u.A) + len(u.B)
 		f.Updates = append(f.Updates, *u)
 	}
 	if len(f.Updates) == 0 {
 		return fmt.Errorf("%s: there is no tensor in it", p.path)
 	}
+	if err := f.stackExperts(); err != nil {
+		return fmt.Errorf("%s: %w", p.path, err)
+	}
 	slices.SortFunc(f.Updates, func(a, b LoRAUpdate) int { return strings.Compare(a.Module, b.Module) })
+	for i, u := range f.Updates[1:] {
+		if u.Module == f.Updates[i].Module {
+			return fmt.Errorf("%s: it has a LoRA for %s, and so for the experts that this consists of", p.path, u.Module)
+		}
+	}
 	return nil
 }
 
@@ -229,10 +246,8 @@ func transposeEach(x []float32, rows, cols int) []float32 {
 	return out
 }
 
-// Uniform makes all updates of one rank and scale, which is what the files have
-// one field for: narrower ones get zeros, and other scales go into B. What the
-// updates amount to stays the same.
-func (f *LoRAFile) Uniform() (rank int, scale float32) {
+// Common is the rank and scale that Uniform gives all updates.
+func (f *LoRAFile) Common() (rank int, scale float32) {
 	scale = f.Updates[0].Scale
 	for _, u := range f.Updates {
 		rank = max(rank, u.Rank)
@@ -240,6 +255,14 @@ func (f *LoRAFile) Uniform() (rank int, scale float32) {
 			scale = 1
 		}
 	}
+	return rank, scale
+}
+
+// Uniform makes all updates of one rank and scale, which is what the files have
+// one field for: narrower ones get zeros, and other scales go into B. What the
+// updates amount to stays the same.
+func (f *LoRAFile) Uniform() (rank int, scale float32) {
+	rank, scale = f.Common()
 	for i := range f.Updates {
 		u := &f.Updates[i]
 		u.widen(rank)
@@ -321,7 +344,8 @@ func (f *LoRAFile) WriteMLX(dir string) error {
 	})
 }
 
-// WritePEFT writes the adapter into a folder as PEFT reads it.
+// WritePEFT writes the adapter into a folder as PEFT reads it, with a LoRA for each
+// expert of a stack, as it makes them with transformers 4.
 func (f *LoRAFile) WritePEFT(dir string) error {
 	if err := f.ready(); err != nil {
 		return err
@@ -330,14 +354,20 @@ func (f *LoRAFile) WritePEFT(dir string) error {
 	var targets []string
 	var tensors []weights.Tensor
 	for _, u := range f.Updates {
-		if u.Experts > 0 {
-			return fmt.Errorf("%s: PEFT's files have no LoRA for a stack of experts; write the layout of mlx-lm or llama.cpp, fuse the adapter into its base, or train other projections only (lora_parameters: keys)", u.Module)
-		}
-		targets = append(targets, u.Module)
 		a, b := u.Transposed()
-		tensors = append(tensors,
-			floatTensor(peftPrefix+u.Module+".lora_A.weight", a, rank, u.In),
-			floatTensor(peftPrefix+u.Module+".lora_B.weight", b, u.Out, rank))
+		for i := range max(u.Experts, 1) {
+			module := u.Module
+			if u.Experts > 0 {
+				var known bool
+				if module, known = expertModule(u.Module, i); !known {
+					return fmt.Errorf("%s: PEFT has no name for this stack of experts; write the layout of mlx-lm", u.Module)
+				}
+			}
+			targets = append(targets, module)
+			tensors = append(tensors,
+				floatTensor(peftPrefix+module+".lora_A.weight", a[i*rank*u.In:(i+1)*rank*u.In], rank, u.In),
+				floatTensor(peftPrefix+module+".lora_B.weight", b[i*u.Out*rank:(i+1)*u.Out*rank], u.Out, rank))
+		}
 		if u.Magnitude != nil {
 			tensors = append(tensors, floatTensor(peftPrefix+u.Module+peftMagnitude, u.Magnitude, u.Out))
 		}
@@ -379,12 +409,7 @@ func writeAdapter(dir, name string, tensors []weights.Tensor, config map[string]
 		return err
 	}
 	// The weights first: a folder with a config is a whole adapter.
-	path := filepath.Join(dir, AdapterConfigFile)
-	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, append(text, '\n'), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
+	return weights.WriteFile(filepath.Join(dir, AdapterConfigFile), append(text, '\n'))
 }
 
 // MergeLoRA adds adapters up, each times its weight. The ranks add up too, so
@@ -399,6 +424,7 @@ func MergeLoRA(files []*LoRAFile, weight []float32) (*LoRAFile, error) {
 			return nil, fmt.Errorf("adapter %d of %d is a DoRA, whose magnitudes do not add up: put it into the base model with lentil fuse, and train or attach the others there", i+1, len(files))
 		}
 		out.Copies = append(out.Copies, f.Copies...)
+		out.held, out.experts = out.held+f.held, max(out.experts, f.experts)
 	}
 	at := map[string]*LoRAUpdate{}
 	for i, f := range files {
@@ -432,5 +458,5 @@ func MergeLoRA(files []*LoRAFile, weight []float32) (*LoRAFile, error) {
 		out.Updates = append(out.Updates, *u)
 	}
 	slices.SortFunc(out.Updates, func(a, b LoRAUpdate) int { return strings.Compare(a.Module, b.Module) })
-	return out, nil
+	return out, out.checkSpread()
 }

@@ -60,6 +60,30 @@ func roundTrip(t *testing.T, config string, c model.LoRAConfig) {
 	}
 }
 
+// TestAdapterSettings: what another program left beside them does no harm to the
+// settings, and writing them leaves nothing.
+func TestAdapterSettings(t *testing.T) {
+	t.Parallel()
+	f, err := model.ReadLoRA(writePEFT(t, peftConfig, make([]float32, modeltest.Hidden), make([]float32, modeltest.Hidden)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, model.AdapterConfigFile+".tmp"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.WriteMLX(dir); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != 3 {
+		t.Errorf("%d files: %v, %v", len(files), files, err)
+	}
+	if _, err := model.ReadLoRA(dir); err != nil {
+		t.Error(err)
+	}
+}
+
 // writePEFT makes an adapter folder with the layer's q_proj updated by B·A.
 func writePEFT(t testing.TB, config string, a, b []float32, more ...string) string {
 	t.Helper()

@@ -84,10 +84,13 @@ func readGGUFLoRA(path string) (*LoRAFile, error) {
 // needsModel tells that rows of query and key are in llama.cpp's order.
 func (f *LoRAFile) needsModel() bool { return pairedArchitectures[f.architecture] }
 
-// FitTo puts what was read from a GGUF file into the order of rows that everything
-// else has, for which the number of heads of the model has to be known. Adapters in
-// other layouts stay as they are.
+// FitTo takes from the model's config what an adapter's file does not tell. What was
+// read from a GGUF file gets the order of rows that everything else has, which depends
+// on the number of heads; what was read expert by expert gets all experts.
 func (f *LoRAFile) FitTo(c *Config) error {
+	if err := f.addExperts(c); err != nil {
+		return err
+	}
 	if f.architecture == "" {
 		return nil
 	}

@@ -280,7 +280,7 @@ func alike(t *testing.T, what string, got, want []float32, tolerance float64) {
 }
 
 // logitsOf are the logits of the last token of a batch without a cache.
-func logitsOf(t *testing.T, m *model.Model, b model.Batch) []float32 {
+func logitsOf(t testing.TB, m *model.Model, b model.Batch) []float32 {
 	t.Helper()
 	tape := tensor.NewTape(m.Device())
 	tape.Exact = true

@@ -29,6 +29,13 @@ const peftPrefix = "base_model.model."
 // peftMagnitude follows the module in the names of DoRA's magnitudes.
 const peftMagnitude = ".lora_magnitude_vector"
 
+// What to do with adapters that are not supported.
+const (
+	mergeRemedy = "merge the adapter into its base with PEFT's merge_and_unload"
+	// Parameters are what transformers 5 keeps experts in: one in 3 dimensions for all.
+	parametersRemedy = "train with transformers 4 and target_modules, which give each expert's projection a LoRA of its own, or " + mergeRemedy
+)
+
 // peftConfig is the part of PEFT's adapter_config.json that matters. What is
 // json.RawMessage changes what the adapter computes in a way that has no place
 // here, and has to be absent or off.
@@ -110,7 +117,7 @@ func (c *peftConfig) scale(module string, rank int) float32 {
 // check refuses adapters that are more than A, B and magnitudes.
 func (c *peftConfig) check() error {
 	if c.Type != "LORA" {
-		return fmt.Errorf("peft_type is %q, expected \"LORA\": other kinds of adapter are not supported; merge it into its base with PEFT's merge_and_unload", c.Type)
+		return fmt.Errorf("peft_type is %q, expected \"LORA\": other kinds of adapter are not supported; %s", c.Type, mergeRemedy)
 	}
 	if c.Bias != "" && c.Bias != "none" {
 		return fmt.Errorf("bias is %q: an adapter that changes biases is not supported, expected \"none\"", c.Bias)
@@ -134,7 +141,11 @@ func (c *peftConfig) check() error {
 		switch value.String() {
 		case "", "null", "false", "[]", "{}":
 		default:
-			return fmt.Errorf("%s is %.60s, which is not supported in this version; merge the adapter into its base with PEFT's merge_and_unload", field.name, &value)
+			remedy := mergeRemedy
+			if field.name == "target_parameters" {
+				remedy = parametersRemedy
+			}
+			return fmt.Errorf("%s is %.60s, which is not supported in this version; %s", field.name, &value, remedy)
 		}
 	}
 	// These take a part out of the base's weights when the adapter is made.

@@ -69,7 +69,7 @@ func newAdaptersInfo(streams Streams) *cobra.Command {
 				parts := strings.Split(u.Module, ".")
 				info.Modules[parts[len(parts)-1]]++
 			}
-			info.Rank, info.Scale = f.Uniform()
+			info.Rank, info.Scale = f.Common()
 			printAdapter(streams.Out, info)
 			return writeFigures(jsonPath, info)
 		},
