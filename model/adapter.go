@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -90,6 +91,13 @@ func (m *Model) LoadAdapter(dir string) error {
 		return err
 	}
 	lora := LoRAConfig{Rank: c.LoRA.Rank, Scale: c.LoRA.Scale, Dropout: c.LoRA.Dropout, Keys: c.LoRA.Keys, NumLayers: c.NumLayers, DoRA: c.dora()}
+	chosen, err := m.choose(lora)
+	if err != nil {
+		return fmt.Errorf("%s does not fit this model: %w", filepath.Join(dir, AdapterConfigFile), err)
+	}
+	if lora.Keys, err = inFile(f, chosen, lora); err != nil {
+		return err
+	}
 	if _, err := m.AttachLoRA(lora, compute.NewKey(0)); err != nil {
 		return fmt.Errorf("%s does not fit this model: %w", filepath.Join(dir, AdapterConfigFile), err)
 	}
@@ -112,14 +120,58 @@ func checkRank(f *weights.Safetensors, rank int) error {
 	return nil
 }
 
+// inFile lists the chosen projections that the file changes. Of each of them it has to
+// hold all tensors, in the shapes that c gives them, so that nothing is made for what
+// is not there. It may leave projections out, as it may with mlx-lm: adapters from the
+// time when that trained two of a block by default do not name them in their settings.
+func inFile(f *weights.Safetensors, chosen []*nn.Linear, c LoRAConfig) (modules []string, err error) {
+	modules = []string{}
+	var wrong []string
+	for _, l := range chosen {
+		shapes := map[string][]int{".lora_a": {l.In(), c.Rank}, ".lora_b": {c.Rank, l.Out()}}
+		if l.Experts > 0 {
+			shapes = map[string][]int{".lora_a": {l.Experts, c.Rank, l.In()}, ".lora_b": {l.Experts, l.Out(), c.Rank}}
+		} else if c.DoRA {
+			shapes[".m"] = []int{l.Out()}
+		}
+		var missing []string
+		for _, part := range slices.Sorted(maps.Keys(shapes)) {
+			x, ok := f.Tensor(l.Name + part)
+			switch shape := shapes[part]; {
+			case !ok:
+				missing = append(missing, fmt.Sprintf("%s (is missing, the model takes %v)", l.Name+part, shape))
+			case !slices.Equal(x.Shape, shape) || !isFloat(x.DType):
+				wrong = append(wrong, misfit(x, shape))
+			}
+		}
+		if len(missing) < len(shapes) {
+			modules, wrong = append(modules, l.Name), append(wrong, missing...)
+		}
+	}
+	if len(wrong) > 0 {
+		return nil, otherModel(f.Path(), wrong)
+	}
+	return modules, nil
+}
+
+// misfit tells of a tensor that has another shape than the model's.
+func misfit(x weights.Tensor, shape []int) string {
+	return fmt.Sprintf("%s (is %v %v, the model takes %v)", x.Name, x.DType, x.Shape, shape)
+}
+
 // LoadTrainable copies the tensors of a file over the trainable ones of the
 // same names, which must have the same shapes. With strict every tensor of the
 // file must have its place, otherwise one must; the error lists those that have
-// none. Tensors missing from the file stay.
+// none. Tensors missing from the file stay. A file of another kind of fine-tuning
+// is refused: half of it might fit.
 func (m *Model) LoadTrainable(f *weights.Safetensors, strict bool) error {
 	params := map[string]nn.Param{}
 	for _, p := range m.Trainable() {
 		params[p.Name] = p
+	}
+	is, trained := fineTuneType(f.Names()), fineTuneType(slices.Collect(maps.Keys(params)))
+	if !strict && is != trained {
+		return fmt.Errorf("%s holds what --fine-tune-type %s trains, but --fine-tune-type is %s: give --fine-tune-type %s, or --resume-adapter-file a file of that type", f.Path(), is, trained, is)
 	}
 	fit := map[string]nn.Param{}
 	var wrong, unknown []string
@@ -130,7 +182,7 @@ func (m *Model) LoadTrainable(f *weights.Safetensors, strict bool) error {
 		case !ok:
 			unknown = append(unknown, name+" (no such parameter)")
 		case !slices.Equal(x.Shape, p.FileShape()) || !isFloat(x.DType):
-			wrong = append(wrong, fmt.Sprintf("%s (is %v %v, the model takes %v)", name, x.DType, x.Shape, []int(p.FileShape())))
+			wrong = append(wrong, misfit(x, p.FileShape()))
 		default:
 			fit[name] = p
 		}
@@ -150,6 +202,20 @@ func (m *Model) LoadTrainable(f *weights.Safetensors, strict bool) error {
 		}
 	}
 	return m.RefreshAdapters()
+}
+
+// fineTuneType tells from the names of tensors what kind of training changes them.
+func fineTuneType(names []string) string {
+	some := func(part string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, part) })
+	}
+	switch {
+	case some(".m"):
+		return "dora"
+	case some(".lora_a"):
+		return "lora"
+	}
+	return "full"
 }
 
 func otherModel(path string, wrong []string) error {

@@ -2,6 +2,7 @@ package model_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -284,6 +285,42 @@ func TestAdapterErrors(t *testing.T) {
 	}
 }
 
+// TestIncompleteAdapter: nothing is made for what the file does not hold. Projections
+// that it does not change stay as they are, since older settings have no keys.
+func TestIncompleteAdapter(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	spec := modeltest.Spec{Type: "llama"}
+	tokens := model.Sequence(sequence(9), 0)
+	queries := adaptedBy(t, dev, spec, model.LoRAConfig{Rank: 3, Scale: 4, NumLayers: 1, Keys: []string{"self_attn.q_proj"}})
+	m := modeltest.Load(t, dev, spec)
+	if err := m.LoadAdapter(writeAdapter(t, loraConfig, queries)); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(m.Adapted()); n != 1 {
+		t.Errorf("%d projections carry an adapter, 1 is in the file", n)
+	}
+	alike(t, "queries alone", logitsOf(t, m, tokens), logitsOf(t, queries, tokens), sameTolerance)
+
+	const rank = 8192
+	module := "model.layers.1.self_attn.q_proj"
+	a := weights.Tensor{Name: module + ".lora_a", DType: quant.F16, Shape: []int{modeltest.Hidden, rank}, Data: make([]byte, 2*modeltest.Hidden*rank)}
+	b := weights.Tensor{Name: module + ".lora_b", DType: quant.F16, Shape: []int{rank, modeltest.Hidden}, Data: a.Data}
+	for _, test := range []struct {
+		kind    string
+		tensors []weights.Tensor
+		missing string
+	}{{"lora", []weights.Tensor{a}, "lora_b"}, {"lora", []weights.Tensor{b}, "lora_a"}, {"dora", []weights.Tensor{a, b}, "m"}} {
+		dir := writeAdapter(t, fmt.Sprintf(`{"fine_tune_type": %q, "lora_parameters": {"rank": %d, "scale": 1}}`, test.kind, rank), nil)
+		if err := weights.WriteSafetensors(filepath.Join(dir, model.AdapterFile), test.tensors, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.LoadAdapter(dir); err == nil || !strings.Contains(err.Error(), module+"."+test.missing+" (is missing") || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s without %s: %v", test.kind, test.missing, err)
+		}
+	}
+}
+
 // TestResume loads by name: what is unknown is left out, what has another
 // shape is not, and a file with nothing in common is none for this model.
 func TestResume(t *testing.T) {
@@ -325,6 +362,43 @@ func TestResume(t *testing.T) {
 	}
 	if _, err := load(model.LoRAConfig{Rank: 3, Scale: 4, Keys: []string{"model.layers.0.mlp.up_proj"}, NumLayers: 1}); err == nil {
 		t.Error("a file with nothing in common was loaded")
+	}
+}
+
+// TestResumeOtherKind: weights of another kind of fine-tuning would fit by half.
+func TestResumeOtherKind(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	spec := modeltest.Spec{Type: "llama"}
+	full := modeltest.Load(t, dev, spec)
+	if err := full.Unfreeze(1, false); err != nil {
+		t.Fatal(err)
+	}
+	models := map[string]*model.Model{"lora": adapted(t, dev, spec), "dora": adaptedBy(t, dev, spec, doraFit), "full": full}
+	for is, m := range models {
+		path := filepath.Join(t.TempDir(), is+".safetensors")
+		if err := m.SaveTrainable(path); err != nil {
+			t.Fatal(err)
+		}
+		file, err := weights.OpenSafetensors(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		for trained, m := range models {
+			err := m.LoadTrainable(file, false)
+			if trained == is {
+				if err != nil {
+					t.Errorf("%s: %v", is, err)
+				}
+				continue
+			}
+			for _, part := range []string{path, "--fine-tune-type is " + trained, "give --fine-tune-type " + is, "--resume-adapter-file"} {
+				if err == nil || !strings.Contains(err.Error(), part) {
+					t.Errorf("%s over %s: error %v, want one with %q", is, trained, err, part)
+				}
+			}
+		}
 	}
 }
 

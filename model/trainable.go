@@ -161,9 +161,6 @@ const maxRank = 1 << 13
 // uniform in ±1/sqrt(in), drawn from the stream keys exactly as mlx-lm draws it;
 // B is zero. With DoRA the magnitudes are the norms of the base's rows.
 func (m *Model) AttachLoRA(c LoRAConfig, keys compute.Key) ([]*nn.LoRA, error) {
-	if c.Rank <= 0 || c.Rank > maxRank {
-		return nil, fmt.Errorf("lora_parameters: rank is %d, expected 1 to %d", c.Rank, maxRank)
-	}
 	chosen, err := m.choose(c)
 	if err != nil {
 		return nil, err
@@ -197,6 +194,9 @@ func (m *Model) AttachLoRA(c LoRAConfig, keys compute.Key) ([]*nn.LoRA, error) {
 // choose lists the projections that c names: those of the last blocks by
 // relative path first, then whole paths anywhere in the model.
 func (m *Model) choose(c LoRAConfig) ([]*nn.Linear, error) {
+	if c.Rank <= 0 || c.Rank > maxRank {
+		return nil, fmt.Errorf("lora_parameters: rank is %d, expected 1 to %d", c.Rank, maxRank)
+	}
 	if c.NumLayers > len(m.Blocks) {
 		return nil, fmt.Errorf("num_layers is %d, but the model has %d layers (-1 is all)", c.NumLayers, len(m.Blocks))
 	}
