@@ -146,10 +146,10 @@ func (c *column) readDictionary(h pageHeader, at int64) error {
 	if h.values > 8*int64(len(data)) || h.values > maxDictionary { // a boolean takes a bit
 		return fmt.Errorf("a dictionary of %d bytes says that it has %d values", len(data), h.values)
 	}
-	if h.encoding == encodingPlainDictionary {
-		h.encoding = encodingPlain
+	if h.encoding != encodingPlain && h.encoding != encodingPlainDictionary {
+		return fmt.Errorf("a dictionary is in the encoding %d, expected %d", h.encoding, encodingPlain)
 	}
-	values, err := c.node.decoder(h.encoding, data, h.values)
+	values, err := c.node.decoder(encodingPlain, data, h.values)
 	if err != nil {
 		return err
 	}

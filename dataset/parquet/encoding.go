@@ -362,7 +362,8 @@ func (d *deltaLength) next() (raw, error) {
 	return raw{bytes: v}, nil
 }
 
-// deltaBytes is byte arrays that begin like the one before; how far comes first, as delta.
+// deltaBytes is byte arrays that begin like the one before; how far comes first, as delta. Each is good until the
+// next is read: a copy for each would take the square of their length.
 type deltaBytes struct {
 	prefixes *delta
 	suffixes *deltaLength
@@ -398,10 +399,10 @@ func (d *deltaBytes) next() (raw, error) {
 	if n.bits > uint64(len(d.last)) {
 		return raw{}, errShort
 	}
-	if len(d.last)+len(suffix.bytes) > MaxRowBytes {
+	if int(n.bits)+len(suffix.bytes) > MaxRowBytes {
 		return raw{}, errRow
 	}
-	d.last = append(d.last[:n.bits:n.bits], suffix.bytes...)
+	d.last = append(d.last[:n.bits], suffix.bytes...)
 	return raw{bytes: d.last}, nil
 }
 

@@ -11,7 +11,7 @@ import (
 // Bounds of a file's description, which lies at its end.
 const (
 	maxFooter = 64 << 20
-	maxChunks = 4 << 20 // column chunks: row groups times columns
+	maxChunks = 1 << 20 // row groups and their column chunks: writers take 60 bytes of the footer and more for each
 )
 
 const magic = "PAR1"
@@ -90,6 +90,11 @@ func (f *File) parse(footer []byte) error {
 	var elements []element
 	encrypted := false
 	chunks := 0
+	count := func() {
+		if chunks++; chunks > maxChunks {
+			r.fail(fmt.Errorf("the file has more than %d row groups and column chunks", maxChunks))
+		}
+	}
 	r.fields(func(id int64, typ byte) bool {
 		switch {
 		case id == 2 && typ == typeList:
@@ -100,8 +105,8 @@ func (f *File) parse(footer []byte) error {
 			})
 		case id == 4 && typ == typeList:
 			r.list(typeStruct, func() {
-				g := r.rowGroup(&chunks)
-				f.groups = append(f.groups, g)
+				count()
+				f.groups = append(f.groups, r.rowGroup(count))
 			})
 		case id == 8:
 			encrypted = true
@@ -129,16 +134,15 @@ func (f *File) parse(footer []byte) error {
 	return nil
 }
 
-func (r *thrift) rowGroup(chunks *int) group {
+// rowGroup reads a RowGroup, and calls count for each column chunk in it.
+func (r *thrift) rowGroup(count func()) group {
 	var g group
 	r.fields(func(id int64, typ byte) bool {
 		switch {
 		case id == 1 && typ == typeList:
 			r.list(typeStruct, func() {
+				count()
 				g.chunks = append(g.chunks, r.columnChunk())
-				if *chunks++; *chunks > maxChunks {
-					r.fail(fmt.Errorf("the file has more than %d column chunks", maxChunks))
-				}
 			})
 		case id == 3 && typ == typeI64:
 			g.rows = r.int()

@@ -2,8 +2,10 @@ package parquet
 
 import (
 	"bytes"
+	"encoding/binary"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -205,6 +207,69 @@ func TestHostile(t *testing.T) {
 		values: &indices{hybrid{data: run, width: 1}, []raw{{}, {}}}, chunk: chunk{values: 1 << 30}}}}
 	if _, err := rows.build(n); err != errRow {
 		t.Errorf("endless row: %v", err)
+	}
+}
+
+// TestManyGroups reads a file of empty row groups, each a byte of the footer: it is refused before they take memory.
+// This and the next test count allocations, so that no others may run beside them.
+func TestManyGroups(t *testing.T) {
+	const groups = 4 << 20
+	schema := []byte{0x29, 0x2c, 0x48, 1, 'g', 0x15, 2, 0, 0x15, 2, 0x38, 1, 'x', 0} // field 2: a group of one INT32
+	footer := append(schema, 0x29, 0xfc, 0x80, 0x80, 0x80, 0x02)                     // field 4: a list of structs
+	footer = append(footer, make([]byte, groups+1)...)
+	data := append([]byte(magic), footer...)
+	data = append(binary.LittleEndian.AppendUint32(data, uint32(len(footer))), magic...)
+	used := allocated(func() {
+		if _, err := Open(bytes.NewReader(data), int64(len(data))); err == nil || !strings.Contains(err.Error(), "row groups") {
+			t.Errorf("%d row groups: %v", groups, err)
+		}
+	})
+	if most := uint64(50 * len(data)); used > most {
+		t.Errorf("a file of %d bytes took %d bytes of memory, at most %d are expected", len(data), used, most)
+	}
+}
+
+// allocated is how many bytes f allocates.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// TestGrowingValues reads values of which each is the one before and a byte: they may not take the square of their
+// number, and a dictionary, which keeps them all, may not have them.
+func TestGrowingValues(t *testing.T) {
+	const count = 20_000
+	deltas := func(first, step byte) []byte {
+		data := binary.AppendUvarint([]byte{0x80, 1, 4}, count) // blocks of 128 values in 4 parts
+		data = append(data, 2*first)
+		for n := 1; n < count; n += 128 {
+			data = append(data, 2*step, 0, 0, 0, 0)
+		}
+		return data
+	}
+	page := slices.Concat(deltas(0, 1), deltas(1, 0), bytes.Repeat([]byte("x"), count)) // prefixes, lengths of suffixes, suffixes
+	n := &node{name: "x", physical: byteArray}
+	used := allocated(func() {
+		d, err := n.decoder(encodingDeltaBytes, page, count)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range count {
+			if v, err := d.next(); err != nil || len(v.bytes) != i+1 {
+				t.Fatalf("value %d has %d bytes, %v", i, len(v.bytes), err)
+			}
+		}
+	})
+	if most := uint64(20 * len(page)); used > most {
+		t.Errorf("a page of %d bytes took %d bytes of memory, at most %d are expected", len(page), used, most)
+	}
+	c := &column{node: n, src: bytes.NewReader(page)}
+	h := pageHeader{size: int64(len(page)), packed: int64(len(page)), values: count, encoding: encodingDeltaBytes}
+	if err := c.readDictionary(h, 0); err == nil || !strings.Contains(err.Error(), "encoding 7") {
+		t.Errorf("a dictionary of growing values: %v", err)
 	}
 }
 
