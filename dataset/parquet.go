@@ -12,7 +12,8 @@ import (
 const (
 	maxFileRows = 1 << 40 // so that sums of rows cannot overflow
 
-	blockRows  = 256 // rows decoded together
+	blockRows  = 256      // rows decoded together
+	blockText  = 16 << 20 // bytes of text after which fewer have to do: a small file can claim any number of long rows
 	blocksKept = 3
 )
 
@@ -26,14 +27,18 @@ type parquetSource struct {
 
 	mu     sync.Mutex
 	handle *os.File      // nil while nobody reads
-	rows   *parquet.Rows // stands at the row that follows the newest block
-	blocks []block       // oldest first
+	rows   *parquet.Rows // stands at the row next, which follows the newest block
+	next   int
+	blocks []block // oldest first
 }
 
+// A block is rows that follow each other.
 type block struct {
-	number int
-	rows   []*chat.Dict
+	from int
+	rows []*chat.Dict
 }
+
+func (b block) has(i int) bool { return i >= b.from && i < b.from+len(b.rows) }
 
 func openParquet(path string, columns []string) (*parquetSource, error) {
 	s := &parquetSource{path: path, want: columns}
@@ -83,13 +88,12 @@ func (s *parquetSource) keys(*chat.Dict) int { return s.wide }
 func (s *parquetSource) row(i int) (*chat.Dict, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	number := i / blockRows
 	for _, b := range s.blocks {
-		if b.number == number {
-			return b.rows[i%blockRows], nil
+		if b.has(i) {
+			return b.rows[i-b.from], nil
 		}
 	}
-	b, err := s.read(number)
+	b, err := s.read(i)
 	if err != nil {
 		s.rows, s.blocks = nil, nil
 		s.close()
@@ -99,21 +103,27 @@ func (s *parquetSource) row(i int) (*chat.Dict, error) {
 		s.blocks = append(s.blocks[:0], s.blocks[1:]...)
 	}
 	s.blocks = append(s.blocks, b)
-	return b.rows[i%blockRows], nil
+	return b.rows[i-b.from], nil
 }
 
-// read decodes a block. After the last one the file is closed.
-func (s *parquetSource) read(number int) (block, error) {
+// read decodes a block with row i. After the last one the file is closed.
+func (s *parquetSource) read(i int) (block, error) {
 	if s.rows == nil {
-		s.rows = s.file.Rows(s.want...)
+		s.rows, s.next = s.file.Rows(s.want...), 0
 	}
-	b := block{number: number}
-	from := number * blockRows
-	to := min(from+blockRows, s.len())
-	if err := s.rows.SkipTo(int64(from)); err != nil {
+	b := block{from: i - i%blockRows}
+	to := min(b.from+blockRows, s.len())
+	if s.next > b.from && s.next <= i {
+		b.from = s.next // the block before was a short one
+	}
+	if err := s.rows.SkipTo(int64(b.from)); err != nil {
 		return b, err
 	}
-	for range to - from {
+	text := 0
+	for s.next = b.from; s.next < to && !(text > blockText && b.has(i)); s.next++ {
+		if text > blockText {
+			b, text = block{from: s.next}, 0
+		}
 		row, err := s.rows.Next()
 		if err == nil && row == nil {
 			err = fmt.Errorf("the file has less rows than it says")
@@ -122,8 +132,9 @@ func (s *parquetSource) read(number int) (block, error) {
 			return b, err
 		}
 		b.rows = append(b.rows, row)
+		text += s.rows.Text()
 	}
-	if to < s.len() {
+	if s.next < s.len() {
 		return b, nil
 	}
 	row, err := s.rows.Next() // looks for values left over

@@ -206,6 +206,34 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
+// TestLongRows reads rows of a megabyte, of which there may not be hundreds in memory, in both directions.
+func TestLongRows(t *testing.T) {
+	t.Parallel()
+	src, err := openParquet(filepath.Join("parquet", "testdata", "wide.parquet"), []string{"text"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := src.len()
+	for k := range 2 * n {
+		i := min(k, 2*n-1-k)
+		row, err := src.row(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := row.Get("text")
+		if got, _ := text.(string); !strings.HasPrefix(got, fmt.Sprintf("%d long", i)) {
+			t.Fatalf("row %d is %.20q", i, got)
+		}
+		kept := 0
+		for _, b := range src.blocks {
+			kept += len(b.rows)
+		}
+		if most := blocksKept * (blockText/1_000_000 + 1); kept > most {
+			t.Fatalf("%d rows are kept, at most %d are expected", kept, most)
+		}
+	}
+}
+
 func TestParquetMistakes(t *testing.T) {
 	t.Parallel()
 	load := func(name string, opt Options) error {

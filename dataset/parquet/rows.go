@@ -72,6 +72,9 @@ func (r *Rows) Next() (*chat.Dict, error) {
 	return row, r.wholeRow()
 }
 
+// Text is how many bytes of text the row that Next gave last has.
+func (r *Rows) Text() int { return r.bytes }
+
 // SkipTo makes Next go on with the row of a number, counted from 0, whether or not there is such a row.
 func (r *Rows) SkipTo(row int64) error {
 	if row < r.at {

@@ -96,3 +96,4 @@ pq.write_table(pa.table({"text": ["a"]}), "brotli.parquet", compression="brotli"
 pq.write_table(pa.table({"text": [b"\xff\xfe"], "price": pa.array([1], pa.decimal128(5, 2))}), "odd.parquet")
 many = pa.table({"text": [f"text {i}" for i in range(2000)], "id": list(range(2000))})
 pq.write_table(many, "long.parquet", compression="zstd", row_group_size=700)
+pq.write_table(pa.table({"text": [f"{i} " + "long " * 200_000 for i in range(60)]}), "wide.parquet", compression="zstd", compression_level=19)
