@@ -23,6 +23,9 @@ type Config struct {
 	Token     string // sent to Endpoint; empty: none
 	Offline   bool   // use the cache only
 
+	// TokenError is why the token that is set cannot be used. It stops only what needs one.
+	TokenError error
+
 	// NoSymlinks makes snapshots of plain files, for file systems without symbolic links.
 	NoSymlinks bool
 
@@ -64,8 +67,8 @@ func FromEnv() (Config, error) {
 	if isTrue(os.Getenv("HF_HUB_DISABLE_IMPLICIT_TOKEN")) {
 		return c, nil
 	}
-	c.Token, err = findToken(c.TokenPath)
-	return c, err
+	c.Token, c.TokenError = findToken(c.TokenPath)
+	return c, nil
 }
 
 // hubHome is HF_HOME: the folder of everything the Hugging Face tools keep.
@@ -91,7 +94,7 @@ func findToken(path string) (string, error) {
 		from = path
 		text, err := os.ReadFile(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("the token file cannot be read: %w", err)
+			return "", &tokenError{fmt.Errorf("the token file cannot be read: %w\nLog in again with lentil login, or set HF_TOKEN.", err)}
 		}
 		token = string(text)
 	}
@@ -104,7 +107,7 @@ func cleanToken(token, from string) (string, error) {
 	token = strings.TrimSpace(strings.NewReplacer("\r", "", "\n", "").Replace(token))
 	for i := range len(token) {
 		if token[i] <= ' ' || token[i] > '~' {
-			return "", fmt.Errorf("the token in %s has characters that a token cannot have\nSet it anew: lentil login", from)
+			return "", &tokenError{fmt.Errorf("the token in %s has characters that a token cannot have\nLog in again with lentil login, or set HF_TOKEN anew.", from)}
 		}
 	}
 	return token, nil

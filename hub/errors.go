@@ -84,6 +84,9 @@ func (c *Client) refusal(resp *http.Response) error {
 		e.Message = fmt.Sprint(said.Error)
 	}
 	e.Message, e.Code = c.oneLine(e.Message), c.oneLine(e.Code)
+	if c.cfg.TokenError != nil && (errors.Is(e, ErrDenied) || e.Code == "RepoNotFound") {
+		return fmt.Errorf("%w\nNo token was sent: %w", e, c.cfg.TokenError)
+	}
 	return e
 }
 

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,20 @@ import (
 // ErrNoToken says that there is no token for something that needs one.
 var ErrNoToken = errors.New("this needs a token\nLog in: lentil login, or set HF_TOKEN.")
 
+// A tokenError is about a token that cannot be used, which is as good as none.
+type tokenError struct{ error }
+
+func (e *tokenError) Unwrap() error        { return e.error }
+func (e *tokenError) Is(target error) bool { return target == ErrNoToken }
+
+// needToken tells what is wrong if there is no token.
+func (c *Client) needToken() error {
+	if c.cfg.Token != "" {
+		return nil
+	}
+	return cmp.Or(c.cfg.TokenError, ErrNoToken)
+}
+
 // An Account is whom a token belongs to.
 type Account struct {
 	Name      string // user
@@ -23,8 +38,8 @@ type Account struct {
 
 // WhoAmI asks whom the client's token belongs to.
 func (c *Client) WhoAmI(ctx context.Context) (Account, error) {
-	if c.cfg.Token == "" {
-		return Account{}, ErrNoToken
+	if err := c.needToken(); err != nil {
+		return Account{}, err
 	}
 	var info struct {
 		Name string `json:"name"`
@@ -67,7 +82,7 @@ func (c *Client) Login(ctx context.Context, token string) (Account, error) {
 		return Account{}, err
 	}
 	cfg := c.cfg
-	cfg.Token = token
+	cfg.Token, cfg.TokenError = token, nil
 	with, err := New(cfg)
 	if err != nil {
 		return Account{}, err

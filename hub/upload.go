@@ -59,8 +59,8 @@ func (c *Client) Upload(ctx context.Context, o UploadOptions) (Uploaded, error) 
 	if c.cfg.Offline {
 		return Uploaded{}, ErrOffline
 	}
-	if c.cfg.Token == "" {
-		return Uploaded{}, ErrNoToken
+	if err := c.needToken(); err != nil {
+		return Uploaded{}, err
 	}
 	u := &upload{c: c, o: o, tally: newTally(o.Progress)}
 	if err := u.list(); err != nil {

@@ -265,6 +265,11 @@ func TestFromEnv(t *testing.T) {
 	os.WriteFile(home+"/hf/token", []byte("hf_file\n"), 0o600)
 	want("cache", get().Cache, home+"/hf/hub")
 	want("token", get().Token, "hf_file")
+	os.WriteFile(home+"/hf/token", []byte("hf_abc def\n"), 0o600)
+	want("token", get().Token, "")
+	if err := get().TokenError; !errors.Is(err, ErrNoToken) || !strings.Contains(err.Error(), home+"/hf/token") || strings.Contains(err.Error(), "hf_abc") {
+		t.Errorf("damaged token file: %v", err)
+	}
 	t.Setenv("HF_TOKEN", "hf_env")
 	want("token", get().Token, "hf_env")
 	t.Setenv("HF_HUB_CACHE", "$HOME/hub")

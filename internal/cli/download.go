@@ -79,7 +79,7 @@ func newHub(token string) (*hub.Client, error) {
 		return nil, inputError(err)
 	}
 	if token != "" {
-		cfg.Token = token
+		cfg.Token, cfg.TokenError = token, nil
 	}
 	return hub.New(cfg)
 }

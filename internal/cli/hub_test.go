@@ -265,6 +265,26 @@ func TestUploadAndLogin(t *testing.T) {
 	}
 }
 
+// TestDamagedToken: a token file that is not understood stops only what needs a token, and login replaces it.
+func TestDamagedToken(t *testing.T) {
+	s := testHub(t)
+	s.Add("org/public", map[string][]byte{"config.json": []byte("{}")})
+	s.Add("org/private", map[string][]byte{"config.json": []byte("{}")})
+	s.SetPrivate("org/private")
+	write(t, filepath.Join(os.Getenv("HF_HOME"), "token"), "hf_abc def")
+	mustRun(t, "", "download", "org/public")
+	mustRun(t, "", "scan-cache")
+	private := []string{"download", "org/private"}
+	for _, args := range [][]string{private, {"upload", "--path", t.TempDir(), "--upload-repo", "org/new"}} {
+		if code, _, errOut := lentil(t, "", args...); code != ExitUsage || !strings.Contains(errOut, "characters that a token cannot have") || strings.Contains(errOut, "abc") {
+			t.Errorf("%s: %d %q", args[0], code, errOut)
+		}
+	}
+	mustRun(t, "", append(private, "--token", hubtest.Token, "--cache-dir", t.TempDir())...)
+	mustRun(t, hubtest.Token, "login")
+	mustRun(t, "", private...)
+}
+
 // trainingRun makes the folder of a small run.
 func trainingRun(t *testing.T) string {
 	t.Helper()
