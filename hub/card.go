@@ -11,11 +11,14 @@ import (
 type Card struct {
 	Repo      string // the repository the card is for
 	BaseModel string // the repository of the base model
+	Override  bool   // BaseModel goes before what the old card says
 	Tool      string // what the model was made with, "lentil 0.3"
 	Data      string // what it was trained on: a dataset's repository, or a description
 	Adapter   bool   // an adapter alone, to be put on the base model
 	Settings  []CardRow
 	Results   []CardFigure
+
+	kept string // in place of Settings and Results: the text of an older card about them
 }
 
 // A CardRow is one line of a card's table.
@@ -28,13 +31,20 @@ type CardFigure struct{ Name, Base, Tuned string }
 const cardMark = "<!-- Written by lentil. Take this line out and the text is yours: it will be kept. -->"
 
 // Update gives the text of README.md for an upload: old (which may be empty) with its metadata kept, and with
-// the card's text in the place of what a tool wrote there. Text of a person is kept as it is.
+// the card's text in the place of what a tool wrote there. Text of a person is kept as it is. A card that knows
+// nothing of a training keeps what an older one of ours tells.
 func (c Card) Update(old []byte) []byte {
 	meta, body := splitCard(string(old))
-	if base := metaValue(meta, "base_model"); base != "" {
+	c.keep(body)
+	if base := metaValue(meta, "base_model"); base != "" && !c.Override {
 		c.BaseModel = base
-	} else if c.BaseModel != "" && meta != "" && !strings.Contains("\n"+meta, "\nbase_model:") {
-		meta += "base_model: " + yamlText(c.BaseModel) + "\n"
+	} else if c.BaseModel != "" && meta != "" && base != c.BaseModel {
+		if c.Override {
+			meta = baseModelKey.ReplaceAllString(meta, "")
+		}
+		if !strings.Contains("\n"+meta, "\nbase_model:") {
+			meta += "base_model: " + yamlText(c.BaseModel) + "\n"
+		}
 	}
 	if meta == "" {
 		meta = "library_name: mlx\npipeline_tag: text-generation\ntags:\n- mlx\n- lentil\n"
@@ -46,6 +56,24 @@ func (c Card) Update(old []byte) []byte {
 		return []byte("---\n" + meta + "---\n" + body)
 	}
 	return []byte("---\n" + meta + "---\n\n" + c.text())
+}
+
+// baseModelKey is base_model in the metadata, with its value on further lines.
+var baseModelKey = regexp.MustCompile(`(?m)^base_model:[^\n]*\n(?:[ \t-][^\n]*\n)*`)
+
+var trainedOn = regexp.MustCompile(`(?m)^This model is .*?\btrained on (.*?)(?:, made with .*)?\.$`)
+
+// keep takes over what an older card tells of a training, if this one has nothing to tell.
+func (c *Card) keep(body string) {
+	if c.Data != "" || len(c.Settings)+len(c.Results) > 0 || !strings.HasPrefix(strings.TrimSpace(body), cardMark) {
+		return
+	}
+	if m := trainedOn.FindStringSubmatch(body); m != nil {
+		c.Data = m[1]
+	}
+	if from, to := strings.Index(body, "\n## "), strings.LastIndex(body, useTitle); 0 <= from && from < to {
+		c.kept = body[from:to]
+	}
 }
 
 // text is the part of the card that people read.
@@ -65,6 +93,7 @@ func (c Card) text() string {
 	if len(origin) > 0 {
 		fmt.Fprintf(&b, "\nThis model is %s.\n", strings.Join(origin, ", "))
 	}
+	b.WriteString(c.kept)
 	b.WriteString(c.measured())
 	var settings [][]string
 	for _, r := range c.Settings {
@@ -121,6 +150,8 @@ func table(title string, head []string, rows [][]string) string {
 	return b.String()
 }
 
+const useTitle = "\n## Use\n"
+
 // use tells how to ask the model.
 func (c Card) use() string {
 	command := "chat --model " + c.Repo
@@ -133,7 +164,7 @@ func (c Card) use() string {
 		command = fmt.Sprintf("chat --model %s --adapter-path adapter", base)
 		before = fmt.Sprintf("lentil download %s --local-dir adapter\n", c.Repo)
 	}
-	return fmt.Sprintf("\n## Use\n\n```bash\n%slentil %s\n```\n\nor, with mlx-lm:\n\n```bash\nmlx_lm.%[2]s\n```\n", before, command)
+	return fmt.Sprintf(useTitle+"\n```bash\n%slentil %s\n```\n\nor, with mlx-lm:\n\n```bash\nmlx_lm.%[2]s\n```\n", before, command)
 }
 
 // lineEnd is the end of a line as any editor writes it, or several over each other.

@@ -129,10 +129,11 @@ func FuzzCard(f *testing.F) {
 	f.Add("---\nlicense: mit\n---\n# Text\n")
 	f.Add("---\nbase_model: [a/b]\n---")
 	f.Fuzz(func(t *testing.T, text string) {
-		card := Card{Repo: "org/new", BaseModel: "org/base"}
-		once := card.Update([]byte(text))
-		if twice := card.Update(once); string(twice) != string(once) {
-			t.Errorf("%q becomes\n%q, then\n%q", text, once, twice)
+		for _, card := range []Card{{Repo: "org/new", BaseModel: "org/base"}, {Repo: "org/new", BaseModel: "org/base", Override: true}} {
+			once := card.Update([]byte(text))
+			if twice := card.Update(once); string(twice) != string(once) {
+				t.Errorf("%q becomes\n%q, then\n%q", text, once, twice)
+			}
 		}
 	})
 }

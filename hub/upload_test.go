@@ -325,6 +325,33 @@ func TestCard(t *testing.T) {
 	}
 }
 
+// TestCardKeeps: a card that knows nothing of a training keeps what the older one says of it, under the new name.
+func TestCardKeeps(t *testing.T) {
+	t.Parallel()
+	full := Card{Repo: "fused", BaseModel: "org/base", Tool: "lentil 1", Data: "train.jsonl, valid.jsonl", Settings: []CardRow{{"iters", "4"}}, Results: []CardFigure{{"perplexity", "2", "1"}}}
+	want := full
+	want.Repo = "me/new"
+	if got, want := string(Card{Repo: "me/new", Tool: "lentil 1"}.Update(full.Update(nil))), string(want.Update(nil)); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	other := Card{Repo: "me/new", Settings: []CardRow{{"iters", "9"}}}
+	if got := string(other.Update(full.Update(nil))); strings.Contains(got, "perplexity") || strings.Contains(got, "train.jsonl") || !strings.Contains(got, "| iters | 9 |") {
+		t.Errorf("another training's card:\n%s", got)
+	}
+}
+
+// TestCardOverride: a base model that was named goes before what the metadata says.
+func TestCardOverride(t *testing.T) {
+	t.Parallel()
+	card := Card{Repo: "me/new", BaseModel: "org/base", Override: true}
+	for _, meta := range []string{"base_model: models/x\nlicense: mit\n", "base_model:\n- a/b\n- c/d\nlicense: mit\n", "base_model: [a/b,\n  c/d]\nlicense: mit\n", "license: mit\n", "license: mit\nbase_model: org/base\n"} {
+		got := string(card.Update([]byte("---\n" + meta + "---\n# Mine\n")))
+		if want := "---\nlicense: mit\nbase_model: org/base\n---\n# Mine\n"; got != want {
+			t.Errorf("%q becomes\n%s", meta, got)
+		}
+	}
+}
+
 // TestCardMeasured: columns are there for what was measured alone, and an adapter is used with its base.
 func TestCardMeasured(t *testing.T) {
 	t.Parallel()

@@ -30,7 +30,7 @@ func writeCard(o uploadOptions, repo hub.Repo) error {
 	if _, err := os.Stat(from); err != nil {
 		return usage("--adapter-path: %w", err)
 	}
-	card := hub.Card{Repo: repo.ID, BaseModel: o.BaseModel, Tool: "lentil " + Version(), Adapter: isAdapter(o.Path)}
+	card := hub.Card{Repo: repo.ID, BaseModel: o.BaseModel, Override: o.BaseModel != "", Tool: "lentil " + Version(), Adapter: isAdapter(o.Path)}
 	if err := tellRun(&card, from); err != nil {
 		return inputError(err)
 	}
@@ -39,6 +39,18 @@ func writeCard(o uploadOptions, repo hub.Repo) error {
 		return nil
 	}
 	return run.WriteFile(path, text)
+}
+
+// repoOf gives the repository that a model is of, by its name; "" for one on this machine, whose path is nothing to
+// others.
+func repoOf(name string) string {
+	id, _, _ := strings.Cut(name, "@")
+	_, here := os.Stat(name)
+	_, wrong := hub.ParseRepo(id, hub.Model)
+	if here == nil || wrong != nil || !looksLikeRepo(name) {
+		return ""
+	}
+	return id
 }
 
 // isAdapter tells a folder with an adapter alone from one with a model.
@@ -55,10 +67,8 @@ func tellRun(card *hub.Card, folder string) error {
 	if err != nil || settings == nil {
 		return err
 	}
-	if name, _ := settings["model"].(string); card.BaseModel == "" && looksLikeRepo(name) {
-		if _, err := hub.ParseRepo(name, hub.Model); err == nil {
-			card.BaseModel, _, _ = strings.Cut(name, "@")
-		}
+	if name, _ := settings["model"].(string); card.BaseModel == "" {
+		card.BaseModel = repoOf(name)
 	}
 	card.Data = dataName(settings["data"], files)
 	card.Settings = settingRows(settings)

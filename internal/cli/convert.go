@@ -131,10 +131,7 @@ func runConvert(ctx context.Context, streams Streams, o convertOptions) error {
 	if _, err := os.Lstat(o.MLXPath); !errors.Is(err, fs.ErrNotExist) {
 		return usage("--mlx-path %s is there already\nGive a folder that does not exist yet, or remove it.", o.MLXPath)
 	}
-	upload := uploadOptions{Path: o.MLXPath, Repo: o.UploadRepo, Type: string(hub.Model)}
-	if looksLikeRepo(o.Model) {
-		upload.BaseModel, _, _ = strings.Cut(o.Model, "@")
-	}
+	upload := uploadOptions{Path: o.MLXPath, Repo: o.UploadRepo, Type: string(hub.Model), BaseModel: repoOf(o.Model)}
 	if o.UploadRepo != "" {
 		if _, _, err := upload.target(ctx); err != nil {
 			return err

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -76,10 +75,7 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 	if _, err := os.Lstat(file); o.ExportGGUF && err == nil && filepath.Dir(file) != filepath.Clean(o.SavePath) {
 		return usage("--gguf-path: %s is there already\nGive another name, or remove it.", file)
 	}
-	upload := uploadOptions{Path: o.SavePath, Repo: o.UploadRepo, Type: string(hub.Model), AdapterPath: o.AdapterPath}
-	if looksLikeRepo(o.Model) {
-		upload.BaseModel, _, _ = strings.Cut(o.Model, "@")
-	}
+	upload := uploadOptions{Path: o.SavePath, Repo: o.UploadRepo, Type: string(hub.Model), AdapterPath: o.AdapterPath, BaseModel: repoOf(o.Model)}
 	if o.UploadRepo != "" {
 		// What would stop the upload is told before the work begins.
 		if _, _, err := upload.target(ctx); err != nil {
@@ -106,6 +102,9 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 	bar.Clear()
 	if err != nil {
 		return err
+	}
+	if err := writeCard(upload, hub.Repo{Type: hub.Model, ID: filepath.Base(filepath.Clean(o.SavePath))}); err != nil {
+		fmt.Fprintf(streams.Err, "README.md of the fused model tells nothing of its training: %v\n", err)
 	}
 	printFuseReport(streams.Out, report)
 	if o.ExportGGUF {

@@ -104,9 +104,15 @@ func TestTrainAndShare(t *testing.T) {
 		t.Error("the converted model was not uploaded")
 	}
 	mustRun(t, "", fuse...)
-	if card := string(s.Files("org/fused")["README.md"].Data); !strings.Contains(card, "base_model: org/tiny\n") || !strings.Contains(card, "| iters | 4 |") ||
-		!regexp.MustCompile(`(?m)^\| perplexity on the validation set \| \d+\.\d{3} \| \d+\.\d{3} \|$`).MatchString(card) {
-		t.Errorf("card:\n%s", card)
+	mustRun(t, "", append(fuse[:5:5], "--save-path", fused+"2")...)
+	mustRun(t, "", "upload", "--path", fused+"2", "--upload-repo", "org/fused2") // tells of the training by the card that fuse wrote
+	for _, name := range []string{"org/fused", "org/fused2"} {
+		card := string(s.Files(name)["README.md"].Data)
+		for _, want := range []string{"base_model: org/tiny\n", `\| iters \| 4 \|`, `trained on train\.jsonl`, `(?m)^\| perplexity on the validation set \| \d+\.\d{3} \| \d+\.\d{3} \|$`, "# " + name + "\n", "chat --model " + name + "\n"} {
+			if !regexp.MustCompile(want).MatchString(card) {
+				t.Errorf("%q is not in the card:\n%s", want, card)
+			}
+		}
 	}
 	ask := []string{"generate", "--prompt", "Fibre", "--max-tokens", "4", "--verbose", "False", "--threads", "1", "--model"}
 	if a, b := mustRun(t, "", append(ask, fused)...), mustRun(t, "", append(ask, "org/fused")...); a != b {
@@ -262,6 +268,30 @@ func TestUploadAndLogin(t *testing.T) {
 	mustRun(t, "", "upload", "--path", adapters, "--upload-repo", "org/adapters", "--no-card")
 	if files := s.Files("org/adapters"); len(files) != 2 || files["adapters.safetensors"].Data == nil {
 		t.Errorf("uploaded of a run: %v", files)
+	}
+}
+
+// TestLocalBase: a folder that looks like ORG/NAME is no base model for a card; --base-model names it, later too.
+func TestLocalBase(t *testing.T) {
+	s := testHub(t)
+	t.Setenv("HF_TOKEN", hubtest.Token)
+	model, data := tinyModel(t)
+	t.Chdir(filepath.Dir(filepath.Dir(model)))
+	base := filepath.Base(filepath.Dir(model)) + "/" + filepath.Base(model)
+	adapter := filepath.Join(t.TempDir(), "adapter")
+	mustRun(t, "", "train", "--model", base, "--data", data, "--adapter-path", adapter, "--iters", "1", "--num-layers", "1", "--threads", "1")
+	mustRun(t, "", "convert", "--model", base, "--mlx-path", filepath.Join(t.TempDir(), "out"), "--upload-repo", "me/converted")
+	mustRun(t, "", "fuse", "--model", base, "--adapter-path", adapter, "--save-path", filepath.Join(t.TempDir(), "out"), "--upload-repo", "me/fused")
+	for _, name := range []string{"me/converted", "me/fused"} {
+		if card := string(s.Files(name)["README.md"].Data); strings.Contains(card, "base_model") || strings.Contains(card, base) {
+			t.Errorf("%s: the folder is in the card:\n%s", name, card)
+		}
+	}
+	folder := t.TempDir()
+	write(t, filepath.Join(folder, "README.md"), "---\nbase_model: "+base+"\n---\n# Mine\n")
+	mustRun(t, "", "upload", "--path", folder, "--upload-repo", "me/mine", "--base-model", "org/base")
+	if card := string(s.Files("me/mine")["README.md"].Data); card != "---\nbase_model: org/base\n---\n# Mine\n" {
+		t.Errorf("card:\n%s", card)
 	}
 }
 

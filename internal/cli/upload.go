@@ -55,7 +55,7 @@ measured. Metadata and text that you wrote in README.md are kept.`,
 	})
 	group(cmd, "Model card", func(f *pflag.FlagSet) {
 		f.StringVar(&o.AdapterPath, "adapter-path", "", "`folder` of the training run that the card tells about")
-		f.StringVar(&o.BaseModel, "base-model", "", "`repository` of the base model; default: that of the training run")
+		f.StringVar(&o.BaseModel, "base-model", "", "`repository` of the base model; default: that in README.md, or of the training run")
 		f.BoolVar(&o.NoCard, "no-card", false, "leave README.md as it is")
 	})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
