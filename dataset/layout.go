@@ -261,7 +261,7 @@ func (l Layout) oneKind() (Layout, error) {
 		}
 	}
 	if len(count) == 0 && len(unknown) > 0 {
-		return nil, fmt.Errorf("no file can be read: expected %s, found %s", kindNames, strings.Join(unknown[:min(len(unknown), 5)], ", "))
+		return nil, fmt.Errorf("no file can be read: expected %s, found %q", kindNames, unknown[:min(len(unknown), 5)])
 	}
 	best := unknownKind
 	for _, k := range []kind{parquetKind, jsonKind, csvKind} {

@@ -27,6 +27,8 @@ type File struct {
 	SHA256 string // of the contents of an LFS file, else empty
 
 	XetHash string // the file's name in the hub's other storage; kept for other programs
+
+	bad error // why it is refused if it is wanted
 }
 
 // etag is the name of the file's blob in the cache.
@@ -52,7 +54,7 @@ func (c *Client) Commit(ctx context.Context, repo Repo, revision string) (string
 	return info.SHA, nil
 }
 
-// Files lists all files of a repository at a revision. Names that could do harm are refused.
+// Files lists all files of a repository at a revision. Those that could do harm are marked.
 func (c *Client) Files(ctx context.Context, repo Repo, revision string) ([]File, error) {
 	base, err := url.Parse(c.cfg.Endpoint + repo.api() + "/tree/" + url.PathEscape(revision) + "?recursive=true&expand=false")
 	if err != nil {
@@ -134,15 +136,13 @@ func parseTree(text []byte) ([]File, error) {
 		if e.LFS != nil {
 			f.SHA256, f.Size = e.LFS.OID, e.LFS.Size
 		}
-		if err := f.check(); err != nil {
-			return nil, err
-		}
+		f.bad = f.check()
 		files = append(files, f)
 	}
 	return files, nil
 }
 
-// check refuses a file that no hub would have.
+// check finds what could do harm, or what no hub would say of a file.
 func (f File) check() error {
 	if err := checkName(f.Path); err != nil {
 		return err

@@ -187,7 +187,7 @@ func (d *download) look(ctx context.Context, tries int) (files []File, err error
 	return files, nil
 }
 
-// choose takes the wanted files out of all.
+// choose takes the wanted files out of all, none of which may be a bad one.
 func (d *download) choose(files []File) error {
 	d.listed = true
 	f := newFilter(d.o.Include, d.o.Exclude)
@@ -195,6 +195,9 @@ func (d *download) choose(files []File) error {
 	for _, file := range files {
 		names[file.Path] = true
 		if f.match(file.Path) {
+			if file.bad != nil {
+				return fmt.Errorf("%s: %w", d.repo, file.bad)
+			}
 			d.wanted = append(d.wanted, file)
 			d.tally.size += file.Size
 		}
@@ -208,8 +211,10 @@ func (d *download) choose(files []File) error {
 		return nil
 	}
 	var some []string
-	for _, file := range files[:min(5, len(files))] {
-		some = append(some, file.Path)
+	for _, file := range files {
+		if file.bad == nil && len(some) < 5 {
+			some = append(some, file.Path)
+		}
 	}
 	return fmt.Errorf("%s has %d files (%s, ...), and none of them fits %s: %w", d.repo, len(files), strings.Join(some, ", "), strings.Join(d.o.Include, " "), ErrNotFound)
 }

@@ -695,6 +695,33 @@ func TestHostileLists(t *testing.T) {
 	}
 }
 
+// TestBadNames: a file that cannot be fetched does not keep the others from being fetched, now and when the list
+// comes out of the cache.
+func TestBadNames(t *testing.T) {
+	t.Parallel()
+	s, files := newServer(t), map[string][]byte{"a.json": []byte("{}"), "x\x1b:1.json": []byte("[]"), "b.txt": []byte("b")}
+	s.Add("org/model", files)
+	c := newClient(t, s)
+	for range 2 {
+		if _, err := c.Download(t.Context(), model, Options{Include: []string{"*.json"}}); err == nil || !strings.Contains(err.Error(), "--exclude") {
+			t.Errorf("wanted: %v", err)
+		}
+		for _, o := range []Options{{Include: []string{"*.json"}, Exclude: []string{"x*"}}, {Include: []string{"a.json"}}} {
+			snap, err := c.Download(t.Context(), model, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantFiles(t, snap, files, "a.json")
+		}
+		if _, err := c.Download(t.Context(), model, Options{Include: []string{"*.bin"}}); err == nil || !strings.Contains(err.Error(), "a.json") || strings.Contains(err.Error(), "\x1b") {
+			t.Errorf("nothing fits: %q", err)
+		}
+	}
+	if n := s.Count("", "/tree/"); n != 1 {
+		t.Errorf("%d lists were fetched, want 1", n)
+	}
+}
+
 // TestLyingSizes serves files of other sizes than the list says.
 func TestLyingSizes(t *testing.T) {
 	t.Parallel()

@@ -12,6 +12,9 @@ import (
 
 // checkFile fails if a file that passed the checks could do harm.
 func checkFile(t *testing.T, f File) {
+	if f.bad != nil {
+		return
+	}
 	root := filepath.FromSlash("/cache/snapshots")
 	at := filepath.Join(root, filepath.FromSlash(f.Path))
 	if !strings.HasPrefix(at, root+string(filepath.Separator)) || strings.ContainsAny(f.Path, "\\:\x00") || !filepath.IsLocal(filepath.FromSlash(f.Path)) {

@@ -116,9 +116,7 @@ func parseTreeFile(text []byte) ([]File, error) {
 		if v.SHA256 != "" {
 			f.Size = v.LFSSize
 		}
-		if err := f.check(); err != nil {
-			return nil, err
-		}
+		f.bad = f.check()
 		files = append(files, f)
 	}
 	return files, checkFiles(files)
