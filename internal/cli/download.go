@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -155,12 +157,21 @@ func runDownload(ctx context.Context, streams Streams, o downloadOptions) error 
 	})
 }
 
-// hubProgress shows how a download or upload comes along, if it may; clear takes it off the screen.
+// hubProgress shows how a download or upload comes along, if it may: on a terminal as a bar, elsewhere as a line for
+// each file that has come over the network. clear takes the bar off the screen.
 func hubProgress(streams Streams, client *hub.Client, task string) (progress func(hub.Progress), clear func()) {
-	var bar *run.Bar // nil shows nothing
-	if !client.Config().Quiet {
-		bar = streams.bar(run.Bytes)
+	if client.Config().Quiet {
+		return nil, func() {}
 	}
+	file, ok := streams.Err.(*os.File)
+	terminal := ok && run.IsTerminal(file)
+	var moving transfers
+	front := "" // stands before the next amount: there is one line for the bar and the file under way
+	bar := streams.bar(func(n int64) string {
+		text := front + run.Bytes(n)
+		front = ""
+		return text
+	})
 	told := false
 	return func(p hub.Progress) {
 		if p.Waiting && !told {
@@ -168,9 +179,52 @@ func hubProgress(streams Streams, client *hub.Client, task string) (progress fun
 			bar.Clear()
 			fmt.Fprintf(streams.Err, "Another process is downloading %s: waiting for it.\n", p.File)
 		}
+		if moving.take(p) && !terminal {
+			fmt.Fprintf(streams.Err, "%s: %s, %s (%d%% of all)\n", task, p.File, run.Bytes(p.Size), percent(p.AllDone, p.AllSize))
+		}
+		front = ""
+		if len(moving) > 0 && p.Size < p.AllSize {
+			front = moving.String() + ", "
+		}
 		bar.Set64(task, p.AllDone, p.AllSize)
 	}, bar.Clear
 }
+
+// transfers are the files under way, in the order in which they began.
+type transfers []hub.Progress
+
+// take notes how far a file has come; true if that was the last of it.
+func (t *transfers) take(p hub.Progress) bool {
+	i := slices.IndexFunc(*t, func(q hub.Progress) bool { return q.File == p.File })
+	switch {
+	case p.Finished && i >= 0:
+		*t = slices.Delete(*t, i, i+1)
+		return true
+	case p.Finished || p.Waiting:
+	case i >= 0:
+		(*t)[i] = p
+	default:
+		*t = append(*t, p)
+	}
+	return false
+}
+
+// String names the first file with its share, and counts the others, in few letters.
+func (t transfers) String() string {
+	name, _, _ := strings.Cut(path.Base(t[0].File), "-of-0") // the number of a shard is enough
+	if short := []rune(strings.TrimSuffix(name, ".safetensors")); len(short) <= 24 {
+		name = string(short)
+	} else {
+		name = string(short[:10]) + "..." + string(short[len(short)-11:])
+	}
+	text := fmt.Sprintf("%s %d%%", name, percent(t[0].Done, t[0].Size))
+	if len(t) > 1 {
+		text += fmt.Sprintf(" +%d", len(t)-1)
+	}
+	return text
+}
+
+func percent(part, whole int64) int64 { return 100 * part / max(whole, 1) }
 
 func warnUnchecked(streams Streams, snap hub.Snapshot) {
 	if snap.Unchecked != nil && !errors.Is(snap.Unchecked, hub.ErrOffline) {

@@ -167,6 +167,32 @@ func TestDownloadCommand(t *testing.T) {
 	}
 }
 
+// TestFileProgress: each file that was fetched has its line where there is no terminal, and the one under way its
+// share where there is one.
+func TestFileProgress(t *testing.T) {
+	s := testHub(t)
+	s.Add("org/model", map[string][]byte{"config.json": make([]byte, 1000), "model.safetensors": make([]byte, 99_000)})
+	_, _, errOut := lentil(t, "", "download", "org/model")
+	for _, want := range []string{`(?m)^Downloading org/model: config.json, 1.00 kB \(\d+% of all\)$`, `(?m)^Downloading org/model: model.safetensors, 99.0 kB \(\d+% of all\)$`, `\(100% of all\)`} {
+		if !regexp.MustCompile(want).MatchString(errOut) {
+			t.Errorf("%q is not in %q", want, errOut)
+		}
+	}
+	if _, _, errOut := lentil(t, "", "download", "org/model"); strings.Contains(errOut, "config.json") {
+		t.Errorf("told of files that were there: %q", errOut)
+	}
+	var moving transfers
+	for _, p := range []hub.Progress{{File: "sub/model-00001-of-00002.safetensors", Size: 200}, {File: "b", Done: 1, Size: 4}, {File: "c", Waiting: true}, {File: "sub/model-00001-of-00002.safetensors", Done: 90, Size: 200}} {
+		moving.take(p)
+	}
+	if got := moving.String(); got != "model-00001 45% +1" {
+		t.Errorf("under way: %q", got)
+	}
+	if moving.take(hub.Progress{File: "c", Finished: true}) || !moving.take(hub.Progress{File: "sub/model-00001-of-00002.safetensors", Finished: true}) || moving.String() != "b 25%" {
+		t.Errorf("under way: %v", moving)
+	}
+}
+
 func TestCacheCommands(t *testing.T) {
 	s := testHub(t)
 	if out := mustRun(t, "", "scan-cache"); !strings.Contains(out, "0 repositories") {
