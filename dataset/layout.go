@@ -100,9 +100,9 @@ var shardPattern = regexp.MustCompile(`^data/(\w+(?:\.\w+)*)-[0-9]{5}-of-[0-9]{5
 // splits; else files named so; else, if all is true, everything is the training set. Splits are kept under the
 // names they have there: valid.jsonl in a folder is "validation". It is no error to find nothing.
 func FindLayout(names []string, c Config, all bool) (Layout, error) {
-	below := ""
-	if c.Dir != "" {
-		below = strings.Trim(path.Clean(c.Dir), "/") + "/"
+	below := strings.Trim(path.Clean(c.Dir), "/") + "/"
+	if below == "./" || below == "/" {
+		below = "" // the whole dataset
 	}
 	var inside []string
 	for _, name := range slices.Sorted(slices.Values(names)) {

@@ -2,6 +2,8 @@ package dataset
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -38,6 +40,9 @@ func TestFindLayout(t *testing.T) {
 		{"card", "a.jsonl b/1.jsonl b/c/2.jsonl v [1].jsonl", Config{Files: Layout{{"train", []string{"b/*", "a.*"}}, {"own", []string{"b/**"}}}}, false, "train=b/1.jsonl,a.jsonl own=b/1.jsonl,b/c/2.jsonl"},
 		{"card, hidden", ".a/x.jsonl b.jsonl", Config{Files: Layout{{"train", []string{".a/*"}}}}, false, "train=.a/x.jsonl"},
 		{"card, folder", "one/train.jsonl two/train.jsonl two/dev.jsonl", Config{Dir: "./two/"}, false, "train=two/train.jsonl validation=two/dev.jsonl"},
+		{"card, this folder", "train.jsonl x/a.jsonl", Config{Dir: "."}, false, "train=train.jsonl"},
+		{"card, top folder", "train.jsonl", Config{Dir: "./"}, false, "train=train.jsonl"},
+		{"card, root", "train.jsonl", Config{Dir: "/"}, false, "train=train.jsonl"},
 		{"compressed", "train.jsonl.zst test.csv.gz valid.json.gz", Config{}, false, "train=train.jsonl.zst validation=valid.json.gz"},
 		{"nothing", "", Config{}, false, ""},
 	} {
@@ -56,6 +61,18 @@ func TestFindLayout(t *testing.T) {
 		if _, err := FindLayout(strings.Fields(c.files), c.c, true); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.files, err, c.want)
 		}
+	}
+}
+
+// TestLinkedFolder reads a dataset by a symbolic link to its folder.
+func TestLinkedFolder(t *testing.T) {
+	t.Parallel()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(writeFiles(t, map[string]string{"train.csv": "text\na\n"}), link); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Load(link, Options{}); err != nil || s.Train.Len() != 1 {
+		t.Errorf("%+v, %v", s, err)
 	}
 }
 

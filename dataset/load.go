@@ -130,18 +130,22 @@ const maxNames = 100_000
 // Names lists the files below a folder, slash-separated, without hidden ones.
 func Names(dir string) ([]string, error) {
 	var names []string
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+	root, err := filepath.EvalSymlinks(dir) // a walk does not follow its root
+	if err != nil {
+		return nil, fmt.Errorf("data: %w", err)
+	}
+	err = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case path != dir && strings.HasPrefix(e.Name(), ".") && e.IsDir():
+		case path != root && strings.HasPrefix(e.Name(), ".") && e.IsDir():
 			return fs.SkipDir
 		case e.IsDir():
 			return nil
 		case len(names) == maxNames:
 			return fmt.Errorf("%s has more than %d files: this is no dataset", dir, maxNames)
 		}
-		rel, err := filepath.Rel(dir, path)
+		rel, err := filepath.Rel(root, path)
 		names = append(names, filepath.ToSlash(rel))
 		return err
 	})

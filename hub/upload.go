@@ -119,11 +119,15 @@ var skipped = append([]string{".git", ".cache"}, ignored...)
 // list finds the files of the folder.
 func (u *upload) list() error {
 	f := newFilter(u.o.Include, u.o.Exclude)
-	err := filepath.WalkDir(u.o.Folder, func(path string, e fs.DirEntry, err error) error {
+	root, err := filepath.EvalSymlinks(u.o.Folder) // a walk does not follow its root
+	if err != nil {
+		return err
+	}
+	err = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		if path != u.o.Folder && slices.Contains(skipped, e.Name()) {
+		if path != root && slices.Contains(skipped, e.Name()) {
 			if e.IsDir() {
 				return fs.SkipDir
 			}
@@ -133,7 +137,7 @@ func (u *upload) list() error {
 		if err != nil || !info.Mode().IsRegular() {
 			return err
 		}
-		rel, err := filepath.Rel(u.o.Folder, path)
+		rel, err := filepath.Rel(root, path)
 		if err != nil {
 			return err
 		}

@@ -84,6 +84,19 @@ func TestUpload(t *testing.T) {
 	}
 }
 
+// TestUploadLink uploads a folder by a symbolic link to it.
+func TestUploadLink(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(folderOf(t, map[string][]byte{"sub/a.txt": []byte("a")}), link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := writer(t, s).Upload(t.Context(), UploadOptions{Folder: link, Repo: Repo{Model, "org/new"}}); err != nil || string(s.Files("org/new")["sub/a.txt"].Data) != "a" {
+		t.Errorf("uploaded %v, %v", s.Files("org/new"), err)
+	}
+}
+
 func TestUploadToOthers(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
