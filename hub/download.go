@@ -180,7 +180,7 @@ func (d *download) look(ctx context.Context, tries int) (files []File, err error
 		if files, err = d.c.Files(ctx, d.repo, d.snap.Commit); err != nil {
 			return nil, err
 		}
-		if err := writeTree(trees, d.snap.Commit, files); err != nil {
+		if err := writeTree(trees, d.snap.Commit, files); err != nil && !isReadOnly(err) {
 			return nil, err
 		}
 	}
@@ -330,7 +330,7 @@ func (d *download) fetch(ctx context.Context, f File, incomplete, final string) 
 	return t.fetch(ctx, incomplete, final)
 }
 
-// finish writes down which commit the revision is, now that it is there, and puts the files in order.
+// finish puts the files in order and writes down what was learned. A cache that takes no writes has all files by now.
 func (d *download) finish() error {
 	inOrder := make([]string, 0, len(d.wanted))
 	for _, f := range d.wanted {
@@ -340,6 +340,14 @@ func (d *download) finish() error {
 	if d.local != nil {
 		return nil
 	}
+	if err := d.note(); !isReadOnly(err) {
+		return err
+	}
+	return nil
+}
+
+// note writes down which commit the revision is, now that it is there, and which files it does not have.
+func (d *download) note() error {
 	if _, err := realFolder(d.store.dir(), "snapshots/"+d.snap.Commit); err != nil {
 		return err
 	}
@@ -348,11 +356,7 @@ func (d *download) finish() error {
 			return err
 		}
 	}
-	err := d.store.setRef(d.o.Revision, d.snap.Commit)
-	if errors.Is(err, fs.ErrPermission) || isReadOnly(err) {
-		return nil // all files are there, in a cache that is not ours to write to
-	}
-	return err
+	return d.store.setRef(d.o.Revision, d.snap.Commit)
 }
 
 // fromCache gives the snapshot that is in the cache already, if it has all wanted files. why is what keeps us

@@ -100,5 +100,7 @@ func regular(path string, size int64) bool {
 	return err == nil && info.Mode().IsRegular() && (size < 0 || info.Size() == size)
 }
 
-// isReadOnly tells that the disk takes no writes.
-func isReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
+// isReadOnly tells that a place is not ours to write to, or on a disk that takes no writes.
+func isReadOnly(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
+}

@@ -84,12 +84,13 @@ func realFolder(root, rel string) (string, error) {
 			continue
 		}
 		path = filepath.Join(path, part)
-		if err := os.Mkdir(path, 0o777); err == nil {
+		failure := os.Mkdir(path, 0o777)
+		if failure == nil {
 			continue
 		}
 		info, err := os.Lstat(path)
 		if err != nil {
-			return "", err
+			return "", failure
 		}
 		if info.Mode()&os.ModeSymlink != 0 {
 			return "", fmt.Errorf("%s is a symbolic link where a folder should be: refused\nRemove it and try again.", path)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -33,6 +34,7 @@ type task struct {
 	Folder   string
 	Upload   *Repo // of Folder
 	MaxFile  uint64
+	UID      int // 0: that of the test
 }
 
 // result is what a child tells on its standard output.
@@ -65,6 +67,11 @@ func (t task) run() (r result, err error) {
 	if t.MaxFile > 0 {
 		signal.Ignore(syscall.SIGXFSZ) // a write beyond the limit fails, as on a full disk
 		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: t.MaxFile, Max: t.MaxFile}); err != nil {
+			return r, err
+		}
+	}
+	if t.UID > 0 {
+		if err := syscall.Setuid(t.UID); err != nil {
 			return r, err
 		}
 	}
@@ -295,4 +302,43 @@ func TestProcessDiskFull(t *testing.T) {
 			t.Errorf("the file is not what the server has: %v", err)
 		}
 	}
+}
+
+// TestProcessReadOnly uses a cache that another program filled and that is not the process's to write to.
+func TestProcessReadOnly(t *testing.T) {
+	t.Parallel()
+	s, files := newServer(t), modelFiles()
+	s.Add("org/model", files)
+	c := newClient(t, s)
+	if _, err := c.Download(t.Context(), model, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	repo := filepath.Join(c.cfg.Cache, "models--org--model")
+	for _, left := range []string{"trees", "refs"} {
+		if err := os.RemoveAll(filepath.Join(repo, left)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	work := task{Config: c.cfg, Download: &model}
+	if os.Geteuid() == 0 { // may write anywhere
+		work.UID = 65534 // nobody
+		if err := os.Chmod(filepath.Dir(c.cfg.Cache), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mode := func(mode os.FileMode) {
+		filepath.WalkDir(c.cfg.Cache, func(path string, e os.DirEntry, err error) error {
+			if err == nil && e.IsDir() {
+				err = os.Chmod(path, mode)
+			}
+			return err
+		})
+	}
+	mode(0o555)
+	defer mode(0o755)
+	r := start(t, work).wait(t)
+	if r.Error != "" || r.Snapshot.Fetched != 0 {
+		t.Errorf("fetched %d bytes: %s", r.Snapshot.Fetched, r.Error)
+	}
+	wantFiles(t, r.Snapshot, files, slices.Collect(maps.Keys(files))...)
 }
