@@ -219,9 +219,15 @@ func TestReadPEFTExperts(t *testing.T) {
 		t.Errorf("gate_proj: %v", got)
 	}
 
+	if err := f.WriteMLX(t.TempDir()); err == nil || !strings.Contains(err.Error(), "name the base model") {
+		t.Errorf("written without the model's number of experts: %v", err)
+	}
 	m := modeltest.Load(t, newCPU(t), mixtures()[0])
 	if err := m.AttachLoRAFile(f); err != nil {
 		t.Fatal(err)
+	}
+	if err := f.WriteMLX(t.TempDir()); err != nil {
+		t.Error(err)
 	}
 	if down := f.Updates[1]; !slices.Equal(down.Shape(), []int{4, h, inner}) || moves(down, 3) != 0 {
 		t.Errorf("with the model's experts down_proj is %v", down.Shape())

@@ -59,6 +59,7 @@ func (f *LoRAFile) stackExperts() error {
 			sum.In, sum.Out, sum.Rank = u.In, u.Out, max(sum.Rank, u.Rank)
 		}
 		updates = append(updates, sum)
+		f.partial = f.partial || len(parts) < f.experts
 	}
 	f.Updates = updates
 	if err := f.checkSpread(); err != nil {
@@ -91,7 +92,11 @@ func (u *LoRAUpdate) join(parts map[int]LoRAUpdate) {
 // which the file had a LoRA: only the model tells how many there are.
 func (f *LoRAFile) addExperts(c *Config) error {
 	m := architectures[c.ModelType](c).mixture
-	if m == nil || f.experts == 0 || f.experts >= m.experts {
+	if m == nil || f.experts == 0 {
+		return nil
+	}
+	f.partial = false
+	if f.experts >= m.experts {
 		return nil
 	}
 	for i := range f.Updates {

@@ -41,6 +41,7 @@ type LoRAFile struct {
 	architecture string // llama.cpp's, until FitTo has been called
 	held         int    // numbers in the file, without the zeros that were added
 	experts      int    // matrices in its stacks, if it has those of single experts
+	partial      bool   // not of all, so that FitTo may have to add some
 }
 
 // ReadLoRA reads the LoRA adapter of a folder in mlx-lm's or PEFT's layout, or of a
@@ -322,6 +323,9 @@ func (f *LoRAFile) WriteMLX(dir string) error {
 	if err := f.ready(); err != nil {
 		return err
 	}
+	if f.partial {
+		return errors.New("the adapter changes some experts only, and mlx-lm's files have all: name the base model too, with --model")
+	}
 	rank, scale := f.Uniform()
 	var keys []string
 	var tensors []weights.Tensor
@@ -424,7 +428,7 @@ func MergeLoRA(files []*LoRAFile, weight []float32) (*LoRAFile, error) {
 			return nil, fmt.Errorf("adapter %d of %d is a DoRA, whose magnitudes do not add up: put it into the base model with lentil fuse, and train or attach the others there", i+1, len(files))
 		}
 		out.Copies = append(out.Copies, f.Copies...)
-		out.held, out.experts = out.held+f.held, max(out.experts, f.experts)
+		out.held, out.experts, out.partial = out.held+f.held, max(out.experts, f.experts), out.partial || f.partial
 	}
 	at := map[string]*LoRAUpdate{}
 	for i, f := range files {

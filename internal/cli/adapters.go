@@ -100,7 +100,7 @@ type adapterOutput struct{ SavePath, To, Model string }
 func (o *adapterOutput) flags(f *pflag.FlagSet, to string) {
 	f.StringVar(&o.SavePath, "save-path", "", "`folder` to write, or file with --to gguf (required)")
 	f.StringVar(&o.To, "to", to, "`layout` to write: mlx, peft or gguf")
-	f.StringVar(&o.Model, "model", "", "`folder`, file or repository of the base model, which adapters from and to GGUF files need")
+	f.StringVar(&o.Model, "model", "", "`folder`, file or repository of the base model, which adapters from and to GGUF files need, and PEFT's of some experts")
 }
 
 func (o *adapterOutput) check() error {
