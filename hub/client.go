@@ -104,15 +104,15 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 		resp.Body.Close()
 		next, err := at.Parse(resp.Header.Get("Location"))
 		if err != nil || resp.Header.Get("Location") == "" {
-			return nil, lasting("%s: the server redirects to nowhere", plainURL(at))
+			return nil, lasting("%s: the server redirects to nowhere", c.plainURL(at))
 		}
 		keeps := resp.StatusCode == http.StatusTemporaryRedirect || resp.StatusCode == http.StatusPermanentRedirect
 		if r.body != nil && !(keeps && sameOrigin(at, next)) {
-			return nil, lasting("%s: the server redirects an upload to another place: refused", plainURL(at))
+			return nil, lasting("%s: the server redirects an upload to another place: refused", c.plainURL(at))
 		}
 		at = next
 	}
-	return nil, lasting("%s: more than %d redirects", plainURL(at), maxRedirects)
+	return nil, lasting("%s: more than %d redirects", c.plainURL(at), maxRedirects)
 }
 
 func (c *Client) sendOnce(ctx context.Context, r request, at *url.URL) (*http.Response, error) {
@@ -134,7 +134,7 @@ func (c *Client) sendOnce(ctx context.Context, r request, at *url.URL) (*http.Re
 		if errors.Is(context.Cause(inner), errSilent) {
 			err = fmt.Errorf("%w for %v", errSilent, patience)
 		}
-		return newNetworkError(at, err)
+		return c.newNetworkError(at, err)
 	}
 	req, err := http.NewRequestWithContext(inner, r.method, at.String(), nil)
 	if err != nil {
@@ -273,10 +273,10 @@ func (c *Client) call(ctx context.Context, r request, answer any) (http.Header, 
 			return false, err
 		}
 		if len(body) > maxJSON {
-			return false, lasting("%s: the answer is longer than %d bytes: refused", plainURL(resp.Request.URL), maxJSON)
+			return false, lasting("%s: the answer is longer than %d bytes: refused", c.plainURL(resp.Request.URL), maxJSON)
 		}
 		if err := json.Unmarshal(body, answer); err != nil {
-			return false, lasting("%s: the answer is not what a hub answers: %w\nIs HF_ENDPOINT right?", plainURL(resp.Request.URL), err)
+			return false, lasting("%s: the answer is not what a hub answers: %w\nIs HF_ENDPOINT right?", c.plainURL(resp.Request.URL), err)
 		}
 		return false, nil
 	})

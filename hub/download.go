@@ -45,7 +45,8 @@ type Snapshot struct {
 // What is there already is not fetched again; what was broken off goes on. Files get their names only when
 // they are complete and their hashes are right. Processes that want the same file share the work. If the
 // server cannot be reached and all files are in the cache, that is good too.
-func (c *Client) Download(ctx context.Context, repo Repo, o Options) (Snapshot, error) {
+func (c *Client) Download(ctx context.Context, repo Repo, o Options) (_ Snapshot, err error) {
+	defer func() { err = c.withoutToken(err) }()
 	if o.Revision == "" {
 		o.Revision = "main"
 	}
@@ -91,7 +92,8 @@ type Listing struct {
 
 // List gives the files of a repository at a branch, tag or commit (empty: main) without fetching any. If the server
 // cannot be reached, they are those of the commit that is in the cache, as far as the cache knows them.
-func (c *Client) List(ctx context.Context, repo Repo, revision string) (Listing, error) {
+func (c *Client) List(ctx context.Context, repo Repo, revision string) (l Listing, err error) {
+	defer func() { err = c.withoutToken(err) }()
 	if revision == "" {
 		revision = "main"
 	}
@@ -103,11 +105,10 @@ func (c *Client) List(ctx context.Context, repo Repo, revision string) (Listing,
 	if err == nil || !unreachable(err) || ctx.Err() != nil {
 		return Listing{Commit: d.snap.Commit, Files: files}, err
 	}
-	why := err
-	if err := d.cachedCommit(why); err != nil {
+	if err := d.cachedCommit(err); err != nil {
 		return Listing{}, err
 	}
-	l := Listing{Commit: d.snap.Commit, Unchecked: why}
+	l = Listing{Commit: d.snap.Commit, Unchecked: d.snap.Unchecked}
 	var ok bool
 	if l.Files, ok = readTree(d.store.dir(), l.Commit); ok {
 		return l, nil
@@ -392,7 +393,7 @@ func (d *download) cachedCommit(why error) error {
 	if info, err := os.Stat(d.snap.Dir); err != nil || !info.IsDir() {
 		return d.missing("", why)
 	}
-	d.snap.Unchecked = why
+	d.snap.Unchecked = d.c.withoutToken(why)
 	return nil
 }
 

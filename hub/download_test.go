@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -431,6 +432,12 @@ func TestSecrets(t *testing.T) {
 		{Path: "/object/", SilentFrom: 10},
 		{Path: "/revision/", Status: 400, Body: `{"error": ["` + hubtest.Token + `"]}`},
 		{Path: "/revision/", Status: 302, Header: http.Header{"Location": {"ftp://x/?" + hubtest.Token}}},
+		{Path: "/revision/", Status: 302, Header: http.Header{"Location": {"http://127.0.0.1:1/" + hubtest.Token}}},
+		{Path: "/revision/", Status: 302, Header: http.Header{"Location": {"http://" + hubtest.Token + ".invalid/"}}},
+		{Path: "/revision/", Status: 200, Body: `{"sha": "` + hubtest.Token + `"}`},
+		{Path: "/tree/", Status: 200, Body: `[{"type": "file", "path": "x.bin", "oid": "` + hubtest.Token + `"}]`},
+		{Method: "HEAD", Path: "/resolve/", Status: 200, Header: http.Header{"X-Repo-Commit": {s.Head("org/model")}, "Etag": {`"` + hubtest.Token + `/"`}}},
+		{Path: "/object/", Status: 206, Header: http.Header{"Content-Range": {hubtest.Token}}},
 	} {
 		stop := s.Misbehave(f)
 		c := newClient(t, s)
@@ -440,6 +447,14 @@ func TestSecrets(t *testing.T) {
 			t.Errorf("%+v: %v", f, err)
 		}
 		stop()
+	}
+	if got := c.plainURL(&url.URL{Scheme: "http", Host: "a\u0085\x1b[31m"}); got != "http://a [31m" {
+		t.Errorf("control characters in an address: %q", got)
+	}
+	// The reason why a cached snapshot was not checked.
+	s.Misbehave(hubtest.Fault{Path: "/revision/", Status: 503, Body: `{"error": "` + hubtest.Token + `"}`})
+	if snap, err := c.Download(t.Context(), model, Options{}); err != nil || snap.Unchecked == nil || strings.Contains(snap.Unchecked.Error(), hubtest.Token) {
+		t.Errorf("unchecked: %v, %v", snap.Unchecked, err)
 	}
 }
 

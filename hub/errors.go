@@ -74,7 +74,7 @@ func (c *Client) refusal(resp *http.Response) error {
 	defer resp.Body.Close()
 	e := &StatusError{
 		Status: resp.StatusCode, Code: resp.Header.Get("X-Error-Code"), Message: resp.Header.Get("X-Error-Message"),
-		URL: plainURL(resp.Request.URL), RetryAfter: retryAfter(resp.Header, time.Now()),
+		URL: c.plainURL(resp.Request.URL), RetryAfter: retryAfter(resp.Header, time.Now()),
 	}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // half a text is better than none
 	var said struct {
@@ -102,24 +102,39 @@ func (c *Client) oneLine(text string) string {
 	return text
 }
 
+// withoutToken keeps the token out of the text of an error, wherever in its answer a server repeats it.
+func (c *Client) withoutToken(err error) error {
+	if err == nil || c.cfg.Token == "" || !strings.Contains(err.Error(), c.cfg.Token) {
+		return err
+	}
+	return &reworded{strings.ReplaceAll(err.Error(), c.cfg.Token, "***"), err}
+}
+
+// reworded is an error with another text.
+type reworded struct {
+	text string
+	err  error
+}
+
+func (e *reworded) Error() string { return e.text }
+func (e *reworded) Unwrap() error { return e.err }
+
 // plainURL is an address fit for an error: without what may be secret in it.
-func plainURL(u *url.URL) string {
-	return u.Scheme + "://" + u.Host + u.EscapedPath()
+func (c *Client) plainURL(u *url.URL) string {
+	return c.oneLine(u.Scheme + "://" + u.Host + u.EscapedPath())
 }
 
 // A networkError is a request that got no answer, or a broken one.
-type networkError struct{ error }
-
-func (e *networkError) Unwrap() error { return e.error }
+type networkError struct{ reworded }
 
 // newNetworkError takes the address out of an error of net/http, which may hold a signature, and puts host and
 // path in its place.
-func newNetworkError(u *url.URL, err error) error {
+func (c *Client) newNetworkError(u *url.URL, err error) error {
 	var with *url.Error
 	if errors.As(err, &with) {
 		err = with.Err
 	}
-	return &networkError{fmt.Errorf("%s: %w", plainURL(u), err)}
+	return &networkError{reworded{c.plainURL(u) + ": " + c.oneLine(err.Error()), err}}
 }
 
 // unreachable tells a failure of the network or of the server's machine from an answer of the hub.

@@ -370,7 +370,7 @@ func (t *transfer) begins(resp *http.Response, lo, hi int64) (int64, error) {
 	}
 	first, last, size, err := parseContentRange(resp.Header.Get("Content-Range"))
 	if err != nil || resp.StatusCode != http.StatusPartialContent {
-		return 0, lasting("the server answered the request for a range with %s and Content-Range %.60q", resp.Status, resp.Header.Get("Content-Range"))
+		return 0, lasting("the server answered the request for a range with %d %s and Content-Range %.60q", resp.StatusCode, http.StatusText(resp.StatusCode), resp.Header.Get("Content-Range"))
 	}
 	if size >= 0 && size != t.file.Size {
 		return 0, changed(fmt.Sprintf("has %d bytes now", size))

@@ -37,7 +37,8 @@ type Account struct {
 }
 
 // WhoAmI asks whom the client's token belongs to.
-func (c *Client) WhoAmI(ctx context.Context) (Account, error) {
+func (c *Client) WhoAmI(ctx context.Context) (_ Account, err error) {
+	defer func() { err = c.withoutToken(err) }()
 	if err := c.needToken(); err != nil {
 		return Account{}, err
 	}
@@ -50,7 +51,7 @@ func (c *Client) WhoAmI(ctx context.Context) (Account, error) {
 			} `json:"accessToken"`
 		} `json:"auth"`
 	}
-	_, err := c.call(ctx, request{method: http.MethodGet, url: c.cfg.Endpoint + "/api/whoami-v2"}, &info)
+	_, err = c.call(ctx, request{method: http.MethodGet, url: c.cfg.Endpoint + "/api/whoami-v2"}, &info)
 	var status *StatusError
 	if errors.As(err, &status) && status.Status == http.StatusUnauthorized {
 		return Account{}, fmt.Errorf("%s does not know this token: %w\nMake one at %s/settings/tokens", c.cfg.Endpoint, ErrDenied, c.cfg.Endpoint)

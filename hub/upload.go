@@ -55,7 +55,8 @@ type Uploaded struct {
 // need be. Files that are there already, with the same contents, are not sent again; large files that were
 // sent before a crash are not either, and neither are parts of them. Files in the repository that the folder
 // does not have stay.
-func (c *Client) Upload(ctx context.Context, o UploadOptions) (Uploaded, error) {
+func (c *Client) Upload(ctx context.Context, o UploadOptions) (_ Uploaded, err error) {
+	defer func() { err = c.withoutToken(err) }()
 	if c.cfg.Offline {
 		return Uploaded{}, ErrOffline
 	}
