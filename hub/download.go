@@ -196,8 +196,12 @@ func (d *download) choose(files []File) error {
 	for _, file := range files {
 		names[file.Path] = true
 		if f.match(file.Path) {
-			if file.bad != nil {
-				return fmt.Errorf("%s: %w", d.repo, file.bad)
+			err := file.bad
+			if err == nil && d.local != nil {
+				err = d.local.check(file.Path)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", d.repo, err)
 			}
 			d.wanted = append(d.wanted, file)
 			d.tally.size += file.Size

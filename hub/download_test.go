@@ -625,6 +625,28 @@ func TestLocalDir(t *testing.T) {
 	}
 }
 
+// TestLocalGit: a repository cannot put files into the .git of the folder that it is downloaded to.
+func TestLocalGit(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{".git/config", "sub/.GIT/hooks/post-checkout", ".git"} {
+		s := newServer(t)
+		s.Add("org/model", map[string][]byte{"a.json": []byte("{}"), name: []byte("x")})
+		c, folder := newClient(t, s), t.TempDir()
+		if _, err := c.Download(t.Context(), model, Options{LocalDir: folder}); err == nil || !strings.Contains(err.Error(), "git's") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := os.Lstat(filepath.Join(folder, name)); err == nil {
+			t.Errorf("%s is there", name)
+		}
+		if _, err := c.Download(t.Context(), model, Options{LocalDir: folder, Exclude: []string{name}}); err != nil {
+			t.Errorf("without %s: %v", name, err)
+		}
+		if _, err := c.Download(t.Context(), model, Options{}); err != nil {
+			t.Errorf("%s in the cache: %v", name, err)
+		}
+	}
+}
+
 func TestNoSymlinks(t *testing.T) {
 	t.Parallel()
 	s, files := newServer(t), modelFiles()

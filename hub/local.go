@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -39,6 +40,16 @@ func openLocalDir(path string) (*localDir, error) {
 		}
 	}
 	return &localDir{root, meta}, nil
+}
+
+// check refuses a name under which a file could do harm here: git runs what is in its folder.
+func (l *localDir) check(name string) error {
+	for part := range strings.SplitSeq(name, "/") {
+		if strings.EqualFold(part, ".git") {
+			return fmt.Errorf("the repository has a file named %q, which would go into a folder of git's: refused\nLeave it out with --exclude.", name)
+		}
+	}
+	return nil
 }
 
 // file makes sure that one file is there, in the state of the commit.
