@@ -15,9 +15,17 @@ func openLock(path string) (*os.File, error) {
 }
 
 func tryLock(file *os.File) error {
-	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EACCES) {
+	return lockResult(unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB))
+}
+
+// lockResult sorts what flock says. On a file system without locks everybody has them: that costs time, as all may
+// fetch the same file, and no more.
+func lockResult(err error) error {
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, unix.EACCES):
 		return errHeld
+	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOLCK):
+		return nil
 	}
 	return err
 }
