@@ -41,7 +41,7 @@ that was broken off goes on where it was. Files are checked against their hashes
 Of a model, the files that a model needs are fetched: configuration, tokenizer and
 safetensors; of other repositories all files; or those that are named. HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN and HF_HUB_OFFLINE count.`,
 		Example: `  lentil download mlx-community/Qwen3-0.6B-4bit
-  lentil download org/model --revision v1.0 --include "*.json" --include tokenizer.model
+  lentil download org/model --revision v1.0 --include "*.json" tokenizer.model
   lentil download org/model-GGUF --include "*Q4_K_M.gguf" --local-dir ./model
   lentil download org/model config.json tokenizer.json
   lentil download org/answers --repo-type dataset`,
@@ -51,8 +51,9 @@ safetensors; of other repositories all files; or those that are named. HF_ENDPOI
 	group(cmd, "Flags", func(f *pflag.FlagSet) {
 		f.StringVar(&o.Type, "repo-type", "model", "model, dataset or space")
 		f.StringVar(&o.Revision, "revision", "main", "`branch`, tag or commit")
-		f.StringArrayVar(&o.Include, "include", nil, "fetch only files that fit this shell `pattern`; may be repeated")
-		f.StringArrayVar(&o.Exclude, "exclude", nil, "leave files that fit this `pattern` out; may be repeated")
+		f.StringArrayVar(&o.Include, "include", nil, "fetch only files that fit one of these shell `patterns`; all values up to the next flag count")
+		f.StringArrayVar(&o.Exclude, "exclude", nil, "leave files that fit one of these `patterns` out, likewise")
+		severalValues(f, "include", "exclude")
 		f.BoolVar(&o.All, "all", false, "fetch all files")
 		f.StringVar(&o.LocalDir, "local-dir", "", "put the files into this `folder` instead of the cache")
 		f.StringVar(&o.Cache, "cache-dir", "", "`folder` of the cache, instead of that of HF_HUB_CACHE")
@@ -67,9 +68,16 @@ safetensors; of other repositories all files; or those that are named. HF_ENDPOI
 	return cmd
 }
 
+// severalValues lets flags take all values up to the next flag, as the hub's own tool has it.
+func severalValues(f *pflag.FlagSet, names ...string) {
+	for _, name := range names {
+		annotate(f.Lookup(name), manyKey, "1")
+	}
+}
+
 func oneRepo(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
-		return usage("expected one repository ORG/NAME, and maybe names of files\nSee: %s --help", cmd.CommandPath())
+		return usage("expected one repository ORG/NAME, and maybe names of files\nGive it before --include and --exclude, which take all values that follow. See: %s --help", cmd.CommandPath())
 	}
 	return nil
 }

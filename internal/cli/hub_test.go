@@ -144,6 +144,10 @@ func TestDownloadCommand(t *testing.T) {
 	if files := filesOf(t, strings.TrimSpace(out)); code != 0 || errOut != "" || len(files) != 2 || files["README.md"] == nil || !strings.HasPrefix(out, cache) {
 		t.Errorf("by name: %d %q %q, %q", code, out, errOut, files)
 	}
+	code, out, errOut = lentil(t, "", "download", "org/mlx-model", "--all", "--exclude", "*.md", "*.gguf", "--cache-dir", t.TempDir(), "--quiet")
+	if files := filesOf(t, strings.TrimSpace(out)); code != 0 || len(files) != 1 || files["config.json"] == nil {
+		t.Errorf("several patterns: %d %q, %q", code, errOut, files)
+	}
 	here := filepath.Join(t.TempDir(), "here")
 	mustRun(t, "", "download", "org/data", "--repo-type", "dataset", "--local-dir", here)
 	if files := filesOf(t, here); string(files["train.jsonl"]) != "{}\n" {
