@@ -39,8 +39,8 @@ func (f File) etag() string {
 	return f.BlobID
 }
 
-// Commit asks which commit a revision (a branch, a tag or a commit) of a repository is.
-func (c *Client) Commit(ctx context.Context, repo Repo, revision string) (string, error) {
+// commit asks which commit a revision (a branch, a tag or a commit) of a repository is.
+func (c *Client) commit(ctx context.Context, repo Repo, revision string) (string, error) {
 	var info struct {
 		SHA string `json:"sha"`
 	}
@@ -54,8 +54,8 @@ func (c *Client) Commit(ctx context.Context, repo Repo, revision string) (string
 	return info.SHA, nil
 }
 
-// Files lists all files of a repository at a revision. Those that could do harm are marked.
-func (c *Client) Files(ctx context.Context, repo Repo, revision string) ([]File, error) {
+// files lists all files of a repository at a revision. Those that could do harm are marked.
+func (c *Client) files(ctx context.Context, repo Repo, revision string) ([]File, error) {
 	base, err := url.Parse(c.cfg.Endpoint + repo.api() + "/tree/" + url.PathEscape(revision) + "?recursive=true&expand=false")
 	if err != nil {
 		return nil, err

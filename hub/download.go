@@ -164,7 +164,7 @@ func (d *download) look(ctx context.Context, tries int) (files []File, err error
 	}
 	d.snap.Commit = d.o.Revision
 	if !isCommit(d.o.Revision) {
-		if d.snap.Commit, err = d.c.trying(tries).Commit(ctx, d.repo, d.o.Revision); err != nil {
+		if d.snap.Commit, err = d.c.trying(tries).commit(ctx, d.repo, d.o.Revision); err != nil {
 			return nil, err
 		}
 	}
@@ -178,7 +178,7 @@ func (d *download) look(ctx context.Context, tries int) (files []File, err error
 	}
 	files, ok := readTree(trees, d.snap.Commit)
 	if !ok {
-		if files, err = d.c.Files(ctx, d.repo, d.snap.Commit); err != nil {
+		if files, err = d.c.files(ctx, d.repo, d.snap.Commit); err != nil {
 			return nil, err
 		}
 		if err := writeTree(trees, d.snap.Commit, files); err != nil && !isReadOnly(err) {
@@ -456,25 +456,6 @@ func (c *Client) Resolve(ctx context.Context, name string, o Options) (Snapshot,
 		o.Include = ModelPatterns
 	}
 	return c.Download(ctx, repo, o)
-}
-
-// Resolve gives the folder or file that a model's name stands for: nameOrPath itself if there is such a path,
-// else the folder of the repository "ORG/NAME" or "ORG/NAME@REVISION" with the settings of the environment,
-// downloaded if need be. Offline, it is what the cache has.
-func Resolve(ctx context.Context, nameOrPath string) (dir string, err error) {
-	if _, err := os.Stat(nameOrPath); err == nil {
-		return nameOrPath, nil
-	}
-	cfg, err := FromEnv()
-	if err != nil {
-		return "", err
-	}
-	c, err := New(cfg)
-	if err != nil {
-		return "", err
-	}
-	snap, err := c.Resolve(ctx, nameOrPath, Options{})
-	return snap.Dir, err
 }
 
 // now is the time as Python's time.time() writes it: seconds with a fraction.

@@ -188,7 +188,7 @@ func (u *upload) create(ctx context.Context) error {
 		return nil
 	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden:
 		// A token that may write to this repository need not be one that may make repositories.
-		if _, there := u.c.Commit(ctx, u.out.Repo, "main"); there == nil {
+		if _, there := u.c.commit(ctx, u.out.Repo, "main"); there == nil {
 			return nil
 		}
 	}
