@@ -99,11 +99,15 @@ func (s *parquetSource) row(i int) (*chat.Dict, error) {
 		s.close()
 		return nil, &brokenFile{fmt.Errorf("%s: %w", s.path, err)}
 	}
+	s.keep(b)
+	return b.rows[i-b.from], nil
+}
+
+func (s *parquetSource) keep(b block) {
 	if len(s.blocks) == blocksKept {
 		s.blocks = append(s.blocks[:0], s.blocks[1:]...)
 	}
 	s.blocks = append(s.blocks, b)
-	return b.rows[i-b.from], nil
 }
 
 // read decodes a block with row i. After the last one the file is closed.
@@ -122,6 +126,7 @@ func (s *parquetSource) read(i int) (block, error) {
 	text := 0
 	for s.next = b.from; s.next < to && !(text > blockText && b.has(i)); s.next++ {
 		if text > blockText {
+			s.keep(b) // others read in order too, and may be behind
 			b, text = block{from: s.next}, 0
 		}
 		row, err := s.rows.Next()

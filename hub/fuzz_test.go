@@ -131,6 +131,7 @@ func FuzzRefs(f *testing.F) {
 func FuzzCard(f *testing.F) {
 	f.Add("---\nlicense: mit\n---\n# Text\n")
 	f.Add("---\nbase_model: [a/b]\n---")
+	f.Add(string(Card{Repo: "fused", Tool: "lentil 1", Data: "books", Settings: []CardRow{{"iters", "4"}}, Results: []CardFigure{{"loss", "2", "1"}}}.Update(nil)))
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, card := range []Card{{Repo: "org/new", BaseModel: "org/base"}, {Repo: "org/new", BaseModel: "org/base", Override: true}} {
 			once := card.Update([]byte(text))
