@@ -542,40 +542,6 @@ func TestOffline(t *testing.T) {
 	}
 }
 
-// TestPatience: a server that is overloaded is asked again if the cache does not have all that is wanted, and only
-// then.
-func TestPatience(t *testing.T) {
-	t.Parallel()
-	for _, trees := range []bool{true, false} { // older programs leave no lists of files in the cache
-		s, files := newServer(t), modelFiles()
-		s.Add("org/model", files)
-		c := newClient(t, s)
-		if _, err := c.Download(t.Context(), model, Options{Include: []string{"config.json"}}); err != nil {
-			t.Fatal(err)
-		}
-		if !trees {
-			if err := os.RemoveAll(filepath.Join(c.cfg.Cache, "models--org--model", "trees")); err != nil {
-				t.Fatal(err)
-			}
-		}
-		s.Misbehave(hubtest.Fault{Path: "/revision/", Times: 2, Status: 503})
-		snap, err := c.Download(t.Context(), model, Options{Include: []string{"*.json"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		wantFiles(t, snap, files, "config.json", "tokenizer.json")
-		s.Misbehave(hubtest.Fault{Path: "/revision/", Status: 503})
-		before := s.Count("", "/revision/")
-		snap, err = c.Download(t.Context(), model, Options{Include: []string{"*.json"}})
-		if err != nil || snap.Unchecked == nil || s.Count("", "/revision/")-before != 1 {
-			t.Errorf("all is there: %v after %d questions, unchecked: %v", err, s.Count("", "/revision/")-before, snap.Unchecked)
-		}
-		if _, err = c.Download(t.Context(), model, Options{Include: []string{"*.bin"}}); !errors.Is(err, ErrNotCached) {
-			t.Errorf("not there: %v", err)
-		}
-	}
-}
-
 func TestLocalDir(t *testing.T) {
 	t.Parallel()
 	s, files := newServer(t), modelFiles()
@@ -720,33 +686,6 @@ func TestHostileLists(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%.60s: got %v, want %q", tt.list, err, tt.want)
 		}
-	}
-}
-
-// TestBadNames: a file that cannot be fetched does not keep the others from being fetched, now and when the list
-// comes out of the cache.
-func TestBadNames(t *testing.T) {
-	t.Parallel()
-	s, files := newServer(t), map[string][]byte{"a.json": []byte("{}"), "x\x1b:1.json": []byte("[]"), "b.txt": []byte("b")}
-	s.Add("org/model", files)
-	c := newClient(t, s)
-	for range 2 {
-		if _, err := c.Download(t.Context(), model, Options{Include: []string{"*.json"}}); err == nil || !strings.Contains(err.Error(), "--exclude") {
-			t.Errorf("wanted: %v", err)
-		}
-		for _, o := range []Options{{Include: []string{"*.json"}, Exclude: []string{"x*"}}, {Include: []string{"a.json"}}} {
-			snap, err := c.Download(t.Context(), model, o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			wantFiles(t, snap, files, "a.json")
-		}
-		if _, err := c.Download(t.Context(), model, Options{Include: []string{"*.bin"}}); err == nil || !strings.Contains(err.Error(), "a.json") || strings.Contains(err.Error(), "\x1b") {
-			t.Errorf("nothing fits: %q", err)
-		}
-	}
-	if n := s.Count("", "/tree/"); n != 1 {
-		t.Errorf("%d lists were fetched, want 1", n)
 	}
 }
 
