@@ -108,7 +108,7 @@ func bench(ctx context.Context, args []string, log io.Writer) error {
 		_, err = io.WriteString(os.Stdout, text)
 		return err
 	}
-	return os.WriteFile(filepath.Join(h.root, *out), []byte(text), 0o644)
+	return os.WriteFile(h.at(*out), []byte(text), 0o644)
 }
 
 // open finds the project and the peers and builds the program.
@@ -125,9 +125,7 @@ func (h *harness) open(ctx context.Context, work string) error {
 			return fmt.Errorf("no go.mod above %s: run this inside the project", dir)
 		}
 	}
-	if h.work = work; !filepath.IsAbs(work) {
-		h.work = filepath.Join(h.root, work)
-	}
+	h.work = h.at(work)
 	if err := os.MkdirAll(h.work, 0o755); err != nil {
 		return err
 	}
@@ -147,6 +145,14 @@ func (h *harness) open(ctx context.Context, work string) error {
 		}
 	}
 	return nil
+}
+
+// at is a path below the project's root, unless it has a root of its own.
+func (h *harness) at(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(h.root, path)
 }
 
 func (h *harness) program() string { return filepath.Join(h.work, "lentil") }
