@@ -151,7 +151,7 @@ func (c *conversion) writeWeights(dir string) error {
 // modules that have a matrix.
 func (c *conversion) split() (vectors []weights.Entry, modules []string, err error) {
 	for _, name := range c.src.Names() {
-		if strings.HasSuffix(name, ".scales") || strings.HasSuffix(name, ".biases") || unused(name, c.facts.Tied) {
+		if strings.HasSuffix(name, ".scales") || strings.HasSuffix(name, ".biases") || model.Unused(name, c.facts.Tied) {
 			continue
 		}
 		module, isWeight := strings.CutSuffix(name, ".weight")

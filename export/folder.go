@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -230,7 +231,7 @@ func (s settings) generationEOS() any {
 func quantizationOf(written map[string]quant.Format) map[string]any {
 	count := map[quant.Format]int{}
 	var common quant.Format
-	for _, module := range sortedKeys(written) {
+	for _, module := range slices.Sorted(maps.Keys(written)) {
 		f := written[module]
 		f.DType = 0 // that of the tensors
 		if count[f]++; count[f] > count[common] {
@@ -261,18 +262,4 @@ func recipeSettings(asked quant.Format, written map[string]quant.Format) map[str
 
 func quantizationSetting(f quant.Format) map[string]any {
 	return map[string]any{"group_size": f.Group, "bits": f.Bits, "mode": f.Mode()}
-}
-
-func sortedKeys(m map[string]quant.Format) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
-// unused tells tensors of a source that no model computes with.
-func unused(name string, tied bool) bool {
-	return strings.Contains(name, "rotary_emb.inv_freq") || tied && strings.HasPrefix(name, "lm_head.")
 }

@@ -4,6 +4,7 @@
 package export
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,11 +29,11 @@ const EnoughSurvival = 0.90
 
 // FuseOptions choose what Fuse writes.
 type FuseOptions struct {
-	AdapterPath string // for the adapter's settings
+	AdapterPath string // folder of the adapter, which SavePath must not be
 	SavePath    string
-	BaseModel   string // repository of the base, for the model card; may be empty
-	Dequantize  bool   // all layers dense, in the type of the scales
-	KeepBits    bool   // quantize to the base's bits whatever is lost
+	Card        hub.Card // for README.md; without a Repo it gets the folder's name
+	Dequantize  bool     // all layers dense, in the type of the scales
+	KeepBits    bool     // quantize to the base's bits whatever is lost
 	Rule        quant.Rule
 	Progress    func(module string, done, total int) // may be nil
 }
@@ -168,10 +169,9 @@ func (f *fusion) write(tok *tokenizer.Tokenizer) error {
 		if err := f.writeWeights(dir); err != nil {
 			return err
 		}
-		s := settings{src: f.src, quantization: quantizationOf(f.overrides), card: hub.Card{
-			Repo: filepath.Base(f.options.SavePath), BaseModel: f.options.BaseModel, Tool: "lentil",
-		}}
-		return s.write(dir, tok)
+		card := f.options.Card
+		card.Repo = cmp.Or(card.Repo, filepath.Base(f.options.SavePath))
+		return settings{src: f.src, quantization: quantizationOf(f.overrides), card: card}.write(dir, tok)
 	}, replaceFolder)
 }
 
@@ -205,7 +205,7 @@ func (f *fusion) writeWeights(dir string) error {
 		}
 	}
 	for _, name := range f.src.Names() {
-		if f.isMatrix(name) || unused(name, f.model.Tied) {
+		if f.isMatrix(name) || model.Unused(name, f.model.Tied) {
 			continue
 		}
 		t, ok := f.src.Tensor(name)
@@ -249,7 +249,7 @@ func (f *fusion) modules() []string {
 	var out []string
 	for _, name := range f.src.Names() {
 		module, ok := strings.CutSuffix(name, ".weight")
-		if ok && f.isMatrix(name) && !unused(name, f.model.Tied) {
+		if ok && f.isMatrix(name) && !model.Unused(name, f.model.Tied) {
 			out = append(out, module)
 		}
 	}

@@ -122,7 +122,7 @@ type ggufExport struct {
 // block by block.
 func (g *ggufExport) collect() error {
 	names := slices.DeleteFunc(slices.Clone(g.src.Names()), func(name string) bool {
-		return strings.HasSuffix(name, ".scales") || strings.HasSuffix(name, ".biases") || unused(name, g.facts.Tied)
+		return strings.HasSuffix(name, ".scales") || strings.HasSuffix(name, ".biases") || model.Unused(name, g.facts.Tied)
 	})
 	slices.SortStableFunc(names, func(a, b string) int { return layerOf(a) - layerOf(b) })
 	if g.metadata[ropeFactorsKey] != nil {

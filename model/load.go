@@ -164,13 +164,18 @@ func (l *loader) vector(name string, n int) *tensor.Tensor {
 	return x
 }
 
+// Unused tells tensors that models are stored with and do not compute with. tied says
+// that the embedding is the head.
+func Unused(name string, tied bool) bool {
+	return strings.Contains(name, "rotary_emb.inv_freq") || tied && strings.HasPrefix(name, "lm_head.")
+}
+
 // unexpected reports tensors that no part of the model uses: a sign that
 // config.json describes another model.
 func (l *loader) unexpected(tied bool) error {
 	var names []string
 	for _, n := range l.src.Names() {
-		ignored := strings.Contains(n, "rotary_emb.inv_freq") || tied && strings.HasPrefix(n, "lm_head.")
-		if !l.used[n] && !ignored {
+		if !l.used[n] && !Unused(n, tied) {
 			names = append(names, n)
 		}
 	}

@@ -23,22 +23,31 @@ func writeCard(o uploadOptions, repo hub.Repo) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return inputError(err)
 	}
-	from := o.AdapterPath
-	if from == "" {
-		from = o.Path
-	}
-	if _, err := os.Stat(from); err != nil {
-		return usage("--adapter-path: %w", err)
-	}
-	card := hub.Card{Repo: repo.ID, BaseModel: o.BaseModel, Override: o.BaseModel != "", Tool: "lentil " + Version(), Adapter: isAdapter(o.Path)}
-	if err := tellRun(&card, from); err != nil {
-		return inputError(err)
+	card, err := cardOf(o, repo.ID)
+	if err != nil {
+		return err
 	}
 	text := card.Update(old)
 	if bytes.Equal(text, old) {
 		return nil
 	}
 	return run.WriteFile(path, text)
+}
+
+// cardOf is the card of what may be uploaded, as far as it is known where there is an error.
+func cardOf(o uploadOptions, name string) (hub.Card, error) {
+	from := o.AdapterPath
+	if from == "" {
+		from = o.Path
+	}
+	card := hub.Card{Repo: name, BaseModel: o.BaseModel, Override: o.BaseModel != "", Tool: "lentil " + Version(), Adapter: isAdapter(o.Path)}
+	if _, err := os.Stat(from); err != nil {
+		return card, usage("--adapter-path: %w", err)
+	}
+	if err := tellRun(&card, from); err != nil {
+		return card, inputError(err)
+	}
+	return card, nil
 }
 
 // repoOf gives the repository that a model is of, by its name; "" for one on this machine, whose path is nothing to

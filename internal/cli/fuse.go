@@ -94,17 +94,18 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	card, err := cardOf(upload, "")
+	if err != nil {
+		fmt.Fprintf(streams.Err, "README.md of the fused model will tell nothing of its training: %v\n", err)
+	}
 	bar := streams.bar(nil)
 	report, err := export.Fuse(e.model, e.tok, export.FuseOptions{
-		AdapterPath: o.AdapterPath, SavePath: o.SavePath, BaseModel: upload.BaseModel, Dequantize: o.Dequantize, KeepBits: o.KeepBits,
+		AdapterPath: o.AdapterPath, SavePath: o.SavePath, Card: card, Dequantize: o.Dequantize, KeepBits: o.KeepBits,
 		Progress: func(_ string, done, total int) { bar.Set("Fusing", done, total) },
 	})
 	bar.Clear()
 	if err != nil {
 		return err
-	}
-	if err := writeCard(upload, hub.Repo{Type: hub.Model, ID: filepath.Base(filepath.Clean(o.SavePath))}); err != nil {
-		fmt.Fprintf(streams.Err, "README.md of the fused model tells nothing of its training: %v\n", err)
 	}
 	printFuseReport(streams.Out, report)
 	if o.ExportGGUF {
