@@ -106,6 +106,9 @@ func TestFilesBesideWeights(t *testing.T) {
 				t.Errorf("%s: %s is %q, %v", path, name, text, err)
 			}
 		}
+		if card, err := os.ReadFile(filepath.Join(path, "README.md")); !strings.Contains(string(card), "\n# "+filepath.Base(path)+"\n") {
+			t.Errorf("%s: README.md is %q, %v", path, card, err)
+		}
 		if _, err := os.Lstat(filepath.Join(path, "link.py")); err == nil {
 			t.Errorf("%s: a file from outside of the folder was copied", path)
 		}
