@@ -1,0 +1,139 @@
+// Package fault holds the mistakes of users as values: which setting is wrong,
+// what was found, what was expected, and how to put it right.
+//
+// Packages below the shell name a setting as a config does ("batch_size") and
+// know nothing of how it was given. Whoever talks to the user decides how a
+// setting is written: a command line prints --batch-size, a server answers with
+// the name of its own parameter.
+//
+//	return fault.Value("batch_size", n, "1 or more")
+//	return fault.At("kv_bits", "%d is no width that a cache can have", bits).Try("Give %v 4 or 8.", fault.Setting("kv_bits"))
+//	return fault.Of("%s: %d bytes are missing", path, n).Try("Download the file again.")
+package fault
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// A Setting is the name of something a user chooses, as configs write it: "max_kv_size".
+// As an argument of a format below, it is written as the reader of the message knows it.
+type Setting string
+
+// A Mistake is an error that the user can put right. Make one with Value, At, Of or Mark.
+type Mistake struct {
+	Setting Setting // the setting at fault; empty where no single one is
+	Found   any     // its value; nil where the message tells it
+	// Expected says what is right: "1 or more", "lora, dora or full". Empty where the message tells it.
+	Expected string
+
+	message text
+	remedy  text
+	cause   error
+}
+
+// text is a message whose settings are not spelled yet.
+type text struct {
+	format string
+	args   []any
+}
+
+// Value is a setting with a value that it cannot have.
+func Value(setting Setting, found any, expected string) *Mistake {
+	return &Mistake{Setting: setting, Found: found, Expected: expected}
+}
+
+// At is something wrong with a setting. format is as for fmt.Errorf: %w gives the cause.
+func At(setting Setting, format string, args ...any) *Mistake {
+	m := Of(format, args...)
+	m.Setting = setting
+	return m
+}
+
+// Of is a mistake that no single setting is to blame for, such as one in a file.
+func Of(format string, args ...any) *Mistake {
+	return &Mistake{message: text{format, args}, cause: errors.Unwrap(fmt.Errorf(format, args...))}
+}
+
+// Mark declares an error, from a package that cannot know, to be a mistake of
+// the user's. Its text stays. An error that is one already is returned as it is; nil stays nil.
+func Mark(err error) error {
+	var m *Mistake
+	if err == nil || errors.As(err, &m) {
+		return err
+	}
+	return Of("%w", err)
+}
+
+// Try adds what the user can do about it, whole sentences on lines of their own.
+func (m *Mistake) Try(format string, args ...any) *Mistake {
+	m.remedy = text{format, args}
+	return m
+}
+
+// Error is the message, the remedy on the lines after it, with settings as configs write them.
+func (m *Mistake) Error() string { return m.spell(plain) }
+
+// Unwrap is the cause.
+func (m *Mistake) Unwrap() error { return m.cause }
+
+// Remedy is what the user can do, with each setting as name writes it; empty where nothing was said.
+func (m *Mistake) Remedy(name func(Setting) string) string { return m.remedy.spell(name) }
+
+// spell writes the whole mistake.
+func (m *Mistake) spell(name func(Setting) string) string {
+	message := m.message.spell(name)
+	switch {
+	case m.Setting == "":
+	case m.Expected != "":
+		message = fmt.Sprintf("%s %s: expected %s", name(m.Setting), found(m.Found), m.Expected)
+	default:
+		message = name(m.Setting) + ": " + message
+	}
+	if remedy := m.remedy.spell(name); remedy != "" {
+		message += "\n" + remedy
+	}
+	return message
+}
+
+// found writes a value so that an empty or spaced text can be seen.
+func found(value any) string {
+	s := fmt.Sprint(value)
+	if s == "" || strings.ContainsAny(s, " \t\n\"") {
+		return fmt.Sprintf("%.200q", s)
+	}
+	return fmt.Sprintf("%.200s", s)
+}
+
+func (t text) spell(name func(Setting) string) string {
+	if t.format == "" {
+		return ""
+	}
+	args := make([]any, len(t.args))
+	for i, arg := range t.args {
+		switch arg := arg.(type) {
+		case Setting:
+			args[i] = name(arg)
+		case error:
+			args[i] = errors.New(Text(arg, name))
+		default:
+			args[i] = arg
+		}
+	}
+	return fmt.Errorf(t.format, args...).Error()
+}
+
+// Text is what err says, with the settings of the mistakes in it as name writes them.
+func Text(err error, name func(Setting) string) string {
+	var m *Mistake
+	if !errors.As(err, &m) {
+		return err.Error()
+	}
+	if whole, ok := err.(*Mistake); ok {
+		return whole.spell(name)
+	}
+	return strings.Replace(err.Error(), m.Error(), m.spell(name), 1)
+}
+
+func plain(s Setting) string { return string(s) }

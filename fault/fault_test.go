@@ -1,0 +1,69 @@
+package fault
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+)
+
+func flag(s Setting) string { return "--" + strings.ReplaceAll(string(s), "_", "-") }
+
+func TestText(t *testing.T) {
+	cause := fs.ErrNotExist
+	tests := []struct {
+		name        string
+		err         error
+		plain, flag string
+	}{
+		{"value", Value("batch_size", 0, "1 or more"), "batch_size 0: expected 1 or more", "--batch-size 0: expected 1 or more"},
+		{"empty value", Value("fine_tune_type", "", "lora or full"), `fine_tune_type "": expected lora or full`, `--fine-tune-type "": expected lora or full`},
+		{"about a setting", At("model", "%s: %w", "x", cause), "model: x: file does not exist", "--model: x: file does not exist"},
+		{
+			"others in message and remedy", At("max_kv_size", "cannot go with %v", Setting("kv_bits")).Try("Leave %v out.", Setting("kv_bits")),
+			"max_kv_size: cannot go with kv_bits\nLeave kv_bits out.", "--max-kv-size: cannot go with --kv-bits\nLeave --kv-bits out.",
+		},
+		{"no setting", Of("a.jsonl:3: no text").Try("Add one."), "a.jsonl:3: no text\nAdd one.", "a.jsonl:3: no text\nAdd one."},
+		{"marked", Mark(cause), "file does not exist", "file does not exist"},
+		{
+			"wrapped", fmt.Errorf("draft: %w", Value("max_kv_size", 2, "more than 4")),
+			"draft: max_kv_size 2: expected more than 4", "draft: --max-kv-size 2: expected more than 4",
+		},
+		{
+			"mistake as a cause", At("draft_model", "%w", Value("max_kv_size", 2, "more than 4")),
+			"draft_model: max_kv_size 2: expected more than 4", "--draft-model: --max-kv-size 2: expected more than 4",
+		},
+		{
+			"a user's text is no format", Of("%s: %q is no key", "100%.json", "{batch_size}"),
+			`100%.json: "{batch_size}" is no key`, `100%.json: "{batch_size}" is no key`,
+		},
+		{"no mistake", cause, "file does not exist", "file does not exist"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.err.Error(); got != tt.plain {
+				t.Errorf("Error() = %q, want %q", got, tt.plain)
+			}
+			if got := Text(tt.err, flag); got != tt.flag {
+				t.Errorf("Text = %q, want %q", got, tt.flag)
+			}
+		})
+	}
+}
+
+func TestCause(t *testing.T) {
+	for _, err := range []error{At("model", "%w", fs.ErrNotExist), Of("x: %w", fs.ErrNotExist), Mark(fs.ErrNotExist)} {
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%v lost its cause", err)
+		}
+	}
+	if Mark(nil) != nil {
+		t.Error("Mark(nil) is an error")
+	}
+	m := Value("iters", 0, "1 or more")
+	wrapped := fmt.Errorf("train: %w", m)
+	if got := Mark(wrapped); got != wrapped {
+		t.Errorf("an error with a mistake in it was marked again: %v", got)
+	}
+}
