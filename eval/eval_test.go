@@ -17,20 +17,20 @@ import (
 )
 
 // listed is a dataset in memory.
-type listed []train.Row
+type listed []train.Example
 
 func (l listed) Len() int { return len(l) }
 
-func (l listed) Row(i int) (train.Row, error) {
+func (l listed) Example(i int) (train.Example, error) {
 	if l[i].IDs == nil {
-		return train.Row{}, fmt.Errorf("row %d is broken", i)
+		return train.Example{}, fmt.Errorf("row %d is broken", i)
 	}
 	return l[i], nil
 }
 
 // row has n tokens, 100·i, 100·i+1, ..., the loss from token from on.
-func row(i, n, from int) train.Row {
-	r := train.Row{IDs: []int32{}, Loss: [][2]int{{from, n}}}
+func row(i, n, from int) train.Example {
+	r := train.Example{IDs: []int32{}, Loss: [][2]int{{from, n}}}
 	for k := range n {
 		r.IDs = append(r.IDs, int32(100*i+k))
 	}
@@ -108,7 +108,7 @@ func open(t *testing.T, spec modeltest.Spec) *model.Model {
 }
 
 // byHand computes the losses of a row one prediction at a time, from logits.
-func byHand(t *testing.T, m *model.Model, r train.Row) (out []float64) {
+func byHand(t *testing.T, m *model.Model, r train.Example) (out []float64) {
 	t.Helper()
 	tape := tensor.NewTape(m.Device())
 	tape.Exact = true
@@ -140,7 +140,7 @@ const sumTolerance = 1e-5
 func TestMeasure(t *testing.T) {
 	t.Parallel()
 	m := open(t, modeltest.Spec{Type: "llama"})
-	rows := []train.Row{
+	rows := []train.Example{
 		{IDs: []int32{1, 5, 9, 2, 30, 7}, Loss: [][2]int{{0, 6}}},
 		{IDs: []int32{4, 4, 8}, Loss: [][2]int{{2, 3}}},
 		{IDs: []int32{11}, Loss: [][2]int{{0, 1}}},
@@ -180,7 +180,7 @@ func TestMeasure(t *testing.T) {
 func TestMeasureErrors(t *testing.T) {
 	t.Parallel()
 	m := open(t, modeltest.Spec{Type: "qwen2"})
-	one := []train.Row{{IDs: []int32{1, 2}, Loss: [][2]int{{1, 2}}}}
+	one := []train.Example{{IDs: []int32{1, 2}, Loss: [][2]int{{1, 2}}}}
 	if _, err := Measure(context.Background(), m, one, Options{}); err == nil || !strings.Contains(err.Error(), "--batch-size") {
 		t.Error(err)
 	}

@@ -49,7 +49,7 @@ type Options struct {
 
 // Measure takes the perplexity of m over rows. Every predicted token counts the
 // same, whichever row it is in.
-func Measure(ctx context.Context, m *model.Model, rows []train.Row, o Options) (Perplexity, error) {
+func Measure(ctx context.Context, m *model.Model, rows []train.Example, o Options) (Perplexity, error) {
 	var p Perplexity
 	if o.BatchSize < 1 {
 		return p, fmt.Errorf("--batch-size is %d, expected at least 1", o.BatchSize)
@@ -81,7 +81,7 @@ func Measure(ctx context.Context, m *model.Model, rows []train.Row, o Options) (
 
 // pack lays rows one behind the other. at [R] are the tokens whose output predicts
 // targets [R]; the last token of a row predicts nothing and stays out.
-func pack(rows []train.Row, vocab int) (b model.Batch, at, targets []int32, err error) {
+func pack(rows []train.Example, vocab int) (b model.Batch, at, targets []int32, err error) {
 	b.Bounds = []int32{0}
 	for _, row := range rows {
 		for i, id := range row.IDs {

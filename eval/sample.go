@@ -11,16 +11,16 @@ import (
 // the other, and the tokens are cut without regard to where rows end. samples is
 // how many windows to take, all if it is 0 or less; fewer come when the data ends
 // before. What does not fill a window is left out.
-func Windows(rows train.Rows, length, samples int, seed uint32) ([]train.Row, error) {
-	var out []train.Row
+func Windows(rows train.Examples, length, samples int, seed uint32) ([]train.Example, error) {
+	var out []train.Example
 	var ids []int32
 	for _, i := range train.NumpyPermutation(seed, rows.Len()) {
-		row, err := rows.Row(i)
+		row, err := rows.Example(i)
 		if err != nil {
 			return nil, err
 		}
 		for ids = append(ids, row.IDs...); len(ids) >= length; ids = ids[length:] {
-			if out = append(out, train.Row{IDs: ids[:length:length], Loss: [][2]int{{1, length}}}); len(out) == samples {
+			if out = append(out, train.Example{IDs: ids[:length:length], Loss: [][2]int{{1, length}}}); len(out) == samples {
 				return out, nil
 			}
 		}
@@ -34,9 +34,9 @@ func Windows(rows train.Rows, length, samples int, seed uint32) ([]train.Row, er
 // Rows takes rows as they are, in the same order, and only those with something
 // to predict within their first length tokens, where they are cut. cut is how
 // many were.
-func Rows(rows train.Rows, length, samples int, seed uint32) (out []train.Row, cut int, err error) {
+func Rows(rows train.Examples, length, samples int, seed uint32) (out []train.Example, cut int, err error) {
 	for _, i := range train.NumpyPermutation(seed, rows.Len()) {
-		row, err := rows.Row(i)
+		row, err := rows.Example(i)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -61,8 +61,8 @@ func Rows(rows train.Rows, length, samples int, seed uint32) (out []train.Row, c
 }
 
 // shorten cuts a row to its first n tokens.
-func shorten(row train.Row, n int) train.Row {
-	short := train.Row{IDs: row.IDs[:n]}
+func shorten(row train.Example, n int) train.Example {
+	short := train.Example{IDs: row.IDs[:n]}
 	for _, span := range row.Loss {
 		if span[0] < n {
 			short.Loss = append(short.Loss, [2]int{span[0], min(span[1], n)})
@@ -72,7 +72,7 @@ func shorten(row train.Row, n int) train.Row {
 }
 
 // countTargets is how many tokens of a row are to be predicted.
-func countTargets(row train.Row) int {
+func countTargets(row train.Example) int {
 	n := 0
 	for _, span := range row.Loss {
 		n += max(0, min(span[1], len(row.IDs))-max(span[0], 1))

@@ -186,9 +186,9 @@ func samePerplexity(t *testing.T, name string, m *model.Model, ids []int32, thei
 		t.Errorf("%s: the text is tokenised otherwise from token %d on: %v, expected %v", name, at, all[at:min(at+3, len(all))], ids[at:min(at+3, len(ids))])
 		return
 	}
-	var rows []train.Row
+	var rows []train.Example
 	for _, w := range theirs.Windows {
-		rows = append(rows, train.Row{IDs: w, Loss: [][2]int{{1, len(w)}}})
+		rows = append(rows, train.Example{IDs: w, Loss: [][2]int{{1, len(w)}}})
 	}
 	got, err := eval.Measure(context.Background(), m, rows, eval.Options{BatchSize: 1, Rounded: rounded})
 	if err != nil {

@@ -8,20 +8,6 @@ import (
 	"github.com/lentil-lm/lentil/model"
 )
 
-// Row is one tokenised example.
-type Row struct {
-	IDs []int32
-	// Loss are half-open ranges of indices into IDs: the tokens to be predicted.
-	// Index 0 is never predicted.
-	Loss [][2]int
-}
-
-// Rows is a split of the data, tokenised on demand.
-type Rows interface {
-	Len() int
-	Row(i int) (Row, error)
-}
-
 // packed is a batch as the model takes it: rows behind each other, no padding,
 // and the positions where loss counts.
 type packed struct {
@@ -38,7 +24,7 @@ func (p *packed) length(i int) int { return int(p.Bounds[i+1] - p.Bounds[i]) }
 // pack puts rows together, each cut to maxLen tokens. With padTarget it adds
 // mlx-lm's pad target: a row shorter than the padded width also learns to
 // predict token 0 after its end.
-func pack(rows []Row, maxLen int, padTarget bool) packed {
+func pack(rows []Example, maxLen int, padTarget bool) packed {
 	var p packed
 	p.Bounds = []int32{0}
 	longest := 0
@@ -115,9 +101,9 @@ func epochs(n, size int, mlx bool, rng *numpyRandom) iter.Seq[[]int] {
 	}
 }
 
-// row fetches row i and checks that a model of vocab tokens can take it.
-func row(rows Rows, i, vocab int) (Row, error) {
-	r, err := rows.Row(i)
+// example fetches example i and checks that a model of vocab tokens can take it.
+func example(rows Examples, i, vocab int) (Example, error) {
+	r, err := rows.Example(i)
 	if err != nil {
 		return r, err
 	}
@@ -134,11 +120,11 @@ func row(rows Rows, i, vocab int) (Row, error) {
 }
 
 // load fetches and packs the rows of one batch.
-func load(rows Rows, index []int, vocab, maxLen int, padTarget bool) (packed, error) {
-	list := make([]Row, len(index))
+func load(rows Examples, index []int, vocab, maxLen int, padTarget bool) (packed, error) {
+	list := make([]Example, len(index))
 	for i, k := range index {
 		var err error
-		if list[i], err = row(rows, k, vocab); err != nil {
+		if list[i], err = example(rows, k, vocab); err != nil {
 			return packed{}, err
 		}
 	}
@@ -150,7 +136,7 @@ func load(rows Rows, index []int, vocab, maxLen int, padTarget bool) (packed, er
 }
 
 // enough checks a split against the batch size, as mlx-lm does.
-func enough(rows Rows, split string, size int, mlx bool) error {
+func enough(rows Examples, split string, size int, mlx bool) error {
 	switch n := rows.Len(); {
 	case size < 1:
 		return fmt.Errorf("--batch-size is %d, expected at least 1", size)

@@ -3,8 +3,13 @@ package train
 import (
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/lentil-lm/lentil/dataset"
 )
 
 func TestNumpyPermutations(t *testing.T) {
@@ -91,7 +96,7 @@ func TestPack(t *testing.T) {
 	whole := func(n int) [][2]int { return [][2]int{{1, n}} }
 	for _, test := range []struct {
 		name    string
-		rows    []Row
+		rows    []Example
 		max     int
 		pad     bool
 		tokens  []int32
@@ -99,17 +104,17 @@ func TestPack(t *testing.T) {
 		at      []int32
 		targets []int32
 	}{
-		{"row of six, prompt of four", []Row{{ids(6, 10), [][2]int{{4, 6}}}}, 2048, false, ids(5, 10), []int32{0, 5}, []int32{3, 4}, []int32{14, 15}},
-		{"with the pad target", []Row{{ids(6, 10), [][2]int{{4, 6}}}}, 2048, true, ids(6, 10), []int32{0, 6}, []int32{3, 4, 5}, []int32{14, 15, 0}},
-		{"token 0 is never predicted", []Row{{ids(3, 10), [][2]int{{0, 3}}}}, 2048, false, ids(2, 10), []int32{0, 2}, []int32{0, 1}, []int32{11, 12}},
-		{"two rows", []Row{{ids(3, 10), whole(3)}, {ids(2, 20), whole(2)}}, 2048, false, []int32{10, 11, 20}, []int32{0, 2, 3}, []int32{0, 1, 2}, []int32{11, 12, 21}},
-		{"cut", []Row{{ids(9, 10), whole(9)}}, 4, false, ids(3, 10), []int32{0, 3}, []int32{0, 1, 2}, []int32{11, 12, 13}},
-		{"cut, no room for a pad target", []Row{{ids(9, 10), whole(9)}}, 4, true, ids(3, 10), []int32{0, 3}, []int32{0, 1, 2}, []int32{11, 12, 13}},
-		{"prompt longer than the limit", []Row{{ids(9, 10), [][2]int{{6, 9}}}}, 4, true, ids(3, 10), []int32{0, 3}, nil, nil},
-		{"two spans", []Row{{ids(6, 10), [][2]int{{1, 2}, {4, 99}}}}, 2048, false, ids(5, 10), []int32{0, 5}, []int32{0, 3, 4}, []int32{11, 14, 15}},
-		{"one token", []Row{{ids(1, 10), nil}, {ids(2, 20), whole(2)}}, 2048, false, []int32{20}, []int32{0, 1}, []int32{0}, []int32{21}},
-		{"no token", []Row{{nil, nil}, {ids(2, 20), whole(2)}}, 2048, true, []int32{20, 21}, []int32{0, 2}, []int32{0, 1}, []int32{21, 0}},
-		{"no token, yet a span", []Row{{nil, whole(3)}}, 2048, true, nil, []int32{0}, nil, nil},
+		{"row of six, prompt of four", []Example{{ids(6, 10), [][2]int{{4, 6}}}}, 2048, false, ids(5, 10), []int32{0, 5}, []int32{3, 4}, []int32{14, 15}},
+		{"with the pad target", []Example{{ids(6, 10), [][2]int{{4, 6}}}}, 2048, true, ids(6, 10), []int32{0, 6}, []int32{3, 4, 5}, []int32{14, 15, 0}},
+		{"token 0 is never predicted", []Example{{ids(3, 10), [][2]int{{0, 3}}}}, 2048, false, ids(2, 10), []int32{0, 2}, []int32{0, 1}, []int32{11, 12}},
+		{"two rows", []Example{{ids(3, 10), whole(3)}, {ids(2, 20), whole(2)}}, 2048, false, []int32{10, 11, 20}, []int32{0, 2, 3}, []int32{0, 1, 2}, []int32{11, 12, 21}},
+		{"cut", []Example{{ids(9, 10), whole(9)}}, 4, false, ids(3, 10), []int32{0, 3}, []int32{0, 1, 2}, []int32{11, 12, 13}},
+		{"cut, no room for a pad target", []Example{{ids(9, 10), whole(9)}}, 4, true, ids(3, 10), []int32{0, 3}, []int32{0, 1, 2}, []int32{11, 12, 13}},
+		{"prompt longer than the limit", []Example{{ids(9, 10), [][2]int{{6, 9}}}}, 4, true, ids(3, 10), []int32{0, 3}, nil, nil},
+		{"two spans", []Example{{ids(6, 10), [][2]int{{1, 2}, {4, 99}}}}, 2048, false, ids(5, 10), []int32{0, 5}, []int32{0, 3, 4}, []int32{11, 14, 15}},
+		{"one token", []Example{{ids(1, 10), nil}, {ids(2, 20), whole(2)}}, 2048, false, []int32{20}, []int32{0, 1}, []int32{0}, []int32{21}},
+		{"no token", []Example{{nil, nil}, {ids(2, 20), whole(2)}}, 2048, true, []int32{20, 21}, []int32{0, 2}, []int32{0, 1}, []int32{21, 0}},
+		{"no token, yet a span", []Example{{nil, whole(3)}}, 2048, true, nil, []int32{0}, nil, nil},
 	} {
 		p := pack(test.rows, test.max, test.pad)
 		if !slices.Equal(p.Tokens, test.tokens) || !slices.Equal(p.Bounds, test.bounds) || !slices.Equal(p.rows, test.at) || !slices.Equal(p.targets, test.targets) {
@@ -141,9 +146,9 @@ func TestPadTargets(t *testing.T) {
 		{2048, 2048, 2048, 2047}, {3000, 3000, 2048, 2047}, {2047, 2047, 2048, 2047},
 		{33, 33, 33, 32}, {32, 32, 33, 32}, {3000, 5, 2048, 5},
 	} {
-		list := []Row{{ids(test.row, 1), [][2]int{{1, test.row}}}}
+		list := []Example{{ids(test.row, 1), [][2]int{{1, test.row}}}}
 		if test.longest != test.row {
-			list = append(list, Row{IDs: ids(test.longest, 1)})
+			list = append(list, Example{IDs: ids(test.longest, 1)})
 		}
 		if got := len(pack(list, test.max, true).rows); got != test.want {
 			t.Errorf("%+v: %d loss tokens", test, got)
@@ -188,8 +193,48 @@ func TestSchedules(t *testing.T) {
 }
 
 // rowList is a split in memory.
-type rowList []Row
+type rowList []Example
 
-func (l rowList) Len() int               { return len(l) }
-func (l rowList) Row(i int) (Row, error) { return l[i], nil }
-func (l rowList) Where(i int) string     { return fmt.Sprintf("rows.jsonl:%d", i+1) }
+func (l rowList) Len() int                       { return len(l) }
+func (l rowList) Example(i int) (Example, error) { return l[i], nil }
+func (l rowList) Where(i int) string             { return fmt.Sprintf("rows.jsonl:%d", i+1) }
+
+// letters is a tokenizer of bytes that ends each text with token 0.
+type letters struct{ dataset.Tokenizer }
+
+func (letters) Encode(text string, _ bool) []int32 {
+	var out []int32
+	for _, c := range []byte(text) {
+		out = append(out, int32(c))
+	}
+	return out
+}
+
+func (letters) EOS() (int32, bool) { return 0, true }
+
+// TestFromRows: what a dataset gives is what is trained on, and errors name file and line.
+func TestFromRows(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "train.jsonl"), []byte("{\"text\": \"ab\"}\n{\"text\": \"z\"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	splits, err := dataset.Load(dir, dataset.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := dataset.NewEncoder(letters{}, nil, dataset.EncoderOptions{}).Rows(splits.Train)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := FromRows(rows)
+	if from.Len() != 2 || FromRows(nil).Len() != 0 {
+		t.Errorf("%d examples of two rows, %d of none", from.Len(), FromRows(nil).Len())
+	}
+	if got, err := from.Example(0); err != nil || !slices.Equal(got.IDs, []int32{'a', 'b', 0}) || len(got.Loss) != 1 || got.Loss[0][1] != 3 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := example(from, 1, 'z'); err == nil || !strings.Contains(err.Error(), "train.jsonl") || !strings.Contains(err.Error(), "2") {
+		t.Errorf("a token beyond the vocabulary: %v", err)
+	}
+}

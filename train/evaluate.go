@@ -29,7 +29,7 @@ func (e Evaluation) Perplexity() float64 { return math.Exp(e.Loss) }
 
 // Evaluate measures the loss over rows; progress may be nil. Rows without a
 // token to predict are an error when there are no others.
-func Evaluate(ctx context.Context, m *model.Model, rows Rows, o EvalOptions, progress func(done, total int)) (Evaluation, error) {
+func Evaluate(ctx context.Context, m *model.Model, rows Examples, o EvalOptions, progress func(done, total int)) (Evaluation, error) {
 	e, err := evaluate(ctx, m, nil, rows, o, newNumpyRandom(uint32(o.Seed)), progress)
 	if err == nil && e.Tokens == 0 {
 		err = errors.New("evaluation set: none of the rows measured has a token to predict; raise --max-seq-length, or measure more batches")
@@ -38,7 +38,7 @@ func Evaluate(ctx context.Context, m *model.Model, rows Rows, o EvalOptions, pro
 }
 
 // evaluate gives a loss of NaN when there was no token to predict. f may be nil.
-func evaluate(ctx context.Context, m *model.Model, f *frozen, rows Rows, o EvalOptions, rng *numpyRandom, progress func(done, total int)) (Evaluation, error) {
+func evaluate(ctx context.Context, m *model.Model, f *frozen, rows Examples, o EvalOptions, rng *numpyRandom, progress func(done, total int)) (Evaluation, error) {
 	if err := enough(rows, "evaluation", o.BatchSize, o.CompatMLX); err != nil {
 		return Evaluation{}, err
 	}

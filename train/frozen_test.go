@@ -24,7 +24,7 @@ func longRows(n int, seed uint64) rowList {
 	random := rand.New(rand.NewPCG(seed, 0))
 	var out rowList
 	for range n {
-		row := Row{IDs: make([]int32, 20+random.IntN(130))}
+		row := Example{IDs: make([]int32, 20+random.IntN(130))}
 		for k := range row.IDs {
 			row.IDs[k] = int32(random.IntN(modeltest.Vocab))
 		}

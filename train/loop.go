@@ -43,8 +43,8 @@ var ErrInterrupted = errors.New("interrupted")
 // Trainer holds the state of one run.
 type Trainer struct {
 	Model *model.Model
-	Train Rows
-	Valid Rows // may be empty
+	Train Examples
+	Valid Examples // may be empty
 	Save  func(iteration int, checkpoint bool) (run.Saved, error)
 	// PeakMemory tells the most bytes held so far, for reports.
 	PeakMemory func() int64
@@ -168,12 +168,12 @@ func (tr *Trainer) keepFrozen() {
 }
 
 // check looks at all rows now, so that a bad one does not end a long run.
-func (tr *Trainer) check(rows Rows, split string) error {
+func (tr *Trainer) check(rows Examples, split string) error {
 	if err := enough(rows, split, tr.Options.BatchSize, tr.Options.CompatMLX); err != nil {
 		return err
 	}
 	for i := range rows.Len() {
-		if _, err := row(rows, i, tr.Model.Config.VocabSize); err != nil {
+		if _, err := example(rows, i, tr.Model.Config.VocabSize); err != nil {
 			return err
 		}
 	}
@@ -318,9 +318,9 @@ func (w *window) report(it int, lr float64, trained, peak int64) run.TrainReport
 // device it tells what a step of this run needs. All but the first token of
 // each row count in the loss.
 func (tr *Trainer) DryRun(lengths []int) error {
-	rows := make([]Row, len(lengths))
+	rows := make([]Example, len(lengths))
 	for i, n := range lengths {
-		rows[i] = Row{IDs: make([]int32, n), Loss: [][2]int{{1, n}}}
+		rows[i] = Example{IDs: make([]int32, n), Loss: [][2]int{{1, n}}}
 	}
 	tr.params = tr.Model.Trainable()
 	tr.tape = tensor.NewTape(tr.Model.Device())

@@ -38,7 +38,7 @@ func used(dev *cpu.Device) int64 {
 func someRows(n int) rowList {
 	var out rowList
 	for i := range n {
-		row := Row{IDs: make([]int32, 6+i%5)}
+		row := Example{IDs: make([]int32, 6+i%5)}
 		for k := range row.IDs {
 			row.IDs[k] = int32((i + k*k*3 + 7*k) % modeltest.Vocab)
 		}
@@ -420,11 +420,11 @@ func TestRunErrors(t *testing.T) {
 
 type brokenRows struct{ rowList }
 
-func (b brokenRows) Row(i int) (Row, error) {
+func (b brokenRows) Example(i int) (Example, error) {
 	if i == 5 {
-		return Row{}, errors.New("row 5 is broken")
+		return Example{}, errors.New("row 5 is broken")
 	}
-	return b.rowList.Row(i)
+	return b.rowList.Example(i)
 }
 
 // TestRowsWithoutLoss are passed over: in the losses, in the mean, in validation.
@@ -433,7 +433,7 @@ func TestRowsWithoutLoss(t *testing.T) {
 	o := options()
 	o.BatchSize, o.Iters, o.StepsPerReport = 1, 3, 3
 	tr, l := newTrainer(t, newCPU(t), o)
-	silent := Row{IDs: ids(8, 1)}
+	silent := Example{IDs: ids(8, 1)}
 	tr.Train, tr.Valid = rowList{silent, someRows(1)[0], silent}, rowList{silent, someRows(1)[0]}
 	if _, err := tr.Run(t.Context()); err != nil {
 		t.Fatal(err)

@@ -419,10 +419,10 @@ func (b *bench) trainer() (pass, error) {
 		return nil, err
 	}
 	random := rand.New(rand.NewPCG(0, 0))
-	rows := make(randomRows, b.BatchSize)
+	rows := make(train.List, b.BatchSize)
 	for i := range rows {
 		// One more than is learnt: the first token is never predicted.
-		rows[i] = train.Row{IDs: b.randomTokens(random, b.SeqLength+1), Loss: [][2]int{{1, b.SeqLength + 1}}}
+		rows[i] = train.Example{IDs: b.randomTokens(random, b.SeqLength+1), Loss: [][2]int{{1, b.SeqLength + 1}}}
 	}
 	return func(ctx context.Context) ([]phase, trial, error) {
 		steps := &stepTimes{}
@@ -443,12 +443,6 @@ func (b *bench) trainer() (pass, error) {
 		return []phase{p}, trial{TrainTPS: float64(b.BatchSize*b.SeqLength) / p.Seconds, TrainLoss: steps.loss, Seconds: p.Seconds}, nil
 	}, nil
 }
-
-// randomRows are a split of the data.
-type randomRows []train.Row
-
-func (r randomRows) Len() int                     { return len(r) }
-func (r randomRows) Row(i int) (train.Row, error) { return r[i], nil }
 
 // stepTimes hears when the step was over.
 type stepTimes struct {

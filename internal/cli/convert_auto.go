@@ -189,9 +189,9 @@ func (a *autoConversion) measure(ctx context.Context, src weights.Source, held [
 		return p, memoryOrInput(err)
 	}
 	defer m.Free()
-	rows := make([]train.Row, len(held))
+	rows := make([]train.Example, len(held))
 	for i, ids := range held {
-		rows[i] = train.Row{IDs: ids, Loss: [][2]int{{1, len(ids)}}}
+		rows[i] = train.Example{IDs: ids, Loss: [][2]int{{1, len(ids)}}}
 	}
 	bar := a.streams.bar(nil)
 	p, err = eval.Measure(ctx, m, rows, eval.Options{BatchSize: 1, Progress: func(done, total int) { bar.Set("Perplexity", done, total) }})

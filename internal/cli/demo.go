@@ -214,7 +214,7 @@ func (s *show) measure(ctx context.Context, test, unseen *any) error {
 		rows *dataset.Rows
 		ppl  *any
 	}{{"test", s.test, test}, {"unseen", s.unseen, unseen}} {
-		got, err := train.Evaluate(ctx, s.engine.model, tokenised{set.rows}, train.EvalOptions{
+		got, err := train.Evaluate(ctx, s.engine.model, train.FromRows(set.rows), train.EvalOptions{
 			BatchSize: 16, Batches: -1, MaxSeqLength: s.MaxSeqLength,
 		}, func(done, total int) {
 			s.report.Report(run.Progress{Task: "Measuring " + set.name, Done: done, Total: total})

@@ -226,7 +226,7 @@ func (j *job) loop(ctx context.Context, plan run.Plan, rows, valid *dataset.Rows
 	}
 	settings.Frozen = j.frozenCache(plan)
 	trainer := &train.Trainer{
-		Model: j.engine.model, Train: tokenised{rows}, Valid: tokenised{valid}, Save: j.save,
+		Model: j.engine.model, Train: train.FromRows(rows), Valid: train.FromRows(valid), Save: j.save,
 		PeakMemory: peakMemory, Reporter: j.report, Options: settings,
 	}
 	trainable, total := countParameters(j.engine.model)
@@ -361,7 +361,7 @@ func (j *job) test(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	got, err := train.Evaluate(ctx, j.engine.model, tokenised{rows}, train.EvalOptions{
+	got, err := train.Evaluate(ctx, j.engine.model, train.FromRows(rows), train.EvalOptions{
 		BatchSize: j.BatchSize, Batches: j.TestBatches, MaxSeqLength: j.MaxSeqLength, Seed: uint64(j.Seed), CompatMLX: j.Compat == "mlx",
 	}, func(done, total int) {
 		j.report.Report(run.Progress{Task: "Calculating loss", Done: done, Total: total})
@@ -372,14 +372,6 @@ func (j *job) test(ctx context.Context) error {
 	j.report.Report(run.TestReport{Loss: got.Loss, Perplexity: got.Perplexity(), Tokens: got.Tokens})
 	j.figures.TestLoss, j.figures.TestPPL = figure(got.Loss), figure(got.Perplexity())
 	return nil
-}
-
-// tokenised shows a dataset's rows to the trainer.
-type tokenised struct{ *dataset.Rows }
-
-func (t tokenised) Row(i int) (train.Row, error) {
-	item, err := t.Item(i)
-	return train.Row{IDs: item.IDs, Loss: item.Loss}, err
 }
 
 // countParameters counts what is trained and all there is, quantized weights as the numbers they stand for.

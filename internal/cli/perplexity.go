@@ -155,7 +155,7 @@ func runPerplexity(ctx context.Context, streams Streams, o perplexityOptions) er
 }
 
 // printPerplexity prints mlx-lm's lines.
-func printPerplexity(out io.Writer, got eval.Perplexity, f perplexity, samples []train.Row) {
+func printPerplexity(out io.Writer, got eval.Perplexity, f perplexity, samples []train.Example) {
 	rule := strings.Repeat("=", 60)
 	fmt.Fprintf(out, "\n%s\nEVALUATION RESULTS\n%s\nModel: %s\n", rule, rule, f.Model)
 	if f.AdapterPath != "" {
@@ -171,7 +171,7 @@ func printPerplexity(out io.Writer, got eval.Perplexity, f perplexity, samples [
 }
 
 // samples reads the data and takes from it what is to be measured.
-func (o *perplexityOptions) samples(ctx context.Context, streams Streams, e *engine) ([]train.Row, error) {
+func (o *perplexityOptions) samples(ctx context.Context, streams Streams, e *engine) ([]train.Example, error) {
 	renderer, err := chat.NewRenderer(e.tok)
 	if errors.Is(err, chat.ErrNoTemplate) {
 		renderer = nil // enough for texts; other rows are refused when they are tokenised
@@ -201,7 +201,7 @@ func (o *perplexityOptions) samples(ctx context.Context, streams Streams, e *eng
 }
 
 // rows opens --data-path: a text file is one row, all else is a dataset.
-func (o *perplexityOptions) rows(ctx context.Context, streams Streams, encoder *dataset.Encoder) (train.Rows, error) {
+func (o *perplexityOptions) rows(ctx context.Context, streams Streams, encoder *dataset.Encoder) (train.Examples, error) {
 	info, err := os.Stat(o.DataPath)
 	if err == nil && info.Mode().IsRegular() && !slices.Contains(datasetFiles, strings.ToLower(filepath.Ext(o.DataPath))) {
 		text, err := readText(o.DataPath)
@@ -212,7 +212,7 @@ func (o *perplexityOptions) rows(ctx context.Context, streams Streams, encoder *
 		if err != nil {
 			return nil, inputError(err)
 		}
-		return oneRow{IDs: item.IDs, Loss: item.Loss}, nil
+		return train.List{{IDs: item.IDs, Loss: item.Loss}}, nil
 	}
 	splits, err := o.data(ctx, streams)
 	if err != nil {
@@ -226,7 +226,7 @@ func (o *perplexityOptions) rows(ctx context.Context, streams Streams, encoder *
 	if err != nil {
 		return nil, inputError(err)
 	}
-	return tokenised{rows}, nil
+	return train.FromRows(rows), nil
 }
 
 // data reads a dataset as lora does, of a repository the wanted split alone.
@@ -273,10 +273,3 @@ func readText(path string) (string, error) {
 	}
 	return text, nil
 }
-
-// oneRow is a dataset of one row.
-type oneRow train.Row
-
-func (oneRow) Len() int { return 1 }
-
-func (r oneRow) Row(int) (train.Row, error) { return train.Row(r), nil }

@@ -1,0 +1,42 @@
+package train
+
+import "github.com/lentil-lm/lentil/dataset"
+
+// Example is one tokenised example.
+type Example struct {
+	IDs []int32
+	// Loss are half-open ranges of indices into IDs: the tokens to be predicted.
+	// Index 0 is never predicted.
+	Loss [][2]int
+}
+
+// Examples is a split of the data, tokenised on demand. One with a method
+// Where(i int) string names example i so in errors.
+type Examples interface {
+	Len() int
+	Example(i int) (Example, error)
+}
+
+// List is a split in memory.
+type List []Example
+
+// Len is the number of examples.
+func (l List) Len() int { return len(l) }
+
+// Example returns example i.
+func (l List) Example(i int) (Example, error) { return l[i], nil }
+
+// FromRows makes the rows of a dataset the examples of a run; nil rows are no examples.
+func FromRows(rows *dataset.Rows) Examples {
+	if rows == nil {
+		return List(nil)
+	}
+	return datasetRows{rows}
+}
+
+type datasetRows struct{ *dataset.Rows }
+
+func (r datasetRows) Example(i int) (Example, error) {
+	item, err := r.Item(i)
+	return Example{IDs: item.IDs, Loss: item.Loss}, err
+}
