@@ -115,8 +115,8 @@ func losses(t *tensor.Tape, m *model.Model, b model.Batch, at, targets []int32) 
 		return nil
 	}
 	t.Scope(func() *tensor.Tensor {
-		in, row := m.Begin(t, b, nil)
-		x := m.Layers(t, in, row, 0, len(m.Blocks), false)
+		in, pass := m.Begin(t, b, nil)
+		x := m.Layers(t, in, pass, 0, len(m.Blocks), false)
 		out = t.Read(m.Loss(t, x, at, targets, make([]float32, len(targets)))) // weights count in the gradient only
 		return nil
 	})

@@ -62,8 +62,8 @@ func expectations(t *testing.T, m *model.Model, windows [][]int32) (all []float3
 	tape.Exact = true
 	for _, w := range windows {
 		tape.Scope(func() *tensor.Tensor {
-			x, row := m.Begin(tape, model.Sequence(w, 0), nil)
-			x = m.Layers(tape, x, row, 0, len(m.Blocks), false)
+			x, pass := m.Begin(tape, model.Sequence(w, 0), nil)
+			x = m.Layers(tape, x, pass, 0, len(m.Blocks), false)
 			all = append(all, tape.Read(m.Logits(tape, m.Final(tape, x)))...)
 			return nil
 		})

@@ -50,8 +50,8 @@ func logits(t *testing.T, m *model.Model) []float32 {
 	tape.Exact = true
 	var out []float32
 	tape.Scope(func() *tensor.Tensor {
-		x, row := m.Begin(tape, model.Sequence(tokens, 0), nil)
-		out = tape.Read(m.Logits(tape, m.Final(tape, m.Layers(tape, x, row, 0, len(m.Blocks), false))))
+		x, pass := m.Begin(tape, model.Sequence(tokens, 0), nil)
+		out = tape.Read(m.Logits(tape, m.Final(tape, m.Layers(tape, x, pass, 0, len(m.Blocks), false))))
 		return nil
 	})
 	if err := tape.Err(); err != nil {

@@ -216,9 +216,9 @@ func (c *calibration) window(tokens []int32) error {
 	}
 	t.Reset(true)
 	t.Scope(func() *tensor.Tensor {
-		x, row := m.Begin(t, model.Sequence(tokens, 0), nil)
+		x, pass := m.Begin(t, model.Sequence(tokens, 0), nil)
 		c.embed.probe(t, x, ones)
-		x = m.Layers(t, x, row, 0, len(m.Blocks), true)
+		x = m.Layers(t, x, pass, 0, len(m.Blocks), true)
 		m.Loss(t, x, at, c.draw(t.Read(x)), ones)
 		return nil
 	})

@@ -55,7 +55,7 @@ func (d *decoder) score(ctx context.Context) error {
 		return err
 	}
 	last := d.answer[len(d.answer)-1]
-	d.logits, err = d.session.stepRows(append([]int32{last}, d.guesses...), 1+len(d.guesses))
+	d.logits, err = d.session.stepLast(append([]int32{last}, d.guesses...), 1+len(d.guesses))
 	return err
 }
 

@@ -126,7 +126,7 @@ func (s *Session) cut(n int) error {
 
 // step runs tokens behind what is there and returns the logits after the last [vocab].
 func (s *Session) step(tokens []int32) ([]float32, error) {
-	logits, err := s.stepRows(tokens, 1)
+	logits, err := s.stepLast(tokens, 1)
 	if err == nil {
 		err = usable(logits)
 	}
@@ -146,15 +146,15 @@ func usable(logits []float32) error {
 	return nil
 }
 
-// stepRows is step with the logits after each of the last n tokens [n, vocab], usable
+// stepLast is step with the logits after each of the last n tokens [n, vocab], usable
 // or not.
-func (s *Session) stepRows(tokens []int32, n int) ([]float32, error) {
+func (s *Session) stepLast(tokens []int32, n int) ([]float32, error) {
 	t := s.tape
 	t.Reset(false)
 	t.RowWise = n > 1
 	var logits []float32
 	t.Scope(func() *tensor.Tensor {
-		logits = t.Read(s.model.StepRows(t, tokens, n, s.cache))
+		logits = t.Read(s.model.StepLast(t, tokens, n, s.cache))
 		return nil
 	})
 	if err := t.Err(); err != nil {

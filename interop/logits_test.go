@@ -39,8 +39,8 @@ func forward(t *testing.T, m *model.Model, tokens []int32) []float32 {
 	tape.Exact = true
 	var logits []float32
 	tape.Scope(func() *tensor.Tensor {
-		x, row := m.Begin(tape, model.Sequence(tokens, 0), nil)
-		x = m.Layers(tape, x, row, 0, len(m.Blocks), false)
+		x, pass := m.Begin(tape, model.Sequence(tokens, 0), nil)
+		x = m.Layers(tape, x, pass, 0, len(m.Blocks), false)
 		logits = tape.Read(m.Logits(tape, m.Final(tape, x)))
 		return nil
 	})

@@ -56,7 +56,7 @@ type Model struct {
 	ropeScale   float32
 }
 
-// Batch is one row of tokens: sequences packed one behind the other.
+// Batch is the tokens of one forward pass: sequences packed one behind the other.
 type Batch struct {
 	Tokens    []int32
 	Positions []int32 // of each token in its own sequence
@@ -116,31 +116,31 @@ func (m *Model) NewCache(limit int, dtype compute.DType) (*nn.Cache, error) {
 	return nn.NewCache(m.dev, windows, limit, dtype)
 }
 
-// Begin embeds the batch: x [T, hidden], and what all layers need to know of
-// the row. cache is nil when training.
-func (m *Model) Begin(t *tensor.Tape, b Batch, cache *nn.Cache) (*tensor.Tensor, nn.Row) {
-	row := m.Row(t, b, cache)
-	return t.Embed(t.Ints(b.Tokens), m.Embed), row
+// Begin embeds the batch: x [T, hidden], and what all layers need to know of the
+// pass. cache is nil when training.
+func (m *Model) Begin(t *tensor.Tape, b Batch, cache *nn.Cache) (*tensor.Tensor, nn.Pass) {
+	pass := m.Pass(t, b, cache)
+	return t.Embed(t.Ints(b.Tokens), m.Embed), pass
 }
 
-// Row is what all layers need to know of the batch.
-func (m *Model) Row(t *tensor.Tape, b Batch, cache *nn.Cache) nn.Row {
-	row := nn.Row{Bounds: t.Ints(b.Bounds), Cache: cache}
-	row.Rotation = t.RopeTable(t.Ints(b.Positions), m.frequencies, m.ropeScale)
-	return row
+// Pass is what all layers need to know of a forward pass over the batch.
+func (m *Model) Pass(t *tensor.Tape, b Batch, cache *nn.Cache) nn.Pass {
+	pass := nn.Pass{Bounds: t.Ints(b.Bounds), Cache: cache}
+	pass.Rotation = t.RopeTable(t.Ints(b.Positions), m.frequencies, m.ropeScale)
+	return pass
 }
 
 // Layers runs blocks [from, to) over x [T, hidden]; what a block gives is freed
 // as soon as the next has used it, unless it is saved. With checkpoint the
 // backward pass computes each block again instead of keeping its insides.
-func (m *Model) Layers(t *tensor.Tape, x *tensor.Tensor, row nn.Row, from, to int, checkpoint bool) *tensor.Tensor {
-	uses := append(row.Rotation.Tensors(), row.Bounds)
+func (m *Model) Layers(t *tensor.Tape, x *tensor.Tensor, pass nn.Pass, from, to int, checkpoint bool) *tensor.Tensor {
+	uses := append(pass.Rotation.Tensors(), pass.Bounds)
 	for i, b := range m.Blocks[from:to] {
 		in := x
 		if checkpoint {
-			x = t.Checkpoint(in, func(x *tensor.Tensor) *tensor.Tensor { return b.Forward(t, x, row) }, uses...)
+			x = t.Checkpoint(in, func(x *tensor.Tensor) *tensor.Tensor { return b.Forward(t, x, pass) }, uses...)
 		} else {
-			x = b.Forward(t, in, row)
+			x = b.Forward(t, in, pass)
 		}
 		if i > 0 {
 			t.Done(in)
@@ -157,26 +157,26 @@ func (m *Model) Final(t *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
 // Logits is the head: [R, hidden] -> [R, vocab].
 func (m *Model) Logits(t *tensor.Tape, h *tensor.Tensor) *tensor.Tensor { return m.Head.Forward(t, h) }
 
-// Step runs a batch through the whole model with a cache and returns the
-// logits of its last token [1, vocab]. Tokens count as seen unless the tape has
+// Step runs tokens through the whole model behind those of the cache and returns
+// the logits of the last one [1, vocab]. Tokens count as seen unless the tape has
 // an error.
 func (m *Model) Step(t *tensor.Tape, tokens []int32, cache *nn.Cache) *tensor.Tensor {
-	return m.StepRows(t, tokens, 1, cache)
+	return m.StepLast(t, tokens, 1, cache)
 }
 
-// StepRows is Step with the logits of the last n tokens [n, vocab].
-func (m *Model) StepRows(t *tensor.Tape, tokens []int32, n int, cache *nn.Cache) *tensor.Tensor {
-	rows := make([]int32, n)
-	for i := range rows {
-		rows[i] = int32(len(tokens) - n + i)
+// StepLast is Step with the logits of the last n tokens [n, vocab].
+func (m *Model) StepLast(t *tensor.Tape, tokens []int32, n int, cache *nn.Cache) *tensor.Tensor {
+	last := make([]int32, n)
+	for i := range last {
+		last[i] = int32(len(tokens) - n + i)
 	}
 	y := t.Scope(func() *tensor.Tensor {
 		b := Sequence(tokens, cache.Len())
 		b.Bounds[1] = int32(cache.Held(len(tokens)))
-		in, row := m.Begin(t, b, cache)
-		x := m.Layers(t, in, row, 0, len(m.Blocks), false)
-		last := t.GatherRows(x, t.Ints(rows)) // [n, hidden]
-		return m.Logits(t, m.Final(t, last))
+		in, pass := m.Begin(t, b, cache)
+		x := m.Layers(t, in, pass, 0, len(m.Blocks), false)
+		h := t.GatherRows(x, t.Ints(last)) // [n, hidden]
+		return m.Logits(t, m.Final(t, h))
 	})
 	if t.Err() == nil {
 		cache.Advance(len(tokens))
@@ -184,15 +184,15 @@ func (m *Model) StepRows(t *tensor.Tape, tokens []int32, n int, cache *nn.Cache)
 	return y
 }
 
-// Loss is the cross-entropy [R] of predicting targets [R] from the rows of x
-// [T, hidden] (the output of Layers); recording starts the backward pass from
-// Σ rowWeight·loss. The head runs for these rows and no others.
-func (m *Model) Loss(t *tensor.Tape, x *tensor.Tensor, rows, targets []int32, rowWeight []float32) *tensor.Tensor {
-	h := m.Final(t, t.GatherRows(x, t.Ints(rows))) // [R, hidden]
+// Loss is the cross-entropy [R] of predicting targets [R] from the tokens at [R] of x
+// [T, hidden], the output of Layers. The head runs for these tokens and no others.
+// When recording, the backward pass starts from Σ weight·loss, weight [R].
+func (m *Model) Loss(t *tensor.Tape, x *tensor.Tensor, at, targets []int32, weight []float32) *tensor.Tensor {
+	h := m.Final(t, t.GatherRows(x, t.Ints(at))) // [R, hidden]
 	if m.Head.Adapter != nil {
-		return t.CrossEntropyLogits(m.Logits(t, h), t.Ints(targets), t.Floats(rowWeight))
+		return t.CrossEntropyLogits(m.Logits(t, h), t.Ints(targets), t.Floats(weight))
 	}
-	return t.CrossEntropy(h, t.Ints(targets), t.Floats(rowWeight), m.Head.Weight)
+	return t.CrossEntropy(h, t.Ints(targets), t.Floats(weight), m.Head.Weight)
 }
 
 // Linears are all projections of the model by module path: block by block in

@@ -58,8 +58,8 @@ func lossOf(t *testing.T, tape *tensor.Tape, m *model.Model, checkpoint bool) fl
 	t.Helper()
 	var losses []float32
 	tape.Scope(func() *tensor.Tensor {
-		x, row := m.Begin(tape, batch, nil)
-		x = m.Layers(tape, x, row, 0, len(m.Blocks), checkpoint)
+		x, pass := m.Begin(tape, batch, nil)
+		x = m.Layers(tape, x, pass, 0, len(m.Blocks), checkpoint)
 		losses = tape.Read(m.Loss(tape, x, lossRows, targets, rowWeights))
 		return nil
 	})
@@ -222,8 +222,8 @@ func TestPackedRows(t *testing.T) {
 			tape := tensor.NewTape(m.Device())
 			tape.Reset(true)
 			tape.Scope(func() *tensor.Tensor {
-				x, row := m.Begin(tape, b, nil)
-				x = m.Layers(tape, x, row, 0, len(m.Blocks), false)
+				x, pass := m.Begin(tape, b, nil)
+				x = m.Layers(tape, x, pass, 0, len(m.Blocks), false)
 				losses = tape.Read(m.Loss(tape, x, rows, targets, weights))
 				return nil
 			})
@@ -286,8 +286,8 @@ func logitsOf(t testing.TB, m *model.Model, b model.Batch) []float32 {
 	tape.Exact = true
 	var out []float32
 	tape.Scope(func() *tensor.Tensor {
-		x, row := m.Begin(tape, b, nil)
-		x = m.Layers(tape, x, row, 0, len(m.Blocks), false)
+		x, pass := m.Begin(tape, b, nil)
+		x = m.Layers(tape, x, pass, 0, len(m.Blocks), false)
 		last := tape.GatherRows(x, tape.Ints([]int32{int32(len(b.Tokens) - 1)}))
 		out = tape.Read(m.Logits(tape, m.Final(tape, last)))
 		return nil

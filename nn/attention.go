@@ -17,28 +17,28 @@ type Attention struct {
 	Traditional             bool           // RoPE pairs (2i, 2i+1)
 }
 
-// Row describes the tokens of one forward pass, for all layers alike.
-type Row struct {
+// Pass is what all layers need to know of one forward pass.
+type Pass struct {
 	Rotation tensor.Rotation
 	Bounds   *tensor.Tensor // I32 [segments+1]
 	Cache    *Cache         // nil when training
 }
 
 // Forward is [T, D] -> [T, D]; layer numbers the cache's entry.
-func (a *Attention) Forward(t *tensor.Tape, x *tensor.Tensor, row Row, layer int) *tensor.Tensor {
+func (a *Attention) Forward(t *tensor.Tape, x *tensor.Tensor, pass Pass, layer int) *tensor.Tensor {
 	q, k, v := a.Q.Forward(t, x), a.K.Forward(t, x), a.V.Forward(t, x)
 	if a.QNorm != nil {
 		q, k = t.RMSNorm(q, a.QNorm, a.Eps), t.RMSNorm(k, a.KNorm, a.Eps)
 	}
 	if !a.NoRope {
-		t.RoPE(q, row.Rotation, a.HeadDim, a.Traditional) // [T, Heads·HeadDim]
-		t.RoPE(k, row.Rotation, a.HeadDim, a.Traditional) // [T, KVHeads·HeadDim]
+		t.RoPE(q, pass.Rotation, a.HeadDim, a.Traditional) // [T, Heads·HeadDim]
+		t.RoPE(k, pass.Rotation, a.HeadDim, a.Traditional) // [T, KVHeads·HeadDim]
 	}
 	op := compute.Attention{Heads: a.Heads, KVHeads: a.KVHeads, HeadDim: a.HeadDim, Scale: a.Scale, Window: a.Window}
-	if row.Cache != nil {
-		return a.O.Forward(t, row.Cache.attend(t, layer, q, k, v, row.Bounds, op))
+	if pass.Cache != nil {
+		return a.O.Forward(t, pass.Cache.attend(t, layer, q, k, v, pass.Bounds, op))
 	}
-	return a.O.Forward(t, t.Attention(q, k, v, row.Bounds, op))
+	return a.O.Forward(t, t.Attention(q, k, v, pass.Bounds, op))
 }
 
 // FeedForward is the part of a block behind its attention: an MLP or a MoE.
@@ -70,10 +70,10 @@ type Block struct {
 }
 
 // Forward is [T, D] -> [T, D]; what it makes on the way is freed or saved by the tape.
-func (b *Block) Forward(t *tensor.Tape, x *tensor.Tensor, row Row) *tensor.Tensor {
+func (b *Block) Forward(t *tensor.Tape, x *tensor.Tensor, pass Pass) *tensor.Tensor {
 	return t.Scope(func() *tensor.Tensor {
 		h := t.Scope(func() *tensor.Tensor {
-			return t.Add(x, b.Attention.Forward(t, t.RMSNorm(x, b.InputNorm, b.Eps), row, b.Index))
+			return t.Add(x, b.Attention.Forward(t, t.RMSNorm(x, b.InputNorm, b.Eps), pass, b.Index))
 		})
 		return t.Add(h, b.MLP.Forward(t, t.RMSNorm(h, b.PostNorm, b.Eps)))
 	})

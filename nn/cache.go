@@ -31,7 +31,7 @@ type Cache struct {
 
 // layerCache holds one layer's rows.
 type layerCache struct {
-	keys, values *rows // nil while empty
+	keys, values *stored // nil while empty
 	format       quant.Format
 	limit        int // most tokens held; 0 is no limit
 	sink         int // of these, first tokens that stay
@@ -101,7 +101,7 @@ func (c *Cache) Trim(n int) error {
 func (c *Cache) Bytes() int64 {
 	var n int64
 	for i := range c.layers {
-		for _, r := range []*rows{c.layers[i].keys, c.layers[i].values} {
+		for _, r := range []*stored{c.layers[i].keys, c.layers[i].values} {
 			if r != nil {
 				for _, s := range r.Specs() {
 					n += s.Bytes()
@@ -173,7 +173,7 @@ func (c *Cache) attend(t *tensor.Tape, layer int, q, k, v, bounds *tensor.Tensor
 }
 
 // grow makes room for n tokens among one of a layer's rows.
-func (c *Cache) grow(t *tensor.Tape, l *layerCache, held **rows, n, cols int) {
+func (c *Cache) grow(t *tensor.Tape, l *layerCache, held **stored, n, cols int) {
 	old := *held
 	if t.Err() != nil || old != nil && old.Rows >= n {
 		return
@@ -185,7 +185,7 @@ func (c *Cache) grow(t *tensor.Tape, l *layerCache, held **rows, n, cols int) {
 	if l.limit > 0 {
 		capacity = min(capacity, l.limit)
 	}
-	bigger, err := newRows(c.dev, compute.Weight{Format: l.format, Rows: capacity, Cols: cols}, nil)
+	bigger, err := newStored(c.dev, compute.Weight{Format: l.format, Rows: capacity, Cols: cols}, nil)
 	if err != nil {
 		t.Fail(err)
 		return

@@ -45,7 +45,7 @@ func (c *Cache) State(layer int) (s LayerState, err error) {
 }
 
 // ordered copies a layer's rows in the order of their tokens.
-func (c *Cache) ordered(l *layerCache, r *rows) (*quant.Matrix, error) {
+func (c *Cache) ordered(l *layerCache, r *stored) (*quant.Matrix, error) {
 	at, _, full := l.place(c.length)
 	if !full {
 		return r.matrix(c.dev, c.length)
@@ -141,11 +141,11 @@ func (c *Cache) restore(l *layerCache, s LayerState, length, cols, window int) e
 	}
 	w := compute.Weight{Format: f, Rows: capacity, Cols: cols}
 	var err error
-	if l.keys, err = newRows(c.dev, w, keys); err != nil {
+	if l.keys, err = newStored(c.dev, w, keys); err != nil {
 		return err
 	}
 	l.format = f
-	l.values, err = newRows(c.dev, w, values)
+	l.values, err = newStored(c.dev, w, values)
 	return err
 }
 

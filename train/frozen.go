@@ -58,21 +58,21 @@ func newFrozen(m *model.Model, store *frozenStore, again bool) *frozen {
 // forward runs a batch through all blocks: [T, hidden].
 func (f *frozen) forward(t *tensor.Tape, m *model.Model, b packed, checkpoint bool) *tensor.Tensor {
 	if f == nil || len(b.Tokens) <= fewTokens {
-		x, row := m.Begin(t, b.Batch, nil)
-		return m.Layers(t, x, row, 0, len(m.Blocks), checkpoint)
+		x, pass := m.Begin(t, b.Batch, nil)
+		return m.Layers(t, x, pass, 0, len(m.Blocks), checkpoint)
 	}
 	var x *tensor.Tensor
-	var row nn.Row
+	var pass nn.Pass
 	if values := f.load(b); values != nil {
-		x, row = t.Floats(values, len(b.Tokens), f.width), m.Row(t, b.Batch, nil)
+		x, pass = t.Floats(values, len(b.Tokens), f.width), m.Pass(t, b.Batch, nil)
 	} else {
 		var in *tensor.Tensor
-		in, row = m.Begin(t, b.Batch, nil)
-		x = m.Layers(t, in, row, 0, f.first, checkpoint)
+		in, pass = m.Begin(t, b.Batch, nil)
+		x = m.Layers(t, in, pass, 0, f.first, checkpoint)
 		t.Done(in)
 		f.keep(b, t.Read(x))
 	}
-	return m.Layers(t, x, row, f.first, len(m.Blocks), checkpoint)
+	return m.Layers(t, x, pass, f.first, len(m.Blocks), checkpoint)
 }
 
 // load puts the rows of a batch together [T, width], nil when one is missing.

@@ -8,17 +8,17 @@ import (
 	"github.com/lentil-lm/lentil/tensor"
 )
 
-// rows are the keys or the values of one layer, [capacity, KVHeads·HeadDim], stored
+// stored are the keys or the values of one layer, [capacity, KVHeads·HeadDim], stored
 // like the rows of a weight: one tensor of floats, or packed integers, scales and
 // biases.
-type rows struct {
+type stored struct {
 	compute.Weight
 	parts []*tensor.Tensor
 }
 
-// newRows makes rows of the given content; nil is none yet.
-func newRows(dev compute.Device, w compute.Weight, content *quant.Matrix) (*rows, error) {
-	r := &rows{Weight: w}
+// newStored makes rows of the given content; nil is none yet.
+func newStored(dev compute.Device, w compute.Weight, content *quant.Matrix) (*stored, error) {
+	r := &stored{Weight: w}
 	data := make([][]byte, 3)
 	if content != nil {
 		data = [][]byte{content.Data, content.Scales, content.Biases}
@@ -35,7 +35,7 @@ func newRows(dev compute.Device, w compute.Weight, content *quant.Matrix) (*rows
 }
 
 // put writes x [T, cols] as rows from at on.
-func (r *rows) put(t *tensor.Tape, x *tensor.Tensor, at int) {
+func (r *stored) put(t *tensor.Tape, x *tensor.Tensor, at int) {
 	if r.Format.Kind == quant.Affine {
 		t.QuantizeRows(r.parts, r.Weight, x, at)
 		return
@@ -45,8 +45,8 @@ func (r *rows) put(t *tensor.Tape, x *tensor.Tensor, at int) {
 
 // quantized are rows of floats as affine integers, with the same room to grow: what
 // lies there is rounded along with the others, and never read.
-func (r *rows) quantized(t *tensor.Tape, dev compute.Device, f quant.Format) *rows {
-	q, err := newRows(dev, compute.Weight{Format: f, Rows: r.Rows, Cols: r.Cols}, nil)
+func (r *stored) quantized(t *tensor.Tape, dev compute.Device, f quant.Format) *stored {
+	q, err := newStored(dev, compute.Weight{Format: f, Rows: r.Rows, Cols: r.Cols}, nil)
 	if err != nil {
 		t.Fail(err)
 		return nil
@@ -56,7 +56,7 @@ func (r *rows) quantized(t *tensor.Tape, dev compute.Device, f quant.Format) *ro
 }
 
 // matrix copies out the first n rows, in the order in which they lie.
-func (r *rows) matrix(dev compute.Device, n int) (*quant.Matrix, error) {
+func (r *stored) matrix(dev compute.Device, n int) (*quant.Matrix, error) {
 	m := &quant.Matrix{Format: r.Format, Rows: n, Cols: r.Cols}
 	for i, part := range []*[]byte{&m.Data, &m.Scales, &m.Biases}[:len(r.parts)] {
 		all := make([]byte, r.parts[i].Buffer().Spec().Bytes())
@@ -68,7 +68,7 @@ func (r *rows) matrix(dev compute.Device, n int) (*quant.Matrix, error) {
 	return m, nil
 }
 
-func (r *rows) free() {
+func (r *stored) free() {
 	if r == nil {
 		return
 	}
