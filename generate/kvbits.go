@@ -35,7 +35,7 @@ func (s *Session) QuantizeKV(b KVBits) error {
 		return fmt.Errorf("a KV cache with a size limit (--max-kv-size) cannot be quantized (--kv-bits)\nGive one of the two.")
 	}
 	for i, block := range s.model.Blocks {
-		if dim := block.Attention.HeadDim; dim%b.Group != 0 {
+		if dim := block.Attention.Keys().HeadDim; dim%b.Group != 0 {
 			return fmt.Errorf("--kv-group-size %d does not divide the %d values of a head (layer %d)\n%s", b.Group, dim, i, groupFor(dim))
 		}
 	}

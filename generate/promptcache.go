@@ -229,8 +229,8 @@ func (l *storedLayer) order() (rows []int, first int) {
 // Load fills an empty session with the prompt of a file. Prompts that follow go on
 // from its end.
 func (s *Session) Load(p *PromptCache) error {
-	attention := s.model.Blocks[0].Attention
-	heads, dim := attention.KVHeads, attention.HeadDim
+	keys := s.model.Blocks[0].Attention.Keys()
+	heads, dim := keys.Heads, keys.HeadDim
 	if len(p.layers) != len(s.model.Blocks) {
 		return fmt.Errorf("%s: the cache is of a model of %d layers, this one has %d\nGive the --model that the cache was made with.", p.file.Path(), len(p.layers), len(s.model.Blocks))
 	}
@@ -246,7 +246,7 @@ func (s *Session) Load(p *PromptCache) error {
 	}
 	windows := make([]int, len(s.model.Blocks))
 	for i, b := range s.model.Blocks {
-		windows[i] = b.Attention.Window
+		windows[i] = b.Attention.Keys().Window
 	}
 	s.Reset()
 	err := s.cache.Restore(p.Tokens, heads*dim, windows, func(i int) (state nn.LayerState, err error) {
@@ -281,7 +281,7 @@ func (s *Session) Save(path string, metadata map[string]string) error {
 	var entries []weights.Entry
 	scalars, read := 0, s.reader()
 	for i, b := range s.model.Blocks {
-		l := s.storedLayer(i)
+		l, keys := s.storedLayer(i), b.Attention.Keys()
 		class, numbers := plainClass, []int{l.offset}
 		switch {
 		case l.rotating:
@@ -290,7 +290,7 @@ func (s *Session) Save(path string, metadata map[string]string) error {
 			class, numbers = quantizedClass, append(numbers, l.group, l.bits)
 		}
 		all["1."+strconv.Itoa(i)] = class
-		shape := []int{1, b.Attention.KVHeads, l.at, b.Attention.HeadDim}
+		shape := []int{1, keys.Heads, l.at, keys.HeadDim}
 		for part, name := range []string{fmt.Sprintf("%d.0", i), fmt.Sprintf("%d.1", i)} {
 			entries = append(entries, l.entries(name, shape, s.cache.DType(), func(piece int) ([]byte, error) {
 				m, err := read(i, part, l.rotating)
@@ -317,7 +317,7 @@ func (s *Session) storedLayer(i int) storedLayer {
 	n := s.cache.Len()
 	l := storedLayer{offset: n, at: n}
 	if l.size, l.keep = s.cache.Limit(i); l.size == 0 {
-		l.size = s.model.Blocks[i].Attention.Window // all is held, mlx-lm's cache holds this much
+		l.size = s.model.Blocks[i].Attention.Keys().Window // all is held, mlx-lm's cache holds this much
 	}
 	if l.rotating = l.size > 0; l.rotating {
 		l.at = min(n, l.size)

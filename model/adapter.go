@@ -318,8 +318,8 @@ func (m *Model) vectors() map[string]*tensor.Tensor {
 		}
 	}
 	for _, b := range m.Blocks {
-		for i, v := range blockVectors(b) {
-			out[blockVectorName(b, i)] = v
+		for _, v := range blockVectors(b) {
+			out[v.Name] = v.Tensor
 		}
 	}
 	return out

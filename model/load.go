@@ -52,7 +52,7 @@ func (l *loader) block(c *Config, a layout, i int) *nn.Block {
 	h, d := c.HiddenSize, c.headDim()
 	q, kv := c.NumAttentionHeads*d, c.kvHeads()*d
 	eps := float32(c.RMSNormEps)
-	attn := &nn.Attention{
+	attn := &nn.GQA{
 		Heads: c.NumAttentionHeads, KVHeads: c.kvHeads(), HeadDim: d,
 		Q:      l.linear(at+"self_attn.q_proj", q, h, a.qkvBias),
 		K:      l.linear(at+"self_attn.k_proj", kv, h, a.qkvBias),

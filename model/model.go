@@ -111,7 +111,7 @@ func (m *Model) Source() weights.Source { return m.src }
 func (m *Model) NewCache(limit int, dtype compute.DType) (*nn.Cache, error) {
 	windows := make([]int, len(m.Blocks))
 	for i, b := range m.Blocks {
-		windows[i] = b.Attention.Window
+		windows[i] = b.Attention.Keys().Window
 	}
 	return nn.NewCache(m.dev, windows, limit, dtype)
 }

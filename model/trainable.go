@@ -100,8 +100,8 @@ func (m *Model) Trainable() []nn.Param {
 		for _, l := range b.Linears() {
 			linear(l)
 		}
-		for i, v := range blockVectors(b) {
-			add(blockVectorName(b, i), v, 0)
+		for _, v := range blockVectors(b) {
+			add(v.Name, v.Tensor, 0)
 		}
 	}
 	add("model.norm.weight", m.Norm, 0)
@@ -111,19 +111,17 @@ func (m *Model) Trainable() []nn.Param {
 	return out
 }
 
-// blockVectors are the norm weights of a block; q_norm and k_norm only where there are any.
-func blockVectors(b *nn.Block) []*tensor.Tensor {
-	v := []*tensor.Tensor{b.InputNorm, b.PostNorm}
-	if b.Attention.QNorm != nil {
-		v = append(v, b.Attention.QNorm, b.Attention.KNorm)
+// blockVectors are the norm weights of a block, by their names in model files.
+func blockVectors(b *nn.Block) []nn.Param {
+	at := fmt.Sprintf("model.layers.%d.", b.Index)
+	all := []nn.Param{
+		{Name: at + "input_layernorm.weight", Tensor: b.InputNorm},
+		{Name: at + "post_attention_layernorm.weight", Tensor: b.PostNorm},
 	}
-	return v
-}
-
-// blockVectorName is the tensor name of blockVectors(b)[i].
-func blockVectorName(b *nn.Block, i int) string {
-	part := []string{"input_layernorm", "post_attention_layernorm", "self_attn.q_norm", "self_attn.k_norm"}[i]
-	return fmt.Sprintf("model.layers.%d.%s.weight", b.Index, part)
+	for _, v := range b.Attention.Norms() {
+		all = append(all, nn.Param{Name: at + "self_attn." + v.Name + ".weight", Tensor: v.Tensor})
+	}
+	return all
 }
 
 // FirstTrained is the index of the first block whose parameters training

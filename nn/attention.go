@@ -5,8 +5,37 @@ import (
 	"github.com/lentil-lm/lentil/tensor"
 )
 
-// Attention is causal self-attention with grouped heads.
-type Attention struct {
+// Pass is what all layers need to know of one forward pass.
+type Pass struct {
+	Rotation tensor.Rotation
+	Bounds   *tensor.Tensor // I32 [segments+1]
+	Cache    *Cache         // nil when training
+}
+
+// Attention is the part of a block in which tokens look at those before them.
+type Attention interface {
+	// Forward is [T, D] -> [T, D]; layer is the index of the block and of its cache.
+	Forward(t *tensor.Tape, x *tensor.Tensor, pass Pass, layer int) *tensor.Tensor
+	// Linears lists the projections in mlx-lm's order of attachment.
+	Linears() []*Linear
+	// Norms are the weights of norms by their names in the module, "q_norm"; nil for none.
+	Norms() []Param
+	// Keys is what a cache holds for each token.
+	Keys() Keys
+}
+
+// Keys is the shape of a layer's keys, and of its values alike, and how far back it looks.
+type Keys struct {
+	Heads, HeadDim int
+	Window         int // keys seen at most; 0 is all
+}
+
+// Cols is the values of one token.
+func (k Keys) Cols() int { return k.Heads * k.HeadDim }
+
+// GQA is causal self-attention whose query heads share keys and values in groups
+// (Ainslie et al., 2023, arXiv 2305.13245).
+type GQA struct {
 	Heads, KVHeads, HeadDim int
 	Q, K, V, O              *Linear
 	QNorm, KNorm            *tensor.Tensor // RMSNorm over each head before RoPE; nil for none
@@ -17,15 +46,8 @@ type Attention struct {
 	Traditional             bool           // RoPE pairs (2i, 2i+1)
 }
 
-// Pass is what all layers need to know of one forward pass.
-type Pass struct {
-	Rotation tensor.Rotation
-	Bounds   *tensor.Tensor // I32 [segments+1]
-	Cache    *Cache         // nil when training
-}
-
-// Forward is [T, D] -> [T, D]; layer numbers the cache's entry.
-func (a *Attention) Forward(t *tensor.Tape, x *tensor.Tensor, pass Pass, layer int) *tensor.Tensor {
+// Forward is [T, D] -> [T, D].
+func (a *GQA) Forward(t *tensor.Tape, x *tensor.Tensor, pass Pass, layer int) *tensor.Tensor {
 	q, k, v := a.Q.Forward(t, x), a.K.Forward(t, x), a.V.Forward(t, x)
 	if a.QNorm != nil {
 		q, k = t.RMSNorm(q, a.QNorm, a.Eps), t.RMSNorm(k, a.KNorm, a.Eps)
@@ -40,6 +62,20 @@ func (a *Attention) Forward(t *tensor.Tape, x *tensor.Tensor, pass Pass, layer i
 	}
 	return a.O.Forward(t, t.Attention(q, k, v, pass.Bounds, op))
 }
+
+// Linears are o, v, k and q.
+func (a *GQA) Linears() []*Linear { return []*Linear{a.O, a.V, a.K, a.Q} }
+
+// Norms are q_norm and k_norm, or none.
+func (a *GQA) Norms() []Param {
+	if a.QNorm == nil {
+		return nil
+	}
+	return []Param{{Name: "q_norm", Tensor: a.QNorm}, {Name: "k_norm", Tensor: a.KNorm}}
+}
+
+// Keys is what a cache holds for each token.
+func (a *GQA) Keys() Keys { return Keys{Heads: a.KVHeads, HeadDim: a.HeadDim, Window: a.Window} }
 
 // FeedForward is the part of a block behind its attention: an MLP or a MoE.
 type FeedForward interface {
@@ -62,7 +98,7 @@ func (m *MLP) Linears() []*Linear { return []*Linear{m.Up, m.Down, m.Gate} }
 // Block is one decoder layer with norms before its parts.
 type Block struct {
 	Index     int
-	Attention *Attention
+	Attention Attention
 	MLP       FeedForward
 	InputNorm *tensor.Tensor
 	PostNorm  *tensor.Tensor
@@ -82,6 +118,5 @@ func (b *Block) Forward(t *tensor.Tape, x *tensor.Tensor, pass Pass) *tensor.Ten
 // Linears lists the block's projections in mlx-lm's order of attachment
 // (spec: a stack walk over the children in order of definition).
 func (b *Block) Linears() []*Linear {
-	a := b.Attention
-	return append(b.MLP.Linears(), a.O, a.V, a.K, a.Q)
+	return append(b.MLP.Linears(), b.Attention.Linears()...)
 }
