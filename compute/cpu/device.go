@@ -13,10 +13,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"sync"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/machine"
 )
 
 // Options choose how a device uses the machine; the zero value is the best guess.
@@ -49,10 +49,10 @@ func New(opt Options) (compute.Device, error) {
 		return nil, fmt.Errorf("cpu: %d threads asked for; use 0 for one a core", opt.Threads)
 	}
 	if opt.Threads == 0 {
-		opt.Threads = runtime.GOMAXPROCS(0)
+		opt.Threads = machine.Threads()
 	}
 	d := &Device{pool: newPool(opt.Threads), kernels: k}
-	d.mem = memory{limit: systemMemory(), free: map[int][][]byte{}}
+	d.mem = memory{limit: machine.AvailableMemory(), free: map[int][][]byte{}}
 	d.scratch.mem = &d.mem
 	return d, nil
 }

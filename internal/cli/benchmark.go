@@ -16,6 +16,7 @@ import (
 	"github.com/lentil-lm/lentil/compute/all"
 	"github.com/lentil-lm/lentil/generate"
 	"github.com/lentil-lm/lentil/hub"
+	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
@@ -244,7 +245,7 @@ type pass func(ctx context.Context) ([]phase, trial, error)
 
 // measure runs warm-up, trials and what else was asked for, and prints as it goes.
 func (b *bench) measure(ctx context.Context) (*benchmarked, error) {
-	figures := &benchmarked{Version: Version(), Model: b.Model + b.Shape, CPU: cpuModel(), BatchSize: b.BatchSize}
+	figures := &benchmarked{Version: Version(), Model: b.Model + b.Shape, CPU: machine.Processor(), BatchSize: b.BatchSize}
 	var once pass
 	if b.Train {
 		figures.SeqLength, figures.NumLayers = b.SeqLength, b.NLayers
@@ -319,7 +320,7 @@ func (b *bench) trials(ctx context.Context, once pass, figures *benchmarked, cou
 		if err != nil {
 			return err
 		}
-		t.PeakMemory = float64(peakMemory()) / 1e9
+		t.PeakMemory = float64(machine.PeakMemory()) / 1e9
 		figures.Trials = append(figures.Trials, t)
 		for k, p := range phases {
 			figures.Achieved[k].Name = p.Name
@@ -427,7 +428,7 @@ func (b *bench) trainer() (pass, error) {
 	return func(ctx context.Context) ([]phase, trial, error) {
 		steps := &stepTimes{}
 		t := &train.Trainer{
-			Model: b.model, Train: rows, Reporter: steps, PeakMemory: peakMemory,
+			Model: b.model, Train: rows, Reporter: steps, PeakMemory: machine.PeakMemory,
 			Save: func(int, bool) (run.Saved, error) { return run.Saved{}, nil },
 			Options: train.Options{
 				BatchSize: b.BatchSize, Iters: 1, StepsPerReport: 1, StepsPerEval: 1, SaveEvery: math.MaxInt, GradAccumulationSteps: 1,

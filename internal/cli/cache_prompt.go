@@ -15,6 +15,7 @@ import (
 
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/generate"
+	"github.com/lentil-lm/lentil/machine"
 )
 
 type cachePromptOptions struct {
@@ -117,7 +118,7 @@ func runCachePrompt(ctx context.Context, streams Streams, o cachePromptOptions) 
 	if err != nil {
 		return err
 	}
-	peak := peakMemory()
+	peak := machine.PeakMemory()
 	fmt.Fprintf(out, "Peak memory: %s\nSaving...\n", gigabytes(peak))
 	err = session.Save(o.File, map[string]string{"model": o.Model, "tokenizer_config": o.tokenizerConfig(), "adapter_path": o.AdapterPath})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/generate"
+	"github.com/lentil-lm/lentil/machine"
 )
 
 type chatOptions struct {
@@ -202,7 +203,7 @@ func (t *talk) answer(ctx context.Context, out io.Writer, line string) error {
 	t.options.Seed++ // the next answer has random numbers of its own
 	t.messages = append(t.messages, chat.NewMessage("assistant", text.String()))
 	_, err = fmt.Fprintf(out, "\n%d tokens · %.1f tok/s · prompt %.1f tok/s · peak %.2f GB\n",
-		stats.GenerationTokens, stats.GenerationTPS, stats.PromptTPS, float64(peakMemory())/1e9)
+		stats.GenerationTokens, stats.GenerationTPS, stats.PromptTPS, float64(machine.PeakMemory())/1e9)
 	return err
 }
 

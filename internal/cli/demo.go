@@ -16,6 +16,7 @@ import (
 	"github.com/lentil-lm/lentil/demo"
 	"github.com/lentil-lm/lentil/export"
 	"github.com/lentil-lm/lentil/generate"
+	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
 )
@@ -132,7 +133,7 @@ func runDemo(ctx context.Context, streams Streams, o demoOptions) error {
 	if err != nil {
 		return err
 	}
-	s.figures.Seconds, s.figures.PeakBytes = time.Since(began).Seconds(), peakMemory()
+	s.figures.Seconds, s.figures.PeakBytes = time.Since(began).Seconds(), machine.PeakMemory()
 	s.summary(streams, fused)
 	return writeFigures(o.JSON, s.figures)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/hub"
+	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/run"
 )
 
@@ -89,9 +90,9 @@ func examine(streams Streams) checkup {
 		Version:    Version(),
 		Go:         runtime.Version(),
 		System:     runtime.GOOS + "/" + runtime.GOARCH,
-		CPU:        cpuFacts{cpuModel(), runtime.NumCPU(), cpuFeatures()},
-		Memory:     memoryFacts{Total: totalMemory()},
-		Disk:       diskFacts{folder, freeDisk(folder)},
+		CPU:        cpuFacts{machine.Processor(), machine.Cores(), machine.Features()},
+		Memory:     memoryFacts{Total: machine.TotalMemory()},
+		Disk:       diskFacts{folder, machine.FreeDisk(folder)},
 		ModelCache: modelCache(),
 		Terminal:   streams.outIsTerminal(),
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/generate"
+	"github.com/lentil-lm/lentil/machine"
 )
 
 // defaultModel is the model that mlx-lm asks when none is given.
@@ -308,7 +309,7 @@ func streamAnswer(ctx context.Context, out io.Writer, e *engine, s *generate.Ses
 		result.Stats, result.FinishReason = piece.Stats, piece.Finish
 	}
 	result.Text = text.String()
-	result.PeakBytes = peakMemory()
+	result.PeakBytes = machine.PeakMemory()
 	fmt.Fprintln(out)
 	if !verbose {
 		return result, nil

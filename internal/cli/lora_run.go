@@ -13,6 +13,7 @@ import (
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
@@ -54,7 +55,7 @@ func runLoRA(ctx context.Context, streams Streams, o *loraOptions) error {
 	if err := j.work(ctx); err != nil {
 		return err
 	}
-	j.figures.Seconds, j.figures.PeakBytes = time.Since(began).Seconds(), peakMemory()
+	j.figures.Seconds, j.figures.PeakBytes = time.Since(began).Seconds(), machine.PeakMemory()
 	return writeFigures(o.JSON, j.figures)
 }
 
@@ -227,7 +228,7 @@ func (j *job) loop(ctx context.Context, plan run.Plan, rows, valid *dataset.Rows
 	settings.Frozen = j.frozenCache(plan)
 	trainer := &train.Trainer{
 		Model: j.engine.model, Train: train.FromRows(rows), Valid: train.FromRows(valid), Save: j.save,
-		PeakMemory: peakMemory, Reporter: j.report, Options: settings,
+		PeakMemory: machine.PeakMemory, Reporter: j.report, Options: settings,
 	}
 	trainable, total := countParameters(j.engine.model)
 	j.report.Report(run.Start{

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
@@ -64,7 +65,7 @@ func (o *loraOptions) frozenCache(p run.Plan) train.FrozenCache {
 	if p.AvailableBytes > 0 {
 		memory = max(0, min(most, p.AvailableBytes/4, p.AvailableBytes-p.TotalBytes))
 	}
-	return train.FrozenCache{Memory: memory, Disk: freeDisk(o.AdapterPath) / 2, Dir: o.AdapterPath}
+	return train.FrozenCache{Memory: memory, Disk: machine.FreeDisk(o.AdapterPath) / 2, Dir: o.AdapterPath}
 }
 
 func (o *loraOptions) schedule() (train.Schedule, error) {

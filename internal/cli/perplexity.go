@@ -19,6 +19,7 @@ import (
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/eval"
+	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
 )
@@ -147,7 +148,7 @@ func runPerplexity(ctx context.Context, streams Streams, o perplexityOptions) er
 	}
 	f := perplexity{
 		Model: o.Model, AdapterPath: o.AdapterPath, DataPath: o.DataPath, Perplexity: figure(got.Value()), StandardError: figure(got.StdErr()),
-		Loss: figure(got.Loss), Tokens: got.Tokens, Samples: len(samples), Seconds: time.Since(began).Seconds(), PeakBytes: peakMemory(),
+		Loss: figure(got.Loss), Tokens: got.Tokens, Samples: len(samples), Seconds: time.Since(began).Seconds(), PeakBytes: machine.PeakMemory(),
 	}
 	f.TPS = float64(got.Tokens) / f.Seconds
 	printPerplexity(out, got, f, samples)

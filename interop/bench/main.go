@@ -25,9 +25,10 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"time"
+
+	"github.com/lentil-lm/lentil/machine"
 )
 
 func main() {
@@ -74,7 +75,7 @@ func bench(ctx context.Context, args []string, log io.Writer) error {
 	pattern := flags.String("only", "", "measure the works whose name matches this `expression`")
 	shapes := flags.String("shapes", "smollm2-135m,qwen2.5-0.5b,llama-3.2-1b,ministral-8b", "`names` of shapes to measure")
 	rounds := flags.Int("rounds", 5, "`times` that every side is measured, in alternation")
-	threads := flags.Int("threads", runtime.NumCPU(), "`threads` of every side")
+	threads := flags.Int("threads", machine.Cores(), "`threads` of every side")
 	out := flags.String("out", "docs/benchmarks.md", "`file` to write; - prints")
 	work := flags.String("work", ".interop/bench", "`folder` for weights and programs")
 	limit := flags.Duration("limit", 20*time.Minute, "`time` after which one measurement is given up")

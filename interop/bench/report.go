@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/lentil-lm/lentil/machine"
 )
 
 // fact is a line about machine or versions.
@@ -26,7 +27,7 @@ func (h *harness) facts(ctx context.Context) []fact {
 	}
 	out := []fact{
 		{"date", time.Now().UTC().Format(time.DateOnly)},
-		{"processor", processor()},
+		{"processor", machine.Processor()},
 		{"threads", fmt.Sprint(h.threads)},
 		{"system", runtime.GOOS + "/" + runtime.GOARCH + ", " + runtime.Version()},
 		{"lentil", first(h.program(), "--version")},
@@ -41,17 +42,6 @@ func (h *harness) facts(ctx context.Context) []fact {
 	version("PEFT", "torch peft transformers")
 	version("llama.cpp", "llama-cpp-python")
 	return out
-}
-
-// processor is the model's name as Linux tells it.
-func processor() string {
-	text, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(text)) {
-		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return runtime.GOARCH
 }
 
 // report writes the page.
