@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/export"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
@@ -28,7 +29,7 @@ func TestExpertsInFiles(t *testing.T) {
 		one := at + map[string]string{"mixtral": "experts.3.w2.weight", "qwen3_moe": "experts.3.down_proj.weight"}[spec.Type]
 		for _, bits := range []int{0, 4} {
 			spec.Bits = bits
-			m := adaptedBy(t, dev, modeltest.Write(t, spec), model.LoRAConfig{Rank: 2, Scale: 2})
+			m := adaptedBy(t, dev, modeltest.Write(t, spec), adapter.Config{Rank: 2, Scale: 2})
 			dir := fuse(t, m, export.FuseOptions{}).Path
 			f, err := weights.OpenSafetensors(filepath.Join(dir, "model.safetensors"))
 			if err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
 	"github.com/lentil-lm/lentil/export"
@@ -76,14 +77,14 @@ func distance(got, want []float32) float64 {
 // adapted is a model with a random LoRA of a size as training gives.
 func adapted(t *testing.T, dev compute.Device, dir string, keys ...string) *model.Model {
 	t.Helper()
-	return adaptedBy(t, dev, dir, model.LoRAConfig{Rank: 2, Scale: 2, Keys: keys})
+	return adaptedBy(t, dev, dir, adapter.Config{Rank: 2, Scale: 2, Keys: keys})
 }
 
 // adaptedBy is a model with a random adapter.
-func adaptedBy(t *testing.T, dev compute.Device, dir string, c model.LoRAConfig) *model.Model {
+func adaptedBy(t *testing.T, dev compute.Device, dir string, c adapter.Config) *model.Model {
 	t.Helper()
 	m := modeltest.Open(t, dev, dir)
-	if _, err := m.AttachLoRA(c, compute.NewKey(0)); err != nil {
+	if _, err := adapter.New(m, c, compute.NewKey(0)); err != nil {
 		t.Fatal(err)
 	}
 	modeltest.Shake(t, m, 0.05)
@@ -116,11 +117,11 @@ func readConfig(t *testing.T, dir string) (config map[string]any, text string) {
 
 func TestFusedEqualsAdapter(t *testing.T) {
 	t.Parallel()
-	t.Run("LoRA", func(t *testing.T) { testFused(t, model.LoRAConfig{Rank: 2, Scale: 2}) })
-	t.Run("DoRA", func(t *testing.T) { testFused(t, model.LoRAConfig{Rank: 2, Scale: 2, DoRA: true}) })
+	t.Run("LoRA", func(t *testing.T) { testFused(t, adapter.Config{Rank: 2, Scale: 2}) })
+	t.Run("DoRA", func(t *testing.T) { testFused(t, adapter.Config{Rank: 2, Scale: 2, DoRA: true}) })
 }
 
-func testFused(t *testing.T, c model.LoRAConfig) {
+func testFused(t *testing.T, c adapter.Config) {
 	dev := newCPU(t)
 	for _, spec := range modeltest.Architectures() {
 		if c.DoRA && modeltest.HasExperts(spec) {
@@ -176,12 +177,12 @@ func TestSurvival(t *testing.T) {
 		bases[mode], _ = convert(t, modeltest.Write(t, modeltest.Spec{Type: "qwen2"}), export.ConvertOptions{Quantize: true, Mode: mode})
 	}
 	for name, dir := range bases {
-		t.Run(name, func(t *testing.T) { testSurvival(t, dir, model.LoRAConfig{Rank: 2, Scale: 2}) })
+		t.Run(name, func(t *testing.T) { testSurvival(t, dir, adapter.Config{Rank: 2, Scale: 2}) })
 	}
-	t.Run("DoRA", func(t *testing.T) { testSurvival(t, bases["3-bit"], model.LoRAConfig{Rank: 2, Scale: 2, DoRA: true}) })
+	t.Run("DoRA", func(t *testing.T) { testSurvival(t, bases["3-bit"], adapter.Config{Rank: 2, Scale: 2, DoRA: true}) })
 }
 
-func testSurvival(t *testing.T, dir string, c model.LoRAConfig) {
+func testSurvival(t *testing.T, dir string, c adapter.Config) {
 	const tolerance = 1e-6 // float64 sums of the same float32 values
 	dev := newCPU(t)
 	m := adaptedBy(t, dev, dir, c)
@@ -374,15 +375,15 @@ func TestFuseFullFineTuning(t *testing.T) {
 		t.Fatal(err)
 	}
 	modeltest.Shake(t, trained, 0.1)
-	adapter := t.TempDir()
-	if err := os.WriteFile(filepath.Join(adapter, model.AdapterConfigFile), []byte(`{"fine_tune_type": "full"}`), 0o644); err != nil {
+	tuned := t.TempDir()
+	if err := os.WriteFile(filepath.Join(tuned, adapter.ConfigFile), []byte(`{"fine_tune_type": "full"}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := trained.SaveTrainable(filepath.Join(adapter, model.AdapterFile)); err != nil {
+	if err := adapter.SaveWeights(trained, filepath.Join(tuned, adapter.File)); err != nil {
 		t.Fatal(err)
 	}
 	m := modeltest.Open(t, dev, dir)
-	if err := m.LoadAdapter(adapter); err != nil {
+	if err := adapter.Load(m, tuned); err != nil {
 		t.Fatal(err)
 	}
 	report := fuse(t, m, export.FuseOptions{})
@@ -399,7 +400,7 @@ func TestRefusedTargets(t *testing.T) {
 	dev := newCPU(t)
 	dir := modeltest.Write(t, modeltest.Spec{Type: "llama"})
 	m := adapted(t, dev, dir)
-	adapter, foreign, nested := t.TempDir(), t.TempDir(), t.TempDir()
+	read, foreign, nested := t.TempDir(), t.TempDir(), t.TempDir()
 	for _, path := range []string{filepath.Join(foreign, "config.json"), filepath.Join(foreign, "thesis.docx"), filepath.Join(nested, "config.json")} {
 		if err := os.WriteFile(path, []byte("{}"), 0o644); err != nil {
 			t.Fatal(err)
@@ -412,11 +413,11 @@ func TestRefusedTargets(t *testing.T) {
 		"empty":                    {"", "--save-path is empty"},
 		"the base":                 {dir, "is read"},
 		"the base, in other words": {filepath.Join(dir, "..", filepath.Base(dir)), "is read"},
-		"the adapter":              {adapter, "is read"},
+		"the adapter":              {read, "is read"},
 		"other files":              {foreign, "thesis.docx"},
 		"folders":                  {nested, "adapters"},
 	} {
-		_, err := export.Fuse(m, nil, export.FuseOptions{SavePath: test.path, AdapterPath: adapter})
+		_, err := export.Fuse(m, nil, export.FuseOptions{SavePath: test.path, AdapterPath: read})
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q", name, err, test.want)
 		}
@@ -504,7 +505,7 @@ func TestFuseGGUFBlocks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.AttachLoRA(model.LoRAConfig{Rank: 2, Scale: 2, NumLayers: 1}, compute.NewKey(0)); err != nil {
+	if _, err := adapter.New(m, adapter.Config{Rank: 2, Scale: 2, NumLayers: 1}, compute.NewKey(0)); err != nil {
 		t.Fatal(err)
 	}
 	modeltest.Shake(t, m, 0.02)
@@ -533,7 +534,7 @@ func TestFuseUntrained(t *testing.T) {
 	dir := modeltest.Write(t, modeltest.Spec{Type: "qwen2", Bits: 4, Config: map[string]any{"hidden_size": 256, "intermediate_size": 1024}})
 	for _, dora := range []bool{false, true} {
 		m := modeltest.Open(t, newCPU(t), dir)
-		if _, err := m.AttachLoRA(model.LoRAConfig{Rank: 2, Scale: 2, DoRA: dora}, compute.NewKey(0)); err != nil {
+		if _, err := adapter.New(m, adapter.Config{Rank: 2, Scale: 2, DoRA: dora}, compute.NewKey(0)); err != nil {
 			t.Fatal(err)
 		}
 		report := fuse(t, m, export.FuseOptions{})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/weights"
@@ -14,7 +15,7 @@ import (
 
 // GGUFAdapter writes a LoRA adapter as a GGUF file that llama.cpp loads beside
 // the base model, which src is. There must be no file at path yet.
-func GGUFAdapter(f *model.LoRAFile, src weights.Source, path string) error {
+func GGUFAdapter(f *adapter.Adapter, src weights.Source, path string) error {
 	if f.DoRA() {
 		return fmt.Errorf("the adapter is a DoRA, whose magnitudes llama.cpp's adapter files have no place for: put it into the model with lentil fuse --export-gguf, or train with --fine-tune-type lora")
 	}

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/export"
-	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/weights"
@@ -172,14 +172,14 @@ func TestGGUFOfExpertAdapter(t *testing.T) {
 			t.Errorf("%s: logits of the merged model differ by %g", spec.Type, d)
 		}
 		folder := t.TempDir()
-		if err := m.SaveTrainable(filepath.Join(folder, model.AdapterFile)); err != nil {
+		if err := adapter.SaveWeights(m, filepath.Join(folder, adapter.File)); err != nil {
 			t.Fatal(err)
 		}
 		config := `{"fine_tune_type": "lora", "num_layers": -1, "lora_parameters": {"rank": 2, "scale": 2.0, "dropout": 0.0}}`
-		if err := os.WriteFile(filepath.Join(folder, model.AdapterConfigFile), []byte(config), 0o666); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, adapter.ConfigFile), []byte(config), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		f, err := model.ReadLoRA(folder)
+		f, err := adapter.Read(folder)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +188,7 @@ func TestGGUFOfExpertAdapter(t *testing.T) {
 			t.Fatal(err)
 		}
 		loaded := modeltest.Open(t, dev, dir)
-		if err := loaded.LoadAdapter(path); err != nil {
+		if err := adapter.Load(loaded, path); err != nil {
 			t.Fatal(err)
 		}
 		if d := distance(logits(t, loaded), want); d > exactTolerance {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/export"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
@@ -89,7 +90,7 @@ func TestGGUFOfDoRA(t *testing.T) {
 	dev := newCPU(t)
 	dir := modeltest.Write(t, modeltest.Spec{Type: "llama", Bits: 4, DType: quant.F16, Config: map[string]any{"vocab_size": ggufVocab}})
 	base := logits(t, modeltest.Open(t, dev, dir))
-	m := adaptedBy(t, dev, dir, model.LoRAConfig{Rank: 2, Scale: 2, DoRA: true})
+	m := adaptedBy(t, dev, dir, adapter.Config{Rank: 2, Scale: 2, DoRA: true})
 	want := logits(t, m)
 	if d := distance(logits(t, modeltest.Open(t, dev, exportMerged(t, m, "F32"))), want); d > exactTolerance {
 		t.Errorf("logits of the merged model differ by %g", d)
@@ -98,8 +99,8 @@ func TestGGUFOfDoRA(t *testing.T) {
 		t.Error("the adapter changes nothing")
 	}
 	path := filepath.Join(t.TempDir(), "adapter.gguf")
-	update := model.LoRAUpdate{Module: "model.layers.0.mlp.up_proj", In: 1, Out: 1, Rank: 1, A: []float32{1}, B: []float32{1}, Magnitude: []float32{1}}
-	err := export.GGUFAdapter(&model.LoRAFile{Updates: []model.LoRAUpdate{update}}, m.Source(), path)
+	update := adapter.Update{Module: "model.layers.0.mlp.up_proj", In: 1, Out: 1, Rank: 1, A: []float32{1}, B: []float32{1}, Magnitude: []float32{1}}
+	err := export.GGUFAdapter(&adapter.Adapter{Updates: []adapter.Update{update}}, m.Source(), path)
 	if err == nil || !strings.Contains(err.Error(), "lentil fuse --export-gguf") {
 		t.Errorf("a DoRA as an adapter file: %v", err)
 	}

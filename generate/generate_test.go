@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
 	"github.com/lentil-lm/lentil/model"
@@ -277,7 +278,7 @@ func TestErrors(t *testing.T) {
 		t.Error("after the cancelled answer the session answers otherwise")
 	}
 
-	if _, err := m.AttachLoRA(model.LoRAConfig{Rank: 1, Scale: 1}, compute.NewKey(0)); err != nil {
+	if _, err := adapter.New(m, adapter.Config{Rank: 1, Scale: 1}, compute.NewKey(0)); err != nil {
 		t.Fatal(err)
 	}
 	modeltest.Shake(t, m, float32(math.Inf(1)))

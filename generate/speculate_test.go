@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
@@ -43,20 +44,20 @@ var variants = []struct {
 	name    string
 	spec    modeltest.Spec
 	exact   bool
-	adapter model.LoRAConfig // none if its rank is 0
+	adapter adapter.Config // none if its rank is 0
 	kv      KVBits
 }{
 	{name: "float32", exact: true},
 	{name: "float32 and half cache"},
-	{name: "bfloat16, DoRA", spec: modeltest.Spec{DType: quant.BF16}, exact: true, adapter: model.LoRAConfig{Rank: 4, Scale: 1, DoRA: true}},
-	{name: "4 bits, adapter", spec: modeltest.Spec{Bits: 4}, adapter: model.LoRAConfig{Rank: 8, Scale: 1}},
+	{name: "bfloat16, DoRA", spec: modeltest.Spec{DType: quant.BF16}, exact: true, adapter: adapter.Config{Rank: 4, Scale: 1, DoRA: true}},
+	{name: "4 bits, adapter", spec: modeltest.Spec{Bits: 4}, adapter: adapter.Config{Rank: 8, Scale: 1}},
 	{name: "4 bits exact", spec: modeltest.Spec{Bits: 4}, exact: true},
 	{name: "8 bits", spec: modeltest.Spec{Bits: 8}},
 	{name: "3 bits, window", spec: modeltest.Spec{Bits: 3, Type: "mistral", Config: map[string]any{"sliding_window": 9}}},
 	{name: "odd sizes", spec: modeltest.Spec{Type: "qwen3", Config: map[string]any{"hidden_size": 36, "intermediate_size": 50, "head_dim": 10}}},
 	{name: "4 bits, experts", spec: modeltest.Spec{Bits: 4, Type: "mixtral", Config: map[string]any{"num_local_experts": 4, "num_experts_per_tok": 2}}},
 	{name: "experts, adapter", spec: modeltest.Spec{Type: "qwen3_moe", Config: map[string]any{"num_experts": 5, "num_experts_per_tok": 3,
-		"moe_intermediate_size": 32, "head_dim": 16, "norm_topk_prob": true}}, adapter: model.LoRAConfig{Rank: 4, Scale: 1}},
+		"moe_intermediate_size": 32, "head_dim": 16, "norm_topk_prob": true}}, adapter: adapter.Config{Rank: 4, Scale: 1}},
 	{name: "quantized cache", spec: wideHeads(modeltest.Spec{Bits: 4}), kv: KVBits{Bits: 4, Group: 32, Start: 17}},
 }
 
@@ -116,7 +117,7 @@ func TestSpeculate(t *testing.T) {
 			m := load(t, dev, v.spec, 0)
 			drafts := []*model.Model{m, load(t, dev, v.spec, 1)} // the model itself, and another
 			if v.adapter.Rank > 0 {
-				if _, err := m.AttachLoRA(v.adapter, compute.NewKey(0)); err != nil {
+				if _, err := adapter.New(m, v.adapter, compute.NewKey(0)); err != nil {
 					t.Fatal(err)
 				}
 				modeltest.Shake(t, m, 0.3)

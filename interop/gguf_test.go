@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/export"
 	"github.com/lentil-lm/lentil/model"
@@ -148,24 +149,24 @@ func TestAdapterInLlamaCpp(t *testing.T) {
 	need(t, "llama.cpp")
 	dir := modeltest.Write(t, exportedModels()["llama"])
 	m := open(t, dir, "")
-	if _, err := m.AttachLoRA(model.LoRAConfig{Rank: 4, Scale: 2}, compute.NewKey(0)); err != nil {
+	if _, err := adapter.New(m, adapter.Config{Rank: 4, Scale: 2}, compute.NewKey(0)); err != nil {
 		t.Fatal(err)
 	}
 	modeltest.Shake(t, m, 0.2)
 	folder := t.TempDir()
-	if err := m.SaveTrainable(filepath.Join(folder, model.AdapterFile)); err != nil {
+	if err := adapter.SaveWeights(m, filepath.Join(folder, adapter.File)); err != nil {
 		t.Fatal(err)
 	}
 	config := `{"fine_tune_type": "lora", "num_layers": -1, "lora_parameters": {"rank": 4, "scale": 2.0, "dropout": 0.0}}`
-	if err := os.WriteFile(filepath.Join(folder, model.AdapterConfigFile), []byte(config), 0o666); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, adapter.ConfigFile), []byte(config), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	f, err := model.ReadLoRA(folder)
+	f, err := adapter.Read(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	adapter := filepath.Join(folder, "adapter.gguf")
-	if err := export.GGUFAdapter(f, m.Source(), adapter); err != nil {
+	theirs := filepath.Join(folder, "adapter.gguf")
+	if err := export.GGUFAdapter(f, m.Source(), theirs); err != nil {
 		t.Fatal(err)
 	}
 	tok, err := tokenizer.Load("testdata/tokenizer")
@@ -184,5 +185,5 @@ func TestAdapterInLlamaCpp(t *testing.T) {
 	if firstDifference(greedy(t, m, true, prompt, 24, -1).IDs, greedy(t, open(t, dir, ""), true, prompt, 24, -1).IDs) < 0 {
 		t.Error("the adapter changes nothing")
 	}
-	sameAnswers(t, "with adapter", m, tok, llamaCpp(t, path, exportPrompts, "24", adapter), floatNoise)
+	sameAnswers(t, "with adapter", m, tok, llamaCpp(t, path, exportPrompts, "24", theirs), floatNoise)
 }

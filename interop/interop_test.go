@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
 	"github.com/lentil-lm/lentil/model"
@@ -177,8 +178,8 @@ func arraysOf(f interface {
 // device is one CPU device for the whole run: its workers are few.
 var device = sync.OnceValues(func() (compute.Device, error) { return cpu.New(cpu.Options{}) })
 
-// open loads a model in this process, with an adapter unless adapter is empty.
-func open(t *testing.T, path, adapter string) *model.Model {
+// open loads a model in this process, with an adapter unless adapterPath is empty.
+func open(t *testing.T, path, adapterPath string) *model.Model {
 	t.Helper()
 	dev, err := device()
 	if err != nil {
@@ -193,8 +194,8 @@ func open(t *testing.T, path, adapter string) *model.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if adapter != "" {
-		if err := m.LoadAdapter(adapter); err != nil {
+	if adapterPath != "" {
+		if err := adapter.Load(m, adapterPath); err != nil {
 			t.Fatal(err)
 		}
 	}

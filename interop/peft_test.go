@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
@@ -86,16 +87,16 @@ func TestAdapterInPEFT(t *testing.T) {
 // them into a folder as training does.
 func randomAdapter(t *testing.T, m *model.Model, kind string, rank int, scale float32) string {
 	t.Helper()
-	if _, err := m.AttachLoRA(model.LoRAConfig{Rank: rank, Scale: scale, DoRA: kind == "dora"}, compute.NewKey(0)); err != nil {
+	if _, err := adapter.New(m, adapter.Config{Rank: rank, Scale: scale, DoRA: kind == "dora"}, compute.NewKey(0)); err != nil {
 		t.Fatal(err)
 	}
 	modeltest.Shake(t, m, 0.1)
 	dir := t.TempDir()
-	if err := m.SaveTrainable(filepath.Join(dir, model.AdapterFile)); err != nil {
+	if err := adapter.SaveWeights(m, filepath.Join(dir, adapter.File)); err != nil {
 		t.Fatal(err)
 	}
 	config := fmt.Sprintf(`{"fine_tune_type": %q, "num_layers": -1, "lora_parameters": {"rank": %d, "scale": %g, "dropout": 0.0}}`, kind, rank, scale)
-	if err := os.WriteFile(filepath.Join(dir, model.AdapterConfigFile), []byte(config), 0o666); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, adapter.ConfigFile), []byte(config), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -176,7 +177,7 @@ func TestRefusedOfPEFT(t *testing.T) {
 	}
 	runPEFT(t, list)
 	for name, job := range jobs {
-		err := open(t, job.Model, "").LoadAdapter(job.Adapter)
+		err := adapter.Load(open(t, job.Model, ""), job.Adapter)
 		if err == nil || !strings.Contains(err.Error(), peftRefused[name].want) || !strings.Contains(err.Error(), job.Adapter) {
 			t.Errorf("%s: error %v, want %q and the folder", name, err, peftRefused[name].want)
 		}

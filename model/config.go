@@ -3,11 +3,12 @@ package model
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/lentil-lm/lentil/internal/jsonpos"
 )
 
 // Config is config.json with the field names of Hugging Face's transformers.
@@ -85,7 +86,7 @@ func (r *RopeScaling) kind() string {
 func ParseConfig(data []byte, path string) (*Config, error) {
 	var c Config
 	if err := json.Unmarshal(data, &c); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, located(data, err))
+		return nil, fmt.Errorf("%s: %w", path, jsonpos.Locate(data, err))
 	}
 	if c.ModelFile != "" {
 		return nil, fmt.Errorf("%s: model_file %q asks to run Python code of the model's repository, which Lentil never does; use a model of a known model_type (%s)", path, c.ModelFile, knownTypes())
@@ -241,24 +242,4 @@ func (c *Config) window(i int) int {
 
 func knownTypes() string {
 	return strings.Join(slices.Sorted(maps.Keys(architectures)), ", ")
-}
-
-// located adds line and column to an error of encoding/json.
-func located(data []byte, err error) error {
-	offset := int64(-1)
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &syntax):
-		offset = syntax.Offset
-	case errors.As(err, &kind):
-		offset = kind.Offset
-	}
-	if offset < 0 || offset > int64(len(data)) {
-		return err
-	}
-	before := data[:offset]
-	line := 1 + bytes.Count(before, []byte("\n"))
-	column := len(before) - bytes.LastIndexByte(before, '\n') - 1
-	return fmt.Errorf("line %d, column %d: %w", line, column, err)
 }

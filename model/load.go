@@ -153,7 +153,7 @@ func (l *loader) vector(name string, n int) *tensor.Tensor {
 		l.fail(fmt.Errorf("tensor %s is missing; expected [%d]: is the folder complete?", name, n))
 		return nil
 	}
-	if len(v.Shape) != 1 || v.Shape[0] != n || !isFloat(v.DType) {
+	if len(v.Shape) != 1 || v.Shape[0] != n || !v.DType.IsWeight() {
 		l.fail(fmt.Errorf("tensor %s is %v %v, config.json says float [%d]: weights and config belong to different models", name, v.DType, v.Shape, n))
 		return nil
 	}
@@ -194,5 +194,3 @@ func (l *loader) fail(err error) {
 		l.err = fmt.Errorf("%s: %w", l.src.Path(), err)
 	}
 }
-
-func isFloat(d quant.DType) bool { return d == quant.F32 || d == quant.F16 || d == quant.BF16 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
 	"github.com/lentil-lm/lentil/model"
@@ -155,13 +156,13 @@ func TestLoRAGradients(t *testing.T) {
 		for _, bits := range []int{0, 4} {
 			spec.Bits = bits
 			m := modeltest.Load(t, newCPU(t), spec.Smooth())
-			c := model.LoRAConfig{Rank: 2, Scale: 2, NumLayers: -1}
+			c := adapter.Config{Rank: 2, Scale: 2, NumLayers: -1}
 			if !m.Tied {
 				for _, l := range m.Linears() {
 					c.Keys = append(c.Keys, l.Name)
 				}
 			}
-			if _, err := m.AttachLoRA(c, compute.NewKey(0)); err != nil {
+			if _, err := adapter.New(m, c, compute.NewKey(0)); err != nil {
 				t.Fatal(err)
 			}
 			modeltest.Shake(t, m, 0.1)
@@ -185,7 +186,7 @@ func TestFullGradients(t *testing.T) {
 // block below that is frozen, and with one of which only a part is trained.
 func TestCheckpointedGradients(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]model.LoRAConfig{
+	for name, c := range map[string]adapter.Config{
 		"all layers":     {Rank: 2, Scale: 2, Dropout: 0.2},
 		"the last layer": {Rank: 2, Scale: 2, Dropout: 0.2, NumLayers: 1},
 		"up and v only":  {Rank: 2, Scale: 2, NumLayers: 1, Keys: []string{"mlp.up_proj", "self_attn.v_proj"}},
@@ -193,7 +194,7 @@ func TestCheckpointedGradients(t *testing.T) {
 	} {
 		dev := newCPU(t)
 		m := modeltest.Load(t, dev, modeltest.Architectures()[0])
-		if _, err := m.AttachLoRA(c, compute.NewKey(0)); err != nil {
+		if _, err := adapter.New(m, c, compute.NewKey(0)); err != nil {
 			t.Fatal(err)
 		}
 		modeltest.Shake(t, m, 0.1)
@@ -253,49 +254,11 @@ func TestPackedRows(t *testing.T) {
 		}
 		got := pass(model.Sequence(batch.Tokens[:cut], 0), lossRows[:cutLoss], targets[:cutLoss], rowWeights[:cutLoss])
 		got = append(got, pass(model.Sequence(batch.Tokens[cut:], 0), second, targets[cutLoss:], rowWeights[cutLoss:])...)
-		alike(t, spec.Type+": losses", got, want, sameTolerance)
+		modeltest.Alike(t, spec.Type+": losses", got, want, sameTolerance)
 		for name, g := range read() {
-			alike(t, spec.Type+": gradient of "+name, g, wantGrads[name], sameTolerance)
+			modeltest.Alike(t, spec.Type+": gradient of "+name, g, wantGrads[name], sameTolerance)
 		}
 	}
-}
-
-// alike compares values relative to the largest.
-func alike(t *testing.T, what string, got, want []float32, tolerance float64) {
-	t.Helper()
-	if len(got) != len(want) {
-		t.Errorf("%s: %d values, want %d", what, len(got), len(want))
-		return
-	}
-	largest := 1e-3
-	for _, v := range want {
-		largest = max(largest, math.Abs(float64(v)))
-	}
-	for i := range want {
-		if d := math.Abs(float64(got[i] - want[i])); !(d <= tolerance*largest) {
-			t.Errorf("%s: value %d is %g, want %g", what, i, got[i], want[i])
-			return
-		}
-	}
-}
-
-// logitsOf are the logits of the last token of a batch without a cache.
-func logitsOf(t testing.TB, m *model.Model, b model.Batch) []float32 {
-	t.Helper()
-	tape := tensor.NewTape(m.Device())
-	tape.Exact = true
-	var out []float32
-	tape.Scope(func() *tensor.Tensor {
-		x, pass := m.Begin(tape, b, nil)
-		x = m.Layers(tape, x, pass, 0, len(m.Blocks), false)
-		last := tape.GatherRows(x, tape.Ints([]int32{int32(len(b.Tokens) - 1)}))
-		out = tape.Read(m.Logits(tape, m.Final(tape, last)))
-		return nil
-	})
-	if err := tape.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
 // walk feeds tokens in pieces and calls see after each with the number so far.
@@ -318,15 +281,6 @@ func walk(t *testing.T, m *model.Model, cache *nn.Cache, tokens []int32, pieces 
 	}
 }
 
-// sequence is n tokens without an obvious pattern.
-func sequence(n int) []int32 {
-	out := make([]int32, n)
-	for i := range out {
-		out[i] = int32((i*i*7 + i*3 + 5) % modeltest.Vocab)
-	}
-	return out
-}
-
 func newCache(t *testing.T, m *model.Model, limit int) *nn.Cache {
 	t.Helper()
 	cache, err := m.NewCache(limit, compute.F32)
@@ -339,12 +293,12 @@ func newCache(t *testing.T, m *model.Model, limit int) *nn.Cache {
 
 func TestCachedStepsEqualOnePass(t *testing.T) {
 	t.Parallel()
-	tokens := sequence(20)
+	tokens := modeltest.Sequence(20)
 	for _, spec := range modeltest.Architectures() {
 		m := modeltest.Load(t, newCPU(t), spec)
 		for _, limit := range []int{0, len(tokens)} {
 			walk(t, m, newCache(t, m, limit), tokens, []int{3, 1, 1, 6, 2}, func(n int, logits []float32) {
-				alike(t, spec.Type, logits, logitsOf(t, m, model.Sequence(tokens[:n], 0)), sameTolerance)
+				modeltest.Alike(t, spec.Type, logits, modeltest.Logits(t, m, model.Sequence(tokens[:n], 0)), sameTolerance)
 			})
 		}
 	}
@@ -356,7 +310,7 @@ func TestRotatingCache(t *testing.T) {
 	t.Parallel()
 	const limit, sink = 9, 4
 	m := modeltest.Load(t, newCPU(t), modeltest.Spec{Type: "llama", Config: map[string]any{"num_hidden_layers": 1}})
-	tokens := sequence(30)
+	tokens := modeltest.Sequence(30)
 	cache := newCache(t, m, limit)
 	walk(t, m, cache, tokens, []int{5}, func(n int, logits []float32) {
 		seen := model.Sequence(tokens[:n], 0)
@@ -366,7 +320,7 @@ func TestRotatingCache(t *testing.T) {
 			seen.Positions = slices.Concat(seen.Positions[:sink], seen.Positions[from:n])
 			seen.Bounds = []int32{0, limit}
 		}
-		alike(t, "logits", logits, logitsOf(t, m, seen), sameTolerance)
+		modeltest.Alike(t, "logits", logits, modeltest.Logits(t, m, seen), sameTolerance)
 	})
 	if cache.Trim(5) == nil {
 		t.Error("a rotating cache was cut back")
@@ -380,11 +334,11 @@ func TestWindowInLimitedCache(t *testing.T) {
 	m := modeltest.Load(t, newCPU(t), modeltest.Spec{Type: "mistral", Config: map[string]any{
 		"layer_types": []string{"sliding_attention", "sliding_attention"}, "sliding_window": 6,
 	}})
-	tokens := sequence(40)
+	tokens := modeltest.Sequence(40)
 	want := map[int][]float32{}
 	walk(t, m, newCache(t, m, 0), tokens, []int{1}, func(n int, logits []float32) { want[n] = logits })
 	walk(t, m, newCache(t, m, 8), tokens, []int{4, 1}, func(n int, logits []float32) {
-		alike(t, "logits", logits, want[n], sameTolerance)
+		modeltest.Alike(t, "logits", logits, want[n], sameTolerance)
 	})
 }
 
@@ -393,7 +347,7 @@ func TestCacheTrimAndGrowth(t *testing.T) {
 	dev := newCPU(t)
 	m := modeltest.Load(t, dev, modeltest.Spec{Type: "qwen2"})
 	before := used(dev)
-	tokens := sequence(700) // beyond two growths
+	tokens := modeltest.Sequence(700) // beyond two growths
 	cache := newCache(t, m, 0)
 	walk(t, m, cache, tokens, []int{100}, func(int, []float32) {})
 	if err := cache.Trim(256); err != nil {
@@ -401,7 +355,7 @@ func TestCacheTrimAndGrowth(t *testing.T) {
 	}
 	tail := []int32{7, 8, 9}
 	walk(t, m, cache, tail, []int{2}, func(n int, logits []float32) {
-		alike(t, "after Trim", logits, logitsOf(t, m, model.Sequence(slices.Concat(tokens[:256], tail[:n]), 0)), sameTolerance)
+		modeltest.Alike(t, "after Trim", logits, modeltest.Logits(t, m, model.Sequence(slices.Concat(tokens[:256], tail[:n]), 0)), sameTolerance)
 	})
 	for _, n := range []int{-1, cache.Len() + 1} {
 		if cache.Trim(n) == nil {
@@ -438,8 +392,8 @@ func TestCacheOutOfMemory(t *testing.T) {
 	t.Parallel()
 	f := &failing{Device: newCPU(t), at: -1}
 	m := modeltest.Load(t, f, modeltest.Spec{Type: "llama"})
-	tokens := sequence(6)
-	want := logitsOf(t, m, model.Sequence(tokens, 0))
+	tokens := modeltest.Sequence(6)
+	want := modeltest.Logits(t, m, model.Sequence(tokens, 0))
 	for at := 0; ; at++ {
 		cache := newCache(t, m, 0)
 		walk(t, m, cache, tokens[:4], []int{4}, func(int, []float32) {})
@@ -458,7 +412,7 @@ func TestCacheOutOfMemory(t *testing.T) {
 		if !errors.Is(failed, compute.ErrNoMemory) || cache.Len() != 4 {
 			t.Fatalf("allocation %d refused: %d tokens, error %v", at, cache.Len(), failed)
 		}
-		walk(t, m, cache, tokens[4:], []int{2}, func(_ int, logits []float32) { alike(t, "after a fault", logits, want, sameTolerance) })
+		walk(t, m, cache, tokens[4:], []int{2}, func(_ int, logits []float32) { modeltest.Alike(t, "after a fault", logits, want, sameTolerance) })
 		cache.Free()
 	}
 }

@@ -63,6 +63,14 @@ func (l *Linear) ForwardExperts(t *tensor.Tape, x, ids *tensor.Tensor) *tensor.T
 	return t.ExpertLinear(x, l.Weight, ids, l.Experts)
 }
 
+// Shape is that of the matrix in files: [out, in], or [Experts, out, in].
+func (l *Linear) Shape() []int {
+	if l.Experts > 0 {
+		return []int{l.Experts, l.Out(), l.In()}
+	}
+	return []int{l.Out(), l.In()}
+}
+
 // In and Out are the widths of input and output.
 func (l *Linear) In() int  { return l.Weight.Cols }
 func (l *Linear) Out() int { return l.Weight.Rows / max(l.Experts, 1) }

@@ -55,6 +55,9 @@ func (d DType) String() string {
 // IsFloat reports whether d is a floating-point type.
 func (d DType) IsFloat() bool { return d >= F32 && d <= F64 }
 
+// IsWeight reports whether d is a type that models have their weights in: F32, F16 or BF16.
+func (d DType) IsWeight() bool { return d == F32 || d == F16 || d == BF16 }
+
 // ParseDType returns the type of a safetensors tag. The 8-bit floats F8_E4M3
 // and F8_E8M0 are taken as the raw bytes U8, as MLX does.
 func ParseDType(tag string) (DType, error) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
 	"github.com/lentil-lm/lentil/model"
@@ -63,7 +64,7 @@ func dora(m *model.Model) error { return attach(m, true) }
 func full(m *model.Model) error { return m.Unfreeze(2, false) }
 
 func attach(m *model.Model, dora bool) error {
-	_, err := m.AttachLoRA(model.LoRAConfig{Rank: 2, Scale: 4, Dropout: 0.1, NumLayers: 2, DoRA: dora}, compute.NewKey(0))
+	_, err := adapter.New(m, adapter.Config{Rank: 2, Scale: 4, Dropout: 0.1, NumLayers: 2, DoRA: dora}, compute.NewKey(0))
 	return err
 }
 
@@ -213,7 +214,7 @@ func TestFrozenCacheOnlyWhereItHelps(t *testing.T) {
 	}
 	m := modeltest.Load(t, dev, modeltest.Spec{Type: "llama"})
 	attach := func(layers int) {
-		if _, err := m.AttachLoRA(model.LoRAConfig{Rank: 2, Scale: 1, NumLayers: layers}, compute.NewKey(0)); err != nil {
+		if _, err := adapter.New(m, adapter.Config{Rank: 2, Scale: 1, NumLayers: layers}, compute.NewKey(0)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -249,7 +250,7 @@ func BenchmarkSecondEpoch(b *testing.B) {
 		"num_hidden_layers": 36, "hidden_size": 512, "intermediate_size": 1536, "num_attention_heads": 4, "num_key_value_heads": 1,
 		"head_dim": 128, "vocab_size": 16384,
 	}})
-	if _, err := m.AttachLoRA(model.LoRAConfig{Rank: 8, Scale: 20, NumLayers: 16}, compute.NewKey(0)); err != nil {
+	if _, err := adapter.New(m, adapter.Config{Rank: 8, Scale: 20, NumLayers: 16}, compute.NewKey(0)); err != nil {
 		b.Fatal(err)
 	}
 	o := options()

@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
 	"github.com/lentil-lm/lentil/compute/plan"
-	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/run"
@@ -82,7 +82,7 @@ func eventsOf[E run.Event](l *log) (out []E) {
 func newTrainer(t testing.TB, dev compute.Device, o Options) (*Trainer, *log) {
 	t.Helper()
 	m := modeltest.Load(t, dev, modeltest.Spec{Type: "llama", Bits: 4})
-	if _, err := m.AttachLoRA(model.LoRAConfig{Rank: 2, Scale: 4, Dropout: 0.1}, compute.NewKey(0)); err != nil {
+	if _, err := adapter.New(m, adapter.Config{Rank: 2, Scale: 4, Dropout: 0.1}, compute.NewKey(0)); err != nil {
 		t.Fatal(err)
 	}
 	l := &log{}
@@ -200,7 +200,7 @@ func TestSameRunSameLosses(t *testing.T) {
 // asDoRA puts a DoRA in the place of the trainer's LoRA.
 func asDoRA(t *testing.T) func(*Trainer) {
 	return func(tr *Trainer) {
-		if _, err := tr.Model.AttachLoRA(model.LoRAConfig{Rank: 2, Scale: 4, Dropout: 0.1, DoRA: true}, compute.NewKey(0)); err != nil {
+		if _, err := adapter.New(tr.Model, adapter.Config{Rank: 2, Scale: 4, Dropout: 0.1, DoRA: true}, compute.NewKey(0)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -561,7 +561,7 @@ func TestDryRunTellsThePeak(t *testing.T) {
 			if test.full {
 				err = m.Unfreeze(test.layers, true)
 			} else {
-				_, err = m.AttachLoRA(model.LoRAConfig{Rank: 4, Scale: 1, NumLayers: test.layers, DoRA: test.dora}, compute.NewKey(0))
+				_, err = adapter.New(m, adapter.Config{Rank: 4, Scale: 1, NumLayers: test.layers, DoRA: test.dora}, compute.NewKey(0))
 			}
 			if err != nil {
 				t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/export"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/model"
@@ -115,7 +116,7 @@ func (o *adapterOutput) check() error {
 	return nil
 }
 
-func (o *adapterOutput) write(ctx context.Context, streams Streams, f *model.LoRAFile) error {
+func (o *adapterOutput) write(ctx context.Context, streams Streams, f *adapter.Adapter) error {
 	for _, c := range f.Copies {
 		fmt.Fprintf(streams.Out, "Left out: %s, which the adapter repeats from its base.\n", c.Name)
 	}
@@ -135,7 +136,7 @@ func (o *adapterOutput) write(ctx context.Context, streams Streams, f *model.LoR
 	return nil
 }
 
-func (o *adapterOutput) writeGGUF(ctx context.Context, streams Streams, f *model.LoRAFile) error {
+func (o *adapterOutput) writeGGUF(ctx context.Context, streams Streams, f *adapter.Adapter) error {
 	path, err := localModel(ctx, streams, o.Model, hub.ModelPatterns)
 	if err != nil {
 		return err
@@ -186,7 +187,7 @@ the sum of theirs, so nothing is lost. The magnitudes of a DoRA do not add up: i
 			if err != nil {
 				return err
 			}
-			var files []*model.LoRAFile
+			var files []*adapter.Adapter
 			for _, dir := range args {
 				f, err := readLoRA(cmd.Context(), streams, dir, o.Model)
 				if err != nil {
@@ -194,7 +195,7 @@ the sum of theirs, so nothing is lost. The magnitudes of a DoRA do not add up: i
 				}
 				files = append(files, f)
 			}
-			sum, err := model.MergeLoRA(files, weight)
+			sum, err := adapter.Merge(files, weight)
 			if err != nil {
 				return inputError(err)
 			}
@@ -229,8 +230,8 @@ func parseWeights(list string, n int) ([]float32, error) {
 }
 
 // readLoRA reads an adapter. What llama.cpp's files do not tell comes from the base model, if one is named.
-func readLoRA(ctx context.Context, streams Streams, path, base string) (*model.LoRAFile, error) {
-	f, err := model.ReadLoRA(path)
+func readLoRA(ctx context.Context, streams Streams, path, base string) (*adapter.Adapter, error) {
+	f, err := adapter.Read(path)
 	if err != nil {
 		return nil, inputError(err)
 	}

@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/hub"
-	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
 )
 
@@ -64,9 +64,9 @@ func repoOf(name string) string {
 
 // isAdapter tells a folder with an adapter alone from one with a model.
 func isAdapter(folder string) bool {
-	_, adapter := os.Stat(filepath.Join(folder, model.AdapterConfigFile))
+	_, settings := os.Stat(filepath.Join(folder, adapter.ConfigFile))
 	_, config := os.Stat(filepath.Join(folder, "config.json"))
-	return adapter == nil && config != nil
+	return settings == nil && config != nil
 }
 
 // tellRun puts the settings and figures of a training run into a card: from run.json and the event log, or,
@@ -107,7 +107,7 @@ func trainingOf(folder string) (settings map[string]any, files []string, err err
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
-	path := filepath.Join(folder, model.AdapterConfigFile)
+	path := filepath.Join(folder, adapter.ConfigFile)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/all"
 	"github.com/lentil-lm/lentil/hub"
@@ -79,7 +80,7 @@ func (e *engine) attach(adapterPath string) error {
 		}
 		return usage("--adapter-path: %w", err)
 	}
-	return memoryOrInput(e.model.LoadAdapter(adapterPath))
+	return memoryOrInput(adapter.Load(e.model, adapterPath))
 }
 
 // close ends the workers and unmaps the files.

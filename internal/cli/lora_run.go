@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/dataset"
@@ -168,7 +169,7 @@ func (o *loraOptions) makeTrainable(m *model.Model) error {
 	if err != nil {
 		return err
 	}
-	_, err = m.AttachLoRA(config, compute.NewKey(uint64(o.Seed)))
+	_, err = adapter.New(m, config, compute.NewKey(uint64(o.Seed)))
 	return memoryOrInput(err)
 }
 
@@ -274,24 +275,24 @@ func (j *job) resume() error {
 		return usage("--resume-adapter-file: %w", err)
 	}
 	defer file.Close()
-	return memoryOrInput(j.engine.model.LoadTrainable(file, false))
+	return memoryOrInput(adapter.Resume(j.engine.model, file))
 }
 
 func checkpointName(iteration int) string {
-	return fmt.Sprintf("%07d_%s", iteration, model.AdapterFile)
+	return fmt.Sprintf("%07d_%s", iteration, adapter.File)
 }
 
 // save writes the adapter, and a numbered copy at a checkpoint.
 func (j *job) save(iteration int, checkpoint bool) (run.Saved, error) {
-	saved := run.Saved{Iteration: iteration, Path: filepath.Join(j.AdapterPath, model.AdapterFile)}
-	if err := j.engine.model.SaveTrainable(saved.Path); err != nil {
+	saved := run.Saved{Iteration: iteration, Path: filepath.Join(j.AdapterPath, adapter.File)}
+	if err := adapter.SaveWeights(j.engine.model, saved.Path); err != nil {
 		return saved, err
 	}
 	if !checkpoint {
 		return saved, nil
 	}
 	saved.Checkpoint = filepath.Join(j.AdapterPath, checkpointName(iteration))
-	return saved, j.engine.model.SaveTrainable(saved.Checkpoint)
+	return saved, adapter.SaveWeights(j.engine.model, saved.Checkpoint)
 }
 
 // writeManifest writes run.json and mlx-lm's adapter_config.json, before training starts.
@@ -312,7 +313,7 @@ func (j *job) writeManifest(folder *run.Folder) error {
 	if err := folder.WriteManifest(m); err != nil {
 		return err
 	}
-	return run.WriteFile(folder.Path(model.AdapterConfigFile), []byte(pythonJSON(j.adapterConfig())))
+	return run.WriteFile(folder.Path(adapter.ConfigFile), []byte(pythonJSON(j.adapterConfig())))
 }
 
 // settings are all options of the run, mlx-lm's and Lentil's own.

@@ -5,8 +5,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/machine"
-	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
 )
@@ -14,8 +14,8 @@ import (
 // This file turns the options of lora into those of the packages that do the work.
 
 // lora gives the adapter's shape.
-func (o *loraOptions) lora() (model.LoRAConfig, error) {
-	c := model.LoRAConfig{NumLayers: o.NumLayers, DoRA: o.FineTuneType == "dora"}
+func (o *loraOptions) lora() (adapter.Config, error) {
+	c := adapter.Config{NumLayers: o.NumLayers, DoRA: o.FineTuneType == "dora"}
 	for _, m := range o.LoRAParameters {
 		var err error
 		switch m.key {

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
 	"github.com/lentil-lm/lentil/generate"
@@ -168,7 +169,7 @@ func stepSeconds(dir string, lengths []int, threads int) (float64, error) {
 			return 0, err
 		}
 		defer m.Free()
-		if _, err := m.AttachLoRA(model.LoRAConfig{Rank: 8, Scale: 20}, compute.NewKey(0)); err != nil {
+		if _, err := adapter.New(m, adapter.Config{Rank: 8, Scale: 20}, compute.NewKey(0)); err != nil {
 			return 0, err
 		}
 		t := &train.Trainer{Model: m, Options: train.Options{MaxSeqLength: 1 << 20, Optimizer: train.OptimizerConfig{Name: "adam"}}}

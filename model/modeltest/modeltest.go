@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/tensor"
 	"github.com/lentil-lm/lentil/weights"
 )
 
@@ -58,6 +60,11 @@ func Architectures() []Spec {
 		}},
 		{Type: "smollm3", Config: map[string]any{"no_rope_layers": []int{1, 0}}},
 	}
+}
+
+// Mixtures are the architectures with experts.
+func Mixtures() []Spec {
+	return slices.DeleteFunc(Architectures(), func(s Spec) bool { return !HasExperts(s) })
 }
 
 // HasExperts tells the architectures with a mixture of experts.
@@ -282,4 +289,51 @@ func Shake(t testing.TB, m *model.Model, size float32) {
 	if err := m.RefreshAdapters(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Alike compares values relative to the largest.
+func Alike(t testing.TB, what string, got, want []float32, tolerance float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%s: %d values, want %d", what, len(got), len(want))
+		return
+	}
+	largest := 1e-3
+	for _, v := range want {
+		largest = max(largest, math.Abs(float64(v)))
+	}
+	for i := range want {
+		if d := math.Abs(float64(got[i] - want[i])); !(d <= tolerance*largest) {
+			t.Errorf("%s: value %d is %g, want %g", what, i, got[i], want[i])
+			return
+		}
+	}
+}
+
+// Logits are the logits of the last token of a batch without a cache.
+func Logits(t testing.TB, m *model.Model, b model.Batch) []float32 {
+	t.Helper()
+	tape := tensor.NewTape(m.Device())
+	tape.Exact = true
+	var out []float32
+	tape.Scope(func() *tensor.Tensor {
+		x, pass := m.Begin(tape, b, nil)
+		x = m.Layers(tape, x, pass, 0, len(m.Blocks), false)
+		last := tape.GatherRows(x, tape.Ints([]int32{int32(len(b.Tokens) - 1)}))
+		out = tape.Read(m.Logits(tape, m.Final(tape, last)))
+		return nil
+	})
+	if err := tape.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// Sequence is n tokens without an obvious pattern.
+func Sequence(n int) []int32 {
+	out := make([]int32, n)
+	for i := range out {
+		out[i] = int32((i*i*7 + i*3 + 5) % Vocab)
+	}
+	return out
 }

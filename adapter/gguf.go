@@ -1,4 +1,4 @@
-package model
+package adapter
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/weights"
 )
@@ -20,10 +21,10 @@ var pairedArchitectures = map[string]bool{"llama": true, "smollm3": true}
 // isGGUF tells a file of llama.cpp from an adapter folder.
 func isGGUF(path string) bool { return strings.EqualFold(filepath.Ext(path), ".gguf") }
 
-// readGGUFLoRA reads an adapter in llama.cpp's layout: NAME.lora_a is Aᵀ, [Rank, In],
+// readGGUF reads an adapter in llama.cpp's layout: NAME.lora_a is Aᵀ, [Rank, In],
 // and NAME.lora_b is Bᵀ, [Out, Rank], with llama.cpp's name of the base's tensor. Those
 // of a stack have the experts as a dimension before that.
-func readGGUFLoRA(path string) (*LoRAFile, error) {
+func readGGUF(path string) (*Adapter, error) {
 	file, err := weights.OpenGGUFFile(path)
 	if err != nil {
 		return nil, err
@@ -33,13 +34,13 @@ func readGGUFLoRA(path string) (*LoRAFile, error) {
 	if m["general.type"] != "adapter" || m["adapter.type"] != "lora" {
 		return nil, fmt.Errorf("%s: general.type is %v and adapter.type %v, expected adapter and lora: it is no LoRA adapter", path, m["general.type"], m["adapter.type"])
 	}
-	f := &LoRAFile{Layout: "llama.cpp"}
+	f := &Adapter{Layout: "llama.cpp"}
 	f.architecture, _ = m["general.architecture"].(string)
 	alpha, ok := m["adapter.lora.alpha"].(float32)
 	if !ok || alpha-alpha != 0 {
 		return nil, fmt.Errorf("%s: adapter.lora.alpha is %v, expected a finite float32", path, m["adapter.lora.alpha"])
 	}
-	pairs := pairsOf{path: path, transposed: true, at: map[string]*LoRAUpdate{}}
+	pairs := pairsOf{path: path, transposed: true, at: map[string]*Update{}}
 	for _, x := range file.Tensors {
 		name, isA := strings.CutSuffix(x.Name, ".lora_a")
 		if !isA {
@@ -82,12 +83,12 @@ func readGGUFLoRA(path string) (*LoRAFile, error) {
 }
 
 // needsModel tells that rows of query and key are in llama.cpp's order.
-func (f *LoRAFile) needsModel() bool { return pairedArchitectures[f.architecture] }
+func (f *Adapter) needsModel() bool { return pairedArchitectures[f.architecture] }
 
 // FitTo takes from the model's config what an adapter's file does not tell. What was
 // read from a GGUF file gets the order of rows that everything else has, which depends
 // on the number of heads; what was read expert by expert gets all experts.
-func (f *LoRAFile) FitTo(c *Config) error {
+func (f *Adapter) FitTo(c *model.Config) error {
 	if err := f.addExperts(c); err != nil {
 		return err
 	}
@@ -101,6 +102,10 @@ func (f *LoRAFile) FitTo(c *Config) error {
 	if !slices.Contains(types, c.ModelType) {
 		return fmt.Errorf("the adapter is for llama.cpp's architecture %q, the model's type is %q", f.architecture, c.ModelType)
 	}
+	facts, err := c.Facts()
+	if err != nil {
+		return err
+	}
 	for i := range f.Updates {
 		u := &f.Updates[i]
 		heads := 0
@@ -109,7 +114,7 @@ func (f *LoRAFile) FitTo(c *Config) error {
 		case strings.HasSuffix(u.Module, ".q_proj"):
 			heads = c.NumAttentionHeads
 		case strings.HasSuffix(u.Module, ".k_proj"):
-			heads = c.kvHeads()
+			heads = facts.KVHeads
 		}
 		if heads == 0 {
 			continue

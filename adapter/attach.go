@@ -1,17 +1,19 @@
-package model
+package adapter
 
 import (
 	"fmt"
 	"slices"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/nn"
 )
 
-// AttachLoRAFile attaches an adapter that was read apart from the model. Each module
+// Attach puts the adapter beside the projections of m that it is for, in place of
+// what adapters there are. Each module
 // keeps the rank and scale that it has in the file.
-func (m *Model) AttachLoRAFile(f *LoRAFile) error {
-	if err := f.CheckCopies(m.src); err != nil {
+func (f *Adapter) Attach(m *model.Model) error {
+	if err := f.CheckCopies(m.Source()); err != nil {
 		return err
 	}
 	if err := f.FitTo(m.Config); err != nil {
@@ -24,7 +26,7 @@ func (m *Model) AttachLoRAFile(f *LoRAFile) error {
 	var unknown []string
 	for _, u := range f.Updates {
 		l := linears[u.Module]
-		if l == nil || !slices.Equal(stackShape(l.Experts, l.Out(), l.In()), u.Shape()) {
+		if l == nil || !slices.Equal(l.Shape(), u.Shape()) {
 			unknown = append(unknown, fmt.Sprintf("%s %v", u.Module, u.Shape()))
 		}
 	}
@@ -33,7 +35,7 @@ func (m *Model) AttachLoRAFile(f *LoRAFile) error {
 	}
 	m.Detach()
 	for _, u := range f.Updates {
-		if err := m.attach(linears[u.Module], u, f.Dropout); err != nil {
+		if err := u.attach(m.Device(), linears[u.Module], f.Dropout); err != nil {
 			m.Detach()
 			return fmt.Errorf("%s: %w", u.Module, err)
 		}
@@ -42,12 +44,12 @@ func (m *Model) AttachLoRAFile(f *LoRAFile) error {
 }
 
 // attach puts an update beside the projection that it is for.
-func (m *Model) attach(l *nn.Linear, u LoRAUpdate, dropout float32) error {
+func (u *Update) attach(dev compute.Device, l *nn.Linear, dropout float32) error {
 	a, b := u.A, u.B
 	if u.Experts > 0 {
 		a, b = u.Transposed()
 	}
-	lora, err := nn.NewLoRA(m.dev, l, u.Rank, u.Scale, dropout, a, b)
+	lora, err := nn.NewLoRA(dev, l, u.Rank, u.Scale, dropout, a, b)
 	if err != nil {
 		return err
 	}
@@ -55,8 +57,8 @@ func (m *Model) attach(l *nn.Linear, u LoRAUpdate, dropout float32) error {
 	if u.Magnitude == nil {
 		return nil
 	}
-	if err := lora.AddMagnitude(m.dev, l); err != nil {
+	if err := lora.AddMagnitude(dev, l); err != nil {
 		return err
 	}
-	return m.dev.Write(lora.Magnitude.M.Buffer(), compute.FloatBytes(u.Magnitude))
+	return dev.Write(lora.Magnitude.M.Buffer(), compute.FloatBytes(u.Magnitude))
 }

@@ -1,4 +1,4 @@
-package model
+package adapter
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/weights"
 )
 
@@ -26,9 +27,9 @@ func expertModule(stack string, expert int) (module string, ok bool) {
 
 // stackExperts makes one update of those of a stack's experts. Experts that have
 // none get zeros, up to the last that any stack of the file has: see addExperts.
-func (f *LoRAFile) stackExperts() error {
-	stacks := map[string]map[int]LoRAUpdate{}
-	var updates []LoRAUpdate
+func (f *Adapter) stackExperts() error {
+	stacks := map[string]map[int]Update{}
+	var updates []Update
 	for _, u := range f.Updates {
 		stack, i, ok := expertOf(u.Module)
 		if !ok {
@@ -42,7 +43,7 @@ func (f *LoRAFile) stackExperts() error {
 			return fmt.Errorf("%s is for %v, expected the 2 dimensions of one expert's projection", u.Module, u.Shape())
 		}
 		if stacks[stack] == nil {
-			stacks[stack] = map[int]LoRAUpdate{}
+			stacks[stack] = map[int]Update{}
 		}
 		if other, twice := stacks[stack][i]; twice {
 			return fmt.Errorf("%s and %s are the same expert's", other.Module, u.Module)
@@ -51,7 +52,7 @@ func (f *LoRAFile) stackExperts() error {
 		f.experts = max(f.experts, i+1)
 	}
 	for module, parts := range stacks {
-		sum := LoRAUpdate{Module: module, Experts: f.experts}
+		sum := Update{Module: module, Experts: f.experts}
 		for _, u := range parts {
 			if sum.Rank > 0 && (u.In != sum.In || u.Out != sum.Out) {
 				return fmt.Errorf("%s is from %d to %d, another expert's from %d to %d: experts are alike", u.Module, u.In, u.Out, sum.In, sum.Out)
@@ -74,9 +75,9 @@ func (f *LoRAFile) stackExperts() error {
 }
 
 // join fills a stack with the matrices of single experts.
-func (u *LoRAUpdate) join(parts map[int]LoRAUpdate) {
+func (u *Update) join(parts map[int]Update) {
 	experts := slices.Sorted(maps.Keys(parts))
-	var f LoRAFile
+	var f Adapter
 	for _, i := range experts {
 		f.Updates = append(f.Updates, parts[i])
 	}
@@ -90,21 +91,25 @@ func (u *LoRAUpdate) join(parts map[int]LoRAUpdate) {
 
 // addExperts gives stacks the experts that the model has behind the last one of
 // which the file had a LoRA: only the model tells how many there are.
-func (f *LoRAFile) addExperts(c *Config) error {
-	m := architectures[c.ModelType](c).mixture
-	if m == nil || f.experts == 0 {
+func (f *Adapter) addExperts(c *model.Config) error {
+	if f.experts == 0 {
 		return nil
 	}
+	facts, err := c.Facts()
+	if err != nil || facts.Experts.Count == 0 {
+		return err
+	}
+	count := facts.Experts.Count
 	f.partial = false
-	if f.experts >= m.experts {
+	if f.experts >= count {
 		return nil
 	}
 	for i := range f.Updates {
 		if u := &f.Updates[i]; u.Experts == f.experts {
-			u.Experts = m.experts
+			u.Experts = count
 		}
 	}
-	f.experts = m.experts
+	f.experts = count
 	if err := f.checkSpread(); err != nil {
 		return err
 	}
@@ -127,7 +132,7 @@ const (
 )
 
 // checkSpread refuses updates that would become too large.
-func (f *LoRAFile) checkSpread() error {
+func (f *Adapter) checkSpread() error {
 	var rank, experts int
 	var in, at string // the modules with the highest rank and the most experts
 	for _, u := range f.Updates {

@@ -1,4 +1,4 @@
-package model_test
+package adapter_test
 
 import (
 	"maps"
@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/quant"
@@ -22,14 +23,14 @@ func TestPEFTRoundTrip(t *testing.T) {
 	t.Run("DoRA", func(t *testing.T) { roundTrip(t, doraConfig, doraFit) })
 }
 
-func roundTrip(t *testing.T, config string, c model.LoRAConfig) {
+func roundTrip(t *testing.T, config string, c adapter.Config) {
 	dev := newCPU(t)
 	spec := modeltest.Spec{Type: "qwen2"}
 	trained := adaptedBy(t, dev, spec, c)
-	tokens := model.Sequence(sequence(9), 0)
-	want := logitsOf(t, trained, tokens)
+	tokens := model.Sequence(modeltest.Sequence(9), 0)
+	want := modeltest.Logits(t, trained, tokens)
 	mlx := writeAdapter(t, config, trained)
-	f, err := model.ReadLoRA(mlx)
+	f, err := adapter.Read(mlx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +38,7 @@ func roundTrip(t *testing.T, config string, c model.LoRAConfig) {
 	if err := f.WritePEFT(peft); err != nil {
 		t.Fatal(err)
 	}
-	g, err := model.ReadLoRA(peft)
+	g, err := adapter.Read(peft)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,10 +50,10 @@ func roundTrip(t *testing.T, config string, c model.LoRAConfig) {
 	}
 	for _, dir := range []string{peft, back} {
 		m := modeltest.Load(t, dev, spec)
-		if err := m.LoadAdapter(dir); err != nil {
+		if err := adapter.Load(m, dir); err != nil {
 			t.Fatal(err)
 		}
-		alike(t, dir, logitsOf(t, m, tokens), want, sameTolerance)
+		modeltest.Alike(t, dir, modeltest.Logits(t, m, tokens), want, sameTolerance)
 		m.Free()
 	}
 	if err := f.WritePEFT(peft); err == nil || !strings.Contains(err.Error(), "already") {
@@ -64,12 +65,12 @@ func roundTrip(t *testing.T, config string, c model.LoRAConfig) {
 // settings, and writing them leaves nothing.
 func TestAdapterSettings(t *testing.T) {
 	t.Parallel()
-	f, err := model.ReadLoRA(writePEFT(t, peftConfig, make([]float32, modeltest.Hidden), make([]float32, modeltest.Hidden)))
+	f, err := adapter.Read(writePEFT(t, peftConfig, make([]float32, modeltest.Hidden), make([]float32, modeltest.Hidden)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, model.AdapterConfigFile+".tmp"), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, adapter.ConfigFile+".tmp"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.WriteMLX(dir); err != nil {
@@ -79,7 +80,7 @@ func TestAdapterSettings(t *testing.T) {
 	if err != nil || len(files) != 3 {
 		t.Errorf("%d files: %v, %v", len(files), files, err)
 	}
-	if _, err := model.ReadLoRA(dir); err != nil {
+	if _, err := adapter.Read(dir); err != nil {
 		t.Error(err)
 	}
 }
@@ -101,10 +102,10 @@ func writePEFT(t testing.TB, config string, a, b []float32, more ...string) stri
 	for _, name := range more {
 		tensors = append(tensors, tensor(name, make([]float32, 4), 2, 2))
 	}
-	if err := weights.WriteSafetensors(filepath.Join(dir, model.PEFTFile), tensors, nil); err != nil {
+	if err := weights.WriteSafetensors(filepath.Join(dir, adapter.PEFTFile), tensors, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, model.AdapterConfigFile), []byte(config), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, adapter.ConfigFile), []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -123,7 +124,7 @@ func TestReadPEFT(t *testing.T) {
 		// The first that matches counts, and only at the start of a name.
 		`{"peft_type": "LORA", "lora_alpha": 4, "fan_in_fan_out": true, "modules_to_save": null, "alpha_pattern": {"proj": 1, "self_attn..*": 8, "q_proj": 2}}`: 4,
 	} {
-		f, err := model.ReadLoRA(writePEFT(t, config, a, b))
+		f, err := adapter.Read(writePEFT(t, config, a, b))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,44 +153,44 @@ func TestReadPEFT(t *testing.T) {
 		if test.more != "" {
 			more = []string{test.more}
 		}
-		if _, err := model.ReadLoRA(writePEFT(t, test.config, a, b, more...)); err == nil || !strings.Contains(err.Error(), test.want) {
+		if _, err := adapter.Read(writePEFT(t, test.config, a, b, more...)); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s %s: error %v, want %q", test.config, test.more, err, test.want)
 		}
 	}
 	// A copy of the base's embedding may lie beside it, but no other embedding.
-	copied, err := model.ReadLoRA(writePEFT(t, good, a, b, "base_model.model.model.embed_tokens.base_layer.weight"))
+	copied, err := adapter.Read(writePEFT(t, good, a, b, "base_model.model.model.embed_tokens.base_layer.weight"))
 	if err != nil || len(copied.Copies) != 1 {
 		t.Fatalf("%v, copies %v", err, copied.Copies)
 	}
 	m := modeltest.Load(t, newCPU(t), modeltest.Spec{Type: "llama"})
-	if err := m.AttachLoRAFile(copied); err == nil || !strings.Contains(err.Error(), "model.embed_tokens.weight [2 2]") {
+	if err := copied.Attach(m); err == nil || !strings.Contains(err.Error(), "model.embed_tokens.weight [2 2]") {
 		t.Errorf("an embedding of another shape: %v", err)
 	}
 	copied.Copies[0], _ = m.Source().Tensor("model.embed_tokens.weight")
-	if err := m.AttachLoRAFile(copied); err != nil {
+	if err := copied.Attach(m); err != nil {
 		t.Error(err)
 	}
 	copied.Copies[0].Data = make([]byte, len(copied.Copies[0].Data))
-	if err := m.AttachLoRAFile(copied); err == nil {
+	if err := copied.Attach(m); err == nil {
 		t.Error("an embedding of zeros was taken for the model's")
 	}
 	pickle := t.TempDir()
-	for _, name := range []string{model.AdapterConfigFile, "adapter_model.bin"} {
+	for _, name := range []string{adapter.ConfigFile, "adapter_model.bin"} {
 		if err := os.WriteFile(filepath.Join(pickle, name), []byte(good), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := m.LoadAdapter(pickle); err == nil || !strings.Contains(err.Error(), "pickle") {
+	if err := adapter.Load(m, pickle); err == nil || !strings.Contains(err.Error(), "pickle") {
 		t.Errorf("a pickle: %v", err)
 	}
 	m = modeltest.Load(t, newCPU(t), modeltest.Spec{Type: "llama", Config: map[string]any{"hidden_size": 64}})
-	if err := m.LoadAdapter(writePEFT(t, good, a, b)); err == nil || !strings.Contains(err.Error(), "does not fit this model") {
+	if err := adapter.Load(m, writePEFT(t, good, a, b)); err == nil || !strings.Contains(err.Error(), "does not fit this model") {
 		t.Errorf("adapter of another model: %v", err)
 	}
 }
 
 // delta is the update of one module, [In, Out].
-func delta(u model.LoRAUpdate) []float32 {
+func delta(u adapter.Update) []float32 {
 	out := make([]float32, u.In*u.Out)
 	for i := range u.In {
 		for o := range u.Out {
@@ -203,10 +204,10 @@ func delta(u model.LoRAUpdate) []float32 {
 
 func TestMergeLoRA(t *testing.T) {
 	t.Parallel()
-	one := model.LoRAUpdate{Module: "m", In: 2, Out: 3, Rank: 1, A: []float32{1, 2}, B: []float32{3, 4, 5}, Scale: 2}
-	two := model.LoRAUpdate{Module: "m", In: 2, Out: 3, Rank: 2, A: []float32{1, 0, 0, 1}, B: []float32{1, 0, 0, 0, 1, 0}, Scale: 8}
-	other := model.LoRAUpdate{Module: "n", In: 1, Out: 1, Rank: 1, A: []float32{1}, B: []float32{1}, Scale: 3}
-	sum, err := model.MergeLoRA([]*model.LoRAFile{{Updates: []model.LoRAUpdate{one}}, {Updates: []model.LoRAUpdate{two, other}}}, []float32{1, 0.5})
+	one := adapter.Update{Module: "m", In: 2, Out: 3, Rank: 1, A: []float32{1, 2}, B: []float32{3, 4, 5}, Scale: 2}
+	two := adapter.Update{Module: "m", In: 2, Out: 3, Rank: 2, A: []float32{1, 0, 0, 1}, B: []float32{1, 0, 0, 0, 1, 0}, Scale: 8}
+	other := adapter.Update{Module: "n", In: 1, Out: 1, Rank: 1, A: []float32{1}, B: []float32{1}, Scale: 3}
+	sum, err := adapter.Merge([]*adapter.Adapter{{Updates: []adapter.Update{one}}, {Updates: []adapter.Update{two, other}}}, []float32{1, 0.5})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,12 +227,12 @@ func TestMergeLoRA(t *testing.T) {
 	}
 	wide := one
 	wide.Out = 4
-	if _, err := model.MergeLoRA([]*model.LoRAFile{{Updates: []model.LoRAUpdate{one}}, {Updates: []model.LoRAUpdate{wide}}}, []float32{1, 1}); err == nil {
+	if _, err := adapter.Merge([]*adapter.Adapter{{Updates: []adapter.Update{one}}, {Updates: []adapter.Update{wide}}}, []float32{1, 1}); err == nil {
 		t.Error("adapters of different models were merged")
 	}
 	dora := one
 	dora.Magnitude = []float32{1, 2, 3}
-	if _, err := model.MergeLoRA([]*model.LoRAFile{{Updates: []model.LoRAUpdate{one}}, {Updates: []model.LoRAUpdate{dora}}}, []float32{1, 1}); err == nil || !strings.Contains(err.Error(), "adapter 2 of 2 is a DoRA") {
+	if _, err := adapter.Merge([]*adapter.Adapter{{Updates: []adapter.Update{one}}, {Updates: []adapter.Update{dora}}}, []float32{1, 1}); err == nil || !strings.Contains(err.Error(), "adapter 2 of 2 is a DoRA") {
 		t.Errorf("a DoRA was merged: %v", err)
 	}
 }
@@ -244,15 +245,15 @@ func FuzzPEFTConfig(f *testing.F) {
 	f.Fuzz(func(t *testing.T, config string) {
 		const h = modeltest.Hidden
 		dir := writePEFT(t, config, make([]float32, 2*h), make([]float32, 2*h))
-		adapter, err := model.ReadLoRA(dir)
+		f, err := adapter.Read(dir)
 		if err != nil {
 			return
 		}
 		out := filepath.Join(t.TempDir(), "out")
-		if err := adapter.WriteMLX(out); err != nil {
+		if err := f.WriteMLX(out); err != nil {
 			return
 		}
-		if _, err := model.ReadLoRA(out); err != nil {
+		if _, err := adapter.Read(out); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -305,7 +306,7 @@ func TestReadGGUFAdapter(t *testing.T) {
 			metadata["adapter.lora.alpha"] = test.alpha
 		}
 		path := ggufAdapter(t, metadata)
-		f, err := model.ReadLoRA(path)
+		f, err := adapter.Read(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -327,7 +328,7 @@ func TestReadGGUFAdapter(t *testing.T) {
 				t.Errorf("%s in %s: row %d of B is the file's %v, want %v", test.architecture, test.model, row, got, test.rows[i])
 			}
 		}
-		if err := m.LoadAdapter(path); err != nil || len(m.Adapted()) != 1 {
+		if err := adapter.Load(m, path); err != nil || len(m.Adapted()) != 1 {
 			t.Errorf("loaded: %v", err)
 		}
 	}
@@ -344,7 +345,7 @@ func TestReadGGUFAdapter(t *testing.T) {
 		"attn_z":              ggufAdapter(t, nil, strange),
 		"token_embd":          ggufAdapter(t, nil, embedding),
 	} {
-		if err := m.LoadAdapter(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+		if err := adapter.Load(m, path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("error %v, want %q and the file", err, want)
 		}
 	}

@@ -1,4 +1,7 @@
-package model
+// Package adapter reads, writes, converts, merges and attaches LoRA and DoRA
+// adapters, and reads and writes the weights of full fine-tuning. It knows three
+// layouts: mlx-lm's folders, those of Hugging Face's PEFT, and llama.cpp's GGUF files.
+package adapter
 
 import (
 	"encoding/json"
@@ -14,10 +17,10 @@ import (
 	"github.com/lentil-lm/lentil/weights"
 )
 
-// LoRAUpdate is the low-rank update of one projection: y += Scale·(x A) B, and with
+// Update is the low-rank update of one projection: y += Scale·(x A) B, and with
 // DoRA the lengths that the rows of the updated weight get. With Experts it is one
 // for each matrix of a stack.
-type LoRAUpdate struct {
+type Update struct {
 	Module        string // "model.layers.0.self_attn.q_proj"
 	Experts       int    // 0 for an ordinary projection
 	In, Out, Rank int
@@ -27,12 +30,12 @@ type LoRAUpdate struct {
 	Magnitude     []float32 // [Out]; nil without DoRA
 }
 
-// LoRAFile is a LoRA or DoRA adapter in memory, apart from any model.
-type LoRAFile struct {
+// Adapter is a LoRA or DoRA adapter in memory, apart from any model.
+type Adapter struct {
 	Layout  string // "mlx-lm", "PEFT" or "llama.cpp"
 	Dropout float32
-	Base    string       // the model it was trained on, if the files say so
-	Updates []LoRAUpdate // sorted by Module
+	Base    string   // the model it was trained on, if the files say so
+	Updates []Update // sorted by Module
 
 	// Copies are embeddings or heads of the base that PEFT put beside an adapter
 	// which changes them. They have to be the model's own.
@@ -44,36 +47,36 @@ type LoRAFile struct {
 	partial      bool   // not of all, so that FitTo may have to add some
 }
 
-// ReadLoRA reads the LoRA adapter of a folder in mlx-lm's or PEFT's layout, or of a
-// GGUF file, which needs [LoRAFile.FitTo] before use.
-func ReadLoRA(dir string) (*LoRAFile, error) {
+// Read reads the LoRA adapter of a folder in mlx-lm's or PEFT's layout, or of a
+// GGUF file, which needs [Adapter.FitTo] before use.
+func Read(dir string) (*Adapter, error) {
 	if isGGUF(dir) {
-		return readGGUFLoRA(dir)
+		return readGGUF(dir)
 	}
 	if isPEFT(dir) {
 		return readPEFT(dir)
 	}
-	c, err := ReadAdapterConfig(dir)
+	c, err := readConfig(dir)
 	if err != nil {
 		return nil, err
 	}
 	if c.FineTuneType == "full" {
-		return nil, fmt.Errorf("%s: fine_tune_type is %q: these are whole weights, not a LoRA; put them into the model with: lentil fuse", filepath.Join(dir, AdapterConfigFile), c.FineTuneType)
+		return nil, fmt.Errorf("%s: fine_tune_type is %q: these are whole weights, not a LoRA; put them into the model with: lentil fuse", filepath.Join(dir, ConfigFile), c.FineTuneType)
 	}
 	var base struct {
 		Model string `json:"model"`
 	}
-	if data, err := weights.ReadFile(filepath.Join(dir, AdapterConfigFile)); err == nil {
-		json.Unmarshal(data, &base) // ReadAdapterConfig has checked it
+	if data, err := weights.ReadFile(filepath.Join(dir, ConfigFile)); err == nil {
+		json.Unmarshal(data, &base) // readConfig has checked it
 	}
-	f := &LoRAFile{Layout: "mlx-lm", Dropout: c.LoRA.Dropout, Base: base.Model}
-	return f, f.read(filepath.Join(dir, AdapterFile), loraLayout{a: ".lora_a", b: ".lora_b", m: ".m", dora: c.dora(),
+	f := &Adapter{Layout: "mlx-lm", Dropout: c.LoRA.Dropout, Base: base.Model}
+	return f, f.read(filepath.Join(dir, File), loraLayout{a: ".lora_a", b: ".lora_b", m: ".m", dora: c.dora(),
 		scale: func(string, int) float32 { return c.LoRA.Scale }})
 }
 
 // DoRA tells whether the adapter has magnitudes.
-func (f *LoRAFile) DoRA() bool {
-	return slices.ContainsFunc(f.Updates, func(u LoRAUpdate) bool { return u.Magnitude != nil })
+func (f *Adapter) DoRA() bool {
+	return slices.ContainsFunc(f.Updates, func(u Update) bool { return u.Magnitude != nil })
 }
 
 // loraLayout is how a file names its tensors, and what its config says of them.
@@ -86,13 +89,13 @@ type loraLayout struct {
 }
 
 // read takes the matrices and magnitudes out of a file.
-func (f *LoRAFile) read(path string, layout loraLayout) error {
+func (f *Adapter) read(path string, layout loraLayout) error {
 	file, err := weights.OpenSafetensors(path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	pairs := pairsOf{path: path, transposed: layout.transposed, at: map[string]*LoRAUpdate{}}
+	pairs := pairsOf{path: path, transposed: layout.transposed, at: map[string]*Update{}}
 	for _, name := range file.Names() {
 		x, _ := file.Tensor(name)
 		clean := name
@@ -119,7 +122,7 @@ func (f *LoRAFile) read(path string, layout loraLayout) error {
 			return fmt.Errorf("%s: tensor %q is no part of a %s; embeddings and whole modules beside it are not supported", path, name, kindOf(layout.dora))
 		}
 		stack := len(x.Shape) == 3 && !layout.transposed
-		if len(x.Shape) != 2 && !stack || !isFloat(x.DType) || len(x.Data) == 0 {
+		if len(x.Shape) != 2 && !stack || !x.DType.IsWeight() || len(x.Data) == 0 {
 			return fmt.Errorf("%s: tensor %q is %v %v, expected floating-point numbers in 2 dimensions", path, name, x.DType, x.Shape)
 		}
 		values := make([]float32, len(x.Data)/x.DType.Size())
@@ -137,7 +140,7 @@ func (f *LoRAFile) read(path string, layout loraLayout) error {
 }
 
 // Kind is LoRA or DoRA.
-func (f *LoRAFile) Kind() string { return kindOf(f.DoRA()) }
+func (f *Adapter) Kind() string { return kindOf(f.DoRA()) }
 
 // kindOf names an adapter.
 func kindOf(dora bool) string {
@@ -151,14 +154,14 @@ func kindOf(dora bool) string {
 type pairsOf struct {
 	path       string
 	transposed bool
-	at         map[string]*LoRAUpdate
+	at         map[string]*Update
 }
 
 // of is the update of a module.
-func (p *pairsOf) of(module string) *LoRAUpdate {
+func (p *pairsOf) of(module string) *Update {
 	u := p.at[module]
 	if u == nil {
-		u = &LoRAUpdate{Module: module}
+		u = &Update{Module: module}
 		p.at[module] = u
 	}
 	return u
@@ -166,7 +169,7 @@ func (p *pairsOf) of(module string) *LoRAUpdate {
 
 // magnitude puts the lengths of a DoRA in their place.
 func (p *pairsOf) magnitude(module string, x weights.Tensor) error {
-	if len(x.Shape) != 1 || !isFloat(x.DType) || x.Shape[0] == 0 {
+	if len(x.Shape) != 1 || !x.DType.IsWeight() || x.Shape[0] == 0 {
 		return fmt.Errorf("%s: tensor %q is %v %v, expected floating-point numbers in 1 dimension", p.path, x.Name, x.DType, x.Shape)
 	}
 	u := p.of(module)
@@ -207,7 +210,7 @@ func (p *pairsOf) add(module string, isA bool, name string, shape []int, values 
 }
 
 // take makes the updates of f of whole pairs.
-func (f *LoRAFile) take(p pairsOf, scale func(module string, rank int) float32) error {
+func (f *Adapter) take(p pairsOf, scale func(module string, rank int) float32) error {
 	for module, u := range p.at {
 		if u.A == nil || u.B == nil {
 			return fmt.Errorf("%s: %s has only one of the two matrices of a LoRA", p.path, module)
@@ -225,7 +228,7 @@ func (f *LoRAFile) take(p pairsOf, scale func(module string, rank int) float32) 
 	if err := f.stackExperts(); err != nil {
 		return fmt.Errorf("%s: %w", p.path, err)
 	}
-	slices.SortFunc(f.Updates, func(a, b LoRAUpdate) int { return strings.Compare(a.Module, b.Module) })
+	slices.SortFunc(f.Updates, func(a, b Update) int { return strings.Compare(a.Module, b.Module) })
 	for i, u := range f.Updates[1:] {
 		if u.Module == f.Updates[i].Module {
 			return fmt.Errorf("%s: it has a LoRA for %s, and so for the experts that this consists of", p.path, u.Module)
@@ -248,7 +251,7 @@ func transposeEach(x []float32, rows, cols int) []float32 {
 }
 
 // Common is the rank and scale that Uniform gives all updates.
-func (f *LoRAFile) Common() (rank int, scale float32) {
+func (f *Adapter) Common() (rank int, scale float32) {
 	scale = f.Updates[0].Scale
 	for _, u := range f.Updates {
 		rank = max(rank, u.Rank)
@@ -262,7 +265,7 @@ func (f *LoRAFile) Common() (rank int, scale float32) {
 // Uniform makes all updates of one rank and scale, which is what the files have
 // one field for: narrower ones get zeros, and other scales go into B. What the
 // updates amount to stays the same.
-func (f *LoRAFile) Uniform() (rank int, scale float32) {
+func (f *Adapter) Uniform() (rank int, scale float32) {
 	rank, scale = f.Common()
 	for i := range f.Updates {
 		u := &f.Updates[i]
@@ -279,12 +282,12 @@ func (f *LoRAFile) Uniform() (rank int, scale float32) {
 
 // Transposed returns Aᵀ, [Rank, In], and Bᵀ, [Out, Rank]: the layout of PEFT and
 // llama.cpp, and of mlx-lm for experts. Those of a stack lie one behind the other.
-func (u *LoRAUpdate) Transposed() (a, b []float32) {
+func (u *Update) Transposed() (a, b []float32) {
 	return transposeEach(u.A, u.In, u.Rank), transposeEach(u.B, u.Rank, u.Out)
 }
 
 // Shape is that of the projection, as quant.Matrix.Shape.
-func (u *LoRAUpdate) Shape() []int { return stackShape(u.Experts, u.Out, u.In) }
+func (u *Update) Shape() []int { return stackShape(u.Experts, u.Out, u.In) }
 
 // stackShape is [rows, cols], with the experts in front if there are any.
 func stackShape(experts, rows, cols int) []int {
@@ -295,7 +298,7 @@ func stackShape(experts, rows, cols int) []int {
 }
 
 // ready tells whether rows are in order.
-func (f *LoRAFile) ready() error {
+func (f *Adapter) ready() error {
 	if f.architecture != "" && f.needsModel() {
 		return fmt.Errorf("the adapter is for llama.cpp's architecture %q, whose rows lie in the order of its heads: name the base model too, with --model", f.architecture)
 	}
@@ -303,7 +306,7 @@ func (f *LoRAFile) ready() error {
 }
 
 // widen adds columns of zeros to A and rows of zeros to B.
-func (u *LoRAUpdate) widen(rank int) {
+func (u *Update) widen(rank int) {
 	if rank == u.Rank {
 		return
 	}
@@ -319,7 +322,7 @@ func (u *LoRAUpdate) widen(rank int) {
 }
 
 // WriteMLX writes the adapter into a folder as mlx-lm reads it.
-func (f *LoRAFile) WriteMLX(dir string) error {
+func (f *Adapter) WriteMLX(dir string) error {
 	if err := f.ready(); err != nil {
 		return err
 	}
@@ -341,7 +344,7 @@ func (f *LoRAFile) WriteMLX(dir string) error {
 			tensors = append(tensors, floatTensor(u.Module+".m", u.Magnitude, u.Out))
 		}
 	}
-	return writeAdapter(dir, AdapterFile, tensors, map[string]any{
+	return writeAdapter(dir, File, tensors, map[string]any{
 		"fine_tune_type": strings.ToLower(f.Kind()), "model": f.Base, "num_layers": -1,
 		// Whole paths as keys: they are looked for in the whole model.
 		"lora_parameters": map[string]any{"rank": rank, "scale": scale, "dropout": f.Dropout, "keys": keys},
@@ -350,7 +353,7 @@ func (f *LoRAFile) WriteMLX(dir string) error {
 
 // WritePEFT writes the adapter into a folder as PEFT reads it, with a LoRA for each
 // expert of a stack, as it makes them with transformers 4.
-func (f *LoRAFile) WritePEFT(dir string) error {
+func (f *Adapter) WritePEFT(dir string) error {
 	if err := f.ready(); err != nil {
 		return err
 	}
@@ -393,7 +396,7 @@ func floatTensor(name string, values []float32, shape ...int) weights.Tensor {
 // writeAdapter writes weights and config; a folder that holds an adapter is left
 // alone.
 func writeAdapter(dir, name string, tensors []weights.Tensor, config map[string]any) error {
-	for _, there := range []string{AdapterFile, PEFTFile, AdapterConfigFile} {
+	for _, there := range []string{File, PEFTFile, ConfigFile} {
 		if _, err := os.Lstat(filepath.Join(dir, there)); !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%s holds %s already: give another folder", dir, there)
 		}
@@ -413,16 +416,16 @@ func writeAdapter(dir, name string, tensors []weights.Tensor, config map[string]
 		return err
 	}
 	// The weights first: a folder with a config is a whole adapter.
-	return weights.WriteFile(filepath.Join(dir, AdapterConfigFile), append(text, '\n'))
+	return weights.WriteFile(filepath.Join(dir, ConfigFile), append(text, '\n'))
 }
 
-// MergeLoRA adds adapters up, each times its weight. The ranks add up too, so
+// Merge adds adapters up, each times its weight. The ranks add up too, so
 // nothing is lost.
-func MergeLoRA(files []*LoRAFile, weight []float32) (*LoRAFile, error) {
+func Merge(files []*Adapter, weight []float32) (*Adapter, error) {
 	if len(files) == 0 || len(files) != len(weight) {
 		return nil, fmt.Errorf("%d adapters, %d weights", len(files), len(weight))
 	}
-	out := &LoRAFile{Layout: files[0].Layout, Base: files[0].Base}
+	out := &Adapter{Layout: files[0].Layout, Base: files[0].Base}
 	for i, f := range files {
 		if f.DoRA() {
 			return nil, fmt.Errorf("adapter %d of %d is a DoRA, whose magnitudes do not add up: put it into the base model with lentil fuse, and train or attach the others there", i+1, len(files))
@@ -430,7 +433,7 @@ func MergeLoRA(files []*LoRAFile, weight []float32) (*LoRAFile, error) {
 		out.Copies = append(out.Copies, f.Copies...)
 		out.held, out.experts, out.partial = out.held+f.held, max(out.experts, f.experts), out.partial || f.partial
 	}
-	at := map[string]*LoRAUpdate{}
+	at := map[string]*Update{}
 	for i, f := range files {
 		if err := f.ready(); err != nil {
 			return nil, err
@@ -438,7 +441,7 @@ func MergeLoRA(files []*LoRAFile, weight []float32) (*LoRAFile, error) {
 		for _, u := range f.Updates {
 			sum := at[u.Module]
 			if sum == nil {
-				sum = &LoRAUpdate{Module: u.Module, Experts: u.Experts, In: u.In, Out: u.Out, Scale: 1}
+				sum = &Update{Module: u.Module, Experts: u.Experts, In: u.In, Out: u.Out, Scale: 1}
 				at[u.Module] = sum
 			}
 			if !slices.Equal(sum.Shape(), u.Shape()) {
@@ -461,6 +464,6 @@ func MergeLoRA(files []*LoRAFile, weight []float32) (*LoRAFile, error) {
 	for _, u := range at {
 		out.Updates = append(out.Updates, *u)
 	}
-	slices.SortFunc(out.Updates, func(a, b LoRAUpdate) int { return strings.Compare(a.Module, b.Module) })
+	slices.SortFunc(out.Updates, func(a, b Update) int { return strings.Compare(a.Module, b.Module) })
 	return out, out.checkSpread()
 }

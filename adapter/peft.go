@@ -1,4 +1,4 @@
-package model
+package adapter
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/lentil-lm/lentil/internal/jsonpos"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/weights"
 )
@@ -175,11 +176,11 @@ func isPEFT(dir string) bool {
 		_, err := os.Stat(filepath.Join(dir, name))
 		return err == nil
 	}
-	return !there(AdapterFile) && (there(PEFTFile) || there(peftPickle))
+	return !there(File) && (there(PEFTFile) || there(peftPickle))
 }
 
-func readPEFT(dir string) (*LoRAFile, error) {
-	path := filepath.Join(dir, AdapterConfigFile)
+func readPEFT(dir string) (*Adapter, error) {
+	path := filepath.Join(dir, ConfigFile)
 	data, err := weights.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is not there: PEFT's adapters need it for lora_alpha", path)
@@ -189,7 +190,7 @@ func readPEFT(dir string) (*LoRAFile, error) {
 	}
 	var c peftConfig
 	if err := json.Unmarshal(data, &c); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, located(data, err))
+		return nil, fmt.Errorf("%s: %w", path, jsonpos.Locate(data, err))
 	}
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -197,7 +198,7 @@ func readPEFT(dir string) (*LoRAFile, error) {
 	if _, err := os.Stat(filepath.Join(dir, PEFTFile)); err != nil {
 		return nil, fmt.Errorf("%s is a pickle, which is a program and not data: save the adapter again with a newer PEFT, as %s", filepath.Join(dir, peftPickle), PEFTFile)
 	}
-	f := &LoRAFile{Layout: "PEFT", Dropout: c.Dropout, Base: c.Base}
+	f := &Adapter{Layout: "PEFT", Dropout: c.Dropout, Base: c.Base}
 	return f, f.read(filepath.Join(dir, PEFTFile), loraLayout{a: ".lora_A.weight", b: ".lora_B.weight", m: peftMagnitude, clean: cleanPEFT,
 		transposed: true, dora: c.DoRA, scale: c.scale})
 }
@@ -220,13 +221,13 @@ func baseCopy(name string) (of string, ok bool) {
 
 // CheckCopies compares the adapter's copies with what the base holds. Of a
 // quantized base only the shape can be the same.
-func (f *LoRAFile) CheckCopies(base weights.Source) error {
+func (f *Adapter) CheckCopies(base weights.Source) error {
 	for _, c := range f.Copies {
 		m, err := base.Matrix(strings.TrimSuffix(c.Name, ".weight"))
 		if err != nil {
 			continue // a tied head: the embedding's copy is checked
 		}
-		same := len(c.Shape) == 2 && c.Shape[0] == m.Rows && c.Shape[1] == m.Cols && isFloat(c.DType)
+		same := len(c.Shape) == 2 && c.Shape[0] == m.Rows && c.Shape[1] == m.Cols && c.DType.IsWeight()
 		if same && m.Format.Kind == quant.Dense {
 			theirs := make([]float32, m.Rows*m.Cols)
 			quant.Floats(theirs, c.Data, c.DType)

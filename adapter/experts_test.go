@@ -1,4 +1,4 @@
-package model_test
+package adapter_test
 
 import (
 	"maps"
@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lentil-lm/lentil/adapter"
+	"github.com/lentil-lm/lentil/internal/spoil"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/nn"
@@ -15,22 +17,17 @@ import (
 	"github.com/lentil-lm/lentil/weights"
 )
 
-// mixtures are the architectures with experts.
-func mixtures() []modeltest.Spec {
-	return slices.DeleteFunc(modeltest.Architectures(), func(s modeltest.Spec) bool { return !modeltest.HasExperts(s) })
-}
-
 // TestExpertAdapterRoundTrip reads an adapter of experts apart from its model and
 // writes it again.
 func TestExpertAdapterRoundTrip(t *testing.T) {
 	t.Parallel()
-	tokens := model.Sequence(sequence(9), 0)
-	for _, spec := range mixtures() {
+	tokens := model.Sequence(modeltest.Sequence(9), 0)
+	for _, spec := range modeltest.Mixtures() {
 		dev := newCPU(t)
 		trained := adaptedBy(t, dev, spec, loraFit)
-		want := logitsOf(t, trained, tokens)
+		want := modeltest.Logits(t, trained, tokens)
 		dir, back := writeAdapter(t, loraConfig, trained), filepath.Join(t.TempDir(), "mlx")
-		f, err := model.ReadLoRA(dir)
+		f, err := adapter.Read(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -38,23 +35,23 @@ func TestExpertAdapterRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := modeltest.Load(t, dev, spec)
-		if err := m.LoadAdapter(back); err != nil {
+		if err := adapter.Load(m, back); err != nil {
 			t.Fatal(err)
 		}
-		alike(t, spec.Type+", written again", logitsOf(t, m, tokens), want, sameTolerance)
-		if err := m.AttachLoRAFile(f); err != nil {
+		modeltest.Alike(t, spec.Type+", written again", modeltest.Logits(t, m, tokens), want, sameTolerance)
+		if err := f.Attach(m); err != nil {
 			t.Fatal(err)
 		}
-		alike(t, spec.Type+", attached", logitsOf(t, m, tokens), want, sameTolerance)
+		modeltest.Alike(t, spec.Type+", attached", modeltest.Logits(t, m, tokens), want, sameTolerance)
 		peft := filepath.Join(t.TempDir(), "peft")
 		if err := f.WritePEFT(peft); err != nil {
 			t.Fatal(err)
 		}
 		m.Detach()
-		if err := m.LoadAdapter(peft); err != nil {
+		if err := adapter.Load(m, peft); err != nil {
 			t.Fatal(err)
 		}
-		alike(t, spec.Type+", by way of PEFT", logitsOf(t, m, tokens), want, sameTolerance)
+		modeltest.Alike(t, spec.Type+", by way of PEFT", modeltest.Logits(t, m, tokens), want, sameTolerance)
 	}
 }
 
@@ -62,21 +59,21 @@ func TestExpertAdapterRoundTrip(t *testing.T) {
 // and so it is beside one of other rank that counts for nothing.
 func TestExpertAdapterMerge(t *testing.T) {
 	t.Parallel()
-	tokens := model.Sequence(sequence(9), 0)
-	for _, spec := range mixtures() {
+	tokens := model.Sequence(modeltest.Sequence(9), 0)
+	for _, spec := range modeltest.Mixtures() {
 		dev := newCPU(t)
 		trained := adaptedBy(t, dev, spec, loraFit)
-		want := logitsOf(t, trained, tokens)
-		f, err := model.ReadLoRA(writeAdapter(t, loraConfig, trained))
+		want := modeltest.Logits(t, trained, tokens)
+		f, err := adapter.Read(writeAdapter(t, loraConfig, trained))
 		if err != nil {
 			t.Fatal(err)
 		}
-		other := adaptedBy(t, dev, spec, model.LoRAConfig{Rank: 1, Scale: 3, NumLayers: 2})
-		g, err := model.ReadLoRA(writeAdapter(t, strings.NewReplacer(`"rank": 3`, `"rank": 1`, `"num_layers": 1`, `"num_layers": 2`).Replace(loraConfig), other))
+		other := adaptedBy(t, dev, spec, adapter.Config{Rank: 1, Scale: 3, NumLayers: 2})
+		g, err := adapter.Read(writeAdapter(t, strings.NewReplacer(`"rank": 3`, `"rank": 1`, `"num_layers": 1`, `"num_layers": 2`).Replace(loraConfig), other))
 		if err != nil {
 			t.Fatal(err)
 		}
-		sum, err := model.MergeLoRA([]*model.LoRAFile{f, g, f}, []float32{0.25, 0, 0.75})
+		sum, err := adapter.Merge([]*adapter.Adapter{f, g, f}, []float32{0.25, 0, 0.75})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,10 +82,10 @@ func TestExpertAdapterMerge(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := modeltest.Load(t, dev, spec)
-		if err := m.LoadAdapter(dir); err != nil {
+		if err := adapter.Load(m, dir); err != nil {
 			t.Fatal(err)
 		}
-		alike(t, spec.Type+", merged", logitsOf(t, m, tokens), want, sameTolerance)
+		modeltest.Alike(t, spec.Type+", merged", modeltest.Logits(t, m, tokens), want, sameTolerance)
 	}
 }
 
@@ -117,20 +114,20 @@ func TestExpertAdapterErrors(t *testing.T) {
 			}
 			tensors = append(tensors, weights.Tensor{Name: module + part, DType: quant.F32, Shape: shape, Data: make([]byte, n)})
 		}
-		if err := weights.WriteSafetensors(filepath.Join(dir, model.AdapterFile), tensors, nil); err != nil {
+		if err := weights.WriteSafetensors(filepath.Join(dir, adapter.File), tensors, nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, model.AdapterConfigFile), []byte(config), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, adapter.ConfigFile), []byte(config), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		f, err := model.ReadLoRA(dir)
+		f, err := adapter.Read(dir)
 		if err == nil {
-			err = modeltest.Load(t, newCPU(t), spec).AttachLoRAFile(f)
+			err = f.Attach(modeltest.Load(t, newCPU(t), spec))
 		}
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, test.want)
 		}
-		if err := modeltest.Load(t, newCPU(t), spec).LoadAdapter(dir); err == nil {
+		if err := adapter.Load(modeltest.Load(t, newCPU(t), spec), dir); err == nil {
 			t.Errorf("%s: it was loaded", name)
 		}
 	}
@@ -140,7 +137,7 @@ func TestExpertAdapterErrors(t *testing.T) {
 // from 0, and returns the path of these.
 func peftFile(t testing.TB, config string, shapes map[string][]int) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), model.PEFTFile)
+	path := filepath.Join(t.TempDir(), adapter.PEFTFile)
 	var tensors []weights.Tensor
 	for _, name := range slices.Sorted(maps.Keys(shapes)) {
 		shape, n := shapes[name], 1
@@ -158,7 +155,7 @@ func peftFile(t testing.TB, config string, shapes map[string][]int) string {
 	if err := weights.WriteSafetensors(path, tensors, map[string]string{"format": "pt"}); err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(filepath.Dir(path), model.AdapterConfigFile), []byte(config))
+	spoil.WriteFile(t, filepath.Join(filepath.Dir(path), adapter.ConfigFile), []byte(config))
 	return path
 }
 
@@ -184,8 +181,8 @@ func expertPEFT(t testing.TB) string {
 func TestReadPEFTExperts(t *testing.T) {
 	t.Parallel()
 	const h, inner = modeltest.Hidden, modeltest.Inner
-	read := func(path string) *model.LoRAFile {
-		f, err := model.ReadLoRA(filepath.Dir(path))
+	read := func(path string) *adapter.Adapter {
+		f, err := adapter.Read(filepath.Dir(path))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +201,7 @@ func TestReadPEFTExperts(t *testing.T) {
 		t.Errorf("down_proj %v of rank %d, gate_proj %v of rank %d times %v", down.Shape(), down.Rank, gate.Shape(), gate.Rank, gate.Scale)
 	}
 	// What input 5 of expert e does to output 7. The scale is lora_alpha by the expert's own rank.
-	moves := func(u model.LoRAUpdate, e int) (sum float32) {
+	moves := func(u adapter.Update, e int) (sum float32) {
 		for r := range u.Rank {
 			sum += u.Scale * u.A[(e*u.In+5)*u.Rank+r] * u.B[(e*u.Rank+r)*u.Out+7]
 		}
@@ -222,8 +219,8 @@ func TestReadPEFTExperts(t *testing.T) {
 	if err := f.WriteMLX(t.TempDir()); err == nil || !strings.Contains(err.Error(), "name the base model") {
 		t.Errorf("written without the model's number of experts: %v", err)
 	}
-	m := modeltest.Load(t, newCPU(t), mixtures()[0])
-	if err := m.AttachLoRAFile(f); err != nil {
+	m := modeltest.Load(t, newCPU(t), modeltest.Mixtures()[0])
+	if err := f.Attach(m); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.WriteMLX(t.TempDir()); err != nil {
@@ -236,7 +233,7 @@ func TestReadPEFTExperts(t *testing.T) {
 	if err := f.WritePEFT(dir); err != nil {
 		t.Fatal(err)
 	}
-	file, err := weights.OpenSafetensors(filepath.Join(dir, model.PEFTFile))
+	file, err := weights.OpenSafetensors(filepath.Join(dir, adapter.PEFTFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +244,7 @@ func TestReadPEFTExperts(t *testing.T) {
 	if x, ok := file.Tensor("base_model.model." + peftMoE + "experts.2.w2.lora_A.weight"); !ok || !slices.Equal(x.Shape, []int{2, inner}) {
 		t.Errorf("expert 2's A is %v %v", x.Shape, ok)
 	}
-	again := read(filepath.Join(dir, model.PEFTFile)).Updates[1]
+	again := read(filepath.Join(dir, adapter.PEFTFile)).Updates[1]
 	for e := range 4 {
 		if got, want := moves(again, e), moves(f.Updates[1], e); got != want {
 			t.Errorf("expert %d, written and read again: %v, want %v", e, got, want)
@@ -281,10 +278,10 @@ func TestReadPEFTExpertErrors(t *testing.T) {
 		"far away":   {peftConfig, both(pair(peftMoE+"experts.999999.w2", inner, 1, h), one), []string{"192 numbers", "all 1000000 experts", "down_proj", "expected at most"}},
 		"spread ranks": {peftConfig, both(pair("model.layers.0.self_attn.q_proj", 1, 8192, 1), both(pair("model.layers.1.self_attn.q_proj", 1024, 1, 1024), pair("model.layers.2.self_attn.q_proj", 1024, 1, 1024))),
 			[]string{"would become", "rank 8192 of model.layers.0.self_attn.q_proj", "rank_pattern"}},
-		"rank": {peftConfig, pair("model.layers.0.self_attn.q_proj", 1, 8193, 1), []string{"rank 8193, expected at most 8192", model.PEFTFile}},
+		"rank": {peftConfig, pair("model.layers.0.self_attn.q_proj", 1, 8193, 1), []string{"rank 8193, expected at most 8192", adapter.PEFTFile}},
 	} {
 		path := peftFile(t, test.config, test.shapes)
-		_, err := model.ReadLoRA(filepath.Dir(path))
+		_, err := adapter.Read(filepath.Dir(path))
 		for _, part := range append(test.want, filepath.Dir(path)) {
 			if err == nil || !strings.Contains(err.Error(), part) {
 				t.Errorf("%s: error %v, want one with %q", name, err, part)
@@ -292,15 +289,15 @@ func TestReadPEFTExpertErrors(t *testing.T) {
 		}
 	}
 	// Each of two is well, but not their sum.
-	read := func(shapes map[string][]int) *model.LoRAFile {
-		f, err := model.ReadLoRA(filepath.Dir(peftFile(t, peftConfig, shapes)))
+	read := func(shapes map[string][]int) *adapter.Adapter {
+		f, err := adapter.Read(filepath.Dir(peftFile(t, peftConfig, shapes)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return f
 	}
 	wide, many := read(pair("model.layers.0.self_attn.q_proj", 1, 8192, 1)), read(pair("model.layers.1.self_attn.q_proj", 1024, 1, 1024))
-	if _, err := model.MergeLoRA([]*model.LoRAFile{wide, many}, []float32{1, 1}); err == nil || !strings.Contains(err.Error(), "would become") {
+	if _, err := adapter.Merge([]*adapter.Adapter{wide, many}, []float32{1, 1}); err == nil || !strings.Contains(err.Error(), "would become") {
 		t.Errorf("merged: %v", err)
 	}
 }
@@ -314,7 +311,7 @@ func TestRanksOfTheFile(t *testing.T) {
 		"model.layers.0.self_attn.q_proj.lora_A.weight": {1, h}, "model.layers.0.self_attn.q_proj.lora_B.weight": {h, 1},
 		"model.layers.1.self_attn.q_proj.lora_A.weight": {5, h}, "model.layers.1.self_attn.q_proj.lora_B.weight": {h, 5},
 	})
-	f, err := model.ReadLoRA(filepath.Dir(path))
+	f, err := adapter.Read(filepath.Dir(path))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,9 +322,9 @@ func TestRanksOfTheFile(t *testing.T) {
 	}); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
-	tokens := model.Sequence(sequence(9), 0)
+	tokens := model.Sequence(modeltest.Sequence(9), 0)
 	m := modeltest.Load(t, dev, modeltest.Spec{Type: "llama"})
-	if err := m.AttachLoRAFile(f); err != nil {
+	if err := f.Attach(m); err != nil {
 		t.Fatal(err)
 	}
 	for i, l := range m.Adapted() {
@@ -335,13 +332,13 @@ func TestRanksOfTheFile(t *testing.T) {
 			t.Errorf("%s has rank %d and scale %v", l.Name, lora.Rank(), lora.Scale)
 		}
 	}
-	got := logitsOf(t, m, tokens)
+	got := modeltest.Logits(t, m, tokens)
 	uniform := filepath.Join(t.TempDir(), "uniform")
 	if err := f.WriteMLX(uniform); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.LoadAdapter(uniform); err != nil {
+	if err := adapter.Load(m, uniform); err != nil {
 		t.Fatal(err)
 	}
-	alike(t, "with one rank", logitsOf(t, m, tokens), got, sameTolerance)
+	modeltest.Alike(t, "with one rank", modeltest.Logits(t, m, tokens), got, sameTolerance)
 }

@@ -1,11 +1,11 @@
-package model_test
+package adapter_test
 
 import (
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/weights"
@@ -61,14 +61,14 @@ func TestReadGGUFExpertAdapter(t *testing.T) {
 			counted("blk.1.ffn_gate_inp.weight.lora_a", 2, modeltest.Hidden), counted("blk.1.ffn_gate_inp.weight.lora_b", facts.Experts.Count, 2),
 		}
 		path := expertAdapter(t, arch, facts.Experts.Count, router...)
-		f, err := model.ReadLoRA(path)
+		f, err := adapter.Read(path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := f.FitTo(m.Config); err != nil {
 			t.Fatal(err)
 		}
-		at := slices.IndexFunc(f.Updates, func(u model.LoRAUpdate) bool { return u.Module == module })
+		at := slices.IndexFunc(f.Updates, func(u adapter.Update) bool { return u.Module == module })
 		if at < 0 {
 			t.Fatalf("no %s in %v", module, f.Updates)
 		}
@@ -83,7 +83,7 @@ func TestReadGGUFExpertAdapter(t *testing.T) {
 		if got, want := u.B[2*2*modeltest.Hidden+1*modeltest.Hidden+7], float32(2*modeltest.Hidden*2+7*2+1); got != want {
 			t.Errorf("B is %v, want %v", got, want)
 		}
-		if err := m.LoadAdapter(path); err != nil || len(m.Adapted()) != 3 {
+		if err := adapter.Load(m, path); err != nil || len(m.Adapted()) != 3 {
 			t.Errorf("loaded %d: %v", len(m.Adapted()), err)
 		}
 		for want, path := range map[string]string{
@@ -93,18 +93,18 @@ func TestReadGGUFExpertAdapter(t *testing.T) {
 			"for 3 experts, the other of the two for 2": ggufAdapter(t, map[string]any{"general.architecture": arch},
 				counted("blk.0.ffn_up_exps.weight.lora_a", 2, 2, 32), counted("blk.0.ffn_up_exps.weight.lora_b", 3, in, 2)),
 		} {
-			if _, err := model.ReadLoRA(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+			if _, err := adapter.Read(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 				t.Errorf("error %v, want %q and the file", err, want)
 			}
 		}
 		m.Detach()
-		if err := m.LoadAdapter(expertAdapter(t, arch, facts.Experts.Count+1)); err == nil {
+		if err := adapter.Load(m, expertAdapter(t, arch, facts.Experts.Count+1)); err == nil {
 			t.Error("an adapter for more experts was loaded")
 		}
 	}
 	// A dense model has no place for it.
 	m := modeltest.Load(t, dev, modeltest.Spec{Type: "llama"})
-	if err := m.LoadAdapter(expertAdapter(t, "llama", 4)); err == nil || !strings.Contains(err.Error(), "block_sparse_moe") {
+	if err := adapter.Load(m, expertAdapter(t, "llama", 4)); err == nil || !strings.Contains(err.Error(), "block_sparse_moe") {
 		t.Errorf("experts for a dense model: %v", err)
 	}
 }

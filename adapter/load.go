@@ -1,4 +1,4 @@
-package model
+package adapter
 
 import (
 	"encoding/json"
@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/internal/jsonpos"
+	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/tensor"
@@ -19,12 +21,12 @@ import (
 
 // Names of an adapter folder's files, as mlx-lm reads them.
 const (
-	AdapterFile       = "adapters.safetensors"
-	AdapterConfigFile = "adapter_config.json"
+	File       = "adapters.safetensors"
+	ConfigFile = "adapter_config.json"
 )
 
-// AdapterConfig is the part of adapter_config.json that loading needs.
-type AdapterConfig struct {
+// mlxConfig is the part of adapter_config.json that loading needs.
+type mlxConfig struct {
 	FineTuneType string `json:"fine_tune_type"`
 	NumLayers    int    `json:"num_layers"`
 	LoRA         *struct {
@@ -35,19 +37,19 @@ type AdapterConfig struct {
 	} `json:"lora_parameters"`
 }
 
-// ReadAdapterConfig reads dir/adapter_config.json.
-func ReadAdapterConfig(dir string) (AdapterConfig, error) {
-	path := filepath.Join(dir, AdapterConfigFile)
-	c := AdapterConfig{FineTuneType: "lora"}
+// readConfig reads dir/adapter_config.json.
+func readConfig(dir string) (mlxConfig, error) {
+	path := filepath.Join(dir, ConfigFile)
+	c := mlxConfig{FineTuneType: "lora"}
 	data, err := weights.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return c, fmt.Errorf("%s is not there: %s is not an adapter folder; give --adapter-path the folder that training wrote", AdapterConfigFile, dir)
+		return c, fmt.Errorf("%s is not there: %s is not an adapter folder; give --adapter-path the folder that training wrote", ConfigFile, dir)
 	}
 	if err != nil {
 		return c, err
 	}
 	if err := json.Unmarshal(data, &c); err != nil {
-		return c, fmt.Errorf("%s: %w", path, located(data, err))
+		return c, fmt.Errorf("%s: %w", path, jsonpos.Locate(data, err))
 	}
 	switch {
 	case c.FineTuneType == "full":
@@ -59,49 +61,49 @@ func ReadAdapterConfig(dir string) (AdapterConfig, error) {
 	return c, nil
 }
 
-func (c AdapterConfig) dora() bool { return c.FineTuneType == "dora" }
+func (c mlxConfig) dora() bool { return c.FineTuneType == "dora" }
 
-// LoadAdapter attaches the adapter of a folder: LoRA or DoRA beside the
+// Load attaches the adapter of a folder: LoRA or DoRA beside the
 // projections it names, or the weights that full fine-tuning changed. The
 // folder may be one of PEFT; instead of a folder it may be llama.cpp's GGUF file.
-func (m *Model) LoadAdapter(dir string) error {
+func Load(m *model.Model, dir string) error {
 	if isPEFT(dir) || isGGUF(dir) {
-		f, err := ReadLoRA(dir)
+		f, err := Read(dir)
 		if err != nil {
 			return err
 		}
-		if err := m.AttachLoRAFile(f); err != nil {
+		if err := f.Attach(m); err != nil {
 			return fmt.Errorf("%s does not fit this model: %w", dir, err)
 		}
 		return nil
 	}
-	c, err := ReadAdapterConfig(dir)
+	c, err := readConfig(dir)
 	if err != nil {
 		return err
 	}
-	f, err := weights.OpenSafetensors(filepath.Join(dir, AdapterFile))
+	f, err := weights.OpenSafetensors(filepath.Join(dir, File))
 	if err != nil {
 		return err
 	}
 	if c.FineTuneType == "full" {
-		return m.loadFull(f)
+		return loadFull(m, f)
 	}
 	defer f.Close()
 	if err := checkRank(f, c.LoRA.Rank); err != nil {
 		return err
 	}
-	lora := LoRAConfig{Rank: c.LoRA.Rank, Scale: c.LoRA.Scale, Dropout: c.LoRA.Dropout, Keys: c.LoRA.Keys, NumLayers: c.NumLayers, DoRA: c.dora()}
-	chosen, err := m.choose(lora)
+	lora := Config{Rank: c.LoRA.Rank, Scale: c.LoRA.Scale, Dropout: c.LoRA.Dropout, Keys: c.LoRA.Keys, NumLayers: c.NumLayers, DoRA: c.dora()}
+	chosen, err := lora.choose(m)
 	if err != nil {
-		return fmt.Errorf("%s does not fit this model: %w", filepath.Join(dir, AdapterConfigFile), err)
+		return fmt.Errorf("%s does not fit this model: %w", filepath.Join(dir, ConfigFile), err)
 	}
 	if lora.Keys, err = inFile(f, chosen, lora); err != nil {
 		return err
 	}
-	if _, err := m.AttachLoRA(lora, compute.NewKey(0)); err != nil {
-		return fmt.Errorf("%s does not fit this model: %w", filepath.Join(dir, AdapterConfigFile), err)
+	if _, err := New(m, lora, compute.NewKey(0)); err != nil {
+		return fmt.Errorf("%s does not fit this model: %w", filepath.Join(dir, ConfigFile), err)
 	}
-	if err := m.LoadTrainable(f, true); err != nil {
+	if err := loadTrainable(m, f, true); err != nil {
 		m.Detach()
 		return err
 	}
@@ -114,7 +116,7 @@ func checkRank(f *weights.Safetensors, rank int) error {
 	for _, name := range f.Names() {
 		x, _ := f.Tensor(name)
 		if strings.HasSuffix(name, ".lora_a") && (len(x.Shape) == 2 || len(x.Shape) == 3) && x.Shape[1] != rank && rank > 0 && rank <= maxRank {
-			return fmt.Errorf("%s: tensor %s is %v, but lora_parameters in %s say rank %d: the two files do not belong together", f.Path(), name, x.Shape, AdapterConfigFile, rank)
+			return fmt.Errorf("%s: tensor %s is %v, but lora_parameters in %s say rank %d: the two files do not belong together", f.Path(), name, x.Shape, ConfigFile, rank)
 		}
 	}
 	return nil
@@ -124,7 +126,7 @@ func checkRank(f *weights.Safetensors, rank int) error {
 // hold all tensors, in the shapes that c gives them, so that nothing is made for what
 // is not there. It may leave projections out, as it may with mlx-lm: adapters from the
 // time when that trained two of a block by default do not name them in their settings.
-func inFile(f *weights.Safetensors, chosen []*nn.Linear, c LoRAConfig) (modules []string, err error) {
+func inFile(f *weights.Safetensors, chosen []*nn.Linear, c Config) (modules []string, err error) {
 	modules = []string{}
 	var wrong []string
 	for _, l := range chosen {
@@ -140,7 +142,7 @@ func inFile(f *weights.Safetensors, chosen []*nn.Linear, c LoRAConfig) (modules 
 			switch shape := shapes[part]; {
 			case !ok:
 				missing = append(missing, fmt.Sprintf("%s (is missing, the model takes %v)", l.Name+part, shape))
-			case !slices.Equal(x.Shape, shape) || !isFloat(x.DType):
+			case !slices.Equal(x.Shape, shape) || !x.DType.IsWeight():
 				wrong = append(wrong, misfit(x, shape))
 			}
 		}
@@ -159,12 +161,16 @@ func misfit(x weights.Tensor, shape []int) string {
 	return fmt.Sprintf("%s (is %v %v, the model takes %v)", x.Name, x.DType, x.Shape, shape)
 }
 
-// LoadTrainable copies the tensors of a file over the trainable ones of the
-// same names, which must have the same shapes. With strict every tensor of the
-// file must have its place, otherwise one must; the error lists those that have
-// none. Tensors missing from the file stay. A file of another kind of fine-tuning
-// is refused: half of it might fit.
-func (m *Model) LoadTrainable(f *weights.Safetensors, strict bool) error {
+// Resume copies the tensors of a file over the trainable ones of the same names,
+// which must have the same shapes. Tensors that one of the two lacks stay as they
+// are, but they must have some in common. A file of another kind of fine-tuning is
+// refused: half of it might fit.
+func Resume(m *model.Model, f *weights.Safetensors) error { return loadTrainable(m, f, false) }
+
+// loadTrainable copies the tensors of a file over the trainable ones of the
+// same names. With strict every tensor of the file must have its place, otherwise
+// one must; the error lists those that have none.
+func loadTrainable(m *model.Model, f *weights.Safetensors, strict bool) error {
 	params := map[string]nn.Param{}
 	for _, p := range m.Trainable() {
 		params[p.Name] = p
@@ -181,7 +187,7 @@ func (m *Model) LoadTrainable(f *weights.Safetensors, strict bool) error {
 		switch {
 		case !ok:
 			unknown = append(unknown, name+" (no such parameter)")
-		case !slices.Equal(x.Shape, p.FileShape()) || !isFloat(x.DType):
+		case !slices.Equal(x.Shape, p.FileShape()) || !x.DType.IsWeight():
 			wrong = append(wrong, misfit(x, p.FileShape()))
 		default:
 			fit[name] = p
@@ -197,7 +203,7 @@ func (m *Model) LoadTrainable(f *weights.Safetensors, strict bool) error {
 		x, _ := f.Tensor(name)
 		values := make([]float32, p.Shape().Elems())
 		quant.Floats(values, x.Data, x.DType)
-		if err := m.dev.Write(p.Buffer(), compute.FloatBytes(values)); err != nil {
+		if err := m.Device().Write(p.Buffer(), compute.FloatBytes(values)); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -228,26 +234,16 @@ func otherModel(path string, wrong []string) error {
 
 // loadFull puts fully fine-tuned parameters in the place of the base's. They
 // are used where they lie, so f stays open unless there is an error.
-func (m *Model) loadFull(f *weights.Safetensors) (err error) {
+func loadFull(m *model.Model, f *weights.Safetensors) (err error) {
 	defer func() {
 		if err != nil {
 			f.Close()
 		}
 	}()
-	vectors, matrices := m.vectors(), map[string]slot{}
-	for _, s := range m.matrices() {
-		matrices[s.name+".weight"] = s
-	}
 	var wrong []string
 	for _, name := range f.Names() {
 		x, _ := f.Tensor(name)
-		shape := []int(nil)
-		if v, ok := vectors[name]; ok {
-			shape = v.Shape()
-		} else if s, ok := matrices[name]; ok {
-			shape = s.shape()
-		}
-		if shape == nil || !slices.Equal(x.Shape, shape) || !isFloat(x.DType) {
+		if shape, ok := m.ShapeOf(name); !ok || !slices.Equal(x.Shape, shape) || !x.DType.IsWeight() {
 			wrong = append(wrong, fmt.Sprintf("%s (%v %v)", name, x.DType, x.Shape))
 		}
 	}
@@ -256,82 +252,20 @@ func (m *Model) loadFull(f *weights.Safetensors) (err error) {
 	}
 	for _, name := range f.Names() {
 		x, _ := f.Tensor(name)
-		if v, ok := vectors[name]; ok {
-			values := make([]float32, v.Shape().Elems())
-			quant.Floats(values, x.Data, x.DType)
-			err = m.dev.Write(v.Buffer(), compute.FloatBytes(values))
-		} else {
-			err = m.replace(matrices[name], x)
-		}
-		if err != nil {
+		if err = m.Replace(x); err != nil {
 			return fmt.Errorf("%s: %s: %w", f.Path(), name, err)
 		}
 	}
 	return nil
 }
 
-// replace puts a dense matrix into a slot.
-func (m *Model) replace(s slot, x weights.Tensor) error {
-	w, err := tensor.ImportWeight(m.dev, &quant.Matrix{
-		Format: quant.Format{Kind: quant.Dense, DType: x.DType}, Rows: s.weight.Rows, Cols: s.weight.Cols, Experts: s.experts, Data: x.Data,
-	})
-	if err != nil {
-		return err
-	}
-	s.set(w)
-	s.weight.Free()
-	return nil
-}
-
-// slot is a place of the model that holds a matrix, or a stack of them.
-type slot struct {
-	name    string
-	weight  *tensor.Weight
-	experts int
-	set     func(*tensor.Weight)
-}
-
-// shape is that of the tensor in files.
-func (s slot) shape() []int {
-	return stackShape(s.experts, s.weight.Rows/max(s.experts, 1), s.weight.Cols)
-}
-
-func (m *Model) matrices() []slot {
-	out := []slot{{"model.embed_tokens", m.Embed, 0, func(w *tensor.Weight) {
-		m.Embed = w
-		if m.Tied {
-			m.Head.Weight = w
-		}
-	}}}
-	for _, l := range m.Linears() {
-		out = append(out, slot{l.Name, l.Weight, l.Experts, func(w *tensor.Weight) { l.Weight = w }})
-	}
-	return out
-}
-
-// vectors are the norms and biases by tensor name.
-func (m *Model) vectors() map[string]*tensor.Tensor {
-	out := map[string]*tensor.Tensor{"model.norm.weight": m.Norm}
-	for _, l := range m.Linears() {
-		if l.Bias != nil {
-			out[l.Name+".bias"] = l.Bias
-		}
-	}
-	for _, b := range m.Blocks {
-		for _, v := range blockVectors(b) {
-			out[v.Name] = v.Tensor
-		}
-	}
-	return out
-}
-
-// SaveTrainable writes what training changes to one safetensors file:
+// SaveWeights writes what training changes to one safetensors file:
 // adapters as F32, parameters of the base in the type that the base has them
 // in. It refuses to replace a file by one with NaN or infinite numbers.
-func (m *Model) SaveTrainable(path string) error {
+func SaveWeights(m *model.Model, path string) error {
 	var out []weights.Tensor
 	for _, p := range m.Trainable() {
-		values, err := tensor.ReadFloats(m.dev, p.Tensor)
+		values, err := tensor.ReadFloats(m.Device(), p.Tensor)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
@@ -339,7 +273,7 @@ func (m *Model) SaveTrainable(path string) error {
 			return fmt.Errorf("%s: not written: %s holds a number that is not finite; training has diverged, so go back to the last saved file and use a smaller --learning-rate", path, p.Name)
 		}
 		dtype := quant.F32
-		if base, ok := m.src.Tensor(p.Name); ok && isFloat(base.DType) {
+		if base, ok := m.Source().Tensor(p.Name); ok && base.DType.IsWeight() {
 			dtype = base.DType
 		}
 		data := make([]byte, len(values)*dtype.Size())
@@ -356,20 +290,4 @@ func finite(values []float32) bool {
 		}
 	}
 	return true
-}
-
-// Matrix is the weight of a module by its path.
-func (m *Model) Matrix(module string) (*tensor.Weight, bool) {
-	for _, s := range m.matrices() {
-		if s.name == module {
-			return s.weight, true
-		}
-	}
-	return nil, false
-}
-
-// Vector is a norm or bias by its tensor name.
-func (m *Model) Vector(name string) (*tensor.Tensor, bool) {
-	v, ok := m.vectors()[name]
-	return v, ok
 }
