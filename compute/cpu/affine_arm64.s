@@ -1,52 +1,8 @@
-// Macros that several files share.
-
-// The sum of the lanes of v0 in s0.
-
-// The numbers of exp, four times each, from neonConst on.
-
-// x = e^x, see exp in vector_generic.go; p, n, m and r are free registers. The
-// comparison (below the range) is false for a NaN, and the minimum keeps it.
-
-// s = sigmoid(g): e = exp(-|g|), then 1/(1+e) or e/(1+e).
-
-// acc = a·x + b·y in four integers, of signed bytes: with the dot product of
-// Armv8.4, or by way of 16 bits, which weights of 4 bits cannot overflow.
-
-
-// The same for one vector of weights, of up to 6 bits.
-
-
-// The four quarters of a half of Q6_K, 32 numbers each, in v22 and v23: low
-// nibbles in a and b, bit pairs in v12 and v13, v15 and v30 are masks.
-
-
-
-
 // Generated from _generate/affine.neon by go run ./compute/cpu/_generate; DO NOT EDIT.
 
 //go:build !purego
 
 #include "textflag.h"
-
-// Thirty-two weights at x1 as float32 in v0 to v7: of 4 bits, of 8, or of R9
-// bits. v31 is a mask.
-
-
-// v10 and v11, bytes, as float32 in v0 to v7.
-
-// Eight weights take exactly R9 bytes: load eight bytes into both lanes, shift
-// each lane by the place of its number, mask.
-
-
-// The mask and shifts for R9 bits.
-
-// The scale and bias of the next group, and its length as the counter.
-
-// Two vectors q*scale + bias in v8 and v9.
-
-
-
-
 
 // func affineGroupsNEON(dst *float32, src *byte, scales, biases *float32, groups, group, bits int, shifts *[8]int64)
 TEXT ·affineGroupsNEON(SB), NOSPLIT, $0-64

@@ -1,37 +1,8 @@
-// Macros that several files share.
-
-// The sum of the lanes of v0 in s0.
-
-// The numbers of exp, four times each, from neonConst on.
-
-// x = e^x, see exp in vector_generic.go; p, n, m and r are free registers. The
-// comparison (below the range) is false for a NaN, and the minimum keeps it.
-
-// s = sigmoid(g): e = exp(-|g|), then 1/(1+e) or e/(1+e).
-
-// acc = a·x + b·y in four integers, of signed bytes: with the dot product of
-// Armv8.4, or by way of 16 bits, which weights of 4 bits cannot overflow.
-
-
-// The same for one vector of weights, of up to 6 bits.
-
-
-// The four quarters of a half of Q6_K, 32 numbers each, in v22 and v23: low
-// nibbles in a and b, bit pairs in v12 and v13, v15 and v30 are masks.
-
-
-
-
 // Generated from _generate/dense.neon by go run ./compute/cpu/_generate; DO NOT EDIT.
 
 //go:build !purego
 
 #include "textflag.h"
-
-// Sixteen weights at x2 as float32 in v4 to v7.
-
-
-
 
 // func dotF16NEON(y *float32, rows int, w *byte, x *float32, n int)
 TEXT ·dotF16NEON(SB), NOSPLIT, $0-40
@@ -153,7 +124,6 @@ loop:
 	BNE  row
 	RET
 
-
 // func widenF16NEON(dst *float32, src *byte, n int)
 TEXT ·widenF16NEON(SB), NOSPLIT, $0-24
 	MOVD dst+0(FP), R0
@@ -204,8 +174,6 @@ loop:
 	SUBS   $8, R2
 	BNE    loop
 	RET
-
-// v as a BF16 in its upper half, rounded with ties to even; t and m are free.
 
 // func narrowBF16NEON(dst *byte, src *float32, n int)
 TEXT ·narrowBF16NEON(SB), NOSPLIT, $0-24

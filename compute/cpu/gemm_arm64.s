@@ -1,40 +1,8 @@
-// Macros that several files share.
-
-// The sum of the lanes of v0 in s0.
-
-// The numbers of exp, four times each, from neonConst on.
-
-// x = e^x, see exp in vector_generic.go; p, n, m and r are free registers. The
-// comparison (below the range) is false for a NaN, and the minimum keeps it.
-
-// s = sigmoid(g): e = exp(-|g|), then 1/(1+e) or e/(1+e).
-
-// acc = a·x + b·y in four integers, of signed bytes: with the dot product of
-// Armv8.4, or by way of 16 bits, which weights of 4 bits cannot overflow.
-
-
-// The same for one vector of weights, of up to 6 bits.
-
-
-// The four quarters of a half of Q6_K, 32 numbers each, in v22 and v23: low
-// nibbles in a and b, bit pairs in v12 and v13, v15 and v30 are masks.
-
-
-
-
 // Generated from _generate/gemm.neon by go run ./compute/cpu/_generate; DO NOT EDIT.
 
 //go:build !purego
 
 #include "textflag.h"
-
-// One step of the product: twelve values of a at byte offset p, times eight of
-// b at byte offset q. Sums of row i are v(8+2i), v(9+2i).
-
-
-// Add a row of c to its sums and go to the next row.
-
-
 
 // func tile12x8(k int, a, b, c *float32, ldc int, add bool)
 TEXT ·tile12x8(SB), NOSPLIT, $0-41
@@ -331,9 +299,6 @@ store:
 	ADD R4, R3
 	RET
 
-// One of eight lines of a, by its pointer p: times eight of b in v0 and v1.
-
-
 // func narrowNEON(k int, a *float32, line, step int, b, c *float32, add bool)
 TEXT ·narrowNEON(SB), NOSPLIT, $0-49
 	MOVD k+0(FP), R0
@@ -444,7 +409,6 @@ store:
 	WORD $0xad077d5e // stp q30, q31, [x10, #224]
 	RET
 
-
 // func interleave4NEON(dst *float32, width int, src *float32, ld, n int)
 TEXT ·interleave4NEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
@@ -503,7 +467,6 @@ one:
 
 done:
 	RET
-
 
 // func interleave2NEON(dst *float32, width int, src *float32, ld, n int)
 TEXT ·interleave2NEON(SB), NOSPLIT, $0-40

@@ -1,43 +1,8 @@
-// Macros that several files share.
-
-// The sum of the lanes of v0 in s0.
-
-// The numbers of exp, four times each, from neonConst on.
-
-// x = e^x, see exp in vector_generic.go; p, n, m and r are free registers. The
-// comparison (below the range) is false for a NaN, and the minimum keeps it.
-
-// s = sigmoid(g): e = exp(-|g|), then 1/(1+e) or e/(1+e).
-
-// acc = a·x + b·y in four integers, of signed bytes: with the dot product of
-// Armv8.4, or by way of 16 bits, which weights of 4 bits cannot overflow.
-
-
-// The same for one vector of weights, of up to 6 bits.
-
-
-// The four quarters of a half of Q6_K, 32 numbers each, in v22 and v23: low
-// nibbles in a and b, bit pairs in v12 and v13, v15 and v30 are masks.
-
-
-
-
 // Generated from _generate/gemv.neon by go run ./compute/cpu/_generate; DO NOT EDIT.
 
 //go:build !purego
 
 #include "textflag.h"
-
-// Thirty-two values at x1 as integers in v0 to v7, their scale in s24: the
-// largest magnitude over 127, which is in s25. A group without magnitude is
-// multiplied with infinity and gives NaN, which converts to 0.
-
-
-// v0 to v7 as bytes in order in v20 and v21.
-
-// The sums of the halves, four lanes each, in v0 and v4.
-
-
 
 // func quantize64NEON(q *int8, scale, sum, x *float32, groups int)
 TEXT ·quantize64NEON(SB), NOSPLIT, $0-40
@@ -212,8 +177,6 @@ group:
 	SUBS $1, R4
 	BNE  group
 	RET
-
-// R10 counts groups of 32 activations, 1<<R9 of which share a weights' scale.
 
 // func dotQ4NEON(y *float32, rows int, w *byte, scales, biases *float32, x *int8, scale, sum *float32, runs, shift int)
 TEXT ·dotQ4NEON(SB), NOSPLIT, $0-80

@@ -1,38 +1,8 @@
-// Macros that several files share.
-
-// The sum of the lanes of v0 in s0.
-
-// The numbers of exp, four times each, from neonConst on.
-
-// x = e^x, see exp in vector_generic.go; p, n, m and r are free registers. The
-// comparison (below the range) is false for a NaN, and the minimum keeps it.
-
-// s = sigmoid(g): e = exp(-|g|), then 1/(1+e) or e/(1+e).
-
-// acc = a·x + b·y in four integers, of signed bytes: with the dot product of
-// Armv8.4, or by way of 16 bits, which weights of 4 bits cannot overflow.
-
-
-// The same for one vector of weights, of up to 6 bits.
-
-
-// The four quarters of a half of Q6_K, 32 numbers each, in v22 and v23: low
-// nibbles in a and b, bit pairs in v12 and v13, v15 and v30 are masks.
-
-
-
-
 // Generated from _generate/kquant.neon by go run ./compute/cpu/_generate; DO NOT EDIT.
 
 //go:build !purego
 
 #include "textflag.h"
-
-// Two groups of a Q4_K super-block, low and high nibbles of 32 bytes at q: their
-// integer sums times lanes l and h of f, added to v0 and v1.
-
-// Eight bytes of v as float32 in a and b.
-
 
 // func dotQ4KNEON(y *float32, rows int, w *byte, x *int8, scale, sum *float32, blocks int)
 TEXT ·dotQ4KNEON(SB), NOSPLIT, $0-56
@@ -337,10 +307,6 @@ block:
 	SUBS $1, R1
 	BNE  row
 	RET
-
-// The integer sums of a quarter times lanes l and h of f, added to v1 and v2.
-
-
 
 // func dotQ6KNEON(y *float32, rows int, w *byte, x *int8, scale, sum *float32, blocks int)
 TEXT ·dotQ6KNEON(SB), NOSPLIT, $0-56

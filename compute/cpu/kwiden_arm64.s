@@ -1,36 +1,8 @@
-// Macros that several files share.
-
-// The sum of the lanes of v0 in s0.
-
-// The numbers of exp, four times each, from neonConst on.
-
-// x = e^x, see exp in vector_generic.go; p, n, m and r are free registers. The
-// comparison (below the range) is false for a NaN, and the minimum keeps it.
-
-// s = sigmoid(g): e = exp(-|g|), then 1/(1+e) or e/(1+e).
-
-// acc = a·x + b·y in four integers, of signed bytes: with the dot product of
-// Armv8.4, or by way of 16 bits, which weights of 4 bits cannot overflow.
-
-
-// The same for one vector of weights, of up to 6 bits.
-
-
-// The four quarters of a half of Q6_K, 32 numbers each, in v22 and v23: low
-// nibbles in a and b, bit pairs in v12 and v13, v15 and v30 are masks.
-
-
-
-
 // Generated from _generate/kwiden.neon by go run ./compute/cpu/_generate; DO NOT EDIT.
 
 //go:build !purego
 
 #include "textflag.h"
-
-// Sixteen bytes of v, signed or not (u or s), as integers in v4 to v7.
-
-// v times s plus m, to x0 on.
 
 // func widenQ4KNEON(dst *[superBlock]float32, q *[128]byte, sm *[16]float32)
 TEXT ·widenQ4KNEON(SB), NOSPLIT, $0-24
@@ -136,7 +108,6 @@ loop:
 	SUBS $1, R4
 	BNE  loop
 	RET
-
 
 // func widenQ6KNEON(dst *[superBlock]float32, q *[192]byte, scales *[16]float32)
 TEXT ·widenQ6KNEON(SB), NOSPLIT, $0-24

@@ -1,27 +1,3 @@
-// Macros that several files share.
-
-// The sum of the lanes of v0 in s0.
-
-// The numbers of exp, four times each, from neonConst on.
-
-// x = e^x, see exp in vector_generic.go; p, n, m and r are free registers. The
-// comparison (below the range) is false for a NaN, and the minimum keeps it.
-
-// s = sigmoid(g): e = exp(-|g|), then 1/(1+e) or e/(1+e).
-
-// acc = a·x + b·y in four integers, of signed bytes: with the dot product of
-// Armv8.4, or by way of 16 bits, which weights of 4 bits cannot overflow.
-
-
-// The same for one vector of weights, of up to 6 bits.
-
-
-// The four quarters of a half of Q6_K, 32 numbers each, in v22 and v23: low
-// nibbles in a and b, bit pairs in v12 and v13, v15 and v30 are masks.
-
-
-
-
 // Generated from _generate/lanes.neon by go run ./compute/cpu/_generate; DO NOT EDIT.
 
 //go:build !purego
@@ -29,8 +5,6 @@
 #include "textflag.h"
 
 // Attention's loops over panels of lanes, see attention.go.
-
-// Which of four lanes see key v10: lo-1 < v10 < hi; v13 has lo-1, v14 hi.
 
 // func softmaxLanesNEON(s *float32, n, w int, scale float32, st *lanes)
 //

@@ -1,27 +1,3 @@
-// Macros that several files share.
-
-// The sum of the lanes of v0 in s0.
-
-// The numbers of exp, four times each, from neonConst on.
-
-// x = e^x, see exp in vector_generic.go; p, n, m and r are free registers. The
-// comparison (below the range) is false for a NaN, and the minimum keeps it.
-
-// s = sigmoid(g): e = exp(-|g|), then 1/(1+e) or e/(1+e).
-
-// acc = a·x + b·y in four integers, of signed bytes: with the dot product of
-// Armv8.4, or by way of 16 bits, which weights of 4 bits cannot overflow.
-
-
-// The same for one vector of weights, of up to 6 bits.
-
-
-// The four quarters of a half of Q6_K, 32 numbers each, in v22 and v23: low
-// nibbles in a and b, bit pairs in v12 and v13, v15 and v30 are masks.
-
-
-
-
 // Generated from _generate/vector.neon by go run ./compute/cpu/_generate; DO NOT EDIT.
 
 //go:build !purego
@@ -209,8 +185,6 @@ loop:
 	SUBS $4, R3
 	BNE  loop
 	RET
-
-// The gradient of one step, without inv, in v1.
 
 // func normGradNEON(y, dy, w, x *float32, inv, mean float32, n int, add bool)
 TEXT ·normGradNEON(SB), NOSPLIT, $0-49

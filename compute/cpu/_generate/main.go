@@ -5,8 +5,9 @@
 //
 // In *.neon a line that begins with a lower-case word is such an instruction,
 // "macro NAME parameters" to "end" defines a piece of text in which {parameter}
-// stands for the argument, and a line that begins with NAME puts it in. All
-// else is left as it is. macros.neon goes before every file.
+// stands for the argument, and a line that begins with NAME puts it in. A macro
+// and the comment above it stay out of the .s file. All else is left as it is.
+// Every file may use the macros of macros.neon.
 //
 //	go run ./compute/cpu/_generate -out compute/cpu
 package main
@@ -44,6 +45,7 @@ func generate(in, out string) error {
 		if err := a.file(filepath.Join(in, "macros.neon")); err != nil {
 			return err
 		}
+		a.text.Reset() // what macros.neon says about itself
 		fmt.Fprintf(&a.text, "// Generated from _generate/%s.neon by go run ./compute/cpu/_generate; DO NOT EDIT.\n\n", name)
 		fmt.Fprint(&a.text, "//go:build !purego\n\n#include \"textflag.h\"\n")
 		if err := a.file(path); err != nil {
@@ -72,14 +74,15 @@ func (a *assembly) file(path string) error {
 		return err
 	}
 	defer f.Close()
-	open := "" // the macro being defined
+	var comment []string // lines not written yet: they may describe a macro
+	open := ""           // the macro being defined
 	scan := bufio.NewScanner(f)
 	for n := 1; scan.Scan(); n++ {
 		line := scan.Text()
 		words := strings.Fields(line)
 		switch {
 		case len(words) > 1 && words[0] == "macro":
-			open = words[1]
+			open, comment = words[1], nil
 			a.macros[open] = macro{parameters: words[2:]}
 		case open != "" && line == "end":
 			open = ""
@@ -87,7 +90,16 @@ func (a *assembly) file(path string) error {
 			m := a.macros[open]
 			m.lines = append(m.lines, line)
 			a.macros[open] = m
+		case strings.HasPrefix(line, "//"):
+			comment = append(comment, line)
 		default:
+			for _, l := range comment {
+				fmt.Fprintln(&a.text, l)
+			}
+			comment = nil
+			if line == "" && strings.HasSuffix(a.text.String(), "\n\n") {
+				continue // a macro stood between two empty lines
+			}
 			if err := a.line(line); err != nil {
 				return fmt.Errorf("%s:%d: %w", path, n, err)
 			}
