@@ -147,3 +147,9 @@ type Device interface {
 	// Sync waits for all work.
 	Sync() error
 }
+
+// AllocSizer is a Device whose buffers take more memory than their content.
+type AllocSizer interface {
+	// AllocSize is the memory that Alloc takes for a buffer of so many bytes.
+	AllocSize(bytes int64) int64
+}

@@ -573,7 +573,8 @@ func TestDryRunTellsThePeak(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		planned, real := plan.New(plan.Options{}), newCPU(t)
+		real := newCPU(t)
+		planned := plan.New(plan.For(real))
 		dry(planned)
 		dry(real)
 		_, peak := real.Memory()

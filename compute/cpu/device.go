@@ -70,6 +70,10 @@ func (d *Device) Memory() (used, peak int64) {
 	return d.mem.used, d.mem.peak
 }
 
+// AllocSize is the memory that a buffer of so many bytes takes, unless a freed
+// block that is a little larger serves it.
+func (d *Device) AllocSize(bytes int64) int64 { return int64(classSize(int(bytes))) }
+
 // ResetPeak starts a new measurement of the peak that Memory returns.
 func (d *Device) ResetPeak() {
 	d.mem.mu.Lock()

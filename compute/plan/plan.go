@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/bits"
 	"sync"
 	"time"
 	"unsafe"
@@ -23,6 +22,18 @@ type Options struct {
 	// Supports is the planned device's: callers take the same path as on it.
 	// Nil supports every op.
 	Supports func(compute.Op) bool
+	// AllocSize is the memory that the planned device takes for a buffer of so
+	// many bytes. Nil takes no more than these.
+	AllocSize func(bytes int64) int64
+}
+
+// For returns the options that plan for a device.
+func For(dev compute.Device) Options {
+	o := Options{Info: dev.Info(), Supports: dev.Supports}
+	if s, ok := dev.(compute.AllocSizer); ok {
+		o.AllocSize = s.AllocSize
+	}
+	return o
 }
 
 // Device is a compute.Device that only counts. Alloc never runs out of memory,
@@ -157,15 +168,6 @@ func (b *buffer) Free() {
 	}
 }
 
-// held is the memory that the CPU device takes for n bytes: multiples of an
-// eighth of the power of two below, and of a cache line.
-func held(n int64) int64 {
-	const line = 64
-	n = max(n, line)
-	unit := max(int64(1)<<(bits.Len64(uint64(n))-4), line)
-	return (n + unit - 1) / unit * unit
-}
-
 // Info returns the options' Info.
 func (d *Device) Info() compute.Info { return d.options.Info }
 
@@ -180,7 +182,9 @@ func (d *Device) Alloc(shape compute.Shape, t compute.DType) (compute.Buffer, er
 	if err := b.spec.Check(); err != nil {
 		return nil, fmt.Errorf("plan: %w", err)
 	}
-	b.bytes = held(b.spec.Bytes())
+	if b.bytes = b.spec.Bytes(); d.options.AllocSize != nil {
+		b.bytes = d.options.AllocSize(b.bytes)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.current += b.bytes

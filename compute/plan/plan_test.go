@@ -57,7 +57,7 @@ func TestMemoryAsCPU(t *testing.T) {
 	}
 	machine := device.(*cpu.Device)
 	defer machine.Close()
-	planned := New(Options{Info: machine.Info(), Supports: machine.Supports})
+	planned := New(For(machine))
 	rng := rand.New(rand.NewPCG(1, 2))
 	var live [][2]compute.Buffer
 	for n := 1; n < 1<<17; n = n*3/2 + 1 { // nothing freed yet, so nothing is reused: to the byte

@@ -39,7 +39,7 @@ func (n need) total() int64 { return n.mapped + n.trainable + n.step }
 // plannedNeed does a step of the run on the plan device: with the longest rows for the memory, with
 // average ones for the work. lengths are sorted.
 func (o *loraOptions) plannedNeed(e *engine, lengths []int) (need, error) {
-	dev := plan.New(plan.Options{Info: e.dev.Info(), Supports: e.dev.Supports})
+	dev := plan.New(plan.For(e.dev))
 	m, err := model.Load(dev, e.src)
 	if err != nil {
 		return need{}, err
