@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/weights"
 )
@@ -300,7 +301,7 @@ func stackShape(experts, rows, cols int) []int {
 // ready tells whether rows are in order.
 func (f *Adapter) ready() error {
 	if f.architecture != "" && f.needsModel() {
-		return fmt.Errorf("the adapter is for llama.cpp's architecture %q, whose rows lie in the order of its heads: name the base model too, with --model", f.architecture)
+		return fault.At("model", "the adapter is for llama.cpp's architecture %q, whose rows lie in the order of its heads", f.architecture).Try("Name the base model too.")
 	}
 	return nil
 }
@@ -327,7 +328,7 @@ func (f *Adapter) WriteMLX(dir string) error {
 		return err
 	}
 	if f.partial {
-		return errors.New("the adapter changes some experts only, and mlx-lm's files have all: name the base model too, with --model")
+		return fault.At("model", "the adapter changes some experts only, and mlx-lm's files have all").Try("Name the base model too.")
 	}
 	rank, scale := f.Uniform()
 	var keys []string

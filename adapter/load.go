@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/jsonpos"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/nn"
@@ -43,7 +44,7 @@ func readConfig(dir string) (mlxConfig, error) {
 	c := mlxConfig{FineTuneType: "lora"}
 	data, err := weights.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return c, fmt.Errorf("%s is not there: %s is not an adapter folder; give --adapter-path the folder that training wrote", ConfigFile, dir)
+		return c, fault.At("adapter_path", "%s is not there: %s is not an adapter folder", ConfigFile, dir).Try("Give the folder that training wrote.")
 	}
 	if err != nil {
 		return c, err
@@ -177,7 +178,8 @@ func loadTrainable(m *model.Model, f *weights.Safetensors, strict bool) error {
 	}
 	is, trained := fineTuneType(f.Names()), fineTuneType(slices.Collect(maps.Keys(params)))
 	if !strict && is != trained {
-		return fmt.Errorf("%s holds what --fine-tune-type %s trains, but --fine-tune-type is %s: give --fine-tune-type %s, or --resume-adapter-file a file of that type", f.Path(), is, trained, is)
+		return fault.Value("fine_tune_type", trained, fmt.Sprintf("%s, which trains what %s holds", is, f.Path())).
+			Try("Give %v %s, or %v a file of the other type.", fault.Setting("fine_tune_type"), is, fault.Setting("resume_adapter_file"))
 	}
 	fit := map[string]nn.Param{}
 	var wrong, unknown []string
@@ -270,7 +272,8 @@ func SaveWeights(m *model.Model, path string) error {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 		if !finite(values) {
-			return fmt.Errorf("%s: not written: %s holds a number that is not finite; training has diverged, so go back to the last saved file and use a smaller --learning-rate", path, p.Name)
+			return fault.Advise(fmt.Errorf("%s: not written: %s holds a number that is not finite: training has diverged", path, p.Name),
+				"Go back to the last saved file and use a smaller %v.", fault.Setting("learning_rate"))
 		}
 		dtype := quant.F32
 		if base, ok := m.Source().Tensor(p.Name); ok && base.DType.IsWeight() {

@@ -1,6 +1,7 @@
 package adapter_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/nn"
@@ -275,9 +277,15 @@ func TestResumeOtherKind(t *testing.T) {
 				}
 				continue
 			}
-			for _, part := range []string{path, "--fine-tune-type is " + trained, "give --fine-tune-type " + is, "--resume-adapter-file"} {
-				if err == nil || !strings.Contains(err.Error(), part) {
-					t.Errorf("%s over %s: error %v, want one with %q", is, trained, err, part)
+			var mistake *fault.Mistake
+			if !errors.As(err, &mistake) || mistake.Setting != "fine_tune_type" || mistake.Found != trained {
+				t.Errorf("%s over %s: error %v, want a mistake with fine_tune_type %s", is, trained, err, trained)
+				continue
+			}
+			text := fault.Text(err, func(s fault.Setting) string { return "<" + string(s) + ">" })
+			for _, part := range []string{path, "expected " + is, "Give <fine_tune_type> " + is, "<resume_adapter_file>"} {
+				if !strings.Contains(text, part) {
+					t.Errorf("%s over %s: error %s, want one with %q", is, trained, text, part)
 				}
 			}
 		}

@@ -318,8 +318,8 @@ func TestPrepare(t *testing.T) {
 	if rep.P50 > 40 || rep.P95 > 40 || rep.P50 > rep.P95 || rep.P50 == 0 {
 		t.Errorf("percentiles %d, %d", rep.P50, rep.P95)
 	}
-	warnings := strings.Join(rep.Warnings(), "\n")
-	for _, want := range []string{"2 rows are longer than 128 tokens", "train.jsonl:8", "1 row is without a token to learn", "--max-seq-length"} {
+	warnings := fmt.Sprint(rep.Warnings())
+	for _, want := range []string{"2 rows are longer than 128 tokens", "train.jsonl:8", "1 row is without a token to learn", "raise max_seq_length"} {
 		if !strings.Contains(warnings, want) {
 			t.Errorf("warnings %q lack %q", warnings, want)
 		}
@@ -422,7 +422,7 @@ func TestFinalMessageOfUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w := rep.Warnings(); len(w) != 1 || !strings.Contains(w[0], `role "user"`) {
+	if w := rep.Warnings(); len(w) != 1 || !strings.Contains(w[0].String(), `role "user"`) {
 		t.Errorf("warnings %q", w)
 	}
 	item, _ := rows.Item(0)

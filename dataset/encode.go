@@ -1,12 +1,12 @@
 package dataset
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // Tokenizer is what the encoder needs of a tokenizer.
@@ -59,7 +59,7 @@ func NewEncoder(tok Tokenizer, renderer *chat.Renderer, opt EncoderOptions) *Enc
 }
 
 // errMaskText has mlx-lm's wording.
-var errMaskText = errors.New("Prompt masking not supported for text dataset.\nLeave out --mask-prompt, or give rows with prompt and completion")
+var errMaskText = fault.At("mask_prompt", "Prompt masking not supported for text dataset.").Try("Leave it out, or give rows with prompt and completion.")
 
 // check tells whether rows of a format can be encoded at all.
 func (e *Encoder) check(f Format) error {

@@ -3,6 +3,8 @@ package dataset
 import (
 	"fmt"
 	"strings"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // Report tells what a split holds, in tokens.
@@ -61,11 +63,11 @@ func (r *Report) add(item Item, where string) bool {
 	return loss > 0
 }
 
-func (r *Report) noLossRemedy() string {
+func (r *Report) noLossRemedy() fault.Note {
 	if r.limit > 0 && r.Truncated > 0 {
-		return fmt.Sprintf("The prompts fill all of the %d tokens: raise --max-seq-length or shorten the prompts", r.limit)
+		return fault.Say("The prompts fill all of the %d tokens: raise %v or shorten the prompts", r.limit, fault.Setting("max_seq_length"))
 	}
-	return "The completions are empty: write them, or remove the rows"
+	return fault.Say("The completions are empty: write them, or remove the rows")
 }
 
 // String sums up the report in one line.
@@ -75,11 +77,11 @@ func (r *Report) String() string {
 }
 
 // Warnings tell, one each, what is likely not meant: rows that will be cut, rows without loss, odd masks.
-func (r *Report) Warnings() []string {
-	var w []string
+func (r *Report) Warnings() []fault.Note {
+	var w []fault.Note
 	if r.Truncated > 0 {
-		w = append(w, fmt.Sprintf("%s: %s longer than %d tokens and will be cut there, losing %d tokens; the longest, %s, has %d. Split long rows beforehand or raise --max-seq-length.",
-			r.Split, rowsAre(r.Truncated), r.limit, r.LostTokens, r.longestAt, r.Longest))
+		w = append(w, fault.Say("%s: %s longer than %d tokens and will be cut there, losing %d tokens; the longest, %s, has %d. Split long rows beforehand or raise %v.",
+			r.Split, rowsAre(r.Truncated), r.limit, r.LostTokens, r.longestAt, r.Longest, fault.Setting("max_seq_length")))
 	}
 	if r.NoLoss > 0 {
 		list := strings.Join(r.noLossAt, ", ")
@@ -90,14 +92,14 @@ func (r *Report) Warnings() []string {
 		if r.keep {
 			fate = "but stay, as in mlx-lm"
 		}
-		w = append(w, fmt.Sprintf("%s: %s without a token to learn %s: %s. %s.", r.Split, rowsAre(r.NoLoss), fate, list, r.noLossRemedy()))
+		w = append(w, fault.Say("%s: %s without a token to learn %s: %s. %v.", r.Split, rowsAre(r.NoLoss), fate, list, r.noLossRemedy()))
 	}
 	if r.NotPrefix > 0 {
-		w = append(w, fmt.Sprintf("%s: in %d rows the chat template writes the prompt differently once the answer follows (first in %s); there the loss begins where the two renderings part.",
+		w = append(w, fault.Say("%s: in %d rows the chat template writes the prompt differently once the answer follows (first in %s); there the loss begins where the two renderings part.",
 			r.Split, r.NotPrefix, r.notPrefixAt))
 	}
 	if r.NotByModel > 0 {
-		w = append(w, fmt.Sprintf("%s: %d rows end with a message that is not the assistant's, and the model will learn to write it (first %s, role %q).",
+		w = append(w, fault.Say("%s: %d rows end with a message that is not the assistant's, and the model will learn to write it (first %s, role %q).",
 			r.Split, r.NotByModel, r.notByModelAt, r.role))
 	}
 	return w

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // Rows are the tokenised rows of a split. Each row is tokenised once, when it is first asked for or by Prepare.
@@ -86,7 +88,7 @@ func (r *Rows) Prepare(ctx context.Context, progress func(done, total int)) (*Re
 	slices.Sort(lengths)
 	rep.P50, rep.P95 = percentile(lengths, 50), percentile(lengths, 95)
 	if len(lengths) > 0 && len(kept) == 0 {
-		return rep, fmt.Errorf("%s: no row has a token to learn\n%s", r.split.source(), rep.noLossRemedy())
+		return rep, fault.Of("%s: no row has a token to learn", r.split.source()).Try("%v", rep.noLossRemedy())
 	}
 	return rep, nil
 }

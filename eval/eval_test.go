@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute/cpu"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/tensor"
@@ -56,7 +57,7 @@ func TestWindows(t *testing.T) {
 			}
 		}
 	}
-	if _, err := Windows(data, 31, 1, 0); err == nil || !strings.Contains(err.Error(), "30 tokens, fewer than one sample of --sequence-length 31") {
+	if _, err := Windows(data, 31, 1, 0); fault.SettingOf(err) != "sequence_length" || !strings.Contains(err.Error(), "30 tokens, fewer than one sample of 31") {
 		t.Errorf("too little data: %v", err)
 	}
 	// Rows that are not needed are not tokenised.
@@ -181,7 +182,7 @@ func TestMeasureErrors(t *testing.T) {
 	t.Parallel()
 	m := open(t, modeltest.Spec{Type: "qwen2"})
 	one := []train.Example{{IDs: []int32{1, 2}, Loss: [][2]int{{1, 2}}}}
-	if _, err := Measure(context.Background(), m, one, Options{}); err == nil || !strings.Contains(err.Error(), "--batch-size") {
+	if _, err := Measure(context.Background(), m, one, Options{}); fault.SettingOf(err) != "batch_size" {
 		t.Error(err)
 	}
 	stopped, stop := context.WithCancel(context.Background())

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/tensor"
 	"github.com/lentil-lm/lentil/train"
@@ -52,7 +53,7 @@ type Options struct {
 func Measure(ctx context.Context, m *model.Model, rows []train.Example, o Options) (Perplexity, error) {
 	var p Perplexity
 	if o.BatchSize < 1 {
-		return p, fmt.Errorf("--batch-size is %d, expected at least 1", o.BatchSize)
+		return p, fault.Value("batch_size", o.BatchSize, "1 or more")
 	}
 	t := tensor.NewTape(m.Device())
 	t.Exact = !o.Rounded

@@ -1,8 +1,7 @@
 package eval
 
 import (
-	"fmt"
-
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/train"
 )
 
@@ -26,7 +25,7 @@ func Windows(rows train.Examples, length, samples int, seed uint32) ([]train.Exa
 		}
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("the data has %d tokens, fewer than one sample of --sequence-length %d\nGive a smaller --sequence-length, or more data.", len(ids), length)
+		return nil, fault.At("sequence_length", "the data has %d tokens, fewer than one sample of %d", len(ids), length).Try("Give a smaller one, or more data.")
 	}
 	return out, nil
 }
@@ -55,7 +54,8 @@ func Rows(rows train.Examples, length, samples int, seed uint32) (out []train.Ex
 		}
 	}
 	if len(out) == 0 {
-		return nil, 0, fmt.Errorf("none of the %d rows has a token to predict in its first %d\nGive a larger --sequence-length, or leave --mask-prompt out.", rows.Len(), length)
+		return nil, 0, fault.At("sequence_length", "none of the %d rows has a token to predict in its first %d", rows.Len(), length).
+			Try("Give a larger one, or leave %v out.", fault.Setting("mask_prompt"))
 	}
 	return out, cut, nil
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/weights"
@@ -63,10 +64,11 @@ func AllocateBits(ctx context.Context, src weights.Source, s *Sensitivity, o Con
 		}
 	}
 	budget := int64(target*float64(c.report.Parameters)/8) - a.fixed
-	if err := a.spend(budget); err != nil {
-		return nil, fmt.Errorf("%w: the lowest for this model is %.3f bits per weight", err,
-			8*float64(a.fixed+a.bytes())/float64(c.report.Parameters))
+	if a.bytes() > budget {
+		lowest := 8 * float64(a.fixed+a.bytes()) / float64(c.report.Parameters)
+		return nil, fault.Value("target_bpw", target, fmt.Sprintf("%.3f or more, the lowest for this model", lowest))
 	}
+	a.spend(budget)
 	return a.layers(), nil
 }
 
@@ -186,11 +188,8 @@ func (a *allocation) bytes() (sum int64) {
 // the steps that fit, to any larger width of any module, the one that takes off
 // most error for each byte comes next. Where the errors fall convexly with the
 // width, as they do, only the last steps can be short of the optimum.
-func (a *allocation) spend(budget int64) error {
+func (a *allocation) spend(budget int64) {
 	left := budget - a.bytes()
-	if left < 0 {
-		return errors.New("--target-bpw is too low")
-	}
 	for {
 		best, width, gain := -1, 0, 0.0
 		for i, c := range a.modules {
@@ -202,7 +201,7 @@ func (a *allocation) spend(budget int64) error {
 			}
 		}
 		if best < 0 {
-			return nil
+			return
 		}
 		c := &a.modules[best]
 		left -= c.bytes[width] - c.bytes[c.chosen]

@@ -12,6 +12,7 @@ import (
 	"github.com/lentil-lm/lentil/demo"
 	"github.com/lentil-lm/lentil/demo/corpus"
 	"github.com/lentil-lm/lentil/export"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/tensor"
@@ -163,7 +164,7 @@ func TestAutoBits(t *testing.T) {
 		}
 	}
 
-	if _, err := export.AllocateBits(ctx, src, s, export.ConvertOptions{}, 2.2); err == nil || !strings.Contains(err.Error(), "the lowest for this model is 2.509") {
+	if _, err := export.AllocateBits(ctx, src, s, export.ConvertOptions{}, 2.2); fault.SettingOf(err) != "target_bpw" || !strings.Contains(err.Error(), "2.509 or more, the lowest for this model") {
 		t.Errorf("2.2 bits: %v", err)
 	}
 	if _, err := export.AllocateBits(ctx, src, s, export.ConvertOptions{Mode: "mxfp4"}, 4.5); err == nil || !strings.Contains(err.Error(), "affine") {

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/nn"
@@ -102,11 +103,11 @@ func Fuse(m *model.Model, tok *tokenizer.Tokenizer, o FuseOptions) (FuseReport, 
 // checkTarget refuses folders whose content a fused model must not mix with.
 func checkTarget(path, base, adapter string) error {
 	if path == "" {
-		return errors.New("--save-path is empty: give the folder to write the fused model to")
+		return fault.Value("save_path", path, "the folder to write the fused model to")
 	}
 	for _, o := range []string{base, adapter} {
 		if same(path, o) || same(path, filepath.Dir(o)) {
-			return fmt.Errorf("--save-path %s is the folder that %s is read from: give another one", path, o)
+			return fault.At("save_path", "%s is the folder that %s is read from", path, o).Try("Give another one.")
 		}
 	}
 	// The folder will be replaced as a whole, so nothing may be lost with it.
@@ -119,10 +120,10 @@ func checkTarget(path, base, adapter string) error {
 		case name == "." || ofModel(name, e, base):
 			return nil
 		}
-		return fmt.Errorf("it holds %s, which is no part of a model: give a new folder, or empty this one", name)
+		return fault.Of("it holds %s, which is no part of a model", name).Try("Give a new folder, or empty this one.")
 	})
 	if err != nil {
-		return fmt.Errorf("--save-path %s: %w", path, err)
+		return fault.At("save_path", "%s: %w", path, err)
 	}
 	return nil
 }

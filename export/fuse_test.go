@@ -15,6 +15,7 @@ import (
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
 	"github.com/lentil-lm/lentil/export"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/quant"
@@ -410,7 +411,7 @@ func TestRefusedTargets(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct{ path, want string }{
-		"empty":                    {"", "--save-path is empty"},
+		"empty":                    {"", "expected the folder to write the fused model to"},
 		"the base":                 {dir, "is read"},
 		"the base, in other words": {filepath.Join(dir, "..", filepath.Base(dir)), "is read"},
 		"the adapter":              {read, "is read"},
@@ -418,8 +419,8 @@ func TestRefusedTargets(t *testing.T) {
 		"folders":                  {nested, "adapters"},
 	} {
 		_, err := export.Fuse(m, nil, export.FuseOptions{SavePath: test.path, AdapterPath: read})
-		if err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%s: %v, want %q", name, err, test.want)
+		if fault.SettingOf(err) != "save_path" || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q of save_path", name, err, test.want)
 		}
 	}
 	for _, path := range []string{filepath.Join(foreign, "thesis.docx"), filepath.Join(nested, "adapters"), filepath.Join(dir, "model.safetensors")} {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/lentil-lm/lentil/adapter"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/weights"
@@ -17,7 +18,8 @@ import (
 // the base model, which src is. There must be no file at path yet.
 func GGUFAdapter(f *adapter.Adapter, src weights.Source, path string) error {
 	if f.DoRA() {
-		return fmt.Errorf("the adapter is a DoRA, whose magnitudes llama.cpp's adapter files have no place for: put it into the model with lentil fuse --export-gguf, or train with --fine-tune-type lora")
+		return fault.At("fine_tune_type", "the adapter is a DoRA, whose magnitudes llama.cpp's adapter files have no place for").
+			Try("Fuse it into the model with %v, or train with %v lora.", fault.Setting("export_gguf"), fault.Setting("fine_tune_type"))
 	}
 	c, err := model.ParseConfig(src.Config(), src.Path()+": config.json")
 	if err != nil {

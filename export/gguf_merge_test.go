@@ -10,6 +10,7 @@ import (
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/export"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/quant"
@@ -101,7 +102,7 @@ func TestGGUFOfDoRA(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "adapter.gguf")
 	update := adapter.Update{Module: "model.layers.0.mlp.up_proj", In: 1, Out: 1, Rank: 1, A: []float32{1}, B: []float32{1}, Magnitude: []float32{1}}
 	err := export.GGUFAdapter(&adapter.Adapter{Updates: []adapter.Update{update}}, m.Source(), path)
-	if err == nil || !strings.Contains(err.Error(), "lentil fuse --export-gguf") {
+	if fault.SettingOf(err) != "fine_tune_type" || !strings.Contains(err.Error(), "export_gguf") {
 		t.Errorf("a DoRA as an adapter file: %v", err)
 	}
 	if _, err := os.Stat(path); err == nil {

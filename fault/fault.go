@@ -1,5 +1,6 @@
 // Package fault holds the mistakes of users as values: which setting is wrong,
-// what was found, what was expected, and how to put it right.
+// what was found, what was expected, and how to put it right. Advise gives a
+// remedy to other errors, and a Note is a text about settings that is no error.
 //
 // Packages below the shell name a setting as a config does ("batch_size") and
 // know nothing of how it was given. Whoever talks to the user decides how a
@@ -28,15 +29,9 @@ type Mistake struct {
 	// Expected says what is right: "1 or more", "lora, dora or full". Empty where the message tells it.
 	Expected string
 
-	message text
-	remedy  text
+	message Note
+	remedy  Note
 	cause   error
-}
-
-// text is a message whose settings are not spelled yet.
-type text struct {
-	format string
-	args   []any
 }
 
 // Value is a setting with a value that it cannot have.
@@ -53,7 +48,7 @@ func At(setting Setting, format string, args ...any) *Mistake {
 
 // Of is a mistake that no single setting is to blame for, such as one in a file.
 func Of(format string, args ...any) *Mistake {
-	return &Mistake{message: text{format, args}, cause: errors.Unwrap(fmt.Errorf(format, args...))}
+	return &Mistake{message: Note{format, args}, cause: errors.Unwrap(fmt.Errorf(format, args...))}
 }
 
 // Mark declares an error, from a package that cannot know, to be a mistake of
@@ -68,7 +63,7 @@ func Mark(err error) error {
 
 // Try adds what the user can do about it, whole sentences on lines of their own.
 func (m *Mistake) Try(format string, args ...any) *Mistake {
-	m.remedy = text{format, args}
+	m.remedy = Say(format, args...)
 	return m
 }
 
@@ -79,11 +74,11 @@ func (m *Mistake) Error() string { return m.spell(plain) }
 func (m *Mistake) Unwrap() error { return m.cause }
 
 // Remedy is what the user can do, with each setting as name writes it; empty where nothing was said.
-func (m *Mistake) Remedy(name func(Setting) string) string { return m.remedy.spell(name) }
+func (m *Mistake) Remedy(name func(Setting) string) string { return m.remedy.Spell(name) }
 
 // spell writes the whole mistake.
 func (m *Mistake) spell(name func(Setting) string) string {
-	message := m.message.spell(name)
+	message := m.message.Spell(name)
 	switch {
 	case m.Setting == "":
 	case m.Expected != "":
@@ -91,10 +86,19 @@ func (m *Mistake) spell(name func(Setting) string) string {
 	default:
 		message = name(m.Setting) + ": " + message
 	}
-	if remedy := m.remedy.spell(name); remedy != "" {
+	if remedy := m.remedy.Spell(name); remedy != "" {
 		message += "\n" + remedy
 	}
 	return message
+}
+
+// SettingOf is the setting at fault, empty where err blames none.
+func SettingOf(err error) Setting {
+	var m *Mistake
+	if !errors.As(err, &m) {
+		return ""
+	}
+	return m.Setting
 }
 
 // found writes a value so that an empty or spaced text can be seen.
@@ -106,34 +110,51 @@ func found(value any) string {
 	return fmt.Sprintf("%.200s", s)
 }
 
-func (t text) spell(name func(Setting) string) string {
-	if t.format == "" {
-		return ""
-	}
-	args := make([]any, len(t.args))
-	for i, arg := range t.args {
-		switch arg := arg.(type) {
-		case Setting:
-			args[i] = name(arg)
-		case error:
-			args[i] = errors.New(Text(arg, name))
-		default:
-			args[i] = arg
-		}
-	}
-	return fmt.Errorf(t.format, args...).Error()
+// Advise adds what the user can do about err, whole sentences on lines of their
+// own. The kind of err stays: a mistake is still one, a lost connection is none.
+func Advise(err error, format string, args ...any) error {
+	return &advised{err, Say(format, args...)}
 }
 
-// Text is what err says, with the settings of the mistakes in it as name writes them.
+type advised struct {
+	error
+	remedy Note
+}
+
+func (a *advised) Error() string { return a.spell(plain) }
+func (a *advised) Unwrap() error { return a.error }
+
+func (a *advised) spell(name func(Setting) string) string {
+	return Text(a.error, name) + "\n" + a.remedy.Spell(name)
+}
+
+// Text is what err says, with the settings of mistakes and remedies in it as name writes them.
 func Text(err error, name func(Setting) string) string {
-	var m *Mistake
-	if !errors.As(err, &m) {
-		return err.Error()
+	if s, ok := err.(interface {
+		spell(func(Setting) string) string
+	}); ok {
+		return s.spell(name)
 	}
-	if whole, ok := err.(*Mistake); ok {
-		return whole.spell(name)
+	text := err.Error()
+	for _, cause := range causes(err) {
+		if was, is := cause.Error(), Text(cause, name); was != is {
+			text = strings.Replace(text, was, is, 1)
+		}
 	}
-	return strings.Replace(err.Error(), m.Error(), m.spell(name), 1)
+	return text
+}
+
+// causes are the errors that err wraps.
+func causes(err error) []error {
+	switch err := err.(type) {
+	case interface{ Unwrap() []error }:
+		return err.Unwrap()
+	case interface{ Unwrap() error }:
+		if cause := err.Unwrap(); cause != nil {
+			return []error{cause}
+		}
+	}
+	return nil
 }
 
 func plain(s Setting) string { return string(s) }

@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,6 +39,19 @@ func TestText(t *testing.T) {
 			"a user's text is no format", Of("%s: %q is no key", "100%.json", "{batch_size}"),
 			`100%.json: "{batch_size}" is no key`, `100%.json: "{batch_size}" is no key`,
 		},
+		{
+			"several", errors.Join(Value("iters", 0, "1 or more"), fmt.Errorf("x: %w", Value("batch_size", 0, "1 or more"))),
+			"iters 0: expected 1 or more\nx: batch_size 0: expected 1 or more", "--iters 0: expected 1 or more\nx: --batch-size 0: expected 1 or more",
+		},
+		{
+			"advice", fmt.Errorf("iteration 2: %w", Advise(cause, "Use a smaller %v.", Setting("learning_rate"))),
+			"iteration 2: file does not exist\nUse a smaller learning_rate.", "iteration 2: file does not exist\nUse a smaller --learning-rate.",
+		},
+		{
+			"advice on a mistake", Advise(Value("iters", 0, "1 or more"), "%v", Say("Leave %v out.", Setting("iters"))),
+			"iters 0: expected 1 or more\nLeave iters out.", "--iters 0: expected 1 or more\nLeave --iters out.",
+		},
+		{"empty cause", fmt.Errorf("a%w", errors.New("")), "a", "a"},
 		{"no mistake", cause, "file does not exist", "file does not exist"},
 	}
 	for _, tt := range tests {
@@ -65,5 +79,44 @@ func TestCause(t *testing.T) {
 	wrapped := fmt.Errorf("train: %w", m)
 	if got := Mark(wrapped); got != wrapped {
 		t.Errorf("an error with a mistake in it was marked again: %v", got)
+	}
+}
+
+// TestKind checks that advice does not make a mistake of an error, nor hide one.
+func TestKind(t *testing.T) {
+	var m *Mistake
+	if err := Advise(fs.ErrClosed, "Try again."); errors.As(err, &m) || !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("%v: a mistake, or its cause is lost", err)
+	}
+	if err := Advise(Value("iters", 0, "1 or more"), "Try again."); !errors.As(err, &m) || m.Setting != "iters" {
+		t.Errorf("%v lost the mistake", err)
+	}
+	outer := fmt.Errorf("draft: %w", At("draft_model", "%w", Value("max_kv_size", 2, "more than 4")))
+	if got := SettingOf(outer); got != "draft_model" {
+		t.Errorf("SettingOf(%v) = %q", outer, got)
+	}
+	if got := SettingOf(fs.ErrClosed); got != "" {
+		t.Errorf("SettingOf(%v) = %q", fs.ErrClosed, got)
+	}
+}
+
+func TestNote(t *testing.T) {
+	n := Say("%s is 100%% wrong: %v", "a%d", Setting("batch_size"))
+	if got, want := n.String(), "a%d is 100% wrong: batch_size"; got != want {
+		t.Errorf("String() = %q, want %q", got, want)
+	}
+	if got, want := n.Spell(flag), "a%d is 100% wrong: --batch-size"; got != want {
+		t.Errorf("Spell = %q, want %q", got, want)
+	}
+	data, err := json.Marshal(struct{ Notes []Note }{[]Note{n}})
+	if want := `{"Notes":["a%d is 100% wrong: batch_size"]}`; err != nil || string(data) != want {
+		t.Fatalf("%s %v, want %s", data, err, want)
+	}
+	var back struct{ Notes []Note }
+	if err := json.Unmarshal(data, &back); err != nil || len(back.Notes) != 1 || back.Notes[0].String() != n.String() {
+		t.Errorf("read back as %v %v", back, err)
+	}
+	if (Note{}).String() != "" {
+		t.Error("the empty note says something")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/tokenizer"
@@ -197,7 +198,7 @@ func TestLimitedCache(t *testing.T) {
 		t.Errorf("what fits gives %v, want %v", short, want)
 	}
 	for _, limit := range []int{-1, 3} {
-		if _, err := NewSession(m, limit, false); err == nil || !strings.Contains(err.Error(), "--max-kv-size") {
+		if _, err := NewSession(m, limit, false); fault.SettingOf(err) != "max_kv_size" {
 			t.Errorf("a cache of %d tokens: %v", limit, err)
 		}
 	}
@@ -255,7 +256,7 @@ func TestErrors(t *testing.T) {
 		{"token beyond the vocabulary", []int32{1, vocab}, Options{MaxTokens: 1}, "token 1 of the prompt is 320"},
 		{"negative token", []int32{-1}, Options{MaxTokens: 1}, "is -1"},
 		{"too long", make([]int32, 257), Options{MaxTokens: 1}, "257 tokens, the model takes 256"},
-		{"sampling", prompt, Options{MaxTokens: 1, Sampling: Sampling{Temp: -1}}, "--temp"},
+		{"sampling", prompt, Options{MaxTokens: 1, Sampling: Sampling{Temp: -1}}, "temp -1: expected 0 or more"},
 	} {
 		if err := ask(newSession(t, m, 0), test.prompt, test.o); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q", test.name, err, test.want)

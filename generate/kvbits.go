@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/quant"
 )
 
@@ -32,11 +33,11 @@ func (s *Session) QuantizeKV(b KVBits) error {
 		return err
 	}
 	if s.limited {
-		return fmt.Errorf("a KV cache with a size limit (--max-kv-size) cannot be quantized (--kv-bits)\nGive one of the two.")
+		return fault.At("max_kv_size", "a KV cache with a size limit cannot be quantized (%v)", fault.Setting("kv_bits")).Try("Give one of the two.")
 	}
 	for i, block := range s.model.Blocks {
 		if dim := block.Attention.Keys().HeadDim; dim%b.Group != 0 {
-			return fmt.Errorf("--kv-group-size %d does not divide the %d values of a head (layer %d)\n%s", b.Group, dim, i, groupFor(dim))
+			return fault.At("kv_group_size", "%d does not divide the %d values of a head (layer %d)", b.Group, dim, i).Try("%v", groupFor(dim))
 		}
 	}
 	s.kvBits = b
@@ -44,13 +45,13 @@ func (s *Session) QuantizeKV(b KVBits) error {
 }
 
 // groupFor tells which group size a head of dim values takes.
-func groupFor(dim int) string {
+func groupFor(dim int) fault.Note {
 	for _, group := range []int{128, 64, 32} {
 		if dim%group == 0 {
-			return fmt.Sprintf("Give --kv-group-size %d.", group)
+			return fault.Say("Give %v %d.", fault.Setting("kv_group_size"), group)
 		}
 	}
-	return "Leave out --kv-bits: no group size suits this model."
+	return fault.Say("Leave out %v: no group size suits this model.", fault.Setting("kv_bits"))
 }
 
 // agree tells whether a session that quantizes can go on from a file.
@@ -58,8 +59,8 @@ func (b KVBits) agree(p *PromptCache) error {
 	if b.Bits == 0 || p.Bits == 0 || b.Bits == p.Bits && b.Group == p.Group {
 		return nil
 	}
-	return fmt.Errorf("the cache is quantized to %d bits in groups of %d, --kv-bits %d and --kv-group-size %d ask for another\nGive --kv-bits %d --kv-group-size %d.",
-		p.Bits, p.Group, b.Bits, b.Group, p.Bits, p.Group)
+	return fault.At("kv_bits", "the cache is quantized to %d bits in groups of %d, %d in groups of %d are asked for", p.Bits, p.Group, b.Bits, b.Group).
+		Try("Give %v %d and %v %d.", fault.Setting("kv_bits"), p.Bits, fault.Setting("kv_group_size"), p.Group)
 }
 
 // quantize quantizes the cache when it is time.

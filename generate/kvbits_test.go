@@ -156,8 +156,8 @@ func TestQuantizedKVMistakes(t *testing.T) {
 		{newSession(t, m, 0), KVBits{Bits: 7, Group: 64}, "7 bits: expected 2, 3, 4, 5, 6 or 8"},
 		{newSession(t, m, 0), KVBits{Bits: 4, Group: 16}, "group size 16: expected 32, 64 or 128"},
 		{newSession(t, m, 0), KVBits{Bits: 4, Group: 64, Start: -1}, "token -1 on"},
-		{newSession(t, m, 0), KVBits{Bits: 4, Group: 128}, "128 does not divide the 64 values of a head (layer 0)\nGive --kv-group-size 64."},
-		{newSession(t, odd, 0), KVBits{Bits: 4, Group: 64}, "64 does not divide the 8 values of a head (layer 0)\nLeave out --kv-bits"},
+		{newSession(t, m, 0), KVBits{Bits: 4, Group: 128}, "128 does not divide the 64 values of a head (layer 0)\nGive kv_group_size 64."},
+		{newSession(t, odd, 0), KVBits{Bits: 4, Group: 64}, "64 does not divide the 8 values of a head (layer 0)\nLeave out kv_bits"},
 		{newSession(t, m, 12), KVBits{Bits: 4, Group: 64}, "Give one of the two."},
 	} {
 		if err := tt.s.QuantizeKV(tt.bits); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -228,10 +228,10 @@ func TestQuantizedPromptCacheMistakes(t *testing.T) {
 	}
 	p, path := saved(t, s)
 	for want, s := range map[string]*Session{
-		"quantized to 4 bits in groups of 32, --kv-bits 8 and --kv-group-size 32": quantizedSession(t, m, false, KVBits{8, 32, 0}),
-		"Give --kv-bits 4 --kv-group-size 32.":                                    quantizedSession(t, m, false, KVBits{4, 64, 0}),
-		"a size limit (--max-kv-size) cannot be":                                  newSession(t, m, 12),
-		"2 heads of 64 values, the model has 2 of 8":                              newSession(t, modeltest.Load(t, newCPU(t), modeltest.Spec{Type: "qwen2"}), 0),
+		"quantized to 4 bits in groups of 32, 8 in groups of 32 are asked for": quantizedSession(t, m, false, KVBits{8, 32, 0}),
+		"Give kv_bits 4 and kv_group_size 32.":                                 quantizedSession(t, m, false, KVBits{4, 64, 0}),
+		"max_kv_size: keys and values are quantized":                           newSession(t, m, 12),
+		"2 heads of 64 values, the model has 2 of 8":                           newSession(t, modeltest.Load(t, newCPU(t), modeltest.Spec{Type: "qwen2"}), 0),
 	} {
 		if err := s.Load(p); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%v, want %s", err, want)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/weights"
@@ -232,7 +233,8 @@ func (s *Session) Load(p *PromptCache) error {
 	keys := s.model.Blocks[0].Attention.Keys()
 	heads, dim := keys.Heads, keys.HeadDim
 	if len(p.layers) != len(s.model.Blocks) {
-		return fmt.Errorf("%s: the cache is of a model of %d layers, this one has %d\nGive the --model that the cache was made with.", p.file.Path(), len(p.layers), len(s.model.Blocks))
+		return fault.At("model", "%s: the cache is of a model of %d layers, this one has %d", p.file.Path(), len(p.layers), len(s.model.Blocks)).
+			Try("Give the model that the cache was made with.")
 	}
 	limit := s.model.Config.MaxPositionEmbeddings
 	if limit <= 0 {

@@ -3,6 +3,7 @@ package generate
 import (
 	"fmt"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/weights"
@@ -68,13 +69,15 @@ func (l *storedLayer) matrix(r storedRows, rows []int, heads, dim int, to quant.
 	m = &quant.Matrix{Format: quant.Format{Kind: quant.Dense, DType: to}, Rows: len(rows), Cols: heads * dim}
 	if l.bits == 0 {
 		if r[0].Shape[1] != heads || r[0].Shape[3] != dim {
-			return nil, fmt.Errorf("tensor %q is %v, the model has %d heads of %d values\nGive the --model that the cache was made with.", r[0].Name, r[0].Shape, heads, dim)
+			return nil, fault.At("model", "tensor %q is %v, the model has %d heads of %d values", r[0].Name, r[0].Shape, heads, dim).
+				Try("Give the model that the cache was made with.")
 		}
 		m.Data, err = gather(r[0], rows, to)
 		return m, err
 	}
 	if r[1].Shape[1] != heads || r[1].Shape[3]*l.group != dim {
-		return nil, fmt.Errorf("tensor %q has scales for %d heads of %d values, the model has %d of %d\nGive the --model that the cache was made with.", r[1].Name, r[1].Shape[1], r[1].Shape[3]*l.group, heads, dim)
+		return nil, fault.At("model", "tensor %q has scales for %d heads of %d values, the model has %d of %d", r[1].Name, r[1].Shape[1], r[1].Shape[3]*l.group, heads, dim).
+			Try("Give the model that the cache was made with.")
 	}
 	m.Format = quant.Format{Kind: quant.Affine, DType: to, Bits: l.bits, Group: l.group}
 	for i, part := range []*[]byte{&m.Data, &m.Scales, &m.Biases} {
@@ -106,7 +109,7 @@ func gather(x weights.Tensor, rows []int, to quant.DType) ([]byte, error) {
 			quant.Floats(values, src, x.DType)
 			for _, v := range values {
 				if to == quant.F16 && !(v >= -halfMax && v <= halfMax) {
-					return nil, fmt.Errorf("tensor %q holds %g, which a float16 cannot\nGive --exact.", x.Name, v)
+					return nil, fault.Of("tensor %q holds %g, which a float16 cannot", x.Name, v).Try("Give %v.", fault.Setting("exact"))
 				}
 			}
 			quant.PutFloats(dst, values, to)

@@ -194,7 +194,7 @@ func TestPromptCacheAgain(t *testing.T) {
 	if _, err := small.Prefill(t.Context(), tokensFrom(1, 8), 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := small.Prefill(t.Context(), tokensFrom(2, 8), 0); err == nil || !strings.Contains(err.Error(), "load it again") {
+	if _, err := small.Prefill(t.Context(), tokensFrom(2, 8), 0); err == nil || !strings.Contains(err.Error(), "forgotten tokens (max_kv_size)") {
 		t.Errorf("went back in a full ring: %v", err)
 	}
 }

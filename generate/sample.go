@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // Sampling chooses the next token from its log probabilities. The filters run
@@ -24,16 +25,19 @@ type Sampling struct {
 	XTCKeep         []int32 // tokens that XTC never drops
 }
 
-// Check reports settings that make no sense, by their flag.
+// Check reports a setting that makes no sense.
 func (s Sampling) Check() error {
 	for _, f := range []struct {
-		flag     string
-		v        float64
-		low, top float64
-	}{{"--temp", s.Temp, 0, math.Inf(1)}, {"--top-p", s.TopP, 0, 1}, {"--min-p", s.MinP, 0, 1}, {"--top-k", float64(s.TopK), 0, math.Inf(1)},
-		{"--xtc-probability", s.XTCProbability, 0, 1}, {"--xtc-threshold", s.XTCThreshold, 0, 0.5}} {
-		if !(f.v >= f.low && f.v <= f.top) {
-			return fmt.Errorf("%s is %g, expected a value from %g to %g", f.flag, f.v, f.low, f.top)
+		setting fault.Setting
+		v, most float64
+	}{{"temp", s.Temp, math.Inf(1)}, {"top_p", s.TopP, 1}, {"min_p", s.MinP, 1}, {"top_k", float64(s.TopK), math.Inf(1)},
+		{"xtc_probability", s.XTCProbability, 1}, {"xtc_threshold", s.XTCThreshold, 0.5}} {
+		switch {
+		case f.v >= 0 && f.v <= f.most:
+		case math.IsInf(f.most, 1):
+			return fault.Value(f.setting, f.v, "0 or more")
+		default:
+			return fault.Value(f.setting, f.v, fmt.Sprintf("0 to %g", f.most))
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/tensor"
@@ -74,13 +75,14 @@ func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progres
 		return nil, errors.New("the prompt has no tokens")
 	}
 	if limit := s.model.Config.MaxPositionEmbeddings; limit > 0 && !s.limited && s.loaded+len(prompt) > limit {
-		return nil, fmt.Errorf("the prompt has %d tokens, the model takes %d (max_position_embeddings): shorten it, or give --max-kv-size", s.loaded+len(prompt), limit)
+		return nil, fault.Of("the prompt has %d tokens, the model takes %d (max_position_embeddings)", s.loaded+len(prompt), limit).
+			Try("Shorten it, or give %v.", fault.Setting("max_kv_size"))
 	}
 	keep := s.Cached(prompt)
 	switch {
 	case s.loaded+keep == s.cache.Len():
 	case !s.cache.Trimmable() && s.loaded > 0:
-		return nil, errors.New("the prompt cache has forgotten tokens (--max-kv-size) and cannot go back to where its file ended: load it again")
+		return nil, fault.Of("the prompt cache has forgotten tokens (%v) and cannot go back to where its file ended", fault.Setting("max_kv_size")).Try("Load it again.")
 	case !s.cache.Trimmable() || keep == 0 && s.loaded == 0:
 		s.Reset()
 	default:

@@ -2,10 +2,10 @@ package generate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/tokenizer"
 )
 
@@ -46,13 +46,14 @@ func (s *Session) Speculate(draft *Session, n int) error {
 }
 
 // CheckDraft tells whether sessions can Speculate with n tokens at a time, one of them
-// perhaps limited in size; the error names the flags.
+// perhaps limited in size; the error names the settings.
 func CheckDraft(n int, limited bool) error {
 	switch {
 	case n < 1 || n > maxDraft:
-		return fmt.Errorf("--num-draft-tokens is %d, expected 1 to %d", n, maxDraft)
+		return fault.Value("num_draft_tokens", n, fmt.Sprintf("1 to %d", maxDraft))
 	case limited:
-		return errors.New("--draft-model cannot go with --max-kv-size, nor with a prompt cache made with it: a refused guess must leave the cache again, and in a full one it has taken another token's place\nLeave one of the two out.")
+		return fault.At("draft_model", "cannot go with %v, nor with a prompt cache made with it: a refused guess must leave the cache again, and in a full one it has taken another token's place", fault.Setting("max_kv_size")).
+			Try("Leave one of the two out.")
 	}
 	return nil
 }

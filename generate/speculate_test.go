@@ -13,6 +13,7 @@ import (
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/quant"
@@ -292,15 +293,16 @@ func TestSpeculateErrors(t *testing.T) {
 	for _, test := range []struct {
 		session, draft *Session
 		most           int
+		setting        fault.Setting
 		want           string
 	}{
-		{newSession(t, m, 0), newSession(t, m, 0), 0, "--num-draft-tokens is 0"},
-		{newSession(t, m, 0), newSession(t, m, 0), maxDraft + 1, "--num-draft-tokens is 33"},
-		{newSession(t, m, 12), newSession(t, m, 0), 3, "--max-kv-size"},
-		{newSession(t, m, 0), newSession(t, m, 12), 3, "--max-kv-size"},
+		{newSession(t, m, 0), newSession(t, m, 0), 0, "num_draft_tokens", " 0: expected 1 to 32"},
+		{newSession(t, m, 0), newSession(t, m, 0), maxDraft + 1, "num_draft_tokens", " 33: expected 1 to 32"},
+		{newSession(t, m, 12), newSession(t, m, 0), 3, "draft_model", "max_kv_size"},
+		{newSession(t, m, 0), newSession(t, m, 12), 3, "draft_model", "max_kv_size"},
 	} {
-		if err := test.session.Speculate(test.draft, test.most); err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%v, want %q", err, test.want)
+		if err := test.session.Speculate(test.draft, test.most); fault.SettingOf(err) != test.setting || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%v, want %s with %q", err, test.setting, test.want)
 		}
 	}
 

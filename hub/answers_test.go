@@ -151,7 +151,7 @@ func TestBadNames(t *testing.T) {
 	s.Add("org/model", files)
 	c := newClient(t, s)
 	for range 2 {
-		if _, err := c.Download(t.Context(), model, Options{Include: []string{"*.json"}}); err == nil || !strings.Contains(err.Error(), "--exclude") {
+		if _, err := c.Download(t.Context(), model, Options{Include: []string{"*.json"}}); err == nil || !strings.Contains(err.Error(), "leave it out with exclude") {
 			t.Errorf("wanted: %v", err)
 		}
 		for _, o := range []Options{{Include: []string{"*.json"}, Exclude: []string{"x*"}}, {Include: []string{"a.json"}}} {

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // A localDir is a folder that holds the files of a repository themselves. What it knows about them is kept in
@@ -46,7 +48,8 @@ func openLocalDir(path string) (*localDir, error) {
 func (l *localDir) check(name string) error {
 	for part := range strings.SplitSeq(name, "/") {
 		if strings.EqualFold(part, ".git") {
-			return fmt.Errorf("the repository has a file named %q, which would go into a folder of git's: refused\nLeave it out with --exclude.", name)
+			return fault.Advise(fmt.Errorf("the repository has a file named %q, which would go into a folder of git's: refused", name),
+				"Leave it out with %v.", fault.Setting("exclude"))
 		}
 	}
 	return nil

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // maxName is the longest file name, folders included, that is taken from a server, in bytes.
@@ -20,7 +22,8 @@ var reserved = regexp.MustCompile(`(?i)^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9�
 // system, or that cannot be a file name at all.
 func checkName(name string) error {
 	bad := func(why string) error {
-		return fmt.Errorf("the repository has a file named %.200q, which %s: refused\nAsk its owner to rename the file, or leave it out with --exclude.", name, why)
+		return fault.Advise(fmt.Errorf("the repository has a file named %.200q, which %s: refused", name, why),
+			"Ask its owner to rename the file, or leave it out with %v.", fault.Setting("exclude"))
 	}
 	switch {
 	case name == "":

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 const (
@@ -339,7 +341,8 @@ func (u *upload) commit(ctx context.Context) error {
 		}
 		line("file", map[string]string{"path": f.name, "encoding": "base64", "content": base64.StdEncoding.EncodeToString(data)})
 		if body.Len() > 2*maxRegular {
-			return fmt.Errorf("the small files are more than %d MB together, too much for one commit\nUpload them in groups with --include.", maxRegular>>20)
+			return fault.Of("the small files are more than %d MB together, too much for one commit", maxRegular>>20).
+				Try("Upload them in groups with %v.", fault.Setting("include"))
 		}
 	}
 	r := bytesRequest(http.MethodPost, u.c.cfg.Endpoint+u.out.Repo.api()+"/commit/"+url.PathEscape("main"), body.Bytes(), "application/x-ndjson")

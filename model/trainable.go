@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/tensor"
@@ -61,7 +62,7 @@ func (m *Model) unfreezeLinear(l *nn.Linear) error {
 // trainable copies a frozen dense weight into a trainable float32 one.
 func (m *Model) trainable(name string, w *tensor.Weight) (*tensor.Weight, error) {
 	if w.Format.Kind != quant.Dense {
-		return nil, fmt.Errorf("%s is stored as %v: full fine-tuning needs a dense base; use --fine-tune-type lora, or a model that is not quantized", name, w.Format)
+		return nil, fault.At("fine_tune_type", "full fine-tuning needs a dense base, and %s is stored as %v", name, w.Format).Try("Use lora, or a model that is not quantized.")
 	}
 	mat, err := w.Host(m.dev)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/tensor"
 )
@@ -41,7 +42,7 @@ type layerCache struct {
 // none). limit 0 never forgets.
 func NewCache(dev compute.Device, windows []int, limit int, dtype compute.DType) (*Cache, error) {
 	if limit != 0 && limit <= sinkTokens {
-		return nil, fmt.Errorf("a KV cache of %d tokens is too small: give --max-kv-size more than %d, or 0 for no limit", limit, sinkTokens)
+		return nil, fault.Value("max_kv_size", limit, fmt.Sprintf("more than %d, or 0 for no limit", sinkTokens))
 	}
 	c := &Cache{dev: dev, dtype: dtype, limit: limit, least: limit, layers: make([]layerCache, len(windows))}
 	for i, w := range windows {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/quant"
 )
 
@@ -160,7 +161,7 @@ func (c *Cache) check(s LayerState, length, cols int) error {
 		}
 	}
 	if s.Keys.Format.Kind == quant.Affine && c.limit > 0 {
-		return errors.New("keys and values are quantized, and a cache with a size limit (--max-kv-size) cannot be")
+		return fault.At("max_kv_size", "keys and values are quantized, and a cache with a size limit cannot be")
 	}
 	if s.First > s.Keys.Rows {
 		return fmt.Errorf("the first %d tokens of %d", s.First, s.Keys.Rows)

@@ -1,10 +1,10 @@
 package nn
 
 import (
-	"errors"
 	"math"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/tensor"
 )
 
@@ -24,7 +24,8 @@ type Magnitude struct {
 // AddMagnitude makes l, whose B is zero, a DoRA of base.
 func (l *LoRA) AddMagnitude(dev compute.Device, base *Linear) error {
 	if l.Experts > 0 {
-		return errors.New("experts take no DoRA: choose other projections with lora_parameters: keys, or use --fine-tune-type lora")
+		return fault.At("fine_tune_type", "experts take no DoRA").
+			Try("Choose other projections with %v, or use lora.", fault.Setting("lora_parameters.keys"))
 	}
 	shape := compute.Shape{base.Out()}
 	squares, err := tensor.New(dev, shape, compute.F32, nil)

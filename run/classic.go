@@ -54,9 +54,9 @@ func classicText(e Event) string {
 	case TestReport:
 		return fmt.Sprintf("Test loss %.3f, Test ppl %.3f.\n", e.Loss, e.Perplexity)
 	case Message:
-		return e.Text + "\n"
+		return e.Text.String() + "\n"
 	case Warning:
-		return "Warning: " + e.Text + "\n"
+		return "Warning: " + e.Text.String() + "\n"
 	case End:
 		if e.Outcome == Interrupted {
 			return fmt.Sprintf("Interrupted after iteration %d, %s.\n", e.Iteration, Duration(time.Duration(e.Seconds*1e9)))

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // An Event is one thing that happened in a run: one of the structs of this file, passed by value.
@@ -36,14 +38,14 @@ type Start struct {
 
 // Plan tells what a run will need, before it starts.
 type Plan struct {
-	Parts          []PlanPart `json:"parts"`
-	TotalBytes     int64      `json:"total_bytes"`
-	AvailableBytes int64      `json:"available_bytes"` // 0 if unknown
-	FLOPsPerStep   float64    `json:"flops_per_step"`
-	SecondsPerStep float64    `json:"seconds_per_step"` // 0 if unknown
-	Iterations     int        `json:"iterations"`
-	Fits           bool       `json:"fits"`
-	Remedies       []string   `json:"remedies"` // flags that would lower the need, most useful first
+	Parts          []PlanPart   `json:"parts"`
+	TotalBytes     int64        `json:"total_bytes"`
+	AvailableBytes int64        `json:"available_bytes"` // 0 if unknown
+	FLOPsPerStep   float64      `json:"flops_per_step"`
+	SecondsPerStep float64      `json:"seconds_per_step"` // 0 if unknown
+	Iterations     int          `json:"iterations"`
+	Fits           bool         `json:"fits"`
+	Remedies       []fault.Note `json:"remedies"` // settings that would lower the need, most useful first
 }
 
 // PlanPart is one line of a plan: what the memory is for.
@@ -99,12 +101,12 @@ type TestReport struct {
 
 // Message is a plain line, such as "Loading datasets".
 type Message struct {
-	Text string `json:"text"`
+	Text fault.Note `json:"text"`
 }
 
 // Warning is something the user should know but that does not stop the run.
 type Warning struct {
-	Text string `json:"text"`
+	Text fault.Note `json:"text"`
 }
 
 // How a run ended.

@@ -132,9 +132,9 @@ func (v *view) take(e Event, now time.Time, s *screen) (above string) {
 		v.progress = Progress{}
 		return clean(classicText(e))
 	case Message:
-		return clean(e.Text)
+		return clean(e.Text.String())
 	case Warning:
-		return s.paint(alarm, "Warning: ") + clean(e.Text)
+		return s.paint(alarm, "Warning: ") + clean(e.Text.String())
 	case Step:
 		v.iteration = e.Iteration
 		v.progress = Progress{}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // A fakeTerminal understands just what screen writes: text, newlines, colours, cursor up and erase below.
@@ -100,7 +102,7 @@ func play(live *Live, now *time.Time, n int) {
 			live.Report(TrainReport{it, 3 / math.Sqrt(float64(it)), 1e-5, 1, 10, int64(10 * it), 1.25})
 		}
 		if it == n/2 {
-			live.Report(Warning{"half way"})
+			live.Report(Warning{fault.Say("half way")})
 		}
 	}
 	live.Report(Saved{n, "adapters.safetensors", ""})
@@ -110,7 +112,7 @@ func TestLiveViewAndSummary(t *testing.T) {
 	t.Parallel()
 	for _, fancy := range []bool{false, true} {
 		live, term, now := newTestLive(80, 24, fancy)
-		live.Report(Message{"Loading model"})
+		live.Report(Message{fault.Say("Loading model")})
 		live.Report(Start{Title: "tiny", FirstIteration: 1, Iterations: 40})
 		live.Report(Step{1, 3, 10})
 		*now = now.Add(2 * time.Second)
@@ -171,7 +173,7 @@ func TestLiveResize(t *testing.T) {
 func TestControlCharactersStayOut(t *testing.T) {
 	t.Parallel()
 	live, term, _ := newTestLive(80, 24, true)
-	live.Report(Message{"a\x1b]0;title\x07b\x1b[2J"})
+	live.Report(Message{fault.Say("a\x1b]0;title\x07b\x1b[2J")})
 	if got := term.text(); got != "a]0;titleb[2J\n" {
 		t.Errorf("got %q", got)
 	}

@@ -10,19 +10,21 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // everyEvent has one filled-in event of each logged kind.
 var everyEvent = []Event{
 	Start{Title: "tiny · lora", Model: "m", AdapterPath: "adapters", FirstIteration: 1, Iterations: 20, TrainableParams: 3e6, TotalParams: 9e6},
-	Plan{Parts: []PlanPart{{"weights", 10}}, TotalBytes: 10, AvailableBytes: 20, FLOPsPerStep: 3, SecondsPerStep: .5, Iterations: 20, Fits: true, Remedies: []string{"--batch-size 1"}},
+	Plan{Parts: []PlanPart{{"weights", 10}}, TotalBytes: 10, AvailableBytes: 20, FLOPsPerStep: 3, SecondsPerStep: .5, Iterations: 20, Fits: true, Remedies: []fault.Note{fault.Say("%s", "batch_size 1")}},
 	Validation{1, 2.936, 5.265},
 	TrainReport{10, 2.662, 1e-5, .49, 161.374, 3290, 9.707},
 	Saved{100, "a/adapters.safetensors", "a/0000100_adapters.safetensors"},
 	Saved{Iteration: 120, Path: "a/adapters.safetensors"},
 	TestReport{1.5, 4.4817, 900},
-	Message{"Loading datasets"},
-	Warning{"a <tag> & a \"quote\""},
+	Message{fault.Say("%s", "Loading datasets")},
+	Warning{fault.Say("%s", "a <tag> & a \"quote\"")},
 	End{Interrupted, 120, 12.5, ""},
 }
 
@@ -90,12 +92,12 @@ func TestTornLine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		log.Report(Message{"two"})
+		log.Report(Message{fault.Say("%s", "two")})
 		if err := log.Close(); err != nil {
 			t.Fatal(err)
 		}
 		records, err := ReadLog(path)
-		if err != nil || len(records) != 2 || records[1].Event != (Message{"two"}) {
+		if err != nil || len(records) != 2 || !reflect.DeepEqual(records[1].Event, Message{fault.Say("%s", "two")}) {
 			t.Errorf("tail %.20q: after going on: %+v, %v", tail, records, err)
 		}
 	}

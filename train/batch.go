@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 )
 
@@ -139,11 +140,11 @@ func load(rows Examples, index []int, vocab, maxLen int, padTarget bool) (packed
 func enough(rows Examples, split string, size int, mlx bool) error {
 	switch n := rows.Len(); {
 	case size < 1:
-		return fmt.Errorf("--batch-size is %d, expected at least 1", size)
+		return fault.Value("batch_size", size, "1 or more")
 	case n == 0:
 		return fmt.Errorf("%s set: it has no rows with a token to learn", split)
 	case mlx && n < size:
-		return fmt.Errorf("%s set: must have at least batch_size=%d examples but only has %d: add rows or give a smaller --batch-size", split, size, n)
+		return fault.At("batch_size", "%s set: must have at least batch_size=%d examples but only has %d", split, size, n).Try("Add rows or give a smaller one.")
 	}
 	return nil
 }

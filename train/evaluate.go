@@ -2,9 +2,9 @@ package train
 
 import (
 	"context"
-	"errors"
 	"math"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/tensor"
 )
@@ -32,7 +32,8 @@ func (e Evaluation) Perplexity() float64 { return math.Exp(e.Loss) }
 func Evaluate(ctx context.Context, m *model.Model, rows Examples, o EvalOptions, progress func(done, total int)) (Evaluation, error) {
 	e, err := evaluate(ctx, m, nil, rows, o, newNumpyRandom(uint32(o.Seed)), progress)
 	if err == nil && e.Tokens == 0 {
-		err = errors.New("evaluation set: none of the rows measured has a token to predict; raise --max-seq-length, or measure more batches")
+		err = fault.Of("evaluation set: none of the rows measured has a token to predict").
+			Try("Raise %v, or measure more batches.", fault.Setting("max_seq_length"))
 	}
 	return e, err
 }

@@ -100,7 +100,7 @@ func trainFrozen(t *testing.T, kernels string, spec modeltest.Spec, fit fitting,
 		got.valid = append(got.valid, v.Loss)
 	}
 	for _, w := range eventsOf[run.Warning](l) {
-		got.warnings = append(got.warnings, w.Text)
+		got.warnings = append(got.warnings, w.Text.String())
 	}
 	for _, p := range m.Trainable() {
 		values, err := tensor.ReadFloats(dev, p.Tensor)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/run"
@@ -100,7 +101,7 @@ func (tr *Trainer) Run(ctx context.Context) (Result, error) {
 		}
 		lr := o.Schedule(tr.opt.step)
 		if math.IsNaN(lr) || math.IsInf(lr, 0) {
-			return result, fmt.Errorf("iteration %d: the learning rate is %g: check --learning-rate and lr_schedule", it, lr)
+			return result, fault.At("learning_rate", "it is %g at iteration %d", lr, it).Try("Check %v and %v.", fault.Setting("learning_rate"), fault.Setting("lr_schedule"))
 		}
 		loss, err := tr.step(batch, it, lr)
 		if err != nil {
@@ -129,12 +130,12 @@ func (tr *Trainer) Run(ctx context.Context) (Result, error) {
 func (tr *Trainer) prepare() error {
 	o := tr.Options
 	for _, f := range []struct {
-		flag  string
-		value int
-	}{{"--batch-size", o.BatchSize}, {"--iters", o.Iters}, {"--steps-per-report", o.StepsPerReport}, {"--steps-per-eval", o.StepsPerEval},
-		{"--save-every", o.SaveEvery}, {"--grad-accumulation-steps", o.GradAccumulationSteps}, {"--max-seq-length", o.MaxSeqLength - 1}} {
-		if f.value < 1 {
-			return fmt.Errorf("%s is too small: expected at least 1 (--max-seq-length: 2)", f.flag)
+		setting      fault.Setting
+		value, least int
+	}{{"batch_size", o.BatchSize, 1}, {"iters", o.Iters, 1}, {"steps_per_report", o.StepsPerReport, 1}, {"steps_per_eval", o.StepsPerEval, 1},
+		{"save_every", o.SaveEvery, 1}, {"grad_accumulation_steps", o.GradAccumulationSteps, 1}, {"max_seq_length", o.MaxSeqLength, 2}} {
+		if f.value < f.least {
+			return fault.Value(f.setting, f.value, fmt.Sprintf("%d or more", f.least))
 		}
 	}
 	if err := tr.check(tr.Train, "training"); err != nil {
@@ -162,7 +163,7 @@ func (tr *Trainer) prepare() error {
 // come more than once.
 func (tr *Trainer) keepFrozen() {
 	o := tr.Options
-	tr.store = newFrozenStore(o.Frozen, func(text string) { tr.Reporter.Report(run.Warning{Text: text}) })
+	tr.store = newFrozenStore(o.Frozen, func(text string) { tr.Reporter.Report(run.Warning{Text: fault.Say("%s", text)}) })
 	tr.frozen = newFrozen(tr.Model, tr.store, o.Iters > tr.Train.Len()/o.BatchSize)
 	tr.valid = newFrozen(tr.Model, tr.store, tr.hasValid() && o.Iters > 1)
 }
@@ -200,7 +201,8 @@ func (tr *Trainer) step(b packed, it int, lr float64) (float64, error) {
 		return 0, err
 	}
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return 0, fmt.Errorf("the loss is %g: the weights have diverged; go back to the last saved adapter and use a smaller --learning-rate", loss)
+		return 0, fault.Advise(fmt.Errorf("the loss is %g: the weights have diverged", loss),
+			"Go back to the last saved adapter and use a smaller %v.", fault.Setting("learning_rate"))
 	}
 	if it%n == 0 {
 		return loss, tr.update(lr)

@@ -374,8 +374,8 @@ func TestRunErrors(t *testing.T) {
 		change func(*Trainer)
 		want   []string
 	}{
-		{"divergence", func(tr *Trainer) { tr.Options.Schedule = Constant(1e38) }, []string{"iteration 2", "loss is NaN", "--learning-rate"}},
-		{"learning rate", func(tr *Trainer) { tr.Options.Schedule = Constant(math.NaN()) }, []string{"iteration 1", "learning rate is NaN"}},
+		{"divergence", func(tr *Trainer) { tr.Options.Schedule = Constant(1e38) }, []string{"iteration 2", "loss is NaN", "a smaller learning_rate"}},
+		{"learning rate", func(tr *Trainer) { tr.Options.Schedule = Constant(math.NaN()) }, []string{"learning_rate: it is NaN at iteration 1", "lr_schedule"}},
 		{"token beyond the vocabulary", func(tr *Trainer) {
 			rows := someRows(12)
 			rows[7].IDs[2] = modeltest.Vocab
@@ -388,8 +388,8 @@ func TestRunErrors(t *testing.T) {
 		}, []string{"rows.jsonl:1", "token 0 is -1"}},
 		{"no rows", func(tr *Trainer) { tr.Train = rowList{} }, []string{"training set", "no rows"}},
 		{"too few rows", func(tr *Trainer) { tr.Train, tr.Options.CompatMLX = someRows(3), true }, []string{"batch_size=4", "only has 3"}},
-		{"batch size", func(tr *Trainer) { tr.Options.BatchSize = 0 }, []string{"--batch-size"}},
-		{"length", func(tr *Trainer) { tr.Options.MaxSeqLength = 1 }, []string{"--max-seq-length"}},
+		{"batch size", func(tr *Trainer) { tr.Options.BatchSize = 0 }, []string{"batch_size 0: expected 1 or more"}},
+		{"length", func(tr *Trainer) { tr.Options.MaxSeqLength = 1 }, []string{"max_seq_length 1: expected 2 or more"}},
 		{"nothing to train", func(tr *Trainer) { tr.Model.Detach() }, []string{"nothing to train"}},
 		{"optimizer", func(tr *Trainer) { tr.Options.Optimizer.Name = "lion" }, []string{`"lion"`, "adam, adamw, sgd"}},
 		{"betas", func(tr *Trainer) { tr.Options.Optimizer.Betas = [2]float64{0.9, 1} }, []string{"betas"}},

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/quant"
 )
 
@@ -152,7 +153,7 @@ func notAModel(dir string, files []string, shards int) error {
 		return fmt.Errorf("%s has no model*.safetensors; for the GGUF file in it give %s", dir, filepath.Join(dir, name))
 	}
 	if slices.Contains(files, "adapters.safetensors") {
-		return fmt.Errorf("%s holds an adapter, not a model; give the base model here and this folder as --adapter-path", dir)
+		return fault.Of("%s holds an adapter, not a model", dir).Try("Give the base model here and this folder as %v.", fault.Setting("adapter_path"))
 	}
 	if name := with(func(name string) bool { return strings.HasPrefix(name, "consolidated") }); name != "" {
 		return fmt.Errorf("%s has only %s, the original layout; take the repository's model*.safetensors files", dir, name)

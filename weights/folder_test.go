@@ -151,7 +151,7 @@ func TestOpenErrors(t *testing.T) {
 		{"bin", map[string]string{"config.json": "{}", "pytorch_model.bin": ""}, nil, "only pytorch_model.bin"},
 		{"consolidated", map[string]string{"consolidated.safetensors": "", "params.json": ""}, nil, "only consolidated.safetensors"},
 		{"gguf", map[string]string{"x-q4.gguf": ""}, nil, filepath.Join("", "x-q4.gguf")},
-		{"adapter", nil, map[string][]Tensor{"adapters.safetensors": {dense("a.weight", 1, 1)}}, "--adapter-path"},
+		{"adapter", nil, map[string][]Tensor{"adapters.safetensors": {dense("a.weight", 1, 1)}}, "this folder as adapter_path"},
 		{"other name", config("{}"), map[string][]Tensor{"weights.safetensors": {dense("a.weight", 1, 1)}}, "named model*.safetensors"},
 		{"broken config", config("{\n \"a\": 1,\n \"b\": }"), one, "config.json:3:7: invalid character '}'"},
 		{"config is a list", config("[1]"), one, "config.json:1:1: "},

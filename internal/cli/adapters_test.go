@@ -47,7 +47,7 @@ func TestAdaptersCommand(t *testing.T) {
 		{[]string{"convert", adapter}, "--save-path is missing"},
 		{[]string{"convert", adapter, "--save-path", peft}, "already"},
 		{[]string{"convert", adapter, "--save-path", "x", "--to", "gguf"}, "--model is missing"},
-		{[]string{"convert", gguf, "--save-path", "x", "--to", "mlx"}, "name the base model"},
+		{[]string{"convert", gguf, "--save-path", "x", "--to", "mlx"}, "--model: the adapter is for llama.cpp"},
 		{[]string{"convert", adapter, "--save-path", "x", "--to", "onnx"}, "mlx, peft, gguf"},
 		{[]string{"convert", adapter, "--save-path", gguf, "--to", "gguf", "--model", model}, "is there already"},
 		{[]string{"merge", adapter, peft, "--weights", "1", "--save-path", "x"}, "1 numbers for 2 adapters"},
@@ -102,7 +102,7 @@ func TestDoRACommands(t *testing.T) {
 		want string
 	}{
 		{[]string{"merge", adapter, peft, "--save-path", "x"}, "adapter 1 of 2 is a DoRA"},
-		{[]string{"convert", adapter, "--save-path", filepath.Join(dir, "x.gguf"), "--to", "gguf", "--model", model}, "lentil fuse --export-gguf"},
+		{[]string{"convert", adapter, "--save-path", filepath.Join(dir, "x.gguf"), "--to", "gguf", "--model", model}, "Fuse it into the model with --export-gguf, or train with --fine-tune-type lora."},
 	} {
 		code, _, errOut := lentil(t, "", append([]string{"adapters"}, test.args...)...)
 		if code != 2 || !strings.Contains(errOut, test.want) {

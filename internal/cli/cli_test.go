@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/run"
 )
 
@@ -130,6 +131,41 @@ func TestExitCodes(t *testing.T) {
 		if got := exitCode(c.err); got != c.want {
 			t.Errorf("%v: %d, want %d", c.err, got, c.want)
 		}
+	}
+}
+
+// TestSettingsAreFlags: what packages below say of settings reaches the user as flags.
+func TestSettingsAreFlags(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{inputError(fmt.Errorf("draft: %w", fault.Value("max_kv_size", 3, "more than 4"))), "lentil: draft: --max-kv-size 3: expected more than 4\n"},
+		{usage("x: %w", fault.At("temp", "no").Try("Leave %v out.", fault.Setting("temp"))), "lentil: x: --temp: no\nLeave --temp out.\n"},
+		{fault.Of("a").Try("Check %v and %v.", fault.Setting("lr_schedule"), fault.Setting("lora_parameters.keys")), "lentil: a\nCheck lr_schedule and lora_parameters.keys.\n"},
+	} {
+		if got := errorText(c.err); got != c.want || exitCode(c.err) != ExitUsage {
+			t.Errorf("%d %q, want %q", exitCode(c.err), got, c.want)
+		}
+	}
+	if code := exitCode(fault.Advise(errors.New("no answer"), "Try again.")); code != ExitFailure {
+		t.Errorf("advice on a failure: exit code %d", code)
+	}
+	var out strings.Builder
+	display := Streams{Out: &out}.display()
+	display.Report(run.Message{Text: fault.Say("go on with %v 3", fault.Setting("iters"))})
+	display.Report(run.Warning{Text: fault.Say("raise %v", fault.Setting("max_seq_length"))})
+	plan := run.Plan{Remedies: []fault.Note{fault.Say("%v 1", fault.Setting("batch_size"))}}
+	display.Report(plan)
+	display.Close()
+	for _, want := range []string{"go on with --iters 3\n", "Warning: raise --max-seq-length\n", "Try: --batch-size 1\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q lacks %q", out.String(), want)
+		}
+	}
+	if plan.Remedies[0].String() != "batch_size 1" {
+		t.Error("the plan was changed, not only what is shown")
 	}
 }
 

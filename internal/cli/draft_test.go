@@ -83,8 +83,8 @@ func TestDraftModelMistakes(t *testing.T) {
 		{[]string{"--draft-model", "./nowhere"}, "--draft-model ./nowhere: there is no such folder"},
 		{[]string{"--draft-model", broken}, "--draft-model: " + broken},
 		{[]string{"--draft-model", other}, "its tokens are not those of the model: token 0 is \"<|im_start|>\" for the model and \"</s>\" for the draft\nGive a smaller model of the same family."},
-		{[]string{"--draft-model", model, "--num-draft-tokens", "0"}, "--num-draft-tokens is 0, expected 1 to 32"},
-		{[]string{"--draft-model", model, "--max-kv-size", "50"}, "--draft-model cannot go with --max-kv-size"},
+		{[]string{"--draft-model", model, "--num-draft-tokens", "0"}, "--num-draft-tokens 0: expected 1 to 32"},
+		{[]string{"--draft-model", model, "--max-kv-size", "50"}, "--draft-model: cannot go with --max-kv-size"},
 	} {
 		for _, command := range []string{"generate", "chat"} {
 			if code, _, errOut := lentil(t, "", append([]string{command, "--model", model, "--threads", "1"}, tt.args...)...); code != ExitUsage || !strings.Contains(errOut, tt.want) {

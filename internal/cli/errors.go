@@ -3,11 +3,12 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"syscall"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
 )
@@ -20,32 +21,41 @@ const (
 	ExitInterrupted = 130 // Ctrl-C, after everything was saved
 )
 
-// A mistake is an error that the user can put right. Remedy, if any, says how.
-type mistake struct {
-	message string
-	remedy  string
-	cause   error
-}
-
-func (m *mistake) Error() string {
-	if m.remedy == "" {
-		return m.message
-	}
-	return m.message + "\n" + m.remedy
-}
-
-func (m *mistake) Unwrap() error { return m.cause }
-
 // usage makes an error of the user's. format may end in "\n" and a remedy.
-func usage(format string, args ...any) error {
-	err := fmt.Errorf(format, args...)
-	message, remedy, _ := strings.Cut(err.Error(), "\n")
-	return &mistake{message: message, remedy: remedy, cause: errors.Unwrap(err)}
+func usage(format string, args ...any) error { return fault.Of(format, args...) }
+
+// flagName writes a setting as the command line has it. What only a config file knows keeps its name there.
+func flagName(s fault.Setting) string {
+	switch key, _, _ := strings.Cut(string(s), "."); key {
+	case keyLoRAParameters, keyLRSchedule, keyOptimizerConfig, keyHFDataset:
+		return string(s)
+	}
+	return "--" + strings.ReplaceAll(string(s), "_", "-")
+}
+
+// A speller hands events on with their settings written as flags.
+type speller struct{ run.Display }
+
+func (s speller) Report(e run.Event) {
+	spell := func(n fault.Note) fault.Note { return fault.Say("%s", n.Spell(flagName)) }
+	switch event := e.(type) {
+	case run.Message:
+		e = run.Message{Text: spell(event.Text)}
+	case run.Warning:
+		e = run.Warning{Text: spell(event.Text)}
+	case run.Plan:
+		event.Remedies = slices.Clone(event.Remedies)
+		for i, r := range event.Remedies {
+			event.Remedies[i] = spell(r)
+		}
+		e = event
+	}
+	s.Display.Report(e)
 }
 
 // exitCode sorts an error into the exit codes.
 func exitCode(err error) int {
-	var m *mistake
+	var m *fault.Mistake
 	var held *run.LockedError
 	switch {
 	case err == nil:
@@ -60,7 +70,7 @@ func exitCode(err error) int {
 
 // errorText is what the user sees: "lentil: message", the remedy on the lines after it.
 func errorText(err error) string {
-	message := strings.TrimRight(err.Error(), "\n")
+	message := strings.TrimRight(fault.Text(err, flagName), "\n")
 	if errors.Is(err, context.Canceled) {
 		message = "interrupted"
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/tokenizer"
 	"github.com/lentil-lm/lentil/weights"
 )
@@ -47,10 +48,7 @@ func looksLikeRepo(path string) bool {
 }
 
 // inputError marks an error about a file of the user's as a mistake of theirs: exit code 2.
-func inputError(err error) error {
-	message, remedy, _ := strings.Cut(err.Error(), "\n")
-	return &mistake{message: message, remedy: remedy, cause: err}
-}
+func inputError(err error) error { return fault.Mark(err) }
 
 // jsonError puts file and line in front of an error from encoding/json.
 func jsonError(path string, text []byte, err error) error {

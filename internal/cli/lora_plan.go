@@ -1,12 +1,12 @@
 package cli
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/plan"
 	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
@@ -80,7 +80,7 @@ func (o *loraOptions) averageBatch(lengths []int) []int {
 	return batch
 }
 
-// plan tells what the run needs and, if that does not fit, which flags would make it fit. The error is
+// plan tells what the run needs and, if that does not fit, which settings would make it fit. The error is
 // set if the run cannot even start.
 func (o *loraOptions) plan(e *engine, lengths []int) (run.Plan, error) {
 	n, err := o.plannedNeed(e, lengths)
@@ -106,55 +106,55 @@ func (o *loraOptions) plan(e *engine, lengths []int) (run.Plan, error) {
 
 func fits(n need, info compute.Info) bool { return info.Memory == 0 || n.total() <= info.Memory }
 
-// remedies tries flags that lower the need, each on top of those before it, until the run fits.
-func (o *loraOptions) remedies(e *engine, lengths []int) ([]string, error) {
+// remedies tries settings that lower the need, each on top of those before it, until the run fits.
+func (o *loraOptions) remedies(e *engine, lengths []int) ([]fault.Note, error) {
 	smaller := *o
-	var flags string
-	var out []string
-	try := func(flag string) (bool, error) {
-		flags += flag + " "
+	var settings fault.Note
+	var out []fault.Note
+	try := func(setting fault.Note) (bool, error) {
+		settings = fault.Say("%v%v ", settings, setting)
 		n, err := smaller.plannedNeed(e, lengths)
 		if err != nil {
 			return false, memoryOrInput(err)
 		}
 		if fits(n, e.dev.Info()) {
-			out = append(out, fmt.Sprintf("%s(%s)", flags, run.Bytes(n.total())))
+			out = append(out, fault.Say("%v(%s)", settings, run.Bytes(n.total())))
 			return true, nil
 		}
 		return false, nil
 	}
 	if !smaller.GradCheckpoint {
 		smaller.GradCheckpoint = true
-		if done, err := try("--grad-checkpoint"); done || err != nil {
+		if done, err := try(fault.Say("%v", fault.Setting("grad_checkpoint"))); done || err != nil {
 			return out, err
 		}
 	}
 	for _, step := range smaller.reductions(e, lengths) {
 		step.apply(&smaller)
-		if done, err := try(step.flag); done || err != nil {
+		if done, err := try(step.setting); done || err != nil {
 			return out, err
 		}
 	}
-	return []string{"a smaller or a quantized model: even " + flags + "is not enough"}, nil
+	return []fault.Note{fault.Say("a smaller or a quantized model: even %vis not enough", settings)}, nil
 }
 
 type reduction struct {
-	flag  string
-	apply func(*loraOptions)
+	setting fault.Note
+	apply   func(*loraOptions)
 }
 
 // reductions lists what can be made smaller, the least harmful first.
 func (o *loraOptions) reductions(e *engine, lengths []int) []reduction {
 	var out []reduction
 	if o.BatchSize > 1 {
-		flag := fmt.Sprintf("--batch-size 1 --grad-accumulation-steps %d", o.GradAccumulation*o.BatchSize)
-		out = append(out, reduction{flag, func(s *loraOptions) { s.BatchSize = 1 }})
+		setting := fault.Say("%v 1 %v %d", fault.Setting("batch_size"), fault.Setting("grad_accumulation_steps"), o.GradAccumulation*o.BatchSize)
+		out = append(out, reduction{setting, func(s *loraOptions) { s.BatchSize = 1 }})
 	}
 	if n := min(o.MaxSeqLength, lengths[len(lengths)-1]) / 2; n >= 64 {
-		out = append(out, reduction{fmt.Sprintf("--max-seq-length %d", n), func(s *loraOptions) { s.MaxSeqLength = n }})
+		out = append(out, reduction{fault.Say("%v %d", fault.Setting("max_seq_length"), n), func(s *loraOptions) { s.MaxSeqLength = n }})
 	}
 	if blocks := len(e.model.LastBlocks(o.NumLayers)); blocks > 4 {
-		out = append(out, reduction{"--num-layers 4", func(s *loraOptions) { s.NumLayers = 4 }})
+		out = append(out, reduction{fault.Say("%v 4", fault.Setting("num_layers")), func(s *loraOptions) { s.NumLayers = 4 }})
 	}
 	return out
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
@@ -61,7 +62,7 @@ func runLoRA(ctx context.Context, streams Streams, o *loraOptions) error {
 }
 
 func (j *job) say(format string, args ...any) {
-	j.report.Report(run.Message{Text: fmt.Sprintf(format, args...)})
+	j.report.Report(run.Message{Text: fault.Say(format, args...)})
 }
 
 // open loads model and data, and refuses what cannot work before anything long begins.
@@ -189,7 +190,7 @@ func (j *job) train(ctx context.Context) (err error) {
 		return err
 	}
 	if text := j.splits.ValidWarning(); text != "" {
-		j.report.Report(run.Warning{Text: strings.TrimPrefix(text, "Warning: ")})
+		j.report.Report(run.Warning{Text: fault.Say("%s", strings.TrimPrefix(text, "Warning: "))})
 	}
 	lengths, err := rowLengths(rows)
 	if err != nil {
@@ -217,7 +218,11 @@ func (j *job) train(ctx context.Context) (err error) {
 
 // tooLarge is the error for a run that does not fit into memory; the plan has told the rest.
 func tooLarge(p run.Plan) error {
-	return usage("the run needs %s of memory and %s is available\nTry: %s", run.Bytes(p.TotalBytes), run.Bytes(p.AvailableBytes), strings.Join(p.Remedies, "\nTry: "))
+	remedies := fault.Say("")
+	for _, r := range p.Remedies {
+		remedies = fault.Say("%v\nTry: %v", remedies, r)
+	}
+	return fault.Of("the run needs %s of memory and %s is available%v", run.Bytes(p.TotalBytes), run.Bytes(p.AvailableBytes), remedies)
 }
 
 // loop runs the training loop with its first and last events.
@@ -261,7 +266,7 @@ func (j *job) sayHowToGoOn(done int) {
 		return
 	}
 	checkpoint := filepath.Join(j.AdapterPath, checkpointName(done))
-	j.say("To go on from iteration %d, give the same command with: --resume-adapter-file %s --iters %d", done, checkpoint, max(1, j.Iters-done))
+	j.say("To go on from iteration %d, give the same command with: %v %s %v %d", done, fault.Setting("resume_adapter_file"), checkpoint, fault.Setting("iters"), max(1, j.Iters-done))
 }
 
 // resume puts the weights of --resume-adapter-file over the new adapter's, by name.

@@ -102,7 +102,7 @@ func TestPerplexityMistakes(t *testing.T) {
 		{"--seed -1", "--seed -1: expected 0 to 4294967295"},
 		{"--split val", `--split "val": expected train, valid or test`},
 		{"--data-path " + binary, "is no UTF-8 text"},
-		{"--data-path " + short, "fewer than one sample of --sequence-length 512"},
+		{"--data-path " + short, "--sequence-length: the data has 5 tokens, fewer than one sample of 512"},
 		{"--data-path " + text + " --split test", "has no rows in its test set"},
 		{"--data-path " + text + " --mask-prompt", "Prompt masking not supported for text dataset"},
 		{"--data-path " + data + " --sequence-length 2 --mask-prompt", "none of the 24 rows has a token to predict in its first 2"},

@@ -24,13 +24,13 @@ type Streams struct {
 func (s Streams) display() run.Display {
 	out, ok := s.Out.(*os.File)
 	if !ok {
-		return run.NewClassic(s.Out, nil)
+		return speller{run.NewClassic(s.Out, nil)}
 	}
 	errFile, ok := s.Err.(*os.File)
 	if !ok {
 		errFile = os.Stderr
 	}
-	return run.NewDisplay(out, errFile)
+	return speller{run.NewDisplay(out, errFile)}
 }
 
 // bar shows progress on Err, if that is a terminal.

@@ -274,15 +274,15 @@ func TestPlanRefusesWhatDoesNotFit(t *testing.T) {
 	}
 	e.dev = smallDevice{e.dev, roomy.TotalBytes / 2}
 	tight, err := o.plan(e, lengths)
-	if err != nil || tight.Fits || len(tight.Remedies) != 1 || !strings.HasPrefix(tight.Remedies[0], "--grad-checkpoint") {
+	if err != nil || tight.Fits || len(tight.Remedies) != 1 || !strings.HasPrefix(tight.Remedies[0].String(), "grad_checkpoint") {
 		t.Errorf("half the memory: %+v, %v", tight, err)
 	}
 	e.dev = smallDevice{e.dev, 1000}
 	hopeless, err := o.plan(e, lengths)
-	if err != nil || hopeless.Fits || !strings.Contains(hopeless.Remedies[0], "is not enough") {
+	if err != nil || hopeless.Fits || !strings.Contains(hopeless.Remedies[0].String(), "is not enough") {
 		t.Errorf("no memory: %+v, %v", hopeless, err)
 	}
-	if message := tooLarge(tight).Error(); !strings.Contains(message, "--grad-checkpoint") || exitCode(tooLarge(tight)) != ExitUsage {
+	if message := errorText(tooLarge(tight)); !strings.Contains(message, "--grad-checkpoint") || exitCode(tooLarge(tight)) != ExitUsage {
 		t.Errorf("message %q", message)
 	}
 }
@@ -334,14 +334,14 @@ func TestGenerateFlags(t *testing.T) {
 		t.Error("the same seed gives different answers")
 	}
 	for _, c := range []struct{ args, want string }{
-		{"--temp -1", "--temp is -1"},
+		{"--temp -1", "lentil: --temp -1: expected 0 or more\n"},
 		{"-qa", "--quantize-activations is not supported"},
 		{"--kv-bits 7", "--kv-bits 7: expected 2, 3, 4, 5, 6 or 8"},
 		{"--kv-bits 0", "--kv-bits 0: expected"},
 		{"--kv-group-size 16", "--kv-group-size 16: expected 32, 64 or 128"},
 		{"--kv-bits 4 --quantized-kv-start -1", "--quantized-kv-start -1: expected 0 or more"},
 		{"--kv-bits 4 --max-kv-size 100", "do not go together\nGive one of the two."},
-		{"--kv-bits 4", "--kv-group-size 64 does not divide the 8 values of a head (layer 0)\nLeave out --kv-bits"},
+		{"--kv-bits 4", "--kv-group-size: 64 does not divide the 8 values of a head (layer 0)\nLeave out --kv-bits"},
 		{"--extra-eos-token <|im_end|> nonsense", `--extra-eos-token "nonsense" is no token`},
 		{"--chat-template-config [1]", "--chat-template-config: expected a JSON object"},
 		{"--adapter-path " + model, "adapter_config.json is not there"},
