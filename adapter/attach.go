@@ -43,6 +43,22 @@ func (f *Adapter) Attach(m *model.Model) error {
 	return m.RefreshAdapters()
 }
 
+// With makes a model that shares the weights of base and has the adapter of a folder or
+// file beside them, or none where path is "": see [Load] for what path may be and
+// [model.Model.Share] for who owns what. Memory is taken for the adapter alone, but for
+// the weights of full fine-tuning, which take the place of base's.
+func With(base *model.Model, path string) (*model.Model, error) {
+	m, err := base.Share()
+	if err != nil || path == "" {
+		return m, err
+	}
+	if err := Load(m, path); err != nil {
+		m.Free()
+		return nil, err
+	}
+	return m, nil
+}
+
 // attach puts an update beside the projection that it is for.
 func (u *Update) attach(dev compute.Device, l *nn.Linear, dropout float32) error {
 	a, b := u.A, u.B

@@ -79,17 +79,34 @@ func Load(dev compute.Device, src weights.Source) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loader{src: src, dev: dev, used: map[string]bool{}}
-	m := l.model(c, architectures[c.ModelType](c))
-	l.fail(l.unexpected(m.Tied))
-	if l.err != nil {
+	m := &Model{Config: c, Head: &nn.Linear{}, dev: dev, src: src}
+	from := &files{src: src, dev: dev, used: map[string]bool{}}
+	if err := m.load(from); err != nil {
 		m.Free()
-		return nil, l.err
+		return nil, err
 	}
 	return m, nil
 }
 
-// Free gives the memory on the device back. The model's source stays open.
+// load fills the model from its files.
+func (m *Model) load(from *files) error {
+	a := architectures[m.Config.ModelType](m.Config)
+	freq, scale, err := ropeFrequencies(m.Config, m.Config.headDim(), a.theta, a.scaling)
+	if err != nil {
+		return from.errorf("%w", err)
+	}
+	m.ropeScale = scale
+	if m.frequencies, err = tensor.NewFloats(m.dev, compute.Shape{len(freq)}, freq); err != nil {
+		return from.errorf("%w", err)
+	}
+	if err := build(m, from); err != nil {
+		return err
+	}
+	return from.unexpected(m.Tied)
+}
+
+// Free gives the memory on the device back, but for weights that other models share.
+// The model's source stays open.
 func (m *Model) Free() {
 	m.Detach()
 	for _, s := range m.matrices() {

@@ -22,13 +22,17 @@ func (m *Model) ShapeOf(name string) (shape []int, ok bool) {
 	return nil, false
 }
 
-// Replace puts a tensor in the place of the model's own of that name. Its type is one
+// Replace puts a tensor in the place of the model's tensor of that name. Its type is one
 // of weights and its shape is ShapeOf's. A matrix is used where it lies: x.Data has to
-// stay as long as the model lives.
+// stay as long as the model lives, and those that share it. Models that shared the old
+// tensor keep it.
 func (m *Model) Replace(x weights.Tensor) error {
 	if v, ok := m.vectors()[x.Name]; ok {
 		values := make([]float32, v.Shape().Elems())
 		quant.Floats(values, x.Data, x.DType)
+		if err := v.Own(m.dev); err != nil {
+			return err
+		}
 		return m.dev.Write(v.Buffer(), compute.FloatBytes(values))
 	}
 	for _, s := range m.matrices() {

@@ -12,6 +12,7 @@ import (
 // Unfreeze makes all parameters of the last n blocks trainable (n <= 0: of all
 // blocks), and with embeddings the embedding, final norm and head too. Their
 // master copies are float32. A quantized base has no gradients: it is refused.
+// Models that share the base keep it as it was.
 func (m *Model) Unfreeze(n int, embeddings bool) error {
 	for _, b := range m.LastBlocks(n) {
 		for _, l := range b.Linears() {
@@ -20,7 +21,9 @@ func (m *Model) Unfreeze(n int, embeddings bool) error {
 			}
 		}
 		for _, v := range blockVectors(b) {
-			v.SetTrainable(true)
+			if err := m.unfreezeVector(v.Tensor); err != nil {
+				return err
+			}
 		}
 	}
 	if !embeddings {
@@ -31,12 +34,12 @@ func (m *Model) Unfreeze(n int, embeddings bool) error {
 		return err
 	}
 	m.Embed = w
-	m.Norm.SetTrainable(true)
 	if m.Tied {
 		m.Head.Weight = w
-		return nil
+	} else if err := m.unfreezeLinear(m.Head); err != nil {
+		return err
 	}
-	return m.unfreezeLinear(m.Head)
+	return m.unfreezeVector(m.Norm)
 }
 
 // LastBlocks are the blocks that training with num_layers n touches.
@@ -53,9 +56,18 @@ func (m *Model) unfreezeLinear(l *nn.Linear) error {
 		return err
 	}
 	l.Weight = w
-	if l.Bias != nil {
-		l.Bias.SetTrainable(true)
+	if l.Bias == nil {
+		return nil
 	}
+	return m.unfreezeVector(l.Bias)
+}
+
+// unfreezeVector makes a norm or bias trainable, a copy where other models share it.
+func (m *Model) unfreezeVector(v *tensor.Tensor) error {
+	if err := v.Own(m.dev); err != nil {
+		return err
+	}
+	v.SetTrainable(true)
 	return nil
 }
 

@@ -12,6 +12,7 @@ package tensor
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/quant"
@@ -22,8 +23,9 @@ type Tensor struct {
 	spec compute.Spec
 	buf  compute.Buffer
 
-	refs  int  // scope, saved nodes; 0 frees the buffer
-	fixed bool // lives until Free: parameters, caches
+	refs  int           // scope, saved nodes; 0 frees the buffer
+	fixed bool          // lives until Free: parameters, caches
+	users *atomic.Int32 // handles on buf that Free is owed for; nil for the tape's own
 
 	needsGrad bool // a gradient flows into it
 	nodes     int  // recorded nodes that write it; its gradient is dropped after the earliest one
@@ -68,16 +70,46 @@ func (x *Tensor) FreeGrad() {
 	}
 }
 
-// Free gives back a tensor made with New.
+// Free gives back a tensor made with New, or one handle of several on it.
 func (x *Tensor) Free() {
 	if x == nil {
 		return
 	}
 	x.FreeGrad()
 	if x.buf != nil {
-		x.buf.Free()
+		if x.users.Add(-1) == 0 {
+			x.buf.Free()
+		}
 		x.buf = nil
 	}
+}
+
+// Share makes a second handle on a tensor of New, with a gradient of its own or none.
+// Each handle is freed by itself; the memory goes back with the last one. Share and
+// Free may be called at the same time for different handles.
+func (x *Tensor) Share() *Tensor {
+	x.users.Add(1)
+	return &Tensor{spec: x.spec, buf: x.buf, fixed: true, users: x.users}
+}
+
+// Own gives the handle memory that no other shares, so that its content may be changed.
+func (x *Tensor) Own(dev compute.Device) error {
+	if x.users.Load() == 1 {
+		return nil
+	}
+	data := make([]byte, x.spec.Bytes())
+	if err := dev.Read(x.buf, data); err != nil {
+		return err
+	}
+	own, err := New(dev, x.spec.Shape, x.spec.DType, data)
+	if err != nil {
+		return err
+	}
+	if x.users.Add(-1) == 0 { // the others were freed meanwhile
+		x.buf.Free()
+	}
+	x.buf, x.users = own.buf, own.users
+	return nil
 }
 
 func (x *Tensor) retain() { x.refs++ }
@@ -104,7 +136,13 @@ func New(dev compute.Device, shape compute.Shape, dtype compute.DType, data []by
 			return nil, err
 		}
 	}
-	return &Tensor{spec: buf.Spec(), buf: buf, fixed: true}, nil
+	return &Tensor{spec: buf.Spec(), buf: buf, fixed: true, users: oneUser()}, nil
+}
+
+func oneUser() *atomic.Int32 {
+	n := new(atomic.Int32)
+	n.Store(1)
+	return n
 }
 
 // NewFloats makes a lasting F32 tensor.
@@ -130,6 +168,7 @@ type Weight struct {
 	compute.Weight
 	bufs  []compute.Buffer
 	host  *quant.Matrix // what a frozen weight was imported from
+	users *atomic.Int32 // handles on bufs; nil when trainable
 	Param *Tensor       // the trainable matrix, or nil when frozen
 }
 
@@ -138,7 +177,7 @@ func ImportWeight(dev compute.Device, m *quant.Matrix) (*Weight, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
 	}
-	w := &Weight{Weight: compute.Weight{Format: m.Format, Rows: m.Rows, Cols: m.Cols}, host: m}
+	w := &Weight{Weight: compute.Weight{Format: m.Format, Rows: m.Rows, Cols: m.Cols}, host: m, users: oneUser()}
 	parts := [][]byte{m.Data, m.Scales, m.Biases}
 	for i, spec := range w.Specs() {
 		buf, err := dev.Import(spec.Shape, spec.DType, parts[i])
@@ -175,15 +214,23 @@ func (w *Weight) Host(dev compute.Device) (*quant.Matrix, error) {
 	return &quant.Matrix{Format: w.Format, Rows: w.Rows, Cols: w.Cols, Data: compute.FloatBytes(values)}, nil
 }
 
-// Free gives the weight's buffers back.
+// Share makes a second handle on a frozen weight, as Tensor.Share does.
+func (w *Weight) Share() *Weight {
+	w.users.Add(1)
+	return &Weight{Weight: w.Weight, bufs: w.bufs, host: w.host, users: w.users}
+}
+
+// Free gives the weight back, or one handle of several on it.
 func (w *Weight) Free() {
 	switch {
-	case w == nil:
+	case w == nil || w.bufs == nil:
+		return
 	case w.Param != nil:
 		w.Param.Free()
-	default:
+	case w.users.Add(-1) == 0:
 		for _, b := range w.bufs {
 			b.Free()
 		}
 	}
+	w.bufs = nil
 }
