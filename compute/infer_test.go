@@ -50,6 +50,16 @@ func inferCases() []inferCase {
 	cached := QuantizedAttention{wide, affineWeight.Format}
 	quantized := []Spec{f32(5, 128), {Shape{9, 8}, U32}, f16(9, 2), f16(9, 2), {Shape{9, 8}, U32}, f16(9, 2), f16(9, 2), i32(2)}
 	return []inferCase{
+		{"good", Adafactor{Stack: 2, Momentum: true}, []Spec{f32(6, 5), f32(6, 5), f32(2, 3), f32(2, 5), f32(6, 5)}, "", []Spec{f32(6, 5), f32(2, 3), f32(2, 5), f32(6, 5)}},
+		{"good vector", Adafactor{Stack: 1}, []Spec{f32(6), f32(6), f32(6)}, "", []Spec{f32(6), f32(6)}},
+		{"nothing", Adafactor{Stack: 1}, nil, "p is missing", nil},
+		{"no stack", Adafactor{}, []Spec{f32(6), f32(6), f32(6)}, "not a multiple of 0", nil},
+		{"uneven stack", Adafactor{Stack: 4}, []Spec{f32(6, 5), f32(6, 5), f32(4, 1), f32(4, 5)}, "not a multiple of 4", nil},
+		{"three dimensions", Adafactor{Stack: 1}, []Spec{f32(6, 5, 4), f32(6, 5, 4), f32(1, 6), f32(1, 5)}, "p has shape", nil},
+		{"no first moment", Adafactor{Stack: 1, Momentum: true}, []Spec{f32(6), f32(6), f32(6)}, "takes 4 inputs, 3 given", nil},
+		{"moments of another shape", Adafactor{Stack: 1}, []Spec{f32(6, 5), f32(6, 5), f32(1, 6), f32(1, 6)}, "moment 2 has shape", nil},
+		{"good", Reshape{Shape{3, 2}}, []Spec{f32(1, 6)}, "", []Spec{f32(3, 2)}},
+		{"other size", Reshape{Shape{3, 2}}, []Spec{f32(7)}, "cannot become", nil},
 		{"good", Embed{denseWeight}, []Spec{i32(5), f32(3, 64)}, "", []Spec{f32(5, 64)}},
 		{"good affine", Embed{affineWeight}, with(i32(5), affineSpecs...), "", []Spec{f32(5, 64)}},
 		{"float ids", Embed{denseWeight}, []Spec{f32(5), f32(3, 64)}, "ids has type F32", nil},

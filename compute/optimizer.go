@@ -127,13 +127,16 @@ func (SumSquares) Infer(in []Spec) ([]Spec, error) {
 func (SumSquares) Cost(in []Spec) Cost { return elementCost(in, 2, 0) }
 
 func (o SumSquares) Define(out, in []Array) {
-	var sum float64
-	for _, v := range in[0].F32() {
-		sum += float64(v) * float64(v)
-	}
-	y := out[0].F32()
+	sum, y := sumSquares(in[0].F32()), out[0].F32()
 	if o.Accumulate {
 		sum += float64(y[0])
 	}
 	y[0] = float32(sum)
+}
+
+func sumSquares(x []float32) (sum float64) {
+	for _, v := range x {
+		sum += float64(v) * float64(v)
+	}
+	return sum
 }

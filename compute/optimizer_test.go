@@ -88,3 +88,116 @@ func TestSGD(t *testing.T) {
 		})
 	}
 }
+
+func TestMomentum(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		op   Momentum
+		u, v float64 // after one step at p = 2, v = 0.5 with g = 0.3
+	}{
+		{"plain", Momentum{Beta: 0.9}, 0.48, 0.48},
+		{"decay", Momentum{Beta: 0.9, WeightDecay: 0.5}, 0.58, 0.58},
+		{"nesterov", Momentum{Beta: 0.9, Nesterov: true}, 0.03 + 0.9*0.48, 0.48},
+		{"nesterov and decay", Momentum{Beta: 0.9, Nesterov: true, WeightDecay: 0.5}, 0.13 + 0.9*0.58, 0.58},
+	} {
+		out := run(t, tt.op, array([]float32{2}, 1), array([]float32{0.3}, 1), array([]float32{0.5}, 1))
+		near(t, tt.name+" u", out[0].F32(), []float64{tt.u})
+		near(t, tt.name+" v", out[1].F32(), []float64{tt.v})
+	}
+}
+
+func TestUnitNorm(t *testing.T) {
+	near(t, "y", run(t, UnitNorm{}, array([]float32{3, 0, -4, 12}, 2, 2))[0].F32(), []float64{3. / 13, 0, -4. / 13, 12. / 13})
+	near(t, "y", run(t, UnitNorm{Eps: 5}, array([]float32{3, 4}, 2))[0].F32(), []float64{0.3, 0.4})
+}
+
+// adafactor64 is the update of a stack of matrices in float64, element by element
+// from the paper's formulas; rows are 1 for a vector, whose row moments do not count.
+type adafactor64 struct {
+	stack, rows, cols int
+	p, row, col, m    []float64
+}
+
+func (s *adafactor64) step(o Adafactor, g []float64) {
+	size := s.rows * s.cols
+	mean := func(n int, at func(i int) float64) (sum float64) {
+		for i := range n {
+			sum += at(i) / float64(n)
+		}
+		return sum
+	}
+	b2, lr := float64(o.Beta2), float64(o.LR)
+	if o.Scaled {
+		lr *= max(float64(o.MinScale), math.Sqrt(mean(len(s.p), func(i int) float64 { return s.p[i] * s.p[i] })))
+	}
+	u := make([]float64, len(g))
+	for k := range s.stack {
+		square := func(i, j int) float64 { v := g[k*size+i*s.cols+j]; return v*v + float64(o.Eps) }
+		row, col := s.row[k*s.rows:(k+1)*s.rows], s.col[k*s.cols:(k+1)*s.cols]
+		for i := range row {
+			row[i] = b2*row[i] + (1-b2)*mean(s.cols, func(j int) float64 { return square(i, j) })
+		}
+		for j := range col {
+			col[j] = b2*col[j] + (1-b2)*mean(s.rows, func(i int) float64 { return square(i, j) })
+		}
+		whole := mean(s.rows, func(i int) float64 { return row[i] })
+		for i := range row {
+			for j := range col {
+				at := k*size + i*s.cols + j
+				u[at] = g[at] / math.Sqrt(row[i]*col[j]/whole)
+			}
+		}
+	}
+	clip := max(1, math.Sqrt(mean(len(u), func(i int) float64 { return u[i] * u[i] }))/float64(o.Clip))
+	for i := range u {
+		by := lr * u[i] / clip
+		if o.Momentum {
+			s.m[i] = o.Beta1*s.m[i] + (1-o.Beta1)*by
+			by = s.m[i]
+		}
+		s.p[i] -= s.p[i]*lr*float64(o.WeightDecay) + by
+	}
+}
+
+func TestAdafactorSteps(t *testing.T) {
+	plain := Adafactor{LR: 0.1, Eps: 1e-30, Clip: 1, MinScale: 1e-3}
+	full := Adafactor{LR: 0.1, Eps: 0.01, Clip: 0.3, MinScale: 2, Scaled: true, Momentum: true, Beta1: 0.7, WeightDecay: 0.2}
+	for _, s := range []adafactor64{{stack: 1, rows: 1, cols: 5}, {stack: 1, rows: 3, cols: 4}, {stack: 2, rows: 3, cols: 2}, {stack: 1, rows: 1, cols: 1}} {
+		for i, op := range []Adafactor{plain, full} {
+			op.Stack = s.stack
+			n := s.stack * s.rows * s.cols
+			shape, vector := []int{s.stack * s.rows, s.cols}, s.rows == 1
+			state := []Array{array(make([]float32, n), shape...), array(make([]float32, s.stack*s.rows), s.stack, s.rows), array(make([]float32, s.stack*s.cols), s.stack, s.cols)}
+			if vector {
+				state = []Array{array(make([]float32, n), n), array(make([]float32, n), n)}
+				shape = []int{n}
+			}
+			if op.Momentum {
+				state = append(state, array(make([]float32, n), shape...))
+			}
+			s.p, s.row, s.col, s.m = make([]float64, n), make([]float64, s.stack*s.rows), make([]float64, s.stack*s.cols), make([]float64, n)
+			for k := range n {
+				s.p[k] = math.Cos(float64(k))
+				state[0].F32()[k] = float32(s.p[k])
+			}
+			for step := 1; step <= 4; step++ {
+				op.Beta2 = float32(1 - math.Pow(float64(step), -0.8))
+				g, g32 := make([]float64, n), make([]float32, n)
+				for k := range n {
+					g32[k] = float32(math.Sin(float64(3*k + 2*step + i)))
+					g[k] = float64(g32[k])
+				}
+				s.step(op, g)
+				state = run(t, op, append([]Array{state[0], array(g32, shape...)}, state[1:]...)...)
+			}
+			near(t, "p", state[0].F32(), s.p)
+			if op.Momentum {
+				near(t, "m", state[len(state)-1].F32(), s.m)
+			}
+			if !vector {
+				near(t, "r", state[1].F32(), s.row)
+				near(t, "c", state[2].F32(), s.col)
+			}
+		}
+	}
+}

@@ -160,8 +160,22 @@ func (d *Device) sumRows(o compute.SumRows, out, in []compute.Array) {
 }
 
 func (d *Device) sumSquares(o compute.SumSquares, out, in []compute.Array) {
-	const part = 1 << 12 // short enough for float32, summed up in float64
+	sum, y := d.squares(in[0].F32()), out[0].F32()
+	if o.Accumulate {
+		sum += float64(y[0])
+	}
+	y[0] = float32(sum)
+}
+
+func (d *Device) unitNorm(o compute.UnitNorm, out, in []compute.Array) {
 	x, y := in[0].F32(), out[0].F32()
+	by := 1 / o.Divisor(d.squares(x))
+	d.pool.split(len(x), grain, func(lo, hi int) { d.kernels.scale(y[lo:hi], by, x[lo:hi]) })
+}
+
+// squares is Σ x².
+func (d *Device) squares(x []float32) float64 {
+	const part = 1 << 12 // short enough for float32, summed up in float64
 	parts := (len(x) + part - 1) / part
 	sums := make([]float64, parts)
 	d.pool.split(parts, grain/part, func(lo, hi int) {
@@ -174,10 +188,7 @@ func (d *Device) sumSquares(o compute.SumSquares, out, in []compute.Array) {
 	for _, s := range sums {
 		sum += s
 	}
-	if o.Accumulate {
-		sum += float64(y[0])
-	}
-	y[0] = float32(sum)
+	return sum
 }
 
 func (d *Device) adam(o compute.Adam, out, in []compute.Array) {

@@ -112,8 +112,10 @@ func (d *Device) dispatch(op compute.Op, out, in []compute.Array) error {
 		d.combine(out, in)
 	case compute.CombineGrad:
 		d.combineGrad(out, in)
-	case compute.SGD:
-		d.defineParts(o, out, in)
+	case compute.SGD, compute.Momentum:
+		d.defineParts(op, out, in)
+	case compute.UnitNorm:
+		d.unitNorm(o, out, in)
 	case compute.Adam:
 		d.adam(o, out, in)
 	default:

@@ -1,0 +1,91 @@
+package compute
+
+import (
+	"fmt"
+	"math"
+)
+
+// Momentum is the average of gradients that Muon (Jordan et al., 2024) works on, as
+// MLX computes it:
+//
+//	g += WeightDecay·p;  v = Beta·v + (1-Beta)·g
+//	u = Beta·v + (1-Beta)·g when Nesterov, else v
+//
+//	in: p, g, v F32 of one shape;  out: u (may be g), v (the same buffer)
+//
+// 1-Beta is taken in float64 before it is rounded, as in Adam.
+type Momentum struct {
+	Beta        float64
+	WeightDecay float32
+	Nesterov    bool
+}
+
+func (Momentum) Name() string { return "momentum" }
+
+func (Momentum) Infer(in []Spec) ([]Spec, error) {
+	s, err := sameShape(in, "p", "g", "v")
+	if err != nil {
+		return nil, err
+	}
+	return []Spec{s[0], s[0]}, nil
+}
+
+func (Momentum) Cost(in []Spec) Cost { return elementCost(in, 8, 2) }
+
+func (o Momentum) Define(out, in []Array) {
+	p, g, v := in[0].F32(), in[1].F32(), in[2].F32()
+	u, v2 := out[0].F32(), out[1].F32()
+	keep, add := float32(o.Beta), float32(1-o.Beta)
+	for i, gi := range g {
+		gi += o.WeightDecay * p[i]
+		vi := keep*v[i] + add*gi
+		u[i], v2[i] = vi, vi
+		if o.Nesterov {
+			u[i] = add*gi + keep*vi
+		}
+	}
+}
+
+// UnitNorm is x / (‖x‖ + Eps), ‖x‖ being the root of Σ x² over all of x. The output
+// may be x.
+//
+//	in: x F32;  out: F32 as x
+type UnitNorm struct{ Eps float32 }
+
+func (UnitNorm) Name() string { return "unit_norm" }
+
+func (UnitNorm) Infer(in []Spec) ([]Spec, error) { return sameShape(in, "x") }
+
+func (UnitNorm) Cost(in []Spec) Cost { return elementCost(in, 3, 1) }
+
+// Divisor is ‖x‖ + Eps for Σ x².
+func (o UnitNorm) Divisor(squares float64) float32 { return float32(math.Sqrt(squares)) + o.Eps }
+
+func (o UnitNorm) Define(out, in []Array) {
+	x, y := in[0].F32(), out[0].F32()
+	d := o.Divisor(sumSquares(x))
+	for i, v := range x {
+		y[i] = v / d
+	}
+}
+
+// Reshape gives the same numbers another shape.
+//
+//	in: x F32 of as many elements as Shape;  out: F32 of Shape
+type Reshape struct{ Shape Shape }
+
+func (Reshape) Name() string { return "reshape" }
+
+func (o Reshape) Infer(in []Spec) ([]Spec, error) {
+	if err := firstErr(arity(in, 1), wantType(in, 0, "x", F32)); err != nil {
+		return nil, err
+	}
+	if in[0].Shape.Elems() != o.Shape.Elems() {
+		return nil, fmt.Errorf("x has shape %v, which cannot become %v", []int(in[0].Shape), []int(o.Shape))
+	}
+	return []Spec{{o.Shape, F32}}, nil
+}
+
+func (o Reshape) Cost(in []Spec) Cost { return Cost{Bytes: 2 * in[0].Bytes()} }
+
+func (o Reshape) Define(out, in []Array) { copy(out[0].F32(), in[0].F32()) }
