@@ -54,7 +54,7 @@ type Trainer struct {
 
 	params []nn.Param
 	tape   *tensor.Tape
-	opt    *optimizer
+	opt    *updates
 	rng    *numpyRandom
 
 	store         *frozenStore // nil when nothing is kept
@@ -99,7 +99,7 @@ func (tr *Trainer) Run(ctx context.Context) (Result, error) {
 			}
 			w.start = time.Now().Add(-w.spent) // validation does not count
 		}
-		lr := o.Schedule(tr.opt.step)
+		lr := o.Schedule(tr.opt.done)
 		if math.IsNaN(lr) || math.IsInf(lr, 0) {
 			return result, fault.At("learning_rate", "it is %g at iteration %d", lr, it).Try("Check %v and %v.", fault.Setting("learning_rate"), fault.Setting("lr_schedule"))
 		}
@@ -113,7 +113,7 @@ func (tr *Trainer) Run(ctx context.Context) (Result, error) {
 		tr.Reporter.Report(run.Step{Iteration: it, Loss: loss, Tokens: len(batch.rows)})
 		if it%o.StepsPerReport == 0 || it == o.Iters {
 			result.TrainLoss = w.mean()
-			used := o.Schedule(max(tr.opt.step-1, 0)) // by the last update, as mlx-lm reports it
+			used := o.Schedule(max(tr.opt.done-1, 0)) // by the last update, as mlx-lm reports it
 			tr.Reporter.Report(w.report(it, used, result.TrainedTokens, tr.PeakMemory()))
 			w = window{start: time.Now()}
 		}
@@ -155,7 +155,7 @@ func (tr *Trainer) prepare() error {
 	_, tr.tape.Keys = compute.NewKey(o.Seed ^ 0x6c656e74696c).Split() // dropout's own stream
 	tr.keepFrozen()
 	var err error
-	tr.opt, err = newOptimizer(tr.Model.Device(), o.Optimizer, tr.params)
+	tr.opt, err = newUpdates(tr.Model.Device(), o.Optimizer, tr.params)
 	return err
 }
 
@@ -212,7 +212,7 @@ func (tr *Trainer) step(b packed, it int, lr float64) (float64, error) {
 
 // update applies the gradients.
 func (tr *Trainer) update(lr float64) error {
-	if err := tr.opt.update(lr); err != nil {
+	if err := tr.opt.apply(lr); err != nil {
 		return err
 	}
 	return tr.Model.RefreshAdapters()
@@ -327,7 +327,7 @@ func (tr *Trainer) DryRun(lengths []int) error {
 	tr.params = tr.Model.Trainable()
 	tr.tape = tensor.NewTape(tr.Model.Device())
 	var err error
-	if tr.opt, err = newOptimizer(tr.Model.Device(), tr.Options.Optimizer, tr.params); err != nil {
+	if tr.opt, err = newUpdates(tr.Model.Device(), tr.Options.Optimizer, tr.params); err != nil {
 		return err
 	}
 	defer tr.close()

@@ -2,99 +2,136 @@ package train
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/tensor"
 )
 
-// OptimizerConfig names an optimiser and holds its settings: the keyword
-// arguments of MLX's optimisers.
+// OptimizerConfig chooses an optimizer.
 type OptimizerConfig struct {
-	Name           string     // adam, adamw, sgd
-	Betas          [2]float64 // adam, adamw; default 0.9, 0.999
-	Eps            float64    // adam, adamw; default 1e-8
-	WeightDecay    *float64   // adamw: 0.01, decoupled; sgd: 0, added to the gradient
-	BiasCorrection bool       // adam, adamw; MLX's default is off
-	Momentum       float64    // sgd
-	Dampening      float64    // sgd
-	Nesterov       bool       // sgd
+	Name string // one of Optimizers
+	// Options are the keyword arguments of MLX's optimizer of that name, as configs
+	// write them (optimizer_config); those left out have MLX's defaults.
+	Options map[string]any
 }
 
-// Optimizers are the names that --optimizer takes.
-var Optimizers = []string{"adam", "adamw", "sgd"}
+// Optimizers are the names of all optimizers, in mlx-lm's order.
+var Optimizers = []string{"adam", "adamw", "muon", "sgd", "adafactor"}
 
-// optimizer updates parameters in place on their device.
-type optimizer struct {
-	config OptimizerConfig
-	dev    compute.Device
-	params []nn.Param
-	state  [][]*tensor.Tensor // of each parameter: adam m, v; sgd momentum
-	step   int                // updates done
+// An optimizer is the rule by which gradients change parameters. It holds
+// settings only: what it keeps of a parameter is handed to each update.
+type optimizer interface {
+	// state lists the shapes of what is kept of a parameter from one update to the
+	// next: F32, zeros before the first.
+	state(p nn.Param) []compute.Shape
+	// update changes the parameter and its state in place.
+	update(u update) error
 }
 
-func newOptimizer(dev compute.Device, c OptimizerConfig, params []nn.Param) (*optimizer, error) {
-	if c.Betas == ([2]float64{}) {
-		c.Betas = [2]float64{0.9, 0.999}
+// An update is the part of one parameter in an update of all.
+type update struct {
+	dev   compute.Device
+	param nn.Param
+	grad  compute.Buffer   // may be overwritten
+	state []compute.Buffer // as optimizer.state has them
+	lr    float32
+	step  int // number of the update, from 1
+}
+
+// newOptimizer checks the settings.
+func newOptimizer(c OptimizerConfig) (optimizer, error) {
+	a := arguments{given: c.Options}
+	var o optimizer
+	switch c.Name {
+	case "adam":
+		o = newAdam(&a)
+	case "adamw":
+		o = newAdamW(&a)
+	case "muon":
+		o = newMuon(&a)
+	case "sgd":
+		o = newSGD(&a)
+	case "adafactor":
+		o = newAdafactor(&a)
+	default:
+		return nil, fault.Value("optimizer", c.Name, strings.Join(Optimizers, ", "))
 	}
-	if c.Eps == 0 {
-		c.Eps = 1e-8
-	}
-	states := map[string]int{"adam": 2, "adamw": 2, "sgd": 1}
-	n, ok := states[c.Name]
-	if !ok {
-		return nil, fmt.Errorf("optimizer %q is not supported; known are adam, adamw, sgd", c.Name)
-	}
-	if err := c.check(); err != nil {
-		return nil, err
-	}
-	o := &optimizer{config: c, dev: dev, params: params}
-	for _, p := range params {
-		var state []*tensor.Tensor
-		for range n {
-			s, err := tensor.New(dev, p.Shape(), compute.F32, nil)
-			if err == nil {
-				state = append(state, s)
-				err = dev.Run(compute.Fill{Shape: p.Shape()}, []compute.Buffer{s.Buffer()}, nil)
-			}
-			if err != nil {
-				o.state = append(o.state, state)
-				o.free()
-				return nil, fmt.Errorf("optimizer state of %s: %w", p.Name, err)
-			}
-		}
-		o.state = append(o.state, state)
+	if err := a.check(); err != nil {
+		return nil, fault.At("optimizer_config", "%s: %w", c.Name, err)
 	}
 	return o, nil
 }
 
-// check refuses settings under which an update is no number.
-func (c OptimizerConfig) check() error {
-	for _, b := range c.Betas {
-		if !(b >= 0 && b < 1) {
-			return fmt.Errorf("optimizer_config: betas are %v, expected 0 <= beta < 1", c.Betas)
-		}
-	}
-	if !(c.Eps > 0) || !(c.Momentum >= 0 && c.Momentum < 1) {
-		return fmt.Errorf("optimizer_config: eps is %g and momentum %g, expected eps > 0 and 0 <= momentum < 1", c.Eps, c.Momentum)
-	}
-	return nil
+// Check refuses an unknown optimizer, and settings that it does not know or under
+// which an update is no number.
+func (c OptimizerConfig) Check() error {
+	_, err := newOptimizer(c)
+	return err
 }
 
-// update applies the gradients with learning rate lr and forgets them.
-func (o *optimizer) update(lr float64) error {
-	o.step++
-	for i, p := range o.params {
+// run runs an op that takes the parameter, its gradient and its state, and changes
+// the first and the last of them.
+func (u update) run(op compute.Op) error {
+	p := u.param.Buffer()
+	return u.dev.Run(op, append(bufs(p), u.state...), append(bufs(p, u.grad), u.state...))
+}
+
+// updates apply an optimizer to all parameters of a model.
+type updates struct {
+	rule   optimizer
+	dev    compute.Device
+	params []nn.Param
+	state  [][]*tensor.Tensor // of each parameter
+	done   int
+}
+
+func newUpdates(dev compute.Device, c OptimizerConfig, params []nn.Param) (*updates, error) {
+	rule, err := newOptimizer(c)
+	if err != nil {
+		return nil, err
+	}
+	u := &updates{rule: rule, dev: dev, params: params, state: make([][]*tensor.Tensor, len(params))}
+	for i, p := range params {
+		for _, shape := range rule.state(p) {
+			s, err := newZeros(dev, shape)
+			if err != nil {
+				u.free()
+				return nil, fmt.Errorf("optimizer state of %s: %w", p.Name, err)
+			}
+			u.state[i] = append(u.state[i], s)
+		}
+	}
+	return u, nil
+}
+
+func newZeros(dev compute.Device, shape compute.Shape) (*tensor.Tensor, error) {
+	x, err := tensor.New(dev, shape, compute.F32, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := dev.Run(compute.Fill{Shape: shape}, bufs(x.Buffer()), nil); err != nil {
+		x.Free()
+		return nil, err
+	}
+	return x, nil
+}
+
+// apply applies the gradients with learning rate lr and forgets them.
+func (u *updates) apply(lr float64) error {
+	u.done++
+	for i, p := range u.params {
 		g := p.Grad()
 		if g == nil {
 			continue // no path from the loss to this parameter
 		}
-		out := []compute.Buffer{p.Buffer()}
-		in := []compute.Buffer{p.Buffer(), g}
-		for _, s := range o.state[i] {
-			out, in = append(out, s.Buffer()), append(in, s.Buffer())
+		one := update{dev: u.dev, param: p, grad: g, lr: float32(lr), step: u.done}
+		for _, s := range u.state[i] {
+			one.state = append(one.state, s.Buffer())
 		}
-		if err := o.dev.Run(o.op(float32(lr)), out, in); err != nil {
+		if err := u.rule.update(one); err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 		p.ZeroGrad()
@@ -102,29 +139,8 @@ func (o *optimizer) update(lr float64) error {
 	return nil
 }
 
-func (o *optimizer) op(lr float32) compute.Op {
-	c := o.config
-	decay := float32(0)
-	if c.Name == "adamw" {
-		decay = 0.01
-	}
-	if c.WeightDecay != nil {
-		decay = float32(*c.WeightDecay)
-	}
-	if c.Name == "sgd" {
-		return compute.SGD{LR: lr, Momentum: float32(c.Momentum), Dampening: float32(c.Dampening), WeightDecay: decay, Nesterov: c.Nesterov}
-	}
-	if c.Name == "adam" {
-		decay = 0
-	}
-	return compute.Adam{
-		LR: lr, Beta1: c.Betas[0], Beta2: c.Betas[1], Eps: float32(c.Eps),
-		WeightDecay: decay, BiasCorrection: c.BiasCorrection, Step: o.step,
-	}
-}
-
-func (o *optimizer) free() {
-	for _, state := range o.state {
+func (u *updates) free() {
+	for _, state := range u.state {
 		for _, s := range state {
 			s.Free()
 		}

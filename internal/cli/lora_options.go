@@ -97,7 +97,7 @@ func (o *loraOptions) declare(cmd *cobra.Command) {
 	group(cmd, "Training", func(f *pflag.FlagSet) {
 		f.IntVar(&o.BatchSize, "batch-size", 4, "`rows` per step")
 		f.IntVar(&o.Iters, "iters", 1000, "`steps` to take")
-		f.StringVar(&o.Optimizer, "optimizer", "adam", "`name`: adam, adamw or sgd")
+		f.StringVar(&o.Optimizer, "optimizer", "adam", "`name`: adam, adamw, muon, sgd or adafactor")
 		f.Float64Var(&o.LearningRate, "learning-rate", 1e-5, "`rate`, unless the config has an lr_schedule")
 		f.IntVar(&o.GradAccumulation, "grad-accumulation-steps", 1, "add up the gradients of `n` steps before each update")
 		f.IntVar(&o.MaxSeqLength, "max-seq-length", 2048, "cut rows after this many `tokens`")

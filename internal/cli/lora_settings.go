@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/machine"
@@ -106,46 +105,14 @@ func (o *loraOptions) optimizer() (train.OptimizerConfig, error) {
 	if !ok && value != nil {
 		return c, usage("%s: %s: expected a mapping, found %s", keyOptimizerConfig, o.Optimizer, describe(value))
 	}
-	known := map[string][]string{
-		"adam":  {"betas", "eps", "bias_correction"},
-		"adamw": {"betas", "eps", "bias_correction", "weight_decay"},
-		"sgd":   {"momentum", "weight_decay", "dampening", "nesterov"},
-	}[o.Optimizer]
+	c.Options = make(map[string]any, len(d))
 	for _, m := range d {
-		if !slices.Contains(known, m.key) {
-			return c, usage("%s: %s takes no %s; known are %v", keyOptimizerConfig, o.Optimizer, m.key, known)
-		}
-		if err := setOptimizer(&c, m); err != nil {
-			return c, usage("%s: %s: %w", keyOptimizerConfig, o.Optimizer, err)
-		}
+		c.Options[m.key] = m.value
+	}
+	if err := c.Check(); err != nil {
+		return c, inputError(err)
 	}
 	return c, nil
-}
-
-func setOptimizer(c *train.OptimizerConfig, m member) (err error) {
-	switch m.key {
-	case "betas":
-		var list []float64
-		if list, err = numbers(m); err == nil && len(list) != 2 {
-			return fmt.Errorf("betas: expected two numbers, found %d", len(list))
-		}
-		copy(c.Betas[:], list)
-	case "eps":
-		c.Eps, err = number[float64](m)
-	case "weight_decay":
-		var f float64
-		f, err = number[float64](m)
-		c.WeightDecay = &f
-	case "bias_correction":
-		c.BiasCorrection, err = truth(m)
-	case "momentum":
-		c.Momentum, err = number[float64](m)
-	case "dampening":
-		c.Dampening, err = number[float64](m)
-	case "nesterov":
-		c.Nesterov, err = truth(m)
-	}
-	return err
 }
 
 // The following read one member of a YAML mapping as a value of a kind.
