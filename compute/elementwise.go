@@ -110,29 +110,10 @@ func (o Fill) Define(out, _ []Array) {
 	}
 }
 
-// Cast converts between float types, rounding to nearest even.
-//
-//	in: F32, F16 or BF16 of any shape;  out: To of that shape
-type Cast struct{ To DType }
-
-func (Cast) Name() string { return "cast" }
-
-func (o Cast) Infer(in []Spec) ([]Spec, error) {
-	if err := firstErr(arity(in, 1), wantType(in, 0, "x", floats...), wantFloat("out", o.To)); err != nil {
-		return nil, err
-	}
-	return []Spec{{in[0].Shape, o.To}}, nil
-}
-
-func (o Cast) Cost(in []Spec) Cost {
-	return Cost{Bytes: in[0].Bytes() + int64(in[0].Shape.Elems())*int64(o.To.Size())}
-}
-
-func (o Cast) Define(out, in []Array) { out[0].SetFloats(in[0].Floats()) }
-
 // CopyRows writes rows [At, At+T) of its output and leaves the others as they
-// are: how keys and values enter a KV cache. Packed numbers (U32) are copied as
-// they are: how a cache of them grows.
+// are: how keys and values enter a KV cache. Floats are rounded to the output's
+// type, to nearest even. Packed numbers (U32) are copied as they are: how a cache
+// of them grows.
 //
 //	in: x [T, D] of a float type;  out: To [Rows, D], U32 if x is
 type CopyRows struct {

@@ -146,6 +146,9 @@ func (t *Tape) Read(x *Tensor) []float32 {
 	return v
 }
 
+// mostOutputs is how many outputs an op has at most.
+const mostOutputs = 3
+
 // apply runs op into new tensors.
 func (t *Tape) apply(op compute.Op, in ...compute.Buffer) []*Tensor {
 	specs := make([]compute.Spec, len(in))
@@ -160,10 +163,8 @@ func (t *Tape) apply(op compute.Op, in ...compute.Buffer) []*Tensor {
 		outs, err = compute.Infer(op, specs)
 		t.fail(err)
 	}
-	// After an error callers still get as many tensors as they expect: no op has
-	// more than three outputs.
-	if t.err != nil {
-		outs = make([]compute.Spec, 3)
+	if t.err != nil { // callers still get as many tensors as they expect
+		outs = make([]compute.Spec, mostOutputs)
 	}
 	y := make([]*Tensor, len(outs))
 	bufs := make([]compute.Buffer, len(outs))

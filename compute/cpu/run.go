@@ -80,8 +80,6 @@ func (d *Device) dispatch(op compute.Op, out, in []compute.Array) error {
 		d.scale(o, out, in)
 	case compute.Fill:
 		d.fill(o, out)
-	case compute.Cast:
-		d.convert(out[0], in[0])
 	case compute.CopyRows:
 		d.copyRows(o, out, in)
 	case compute.Dropout:
