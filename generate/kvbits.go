@@ -35,8 +35,8 @@ func (s *Session) QuantizeKV(b KVBits) error {
 	if s.limited {
 		return fault.At("max_kv_size", "a KV cache with a size limit cannot be quantized (%v)", fault.Setting("kv_bits")).Try("Give one of the two.")
 	}
-	for i, block := range s.model.Blocks {
-		if dim := block.Attention.Keys().HeadDim; dim%b.Group != 0 {
+	for i, kv := range s.cache.Shapes() {
+		if dim := kv.HeadDim; dim%b.Group != 0 {
 			return fault.At("kv_group_size", "%d does not divide the %d values of a head (layer %d)", b.Group, dim, i).Try("%v", groupFor(dim))
 		}
 	}

@@ -230,8 +230,6 @@ func (l *storedLayer) order() (rows []int, first int) {
 // Load fills an empty session with the prompt of a file. Prompts that follow go on
 // from its end.
 func (s *Session) Load(p *PromptCache) error {
-	keys := s.model.Blocks[0].Attention.Keys()
-	heads, dim := keys.Heads, keys.HeadDim
 	if len(p.layers) != len(s.model.Blocks) {
 		return fault.At("model", "%s: the cache is of a model of %d layers, this one has %d", p.file.Path(), len(p.layers), len(s.model.Blocks)).
 			Try("Give the model that the cache was made with.")
@@ -246,20 +244,16 @@ func (s *Session) Load(p *PromptCache) error {
 	if p.Tokens > limit && !s.limited {
 		return fmt.Errorf("%s: the cache has seen %d tokens, the model takes %d", p.file.Path(), p.Tokens, limit)
 	}
-	windows := make([]int, len(s.model.Blocks))
-	for i, b := range s.model.Blocks {
-		windows[i] = b.Attention.Keys().Window
-	}
 	s.Reset()
-	err := s.cache.Restore(p.Tokens, heads*dim, windows, func(i int) (state nn.LayerState, err error) {
-		l := &p.layers[i]
+	err := s.cache.Restore(p.Tokens, func(i int) (state nn.LayerState, err error) {
+		l, kv := &p.layers[i], s.cache.Shapes()[i]
 		rows, first := l.order()
 		if len(rows) > p.Tokens {
 			return state, fmt.Errorf("layer %d: %d rows for %d tokens", i, len(rows), p.Tokens)
 		}
 		state.First = first
-		if state.Keys, err = l.matrix(l.keys, rows, heads, dim, s.cache.DType()); err == nil {
-			state.Values, err = l.matrix(l.values, rows, heads, dim, s.cache.DType())
+		if state.Keys, err = l.matrix(l.keys, rows, kv, s.cache.DType()); err == nil {
+			state.Values, err = l.matrix(l.values, rows, kv, s.cache.DType())
 		}
 		return state, err
 	})
@@ -282,8 +276,8 @@ func (s *Session) Save(path string, metadata map[string]string) error {
 	}
 	var entries []weights.Entry
 	scalars, read := 0, s.reader()
-	for i, b := range s.model.Blocks {
-		l, keys := s.storedLayer(i), b.Attention.Keys()
+	for i, kv := range s.cache.Shapes() {
+		l := s.storedLayer(i)
 		class, numbers := plainClass, []int{l.offset}
 		switch {
 		case l.rotating:
@@ -292,7 +286,7 @@ func (s *Session) Save(path string, metadata map[string]string) error {
 			class, numbers = quantizedClass, append(numbers, l.group, l.bits)
 		}
 		all["1."+strconv.Itoa(i)] = class
-		shape := []int{1, keys.Heads, l.at, keys.HeadDim}
+		shape := []int{1, kv.Heads, l.at, kv.HeadDim}
 		for part, name := range []string{fmt.Sprintf("%d.0", i), fmt.Sprintf("%d.1", i)} {
 			entries = append(entries, l.entries(name, shape, s.cache.DType(), func(piece int) ([]byte, error) {
 				m, err := read(i, part, l.rotating)
@@ -318,8 +312,8 @@ func (s *Session) Save(path string, metadata map[string]string) error {
 func (s *Session) storedLayer(i int) storedLayer {
 	n := s.cache.Len()
 	l := storedLayer{offset: n, at: n}
-	if l.size, l.keep = s.cache.Limit(i); l.size == 0 {
-		l.size = s.model.Blocks[i].Attention.Keys().Window // all is held, mlx-lm's cache holds this much
+	if l.size, l.keep = s.cache.Limits(i); l.size == 0 {
+		l.size = s.cache.Shapes()[i].Window // all is held, mlx-lm's cache holds this much
 	}
 	if l.rotating = l.size > 0; l.rotating {
 		l.at = min(n, l.size)

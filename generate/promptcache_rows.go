@@ -64,19 +64,19 @@ func (l *storedLayer) checkPacked() error {
 	return nil
 }
 
-// matrix gathers rows of a layer as [rows, heads·dim], floats and scales of type to.
-func (l *storedLayer) matrix(r storedRows, rows []int, heads, dim int, to quant.DType) (m *quant.Matrix, err error) {
-	m = &quant.Matrix{Format: quant.Format{Kind: quant.Dense, DType: to}, Rows: len(rows), Cols: heads * dim}
+// matrix gathers rows of a layer as [rows, Heads·HeadDim], floats and scales of type to.
+func (l *storedLayer) matrix(r storedRows, rows []int, kv nn.KVShape, to quant.DType) (m *quant.Matrix, err error) {
+	m = &quant.Matrix{Format: quant.Format{Kind: quant.Dense, DType: to}, Rows: len(rows), Cols: kv.Cols()}
 	if l.bits == 0 {
-		if r[0].Shape[1] != heads || r[0].Shape[3] != dim {
-			return nil, fault.At("model", "tensor %q is %v, the model has %d heads of %d values", r[0].Name, r[0].Shape, heads, dim).
+		if r[0].Shape[1] != kv.Heads || r[0].Shape[3] != kv.HeadDim {
+			return nil, fault.At("model", "tensor %q is %v, the model has %d heads of %d values", r[0].Name, r[0].Shape, kv.Heads, kv.HeadDim).
 				Try("Give the model that the cache was made with.")
 		}
 		m.Data, err = gather(r[0], rows, to)
 		return m, err
 	}
-	if r[1].Shape[1] != heads || r[1].Shape[3]*l.group != dim {
-		return nil, fault.At("model", "tensor %q has scales for %d heads of %d values, the model has %d of %d", r[1].Name, r[1].Shape[1], r[1].Shape[3]*l.group, heads, dim).
+	if r[1].Shape[1] != kv.Heads || r[1].Shape[3]*l.group != kv.HeadDim {
+		return nil, fault.At("model", "tensor %q has scales for %d heads of %d values, the model has %d of %d", r[1].Name, r[1].Shape[1], r[1].Shape[3]*l.group, kv.Heads, kv.HeadDim).
 			Try("Give the model that the cache was made with.")
 	}
 	m.Format = quant.Format{Kind: quant.Affine, DType: to, Bits: l.bits, Group: l.group}

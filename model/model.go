@@ -126,11 +126,11 @@ func (m *Model) Source() weights.Source { return m.src }
 
 // NewCache makes an empty KV cache for one sequence; limit 0 never forgets.
 func (m *Model) NewCache(limit int, dtype compute.DType) (*nn.Cache, error) {
-	windows := make([]int, len(m.Blocks))
+	shapes := make([]nn.KVShape, len(m.Blocks))
 	for i, b := range m.Blocks {
-		windows[i] = b.Attention.Keys().Window
+		shapes[i] = b.Attention.KV()
 	}
-	return nn.NewCache(m.dev, windows, limit, dtype)
+	return nn.NewCache(m.dev, shapes, limit, dtype)
 }
 
 // Begin embeds the batch: x [T, hidden], and what all layers need to know of the

@@ -20,18 +20,19 @@ type Attention interface {
 	Linears() []*Linear
 	// Norms are the weights of norms by their names in the module, "q_norm"; nil for none.
 	Norms() []Param
-	// Keys is what a cache holds for each token.
-	Keys() Keys
+	// KV is what a cache has to hold.
+	KV() KVShape
 }
 
-// Keys is the shape of a layer's keys, and of its values alike, and how far back it looks.
-type Keys struct {
+// KVShape is the shape of a layer's keys and values, [tokens, Heads·HeadDim] both, and
+// how many of them a token looks at.
+type KVShape struct {
 	Heads, HeadDim int
-	Window         int // keys seen at most; 0 is all
+	Window         int // newest keys seen, the token's own among them; 0 is all
 }
 
-// Cols is the values of one token.
-func (k Keys) Cols() int { return k.Heads * k.HeadDim }
+// Cols is how many numbers a token's keys are, and its values.
+func (s KVShape) Cols() int { return s.Heads * s.HeadDim }
 
 // GQA is causal self-attention whose query heads share keys and values in groups
 // (Ainslie et al., 2023, arXiv 2305.13245).
@@ -74,8 +75,8 @@ func (a *GQA) Norms() []Param {
 	return []Param{{Name: "q_norm", Tensor: a.QNorm}, {Name: "k_norm", Tensor: a.KNorm}}
 }
 
-// Keys is what a cache holds for each token.
-func (a *GQA) Keys() Keys { return Keys{Heads: a.KVHeads, HeadDim: a.HeadDim, Window: a.Window} }
+// KV is the shape of k and v.
+func (a *GQA) KV() KVShape { return KVShape{Heads: a.KVHeads, HeadDim: a.HeadDim, Window: a.Window} }
 
 // FeedForward is the part of a block behind its attention: an MLP or a MoE.
 type FeedForward interface {
