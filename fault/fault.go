@@ -22,7 +22,7 @@ import (
 // As an argument of a format below, it is written as the reader of the message knows it.
 type Setting string
 
-// A Mistake is an error that the user can put right. Make one with Value, At, Of or Mark.
+// A Mistake is an error that the user can put right. Make one with Value, Given, Missing, At, Of or Mark.
 type Mistake struct {
 	Setting Setting // the setting at fault; empty where no single one is
 	Found   any     // its value; nil where the message tells it
@@ -39,6 +39,16 @@ func Value(setting Setting, found any, expected string) *Mistake {
 	return &Mistake{Setting: setting, Found: found, Expected: expected}
 }
 
+// Missing is a setting that has to be given.
+func Missing(setting Setting) *Mistake { return &Mistake{Setting: setting} }
+
+// Given is something wrong with the value of a setting, which the message need not repeat.
+func Given(setting Setting, found any, format string, args ...any) *Mistake {
+	m := At(setting, format, args...)
+	m.Found = found
+	return m
+}
+
 // At is something wrong with a setting. format is as for fmt.Errorf: %w gives the cause.
 func At(setting Setting, format string, args ...any) *Mistake {
 	m := Of(format, args...)
@@ -52,11 +62,17 @@ func Of(format string, args ...any) *Mistake {
 }
 
 // Mark declares an error, from a package that cannot know, to be a mistake of
-// the user's. Its text stays. An error that is one already is returned as it is; nil stays nil.
-func Mark(err error) error {
+// the user's. Its text stays. An error that is one already is returned as it is, and
+// so is one of the kinds that are the user's only at times; nil stays nil.
+func Mark(err error, except ...error) error {
 	var m *Mistake
 	if err == nil || errors.As(err, &m) {
 		return err
+	}
+	for _, kind := range except {
+		if errors.Is(err, kind) {
+			return err
+		}
 	}
 	return Of("%w", err)
 }
@@ -83,6 +99,10 @@ func (m *Mistake) spell(name func(Setting) string) string {
 	case m.Setting == "":
 	case m.Expected != "":
 		message = fmt.Sprintf("%s %s: expected %s", name(m.Setting), found(m.Found), m.Expected)
+	case m.Found != nil:
+		message = fmt.Sprintf("%s %s: %s", name(m.Setting), found(m.Found), message)
+	case message == "":
+		message = name(m.Setting) + " is missing"
 	default:
 		message = name(m.Setting) + ": " + message
 	}

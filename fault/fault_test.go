@@ -25,6 +25,8 @@ func TestText(t *testing.T) {
 			"others in message and remedy", At("max_kv_size", "cannot go with %v", Setting("kv_bits")).Try("Leave %v out.", Setting("kv_bits")),
 			"max_kv_size: cannot go with kv_bits\nLeave kv_bits out.", "--max-kv-size: cannot go with --kv-bits\nLeave --kv-bits out.",
 		},
+		{"about a value", Given("model", "my model", "there is no %s", "folder"), `model "my model": there is no folder`, `--model "my model": there is no folder`},
+		{"missing", Missing("save_path").Try("Give %v.", Setting("save_path")), "save_path is missing\nGive save_path.", "--save-path is missing\nGive --save-path."},
 		{"no setting", Of("a.jsonl:3: no text").Try("Add one."), "a.jsonl:3: no text\nAdd one.", "a.jsonl:3: no text\nAdd one."},
 		{"marked", Mark(cause), "file does not exist", "file does not exist"},
 		{
@@ -74,6 +76,12 @@ func TestCause(t *testing.T) {
 	}
 	if Mark(nil) != nil {
 		t.Error("Mark(nil) is an error")
+	}
+	if got := Mark(fmt.Errorf("x: %w", fs.ErrInvalid), fs.ErrExist, fs.ErrInvalid); errors.As(got, new(*Mistake)) {
+		t.Errorf("%v is a mistake, though its kind was excepted", got)
+	}
+	if got := Mark(fs.ErrClosed, fs.ErrExist); !errors.As(got, new(*Mistake)) {
+		t.Errorf("%v is no mistake, though another kind was excepted", got)
 	}
 	m := Value("iters", 0, "1 or more")
 	wrapped := fmt.Errorf("train: %w", m)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // Kinds of failures, for errors.Is.
@@ -26,6 +28,17 @@ var (
 	// ErrNotCached says that the server cannot be reached and the cache does not have what is wanted.
 	ErrNotCached = errors.New("not in the cache")
 )
+
+// Mark declares errors to be mistakes of the user's that a user can put right: a wrong name, a missing token, a network
+// that is switched off.
+func Mark(err error) error {
+	for _, kind := range []error{ErrNotFound, ErrDenied, ErrNoToken, ErrOffline} {
+		if errors.Is(err, kind) {
+			return fault.Mark(err)
+		}
+	}
+	return err
+}
 
 // A StatusError is the refusal of a server.
 type StatusError struct {

@@ -3,6 +3,7 @@ package hub
 import (
 	"fmt"
 	"net/url"
+	"path"
 	"regexp"
 	"strings"
 )
@@ -50,6 +51,12 @@ func ParseRepo(text string, typ RepoType) (Repo, error) {
 		return Repo{}, fmt.Errorf("%q is not the name of a repository: it has to look like ORG/NAME, of letters, digits, '-', '_' and '.', at most 96 each", text)
 	}
 	return Repo{typ, id}, nil
+}
+
+// LooksLikeRepo tells a name like ORG/NAME from a path, where nothing is there under this name.
+func LooksLikeRepo(name string) bool {
+	return strings.Count(name, "/") == 1 && !strings.HasPrefix(name, ".") && !strings.HasPrefix(name, "/") &&
+		!strings.HasSuffix(name, "/") && path.Ext(name) != ".gguf" && path.Ext(name) != ".safetensors"
 }
 
 // folder is the repository's name in the cache.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // Options are handed to the device that is opened; the zero value is its best guess.
@@ -49,7 +50,7 @@ func Open(name string, o Options) (compute.Device, error) {
 			return d.open(o)
 		}
 	}
-	return nil, fmt.Errorf("device %q is not known; use auto or one of: %s", name, strings.Join(names(), ", "))
+	return nil, fault.Value("device", name, "auto or one of: "+strings.Join(names(), ", "))
 }
 
 func names() []string {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/adapter"
+	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/export"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/model"
@@ -137,7 +138,7 @@ func (o *adapterOutput) write(ctx context.Context, streams Streams, f *adapter.A
 }
 
 func (o *adapterOutput) writeGGUF(ctx context.Context, streams Streams, f *adapter.Adapter) error {
-	path, err := localModel(ctx, streams, o.Model, hub.ModelPatterns)
+	path, err := engine.Find(ctx, o.Model, hub.ModelPatterns, streams.opening(0))
 	if err != nil {
 		return err
 	}
@@ -238,7 +239,7 @@ func readLoRA(ctx context.Context, streams Streams, path, base string) (*adapter
 	if base == "" {
 		return f, nil
 	}
-	local, err := localModel(ctx, streams, base, hub.ModelPatterns)
+	local, err := engine.Find(ctx, base, hub.ModelPatterns, streams.opening(0))
 	if err != nil {
 		return nil, err
 	}

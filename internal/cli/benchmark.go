@@ -13,7 +13,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/all"
+	"github.com/lentil-lm/lentil/engine"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/machine"
@@ -185,7 +188,7 @@ func runBenchmark(ctx context.Context, streams Streams, o benchmarkOptions) erro
 		return err
 	}
 	defer done()
-	dev, err := openDevice(o.Threads)
+	dev, err := all.Open("auto", all.Options{Threads: o.Threads})
 	if err != nil {
 		return err
 	}
@@ -198,7 +201,7 @@ func runBenchmark(ctx context.Context, streams Streams, o benchmarkOptions) erro
 	done() // most systems keep what is mapped until it is closed: nothing is left after a kill
 	b := &bench{benchmarkOptions: o, out: streams.Out, dev: &profiler{Device: dev, ops: map[string]*opFigure{}}}
 	if b.model, err = model.Load(b.dev, src); err != nil {
-		return memoryOrInput(err)
+		return fault.Mark(err, compute.ErrNoMemory)
 	}
 	defer b.model.Free()
 	figures, err := b.measure(ctx)
@@ -212,12 +215,7 @@ func runBenchmark(ctx context.Context, streams Streams, o benchmarkOptions) erro
 func (o *benchmarkOptions) folder(ctx context.Context, streams Streams) (path string, done func(), err error) {
 	done = func() {}
 	if o.Shape == "" {
-		path, err = localModel(ctx, streams, o.Model, hub.ModelPatterns)
-		if err == nil {
-			if _, missing := os.Stat(path); missing != nil {
-				err = noModel("--model", path, missing)
-			}
-		}
+		path, err = engine.Find(ctx, o.Model, hub.ModelPatterns, streams.opening(o.Threads))
 		return path, done, err
 	}
 	s, err := findShape(o.Shape)

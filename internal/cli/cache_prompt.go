@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,20 +15,17 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/engine"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
 	"github.com/lentil-lm/lentil/machine"
 )
 
 type cachePromptOptions struct {
-	Model, AdapterPath   string
-	TrustRemoteCode      bool
+	sessionFlags
 	EOSToken             string
 	Prompt, SystemPrompt string
 	File                 string
-	MaxKVSize            int
-	KV                   kvFlags
-	Exact                bool
-	Threads              int
 	JSON                 string
 }
 
@@ -46,8 +44,7 @@ question alone to read. mlx-lm reads the file too, and this reads mlx-lm's.`,
 		Args:    noArguments,
 	}
 	group(cmd, "Model and prompt", func(f *pflag.FlagSet) {
-		f.StringVar(&o.Model, "model", "mlx_model", "`folder` or .gguf file of the model")
-		f.StringVar(&o.AdapterPath, "adapter-path", "", "`folder` of an adapter to put on it")
+		o.declareModel(f, "mlx_model")
 		f.StringVar(&o.Prompt, "prompt", "", "beginning of the user's `text`; - reads standard input (required)")
 		f.StringVar(&o.SystemPrompt, "system-prompt", "", "`text` that tells the model how to behave")
 		f.StringVar(&o.File, "prompt-cache-file", "", "`file` to write (required)")
@@ -55,10 +52,7 @@ question alone to read. mlx-lm reads the file too, and this reads mlx-lm's.`,
 		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
 	})
 	group(cmd, "Engine", func(f *pflag.FlagSet) {
-		f.IntVar(&o.MaxKVSize, "max-kv-size", 0, "remember at most this many `tokens`; 0 for no limit")
-		o.KV.declare(f)
-		f.BoolVar(&o.Exact, "exact", false, "float32 all the way, instead of 8-bit activations and a 16-bit cache")
-		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
+		o.declareEngine(f)
 		f.StringVar(&o.JSON, "json", "", "also write the figures to this `file`")
 	})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -75,9 +69,6 @@ question alone to read. mlx-lm reads the file too, and this reads mlx-lm's.`,
 
 func runCachePrompt(ctx context.Context, streams Streams, o cachePromptOptions) error {
 	out := streams.Out
-	if err := o.KV.check(o.MaxKVSize); err != nil {
-		return err
-	}
 	// A folder that is not there is told before the long work.
 	if info, err := os.Stat(filepath.Dir(o.File)); err != nil || !info.IsDir() {
 		return usage("--prompt-cache-file: there is no folder %s\nMake it, or give another file.", filepath.Dir(o.File))
@@ -89,16 +80,19 @@ func runCachePrompt(ctx context.Context, streams Streams, o cachePromptOptions) 
 		}
 		o.Prompt = string(piped)
 	}
-	e, err := openEngine(ctx, streams, o.Model, o.Threads)
+	e, session, err := o.open(ctx, streams)
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	if err := e.attach(o.AdapterPath); err != nil {
-		return err
-	}
+	defer e.Close()
+	defer session.Close()
 	if o.EOSToken != "" {
-		if _, err := e.stopTokens([]string{o.EOSToken}); err != nil {
+		_, err := e.Stops(o.EOSToken)
+		var m *fault.Mistake
+		if errors.As(err, &m) {
+			m.Setting = "eos_token" // the flag's name here
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -106,15 +100,7 @@ func runCachePrompt(ctx context.Context, streams Streams, o cachePromptOptions) 
 	if err != nil {
 		return err
 	}
-	session, err := generate.NewSession(e.model, o.MaxKVSize, o.Exact)
-	if err != nil {
-		return inputError(err)
-	}
-	defer session.Close()
-	if err := o.KV.apply(session); err != nil {
-		return err
-	}
-	speed, err := readPrompt(ctx, streams, e, session, tokens)
+	speed, err := readPrompt(ctx, streams, session, tokens)
 	if err != nil {
 		return err
 	}
@@ -130,26 +116,26 @@ func runCachePrompt(ctx context.Context, streams Streams, o cachePromptOptions) 
 }
 
 // tokens is the prompt as the user's turn, left open.
-func (o *cachePromptOptions) tokens(e *engine) ([]int32, error) {
-	p, err := newPrompter(e, "")
+func (o *cachePromptOptions) tokens(e *engine.Engine) ([]int32, error) {
+	template, err := e.Template()
 	if err != nil {
 		return nil, err
 	}
-	if p.renderer == nil {
+	if template == nil {
 		if o.SystemPrompt != "" {
 			return nil, usage("--system-prompt: this model has no chat template that takes one")
 		}
-		return p.plain(o.Prompt), nil
+		return e.Plain(o.Prompt), nil
 	}
 	var messages []chat.Value
 	if o.SystemPrompt != "" {
 		messages = append(messages, chat.NewMessage("system", o.SystemPrompt))
 	}
-	return p.conversation(append(messages, chat.NewMessage("user", o.Prompt)), true)
+	return e.Prompt(append(messages, chat.NewMessage("user", o.Prompt)), engine.PromptOptions{ContinueFinal: true})
 }
 
 // readPrompt fills the session, with mlx-lm's line on progress, and gives the speed in tokens a second.
-func readPrompt(ctx context.Context, streams Streams, e *engine, s *generate.Session, tokens []int32) (speed float64, err error) {
+func readPrompt(ctx context.Context, streams Streams, s *engine.Session, tokens []int32) (speed float64, err error) {
 	live := streams.outIsTerminal()
 	began := time.Now()
 	options := generate.Options{Progress: func(done, total int) {
@@ -161,7 +147,7 @@ func readPrompt(ctx context.Context, streams Streams, e *engine, s *generate.Ses
 			fmt.Fprint(streams.Out, line)
 		}
 	}}
-	_, _, err = s.Answer(ctx, e.tok, tokens, options)
+	_, _, err = s.Answer(ctx, tokens, options)
 	fmt.Fprintln(streams.Out)
 	return speed, err
 }
@@ -178,8 +164,11 @@ func (o *cachePromptOptions) tokenizerConfig() string {
 }
 
 // openPromptCache opens the file of --prompt-cache-file and settles model, adapter, cache size and end
-// token with it.
+// token with it; nil without the flag.
 func (o *generateOptions) openPromptCache() (*generate.PromptCache, error) {
+	if o.PromptCacheFile == "" {
+		return nil, nil
+	}
 	if o.systemGiven {
 		return nil, usage("--system-prompt comes before what --prompt-cache-file holds\nGive it to lentil cache_prompt.")
 	}
@@ -244,25 +233,18 @@ func samePlace(a, b string) bool {
 const placeholder = "<query>"
 
 // suffix gives the tokens of the prompt behind what a prompt cache holds: from the query on.
-func (o *generateOptions) suffix(e *engine, text string) ([]int32, error) {
-	p, err := newPrompter(e, o.TemplateConfig)
+func (o *generateOptions) suffix(e *engine.Engine, text string, settings engine.PromptOptions) ([]int32, error) {
+	around, err := e.Render(o.messages(placeholder), settings)
 	if err != nil {
 		return nil, err
 	}
-	if !o.IgnoreTemplate && p.renderer != nil {
-		around, err := p.render(o.messages(placeholder), o.prefillGiven)
-		if err != nil {
-			return nil, err
-		}
-		whole, err := p.render(o.messages(text), o.prefillGiven)
-		if err != nil {
-			return nil, err
-		}
-		at := strings.Index(around, placeholder)
-		if at < 0 || !strings.HasPrefix(whole, around[:at]) {
-			return nil, usage("the chat template changes what comes before the prompt, so that it cannot go on from --prompt-cache-file\nGive --ignore-chat-template.")
-		}
-		text = whole[at:]
+	whole, err := e.Render(o.messages(text), settings)
+	if err != nil {
+		return nil, err
 	}
-	return e.tok.Encode(text, false), nil
+	at := strings.Index(around, placeholder)
+	if at < 0 || !strings.HasPrefix(whole, around[:at]) {
+		return nil, usage("the chat template changes what comes before the prompt, so that it cannot go on from --prompt-cache-file\nGive --ignore-chat-template.")
+	}
+	return e.Tokenizer.Encode(whole[at:], false), nil
 }

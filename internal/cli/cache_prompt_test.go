@@ -80,7 +80,7 @@ func TestCachePromptMistakes(t *testing.T) {
 		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", filepath.Join(text, "x"), "--prompt", "x"}, "--prompt-cache-file: there is no folder"},
 		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", file, "--prompt", "x", "--kv-bits", "1"}, "--kv-bits 1: expected 2, 3, 4, 5, 6 or 8"},
 		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", file, "--prompt", "x", "--max-kv-size", "3"}, "--max-kv-size 3: expected more than 4"},
-		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", file, "--prompt", "x", "--eos-token", "</end>"}, `"</end>" is no token of this model`},
+		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", file, "--prompt", "x", "--eos-token", "</end>"}, "--eos-token </end>: this is no token of the model"},
 		{[]string{"generate", "--prompt-cache-file", text}, "book.txt: "},
 		{[]string{"generate", "--prompt-cache-file", quantized}, `layer 0: tensor "0.0.0" is missing`},
 		{[]string{"generate", "--prompt-cache-file", file + "x"}, "prompt.safetensorsx"},

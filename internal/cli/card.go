@@ -56,7 +56,7 @@ func repoOf(name string) string {
 	id, _, _ := strings.Cut(name, "@")
 	_, here := os.Stat(name)
 	_, wrong := hub.ParseRepo(id, hub.Model)
-	if here == nil || wrong != nil || !looksLikeRepo(name) {
+	if here == nil || wrong != nil || !hub.LooksLikeRepo(name) {
 		return ""
 	}
 	return id
@@ -124,7 +124,7 @@ func trainingOf(folder string) (settings map[string]any, files []string, err err
 // the last part of the path.
 func dataName(data any, files []string) string {
 	name, _ := data.(string)
-	if _, err := os.Stat(name); err != nil && looksLikeRepo(name) {
+	if _, err := os.Stat(name); err != nil && hub.LooksLikeRepo(name) {
 		return name
 	}
 	if len(files) > 0 {

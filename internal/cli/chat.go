@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,23 +13,19 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/engine"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
 	"github.com/lentil-lm/lentil/machine"
 )
 
 type chatOptions struct {
-	Model, AdapterPath string
-	TrustRemoteCode    bool
-	Sampling           samplingFlags
-	Draft              draftFlags
-	MaxKVSize          int
-	KV                 kvFlags
-	PrefillStep        int
-	MaxTokens          int
-	SystemPrompt       string
-	TemplateConfig     string
-	Exact              bool
-	Threads            int
+	sessionFlags
+	Sampling       samplingFlags
+	PrefillStep    int
+	MaxTokens      int
+	SystemPrompt   string
+	TemplateConfig string
 }
 
 func newChat(streams Streams) *cobra.Command {
@@ -45,8 +42,7 @@ conversation, h shows this help. Ctrl-C stops an answer that is being written.`,
 		Args:    noArguments,
 	}
 	group(cmd, "Model", func(f *pflag.FlagSet) {
-		f.StringVar(&o.Model, "model", defaultModel, "`folder` or .gguf file of the model")
-		f.StringVar(&o.AdapterPath, "adapter-path", "", "`folder` of an adapter to put on it")
+		o.declareModel(f, defaultModel)
 		f.StringVar(&o.SystemPrompt, "system-prompt", "", "`text` that tells the model how to behave")
 		f.StringVar(&o.TemplateConfig, "chat-template-config", "", "JSON `object` with more variables for the chat template")
 		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
@@ -57,11 +53,8 @@ conversation, h shows this help. Ctrl-C stops an answer that is being written.`,
 		f.Int64Var(&o.Sampling.seed, "seed", 0, "`number` that random choices follow from")
 	})
 	group(cmd, "Engine", func(f *pflag.FlagSet) {
-		f.IntVar(&o.MaxKVSize, "max-kv-size", 0, "remember at most this many `tokens`; 0 for no limit")
-		o.KV.declare(f)
+		o.declareEngine(f)
 		f.IntVar(&o.PrefillStep, "prefill-step-size", 2048, "read this many `tokens` of a prompt at a time")
-		f.BoolVar(&o.Exact, "exact", false, "float32 all the way, instead of 8-bit activations and a 16-bit cache")
-		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
 	})
 	group(cmd, "Draft", o.Draft.declare)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -81,8 +74,9 @@ const maxLine = 1 << 20
 
 // A talk is a conversation going on.
 type talk struct {
-	prompter *prompter
-	session  *generate.Session
+	engine   *engine.Engine
+	session  *engine.Session
+	prompt   engine.PromptOptions
 	options  generate.Options
 	system   string
 	messages []chat.Value
@@ -90,32 +84,18 @@ type talk struct {
 
 func runChat(ctx context.Context, streams Streams, o chatOptions) error {
 	if err := o.Sampling.Check(); err != nil {
-		return inputError(err)
+		return fault.Mark(err)
 	}
-	if err := o.KV.check(o.MaxKVSize); err != nil {
-		return err
-	}
-	if err := o.Draft.check(o.MaxKVSize); err != nil {
-		return err
-	}
-	e, err := openEngine(ctx, streams, o.Model, o.Threads)
+	e, session, err := o.open(ctx, streams)
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	if err := e.attach(o.AdapterPath); err != nil {
-		return err
-	}
-	t, err := newTalk(e, o)
+	defer e.Close()
+	defer session.Close()
+	t, err := newTalk(e, session, o)
 	if err != nil {
 		return err
 	}
-	defer t.session.Close()
-	detach, err := o.Draft.attach(ctx, streams, e, t.session, o.Exact)
-	if err != nil {
-		return err
-	}
-	defer detach()
 	fmt.Fprint(streams.Out, o.banner())
 	lines := bufio.NewScanner(streams.In)
 	lines.Buffer(nil, maxLine)
@@ -144,28 +124,16 @@ func runChat(ctx context.Context, streams Streams, o chatOptions) error {
 	return ctx.Err()
 }
 
-func newTalk(e *engine, o chatOptions) (*talk, error) {
-	p, err := newPrompter(e, o.TemplateConfig)
+func newTalk(e *engine.Engine, session *engine.Session, o chatOptions) (*talk, error) {
+	kwargs, err := templateConfig(o.TemplateConfig)
 	if err != nil {
 		return nil, err
 	}
-	if p.renderer == nil {
-		return nil, inputError(chat.ErrNoTemplate)
+	if template, err := e.Template(); template == nil {
+		return nil, fault.Mark(cmp.Or(err, chat.ErrNoTemplate))
 	}
-	stops, err := e.stopTokens(nil)
-	if err != nil {
-		return nil, err
-	}
-	session, err := generate.NewSession(e.model, o.MaxKVSize, o.Exact)
-	if err != nil {
-		return nil, err
-	}
-	if err := o.KV.apply(session); err != nil {
-		session.Close()
-		return nil, err
-	}
-	t := &talk{prompter: p, session: session, system: o.SystemPrompt}
-	t.options = generate.Options{MaxTokens: o.MaxTokens, Sampling: o.Sampling.sampling(e, stops), Seed: uint64(o.Sampling.seed), StopTokens: stops, PrefillStep: o.PrefillStep}
+	t := &talk{engine: e, session: session, prompt: engine.PromptOptions{Kwargs: kwargs}, system: o.SystemPrompt}
+	t.options = generate.Options{MaxTokens: o.MaxTokens, Sampling: o.Sampling.Sampling, Seed: uint64(o.Sampling.seed), PrefillStep: o.PrefillStep}
 	t.reset()
 	return t, nil
 }
@@ -181,13 +149,13 @@ func (t *talk) reset() {
 // answer adds the user's turn and the model's to the conversation.
 func (t *talk) answer(ctx context.Context, out io.Writer, line string) error {
 	t.messages = append(t.messages, chat.NewMessage("user", line))
-	tokens, err := t.prompter.conversation(t.messages, false)
+	tokens, err := t.engine.Prompt(t.messages, t.prompt)
 	if err != nil {
 		return err
 	}
 	var text strings.Builder
 	var stats generate.Stats
-	for piece, err := range t.session.Stream(ctx, t.prompter.engine.tok, tokens, t.options) {
+	for piece, err := range t.session.Stream(ctx, tokens, t.options) {
 		if errors.Is(err, context.Canceled) {
 			break
 		}

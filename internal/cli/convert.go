@@ -14,10 +14,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/export"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/quant"
-	"github.com/lentil-lm/lentil/weights"
 )
 
 type convertOptions struct {
@@ -155,22 +155,14 @@ func runConvert(ctx context.Context, streams Streams, o convertOptions) error {
 // convertFolder writes the folder; base is the repository of the model, if it has one. figures are what --json holds: the report, or
 // one that holds it.
 func convertFolder(ctx context.Context, streams Streams, o convertOptions, base string) (report export.ConvertReport, figures any, err error) {
-	from, err := localModel(ctx, streams, o.Model, hub.ModelPatterns)
+	files, err := engine.OpenFiles(ctx, o.Model, streams.opening(o.Threads))
 	if err != nil {
 		return report, nil, err
 	}
-	tok, err := loadTokenizer(from)
-	if err != nil {
-		return report, nil, err
-	}
-	src, err := weights.Open(from)
-	if err != nil {
-		return report, nil, inputError(err)
-	}
-	defer src.Close()
+	defer files.Close()
 	name := o.DType
 	if name == "" {
-		name = configDType(src.Config())
+		name = configDType(files.Source.Config())
 	}
 	dtype := dtypeNames[name]
 	if dtype != 0 {
@@ -193,11 +185,11 @@ func convertFolder(ctx context.Context, streams Streams, o convertOptions, base 
 		DType: dtype, Rule: rule, Progress: func(_ string, done, total int) { bar.Set("Converting", done, total) },
 	}
 	if o.Quant != "" {
-		a := &autoConversion{options: o, streams: streams, src: src, tok: tok}
+		a := &autoConversion{options: o, streams: streams, files: files}
 		err = a.run(ctx, settings)
 		return a.report.ConvertReport, a.report, err
 	}
-	if report, err = export.Convert(src, tok, settings); err != nil {
+	if report, err = export.Convert(files.Source, files.Tokenizer, settings); err != nil {
 		return report, nil, inputError(err)
 	}
 	return report, report, nil

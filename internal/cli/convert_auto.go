@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -11,16 +10,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lentil-lm/lentil/chat"
-	"github.com/lentil-lm/lentil/compute/all"
 	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/demo"
+	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/eval"
 	"github.com/lentil-lm/lentil/export"
 	"github.com/lentil-lm/lentil/model"
-	"github.com/lentil-lm/lentil/tokenizer"
 	"github.com/lentil-lm/lentil/train"
-	"github.com/lentil-lm/lentil/weights"
 )
 
 const (
@@ -44,8 +40,7 @@ type autoReport struct {
 type autoConversion struct {
 	options convertOptions
 	streams Streams
-	src     weights.Source
-	tok     *tokenizer.Tokenizer
+	files   *engine.Files
 	report  autoReport
 }
 
@@ -56,7 +51,7 @@ func (a *autoConversion) run(ctx context.Context, settings export.ConvertOptions
 		return err
 	}
 	a.report.Target = a.options.TargetBPW
-	before, err := a.measure(ctx, a.src, held, func(m *model.Model) error {
+	before, err := a.measure(ctx, a.files, held, func(m *model.Model) error {
 		bar := a.streams.bar(nil)
 		defer bar.Clear()
 		s, err := export.MeasureSensitivity(ctx, m, calibration, func(done, total int) { bar.Set("Calibrating", done, total) })
@@ -65,7 +60,7 @@ func (a *autoConversion) run(ctx context.Context, settings export.ConvertOptions
 		}
 		a.report.Tokens = s.Tokens
 		bar.Set("Choosing bits", 0, 0)
-		if a.report.Layers, err = export.AllocateBits(ctx, a.src, s, settings, a.options.TargetBPW); err != nil {
+		if a.report.Layers, err = export.AllocateBits(ctx, a.files.Source, s, settings, a.options.TargetBPW); err != nil {
 			return inputError(err)
 		}
 		return nil
@@ -78,10 +73,10 @@ func (a *autoConversion) run(ctx context.Context, settings export.ConvertOptions
 		settings.BitsOf[l.Module] = l.Bits
 		a.report.Divergence += l.Error
 	}
-	if a.report.ConvertReport, err = export.Convert(a.src, a.tok, settings); err != nil {
+	if a.report.ConvertReport, err = export.Convert(a.files.Source, a.files.Tokenizer, settings); err != nil {
 		return inputError(err)
 	}
-	written, err := weights.Open(settings.SavePath)
+	written, err := engine.OpenFiles(ctx, settings.SavePath, engine.Options{})
 	if err != nil {
 		return err
 	}
@@ -106,7 +101,7 @@ func (a *autoConversion) texts() (calibration, held [][]int32, err error) {
 			return nil, nil, err
 		}
 	} else {
-		ids = a.tok.Encode(demo.Handbook(), false)
+		ids = a.files.Tokenizer.Encode(demo.Handbook(), false)
 	}
 	windows := slices.Collect(slices.Chunk(ids, calibrationWindow))
 	if len(windows) > 1 && len(windows[len(windows)-1]) < calibrationWindow {
@@ -150,17 +145,17 @@ func (a *autoConversion) tokens(path string) ([]int32, error) {
 		if err != nil {
 			return nil, usage("--calibration: %w", err)
 		}
-		return a.tok.Encode(text, false), nil
+		return a.files.Tokenizer.Encode(text, false), nil
 	}
 	splits, err := dataset.Load(path, dataset.Options{})
 	if err != nil {
 		return nil, usage("--calibration: %w", err)
 	}
-	renderer, err := chat.NewRenderer(a.tok)
-	if err != nil && !errors.Is(err, chat.ErrNoTemplate) {
-		return nil, inputError(err)
+	template, err := a.files.Template()
+	if err != nil {
+		return nil, err
 	}
-	rows, err := dataset.NewEncoder(a.tok, renderer, dataset.EncoderOptions{}).Rows(splits.Train)
+	rows, err := dataset.NewEncoder(a.files.Tokenizer, template, dataset.EncoderOptions{}).Rows(splits.Train)
 	if err != nil {
 		return nil, usage("--calibration: %w", err)
 	}
@@ -177,29 +172,24 @@ func (a *autoConversion) tokens(path string) ([]int32, error) {
 
 // measure takes the perplexity of a model over the held-out windows, then calls
 // further with it.
-func (a *autoConversion) measure(ctx context.Context, src weights.Source, held [][]int32, further func(*model.Model) error) (eval.Perplexity, error) {
+func (a *autoConversion) measure(ctx context.Context, files *engine.Files, held [][]int32, further func(*model.Model) error) (eval.Perplexity, error) {
 	var p eval.Perplexity
-	dev, err := openDevice(a.options.Threads)
+	e, err := files.Load(ctx, a.streams.opening(a.options.Threads))
 	if err != nil {
 		return p, err
 	}
-	defer all.Close(dev)
-	m, err := model.Load(dev, src)
-	if err != nil {
-		return p, memoryOrInput(err)
-	}
-	defer m.Free()
+	defer e.Close()
 	rows := make([]train.Example, len(held))
 	for i, ids := range held {
 		rows[i] = train.Example{IDs: ids, Loss: [][2]int{{1, len(ids)}}}
 	}
 	bar := a.streams.bar(nil)
-	p, err = eval.Measure(ctx, m, rows, eval.Options{BatchSize: 1, Progress: func(done, total int) { bar.Set("Perplexity", done, total) }})
+	p, err = eval.Measure(ctx, e.Model, rows, eval.Options{BatchSize: 1, Progress: func(done, total int) { bar.Set("Perplexity", done, total) }})
 	bar.Clear()
 	if err != nil || further == nil {
 		return p, err
 	}
-	return p, further(m)
+	return p, further(e.Model)
 }
 
 // print shows a line for each layer and the sums.

@@ -229,7 +229,7 @@ func (o *loraOptions) loadData(ctx context.Context, streams Streams, say func(fo
 		return nil, err
 	}
 	if len(parts) == 0 {
-		if _, err := os.Stat(o.Data); err == nil || !looksLikeRepo(o.Data) {
+		if _, err := os.Stat(o.Data); err == nil || !hub.LooksLikeRepo(o.Data) {
 			return localData(o.Data, features)
 		}
 		parts = []dataPart{o.wholeDataset(features)}
@@ -335,7 +335,7 @@ func (p *dataPart) download(ctx context.Context, streams Streams) error {
 	}
 	list, err := client.List(ctx, repo, p.revision)
 	if err != nil {
-		return hubError(fmt.Errorf("no such folder, and as a dataset on the hub: %w", err))
+		return hub.Mark(fmt.Errorf("no such folder, and as a dataset on the hub: %w", err))
 	}
 	var names []string
 	for _, f := range list.Files {
@@ -356,7 +356,7 @@ func (p *dataPart) download(ctx context.Context, streams Streams) error {
 	snap, err := client.Download(ctx, repo, hub.Options{Revision: p.revision, Include: needed, Progress: progress})
 	clear()
 	if err != nil {
-		return hubError(err)
+		return hub.Mark(err)
 	}
 	warnUnchecked(streams, snap)
 	if snap.Commit != list.Commit {
@@ -400,7 +400,7 @@ func (p *dataPart) card(ctx context.Context, client *hub.Client, repo hub.Repo, 
 		return nil, nil // without a network, the names of the files have to do
 	}
 	if err != nil {
-		return nil, hubError(err)
+		return nil, hub.Mark(err)
 	}
 	configs, err := readCard(filepath.Join(snap.Dir, card))
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/demo"
+	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/export"
 	"github.com/lentil-lm/lentil/generate"
 	"github.com/lentil-lm/lentil/machine"
@@ -163,7 +164,7 @@ func (s *show) train(ctx context.Context, streams Streams) error {
 	if err := s.open(ctx, streams); err != nil {
 		return err
 	}
-	defer s.engine.close()
+	defer s.engine.Close()
 	if err := s.tokenize(ctx); err != nil {
 		return err
 	}
@@ -215,7 +216,7 @@ func (s *show) measure(ctx context.Context, test, unseen *any) error {
 		rows *dataset.Rows
 		ppl  *any
 	}{{"test", s.test, test}, {"unseen", s.unseen, unseen}} {
-		got, err := train.Evaluate(ctx, s.engine.model, train.FromRows(set.rows), train.EvalOptions{
+		got, err := train.Evaluate(ctx, s.engine.Model, train.FromRows(set.rows), train.EvalOptions{
 			BatchSize: 16, Batches: -1, MaxSeqLength: s.MaxSeqLength,
 		}, func(done, total int) {
 			s.report.Report(run.Progress{Task: "Measuring " + set.name, Done: done, Total: total})
@@ -233,23 +234,10 @@ func (s *show) measure(ctx context.Context, test, unseen *any) error {
 func (s *show) ask(ctx context.Context) ([]string, error) { return askAll(ctx, s.engine, s.questions) }
 
 // askAll answers each question in a conversation of its own, with the likeliest words.
-func askAll(ctx context.Context, e *engine, questions []demo.Question) ([]string, error) {
-	stops, err := e.stopTokens(nil)
-	if err != nil {
-		return nil, err
-	}
+func askAll(ctx context.Context, e *engine.Engine, questions []demo.Question) ([]string, error) {
 	var answers []string
 	for _, q := range questions {
-		prompt, err := (&generateOptions{}).tokens(e, q.Question)
-		if err != nil {
-			return nil, err
-		}
-		session, err := generate.NewSession(e.model, 0, false)
-		if err != nil {
-			return nil, err
-		}
-		text, _, err := session.Answer(ctx, e.tok, prompt, generate.Options{MaxTokens: answerTokens, StopTokens: stops})
-		session.Close()
+		text, _, err := e.Answer(ctx, q.Question, generate.Options{MaxTokens: answerTokens})
 		if err != nil {
 			return nil, err
 		}
@@ -279,25 +267,24 @@ func mark(q demo.Question, answer string) string {
 func (s *show) fuse(ctx context.Context, streams Streams) (string, error) {
 	path := filepath.Join(s.options.Dir, demoFused)
 	fmt.Fprintf(streams.Out, "\n== Fusing: lentil fuse --model %s --adapter-path %s --save-path %s\n", s.Model, s.AdapterPath, path)
-	base, err := openEngine(ctx, streams, s.Model, s.Threads)
+	options := streams.opening(s.Threads)
+	options.Adapter = s.AdapterPath
+	base, err := engine.Open(ctx, s.Model, options)
 	if err != nil {
 		return "", err
 	}
-	defer base.close()
-	if err := base.attach(s.AdapterPath); err != nil {
-		return "", err
-	}
-	report, err := export.Fuse(base.model, base.tok, export.FuseOptions{AdapterPath: s.AdapterPath, SavePath: path})
+	defer base.Close()
+	report, err := export.Fuse(base.Model, base.Tokenizer, export.FuseOptions{AdapterPath: s.AdapterPath, SavePath: path})
 	if err != nil {
 		return "", err
 	}
 	s.figures.Survival = report.Survival
 	printFuseReport(streams.Out, report)
-	fused, err := openEngine(ctx, streams, path, s.Threads)
+	fused, err := engine.Open(ctx, path, streams.opening(s.Threads))
 	if err != nil {
 		return "", err
 	}
-	defer fused.close()
+	defer fused.Close()
 	answers, err := askAll(ctx, fused, s.questions)
 	if err != nil {
 		return "", err

@@ -4,18 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/all"
 	"github.com/lentil-lm/lentil/run"
 )
-
-// openDevice opens the best device of this machine. threads 0 is one per core.
-func openDevice(threads int) (compute.Device, error) {
-	if threads < 0 {
-		return nil, usage("--threads %d: expected 0, for one per core, or more", threads)
-	}
-	return all.Open("auto", all.Options{Threads: threads})
-}
 
 // A deviceFigure is a device and how fast it was found to be; zero figures were not measured.
 type deviceFigure struct {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/run"
 )
@@ -94,16 +95,6 @@ func newHub(token string) (*hub.Client, error) {
 	return hub.New(cfg)
 }
 
-// hubError marks what the user can put right: a wrong name, a missing token, a switched off network.
-func hubError(err error) error {
-	for _, kind := range []error{hub.ErrNotFound, hub.ErrDenied, hub.ErrNoToken, hub.ErrOffline} {
-		if errors.Is(err, kind) {
-			return inputError(err)
-		}
-	}
-	return err
-}
-
 func repoType(text string) (hub.RepoType, error) {
 	switch t := hub.RepoType(text); t {
 	case hub.Model, hub.Dataset, hub.Space:
@@ -153,7 +144,7 @@ func runDownload(ctx context.Context, streams Streams, o downloadOptions) error 
 	})
 	clear()
 	if err != nil {
-		return hubError(err)
+		return hub.Mark(err)
 	}
 	warnUnchecked(streams, snap)
 	if !o.Quiet {
@@ -171,6 +162,20 @@ func hubProgress(streams Streams, client *hub.Client, task string) (progress fun
 	if client.Config().Quiet {
 		return nil, func() {}
 	}
+	return streams.transfer(task)
+}
+
+// opening is how commands open models: downloads are shown.
+func (streams Streams) opening(threads int) engine.Options {
+	return engine.Options{
+		Threads:  threads,
+		Download: func(repo string) (func(hub.Progress), func()) { return streams.transfer("Downloading " + repo) },
+		Warn:     func(text string) { fmt.Fprintln(streams.Err, text) },
+	}
+}
+
+// transfer shows how files come along.
+func (streams Streams) transfer(task string) (progress func(hub.Progress), clear func()) {
 	file, ok := streams.Err.(*os.File)
 	terminal := ok && run.IsTerminal(file)
 	var moving transfers
@@ -238,32 +243,4 @@ func warnUnchecked(streams Streams, snap hub.Snapshot) {
 	if snap.Unchecked != nil && !errors.Is(snap.Unchecked, hub.ErrOffline) {
 		fmt.Fprintf(streams.Err, "The hub cannot be asked for a newer version of %s, so the cached one is used: %v\n", snap.Repo, snap.Unchecked)
 	}
-}
-
-// localModel gives the folder or file of a --model: the path itself if there is one, else that of the
-// repository of this name, of which the files that fit the patterns are downloaded if need be.
-func localModel(ctx context.Context, streams Streams, name string, patterns []string) (string, error) {
-	return localModelOf(ctx, streams, "--model", name, patterns)
-}
-
-// localModelOf is localModel for another flag.
-func localModelOf(ctx context.Context, streams Streams, flag, name string, patterns []string) (string, error) {
-	if name == "" {
-		return name, nil // whoever opens it says what is missing
-	}
-	if _, err := os.Stat(name); err == nil || !looksLikeRepo(name) {
-		return name, nil
-	}
-	client, err := newHub("")
-	if err != nil {
-		return "", err
-	}
-	progress, clear := hubProgress(streams, client, "Downloading "+name)
-	snap, err := client.Resolve(ctx, name, hub.Options{Include: patterns, Progress: progress})
-	clear()
-	if err != nil {
-		return "", fmt.Errorf("%s %s: no folder or file here, and as a repository: %w", flag, name, hubError(err))
-	}
-	warnUnchecked(streams, snap)
-	return snap.Dir, nil
 }

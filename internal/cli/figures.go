@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"path/filepath"
 
@@ -30,3 +31,6 @@ func figure(f float64) any {
 	}
 	return f
 }
+
+// gigabytes is n in units of 1e9 bytes, as mlx-lm prints memory.
+func gigabytes(n int64) string { return fmt.Sprintf("%.3f GB", float64(n)/1e9) }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/export"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/run"
@@ -83,14 +84,13 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 		}
 	}
 	fmt.Fprintln(streams.Out, "Loading pretrained model")
-	e, err := openEngine(ctx, streams, o.Model, o.Threads)
+	options := streams.opening(o.Threads)
+	options.Adapter = o.AdapterPath
+	e, err := engine.Open(ctx, o.Model, options)
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	if err := e.attach(o.AdapterPath); err != nil {
-		return err
-	}
+	defer e.Close()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 		fmt.Fprintf(streams.Err, "README.md of the fused model will tell nothing of its training: %v\n", err)
 	}
 	bar := streams.bar(nil)
-	report, err := export.Fuse(e.model, e.tok, export.FuseOptions{
+	report, err := export.Fuse(e.Model, e.Tokenizer, export.FuseOptions{
 		AdapterPath: o.AdapterPath, SavePath: o.SavePath, Card: card, Dequantize: o.Dequantize, KeepBits: o.KeepBits,
 		Progress: func(_ string, done, total int) { bar.Set("Fusing", done, total) },
 	})
@@ -110,8 +110,8 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 	printFuseReport(streams.Out, report)
 	if o.ExportGGUF {
 		// Out of the base and the adapter: the fused folder may be rounded already.
-		_, err := writeGGUF(streams, e.src, e.tok, ggufExport{
-			path: file, typ: gguf, ollama: o.Ollama, model: e.model, name: filepath.Base(filepath.Clean(o.SavePath)),
+		_, err := writeGGUF(streams, e.Files, ggufExport{
+			path: file, typ: gguf, ollama: o.Ollama, model: e.Model, name: filepath.Base(filepath.Clean(o.SavePath)),
 		})
 		if err != nil {
 			return err

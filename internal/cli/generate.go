@@ -11,6 +11,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/engine"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
 	"github.com/lentil-lm/lentil/machine"
 )
@@ -31,16 +34,8 @@ func (s *samplingFlags) declare(f *pflag.FlagSet) {
 	f.Float64Var(&s.XTCThreshold, "xtc-threshold", 0.1, "`probability` above which tokens may be dropped by it")
 }
 
-// sampling completes the flags with the tokens that XTC must keep: line breaks and ends.
-func (s *samplingFlags) sampling(e *engine, stops []int32) generate.Sampling {
-	out := s.Sampling
-	out.XTCKeep = append(e.tok.Encode("\n", false), stops...)
-	return out
-}
-
 type generateOptions struct {
-	Model, AdapterPath   string
-	TrustRemoteCode      bool
+	sessionFlags
 	ExtraEOS             []string
 	SystemPrompt, Prompt string
 	Prefill              string
@@ -51,13 +46,8 @@ type generateOptions struct {
 	DefaultTemplate      bool
 	TemplateConfig       string
 	Verbose              string
-	MaxKVSize            int
-	KV                   kvFlags
 	PrefillStep          int
 	PromptCacheFile      string
-	Draft                draftFlags
-	Exact                bool
-	Threads              int
 	JSON                 string
 
 	modelGiven, seedGiven, systemGiven, prefillGiven bool
@@ -94,8 +84,7 @@ figures on speed and memory follow it.`,
 
 func (o *generateOptions) declare(cmd *cobra.Command) {
 	group(cmd, "Model and prompt", func(f *pflag.FlagSet) {
-		f.StringVar(&o.Model, "model", defaultModel, "`folder` or .gguf file of the model")
-		f.StringVar(&o.AdapterPath, "adapter-path", "", "`folder` of an adapter to put on it")
+		o.declareModel(f, defaultModel)
 		f.StringVarP(&o.Prompt, "prompt", "p", "hello", "what to ask; \\n and \\t are understood; - reads standard input")
 		f.StringVar(&o.SystemPrompt, "system-prompt", "", "`text` that tells the model how to behave")
 		f.StringVar(&o.PromptCacheFile, "prompt-cache-file", "", "`file` of lentil cache_prompt or mlx_lm.cache_prompt\nwith the beginning of the prompt; --model is the one it was made with")
@@ -122,11 +111,8 @@ func (o *generateOptions) declare(cmd *cobra.Command) {
 		f.Int64Var(&s.seed, "seed", 0, "`number` that random choices follow from (default: the time)")
 	})
 	group(cmd, "Engine", func(f *pflag.FlagSet) {
-		f.IntVar(&o.MaxKVSize, "max-kv-size", 0, "remember at most this many `tokens`; 0 for no limit")
-		o.KV.declare(f)
+		o.declareEngine(f)
 		f.IntVar(&o.PrefillStep, "prefill-step-size", 2048, "read this many `tokens` of the prompt at a time")
-		f.BoolVar(&o.Exact, "exact", false, "float32 all the way, instead of 8-bit activations and a 16-bit cache")
-		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
 	})
 	group(cmd, "Draft", o.Draft.declare)
 	declareUnsupported(cmd, "image")
@@ -179,16 +165,53 @@ func (o *generateOptions) prompt(in io.Reader) (string, error) {
 	return string(piped), nil
 }
 
-// tokens gives the tokens of the whole prompt.
-func (o *generateOptions) tokens(e *engine, text string) ([]int32, error) {
-	p, err := newPrompter(e, o.TemplateConfig)
+// tokens gives the tokens of the prompt: of all of it, or what comes behind the prompt cache.
+func (o *generateOptions) tokens(e *engine.Engine, text string, cached bool) ([]int32, error) {
+	kwargs, err := templateConfig(o.TemplateConfig)
 	if err != nil {
 		return nil, err
 	}
-	if o.IgnoreTemplate || p.renderer == nil {
-		return p.plain(text), nil
+	template, err := e.Template()
+	if err != nil {
+		return nil, err
 	}
-	return p.conversation(o.messages(text), o.prefillGiven)
+	settings := engine.PromptOptions{ContinueFinal: o.prefillGiven, Kwargs: kwargs}
+	switch plain := o.IgnoreTemplate || template == nil; {
+	case plain && cached:
+		return e.Tokenizer.Encode(text, false), nil
+	case plain:
+		return e.Plain(text), nil
+	case cached:
+		return o.suffix(e, text, settings)
+	}
+	return e.Prompt(o.messages(text), settings)
+}
+
+// templateConfig reads a JSON object of variables for the chat template; nil for "".
+func templateConfig(text string) (*chat.Dict, error) {
+	if text == "" {
+		return nil, nil
+	}
+	value, err := chat.ParseJSON([]byte(text))
+	if err != nil {
+		return nil, usage("--chat-template-config: %w", err)
+	}
+	kwargs, ok := value.(*chat.Dict)
+	if !ok {
+		return nil, usage(`--chat-template-config: expected a JSON object such as '{"enable_thinking": false}'`)
+	}
+	return kwargs, nil
+}
+
+// answer says how the answer is made, which these tokens end.
+func (o *generateOptions) answer(stops []int32) generate.Options {
+	seed := uint64(o.Sampling.seed)
+	if !o.seedGiven {
+		seed = uint64(time.Now().UnixNano())
+	}
+	return generate.Options{
+		MaxTokens: o.MaxTokens, Sampling: o.Sampling.Sampling, Seed: seed, StopTokens: stops, StopStrings: o.Stop, PrefillStep: o.PrefillStep,
+	}
 }
 
 // messages is the conversation whose last answer is asked for.
@@ -214,88 +237,59 @@ type generated struct {
 
 func runGenerate(ctx context.Context, streams Streams, o generateOptions) error {
 	if err := o.Sampling.Check(); err != nil {
-		return inputError(err)
+		return fault.Mark(err)
 	}
 	text, err := o.prompt(streams.In)
 	if err != nil {
 		return err
 	}
-	var cached *generate.PromptCache
-	if o.PromptCacheFile != "" {
-		if cached, err = o.openPromptCache(); err != nil {
-			return err
-		}
+	cached, err := o.openPromptCache()
+	if err != nil {
+		return err
+	}
+	if cached != nil {
 		defer cached.Close()
 	}
-	if err := o.KV.check(o.MaxKVSize); err != nil {
-		return err
-	}
-	if err := o.Draft.check(o.MaxKVSize); err != nil {
-		return err
-	}
-	e, err := openEngine(ctx, streams, o.Model, o.Threads)
+	e, session, err := o.open(ctx, streams)
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	if err := e.attach(o.AdapterPath); err != nil {
-		return err
-	}
-	session, err := generate.NewSession(e.model, o.MaxKVSize, o.Exact)
-	if err != nil {
-		return err
-	}
+	defer e.Close()
 	defer session.Close()
-	if err := o.KV.apply(session); err != nil {
-		return err
+	if cached != nil {
+		if o.Draft.Model != "" {
+			fmt.Fprintln(streams.Err, "The draft model does not see what --prompt-cache-file holds: expect fewer of its guesses to be right.")
+		}
+		if err := session.Load(cached); err != nil {
+			return fault.Mark(err, compute.ErrNoMemory)
+		}
 	}
-	detach, err := o.Draft.attach(ctx, streams, e, session, o.Exact)
+	tokens, err := o.tokens(e, text, cached != nil)
 	if err != nil {
 		return err
 	}
-	defer detach()
-	if cached != nil && o.Draft.DraftModel != "" {
-		fmt.Fprintln(streams.Err, "The draft model does not see what --prompt-cache-file holds: expect fewer of its guesses to be right.")
-	}
-	var tokens []int32
-	if cached == nil {
-		tokens, err = o.tokens(e, text)
-	} else if err = memoryOrInput(session.Load(cached)); err == nil {
-		tokens, err = o.suffix(e, text)
-	}
+	stops, err := e.Stops(o.ExtraEOS...)
 	if err != nil {
 		return err
 	}
-	stops, err := e.stopTokens(o.ExtraEOS)
+	result, err := streamAnswer(ctx, streams.Out, session, tokens, o.answer(stops), o.verbose())
 	if err != nil {
 		return err
 	}
-	seed := uint64(o.Sampling.seed)
-	if !o.seedGiven {
-		seed = uint64(time.Now().UnixNano())
-	}
-	options := generate.Options{
-		MaxTokens: o.MaxTokens, Sampling: o.Sampling.sampling(e, stops), Seed: seed, StopTokens: stops, StopStrings: o.Stop,
-		PrefillStep: o.PrefillStep,
-	}
-	result, err := streamAnswer(ctx, streams.Out, e, session, tokens, options, o.verbose())
-	if err != nil {
-		return err
-	}
-	if o.Draft.DraftModel != "" && o.verbose() {
+	if o.Draft.Model != "" && o.verbose() {
 		fmt.Fprintf(streams.Out, "Drafted: %d tokens, %d accepted\n", result.DraftedTokens, result.AcceptedTokens)
 	}
 	return writeFigures(o.JSON, result)
 }
 
 // streamAnswer prints the answer as it comes, with mlx-lm's lines around it if verbose.
-func streamAnswer(ctx context.Context, out io.Writer, e *engine, s *generate.Session, prompt []int32, o generate.Options, verbose bool) (generated, error) {
+func streamAnswer(ctx context.Context, out io.Writer, s *engine.Session, prompt []int32, o generate.Options, verbose bool) (generated, error) {
 	var result generated
 	var text strings.Builder
 	if verbose {
 		fmt.Fprintln(out, "==========")
 	}
-	for piece, err := range s.Stream(ctx, e.tok, prompt, o) {
+	for piece, err := range s.Stream(ctx, prompt, o) {
 		if err != nil {
 			if text.Len() > 0 {
 				fmt.Fprintln(out)

@@ -7,12 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/export"
-	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
-	"github.com/lentil-lm/lentil/tokenizer"
-	"github.com/lentil-lm/lentil/weights"
 )
 
 // defaultGGUF is mlx-lm's name of an exported file.
@@ -41,23 +39,15 @@ func ggufType(flag, name string) (export.GGUFType, error) {
 
 // exportGGUF writes the model at a path as a GGUF file, with a Modelfile beside it if ollama is set.
 func exportGGUF(ctx context.Context, streams Streams, from, to string, t export.GGUFType, ollama bool) (export.GGUFReport, error) {
-	from, err := localModel(ctx, streams, from, hub.ModelPatterns)
+	files, err := engine.OpenFiles(ctx, from, streams.opening(0))
 	if err != nil {
 		return export.GGUFReport{}, err
 	}
-	tok, err := loadTokenizer(from)
-	if err != nil {
-		return export.GGUFReport{}, err
-	}
-	src, err := weights.Open(from)
-	if err != nil {
-		return export.GGUFReport{}, inputError(err)
-	}
-	defer src.Close()
+	defer files.Close()
 	if err := ctx.Err(); err != nil {
 		return export.GGUFReport{}, err
 	}
-	return writeGGUF(streams, src, tok, ggufExport{path: to, typ: t, ollama: ollama})
+	return writeGGUF(streams, files, ggufExport{path: to, typ: t, ollama: ollama})
 }
 
 // ggufExport says what writeGGUF writes, and where.
@@ -70,10 +60,10 @@ type ggufExport struct {
 }
 
 // writeGGUF writes an opened model as a GGUF file.
-func writeGGUF(streams Streams, src weights.Source, tok *tokenizer.Tokenizer, o ggufExport) (export.GGUFReport, error) {
+func writeGGUF(streams Streams, from *engine.Files, o ggufExport) (export.GGUFReport, error) {
 	fmt.Fprintln(streams.Out, "Converting to GGUF format")
 	bar := streams.bar(nil)
-	report, err := export.GGUF(src, tok, export.GGUFOptions{
+	report, err := export.GGUF(from.Source, from.Tokenizer, export.GGUFOptions{
 		Path: o.path, Type: o.typ, Model: o.model, Name: o.name, Progress: func(_ string, done, total int) { bar.Set("Writing", done, total) },
 	})
 	bar.Clear()
@@ -88,7 +78,7 @@ func writeGGUF(streams Streams, src weights.Source, tok *tokenizer.Tokenizer, o 
 	if !o.ollama {
 		return report, nil
 	}
-	path, err := export.WriteModelfile(o.path, src.Path(), tok)
+	path, err := export.WriteModelfile(o.path, from.Source.Path(), from.Tokenizer)
 	if err != nil {
 		return report, err
 	}

@@ -374,7 +374,7 @@ func trainingRun(t *testing.T) string {
 func TestHubErrorsAreMistakes(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{hub.ErrNotFound, hub.ErrDenied, hub.ErrNoToken, hub.ErrOffline} {
-		if code := exitCode(hubError(err)); code != ExitUsage {
+		if code := exitCode(hub.Mark(err)); code != ExitUsage {
 			t.Errorf("%v: exit %d", err, code)
 		}
 	}

@@ -54,6 +54,3 @@ func (k *kvFlags) agree(p *generate.PromptCache, file string, maxKVSize int) err
 	k.Group = p.Group
 	return nil
 }
-
-// apply makes a session keep its cache so.
-func (k *kvFlags) apply(s *generate.Session) error { return memoryOrInput(s.QuantizeKV(k.KVBits)) }

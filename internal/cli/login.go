@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
+
+	"github.com/lentil-lm/lentil/hub"
 )
 
 func newLogin(streams Streams) *cobra.Command {
@@ -47,7 +49,7 @@ func login(ctx context.Context, streams Streams, token string) error {
 	}
 	account, err := client.Login(ctx, token)
 	if err != nil {
-		return hubError(err)
+		return hub.Mark(err)
 	}
 	fmt.Fprintf(streams.Out, "Logged in as %s. The token is kept in %s.\n", account.Name, cfg.TokenPath)
 	if !account.CanWrite {

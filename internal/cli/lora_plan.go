@@ -6,6 +6,7 @@ import (
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/plan"
 	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
@@ -38,9 +39,9 @@ func (n need) total() int64 { return n.mapped + n.trainable + n.step }
 
 // plannedNeed does a step of the run on the plan device: with the longest rows for the memory, with
 // average ones for the work. lengths are sorted.
-func (o *loraOptions) plannedNeed(e *engine, lengths []int) (need, error) {
-	dev := plan.New(plan.For(e.dev))
-	m, err := model.Load(dev, e.src)
+func (o *loraOptions) plannedNeed(e *engine.Engine, lengths []int) (need, error) {
+	dev := plan.New(plan.For(e.Device))
+	m, err := model.Load(dev, e.Source)
 	if err != nil {
 		return need{}, err
 	}
@@ -82,10 +83,10 @@ func (o *loraOptions) averageBatch(lengths []int) []int {
 
 // plan tells what the run needs and, if that does not fit, which settings would make it fit. The error is
 // set if the run cannot even start.
-func (o *loraOptions) plan(e *engine, lengths []int) (run.Plan, error) {
+func (o *loraOptions) plan(e *engine.Engine, lengths []int) (run.Plan, error) {
 	n, err := o.plannedNeed(e, lengths)
 	if err != nil {
-		return run.Plan{}, memoryOrInput(err)
+		return run.Plan{}, fault.Mark(err, compute.ErrNoMemory)
 	}
 	p := run.Plan{
 		Parts: []run.PlanPart{
@@ -93,9 +94,9 @@ func (o *loraOptions) plan(e *engine, lengths []int) (run.Plan, error) {
 			{Name: map[bool]string{true: "trained weights", false: "adapter"}[o.FineTuneType == "full"], Bytes: n.trainable},
 			{Name: "step, at most", Bytes: n.step},
 		},
-		TotalBytes: n.total(), AvailableBytes: e.dev.Info().Memory, FLOPsPerStep: float64(n.flops), Iterations: o.Iters,
+		TotalBytes: n.total(), AvailableBytes: e.Device.Info().Memory, FLOPsPerStep: float64(n.flops), Iterations: o.Iters,
 	}
-	p.Fits = fits(n, e.dev.Info())
+	p.Fits = fits(n, e.Device.Info())
 	if !p.Fits {
 		if p.Remedies, err = o.remedies(e, lengths); err != nil {
 			return p, err
@@ -107,7 +108,7 @@ func (o *loraOptions) plan(e *engine, lengths []int) (run.Plan, error) {
 func fits(n need, info compute.Info) bool { return info.Memory == 0 || n.total() <= info.Memory }
 
 // remedies tries settings that lower the need, each on top of those before it, until the run fits.
-func (o *loraOptions) remedies(e *engine, lengths []int) ([]fault.Note, error) {
+func (o *loraOptions) remedies(e *engine.Engine, lengths []int) ([]fault.Note, error) {
 	smaller := *o
 	var settings fault.Note
 	var out []fault.Note
@@ -115,9 +116,9 @@ func (o *loraOptions) remedies(e *engine, lengths []int) ([]fault.Note, error) {
 		settings = fault.Say("%v%v ", settings, setting)
 		n, err := smaller.plannedNeed(e, lengths)
 		if err != nil {
-			return false, memoryOrInput(err)
+			return false, fault.Mark(err, compute.ErrNoMemory)
 		}
-		if fits(n, e.dev.Info()) {
+		if fits(n, e.Device.Info()) {
 			out = append(out, fault.Say("%v(%s)", settings, run.Bytes(n.total())))
 			return true, nil
 		}
@@ -144,7 +145,7 @@ type reduction struct {
 }
 
 // reductions lists what can be made smaller, the least harmful first.
-func (o *loraOptions) reductions(e *engine, lengths []int) []reduction {
+func (o *loraOptions) reductions(e *engine.Engine, lengths []int) []reduction {
 	var out []reduction
 	if o.BatchSize > 1 {
 		setting := fault.Say("%v 1 %v %d", fault.Setting("batch_size"), fault.Setting("grad_accumulation_steps"), o.GradAccumulation*o.BatchSize)
@@ -153,7 +154,7 @@ func (o *loraOptions) reductions(e *engine, lengths []int) []reduction {
 	if n := min(o.MaxSeqLength, lengths[len(lengths)-1]) / 2; n >= 64 {
 		out = append(out, reduction{fault.Say("%v %d", fault.Setting("max_seq_length"), n), func(s *loraOptions) { s.MaxSeqLength = n }})
 	}
-	if blocks := len(e.model.LastBlocks(o.NumLayers)); blocks > 4 {
+	if blocks := len(e.Model.LastBlocks(o.NumLayers)); blocks > 4 {
 		out = append(out, reduction{fault.Say("%v 4", fault.Setting("num_layers")), func(s *loraOptions) { s.NumLayers = 4 }})
 	}
 	return out

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/lentil-lm/lentil/adapter"
-	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/model"
@@ -38,7 +38,7 @@ type trained struct {
 // A job is one run of lora: the model, its data and what it reports to.
 type job struct {
 	*loraOptions
-	engine  *engine
+	engine  *engine.Engine
 	splits  *dataset.Splits
 	encoder *dataset.Encoder
 	report  run.Reporter
@@ -53,7 +53,7 @@ func runLoRA(ctx context.Context, streams Streams, o *loraOptions) error {
 	if err := j.open(ctx, streams); err != nil {
 		return err
 	}
-	defer j.engine.close()
+	defer j.engine.Close()
 	if err := j.work(ctx); err != nil {
 		return err
 	}
@@ -78,12 +78,16 @@ func (j *job) open(ctx context.Context, streams Streams) error {
 	}
 	var err error
 	j.say("Loading pretrained model")
-	if j.engine, err = openEngine(ctx, streams, j.Model, j.Threads); err != nil {
+	options := streams.opening(j.Threads)
+	if !j.Train {
+		options.Adapter = j.AdapterPath
+	}
+	if j.engine, err = engine.Open(ctx, j.Model, options); err != nil {
 		return err
 	}
 	j.say("Loading datasets")
 	if err := j.openData(ctx, streams); err != nil {
-		j.engine.close()
+		j.engine.Close()
 		return err
 	}
 	return nil
@@ -106,13 +110,11 @@ func (j *job) openData(ctx context.Context, streams Streams) (err error) {
 			return inputError(err)
 		}
 	}
-	renderer, err := chat.NewRenderer(j.engine.tok)
-	if errors.Is(err, chat.ErrNoTemplate) {
-		renderer = nil // enough for rows of text; others are refused when they are tokenised
-	} else if err != nil {
-		return inputError(err)
+	template, err := j.engine.Template() // none is enough for rows of text; others are refused when they are tokenised
+	if err != nil {
+		return err
 	}
-	j.encoder = dataset.NewEncoder(j.engine.tok, renderer, dataset.EncoderOptions{
+	j.encoder = dataset.NewEncoder(j.engine.Tokenizer, template, dataset.EncoderOptions{
 		MaskPrompt: j.MaskPrompt, CompatMLX: j.Compat == "mlx", MaxSeqLength: j.MaxSeqLength,
 	})
 	return nil
@@ -124,8 +126,6 @@ func (j *job) work(ctx context.Context) error {
 		if err := j.train(ctx); err != nil {
 			return err
 		}
-	} else if err := j.engine.attach(j.AdapterPath); err != nil {
-		return err
 	}
 	if j.Test {
 		j.say("Testing")
@@ -164,14 +164,14 @@ func (o *loraOptions) makeTrainable(m *model.Model) error {
 		return usage("--num-layers %d: the model has %d layers\nGive --num-layers %d, or -1 for all.", o.NumLayers, len(m.Blocks), len(m.Blocks))
 	}
 	if o.FineTuneType == "full" {
-		return memoryOrInput(m.Unfreeze(o.NumLayers, o.TrainEmbeddings))
+		return fault.Mark(m.Unfreeze(o.NumLayers, o.TrainEmbeddings), compute.ErrNoMemory)
 	}
 	config, err := o.lora()
 	if err != nil {
 		return err
 	}
 	_, err = adapter.New(m, config, compute.NewKey(uint64(o.Seed)))
-	return memoryOrInput(err)
+	return fault.Mark(err, compute.ErrNoMemory)
 }
 
 func (j *job) train(ctx context.Context) (err error) {
@@ -204,7 +204,7 @@ func (j *job) train(ctx context.Context) (err error) {
 	if !plan.Fits {
 		return tooLarge(plan)
 	}
-	if err := j.makeTrainable(j.engine.model); err != nil {
+	if err := j.makeTrainable(j.engine.Model); err != nil {
 		return err
 	}
 	if err := j.resume(); err != nil {
@@ -233,10 +233,10 @@ func (j *job) loop(ctx context.Context, plan run.Plan, rows, valid *dataset.Rows
 	}
 	settings.Frozen = j.frozenCache(plan)
 	trainer := &train.Trainer{
-		Model: j.engine.model, Train: train.FromRows(rows), Valid: train.FromRows(valid), Save: j.save,
+		Model: j.engine.Model, Train: train.FromRows(rows), Valid: train.FromRows(valid), Save: j.save,
 		PeakMemory: machine.PeakMemory, Reporter: j.report, Options: settings,
 	}
-	trainable, total := countParameters(j.engine.model)
+	trainable, total := countParameters(j.engine.Model)
 	j.report.Report(run.Start{
 		Title: j.title(), Model: j.Model, AdapterPath: j.AdapterPath, FirstIteration: 1, Iterations: j.Iters,
 		TrainableParams: trainable, TotalParams: total,
@@ -280,7 +280,7 @@ func (j *job) resume() error {
 		return usage("--resume-adapter-file: %w", err)
 	}
 	defer file.Close()
-	return memoryOrInput(adapter.Resume(j.engine.model, file))
+	return fault.Mark(adapter.Resume(j.engine.Model, file), compute.ErrNoMemory)
 }
 
 func checkpointName(iteration int) string {
@@ -290,14 +290,14 @@ func checkpointName(iteration int) string {
 // save writes the adapter, and a numbered copy at a checkpoint.
 func (j *job) save(iteration int, checkpoint bool) (run.Saved, error) {
 	saved := run.Saved{Iteration: iteration, Path: filepath.Join(j.AdapterPath, adapter.File)}
-	if err := adapter.SaveWeights(j.engine.model, saved.Path); err != nil {
+	if err := adapter.SaveWeights(j.engine.Model, saved.Path); err != nil {
 		return saved, err
 	}
 	if !checkpoint {
 		return saved, nil
 	}
 	saved.Checkpoint = filepath.Join(j.AdapterPath, checkpointName(iteration))
-	return saved, adapter.SaveWeights(j.engine.model, saved.Checkpoint)
+	return saved, adapter.SaveWeights(j.engine.Model, saved.Checkpoint)
 }
 
 // writeManifest writes run.json and mlx-lm's adapter_config.json, before training starts.
@@ -355,7 +355,7 @@ func plainValue(value any) any {
 // title is the headline of the live view.
 func (j *job) title() string {
 	parts := []string{filepath.Base(strings.TrimRight(j.Model, "/")), j.FineTuneType}
-	parts = append(parts, fmt.Sprintf("%d layers", len(j.engine.model.LastBlocks(j.NumLayers))))
+	parts = append(parts, fmt.Sprintf("%d layers", len(j.engine.Model.LastBlocks(j.NumLayers))))
 	if rank, ok := j.LoRAParameters.get("rank"); ok && j.FineTuneType != "full" {
 		parts = append(parts, fmt.Sprintf("rank %v", rank))
 	}
@@ -368,7 +368,7 @@ func (j *job) test(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	got, err := train.Evaluate(ctx, j.engine.model, train.FromRows(rows), train.EvalOptions{
+	got, err := train.Evaluate(ctx, j.engine.Model, train.FromRows(rows), train.EvalOptions{
 		BatchSize: j.BatchSize, Batches: j.TestBatches, MaxSeqLength: j.MaxSeqLength, Seed: uint64(j.Seed), CompatMLX: j.Compat == "mlx",
 	}, func(done, total int) {
 		j.report.Report(run.Progress{Task: "Calculating loss", Done: done, Total: total})

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -16,9 +15,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/eval"
+	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
@@ -113,15 +113,14 @@ type perplexity struct {
 func runPerplexity(ctx context.Context, streams Streams, o perplexityOptions) error {
 	out := streams.Out
 	fmt.Fprintf(out, "Loading model from %s...\n", o.Model)
-	e, err := openEngine(ctx, streams, o.Model, o.Threads)
+	options := streams.opening(o.Threads)
+	options.Adapter = o.AdapterPath
+	e, err := engine.Open(ctx, o.Model, options)
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	if err := e.attach(o.AdapterPath); err != nil {
-		return err
-	}
-	_, parameters := countParameters(e.model)
+	defer e.Close()
+	_, parameters := countParameters(e.Model)
 	fmt.Fprintf(out, "Model loaded: %.1fM parameters\n\nLoading dataset...\n  Sequence length: %d\n", float64(parameters)/1e6, o.SequenceLength)
 	samples, err := o.samples(ctx, streams, e)
 	if err != nil {
@@ -137,7 +136,7 @@ func runPerplexity(ctx context.Context, streams Streams, o perplexityOptions) er
 		home = "\r"
 	}
 	began := time.Now()
-	got, err := eval.Measure(ctx, e.model, samples, eval.Options{BatchSize: o.BatchSize, Progress: func(done, total int) {
+	got, err := eval.Measure(ctx, e.Model, samples, eval.Options{BatchSize: o.BatchSize, Progress: func(done, total int) {
 		if home != "" || done == total {
 			fmt.Fprintf(out, "%s  Processed %d/%d batches...", home, done, total)
 		}
@@ -172,14 +171,12 @@ func printPerplexity(out io.Writer, got eval.Perplexity, f perplexity, samples [
 }
 
 // samples reads the data and takes from it what is to be measured.
-func (o *perplexityOptions) samples(ctx context.Context, streams Streams, e *engine) ([]train.Example, error) {
-	renderer, err := chat.NewRenderer(e.tok)
-	if errors.Is(err, chat.ErrNoTemplate) {
-		renderer = nil // enough for texts; other rows are refused when they are tokenised
-	} else if err != nil {
-		return nil, inputError(err)
+func (o *perplexityOptions) samples(ctx context.Context, streams Streams, e *engine.Engine) ([]train.Example, error) {
+	template, err := e.Template() // none is enough for texts; other rows are refused when they are tokenised
+	if err != nil {
+		return nil, err
 	}
-	encoder := dataset.NewEncoder(e.tok, renderer, dataset.EncoderOptions{MaskPrompt: o.MaskPrompt})
+	encoder := dataset.NewEncoder(e.Tokenizer, template, dataset.EncoderOptions{MaskPrompt: o.MaskPrompt})
 	rows, err := o.rows(ctx, streams, encoder)
 	if err != nil {
 		return nil, err
@@ -232,7 +229,7 @@ func (o *perplexityOptions) rows(ctx context.Context, streams Streams, encoder *
 
 // data reads a dataset as lora does, of a repository the wanted split alone.
 func (o *perplexityOptions) data(ctx context.Context, streams Streams) (*dataset.Splits, error) {
-	if _, err := os.Stat(o.DataPath); err == nil || !looksLikeRepo(o.DataPath) {
+	if _, err := os.Stat(o.DataPath); err == nil || !hub.LooksLikeRepo(o.DataPath) {
 		return localData(o.DataPath, dataset.Options{})
 	}
 	p := dataPart{Part: dataset.Part{Name: o.DataPath, Optional: true}}

@@ -11,7 +11,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/chat"
-	"github.com/lentil-lm/lentil/hub"
+	"github.com/lentil-lm/lentil/engine"
+	"github.com/lentil-lm/lentil/tokenizer"
 )
 
 type renderOptions struct {
@@ -43,11 +44,18 @@ object gives all of the template's variables, and nothing is added to them.`,
 		f.BoolVar(&o.AddGenerationPrompt, "add-generation-prompt", false, "end with what makes the model answer")
 		f.StringVar(&o.Now, "now", "", "`time` (RFC 3339) that the template takes for the present")
 	})
-	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		if o.Model, err = localModel(cmd.Context(), streams, o.Model, hub.TokenizerPatterns); err != nil {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := o.check(); err != nil {
 			return err
 		}
-		text, err := render(o)
+		var tok *tokenizer.Tokenizer // nil with a template of one's own
+		if o.Template == "" {
+			var err error
+			if tok, err = engine.OpenTokenizer(cmd.Context(), o.Model, streams.opening(0)); err != nil {
+				return err
+			}
+		}
+		text, err := o.render(tok)
 		if err != nil {
 			return err
 		}
@@ -73,10 +81,7 @@ func (o renderOptions) check() error {
 }
 
 // render gives the text of the template over the conversation or the context.
-func render(o renderOptions) (string, error) {
-	if err := o.check(); err != nil {
-		return "", err
-	}
+func (o renderOptions) render(tok *tokenizer.Tokenizer) (string, error) {
 	now := time.Now()
 	if o.Now != "" {
 		var err error
@@ -85,9 +90,9 @@ func render(o renderOptions) (string, error) {
 		}
 	}
 	if o.Context != "" {
-		return o.renderContext(now)
+		return o.renderContext(tok, now)
 	}
-	renderer, err := o.renderer()
+	renderer, err := o.renderer(tok)
 	if err != nil {
 		return "", err
 	}
@@ -109,7 +114,7 @@ func render(o renderOptions) (string, error) {
 }
 
 // renderContext runs the template with the variables of the context file and no others.
-func (o renderOptions) renderContext(now time.Time) (string, error) {
+func (o renderOptions) renderContext(tok *tokenizer.Tokenizer, now time.Time) (string, error) {
 	value, err := readJSON("context", o.Context)
 	if err != nil {
 		return "", err
@@ -118,7 +123,7 @@ func (o renderOptions) renderContext(now time.Time) (string, error) {
 	if !ok {
 		return "", usage("--context %s: expected a JSON object", o.Context)
 	}
-	template, err := o.template(variables)
+	template, err := o.template(tok, variables)
 	if err != nil {
 		return "", err
 	}
@@ -130,7 +135,7 @@ func (o renderOptions) renderContext(now time.Time) (string, error) {
 }
 
 // template parses the template file, or the model's template for these variables.
-func (o renderOptions) template(variables *chat.Dict) (*chat.Template, error) {
+func (o renderOptions) template(tok *tokenizer.Tokenizer, variables *chat.Dict) (*chat.Template, error) {
 	source := ""
 	if o.Template != "" {
 		text, err := os.ReadFile(o.Template)
@@ -139,10 +144,6 @@ func (o renderOptions) template(variables *chat.Dict) (*chat.Template, error) {
 		}
 		source = string(text)
 	} else {
-		tok, err := loadTokenizer(o.Model)
-		if err != nil {
-			return nil, err
-		}
 		tools, _ := variables.Get("tools")
 		var ok bool
 		if source, ok = tok.ChatTemplate(tools != nil); !ok {
@@ -157,17 +158,13 @@ func (o renderOptions) template(variables *chat.Dict) (*chat.Template, error) {
 }
 
 // renderer gives the model's renderer, or one of the template file alone.
-func (o renderOptions) renderer() (*chat.Renderer, error) {
+func (o renderOptions) renderer(tok *tokenizer.Tokenizer) (*chat.Renderer, error) {
 	if o.Template != "" {
-		template, err := o.template(chat.NewDict())
+		template, err := o.template(nil, chat.NewDict())
 		if err != nil {
 			return nil, err
 		}
 		return chat.NewRendererWith(noTokenizer{}, template), nil
-	}
-	tok, err := loadTokenizer(o.Model)
-	if err != nil {
-		return nil, err
 	}
 	renderer, err := chat.NewRenderer(tok)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/lentil-lm/lentil/hub"
+	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/tokenizer"
 )
 
@@ -49,11 +49,12 @@ piece of the vocabulary. With - the text is read from standard input. With
 		f.StringVar(&o.Strings, "strings", "", "`file` with a JSON list of strings; their ids go to standard output as JSON")
 		f.StringVar(&o.JSON, "json", "", "also write ids and pieces to this `file`")
 	})
-	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
-		if o.Model, err = localModel(cmd.Context(), streams, o.Model, hub.TokenizerPatterns); err != nil {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		tok, err := engine.OpenTokenizer(cmd.Context(), o.Model, streams.opening(0))
+		if err != nil {
 			return err
 		}
-		return tokenize(streams, o, args)
+		return tokenize(streams, tok, o, args)
 	}
 	return cmd
 }
@@ -64,11 +65,7 @@ type tokenized struct {
 	Pieces []string `json:"pieces"`
 }
 
-func tokenize(streams Streams, o tokenizeOptions, args []string) error {
-	tok, err := loadTokenizer(o.Model)
-	if err != nil {
-		return err
-	}
+func tokenize(streams Streams, tok *tokenizer.Tokenizer, o tokenizeOptions, args []string) error {
 	if o.Strings != "" {
 		return tokenizeStrings(streams.Out, tok, o)
 	}

@@ -86,10 +86,10 @@ func (o uploadOptions) target(ctx context.Context) (*hub.Client, hub.Repo, error
 		return nil, hub.Repo{}, err
 	}
 	if _, err := client.WhoAmI(ctx); err != nil {
-		return nil, hub.Repo{}, hubError(err)
+		return nil, hub.Repo{}, hub.Mark(err)
 	}
 	repo, err = client.Owned(ctx, repo)
-	return client, repo, hubError(err)
+	return client, repo, hub.Mark(err)
 }
 
 // thenUpload uploads what a command has just written. If that fails, nobody has to do the work before it again.
@@ -128,7 +128,7 @@ func runUpload(ctx context.Context, streams Streams, o uploadOptions) error {
 	})
 	clear()
 	if err != nil {
-		return hubError(err)
+		return hub.Mark(err)
 	}
 	fmt.Fprintf(streams.Out, "%d files uploaded (%s of large files sent), %d were there already.\n", len(done.Files), run.Bytes(done.Sent), len(done.Unchanged))
 	for _, name := range done.Ignored {

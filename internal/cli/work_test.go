@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/tokenizer"
@@ -259,11 +260,11 @@ func TestPlanRefusesWhatDoesNotFit(t *testing.T) {
 	t.Parallel()
 	model, data := tinyModel(t)
 	o := mustParseLoRA(t, "train", "--model", model, "--data", data, "--num-layers", "2", "--batch-size", "8")
-	e, err := openEngine(t.Context(), Streams{}, model, 1)
+	e, err := engine.Open(t.Context(), model, engine.Options{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer e.close()
+	defer e.Close()
 	lengths := make([]int, 16)
 	for i := range lengths {
 		lengths[i] = 200
@@ -272,12 +273,12 @@ func TestPlanRefusesWhatDoesNotFit(t *testing.T) {
 	if err != nil || !roomy.Fits || roomy.TotalBytes <= 0 || roomy.FLOPsPerStep <= 0 {
 		t.Fatalf("%+v, %v", roomy, err)
 	}
-	e.dev = smallDevice{e.dev, roomy.TotalBytes / 2}
+	e.Device = smallDevice{e.Device, roomy.TotalBytes / 2}
 	tight, err := o.plan(e, lengths)
 	if err != nil || tight.Fits || len(tight.Remedies) != 1 || !strings.HasPrefix(tight.Remedies[0].String(), "grad_checkpoint") {
 		t.Errorf("half the memory: %+v, %v", tight, err)
 	}
-	e.dev = smallDevice{e.dev, 1000}
+	e.Device = smallDevice{e.Device, 1000}
 	hopeless, err := o.plan(e, lengths)
 	if err != nil || hopeless.Fits || !strings.Contains(hopeless.Remedies[0].String(), "is not enough") {
 		t.Errorf("no memory: %+v, %v", hopeless, err)
@@ -342,7 +343,7 @@ func TestGenerateFlags(t *testing.T) {
 		{"--kv-bits 4 --quantized-kv-start -1", "--quantized-kv-start -1: expected 0 or more"},
 		{"--kv-bits 4 --max-kv-size 100", "do not go together\nGive one of the two."},
 		{"--kv-bits 4", "--kv-group-size: 64 does not divide the 8 values of a head (layer 0)\nLeave out --kv-bits"},
-		{"--extra-eos-token <|im_end|> nonsense", `--extra-eos-token "nonsense" is no token`},
+		{"--extra-eos-token <|im_end|> nonsense", "--extra-eos-token nonsense: this is no token"},
 		{"--chat-template-config [1]", "--chat-template-config: expected a JSON object"},
 		{"--adapter-path " + model, "adapter_config.json is not there"},
 		{"--threads -2", "--threads -2: "},

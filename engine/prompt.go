@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/tokenizer"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// template reads the chat template that comes with a tokenizer; nil for none.
+func template(tok *tokenizer.Tokenizer) (*chat.Renderer, error) {
+	renderer, err := chat.NewRenderer(tok)
+	switch {
+	case errors.Is(err, chat.ErrNoTemplate):
+		return nil, nil
+	case err != nil:
+		return nil, fault.Mark(err)
+	}
+	return renderer, nil
+}
+
+// Template is the model's chat template; nil if it has none, as base models have not.
+func (f *Files) Template() (*chat.Renderer, error) { return f.template() }
+
+// PromptOptions say how a conversation becomes a prompt.
+type PromptOptions struct {
+	// ContinueFinal leaves the last message open, and the model goes on with
+	// it. Without, the prompt ends where an answer of the assistant's begins.
+	ContinueFinal bool
+	Kwargs        *chat.Dict // more variables for the chat template, such as enable_thinking; may be nil
+}
+
+// Render gives the text of a conversation, its oldest message first, by the
+// model's chat template. A model without one is refused with chat.ErrNoTemplate.
+func (f *Files) Render(messages []chat.Value, o PromptOptions) (string, error) {
+	renderer, err := f.Template()
+	if err != nil {
+		return "", err
+	}
+	if renderer == nil {
+		return "", fault.Mark(chat.ErrNoTemplate)
+	}
+	text, err := renderer.Render(messages, nil, chat.Options{AddGenerationPrompt: !o.ContinueFinal, ContinueFinal: o.ContinueFinal, Kwargs: o.Kwargs})
+	return text, fault.Mark(err)
+}
+
+// Prompt gives the tokens of a conversation: what Render gives, encoded.
+func (f *Files) Prompt(messages []chat.Value, o PromptOptions) ([]int32, error) {
+	text, err := f.Render(messages, o)
+	if err != nil {
+		return nil, err
+	}
+	return f.Tokenizer.Encode(text, false), nil
+}
+
+// Plain gives the tokens of a text that goes to the model as it is, with the
+// tokenizer's special tokens around it unless it begins with its own.
+func (f *Files) Plain(text string) []int32 {
+	bos, ok := f.Tokenizer.BOS()
+	return f.Tokenizer.Encode(text, !ok || !strings.HasPrefix(text, f.Tokenizer.Piece(bos)))
+}
+
+// Stops are the tokens that end an answer: those of generation_config.json,
+// else of config.json, else the tokenizer's, and the extra ones. These are ids,
+// or texts that are one token.
+func (e *Engine) Stops(extra ...string) ([]int32, error) {
+	stops := e.Model.Config.EOSTokens()
+	if text, err := weights.ReadFile(filepath.Join(e.Source.Path(), "generation_config.json")); err == nil {
+		var config struct {
+			EOS json.RawMessage `json:"eos_token_id"`
+		}
+		// mlx-lm ignores a generation config that is not valid JSON, and so does this.
+		if json.Unmarshal(text, &config) == nil {
+			if ids := model.TokenIDs(config.EOS); len(ids) > 0 {
+				stops = ids
+			}
+		}
+	}
+	if eos, ok := e.Tokenizer.EOS(); ok && len(stops) == 0 {
+		stops = []int32{eos}
+	}
+	for _, text := range extra {
+		id, ok := e.Tokenizer.ID(text)
+		if n, err := strconv.ParseInt(text, 10, 32); !ok && err == nil && n >= 0 && int(n) < e.Tokenizer.VocabSize() {
+			id, ok = int32(n), true
+		}
+		if !ok {
+			return nil, fault.Given("extra_eos_token", text, "this is no token of the model").Try("Give the text or the number of one token.")
+		}
+		stops = append(stops, id)
+	}
+	return stops, nil
+}

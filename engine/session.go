@@ -1,0 +1,124 @@
+package engine
+
+import (
+	"context"
+	"iter"
+
+	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/generate"
+)
+
+// SessionOptions say what a session remembers, and how. The zero value remembers all.
+type SessionOptions struct {
+	MaxKVSize   int             // tokens that are remembered at most; 0 for no limit
+	KV          generate.KVBits // how keys and values are quantized; zero for not at all
+	Exact       bool            // float32 all the way, instead of 8-bit activations and a 16-bit cache
+	DraftTokens int             // tokens that the draft model guesses at a time; 0 is 3
+}
+
+// draftTokens is mlx-lm's default of SessionOptions.DraftTokens.
+const draftTokens = 3
+
+// A Session is a conversation with a model: what has been read and answered,
+// and need not be read again. It knows when the model's answers end.
+type Session struct {
+	*generate.Session
+	engine *Engine
+	draft  *generate.Session
+}
+
+// Session begins a conversation. If the engine has a draft model, it guesses for the session.
+func (e *Engine) Session(o SessionOptions) (*Session, error) {
+	s := &Session{engine: e}
+	if err := s.open(o); err != nil {
+		s.Close()
+		return nil, fault.Mark(err, compute.ErrNoMemory)
+	}
+	return s, nil
+}
+
+func (s *Session) open(o SessionOptions) (err error) {
+	if s.Session, err = generate.NewSession(s.engine.Model, o.MaxKVSize, o.Exact); err != nil {
+		return err
+	}
+	if err := s.QuantizeKV(o.KV); err != nil || s.engine.draft == nil {
+		return err
+	}
+	if s.draft, err = generate.NewSession(s.engine.draft.Model, 0, o.Exact); err != nil {
+		return err
+	}
+	n := o.DraftTokens
+	if n == 0 {
+		n = draftTokens
+	}
+	return s.Speculate(s.draft, n)
+}
+
+// Close gives the memory back.
+func (s *Session) Close() {
+	for _, session := range []*generate.Session{s.draft, s.Session} {
+		if session != nil {
+			session.Close()
+		}
+	}
+}
+
+// Stream answers a prompt token by token, as [generate.Session.Stream] does.
+// Nil StopTokens are the model's own, and so is what XTC must keep.
+func (s *Session) Stream(ctx context.Context, prompt []int32, o generate.Options) iter.Seq2[generate.Piece, error] {
+	o, err := s.complete(o)
+	if err != nil {
+		return func(yield func(generate.Piece, error) bool) { yield(generate.Piece{}, err) }
+	}
+	return s.Session.Stream(ctx, s.engine.Tokenizer, prompt, o)
+}
+
+// Answer is Stream in one piece: the text, and the last piece with the figures of all.
+func (s *Session) Answer(ctx context.Context, prompt []int32, o generate.Options) (string, generate.Piece, error) {
+	o, err := s.complete(o)
+	if err != nil {
+		return "", generate.Piece{}, err
+	}
+	return s.Session.Answer(ctx, s.engine.Tokenizer, prompt, o)
+}
+
+// complete adds what the model says about its answers.
+func (s *Session) complete(o generate.Options) (_ generate.Options, err error) {
+	if o.StopTokens == nil {
+		if o.StopTokens, err = s.engine.Stops(); err != nil {
+			return o, err
+		}
+	}
+	if o.Sampling.XTCKeep == nil { // line breaks and ends
+		o.Sampling.XTCKeep = append(s.engine.Tokenizer.Encode("\n", false), o.StopTokens...)
+	}
+	return o, nil
+}
+
+// Answer puts one question to the model, in a session of its own: as the
+// message of a user, or as it is to a model without a chat template.
+func (e *Engine) Answer(ctx context.Context, question string, o generate.Options) (string, generate.Piece, error) {
+	prompt, err := e.question(question)
+	if err != nil {
+		return "", generate.Piece{}, err
+	}
+	s, err := e.Session(SessionOptions{})
+	if err != nil {
+		return "", generate.Piece{}, err
+	}
+	defer s.Close()
+	return s.Answer(ctx, prompt, o)
+}
+
+func (e *Engine) question(text string) ([]int32, error) {
+	renderer, err := e.Template()
+	if err != nil {
+		return nil, err
+	}
+	if renderer == nil {
+		return e.Plain(text), nil
+	}
+	return e.Prompt([]chat.Value{chat.NewMessage("user", text)}, PromptOptions{})
+}
