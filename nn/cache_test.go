@@ -171,22 +171,12 @@ type cacheTest struct {
 
 func newCacheTest(t *testing.T, kind cacheKind, seed uint64) *cacheTest {
 	t.Helper()
-	c := &cacheTest{T: t, rng: rand.New(rand.NewPCG(seed, 7)), dev: testDevice(t), list: &naive{cacheKind: kind}}
+	c := &cacheTest{T: t, rng: rand.New(rand.NewPCG(seed, 7)), dev: newCPU(t), list: &naive{cacheKind: kind}}
 	c.tape = tensor.NewTape(c.dev)
 	c.tape.Exact = true
 	c.cache = c.empty()
 	c.list.layers = make([][]naiveToken, len(cacheShapes))
 	return c
-}
-
-func testDevice(t *testing.T) compute.Device {
-	t.Helper()
-	dev, err := cpu.New(cpu.Options{Threads: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(dev.(*cpu.Device).Close)
-	return dev
 }
 
 func (c *cacheTest) empty() *Cache {
@@ -424,10 +414,14 @@ func (c *cacheTest) size() {
 // step with a list.
 func TestCache(t *testing.T) {
 	t.Parallel()
+	seeds := uint64(6)
+	if testing.Short() {
+		seeds = 2
+	}
 	for _, kind := range cacheKinds {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(6) {
+			for seed := range seeds {
 				t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 					c := newCacheTest(t, kind, seed)
 					c.agree()
@@ -556,7 +550,7 @@ func TestCacheOverflow(t *testing.T) {
 // TestCacheErrors: states that do not belong to a cache, and what it cannot do.
 func TestCacheErrors(t *testing.T) {
 	t.Parallel()
-	dev := testDevice(t)
+	dev := newCPU(t)
 	if _, err := NewCache(dev, cacheShapes, 4, compute.F32); err == nil {
 		t.Error("a ring of 4 tokens, all of which stay, was made")
 	}

@@ -1,4 +1,4 @@
-package nn_test
+package nn
 
 import (
 	"math"
@@ -8,7 +8,6 @@ import (
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
-	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/tensor"
 )
@@ -31,7 +30,7 @@ func random(r *rand.Rand, n int, size float64) []float32 {
 }
 
 // doraLinear is a linear with a bias and a new DoRA, and its dequantized weight.
-func doraLinear(t *testing.T, dev compute.Device, bits int) (*nn.Linear, *nn.LoRA, []float32) {
+func doraLinear(t *testing.T, dev compute.Device, bits int) (*Linear, *LoRA, []float32) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(uint64(bits), 1))
 	values := random(r, out*in, 0.2)
@@ -51,8 +50,8 @@ func doraLinear(t *testing.T, dev compute.Device, bits int) (*nn.Linear, *nn.LoR
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &nn.Linear{Name: "proj", Weight: w, Bias: bias}
-	lora, err := nn.NewLoRA(dev, l, rank, scale, 0, random(r, in*rank, 0.3), nil)
+	l := &Linear{Name: "proj", Weight: w, Bias: bias}
+	lora, err := NewLoRA(dev, l, rank, scale, 0, random(r, in*rank, 0.3), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +59,14 @@ func doraLinear(t *testing.T, dev compute.Device, bits int) (*nn.Linear, *nn.LoR
 		t.Fatal(err)
 	}
 	l.Adapter = lora
-	t.Cleanup(func() { lora.Free(); bias.Free(); w.Free() })
+	t.Cleanup(func() {
+		lora.Free()
+		bias.Free()
+		w.Free()
+		if used, _ := dev.(*cpu.Device).Memory(); used != 0 {
+			t.Errorf("%d bytes were not freed", used)
+		}
+	})
 	return l, lora, m.Floats()
 }
 
@@ -75,7 +81,7 @@ func newCPU(t *testing.T) compute.Device {
 }
 
 // forward is l's output for x, as in training or not.
-func forward(t *testing.T, dev compute.Device, l *nn.Linear, x []float32, training bool) []float32 {
+func forward(t *testing.T, dev compute.Device, l *Linear, x []float32, training bool) []float32 {
 	t.Helper()
 	tape := tensor.NewTape(dev)
 	tape.Exact = true
