@@ -25,6 +25,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync/atomic"
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
@@ -57,8 +58,21 @@ type Engine struct {
 	Model  *model.Model // on the device
 	Device compute.Device
 
-	draft  *Engine // on the same device; nil for none
-	opened bool    // the files were opened with the engine, and are closed with it
+	*base
+}
+
+// base is what engines over the same weights share.
+type base struct {
+	users  atomic.Int32 // engines that are not closed
+	device compute.Device
+	draft  *draft // nil for none
+	files  *Files // closed with the last engine; nil if they are another's
+}
+
+// A draft is a smaller model on the same device, which guesses for the model.
+type draft struct {
+	files *Files
+	model *model.Model
 }
 
 // check refuses what cannot work, before anything is downloaded.
@@ -74,11 +88,7 @@ func Open(ctx context.Context, name string, o Options) (*Engine, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	path, err := Find(ctx, name, hub.ModelPatterns, o)
-	if err != nil {
-		return nil, err
-	}
-	files, err := openFiles("model", path)
+	files, err := OpenFiles(ctx, name, o)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +97,7 @@ func Open(ctx context.Context, name string, o Options) (*Engine, error) {
 		files.Close()
 		return nil, err
 	}
-	e.opened = true
+	e.base.files = files
 	return e, nil
 }
 
@@ -100,7 +110,8 @@ func (f *Files) Load(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{Files: f, Device: dev}
+	e := &Engine{Files: f, Device: dev, base: &base{device: dev}}
+	e.users.Add(1)
 	if err := e.load(ctx, o); err != nil {
 		e.Close()
 		return nil, err
@@ -112,29 +123,49 @@ func (e *Engine) load(ctx context.Context, o Options) (err error) {
 	if e.Model, err = model.Load(e.Device, e.Source); err != nil {
 		return fault.Mark(err, compute.ErrNoMemory)
 	}
-	if err := e.attach(o.Adapter); err != nil || o.Draft == "" {
-		return err
+	if o.Adapter != "" {
+		if err := adapterIsThere(o.Adapter); err != nil {
+			return err
+		}
+		if err := adapter.Load(e.Model, o.Adapter); err != nil {
+			return fault.Mark(err, compute.ErrNoMemory)
+		}
 	}
-	e.draft, err = e.openDraft(ctx, o)
+	if o.Draft != "" {
+		e.draft, err = e.openDraft(ctx, o)
+	}
 	return err
 }
 
-// attach puts an adapter on the model.
-func (e *Engine) attach(path string) error {
-	if path == "" {
-		return nil
-	}
+func adapterIsThere(path string) error {
 	switch _, err := os.Stat(path); {
 	case errors.Is(err, fs.ErrNotExist):
 		return fault.Given("adapter_path", path, "there is no such folder").Try("Train first, with %v %s.", fault.Setting("adapter_path"), path)
 	case err != nil:
 		return fault.At("adapter_path", "%w", err)
 	}
-	return fault.Mark(adapter.Load(e.Model, path), compute.ErrNoMemory)
+	return nil
 }
 
-// openDraft loads the draft model onto the same device. An adapter on the engine is none of the draft's.
-func (e *Engine) openDraft(ctx context.Context, o Options) (*Engine, error) {
+// With makes an engine over the same weights with the adapter of a folder or
+// file, or without one where path is "". It takes memory for the adapter alone,
+// and both engines may be used at the same time. Each is closed by itself, in any order.
+func (e *Engine) With(path string) (*Engine, error) {
+	if path != "" {
+		if err := adapterIsThere(path); err != nil {
+			return nil, err
+		}
+	}
+	m, err := adapter.With(e.Model, path)
+	if err != nil {
+		return nil, fault.Mark(err, compute.ErrNoMemory)
+	}
+	e.users.Add(1)
+	return &Engine{Files: e.Files, Model: m, Device: e.Device, base: e.base}, nil
+}
+
+// openDraft loads the draft model. An adapter on the engine is none of the draft's.
+func (e *Engine) openDraft(ctx context.Context, o Options) (*draft, error) {
 	const setting = "draft_model"
 	path, err := find(ctx, setting, o.Draft, hub.ModelPatterns, o)
 	if err != nil {
@@ -144,28 +175,33 @@ func (e *Engine) openDraft(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	draft := &Engine{Files: files, opened: true}
-	if draft.Model, err = model.Load(e.Device, files.Source); err != nil {
+	d := &draft{files: files}
+	if d.model, err = model.Load(e.Device, files.Source); err != nil {
 		err = fmt.Errorf("draft model: %w", fault.Mark(err, compute.ErrNoMemory))
 	} else if same := generate.SameTokens(e.Tokenizer, files.Tokenizer); same != nil {
 		err = fault.Given(setting, o.Draft, "its tokens are not those of the model: %w", same).Try("Give a smaller model of the same family.")
 	}
 	if err != nil {
-		draft.Close()
+		files.Close()
 		return nil, err
 	}
-	return draft, nil
+	return d, nil
 }
 
-// Close ends the workers of the device and unmaps the files. The sessions are closed before.
+// Close frees the model; its sessions are closed before. With the last engine
+// over the same weights, the device's workers end and the files are unmapped.
 func (e *Engine) Close() {
+	if e.Model != nil {
+		e.Model.Free()
+	}
+	if e.users.Add(-1) > 0 {
+		return
+	}
+	all.Close(e.device)
 	if e.draft != nil {
-		e.draft.Close()
+		e.draft.files.Close()
 	}
-	if e.Device != nil {
-		all.Close(e.Device)
-	}
-	if e.opened {
-		e.Files.Close()
+	if e.files != nil {
+		e.files.Close()
 	}
 }

@@ -229,9 +229,9 @@ func TestStops(t *testing.T) {
 	}
 }
 
-// TestAdapter: an adapter changes the answer's probabilities, and a wrong one is refused.
-func TestAdapter(t *testing.T) {
-	dir := folder(t)
+// savedAdapter makes an adapter for the model of a folder that changes its answers.
+func savedAdapter(t *testing.T, dir string) string {
+	t.Helper()
 	base := open(t, dir, engine.Options{})
 	if _, err := adapter.New(base.Model, adapter.Config{Rank: 2, Scale: 20, NumLayers: -1}, compute.NewKey(1)); err != nil {
 		t.Fatal(err)
@@ -252,10 +252,16 @@ func TestAdapter(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(saved, adapter.ConfigFile), `{"fine_tune_type": "lora", "num_layers": -1, "lora_parameters": {"rank": 2, "scale": 20.0, "dropout": 0.0}}`)
-	plain, tuned := answer(t, open(t, dir, engine.Options{})), answer(t, open(t, dir, engine.Options{Adapter: saved}))
-	if tuned != answer(t, base) || tuned == plain {
+	if plain, tuned := answer(t, open(t, dir, engine.Options{})), answer(t, open(t, dir, engine.Options{Adapter: saved})); tuned != answer(t, base) || tuned == plain {
 		t.Errorf("with the saved adapter %q, with that in memory %q, without %q", tuned, answer(t, base), plain)
 	}
+	return saved
+}
+
+// TestAdapter: an adapter changes the answers, and what is none is refused.
+func TestAdapter(t *testing.T) {
+	dir := folder(t)
+	saved := savedAdapter(t, dir)
 	none := filepath.Join(saved, "none")
 	_, err := engine.Open(t.Context(), dir, engine.Options{Threads: 1, Adapter: none})
 	if want := "--adapter-path " + none + ": there is no such folder\nTrain first, with --adapter-path " + none + "."; fault.SettingOf(err) != "adapter_path" || fault.Text(err, flag) != want {
@@ -264,6 +270,46 @@ func TestAdapter(t *testing.T) {
 	if _, err := engine.Open(t.Context(), dir, engine.Options{Threads: 1, Adapter: dir}); !errors.As(err, new(*fault.Mistake)) {
 		t.Errorf("a folder without an adapter: %v", err)
 	}
+}
+
+// TestWith: engines over the same weights answer each with its own adapter, at the same time, and outlive each other.
+func TestWith(t *testing.T) {
+	dir := folder(t)
+	saved := savedAdapter(t, dir)
+	plain, tuned := answer(t, open(t, dir, engine.Options{})), answer(t, open(t, dir, engine.Options{Adapter: saved}))
+	e, err := engine.Open(t.Context(), dir, engine.Options{Threads: 2, Draft: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	with, err := e.With(saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := with.With("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for e, want := range map[*engine.Engine]string{e: plain, with: tuned, without: plain} {
+		all.Go(func() {
+			if got, _, err := e.Answer(t.Context(), question, generate.Options{MaxTokens: 12}); err != nil || got != want {
+				t.Errorf("%q, %v, want %q", got, err, want)
+			}
+		})
+	}
+	all.Wait()
+	e.Close()
+	without.Close()
+	if got := answer(t, with); got != tuned {
+		t.Errorf("after the others were closed: %q, want %q", got, tuned)
+	}
+	if _, err := with.With(filepath.Join(saved, "none")); fault.SettingOf(err) != "adapter_path" {
+		t.Errorf("no adapter: %v", err)
+	}
+	if _, err := with.With(dir); !errors.As(err, new(*fault.Mistake)) {
+		t.Errorf("a folder without an adapter: %v", err)
+	}
+	with.Close()
 }
 
 func flag(s fault.Setting) string { return "--" + strings.ReplaceAll(string(s), "_", "-") }

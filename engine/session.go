@@ -46,7 +46,7 @@ func (s *Session) open(o SessionOptions) (err error) {
 	if err := s.QuantizeKV(o.KV); err != nil || s.engine.draft == nil {
 		return err
 	}
-	if s.draft, err = generate.NewSession(s.engine.draft.Model, 0, o.Exact); err != nil {
+	if s.draft, err = generate.NewSession(s.engine.draft.model, 0, o.Exact); err != nil {
 		return err
 	}
 	n := o.DraftTokens
