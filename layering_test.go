@@ -90,7 +90,8 @@ var house = map[string]room{
 	"internal/cli": {open: true},
 	"cmd/lentil":   {open: true},
 	// for tests
-	"internal/spoil": {stdOnly: true},
+	"internal/spoil":  {stdOnly: true},
+	"internal/readme": {stdOnly: true},
 	// tests against peers
 	"interop": {open: true},
 }
