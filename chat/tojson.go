@@ -24,6 +24,16 @@ var defaultJSON = jsonStyle{itemSep: ", ", keySep: ": "}
 // FormatJSON writes v as Python's json.dumps(v, ensure_ascii=False) does, which is also what tojson gives in a template.
 func FormatJSON(v Value) (string, error) { return defaultJSON.format(v) }
 
+// DumpJSON writes v as Python's json.dumps(v, indent=indent) does: what is beyond ASCII is escaped, and each member is
+// on a line of its own unless indent is 0.
+func DumpJSON(v Value, indent int) (string, error) {
+	style := jsonStyle{itemSep: ", ", keySep: ": ", ascii: true}
+	if indent > 0 {
+		style.itemSep, style.multiline, style.indent = ",", true, strings.Repeat(" ", indent)
+	}
+	return style.format(v)
+}
+
 func (s jsonStyle) format(v Value) (string, error) {
 	var b strings.Builder
 	err := s.write(&b, v, 0)
