@@ -54,12 +54,13 @@ var house = map[string]room{
 	"book":                {},
 	"demo":                {stdOnly: true}, // embedded files
 	// 1 text
-	"chat/jinja":  {},
-	"chat":        {imports: []string{"chat/jinja", "tokenizer"}},
-	"dataset":     {imports: []string{"book", "chat", "tokenizer", "run"}},
-	"demo/facts":  {stdOnly: true},
-	"demo/corpus": {imports: []string{"demo/facts", "tokenizer"}},
-	"demo/gen":    {imports: []string{"demo/facts", "demo/corpus", "tokenizer", "quant", "weights"}},
+	"chat/jinja":    {},
+	"chat":          {imports: []string{"chat/jinja", "tokenizer"}},
+	"dataset":       {imports: []string{"book", "chat", "tokenizer", "run"}},
+	"internal/yaml": {imports: []string{"chat"}},
+	"demo/facts":    {stdOnly: true},
+	"demo/corpus":   {imports: []string{"demo/facts", "tokenizer"}},
+	"demo/gen":      {imports: []string{"demo/facts", "demo/corpus", "tokenizer", "quant", "weights"}},
 	// 1 bytes
 	"weights": {imports: []string{"quant"}},
 	"compute": {imports: []string{"quant"}},
@@ -83,7 +84,7 @@ var house = map[string]room{
 	// 6 products
 	"eval":   {imports: and(below, "engine")},
 	"export": {imports: and(below, "engine")},
-	"tune":   {imports: and(below, "engine")},
+	"tune":   {imports: and(below, "engine", "internal/yaml")},
 	"bench":  {imports: and(below, "engine")},
 	"serve":  {imports: and(below, "engine")},
 	// 7 shell

@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // normalize rewrites a command line from argparse's habits to pflag's: beginnings of long flags become
@@ -54,7 +56,7 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 		}
 	}
 	remedy := "See: " + cmd.CommandPath() + " --help"
-	if near := nearest(name, names); near != "" {
+	if near := fault.Nearest(name, names); near != "" {
 		remedy = "Did you mean: " + cmd.CommandPath() + " " + near
 	}
 	return usage("unknown command %q\n%s", name, remedy)
@@ -158,7 +160,7 @@ func longFlag(cmd *cobra.Command, name string) (*pflag.Flag, error) {
 		return matches[0], nil
 	case 0:
 		remedy := "See: " + cmd.CommandPath() + " --help"
-		if near := nearest(wanted, names); near != "" {
+		if near := fault.Nearest(wanted, names); near != "" {
 			remedy = "Did you mean: --" + near
 		}
 		return nil, usage("unknown flag --%s\n%s", name, remedy)
@@ -168,38 +170,4 @@ func longFlag(cmd *cobra.Command, name string) (*pflag.Flag, error) {
 		could[i] = "--" + f.Name
 	}
 	return nil, usage("--%s could be %s\nWrite more of it.", name, strings.Join(could, " or "))
-}
-
-// nearest gives the known word that is closest to the mistyped one, or "" if none is close.
-func nearest(word string, known []string) string {
-	best, bestDistance := "", 1+max(1, len(word)/3)
-	for _, k := range known {
-		if d := editDistance(word, k); d < bestDistance {
-			best, bestDistance = k, d
-		}
-	}
-	return best
-}
-
-// editDistance counts the insertions, deletions, replacements and swaps of neighbours between two words.
-func editDistance(a, b string) int {
-	prev2, prev, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(prev[j]+1, row[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], prev2[j-2]+1)
-			}
-		}
-		prev2, prev, row = prev, row, prev2
-	}
-	return prev[len(b)]
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/all"
 	"github.com/lentil-lm/lentil/engine"
@@ -412,10 +413,8 @@ func likeliest(logits []float32) int32 {
 
 // trainer puts a LoRA on the model and returns a training step on random rows.
 func (b *bench) trainer() (pass, error) {
-	o := newLoRAOptions()
-	o.FineTuneType, o.NumLayers = "lora", b.NLayers
-	if err := o.makeTrainable(b.model); err != nil {
-		return nil, err
+	if _, err := adapter.New(b.model, adapter.Config{Rank: 8, Scale: 20, NumLayers: b.NLayers}, compute.NewKey(0)); err != nil {
+		return nil, fault.Mark(err, compute.ErrNoMemory)
 	}
 	random := rand.New(rand.NewPCG(0, 0))
 	rows := make(train.List, b.BatchSize)

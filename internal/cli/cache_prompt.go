@@ -106,7 +106,11 @@ func runCachePrompt(ctx context.Context, streams Streams, o cachePromptOptions) 
 	}
 	peak := machine.PeakMemory()
 	fmt.Fprintf(out, "Peak memory: %s\nSaving...\n", gigabytes(peak))
-	err = session.Save(o.File, map[string]string{"model": o.Model, "tokenizer_config": o.tokenizerConfig(), "adapter_path": o.AdapterPath})
+	config, err := o.tokenizerConfig()
+	if err != nil {
+		return err
+	}
+	err = session.Save(o.File, map[string]string{"model": o.Model, "tokenizer_config": config, "adapter_path": o.AdapterPath})
 	if err != nil {
 		return err
 	}
@@ -153,14 +157,13 @@ func readPrompt(ctx context.Context, streams Streams, s *engine.Session, tokens 
 }
 
 // tokenizerConfig is what mlx-lm opens the tokenizer with, as Python writes it on one line.
-func (o *cachePromptOptions) tokenizerConfig() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, `{"trust_remote_code": %v`, o.TrustRemoteCode)
+func (o *cachePromptOptions) tokenizerConfig() (string, error) {
+	d := chat.NewDict()
+	d.Set("trust_remote_code", o.TrustRemoteCode)
 	if o.EOSToken != "" {
-		b.WriteString(`, "eos_token": `)
-		writePythonString(&b, o.EOSToken)
+		d.Set("eos_token", o.EOSToken)
 	}
-	return b.String() + "}"
+	return chat.DumpJSON(d, 0)
 }
 
 // openPromptCache opens the file of --prompt-cache-file and settles model, adapter, cache size and end

@@ -144,7 +144,7 @@ func settingRows(settings map[string]any) (rows []hub.CardRow) {
 		}
 	}
 	add("fine_tune_type", settings["fine_tune_type"])
-	if lora, ok := settings[keyLoRAParameters].(map[string]any); ok {
+	if lora, ok := settings["lora_parameters"].(map[string]any); ok {
 		for _, name := range []string{"rank", "scale", "dropout"} {
 			add("LoRA "+name, lora[name])
 		}

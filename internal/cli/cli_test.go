@@ -193,15 +193,3 @@ func TestCompletion(t *testing.T) {
 		t.Errorf("__complete tok: %d %q", code, out)
 	}
 }
-
-func TestNearest(t *testing.T) {
-	t.Parallel()
-	known := []string{"learning-rate", "iters", "model", "mask-prompt"}
-	for word, want := range map[string]string{
-		"lerning-rate": "learning-rate", "itres": "iters", "mdoel": "model", "maks_prompt": "mask-prompt", "zzz": "", "": "",
-	} {
-		if got := nearest(word, known); got != want {
-			t.Errorf("%q: %q, want %q", word, got, want)
-		}
-	}
-}

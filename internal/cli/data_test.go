@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/hub/hubtest"
 )
 
@@ -121,7 +120,7 @@ func TestTrainOnHubDataset(t *testing.T) {
 		{"hf_dataset: there is no path", []string{"--train", "-c", config("hf_dataset: {train_split: train}")}},
 		{"hf_dataset: unknown key train_spilt", []string{"--train", "-c", config("hf_dataset: {path: a/b, train_spilt: train}")}},
 		{"hf_dataset: expected a mapping with path, or a list of such, found \"a/b\"", []string{"--train", "-c", config("hf_dataset: a/b")}},
-		{"hf_dataset: entry 2: config: streaming is not supported", []string{"--train", "-c", config("hf_dataset: [{path: a/b}, {path: c/d, config: {streaming: true}}]")}},
+		{"hf_dataset: entry 2: config: unknown key streaming; known are name, revision, data_dir, data_files", []string{"--train", "-c", config("hf_dataset: [{path: a/b}, {path: c/d, config: {streaming: true}}]")}},
 		{"Looked for the split test in org/card-test, which has train", []string{"--test", "--data", "org/card-test"}},
 		{"unknown row format", []string{"--train", "-c", config("data: org/texts\ntext_feature: body\n")}},
 	} {
@@ -144,20 +143,4 @@ func writeCopy(t *testing.T, name string, data []byte) string {
 		t.Fatal(err)
 	}
 	return dir
-}
-
-func FuzzDatasetCard(f *testing.F) {
-	f.Add("configs:\n- config_name: a\n  data_files:\n  - split: train\n    path: [x/*]\n")
-	f.Add("configs: [{data_files: [a, b], default: true, data_dir: c}]\n")
-	path := filepath.Join(f.TempDir(), "README.md")
-	f.Fuzz(func(t *testing.T, head string) {
-		if err := os.WriteFile(path, []byte("---\n"+head+"\n---\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		configs, err := readCard(path)
-		if err != nil {
-			return
-		}
-		chooseLayout([]string{"a", "b/train.jsonl"}, dataset.Config{}, "", configs) // must not panic
-	})
 }

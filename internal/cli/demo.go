@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -16,10 +17,12 @@ import (
 	"github.com/lentil-lm/lentil/demo"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/export"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
 	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
+	"github.com/lentil-lm/lentil/tune"
 )
 
 // Where the demo's parts lie below its folder.
@@ -86,8 +89,30 @@ ask it, fuse it. It takes a few minutes. With --model it does the same to any mo
 	return cmd
 }
 
-// loraArguments is the command line that trains as the demo does.
-func (o *demoOptions) loraArguments() []string {
+// recipe gives what the demo trains by.
+func (o *demoOptions) recipe(streams Streams) (tune.Recipe, error) {
+	at := func(name string) string { return filepath.Join(o.Dir, name) }
+	r := tune.New()
+	if o.Model == "" {
+		if err := configure(&r, at(demoConfig), nil, streams); err != nil {
+			return r, err
+		}
+		r.Model = at(demoModel)
+	} else {
+		r.Model, r.Train, r.MaskPrompt = o.Model, true, true
+		r.NumLayers, r.BatchSize, r.Iters, r.LearningRate = 8, 4, 300, 1e-4
+	}
+	r.Data, r.AdapterPath, r.Threads = at(demoData), at(demoAdapters), o.Threads
+	if o.Iters != 0 && o.Model == "" {
+		r.LRSchedule, r.LearningRate = nil, 5e-4 // the schedule of the demo's config ends with its last step
+	}
+	r.Iters, r.NumLayers, r.BatchSize = cmp.Or(o.Iters, r.Iters), cmp.Or(o.NumLayers, r.NumLayers), cmp.Or(o.BatchSize, r.BatchSize)
+	r.LearningRate = cmp.Or(o.LearningRate, r.LearningRate)
+	return r, nil
+}
+
+// command is the command line that trains by the recipe.
+func (o *demoOptions) command() string {
 	at := func(name string) string { return filepath.Join(o.Dir, name) }
 	args := []string{"--data", at(demoData), "--adapter-path", at(demoAdapters)}
 	if o.Model == "" {
@@ -107,17 +132,22 @@ func (o *demoOptions) loraArguments() []string {
 	if o.LearningRate != 0 {
 		args = append(args, "--learning-rate", strconv.FormatFloat(o.LearningRate, 'g', -1, 64))
 	}
-	return args
+	return "lentil lora " + strings.Join(args, " ")
 }
 
 // A show is one run of the demo.
 type show struct {
-	*job
+	*tune.Job
 	options   demoOptions
+	report    run.Reporter
 	unseen    *dataset.Rows
 	test      *dataset.Rows
 	questions []demo.Question
 	figures   demoFigures
+}
+
+func (s *show) say(format string, args ...any) {
+	s.report.Report(run.Message{Text: fault.Say(format, args...)})
 }
 
 func runDemo(ctx context.Context, streams Streams, o demoOptions) error {
@@ -143,28 +173,17 @@ func runDemo(ctx context.Context, streams Streams, o demoOptions) error {
 func (s *show) train(ctx context.Context, streams Streams) error {
 	display := streams.display()
 	defer display.Close()
-	args := s.options.loraArguments()
 	fmt.Fprintf(streams.Out, "Lentil fine-tunes a small model on a nutrition handbook.\nThe handbook, the questions made from it and the model are in %s.\n\n", s.options.Dir)
-	fmt.Fprintf(streams.Out, "== The command behind this: lentil lora %s\n", strings.Join(args, " "))
-	var lora *loraOptions
-	parse := newLoRA(streams, "lora", func(_ context.Context, _ Streams, o *loraOptions) error { lora = o; return nil })
-	parse.SetArgs(args)
-	parse.SilenceErrors, parse.SilenceUsage = true, true
-	if err := parse.ExecuteContext(ctx); err != nil {
+	fmt.Fprintf(streams.Out, "== The command behind this: %s\n", s.options.command())
+	recipe, err := s.options.recipe(streams)
+	if err != nil {
 		return err
 	}
-	if s.options.Iters != 0 && s.options.Model == "" {
-		// The schedule of the demo's config ends with its last step.
-		lora.LRSchedule = nil
-		if s.options.LearningRate == 0 {
-			lora.LearningRate = 5e-4
-		}
-	}
-	s.job = &job{loraOptions: lora, report: display}
-	if err := s.open(ctx, streams); err != nil {
+	s.report = display
+	if s.Job, err = tune.Open(ctx, recipe, streams.tuning(display)); err != nil {
 		return err
 	}
-	defer s.engine.Close()
+	defer s.Close()
 	if err := s.tokenize(ctx); err != nil {
 		return err
 	}
@@ -177,7 +196,7 @@ func (s *show) train(ctx context.Context, streams Streams) error {
 		return err
 	}
 	s.say("\n== Training")
-	if err := s.job.train(ctx); err != nil {
+	if _, err := s.Train(ctx); err != nil {
 		return err
 	}
 	s.say("\n== The model after")
@@ -198,14 +217,14 @@ func (s *show) train(ctx context.Context, streams Streams) error {
 
 // tokenize reads the two test sets.
 func (s *show) tokenize(ctx context.Context) (err error) {
-	if s.test, err = s.tokens(ctx, s.splits.Test); err != nil {
+	if s.test, err = s.Rows(ctx, s.Data.Test); err != nil {
 		return err
 	}
 	unseen, err := dataset.Load(filepath.Join(s.options.Dir, demoUnseen), dataset.Options{})
 	if err != nil {
 		return err
 	}
-	s.unseen, err = s.tokens(ctx, unseen.Test)
+	s.unseen, err = s.Rows(ctx, unseen.Test)
 	return err
 }
 
@@ -216,8 +235,8 @@ func (s *show) measure(ctx context.Context, test, unseen *any) error {
 		rows *dataset.Rows
 		ppl  *any
 	}{{"test", s.test, test}, {"unseen", s.unseen, unseen}} {
-		got, err := train.Evaluate(ctx, s.engine.Model, train.FromRows(set.rows), train.EvalOptions{
-			BatchSize: 16, Batches: -1, MaxSeqLength: s.MaxSeqLength,
+		got, err := train.Evaluate(ctx, s.Engine.Model, train.FromRows(set.rows), train.EvalOptions{
+			BatchSize: 16, Batches: -1, MaxSeqLength: s.Recipe.MaxSeqLength,
 		}, func(done, total int) {
 			s.report.Report(run.Progress{Task: "Measuring " + set.name, Done: done, Total: total})
 		})
@@ -231,7 +250,7 @@ func (s *show) measure(ctx context.Context, test, unseen *any) error {
 }
 
 // ask puts the questions to the model as it is now.
-func (s *show) ask(ctx context.Context) ([]string, error) { return askAll(ctx, s.engine, s.questions) }
+func (s *show) ask(ctx context.Context) ([]string, error) { return askAll(ctx, s.Engine, s.questions) }
 
 // askAll answers each question in a conversation of its own, with the likeliest words.
 func askAll(ctx context.Context, e *engine.Engine, questions []demo.Question) ([]string, error) {
@@ -266,21 +285,21 @@ func mark(q demo.Question, answer string) string {
 // fuse puts the adapter into the model's weights and asks the fused model.
 func (s *show) fuse(ctx context.Context, streams Streams) (string, error) {
 	path := filepath.Join(s.options.Dir, demoFused)
-	fmt.Fprintf(streams.Out, "\n== Fusing: lentil fuse --model %s --adapter-path %s --save-path %s\n", s.Model, s.AdapterPath, path)
-	options := streams.opening(s.Threads)
-	options.Adapter = s.AdapterPath
-	base, err := engine.Open(ctx, s.Model, options)
+	fmt.Fprintf(streams.Out, "\n== Fusing: lentil fuse --model %s --adapter-path %s --save-path %s\n", s.Recipe.Model, s.Recipe.AdapterPath, path)
+	options := streams.opening(s.Recipe.Threads)
+	options.Adapter = s.Recipe.AdapterPath
+	base, err := engine.Open(ctx, s.Recipe.Model, options)
 	if err != nil {
 		return "", err
 	}
 	defer base.Close()
-	report, err := export.Fuse(base.Model, base.Tokenizer, export.FuseOptions{AdapterPath: s.AdapterPath, SavePath: path})
+	report, err := export.Fuse(base.Model, base.Tokenizer, export.FuseOptions{AdapterPath: s.Recipe.AdapterPath, SavePath: path})
 	if err != nil {
 		return "", err
 	}
 	s.figures.Survival = report.Survival
 	printFuseReport(streams.Out, report)
-	fused, err := engine.Open(ctx, path, streams.opening(s.Threads))
+	fused, err := engine.Open(ctx, path, streams.opening(s.Recipe.Threads))
 	if err != nil {
 		return "", err
 	}
@@ -317,7 +336,7 @@ func (s *show) summary(streams Streams, fused string) {
 		fmt.Fprintln(out, "Not all answers are right yet: more steps (--iters) or a higher --learning-rate teach more.")
 	}
 	fmt.Fprintf(out, "It took %s and at most %s of memory.\n", run.Duration(time.Duration(f.Seconds*float64(time.Second))), run.Bytes(f.PeakBytes))
-	fmt.Fprintf(out, "\nadapter      %s\nfused model  %s\nhandbook     %s\n", s.AdapterPath, fused, filepath.Join(s.options.Dir, "handbook"))
+	fmt.Fprintf(out, "\nadapter      %s\nfused model  %s\nhandbook     %s\n", s.Recipe.AdapterPath, fused, filepath.Join(s.options.Dir, "handbook"))
 	fmt.Fprintf(out, "\nTalk to it:   lentil chat --model %s\n", fused)
 	fmt.Fprintf(out, "A real model: lentil lora --model DIR --data %s --train --mask-prompt --iters 300\n", filepath.Join(s.options.Dir, demoData))
 }

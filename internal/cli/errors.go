@@ -26,8 +26,7 @@ func usage(format string, args ...any) error { return fault.Of(format, args...) 
 
 // flagName writes a setting as the command line has it. What only a config file knows keeps its name there.
 func flagName(s fault.Setting) string {
-	switch key, _, _ := strings.Cut(string(s), "."); key {
-	case keyLoRAParameters, keyLRSchedule, keyOptimizerConfig, keyHFDataset:
+	if key, _, _ := strings.Cut(string(s), "."); slices.Contains(configOnly, key) {
 		return string(s)
 	}
 	return "--" + strings.ReplaceAll(string(s), "_", "-")

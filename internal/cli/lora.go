@@ -2,15 +2,23 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/lentil-lm/lentil/machine"
+	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/train"
+	"github.com/lentil-lm/lentil/tune"
 )
 
 // newLoRA makes `lentil lora`, or one of its short names: `lentil train` is `lora --train`, `lentil test`
 // is `lora --test`. work does what the options ask for.
 func newLoRA(streams Streams, name string, work func(context.Context, Streams, *loraOptions) error) *cobra.Command {
-	o := newLoRAOptions()
+	o := &loraOptions{}
 	cmd := &cobra.Command{Use: name, GroupID: groupTrain, Args: noArguments}
 	o.declare(cmd)
 	switch name {
@@ -41,7 +49,7 @@ to go on; a second Ctrl-C stops at once.`
 		case "test":
 			o.Test = true
 		}
-		if err := o.resolve(cmd, streams); err != nil {
+		if err := o.resolve(cmd.Flags(), streams); err != nil {
 			return err
 		}
 		return work(cmd.Context(), streams, o)
@@ -49,13 +57,41 @@ to go on; a second Ctrl-C stops at once.`
 	return cmd
 }
 
-// resolve completes the flags with the config file and checks the whole.
-func (o *loraOptions) resolve(cmd *cobra.Command, streams Streams) error {
-	if o.Config != "" {
-		fmt.Fprintln(streams.Out, "Loading configuration file", o.Config)
-		if err := o.mergeYAML(cmd.Flags(), streams.Err); err != nil {
-			return err
-		}
+// loraFigures is what lora's --json writes. Figures that were not measured are null.
+type loraFigures struct {
+	AdapterPath   string  `json:"adapter_path"`
+	Iterations    int     `json:"iterations"`
+	TrainLoss     any     `json:"train_loss"`
+	ValLoss       any     `json:"val_loss"`
+	TestLoss      any     `json:"test_loss"`
+	TestPPL       any     `json:"test_ppl"`
+	TrainedTokens int64   `json:"trained_tokens"`
+	Seconds       float64 `json:"seconds"`
+	PeakBytes     int64   `json:"peak_bytes"`
+}
+
+func runLoRA(ctx context.Context, streams Streams, o *loraOptions) error {
+	began := time.Now()
+	display := streams.display()
+	defer display.Close()
+	result, err := tune.Run(ctx, o.Recipe, streams.tuning(display))
+	if errors.Is(err, train.ErrInterrupted) {
+		return fmt.Errorf("%w: %w", errSaid, err)
 	}
-	return o.check()
+	if err != nil {
+		return err
+	}
+	f := loraFigures{AdapterPath: o.AdapterPath, Seconds: time.Since(began).Seconds(), PeakBytes: machine.PeakMemory()}
+	if t := result.Trained; t != nil {
+		f.Iterations, f.TrainedTokens, f.TrainLoss, f.ValLoss = t.Iterations, t.TrainedTokens, figure(t.TrainLoss), figure(t.ValLoss)
+	}
+	if t := result.Tested; t != nil {
+		f.TestLoss, f.TestPPL = figure(t.Loss), figure(t.Perplexity())
+	}
+	return writeFigures(o.JSON, f)
+}
+
+// tuning are the options of a run that report hears.
+func (s Streams) tuning(report run.Reporter) tune.Options {
+	return tune.Options{Report: report, Download: s.opening(0).Download, Version: Version(), Command: os.Args}
 }

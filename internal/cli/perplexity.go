@@ -18,10 +18,10 @@ import (
 	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/eval"
-	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
+	"github.com/lentil-lm/lentil/tune"
 )
 
 type perplexityOptions struct {
@@ -120,7 +120,7 @@ func runPerplexity(ctx context.Context, streams Streams, o perplexityOptions) er
 		return err
 	}
 	defer e.Close()
-	_, parameters := countParameters(e.Model)
+	_, parameters := e.Model.CountParameters()
 	fmt.Fprintf(out, "Model loaded: %.1fM parameters\n\nLoading dataset...\n  Sequence length: %d\n", float64(parameters)/1e6, o.SequenceLength)
 	samples, err := o.samples(ctx, streams, e)
 	if err != nil {
@@ -212,7 +212,8 @@ func (o *perplexityOptions) rows(ctx context.Context, streams Streams, encoder *
 		}
 		return train.List{{IDs: item.IDs, Loss: item.Loss}}, nil
 	}
-	splits, err := o.data(ctx, streams)
+	query := tune.DataQuery{Data: o.DataPath, Train: o.Split == "train", Valid: o.Split == "valid", Test: o.Split == "test"}
+	splits, err := tune.FindData(ctx, query, streams.tuning(run.NewClassic(streams.Out, nil)))
 	if err != nil {
 		return nil, err
 	}
@@ -225,25 +226,6 @@ func (o *perplexityOptions) rows(ctx context.Context, streams Streams, encoder *
 		return nil, inputError(err)
 	}
 	return train.FromRows(rows), nil
-}
-
-// data reads a dataset as lora does, of a repository the wanted split alone.
-func (o *perplexityOptions) data(ctx context.Context, streams Streams) (*dataset.Splits, error) {
-	if _, err := os.Stat(o.DataPath); err == nil || !hub.LooksLikeRepo(o.DataPath) {
-		return localData(o.DataPath, dataset.Options{})
-	}
-	p := dataPart{Part: dataset.Part{Name: o.DataPath, Optional: true}}
-	p.path, p.revision, _ = strings.Cut(o.DataPath, "@")
-	*map[string]*string{"train": &p.Train, "valid": &p.Valid, "test": &p.Test}[o.Split] = o.Split
-	fmt.Fprintf(streams.Out, "Loading Hugging Face dataset %s.\n", p.path)
-	if err := p.find(ctx, streams); err != nil {
-		return nil, err
-	}
-	splits, err := dataset.LoadParts([]dataset.Part{p.Part})
-	if err != nil {
-		return nil, inputError(err)
-	}
-	return splits, nil
 }
 
 // datasetFiles are extensions of files that hold rows and not a text.

@@ -52,7 +52,7 @@ func TestPerplexity(t *testing.T) {
 	// Answers by themselves: what --test measures, with the adapter and without.
 	for _, path := range []string{adapter, ""} {
 		mustRun(t, "", "test", "--model", model, "--data", data, "--adapter-path", path, "--mask-prompt", "--threads", "1", "--json", figures)
-		var want trained
+		var want loraFigures
 		readInto(t, figures, &want)
 		got, _ := measure("--data-path", data, "--split", "test", "--mask-prompt", "--adapter-path", path)
 		if d := math.Abs(got.Loss.(float64) - want.TestLoss.(float64)); d > 1e-6 {

@@ -15,11 +15,9 @@ import (
 	"time"
 
 	"github.com/lentil-lm/lentil/compute"
-	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/tokenizer"
-	"github.com/lentil-lm/lentil/train"
 	"github.com/lentil-lm/lentil/weights"
 )
 
@@ -114,7 +112,7 @@ func TestFromModelToFusedModel(t *testing.T) {
 	}
 	checkAdapterFolder(t, adapter)
 
-	var got trained
+	var got loraFigures
 	readInto(t, figures, &got)
 	tested := mustRun(t, "", "test", "--model", model, "--data", data, "--adapter-path", adapter, "--mask-prompt", "--threads", "1")
 	base := mustRun(t, "", "test", "--model", model, "--data", data, "--adapter-path", "", "--mask-prompt", "--threads", "1")
@@ -196,24 +194,6 @@ func TestWhatSavesChangesNothing(t *testing.T) {
 	}
 }
 
-func TestFrozenCacheLimits(t *testing.T) {
-	t.Parallel()
-	const gib = 1 << 30
-	for _, test := range []struct{ total, available, want int64 }{
-		{gib, 0, 2 * gib}, {gib, 64 * gib, 2 * gib}, {gib, 4 * gib, gib}, {3*gib + gib/2, 4 * gib, gib / 2}, {5 * gib, 4 * gib, 0},
-	} {
-		o := &loraOptions{AdapterPath: t.TempDir()}
-		got := o.frozenCache(run.Plan{TotalBytes: test.total, AvailableBytes: test.available})
-		if got.Memory != test.want || got.Dir != o.AdapterPath {
-			t.Errorf("%+v: %+v", test, got)
-		}
-		o.NoFrozenCache = true
-		if got := o.frozenCache(run.Plan{}); got != (train.FrozenCache{}) {
-			t.Errorf("--no-frozen-cache: %+v", got)
-		}
-	}
-}
-
 func TestInterruptedTrainingSaves(t *testing.T) {
 	t.Parallel()
 	model, data := tinyModel(t)
@@ -254,50 +234,6 @@ func TestInterruptedTrainingSaves(t *testing.T) {
 	if !strings.Contains(again, "Loading fine-tuned weights from "+match[2]) {
 		t.Errorf("no word of the resumed weights in\n%s", again)
 	}
-}
-
-func TestPlanRefusesWhatDoesNotFit(t *testing.T) {
-	t.Parallel()
-	model, data := tinyModel(t)
-	o := mustParseLoRA(t, "train", "--model", model, "--data", data, "--num-layers", "2", "--batch-size", "8")
-	e, err := engine.Open(t.Context(), model, engine.Options{Threads: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	lengths := make([]int, 16)
-	for i := range lengths {
-		lengths[i] = 200
-	}
-	roomy, err := o.plan(e, lengths)
-	if err != nil || !roomy.Fits || roomy.TotalBytes <= 0 || roomy.FLOPsPerStep <= 0 {
-		t.Fatalf("%+v, %v", roomy, err)
-	}
-	e.Device = smallDevice{e.Device, roomy.TotalBytes / 2}
-	tight, err := o.plan(e, lengths)
-	if err != nil || tight.Fits || len(tight.Remedies) != 1 || !strings.HasPrefix(tight.Remedies[0].String(), "grad_checkpoint") {
-		t.Errorf("half the memory: %+v, %v", tight, err)
-	}
-	e.Device = smallDevice{e.Device, 1000}
-	hopeless, err := o.plan(e, lengths)
-	if err != nil || hopeless.Fits || !strings.Contains(hopeless.Remedies[0].String(), "is not enough") {
-		t.Errorf("no memory: %+v, %v", hopeless, err)
-	}
-	if message := errorText(tooLarge(tight)); !strings.Contains(message, "--grad-checkpoint") || exitCode(tooLarge(tight)) != ExitUsage {
-		t.Errorf("message %q", message)
-	}
-}
-
-// A smallDevice says that it has little memory.
-type smallDevice struct {
-	compute.Device
-	memory int64
-}
-
-func (d smallDevice) Info() compute.Info {
-	info := d.Device.Info()
-	info.Memory = d.memory
-	return info
 }
 
 func TestChatKeepsTheConversation(t *testing.T) {

@@ -1,0 +1,272 @@
+// Package yaml reads YAML as Python's tools do that share the files with Lentil:
+// plain scalars mean what they mean to PyYAML's SafeLoader as mlx-lm sets it up
+// (yes, no, on and off are booleans, 1e-5 is a number), and mappings keep the
+// order of their keys. Texts may be hostile: their size, the number of values,
+// aliases included, and the nesting are bounded, and tags are refused.
+package yaml
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+
+	"github.com/lentil-lm/lentil/chat"
+)
+
+// MaxBytes is the longest text that Parse reads.
+const MaxBytes = 1 << 20
+
+const (
+	maxNodes = 100_000 // aliases counted as often as they are used
+	maxDepth = 100     // mappings and lists within each other
+)
+
+// An Entry is one top-level key.
+type Entry struct {
+	Key   string
+	Value chat.Value // nil, bool, int64, *big.Int, float64, string, *chat.List or *chat.Dict
+	Line  int        // from 1
+}
+
+// Parse gives the top-level keys of a text, in order. An error begins with a line
+// number and a colon.
+func Parse(text []byte) (entries []Entry, err error) {
+	if len(text) > MaxBytes {
+		return nil, fmt.Errorf("1: %d bytes is too large, the limit is %d", len(text), MaxBytes)
+	}
+	file, err := parser.ParseBytes(text, 0)
+	if err != nil {
+		return nil, located(err)
+	}
+	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
+		return nil, nil
+	}
+	if len(file.Docs) > 1 {
+		at := line(file.Docs[1].Body)
+		if start := file.Docs[1].Start; start != nil && file.Docs[1].Body == nil {
+			at = start.Position.Line
+		}
+		return nil, fmt.Errorf("%d: a second document; expected one", at)
+	}
+	body := file.Docs[0].Body
+	if _, ok := body.(*ast.NullNode); ok {
+		return nil, nil
+	}
+	pairs, ok := mapping(body)
+	if !ok {
+		return nil, fmt.Errorf("%d: expected lines of the form key: value", line(body))
+	}
+	r := reader{anchors: map[string]chat.Value{}}
+	seen := map[string]int{}
+	for _, pair := range pairs {
+		key := pair.Key.GetToken().Value
+		if at, ok := seen[key]; ok {
+			return nil, fmt.Errorf("%d: %s is already set in line %d", line(pair.Key), key, at)
+		}
+		seen[key] = line(pair.Key)
+		value, err := r.value(pair.Value, 1)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, Entry{key, value, seen[key]})
+	}
+	return entries, nil
+}
+
+// located puts the line number in front of the parser's message.
+func located(err error) error {
+	var positioned interface {
+		GetMessage() string
+		GetToken() *token.Token
+	}
+	if errors.As(err, &positioned) {
+		if tok := positioned.GetToken(); tok != nil && tok.Position != nil {
+			return fmt.Errorf("%d: %s", tok.Position.Line, positioned.GetMessage())
+		}
+	}
+	return fmt.Errorf("1: %w", err)
+}
+
+func line(node ast.Node) int {
+	if node == nil {
+		return 1
+	}
+	if tok := node.GetToken(); tok != nil && tok.Position != nil {
+		return tok.Position.Line
+	}
+	return 1
+}
+
+// mapping gives the pairs of a mapping; one of a single pair is a node type of its own.
+func mapping(node ast.Node) ([]*ast.MappingValueNode, bool) {
+	switch n := node.(type) {
+	case *ast.MappingNode:
+		return n.Values, true
+	case *ast.MappingValueNode:
+		return []*ast.MappingValueNode{n}, true
+	}
+	return nil, false
+}
+
+type reader struct {
+	anchors map[string]chat.Value
+	nodes   int
+}
+
+func (r *reader) value(node ast.Node, depth int) (chat.Value, error) {
+	if r.nodes++; r.nodes > maxNodes {
+		return nil, fmt.Errorf("%d: too many values, the limit is %d", line(node), maxNodes)
+	}
+	if depth > maxDepth {
+		return nil, fmt.Errorf("%d: nested more than %d levels deep", line(node), maxDepth)
+	}
+	if pairs, ok := mapping(node); ok {
+		return r.dict(pairs, depth)
+	}
+	switch n := node.(type) {
+	case *ast.SequenceNode:
+		return r.list(n, depth)
+	case *ast.AnchorNode:
+		value, err := r.value(n.Value, depth)
+		r.anchors[n.Name.GetToken().Value] = value
+		return value, err
+	case *ast.AliasNode:
+		return r.alias(n, depth)
+	case *ast.TagNode:
+		return nil, fmt.Errorf("%d: the tag %s is not supported", line(node), n.Start.Value)
+	}
+	return scalar(node)
+}
+
+// scalar reads a single value.
+func scalar(node ast.Node) (chat.Value, error) {
+	switch n := node.(type) {
+	case nil, *ast.NullNode:
+		return nil, nil
+	case *ast.BoolNode:
+		return n.Value, nil
+	case *ast.IntegerNode:
+		return integer(n.Value), nil
+	case *ast.FloatNode:
+		return n.Value, nil
+	case *ast.InfinityNode:
+		return n.Value, nil
+	case *ast.NanNode:
+		return n.GetValue(), nil
+	case *ast.StringNode:
+		if n.Token.Type == token.StringType {
+			return plainScalar(n.Value), nil
+		}
+		return n.Value, nil
+	case *ast.LiteralNode:
+		return n.Value.Value, nil
+	}
+	return nil, fmt.Errorf("%d: cannot read %q", line(node), node.String())
+}
+
+// integer takes what the parser has for whole numbers: int64 or uint64.
+func integer(value any) chat.Value {
+	if n, ok := value.(uint64); ok {
+		if n > 1<<63-1 {
+			return new(big.Int).SetUint64(n)
+		}
+		return int64(n)
+	}
+	return value
+}
+
+func (r *reader) list(n *ast.SequenceNode, depth int) (chat.Value, error) {
+	list := chat.NewList()
+	for _, item := range n.Values {
+		value, err := r.value(item, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		list.Items = append(list.Items, value)
+	}
+	return list, nil
+}
+
+func (r *reader) dict(pairs []*ast.MappingValueNode, depth int) (chat.Value, error) {
+	out := chat.NewDict()
+	for _, pair := range pairs {
+		value, err := r.value(pair.Value, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		if !pair.Key.IsMergeKey() {
+			out.Set(pair.Key.GetToken().Value, value)
+			continue
+		}
+		merged, ok := value.(*chat.Dict)
+		if !ok {
+			return nil, fmt.Errorf("%d: << needs a mapping", line(pair.Key))
+		}
+		for _, key := range merged.Keys() {
+			if _, there := out.Get(key); !there {
+				value, _ := merged.Get(key)
+				out.Set(key, value)
+			}
+		}
+	}
+	return out, nil
+}
+
+func (r *reader) alias(n *ast.AliasNode, depth int) (chat.Value, error) {
+	name := n.Value.GetToken().Value
+	value, ok := r.anchors[name]
+	if !ok {
+		return nil, fmt.Errorf("%d: there is no &%s before *%s", line(n), name, name)
+	}
+	nodes, deep := size(value)
+	if depth+deep > maxDepth {
+		return nil, fmt.Errorf("%d: nested more than %d levels deep", line(n), maxDepth)
+	}
+	r.nodes += nodes
+	return value, nil
+}
+
+// size counts the values in a tree and its levels.
+func size(value chat.Value) (nodes, depth int) {
+	var inside []chat.Value
+	switch v := value.(type) {
+	case *chat.List:
+		inside = v.Items
+	case *chat.Dict:
+		for _, key := range v.Keys() {
+			value, _ := v.Get(key)
+			inside = append(inside, value)
+		}
+	}
+	nodes = 1
+	for _, v := range inside {
+		n, d := size(v)
+		nodes, depth = nodes+n, max(depth, d+1)
+	}
+	return nodes, depth
+}
+
+// floatForm is what counts as a float beyond YAML's own forms: an exponent needs no point before it.
+var floatForm = regexp.MustCompile(`^[-+]?([0-9][0-9_]*)(\.[0-9_]*)?[eE][-+]?[0-9]+$`)
+
+func plainScalar(text string) chat.Value {
+	switch text {
+	case "yes", "Yes", "YES", "on", "On", "ON":
+		return true
+	case "no", "No", "NO", "off", "Off", "OFF":
+		return false
+	}
+	if floatForm.MatchString(text) {
+		if f, err := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64); err == nil {
+			return f
+		}
+	}
+	return text
+}

@@ -1,0 +1,104 @@
+package tune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/hub"
+)
+
+// download fetches the card, and the files of the splits that are needed.
+func (p *part) download(ctx context.Context, o Options) error {
+	repo, err := hub.ParseRepo(p.Path, hub.Dataset)
+	if err != nil {
+		return fault.Of("no such folder, and %w", err)
+	}
+	config, err := hub.FromEnv()
+	if err != nil {
+		return fault.Mark(err)
+	}
+	client, err := hub.New(config)
+	if err != nil {
+		return err
+	}
+	list, err := client.List(ctx, repo, p.Revision)
+	if err != nil {
+		return hub.Mark(fmt.Errorf("no such folder, and as a dataset on the hub: %w", err))
+	}
+	names := make([]string, len(list.Files))
+	for i, f := range list.Files {
+		names[i] = f.Path
+	}
+	configs, err := hubCard(ctx, client, repo, list.Commit, names)
+	if err != nil {
+		return err
+	}
+	if p.part.Layout, err = p.layout(names, configs); err != nil {
+		return fault.Mark(err)
+	}
+	needed, err := p.needed()
+	if err != nil || len(needed) == 0 { // nothing to read: whoever needs rows says what is missing
+		return err
+	}
+	options, end := hub.Options{Revision: p.Revision, Include: needed}, func() {}
+	if o.Download != nil && !config.Quiet {
+		options.Progress, end = o.Download(repo.ID)
+	}
+	snap, err := client.Download(ctx, repo, options)
+	end()
+	if err != nil {
+		return hub.Mark(err)
+	}
+	if snap.Unchecked != nil && !errors.Is(snap.Unchecked, hub.ErrOffline) {
+		o.warn(fmt.Sprintf("The hub cannot be asked for a newer version of %s, so the cached one is used: %v", snap.Repo, snap.Unchecked))
+	}
+	if snap.Commit != list.Commit {
+		return errors.New("the dataset was changed on the hub just now\nRun the command again.")
+	}
+	p.part.Dir = snap.Dir
+	return nil
+}
+
+// needed gives patterns of the files of the wanted splits.
+func (p *part) needed() ([]string, error) {
+	if p.part.Optional && p.part.Valid != "" {
+		p.part.Valid = p.part.Layout.Valid(p.part.CompatMLX)
+	}
+	var needed []string
+	for _, rows := range []string{p.part.Train, p.part.Valid, p.part.Test} {
+		splits, err := dataset.SplitsIn(rows)
+		if err != nil {
+			return nil, fault.Mark(err)
+		}
+		for _, split := range splits {
+			files, _ := p.part.Layout.Files(split)
+			for _, name := range files {
+				if pattern := hub.Exactly(name); !slices.Contains(needed, pattern) {
+					needed = append(needed, pattern)
+				}
+			}
+		}
+	}
+	return needed, nil
+}
+
+// hubCard reads the configurations in the card of a repository, if there is one to be had.
+func hubCard(ctx context.Context, client *hub.Client, repo hub.Repo, commit string, names []string) ([]dataset.Config, error) {
+	if !slices.Contains(names, cardName) {
+		return nil, nil
+	}
+	snap, err := client.Download(ctx, repo, hub.Options{Revision: commit, Include: []string{cardName}})
+	if errors.Is(err, hub.ErrNotCached) {
+		return nil, nil // without a network, the names of the files have to do
+	}
+	if err != nil {
+		return nil, hub.Mark(err)
+	}
+	configs, err := readCard(filepath.Join(snap.Dir, cardName))
+	return configs, fault.Mark(err)
+}

@@ -1,0 +1,43 @@
+package tune
+
+import (
+	"github.com/lentil-lm/lentil/engine"
+	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/hub"
+	"github.com/lentil-lm/lentil/run"
+)
+
+// Options are what a run needs beside its recipe. The zero value is good.
+type Options struct {
+	Report run.Reporter // hears the events of the run; nil: nobody
+
+	// Download is called when files of a repository are to be downloaded. What it returns
+	// hears how that comes along, and that it is over. May be nil.
+	Download func(repo string) (progress func(hub.Progress), end func())
+
+	// Version and Command go into run.json: of the program, and its command line, from
+	// which secrets are taken out.
+	Version string
+	Command []string
+}
+
+func (o Options) report(e run.Event) {
+	if o.Report != nil {
+		o.Report.Report(e)
+	}
+}
+
+// engine gives the options for opening a model.
+func (o Options) engine(r *Recipe) engine.Options {
+	e := engine.Options{Threads: r.Threads, Download: o.Download, Warn: o.warn}
+	if !r.Train {
+		e.Adapter = r.AdapterPath
+	}
+	return e
+}
+
+func (o Options) warn(text string) { o.report(run.Warning{Text: fault.Say("%s", text)}) }
+
+func (o Options) say(format string, args ...any) {
+	o.report(run.Message{Text: fault.Say(format, args...)})
+}

@@ -1,0 +1,212 @@
+package tune
+
+import (
+	"slices"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/plan"
+	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/machine"
+	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/train"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// A planner tells what training by a recipe takes, without doing it.
+type planner struct {
+	recipe  Recipe
+	device  compute.Device // that the run will be on
+	source  weights.Source // of the base model
+	blocks  int            // of the model
+	lengths []int          // of the rows, in tokens, sorted
+}
+
+// A need is what a training run takes, by the plan device.
+type need struct {
+	mapped    int64 // weights used where they lie in the file
+	trainable int64 // adapter, or trained copies of weights
+	step      int64 // at most during a step: activations, gradients, optimizer
+	flops     int64 // of an average step
+}
+
+func (n need) total() int64 { return n.mapped + n.trainable + n.step }
+
+// plan tells what the run needs, and refuses one that does not fit into memory.
+func (j *Job) plan(rows *dataset.Rows) (run.Plan, error) {
+	lengths, err := rowLengths(rows)
+	if err != nil {
+		return run.Plan{}, err
+	}
+	m := j.Engine.Model
+	p, err := (&planner{j.Recipe, m.Device(), m.Source(), len(m.Blocks), lengths}).plan()
+	if err != nil {
+		return p, err
+	}
+	j.options.report(p)
+	if !p.Fits {
+		return p, tooLarge(p)
+	}
+	return p, nil
+}
+
+// tooLarge is the error for a run that does not fit into memory; the plan has told the rest.
+func tooLarge(p run.Plan) error {
+	remedies := fault.Say("")
+	for i, r := range p.Remedies {
+		remedies = fault.Say("%v%sTry: %v", remedies, []string{"", "\n"}[min(i, 1)], r)
+	}
+	return fault.Of("the run needs %s of memory and %s is available", run.Bytes(p.TotalBytes), run.Bytes(p.AvailableBytes)).Try("%v", remedies)
+}
+
+// rowLengths gives the number of tokens of each row, sorted.
+func rowLengths(rows *dataset.Rows) ([]int, error) {
+	lengths := make([]int, rows.Len())
+	for i := range lengths {
+		item, err := rows.Item(i)
+		if err != nil {
+			return nil, fault.Mark(err)
+		}
+		lengths[i] = len(item.IDs)
+	}
+	slices.Sort(lengths)
+	return lengths, nil
+}
+
+// plan tells what the run needs and, if that does not fit, which settings would make it fit.
+func (p *planner) plan() (run.Plan, error) {
+	n, err := p.need(p.recipe)
+	if err != nil {
+		return run.Plan{}, err
+	}
+	part := "adapter"
+	if p.recipe.FineTuneType == "full" {
+		part = "trained weights"
+	}
+	out := run.Plan{
+		Parts:      []run.PlanPart{{Name: "weights, mapped", Bytes: n.mapped}, {Name: part, Bytes: n.trainable}, {Name: "step, at most", Bytes: n.step}},
+		TotalBytes: n.total(), AvailableBytes: p.device.Info().Memory, FLOPsPerStep: float64(n.flops), Iterations: p.recipe.Iters,
+		Fits: p.fits(n),
+	}
+	if !out.Fits {
+		out.Remedies, err = p.remedies()
+	}
+	return out, err
+}
+
+func (p *planner) fits(n need) bool {
+	memory := p.device.Info().Memory
+	return memory == 0 || n.total() <= memory
+}
+
+// need does a step of the run on the plan device: with the longest rows for the memory,
+// with average ones for the work.
+func (p *planner) need(r Recipe) (need, error) {
+	dev := plan.New(plan.Options{Info: p.device.Info(), Supports: p.device.Supports})
+	m, err := model.Load(dev, p.source)
+	if err != nil {
+		return need{}, fault.Mark(err, compute.ErrNoMemory)
+	}
+	if err := r.makeTrainable(m); err != nil {
+		return need{}, err
+	}
+	settings, err := r.training()
+	if err != nil {
+		return need{}, err
+	}
+	trainer := &train.Trainer{Model: m, Options: settings}
+	before := dev.Report()
+	n := need{mapped: before.WeightBytes, trainable: before.CurrentBytes}
+	longest := p.lengths[max(0, len(p.lengths)-r.BatchSize):]
+	if err := trainer.DryRun(longest); err != nil {
+		return need{}, fault.Mark(err, compute.ErrNoMemory)
+	}
+	n.step = dev.Report().PeakBytes - n.trainable
+	dev.Reset()
+	if err := trainer.DryRun(p.averageBatch(r)); err != nil {
+		return need{}, fault.Mark(err, compute.ErrNoMemory)
+	}
+	n.flops = dev.Report().FLOPs
+	return n, nil
+}
+
+// averageBatch is a batch of rows of the average length, after cutting.
+func (p *planner) averageBatch(r Recipe) []int {
+	sum := 0
+	for _, n := range p.lengths {
+		sum += min(n, r.MaxSeqLength)
+	}
+	batch := make([]int, min(r.BatchSize, len(p.lengths)))
+	for i := range batch {
+		batch[i] = max(2, sum/len(p.lengths))
+	}
+	return batch
+}
+
+// remedies tries settings that lower the need, each on top of those before it, until the run fits.
+func (p *planner) remedies() ([]fault.Note, error) {
+	smaller := p.recipe
+	said := fault.Say("")
+	for _, r := range p.reductions() {
+		r.apply(&smaller)
+		said = fault.Say("%v%v ", said, r.said)
+		n, err := p.need(smaller)
+		if err != nil {
+			return nil, err
+		}
+		if p.fits(n) {
+			return []fault.Note{fault.Say("%v(%s)", said, run.Bytes(n.total()))}, nil
+		}
+	}
+	return []fault.Note{fault.Say("a smaller or a quantized model: even %vis not enough", said)}, nil
+}
+
+// A reduction makes a recipe need less.
+type reduction struct {
+	said  fault.Note // as the user would set it
+	apply func(*Recipe)
+}
+
+const (
+	shortestRows = 64 // in tokens: remedies cut no further
+	fewestLayers = 4  // that a remedy leaves to be trained
+)
+
+// reductions lists what can be made smaller, the least harmful first.
+func (p *planner) reductions() []reduction {
+	r := &p.recipe
+	var out []reduction
+	add := func(apply func(*Recipe), format string, args ...any) {
+		out = append(out, reduction{fault.Say(format, args...), apply})
+	}
+	if !r.GradCheckpoint {
+		add(func(s *Recipe) { s.GradCheckpoint = true }, "%v", fault.Setting("grad_checkpoint"))
+	}
+	if r.BatchSize > 1 {
+		steps := r.GradAccumulation * r.BatchSize
+		add(func(s *Recipe) { s.BatchSize, s.GradAccumulation = 1, steps },
+			"%v 1 %v %d", fault.Setting("batch_size"), fault.Setting("grad_accumulation_steps"), steps)
+	}
+	if n := min(r.MaxSeqLength, p.lengths[len(p.lengths)-1]) / 2; n >= shortestRows {
+		add(func(s *Recipe) { s.MaxSeqLength = n }, "%v %d", fault.Setting("max_seq_length"), n)
+	}
+	if r.NumLayers <= 0 && p.blocks > fewestLayers || r.NumLayers > fewestLayers {
+		add(func(s *Recipe) { s.NumLayers = fewestLayers }, "%v %d", fault.Setting("num_layers"), fewestLayers)
+	}
+	return out
+}
+
+// frozenCache bounds what is kept of the frozen layers: a quarter of the memory, at most 2 GiB and what the
+// run leaves free; beyond that half of the free disk, beside the adapter.
+func (r *Recipe) frozenCache(p run.Plan) train.FrozenCache {
+	const most = 2 << 30
+	if r.NoFrozenCache {
+		return train.FrozenCache{}
+	}
+	memory := int64(most)
+	if p.AvailableBytes > 0 {
+		memory = max(0, min(most, p.AvailableBytes/4, p.AvailableBytes-p.TotalBytes))
+	}
+	return train.FrozenCache{Memory: memory, Disk: machine.FreeDisk(r.AdapterPath) / 2, Dir: r.AdapterPath}
+}

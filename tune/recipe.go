@@ -1,0 +1,187 @@
+package tune
+
+import (
+	"math"
+
+	"github.com/lentil-lm/lentil/adapter"
+	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/train"
+)
+
+// A Recipe says what is fine-tuned on what, and how. New gives mlx-lm's defaults.
+// Configs, adapter_config.json and errors write the names of the settings as
+// mlx-lm does: BatchSize is batch_size.
+type Recipe struct {
+	Model string // of the base: a folder, a .gguf file, or ORG/NAME on the hub
+	Train bool   // fine-tune
+	Test  bool   // measure the loss on the test set, after training if both are set
+
+	Data         string   // folder, file, or ORG/NAME on the hub; see FindData
+	Sources      []Source // instead of Data: hf_dataset, several datasets or parts of them
+	Features     Features // the keys of the rows, where they are not the usual ones
+	MaskPrompt   bool     // count the loss of the answer only
+	MaxSeqLength int      // longer rows are cut, in tokens
+
+	AdapterPath       string // folder that training writes and a test reads; empty with Test alone: no adapter
+	ResumeAdapterFile string // weights to start from
+	FineTuneType      string // lora, dora or full
+	NumLayers         int    // train the last blocks; -1 for all
+	LoRA              LoRA   // lora_parameters, for lora and dora
+	TrainEmbeddings   bool   // with full: also embeddings, final norm and head
+
+	Iters            int                   // steps
+	BatchSize        int                   // rows per step
+	GradAccumulation int                   // grad_accumulation_steps: steps whose gradients are added up for an update
+	Optimizer        string                // one of train.Optimizers
+	OptimizerOptions map[string]any        // its keyword arguments in MLX; nil: those that Set was given in optimizer_config, else MLX's defaults
+	LearningRate     float64               // unless there is an LRSchedule
+	LRSchedule       *train.ScheduleConfig // nil: LearningRate throughout
+	GradCheckpoint   bool                  // compute activations twice instead of keeping them
+	Seed             int64                 // all random choices follow from it
+
+	StepsPerReport int
+	StepsPerEval   int
+	ValBatches     int // of a validation; -1 for all
+	TestBatches    int // of a test; -1 for all
+	SaveEvery      int // steps between two saves
+
+	Compat        string // "mlx": mlx-lm's loss mask, data order and random numbers
+	NoFrozenCache bool   // compute the layers that are not trained anew in every epoch
+	Threads       int    // of the CPU; 0 for one per core
+
+	// These are kept in adapter_config.json, as mlx-lm keeps them, and change nothing here.
+	Config              string // file that settings came from
+	ReportTo            string
+	ProjectName         string
+	ClearCacheThreshold int
+	TrustRemoteCode     bool
+
+	kept kept // what Set was given, as far as the fields do not hold it
+}
+
+// LoRA is the shape of an adapter.
+type LoRA struct {
+	Rank    int
+	Scale   float64
+	Dropout float64
+	Keys    []string // projections, relative to a block or whole module paths; nil: all of a block
+}
+
+// Features name the keys under which rows keep their parts; empty for the usual
+// ones: prompt, completion, messages, text.
+type Features struct{ Prompt, Completion, Chat, Text string }
+
+// New gives a recipe with mlx-lm's defaults. It neither trains nor tests yet: set
+// Train, Test or both.
+func New() Recipe {
+	return Recipe{
+		Model: "Qwen/Qwen3-0.6B", Data: "mlx-community/WikiSQL", AdapterPath: "adapters",
+		FineTuneType: "lora", NumLayers: 16, LoRA: LoRA{Rank: 8, Scale: 20},
+		Iters: 1000, BatchSize: 4, GradAccumulation: 1, Optimizer: "adam", LearningRate: 1e-5, MaxSeqLength: 2048,
+		StepsPerReport: 10, StepsPerEval: 200, ValBatches: 25, TestBatches: 500, SaveEvery: 100,
+	}
+}
+
+// FineTuneTypes are the values of FineTuneType.
+var FineTuneTypes = []string{"lora", "dora", "full"}
+
+// Check refuses what no run can start with. Run and Open do so first.
+func (r *Recipe) Check() error {
+	switch {
+	case !r.Train && !r.Test:
+		return fault.Of("nothing to do: neither %v nor %v is set", fault.Setting("train"), fault.Setting("test"))
+	case r.Train && r.AdapterPath == "":
+		return fault.Of("%v is empty", fault.Setting("adapter_path")).Try("Give the folder that the adapter is to be written to.")
+	}
+	if err := r.checkValues(); err != nil {
+		return err
+	}
+	for i := range r.Sources {
+		s := &r.Sources[i]
+		if err := s.check(); err != nil {
+			return fault.At(keySources, "%w", err)
+		}
+		if r.Test && s.Test == "" {
+			return fault.At(keySources, "%s: there is no test_split, which %v needs", s.Path, fault.Setting("test")).Try("Give one, such as test_split: test.")
+		}
+	}
+	if _, err := r.training(); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (r *Recipe) checkValues() error {
+	for _, c := range []struct {
+		setting fault.Setting
+		value   string
+		known   []string
+	}{{"fine_tune_type", r.FineTuneType, FineTuneTypes}, {"optimizer", r.Optimizer, train.Optimizers}, {"compat", r.Compat, []string{"", "mlx"}}} {
+		if err := fault.Choice(c.setting, c.value, c.known...); err != nil {
+			return err
+		}
+	}
+	for _, c := range []struct {
+		setting fault.Setting
+		value   int
+	}{
+		{"batch_size", r.BatchSize}, {"iters", r.Iters}, {"grad_accumulation_steps", r.GradAccumulation}, {"max_seq_length", r.MaxSeqLength},
+		{"steps_per_report", r.StepsPerReport}, {"steps_per_eval", r.StepsPerEval}, {"save_every", r.SaveEvery},
+	} {
+		if c.value < 1 {
+			return fault.Value(c.setting, c.value, "1 or more")
+		}
+	}
+	switch {
+	case math.IsNaN(r.LearningRate) || r.LearningRate < 0:
+		return fault.Value("learning_rate", r.LearningRate, "0 or more")
+	case r.TrainEmbeddings && r.FineTuneType != "full":
+		return fault.Of("%v goes with %v full, not %s", fault.Setting("train_embeddings"), fault.Setting("fine_tune_type"), r.FineTuneType)
+	case !(r.LoRA.Dropout >= 0 && r.LoRA.Dropout < 1):
+		return fault.At(keyLoRA, "dropout is %g, expected 0 or more and less than 1", r.LoRA.Dropout)
+	}
+	return nil
+}
+
+// lora gives the adapter's shape.
+func (r *Recipe) lora() adapter.Config {
+	return adapter.Config{
+		Rank: r.LoRA.Rank, Scale: float32(r.LoRA.Scale), Dropout: float32(r.LoRA.Dropout), Keys: r.LoRA.Keys,
+		NumLayers: r.NumLayers, DoRA: r.FineTuneType == "dora",
+	}
+}
+
+// training gives the settings of the training loop.
+func (r *Recipe) training() (train.Options, error) {
+	t := train.Options{
+		BatchSize: r.BatchSize, Iters: r.Iters, ValBatches: r.ValBatches, StepsPerReport: r.StepsPerReport,
+		StepsPerEval: r.StepsPerEval, SaveEvery: r.SaveEvery, GradAccumulationSteps: r.GradAccumulation,
+		MaxSeqLength: r.MaxSeqLength, GradCheckpoint: r.GradCheckpoint, Seed: uint64(r.Seed), CompatMLX: r.compatMLX(),
+		Schedule: train.Constant(r.LearningRate),
+	}
+	var err error
+	if r.LRSchedule != nil {
+		if t.Schedule, err = train.NewSchedule(*r.LRSchedule); err != nil {
+			return t, fault.Mark(err)
+		}
+	}
+	t.Optimizer, err = r.optimizer()
+	return t, err
+}
+
+func (r *Recipe) compatMLX() bool { return r.Compat == "mlx" }
+
+// evaluation gives the settings of a test.
+func (r *Recipe) evaluation() train.EvalOptions {
+	return train.EvalOptions{
+		BatchSize: r.BatchSize, Batches: r.TestBatches, MaxSeqLength: r.MaxSeqLength, Seed: uint64(r.Seed), CompatMLX: r.compatMLX(),
+	}
+}
+
+// query says which rows the recipe needs.
+func (r *Recipe) query() DataQuery {
+	return DataQuery{
+		Data: r.Data, Sources: r.Sources, Features: r.Features, CompatMLX: r.compatMLX(),
+		Train: r.Train, Valid: r.Train, Test: r.Test,
+	}
+}
