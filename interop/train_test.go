@@ -180,7 +180,8 @@ func TestTrainingAsMLX(t *testing.T) {
 	t.Parallel()
 	for name, tolerance := range map[string]float64{
 		"defaults": lossTolerance, "mask": lossTolerance, "accumulate": lossTolerance, "adamw": lossTolerance,
-		"sgd": lossTolerance, "short": lossTolerance, "full": lossTolerance,
+		"sgd": lossTolerance, "muon": lossTolerance, "adafactor": lossTolerance, "adafactor-schedule": lossTolerance,
+		"short": lossTolerance, "full": lossTolerance,
 		"dora": lossTolerance, "dora-dense": lossTolerance, "dora-bf16": bf16Tolerance,
 		"bf16": bf16Tolerance, "dropout": dropoutTolerance, "mixtral": lossTolerance, "qwen3_moe": lossTolerance,
 	} {
@@ -197,7 +198,7 @@ func TestTrainingAsMLX(t *testing.T) {
 // The goldens' unrounded figures are those that the command prints.
 func TestGoldensArePrinted(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"defaults", "mask", "bf16", "accumulate", "dropout", "adamw", "sgd", "short", "full", "dora", "dora-dense", "dora-bf16", "mixtral", "qwen3_moe"} {
+	for _, name := range []string{"defaults", "mask", "bf16", "accumulate", "dropout", "adamw", "sgd", "muon", "adafactor", "adafactor-schedule", "short", "full", "dora", "dora-dense", "dora-bf16", "mixtral", "qwen3_moe"} {
 		g := readTraining(t, name)
 		seen := 0
 		for _, line := range g.Printed {
@@ -232,6 +233,68 @@ func TestTrainingAsMLXLive(t *testing.T) {
 	withPath["adapter_path"] = theirs
 	mlx(t, &want, "train", writeJSON(t, "options.json", withPath))
 	sameCurve(t, trainLentil(t, given, t.TempDir()), want, lossTolerance)
+}
+
+// How far a parameter may be off after 30 updates, as a part of its largest number.
+const (
+	parameterTolerance = 1e-6
+	// An adapter's second matrix starts as zeros and is nothing but updates: the
+	// float32 rounding of the gradients, which differs, counts in full. 2e-6 is measured.
+	adapterTolerance = 1e-5
+)
+
+// TestOptimizersAsMLXLive compares what is trained, not the losses alone: matrices,
+// stacks of experts, vectors.
+func TestOptimizersAsMLXLive(t *testing.T) {
+	t.Parallel()
+	need(t, "mlx-lm")
+	type options = map[string]any
+	for name, more := range map[string]options{
+		"muon":            {"model": "testdata/mlx/llama-4bit", "optimizer": "muon", "learning_rate": 1e-3},
+		"muon, experts":   {"model": "testdata/mlx/qwen3_moe-4bit", "optimizer": "muon", "learning_rate": 1e-3, "optimizer_config": options{"muon": options{"nesterov": false, "ns_steps": 3}}},
+		"adafactor":       {"model": "testdata/mlx/qwen3_moe-4bit", "optimizer": "adafactor", "optimizer_config": options{"adafactor": options{"beta_1": 0.9}}},
+		"adafactor, full": {"model": "testdata/mlx/llama-dense", "fine_tune_type": "full", "optimizer": "adafactor", "learning_rate": 1e-3, "optimizer_config": options{"adafactor": options{"relative_step": false}}},
+		"muon, full":      {"model": "testdata/mlx/llama-dense", "fine_tune_type": "full", "optimizer": "muon", "learning_rate": 1e-3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			given := options{
+				"data": "testdata/chat", "batch_size": 2, "iters": 30, "steps_per_report": 1, "steps_per_eval": 100, "val_batches": 1,
+				"save_every": 100, "num_layers": 2, "lora_parameters": options{"rank": 4, "scale": 10.0, "dropout": 0.0},
+			}
+			maps.Copy(given, more)
+			tolerance := adapterTolerance
+			if given["fine_tune_type"] == "full" {
+				tolerance = parameterTolerance
+			}
+			theirs, ours := filepath.Join(t.TempDir(), "mlx"), t.TempDir()
+			withPath := maps.Clone(given)
+			withPath["adapter_path"] = theirs
+			var want training
+			mlx(t, &want, "train", writeJSON(t, "options.json", withPath))
+			sameCurve(t, trainLentil(t, given, ours), want, lossTolerance)
+			sameParameters(t, readArrays(t, filepath.Join(ours, "adapters.safetensors")), readArrays(t, filepath.Join(theirs, "adapters.safetensors")), tolerance)
+		})
+	}
+}
+
+func sameParameters(t *testing.T, got, want map[string]array, tolerance float64) {
+	t.Helper()
+	if a, b := slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)); !slices.Equal(a, b) || len(a) == 0 {
+		t.Fatalf("parameters %v, mlx-lm has %v", a, b)
+	}
+	furthest := 0.0
+	for name, w := range want {
+		var worst, largest float64
+		for i, v := range w.values {
+			worst = max(worst, math.Abs(float64(got[name].values[i])-float64(v)))
+			largest = max(largest, math.Abs(float64(v)))
+		}
+		furthest = max(furthest, worst/largest)
+		if !(worst <= tolerance*largest) {
+			t.Errorf("%s: off by %.2g of %.2g", name, worst, largest)
+		}
+	}
+	t.Logf("furthest parameter: off by %.1e of its largest number", furthest)
 }
 
 // completions writes the chat rows as prompt and completion, some with an extra key:
