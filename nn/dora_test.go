@@ -91,6 +91,7 @@ func forward(t *testing.T, dev compute.Device, l *Linear, x []float32, training 
 	if err := tape.Err(); err != nil {
 		t.Fatal(err)
 	}
+	tape.Reset(false) // what was recorded is freed
 	return y
 }
 
