@@ -9,14 +9,14 @@ import (
 	"github.com/lentil-lm/lentil/nn"
 )
 
-// Attach puts the adapter beside the projections of m that it is for, in place of
-// what adapters there are. Each module
-// keeps the rank and scale that it has in the file.
-func (f *Adapter) Attach(m *model.Model) error {
-	if err := f.CheckCopies(m.Source()); err != nil {
+// Attach puts the adapter beside the projections of m that it is for, in place of what
+// adapters there are. Each projection keeps the rank and scale that it has here. FitTo is
+// called, so that two Attach of the same adapter must not run at the same time.
+func (a *Adapter) Attach(m *model.Model) error {
+	if err := a.checkCopies(m.Source()); err != nil {
 		return err
 	}
-	if err := f.FitTo(m.Config); err != nil {
+	if err := a.FitTo(m.Config); err != nil {
 		return err
 	}
 	linears := map[string]*nn.Linear{}
@@ -24,7 +24,7 @@ func (f *Adapter) Attach(m *model.Model) error {
 		linears[l.Name] = l
 	}
 	var unknown []string
-	for _, u := range f.Updates {
+	for _, u := range a.Updates {
 		l := linears[u.Module]
 		if l == nil || !slices.Equal(l.Shape(), u.Shape()) {
 			unknown = append(unknown, fmt.Sprintf("%s %v", u.Module, u.Shape()))
@@ -34,8 +34,8 @@ func (f *Adapter) Attach(m *model.Model) error {
 		return otherModel("adapter", unknown)
 	}
 	m.Detach()
-	for _, u := range f.Updates {
-		if err := u.attach(m.Device(), linears[u.Module], f.Dropout); err != nil {
+	for _, u := range a.Updates {
+		if err := u.attach(m.Device(), linears[u.Module], a.Dropout); err != nil {
 			m.Detach()
 			return fmt.Errorf("%s: %w", u.Module, err)
 		}
@@ -43,10 +43,10 @@ func (f *Adapter) Attach(m *model.Model) error {
 	return m.RefreshAdapters()
 }
 
-// With makes a model that shares the weights of base and has the adapter of a folder or
-// file beside them, or none where path is "": see [Load] for what path may be and
-// [model.Model.Share] for who owns what. Memory is taken for the adapter alone, but for
-// the weights of full fine-tuning, which take the place of base's.
+// With makes a model that shares the weights of base and has an adapter of its own. path
+// is as for [Load], or empty for no adapter. [model.Model.Share] tells who owns what. The
+// new model takes memory for its adapter alone; the weights of full fine-tuning take the
+// place of base's in the new model only.
 func With(base *model.Model, path string) (*model.Model, error) {
 	m, err := base.Share()
 	if err != nil || path == "" {

@@ -10,8 +10,8 @@ import (
 	"github.com/lentil-lm/lentil/weights"
 )
 
-// PEFT's files have a LoRA for each expert of a mixture, under the name that its
-// projection has in transformers 4. Everything else has one for the stack.
+// PEFT's files have a LoRA for each expert of a mixture, under the name that the expert's
+// projection has in transformers 4. All other layouts have one for the stack.
 
 // expertOf is the stack that the projection of a single expert belongs to.
 func expertOf(module string) (stack string, expert int, ok bool) {
@@ -25,51 +25,58 @@ func expertModule(stack string, expert int) (module string, ok bool) {
 	return strings.TrimSuffix(name, ".weight"), ok
 }
 
-// stackExperts makes one update of those of a stack's experts. Experts that have
-// none get zeros, up to the last that any stack of the file has: see addExperts.
-func (f *Adapter) stackExperts() error {
-	stacks := map[string]map[int]Update{}
+// stackExperts makes one update of those of a stack's experts. Experts without one get
+// zeros, up to the last expert that any stack of the file has: see addExperts.
+func (a *Adapter) stackExperts() error {
+	stacks := map[string]map[int]Update{} // by module, by expert
 	var updates []Update
-	for _, u := range f.Updates {
+	for _, u := range a.Updates {
 		stack, i, ok := expertOf(u.Module)
 		if !ok {
 			updates = append(updates, u)
 			continue
 		}
-		if u.Magnitude != nil {
+		switch other, twice := stacks[stack][i]; {
+		case u.Magnitude != nil:
 			return fmt.Errorf("%s: experts take no DoRA: leave them out of target_modules, or train without use_dora", u.Module)
-		}
-		if u.Experts > 0 {
+		case u.Experts > 0:
 			return fmt.Errorf("%s is for %v, expected the 2 dimensions of one expert's projection", u.Module, u.Shape())
-		}
-		if stacks[stack] == nil {
+		case twice:
+			return fmt.Errorf("%s and %s are the same expert's", other.Module, u.Module)
+		case stacks[stack] == nil:
 			stacks[stack] = map[int]Update{}
 		}
-		if other, twice := stacks[stack][i]; twice {
-			return fmt.Errorf("%s and %s are the same expert's", other.Module, u.Module)
-		}
 		stacks[stack][i] = u
-		f.experts = max(f.experts, i+1)
+		a.experts = max(a.experts, i+1)
 	}
-	for module, parts := range stacks {
-		sum := Update{Module: module, Experts: f.experts}
-		for _, u := range parts {
-			if sum.Rank > 0 && (u.In != sum.In || u.Out != sum.Out) {
-				return fmt.Errorf("%s is from %d to %d, another expert's from %d to %d: experts are alike", u.Module, u.In, u.Out, sum.In, sum.Out)
-			}
-			sum.In, sum.Out, sum.Rank = u.In, u.Out, max(sum.Rank, u.Rank)
+	for _, module := range slices.Sorted(maps.Keys(stacks)) {
+		u := Update{Module: module, Experts: a.experts}
+		if err := u.size(stacks[module]); err != nil {
+			return err
 		}
-		updates = append(updates, sum)
-		f.partial = f.partial || len(parts) < f.experts
+		updates = append(updates, u)
+		a.partial = a.partial || len(stacks[module]) < a.experts
 	}
-	f.Updates = updates
-	if err := f.checkSpread(); err != nil {
+	a.Updates = updates
+	if err := a.checkSpread(); err != nil {
 		return err
 	}
-	for i := range f.Updates {
-		if parts := stacks[f.Updates[i].Module]; parts != nil {
-			f.Updates[i].join(parts)
+	for i := range a.Updates {
+		if parts := stacks[a.Updates[i].Module]; parts != nil {
+			a.Updates[i].join(parts)
 		}
+	}
+	return nil
+}
+
+// size gives a stack the sizes of its experts, which are alike, and their highest rank.
+func (u *Update) size(parts map[int]Update) error {
+	for _, i := range slices.Sorted(maps.Keys(parts)) {
+		p := parts[i]
+		if u.Rank > 0 && (p.In != u.In || p.Out != u.Out) {
+			return fmt.Errorf("%s is from %d to %d, another expert's from %d to %d: experts are alike", p.Module, p.In, p.Out, u.In, u.Out)
+		}
+		u.In, u.Out, u.Rank = p.In, p.Out, max(u.Rank, p.Rank)
 	}
 	return nil
 }
@@ -77,22 +84,22 @@ func (f *Adapter) stackExperts() error {
 // join fills a stack with the matrices of single experts.
 func (u *Update) join(parts map[int]Update) {
 	experts := slices.Sorted(maps.Keys(parts))
-	var f Adapter
+	var all Adapter
 	for _, i := range experts {
-		f.Updates = append(f.Updates, parts[i])
+		all.Updates = append(all.Updates, parts[i])
 	}
-	_, u.Scale = f.Uniform()
+	_, u.Scale = all.Uniform()
 	u.A, u.B = make([]float32, u.Experts*u.In*u.Rank), make([]float32, u.Experts*u.Rank*u.Out)
-	for i, part := range f.Updates {
+	for i, part := range all.Updates {
 		copy(u.A[experts[i]*u.In*u.Rank:], part.A)
 		copy(u.B[experts[i]*u.Rank*u.Out:], part.B)
 	}
 }
 
-// addExperts gives stacks the experts that the model has behind the last one of
-// which the file had a LoRA: only the model tells how many there are.
-func (f *Adapter) addExperts(c *model.Config) error {
-	if f.experts == 0 {
+// addExperts gives stacks all experts of the model, since a file tells of those alone that
+// it has a LoRA for.
+func (a *Adapter) addExperts(c *model.Config) error {
+	if a.experts == 0 {
 		return nil
 	}
 	facts, err := c.Facts()
@@ -100,21 +107,21 @@ func (f *Adapter) addExperts(c *model.Config) error {
 		return err
 	}
 	count := facts.Experts.Count
-	f.partial = false
-	if f.experts >= count {
+	a.partial = false
+	if a.experts >= count {
 		return nil
 	}
-	for i := range f.Updates {
-		if u := &f.Updates[i]; u.Experts == f.experts {
+	for i := range a.Updates {
+		if u := &a.Updates[i]; u.Experts == a.experts {
 			u.Experts = count
 		}
 	}
-	f.experts = count
-	if err := f.checkSpread(); err != nil {
+	a.experts = count
+	if err := a.checkSpread(); err != nil {
 		return err
 	}
-	for i := range f.Updates {
-		if u := &f.Updates[i]; u.Experts == f.experts {
+	for i := range a.Updates {
+		if u := &a.Updates[i]; u.Experts == a.experts {
 			u.A = append(u.A, make([]float32, u.Experts*u.In*u.Rank-len(u.A))...)
 			u.B = append(u.B, make([]float32, u.Experts*u.Rank*u.Out-len(u.B))...)
 		}
@@ -122,20 +129,20 @@ func (f *Adapter) addExperts(c *model.Config) error {
 	return nil
 }
 
-// One rank for all modules and a matrix for every expert take numbers that a file
-// has not: zeros. These say how many there may be, so that a small file does not
-// take all memory. 128 times as many are what a LoRA for one expert of 128 takes;
-// far from it is a rank_pattern that gives some modules 16 times the rank of others.
+// Zeros fill up what a file does not have: one rank takes them in all modules, and a
+// stack in all experts. These bound them, so that a small file does not take all memory.
+// A LoRA for one expert of 128 becomes 128 times as large; a rank_pattern that gives some
+// modules 16 times the rank of others stays far below.
 const (
 	maxSpread  = 128
 	freeSpread = 1 << 20 // numbers, whatever the file holds
 )
 
 // checkSpread refuses updates that would become too large.
-func (f *Adapter) checkSpread() error {
+func (a *Adapter) checkSpread() error {
 	var rank, experts int
 	var in, at string // the modules with the highest rank and the most experts
-	for _, u := range f.Updates {
+	for _, u := range a.Updates {
 		if u.Rank > rank {
 			rank, in = u.Rank, u.Module
 		}
@@ -144,10 +151,10 @@ func (f *Adapter) checkSpread() error {
 		}
 	}
 	var total float64 // an int could overflow
-	for _, u := range f.Updates {
+	for _, u := range a.Updates {
 		total += float64(max(u.Experts, 1)) * float64(u.In+u.Out) * float64(rank)
 	}
-	most := max(freeSpread, maxSpread*float64(f.held))
+	most := max(freeSpread, maxSpread*float64(a.held))
 	if total <= most {
 		return nil
 	}
@@ -155,5 +162,5 @@ func (f *Adapter) checkSpread() error {
 	if experts > 0 {
 		stacks = fmt.Sprintf(" and for all %d experts of %s", experts, at)
 	}
-	return fmt.Errorf("the adapter holds %d numbers and would become %.0f, expected at most %.0f: all modules get rank %d of %s, with zeros where they have less%s; train it with ranks closer together (rank_pattern), or for more of the experts", f.held, total, most, rank, in, stacks)
+	return fmt.Errorf("the adapter holds %d numbers and would become %.0f, expected at most %.0f: all modules get rank %d of %s, with zeros where they have less%s; train it with ranks closer together (rank_pattern), or for more of the experts", a.held, total, most, rank, in, stacks)
 }

@@ -10,12 +10,16 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/lentil-lm/lentil/internal/jsonpos"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/weights"
 )
+
+// PEFT's layout: NAME.lora_A.weight is Aᵀ [rank, in] and NAME.lora_B.weight is Bᵀ [out,
+// rank], with a LoRA for each expert of a mixture (see experts.go).
 
 // PEFTFile is the name of the weights in an adapter folder of Hugging Face's
 // PEFT. Its adapter_config.json has the name that mlx-lm's has.
@@ -198,9 +202,27 @@ func readPEFT(dir string) (*Adapter, error) {
 	if _, err := os.Stat(filepath.Join(dir, PEFTFile)); err != nil {
 		return nil, fmt.Errorf("%s is a pickle, which is a program and not data: save the adapter again with a newer PEFT, as %s", filepath.Join(dir, peftPickle), PEFTFile)
 	}
-	f := &Adapter{Layout: "PEFT", Dropout: c.Dropout, Base: c.Base}
-	return f, f.read(filepath.Join(dir, PEFTFile), loraLayout{a: ".lora_A.weight", b: ".lora_B.weight", m: peftMagnitude, clean: cleanPEFT,
-		transposed: true, dora: c.DoRA, scale: c.scale})
+	path = filepath.Join(dir, PEFTFile)
+	file, err := weights.OpenSafetensors(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	a := &Adapter{Layout: "PEFT", Dropout: c.Dropout, Base: c.Base}
+	p := newPairs(path, c.DoRA)
+	for _, name := range file.Names() {
+		x, _ := file.Tensor(name)
+		module, is := split(cleanPEFT(name), ".lora_A.weight", ".lora_B.weight", peftMagnitude)
+		if of, copied := baseCopy(name); copied && is == noPart {
+			x.Name, x.Data = of, slices.Clone(x.Data)
+			a.Copies = append(a.Copies, x)
+			continue
+		}
+		if err := p.put(module, is, x, true); err != nil {
+			return nil, err
+		}
+	}
+	return a, p.into(a, c.scale)
 }
 
 // cleanPEFT takes out what PEFT's names have around the module.
@@ -219,25 +241,65 @@ func baseCopy(name string) (of string, ok bool) {
 	return name, name == "lm_head.weight" || name == "model.embed_tokens.weight"
 }
 
-// CheckCopies compares the adapter's copies with what the base holds. Of a
+// checkCopies compares the adapter's copies with what the base holds. Of a
 // quantized base only the shape can be the same.
-func (f *Adapter) CheckCopies(base weights.Source) error {
-	for _, c := range f.Copies {
+func (a *Adapter) checkCopies(base weights.Source) error {
+	for _, c := range a.Copies {
 		m, err := base.Matrix(strings.TrimSuffix(c.Name, ".weight"))
 		if err != nil {
 			continue // a tied head: the embedding's copy is checked
 		}
 		same := len(c.Shape) == 2 && c.Shape[0] == m.Rows && c.Shape[1] == m.Cols && c.DType.IsWeight()
 		if same && m.Format.Kind == quant.Dense {
-			theirs := make([]float32, m.Rows*m.Cols)
-			quant.Floats(theirs, c.Data, c.DType)
-			for i, v := range m.Floats() {
-				same = same && v == theirs[i]
-			}
+			same = slices.Equal(m.Floats(), c.Floats())
 		}
 		if !same {
 			return fmt.Errorf("it holds a %s %v other than the model's [%d, %d]: whole modules beside a LoRA are not supported", c.Name, c.Shape, m.Rows, m.Cols)
 		}
 	}
 	return nil
+}
+
+// WritePEFT writes the adapter into a folder as PEFT reads it. A stack becomes a LoRA for
+// each expert, as PEFT makes them with transformers 4. A folder that holds an adapter is
+// left alone.
+func (a *Adapter) WritePEFT(dir string) error {
+	if err := a.ready(); err != nil {
+		return err
+	}
+	rank, scale := a.Uniform()
+	var targets []string
+	var tensors []weights.Tensor
+	for _, u := range a.Updates {
+		down, up := u.Transposed()
+		for i := range max(u.Experts, 1) {
+			module, known := u.Module, true
+			if u.Experts > 0 {
+				module, known = expertModule(u.Module, i)
+			}
+			if !known {
+				return fmt.Errorf("%s: PEFT has no name for this stack of experts; write the layout of mlx-lm", u.Module)
+			}
+			targets = append(targets, module)
+			tensors = append(tensors,
+				weights.FloatTensor(peftPrefix+module+".lora_A.weight", down[i*rank*u.In:(i+1)*rank*u.In], rank, u.In),
+				weights.FloatTensor(peftPrefix+module+".lora_B.weight", up[i*u.Out*rank:(i+1)*u.Out*rank], u.Out, rank))
+		}
+		if u.Magnitude != nil {
+			tensors = append(tensors, weights.FloatTensor(peftPrefix+u.Module+peftMagnitude, u.Magnitude, u.Out))
+		}
+	}
+	if err := noAdapterIn(dir); err != nil {
+		return err
+	}
+	metadata := map[string]string{"format": "pt"} // transformers insists on it
+	if err := weights.WriteSafetensors(filepath.Join(dir, PEFTFile), tensors, metadata); err != nil {
+		return err
+	}
+	return writeConfig(dir, map[string]any{
+		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": a.Base, "r": rank,
+		"lora_alpha": float32(rank) * scale, "lora_dropout": a.Dropout, "target_modules": targets,
+		"bias": "none", "fan_in_fan_out": false, "inference_mode": true, "init_lora_weights": true,
+		"modules_to_save": nil, "use_rslora": false, "use_dora": a.DoRA(),
+	})
 }

@@ -248,10 +248,9 @@ func savedAdapter(t *testing.T, dir string) string {
 		}
 	}
 	saved := t.TempDir()
-	if err := adapter.SaveWeights(base.Model, filepath.Join(saved, adapter.File)); err != nil {
+	if err := adapter.Save(base.Model, saved); err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(saved, adapter.ConfigFile), `{"fine_tune_type": "lora", "num_layers": -1, "lora_parameters": {"rank": 2, "scale": 20.0, "dropout": 0.0}}`)
 	if plain, tuned := answer(t, open(t, dir, engine.Options{})), answer(t, open(t, dir, engine.Options{Adapter: saved})); tuned != answer(t, base) || tuned == plain {
 		t.Errorf("with the saved adapter %q, with that in memory %q, without %q", tuned, answer(t, base), plain)
 	}

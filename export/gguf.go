@@ -114,7 +114,7 @@ type ggufExport struct {
 	metadata map[string]any
 	entries  []weights.GGUFEntry
 	adapters map[string]*nn.LoRA // by module
-	joined   bool                // rows of q and k are stored in rotated pairs
+	family   weights.GGUFFamily
 	report   *GGUFReport
 }
 
@@ -127,7 +127,8 @@ func (g *ggufExport) collect() error {
 	slices.SortStableFunc(names, func(a, b string) int { return layerOf(a) - layerOf(b) })
 	if g.metadata[ropeFactorsKey] != nil {
 		delete(g.metadata, ropeFactorsKey)
-		g.add(floatEntry("rope_freqs.weight", g.facts.RopeFactors))
+		factors := g.facts.RopeFactors
+		g.add(weights.FloatTensor("rope_freqs.weight", factors, len(factors)).GGUF(), int64(len(factors)))
 	}
 	for i, name := range names {
 		if err := g.tensor(name, i, len(names)); err != nil {
@@ -155,14 +156,6 @@ func (g *ggufExport) add(e weights.GGUFEntry, elements int64) {
 		perBlock, size = int64(e.Type.Block.Elements()), int64(e.Type.Block.Bytes())
 	}
 	g.report.Bytes += elements / perBlock * size
-}
-
-func floatEntry(name string, values []float32) (weights.GGUFEntry, int64) {
-	data := make([]byte, 4*len(values))
-	quant.PutFloats(data, values, quant.F32)
-	return weights.GGUFEntry{
-		Name: name, Type: weights.GGUFType{DType: quant.F32}, Shape: []int{len(values)}, Bytes: func() ([]byte, error) { return data, nil },
-	}, int64(len(values))
 }
 
 // tensor adds one tensor of the source.
@@ -213,12 +206,10 @@ func (g *ggufExport) addVector(to string, t weights.Tensor, heads int) error {
 	if err != nil {
 		return err
 	}
-	e, n := floatEntry(to, values)
 	if heads > 0 {
-		data, _ := e.Bytes()
-		e.Bytes = func() ([]byte, error) { return weights.JoinPairs(data, t.Shape[0], heads), nil }
+		values = weights.JoinPairs(values, len(values), heads)
 	}
-	g.add(e, n)
+	g.add(weights.FloatTensor(to, values, len(values)).GGUF(), int64(len(values)))
 	return nil
 }
 
@@ -244,14 +235,10 @@ func (g *ggufExport) checkStack(module string, m *quant.Matrix) error {
 // pairedHeads is the number of heads of a tensor whose rows are to be brought
 // into rotated pairs, 0 for all others.
 func (g *ggufExport) pairedHeads(name string) int {
-	switch {
-	case !g.joined:
-	case strings.Contains(name, ".q_proj."):
-		return g.config.NumAttentionHeads
-	case strings.Contains(name, ".k_proj."):
-		return g.facts.KVHeads
+	if g.config.RopeTraditional { // the rows lie in pairs already
+		return 0
 	}
-	return 0
+	return g.family.PairedHeads(name, g.config.NumAttentionHeads, g.facts.KVHeads)
 }
 
 // encodeMatrix stores a matrix as numbers or blocks.

@@ -3,6 +3,7 @@ package export
 import (
 	"fmt"
 
+	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/tensor"
@@ -54,7 +55,7 @@ func (g *ggufExport) merged(module string) (*quant.Matrix, error) {
 	if _, err := adapt(g.options.Model.Device(), w, g.adapters[module]); err != nil {
 		return nil, err
 	}
-	return &quant.Matrix{Format: quant.Format{Kind: quant.Dense, DType: quant.F32}, Rows: base.Rows, Cols: base.Cols, Data: floatBytes(w)}, nil
+	return &quant.Matrix{Format: quant.Format{Kind: quant.Dense, DType: quant.F32}, Rows: base.Rows, Cols: base.Cols, Data: compute.FloatBytes(w)}, nil
 }
 
 // encode stores the weights of a module with its adapter. Blocks that have

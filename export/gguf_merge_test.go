@@ -2,7 +2,6 @@ package export_test
 
 import (
 	"bytes"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/export"
-	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/quant"
@@ -84,8 +82,7 @@ func TestGGUFOfAdapter(t *testing.T) {
 	}
 }
 
-// TestGGUFOfDoRA: a DoRA goes into the file with its magnitudes; an adapter file of
-// llama.cpp's cannot hold it.
+// TestGGUFOfDoRA: a DoRA goes into the file with its magnitudes.
 func TestGGUFOfDoRA(t *testing.T) {
 	t.Parallel()
 	dev := newCPU(t)
@@ -98,15 +95,6 @@ func TestGGUFOfDoRA(t *testing.T) {
 	}
 	if distance(want, base) < 0.01 {
 		t.Error("the adapter changes nothing")
-	}
-	path := filepath.Join(t.TempDir(), "adapter.gguf")
-	update := adapter.Update{Module: "model.layers.0.mlp.up_proj", In: 1, Out: 1, Rank: 1, A: []float32{1}, B: []float32{1}, Magnitude: []float32{1}}
-	err := export.GGUFAdapter(&adapter.Adapter{Updates: []adapter.Update{update}}, m.Source(), path)
-	if fault.SettingOf(err) != "fine_tune_type" || !strings.Contains(err.Error(), "export_gguf") {
-		t.Errorf("a DoRA as an adapter file: %v", err)
-	}
-	if _, err := os.Stat(path); err == nil {
-		t.Error("a file was left")
 	}
 }
 

@@ -5,60 +5,35 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/lentil-lm/lentil/weights"
 )
 
 // ropeFactorsKey marks, until the tensors are listed, that the file needs the
 // tensor rope_freqs.
 const ropeFactorsKey = "lentil.rope_factors"
 
-// ggufArchitecture is how llama.cpp runs a model_type.
-type ggufArchitecture struct {
-	name    string
-	joined  bool // q and k rows in rotated pairs, as Meta's own files have them
-	biases  string
-	factors bool // reads rope_freqs
-}
-
-// Biases that an architecture of llama.cpp reads.
-const (
-	noBiases  = "none"
-	qkvBiases = "q, k and v"
-	allBiases = "all projections"
-)
-
-// ggufArchitectures by model_type. Mistral and Mixtral have none of their own.
-var ggufArchitectures = map[string]ggufArchitecture{
-	"llama":     {"llama", true, allBiases, true},
-	"mistral":   {"llama", true, allBiases, true},
-	"mixtral":   {"llama", true, noBiases, true},
-	"qwen2":     {"qwen2", false, qkvBiases, false},
-	"qwen3":     {"qwen3", false, noBiases, false},
-	"qwen3_moe": {"qwen3moe", false, noBiases, false},
-	"smollm3":   {"smollm3", true, noBiases, false},
-}
-
 // settings returns the metadata without the tokenizer's, or what llama.cpp
 // would run otherwise than it was trained.
 func (g *ggufExport) settings() (map[string]any, error) {
 	c, f := g.config, g.facts
-	a := ggufArchitectures[c.ModelType]
-	if a.name == "" {
+	a, ok := weights.GGUFFamilyOf(c.ModelType)
+	if !ok {
 		return nil, fmt.Errorf("model_type %q cannot be written as GGUF yet", c.ModelType)
 	}
-	g.joined = a.joined && !c.RopeTraditional
+	g.family = a
 	switch {
-	case c.RopeTraditional && !a.joined:
-		return nil, fmt.Errorf("rope_traditional has no counterpart in llama.cpp's %s", a.name)
+	case c.RopeTraditional && !a.Paired:
+		return nil, fmt.Errorf("rope_traditional has no counterpart in llama.cpp's %s", a.Architecture)
 	case slices.ContainsFunc(f.Windows, func(w int) bool { return w > 0 }):
-		return nil, fmt.Errorf("layers with sliding-window attention have no counterpart in llama.cpp's %s", a.name)
+		return nil, fmt.Errorf("layers with sliding-window attention have no counterpart in llama.cpp's %s", a.Architecture)
 	}
 	if err := g.checkBiases(a); err != nil {
 		return nil, err
 	}
 	for i := range c.NumHiddenLayers {
-		const interval = 4 // fixed in llama.cpp
-		if fixed := a.name == "smollm3" && (i+1)%interval == 0; slices.Contains(f.NoRope, i) != fixed {
-			return nil, fmt.Errorf("no_rope_layers: layer %d has rotary embedding: %v, but llama.cpp's %s leaves out every fourth layer only", i, !slices.Contains(f.NoRope, i), a.name)
+		if has := !slices.Contains(f.NoRope, i); has != a.HasRope(i) {
+			return nil, fmt.Errorf("no_rope_layers: layer %d has rotary embedding: %v, but in llama.cpp's %s: %v", i, has, a.Architecture, !has)
 		}
 	}
 	context := c.MaxPositionEmbeddings
@@ -66,7 +41,7 @@ func (g *ggufExport) settings() (map[string]any, error) {
 		context = 2048
 	}
 	m := map[string]any{
-		"general.architecture":         a.name,
+		"general.architecture":         a.Architecture,
 		"general.type":                 "model",
 		"general.name":                 g.options.Name,
 		"general.file_type":            g.options.Type.fileType,
@@ -77,10 +52,10 @@ func (g *ggufExport) settings() (map[string]any, error) {
 		"feed_forward_length": c.IntermediateSize, "attention.head_count": c.NumAttentionHeads, "attention.head_count_kv": f.KVHeads,
 		"attention.key_length": f.HeadDim, "attention.value_length": f.HeadDim, "rope.dimension_count": f.HeadDim, "vocab_size": c.VocabSize,
 	} {
-		m[a.name+"."+key] = uint32(n)
+		m[a.Architecture+"."+key] = uint32(n)
 	}
-	m[a.name+".attention.layer_norm_rms_epsilon"] = float32(c.RMSNormEps)
-	m[a.name+".rope.freq_base"] = float32(f.Theta)
+	m[a.Architecture+".attention.layer_norm_rms_epsilon"] = float32(c.RMSNormEps)
+	m[a.Architecture+".rope.freq_base"] = float32(f.Theta)
 	if err := g.expertSettings(m, a); err != nil {
 		return nil, err
 	}
@@ -89,42 +64,38 @@ func (g *ggufExport) settings() (map[string]any, error) {
 
 // expertSettings adds the sizes of a mixture of experts. llama.cpp has experts in every
 // layer, and scales their outputs so that the weights add up to 1.
-func (g *ggufExport) expertSettings(m map[string]any, a ggufArchitecture) error {
+func (g *ggufExport) expertSettings(m map[string]any, a weights.GGUFFamily) error {
 	x := g.facts.Experts
 	switch {
 	case x.Count == 0:
 		return nil
 	case len(x.Dense) > 0:
-		return fmt.Errorf("layers %v have no experts (decoder_sparse_step, mlp_only_layers), but llama.cpp's %s has them in every layer; Lentil itself runs the model as it is", x.Dense, a.name)
+		return fmt.Errorf("layers %v have no experts (decoder_sparse_step, mlp_only_layers), but llama.cpp's %s has them in every layer; Lentil itself runs the model as it is", x.Dense, a.Architecture)
 	case !x.Normalize:
-		return fmt.Errorf("norm_topk_prob is false, but llama.cpp's %s makes the weights of a token's experts add up to 1; Lentil itself runs the model as it is", a.name)
+		return fmt.Errorf("norm_topk_prob is false, but llama.cpp's %s makes the weights of a token's experts add up to 1; Lentil itself runs the model as it is", a.Architecture)
 	}
-	m[a.name+".expert_count"], m[a.name+".expert_used_count"] = uint32(x.Count), uint32(x.PerToken)
-	if a.name == "qwen3moe" { // llama's experts are as wide as feed_forward_length says
-		m[a.name+".expert_feed_forward_length"] = uint32(x.Width)
+	m[a.Architecture+".expert_count"], m[a.Architecture+".expert_used_count"] = uint32(x.Count), uint32(x.PerToken)
+	if a.Experts != nil && a.Experts.OwnWidth {
+		m[a.Architecture+".expert_feed_forward_length"] = uint32(x.Width)
 	}
 	return nil
 }
 
 // checkBiases refuses biases that llama.cpp would not read.
-func (g *ggufExport) checkBiases(a ggufArchitecture) error {
+func (g *ggufExport) checkBiases(a weights.GGUFFamily) error {
 	for _, name := range g.src.Names() {
 		module, ok := strings.CutSuffix(name, ".bias")
-		if !ok || a.biases == allBiases {
-			continue
-		}
-		qkv := strings.HasSuffix(module, ".q_proj") || strings.HasSuffix(module, ".k_proj") || strings.HasSuffix(module, ".v_proj")
-		if a.biases == noBiases || !qkv {
-			return fmt.Errorf("tensor %q has no counterpart in llama.cpp's %s (biases there: %s)", name, a.name, a.biases)
+		if ok && !a.Biases.Has(module) {
+			return fmt.Errorf("tensor %q has no counterpart in llama.cpp's %s (biases there: %s)", name, a.Architecture, a.Biases)
 		}
 	}
 	return nil
 }
 
 // ropeSettings adds the scaling of rotary positions.
-func (g *ggufExport) ropeSettings(m map[string]any, a ggufArchitecture) error {
+func (g *ggufExport) ropeSettings(m map[string]any, a weights.GGUFFamily) error {
 	s := g.facts.Scaling
-	key := func(name string) string { return a.name + ".rope.scaling." + name }
+	key := func(name string) string { return a.Architecture + ".rope.scaling." + name }
 	switch kind := s.Kind(); kind {
 	case "default", "mrope":
 	case "linear":
@@ -132,8 +103,8 @@ func (g *ggufExport) ropeSettings(m map[string]any, a ggufArchitecture) error {
 			m[key("type")], m[key("factor")] = "linear", float32(*s.Factor)
 		}
 	case "llama3", "gguf_factors":
-		if !a.factors {
-			return fmt.Errorf("rope_scaling %q has no counterpart in llama.cpp's %s", kind, a.name)
+		if !a.RopeFactors {
+			return fmt.Errorf("rope_scaling %q has no counterpart in llama.cpp's %s", kind, a.Architecture)
 		}
 		m[ropeFactorsKey] = true
 	case "yarn":

@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/lentil-lm/lentil/adapter"
+	"github.com/lentil-lm/lentil/model/modeltest"
 )
 
 // testLentil measures the loss of a model and adapter on the test rows.
@@ -81,6 +84,35 @@ func TestAdapterInMLX(t *testing.T) {
 			folder := more["model"].(string)
 			ours := testLentil(t, folder, adapters)
 			sameLoss(t, name, ours, testMLX(t, folder, adapters), lossTolerance)
+			if base := testLentil(t, folder, ""); math.Abs(base-ours) < 100*lossTolerance*base {
+				t.Errorf("the adapter changes the test loss from %.5f to %.5f only: too little to tell", base, ours)
+			}
+		})
+	}
+}
+
+// TestSavedAdapterInMLX: folders that adapter.Save writes, whose settings no training run
+// has made, in mlx-lm.
+func TestSavedAdapterInMLX(t *testing.T) {
+	t.Parallel()
+	need(t, "mlx-lm")
+	for kind, folder := range map[string]string{"lora": "testdata/mlx/qwen3_moe-4bit", "dora": "testdata/mlx/llama-4bit", "full": "testdata/mlx/llama-dense"} {
+		t.Run(kind, func(t *testing.T) {
+			m := open(t, folder, "")
+			adapters := t.TempDir()
+			if kind != "full" {
+				adapters = randomAdapter(t, m, kind, 3, 2)
+			} else {
+				if err := m.Unfreeze(1, false); err != nil {
+					t.Fatal(err)
+				}
+				modeltest.Shake(t, m, 0.1)
+				if err := adapter.Save(m, adapters); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ours := testLentil(t, folder, adapters)
+			sameLoss(t, kind, ours, testMLX(t, folder, adapters), lossTolerance)
 			if base := testLentil(t, folder, ""); math.Abs(base-ours) < 100*lossTolerance*base {
 				t.Errorf("the adapter changes the test loss from %.5f to %.5f only: too little to tell", base, ours)
 			}

@@ -153,20 +153,13 @@ func TestAdapterInLlamaCpp(t *testing.T) {
 		t.Fatal(err)
 	}
 	modeltest.Shake(t, m, 0.2)
-	folder := t.TempDir()
-	if err := adapter.SaveWeights(m, filepath.Join(folder, adapter.File)); err != nil {
-		t.Fatal(err)
-	}
-	config := `{"fine_tune_type": "lora", "num_layers": -1, "lora_parameters": {"rank": 4, "scale": 2.0, "dropout": 0.0}}`
-	if err := os.WriteFile(filepath.Join(folder, adapter.ConfigFile), []byte(config), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	f, err := adapter.Read(folder)
+	f, err := adapter.Of(m)
 	if err != nil {
 		t.Fatal(err)
 	}
+	folder := t.TempDir()
 	theirs := filepath.Join(folder, "adapter.gguf")
-	if err := export.GGUFAdapter(f, m.Source(), theirs); err != nil {
+	if err := f.WriteGGUF(theirs, m.Source()); err != nil {
 		t.Fatal(err)
 	}
 	tok, err := tokenizer.Load("testdata/tokenizer")

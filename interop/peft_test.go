@@ -1,7 +1,6 @@
 package interop
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,8 +82,8 @@ func TestAdapterInPEFT(t *testing.T) {
 	}
 }
 
-// randomAdapter puts random LoRAs or DoRAs beside all projections of m, and writes
-// them into a folder as training does.
+// randomAdapter puts random LoRAs or DoRAs beside all projections of m, and saves them
+// in a folder.
 func randomAdapter(t *testing.T, m *model.Model, kind string, rank int, scale float32) string {
 	t.Helper()
 	if _, err := adapter.New(m, adapter.Config{Rank: rank, Scale: scale, DoRA: kind == "dora"}, compute.NewKey(0)); err != nil {
@@ -92,11 +91,7 @@ func randomAdapter(t *testing.T, m *model.Model, kind string, rank int, scale fl
 	}
 	modeltest.Shake(t, m, 0.1)
 	dir := t.TempDir()
-	if err := adapter.SaveWeights(m, filepath.Join(dir, adapter.File)); err != nil {
-		t.Fatal(err)
-	}
-	config := fmt.Sprintf(`{"fine_tune_type": %q, "num_layers": -1, "lora_parameters": {"rank": %d, "scale": %g, "dropout": 0.0}}`, kind, rank, scale)
-	if err := os.WriteFile(filepath.Join(dir, adapter.ConfigFile), []byte(config), 0o666); err != nil {
+	if err := adapter.Save(m, dir); err != nil {
 		t.Fatal(err)
 	}
 	return dir

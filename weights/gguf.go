@@ -79,7 +79,7 @@ func (g *GGUF) parse() error {
 		if e.experts, err = c.expertsOf(t); err != nil {
 			return err
 		}
-		if e.heads = c.reorderedHeads(name); e.heads > 0 && t.shape[0]%(2*e.heads) != 0 {
+		if e.heads = c.family.PairedHeads(name, c.heads, c.kvHeads); e.heads > 0 && t.shape[0]%(2*e.heads) != 0 {
 			return fmt.Errorf("tensor %q has %d rows, expected a multiple of twice the %d heads", t.name, t.shape[0], e.heads)
 		}
 		g.tensors[name] = e

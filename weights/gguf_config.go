@@ -3,7 +3,6 @@ package weights
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -11,19 +10,10 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// ggufModelTypes gives config.json's model_type by general.architecture.
-var ggufModelTypes = map[string]string{
-	"llama": "llama", "mistral": "mistral", "qwen2": "qwen2", "qwen3": "qwen3", "qwen3moe": "qwen3_moe", "smollm3": "smollm3",
-}
-
-// smolLM3Interval is fixed in llama.cpp and not written to files: every fourth
-// layer of SmolLM3 goes without rotary embedding.
-const smolLM3Interval = 4
-
 // ggufConfig collects what config.json needs from a file's metadata.
 type ggufConfig struct {
 	architecture string
-	modelType    string // of config.json
+	family       GGUFFamily
 	metadata     map[string]any
 	layers       int
 	hidden       int
@@ -38,15 +28,13 @@ type ggufConfig struct {
 func newGGUFConfig(metadata map[string]any) (*ggufConfig, error) {
 	c := &ggufConfig{metadata: metadata}
 	c.architecture, _ = metadata["general.architecture"].(string)
-	c.modelType = ggufModelTypes[c.architecture]
-	if c.modelType == "" {
-		return nil, fmt.Errorf("architecture %q is not supported; known are %s",
-			c.architecture, strings.Join(slices.Sorted(maps.Keys(ggufModelTypes)), ", "))
+	if len(GGUFFamilies(c.architecture)) == 0 {
+		return nil, fmt.Errorf("architecture %q is not supported; known are %s", c.architecture, strings.Join(ggufArchitectures(false), ", "))
 	}
 	if n, _ := number(metadata["split.count"]); n > 1 {
 		return nil, fmt.Errorf("this is one of %v parts of a split model; join them with: llama-gguf-split --merge", n)
 	}
-	if err := c.setExperts(); err != nil {
+	if err := c.setFamily(); err != nil {
 		return nil, err
 	}
 	for _, want := range []struct {
@@ -155,21 +143,6 @@ func shortest(f float32) float64 {
 	return d
 }
 
-// reorderedHeads returns the number of heads in a tensor whose rows llama.cpp's
-// converter has interleaved, 0 for all others.
-func (c *ggufConfig) reorderedHeads(name string) int {
-	switch c.architecture {
-	case "llama", "mistral", "smollm3":
-		switch {
-		case strings.Contains(name, ".q_proj."):
-			return c.heads
-		case strings.Contains(name, ".k_proj."):
-			return c.kvHeads
-		}
-	}
-	return 0
-}
-
 // setFactors takes the divisors of the rotary frequencies.
 func (c *ggufConfig) setFactors(t ggufTensor) error {
 	if ggufTypes[t.kind].dtype != quant.F32 || len(t.shape) != 1 || t.shape[0] != c.headDim/2 {
@@ -218,7 +191,7 @@ func (c *ggufConfig) json(tensors map[string]*ggufEntry) ([]byte, error) {
 	_, bias := tensors["model.layers.0.self_attn.q_proj.bias"]
 	_, mlpBias := tensors["model.layers.0.mlp.gate_proj.bias"]
 	out := hfConfig{
-		ModelType:         c.modelType,
+		ModelType:         c.family.ModelType,
 		HiddenSize:        c.hidden,
 		NumHiddenLayers:   c.layers,
 		NumAttentionHeads: c.heads,
@@ -254,13 +227,13 @@ func (c *ggufConfig) json(tensors map[string]*ggufEntry) ([]byte, error) {
 	if id, ok := c.token("bos"); ok {
 		out.BOSTokenID = &id
 	}
-	if c.architecture == "smollm3" {
+	if c.family.NoRopeInterval > 0 {
 		if c.layers > math.MaxUint16 {
 			return nil, fmt.Errorf("metadata %q is %d", c.key("block_count"), c.layers)
 		}
 		for i := range c.layers {
 			rotary := 1
-			if (i+1)%smolLM3Interval == 0 {
+			if !c.family.HasRope(i) {
 				rotary = 0
 			}
 			out.NoRopeLayers = append(out.NoRopeLayers, rotary)

@@ -2,27 +2,13 @@ package weights
 
 import (
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
 )
 
-// expertFamily is how an architecture's mixtures of experts go by in the world of
-// Hugging Face.
-type expertFamily struct {
-	modelType string
-	parent    string // module of a block that router and experts are in
-}
-
-// expertFamilies by general.architecture: Mixtral has none of its own.
-var expertFamilies = map[string]expertFamily{
-	"llama":    {"mixtral", "block_sparse_moe"},
-	"qwen3moe": {"qwen3_moe", "mlp"},
-}
-
-// hfExpertModules are the modules inside of the parent: the router, and stacks of
-// one matrix for each expert.
+// hfExpertModules are the modules inside of a family's module of experts: the router,
+// and stacks of one matrix for each expert.
 var hfExpertModules = map[string]string{
 	"ffn_gate_inp":  "gate",
 	"ffn_gate_exps": "switch_mlp.gate_proj",
@@ -54,18 +40,27 @@ func checkOtherExperts(name string) error {
 	return nil
 }
 
-// setExperts takes the sizes of a mixture of experts, if the model is one.
-func (c *ggufConfig) setExperts() error {
-	family, known := expertFamilies[c.architecture]
+// setFamily chooses among the families of the architecture by whether there are experts.
+func (c *ggufConfig) setFamily() error {
+	families := GGUFFamilies(c.architecture)
+	with := func(experts bool) int {
+		return slices.IndexFunc(families, func(f GGUFFamily) bool { return experts == (f.Experts != nil) })
+	}
+	dense, mixture := with(false), with(true)
 	n, given := number(c.metadata[c.key("expert_count")])
-	if c.architecture != "qwen3moe" && (!given || n == 0) {
+	switch {
+	case dense >= 0 && (!given || n == 0):
+		c.family = families[dense]
 		return nil
+	case mixture < 0:
+		return fmt.Errorf("%v experts in architecture %q: mixtures of experts are known in %s", n, c.architecture, strings.Join(ggufArchitectures(true), ", "))
 	}
-	if !known {
-		return fmt.Errorf("%v experts in architecture %q: mixtures of experts are known in %s",
-			n, c.architecture, strings.Join(slices.Sorted(maps.Keys(expertFamilies)), ", "))
-	}
-	var err error
+	c.family = families[mixture]
+	return c.setExperts()
+}
+
+// setExperts takes the sizes of a mixture of experts.
+func (c *ggufConfig) setExperts() (err error) {
 	if c.experts, err = c.whole("expert_count", 0); err != nil {
 		return err
 	}
@@ -75,7 +70,6 @@ func (c *ggufConfig) setExperts() error {
 	if c.expertsUsed > c.experts {
 		return fmt.Errorf("metadata %q is %d, more than the %d experts", c.key("expert_used_count"), c.expertsUsed, c.experts)
 	}
-	c.modelType = family.modelType
 	return c.checkRouting()
 }
 
@@ -149,14 +143,14 @@ type hfExperts struct {
 
 // hfExperts returns the fields of the file's family; inner is intermediate_size.
 func (c *ggufConfig) hfExperts(inner int) (out hfExperts, err error) {
-	switch c.modelType {
-	case "mixtral":
-		out.NumLocalExperts, out.NumExpertsPerTok = c.experts, c.expertsUsed
-	case "qwen3_moe":
-		// Where nothing is said, llama.cpp divides the width among the experts of a token.
-		out.MoEIntermediateSize, err = c.whole("expert_feed_forward_length", max(inner/c.expertsUsed, 1))
-		out.NumExperts, out.NumExpertsPerTok = c.experts, c.expertsUsed
-		out.DecoderSparseStep, out.MLPOnlyLayers, out.NormTopKProb = 1, []int{}, true
+	x, width := c.family.Experts, inner
+	if x == nil {
+		return out, nil
 	}
-	return out, err
+	if x.OwnWidth { // where nothing is said, llama.cpp divides the width among the experts of a token
+		if width, err = c.whole("expert_feed_forward_length", max(inner/c.expertsUsed, 1)); err != nil {
+			return out, err
+		}
+	}
+	return x.config(c.experts, c.expertsUsed, width), nil
 }

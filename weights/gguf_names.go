@@ -43,9 +43,12 @@ func inverse(m map[string]string) map[string]string {
 
 func ggufNamesInBlock() map[string]string {
 	names := inverse(hfBlockModules)
-	for _, family := range expertFamilies {
+	for _, family := range ggufFamilies {
+		if family.Experts == nil {
+			continue
+		}
 		for gguf, module := range hfExpertModules {
-			names[family.parent+"."+module] = gguf
+			names[family.Experts.Module+"."+module] = gguf
 		}
 	}
 	return names
@@ -73,9 +76,11 @@ func GGUFName(name string) (gguf string, ok bool) {
 func HFName(architecture, gguf string) (string, error) {
 	if m := blockName.FindStringSubmatch(gguf); m != nil {
 		module, ok := hfBlockModules[m[2]]
-		if family, experts := expertFamilies[architecture]; experts && !ok {
-			module, ok = hfExpertModules[m[2]]
-			module = family.parent + "." + module
+		for _, family := range GGUFFamilies(architecture) {
+			if family.Experts != nil && !ok {
+				module, ok = hfExpertModules[m[2]]
+				module = family.Experts.Module + "." + module
+			}
 		}
 		if ok {
 			return "model.layers." + m[1] + "." + module + "." + m[3], nil
@@ -94,38 +99,32 @@ func HFName(architecture, gguf string) (string, error) {
 	return "", fmt.Errorf("tensor %q is not part of a known architecture", gguf)
 }
 
-// JoinPairs brings the rows of a query or key projection into the order that
-// files of the llama family have: row s*half+i of a head in data, half being half
-// the rows of a head, becomes row 2*i+s. data is rows of equal size, in any
+// JoinPairs brings the rows of a query or key projection into the order that files of
+// the llama family have: row s*half+i of a head in data becomes row 2*i+s, where half is
+// half the rows of a head. data is rows of equal size, as numbers or as the bytes of any
 // format.
-func JoinPairs(data []byte, rows, heads int) []byte {
-	out := make([]byte, len(data))
-	size, half := len(data)/rows, rows/heads/2
-	for h := range heads {
-		first := h * 2 * half
-		for s := range 2 {
-			for i := range half {
-				to, from := (first+2*i+s)*size, (first+s*half+i)*size
-				copy(out[to:to+size], data[from:from+size])
-			}
-		}
-	}
+func JoinPairs[T any](data []T, rows, heads int) []T {
+	out := make([]T, len(data))
+	eachPair(len(data), rows, heads, func(joined, split, size int) { copy(out[joined:joined+size], data[split:]) })
 	return out
 }
 
-// SplitPairs is the inverse of [JoinPairs]: row 2*i+s of a head in data becomes row
-// s*half+i, where half is half the rows of a head.
-func SplitPairs(data []byte, rows, heads int) []byte {
-	out := make([]byte, len(data))
-	size, half := len(data)/rows, rows/heads/2
+// SplitPairs is the inverse of [JoinPairs].
+func SplitPairs[T any](data []T, rows, heads int) []T {
+	out := make([]T, len(data))
+	eachPair(len(data), rows, heads, func(joined, split, size int) { copy(out[split:split+size], data[joined:]) })
+	return out
+}
+
+// eachPair calls move with where each row begins in both orders, and with its size.
+func eachPair(n, rows, heads int, move func(joined, split, size int)) {
+	size, half := n/rows, rows/heads/2
 	for h := range heads {
 		first := h * 2 * half
 		for s := range 2 {
 			for i := range half {
-				to, from := (first+s*half+i)*size, (first+2*i+s)*size
-				copy(out[to:to+size], data[from:from+size])
+				move((first+2*i+s)*size, (first+s*half+i)*size, size)
 			}
 		}
 	}
-	return out
 }

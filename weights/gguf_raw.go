@@ -3,6 +3,8 @@ package weights
 import (
 	"fmt"
 	"hash/crc32"
+
+	"github.com/lentil-lm/lentil/quant"
 )
 
 // GGUFFile is a GGUF file as it is stored, whatever it holds: a model or an adapter.
@@ -18,6 +20,18 @@ type GGUFTensor struct {
 	Type  GGUFType
 	Shape []int // row-major
 	Data  []byte
+}
+
+// Floats are the tensor's numbers as float32.
+func (t GGUFTensor) Floats() []float32 {
+	n, _ := elements(t.Shape, 1)
+	values := make([]float32, n)
+	if t.Type.DType != 0 {
+		quant.Floats(values, t.Data, t.Type.DType)
+	} else {
+		t.Type.Block.Decode(values, t.Data)
+	}
+	return values
 }
 
 // OpenGGUFFile maps a GGUF file and checks its metadata and tensor list, but not

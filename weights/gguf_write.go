@@ -48,6 +48,11 @@ type GGUFEntry struct {
 	Bytes func() ([]byte, error)
 }
 
+// GGUF is an entry of the tensor as it is. Its type has to be F32, F16 or BF16.
+func (t Tensor) GGUF() GGUFEntry {
+	return GGUFEntry{Name: t.Name, Type: GGUFType{DType: t.DType}, Shape: t.Shape, Bytes: func() ([]byte, error) { return t.Data, nil }}
+}
+
 // size returns the bytes of the tensor.
 func (e *GGUFEntry) size() (int, error) {
 	kind, ok := e.Type.number()

@@ -22,6 +22,20 @@ type Tensor struct {
 	Data  []byte // little-endian, product of Shape times DType.Size() bytes
 }
 
+// FloatTensor is a tensor of float32 numbers.
+func FloatTensor(name string, values []float32, shape ...int) Tensor {
+	t := Tensor{Name: name, DType: quant.F32, Shape: shape, Data: make([]byte, 4*len(values))}
+	quant.PutFloats(t.Data, values, quant.F32)
+	return t
+}
+
+// Floats are the tensor's numbers as float32.
+func (t Tensor) Floats() []float32 {
+	values := make([]float32, len(t.Data)/t.DType.Size())
+	quant.Floats(values, t.Data, t.DType)
+	return values
+}
+
 // Source is an opened model. It is safe for concurrent use until Close.
 type Source interface {
 	// Config returns config.json. A GGUF file's is made from its metadata.
@@ -34,8 +48,8 @@ type Source interface {
 	// Matrix returns the weights of a module such as
 	// "model.layers.0.self_attn.q_proj": dense, affine or GGUF blocks.
 	Matrix(module string) (*quant.Matrix, error)
-	// Outline returns what Matrix does, but perhaps without the data: format and
-	// sizes alone, which cost no copy of the experts that a folder stores apart.
+	// Outline returns what Matrix does, but perhaps without the data. Where a folder
+	// stores experts apart, Matrix copies them into one and Outline copies nothing.
 	Outline(module string) (*quant.Matrix, error)
 	// Has reports whether the tensor module+".weight" exists.
 	Has(module string) bool

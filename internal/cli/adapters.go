@@ -14,7 +14,6 @@ import (
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/engine"
-	"github.com/lentil-lm/lentil/export"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/weights"
@@ -147,7 +146,7 @@ func (o *adapterOutput) writeGGUF(ctx context.Context, streams Streams, f *adapt
 		return err
 	}
 	defer src.Close()
-	return export.GGUFAdapter(f, src, o.SavePath)
+	return f.WriteGGUF(o.SavePath, src)
 }
 
 func newAdaptersConvert(streams Streams) *cobra.Command {

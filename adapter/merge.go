@@ -1,0 +1,62 @@
+package adapter
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Merge adds adapters up, each times its weight. The ranks add up too, so nothing is
+// lost.
+func Merge(list []*Adapter, weight []float32) (*Adapter, error) {
+	if len(list) == 0 || len(list) != len(weight) {
+		return nil, fmt.Errorf("%d adapters, %d weights", len(list), len(weight))
+	}
+	out := &Adapter{Layout: list[0].Layout, Base: list[0].Base}
+	sums := map[string]*Update{}
+	for i, a := range list {
+		if a.DoRA() {
+			return nil, fmt.Errorf("adapter %d of %d is a DoRA, whose magnitudes do not add up: put it into the base model with lentil fuse, and train or attach the others there", i+1, len(list))
+		}
+		if err := a.ready(); err != nil {
+			return nil, err
+		}
+		out.Copies = append(out.Copies, a.Copies...)
+		out.held, out.experts, out.partial = out.held+a.held, max(out.experts, a.experts), out.partial || a.partial
+		for _, u := range a.Updates {
+			if sums[u.Module] == nil {
+				sums[u.Module] = &Update{Module: u.Module, Experts: u.Experts, In: u.In, Out: u.Out, Scale: 1}
+			}
+			if err := sums[u.Module].add(u, weight[i]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, module := range slices.Sorted(maps.Keys(sums)) {
+		out.Updates = append(out.Updates, *sums[module])
+	}
+	return out, out.checkSpread()
+}
+
+// add appends the terms of another update of the same projection, times weight.
+func (sum *Update) add(u Update, weight float32) error {
+	if !slices.Equal(sum.Shape(), u.Shape()) {
+		return fmt.Errorf("%s: for %v in one adapter, for %v in another: they belong to different models", u.Module, sum.Shape(), u.Shape())
+	}
+	old := sum.Rank
+	if old+u.Rank > maxRank {
+		return fmt.Errorf("%s: the ranks add up to %d, more than %d", u.Module, old+u.Rank, maxRank)
+	}
+	sum.widen(old + u.Rank)
+	for r := range max(u.Experts, 1) * u.In { // rows of A get columns
+		copy(sum.A[r*sum.Rank+old:(r+1)*sum.Rank], u.A[r*u.Rank:])
+	}
+	size := u.Rank * u.Out
+	for e := range max(u.Experts, 1) { // rows of B come behind those that the expert has
+		to := sum.B[(e*sum.Rank+old)*u.Out:]
+		for i, b := range u.B[e*size : (e+1)*size] {
+			to[i] = b * u.Scale * weight
+		}
+	}
+	return nil
+}

@@ -1,0 +1,156 @@
+package adapter
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/jsonpos"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// mlx-lm's layout: NAME.lora_a is A [in, rank] and NAME.lora_b is B [rank, out]; of
+// experts Aᵀ [experts, rank, in] and Bᵀ [experts, out, rank]. NAME.m is a magnitude.
+
+// Names of an adapter folder's files, as mlx-lm reads them.
+const (
+	File       = "adapters.safetensors"
+	ConfigFile = "adapter_config.json"
+)
+
+// mlxConfig is the part of adapter_config.json that loading needs.
+type mlxConfig struct {
+	FineTuneType string `json:"fine_tune_type"`
+	Model        string `json:"model"`
+	NumLayers    int    `json:"num_layers"`
+	LoRA         *struct {
+		Rank    int      `json:"rank"`
+		Scale   float32  `json:"scale"`
+		Dropout float32  `json:"dropout"`
+		Keys    []string `json:"keys"`
+	} `json:"lora_parameters"`
+}
+
+func (c mlxConfig) dora() bool { return c.FineTuneType == "dora" }
+
+// config is what lora_parameters and num_layers say.
+func (c mlxConfig) config() Config {
+	return Config{Rank: c.LoRA.Rank, Scale: c.LoRA.Scale, Dropout: c.LoRA.Dropout, Keys: c.LoRA.Keys, NumLayers: c.NumLayers, DoRA: c.dora()}
+}
+
+// readConfig reads dir/adapter_config.json.
+func readConfig(dir string) (mlxConfig, error) {
+	path := filepath.Join(dir, ConfigFile)
+	c := mlxConfig{FineTuneType: "lora"}
+	data, err := weights.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, fault.At("adapter_path", "%s is not there: %s is not an adapter folder", ConfigFile, dir).Try("Give the folder that training wrote.")
+	}
+	if err != nil {
+		return c, err
+	}
+	if err := json.Unmarshal(data, &c); err != nil {
+		return c, fmt.Errorf("%s: %w", path, jsonpos.Locate(data, err))
+	}
+	switch {
+	case c.FineTuneType == "full":
+	case c.FineTuneType != "lora" && !c.dora():
+		return c, fmt.Errorf("%s: fine_tune_type %q is not supported; known are lora, dora, full", path, c.FineTuneType)
+	case c.LoRA == nil:
+		return c, fmt.Errorf("%s: lora_parameters is missing; expected rank, scale and dropout", path)
+	}
+	return c, nil
+}
+
+func readMLX(dir string) (*Adapter, error) {
+	c, err := readConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	if c.FineTuneType == "full" {
+		return nil, fmt.Errorf("%s: fine_tune_type is %q: these are whole weights, not a LoRA; put them into the model with: lentil fuse", filepath.Join(dir, ConfigFile), c.FineTuneType)
+	}
+	path := filepath.Join(dir, File)
+	file, err := weights.OpenSafetensors(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	p := newPairs(path, c.dora())
+	for _, name := range file.Names() {
+		x, _ := file.Tensor(name)
+		module, is := split(name, ".lora_a", ".lora_b", ".m")
+		if err := p.put(module, is, x, false); err != nil {
+			return nil, err
+		}
+	}
+	a := &Adapter{Layout: "mlx-lm", Dropout: c.LoRA.Dropout, Base: c.Model}
+	return a, p.into(a, func(string, int) float32 { return c.LoRA.Scale })
+}
+
+// WriteMLX writes the adapter into a folder as mlx-lm reads it. A folder that holds an
+// adapter is left alone.
+func (a *Adapter) WriteMLX(dir string) error {
+	if err := a.ready(); err != nil {
+		return err
+	}
+	if a.partial {
+		return fault.At("model", "the adapter changes some experts only, and mlx-lm's files have all").Try("Name the base model too.")
+	}
+	if err := noAdapterIn(dir); err != nil {
+		return err
+	}
+	return a.writeMLX(dir)
+}
+
+// writeMLX is WriteMLX over what there is.
+func (a *Adapter) writeMLX(dir string) error {
+	rank, scale := a.Uniform()
+	var keys []string
+	var tensors []weights.Tensor
+	for _, u := range a.Updates {
+		keys = append(keys, u.Module)
+		if u.Experts > 0 {
+			down, up := u.Transposed()
+			tensors = append(tensors, weights.FloatTensor(u.Module+".lora_a", down, u.Experts, rank, u.In), weights.FloatTensor(u.Module+".lora_b", up, u.Experts, u.Out, rank))
+			continue
+		}
+		tensors = append(tensors, weights.FloatTensor(u.Module+".lora_a", u.A, u.In, rank), weights.FloatTensor(u.Module+".lora_b", u.B, rank, u.Out))
+		if u.Magnitude != nil {
+			tensors = append(tensors, weights.FloatTensor(u.Module+".m", u.Magnitude, u.Out))
+		}
+	}
+	if err := weights.WriteSafetensors(filepath.Join(dir, File), tensors, nil); err != nil {
+		return err
+	}
+	return writeConfig(dir, map[string]any{
+		"fine_tune_type": strings.ToLower(a.Kind()), "model": a.Base, "num_layers": -1,
+		// mlx-lm looks for keys that are whole paths in the whole model.
+		"lora_parameters": map[string]any{"rank": rank, "scale": scale, "dropout": a.Dropout, "keys": keys},
+	})
+}
+
+// noAdapterIn makes a folder, and refuses one that holds an adapter.
+func noAdapterIn(dir string) error {
+	for _, there := range []string{File, PEFTFile, ConfigFile} {
+		if _, err := os.Lstat(filepath.Join(dir, there)); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s holds %s already: give another folder", dir, there)
+		}
+	}
+	return os.MkdirAll(dir, 0o755)
+}
+
+// writeConfig writes adapter_config.json. It comes behind the weights: a folder that has
+// one is a whole adapter.
+func writeConfig(dir string, config map[string]any) error {
+	text, err := json.MarshalIndent(config, "", "    ")
+	if err != nil {
+		return err
+	}
+	return weights.WriteFile(filepath.Join(dir, ConfigFile), append(text, '\n'))
+}

@@ -1,0 +1,168 @@
+package adapter
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/nn"
+	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/tensor"
+	"github.com/lentil-lm/lentil/weights"
+)
+
+// Resume copies the tensors of a file over the trainable ones of the same names,
+// which must have the same shapes. Tensors that one of the two lacks stay as they
+// are, but they must have some in common. A file of another kind of fine-tuning is
+// refused: half of it might fit.
+func Resume(m *model.Model, f *weights.Safetensors) error { return loadTrainable(m, f, false) }
+
+// loadTrainable copies the tensors of a file over the trainable ones of the same names.
+// With strict all tensors of the file must have a place, otherwise at least one; the error
+// lists those that have none.
+func loadTrainable(m *model.Model, f *weights.Safetensors, strict bool) error {
+	params := map[string]nn.Param{}
+	for _, p := range m.Trainable() {
+		params[p.Name] = p
+	}
+	is, trained := fineTuneType(f.Names()), fineTuneType(slices.Collect(maps.Keys(params)))
+	if !strict && is != trained {
+		return fault.Value("fine_tune_type", trained, fmt.Sprintf("%s, which trains what %s holds", is, f.Path())).
+			Try("Give %v %s, or %v a file of the other type.", fault.Setting("fine_tune_type"), is, fault.Setting("resume_adapter_file"))
+	}
+	fit := map[string]nn.Param{}
+	var wrong, unknown []string
+	for _, name := range f.Names() {
+		x, _ := f.Tensor(name)
+		p, ok := params[name]
+		switch {
+		case !ok:
+			unknown = append(unknown, name+" (no such parameter)")
+		case !slices.Equal(x.Shape, p.FileShape()) || !x.DType.IsWeight():
+			wrong = append(wrong, misfit(x, p.FileShape()))
+		default:
+			fit[name] = p
+		}
+	}
+	if strict || len(fit) == 0 {
+		wrong = append(wrong, unknown...)
+	}
+	if len(wrong) > 0 {
+		return otherModel(f.Path(), wrong)
+	}
+	for name, p := range fit {
+		x, _ := f.Tensor(name)
+		if err := m.Device().Write(p.Buffer(), compute.FloatBytes(x.Floats())); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return m.RefreshAdapters()
+}
+
+// fineTuneType tells from the names of tensors which kind of training changes them.
+func fineTuneType(names []string) string {
+	some := func(part string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, part) })
+	}
+	switch {
+	case some(".m"):
+		return "dora"
+	case some(".lora_a"):
+		return "lora"
+	}
+	return "full"
+}
+
+// loadFull puts the weights of full fine-tuning in the place of the base's. They are used
+// where they lie, so f stays open unless there is an error.
+func loadFull(m *model.Model, f *weights.Safetensors) (err error) {
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	var wrong []string
+	for _, name := range f.Names() {
+		x, _ := f.Tensor(name)
+		if shape, ok := m.ShapeOf(name); !ok || !slices.Equal(x.Shape, shape) || !x.DType.IsWeight() {
+			wrong = append(wrong, fmt.Sprintf("%s (%v %v)", name, x.DType, x.Shape))
+		}
+	}
+	if len(wrong) > 0 {
+		return otherModel(f.Path(), wrong)
+	}
+	for _, name := range f.Names() {
+		x, _ := f.Tensor(name)
+		if err = m.Replace(x); err != nil {
+			return fmt.Errorf("%s: %s: %w", f.Path(), name, err)
+		}
+	}
+	return nil
+}
+
+// SaveWeights writes what training changes to one safetensors file: adapters as F32,
+// parameters of the base in the type that the base has them in. Numbers that are NaN or
+// infinite are refused, and the file that is there stays.
+func SaveWeights(m *model.Model, path string) error {
+	var out []weights.Tensor
+	for _, p := range m.Trainable() {
+		values, err := tensor.ReadFloats(m.Device(), p.Tensor)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.Name, err)
+		}
+		if !finite(values) {
+			return fmt.Errorf("%s: not written: %w", path, diverged(p.Name))
+		}
+		dtype := quant.F32
+		if base, ok := m.Source().Tensor(p.Name); ok && base.DType.IsWeight() {
+			dtype = base.DType
+		}
+		data := make([]byte, len(values)*dtype.Size())
+		quant.PutFloats(data, values, dtype)
+		out = append(out, weights.Tensor{Name: p.Name, DType: dtype, Shape: p.FileShape(), Data: data})
+	}
+	return weights.WriteSafetensors(path, out, nil)
+}
+
+// Save writes what training changes as a folder that [Load] and mlx-lm read:
+// adapters.safetensors and adapter_config.json, which replace those that are there.
+func Save(m *model.Model, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if len(m.Adapted()) > 0 {
+		a, err := Of(m)
+		if err != nil {
+			return fmt.Errorf("%s: not written: %w", dir, err)
+		}
+		return a.writeMLX(dir)
+	}
+	if len(m.Trainable()) == 0 {
+		return fmt.Errorf("%s: not written: the model has no adapter, and nothing of it is trained", dir)
+	}
+	if err := SaveWeights(m, filepath.Join(dir, File)); err != nil {
+		return err
+	}
+	return writeConfig(dir, map[string]any{"fine_tune_type": "full", "model": m.Source().Path(), "num_layers": -1})
+}
+
+// diverged is the error for a tensor with NaN or infinite numbers.
+func diverged(name string) error {
+	return fault.Advise(fmt.Errorf("%s holds a number that is not finite: training has diverged", name),
+		"Go back to the last saved file and use a smaller %v.", fault.Setting("learning_rate"))
+}
+
+func finite(values []float32) bool {
+	for _, v := range values {
+		if v-v != 0 { // Inf-Inf and NaN-NaN are NaN
+			return false
+		}
+	}
+	return true
+}
