@@ -34,7 +34,7 @@ var below = []string{
 }
 
 // everywhere lists the leaves that every room may import.
-var everywhere = []string{"fault", "internal/atomicfile", "internal/jsonpos"}
+var everywhere = []string{"fault", "internal/atomicfile", "internal/filelock", "internal/jsonpos"}
 
 // and gives a list with more rooms in it.
 func and(list []string, more ...string) []string { return slices.Concat(list, more) }
@@ -44,6 +44,7 @@ var house = map[string]room{
 	// 0 leaves
 	"fault":               {stdOnly: true},
 	"internal/atomicfile": {},
+	"internal/filelock":   {},
 	"internal/jsonpos":    {stdOnly: true},
 	"machine":             {},
 	"quant":               {stdOnly: true},

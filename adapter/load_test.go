@@ -144,7 +144,7 @@ func TestAdapterErrors(t *testing.T) {
 		{"no rank", `{"lora_parameters": {"scale": 1}}`, small, []string{"rank is 0"}},
 		{"absurd rank", `{"lora_parameters": {"rank": 4611686018427387904}}`, small, []string{"rank is 4611686018427387904"}},
 		{"unknown key", `{"lora_parameters": {"rank": 3, "keys": ["self_attn.q_proj", "mlp.router"]}}`, small, []string{`"mlp.router"`}},
-		{"bad JSON", "{\n\"fine_tune_type\": lora}", small, []string{adapter.ConfigFile, "line 2, column 19"}},
+		{"bad JSON", "{\n\"fine_tune_type\": lora}", small, []string{adapter.ConfigFile + ":2:19: "}},
 		{"no weights", loraConfig, nil, []string{adapter.File}},
 	} {
 		dir := writeAdapter(t, test.config, test.from)

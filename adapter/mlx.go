@@ -55,7 +55,7 @@ func readConfig(dir string) (mlxConfig, error) {
 		return c, err
 	}
 	if err := json.Unmarshal(data, &c); err != nil {
-		return c, fmt.Errorf("%s: %w", path, jsonpos.Locate(data, err))
+		return c, jsonpos.Error(path, data, err)
 	}
 	switch {
 	case c.FineTuneType == "full":

@@ -194,7 +194,7 @@ func readPEFT(dir string) (*Adapter, error) {
 	}
 	var c peftConfig
 	if err := json.Unmarshal(data, &c); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, jsonpos.Locate(data, err))
+		return nil, jsonpos.Error(path, data, err)
 	}
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

@@ -86,7 +86,7 @@ func (r *RopeScaling) kind() string {
 func ParseConfig(data []byte, path string) (*Config, error) {
 	var c Config
 	if err := json.Unmarshal(data, &c); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, jsonpos.Locate(data, err))
+		return nil, jsonpos.Error(path, data, err)
 	}
 	if c.ModelFile != "" {
 		return nil, fmt.Errorf("%s: model_file %q asks to run Python code of the model's repository, which Lentil never does; use a model of a known model_type (%s)", path, c.ModelFile, knownTypes())

@@ -8,10 +8,13 @@ import (
 	"fmt"
 )
 
-// Locate adds line and column, both from 1, to an error that json.Unmarshal
-// returned for data. Other errors stay as they are.
-func Locate(data []byte, err error) error {
-	offset := int64(-1)
+// Error puts the file in front of an error that decoding data gave, and line and column
+// where the error knows them: "config.json:3:7: invalid character '}'". nil stays nil.
+func Error(path string, data []byte, err error) error {
+	if err == nil {
+		return nil
+	}
+	var offset int64 // of the byte behind the one at fault
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	switch {
@@ -19,12 +22,11 @@ func Locate(data []byte, err error) error {
 		offset = syntax.Offset
 	case errors.As(err, &kind):
 		offset = kind.Offset
+	default:
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	if offset < 0 || offset > int64(len(data)) {
-		return err
-	}
-	before := data[:offset]
+	before := data[:min(max(offset-1, 0), int64(len(data)))]
 	line := 1 + bytes.Count(before, []byte("\n"))
-	column := len(before) - bytes.LastIndexByte(before, '\n') - 1
-	return fmt.Errorf("line %d, column %d: %w", line, column, err)
+	column := len(before) - bytes.LastIndexByte(before, '\n')
+	return fmt.Errorf("%s:%d:%d: %w", path, line, column, err)
 }
