@@ -127,7 +127,7 @@ func TestReadPEFTErrors(t *testing.T) {
 		{"other kind", `{"peft_type": "IA3"}`, "", `"IA3"`},
 		{"DoRA without magnitudes", `{"peft_type": "LORA", "use_dora": true}`, "", "0 magnitudes, expected 32"},
 		{"modules to save", `{"peft_type": "LORA", "modules_to_save": ["lm_head"]}`, "", `modules_to_save is ["lm_head"]`},
-		{"no JSON", `{`, "", "line 1"},
+		{"no JSON", `{`, "", ":1:1: "},
 		{"biases", `{"peft_type": "LORA", "bias": "all"}`, "", `bias is "all"`},
 		{"biases of the LoRA", `{"peft_type": "LORA", "lora_bias": true}`, "", "lora_bias is true"},
 		{"PiSSA", `{"peft_type": "LORA", "init_lora_weights": "pissa_niter_4"}`, "", "pissa_niter_4"},

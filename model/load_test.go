@@ -48,7 +48,7 @@ func TestLoadErrors(t *testing.T) {
 		{name: "no eps", config: map[string]any{"rms_norm_eps": nil}, want: []string{"rms_norm_eps is 0"}},
 		{name: "no vocabulary", config: map[string]any{"vocab_size": nil}, want: []string{"vocab_size is 0"}},
 		{name: "negative size", config: map[string]any{"hidden_size": -32}, want: []string{"hidden_size is -32"}},
-		{name: "string for a number", config: map[string]any{"hidden_size": "32"}, want: []string{"config.json", "line ", "hidden_size"}},
+		{name: "string for a number", config: map[string]any{"hidden_size": "32"}, want: []string{"config.json", "config.json:3:21: ", "hidden_size"}},
 		{name: "heads that do not divide", config: map[string]any{"num_attention_heads": 5}, want: []string{"multiple of num_attention_heads 5"}},
 		{name: "odd head", config: map[string]any{"head_dim": 7}, want: []string{"head_dim is 7"}},
 		{name: "key heads", config: map[string]any{"num_key_value_heads": 3}, want: []string{"num_key_value_heads 3"}},

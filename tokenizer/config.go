@@ -9,7 +9,8 @@ import (
 	"path/filepath"
 	"sort"
 	"strconv"
-	"strings"
+
+	"github.com/lentil-lm/lentil/internal/jsonpos"
 )
 
 // config is what the files around tokenizer.json say.
@@ -142,17 +143,13 @@ func readJSON(dir, name string, read func(map[string]json.RawMessage) error) err
 	if data == nil || err != nil {
 		return err
 	}
+	path := filepath.Join(dir, name)
 	var fields map[string]json.RawMessage
-	if err = jsonError(json.Unmarshal(data, &fields)); err == nil {
-		err = read(fields)
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return jsonpos.Error(path, data, jsonError(err))
 	}
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
-		line := 1 + strings.Count(string(data[:min(int(syntax.Offset), len(data))]), "\n")
-		err = fmt.Errorf("line %d: %w", line, err)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", filepath.Join(dir, name), err)
+	if err := read(fields); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func TestLoadErrors(t *testing.T) {
 		"added id":         {with(`"added_tokens": [{"id": 1, "content": "<s>"}],`), `added_tokens[0]: "<s>" has id 1, which already stands for "b"`},
 		"added size":       {with(`"added_tokens": [{"id": 2000000000, "content": "<s>"}],`), `added_tokens[0].id: 2000000000`},
 		"added empty":      {with(`"added_tokens": [{"id": 3, "content": ""}],`), `added_tokens[0].content: empty`},
-		"config syntax":    {beside("tokenizer_config.json", "{\n\n!"), "tokenizer_config.json: line 3"},
+		"config syntax":    {beside("tokenizer_config.json", "{\n\n!"), "tokenizer_config.json:3:1: "},
 		"config type":      {beside("tokenizer_config.json", `{"add_bos_token": "yes"}`), "tokenizer_config.json: add_bos_token: found a string"},
 		"config decoder":   {beside("tokenizer_config.json", `{"added_tokens_decoder": {"x": {"content": "y"}}}`), `key "x" is no token id`},
 		"config template":  {beside("tokenizer_config.json", `{"chat_template": 3}`), "tokenizer_config.json: chat_template: found a number"},

@@ -1,7 +1,6 @@
 package weights
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/lentil-lm/lentil/internal/jsonpos"
 	"github.com/lentil-lm/lentil/quant"
 )
 
@@ -133,24 +133,11 @@ func checked(t Tensor, m *quant.Matrix) (*quant.Matrix, error) {
 // the first mistake.
 func checkJSON(path string, data []byte) error {
 	var object map[string]json.RawMessage
-	err := json.Unmarshal(data, &object)
-	if err == nil {
-		if object == nil {
-			return fmt.Errorf("%s: expected a JSON object", path)
-		}
-		return nil
+	if err := json.Unmarshal(data, &object); err != nil {
+		return jsonpos.Error(path, data, err)
 	}
-	var at int64
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &syntax):
-		at = syntax.Offset
-	case errors.As(err, &kind):
-		at = kind.Offset
+	if object == nil {
+		return fmt.Errorf("%s: expected a JSON object", path)
 	}
-	before := data[:min(max(at-1, 0), int64(len(data)))]
-	line := 1 + bytes.Count(before, []byte("\n"))
-	column := len(before) - bytes.LastIndexByte(before, '\n')
-	return fmt.Errorf("%s:%d:%d: %w", path, line, column, err)
+	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/hub"
+	"github.com/lentil-lm/lentil/internal/jsonpos"
 	"github.com/lentil-lm/lentil/run"
 )
 
@@ -113,9 +114,7 @@ func trainingOf(folder string) (settings map[string]any, files []string, err err
 		return nil, nil, nil
 	}
 	if err == nil {
-		if err = json.Unmarshal(text, &settings); err != nil {
-			err = jsonError(path, text, err)
-		}
+		err = jsonpos.Error(path, text, json.Unmarshal(text, &settings))
 	}
 	return settings, nil, err
 }

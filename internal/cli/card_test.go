@@ -65,7 +65,7 @@ func TestCardOfMLXAdapter(t *testing.T) {
 	}
 	write(t, filepath.Join(dir, "adapter_config.json"), "{\n\"model\": 1,\n}")
 	os.Remove(filepath.Join(dir, "README.md"))
-	if code, _, errOut := lentil(t, "", "upload", "--path", dir, "--upload-repo", "me/adapter"); code != ExitUsage || !strings.Contains(errOut, "adapter_config.json:3: ") {
+	if code, _, errOut := lentil(t, "", "upload", "--path", dir, "--upload-repo", "me/adapter"); code != ExitUsage || !strings.Contains(errOut, "adapter_config.json:3:1: ") {
 		t.Errorf("spoilt config: %d %q", code, errOut)
 	}
 }

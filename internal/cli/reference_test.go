@@ -73,7 +73,7 @@ func TestTokenizePrintsPieces(t *testing.T) {
 	}
 	bad := writeFile(t, "bad.json", "[\n\"a\",\n3]")
 	code, _, errOut = lentil(t, "", "tokenize", "--model", dir, "--strings", bad)
-	if code != ExitUsage || !strings.Contains(errOut, bad+":3: ") {
+	if code != ExitUsage || !strings.Contains(errOut, bad+":3:1: ") {
 		t.Errorf("bad list: %d %q", code, errOut)
 	}
 }

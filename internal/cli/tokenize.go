@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/engine"
+	"github.com/lentil-lm/lentil/internal/jsonpos"
 	"github.com/lentil-lm/lentil/tokenizer"
 )
 
@@ -103,7 +104,7 @@ func tokenizeStrings(out io.Writer, tok *tokenizer.Tokenizer, o tokenizeOptions)
 	}
 	var list []string
 	if err := json.Unmarshal(text, &list); err != nil {
-		return usage("--strings: %w\nExpected a JSON list of strings.", jsonError(o.Strings, text, err))
+		return usage("--strings: %w\nExpected a JSON list of strings.", jsonpos.Error(o.Strings, text, err))
 	}
 	ids := make([][]int32, len(list))
 	results := make([]tokenized, len(list))
