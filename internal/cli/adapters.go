@@ -14,6 +14,7 @@ import (
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/engine"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/weights"
@@ -107,11 +108,11 @@ func (o *adapterOutput) flags(f *pflag.FlagSet, to string) {
 func (o *adapterOutput) check() error {
 	switch {
 	case o.SavePath == "":
-		return usage("--save-path is missing\nGive the folder to write the adapter to.")
+		return fault.Missing("save_path").Try("Give the folder to write the adapter to.")
 	case o.To == "gguf" && o.Model == "":
-		return usage("--model is missing\nllama.cpp's adapters depend on the shape of the base model: give its folder.")
+		return fault.Missing("model").Try("llama.cpp's adapters depend on the shape of the base model: give its folder.")
 	case o.To != "mlx" && o.To != "peft" && o.To != "gguf":
-		return usage("--to %q is not one of mlx, peft, gguf", o.To)
+		return fault.Value("to", o.To, "mlx, peft or gguf")
 	}
 	return nil
 }
@@ -130,7 +131,7 @@ func (o *adapterOutput) write(ctx context.Context, streams Streams, f *adapter.A
 		err = o.writeGGUF(ctx, streams, f)
 	}
 	if err != nil {
-		return inputError(err)
+		return fault.Mark(err)
 	}
 	fmt.Fprintf(streams.Out, "Saved the adapter to %s.\n", o.SavePath)
 	return nil
@@ -197,7 +198,7 @@ the sum of theirs, so nothing is lost. The magnitudes of a DoRA do not add up: i
 			}
 			sum, err := adapter.Merge(files, weight)
 			if err != nil {
-				return inputError(err)
+				return fault.Mark(err)
 			}
 			return o.write(cmd.Context(), streams, sum)
 		},
@@ -216,13 +217,13 @@ func parseWeights(list string, n int) ([]float32, error) {
 	}
 	parts := strings.Split(list, ",")
 	if len(parts) != n {
-		return nil, usage("--weights has %d numbers for %d adapters", len(parts), n)
+		return nil, fault.At("weights", "%d numbers for %d adapters", len(parts), n)
 	}
 	var out []float32
 	for _, p := range parts {
 		w, err := strconv.ParseFloat(strings.TrimSpace(p), 32)
 		if err != nil || w-w != 0 {
-			return nil, usage("--weights: %q is not a number", p)
+			return nil, fault.At("weights", "%q is not a number", p)
 		}
 		out = append(out, float32(w))
 	}
@@ -233,7 +234,7 @@ func parseWeights(list string, n int) ([]float32, error) {
 func readLoRA(ctx context.Context, streams Streams, path, base string) (*adapter.Adapter, error) {
 	f, err := adapter.Read(path)
 	if err != nil {
-		return nil, inputError(err)
+		return nil, fault.Mark(err)
 	}
 	if base == "" {
 		return f, nil
@@ -244,15 +245,15 @@ func readLoRA(ctx context.Context, streams Streams, path, base string) (*adapter
 	}
 	src, err := weights.Open(local)
 	if err != nil {
-		return nil, inputError(err)
+		return nil, fault.Mark(err)
 	}
 	defer src.Close()
 	c, err := model.ParseConfig(src.Config(), local)
 	if err != nil {
-		return nil, inputError(err)
+		return nil, fault.Mark(err)
 	}
 	if err := f.FitTo(c); err != nil {
-		return nil, inputError(fmt.Errorf("%s: %w", path, err))
+		return nil, fault.Mark(fmt.Errorf("%s: %w", path, err))
 	}
 	return f, nil
 }
@@ -261,7 +262,7 @@ func readLoRA(ctx context.Context, streams Streams, path, base string) (*adapter
 func adapterFolders(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < least || len(args) > most {
-			return usage("%d folders given\nUsage: %s", len(args), cmd.UseLine())
+			return fault.Of("%d folders given", len(args)).Try("Usage: %s", cmd.UseLine())
 		}
 		return nil
 	}

@@ -48,7 +48,7 @@ func TestAdaptersCommand(t *testing.T) {
 		{[]string{"convert", adapter, "--save-path", peft}, "already"},
 		{[]string{"convert", adapter, "--save-path", "x", "--to", "gguf"}, "--model is missing"},
 		{[]string{"convert", gguf, "--save-path", "x", "--to", "mlx"}, "--model: the adapter is for llama.cpp"},
-		{[]string{"convert", adapter, "--save-path", "x", "--to", "onnx"}, "mlx, peft, gguf"},
+		{[]string{"convert", adapter, "--save-path", "x", "--to", "onnx"}, "--to onnx: expected mlx, peft or gguf"},
 		{[]string{"convert", adapter, "--save-path", gguf, "--to", "gguf", "--model", model}, "is there already"},
 		{[]string{"merge", adapter, peft, "--weights", "1", "--save-path", "x"}, "1 numbers for 2 adapters"},
 		{[]string{"merge", "--save-path", "x"}, "0 folders"},

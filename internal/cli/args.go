@@ -59,7 +59,7 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 	if near := fault.Nearest(name, names); near != "" {
 		remedy = "Did you mean: " + cmd.CommandPath() + " " + near
 	}
-	return usage("unknown command %q\n%s", name, remedy)
+	return fault.Of("unknown command %q", name).Try("%s", remedy)
 }
 
 // expand rewrites the flags that follow a command's name.
@@ -130,7 +130,7 @@ func findShort(cmd *cobra.Command, arg, name, value string, hasValue bool) (*pfl
 		f := cmd.Flags().ShorthandLookup(name[i : i+1])
 		switch {
 		case f == nil:
-			return nil, "", false, usage("unknown flag -%s\nSee: %s --help", name[i:], cmd.CommandPath())
+			return nil, "", false, fault.Of("unknown flag -%s", name[i:]).Try("See: %s --help", cmd.CommandPath())
 		case f.NoOptDefVal == "":
 			return f, arg, i+1 < len(name) || hasValue, nil
 		}
@@ -163,11 +163,11 @@ func longFlag(cmd *cobra.Command, name string) (*pflag.Flag, error) {
 		if near := fault.Nearest(wanted, names); near != "" {
 			remedy = "Did you mean: --" + near
 		}
-		return nil, usage("unknown flag --%s\n%s", name, remedy)
+		return nil, fault.Of("unknown flag --%s", name).Try("%s", remedy)
 	}
 	could := make([]string, len(matches))
 	for i, f := range matches {
 		could[i] = "--" + f.Name
 	}
-	return nil, usage("--%s could be %s\nWrite more of it.", name, strings.Join(could, " or "))
+	return nil, fault.Of("--%s could be %s", name, strings.Join(could, " or ")).Try("Write more of it.")
 }

@@ -67,11 +67,11 @@ With --shape no model is needed: the weights are random.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		for _, name := range []string{"pipeline", "quantize-activations"} {
 			if cmd.Flags().Changed(name) {
-				return usage("--%s is not supported in this version\nLeave it out.", name)
+				return fault.Of("--%s is not supported in this version", name).Try("Leave it out.")
 			}
 		}
 		if o.Model != "" && o.Shape != "" {
-			return usage("--model and --shape are both given\nGive one of them.")
+			return fault.Of("--model and --shape are both given").Try("Give one of them.")
 		}
 		if o.Model == "" && o.Shape == "" {
 			o.Model = defaultModel
@@ -127,14 +127,14 @@ func (o *benchmarkOptions) check() error {
 		{"num-trials", o.Trials, 1}, {"prefill-step-size", o.PrefillStep, 1}, {"seq-length", o.SeqLength, 2},
 	} {
 		if n.value < n.least {
-			return usage("--%s %d: must be at least %d", n.flag, n.value, n.least)
+			return fault.Of("--%s %d: must be at least %d", n.flag, n.value, n.least)
 		}
 	}
 	if !(o.Delay >= 0 && o.Delay < 1e6) {
-		return usage("--delay %g: expected a number of seconds", o.Delay)
+		return fault.Value("delay", o.Delay, "a number of seconds")
 	}
 	if o.SavePath != "" && o.Shape == "" {
-		return usage("--save-path goes with --shape")
+		return fault.Of("--save-path goes with --shape")
 	}
 	return nil
 }
@@ -196,7 +196,7 @@ func runBenchmark(ctx context.Context, streams Streams, o benchmarkOptions) erro
 	defer all.Close(dev)
 	src, err := weights.Open(path)
 	if err != nil {
-		return inputError(err)
+		return fault.Mark(err)
 	}
 	defer src.Close()
 	done() // most systems keep what is mapped until it is closed: nothing is left after a kill

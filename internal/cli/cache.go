@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
 )
 
@@ -38,7 +39,7 @@ revision shares with others stay.`,
   lentil cache delete 0123456789abcdef0123456789abcdef01234567 --yes`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usage("tell what to delete: a repository or the commit of a revision\nSee: lentil scan-cache --revisions")
+				return fault.Of("tell what to delete: a repository or the commit of a revision").Try("See: lentil scan-cache --revisions")
 			}
 			return nil
 		},
@@ -76,7 +77,7 @@ func deleteFromCache(streams Streams, cache hub.Cache, names []string, yes, dryR
 			}
 		}
 		if found == 0 {
-			return usage("the cache in %s has no %s\nSee: lentil scan-cache --revisions", cache.Dir, name)
+			return fault.Of("the cache in %s has no %s", cache.Dir, name).Try("See: lentil scan-cache --revisions")
 		}
 	}
 	plan := cache.Delete(func(_ hub.CachedRepo, rev hub.CachedRevision) bool { return chosen[rev.Path] })

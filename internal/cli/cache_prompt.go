@@ -58,9 +58,9 @@ question alone to read. mlx-lm reads the file too, and this reads mlx-lm's.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		switch {
 		case o.File == "":
-			return usage("--prompt-cache-file is missing\nGive the file to write, such as prompt.safetensors.")
+			return fault.Missing("prompt_cache_file").Try("Give the file to write, such as prompt.safetensors.")
 		case !cmd.Flags().Changed("prompt"):
-			return usage("--prompt is missing\nGive the text to read, or - for standard input.")
+			return fault.Missing("prompt").Try("Give the text to read, or - for standard input.")
 		}
 		return runCachePrompt(cmd.Context(), streams, o)
 	}
@@ -71,7 +71,7 @@ func runCachePrompt(ctx context.Context, streams Streams, o cachePromptOptions) 
 	out := streams.Out
 	// A folder that is not there is told before the long work.
 	if info, err := os.Stat(filepath.Dir(o.File)); err != nil || !info.IsDir() {
-		return usage("--prompt-cache-file: there is no folder %s\nMake it, or give another file.", filepath.Dir(o.File))
+		return fault.At("prompt_cache_file", "there is no folder %s", filepath.Dir(o.File)).Try("Make it, or give another file.")
 	}
 	if o.Prompt == "-" {
 		piped, err := io.ReadAll(streams.In)
@@ -127,7 +127,7 @@ func (o *cachePromptOptions) tokens(e *engine.Engine) ([]int32, error) {
 	}
 	if template == nil {
 		if o.SystemPrompt != "" {
-			return nil, usage("--system-prompt: this model has no chat template that takes one")
+			return nil, fault.At("system_prompt", "this model has no chat template that takes one")
 		}
 		return e.Plain(o.Prompt), nil
 	}
@@ -173,11 +173,11 @@ func (o *generateOptions) openPromptCache() (*generate.PromptCache, error) {
 		return nil, nil
 	}
 	if o.systemGiven {
-		return nil, usage("--system-prompt comes before what --prompt-cache-file holds\nGive it to lentil cache_prompt.")
+		return nil, fault.Of("--system-prompt comes before what --prompt-cache-file holds").Try("Give it to lentil cache_prompt.")
 	}
 	p, err := generate.OpenPromptCache(o.PromptCacheFile)
 	if err != nil {
-		return nil, inputError(fmt.Errorf("--prompt-cache-file: %w", err))
+		return nil, fault.At("prompt_cache_file", "%w", err)
 	}
 	if err := o.agree(p.Metadata); err != nil {
 		p.Close()
@@ -204,14 +204,14 @@ func (o *generateOptions) agree(metadata map[string]string) error {
 	made := metadata["model"]
 	switch {
 	case made == "" && !o.modelGiven:
-		return usage("--model is missing, and %s does not tell its own", o.PromptCacheFile)
+		return fault.Of("--model is missing, and %s does not tell its own", o.PromptCacheFile)
 	case !o.modelGiven:
 		o.Model = made
 	case made != "" && !samePlace(made, o.Model):
-		return usage("--model %s: the prompt cache %s was made with %s\nGive that model, or none.", o.Model, o.PromptCacheFile, made)
+		return fault.Given("model", o.Model, "the prompt cache %s was made with %s", o.PromptCacheFile, made).Try("Give that model, or none.")
 	}
 	if adapter, ok := metadata["adapter_path"]; ok && !samePlace(adapter, o.AdapterPath) { // mlx-lm does not tell
-		return usage("--adapter-path %q: the prompt cache %s was made with %q\nGive the same.", o.AdapterPath, o.PromptCacheFile, adapter)
+		return fault.Given("adapter_path", o.AdapterPath, "the prompt cache %s was made with %q", o.PromptCacheFile, adapter).Try("Give the same.")
 	}
 	return nil
 }
@@ -247,7 +247,7 @@ func (o *generateOptions) suffix(e *engine.Engine, text string, settings engine.
 	}
 	at := strings.Index(around, placeholder)
 	if at < 0 || !strings.HasPrefix(whole, around[:at]) {
-		return nil, usage("the chat template changes what comes before the prompt, so that it cannot go on from --prompt-cache-file\nGive --ignore-chat-template.")
+		return nil, fault.Of("the chat template changes what comes before the prompt, so that it cannot go on from --prompt-cache-file").Try("Give --ignore-chat-template.")
 	}
 	return e.Tokenizer.Encode(whole[at:], false), nil
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/adapter"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/internal/jsonpos"
 	"github.com/lentil-lm/lentil/run"
@@ -22,7 +23,7 @@ func writeCard(o uploadOptions, repo hub.Repo) error {
 	path := filepath.Join(o.Path, "README.md")
 	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return inputError(err)
+		return fault.Mark(err)
 	}
 	card, err := cardOf(o, repo.ID)
 	if err != nil {
@@ -43,10 +44,10 @@ func cardOf(o uploadOptions, name string) (hub.Card, error) {
 	}
 	card := hub.Card{Repo: name, BaseModel: o.BaseModel, Override: o.BaseModel != "", Tool: "lentil " + Version(), Adapter: isAdapter(o.Path)}
 	if _, err := os.Stat(from); err != nil {
-		return card, usage("--adapter-path: %w", err)
+		return card, fault.At("adapter_path", "%w", err)
 	}
 	if err := tellRun(&card, from); err != nil {
-		return card, inputError(err)
+		return card, fault.Mark(err)
 	}
 	return card, nil
 }

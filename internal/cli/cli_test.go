@@ -124,7 +124,7 @@ func TestExitCodes(t *testing.T) {
 		{nil, 0},
 		{errors.New("x"), 1},
 		{fmt.Errorf("open: %w", os.ErrNotExist), 2},
-		{usage("x"), 2},
+		{fault.Of("x"), 2},
 		{fmt.Errorf("a: %w", &run.LockedError{PID: 3}), 2},
 		{fmt.Errorf("a: %w", context.Canceled), 130},
 	} {
@@ -141,8 +141,8 @@ func TestSettingsAreFlags(t *testing.T) {
 		err  error
 		want string
 	}{
-		{inputError(fmt.Errorf("draft: %w", fault.Value("max_kv_size", 3, "more than 4"))), "lentil: draft: --max-kv-size 3: expected more than 4\n"},
-		{usage("x: %w", fault.At("temp", "no").Try("Leave %v out.", fault.Setting("temp"))), "lentil: x: --temp: no\nLeave --temp out.\n"},
+		{fault.Mark(fmt.Errorf("draft: %w", fault.Value("max_kv_size", 3, "more than 4"))), "lentil: draft: --max-kv-size 3: expected more than 4\n"},
+		{fault.Of("x: %w", fault.At("temp", "no").Try("Leave %v out.", fault.Setting("temp"))), "lentil: x: --temp: no\nLeave --temp out.\n"},
 		{fault.Of("a").Try("Check %v and %v.", fault.Setting("lr_schedule"), fault.Setting("lora_parameters.keys")), "lentil: a\nCheck lr_schedule and lora_parameters.keys.\n"},
 	} {
 		if got := errorText(c.err); got != c.want || exitCode(c.err) != ExitUsage {
@@ -169,9 +169,9 @@ func TestSettingsAreFlags(t *testing.T) {
 	}
 }
 
-func TestUsageKeepsRemedyAndCause(t *testing.T) {
+func TestMistakeKeepsRemedyAndCause(t *testing.T) {
 	t.Parallel()
-	err := usage("a: %w\ndo this", os.ErrNotExist)
+	err := fault.Of("a: %w", os.ErrNotExist).Try("do this")
 	if got := errorText(err); got != "lentil: a: file does not exist\ndo this\n" {
 		t.Errorf("got %q", got)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/export"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/quant"
 )
@@ -89,27 +90,27 @@ becomes a GGUF file for llama.cpp, Ollama and others.`,
 func (o convertOptions) check() error {
 	switch {
 	case o.Model == "":
-		return usage("--model is missing\nGive the folder, .gguf file or repository to convert.")
+		return fault.Missing("model").Try("Give the folder, .gguf file or repository to convert.")
 	case o.Quantize && o.Dequantize:
-		return usage("--quantize and --dequantize exclude each other")
+		return fault.Of("--quantize and --dequantize exclude each other")
 	case o.Rule != "metal" && o.Rule != "cpu":
-		return usage("--q-rule %q is not one of metal, cpu", o.Rule)
+		return fault.Value("q_rule", o.Rule, "metal or cpu")
 	case o.Quant != "" && o.Dequantize:
-		return usage("--quant and --dequantize exclude each other")
+		return fault.Of("--quant and --dequantize exclude each other")
 	case !o.Quantize && o.Quant == "" && (o.Bits != 0 || o.Group != 0 || o.Recipe != "" || o.Mode != "affine"):
-		return usage("--q-bits, --q-group-size, --q-mode and --quant-predicate need -q")
+		return fault.Of("--q-bits, --q-group-size, --q-mode and --quant-predicate need -q")
 	case o.Mode != "affine" && o.Recipe != "":
-		return usage("--quant-predicate needs --q-mode affine")
+		return fault.Of("--quant-predicate needs --q-mode affine")
 	case o.GGUF != "" && (o.Quantize || o.Quant != "" || o.Dequantize || o.DType != "" || o.UploadRepo != ""):
-		return usage("--gguf says how weights are stored: leave -q, --quant, -d, --dtype and --upload-repo out")
+		return fault.Of("--gguf says how weights are stored: leave -q, --quant, -d, --dtype and --upload-repo out")
 	case o.GGUF == "" && o.Ollama:
-		return usage("--ollama needs --gguf")
+		return fault.Of("--ollama needs --gguf")
 	}
 	if _, err := quant.ParseMode(o.Mode); err != nil {
-		return usage("--q-%w", err)
+		return fault.At("q_mode", "%w", err)
 	}
 	if _, ok := dtypeNames[o.DType]; o.DType != "" && !ok {
-		return usage("--dtype %q is not one of float16, bfloat16, float32", o.DType)
+		return fault.Value("dtype", o.DType, "float16, bfloat16 or float32")
 	}
 	return o.checkAuto()
 }
@@ -129,7 +130,7 @@ func runConvert(ctx context.Context, streams Streams, o convertOptions) error {
 		return convertToGGUF(ctx, streams, o)
 	}
 	if _, err := os.Lstat(o.MLXPath); !errors.Is(err, fs.ErrNotExist) {
-		return usage("--mlx-path %s is there already\nGive a folder that does not exist yet, or remove it.", o.MLXPath)
+		return fault.Given("mlx_path", o.MLXPath, "this is there already").Try("Give a folder that does not exist yet, or remove it.")
 	}
 	upload := uploadOptions{Path: o.MLXPath, Repo: o.UploadRepo, Type: string(hub.Model), BaseModel: repoOf(o.Model)}
 	if o.UploadRepo != "" {
@@ -190,7 +191,7 @@ func convertFolder(ctx context.Context, streams Streams, o convertOptions, base 
 		return a.report.ConvertReport, a.report, err
 	}
 	if report, err = export.Convert(files.Source, files.Tokenizer, settings); err != nil {
-		return report, nil, inputError(err)
+		return report, nil, fault.Mark(err)
 	}
 	return report, report, nil
 }
@@ -226,10 +227,10 @@ func convertToGGUF(ctx context.Context, streams Streams, o convertOptions) error
 		path = ggufPath(path, "", t)
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return usage("--mlx-path: %s is there already\nGive another name, or remove it.", path)
+		return fault.Given("mlx_path", path, "this is there already").Try("Give another name, or remove it.")
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return inputError(err)
+		return fault.Mark(err)
 	}
 	report, err := exportGGUF(ctx, streams, o.Model, path, t, o.Ollama)
 	if err != nil {

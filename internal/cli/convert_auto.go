@@ -15,6 +15,7 @@ import (
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/eval"
 	"github.com/lentil-lm/lentil/export"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/train"
 )
@@ -61,7 +62,7 @@ func (a *autoConversion) run(ctx context.Context, settings export.ConvertOptions
 		a.report.Tokens = s.Tokens
 		bar.Set("Choosing bits", 0, 0)
 		if a.report.Layers, err = export.AllocateBits(ctx, a.files.Source, s, settings, a.options.TargetBPW); err != nil {
-			return inputError(err)
+			return fault.Mark(err)
 		}
 		return nil
 	})
@@ -74,7 +75,7 @@ func (a *autoConversion) run(ctx context.Context, settings export.ConvertOptions
 		a.report.Divergence += l.Error
 	}
 	if a.report.ConvertReport, err = export.Convert(a.files.Source, a.files.Tokenizer, settings); err != nil {
-		return inputError(err)
+		return fault.Mark(err)
 	}
 	written, err := engine.OpenFiles(ctx, settings.SavePath, engine.Options{})
 	if err != nil {
@@ -108,7 +109,7 @@ func (a *autoConversion) texts() (calibration, held [][]int32, err error) {
 		windows = windows[:len(windows)-1]
 	}
 	if len(windows) < 2 {
-		return nil, nil, usage("--calibration: %s has %d tokens, expected at least %d\nGive a longer text.", name, len(ids), 2*calibrationWindow)
+		return nil, nil, fault.At("calibration", "%s has %d tokens, expected at least %d", name, len(ids), 2*calibrationWindow).Try("Give a longer text.")
 	}
 	for i, w := range windows {
 		if i%heldOutEvery == min(heldOutEvery, len(windows))-1 {
@@ -138,18 +139,18 @@ func spread(windows [][]int32, most int) [][]int32 {
 func (a *autoConversion) tokens(path string) ([]int32, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, usage("--calibration: %w", err)
+		return nil, fault.At("calibration", "%w", err)
 	}
 	if info.Mode().IsRegular() && !slices.Contains(datasetFiles, strings.ToLower(filepath.Ext(path))) {
 		text, err := readText(path)
 		if err != nil {
-			return nil, usage("--calibration: %w", err)
+			return nil, fault.At("calibration", "%w", err)
 		}
 		return a.files.Tokenizer.Encode(text, false), nil
 	}
 	splits, err := dataset.Load(path, dataset.Options{})
 	if err != nil {
-		return nil, usage("--calibration: %w", err)
+		return nil, fault.At("calibration", "%w", err)
 	}
 	template, err := a.files.Template()
 	if err != nil {
@@ -157,13 +158,13 @@ func (a *autoConversion) tokens(path string) ([]int32, error) {
 	}
 	rows, err := dataset.NewEncoder(a.files.Tokenizer, template, dataset.EncoderOptions{}).Rows(splits.Train)
 	if err != nil {
-		return nil, usage("--calibration: %w", err)
+		return nil, fault.At("calibration", "%w", err)
 	}
 	var ids []int32
 	for i := 0; i < rows.Len() && len(ids) < 2*heldOutEvery*a.options.CalibrationTokens; i++ {
 		item, err := rows.Item(i)
 		if err != nil {
-			return nil, usage("--calibration: %w", err)
+			return nil, fault.At("calibration", "%w", err)
 		}
 		ids = append(ids, item.IDs...)
 	}
@@ -212,17 +213,17 @@ func (o convertOptions) checkAuto() error {
 	switch {
 	case o.Quant == "":
 		if o.TargetBPW != 0 || o.Calibration != "" || o.CalibrationTokens != 0 {
-			return usage("--target-bpw, --calibration and --calibration-tokens need --quant auto")
+			return fault.Of("--target-bpw, --calibration and --calibration-tokens need --quant auto")
 		}
 		return nil
 	case o.Quant != "auto":
-		return usage("--quant %q: expected auto\nFor the same bits everywhere give -q and --q-bits or --q-mode.", o.Quant)
+		return fault.Value("quant", o.Quant, "auto").Try("For the same bits everywhere give -q and --q-bits or --q-mode.")
 	case o.Bits != 0 || o.Recipe != "" || o.Mode != "affine":
-		return usage("--quant auto chooses the bits: leave --q-bits, --q-mode and --quant-predicate out")
+		return fault.Of("--quant auto chooses the bits: leave --q-bits, --q-mode and --quant-predicate out")
 	case math.IsNaN(o.TargetBPW) || o.TargetBPW < 0:
-		return usage("--target-bpw %g: expected a number of bits, such as 4.5", o.TargetBPW)
+		return fault.Value("target_bpw", o.TargetBPW, "a number of bits, such as 4.5")
 	case o.CalibrationTokens < 0:
-		return usage("--calibration-tokens %d: expected a number of tokens", o.CalibrationTokens)
+		return fault.Value("calibration_tokens", o.CalibrationTokens, "a number of tokens")
 	}
 	return nil
 }

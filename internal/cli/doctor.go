@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/run"
@@ -136,7 +137,7 @@ func modelCache() string {
 // noArguments is cobra.NoArgs with an error of ours.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usage("%s takes no argument %q\nSee: %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())
+		return fault.Of("%s takes no argument %q", cmd.CommandPath(), args[0]).Try("See: %s --help", cmd.CommandPath())
 	}
 	return nil
 }

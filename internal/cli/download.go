@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/engine"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/run"
 )
@@ -78,7 +79,7 @@ func severalValues(f *pflag.FlagSet, names ...string) {
 
 func oneRepo(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
-		return usage("expected one repository ORG/NAME, and maybe names of files\nGive it before --include and --exclude, which take all values that follow. See: %s --help", cmd.CommandPath())
+		return fault.Of("expected one repository ORG/NAME, and maybe names of files").Try("Give it before --include and --exclude, which take all values that follow. See: %s --help", cmd.CommandPath())
 	}
 	return nil
 }
@@ -87,7 +88,7 @@ func oneRepo(cmd *cobra.Command, args []string) error {
 func newHub(token string) (*hub.Client, error) {
 	cfg, err := hub.FromEnv()
 	if err != nil {
-		return nil, inputError(err)
+		return nil, fault.Mark(err)
 	}
 	if token != "" {
 		cfg.Token, cfg.TokenError = token, nil
@@ -100,7 +101,7 @@ func repoType(text string) (hub.RepoType, error) {
 	case hub.Model, hub.Dataset, hub.Space:
 		return t, nil
 	}
-	return "", usage("--repo-type %s: expected model, dataset or space", text)
+	return "", fault.Value("repo_type", text, "model, dataset or space")
 }
 
 func runDownload(ctx context.Context, streams Streams, o downloadOptions) error {
@@ -110,7 +111,7 @@ func runDownload(ctx context.Context, streams Streams, o downloadOptions) error 
 	}
 	repo, err := hub.ParseRepo(o.Repo, typ)
 	if err != nil {
-		return inputError(err)
+		return fault.Mark(err)
 	}
 	include := o.Include
 	for _, name := range o.Files {

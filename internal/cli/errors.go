@@ -21,12 +21,6 @@ const (
 	ExitInterrupted = 130 // Ctrl-C, after everything was saved
 )
 
-// usage makes an error of the user's. format may end in "\n" and a remedy.
-func usage(format string, args ...any) error { return fault.Of(format, args...) }
-
-// inputError marks an error about a file of the user's as a mistake of theirs: exit code 2.
-func inputError(err error) error { return fault.Mark(err) }
-
 // flagName writes a setting as the command line has it. What only a config file knows keeps its name there.
 func flagName(s fault.Setting) string {
 	if key, _, _ := strings.Cut(string(s), "."); slices.Contains(configOnly, key) {

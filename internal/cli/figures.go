@@ -6,6 +6,7 @@ import (
 	"math"
 	"path/filepath"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/run"
 )
 
@@ -16,10 +17,10 @@ func writeFigures(path string, figures any) error {
 	}
 	text, err := json.MarshalIndent(figures, "", "    ")
 	if err != nil {
-		return usage("--json %s: %w", path, err)
+		return fault.Given("json", path, "%w", err)
 	}
 	if err := run.WriteFile(filepath.Clean(path), append(text, '\n')); err != nil {
-		return usage("--json: %w", err)
+		return fault.At("json", "%w", err)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/export"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/run"
 )
@@ -63,18 +64,18 @@ layer by layer, and layers that would keep less than 90 % get more bits.`,
 
 func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 	if o.AdapterPath == "" {
-		return usage("--adapter-path is empty: there is nothing to fuse")
+		return fault.Of("--adapter-path is empty: there is nothing to fuse")
 	}
 	if o.Ollama && !o.ExportGGUF {
-		return usage("--ollama needs --export-gguf")
+		return fault.Of("--ollama needs --export-gguf")
 	}
-	gguf, err := ggufType("gguf-type", o.GGUFType)
+	gguf, err := ggufType("gguf_type", o.GGUFType)
 	if err != nil {
 		return err
 	}
 	file := ggufPath(o.SavePath, o.GGUFPath, gguf)
 	if _, err := os.Lstat(file); o.ExportGGUF && err == nil && filepath.Dir(file) != filepath.Clean(o.SavePath) {
-		return usage("--gguf-path: %s is there already\nGive another name, or remove it.", file)
+		return fault.Given("gguf_path", file, "this is there already").Try("Give another name, or remove it.")
 	}
 	upload := uploadOptions{Path: o.SavePath, Repo: o.UploadRepo, Type: string(hub.Model), AdapterPath: o.AdapterPath, BaseModel: repoOf(o.Model)}
 	if o.UploadRepo != "" {

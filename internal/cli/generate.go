@@ -140,7 +140,7 @@ func declareUnsupported(cmd *cobra.Command, names ...string) {
 func refuseUnsupported(cmd *cobra.Command) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if annotation(f, unsupportedKey) != "" && err == nil {
-			err = usage("--%s is not supported in this version\nLeave it out.", f.Name)
+			err = fault.Of("--%s is not supported in this version", f.Name).Try("Leave it out.")
 		}
 	})
 	return err
@@ -194,11 +194,11 @@ func templateConfig(text string) (*chat.Dict, error) {
 	}
 	value, err := chat.ParseJSON([]byte(text))
 	if err != nil {
-		return nil, usage("--chat-template-config: %w", err)
+		return nil, fault.At("chat_template_config", "%w", err)
 	}
 	kwargs, ok := value.(*chat.Dict)
 	if !ok {
-		return nil, usage(`--chat-template-config: expected a JSON object such as '{"enable_thinking": false}'`)
+		return nil, fault.At("chat_template_config", `expected a JSON object such as '{"enable_thinking": false}'`)
 	}
 	return kwargs, nil
 }

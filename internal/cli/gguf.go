@@ -9,6 +9,7 @@ import (
 
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/export"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
 )
@@ -28,11 +29,11 @@ func ggufPath(dir, name string, t export.GGUFType) string {
 	return filepath.Join(dir, name)
 }
 
-// ggufType reads --gguf-type, or whatever the flag is called.
-func ggufType(flag, name string) (export.GGUFType, error) {
+// ggufType reads the type of a GGUF file's weights.
+func ggufType(setting fault.Setting, name string) (export.GGUFType, error) {
 	t, err := export.ParseGGUFType(name)
 	if err != nil {
-		return t, usage("--%s: %w", flag, err)
+		return t, fault.At(setting, "%w", err)
 	}
 	return t, nil
 }
@@ -68,7 +69,7 @@ func writeGGUF(streams Streams, from *engine.Files, o ggufExport) (export.GGUFRe
 	})
 	bar.Clear()
 	if err != nil {
-		return report, inputError(err)
+		return report, fault.Mark(err)
 	}
 	fmt.Fprintf(streams.Out, "Converted GGUF model saved as: %s\n", o.path)
 	if slices.Sort(report.Whole); len(report.Whole) > 0 {

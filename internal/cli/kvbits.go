@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
 )
 
@@ -28,13 +29,13 @@ func (k *kvFlags) declare(f *pflag.FlagSet) {
 func (k *kvFlags) check(maxKVSize int) error {
 	switch {
 	case k.bitsFlag.Changed && !slices.Contains([]int{2, 3, 4, 5, 6, 8}, k.Bits):
-		return usage("--kv-bits %d: expected 2, 3, 4, 5, 6 or 8\nLeave it out for 16.", k.Bits)
+		return fault.Value("kv_bits", k.Bits, "2, 3, 4, 5, 6 or 8").Try("Leave it out for 16.")
 	case !slices.Contains([]int{32, 64, 128}, k.Group):
-		return usage("--kv-group-size %d: expected 32, 64 or 128", k.Group)
+		return fault.Value("kv_group_size", k.Group, "32, 64 or 128")
 	case k.Start < 0:
-		return usage("--quantized-kv-start %d: expected 0 or more", k.Start)
+		return fault.Value("quantized_kv_start", k.Start, "0 or more")
 	case k.Bits > 0 && maxKVSize > 0:
-		return usage("--kv-bits %d and a cache of limited size (--max-kv-size %d) do not go together\nGive one of the two.", k.Bits, maxKVSize)
+		return fault.Of("--kv-bits %d and a cache of limited size (--max-kv-size %d) do not go together", k.Bits, maxKVSize).Try("Give one of the two.")
 	}
 	return nil
 }
@@ -45,11 +46,11 @@ func (k *kvFlags) agree(p *generate.PromptCache, file string, maxKVSize int) err
 	case p.Bits == 0:
 		return nil
 	case k.bitsFlag.Changed && k.Bits != p.Bits:
-		return usage("--kv-bits %d: the prompt cache %s was quantized to %d\nGive that, or leave it out.", k.Bits, file, p.Bits)
+		return fault.Given("kv_bits", k.Bits, "the prompt cache %s was quantized to %d", file, p.Bits).Try("Give that, or leave it out.")
 	case k.groupFlag.Changed && k.Group != p.Group:
-		return usage("--kv-group-size %d: the prompt cache %s was quantized in groups of %d\nGive that, or leave it out.", k.Group, file, p.Group)
+		return fault.Given("kv_group_size", k.Group, "the prompt cache %s was quantized in groups of %d", file, p.Group).Try("Give that, or leave it out.")
 	case maxKVSize > 0:
-		return usage("--max-kv-size %d: the prompt cache %s is quantized, and such a cache has no limit\nLeave it out, or make the file again without --kv-bits.", maxKVSize, file)
+		return fault.Given("max_kv_size", maxKVSize, "the prompt cache %s is quantized, and such a cache has no limit", file).Try("Leave it out, or make the file again without --kv-bits.")
 	}
 	k.Group = p.Group
 	return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
 )
 
@@ -74,7 +75,7 @@ func askToken(streams Streams, endpoint string) (string, error) {
 		return "", err
 	}
 	if line == "" {
-		return "", usage("there is no token on standard input\nRun lentil login in a terminal, or give --token.")
+		return "", fault.Of("there is no token on standard input").Try("Run lentil login in a terminal, or give --token.")
 	}
 	return line, nil
 }

@@ -82,7 +82,7 @@ func (o *loraOptions) resolve(flags *pflag.FlagSet, streams Streams) error {
 		}
 	}
 	if !o.Train && !o.Test {
-		return usage("Must provide at least one of --train or --test\n`lentil train` and `lentil test` are short for them.")
+		return fault.Of("Must provide at least one of --train or --test").Try("`lentil train` and `lentil test` are short for them.")
 	}
 	return o.Check()
 }
@@ -114,18 +114,18 @@ func configure(r *tune.Recipe, path string, flags *pflag.FlagSet, streams Stream
 func readYAML(path string) ([]yaml.Entry, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, usage("config: %w", err)
+		return nil, fault.Of("config: %w", err)
 	}
 	if info.Size() > yaml.MaxBytes {
-		return nil, usage("%s: %d bytes is too large for a config file", path, info.Size())
+		return nil, fault.Of("%s: %d bytes is too large for a config file", path, info.Size())
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, usage("config: %w", err)
+		return nil, fault.Of("config: %w", err)
 	}
 	entries, err := yaml.Parse(text)
 	if err != nil {
-		return nil, usage("%s:%w", path, err)
+		return nil, fault.Of("%s:%w", path, err)
 	}
 	return entries, nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
 )
 
@@ -30,7 +31,7 @@ mlx-lm's flags and output. lentil scan-cache and lentil cache delete can do more
 	})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if !scan && !remove {
-			return usage("nothing to do\nGive --scan or --delete.")
+			return fault.Of("nothing to do").Try("Give --scan or --delete.")
 		}
 		if scan {
 			if err := manageScan(streams, pattern); err != nil {

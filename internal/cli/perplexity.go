@@ -18,6 +18,7 @@ import (
 	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/eval"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
@@ -82,15 +83,15 @@ With --mask-prompt only answers count, and each row stands by itself.`,
 func (o *perplexityOptions) check() error {
 	switch {
 	case o.Model == "":
-		return usage("--model is missing\nGive the folder of a model, a .gguf file, or a repository ORG/NAME.")
+		return fault.Missing("model").Try("Give the folder of a model, a .gguf file, or a repository ORG/NAME.")
 	case o.SequenceLength < 2:
-		return usage("--sequence-length %d: must be at least 2, as the first token of a sample is not predicted", o.SequenceLength)
+		return fault.Given("sequence_length", o.SequenceLength, "must be at least 2, as the first token of a sample is not predicted")
 	case o.BatchSize < 1:
-		return usage("--batch-size %d: must be at least 1", o.BatchSize)
+		return fault.Given("batch_size", o.BatchSize, "must be at least 1")
 	case o.Seed < 0 || o.Seed > math.MaxUint32:
-		return usage("--seed %d: expected 0 to %d, as NumPy's generator takes them", o.Seed, int64(math.MaxUint32))
+		return fault.Given("seed", o.Seed, "expected 0 to %d, as NumPy's generator takes them", int64(math.MaxUint32))
 	case !slices.Contains([]string{"train", "valid", "test"}, o.Split):
-		return usage("--split %q: expected train, valid or test", o.Split)
+		return fault.Value("split", o.Split, "train, valid or test")
 	}
 	return nil
 }
@@ -184,13 +185,13 @@ func (o *perplexityOptions) samples(ctx context.Context, streams Streams, e *eng
 	if !o.MaskPrompt {
 		samples, err := eval.Windows(rows, o.SequenceLength, o.NumSamples, uint32(o.Seed))
 		if err != nil {
-			return nil, inputError(err)
+			return nil, fault.Mark(err)
 		}
 		return samples, nil
 	}
 	samples, cut, err := eval.Rows(rows, o.SequenceLength, o.NumSamples, uint32(o.Seed))
 	if err != nil {
-		return nil, inputError(err)
+		return nil, fault.Mark(err)
 	}
 	if cut > 0 {
 		fmt.Fprintf(streams.Err, "Warning: %d of %d rows are longer than --sequence-length %d and were cut\n", cut, len(samples), o.SequenceLength)
@@ -204,11 +205,11 @@ func (o *perplexityOptions) rows(ctx context.Context, streams Streams, encoder *
 	if err == nil && info.Mode().IsRegular() && !slices.Contains(datasetFiles, strings.ToLower(filepath.Ext(o.DataPath))) {
 		text, err := readText(o.DataPath)
 		if err != nil {
-			return nil, inputError(err)
+			return nil, fault.Mark(err)
 		}
 		item, err := encoder.Encode(dataset.Row{Format: dataset.Text, Text: text})
 		if err != nil {
-			return nil, inputError(err)
+			return nil, fault.Mark(err)
 		}
 		return train.List{{IDs: item.IDs, Loss: item.Loss}}, nil
 	}
@@ -219,11 +220,11 @@ func (o *perplexityOptions) rows(ctx context.Context, streams Streams, encoder *
 	}
 	split := map[string]*dataset.Split{"train": splits.Train, "valid": splits.Valid, "test": splits.Test}[o.Split]
 	if split.Len() == 0 {
-		return nil, usage("--data-path %s has no rows in its %s set\nGive another --split.", o.DataPath, o.Split)
+		return nil, fault.Given("data_path", o.DataPath, "it has no rows in its %s set", o.Split).Try("Give another --split.")
 	}
 	rows, err := encoder.Rows(split)
 	if err != nil {
-		return nil, inputError(err)
+		return nil, fault.Mark(err)
 	}
 	return train.FromRows(rows), nil
 }

@@ -100,7 +100,7 @@ func TestPerplexityMistakes(t *testing.T) {
 		{"--sequence-length 1", "--sequence-length 1: must be at least 2"},
 		{"--batch-size 0", "--batch-size 0: must be at least 1"},
 		{"--seed -1", "--seed -1: expected 0 to 4294967295"},
-		{"--split val", `--split "val": expected train, valid or test`},
+		{"--split val", "--split val: expected train, valid or test"},
 		{"--data-path " + binary, "is no UTF-8 text"},
 		{"--data-path " + short, "--sequence-length: the data has 5 tokens, fewer than one sample of 512"},
 		{"--data-path " + text + " --split test", "has no rows in its test set"},

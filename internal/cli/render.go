@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/engine"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/tokenizer"
 )
 
@@ -71,11 +71,11 @@ object gives all of the template's variables, and nothing is added to them.`,
 func (o renderOptions) check() error {
 	switch {
 	case (o.Model == "") == (o.Template == ""):
-		return usage("give either --model or --template")
+		return fault.Of("give either --model or --template")
 	case (o.Messages == "") == (o.Context == ""):
-		return usage("give either --messages or --context")
+		return fault.Of("give either --messages or --context")
 	case o.Context != "" && (o.Tools != "" || o.AddGenerationPrompt):
-		return usage("--context takes all variables: put tools and add_generation_prompt into its file")
+		return fault.Of("--context takes all variables: put tools and add_generation_prompt into its file")
 	}
 	return nil
 }
@@ -86,7 +86,7 @@ func (o renderOptions) render(tok *tokenizer.Tokenizer) (string, error) {
 	if o.Now != "" {
 		var err error
 		if now, err = time.Parse(time.RFC3339, o.Now); err != nil {
-			return "", usage("--now %s: expected a time such as 2026-11-22T12:00:00Z", o.Now)
+			return "", fault.Value("now", o.Now, "a time such as 2026-11-22T12:00:00Z")
 		}
 	}
 	if o.Context != "" {
@@ -108,7 +108,7 @@ func (o renderOptions) render(tok *tokenizer.Tokenizer) (string, error) {
 	}
 	text, err := renderer.Render(messages.Items, tools, chat.Options{AddGenerationPrompt: o.AddGenerationPrompt, Now: now})
 	if err != nil {
-		return "", inputError(err)
+		return "", fault.Mark(err)
 	}
 	return text, nil
 }
@@ -121,7 +121,7 @@ func (o renderOptions) renderContext(tok *tokenizer.Tokenizer, now time.Time) (s
 	}
 	variables, ok := value.(*chat.Dict)
 	if !ok {
-		return "", usage("--context %s: expected a JSON object", o.Context)
+		return "", fault.Value("context", o.Context, "a JSON object")
 	}
 	template, err := o.template(tok, variables)
 	if err != nil {
@@ -129,7 +129,7 @@ func (o renderOptions) renderContext(tok *tokenizer.Tokenizer, now time.Time) (s
 	}
 	text, err := template.Render(variables, chat.RenderOptions{Now: now})
 	if err != nil {
-		return "", inputError(err)
+		return "", fault.Mark(err)
 	}
 	return text, nil
 }
@@ -140,19 +140,19 @@ func (o renderOptions) template(tok *tokenizer.Tokenizer, variables *chat.Dict) 
 	if o.Template != "" {
 		text, err := os.ReadFile(o.Template)
 		if err != nil {
-			return nil, usage("--template: %w", err)
+			return nil, fault.At("template", "%w", err)
 		}
 		source = string(text)
 	} else {
 		tools, _ := variables.Get("tools")
 		var ok bool
 		if source, ok = tok.ChatTemplate(tools != nil); !ok {
-			return nil, inputError(chat.ErrNoTemplate)
+			return nil, fault.Mark(chat.ErrNoTemplate)
 		}
 	}
 	template, err := chat.ParseTemplate(source)
 	if err != nil {
-		return nil, inputError(err)
+		return nil, fault.Mark(err)
 	}
 	return template, nil
 }
@@ -168,7 +168,7 @@ func (o renderOptions) renderer(tok *tokenizer.Tokenizer) (*chat.Renderer, error
 	}
 	renderer, err := chat.NewRenderer(tok)
 	if err != nil {
-		return nil, inputError(err)
+		return nil, fault.Mark(err)
 	}
 	return renderer, nil
 }
@@ -180,27 +180,27 @@ func (noTokenizer) ChatTemplate(bool) (string, bool) { return "", false }
 func (noTokenizer) SpecialTokens() map[string]string { return nil }
 func (noTokenizer) HasThinking() bool                { return false }
 
-func readList(flag, path string) (*chat.List, error) {
-	value, err := readJSON(flag, path)
+func readList(setting fault.Setting, path string) (*chat.List, error) {
+	value, err := readJSON(setting, path)
 	if err != nil {
 		return nil, err
 	}
 	list, ok := value.(*chat.List)
 	if !ok {
-		return nil, usage("--%s %s: expected a JSON list", flag, path)
+		return nil, fault.Value(setting, path, "a JSON list")
 	}
 	return list, nil
 }
 
-// readJSON reads a JSON file named by a flag, keeping the order of keys.
-func readJSON(flag, path string) (chat.Value, error) {
+// readJSON reads a JSON file that a setting names, keeping the order of keys.
+func readJSON(setting fault.Setting, path string) (chat.Value, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, usage("--%s: %w", flag, err)
+		return nil, fault.At(setting, "%w", err)
 	}
 	value, err := chat.ParseJSON(text)
 	if err != nil {
-		return nil, usage("--%s: %w", flag, fmt.Errorf("%s: %w", path, err))
+		return nil, fault.At(setting, "%s: %w", path, err)
 	}
 	return value, nil
 }

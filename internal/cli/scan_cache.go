@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
 )
 
@@ -62,7 +63,7 @@ func scanCache(dir string) (hub.Cache, error) {
 	if dir == "" {
 		cfg, err := hub.FromEnv()
 		if err != nil {
-			return hub.Cache{}, inputError(err)
+			return hub.Cache{}, fault.Mark(err)
 		}
 		dir = cfg.Cache
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/weights"
@@ -71,7 +72,7 @@ func shapeNames() string {
 func findShape(name string) (shape, error) {
 	i := slices.IndexFunc(shapes, func(s shape) bool { return s.name == name })
 	if i < 0 {
-		return shape{}, usage("--shape %s is not known\nKnown are %s.", name, shapeNames())
+		return shape{}, fault.Of("--shape %s is not known", name).Try("Known are %s.", shapeNames())
 	}
 	return shapes[i], nil
 }
@@ -161,7 +162,7 @@ func (s shape) isIn(dir string, bits, group int) (bool, error) {
 		return false, err
 	}
 	if !bytes.Equal(have, want) {
-		return false, usage("--save-path %s holds another model\nChoose another folder.", dir)
+		return false, fault.Of("--save-path %s holds another model", dir).Try("Choose another folder.")
 	}
 	return true, nil
 }
@@ -202,11 +203,11 @@ func (w *randomWeights) matrix(name string, shape ...int) {
 	cols := shape[last]
 	f := quant.Format{Kind: quant.Affine, DType: quant.F16, Bits: w.bits, Group: w.group}
 	if err := f.Check(); err != nil {
-		w.err = usage("--q-bits, --q-group-size: %w", err)
+		w.err = fault.Of("--q-bits, --q-group-size: %w", err)
 		return
 	}
 	if n := f.RowMultiple(); cols%n != 0 {
-		w.err = usage("--q-group-size %d: %s has rows of %d weights, which are no multiple", w.group, name, cols)
+		w.err = fault.Given("q_group_size", w.group, "%s has rows of %d weights, which are no multiple", name, cols)
 		return
 	}
 	wide := func(n int) []int { return append(slices.Clone(shape[:last]), n) }

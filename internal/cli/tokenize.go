@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/engine"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/jsonpos"
 	"github.com/lentil-lm/lentil/tokenizer"
 )
@@ -37,9 +38,9 @@ piece of the vocabulary. With - the text is read from standard input. With
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case o.Strings != "" && len(args) > 0:
-				return usage("give a text or --strings, not both")
+				return fault.Of("give a text or --strings, not both")
 			case o.Strings == "" && len(args) != 1:
-				return usage("expected one text, found %d\nPut the text in quotes, or give - to read standard input.", len(args))
+				return fault.Of("expected one text, found %d", len(args)).Try("Put the text in quotes, or give - to read standard input.")
 			}
 			return nil
 		},
@@ -100,11 +101,11 @@ func pieces(tok *tokenizer.Tokenizer, ids []int32) tokenized {
 func tokenizeStrings(out io.Writer, tok *tokenizer.Tokenizer, o tokenizeOptions) error {
 	text, err := os.ReadFile(o.Strings)
 	if err != nil {
-		return usage("--strings: %w", err)
+		return fault.At("strings", "%w", err)
 	}
 	var list []string
 	if err := json.Unmarshal(text, &list); err != nil {
-		return usage("--strings: %w\nExpected a JSON list of strings.", jsonpos.Error(o.Strings, text, err))
+		return fault.At("strings", "%w", jsonpos.Error(o.Strings, text, err)).Try("Expected a JSON list of strings.")
 	}
 	ids := make([][]int32, len(list))
 	results := make([]tokenized, len(list))

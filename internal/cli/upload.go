@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/run"
 )
@@ -71,7 +72,7 @@ var notShared = []string{"state/", "run.lock", run.ManifestName, run.LogName}
 // target is where the upload goes: a client that has a token, and the repository with its owner.
 func (o uploadOptions) target(ctx context.Context) (*hub.Client, hub.Repo, error) {
 	if o.Repo == "" {
-		return nil, hub.Repo{}, usage("--upload-repo is missing\nGive the repository to upload to, such as me/my-model.")
+		return nil, hub.Repo{}, fault.Missing("upload_repo").Try("Give the repository to upload to, such as me/my-model.")
 	}
 	typ, err := repoType(o.Type)
 	if err != nil {
@@ -79,7 +80,7 @@ func (o uploadOptions) target(ctx context.Context) (*hub.Client, hub.Repo, error
 	}
 	repo, err := hub.ParseRepo(o.Repo, typ)
 	if err != nil {
-		return nil, hub.Repo{}, inputError(fmt.Errorf("--upload-repo: %w", err))
+		return nil, hub.Repo{}, fault.At("upload_repo", "%w", err)
 	}
 	client, err := newHub(o.Token)
 	if err != nil {
@@ -111,7 +112,7 @@ func runUpload(ctx context.Context, streams Streams, o uploadOptions) error {
 		return err
 	}
 	if info, err := os.Stat(o.Path); err != nil || !info.IsDir() {
-		return usage("--path %s: there is no such folder", o.Path)
+		return fault.Given("path", o.Path, "there is no such folder")
 	}
 	if repo.Type == hub.Model && !o.NoCard {
 		if err := writeCard(o, repo); err != nil {
