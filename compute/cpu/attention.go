@@ -15,10 +15,10 @@ import (
 // panel that the product with the values needs. The query heads that share a
 // key head are panels of one task and share the packed keys and values.
 const (
-	maxLanes   = 32  // of a panel, over all families
-	tileLanes  = 128 // queries times heads that share a packed tile of keys
-	tileKeys   = 84  // keys of a tile; a multiple of every family's mr
-	fewQueries = 8   // so many go without panels, most lanes of which would be idle
+	maxLanes       = 32  // of a panel, over all families
+	tileLanes      = 128 // queries times heads that share a packed tile of keys
+	tileKeys       = 84  // keys of a tile; a multiple of every family's mr
+	chunkedQueries = 8   // so many go without panels, most lanes of which would be idle
 )
 
 // lanes is the state of one panel: for each lane the range of keys it sees,
@@ -80,7 +80,7 @@ type attend struct {
 // keyed are rows of keys or values: floats, or packed.
 type keyed struct {
 	compute.Array
-	packed *quant.Matrix // nil for floats
+	quantized *quant.Matrix // nil for floats
 }
 
 func (d *Device) newAttend(o compute.Attention, in []compute.Array) (*attend, error) {
@@ -135,8 +135,8 @@ func (a *attend) setRange(st *lanes, q, n, k0 int) {
 // spare is needed if they are packed.
 func (a *attend) keyRows(x keyed, kv, k0, n int, tmp, spare []float32) (data []float32, ld int) {
 	d := a.HeadDim
-	if x.packed != nil {
-		a.unpackHead(tmp, x.packed, kv, k0, n, spare)
+	if x.quantized != nil {
+		a.unpackHead(tmp, x.quantized, kv, k0, n, spare)
 		return tmp, d
 	}
 	if x.DType == compute.F32 {
@@ -201,8 +201,8 @@ func (d *Device) attention(o compute.Attention, out, in []compute.Array) error {
 
 func (d *Device) attend(a *attend, out []compute.Array) error {
 	y, lse := out[0].F32(), out[1].F32()
-	if a.t <= fewQueries || a.RowWise {
-		return d.attendFew(a, y, lse)
+	if a.t <= chunkedQueries || a.RowWise {
+		return d.attendChunks(a, y, lse)
 	}
 	nr, mr := a.kn.nr, a.kn.mr
 	step := a.queries()

@@ -42,7 +42,7 @@ func (d *Device) attentionGrad(o compute.AttentionGrad, out, in []compute.Array)
 		return err
 	}
 	y, hd := in[4].F32(), a.HeadDim
-	d.pool.split(a.t*a.Heads, 1+grain/hd, func(lo, hi int) {
+	d.pool.split(a.t*a.Heads, rowGrain(hd), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			g.delta[i] = d.kernels.dot(g.dy[i*hd:(i+1)*hd], y[i*hd:(i+1)*hd])
 		}

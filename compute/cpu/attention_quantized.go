@@ -11,7 +11,7 @@ func (d *Device) quantizeRows(o compute.QuantizeRows, out, in []compute.Array) e
 	n := m.Cols
 	if in[0].DType == compute.F32 {
 		x := in[0].F32()
-		d.pool.split(t, 1+grain/8/n, func(lo, hi int) {
+		d.pool.split(t, rowGrain(8*n), func(lo, hi int) {
 			for i := lo; i < hi; i++ {
 				m.PutRow(o.At+i, x[i*n:(i+1)*n], quant.RuleCPU)
 			}
@@ -39,7 +39,7 @@ func (d *Device) quantizedAttention(o compute.QuantizedAttention, out, in []comp
 		return err
 	}
 	k, v := o.Matrices(in)
-	a.k.packed, a.v.packed = k, v
+	a.k.quantized, a.v.quantized = k, v
 	return d.attend(a, out)
 }
 
@@ -62,7 +62,7 @@ func (kn *kernels) unpackRows(dst []float32, m *quant.Matrix, k0, n int, spare [
 }
 
 const (
-	// widenedKeys is how many keys a task of attendFew takes of a quantized cache,
+	// widenedKeys is how many keys a task of attendChunks takes of a quantized cache,
 	// for all heads: rows are widened whole.
 	widenedKeys = 128
 	// widenedTile is about how many values of them are widened at a time: they stay
@@ -73,9 +73,9 @@ const (
 // tileRows is how many rows of n values are widened at a time.
 func tileRows(n int) int { return min(max(widenedTile/n, 1), widenedKeys) }
 
-// attendPacked does attendFew's passes over a quantized cache: every task a chunk
+// quantizedChunks does attendChunks's passes over a quantized cache: every task a chunk
 // of keys, and all heads.
-func (d *Device) attendPacked(a *attend, first, chunks int, parts []float32) error {
+func (d *Device) quantizedChunks(a *attend, first, chunks int, parts []float32) error {
 	n := a.KVHeads * a.HeadDim
 	tile := tileRows(n)
 	sizes := []int{a.t * a.Heads * widenedKeys, tile * n, spareFloats(tile * n)}
@@ -88,9 +88,9 @@ func (d *Device) attendPacked(a *attend, first, chunks int, parts []float32) err
 	d.pool.run(chunks, func(worker, task int) {
 		area := cut(private[worker*each:], sizes)
 		k0 := first + task*widenedKeys
-		w := packed{attend: a, k0: k0, n: min(widenedKeys, a.keys-k0), step: tile, tile: area[1], spare: area[2], heads: make([]few, a.KVHeads)}
+		w := quantizedChunk{attend: a, k0: k0, n: min(widenedKeys, a.keys-k0), step: tile, tile: area[1], spare: area[2], heads: make([]keyChunk, a.KVHeads)}
 		for kv := range w.heads {
-			w.heads[kv] = few{attend: a, kv: kv, k0: k0, n: w.n, keys: widenedKeys,
+			w.heads[kv] = keyChunk{attend: a, kv: kv, k0: k0, n: w.n, keys: widenedKeys,
 				p: area[0][kv*rows*widenedKeys:], out: parts[(task*a.KVHeads+kv)*rows*size:][:rows*size]}
 		}
 		w.run()
@@ -98,16 +98,16 @@ func (d *Device) attendPacked(a *attend, first, chunks int, parts []float32) err
 	return nil
 }
 
-// packed is one task of attendPacked.
-type packed struct {
+// quantizedChunk is one task of quantizedChunks.
+type quantizedChunk struct {
 	*attend
 	k0, n, step int
 	tile, spare []float32 // widened rows; their scales and biases
-	heads       []few
+	heads       []keyChunk
 }
 
-func (w *packed) run() {
-	w.eachTile(w.k.packed, func(f *few, r, lo, hi int, x []float32, ld int) {
+func (w *quantizedChunk) run() {
+	w.eachTile(w.k.quantized, func(f *keyChunk, r, lo, hi int, x []float32, ld int) {
 		_, _, q := f.row(r)
 		f.kn.dotRows(f.scores(r)[lo:hi], x, ld, q)
 	})
@@ -117,7 +117,7 @@ func (w *packed) run() {
 			f.softmax(r)
 		}
 	}
-	w.eachTile(w.v.packed, func(f *few, r, lo, hi int, x []float32, ld int) {
+	w.eachTile(w.v.quantized, func(f *keyChunk, r, lo, hi int, x []float32, ld int) {
 		f.kn.addRows(f.sum(r)[:f.HeadDim], f.scores(r)[lo:hi], x, ld)
 	})
 }
@@ -125,7 +125,7 @@ func (w *packed) run() {
 // eachTile widens the chunk's rows of m tile by tile and calls use for every row of
 // queries with the keys [lo, hi) of the chunk that it sees there, and their values
 // for its head, ld apart.
-func (w *packed) eachTile(m *quant.Matrix, use func(f *few, r, lo, hi int, x []float32, ld int)) {
+func (w *quantizedChunk) eachTile(m *quant.Matrix, use func(f *keyChunk, r, lo, hi int, x []float32, ld int)) {
 	for j := 0; j < w.n; j += w.step {
 		n := min(w.step, w.n-j)
 		w.kn.unpackRows(w.tile, m, w.k0+j, n, w.spare)

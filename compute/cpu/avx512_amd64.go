@@ -41,11 +41,11 @@ var avx512 = func() *kernels {
 		k.dotFP4 = func(y []float32, w []byte, halves []float32, x []int8, scale []float32, start []int32) {
 			dotFP4VNNI(&y[0], len(y), &w[0], &halves[0], &x[0], &scale[0], &start[0], len(x)/64, len(x)*len(y)/len(halves))
 		}
-		k.few = func(rows int, t *fewTile, kind quant.Kind) {
+		k.rowwise = func(rows int, t *rowwiseTile, kind quant.Kind) {
 			if kind == quant.Affine {
-				fewQ4VNNI[rows](t)
+				rowwiseQ4VNNI[rows](t)
 			} else {
-				fewFP4VNNI[rows](t)
+				rowwiseFP4VNNI[rows](t)
 			}
 		}
 		k.dotQ4 = func(y []float32, w []byte, scales, biases []float32, x []int8, scale, sum []float32) {

@@ -12,7 +12,7 @@ func (d *Device) rowSquares(o compute.RowSquares, out, in []compute.Array) error
 	const stretch = 256
 	m, y := o.Weight.Matrix(in), out[0].F32()
 	each := m.Cols + spareFloats(m.Cols)
-	tasks := min(4*d.pool.threads, m.Rows)
+	tasks := min(tasksEach*d.pool.threads, m.Rows)
 	spare, err := d.scratch.floats(tasks * each)
 	if err != nil {
 		return err
@@ -35,7 +35,7 @@ func (d *Device) rowSquares(o compute.RowSquares, out, in []compute.Array) error
 func (d *Device) updatedNorm(o compute.UpdatedNorm, out, in []compute.Array) {
 	b, c, y := in[1].F32(), in[2].F32(), out[0].F32()
 	n, rank := len(y), in[1].Shape[0]
-	d.pool.split(n, max(64, 1+grain/max(rank, 1)), func(lo, hi int) {
+	d.pool.split(n, columnGrain(rank), func(lo, hi int) {
 		part := y[lo:hi]
 		copy(part, in[0].F32()[lo:hi])
 		for k := range rank {
@@ -66,7 +66,7 @@ func (d *Device) magnitude(o compute.Magnitude, out, in []compute.Array) error {
 	if o.Bias {
 		bias = in[3].Floats()
 	}
-	d.pool.split(in[0].Shape[0], 1+grain/max(n, 1), func(lo, hi int) {
+	d.pool.split(in[0].Shape[0], rowGrain(n), func(lo, hi int) {
 		for r := lo * n; r < hi*n; r += n {
 			d.kernels.scaleMul(y[r:r+n], 1, x[r:r+n], gain)
 			if bias != nil {
@@ -89,7 +89,7 @@ func (d *Device) magnitudeGrad(out, in []compute.Array) error {
 	if err != nil {
 		return err
 	}
-	d.pool.split(n, max(64, 1+grain/max(t, 1)), func(lo, hi int) {
+	d.pool.split(n, columnGrain(t), func(lo, hi int) {
 		sum := sums[lo:hi]
 		clear(sum)
 		for i := lo; i < t*n; i += n {

@@ -11,6 +11,13 @@ import (
 // grain is the fewest elements worth a task of their own: about 10 µs of work.
 const grain = 1 << 13
 
+// rowGrain is the fewest rows of so many elements worth a task.
+func rowGrain(width int) int { return 1 + grain/max(width, 1) }
+
+// columnGrain is the fewest columns of so many elements worth a task: no fewer than
+// four cache lines.
+func columnGrain(height int) int { return max(64, 1+grain/max(height, 1)) }
+
 func (d *Device) add(o compute.Add, out, in []compute.Array) {
 	y, a, b := out[0].F32(), in[0].F32(), in[1].F32()
 	d.pool.split(len(y), grain, func(lo, hi int) { d.kernels.addScaled(y[lo:hi], a[lo:hi], o.Alpha, b[lo:hi]) })
@@ -89,7 +96,7 @@ func (d *Device) gatherRows(out, in []compute.Array) error {
 	if err := inRange(rows, in[0].Shape[0], "row"); err != nil {
 		return err
 	}
-	d.pool.split(len(rows), 1+grain/max(w, 1), func(lo, hi int) {
+	d.pool.split(len(rows), rowGrain(w), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			copy(y[i*w:(i+1)*w], x[int(rows[i])*w:])
 		}
@@ -119,7 +126,7 @@ func (d *Device) embedGrad(o compute.EmbedGrad, out, in []compute.Array) error {
 // cut by columns.
 func (d *Device) addRows(y []float32, dy compute.Array, rows []int32) {
 	w, src := dy.Shape[1], dy.F32()
-	d.pool.split(w, max(64, 1+grain/max(len(rows), 1)), func(lo, hi int) {
+	d.pool.split(w, columnGrain(len(rows)), func(lo, hi int) {
 		for i, r := range rows {
 			to := y[int(r)*w+lo : int(r)*w+hi]
 			d.kernels.addScaled(to, to, 1, src[i*w+lo:i*w+hi])
@@ -148,7 +155,7 @@ func (d *Device) embed(o compute.Embed, out, in []compute.Array) error {
 
 func (d *Device) sumRows(o compute.SumRows, out, in []compute.Array) {
 	x, y, w, t := in[0].F32(), out[0].F32(), in[0].Shape[1], in[0].Shape[0]
-	d.pool.split(w, max(64, 1+grain/max(t, 1)), func(lo, hi int) {
+	d.pool.split(w, columnGrain(t), func(lo, hi int) {
 		sum := y[lo:hi]
 		if !o.Accumulate {
 			clear(sum)
@@ -176,7 +183,7 @@ func (d *Device) unitNorm(o compute.UnitNorm, out, in []compute.Array) {
 // squares is Σ x².
 func (d *Device) squares(x []float32) float64 {
 	const part = 1 << 12 // short enough for float32, summed up in float64
-	parts := (len(x) + part - 1) / part
+	parts := blocksOf(len(x), part)
 	sums := make([]float64, parts)
 	d.pool.split(parts, grain/part, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
@@ -205,7 +212,7 @@ func (d *Device) adam(o compute.Adam, out, in []compute.Array) {
 func (d *Device) rmsNorm(o compute.RMSNorm, out, in []compute.Array) {
 	x, w, y := in[0].F32(), in[1].Floats(), out[0].F32()
 	n := len(w)
-	d.pool.split(len(x)/max(n, 1), 1+grain/max(n, 1), func(lo, hi int) {
+	d.pool.split(len(x)/max(n, 1), rowGrain(n), func(lo, hi int) {
 		for r := lo * n; r < hi*n; r += n {
 			d.kernels.scaleMul(y[r:r+n], d.rstd(x[r:r+n], o.Eps), x[r:r+n], w)
 		}
@@ -225,7 +232,7 @@ func (d *Device) rmsNormGrad(o compute.RMSNormGrad, out, in []compute.Array) err
 	// The weight's gradient is summed in parts of rows, a number that the shape
 	// alone decides, and then part by part.
 	const rowsPart = 64
-	parts := (count + rowsPart - 1) / rowsPart
+	parts := blocksOf(count, rowsPart)
 	var sums []float32
 	if o.Weight {
 		var err error
@@ -281,7 +288,7 @@ func (d *Device) rope(o compute.RoPE, out, in []compute.Array) {
 
 // eachHead calls do for every head of every token.
 func (d *Device) eachHead(x, y []float32, width, headDim int, do func(t int, xh, yh []float32)) {
-	d.pool.split(len(x)/max(width, 1), 1+grain/max(width, 1), func(lo, hi int) {
+	d.pool.split(len(x)/max(width, 1), rowGrain(width), func(lo, hi int) {
 		for t := lo; t < hi; t++ {
 			for h := t * width; h < (t+1)*width; h += headDim {
 				do(t, x[h:h+headDim], y[h:h+headDim])
@@ -309,7 +316,7 @@ func (d *Device) defineParts(op compute.Op, out, in []compute.Array) {
 // inputs marked in byRow are cut, the others go whole to every part.
 func (d *Device) defineRows(op compute.Op, out, in []compute.Array, byRow []bool) {
 	n := out[0].Shape[0]
-	d.pool.split(n, 1+grain/max(out[0].Shape.Cols(), 1), func(lo, hi int) {
+	d.pool.split(n, rowGrain(out[0].Shape.Cols()), func(lo, hi int) {
 		cut := func(a compute.Array) compute.Array {
 			row := len(a.Data) / n
 			shape := append(compute.Shape{hi - lo}, a.Shape[1:]...)

@@ -70,7 +70,7 @@ func matrixOf(data []float32, rows, cols int) compute.Array {
 
 // gatherPairs copies to row i of dst row pairs[i]/k of src.
 func (d *Device) gatherPairs(dst, src []float32, width int, pairs []int32, k int) {
-	d.pool.split(len(pairs), 1+grain/width, func(lo, hi int) {
+	d.pool.split(len(pairs), rowGrain(width), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			copy(dst[i*width:(i+1)*width], src[int(pairs[i])/k*width:])
 		}
@@ -80,7 +80,7 @@ func (d *Device) gatherPairs(dst, src []float32, width int, pairs []int32, k int
 // scatterPairs copies, or adds, row i of src to row pairs[i]/k of dst. It is cut by
 // columns: pairs may share a row.
 func (d *Device) scatterPairs(dst, src []float32, width int, pairs []int32, k int, add bool) {
-	d.pool.split(width, max(64, 1+grain/len(pairs)), func(lo, hi int) {
+	d.pool.split(width, columnGrain(len(pairs)), func(lo, hi int) {
 		for i, p := range pairs {
 			to, from := dst[int(p)/k*width+lo:int(p)/k*width+hi], src[i*width+lo:i*width+hi]
 			if add {
@@ -157,7 +157,7 @@ func isFloats(w compute.Weight) bool {
 // RowWise.
 func (d *Device) expertProduct(o compute.Linear, y, x compute.Array, weight []compute.Array) error {
 	n := x.Shape[0]
-	down := o.Weight.Rows <= narrowMost && n > fewDense && !o.RowWise
+	down := o.Weight.Rows <= narrowMost && n > gemvDense && !o.RowWise
 	up := o.Weight.Cols <= narrowMost && (n == 1 || o.RowWise)
 	if isFloats(o.Weight) && (down || up) {
 		return d.matMul(compute.MatMul{TransB: true, Alpha: 1, RowWise: o.RowWise}, []compute.Array{y}, []compute.Array{x, weight[0]})
@@ -177,8 +177,8 @@ func (d *Device) experts8(o compute.ExpertLinear, p picks, y []float32, in []com
 			continue
 		}
 		w, weight := expertOf(o.Weight, o.Experts, e, in[2:])
-		one := d.newProduct8(w.Matrix(weight), y, nil)
-		if o.Exact || o.RowWise || !one.blocks() {
+		one, ok := d.newProduct8(w.Matrix(weight), y, nil), false
+		if one.plan, ok = d.kernels.planStrips(one.m); !ok || o.Exact || o.RowWise {
 			return false, nil
 		}
 		one.places = pairs
@@ -191,15 +191,16 @@ func (d *Device) experts8(o compute.ExpertLinear, p picks, y []float32, in []com
 	if err := d.expertPanels(list, in[0].F32(), rows, p.k); err != nil {
 		return false, err
 	}
-	sizes := list[0].areas(roundUp(p.most(), 2))
+	sizes := list[0].stripSizes(roundUp(p.most(), 2))
 	private, each, err := d.perWorker(sizes)
 	if err != nil {
 		return false, err
 	}
-	strips := (list[0].m.Rows + list[0].cols - 1) / list[0].cols
+	cols := list[0].k.tileCols
+	strips := blocksOf(list[0].m.Rows, cols)
 	d.pool.streams(len(list)*strips, func(worker, task int) {
 		one := list[task/strips]
-		one.strip(cut(private[worker*each:], sizes), task%strips*one.cols, 0, one.x.t)
+		one.strip(cut(private[worker*each:], sizes), task%strips*cols, 0, one.x.t)
 	})
 	return true, nil
 }
@@ -207,7 +208,7 @@ func (d *Device) experts8(o compute.ExpertLinear, p picks, y []float32, in []com
 // expertPanels rounds for every product the rows of x whose pairs it has.
 func (d *Device) expertPanels(list []*product8, x []float32, rows, share int) error {
 	k, f := list[0].m.Cols, list[0].m.Format
-	all, err := d.newPanels8(rows, k, list[0].rows, f)
+	all, err := d.newPanels8(rows, k, list[0].k.tileRows, f)
 	if err != nil {
 		return err
 	}
@@ -219,9 +220,9 @@ func (d *Device) expertPanels(list []*product8, x []float32, rows, share int) er
 	at := 0
 	for _, one := range list {
 		n := len(one.places)
-		one.x = all.from(at, n, one.group)
+		one.x = all.from(at, n, one.plan.group)
 		at += roundUp(n, 2)
-		for i := 0; i < n; i += one.rows {
+		for i := 0; i < n; i += one.k.tileRows {
 			panels = append(panels, panel{one, i})
 		}
 	}
@@ -327,7 +328,7 @@ func (d *Device) routeGrad(o compute.RouteGrad, out, in []compute.Array) error {
 
 func (d *Device) combine(out, in []compute.Array) {
 	y, scores, sum, width, k := in[0].F32(), in[1].F32(), out[0].F32(), in[0].Shape[1], in[1].Shape[1]
-	d.pool.split(out[0].Shape[0], 1+grain/max(width*k, 1), func(lo, hi int) {
+	d.pool.split(out[0].Shape[0], rowGrain(width*k), func(lo, hi int) {
 		for t := lo; t < hi; t++ {
 			to := sum[t*width : (t+1)*width]
 			d.kernels.scale(to, scores[t*k], y[t*k*width:(t*k+1)*width])
@@ -341,7 +342,7 @@ func (d *Device) combine(out, in []compute.Array) {
 func (d *Device) combineGrad(out, in []compute.Array) {
 	dout, y, scores, dy, ds := in[0].F32(), in[1].F32(), in[2].F32(), out[0].F32(), out[1].F32()
 	width, k := in[1].Shape[1], in[2].Shape[1]
-	d.pool.split(len(scores), 1+grain/max(width, 1), func(lo, hi int) {
+	d.pool.split(len(scores), rowGrain(width), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			from := dout[i/k*width : (i/k+1)*width]
 			ds[i] = d.kernels.dot(from, y[i*width:(i+1)*width])

@@ -37,26 +37,23 @@ type span struct {
 	at          int // of the shared side's panels in their slice
 }
 
-// spans lists the runs of the product and those of the update.
-func (p *product) spans(ownsA bool) []span {
-	var list []span
-	add := func(a, b operand, k int) {
-		if ownsA {
-			a, b = b, a
-		}
-		for l := 0; l < k; l += blockK {
-			list = append(list, span{own: b, shared: a, l: l, kc: min(blockK, k-l)})
-		}
-	}
-	add(p.a, p.b, p.k)
-	add(p.u, p.v, p.rank)
-	return list
+// gemmRun is how a product is carried out. The side that is cut into tasks' own blocks
+// is the longer one.
+type gemmRun struct {
+	product
+	pool        *pool
+	ownsA       bool
+	own, shared side
+	width       int       // of the shared side, in whole panels
+	depth       int       // terms of a slice, at most
+	packed      []float32 // the shared side of a slice, [depth, width] in panels
+	private     []float32 // of each worker: a packed block, tmpFloats, one tile
+	block, each int       // size of that block, and of all
 }
 
 // gemm computes c[i*ldc+j] (+)= Σ_l a(i, l)·b(j, l) for i < m, j < n, l < k,
 // plus Σ_l u(i, l)·v(j, l) for l < rank.
 func (d *Device) gemm(p product) error {
-	p.kn = d.kernels
 	if p.m == 0 || p.n == 0 {
 		return nil
 	}
@@ -68,59 +65,99 @@ func (d *Device) gemm(p product) error {
 		}
 		return nil
 	}
-	own, shared := side{op: p.b, n: p.n, w: p.kn.nr}, side{op: p.a, n: p.m, w: p.kn.mr}
-	ownsA := p.m > p.n
-	if ownsA {
-		own, shared = shared, own
-	}
-	own.cut(d.pool.threads)
-	shared.cut(d.pool.threads)
-
-	// The shared side goes in slices of whole spans.
-	width := roundUp(shared.n, shared.w)
-	depth := max(sharedSize/width, blockK)
-	packed, err := d.scratch.floats(width * min(depth, p.k+p.rank))
+	p.kn = d.kernels
+	g, err := d.newGemm(p)
 	if err != nil {
 		return err
 	}
-	block := own.longest() * blockK
-	each := block + tmpFloats + p.kn.mr*p.kn.nr
-	private, err := d.scratch.floats(d.pool.threads * each)
-	if err != nil {
-		return err
-	}
-	for rest, add := p.spans(ownsA), p.add; len(rest) > 0; add = true {
-		lines, n := 0, 0
-		for ; n < len(rest) && lines+rest[n].kc <= depth; n++ {
-			rest[n].at = lines * width
-			lines += rest[n].kc
-		}
-		slice := rest[:n]
+	for rest, add := g.spans(), p.add; len(rest) > 0; add = true {
+		n := g.slice(rest)
+		g.packShared(rest[:n])
+		g.multiply(rest[:n], add)
 		rest = rest[n:]
-		d.pool.run(shared.blocks, func(worker, task int) {
-			tmp := private[worker*each+block:][:tmpFloats]
-			i0, n := shared.block(task)
-			for _, s := range slice {
-				dst := packed[s.at+i0*s.kc:][:roundUp(n, shared.w)*s.kc]
-				s.shared.pack(p.kn, dst, shared.w, i0, n, s.l, s.kc, tmp)
-			}
-		})
-		d.pool.run(own.blocks, func(worker, task int) {
-			mine := private[worker*each:][:each]
-			mem, tmp, edge := mine[:block], mine[block:block+tmpFloats], mine[block+tmpFloats:]
-			i0, n := own.block(task)
-			for i, s := range slice {
-				s.own.pack(p.kn, mem[:roundUp(n, own.w)*s.kc], own.w, i0, n, s.l, s.kc, tmp)
-				other := packed[s.at:][:width*s.kc]
-				if ownsA {
-					p.kn.block(mem, other, n, p.n, s.kc, p.c[i0*p.ldc:], p.ldc, add || i > 0, edge)
-				} else {
-					p.kn.block(other, mem, p.m, n, s.kc, p.c[i0:], p.ldc, add || i > 0, edge)
-				}
-			}
-		})
 	}
 	return nil
+}
+
+// newGemm cuts both sides and lends the memory.
+func (d *Device) newGemm(p product) (*gemmRun, error) {
+	g := &gemmRun{product: p, pool: d.pool, ownsA: p.m > p.n}
+	g.own, g.shared = side{op: p.b, n: p.n, w: p.kn.nr}, side{op: p.a, n: p.m, w: p.kn.mr}
+	if g.ownsA {
+		g.own, g.shared = g.shared, g.own
+	}
+	g.own.cut(d.pool.threads)
+	g.shared.cut(d.pool.threads)
+	g.width = roundUp(g.shared.n, g.shared.w)
+	g.depth = max(sharedSize/g.width, blockK)
+	g.block = g.own.longest() * blockK
+	g.each = g.block + tmpFloats + p.kn.mr*p.kn.nr
+	var err error
+	if g.packed, err = d.scratch.floats(g.width * min(g.depth, p.k+p.rank)); err != nil {
+		return nil, err
+	}
+	g.private, err = d.scratch.floats(d.pool.threads * g.each)
+	return g, err
+}
+
+// spans lists the runs of the product and those of the update.
+func (g *gemmRun) spans() []span {
+	var list []span
+	add := func(own, shared operand, k int) {
+		if g.ownsA {
+			own, shared = shared, own
+		}
+		for l := 0; l < k; l += blockK {
+			list = append(list, span{own: own, shared: shared, l: l, kc: min(blockK, k-l)})
+		}
+	}
+	add(g.b, g.a, g.k)
+	add(g.v, g.u, g.rank)
+	return list
+}
+
+// slice returns how many of these spans go together, and gives them their places.
+func (g *gemmRun) slice(spans []span) (n int) {
+	for lines := 0; n < len(spans) && lines+spans[n].kc <= g.depth; n++ {
+		spans[n].at = lines * g.width
+		lines += spans[n].kc
+	}
+	return n
+}
+
+// mine are a worker's areas.
+func (g *gemmRun) mine(worker int) (block, tmp, edge []float32) {
+	all := g.private[worker*g.each:][:g.each]
+	return all[:g.block], all[g.block : g.block+tmpFloats], all[g.block+tmpFloats:]
+}
+
+// packShared packs the shared side of a slice, a block to a task.
+func (g *gemmRun) packShared(slice []span) {
+	g.pool.run(g.shared.blocks, func(worker, task int) {
+		_, tmp, _ := g.mine(worker)
+		i0, n := g.shared.block(task)
+		for _, s := range slice {
+			dst := g.packed[s.at+i0*s.kc:][:roundUp(n, g.shared.w)*s.kc]
+			s.shared.pack(g.kn, dst, g.shared.w, i0, n, s.l, s.kc, tmp)
+		}
+	})
+}
+
+// multiply packs the other side of a slice, a block to a task, and multiplies it.
+func (g *gemmRun) multiply(slice []span, add bool) {
+	g.pool.run(g.own.blocks, func(worker, task int) {
+		block, tmp, edge := g.mine(worker)
+		i0, n := g.own.block(task)
+		for i, s := range slice {
+			s.own.pack(g.kn, block[:roundUp(n, g.own.w)*s.kc], g.own.w, i0, n, s.l, s.kc, tmp)
+			other := g.packed[s.at:][:g.width*s.kc]
+			if g.ownsA {
+				g.kn.block(block, other, n, g.n, s.kc, g.c[i0*g.ldc:], g.ldc, add || i > 0, edge)
+			} else {
+				g.kn.block(other, block, g.m, n, s.kc, g.c[i0:], g.ldc, add || i > 0, edge)
+			}
+		}
+	})
 }
 
 // block multiplies packed panels a [m, kc] and b [n, kc] into c [m, n], whose
@@ -170,46 +207,49 @@ func (s *side) cut(threads int) {
 		s.unit += s.w
 	}
 	most := max(blockSide/s.unit, 1)
-	units := (s.n + s.unit - 1) / s.unit
-	s.blocks = max((units+most-1)/most, min(4*threads, (s.n+leastSide-1)/leastSide))
+	units := blocksOf(s.n, s.unit)
+	s.blocks = max(blocksOf(units, most), min(tasksEach*threads, blocksOf(s.n, leastSide)))
 	s.blocks = min(roundUp(s.blocks, threads), units)
 }
 
 // block returns where a task's block begins and its length.
 func (s *side) block(task int) (i0, n int) {
-	units := (s.n + s.unit - 1) / s.unit
+	units := blocksOf(s.n, s.unit)
 	i0 = task * units / s.blocks * s.unit
 	return i0, min((task+1)*units/s.blocks*s.unit, s.n) - i0
 }
 
 // longest is the most that a block has, in whole panels.
 func (s *side) longest() int {
-	units := (s.n + s.unit - 1) / s.unit
-	return (units + s.blocks - 1) / s.blocks * s.unit
+	units := blocksOf(s.n, s.unit)
+	return blocksOf(units, s.blocks) * s.unit
 }
 
-func roundUp(n, multiple int) int { return (n + multiple - 1) / multiple * multiple }
+func roundUp(n, multiple int) int { return blocksOf(n, multiple) * multiple }
+
+// blocksOf is how many blocks hold n.
+func blocksOf(n, size int) int { return (n + size - 1) / size }
 
 // matMul is compute.MatMul.
 func (d *Device) matMul(o compute.MatMul, out, in []compute.Array) error {
 	m, n, k := o.Dims([]compute.Spec{in[0].Spec, in[1].Spec})
 	av, bv, c := in[0].F32(), in[1].F32(), out[0].F32()
 	// Both operands, to be packed or to be read in place.
-	a, b := operand(rows{av, k}), operand(cols{bv, n})
+	a, b := operand(rowMajor{av, k}), operand(colMajor{bv, n})
 	aLines, bLines := strided{av, k, 1}, strided{bv, 1, n}
 	if o.TransA {
-		a, aLines = cols{av, m}, strided{av, 1, m}
+		a, aLines = colMajor{av, m}, strided{av, 1, m}
 	}
 	if o.TransB {
-		b, bLines = rows{bv, k}, strided{bv, k, 1}
+		b, bLines = rowMajor{bv, k}, strided{bv, k, 1}
 	}
 	if o.RowWise && !o.TransA && m > narrowMost {
 		return d.matMulRows(o, out[0], in)
 	}
 	switch {
-	case k > 0 && n <= narrowMost && n <= m && m >= narrowSide && !o.RowWise:
+	case narrowB(m, n, k, o.RowWise):
 		return d.narrow(narrowProduct{m: m, n: n, k: k, a: aLines, b: b, alpha: o.Alpha, c: c, line: n, column: 1, add: o.Accumulate})
-	case k > 0 && m <= narrowMost && (m < n || o.RowWise) && n >= narrowSide:
+	case narrowA(m, n, k, o.RowWise):
 		return d.narrow(narrowProduct{m: n, n: m, k: k, a: bLines, b: a, alpha: o.Alpha, c: c, line: 1, column: n, add: o.Accumulate})
 	}
 	if o.Alpha != 1 {
@@ -258,9 +298,9 @@ func (d *Device) linear(o compute.Linear, out, in []compute.Array) error {
 	if o.Bias {
 		d.fillRows(y, bias)
 	}
-	p := product{m: t, n: m.Rows, k: m.Cols, a: rows{x, m.Cols}, b: weightRowsOf(m), c: y, ldc: m.Rows, add: o.Bias, rank: o.Rank}
+	p := product{m: t, n: m.Rows, k: m.Cols, a: rowMajor{x, m.Cols}, b: weightRowsOf(m), c: y, ldc: m.Rows, add: o.Bias, rank: o.Rank}
 	if o.Rank > 0 {
-		p.u, p.v = scaled{rows{in[len(in)-2].F32(), o.Rank}, o.Scale}, cols{in[len(in)-1].F32(), m.Rows}
+		p.u, p.v = scaled{rowMajor{in[len(in)-2].F32(), o.Rank}, o.Scale}, colMajor{in[len(in)-1].F32(), m.Rows}
 	}
 	return d.gemm(p)
 }
@@ -268,9 +308,9 @@ func (d *Device) linear(o compute.Linear, out, in []compute.Array) error {
 // linearGradInput is compute.LinearGradInput.
 func (d *Device) linearGradInput(o compute.LinearGradInput, out, in []compute.Array) error {
 	m := o.Weight.Matrix(in[1:])
-	p := product{m: in[0].Shape[0], n: m.Cols, k: m.Rows, a: rows{in[0].F32(), m.Rows}, b: weightColsOf(m), c: out[0].F32(), ldc: m.Cols, add: o.Accumulate, rank: o.Rank}
+	p := product{m: in[0].Shape[0], n: m.Cols, k: m.Rows, a: rowMajor{in[0].F32(), m.Rows}, b: weightColsOf(m), c: out[0].F32(), ldc: m.Cols, add: o.Accumulate, rank: o.Rank}
 	if o.Rank > 0 {
-		p.u, p.v = rows{in[len(in)-2].F32(), o.Rank}, rows{in[len(in)-1].F32(), o.Rank}
+		p.u, p.v = rowMajor{in[len(in)-2].F32(), o.Rank}, rowMajor{in[len(in)-1].F32(), o.Rank}
 	}
 	return d.gemm(p)
 }

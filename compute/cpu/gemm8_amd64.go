@@ -99,9 +99,9 @@ var tablesOf = func() (t [9]codeTables) {
 }()
 
 var avx2Bytes = byteKernels{
-	rows:    4,
-	cols:    16,
-	maxCode: 63,
+	tileRows: 4,
+	tileCols: 16,
+	maxCode:  63,
 	tile: func(rows int, t *byteTile) {
 		switch {
 		case t.start == nil && rows == 4:
@@ -141,7 +141,7 @@ var avx2Bytes = byteKernels{
 // vnniBytes is avx2Bytes with wider tiles.
 var vnniBytes = func() byteKernels {
 	k := avx2Bytes
-	k.rows, k.cols, k.maxCode = 6, 32, 255
+	k.tileRows, k.tileCols, k.maxCode = 6, 32, 255
 	k.tile = func(rows int, t *byteTile) {
 		switch {
 		case t.start == nil && rows == 6:

@@ -93,13 +93,13 @@ func codesGeneric(dst, src []byte, bits int) {
 }
 
 var genericBytes = byteKernels{
-	rows:    4,
-	cols:    8,
-	maxCode: 255,
-	tile:    func(rows int, t *byteTile) { tile8Generic(rows, 8, t) },
-	nibbles: nibblesGeneric,
-	bytes:   bytesGeneric,
-	codes:   codesGeneric,
+	tileRows: 4,
+	tileCols: 8,
+	maxCode:  255,
+	tile:     func(rows int, t *byteTile) { tile8Generic(rows, 8, t) },
+	nibbles:  nibblesGeneric,
+	bytes:    bytesGeneric,
+	codes:    codesGeneric,
 
 	nibblesFP4:  nibblesFP4Generic,
 	codesQ6K:    codesQ6KGeneric,
@@ -137,8 +137,8 @@ func superScalesGeneric(scales, biases []float32, src []byte, kind quant.Kind) {
 			at, src = at+8, src[bytesQ4K:]
 			continue
 		}
-		d := quant.F16ToF32(binary.LittleEndian.Uint16(src[208:]))
-		for i, s := range src[192:208] {
+		d := quant.F16ToF32(binary.LittleEndian.Uint16(src[scaleAtQ6K:]))
+		for i, s := range src[scalesAtQ6K:scaleAtQ6K] {
 			scales[at+i] = d * float32(int8(s))
 			biases[at+i] = -32 * scales[at+i]
 		}

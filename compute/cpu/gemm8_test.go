@@ -11,28 +11,28 @@ import (
 func TestTile8(t *testing.T) {
 	for _, kn := range families() {
 		k := kn.bytes
-		if k.rows == 0 {
+		if k.tileRows == 0 {
 			continue
 		}
 		t.Run(kn.name, func(t *testing.T) {
 			r := newRand(15)
-			for rows := 2; rows <= k.rows; rows += 2 {
+			for rows := 2; rows <= k.tileRows; rows += 2 {
 				for _, size := range [][3]int{{1, 1, 1}, {3, 1, 2}, {2, 2, 2}, {5, 4, 2}, {4, 1, 1}} { // groups, runs, pieces
 					runs := size[0] * size[1]
 					depth := runs * size[2] * piece
-					x, w := make([]int8, depth*rows), make([]byte, depth*k.cols)
+					x, w := make([]int8, depth*rows), make([]byte, depth*k.tileCols)
 					for i := range x {
 						x[i] = int8(r.IntN(255) - 127)
 					}
 					for i := range w {
 						w[i] = byte(r.IntN(k.maxCode + 1))
 					}
-					for i := range 8 * k.cols { // the largest sums there may be
+					for i := range 8 * k.tileCols { // the largest sums there may be
 						x[i%rows*piece+i/rows%4], w[i] = 127, byte(k.maxCode)
 					}
 					scale, sum := random(r, compute.F32, runs, rows).F32(), random(r, compute.F32, size[0], rows).F32()
-					ws, wb := random(r, compute.F32, size[0], k.cols).F32(), random(r, compute.F32, size[0], k.cols).F32()
-					ldc := k.cols + 3
+					ws, wb := random(r, compute.F32, size[0], k.tileCols).F32(), random(r, compute.F32, size[0], k.tileCols).F32()
+					ldc := k.tileCols + 3
 					got := random(r, compute.F32, rows, ldc).F32()
 					want := append([]float32(nil), got...)
 					start := make([]int32, runs*rows)
@@ -47,7 +47,7 @@ func TestTile8(t *testing.T) {
 						}
 						k.tile(rows, &tile)
 						tile.c = &want[0]
-						tile8Generic(rows, k.cols, &tile)
+						tile8Generic(rows, k.tileCols, &tile)
 						if diff := difference(got, want); !(diff <= sumTolerance) {
 							t.Errorf("%d rows, size %v, add %v, start %v: off by %g", rows, size, tile.add, i >= 2, diff)
 						}
@@ -67,7 +67,7 @@ func TestUnpack(t *testing.T) {
 	}
 	for _, kn := range families() {
 		k := kn.bytes
-		if k.rows == 0 {
+		if k.tileRows == 0 {
 			continue
 		}
 		t.Run(kn.name, func(t *testing.T) {
@@ -136,8 +136,8 @@ func roundedAs(d *Device, o compute.Linear, x compute.Array) compute.Array {
 	super := f.Kind == quant.Q4K || f.Kind == quant.Q6K
 	nibbles := f.Kind == quant.Affine && f.Bits == 4 && o.Weight.Cols%64 == 0
 	fp4 := isFP4(f) && o.Weight.Cols%64 == 0 && d.kernels.dotFP4 != nil
-	tiles := k.rows > 0 && (super || fp4 || 1<<f.Bits-1 <= k.maxCode)
-	dots := x.Shape[0] <= fewInt8 && (super || fp4 || nibbles || k.dotCodes != nil)
+	tiles := k.tileRows > 0 && (super || fp4 || 1<<f.Bits-1 <= k.maxCode)
+	dots := x.Shape[0] <= gemvInt8 && (super || fp4 || nibbles || k.dotCodes != nil)
 	if !super && !fp4 && f.Kind != quant.Affine || !tiles && !dots {
 		return x
 	}
@@ -176,7 +176,7 @@ func BenchmarkLinear8(b *testing.B) {
 func TestDotCodes(t *testing.T) {
 	for _, kn := range families() {
 		k := kn.bytes
-		if k.rows == 0 {
+		if k.tileRows == 0 {
 			continue
 		}
 		t.Run(kn.name, func(t *testing.T) {

@@ -7,32 +7,103 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// A product with few rows of x reads every weight for a handful of sums, so its
-// time is that of reading the weights: they are unpacked in registers, row by
-// row, and never written out.
+// A product with few rows of x reads every weight for a handful of sums, so its time
+// is that of reading the weights: they are unpacked in registers, row by row, and never
+// written out.
 const (
-	fewExact = 6  // rows of x up to which this beats panels, for float32 activations
-	fewDense = 4  // for dense weights, cheaper to unpack
-	fewInt8  = 16 // for 8-bit activations, where there is no tile
-	rowBlock = 16 // weight rows whose scales are widened at once
+	gemvFloats = 6  // most rows of float32 activations: panels are faster for more
+	gemvDense  = 4  // the same for dense weights, which are cheaper to unpack
+	gemvInt8   = 16 // most rows of 8-bit activations, where there is no tile for them
+	rowBlock   = 16 // weight rows of a task, whose scales are widened at once
+	scalesOver = 16 // float32 values that kernels may read past the last scale
+	codesOver  = 8  // bytes that kernels may read past the last code of a row
+	codeRows   = 4  // weight rows that dotCodes multiplies at once
+	nibbleRun  = 64 // weights in a run of packed nibbles, as kernels take them
 )
 
-// activations8 is rows of x rounded to 8 bits in groups of 32.
+// packsNibbles says whether rows of k weights go to kernels as packed 4-bit codes.
+func packsNibbles(f quant.Format, k int) bool {
+	return k%nibbleRun == 0 && (isFP4(f) || f.Kind == quant.Affine && f.Bits == 4)
+}
+
+// gemvPlan is how gemv multiplies one weight.
+type gemvPlan struct {
+	most     int  // rows of x that it takes
+	int8s    bool // x is rounded to 8 bits
+	together bool // rows of x go together, see rowwise_tile.go
+	// scale is what the scales of small floats are multiplied with when they are widened;
+	// 0 leaves their widening to multiply.
+	scale    float32
+	spare    int // float32 values that multiply works in
+	multiply func(v *vectorProduct, b *weightBlock)
+}
+
+// planGemv chooses the kernel for rows of cols weights.
+func (kn *kernels) planGemv(f quant.Format, cols int, exact, several bool) gemvPlan {
+	if !exact {
+		if p := kn.planInt8(f, cols, several); p.most > 0 {
+			return p
+		}
+	}
+	switch {
+	case f.Kind == quant.Dense && f.DType == quant.F64:
+		return gemvPlan{}
+	case f.Kind == quant.Dense:
+		return gemvPlan{most: gemvDense, multiply: eachRow((*vectorProduct).dotDense)}
+	case f.Kind == quant.Affine:
+		return gemvPlan{most: gemvFloats, spare: roundUp(f.RowBytes(cols)+codesOver, 4) / 4, multiply: eachRow((*vectorProduct).dotAffine)}
+	case f.Kind == quant.MXFP8 && kn.dotFP8 != nil:
+		return gemvPlan{most: gemvFloats, scale: 1, multiply: eachRow((*vectorProduct).dotFP8)}
+	}
+	return gemvPlan{most: gemvFloats, spare: cols + spareFloats(cols), multiply: (*vectorProduct).widened}
+}
+
+// planInt8 is planGemv for 8-bit activations: no plan where no kernel takes them.
+func (kn *kernels) planInt8(f quant.Format, cols int, several bool) gemvPlan {
+	p := gemvPlan{most: gemvInt8, int8s: true}
+	switch {
+	case f.Kind == quant.Q4K:
+		p.multiply = eachRow((*vectorProduct).dotQ4K)
+	case f.Kind == quant.Q6K:
+		p.multiply = eachRow((*vectorProduct).dotQ6K)
+	case f.Kind == quant.Affine && packsNibbles(f, cols):
+		p.multiply = eachRow((*vectorProduct).dotQ4)
+	case packsNibbles(f, cols) && kn.dotFP4 != nil:
+		p.scale, p.multiply = 0.5, eachRow((*vectorProduct).dotFP4)
+	case f.Kind == quant.Affine && kn.bytes.dotCodes != nil:
+		p.spare, p.multiply = cols+codeRows, (*vectorProduct).codes
+	default:
+		return gemvPlan{}
+	}
+	if several && packsNibbles(f, cols) && kn.rowwise != nil {
+		p.together, p.multiply = true, (*vectorProduct).rowwise
+		p.spare = (rowBlock + 1) * rowwiseMost * 16 // a pair's second row may be none
+	}
+	return p
+}
+
+// activations8 is T rows of x rounded to 8 bits in groups of 32.
 //
-// For affine 4-bit and E2M1 weights a run of 64 values lies as nibbles do in the bytes of packed
-// 4-bit weights: the even ones of both groups, then the odd ones; and scales come
-// four times, for the lanes of a vector. For other weights values and scales
-// are in order.
+// Where weights go as packed nibbles, a run of 64 values lies as they do in their bytes:
+// the even ones of both groups, then the odd ones; and scales come four times, for the
+// lanes of a vector. For other weights values and scales are in order.
 type activations8 struct {
+	t     int
 	q     []int8    // [T, K]
 	scale []float32 // [T, K/32, 4] or [T, K/32]
 	sum   []float32 // [T, K/group]: scale · Σ q over the weights' groups
 	start []int32   // [T, K/8], for E2M1 weights in place of sum, see startsGeneric
 }
 
-// row returns values, scales and sums of row t.
-func (a *activations8) row(t, values, scales, sums int) (q []int8, scale, sum []float32) {
-	return a.q[t*values : (t+1)*values], a.scale[t*scales : (t+1)*scales], a.sum[t*sums : (t+1)*sums]
+// row returns values, scales and sums of row i.
+func (a *activations8) row(i int) (q []int8, scale, sum []float32) {
+	return part(a.q, i, a.t), part(a.scale, i, a.t), part(a.sum, i, a.t)
+}
+
+// part is part i of n equal ones.
+func part[T any](all []T, i, n int) []T {
+	size := len(all) / n
+	return all[i*size : (i+1)*size]
 }
 
 // groupOf is how many weights share a scale.
@@ -48,66 +119,218 @@ func groupOf(f quant.Format) int {
 	return 1
 }
 
+// vectorProduct is one call of gemv.
+type vectorProduct struct {
+	kn         *kernels
+	plan       gemvPlan
+	m          *quant.Matrix
+	x, y, bias []float32
+	t          int          // rows of x and y
+	x8         activations8 // x for the plans with int8s
+	panels     rowwiseRows  // x for the plans with together
+}
+
+// weightBlock is rows [r0, r1) of the weight, and the memory of the worker that
+// multiplies them.
+type weightBlock struct {
+	tile           rowwiseTile
+	r0, r1         int
+	w              []byte
+	scales, biases []float32 // [rows, groups], widened
+
+	scalesArea, biasesArea, spare []float32
+}
+
 // gemv computes y = x Wᵀ + bias for few rows of x, or says that it does not take
 // this case.
 func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t int) (done bool, err error) {
 	f := m.Format
-	super := f.Kind == quant.Q4K || f.Kind == quant.Q6K
-	nibbles := f.Kind == quant.Affine && f.Bits == 4 && m.Cols%64 == 0
-	fp4 := isFP4(f) && m.Cols%64 == 0 && d.kernels.dotFP4 != nil
-	int8s := !o.Exact && (super || nibbles || fp4 || f.Kind == quant.Affine && d.kernels.bytes.dotCodes != nil)
-	few := t
-	if o.RowWise { // whatever takes a row alone: here rows know nothing of each other
-		few = 1
+	v := &vectorProduct{kn: d.kernels, m: m, x: x, y: y, bias: bias, t: t, plan: d.kernels.planGemv(f, m.Cols, o.Exact, t > 1)}
+	rows := t
+	if o.RowWise { // each counts for itself, so that all take the way that one takes
+		rows = 1
 	}
-	switch {
-	case int8s && few <= fewInt8:
-	case f.Kind != quant.Dense && few <= fewExact:
-	case f.Kind == quant.Dense && few <= fewDense && f.DType != quant.F64:
-	default:
+	if rows > v.plan.most {
 		return false, nil
 	}
-	v := &vectorProduct{kn: d.kernels, m: m, x: x, y: y, bias: bias, t: t, int8s: int8s, nibbles: nibbles}
-	if int8s {
+	if v.plan.int8s {
 		if v.x8, err = d.quantize(x, t, m.Cols, f); err != nil {
 			return false, err
 		}
 	}
-	together := int8s && (nibbles || fp4) && t > 1 && d.kernels.few != nil
-	if together {
-		v.tiles = make([]fewTile, d.pool.threads)
-		if v.few, err = d.fewRows(&v.x8, t, m.Cols, f); err != nil {
+	if v.plan.together {
+		if v.panels, err = d.arrangeRowwise(&v.x8, t, m.Cols, f); err != nil {
 			return false, err
 		}
 	}
-	groups := 0
-	if f.HasScales() {
-		groups = m.Cols / f.Group
-	}
-	spare := roundUp(f.RowBytes(m.Cols)+8, 4) / 4
-	switch {
-	case together:
-		spare = (rowBlock + 1) * fewMost * 16 // a pair's second row may be none
-	case super || f.Kind.IsFP():
-		spare = m.Cols + spareFloats(m.Cols)
-	case int8s:
-		spare = m.Cols + 4
-	}
-	const over = 16 // kernels may read past the last scale
-	sizes := []int{rowBlock*groups + over, rowBlock*groups + over, spare}
-	private, each, err := d.perWorker(sizes)
+	blocks, err := d.weightBlocks(f, m.Cols, v.plan.spare)
 	if err != nil {
 		return false, err
 	}
-	d.pool.streams((m.Rows+rowBlock-1)/rowBlock, func(worker, b int) {
-		v.rows(worker, b*rowBlock, min((b+1)*rowBlock, m.Rows), cut(private[worker*each:], sizes))
+	d.pool.streams(blocksOf(m.Rows, rowBlock), func(worker, i int) {
+		b := &blocks[worker]
+		v.load(b, i*rowBlock, min((i+1)*rowBlock, m.Rows))
+		v.plan.multiply(v, b)
 	})
 	return true, nil
 }
 
+// weightBlocks lends every worker a block for rows of cols weights, with so many
+// spare values.
+func (d *Device) weightBlocks(f quant.Format, cols, spare int) ([]weightBlock, error) {
+	scales := scalesOver
+	if f.HasScales() {
+		scales += rowBlock * (cols / f.Group)
+	}
+	sizes := []int{scales, scales, spare}
+	private, each, err := d.perWorker(sizes)
+	if err != nil {
+		return nil, err
+	}
+	blocks := make([]weightBlock, d.pool.threads)
+	for i := range blocks {
+		area := cut(private[i*each:], sizes)
+		blocks[i].scalesArea, blocks[i].biasesArea, blocks[i].spare = area[0], area[1], area[2]
+	}
+	return blocks, nil
+}
+
+// load makes b the rows [r0, r1).
+func (v *vectorProduct) load(b *weightBlock, r0, r1 int) {
+	m, f := v.m, v.m.Format
+	bytes := f.RowBytes(m.Cols)
+	b.r0, b.r1, b.w = r0, r1, m.Data[r0*bytes:r1*bytes]
+	switch {
+	case f.Kind == quant.Affine:
+		g := m.Cols / f.Group
+		at, end := r0*g*f.DType.Size(), r1*g*f.DType.Size()
+		b.scales, b.biases = b.scalesArea[:(r1-r0)*g], b.biasesArea[:(r1-r0)*g]
+		v.kn.widen(b.scales, m.Scales[at:end], f.DType)
+		v.kn.widen(b.biases, m.Biases[at:end], f.DType)
+	case v.plan.scale != 0:
+		g := m.Cols / f.Group
+		b.scales = b.scalesArea[:(r1-r0)*g]
+		v.kn.fpScales(b.scales, m.Scales[r0*g:r1*g], f, v.plan.scale)
+	}
+}
+
+// eachRow multiplies a block with one row of x after the other.
+func eachRow(dot func(v *vectorProduct, b *weightBlock, y []float32, t int)) func(*vectorProduct, *weightBlock) {
+	return func(v *vectorProduct, b *weightBlock) {
+		for t := range v.t {
+			y := v.outputs(b, t)
+			dot(v, b, y, t)
+			v.addBias(b, y)
+		}
+	}
+}
+
+// outputs is where the products of a block and row t of x go.
+func (v *vectorProduct) outputs(b *weightBlock, t int) []float32 {
+	return v.y[t*v.m.Rows+b.r0 : t*v.m.Rows+b.r1]
+}
+
+func (v *vectorProduct) addBias(b *weightBlock, y []float32) {
+	if v.bias != nil {
+		v.kn.addScaled(y, y, 1, v.bias[b.r0:b.r1])
+	}
+}
+
+// xRow is row t of x.
+func (v *vectorProduct) xRow(t int) []float32 { return v.x[t*v.m.Cols : (t+1)*v.m.Cols] }
+
+func (v *vectorProduct) dotDense(b *weightBlock, y []float32, t int) {
+	v.kn.dotDense(y, b.w, v.xRow(t), v.m.Format.DType)
+}
+
+// dotAffine guards the kernel, which may read past the last weight: a row at the end of
+// its memory goes through a copy.
+func (v *vectorProduct) dotAffine(b *weightBlock, y []float32, t int) {
+	bits, x, n, g := v.m.Format.Bits, v.xRow(t), len(y), len(b.scales)/len(y)
+	if cap(b.w)-len(b.w) < codesOver {
+		n--
+		bytes, spare := len(b.w)/len(y), byteView(b.spare)
+		copy(spare, b.w[n*bytes:])
+		v.kn.dotAffine(y[n:], spare[:bytes], b.scales[n*g:], b.biases[n*g:], x, bits)
+	}
+	if n > 0 {
+		v.kn.dotAffine(y[:n], b.w, b.scales[:n*g], b.biases[:n*g], x, bits)
+	}
+}
+
+func (v *vectorProduct) dotFP8(b *weightBlock, y []float32, t int) {
+	v.kn.dotFP8(y, b.w, b.scales, v.xRow(t))
+}
+
+func (v *vectorProduct) dotFP4(b *weightBlock, y []float32, t int) {
+	q, scale, _ := v.x8.row(t)
+	v.kn.dotFP4(y, b.w, b.scales, q, scale, part(v.x8.start, t, v.t))
+}
+
+func (v *vectorProduct) dotQ4(b *weightBlock, y []float32, t int) {
+	q, scale, sum := v.x8.row(t)
+	v.kn.dotQ4(y, b.w, b.scales, b.biases, q, scale, sum)
+}
+
+func (v *vectorProduct) dotQ4K(b *weightBlock, y []float32, t int) {
+	q, scale, sum := v.x8.row(t)
+	v.kn.dotQ4K(y, b.w, q, scale, sum)
+}
+
+func (v *vectorProduct) dotQ6K(b *weightBlock, y []float32, t int) {
+	q, scale, sum := v.x8.row(t)
+	v.kn.dotQ6K(y, b.w, q, scale, sum)
+}
+
+// codes unpacks codeRows rows at a time to a byte a weight, for all rows of x.
+func (v *vectorProduct) codes(b *weightBlock) {
+	f, n := v.m.Format, v.m.Cols
+	groups, rowBytes := n/f.Group, f.RowBytes(n)
+	k := &v.kn.bytes
+	sums, unpacked := b.spare[:codeRows], byteView(b.spare[codeRows:])
+	for r := b.r0; r < b.r1; r += codeRows {
+		have, at := min(codeRows, b.r1-r), r-b.r0
+		codes := b.w[at*rowBytes:]
+		if f.Bits != 8 || have < codeRows {
+			for i := range have {
+				k.unpackCodes(unpacked[i*n:(i+1)*n], codes[i*rowBytes:(i+1)*rowBytes], f.Bits)
+			}
+			codes = unpacked
+		}
+		scales := b.scalesArea[at*groups : (at+codeRows)*groups] // any after those of the last row
+		for t := range v.t {
+			q, scale, sum := v.x8.row(t)
+			k.dotCodes(sums, codes[:codeRows*n], scales, q, scale)
+			for i := range have {
+				s := sums[i] + v.kn.dot(b.biases[(at+i)*groups:(at+i+1)*groups], sum)
+				if v.bias != nil {
+					s += v.bias[r+i]
+				}
+				v.y[t*v.m.Rows+r+i] = s
+			}
+		}
+	}
+}
+
+// widened widens each row of K-quants or small floats once for all rows of x.
+func (v *vectorProduct) widened(b *weightBlock) {
+	m := v.m
+	row, spare := b.spare[:m.Cols], b.spare[m.Cols:]
+	for r := b.r0; r < b.r1; r++ {
+		v.kn.weightRow(row, m, r, 0, spare)
+		for t := range v.t {
+			s := v.kn.dot(v.xRow(t), row)
+			if v.bias != nil {
+				s += v.bias[r]
+			}
+			v.y[t*m.Rows+r] = s
+		}
+	}
+}
+
 // streams is run for tasks that read memory one after another: each worker goes
-// through a range of its own, so that what it asks for in advance it also needs,
-// and helps with the others' when it is done.
+// through a range of its own, so that it needs what it asks for in advance, and helps
+// with the others' when it is done.
 func (p *pool) streams(n int, task func(worker, i int)) {
 	ranges := min(p.threads, n)
 	next := make([]atomic.Int64, ranges*8) // a cache line each
@@ -128,20 +351,20 @@ func (p *pool) streams(n int, task func(worker, i int)) {
 
 // quantize rounds t rows of k values for weights of a format.
 func (d *Device) quantize(x []float32, t, k int, f quant.Format) (a activations8, err error) {
+	a.t = t
 	group, fp4 := groupOf(f), isFP4(f)
-	nibbles := fp4 || f.Kind == quant.Affine && f.Bits == 4 && k%64 == 0
 	q, err := d.scratch.bytes(t * k)
 	if err != nil {
 		return a, err
 	}
-	run, sums, copies := d.kernels.quantize32, 16, 1
-	if nibbles {
-		run, sums, copies = d.kernels.quantize64, 32, 4
+	round, sums, copies := d.kernels.quantize32, 16, 1
+	if packsNibbles(f, k) {
+		round, sums, copies = d.kernels.quantize64, 32, 4
 	}
 	if a.scale, err = d.scratch.floats(t * k / 32 * copies); err != nil {
 		return a, err
 	}
-	part, err := d.scratch.floats(t * k / sums)
+	parts, err := d.scratch.floats(t * k / sums)
 	if err != nil {
 		return a, err
 	}
@@ -154,7 +377,7 @@ func (d *Device) quantize(x []float32, t, k int, f quant.Format) (a activations8
 		a.start = int32View(start)
 	}
 	d.pool.split(t, 1+4*grain/k, func(lo, hi int) {
-		run(a.q[lo*k:hi*k], a.scale[lo*k/32*copies:hi*k/32*copies], part[lo*k/sums:hi*k/sums], x[lo*k:hi*k])
+		round(a.q[lo*k:hi*k], a.scale[lo*k/32*copies:hi*k/32*copies], parts[lo*k/sums:hi*k/sums], x[lo*k:hi*k])
 		if fp4 {
 			d.kernels.starts(a.start[lo*k/8:hi*k/8], a.q[lo*k:hi*k])
 		}
@@ -166,155 +389,14 @@ func (d *Device) quantize(x []float32, t, k int, f quant.Format) (a activations8
 		return a, err
 	}
 	for i := range a.sum {
-		var s float32
-		for _, v := range part[i*group/sums : (i+1)*group/sums] {
-			s += v
-		}
-		a.sum[i] = s
+		a.sum[i] = total(parts[i*group/sums : (i+1)*group/sums])
 	}
 	return a, nil
 }
 
-// vectorProduct is one call of gemv.
-type vectorProduct struct {
-	kn         *kernels
-	m          *quant.Matrix
-	x, y, bias []float32
-	x8         activations8
-	tiles      []fewTile // of each worker
-	few        fewRows   // in place of x8, for several rows of nibbles
-	t          int
-	int8s      bool
-	nibbles    bool // 4-bit codes that the kernel takes packed
-}
-
-// rows computes outputs [r0, r1) of every row of x.
-func (v *vectorProduct) rows(worker, r0, r1 int, area [][]float32) {
-	m, f := v.m, v.m.Format
-	n, rowBytes := m.Cols, f.RowBytes(m.Cols)
-	w := m.Data[r0*rowBytes : r1*rowBytes]
-	var scales, biases []float32
-	if f.Kind == quant.Affine {
-		g := n / f.Group
-		at, end := r0*g*f.DType.Size(), r1*g*f.DType.Size()
-		scales, biases = area[0][:(r1-r0)*g], area[1][:(r1-r0)*g]
-		v.kn.widen(scales, m.Scales[at:end], f.DType)
-		v.kn.widen(biases, m.Biases[at:end], f.DType)
+func total(x []float32) (sum float32) {
+	for _, v := range x {
+		sum += v
 	}
-	fp8 := f.Kind == quant.MXFP8 && v.kn.dotFP8 != nil
-	if f.Kind.IsFP() && (v.int8s || fp8) {
-		g, factor := n/f.Group, float32(1)
-		if v.int8s {
-			factor = 0.5
-		}
-		scales = area[0][:(r1-r0)*g]
-		v.kn.fpScales(scales, m.Scales[r0*g:r1*g], f, factor)
-	}
-	switch {
-	case !v.int8s && !fp8 && (f.Kind == quant.Q4K || f.Kind == quant.Q6K || f.Kind.IsFP()):
-		v.superRows(r0, r1, area[2])
-		return
-	case v.int8s && f.Kind == quant.Affine && !v.nibbles:
-		v.codeRows(r0, r1, w, area[0], biases, area[2])
-		return
-	}
-	if v.few.q != nil {
-		v.fewRows(&v.tiles[worker], r0, r1, scales, biases, area[2])
-		for t := range v.t {
-			if v.bias != nil {
-				y := v.y[t*m.Rows+r0 : t*m.Rows+r1]
-				v.kn.addScaled(y, y, 1, v.bias[r0:r1])
-			}
-		}
-		return
-	}
-	g, scales32 := n/groupOf(f), n/32
-	if v.nibbles {
-		scales32 *= 4
-	}
-	for t := range v.t {
-		y, x := v.y[t*m.Rows+r0:t*m.Rows+r1], v.x[t*n:(t+1)*n]
-		switch {
-		case v.int8s && f.Kind.IsFP():
-			v.kn.dotFP4(y, w, scales, v.x8.q[t*n:(t+1)*n], v.x8.scale[t*n/8:(t+1)*n/8], v.x8.start[t*n/8:(t+1)*n/8])
-		case fp8:
-			v.kn.dotFP8(y, w, scales, x)
-		case v.int8s:
-			q, scale, sum := v.x8.row(t, n, scales32, g)
-			switch {
-			case f.Kind == quant.Q4K:
-				v.kn.dotQ4K(y, w, q, scale, sum)
-			case f.Kind == quant.Q6K:
-				v.kn.dotQ6K(y, w, q, scale, sum)
-			default:
-				v.kn.dotQ4(y, w, scales, biases, q, scale, sum)
-			}
-		case f.Kind == quant.Affine:
-			v.affine(y, w, scales, biases, x, byteView(area[2]))
-		default:
-			v.kn.dotDense(y, w, x, f.DType)
-		}
-		if v.bias != nil {
-			v.kn.addScaled(y, y, 1, v.bias[r0:r1])
-		}
-	}
-}
-
-// codeRows unpacks four rows at a time to a byte a weight, for all rows of x.
-func (v *vectorProduct) codeRows(r0, r1 int, w []byte, scales, biases, spare []float32) {
-	f, n := v.m.Format, v.m.Cols
-	groups, rowBytes := n/f.Group, f.RowBytes(n)
-	k := &v.kn.bytes
-	part, unpacked := spare[:4], byteView(spare[4:])
-	for r := r0; r < r1; r += 4 {
-		have, at := min(4, r1-r), r-r0
-		codes := w[at*rowBytes:]
-		if f.Bits != 8 || have < 4 {
-			for i := range have {
-				k.unpackCodes(unpacked[i*n:(i+1)*n], codes[i*rowBytes:(i+1)*rowBytes], f.Bits)
-			}
-			codes = unpacked
-		}
-		for t := range v.t {
-			q, scale, sum := v.x8.row(t, n, n/32, groups)
-			k.dotCodes(part, codes[:4*n], scales[at*groups:(at+4)*groups], q, scale)
-			for i := range have {
-				s := part[i] + v.kn.dot(biases[(at+i)*groups:(at+i+1)*groups], sum)
-				if v.bias != nil {
-					s += v.bias[r+i]
-				}
-				v.y[t*v.m.Rows+r+i] = s
-			}
-		}
-	}
-}
-
-// superRows widens each row of K-quants or small floats once for all rows of x.
-func (v *vectorProduct) superRows(r0, r1 int, row []float32) {
-	m := v.m
-	for r := r0; r < r1; r++ {
-		v.kn.weightRow(row[:m.Cols], m, r, 0, row[m.Cols:])
-		for t := range v.t {
-			s := v.kn.dot(v.x[t*m.Cols:(t+1)*m.Cols], row)
-			if v.bias != nil {
-				s += v.bias[r]
-			}
-			v.y[t*m.Rows+r] = s
-		}
-	}
-}
-
-// affine guards the kernel, which may read 8 bytes past the last weight: a row
-// at the end of its memory goes through a copy.
-func (v *vectorProduct) affine(y []float32, w []byte, scales, biases, x []float32, spare []byte) {
-	n, g := len(y), len(scales)/len(y)
-	if cap(w)-len(w) < 8 {
-		n--
-		row := len(w) / len(y)
-		copy(spare, w[n*row:])
-		v.kn.dotAffine(y[n:], spare[:row], scales[n*g:], biases[n*g:], x, v.m.Format.Bits)
-	}
-	if n > 0 {
-		v.kn.dotAffine(y[:n], w, scales[:n*g], biases[:n*g], x, v.m.Format.Bits)
-	}
+	return sum
 }

@@ -58,9 +58,9 @@ type dotKernels struct {
 	dotQ4K     func(y []float32, w []byte, x []int8, scale, sum []float32)
 	dotQ6K     func(y []float32, w []byte, x []int8, scale, sum []float32)
 	dotQ4      func(y []float32, w []byte, scales, biases []float32, x []int8, scale, sum []float32)
-	// few multiplies with several rows of x, as dotQ4 and dotFP4 do with one; nil where
-	// there is no such kernel, see rowwise_few.go.
-	few func(rows int, t *fewTile, kind quant.Kind)
+	// rowwise multiplies with several rows of x, each as dotQ4 and dotFP4 do with one;
+	// nil where there is no such kernel, see rowwise_tile.go.
+	rowwise func(rows int, t *rowwiseTile, kind quant.Kind)
 	// The next three are nil where the plain ones would not pay, see fp_generic.go.
 	starts    func(start []int32, x []int8)
 	dotFP4    func(y []float32, w []byte, halves []float32, x []int8, scale []float32, start []int32)

@@ -12,7 +12,12 @@ var (
 	bytesQ6K = quant.BlockQ6K.Bytes()
 )
 
-const superBlock = 256
+const (
+	superBlock  = 256
+	headQ4K     = 16  // bytes of a Q4_K super-block before its codes: the scales
+	scalesAtQ6K = 192 // where the scales of a Q6_K super-block begin, after its codes
+	scaleAtQ6K  = 208 // where the scale of these is
+)
 
 // widenQ4KGeneric widens one super-block's nibbles: with scales and minima of
 // its eight groups of 32 in sm, w = sm[g]·q - sm[8+g]. Low nibbles of 32 bytes
@@ -46,13 +51,13 @@ func (kn *kernels) superRow(dst []float32, src []byte, kind quant.Kind, s *[16]f
 		out := (*[superBlock]float32)(dst)
 		if kind == quant.Q4K {
 			scalesQ4K(s, src)
-			kn.widenQ4K(out, (*[128]byte)(src[16:]), s)
+			kn.widenQ4K(out, (*[128]byte)(src[headQ4K:]), s)
 			src = src[bytesQ4K:]
 			continue
 		}
-		d := quant.F16ToF32(binary.LittleEndian.Uint16(src[208:]))
+		d := quant.F16ToF32(binary.LittleEndian.Uint16(src[scaleAtQ6K:]))
 		for i := range s {
-			s[i] = d * float32(int8(src[192+i]))
+			s[i] = d * float32(int8(src[scalesAtQ6K+i]))
 		}
 		kn.widenQ6K(out, (*[192]byte)(src), s)
 		src = src[bytesQ6K:]
@@ -80,7 +85,7 @@ func dotQ4KGeneric(y []float32, w []byte, x []int8, scale, sum []float32) {
 		var total float32
 		for b := 0; b < len(x)/superBlock; b++ {
 			scalesQ4K(&sm, w)
-			q := (*[128]byte)(w[16:])
+			q := (*[128]byte)(w[headQ4K:])
 			for g := range 8 {
 				var dot int32
 				at := b*superBlock + g*32
@@ -101,11 +106,11 @@ func dotQ6KGeneric(y []float32, w []byte, x []int8, scale, sum []float32) {
 	for r := range y {
 		var total float32
 		for b := 0; b < len(x)/superBlock; b++ {
-			d := quant.F16ToF32(binary.LittleEndian.Uint16(w[208:]))
+			d := quant.F16ToF32(binary.LittleEndian.Uint16(w[scaleAtQ6K:]))
 			var part float32
 			for g := range 16 {
 				half, k, i0 := g/8, g%8/2, g%2*16
-				s, at := int32(int8(w[192+g])), b*superBlock+g*16
+				s, at := int32(int8(w[scalesAtQ6K+g])), b*superBlock+g*16
 				var dot int32
 				for i := i0; i < i0+16; i++ {
 					low := w[half*64+k%2*32+i] >> (k / 2 * 4) & 15

@@ -21,7 +21,7 @@ func (d *Device) crossEntropy(o compute.CrossEntropy, out, in []compute.Array) e
 	if o.Grad {
 		e.dh = out[1].F32()
 	}
-	e.parts = min(2*d.pool.threads, (m.Rows+entropyWords-1)/entropyWords)
+	e.parts = min(2*d.pool.threads, blocksOf(m.Rows, entropyWords))
 	return d.headEntropy(e, entropySums/e.parts/max(m.Cols, entropyWords))
 }
 
@@ -57,7 +57,7 @@ type entropy struct {
 func (d *Device) headEntropy(e entropy, most int) error {
 	n, dims := len(e.loss), e.m.Cols
 	most = max(most, leastEntropy)
-	chunks := (n + most - 1) / most
+	chunks := blocksOf(n, most)
 	for i := range chunks {
 		r0, r1 := i*n/chunks, (i+1)*n/chunks
 		part := e
@@ -85,7 +85,7 @@ func (d *Device) runEntropy(e entropy) error {
 	if err != nil {
 		return err
 	}
-	s := side{op: rows{e.h, dims}, n: count, w: kn.mr}
+	s := side{op: rowMajor{e.h, dims}, n: count, w: kn.mr}
 	s.cut(d.pool.threads)
 	d.pool.run(s.blocks, func(_, task int) {
 		i0, n := s.block(task)
@@ -120,7 +120,7 @@ func (d *Device) runEntropy(e entropy) error {
 		f := cut(private[worker*each:], sizes)
 		w := entropyTask{entropy: e, entropyPart: parts[task], kn: kn, rows: count, width: width, packed: packed, picked: picked,
 			mem: f[0], logits: f[1], probs: f[2], tmp: f[3], edge: f[4]}
-		blocks := (e.m.Rows + entropyWords - 1) / entropyWords
+		blocks := blocksOf(e.m.Rows, entropyWords)
 		w.run(task*blocks/e.parts*entropyWords, min((task+1)*blocks/e.parts*entropyWords, e.m.Rows))
 	})
 	d.pool.run(count, func(_, r int) { e.finish(kn, r, parts, picked[r]) })
@@ -162,7 +162,7 @@ func (w *entropyTask) run(v0, v1 int) {
 		if w.dh == nil {
 			continue
 		}
-		logits := rows{w.logits, n}
+		logits := rowMajor{w.logits, n}
 		logits.pack(kn, w.probs[:w.width*n], kn.mr, 0, w.rows, 0, n, nil)
 		for j := 0; j < dims; j += entropyDims {
 			nj := min(entropyDims, dims-j)
@@ -235,7 +235,7 @@ const logitsFloats = 8 << 20
 func (d *Device) headLoss(m *quant.Matrix, loss, dh, dw, h []float32, targets []int32, weight []float32) error {
 	n := len(loss)
 	step := min(max(logitsFloats/m.Rows, leastEntropy), n)
-	step = (n + (n+step-1)/step - 1) / ((n + step - 1) / step) // chunks of equal size
+	step = blocksOf(n, blocksOf(n, step)) // chunks of equal size
 	logits, err := d.scratch.floats(step * m.Rows)
 	if err != nil {
 		return err
@@ -243,7 +243,7 @@ func (d *Device) headLoss(m *quant.Matrix, loss, dh, dw, h []float32, targets []
 	for r := 0; r < n; r += step {
 		c := min(step, n-r)
 		logits := logits[:c*m.Rows] // the last chunk may be shorter
-		hc, g := rows{h[r*m.Cols : (r+c)*m.Cols], m.Cols}, rows{logits, m.Rows}
+		hc, g := rowMajor{h[r*m.Cols : (r+c)*m.Cols], m.Cols}, rowMajor{logits, m.Rows}
 		if err := d.gemm(product{m: c, n: m.Rows, k: m.Cols, a: hc, b: weightRowsOf(m), c: logits, ldc: m.Rows}); err != nil {
 			return err
 		}
@@ -251,7 +251,7 @@ func (d *Device) headLoss(m *quant.Matrix, loss, dh, dw, h []float32, targets []
 		if err := d.gemm(product{m: c, n: m.Cols, k: m.Rows, a: g, b: weightColsOf(m), c: dh[r*m.Cols:], ldc: m.Cols}); err != nil {
 			return err
 		}
-		if err := d.gemm(product{m: m.Rows, n: m.Cols, k: c, a: cols(g), b: cols(hc), c: dw, ldc: m.Cols, add: true}); err != nil {
+		if err := d.gemm(product{m: m.Rows, n: m.Cols, k: c, a: colMajor(g), b: colMajor(hc), c: dw, ldc: m.Cols, add: true}); err != nil {
 			return err
 		}
 	}

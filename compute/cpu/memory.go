@@ -36,7 +36,7 @@ type memory struct {
 func classSize(n int) int {
 	n = max(n, alignment)
 	step := max(1<<(bits.Len(uint(n))-4), alignment)
-	return (n + step - 1) / step * step
+	return roundUp(n, step)
 }
 
 // get returns n bytes of unspecified content, aligned, with the capacity of

@@ -27,15 +27,15 @@ const tmpFloats = 5 * blockK
 // pieces are short and the rows far apart, so the processor does not guess.
 const ahead = 8
 
-// rows is a row-major operand: element (i, l) is data[i*ld+l].
-type rows struct {
+// rowMajor is an operand: element (i, l) is data[i*ld+l].
+type rowMajor struct {
 	data []float32
 	ld   int
 }
 
-func (o rows) align() (i, l int) { return 1, 1 }
+func (o rowMajor) align() (i, l int) { return 1, 1 }
 
-func (o rows) pack(kn *kernels, dst []float32, w, i0, n, l0, kc int, _ []float32) {
+func (o rowMajor) pack(kn *kernels, dst []float32, w, i0, n, l0, kc int, _ []float32) {
 	for p := 0; p < n; p += w {
 		panel := dst[p*kc : (p+w)*kc]
 		have := min(w, n-p)
@@ -66,15 +66,15 @@ func packRows(kn *kernels, panel []float32, w, lanes, have int, src []float32, l
 	}
 }
 
-// cols is a column-major operand: element (i, l) is data[l*ld+i].
-type cols struct {
+// colMajor is an operand: element (i, l) is data[l*ld+i].
+type colMajor struct {
 	data []float32
 	ld   int
 }
 
-func (o cols) align() (i, l int) { return 1, 1 }
+func (o colMajor) align() (i, l int) { return 1, 1 }
 
-func (o cols) pack(kn *kernels, dst []float32, w, i0, n, l0, kc int, _ []float32) {
+func (o colMajor) pack(kn *kernels, dst []float32, w, i0, n, l0, kc int, _ []float32) {
 	for l := range kc {
 		packCols(kn, dst, w, kc, l, o.data[(l0+l)*o.ld+i0:][:n])
 	}
@@ -219,7 +219,7 @@ func (kn *kernels) narrow(dst []byte, src []float32, t compute.DType) {
 // weightRowsOf is the operand W of y = x Wᵀ.
 func weightRowsOf(m *quant.Matrix) operand {
 	if f := denseF32(m); f != nil {
-		return rows{f, m.Cols}
+		return rowMajor{f, m.Cols}
 	}
 	return weightRows{m}
 }
@@ -227,7 +227,7 @@ func weightRowsOf(m *quant.Matrix) operand {
 // weightColsOf is the operand W of dx = dy W.
 func weightColsOf(m *quant.Matrix) operand {
 	if f := denseF32(m); f != nil {
-		return cols{f, m.Cols}
+		return colMajor{f, m.Cols}
 	}
 	return weightCols{m}
 }

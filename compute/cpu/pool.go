@@ -18,6 +18,10 @@ const (
 	spins    = 256 // looks between looks at the clock
 )
 
+// tasksEach is how many tasks work is cut into for each worker, so that one that is
+// done early, or was held up, leaves the others little to wait for.
+const tasksEach = 4
+
 // pool runs regions of independent tasks on a fixed number of goroutines, the
 // caller being one of them. Which worker takes which task is left to chance, so
 // a task's result must not depend on it: whoever adds up over tasks gives each
@@ -164,7 +168,7 @@ func (p *pool) close() {
 // many elements they lie at multiples of 64, so that vector kernels have a
 // remainder at the end only.
 func (p *pool) split(n, grain int, task func(lo, hi int)) {
-	parts := min((n+grain-1)/grain, 4*p.threads)
+	parts := min(blocksOf(n, grain), tasksEach*p.threads)
 	if parts <= 1 {
 		if n > 0 {
 			task(0, n)
@@ -175,7 +179,7 @@ func (p *pool) split(n, grain int, task func(lo, hi int)) {
 	if grain >= 1024 {
 		unit = 64
 	}
-	units := (n + unit - 1) / unit
+	units := blocksOf(n, unit)
 	p.run(parts, func(_, i int) {
 		if lo, hi := i*units/parts*unit, min((i+1)*units/parts*unit, n); lo < hi {
 			task(lo, hi)

@@ -10,7 +10,7 @@ import (
 // Tokens to be checked in speculative decoding need that: what they are compared with
 // is what the model says when it goes token by token. The kernels for few rows keep
 // to it by treating each row for itself, or by adding up for each as for one (see
-// rowwise_few.go); panels do not, since they sum up in another order than those kernels
+// rowwise_tile.go); panels do not, since they sum up in another order than those kernels
 // do. So RowWise takes the former for any number of rows, and rows one by one where even
 // a single row goes through panels.
 

@@ -2,52 +2,52 @@
 
 package cpu
 
-// fewQ4VNNIx2 and so on multiply rows of affine weights with two to eight rows of x,
-// fewFP4VNNIx2 and so on rows of E2M1 weights.
+// rowwiseQ4VNNIx2 and so on multiply rows of affine weights with two to eight rows of x,
+// rowwiseFP4VNNIx2 and so on rows of E2M1 weights.
 //
 //go:noescape
-func fewQ4VNNIx2(t *fewTile)
+func rowwiseQ4VNNIx2(t *rowwiseTile)
 
 //go:noescape
-func fewQ4VNNIx3(t *fewTile)
+func rowwiseQ4VNNIx3(t *rowwiseTile)
 
 //go:noescape
-func fewQ4VNNIx4(t *fewTile)
+func rowwiseQ4VNNIx4(t *rowwiseTile)
 
 //go:noescape
-func fewQ4VNNIx5(t *fewTile)
+func rowwiseQ4VNNIx5(t *rowwiseTile)
 
 //go:noescape
-func fewQ4VNNIx6(t *fewTile)
+func rowwiseQ4VNNIx6(t *rowwiseTile)
 
 //go:noescape
-func fewQ4VNNIx7(t *fewTile)
+func rowwiseQ4VNNIx7(t *rowwiseTile)
 
 //go:noescape
-func fewQ4VNNIx8(t *fewTile)
+func rowwiseQ4VNNIx8(t *rowwiseTile)
 
 //go:noescape
-func fewFP4VNNIx2(t *fewTile)
+func rowwiseFP4VNNIx2(t *rowwiseTile)
 
 //go:noescape
-func fewFP4VNNIx3(t *fewTile)
+func rowwiseFP4VNNIx3(t *rowwiseTile)
 
 //go:noescape
-func fewFP4VNNIx4(t *fewTile)
+func rowwiseFP4VNNIx4(t *rowwiseTile)
 
 //go:noescape
-func fewFP4VNNIx5(t *fewTile)
+func rowwiseFP4VNNIx5(t *rowwiseTile)
 
 //go:noescape
-func fewFP4VNNIx6(t *fewTile)
+func rowwiseFP4VNNIx6(t *rowwiseTile)
 
 //go:noescape
-func fewFP4VNNIx7(t *fewTile)
+func rowwiseFP4VNNIx7(t *rowwiseTile)
 
 //go:noescape
-func fewFP4VNNIx8(t *fewTile)
+func rowwiseFP4VNNIx8(t *rowwiseTile)
 
 var (
-	fewQ4VNNI  = [...]func(*fewTile){2: fewQ4VNNIx2, 3: fewQ4VNNIx3, 4: fewQ4VNNIx4, 5: fewQ4VNNIx5, 6: fewQ4VNNIx6, 7: fewQ4VNNIx7, 8: fewQ4VNNIx8}
-	fewFP4VNNI = [...]func(*fewTile){2: fewFP4VNNIx2, 3: fewFP4VNNIx3, 4: fewFP4VNNIx4, 5: fewFP4VNNIx5, 6: fewFP4VNNIx6, 7: fewFP4VNNIx7, 8: fewFP4VNNIx8}
+	rowwiseQ4VNNI  = [...]func(*rowwiseTile){2: rowwiseQ4VNNIx2, 3: rowwiseQ4VNNIx3, 4: rowwiseQ4VNNIx4, 5: rowwiseQ4VNNIx5, 6: rowwiseQ4VNNIx6, 7: rowwiseQ4VNNIx7, 8: rowwiseQ4VNNIx8}
+	rowwiseFP4VNNI = [...]func(*rowwiseTile){2: rowwiseFP4VNNIx2, 3: rowwiseFP4VNNIx3, 4: rowwiseFP4VNNIx4, 5: rowwiseFP4VNNIx5, 6: rowwiseFP4VNNIx6, 7: rowwiseFP4VNNIx7, 8: rowwiseFP4VNNIx8}
 )

@@ -3,7 +3,7 @@
 #include "textflag.h"
 #include "go_asm.h"
 
-// Two rows of packed 4-bit weights at a time with two to eight rows of x, see fewTile.
+// Two rows of packed 4-bit weights at a time with two to eight rows of x, see rowwiseTile.
 // What a row of x takes with a row of the weight is, number by number and in the same
 // order, what dotQ4VNNI or dotFP4VNNI does, and so its sum is the same to the bit. But
 // codes are read and unpacked once, what is read of x serves two rows of the weight,
@@ -89,12 +89,12 @@
 	VMOVUPS     (64*t)(R15), Z16; \
 	VFMADD231PS Z16, Z24, a;      \
 	VFMADD231PS Z16, Z25, b
-#define PUT(a, b, t, p, q) \
-	MOVL (fewTile_out+4*t)(AX), R13;    \
-	MOVL R13, (R15);                    \
-	MOVL (fewTile_out+4*t+32)(AX), R13; \
-	MOVL R13, (R15)(CX*4);              \
-	ADDQ fewTile_ldy(AX), R15
+#define PUT(a, b, t, p, q)                                       \
+	MOVL (rowwiseTile_y+rowwiseSums_totals+4*t)(AX), R13;    \
+	MOVL R13, (R15);                                         \
+	MOVL (rowwiseTile_y+rowwiseSums_totals+4*t+32)(AX), R13; \
+	MOVL R13, (R15)(CX*4);                                   \
+	ADDQ (rowwiseTile_y+rowwiseSums_ld)(AX), R15
 
 // Low and high nibbles of a.
 #define SPLIT(a, b) \
@@ -107,7 +107,7 @@
 	VPSHUFB a, Z28, a;  \
 	VPSHUFB b, Z28, b
 
-// Sums of four registers, each added up as in dotQ4VNNI, to an offset in fewTile_out.
+// The sums of four registers, each added up as in dotQ4VNNI, to an offset in totals.
 #define TOTAL(a, b, c, d, at) \
 	VSHUFF64X2 $0x44, b, a, Z16;     \
 	VSHUFF64X2 $0xee, b, a, Z17;     \
@@ -123,7 +123,7 @@
 	VPERMILPS  $0xb1, Z17, Z16;      \
 	VADDPS     Z16, Z17, Z17;        \
 	VPERMPS    Z17, Z23, Z17;        \
-	VMOVUPS    X17, (fewTile_out+at)(AX)
+	VMOVUPS    X17, (rowwiseTile_y+rowwiseSums_totals+at)(AX)
 
 #define TOTAL4 \
 	TOTAL(Z0, Z1, Z2, Z3, 0);   \
@@ -134,139 +134,139 @@
 	TOTAL(Z12, Z13, Z14, Z15, 48)
 
 // Sums begin with the biases of groups times the sums of x, sixteen groups at a time.
-#define BIASES(EACH, n) \
-	MOVQ      fewTile_sum(AX), R15;    \
-	MOVQ      fewTile_groups(AX), CX;  \
-	SUBQ      $16, CX;                 \
-	JLT       lastGroups;              \
-groups:                             \
-	VMOVUPS   (R14), Z24;              \
-	VMOVUPS   (R14)(R9*1), Z25;        \
-	EACH(BIAS);                        \
-	ADDQ      $64, R14;                \
-	ADDQ      $(64*n), R15;            \
-	SUBQ      $16, CX;                 \
-	JGE       groups;                  \
-lastGroups:                         \
-	ADDQ      $16, CX;                 \
-	JZ        complete;                \
-	MOVL      $1, R13;                 \
-	SHLL      CX, R13;                 \
-	DECL      R13;                     \
-	KMOVW     R13, K3;                 \
-	VMOVUPS.Z (R14), K3, Z24;          \
-	VMOVUPS.Z (R14)(R9*1), K3, Z25;    \
-	EACH(BIAS);                        \
-	LEAQ      (R14)(CX*4), R14;        \
-complete:                           \
+#define BIASES(EACH, n)                                         \
+	MOVQ      (rowwiseTile_x+rowwiseX_sum)(AX), R15;        \
+	MOVQ      (rowwiseTile_w+rowwiseWeight_groups)(AX), CX; \
+	SUBQ      $16, CX;                                      \
+	JLT       lastGroups;                                   \
+groups:                                                         \
+	VMOVUPS   (R14), Z24;                                   \
+	VMOVUPS   (R14)(R9*1), Z25;                             \
+	EACH(BIAS);                                             \
+	ADDQ      $64, R14;                                     \
+	ADDQ      $(64*n), R15;                                 \
+	SUBQ      $16, CX;                                      \
+	JGE       groups;                                       \
+lastGroups:                                                     \
+	ADDQ      $16, CX;                                      \
+	JZ        complete;                                     \
+	MOVL      $1, R13;                                      \
+	SHLL      CX, R13;                                      \
+	DECL      R13;                                          \
+	KMOVW     R13, K3;                                      \
+	VMOVUPS.Z (R14), K3, Z24;                               \
+	VMOVUPS.Z (R14)(R9*1), K3, Z25;                         \
+	EACH(BIAS);                                             \
+	LEAQ      (R14)(CX*4), R14;                             \
+complete:                                                       \
 	ADDQ      R9, R14
 
 #define NOBIASES(EACH, n)
 
 // The end of a row may have half of two runs: then K1 and K2 leave out the other half.
-#define FEW(EACH, n, products, total, unpack, dot, biases) \
-row:                                \
-	MOVQ      fewTile_x(AX), BX;       \
-	MOVQ      fewTile_scale(AX), DX;   \
-	MOVQ      fewTile_start(AX), R12;  \
-	MOVQ      fewTile_lanes(AX), R15;  \
-	VMOVDQU64 (R15), Z30;              \
-	MOVL      $0xffff, R15;            \
-	KMOVW     R15, K1;                 \
-	KMOVW     R15, K2;                 \
-	MOVBLZX   fewTile_resume(AX), R15; \
-	TESTL     R15, R15;                \
-	JNZ       resume;                  \
-	EACH(CLEAR);                       \
-	biases(EACH, n);                   \
-	JMP       begin;                   \
-resume:                             \
-	MOVQ      fewTile_kept(AX), R13;   \
-	EACH(RESUME);                      \
-begin:                              \
-	MOVQ      fewTile_runs(AX), CX;    \
-sixteen:                            \
-	VMOVUPS   (R8), Z24;               \
-	VMOVUPS   (R8)(R9*1), Z25;         \
-	VPERMPS   Z24, Z29, Z24;           \
-	VPERMPS   Z25, Z29, Z25;           \
-	EACH(products);                    \
-	ADDQ      fewTile_step(AX), R8;    \
-	ADDQ      $(64*n), DX;             \
-	MOVQ      fewTile_pairs(AX), R13;  \
-pair:                               \
-	CMPQ      CX, $1;                  \
-	JNE       whole;                   \
-	MOVL      $0xff, R15;              \
-	KMOVW     R15, K1;                 \
-	MOVL      $0x0f, R15;              \
-	KMOVW     R15, K2;                 \
-whole:                              \
-	MOVQ       fewTile_ahead(AX), R15; \
-	ADDQ       SI, R15;                \
-	PREFETCHT1 (R15);                  \
-	PREFETCHT1 (R15)(R10*1);           \
-	VMOVDQU64.Z (SI), K2, Z24;         \
-	VMOVDQU64.Z (SI)(R10*1), K2, Z26;  \
-	unpack(Z24, Z25);                  \
-	unpack(Z26, Z27);                  \
-	EACH(dot);                         \
-	VPADDD    Z22, Z30, Z30;           \
-	ADDQ      $64, SI;                 \
-	ADDQ      $(128*n), BX;            \
-	ADDQ      $(64*n), R12;            \
-	SUBQ      $2, CX;                  \
-	JLE       done;                    \
-	DECQ      R13;                     \
-	JNZ       pair;                    \
-	JMP       sixteen;               \
-done:                               \
-	MOVBLZX fewTile_keep(AX), R15;     \
-	TESTL   R15, R15;                  \
-	JZ      last;                      \
-	MOVQ    fewTile_kept(AX), R13;     \
-	EACH(KEEP);                        \
-	JMP     next;                      \
-last:                               \
-	total;                             \
-	MOVQ    DI, R15;                   \
-	MOVQ    fewTile_second(AX), CX;    \
-	EACH(PUT);                         \
-	ADDQ    $8, DI;                    \
-next:                               \
-	ADDQ    $(128*n), fewTile_kept(AX); \
-	ADDQ    fewTile_skip(AX), SI;      \
-	ADDQ    fewTile_skipScales(AX), R8; \
-	SUBQ    $2, fewTile_rows(AX);      \
-	JG      row;                       \
-	VZEROUPPER;                        \
+#define ROWWISE(EACH, n, products, total, unpack, dot, biases)     \
+row:                                                               \
+	MOVQ      (rowwiseTile_x+rowwiseX_values)(AX), BX;         \
+	MOVQ      (rowwiseTile_x+rowwiseX_scale)(AX), DX;          \
+	MOVQ      (rowwiseTile_x+rowwiseX_start)(AX), R12;         \
+	MOVQ      (rowwiseTile_units+rowwiseUnits_lanes)(AX), R15; \
+	VMOVDQU64 (R15), Z30;                                      \
+	MOVL      $0xffff, R15;                                    \
+	KMOVW     R15, K1;                                         \
+	KMOVW     R15, K2;                                         \
+	MOVBLZX   (rowwiseTile_y+rowwiseSums_resume)(AX), R15;     \
+	TESTL     R15, R15;                                        \
+	JNZ       resume;                                          \
+	EACH(CLEAR);                                               \
+	biases(EACH, n);                                           \
+	JMP       begin;                                           \
+resume:                                                            \
+	MOVQ      (rowwiseTile_y+rowwiseSums_kept)(AX), R13;       \
+	EACH(RESUME);                                              \
+begin:                                                             \
+	MOVQ      rowwiseTile_runs(AX), CX;                        \
+sixteen:                                                           \
+	VMOVUPS   (R8), Z24;                                       \
+	VMOVUPS   (R8)(R9*1), Z25;                                 \
+	VPERMPS   Z24, Z29, Z24;                                   \
+	VPERMPS   Z25, Z29, Z25;                                   \
+	EACH(products);                                            \
+	ADDQ      (rowwiseTile_units+rowwiseUnits_step)(AX), R8;   \
+	ADDQ      $(64*n), DX;                                     \
+	MOVQ      (rowwiseTile_units+rowwiseUnits_pairs)(AX), R13; \
+pair:                                                              \
+	CMPQ      CX, $1;                                          \
+	JNE       whole;                                           \
+	MOVL      $0xff, R15;                                      \
+	KMOVW     R15, K1;                                         \
+	MOVL      $0x0f, R15;                                      \
+	KMOVW     R15, K2;                                         \
+whole:                                                             \
+	MOVQ       (rowwiseTile_w+rowwiseWeight_ahead)(AX), R15;   \
+	ADDQ       SI, R15;                                        \
+	PREFETCHT1 (R15);                                          \
+	PREFETCHT1 (R15)(R10*1);                                   \
+	VMOVDQU64.Z (SI), K2, Z24;                                 \
+	VMOVDQU64.Z (SI)(R10*1), K2, Z26;                          \
+	unpack(Z24, Z25);                                          \
+	unpack(Z26, Z27);                                          \
+	EACH(dot);                                                 \
+	VPADDD    Z22, Z30, Z30;                                   \
+	ADDQ      $64, SI;                                         \
+	ADDQ      $(128*n), BX;                                    \
+	ADDQ      $(64*n), R12;                                    \
+	SUBQ      $2, CX;                                          \
+	JLE       done;                                            \
+	DECQ      R13;                                             \
+	JNZ       pair;                                            \
+	JMP       sixteen;                                         \
+done:                                                              \
+	MOVBLZX (rowwiseTile_y+rowwiseSums_keep)(AX), R15;         \
+	TESTL   R15, R15;                                          \
+	JZ      last;                                              \
+	MOVQ    (rowwiseTile_y+rowwiseSums_kept)(AX), R13;         \
+	EACH(KEEP);                                                \
+	JMP     next;                                              \
+last:                                                              \
+	total;                                                     \
+	MOVQ    DI, R15;                                           \
+	MOVQ    (rowwiseTile_y+rowwiseSums_second)(AX), CX;        \
+	EACH(PUT);                                                 \
+	ADDQ    $8, DI;                                            \
+next:                                                              \
+	ADDQ    $(128*n), (rowwiseTile_y+rowwiseSums_kept)(AX);    \
+	ADDQ    (rowwiseTile_w+rowwiseWeight_skip)(AX), SI;        \
+	ADDQ    (rowwiseTile_w+rowwiseWeight_skipScales)(AX), R8;  \
+	SUBQ    $2, (rowwiseTile_w+rowwiseWeight_rows)(AX);        \
+	JG      row;                                               \
+	VZEROUPPER;                                                \
 	RET
 
-#define ARGUMENTS \
-	MOVQ         t+0(FP), AX;              \
-	MOVQ         fewTile_y(AX), DI;        \
-	MOVQ         fewTile_w(AX), SI;        \
-	MOVQ         fewTile_ld(AX), R10;      \
-	MOVQ         fewTile_scales(AX), R8;   \
-	MOVQ         fewTile_ldScales(AX), R9; \
-	MOVQ         fewTile_biases(AX), R14;  \
-	MOVQ         fewTile_spread(AX), R15;  \
-	VMOVDQU64    (R15), Z29;               \
-	VPBROADCASTD fewTile_onward(AX), Z22;  \
-	VMOVDQU64    ·fourths<>(SB), Z23;      \
-	LEAQ         64(SP), R11;              \
-	ANDQ         $~63, R11;                \
-	MOVL         $0x0f, R15;               \
-	VPBROADCASTB R15, Z31;                 \
-	VPXORD       Z2, Z2, Z2;               \
-	VPXORD       Z3, Z3, Z3;               \
-	VPXORD       Z5, Z5, Z5;               \
-	VPXORD       Z6, Z6, Z6;               \
-	VPXORD       Z7, Z7, Z7;               \
-	VPXORD       Z10, Z10, Z10;            \
-	VPXORD       Z11, Z11, Z11;            \
-	VPXORD       Z13, Z13, Z13;            \
-	VPXORD       Z14, Z14, Z14;            \
+#define ARGUMENTS                                                      \
+	MOVQ         t+0(FP), AX;                                      \
+	MOVQ         (rowwiseTile_y+rowwiseSums_out)(AX), DI;          \
+	MOVQ         (rowwiseTile_w+rowwiseWeight_codes)(AX), SI;      \
+	MOVQ         (rowwiseTile_w+rowwiseWeight_ld)(AX), R10;        \
+	MOVQ         (rowwiseTile_w+rowwiseWeight_scales)(AX), R8;     \
+	MOVQ         (rowwiseTile_w+rowwiseWeight_ldScales)(AX), R9;   \
+	MOVQ         (rowwiseTile_w+rowwiseWeight_biases)(AX), R14;    \
+	MOVQ         (rowwiseTile_units+rowwiseUnits_spread)(AX), R15; \
+	VMOVDQU64    (R15), Z29;                                       \
+	VPBROADCASTD (rowwiseTile_units+rowwiseUnits_onward)(AX), Z22; \
+	VMOVDQU64    ·fourths<>(SB), Z23;                              \
+	LEAQ         64(SP), R11;                                      \
+	ANDQ         $~63, R11;                                        \
+	MOVL         $0x0f, R15;                                       \
+	VPBROADCASTB R15, Z31;                                         \
+	VPXORD       Z2, Z2, Z2;                                       \
+	VPXORD       Z3, Z3, Z3;                                       \
+	VPXORD       Z5, Z5, Z5;                                       \
+	VPXORD       Z6, Z6, Z6;                                       \
+	VPXORD       Z7, Z7, Z7;                                       \
+	VPXORD       Z10, Z10, Z10;                                    \
+	VPXORD       Z11, Z11, Z11;                                    \
+	VPXORD       Z13, Z13, Z13;                                    \
+	VPXORD       Z14, Z14, Z14;                                    \
 	VPXORD       Z15, Z15, Z15
 
 DATA ·fourths<>+0(SB)/8, $0x0000000400000000
@@ -279,79 +279,79 @@ DATA ·fourths<>+48(SB)/8, $0
 DATA ·fourths<>+56(SB)/8, $0
 GLOBL ·fourths<>(SB), RODATA|NOPTR, $64
 
-// func fewQ4VNNIx2(t *fewTile)
-TEXT ·fewQ4VNNIx2(SB), 0, $1088-8
+// func rowwiseQ4VNNIx2(t *rowwiseTile)
+TEXT ·rowwiseQ4VNNIx2(SB), 0, $1088-8
 	ARGUMENTS
-	FEW(EACH2, 2, PRODUCTS, TOTAL4, SPLIT, ZERO, BIASES)
+	ROWWISE(EACH2, 2, PRODUCTS, TOTAL4, SPLIT, ZERO, BIASES)
 
-// func fewQ4VNNIx3(t *fewTile)
-TEXT ·fewQ4VNNIx3(SB), 0, $1088-8
+// func rowwiseQ4VNNIx3(t *rowwiseTile)
+TEXT ·rowwiseQ4VNNIx3(SB), 0, $1088-8
 	ARGUMENTS
-	FEW(EACH3, 3, PRODUCTS, TOTAL4, SPLIT, ZERO, BIASES)
+	ROWWISE(EACH3, 3, PRODUCTS, TOTAL4, SPLIT, ZERO, BIASES)
 
-// func fewQ4VNNIx4(t *fewTile)
-TEXT ·fewQ4VNNIx4(SB), 0, $1088-8
+// func rowwiseQ4VNNIx4(t *rowwiseTile)
+TEXT ·rowwiseQ4VNNIx4(SB), 0, $1088-8
 	ARGUMENTS
-	FEW(EACH4, 4, PRODUCTS, TOTAL4, SPLIT, ZERO, BIASES)
+	ROWWISE(EACH4, 4, PRODUCTS, TOTAL4, SPLIT, ZERO, BIASES)
 
-// func fewQ4VNNIx5(t *fewTile)
-TEXT ·fewQ4VNNIx5(SB), 0, $1088-8
+// func rowwiseQ4VNNIx5(t *rowwiseTile)
+TEXT ·rowwiseQ4VNNIx5(SB), 0, $1088-8
 	ARGUMENTS
-	FEW(EACH5, 5, STACK, TOTAL8, SPLIT, ZERO, BIASES)
+	ROWWISE(EACH5, 5, STACK, TOTAL8, SPLIT, ZERO, BIASES)
 
-// func fewQ4VNNIx6(t *fewTile)
-TEXT ·fewQ4VNNIx6(SB), 0, $1088-8
+// func rowwiseQ4VNNIx6(t *rowwiseTile)
+TEXT ·rowwiseQ4VNNIx6(SB), 0, $1088-8
 	ARGUMENTS
-	FEW(EACH6, 6, STACK, TOTAL8, SPLIT, ZERO, BIASES)
+	ROWWISE(EACH6, 6, STACK, TOTAL8, SPLIT, ZERO, BIASES)
 
-// func fewQ4VNNIx7(t *fewTile)
-TEXT ·fewQ4VNNIx7(SB), 0, $1088-8
+// func rowwiseQ4VNNIx7(t *rowwiseTile)
+TEXT ·rowwiseQ4VNNIx7(SB), 0, $1088-8
 	ARGUMENTS
-	FEW(EACH7, 7, STACK, TOTAL8, SPLIT, ZERO, BIASES)
+	ROWWISE(EACH7, 7, STACK, TOTAL8, SPLIT, ZERO, BIASES)
 
-// func fewQ4VNNIx8(t *fewTile)
-TEXT ·fewQ4VNNIx8(SB), 0, $1088-8
+// func rowwiseQ4VNNIx8(t *rowwiseTile)
+TEXT ·rowwiseQ4VNNIx8(SB), 0, $1088-8
 	ARGUMENTS
-	FEW(EACH8, 8, STACK, TOTAL8, SPLIT, ZERO, BIASES)
+	ROWWISE(EACH8, 8, STACK, TOTAL8, SPLIT, ZERO, BIASES)
 
-// func fewFP4VNNIx2(t *fewTile)
-TEXT ·fewFP4VNNIx2(SB), 0, $1088-8
+// func rowwiseFP4VNNIx2(t *rowwiseTile)
+TEXT ·rowwiseFP4VNNIx2(SB), 0, $1088-8
 	ARGUMENTS
 	VBROADCASTI32X4 ·fp4Table(SB), Z28
-	FEW(EACH2, 2, PRODUCTS, TOTAL4, LOOKUP, START, NOBIASES)
+	ROWWISE(EACH2, 2, PRODUCTS, TOTAL4, LOOKUP, START, NOBIASES)
 
-// func fewFP4VNNIx3(t *fewTile)
-TEXT ·fewFP4VNNIx3(SB), 0, $1088-8
+// func rowwiseFP4VNNIx3(t *rowwiseTile)
+TEXT ·rowwiseFP4VNNIx3(SB), 0, $1088-8
 	ARGUMENTS
 	VBROADCASTI32X4 ·fp4Table(SB), Z28
-	FEW(EACH3, 3, PRODUCTS, TOTAL4, LOOKUP, START, NOBIASES)
+	ROWWISE(EACH3, 3, PRODUCTS, TOTAL4, LOOKUP, START, NOBIASES)
 
-// func fewFP4VNNIx4(t *fewTile)
-TEXT ·fewFP4VNNIx4(SB), 0, $1088-8
+// func rowwiseFP4VNNIx4(t *rowwiseTile)
+TEXT ·rowwiseFP4VNNIx4(SB), 0, $1088-8
 	ARGUMENTS
 	VBROADCASTI32X4 ·fp4Table(SB), Z28
-	FEW(EACH4, 4, PRODUCTS, TOTAL4, LOOKUP, START, NOBIASES)
+	ROWWISE(EACH4, 4, PRODUCTS, TOTAL4, LOOKUP, START, NOBIASES)
 
-// func fewFP4VNNIx5(t *fewTile)
-TEXT ·fewFP4VNNIx5(SB), 0, $1088-8
+// func rowwiseFP4VNNIx5(t *rowwiseTile)
+TEXT ·rowwiseFP4VNNIx5(SB), 0, $1088-8
 	ARGUMENTS
 	VBROADCASTI32X4 ·fp4Table(SB), Z28
-	FEW(EACH5, 5, STACK, TOTAL8, LOOKUP, START, NOBIASES)
+	ROWWISE(EACH5, 5, STACK, TOTAL8, LOOKUP, START, NOBIASES)
 
-// func fewFP4VNNIx6(t *fewTile)
-TEXT ·fewFP4VNNIx6(SB), 0, $1088-8
+// func rowwiseFP4VNNIx6(t *rowwiseTile)
+TEXT ·rowwiseFP4VNNIx6(SB), 0, $1088-8
 	ARGUMENTS
 	VBROADCASTI32X4 ·fp4Table(SB), Z28
-	FEW(EACH6, 6, STACK, TOTAL8, LOOKUP, START, NOBIASES)
+	ROWWISE(EACH6, 6, STACK, TOTAL8, LOOKUP, START, NOBIASES)
 
-// func fewFP4VNNIx7(t *fewTile)
-TEXT ·fewFP4VNNIx7(SB), 0, $1088-8
+// func rowwiseFP4VNNIx7(t *rowwiseTile)
+TEXT ·rowwiseFP4VNNIx7(SB), 0, $1088-8
 	ARGUMENTS
 	VBROADCASTI32X4 ·fp4Table(SB), Z28
-	FEW(EACH7, 7, STACK, TOTAL8, LOOKUP, START, NOBIASES)
+	ROWWISE(EACH7, 7, STACK, TOTAL8, LOOKUP, START, NOBIASES)
 
-// func fewFP4VNNIx8(t *fewTile)
-TEXT ·fewFP4VNNIx8(SB), 0, $1088-8
+// func rowwiseFP4VNNIx8(t *rowwiseTile)
+TEXT ·rowwiseFP4VNNIx8(SB), 0, $1088-8
 	ARGUMENTS
 	VBROADCASTI32X4 ·fp4Table(SB), Z28
-	FEW(EACH8, 8, STACK, TOTAL8, LOOKUP, START, NOBIASES)
+	ROWWISE(EACH8, 8, STACK, TOTAL8, LOOKUP, START, NOBIASES)

@@ -78,11 +78,11 @@ func TestRowWisePacked(t *testing.T) {
 						one := append([]compute.Array{rowOf(in[0], k)}, data...)
 						checkRow(t, fmt.Sprintf("%v, %d values", f, cols), got, k, run(t, d, compute.Linear{Weight: w}, nil, one)[0])
 					}
-					if d.kernels.few == nil {
+					if d.kernels.rowwise == nil {
 						continue
 					}
 					kernels, plain := d.kernels, *d.kernels
-					plain.few = fewGeneric
+					plain.rowwise = rowwiseGeneric
 					d.kernels = &plain
 					want := run(t, d, op, nil, in)[0]
 					d.kernels = kernels

@@ -93,13 +93,13 @@ func (d *Device) linearPacked(p *product8, x, bias []float32, t int) (err error)
 	if bias != nil {
 		d.fillRows(p.y, bias)
 	}
-	scales := roundUp(m.Cols/p.group, 4) * packedCols // see scaleColumns
+	scales := roundUp(m.Cols/groupOf(m.Format), 4) * packedCols // see scaleColumns
 	sizes := []int{scales, scales, packedCols * m.Format.RowBytes(m.Cols) / 4, packedMost * packedCols}
 	private, each, err := d.perWorker(sizes)
 	if err != nil {
 		return err
 	}
-	d.pool.streams((m.Rows+packedCols-1)/packedCols, func(worker, strip int) {
+	d.pool.streams(blocksOf(m.Rows, packedCols), func(worker, strip int) {
 		p.packedStrip(cut(private[worker*each:], sizes), strip*packedCols)
 	})
 	return nil
@@ -107,7 +107,7 @@ func (d *Device) linearPacked(p *product8, x, bias []float32, t int) (err error)
 
 // packedStrip computes columns [n0, n0+packedCols) of y.
 func (p *product8) packedStrip(area [][]float32, n0 int) {
-	f, k, n, t := p.m.Format, p.m.Cols, min(packedCols, p.m.Rows-n0), p.x.t
+	f, k, n, t, group := p.m.Format, p.m.Cols, min(packedCols, p.m.Rows-n0), p.x.t, groupOf(p.m.Format)
 	ws, wb, rows, edge := area[0], area[1], byteView(area[2]), area[3]
 	ld, sbytes := f.RowBytes(k), k/f.Group*f.DType.Size()
 	p.packedScales(ws, p.m.Scales[n0*sbytes:(n0+n)*sbytes], sbytes, rows)
@@ -115,15 +115,15 @@ func (p *product8) packedStrip(area [][]float32, n0 int) {
 		p.packedScales(wb, p.m.Biases[n0*sbytes:(n0+n)*sbytes], sbytes, rows)
 	}
 	tile := &packedTile{x: &p.x.q[0], scale: &p.x.scale[0], sum: &p.x.sum[0], start: &p.x.start[0], w: &p.m.Data[n0*ld], ld: ld, ws: &ws[0], wb: &wb[0],
-		c: &p.y[n0], ldc: p.m.Rows, runs: k / 32, groups: k / p.group, share: p.group/32 - 1, add: p.add}
+		c: &p.y[n0], ldc: p.m.Rows, runs: k / 32, groups: k / group, share: group/32 - 1, add: p.add}
 	tile.next = uintptr(unsafe.Pointer(tile.w)) + uintptr(roundUp(packedAhead, packedCols*ld))
 	if n == packedCols {
-		p.packed(t, tile, f.Kind)
+		p.k.packed(t, tile, f.Kind)
 		return
 	}
 	copy(rows, p.m.Data[n0*ld:]) // what lies behind them in memory does not matter
 	tile.w, tile.c, tile.ldc, tile.add = &rows[0], &edge[0], packedCols, false
-	p.packed(t, tile, f.Kind)
+	p.k.packed(t, tile, f.Kind)
 	for r := range t {
 		dst := p.y[r*p.m.Rows+n0:][:n]
 		if !p.add {
@@ -142,7 +142,7 @@ func (p *product8) packedScales(dst []float32, src []byte, bytes int, spare []by
 		copy(spare, src)
 		src = spare[:packedCols*bytes]
 	}
-	p.scaleColumns(dst, src, p.m.Format)
+	p.k.scaleColumns(dst, src, p.m.Format)
 }
 
 // scaleColumnsGeneric widens what packedCols rows of a format have of scales, or

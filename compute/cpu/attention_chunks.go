@@ -23,18 +23,18 @@ func checkBounds(bounds []int32, keys int) error {
 	return nil
 }
 
-// chunkKeys is how many keys a task of attendFew takes: the work is cut by keys
+// chunkKeys is how many keys a task of attendChunks takes: the work is cut by keys
 // as well as by heads, because decoding has a single query.
 const chunkKeys = 256
 
-// attendFew is attention for few queries: a pass over the keys and values where
+// attendChunks is attention for few queries: a pass over the keys and values where
 // they lie, in half precision mostly, for each head. Every chunk of keys gives a
 // partial softmax, and these are merged in order.
-func (d *Device) attendFew(a *attend, y, lse []float32) error {
+func (d *Device) attendChunks(a *attend, y, lse []float32) error {
 	first, _ := a.seen(0, a.t)
-	chunk, pass := chunkKeys, d.attendFloats
-	if a.k.packed != nil {
-		chunk, pass = widenedKeys, d.attendPacked
+	chunk, pass := chunkKeys, d.floatChunks
+	if a.k.quantized != nil {
+		chunk, pass = widenedKeys, d.quantizedChunks
 	}
 	first -= first % chunk // a query's chunks do not depend on those beside it
 	chunks := (a.keys - first + chunk - 1) / chunk
@@ -59,8 +59,8 @@ func (d *Device) attendFew(a *attend, y, lse []float32) error {
 	return nil
 }
 
-// attendFloats fills the partial softmaxes: every task a chunk of keys of one head.
-func (d *Device) attendFloats(a *attend, first, chunks int, parts []float32) error {
+// floatChunks fills the partial softmaxes: every task a chunk of keys of one head.
+func (d *Device) floatChunks(a *attend, first, chunks int, parts []float32) error {
 	rows, size := a.t*a.group, a.HeadDim+2
 	sizes := []int{chunkKeys * rows}
 	private, each, err := d.perWorker(sizes)
@@ -70,7 +70,7 @@ func (d *Device) attendFloats(a *attend, first, chunks int, parts []float32) err
 	d.pool.run(a.KVHeads*chunks, func(worker, task int) {
 		kv, k0 := task%a.KVHeads, first+task/a.KVHeads*chunkKeys
 		area := cut(private[worker*each:], sizes)
-		f := few{attend: a, kv: kv, k0: k0, n: min(chunkKeys, a.keys-k0), keys: chunkKeys, p: area[0], out: parts[task*rows*size:][:rows*size]}
+		f := keyChunk{attend: a, kv: kv, k0: k0, n: min(chunkKeys, a.keys-k0), keys: chunkKeys, p: area[0], out: parts[task*rows*size:][:rows*size]}
 		f.run()
 	})
 	return nil
@@ -96,8 +96,8 @@ func (d *Device) merge(y []float32, chunks int, part func(c int) []float32) floa
 	return top + float32(math.Log(float64(sum)))
 }
 
-// few is one task of attendFew: keys [k0, k0+n) of one key head.
-type few struct {
+// keyChunk is one task of attendChunks: keys [k0, k0+n) of one key head.
+type keyChunk struct {
 	*attend
 	kv, k0, n int
 	keys      int       // of a whole chunk
@@ -106,12 +106,12 @@ type few struct {
 }
 
 // scores are row r's, for all keys of the chunk.
-func (f *few) scores(r int) []float32 { return f.p[r*f.keys : (r+1)*f.keys] }
+func (f *keyChunk) scores(r int) []float32 { return f.p[r*f.keys : (r+1)*f.keys] }
 
 // sum is row r's output, largest score and sum of exponentials.
-func (f *few) sum(r int) []float32 { return f.out[r*(f.HeadDim+2):][:f.HeadDim+2] }
+func (f *keyChunk) sum(r int) []float32 { return f.out[r*(f.HeadDim+2):][:f.HeadDim+2] }
 
-func (f *few) run() {
+func (f *keyChunk) run() {
 	d := f.HeadDim
 	for r := range f.t * f.group {
 		lo, hi, q := f.row(r)
@@ -127,7 +127,7 @@ func (f *few) run() {
 
 // softmax turns row r's scores, which are not yet scaled, into exponentials, and
 // begins its sum.
-func (f *few) softmax(r int) {
+func (f *keyChunk) softmax(r int) {
 	d, o := f.HeadDim, f.sum(r)
 	clear(o)
 	o[d] = emptyTop
@@ -147,7 +147,7 @@ func (f *few) softmax(r int) {
 }
 
 // dot sets scores to the products of q with the chunk's keys from lo on.
-func (f *few) dot(scores, q []float32, lo int) {
+func (f *keyChunk) dot(scores, q []float32, lo int) {
 	at, ld := ((f.k0+lo)*f.KVHeads+f.kv)*f.HeadDim, f.KVHeads*f.HeadDim
 	if f.k.DType == compute.F32 {
 		f.kn.dotRows(scores, f.k.F32()[at:], ld, q)
@@ -157,7 +157,7 @@ func (f *few) dot(scores, q []float32, lo int) {
 }
 
 // addValues adds the chunk's values from lo on, weighted by p, to out.
-func (f *few) addValues(out, p []float32, lo int) {
+func (f *keyChunk) addValues(out, p []float32, lo int) {
 	at, ld := ((f.k0+lo)*f.KVHeads+f.kv)*f.HeadDim, f.KVHeads*f.HeadDim
 	if f.v.DType == compute.F32 {
 		f.kn.addRows(out, p, f.v.F32()[at:], ld)
@@ -167,7 +167,7 @@ func (f *few) addValues(out, p []float32, lo int) {
 }
 
 // row returns the chunk's keys that row r sees, and its query.
-func (f *few) row(r int) (lo, hi int, q []float32) {
+func (f *keyChunk) row(r int) (lo, hi int, q []float32) {
 	t, head := r/f.group, f.kv*f.group+r%f.group
 	lo, hi = f.Visible(t, f.starts[t])
 	q = f.q[(t*f.Heads+head)*f.HeadDim:][:f.HeadDim]
