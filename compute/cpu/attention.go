@@ -9,16 +9,16 @@ import (
 
 // Attention goes tile by tile and keeps no matrix of T x T (Dao et al., 2022).
 //
-// Scores lie transposed, [keys, lanes]: a lane is one query of one head, a
-// panel is nr queries of a head. So the softmax over keys runs down the lanes
-// without sums across a vector, and the probabilities are at once the packed
-// panel that the product with the values needs. The query heads that share a
-// key head are panels of one task and share the packed keys and values.
+// A lane is one query of one head, a panel is nr queries of a head. Scores lie
+// transposed, [keys, lanes]: the softmax over keys runs down the lanes without sums
+// across a vector, and the probabilities already are the packed panel that the product
+// with the values needs. The query heads of one key head are panels of one task, which
+// packs keys and values once for all of them.
 const (
 	maxLanes       = 32  // of a panel, over all families
 	tileLanes      = 128 // queries times heads that share a packed tile of keys
 	tileKeys       = 84  // keys of a tile; a multiple of every family's mr
-	chunkedQueries = 8   // so many go without panels, most lanes of which would be idle
+	chunkedQueries = 8   // most queries that go by chunks of keys: panels would leave most lanes idle
 )
 
 // lanes is the state of one panel: for each lane the range of keys it sees,
@@ -29,12 +29,12 @@ type lanes struct {
 	top, sum, keep [maxLanes]float32
 }
 
-// emptyTop is a score below all others that still may be subtracted from itself.
+// emptyTop is below every score, and finite: it may be subtracted from itself.
 const emptyTop = -1e30
 
-// softmaxLanesGeneric turns scores s [n, w] into exp(scale·s - top) with zeros
-// where a lane does not see a key, after raising top to the largest score, and
-// updates sum; keep is what the sum was multiplied with.
+// softmaxLanesGeneric raises top to the largest score and turns the scores s [n, w]
+// into exp(scale·s - top), or zero where a lane does not see a key. It multiplies the
+// old sum with keep, which makes up for the new top, and adds the new terms.
 func softmaxLanesGeneric(s []float32, n, w int, scale float32, st *lanes) {
 	for i := range w {
 		top, lo, hi := st.top[i], int(st.lo[i]), int(st.hi[i])
@@ -77,7 +77,7 @@ type attend struct {
 	k, v    keyed
 }
 
-// keyed are rows of keys or values: floats, or packed.
+// keyed are rows of keys or values: floats, or quantized.
 type keyed struct {
 	compute.Array
 	quantized *quant.Matrix // nil for floats
@@ -92,9 +92,9 @@ func (d *Device) newAttend(o compute.Attention, in []compute.Array) (*attend, er
 		starts: o.SegmentStarts(in[3].I32(), t), q: in[0].F32(), k: keyed{Array: in[1]}, v: keyed{Array: in[2]}}, nil
 }
 
-// block is a run of queries whose panels are worked on together: panels go
-// query chunk by query chunk, the heads of a chunk side by side, so that the
-// panels that see a key are neighbours.
+// block is a run of queries whose panels are worked on together. Its panels are in
+// the order of the queries, the heads of nr queries side by side, so that the panels
+// that see a key are neighbours.
 type block struct {
 	kv, q0, q1 int
 }
@@ -131,8 +131,8 @@ func (a *attend) setRange(st *lanes, q, n, k0 int) {
 }
 
 // keyRows returns the float32 values of n rows of k or v from k0 on for one key
-// head, and how far the rows lie apart: in place, or widened into tmp, for which
-// spare is needed if they are packed.
+// head, and how far the rows lie apart. Float32 rows stay where they are, others are
+// widened into tmp; quantized ones need spare.
 func (a *attend) keyRows(x keyed, kv, k0, n int, tmp, spare []float32) (data []float32, ld int) {
 	d := a.HeadDim
 	if x.quantized != nil {
@@ -171,8 +171,8 @@ func (a *attend) packValues(dst, x []float32, ld, n int) {
 	}
 }
 
-// scores computes s [n, nr] for packed keys from panel row j0 to j1 and a panel
-// of queries, with the cap applied; it returns the scale that is left to apply.
+// scores computes s [n, nr] for a panel of queries and the packed keys [j0, j1). It
+// applies the cap, and returns the scale that is still to be applied.
 func (a *attend) scores(s, keys, queries []float32, j0, j1 int) (scale float32) {
 	mr, nr, d := a.kn.mr, a.kn.nr, a.HeadDim
 	for j := j0; j < j1; j += mr {
@@ -227,9 +227,9 @@ func (d *Device) attend(a *attend, out []compute.Array) error {
 	return nil
 }
 
-// blockStarts cuts the queries into blocks of at most step and adds the end. A
-// block belongs to one segment and its place there: so what a segment gives
-// does not depend, to the bit, on what is packed around it.
+// blockStarts cuts the queries into blocks of at most step and adds the end. Blocks
+// begin anew with each segment: what a segment gives does not depend, to the bit, on
+// what is packed around it.
 func (a *attend) blockStarts(step int) []int {
 	var out []int
 	for q := range a.t {
@@ -269,7 +269,7 @@ type forward struct {
 	values  []float32
 	s       []float32 // [tileKeys, nr]
 	wide    []float32 // keys or values of a tile widened to float32
-	spare   []float32 // for widening packed ones
+	spare   []float32 // scales of quantized ones
 	states  []lanes
 }
 

@@ -23,21 +23,24 @@ func checkBounds(bounds []int32, keys int) error {
 	return nil
 }
 
-// chunkKeys is how many keys a task of attendChunks takes: the work is cut by keys
-// as well as by heads, because decoding has a single query.
+// chunkKeys is how many keys a task of floatChunks takes. The work is cut by keys as
+// well as by heads, because decoding has a single query.
 const chunkKeys = 256
 
-// attendChunks is attention for few queries: a pass over the keys and values where
-// they lie, in half precision mostly, for each head. Every chunk of keys gives a
-// partial softmax, and these are merged in order.
+// mergeGrain is the fewest queries of a head worth a task that merges their chunks.
+const mergeGrain = 8
+
+// attendChunks is attention for few queries, as in decoding. Each head goes once over
+// its keys and values where they lie, mostly in half precision. Every chunk of keys
+// gives a partial softmax; these are merged in order.
 func (d *Device) attendChunks(a *attend, y, lse []float32) error {
 	first, _ := a.seen(0, a.t)
 	chunk, pass := chunkKeys, d.floatChunks
 	if a.k.quantized != nil {
 		chunk, pass = widenedKeys, d.quantizedChunks
 	}
-	first -= first % chunk // a query's chunks do not depend on those beside it
-	chunks := (a.keys - first + chunk - 1) / chunk
+	first -= first % chunk // a query's chunks do not depend on the other queries
+	chunks := blocksOf(a.keys-first, chunk)
 	rows := a.t * a.group // of queries to one key head
 	size := a.HeadDim + 2 // output, largest score, sum
 	parts, err := d.scratch.floats(a.KVHeads * chunks * rows * size)
@@ -47,7 +50,7 @@ func (d *Device) attendChunks(a *attend, y, lse []float32) error {
 	if err := pass(a, first, chunks, parts); err != nil {
 		return err
 	}
-	d.pool.split(a.t*a.Heads, 8, func(lo, hi int) {
+	d.pool.split(a.t*a.Heads, mergeGrain, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			t, h := i/a.Heads, i%a.Heads
 			kv, g := h/a.group, h%a.group
@@ -59,7 +62,7 @@ func (d *Device) attendChunks(a *attend, y, lse []float32) error {
 	return nil
 }
 
-// floatChunks fills the partial softmaxes: every task a chunk of keys of one head.
+// floatChunks computes the partial softmaxes. A task takes a chunk of keys of one head.
 func (d *Device) floatChunks(a *attend, first, chunks int, parts []float32) error {
 	rows, size := a.t*a.group, a.HeadDim+2
 	sizes := []int{chunkKeys * rows}
@@ -76,7 +79,7 @@ func (d *Device) floatChunks(a *attend, first, chunks int, parts []float32) erro
 	return nil
 }
 
-// merge joins the partial softmaxes of one query and head; it returns the
+// merge joins the partial softmaxes of one query and head to y. It returns the
 // logarithm of the whole sum.
 func (d *Device) merge(y []float32, chunks int, part func(c int) []float32) float32 {
 	n := len(y)
@@ -96,7 +99,7 @@ func (d *Device) merge(y []float32, chunks int, part func(c int) []float32) floa
 	return top + float32(math.Log(float64(sum)))
 }
 
-// keyChunk is one task of attendChunks: keys [k0, k0+n) of one key head.
+// keyChunk is a chunk of keys, [k0, k0+n), of one key head.
 type keyChunk struct {
 	*attend
 	kv, k0, n int
@@ -125,8 +128,7 @@ func (f *keyChunk) run() {
 	}
 }
 
-// softmax turns row r's scores, which are not yet scaled, into exponentials, and
-// begins its sum.
+// softmax scales row r's scores, turns them into exponentials and begins its sum.
 func (f *keyChunk) softmax(r int) {
 	d, o := f.HeadDim, f.sum(r)
 	clear(o)
@@ -156,7 +158,7 @@ func (f *keyChunk) dot(scores, q []float32, lo int) {
 	f.kn.dotHalves(scores, f.k.Data[2*at:], ld, q)
 }
 
-// addValues adds the chunk's values from lo on, weighted by p, to out.
+// addValues adds the chunk's values from lo on, times p, to out.
 func (f *keyChunk) addValues(out, p []float32, lo int) {
 	at, ld := ((f.k0+lo)*f.KVHeads+f.kv)*f.HeadDim, f.KVHeads*f.HeadDim
 	if f.v.DType == compute.F32 {

@@ -6,9 +6,9 @@ import (
 	"github.com/lentil-lm/lentil/compute"
 )
 
-// gradLanesGeneric turns scores s [n, w] into the probabilities
-// exp(scale·s - lse) and dp [n, w] into p·(dp - delta), both zero where a lane
-// does not see the key. top holds lse, keep holds delta.
+// gradLanesGeneric turns scores s [n, w] into the probabilities p = exp(scale·s - lse)
+// and dp [n, w] into p·(dp - delta), both zero where a lane does not see the key.
+// lse is in top, delta in keep.
 func gradLanesGeneric(s, dp []float32, n, w int, scale float32, st *lanes) {
 	for j := range n {
 		for i := range w {
@@ -24,17 +24,17 @@ func gradLanesGeneric(s, dp []float32, n, w int, scale float32, st *lanes) {
 
 // attentionGrad is compute.AttentionGrad.
 //
-// A key head and a segment are independent of the others. When they are enough
-// tasks for the workers, each computes all three gradients in one pass; when
-// not, keys' and queries' gradients go in two passes with finer tasks, at the
-// price of computing the probabilities twice.
+// A key head of one segment is independent of all others. Where these are enough tasks
+// for the workers, each computes all three gradients in one pass. Where they are not,
+// the gradients of queries and of keys take a pass each, with finer tasks, which
+// computes the probabilities twice.
 func (d *Device) attentionGrad(o compute.AttentionGrad, out, in []compute.Array) error {
 	a, err := d.newAttend(o.Attention, in)
 	if err != nil {
 		return err
 	}
 	g := &grad{attend: a, dy: in[6].F32(), lse: in[5].F32(), dq: out[0].F32(), dk: out[1].F32(), dv: out[2].F32()}
-	d.pool.split(len(g.dk), 4*grain, func(lo, hi int) {
+	d.pool.split(len(g.dk), fillWork*grain, func(lo, hi int) {
 		clear(g.dk[lo:hi])
 		clear(g.dv[lo:hi])
 	})
@@ -56,14 +56,20 @@ func (d *Device) attentionGrad(o compute.AttentionGrad, out, in []compute.Array)
 	return nil
 }
 
+// The matrix products that the ways of attentionGrad take.
+const (
+	onePassProducts = 5
+	twoPassProducts = 7
+)
+
 // grad is one call of attentionGrad.
 type grad struct {
 	*attend
 	dy, lse, delta, dq, dk, dv []float32
 }
 
-// gradTask computes gradients for the queries [q0, q1) and keys [k0, k1) of a
-// key head: the keys' when toKeys, the queries' when toQueries.
+// gradTask is the queries [q0, q1) and keys [k0, k1) of a key head: with toKeys it
+// computes the gradient of keys and values, with toQueries that of the queries.
 type gradTask struct {
 	kv, q0, q1, k0, k1 int
 	toQueries, toKeys  bool
@@ -86,8 +92,8 @@ func (g *grad) plan(threads int) (first, second []gradTask) {
 		total += n * n * g.KVHeads
 		longest = max(longest, n*n)
 	}
-	// One pass costs 5 products against 7, but its longest task bounds the time.
-	onePass := longest*threads*5 <= total*7
+	// One pass takes no less time than its longest task, two passes share all evenly.
+	onePass := longest*threads*onePassProducts <= total*twoPassProducts
 	for _, s := range segments {
 		for kv := range g.KVHeads {
 			if onePass {
@@ -207,7 +213,7 @@ func (w *backward) packLanes(dst, x []float32, p, width, q, n, head int) {
 	}
 }
 
-// tile adds what n keys from k0 on and the queries of b do to each other.
+// tile adds up the gradients that n keys from k0 on and the queries of b give each other.
 func (w *backward) tile(b block, k0, n int) {
 	nr, mr, d := w.kn.nr, w.kn.mr, w.HeadDim
 	dp := roundUp(d, mr)
@@ -231,7 +237,7 @@ func (w *backward) tile(b block, k0, n int) {
 		if first > last { // the first that sees any
 			first = p
 		}
-		// Panels between may see none; their lines must not be stale.
+		// A panel between may see no key: its lines become zero.
 		for ; w.toKeys && last > 0 && last < p; last++ {
 			w.spread(last, 0, 0, n, width)
 		}
@@ -280,8 +286,8 @@ func (w *backward) probabilities(p, q, nq, k0, j0, j1 int) {
 	}
 }
 
-// spread writes columns of P and dS into the packed panels over keys: lines of
-// panel p, with zeros outside keys [j0, j1).
+// spread writes panel p's part of P and dS, with zeros outside keys [j0, j1), as lines
+// of the packed panels over keys.
 func (w *backward) spread(p, j0, j1, n, width int) {
 	nr, mr := w.kn.nr, w.kn.mr
 	for j := 0; j < n; j += mr {

@@ -5,13 +5,16 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
+// quantizeWork is how many times as long it takes to round a value as to add one.
+const quantizeWork = 8
+
 // quantizeRows is compute.QuantizeRows.
 func (d *Device) quantizeRows(o compute.QuantizeRows, out, in []compute.Array) error {
 	m, t := o.Weight.Matrix(out), in[0].Shape[0]
 	n := m.Cols
 	if in[0].DType == compute.F32 {
 		x := in[0].F32()
-		d.pool.split(t, rowGrain(8*n), func(lo, hi int) {
+		d.pool.split(t, rowGrain(quantizeWork*n), func(lo, hi int) {
 			for i := lo; i < hi; i++ {
 				m.PutRow(o.At+i, x[i*n:(i+1)*n], quant.RuleCPU)
 			}
@@ -31,8 +34,8 @@ func (d *Device) quantizeRows(o compute.QuantizeRows, out, in []compute.Array) e
 	return nil
 }
 
-// quantizedAttention is compute.QuantizedAttention: the same passes over keys and
-// values as attention's, which widen a tile of rows at a time.
+// quantizedAttention is compute.QuantizedAttention. It takes the same ways as
+// attention, which widen a tile of rows at a time.
 func (d *Device) quantizedAttention(o compute.QuantizedAttention, out, in []compute.Array) error {
 	a, err := d.newAttend(o.Attention, []compute.Array{in[0], {}, {}, in[7]})
 	if err != nil || a.t == 0 {
@@ -50,8 +53,7 @@ func (a *attend) unpackHead(dst []float32, m *quant.Matrix, kv, k0, n int, spare
 	}
 }
 
-// unpackRows widens n whole rows from row k0 on, which lie one behind another, to
-// dst [n, KVHeads·HeadDim].
+// unpackRows widens n whole rows from row k0 on to dst [n, KVHeads·HeadDim].
 func (kn *kernels) unpackRows(dst []float32, m *quant.Matrix, k0, n int, spare []float32) {
 	f := m.Format
 	row, groups, size := f.RowBytes(m.Cols), m.Cols/f.Group, f.DType.Size()
@@ -62,19 +64,19 @@ func (kn *kernels) unpackRows(dst []float32, m *quant.Matrix, k0, n int, spare [
 }
 
 const (
-	// widenedKeys is how many keys a task of attendChunks takes of a quantized cache,
-	// for all heads: rows are widened whole.
+	// widenedKeys is how many keys a task of quantizedChunks takes, for all heads:
+	// rows are widened whole.
 	widenedKeys = 128
-	// widenedTile is about how many values of them are widened at a time: they stay
-	// in the second-level cache until all queries have used them.
+	// widenedTile is about how many values are widened at a time. They stay in the
+	// second-level cache until all queries have used them.
 	widenedTile = 32 << 10
 )
 
 // tileRows is how many rows of n values are widened at a time.
 func tileRows(n int) int { return min(max(widenedTile/n, 1), widenedKeys) }
 
-// quantizedChunks does attendChunks's passes over a quantized cache: every task a chunk
-// of keys, and all heads.
+// quantizedChunks computes the partial softmaxes over a quantized cache. A task takes
+// a chunk of keys of all heads.
 func (d *Device) quantizedChunks(a *attend, first, chunks int, parts []float32) error {
 	n := a.KVHeads * a.HeadDim
 	tile := tileRows(n)
@@ -122,9 +124,9 @@ func (w *quantizedChunk) run() {
 	})
 }
 
-// eachTile widens the chunk's rows of m tile by tile and calls use for every row of
-// queries with the keys [lo, hi) of the chunk that it sees there, and their values
-// for its head, ld apart.
+// eachTile widens the chunk's rows of m tile by tile. For every row of queries it calls
+// use with the keys [lo, hi) that the row sees in a tile, and with x, their values for
+// the row's head, ld apart.
 func (w *quantizedChunk) eachTile(m *quant.Matrix, use func(f *keyChunk, r, lo, hi int, x []float32, ld int)) {
 	for j := 0; j < w.n; j += w.step {
 		n := min(w.step, w.n-j)

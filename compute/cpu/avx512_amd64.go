@@ -10,23 +10,28 @@ import (
 
 // tile14x32 is tileGeneric for 14 by 32: 28 vectors of sums.
 //
+//	for l := range k {
+//		for i := range 14 {
+//			sum[i][0:32] += a[l*14+i] * b[l*32:l*32+32]
+//		}
+//	}
+//
 //go:noescape
 func tile14x32(k int, a, b, c *float32, ldc int, add bool)
 
-// scatter32AVX512 is scatterGeneric for pieces of 32.
+// scatter32AVX512 is scatterGeneric for pieces of 32, see scatter16AVX.
 //
 //go:noescape
 func scatter32AVX512(dst *float32, stride int, src *float32, n int)
 
-// dotQ4VNNI is dotQ4Generic for rows of runs times 64 weights in groups groups.
-// It may read up to 12 bytes past the last scale.
+// dotQ4VNNI is dotQ4Generic for rows of runs times 64 weights in groups groups, see
+// dotQ4AVX2. It may read up to 12 bytes past the last scale.
 //
 //go:noescape
 func dotQ4VNNI(y *float32, rows int, w *byte, scales, biases *float32, x *int8, scale, sum *float32, runs, groups int)
 
-// avx512 is the AVX2 family with wider tiles. What moves memory gains nothing
-// by wider registers and stays; the integer products of decoding use VNNI where
-// the processor has it.
+// avx512 is the AVX2 family with wider tiles. Kernels that move memory gain nothing by
+// wider registers and stay. The integer products use VNNI where the processor has it.
 var avx512 = func() *kernels {
 	k := *avx2
 	k.name = "avx512"

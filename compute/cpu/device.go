@@ -1,9 +1,9 @@
 // Package cpu is the device that needs nothing but a processor: a pool of
 // workers and kernels in Go and assembly.
 //
-// Every op has its plain-Go definition in package compute; the kernels here are
-// faster ways to the same numbers within float32 rounding. They are kept in a
-// table (see kernels) that is filled once by the processor's features.
+// Every op has its plain-Go definition in package compute. The kernels here compute
+// the same numbers, within float32 rounding, faster. They are kept in a table (see
+// kernels) that is chosen once by the processor's features.
 //
 // Results are repeatable bit for bit: what a task computes does not depend on
 // which worker ran it, and sums over tasks have a fixed order.

@@ -6,10 +6,9 @@ import (
 	"github.com/lentil-lm/lentil/compute"
 )
 
-// rowSquares sums up each row in float64, over stretches that are short enough
-// for float32.
+// rowSquares sums up stretches of a row in float32, and these in float64.
 func (d *Device) rowSquares(o compute.RowSquares, out, in []compute.Array) error {
-	const stretch = 256
+	const stretch = 256 // short enough for float32
 	m, y := o.Weight.Matrix(in), out[0].F32()
 	each := m.Cols + spareFloats(m.Cols)
 	tasks := min(tasksEach*d.pool.threads, m.Rows)
@@ -47,7 +46,7 @@ func (d *Device) updatedNorm(o compute.UpdatedNorm, out, in []compute.Array) {
 	})
 }
 
-// gains lends the quotients that columns are multiplied with.
+// gains lends what columns are multiplied with: m/norm, see compute.Gain.
 func (d *Device) gains(m, norm []float32) ([]float32, error) {
 	g, err := d.scratch.floats(len(m))
 	for i := range g {
@@ -77,7 +76,8 @@ func (d *Device) magnitude(o compute.Magnitude, out, in []compute.Array) error {
 	return nil
 }
 
-// magnitudeGrad is cut by columns, each of which is summed up in the order of rows.
+// magnitudeGrad is compute.MagnitudeGrad. The work is cut by columns; each is summed up
+// in the order of the rows.
 func (d *Device) magnitudeGrad(out, in []compute.Array) error {
 	x, norm, dy := in[0].F32(), in[2].F32(), in[3].F32()
 	dx, dm, t, n := out[0].F32(), out[1].F32(), in[0].Shape[0], in[0].Shape[1]

@@ -6,8 +6,8 @@ import (
 	"github.com/lentil-lm/lentil/compute"
 )
 
-// dropout is compute.Dropout with its mask drawn in parts: word i of n comes
-// from the block of counter i or, in the second half, i-(n+1)/2.
+// dropout is compute.Dropout with its mask drawn in parts. Block i of the generator
+// gives two words of the mask: i and, in the second half, i+(n+1)/2.
 func (d *Device) dropout(o compute.Dropout, out, in []compute.Array) {
 	x, y := in[0].F32(), out[0].F32()
 	n := len(x)
@@ -21,7 +21,7 @@ func (d *Device) dropout(o compute.Dropout, out, in []compute.Array) {
 			y[i] = 0
 		}
 	}
-	d.pool.split(half, grain/8, func(lo, hi int) {
+	d.pool.split(half, grain/threefryWork, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			if i == pairs { // n is odd: the last block has no second counter
 				a, _ := threefry(o.Key, uint32(i), 0)
@@ -34,6 +34,9 @@ func (d *Device) dropout(o compute.Dropout, out, in []compute.Array) {
 		}
 	})
 }
+
+// threefryWork is how many times as long it takes to draw two words as to add two values.
+const threefryWork = 8
 
 // threefry is the Threefry-2x32 block function of 20 rounds (Salmon et al.,
 // 2011), its rotations unrolled.

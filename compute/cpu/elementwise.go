@@ -11,6 +11,9 @@ import (
 // grain is the fewest elements worth a task of their own: about 10 µs of work.
 const grain = 1 << 13
 
+// fillWork is how many elements are filled in the time in which one is computed.
+const fillWork = 4
+
 // rowGrain is the fewest rows of so many elements worth a task.
 func rowGrain(width int) int { return 1 + grain/max(width, 1) }
 
@@ -30,7 +33,7 @@ func (d *Device) scale(o compute.Scale, out, in []compute.Array) {
 
 func (d *Device) fill(o compute.Fill, out []compute.Array) {
 	y := out[0].F32()
-	d.pool.split(len(y), 4*grain, func(lo, hi int) {
+	d.pool.split(len(y), fillWork*grain, func(lo, hi int) {
 		if o.Value == 0 {
 			clear(y[lo:hi])
 			return
@@ -109,7 +112,7 @@ func (d *Device) scatterRows(o compute.ScatterRows, out, in []compute.Array) err
 		return err
 	}
 	y := out[0].F32()
-	d.pool.split(len(y), 4*grain, func(lo, hi int) { clear(y[lo:hi]) })
+	d.pool.split(len(y), fillWork*grain, func(lo, hi int) { clear(y[lo:hi]) })
 	d.addRows(y, in[0], in[1].I32())
 	return nil
 }
@@ -229,8 +232,8 @@ func (d *Device) rmsNormGrad(o compute.RMSNormGrad, out, in []compute.Array) err
 	x, w, dy, dx := in[0].F32(), in[1].Floats(), in[2].F32(), out[0].F32()
 	n := len(w)
 	count := len(x) / max(n, 1)
-	// The weight's gradient is summed in parts of rows, a number that the shape
-	// alone decides, and then part by part.
+	// The weight's gradient is summed up over parts of the rows, then over the parts.
+	// The shape alone decides how many there are.
 	const rowsPart = 64
 	parts := blocksOf(count, rowsPart)
 	var sums []float32
@@ -270,7 +273,7 @@ func (d *Device) rope(o compute.RoPE, out, in []compute.Array) {
 	}
 	x, cos, sin, y := in[0].F32(), in[1].F32(), in[2].F32(), out[0].F32()
 	half, width := in[1].Shape[1], in[0].Shape[1]
-	if o.Inverse { // turning by -angle is turning (b, a) by angle
+	if o.Inverse { // (a, b) turned by -angle is (b, a) turned by angle
 		o.Inverse = false
 		d.eachHead(x, y, width, o.HeadDim, func(t int, xh, yh []float32) {
 			c, s := cos[t*half:(t+1)*half], sin[t*half:(t+1)*half]
@@ -312,8 +315,8 @@ func (d *Device) defineParts(op compute.Op, out, in []compute.Array) {
 	})
 }
 
-// defineRows runs an op's definition on parts of the rows: all outputs and the
-// inputs marked in byRow are cut, the others go whole to every part.
+// defineRows runs an op's definition on parts of the rows. All outputs and the inputs
+// marked in byRow are cut, the other inputs go whole to every part.
 func (d *Device) defineRows(op compute.Op, out, in []compute.Array, byRow []bool) {
 	n := out[0].Shape[0]
 	d.pool.split(n, rowGrain(out[0].Shape.Cols()), func(lo, hi int) {

@@ -5,10 +5,9 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// Products with the matrices of experts go expert by expert: the rows of x that
-// picked one are gathered, go through the product of a single matrix, and its rows are
-// put to their places. Sums over the experts of a row are taken in the order of the
-// experts.
+// Products with the matrices of experts go expert by expert: the rows of x that picked
+// one are gathered and multiplied with its matrix, and the products are put in their
+// places. Sums over the experts of a row are taken in the order of the experts.
 
 // picks are pairs of a row and an expert, sorted by expert.
 type picks struct {
@@ -77,8 +76,8 @@ func (d *Device) gatherPairs(dst, src []float32, width int, pairs []int32, k int
 	})
 }
 
-// scatterPairs copies, or adds, row i of src to row pairs[i]/k of dst. It is cut by
-// columns: pairs may share a row.
+// scatterPairs copies, or adds, row i of src to row pairs[i]/k of dst. Pairs may share
+// a row, so the work is cut by columns.
 func (d *Device) scatterPairs(dst, src []float32, width int, pairs []int32, k int, add bool) {
 	d.pool.split(width, columnGrain(len(pairs)), func(lo, hi int) {
 		for i, p := range pairs {
@@ -92,7 +91,7 @@ func (d *Device) scatterPairs(dst, src []float32, width int, pairs []int32, k in
 	})
 }
 
-// eachExpert calls do for every expert with pairs, and ends what it borrowed.
+// eachExpert calls do for every expert with pairs, and ends the loans that do takes.
 func (d *Device) eachExpert(p picks, do func(e int, pairs []int32) error) error {
 	for e := range len(p.first) - 1 {
 		pairs := p.of(e)
@@ -147,14 +146,14 @@ func (d *Device) expertLinear(o compute.ExpertLinear, out, in []compute.Array) e
 	})
 }
 
-// isFloats says that a matrix needs no unpacking: that of an update, or one in training.
+// isFloats says that a matrix is float32: it belongs to an update, or is in training.
 func isFloats(w compute.Weight) bool {
 	return w.Format.Kind == quant.Dense && w.Format.DType == quant.F32
 }
 
-// expertProduct is the product with one matrix. A flat one, of an update, goes the way
-// of updates where that is quicker, which must not depend on the number of rows when
-// RowWise.
+// expertProduct is the product with one matrix. The narrow matrix of an update goes
+// the way of updates where that is quicker; with RowWise, the number of rows does not
+// decide.
 func (d *Device) expertProduct(o compute.Linear, y, x compute.Array, weight []compute.Array) error {
 	n := x.Shape[0]
 	down := o.Weight.Rows <= narrowMost && n > gemvDense && !o.RowWise
@@ -165,12 +164,12 @@ func (d *Device) expertProduct(o compute.Linear, y, x compute.Array, weight []co
 	return d.linear(o, []compute.Array{y}, append([]compute.Array{x}, weight...))
 }
 
-// experts8 computes what linear8 would for experts with more than packedMost rows, all
-// of them at once, or says that it does not take this case. Rows are gathered as they
-// are rounded to 8 bits, and sums go straight to their places.
+// experts8 is linear8 for all experts with more than packedMost rows at once, or says
+// that it does not take this case. Rows are gathered while they are rounded to 8 bits,
+// and sums go straight to their places.
 func (d *Device) experts8(o compute.ExpertLinear, p picks, y []float32, in []compute.Array) (done bool, err error) {
 	var list []*product8
-	rows := 0 // of panels, which begin at even ones
+	rows := 0 // of all panels: each begins at an even one
 	for e := range o.Experts {
 		pairs := p.of(e)
 		if len(pairs) <= packedMost {
@@ -205,7 +204,7 @@ func (d *Device) experts8(o compute.ExpertLinear, p picks, y []float32, in []com
 	return true, nil
 }
 
-// expertPanels rounds for every product the rows of x whose pairs it has.
+// expertPanels rounds the rows of x that each product takes.
 func (d *Device) expertPanels(list []*product8, x []float32, rows, share int) error {
 	k, f := list[0].m.Cols, list[0].m.Format
 	all, err := d.newPanels8(rows, k, list[0].k.tileRows, f)

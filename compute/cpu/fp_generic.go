@@ -10,11 +10,11 @@ import (
 
 // Kernels for the small floats, which package quant describes.
 //
-// Twice an E2M1 number is an integer of at most 12, so that products with 8-bit
-// activations are those of integers. A nibble stands for fp4Codes[nibble] less
-// fp4Zero, times half the scale of its group: codes are not negative, as the
-// kernels want them, and sums of products start at what makes up for that, see
-// startsGeneric. E4M3 numbers span too much for that; they are widened.
+// Twice an E2M1 number is an integer of at most 12, so its products with 8-bit
+// activations are integers. A nibble stands for fp4Codes[nibble] - fp4Zero, times half
+// the scale of its group. The kernels want codes that are not negative, hence fp4Zero;
+// sums of products start at what makes up for it, see startsGeneric. E4M3 numbers span
+// too much for this and are widened.
 const fp4Zero = 12
 
 // fp4Codes are the codes of the sixteen nibbles.
@@ -32,8 +32,7 @@ func (kn *kernels) fpScales(dst []float32, src []byte, f quant.Format, factor fl
 	}
 }
 
-// e8m0Generic widens powers of two, times factor: 2^(b-127), the last being
-// infinity.
+// e8m0Generic widens powers of two, 2^(b-127), times factor. The last is infinity.
 func e8m0Generic(dst []float32, src []byte, factor float32) {
 	for i := range dst {
 		// The power below the least normal one is a subnormal number.
@@ -70,8 +69,8 @@ func fp8RowGeneric(dst []float32, src []byte, scales []float32) {
 	}
 }
 
-// startsGeneric tells where sums of codes times x start: -fp4Zero · Σ x of eight
-// neighbours, of which the order of quantize64 has four in each half of a run.
+// startsGeneric computes where sums of codes times x start: -fp4Zero · Σ x of eight
+// neighbours. In the order of quantize64, four of them are in each half of a run.
 func startsGeneric(start []int32, x []int8) {
 	for i := range start {
 		var sum int32

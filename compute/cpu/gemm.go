@@ -6,13 +6,13 @@ import "github.com/lentil-lm/lentil/compute"
 // packed into panels, a block of one side stays in the second-level cache, and
 // an inner kernel multiplies panel by panel.
 //
-// The longer side of the output is cut into blocks, one task each; a task packs
-// its own block, so that a quantized weight is unpacked once. The other side is
-// packed before, by all workers, and shared.
+// The longer side of the output is cut into blocks, one task each. A task packs its
+// own block, so that a quantized weight is unpacked once. The other side is packed
+// before, by all workers, for all tasks.
 const (
 	blockK     = 256     // depth of a panel: both operands' panels fit the first-level cache
 	blockSide  = 192     // most rows or columns of a task's block
-	leastSide  = 48      // fewest, when there are few blocks for the workers
+	leastSide  = 48      // fewest rows or columns, where there are few blocks for the workers
 	innerSide  = 96      // rows of a that go with one panel of b
 	sharedSize = 4 << 20 // most float32 values of the shared side packed at once
 )
@@ -160,8 +160,8 @@ func (g *gemmRun) multiply(slice []span, add bool) {
 	})
 }
 
-// block multiplies packed panels a [m, kc] and b [n, kc] into c [m, n], whose
-// rows lie ld apart. edge has room for one tile.
+// block multiplies packed panels a [m, kc] and b [n, kc] to c [m, n], with rows ld
+// apart. edge has room for one tile.
 func (kn *kernels) block(a, b []float32, m, n, kc int, c []float32, ld int, add bool, edge []float32) {
 	mr, nr := kn.mr, kn.nr
 	inner := innerSide / mr * mr
@@ -189,17 +189,17 @@ func (kn *kernels) block(a, b []float32, m, n, kc int, c []float32, ld int, add 
 	}
 }
 
-// side is one operand with its extent and the width of its panels, cut into
-// blocks: one to a task.
+// side is one operand with its extent n and the width w of its panels, cut into blocks:
+// one to a task.
 type side struct {
 	op     operand
 	n, w   int
-	unit   int // blocks begin at multiples of it: whole panels, where the operand allows
+	unit   int // blocks begin at multiples of it: whole panels that the operand allows
 	blocks int
 }
 
-// cut makes blocks small enough for the cache, enough for every worker to get
-// several, and none longer than another by more than a unit.
+// cut makes blocks that fit the cache, several for each worker, and none longer than
+// another by more than a unit.
 func (s *side) cut(threads int) {
 	align, _ := s.op.align()
 	s.unit = s.w

@@ -8,10 +8,9 @@ import (
 // The product of several rows of 8-bit activations with a quantized weight: a
 // prompt, a batch, or tokens to be checked in speculative decoding.
 //
-// A task takes a strip of the weight, one tile wide. It unpacks a block of the
-// strip to one byte a weight, in the first-level cache, and multiplies it with
-// all rows of x, whose panels all tasks share. Sums over the values of x that
-// share a scale are taken in integers.
+// A task takes a strip of the weight, one tile wide. It unpacks a block of the strip to
+// one byte a weight, in the first-level cache, and multiplies it with all rows of x.
+// The panels of x serve all tasks. Values that share a scale are summed up in integers.
 const (
 	leastRows8 = 3   // fewest rows of x worth panels: fewer go one by one, see gemv
 	blockDepth = 640 // greatest depth of a block: 20 KB of a strip 32 wide
@@ -21,16 +20,15 @@ const (
 	leastColumns = 1024
 )
 
-// byteTile is one call of a tile kernel: c (+)= x wᵀ for rows rows of x and cols
-// rows of the weight. A group is what shares a weight's scale, a run what shares
-// scales of x and weight both.
+// byteTile is one call of a tile kernel: c (+)= x wᵀ for rows rows of x and cols rows of
+// the weight. A group shares a scale of the weight, a run shares that and a scale of x.
 type byteTile struct {
 	x      *int8    // [groups·runs·pieces, rows, piece]
 	scale  *float32 // [groups·runs, rows], of x
 	sum    *float32 // [groups, rows]: scale · Σ x of a group
 	w      *byte    // [groups·runs·pieces·piece/4, cols, 4], the weights' codes
 	ws, wb *float32 // [groups, cols]: weight = ws · code + wb
-	start  *int32   // [groups·runs, rows], in place of sum and wb: where the sums of a run start
+	start  *int32   // [groups·runs, rows]: where the sums of a run start; in place of sum and wb
 	c      *float32 // [rows, cols]
 	ldc    int      // from row to row of c
 	groups int
@@ -42,7 +40,7 @@ type byteTile struct {
 // byteKernels multiply tiles of 8-bit numbers, see gemm8_generic.go.
 type byteKernels struct {
 	// tileRows and tileCols are the extent of a tile; none exists when tileRows is 0.
-	// Tiles of fewer rows, any even number, take what is left.
+	// Tiles of any smaller even number of rows take what is left.
 	tileRows, tileCols int
 	maxCode            int // the largest code that the kernel takes
 	tile               func(rows int, t *byteTile)
@@ -99,8 +97,8 @@ func (d *Device) linear8(o compute.Linear, m *quant.Matrix, x, y, bias []float32
 	return true, d.linearStrips(p, x, bias, t)
 }
 
-// linearStrips computes y = x Wᵀ + bias strip by strip. Many rows of x give a strip to
-// several tasks, as do few strips.
+// linearStrips computes y = x Wᵀ + bias strip by strip. Where strips are few, several
+// tasks share one: each takes a part of x.
 func (d *Device) linearStrips(p *product8, x, bias []float32, t int) (err error) {
 	m, rows, cols := p.m, p.k.tileRows, p.k.tileCols
 	if p.x, err = d.panels8(x, t, m.Cols, rows, m.Format); err != nil {

@@ -8,7 +8,18 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// nibblesAVX2 is nibblesGeneric, bytesAVX2 bytesGeneric.
+// nibblesAVX2 is nibblesGeneric, bytesAVX2 bytesGeneric. They ask for the bytes ahead of
+// those they read:
+//
+//	for r := range 8 {
+//		for i := range runs*32 {
+//			line := i/32*16 + i%32/16*half + i%16/4 // nibbles
+//			dst[line*stride+r*4+i%4] = low nibble of src[r*ld+i]
+//			dst[(line+odd)*stride+r*4+i%4] = its high nibble
+//
+//			dst[i/4*stride+r*4+i%4] = src[r*ld+i] // bytes
+//		}
+//	}
 //
 //go:noescape
 func nibblesAVX2(dst *byte, stride int, src *byte, ld, ahead, runs, half, odd int)
@@ -19,11 +30,24 @@ func bytesAVX2(dst *byte, stride int, src *byte, ld, ahead, runs int)
 // codesBMI2 is codesGeneric for n codes, a multiple of 32. It reads up to 8
 // bytes past the last.
 //
+//	for i := range n {
+//		dst[i] = bits i*bits to (i+1)*bits-1 of src
+//	}
+//
 //go:noescape
 func codesBMI2(dst, src *byte, n, bits int)
 
-// tile8AVX2x4 and tile8AVX2x2 are tile8Generic for 4 and 2 rows by 16, with codes
-// of at most 6 bits; start8AVX2x4 and start8AVX2x2 are it where start is given.
+// tile8AVX2x4 and tile8AVX2x2 are tile8Generic for 4 and 2 rows by 16 and codes of at
+// most 6 bits, start8AVX2x4 and start8AVX2x2 the same where start is given:
+//
+//	for run := range groups*runs {
+//		g := run / runs
+//		for r := range rows {
+//			dot[0:16] := start[run, r] + Σ (x of row r and the run) * (codes of 16 columns)
+//			c[r, 0:16] += ws[g, 0:16] * scale[run, r] * dot[0:16]
+//			c[r, 0:16] += wb[g, 0:16] * sum[g, r] // once for a group, without start
+//		}
+//	}
 //
 //go:noescape
 func tile8AVX2x4(t *byteTile)
@@ -37,8 +61,8 @@ func start8AVX2x4(t *byteTile)
 //go:noescape
 func start8AVX2x2(t *byteTile)
 
-// tile8VNNIx6 and so on are tile8Generic for 6, 4 and 2 rows by 32, start8VNNIx6
-// and so on likewise where start is given.
+// tile8VNNIx6 and so on are tile8Generic for 6, 4 and 2 rows by 32, start8VNNIx6 and so
+// on the same where start is given; see tile8AVX2x4.
 //
 //go:noescape
 func tile8VNNIx6(t *byteTile)
@@ -58,8 +82,20 @@ func start8VNNIx4(t *byteTile)
 //go:noescape
 func start8VNNIx2(t *byteTile)
 
-// codesQ6KAVX2 is codesQ6KGeneric for blocks super-blocks, superScalesQ4KAVX2 and
-// superScalesQ6KAVX2 are superScalesGeneric.
+// codesQ6KAVX2 is codesQ6KGeneric for blocks super-blocks:
+//
+//	for i := range blocks*256 {
+//		dst[i] = low nibble i | high bit pair i << 4
+//	}
+//
+// superScalesQ4KAVX2 and superScalesQ6KAVX2 are superScalesGeneric:
+//
+//	for g := range blocks*8 { // Q4_K
+//		scales[g], biases[g] = d * (scale of 6 bits), -dmin * (minimum of 6 bits)
+//	}
+//	for g := range blocks*16 { // Q6_K
+//		scales[g], biases[g] = d * (scale of 8 bits), -32 * scales[g]
+//	}
 //
 //go:noescape
 func codesQ6KAVX2(dst, src *byte, blocks int)
@@ -70,13 +106,20 @@ func superScalesQ4KAVX2(scales, biases *float32, src *byte, blocks int)
 //go:noescape
 func superScalesQ6KAVX2(scales, biases *float32, src *byte, blocks int)
 
-// codesVBMI is codesGeneric likewise; it reads nothing past the last code.
+// codesVBMI is codesGeneric as well, but reads nothing past the last code.
 //
 //go:noescape
 func codesVBMI(dst, src *byte, n, bits int, tables *codeTables)
 
 // dotCodesAVX2 and dotCodesVNNI are dotCodesGeneric for groups of runs times 32
-// codes.
+// codes:
+//
+//	for r := range 4 {
+//		for run := range groups*runs {
+//			dot := Σ (codes of row r and the run) * (x of the run)
+//			y[r] += scales[r, run/runs] * scale[run] * float32(dot)
+//		}
+//	}
 //
 //go:noescape
 func dotCodesAVX2(y *float32, codes *byte, ld int, scales *float32, x *int8, scale *float32, groups, runs int)
@@ -84,8 +127,8 @@ func dotCodesAVX2(y *float32, codes *byte, ld int, scales *float32, x *int8, sca
 //go:noescape
 func dotCodesVNNI(y *float32, codes *byte, ld int, scales *float32, x *int8, scale *float32, groups, runs int)
 
-// codeTables tell codesVBMI for every byte of its result whence to take what: of
-// eight codes the bytes, and of these the bits.
+// codeTables say, for every byte of codesVBMI's result, which byte of eight codes it
+// comes from and where its bits begin there.
 type codeTables struct{ bytes, shifts [64]byte }
 
 var tablesOf = func() (t [9]codeTables) {

@@ -7,12 +7,12 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// tile8Generic is what every tile kernel of bytes computes. With x, w in
-// integers, j a weight row and r a row of x,
+// tile8Generic is what every tile kernel of bytes computes. For weight row j and row r
+// of x, and x and w in integers:
 //
 //	c[r, j] (+)= Σ_g wb[g, j]·sum[g, r] + Σ_run ws[g, j]·scale[run, r]·(Σ x·w)
 //
-// or, where start is given, with start[run, r] + Σ x·w and no wb.
+// or, where start is given, start[run, r] + Σ x·w in place of Σ x·w, and no wb.
 func tile8Generic(rows, cols int, t *byteTile) {
 	runs := t.groups * t.runs
 	size := t.pieces * piece // values of a run
@@ -53,11 +53,12 @@ func tile8Generic(rows, cols int, t *byteTile) {
 	}
 }
 
-// nibblesGeneric unpacks eight rows of 4-bit codes, ld bytes apart, as columns of
-// a strip whose lines lie stride apart, a line having four codes of each column.
-// A run of 64 codes, 32 bytes, fills 16 lines: eight with its low nibbles, the
-// second four of which begin half lines after the first, and odd lines after
-// these their high nibbles.
+// nibblesGeneric unpacks eight rows of 4-bit codes, ld bytes apart, as columns of a
+// strip. A line of the strip has four codes of each column; lines lie stride apart.
+// A run of 64 codes, 32 bytes, fills 16 lines, with four codes each of every row:
+//
+//	lines 0 to 3 and half to half+3   low nibbles of bytes 0 to 15 and 16 to 31
+//	odd lines after these             their high nibbles
 func nibblesGeneric(dst []byte, stride int, src []byte, ld, _, runs, half, odd int) {
 	for run := range runs {
 		for r := range 8 {
@@ -70,8 +71,8 @@ func nibblesGeneric(dst []byte, stride int, src []byte, ld, _, runs, half, odd i
 	}
 }
 
-// bytesGeneric writes eight rows of runs times 32 codes, ld bytes apart, as
-// columns of a strip whose lines lie stride apart.
+// bytesGeneric writes eight rows of runs times 32 codes, ld bytes apart, as columns of
+// a strip with lines stride apart.
 func bytesGeneric(dst []byte, stride int, src []byte, ld, _, runs int) {
 	for r := range 8 {
 		for i, b := range src[r*ld:][:runs*32] {
@@ -80,7 +81,7 @@ func bytesGeneric(dst []byte, stride int, src []byte, ld, _, runs int) {
 	}
 }
 
-// codesGeneric unpacks a little-endian stream of codes; there are a multiple of 32.
+// codesGeneric unpacks a little-endian stream of codes, a multiple of 32.
 func codesGeneric(dst, src []byte, bits int) {
 	for i := range dst {
 		at := i * bits
@@ -124,8 +125,8 @@ func dotCodesGeneric(y []float32, codes []byte, scales []float32, x []int8, scal
 	}
 }
 
-// superScalesGeneric widens the scales of super-blocks and the biases that they stand
-// for: of codes 0 to 15 (Q4_K) or 0 to 63 (Q6_K).
+// superScalesGeneric widens the scales of super-blocks. It gives the biases that go
+// with codes from 0 to 15 (Q4_K) or to 63 (Q6_K).
 func superScalesGeneric(scales, biases []float32, src []byte, kind quant.Kind) {
 	var sm [16]float32
 	for at := 0; at < len(scales); {

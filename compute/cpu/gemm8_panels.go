@@ -2,9 +2,9 @@ package cpu
 
 import "github.com/lentil-lm/lentil/quant"
 
-// panels8 are rows of x rounded to 8 bits. Panels have tile.rows rows each, the last
-// one an even number that is enough. The values of a panel of h rows begin at (first
-// row)·k; depth l of its first row is l·h from there:
+// panels8 are rows of x rounded to 8 bits, in panels of height rows; the last panel has
+// as many as are left, rounded up to an even number. The values of a panel of h rows
+// begin at (its first row)·k:
 //
 //	| depth 0-15: row 0 | row 1 | ... | row h-1 | depth 16-31: row 0 | ...     a piece of 16 values each
 type panels8 struct {

@@ -4,25 +4,47 @@ package cpu
 
 // tile6x16 is tileGeneric for 6 by 16: twelve vectors of sums.
 //
+//	for l := range k {
+//		for i := range 6 {
+//			sum[i][0:16] += a[l*6+i] * b[l*16:l*16+16]
+//		}
+//	}
+//
 //go:noescape
 func tile6x16(k int, a, b, c *float32, ldc int, add bool)
 
-// narrowAVX is narrowTileGeneric.
+// narrowAVX is narrowTileGeneric:
+//
+//	for l := range k {
+//		for i := range 8 {
+//			sum[i][0:8] += a[i*line+l*step] * b[l*8:l*8+8]
+//		}
+//	}
 //
 //go:noescape
 func narrowAVX(k int, a *float32, line, step int, b, c *float32, add bool)
 
-// interleave4AVX is interleave4Generic.
+// interleave4AVX is interleave4Generic:
+//
+//	for l := range n {
+//		for i := range 4 {
+//			dst[l*width+i] = src[i*ld+l]
+//		}
+//	}
 //
 //go:noescape
 func interleave4AVX(dst *float32, width int, src *float32, ld, n int)
 
-// interleave2AVX is interleave2Generic.
+// interleave2AVX is interleave2Generic, the same with two rows.
 //
 //go:noescape
 func interleave2AVX(dst *float32, width int, src *float32, ld, n int)
 
-// scatter16AVX is scatterGeneric for pieces of 16.
+// scatter16AVX is scatterGeneric for pieces of 16:
+//
+//	for i := range n {
+//		copy(dst[i*stride:i*stride+16], src[i*16:])
+//	}
 //
 //go:noescape
 func scatter16AVX(dst *float32, stride int, src *float32, n int)
@@ -47,7 +69,11 @@ func prefetchT0(a, b, c *byte)
 //go:noescape
 func affineGroupsAVX2(dst *float32, src *byte, scales, biases *float32, groups, group, bits int)
 
-// widenF16AVX and widenBF16AVX convert n values, a multiple of 8.
+// widenF16AVX and widenBF16AVX convert n values, a multiple of 8:
+//
+//	for i := range n {
+//		dst[i] = float32(src[i])
+//	}
 //
 //go:noescape
 func widenF16AVX(dst *float32, src *byte, n int)

@@ -349,6 +349,9 @@ func (p *pool) streams(n int, task func(worker, i int)) {
 	})
 }
 
+// roundsEach is how many values are rounded to 8 bits in the time of one other element.
+const roundsEach = 4
+
 // quantize rounds t rows of k values for weights of a format.
 func (d *Device) quantize(x []float32, t, k int, f quant.Format) (a activations8, err error) {
 	a.t = t
@@ -376,7 +379,7 @@ func (d *Device) quantize(x []float32, t, k int, f quant.Format) (a activations8
 		}
 		a.start = int32View(start)
 	}
-	d.pool.split(t, 1+4*grain/k, func(lo, hi int) {
+	d.pool.split(t, 1+roundsEach*grain/k, func(lo, hi int) {
 		round(a.q[lo*k:hi*k], a.scale[lo*k/32*copies:hi*k/32*copies], parts[lo*k/sums:hi*k/sums], x[lo*k:hi*k])
 		if fp4 {
 			d.kernels.starts(a.start[lo*k/8:hi*k/8], a.q[lo*k:hi*k])

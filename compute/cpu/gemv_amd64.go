@@ -7,29 +7,60 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// quantize64AVX2 is quantize64Generic for groups groups of 32.
+// quantize64AVX2 and quantize32AVX2 are quantize64Generic and quantize32Generic for
+// groups groups of 32:
+//
+//	for g := range groups {
+//		top := largest(abs(x[g*32:(g+1)*32]))
+//		for i := range 32 {
+//			q[place(g, i)] = round(x[g*32+i] * (127/top))
+//		}
+//		scale[g], sum[g] = top/127, top/127*total(q of the group)
+//	}
 //
 //go:noescape
 func quantize64AVX2(q *int8, scale, sum, x *float32, groups int)
 
-// quantize32AVX2 is quantize32Generic for groups groups of 32.
-//
 //go:noescape
 func quantize32AVX2(q *int8, scale, sum, x *float32, groups int)
 
 // dotQ4AVX2 is dotQ4Generic with rows of runs times 64 weights; group is 32, 64
-// or 128.
+// or 128:
+//
+//	for r := range rows {
+//		for k := range 2*runs {
+//			dot := Σ (nibbles of w[r, k]) * (x of group k)
+//			y[r] += scales[r, k*32/group] * scale[k*4] * float32(dot)
+//		}
+//		for g := range runs*64/group {
+//			y[r] += biases[r, g] * sum[g]
+//		}
+//	}
 //
 //go:noescape
 func dotQ4AVX2(y *float32, rows int, w *byte, scales, biases *float32, x *int8, scale, sum *float32, runs, group int)
 
-// dotAffineAVX2 is dotAffineGeneric.
+// dotAffineAVX2 is dotAffineGeneric, the sum of x times what affineGroupsAVX2 gives:
+//
+//	for r := range rows {
+//		for i := range groups*group {
+//			y[r] += (scales[r, i/group]*q(r, i) + biases[r, i/group]) * x[i]
+//		}
+//	}
+//
+// Like that, it may read up to 8 bytes past the last weight.
 //
 //go:noescape
 func dotAffineAVX2(y *float32, rows int, w *byte, scales, biases, x *float32, groups, group, bits int)
 
 // dotF16AVX, dotBF16AVX2 and dotF32AVX are dotDenseGeneric for n columns, a
-// multiple of 16.
+// multiple of 16:
+//
+//	for r := range rows {
+//		for i := range n {
+//			y[r] += float32(w[r*n+i]) * x[i]
+//		}
+//	}
 //
 //go:noescape
 func dotF16AVX(y *float32, rows int, w *byte, x *float32, n int)
@@ -41,7 +72,12 @@ func dotBF16AVX2(y *float32, rows int, w *byte, x *float32, n int)
 func dotF32AVX(y *float32, rows int, w *byte, x *float32, n int)
 
 // dotRowsAVX2 and addRowsAVX2 are dotRowsGeneric and addRowsGeneric for rows > 0
-// rows of n columns, a multiple of 8.
+// rows of n columns, a multiple of 8:
+//
+//	for r := range rows {
+//		y[r] = Σ x[r*ld+i] * q[i]       // dotRows
+//		y[0:n] += p[r] * x[r*ld:r*ld+n] // addRows
+//	}
 //
 //go:noescape
 func dotRowsAVX2(y *float32, rows int, x *float32, ld int, q *float32, n int)
@@ -49,8 +85,8 @@ func dotRowsAVX2(y *float32, rows int, x *float32, ld int, q *float32, n int)
 //go:noescape
 func addRowsAVX2(y, p *float32, rows int, x *float32, ld, n int)
 
-// dotHalvesAVX2 and addHalvesAVX2 are dotHalvesGeneric and addHalvesGeneric for
-// rows > 0 rows of n columns, a multiple of 8.
+// dotHalvesAVX2 and addHalvesAVX2 are the same for x in F16: dotHalvesGeneric and
+// addHalvesGeneric.
 //
 //go:noescape
 func dotHalvesAVX2(y *float32, rows int, x *byte, ld int, q *float32, n int)

@@ -90,7 +90,7 @@ func dotF32NEON(y *float32, rows int, w *byte, x *float32, n int)
 // rows of n > 0 columns, a multiple of 4:
 //
 //	for r := range rows {
-//		y[r] = Σ x[r*ld+i] * q[i]     // dotRows
+//		y[r] = Σ x[r*ld+i] * q[i]       // dotRows
 //		y[0:n] += p[r] * x[r*ld:r*ld+n] // addRows
 //	}
 //

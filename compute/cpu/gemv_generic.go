@@ -9,8 +9,7 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// round32 rounds 32 values to 8 bits: top over 127 is the scale, where top is
-// the largest magnitude.
+// round32 rounds 32 values to 8 bits. The scale is the largest magnitude over 127.
 func round32(q *[32]int8, x []float32) (scale float32) {
 	var top, inv float32
 	for _, f := range x {
@@ -25,8 +24,8 @@ func round32(q *[32]int8, x []float32) (scale float32) {
 	return top / 127
 }
 
-// quantize64Generic rounds x to 8 bits in groups of 32, in the order of
-// activations8. The scale of a group is given four times; sum is scale · Σ q.
+// quantize64Generic rounds x to 8 bits in groups of 32, in the order that activations8
+// has for packed nibbles. The scale of a group is given four times; sum is scale · Σ q.
 func quantize64Generic(q []int8, scale, sum, x []float32) {
 	for g := 0; g < len(x)/32; g++ {
 		var v [32]int8
@@ -61,7 +60,8 @@ func quantize32Generic(q []int8, scale, sum, x []float32) {
 }
 
 // dotQ4Generic multiplies rows of 4-bit weights with 8-bit activations:
-// y[r] = Σ_g scales[r,g]·(Σ q·x) + biases[r,g]·sum[g], sums of 32 in integers.
+// y[r] = Σ_g scales[r,g]·(Σ q·x) + biases[r,g]·sum[g]. 32 products are summed up in
+// integers.
 func dotQ4Generic(y []float32, w []byte, scales, biases []float32, x []int8, scale, sum []float32) {
 	groups := len(sum)
 	per := len(x) / groups / 32 // runs of 32 in a group

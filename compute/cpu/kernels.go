@@ -9,9 +9,9 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// kernels is one family of inner loops. Each family is a whole table, so that
-// the code above never asks which processor it runs on. Pointers stand for the
-// first element; the generic kernels say in Go what the others do.
+// kernels is one family of inner loops. Each family is a whole table: the code above
+// never asks which processor it runs on. A pointer is that of the first element. The
+// generic kernels say in Go what the others do.
 type kernels struct {
 	name string
 
@@ -26,8 +26,8 @@ type kernels struct {
 	interleave4, interleave2 func(dst *float32, width int, src *float32, ld, n int)
 	// scatter copies n pieces of nr values to places stride apart.
 	scatter func(dst *float32, stride int, src *float32, n int)
-	// prefetch asks for the lines at three places; none needs to be readable to
-	// its end.
+	// prefetch asks for the cache lines at three places. They are never read to their
+	// end.
 	prefetch func(a, b, c *byte)
 	// affineRow widens groups of packed weights, see affineRowGeneric.
 	affineRow func(dst []float32, src []byte, scales, biases []float32, bits int)
@@ -61,7 +61,7 @@ type dotKernels struct {
 	// rowwise multiplies with several rows of x, each as dotQ4 and dotFP4 do with one;
 	// nil where there is no such kernel, see rowwise_tile.go.
 	rowwise func(rows int, t *rowwiseTile, kind quant.Kind)
-	// The next three are nil where the plain ones would not pay, see fp_generic.go.
+	// The next three are nil where there is nothing faster than widening, see fp_generic.go.
 	starts    func(start []int32, x []int8)
 	dotFP4    func(y []float32, w []byte, halves []float32, x []int8, scale []float32, start []int32)
 	dotFP8    func(y []float32, w []byte, scales, x []float32)

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// machineKernels lists the assembly families that the processor allows. Every
-// Mac has the vector unit, of which the system's flags need not speak.
+// machineKernels lists the assembly families that the processor allows. Every Mac has
+// the vector unit; its system's flags may not say so.
 func machineKernels() []*kernels {
 	if runtime.GOOS == "darwin" || cpu.ARM64.HasASIMD {
 		return []*kernels{neon}
@@ -20,8 +20,8 @@ func machineKernels() []*kernels {
 // hasDotProd says whether the dot product instructions of Armv8.4 are there.
 var hasDotProd = runtime.GOOS == "darwin" || cpu.ARM64.HasASIMDDP
 
-// neon has a kernel for every place of the table but those of small floats. The integer products of
-// decoding use the dot product instructions where the processor has them.
+// neon has assembly for all but small floats. The integer products of decoding use the
+// dot product instructions where the processor has them.
 var neon = &kernels{
 	name:        "neon",
 	mr:          12,

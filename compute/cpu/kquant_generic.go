@@ -6,7 +6,7 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// Super-blocks of 256 weights, as package quant describes them.
+// Package quant describes these super-blocks of 256 weights.
 var (
 	bytesQ4K = quant.BlockQ4K.Bytes()
 	bytesQ6K = quant.BlockQ6K.Bytes()
@@ -19,9 +19,9 @@ const (
 	scaleAtQ6K  = 208 // where the scale of these is
 )
 
-// widenQ4KGeneric widens one super-block's nibbles: with scales and minima of
-// its eight groups of 32 in sm, w = sm[g]·q - sm[8+g]. Low nibbles of 32 bytes
-// are one group, high nibbles the next.
+// widenQ4KGeneric widens one super-block's nibbles: w = sm[g]·q - sm[8+g], sm having
+// scales and minima of its eight groups of 32. The low nibbles of 32 bytes are one
+// group, the high nibbles the next.
 func widenQ4KGeneric(dst *[superBlock]float32, q *[128]byte, sm *[16]float32) {
 	for g := range 8 {
 		for i, b := range q[g/2*32 : g/2*32+32] {
@@ -45,7 +45,7 @@ func widenQ6KGeneric(dst *[superBlock]float32, q *[192]byte, scales *[16]float32
 	}
 }
 
-// superRow widens whole super-blocks; s is a place for their scales.
+// superRow widens whole super-blocks. s has room for their scales.
 func (kn *kernels) superRow(dst []float32, src []byte, kind quant.Kind, s *[16]float32) {
 	for ; len(dst) >= superBlock; dst = dst[superBlock:] {
 		out := (*[superBlock]float32)(dst)
@@ -77,8 +77,8 @@ func scalesQ4K(sm *[16]float32, block []byte) {
 	}
 }
 
-// dotQ4KGeneric multiplies rows of Q4_K with activations of quantize32, sum
-// being that of whole groups of 32; sums of a group are taken in integers.
+// dotQ4KGeneric multiplies rows of Q4_K with activations of quantize32. A group of 32 is
+// summed up in integers; sum is for whole groups.
 func dotQ4KGeneric(y []float32, w []byte, x []int8, scale, sum []float32) {
 	var sm [16]float32
 	for r := range y {
@@ -100,8 +100,8 @@ func dotQ4KGeneric(y []float32, w []byte, x []int8, scale, sum []float32) {
 	}
 }
 
-// dotQ6KGeneric multiplies rows of Q6_K with activations of quantize32, whose
-// sums are of 16.
+// dotQ6KGeneric multiplies rows of Q6_K with activations of quantize32. sum is for
+// groups of 16.
 func dotQ6KGeneric(y []float32, w []byte, x []int8, scale, sum []float32) {
 	for r := range y {
 		var total float32

@@ -21,25 +21,25 @@ func (d *Device) crossEntropy(o compute.CrossEntropy, out, in []compute.Array) e
 	if o.Grad {
 		e.dh = out[1].F32()
 	}
-	e.parts = min(2*d.pool.threads, blocksOf(m.Rows, entropyWords))
+	e.parts = min(entropyTasks*d.pool.threads, blocksOf(m.Rows, entropyWords))
 	return d.headEntropy(e, entropySums/e.parts/max(m.Cols, entropyWords))
 }
 
-// The loss of rows h over a vocabulary, with the gradient, is attention without
-// bounds in which the head W is both keys and values: one pass over W gives the
-// sums of exponentials and Σ exp(h·w)·w, corrected whenever a larger logit
-// comes up (Dao et al., 2022). So each weight is unpacked once for each of the
-// two products, for all rows, and logits exist for a block of words only.
+// The loss of rows h over a vocabulary, with its gradient, is attention without bounds
+// in which the head W is both keys and values. One pass over W gives the sums of
+// exponentials and Σ exp(h·w)·w, corrected whenever a larger logit comes up (Dao et
+// al., 2022). Each weight is unpacked once for each of the two products, for all rows,
+// and logits exist for a block of words only.
 //
-// A task has a part of the vocabulary and its own sums, which are put together
-// in order. The target's word is left out of the sums: its probability less
-// one, which the gradient wants, is the others' sum with the sign turned, free
-// of cancellation.
+// A task has a part of the vocabulary and its own sums; these are put together in order.
+// The sums leave out the target's word. Its probability less one, which the gradient
+// needs, is minus the sum of the others, so nothing cancels out.
 const (
 	entropyWords = blockK  // words of a block
 	entropyDims  = blockK  // columns of W that are packed at once for the second product
 	entropySums  = 8 << 20 // most float32 values of all parts' sums
 	leastEntropy = 32      // fewest rows that go through the head together
+	entropyTasks = 2       // parts of the vocabulary for each worker: each has sums of its own
 )
 
 // entropy is the loss of some rows.
@@ -172,8 +172,8 @@ func (w *entropyTask) run(v0, v1 int) {
 	}
 }
 
-// exponentials turns a row's logits x of the words from v on into exp(x - top)
-// and adds up, after raising top to the largest of them.
+// exponentials raises top to the largest of a row's logits x of the words from v on,
+// turns x into exp(x - top) and adds it up.
 func (w *entropyTask) exponentials(r, v int, x []float32, started bool) {
 	if t := int(w.targets[r]) - v; t >= 0 && t < len(x) {
 		w.picked[r] = x[t]
@@ -191,7 +191,7 @@ func (w *entropyTask) exponentials(r, v int, x []float32, started bool) {
 	w.sum[r] += w.kn.expSum(x, x, w.top[r], 1)
 }
 
-// finish puts together the parts of row r, whose target has the logit picked.
+// finish puts together the parts of row r. picked is the logit of its target.
 func (e *entropy) finish(kn *kernels, r int, parts []entropyPart, picked float32) {
 	top := picked
 	for _, p := range parts {
@@ -226,12 +226,11 @@ func (e *entropy) finish(kn *kernels, r int, parts []entropyPart, picked float32
 	}
 }
 
-// logitsFloats bounds the float32 logits that exist at once where the head is
-// trained as well.
+// logitsFloats bounds the float32 logits that exist at once where the head is trained.
 const logitsFloats = 8 << 20
 
-// headLoss is the loss with the gradients of h and of the head, in float32. The
-// latter needs all logits of a row, so rows go through the head in chunks.
+// headLoss is the loss with the gradients of h and of the head, in float32. The head's
+// gradient needs all logits of a row, so rows go through the head in chunks.
 func (d *Device) headLoss(m *quant.Matrix, loss, dh, dw, h []float32, targets []int32, weight []float32) error {
 	n := len(loss)
 	step := min(max(logitsFloats/m.Rows, leastEntropy), n)
@@ -267,16 +266,15 @@ func (d *Device) crossEntropyLogits(out, in []compute.Array) error {
 	return nil
 }
 
-// softmaxLoss computes the loss of each row of logits and its gradient, which
-// may take the logits' place.
+// softmaxLoss computes the loss of each row of logits and its gradient. grad may be
+// logits.
 func (d *Device) softmaxLoss(loss, grad, logits []float32, targets []int32, weight []float32) {
 	n := len(loss)
 	if n == 0 {
 		return
 	}
 	v := len(logits) / n
-	// The sums are taken in parts and these in float64, as a vocabulary is long.
-	const part = 1 << 12
+	const part = 1 << 12 // words summed up in float32; a whole vocabulary takes float64
 	d.pool.run(n, func(_, r int) {
 		x, g := logits[r*v:(r+1)*v], grad[r*v:(r+1)*v]
 		top := d.kernels.max(x)

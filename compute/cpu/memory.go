@@ -11,17 +11,16 @@ import (
 
 const (
 	alignment = 64 // a cache line, and the widest vector register
-	// mapped is the size from which blocks come from the system and go back to
-	// it; smaller ones live on Go's heap.
+	// mapped is the size from which blocks come from the system and go back to it.
+	// Smaller ones live on Go's heap.
 	mapped = 1 << 20
-	// slack is how much free memory is kept for reuse beyond the most that was
-	// ever in use at once.
+	// slack is how much free memory is kept for reuse beyond the peak of what was in use.
 	slack = 64 << 20
 )
 
-// memory hands out blocks of host memory and keeps freed ones for reuse: a
-// training step asks for the same sizes over and over. What it holds, in use
-// and free, stays within the peak in use plus slack.
+// memory hands out blocks of host memory and keeps freed ones for reuse: a training
+// step asks for the same sizes over and over. It never holds more, in use and free,
+// than the peak in use plus slack.
 type memory struct {
 	mu    sync.Mutex
 	limit int64 // bytes in use at once, 0 is no limit
@@ -65,8 +64,8 @@ func (m *memory) get(n int) ([]byte, error) {
 	return block[:n:size], nil
 }
 
-// reuse takes a free block of this class or, as fresh pages cost time, of the
-// next two: rows of another length should find what the last ones left.
+// reuse takes a free block of this class or of the next two. Fresh pages cost time, and
+// rows a little shorter than the last ones should find what those left.
 func (m *memory) reuse(size int) []byte {
 	for range 3 {
 		if l := m.free[size]; len(l) > 0 {
@@ -106,8 +105,8 @@ func (m *memory) trim(keep int64) {
 	}
 }
 
-// newBlock allocates size bytes: large ones straight from the system where that
-// is possible, others on Go's heap.
+// newBlock allocates size bytes: many straight from the system where that is possible,
+// few on Go's heap.
 func newBlock(size int) ([]byte, error) {
 	if size >= mapped {
 		return mapMemory(size)

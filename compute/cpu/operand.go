@@ -12,10 +12,9 @@ import (
 type operand interface {
 	// pack writes the block [i0, i0+n) x [l0, l0+kc) in panels of width w:
 	// dst[p*w*kc + l*w + i] for element (i0+p*w+i, l0+l), with zeros after the
-	// last i. i0 and l0 are multiples of align. tmp has room for tmpFloats.
+	// last i. i0 and l0 are multiples of align. tmp has tmpFloats.
 	pack(kn *kernels, dst []float32, w, i0, n, l0, kc int, tmp []float32)
-	// align gives the multiples at which blocks may begin and must end, short
-	// of the operand's own end.
+	// align gives the multiples at which blocks begin, and end unless the operand ends.
 	align() (i, l int)
 }
 
@@ -23,8 +22,8 @@ type operand interface {
 // block and the scales of a row.
 const tmpFloats = 5 * blockK
 
-// ahead is how many rows of a weight before its use a piece is asked for: the
-// pieces are short and the rows far apart, so the processor does not guess.
+// ahead is how many rows ahead a piece of a weight is asked for. The pieces are short
+// and far apart, so the processor does not guess them.
 const ahead = 8
 
 // rowMajor is an operand: element (i, l) is data[i*ld+l].
@@ -43,8 +42,8 @@ func (o rowMajor) pack(kn *kernels, dst []float32, w, i0, n, l0, kc int, _ []flo
 	}
 }
 
-// packRows fills the first lanes columns of a panel of width w: have rows of
-// src, that lie ld apart, then zeros.
+// packRows fills the first lanes columns of a panel of width w with have rows of src, ld
+// apart, then with zeros.
 func packRows(kn *kernels, panel []float32, w, lanes, have int, src []float32, ld, kc int) {
 	i := 0
 	for ; i+4 <= have; i += 4 {
@@ -133,8 +132,8 @@ func (o weightCols) pack(kn *kernels, dst []float32, w, i0, n, l0, kc int, tmp [
 	}
 }
 
-// weightRow widens weights [c0, c0+len(dst)) of a row; c0 and the length are
-// multiples of the format's row multiple. spare has room for spareFloats(len(dst)).
+// weightRow widens weights [c0, c0+len(dst)) of a row. c0 and the length are multiples
+// of the format's row multiple. spare has spareFloats(len(dst)).
 func (kn *kernels) weightRow(dst []float32, m *quant.Matrix, row, c0 int, spare []float32) {
 	f, n := m.Format, len(dst)
 	at := row*f.RowBytes(m.Cols) + f.RowBytes(c0)
@@ -188,7 +187,7 @@ func (kn *kernels) prefetchRow(m *quant.Matrix, row, c0 int) {
 
 // widen converts stored floats to float32.
 func (kn *kernels) widen(dst []float32, src []byte, t compute.DType) {
-	if t == quant.BF16 && len(dst) < 8 { // the scales of a short row
+	if t == quant.BF16 && len(dst) < 8 { // the scales of a short row: too few for a vector
 		for i := range dst {
 			dst[i] = math.Float32frombits(uint32(src[2*i])<<16 | uint32(src[2*i+1])<<24)
 		}

@@ -6,19 +6,19 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// Products of packed 4-bit weights with a few rows of 8-bit activations: a small
-// batch, or the end of a prompt. Unpacking a strip to
-// memory would take longer than multiplying it, so that codes go from the
-// packed rows to registers, once for all rows of x.
+// Products of packed 4-bit weights with few rows of 8-bit activations: a small batch,
+// or the end of a prompt. To unpack a strip to memory would take longer than to
+// multiply it, so codes go from the packed rows to registers, once for all rows of x.
+// Sums take another order than those of a single row; rowwise_tile.go is for products
+// that may not.
 const (
-	packedMost  = 8        // rows of x
+	packedMost  = 8        // most rows of x
 	packedCols  = 16       // rows of the weight in a strip
 	packedAhead = 16 << 10 // bytes, at least, from what is multiplied to what is wanted next
 )
 
-// packedTile is one call of such a kernel: c (+)= x wᵀ for rows rows of x, in a
-// panel as product8 has them, and packedCols rows of the weight. A run is 32
-// weights, a group what shares a scale.
+// packedTile is one call of such a kernel: c (+)= x wᵀ for a panel of x (see panels8)
+// and packedCols rows of the weight. A run is 32 weights, a group shares a scale.
 type packedTile struct {
 	x      *int8    // [runs·2, rows, piece]
 	scale  *float32 // [runs, rows], of x; for groups of 16 [groups, rows]
@@ -26,13 +26,13 @@ type packedTile struct {
 	start  *int32   // like scale, for E2M1 weights: where sums start
 	w      *byte    // rows of packed nibbles
 	ld     int      // bytes from row to row
-	next   uintptr  // where lies what is wanted next; it is never read
+	next   uintptr  // address of what is wanted next; it is never read
 	ws, wb *float32 // [groups, packedCols]: weight = ws · code + wb
 	c      *float32 // [rows, packedCols]
 	ldc    int      // from row to row of c
 	runs   int
 	groups int
-	share  int // runs of a group - 1; they are a power of two
+	share  int // runs of a group, a power of two, less 1
 	add    bool
 }
 
@@ -40,8 +40,8 @@ type packedTile struct {
 //
 //	c[r, j] (+)= Σ_g wb[g, j]·sum[g, r] + Σ ws[g, j]·scale[r]·(Σ x·w)
 //
-// or with start[r] + Σ x·w and no wb. The inner sums are of 32 values in
-// integers, of 16 where so many share a scale.
+// or, for E2M1 weights, start[r] + Σ x·w in place of Σ x·w, and no wb. The inner sums
+// are over 32 values in integers, or over 16 where so many share a scale.
 func packedGeneric(rows int, t *packedTile, kind quant.Kind) {
 	const cols = packedCols
 	k := t.runs * 32
@@ -121,7 +121,7 @@ func (p *product8) packedStrip(area [][]float32, n0 int) {
 		p.k.packed(t, tile, f.Kind)
 		return
 	}
-	copy(rows, p.m.Data[n0*ld:]) // what lies behind them in memory does not matter
+	copy(rows, p.m.Data[n0*ld:]) // the rows that are missing may be anything
 	tile.w, tile.c, tile.ldc, tile.add = &rows[0], &edge[0], packedCols, false
 	p.k.packed(t, tile, f.Kind)
 	for r := range t {
@@ -135,8 +135,8 @@ func (p *product8) packedStrip(area [][]float32, n0 int) {
 	}
 }
 
-// packedScales widens the scales or biases of a strip, bytes of each row; spare
-// is for those of fewer rows.
+// packedScales widens the scales or biases of a strip, so many bytes of each row. Where
+// rows are missing they go through spare.
 func (p *product8) packedScales(dst []float32, src []byte, bytes int, spare []byte) {
 	if len(src) < packedCols*bytes {
 		copy(spare, src)
@@ -145,9 +145,9 @@ func (p *product8) packedScales(dst []float32, src []byte, bytes int, spare []by
 	p.k.scaleColumns(dst, src, p.m.Format)
 }
 
-// scaleColumnsGeneric widens what packedCols rows of a format have of scales, or
-// biases, as columns [groups, packedCols]; those of E2M1 weights are halved. dst
-// has room for a multiple of 4 groups.
+// scaleColumnsGeneric widens the scales, or biases, of packedCols rows to columns
+// [groups, packedCols]. Scales of E2M1 weights are halved. dst has room for a multiple
+// of 4 groups.
 func scaleColumnsGeneric(dst []float32, src []byte, f quant.Format) {
 	n := len(src) / packedCols
 	groups := n / f.DType.Size()

@@ -11,9 +11,14 @@ import (
 // scalesAhead is how far ahead scales are asked for, in bytes.
 const scalesAhead = 1024
 
-// columnsBF16 and so on are scaleColumnsGeneric for rows of n bytes that lie ld
-// apart; they write whole double words of each row and want what lies at
-// next soon.
+// columnsBF16 and so on are scaleColumnsGeneric for rows of n bytes, ld apart. They
+// write whole double words of each row, and ask for what lies at next:
+//
+//	for r := range 16 {
+//		for g := range groups {
+//			dst[g*16+r] = float32(src[r*ld+g*size]) // halved for E8M0 and E4M3
+//		}
+//	}
 //
 //go:noescape
 func columnsBF16(dst *float32, src *byte, ld, n int, next uintptr)
@@ -49,7 +54,17 @@ func scaleColumnsAVX512(dst []float32, src []byte, f quant.Format) {
 
 // packedQ4VNNIx2 and so on are packedGeneric for two to eight rows of x and
 // affine weights, packedMXVNNIx2 and so on for mxfp4, packedNVVNNIx2 and so on
-// for nvfp4.
+// for nvfp4:
+//
+//	for run := range runs { // of 32 weights
+//		for r := range rows {
+//			dot[0:16] := start[run, r] + Σ (x of row r and the run) * (codes of 16 rows)
+//			c[r, 0:16] += ws[group of run, 0:16] * scale[run, r] * dot[0:16]
+//		}
+//	}
+//	for g := range groups { // without start
+//		c[r, 0:16] += wb[g, 0:16] * sum[g, r]
+//	}
 //
 //go:noescape
 func packedQ4VNNIx2(t *packedTile)

@@ -20,9 +20,9 @@ var benchFormats = []quant.Format{
 	{Kind: quant.MXFP8, DType: quant.U8, Bits: 8, Group: 32},
 }
 
-// BenchmarkFew times products with few tokens on weights that no cache holds:
+// BenchmarkTokens times products with one to eight tokens on weights that no cache holds:
 // it goes through enough copies of a matrix, as a model goes through its layers.
-func BenchmarkFew(b *testing.B) {
+func BenchmarkTokens(b *testing.B) {
 	const beyondCache = 160 << 20 // bytes
 	d := newDevice(b, 0, "")
 	r := newRand(23)

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// spinTime is how long an idle worker looks for new work before it sleeps, from
-// the end of the last region on: the gap between two ops of a step is shorter, a
-// user's pause is longer. To wake a worker takes longer still, as Go's scheduler
-// leaves a goroutine that was just made ready to the thread that did it. Whoever
-// waits for another's last task has patience for a long one, and lets others
-// that want the processor go first.
 const (
+	// spinTime is how long an idle worker looks for new work, from the end of the last
+	// region on, before it sleeps. The gap between two ops of a step is shorter, a
+	// user's pause is longer. Waking a worker takes longer still: Go's scheduler leaves
+	// a goroutine that was just made ready to the thread that did so.
 	spinTime = 100 * time.Microsecond
+	// patience is how long one waits awake for another's last task, letting other
+	// programs go first once spinTime is over.
 	patience = 2 * time.Millisecond
 	spins    = 256 // looks between looks at the clock
 )
@@ -22,10 +22,15 @@ const (
 // done early, or was held up, leaves the others little to wait for.
 const tasksEach = 4
 
-// pool runs regions of independent tasks on a fixed number of goroutines, the
-// caller being one of them. Which worker takes which task is left to chance, so
-// a task's result must not depend on it: whoever adds up over tasks gives each
-// one its own place and adds these in order.
+const (
+	manyElements = 1024 // grains from which split deals with elements, not rows of them
+	splitUnit    = 64   // elements: four cache lines of float32
+)
+
+// pool runs regions of independent tasks on a fixed number of goroutines, the caller
+// being one of them. Chance decides which worker takes which task, so a task's result
+// must not depend on it: sums over tasks have a place for each task and are added up in
+// order.
 type pool struct {
 	threads int
 	current atomic.Pointer[region]
@@ -81,8 +86,8 @@ func (p *pool) run(n int, task func(worker, i int)) {
 	r.wait()
 }
 
-// wait returns when no worker is inside: soon, or, when the system has put a
-// worker aside in favour of another program, after sleeping a little.
+// wait returns when no worker is inside. It sleeps a little where the system has put a
+// worker aside in favour of another program.
 func (r *region) wait() {
 	for start := time.Now(); r.inside.Load() != 0; {
 		for i := 0; i < spins && r.inside.Load() != 0; i++ {
@@ -112,8 +117,8 @@ func (p *pool) work(w *worker) {
 		if r == nil {
 			continue
 		}
-		// The caller closes the region before it reads inside, and the worker
-		// enters before it looks whether the region is open: one of them sees the other.
+		// The worker enters before it looks whether the region is open; the caller closes
+		// the region before it reads inside. One of them sees the other.
 		r.inside.Add(1)
 		if p.current.Load() == r {
 			r.work(w.index)
@@ -163,10 +168,10 @@ func (p *pool) close() {
 	}
 }
 
-// split cuts [0, n) into contiguous parts of at least grain elements and runs
-// task on each. The cuts depend on n, grain and the number of threads alone; of
-// many elements they lie at multiples of 64, so that vector kernels have a
-// remainder at the end only.
+// split cuts [0, n) into contiguous parts of at least grain elements and runs task on
+// each. The cuts depend on n, grain and the number of threads alone. Where elements are
+// many, cuts are at multiples of splitUnit: vector kernels have a remainder at the end
+// only.
 func (p *pool) split(n, grain int, task func(lo, hi int)) {
 	parts := min(blocksOf(n, grain), tasksEach*p.threads)
 	if parts <= 1 {
@@ -176,8 +181,8 @@ func (p *pool) split(n, grain int, task func(lo, hi int)) {
 		return
 	}
 	unit := 1
-	if grain >= 1024 {
-		unit = 64
+	if grain >= manyElements {
+		unit = splitUnit
 	}
 	units := blocksOf(n, unit)
 	p.run(parts, func(_, i int) {

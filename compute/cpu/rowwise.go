@@ -7,12 +7,13 @@ import (
 )
 
 // RowWise asks for rows that do not depend, to the bit, on how many go together.
-// Tokens to be checked in speculative decoding need that: what they are compared with
-// is what the model says when it goes token by token. The kernels for few rows keep
-// to it by treating each row for itself, or by adding up for each as for one (see
-// rowwise_tile.go); panels do not, since they sum up in another order than those kernels
-// do. So RowWise takes the former for any number of rows, and rows one by one where even
-// a single row goes through panels.
+// Speculative decoding needs that to check tokens: it compares them with what the model
+// says when it goes token by token.
+//
+// The kernels of gemv.go keep to it: they treat each row by itself, or add up for each
+// as for one (see rowwise_tile.go). Panels do not: they sum up in another order. So
+// RowWise takes gemv's kernels for any number of rows. Where even a single row goes
+// through panels, it takes the rows one by one.
 
 // rowOf is row i of a.
 func rowOf(a compute.Array, i int) compute.Array {

@@ -2,8 +2,19 @@
 
 package cpu
 
-// rowwiseQ4VNNIx2 and so on multiply rows of affine weights with two to eight rows of x,
-// rowwiseFP4VNNIx2 and so on rows of E2M1 weights.
+// rowwiseQ4VNNIx2 and so on are rowwiseGeneric for two to eight rows of x and affine
+// weights, rowwiseFP4VNNIx2 and so on for E2M1 weights:
+//
+//	for j := range w.rows {
+//		for r := range rows {
+//			sum[0:16] := kept, or 0, with biases[j, g] * x.sum[g, r] added for all groups
+//			for pair := range (runs+1) / 2 {
+//				dot[0:16] := start[pair, r] + Σ (x of row r and the pair) * (codes of row j)
+//				sum[0:16] += scales[j, group of the lane] * scale[unit of the lane, r] * dot[0:16]
+//			}
+//			y[r, j] = Σ sum[0:16] // or kept = sum
+//		}
+//	}
 //
 //go:noescape
 func rowwiseQ4VNNIx2(t *rowwiseTile)

@@ -4,11 +4,11 @@
 #include "go_asm.h"
 
 // Two rows of packed 4-bit weights at a time with two to eight rows of x, see rowwiseTile.
-// What a row of x takes with a row of the weight is, number by number and in the same
-// order, what dotQ4VNNI or dotFP4VNNI does, and so its sum is the same to the bit. But
-// codes are read and unpacked once, what is read of x serves two rows of the weight,
-// and products of scales, which those make in every lane, are made sixteen at a time
-// and then go to their lanes: the processor is busiest with multiplications.
+// A row of x and a row of the weight give the same sum, to the bit, as in dotQ4VNNI or
+// dotFP4VNNI: the numbers are the same, and so is their order. What is saved: codes are
+// read and unpacked once, what is read of x serves two rows of the weight, and products
+// of scales are made sixteen at a time and then sent to their lanes, not made anew in
+// every lane. The processor is busiest with multiplications.
 //
 // Z0 to Z7 are the sums of the rows of x with the first row of the weight, Z8 to Z15
 // with the second; Z4 to Z7 and Z12 to Z15 products of scales where registers are left;
@@ -46,7 +46,7 @@
 	EACH7(what); \
 	what(Z7, Z15, 7, 896(R11), 960(R11))
 
-// What each row of x takes, sums with two rows of the weight being in a and b.
+// What each row of x takes. Its sums with two rows of the weight are in a and b.
 #define CLEAR(a, b, t, p, q) \
 	VPXORD a, a, a; \
 	VPXORD b, b, b

@@ -2,8 +2,8 @@ package cpu
 
 import "unsafe"
 
-// scratch lends work areas to the op that runs. They count as memory in use
-// until release.
+// scratch lends work areas to the op that runs. They count as memory in use until they
+// are released.
 type scratch struct {
 	mem    *memory
 	blocks [][]byte

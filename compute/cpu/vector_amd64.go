@@ -4,7 +4,9 @@ package cpu
 
 import "math"
 
-// expConst holds the numbers of exp, each eight times; the assembly names them.
+// expConst holds the numbers of exp, each eight times.
+//
+//lint:ignore U1000 macros_amd64.h names them
 var expConst = func() (t [16][8]float32) {
 	for i, v := range [...]float32{expLow, expHigh, log2e, ln2High, ln2Low, expC2, expC3, expC4, expC5, expC6, expC7, 1,
 		math.Float32frombits(127), float32(math.Copysign(0, -1)), emptyTop, math.Float32frombits(1)} {
@@ -15,61 +17,114 @@ var expConst = func() (t [16][8]float32) {
 	return t
 }()
 
-// The functions below are those of vector_generic.go and attention.go of the
-// same name, for n > 0 values, a multiple of 8, or panels of w lanes, a
-// multiple of 16.
+// The functions below are those of vector_generic.go of the same name, for n > 0
+// values, a multiple of 8. Each is one loop over i < n, as beside it.
 
+// s += a[i] * b[i]
+//
 //go:noescape
 func dotAVX2(a, b *float32, n int) float32
 
+// s += a[i] * b[i] * c[i]
+//
 //go:noescape
 func dot3AVX2(a, b, c *float32, n int) float32
 
+// top = max(top, x[i])
+//
 //go:noescape
 func maxAVX2(x *float32, n int) float32
 
+// y[i] = a[i] + alpha*b[i]
+//
 //go:noescape
 func addScaledAVX2(y, a *float32, alpha float32, b *float32, n int)
 
+// y[i] = alpha * x[i]
+//
 //go:noescape
 func scaleAVX2(y *float32, alpha float32, x *float32, n int)
 
+// y[i] = alpha * x[i] * w[i]
+//
 //go:noescape
 func scaleMulAVX2(y *float32, alpha float32, x, w *float32, n int)
 
+// y[i] += alpha * a[i] * b[i]
+//
 //go:noescape
 func mulAddAVX2(y *float32, alpha float32, a, b *float32, n int)
 
+// y[i] (+)= inv * (dy[i]*w[i] - mean*x[i])
+//
 //go:noescape
 func normGradAVX2(y, dy, w, x *float32, inv, mean float32, n int, add bool)
 
+// y[i] = alpha * exp(x[i]-shift); s += y[i]
+//
 //go:noescape
 func expSumAVX2(y, x *float32, shift, alpha float32, n int) float32
 
+// y[i] = gate[i] * sigmoid(gate[i]) * up[i]
+//
 //go:noescape
 func swigluAVX2(y, gate, up *float32, n int)
 
+// s := sigmoid(gate[i])
+// dgate[i] = dy[i] * up[i] * s * (1 + gate[i]*(1-s))
+// dup[i] = dy[i] * gate[i] * s
+//
 //go:noescape
 func swigluGradAVX2(dgate, dup, gate, up, dy *float32, n int)
 
+// ya[i], yb[i] = a[i]*c[i] - b[i]*s[i], a[i]*s[i] + b[i]*c[i]
+//
 //go:noescape
 func rotateAVX2(ya, yb, a, b, c, s *float32, n int)
 
+// m2[i] = beta1*m[i] + rest1*dp[i]
+// v2[i] = beta2*v[i] + rest2*dp[i]*dp[i]
+// p2[i] = p[i]*keep - lr*m2[i]/(sqrt(v2[i])*root+eps)
+//
 //go:noescape
 func adamAVX2(p2, m2, v2, p, dp, m, v *float32, n int, o *adamStep)
 
+// dst[i] = float16(src[i]), rounded to nearest with ties to even
+//
 //go:noescape
 func narrowF16AVX2(dst *byte, src *float32, n int)
 
+// dst[i] = bfloat16(src[i]), likewise
+//
 //go:noescape
 func narrowBF16AVX2(dst *byte, src *float32, n int)
 
+// The three below are those of attention.go and attention_grad.go of the same name,
+// for n > 0 rows of w lanes, a multiple of 16:
+//
+//	for i := range w {
+//		for j := range n {
+//			top[i] = max(top[i], s[j*w+i]*scale) // where lane i sees key j
+//		}
+//		keep[i] = exp(old top[i] - top[i])
+//		sum[i] *= keep[i]
+//		for j := range n {
+//			s[j*w+i] = exp(s[j*w+i]*scale - top[i]) // 0 where it does not
+//			sum[i] += s[j*w+i]
+//		}
+//	}
+//
 //go:noescape
 func softmaxLanesAVX2(s *float32, n, w int, scale float32, st *lanes)
 
+// s[j*w+i] = exp(s[j*w+i]*scale - top[i])
+// dp[j*w+i] = s[j*w+i] * (dp[j*w+i] - keep[i])
+//
 //go:noescape
 func gradLanesAVX2(s, dp *float32, n, w int, scale float32, st *lanes)
 
+// x[j*w+i] *= keep[i]
+//
 //go:noescape
 func scaleLanesAVX2(x *float32, n, w int, keep *[maxLanes]float32)
 

@@ -4,7 +4,9 @@ package cpu
 
 import "math"
 
-// neonConst holds the numbers of exp, each four times; the assembly names them.
+// neonConst holds the numbers of exp, each four times.
+//
+//lint:ignore U1000 the generated assembly names them
 var neonConst = func() (t [16][4]float32) {
 	for i, v := range [...]float32{expLow, expHigh, log2e, ln2High, ln2Low, expC2, expC3, expC4, expC5, expC6, expC7, 1,
 		math.Float32frombits(127), float32(math.Copysign(0, -1)), emptyTop, math.Float32frombits(1)} {

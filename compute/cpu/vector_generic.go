@@ -6,8 +6,7 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// The vector kernels in plain Go. Slices of one call have one length, that of
-// the first.
+// The vector kernels in plain Go. All slices of a call have the length of the first.
 
 // dotGeneric is Σ a·b.
 func dotGeneric(a, b []float32) float32 {
@@ -158,7 +157,7 @@ func narrowF16Generic(dst []byte, src []float32) { quant.PutFloats(dst, src, qua
 
 func narrowBF16Generic(dst []byte, src []float32) { quant.PutFloats(dst, src, quant.BF16) }
 
-// sigmoid is 1/(1+e^-x), by the exponential of -|x| alone: it cannot overflow.
+// sigmoid is 1/(1+e^-x). It takes the exponential of -|x| alone, which cannot overflow.
 func sigmoid(x float32) float32 {
 	if x >= 0 {
 		return 1 / (1 + exp(-x))
@@ -167,10 +166,10 @@ func sigmoid(x float32) float32 {
 	return e / (1 + e)
 }
 
-// The exponential: 2^n·e^r with n the nearest integer to x/ln 2 and e^r by a
-// polynomial of degree 6 on |r| <= ln 2 / 2 (coefficients of the Cephes
-// library, S. Moshier). Within 2 units in the last place of the true value
-// over the range; below expLow the result is 0, above expHigh that of expHigh.
+// The exponential is 2^n·e^r with n the nearest integer to x/ln 2, and e^r by a
+// polynomial of degree 6 on |r| <= ln 2 / 2 (coefficients of the Cephes library, S.
+// Moshier). It is within 2 units in the last place of the true value. Below expLow the
+// result is 0, above expHigh that of expHigh.
 const (
 	expLow  = -87.33654
 	expHigh = 88.37626
