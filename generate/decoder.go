@@ -5,12 +5,12 @@ import (
 	"slices"
 )
 
-// decoder gives the tokens of an answer one after another.
+// decoder chooses the tokens of an answer one after another.
 type decoder struct {
 	session *Session
 	draw    sampler
 	prompt  []int32
-	answer  []int32 // of which the session has run all but the last
+	answer  []int32 // the session has run all but the last
 	most    int     // tokens that the answer may have, -1 for any number
 
 	// What the session has run ahead: guesses at the next tokens, and the logits of the
@@ -22,7 +22,7 @@ type decoder struct {
 	drafted, accepted int
 }
 
-// next gives the next token, and whether it was guessed.
+// next is the next token, and whether it was guessed.
 func (d *decoder) next(ctx context.Context) (id int32, guessed bool, err error) {
 	if err = ctx.Err(); err == nil && len(d.logits) == 0 {
 		err = d.score(ctx)
@@ -30,14 +30,14 @@ func (d *decoder) next(ctx context.Context) (id int32, guessed bool, err error) 
 	if err != nil {
 		return 0, false, err
 	}
-	row := d.session.model.Config.VocabSize
-	if err := usable(d.logits[:row]); err != nil {
+	vocab := d.session.model.Config.VocabSize
+	if err := usable(d.logits[:vocab]); err != nil {
 		return 0, false, err
 	}
-	id = d.draw.pick(d.logits[:row])
+	id = d.draw.pick(d.logits[:vocab])
 	d.answer = append(d.answer, id)
 	if len(d.guesses) > 0 && d.guesses[0] == id {
-		d.logits, d.guesses = d.logits[row:], d.guesses[1:]
+		d.logits, d.guesses = d.logits[vocab:], d.guesses[1:]
 		d.accepted++
 		return id, true, nil
 	}
@@ -47,42 +47,53 @@ func (d *decoder) next(ctx context.Context) (id int32, guessed bool, err error) 
 
 // score runs the answer's last token and guesses at those behind it, all in one pass.
 func (d *decoder) score(ctx context.Context) error {
-	err := d.forget()
-	if err == nil {
-		err = d.guess(ctx)
+	if err := d.forget(); err != nil {
+		return err
 	}
-	if err != nil {
+	if err := d.guess(ctx); err != nil {
 		return err
 	}
 	last := d.answer[len(d.answer)-1]
-	d.logits, err = d.session.stepLast(append([]int32{last}, d.guesses...), 1+len(d.guesses))
+	logits, err := d.session.stepLast(append([]int32{last}, d.guesses...), 1+len(d.guesses))
+	d.logits = logits
 	return err
 }
 
-// forget takes guesses out of the session: it is left as if none had been made.
+// forget cuts guesses off the session's cache: it is left as if none had been made.
 func (d *decoder) forget() error {
 	return d.session.cut(len(d.prompt) + max(0, len(d.answer)-1))
 }
 
 // guess asks the drafter, if there is one, for as many tokens as may be drafted.
 func (d *decoder) guess(ctx context.Context) (err error) {
-	s, n := d.session, d.session.most
+	n := d.draftable()
+	if n <= 0 {
+		return nil
+	}
+	s := d.session
+	if d.guesses, err = s.drafter.draft(ctx, slices.Concat(d.prompt, d.answer), n, d.draw); err != nil {
+		return err
+	}
+	unknown := func(id int32) bool { return int(id) >= s.model.Config.VocabSize }
+	if i := slices.IndexFunc(d.guesses, unknown); i >= 0 {
+		d.guesses = d.guesses[:i]
+	}
+	d.drafted += len(d.guesses)
+	return nil
+}
+
+// draftable is how many tokens may be drafted.
+func (d *decoder) draftable() int {
+	s := d.session
+	if s.drafter == nil {
+		return 0
+	}
+	n := s.draftTokens
 	if d.most >= 0 {
 		n = min(n, d.most-len(d.answer))
 	}
 	if rest := s.kvBits.Start - s.cache.Len(); s.kvBits.Bits > 0 && rest > 0 {
 		n = min(n, rest-2) // the cache must not be quantized for a guess that is wrong
 	}
-	if s.drafter == nil || n <= 0 {
-		return nil
-	}
-	if d.guesses, err = s.drafter.draft(ctx, slices.Concat(d.prompt, d.answer), n, d.draw); err != nil {
-		return err
-	}
-	beyond := func(id int32) bool { return int(id) >= s.model.Config.VocabSize }
-	if i := slices.IndexFunc(d.guesses, beyond); i >= 0 {
-		d.guesses = d.guesses[:i]
-	}
-	d.drafted += len(d.guesses)
-	return nil
+	return n
 }

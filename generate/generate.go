@@ -1,17 +1,13 @@
 // Package generate turns a prompt into text: prefill, sampling, stop rules,
 // streaming and figures; prompt caches; drafts of a smaller model (speculative
-// decoding).
+// decoding). A Session is the way in: Stream answers a prompt piece by piece.
 package generate
 
 import (
 	"context"
-	"fmt"
 	"iter"
-	"slices"
 	"strings"
-	"time"
 
-	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/tokenizer"
 )
 
@@ -21,16 +17,16 @@ type Options struct {
 	Sampling    Sampling
 	Seed        uint64
 	StopTokens  []int32
-	StopStrings []string // generation ends before the first of them
+	StopStrings []string // the answer ends before the first of them
 	PrefillStep int      // tokens of the prompt at a time; 0 is 2048
-	// Progress hears how much of the prompt has been read; may be nil.
+	// Progress is told how much of the prompt has been read; may be nil.
 	Progress func(done, total int)
 }
 
 // prefillStep is mlx-lm's default of Options.PrefillStep.
 const prefillStep = 2048
 
-// Why generation ended.
+// Why an answer ended: the model said so or a stop string came, or it has MaxTokens.
 const (
 	FinishStop   = "stop"
 	FinishLength = "length"
@@ -38,7 +34,7 @@ const (
 
 // Piece is what one more token adds to the answer.
 type Piece struct {
-	Text    string // may be empty: half a character, or what could be a stop string's beginning
+	Text    string // empty while a character, or what could be a stop string, is not complete
 	Token   int32
 	Guessed bool   // by the draft model
 	Finish  string // set on the last piece
@@ -67,65 +63,21 @@ func (s *Session) Stream(ctx context.Context, tok *tokenizer.Tokenizer, prompt [
 }
 
 func (s *Session) stream(ctx context.Context, tok *tokenizer.Tokenizer, prompt []int32, o Options, yield func(Piece, error) bool) error {
-	if err := o.Sampling.Check(); err != nil {
-		return err
-	}
-	for i, id := range prompt {
-		if id < 0 || int(id) >= s.model.Config.VocabSize {
-			return fmt.Errorf("token %d of the prompt is %d, the model's vocabulary has %d: tokenizer and model do not belong together", i, id, s.model.Config.VocabSize)
-		}
-	}
-	step := o.PrefillStep
-	if step <= 0 {
-		step = prefillStep
-	}
-	began := time.Now()
-	stats := Stats{PromptTokens: len(prompt), CachedTokens: s.Cached(prompt)}
-	logits, err := s.prefill(ctx, prompt, step, o.Progress)
+	r, err := s.begin(ctx, tok, prompt, o)
 	if err != nil {
 		return err
 	}
-	d := decoder{session: s, draw: sampler{Sampling: o.Sampling, keys: compute.NewKey(o.Seed)}, prompt: prompt, most: o.MaxTokens, logits: logits}
-	defer d.forget() // should it fail, the next prompt fails there, too
-	text := stopper{stops: o.StopStrings}
-	stream := tok.Stream()
-	first := time.Now()
-	for n := 0; o.MaxTokens < 0 || n < o.MaxTokens; n++ {
-		id, guessed, err := d.next(ctx)
+	defer r.decoder.forget() // should it fail, the next prompt fails there, too
+	for o.MaxTokens < 0 || r.stats.GenerationTokens < o.MaxTokens {
+		piece, err := r.next(ctx)
 		if err != nil {
 			return err
-		}
-		stats.DraftedTokens, stats.AcceptedTokens = d.drafted, d.accepted
-		if n == 0 {
-			first = time.Now()
-			stats.PromptTPS = float64(stats.PromptTokens) / first.Sub(began).Seconds()
-		}
-		stats.GenerationTokens = n + 1
-		if spent := time.Since(first).Seconds(); n > 0 && spent > 0 {
-			stats.GenerationTPS = float64(n) / spent
-		}
-		if slices.Contains(o.StopTokens, id) {
-			rest, _ := text.end(stream.Flush())
-			yield(Piece{Text: rest, Token: id, Guessed: guessed, Finish: FinishStop, Stats: stats}, nil)
-			return nil
-		}
-		piece := Piece{Token: id, Guessed: guessed, Stats: stats}
-		var stopped bool
-		if piece.Text, stopped = text.add(stream.Add(id)); stopped {
-			piece.Finish = FinishStop
-		} else if n+1 == o.MaxTokens {
-			var rest string
-			piece.Finish = FinishLength
-			if rest, stopped = text.end(stream.Flush()); stopped {
-				piece.Finish = FinishStop
-			}
-			piece.Text += rest
 		}
 		if !yield(piece, nil) || piece.Finish != "" {
 			return nil
 		}
 	}
-	yield(Piece{Finish: FinishLength, Stats: stats}, nil)
+	yield(Piece{Finish: FinishLength, Stats: r.stats}, nil)
 	return nil
 }
 
@@ -141,44 +93,4 @@ func (s *Session) Answer(ctx context.Context, tok *tokenizer.Tokenizer, prompt [
 		last = p
 	}
 	return text.String(), last, nil
-}
-
-// stopper holds back text that may turn out to be a stop string.
-type stopper struct {
-	stops []string
-	held  string
-}
-
-// add returns the text that is safe to show, and whether a stop string came.
-func (s *stopper) add(text string) (out string, stopped bool) {
-	s.held += text
-	end := -1
-	for _, stop := range s.stops {
-		if i := strings.Index(s.held, stop); stop != "" && i >= 0 && (end < 0 || i < end) {
-			end = i
-		}
-	}
-	if end >= 0 {
-		out, s.held = s.held[:end], ""
-		return out, true
-	}
-	hold := 0
-	for _, stop := range s.stops {
-		for n := min(len(stop)-1, len(s.held)); n > hold; n-- {
-			if strings.HasSuffix(s.held, stop[:n]) {
-				hold = n
-			}
-		}
-	}
-	cut := len(s.held) - hold
-	out, s.held = s.held[:cut], s.held[cut:]
-	return out, false
-}
-
-// end is add for the last text: nothing is held back any more.
-func (s *stopper) end(text string) (out string, stopped bool) {
-	out, stopped = s.add(text)
-	out += s.held
-	s.held = ""
-	return out, stopped
 }

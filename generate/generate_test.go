@@ -174,6 +174,36 @@ func TestSessionReuse(t *testing.T) {
 	}
 }
 
+// TestSessionsAtOnce: sessions of one model do not disturb each other.
+func TestSessionsAtOnce(t *testing.T) {
+	t.Parallel()
+	m := modeltest.Load(t, newCPU(t), spec)
+	ask := func(i int, s *Session) (string, error) {
+		o := Options{MaxTokens: 20, Sampling: Sampling{Temp: float64(i % 2)}, Seed: uint64(i)}
+		text, _, err := s.Answer(t.Context(), newTokenizer(t), tokensFrom(i, 5+9*i), o)
+		return text, err
+	}
+	limits := []int{0, 0, 12, 0, 12, 0}
+	var alone []string
+	for i, limit := range limits {
+		text, err := ask(i, newSession(t, m, limit))
+		if err != nil {
+			t.Fatal(err)
+		}
+		alone = append(alone, text)
+	}
+	var all sync.WaitGroup
+	for i, limit := range limits {
+		s := newSession(t, m, limit)
+		all.Go(func() {
+			if text, err := ask(i, s); err != nil || text != alone[i] {
+				t.Errorf("session %d: %q (%v), alone %q", i, text, err, alone[i])
+			}
+		})
+	}
+	all.Wait()
+}
+
 func TestLimitedCache(t *testing.T) {
 	t.Parallel()
 	dev := newCPU(t)

@@ -8,8 +8,8 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// KVBits says how a session's cache is quantized: to affine integers of Bits, in groups
-// of Group values of a head, once Start tokens have been seen. Zero Bits is not at all.
+// KVBits says how a session's cache is quantized once Start tokens have been seen: to
+// affine integers of Bits in groups of Group values of a head. Zero Bits is not at all.
 type KVBits struct{ Bits, Group, Start int }
 
 // Check reports settings that no model has.
@@ -27,7 +27,8 @@ func (b KVBits) Check() error {
 	return nil
 }
 
-// QuantizeKV makes the session quantize its cache from now on.
+// QuantizeKV makes the session quantize its cache from now on. The group must divide the
+// heads of the model, and the cache must have no size limit.
 func (s *Session) QuantizeKV(b KVBits) error {
 	if err := b.Check(); err != nil || b.Bits == 0 {
 		return err
@@ -54,7 +55,7 @@ func groupFor(dim int) fault.Note {
 	return fault.Say("Leave out %v: no group size suits this model.", fault.Setting("kv_bits"))
 }
 
-// agree tells whether a session that quantizes can go on from a file.
+// agree refuses a file that is quantized in another way.
 func (b KVBits) agree(p *PromptCache) error {
 	if b.Bits == 0 || p.Bits == 0 || b.Bits == p.Bits && b.Group == p.Group {
 		return nil
@@ -63,7 +64,7 @@ func (b KVBits) agree(p *PromptCache) error {
 		Try("Give %v %d and %v %d.", fault.Setting("kv_bits"), p.Bits, fault.Setting("kv_group_size"), p.Group)
 }
 
-// quantize quantizes the cache when it is time.
+// quantize quantizes the cache once Start tokens have been seen.
 func (s *Session) quantize() error {
 	if s.kvBits.Bits > 0 && s.cache.Len() >= s.kvBits.Start {
 		s.cache.Quantize(s.tape, s.kvBits.Bits, s.kvBits.Group)

@@ -145,20 +145,20 @@ func TestPromptCache(t *testing.T) {
 func TestPromptCacheOrder(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		l     storedLayer
-		rows  int
+		l     savedLayer
+		slots int
 		want  []int
 		first int
 	}{
-		{storedLayer{offset: 3}, 256, []int{0, 1, 2}, 0},
-		{storedLayer{rotating: true, offset: 3, keep: 2, size: 6, at: 3}, 6, []int{0, 1, 2}, 0},
-		{storedLayer{rotating: true, offset: 20, keep: 2, size: 6, at: 8}, 8, []int{0, 1, 2, 3, 4, 5, 6, 7}, 2},
-		{storedLayer{rotating: true, offset: 9, keep: 2, size: 6, at: 4}, 6, []int{0, 1, 4, 5, 2, 3}, 2},
-		{storedLayer{rotating: true, offset: 9, keep: 0, size: 6, at: 6}, 6, []int{0, 1, 2, 3, 4, 5}, 0},
+		{savedLayer{offset: 3}, 256, []int{0, 1, 2}, 0},
+		{savedLayer{rotating: true, offset: 3, keep: 2, size: 6, at: 3}, 6, []int{0, 1, 2}, 0},
+		{savedLayer{rotating: true, offset: 20, keep: 2, size: 6, at: 8}, 8, []int{0, 1, 2, 3, 4, 5, 6, 7}, 2},
+		{savedLayer{rotating: true, offset: 9, keep: 2, size: 6, at: 4}, 6, []int{0, 1, 4, 5, 2, 3}, 2},
+		{savedLayer{rotating: true, offset: 9, keep: 0, size: 6, at: 6}, 6, []int{0, 1, 2, 3, 4, 5}, 0},
 	} {
-		tt.l.keys = storedRows{{Shape: []int{1, 1, tt.rows, 1}}}
+		tt.l.keys = savedTensors{{Shape: []int{1, 1, tt.slots, 1}}}
 		if got, first := tt.l.order(); !slices.Equal(got, tt.want) || first != tt.first {
-			t.Errorf("%+v: rows %v, %d first; want %v, %d", tt.l, got, first, tt.want, tt.first)
+			t.Errorf("%+v: slots %v, %d first; want %v, %d", tt.l, got, first, tt.want, tt.first)
 		}
 	}
 }
@@ -233,7 +233,7 @@ func TestPromptCacheMistakes(t *testing.T) {
 		"of a model of 1 layers, this one has": {metadata: map[string]string{"1.1": ""}},
 		"the model has 2 heads of 8 values":    {tensors: map[string]weights.Tensor{"0.0": zeros, "0.1": zeros}},
 		"token 4 of 9 is not there": {
-			tensors:  map[string]weights.Tensor{"1.2": number(9), "1.3": number(4), "1.4": number(7), "1.5": number(7), "1.0": rows(7), "1.1": rows(7)},
+			tensors:  map[string]weights.Tensor{"1.2": number(9), "1.3": number(4), "1.4": number(7), "1.5": number(7), "1.0": ofTokens(7), "1.1": ofTokens(7)},
 			metadata: map[string]string{"1.1": "RotatingKVCache"},
 		},
 	} {
@@ -249,8 +249,8 @@ func TestPromptCacheMistakes(t *testing.T) {
 	}
 }
 
-// rows are keys or values of n tokens.
-func rows(n int) weights.Tensor {
+// ofTokens are keys or values of n tokens.
+func ofTokens(n int) weights.Tensor {
 	shape := []int{1, modeltest.KVHeads, n, modeltest.Hidden / modeltest.Heads}
 	return weights.Tensor{DType: quant.F32, Shape: shape, Data: make([]byte, 4*shape[1]*n*shape[3])}
 }

@@ -47,7 +47,7 @@ func (s Sampling) Check() error {
 type sampler struct {
 	Sampling
 	keys    compute.Key
-	weights []float64 // of categorical, to be used again
+	weights []float64 // memory of categorical
 }
 
 // uniform draws one value in [0, 1).
@@ -135,7 +135,7 @@ func logSoftmax(v []float32) {
 	}
 }
 
-// likeliest lists the k likeliest tokens, the likeliest first.
+// likeliest lists the k likeliest tokens, the likeliest first; of equal ones the first.
 func likeliest(p []float32, k int) []int {
 	byRank := func(a, b int) int { return cmp.Or(cmp.Compare(p[b], p[a]), a-b) }
 	best := make([]int, 0, k)
@@ -166,8 +166,8 @@ func keepOnly(p []float32, tokens []int) {
 	}
 }
 
-// rare is the log of a share of the likeliest token's probability below which
-// topP adds tokens up without sorting them.
+// rare is a log probability relative to the likeliest token's. topP adds up the
+// probabilities of tokens below it without sorting them.
 const rare = -12
 
 // topP keeps the tokens whose cumulative probability, from the least likely
@@ -183,7 +183,7 @@ func topP(p []float32, limit float64) {
 			order = append(order, i)
 		}
 	}
-	if sum > 1-limit { // the rare ones matter: sort them all
+	if sum > 1-limit { // some of the rare ones are kept: sort them all
 		sum, order = 0, order[:0]
 		for i := range p {
 			order = append(order, i)
@@ -199,7 +199,8 @@ func topP(p []float32, limit float64) {
 	keepOnly(p, order[first:])
 }
 
-// minP drops what is less likely than share times the likeliest, but keeps keep tokens.
+// minP drops tokens less likely than share times the likeliest one. The keep likeliest
+// ones always stay.
 func minP(p []float32, share float64, keep int) {
 	bar := float64(p[argmax(p)]) + math.Log(share)
 	above := 0
@@ -219,8 +220,8 @@ func minP(p []float32, share float64, keep int) {
 	}
 }
 
-// xtc drops every token above the threshold but the least likely of them. The
-// threshold is of the probabilities among the tokens that are left.
+// xtc drops every token above the threshold but the least likely of them. Probabilities
+// are those among the tokens that other filters left.
 func xtc(p []float32, threshold float64, keep []int32) {
 	var total float64
 	for _, v := range p {
@@ -240,7 +241,7 @@ func xtc(p []float32, threshold float64, keep []int32) {
 	}
 }
 
-// topK keeps the k likeliest.
+// topK keeps the k likeliest tokens.
 func topK(p []float32, k int) {
 	if k < len(p) {
 		keepOnly(p, likeliest(p, k))

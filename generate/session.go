@@ -14,17 +14,19 @@ import (
 
 // Session is a conversation with a model: the tokens it has seen and their KV
 // cache. A new prompt that begins like the old one reuses what is there.
+//
+// Sessions of one model may be used at the same time, each by one goroutine.
 type Session struct {
 	model   *model.Model
 	tape    *tensor.Tape
 	cache   *nn.Cache
 	limited bool    // the cache has a size limit
 	kvBits  KVBits  // how the cache is quantized
-	loaded  int     // tokens that came with a prompt cache file, which are not known
-	tokens  []int32 // what the cache has seen behind them
+	loaded  int     // tokens of a prompt cache file, whose ids are not known
+	tokens  []int32 // tokens seen after these
 
-	drafter drafter // nil for none
-	most    int     // tokens that it drafts at a time
+	drafter     drafter // nil for none
+	draftTokens int     // tokens that it drafts at a time
 }
 
 // NewSession makes an empty session. maxKVSize limits the cache (0: no limit);
@@ -68,9 +70,19 @@ func (s *Session) Cached(prompt []int32) int {
 	return max(n, 0)
 }
 
-// prefill brings the session to the end of prompt, step tokens at a time, and
-// returns the logits of the next token [vocab].
-func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progress func(done, total int)) ([]float32, error) {
+// Prefill brings the session to the end of prompt, step tokens at a time (0 is
+// 2048), and returns the logits of the next token [vocab]: for callers that
+// choose tokens themselves. A prompt that begins like what the session has seen
+// reuses it.
+func (s *Session) Prefill(ctx context.Context, prompt []int32, step int) ([]float32, error) {
+	if step <= 0 {
+		step = prefillStep
+	}
+	return s.prefill(ctx, prompt, step, nil)
+}
+
+// prefill is Prefill that tells its progress.
+func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progress func(done, total int)) (logits []float32, err error) {
 	if len(prompt) == 0 {
 		return nil, errors.New("the prompt has no tokens")
 	}
@@ -78,20 +90,11 @@ func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progres
 		return nil, fault.Of("the prompt has %d tokens, the model takes %d (max_position_embeddings)", s.loaded+len(prompt), limit).
 			Try("Shorten it, or give %v.", fault.Setting("max_kv_size"))
 	}
-	keep := s.Cached(prompt)
-	switch {
-	case s.loaded+keep == s.cache.Len():
-	case !s.cache.Trimmable() && s.loaded > 0:
-		return nil, fault.Of("the prompt cache has forgotten tokens (%v) and cannot go back to where its file ended", fault.Setting("max_kv_size")).Try("Load it again.")
-	case !s.cache.Trimmable() || keep == 0 && s.loaded == 0:
-		s.Reset()
-	default:
-		if err := s.cut(keep); err != nil {
-			return nil, err
-		}
+	at := s.Cached(prompt)
+	if err := s.rewind(at); err != nil {
+		return nil, err
 	}
-	var logits []float32
-	for at := keep; at < len(prompt); {
+	for at < len(prompt) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -102,7 +105,6 @@ func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progres
 		if s.kvBits.Bits > 0 && n > 1 && at+n == len(prompt) {
 			n-- // as in mlx-lm, where the last token may find the others quantized
 		}
-		var err error
 		if logits, err = s.step(prompt[at : at+n]); err != nil {
 			return nil, err
 		}
@@ -114,7 +116,23 @@ func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progres
 	return logits, nil
 }
 
-// cut forgets all but the first n tokens behind the loaded ones.
+// rewind makes the session one that has seen n tokens after the loaded ones: those that
+// Cached counted.
+func (s *Session) rewind(n int) error {
+	switch {
+	case s.loaded+n == s.cache.Len():
+		return nil
+	case !s.cache.Trimmable() && s.loaded > 0:
+		return fault.Of("the prompt cache has forgotten tokens (%v) and cannot go back to where its file ended", fault.Setting("max_kv_size")).Try("Load it again.")
+	case !s.cache.Trimmable() || n == 0 && s.loaded == 0:
+		s.Reset()
+		return nil
+	default:
+		return s.cut(n)
+	}
+}
+
+// cut forgets all but the first n tokens after the loaded ones.
 func (s *Session) cut(n int) error {
 	if n >= len(s.tokens) {
 		return nil
@@ -126,7 +144,10 @@ func (s *Session) cut(n int) error {
 	return nil
 }
 
-// step runs tokens behind what is there and returns the logits after the last [vocab].
+// Next takes one more token and returns the logits of the one after it [vocab].
+func (s *Session) Next(id int32) ([]float32, error) { return s.step([]int32{id}) }
+
+// step runs more tokens and returns the logits after the last [vocab].
 func (s *Session) step(tokens []int32) ([]float32, error) {
 	logits, err := s.stepLast(tokens, 1)
 	if err == nil {
@@ -136,16 +157,6 @@ func (s *Session) step(tokens []int32) ([]float32, error) {
 		return nil, err
 	}
 	return logits, nil
-}
-
-// usable refuses logits of one token that are not finite.
-func usable(logits []float32) error {
-	for id, v := range logits {
-		if v-v != 0 { // NaN or infinite
-			return fmt.Errorf("the model's output for token %d is %g: the weights, or an adapter whose training diverged, are not usable", id, v)
-		}
-	}
-	return nil
 }
 
 // stepLast is step with the logits after each of the last n tokens [n, vocab], usable
@@ -166,16 +177,12 @@ func (s *Session) stepLast(tokens []int32, n int) ([]float32, error) {
 	return logits, s.quantize()
 }
 
-// Prefill brings the session to the end of prompt, step tokens at a time (0 is
-// 2048), and returns the logits of the next token [vocab]: for callers that
-// choose tokens themselves. A prompt that begins like what the session has seen
-// reuses it.
-func (s *Session) Prefill(ctx context.Context, prompt []int32, step int) ([]float32, error) {
-	if step <= 0 {
-		step = prefillStep
+// usable refuses logits of one token that are not finite.
+func usable(logits []float32) error {
+	for id, v := range logits {
+		if v-v != 0 { // NaN or infinite
+			return fmt.Errorf("the model's output for token %d is %g: the weights, or an adapter whose training diverged, are not usable", id, v)
+		}
 	}
-	return s.prefill(ctx, prompt, step, nil)
+	return nil
 }
-
-// Next takes one more token and returns the logits of the one after it [vocab].
-func (s *Session) Next(id int32) ([]float32, error) { return s.step([]int32{id}) }

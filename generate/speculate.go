@@ -14,9 +14,9 @@ const maxDraft = 32
 
 // A drafter guesses how a text goes on. A wrong guess costs time and nothing else.
 type drafter interface {
-	// draft guesses the next tokens, n or fewer. draw is a copy of what will choose
-	// them: where the same random numbers choose from like probabilities, they choose
-	// alike.
+	// draft guesses the next tokens, n or fewer. draw is a copy of the sampler that will
+	// choose them: with its random numbers, a drafter with like probabilities guesses
+	// what it will choose.
 	draft(ctx context.Context, text []int32, n int, draw sampler) ([]int32, error)
 }
 
@@ -25,14 +25,14 @@ type drafter interface {
 // al., 2023). A guess is taken when it is the token that the model, with its own
 // random number, chooses there, as in mlx-lm.
 //
-// On the CPU the answer is to the bit the one without a draft, greedy or sampled:
-// the pass over the guesses gives each row what it gives it alone (see
-// compute.Linear's RowWise), and random numbers are drawn for tokens of the answer
-// only. A device that does not promise RowWise may choose otherwise where two tokens
-// are equally likely up to rounding.
+// On the CPU the answer is to the bit the one without a draft, greedy or sampled: the
+// pass gives each token the logits that it has alone (see compute.Linear's RowWise),
+// and random numbers are drawn for tokens of the answer only. A device that does not
+// promise RowWise may choose otherwise where two tokens are equally likely up to
+// rounding.
 //
-// Refused guesses are taken out of the KV cache, so it must have no size limit. The
-// draft session is used by nobody else and closed by the caller; nil ends drafting.
+// Refused guesses are cut off the KV cache, so it must have no size limit. The draft
+// session is for this one alone, and its caller closes it; nil ends drafting.
 func (s *Session) Speculate(draft *Session, n int) error {
 	if draft == nil {
 		s.drafter = nil
@@ -41,7 +41,7 @@ func (s *Session) Speculate(draft *Session, n int) error {
 	if err := CheckDraft(n, s.limited || draft.limited); err != nil {
 		return err
 	}
-	s.drafter, s.most = modelDrafter{draft}, n
+	s.drafter, s.draftTokens = modelDrafter{draft}, n
 	return nil
 }
 
@@ -61,18 +61,18 @@ func CheckDraft(n int, limited bool) error {
 // modelDrafter asks a smaller model.
 type modelDrafter struct{ session *Session }
 
-// draft leaves the session with what it has run, so that the next text, which begins
-// alike up to the first wrong guess, is run from there.
+// draft keeps in the session what it has run: the next text differs from the first
+// wrong guess on, and is run from there.
 func (d modelDrafter) draft(ctx context.Context, text []int32, n int, draw sampler) ([]int32, error) {
 	c := d.session.model.Config
 	if c.MaxPositionEmbeddings > 0 && len(text)+n > c.MaxPositionEmbeddings {
 		return nil, nil // the text is longer than it takes
 	}
 	if slices.ContainsFunc(text, func(id int32) bool { return int(id) >= c.VocabSize }) {
-		return nil, nil // it has no embedding for all of them
+		return nil, nil // it has no embedding for some of them
 	}
-	// A prompt is read without the answer's first token, as the model has read it: with
-	// 8-bit activations even the roundings of that one token would change later guesses.
+	// The prompt is read without the answer's first token, as the model has read it: with
+	// 8-bit activations the company of that token would round the others differently.
 	var err error
 	if last := len(text) - 1; last-d.session.Cached(text) > 1 {
 		_, err = d.session.prefill(ctx, text[:last], prefillStep, nil)
@@ -95,8 +95,8 @@ func (d modelDrafter) draft(ctx context.Context, text []int32, n int, draw sampl
 	return nil, fmt.Errorf("draft model: %w", err)
 }
 
-// SameTokens tells what differs between the tokenizer of a model and that of its
-// draft: nil if every id that both have stands for the same text, and text is cut alike.
+// SameTokens tells what differs between the tokenizers of a model and its draft: nil if
+// each id that both have stands for the same text, and both cut texts into the same ids.
 func SameTokens(model, draft *tokenizer.Tokenizer) error {
 	n := min(model.VocabSize(), draft.VocabSize())
 	for id := range int32(n) {
@@ -112,6 +112,6 @@ func SameTokens(model, draft *tokenizer.Tokenizer) error {
 	return nil
 }
 
-// probes are texts on which tokenizers with the same vocabulary may differ: by how
+// probes are texts that tokenizers with the same vocabulary may cut differently: by how
 // they divide words, numbers and white space, and by how far they merge.
 var probes = []string{"Hello, world! It's 12345.67 €", "  indented\n\n\ttext über 豆腐 ", "internationalization"}

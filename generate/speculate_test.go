@@ -145,7 +145,7 @@ func TestSpeculate(t *testing.T) {
 					}
 					what := fmt.Sprintf("%s, %d tokens of a liar", name, most)
 					drafted := open(m)
-					drafted.most, drafted.drafter = most, &liar{ids, len(prompt), rand.New(rand.NewPCG(1, uint64(most))), 0.4}
+					drafted.draftTokens, drafted.drafter = most, &liar{ids, len(prompt), rand.New(rand.NewPCG(1, uint64(most))), 0.4}
 					_, last := compare(t, what, open(m), drafted, prompt, o)
 					if s := last.Stats; s.AcceptedTokens == 0 || s.AcceptedTokens == s.DraftedTokens {
 						t.Errorf("%s: %d of %d tokens were accepted", what, s.AcceptedTokens, s.DraftedTokens)
@@ -385,7 +385,7 @@ func TestUnusableGuess(t *testing.T) {
 		t.Fatalf("the answer %v has the token that is broken", want)
 	}
 	s := newSession(t, m, 0)
-	s.most, s.drafter = 3, always{broken}
+	s.draftTokens, s.drafter = 3, always{broken}
 	if _, got, _ := answer(t, s, prompt, Options{MaxTokens: 6}); !slices.Equal(got, want) {
 		t.Errorf("answer %v, without guesses %v", got, want)
 	}

@@ -69,8 +69,8 @@ type RopeScaling struct {
 	Truncate            *bool     `json:"truncate"`
 }
 
-// kind is the scaling's name: "type" wins over "rope_type".
-func (r *RopeScaling) kind() string {
+// Kind is the scaling's name, "default" for none: "type" wins over "rope_type".
+func (r *RopeScaling) Kind() string {
 	if r == nil {
 		return "default"
 	}

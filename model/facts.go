@@ -32,9 +32,6 @@ type ExpertFacts struct {
 	RouterBits int    // least bits that its publishers want it quantized to; 0: as the rest
 }
 
-// Kind is the name of the scaling, "default" for none.
-func (r *RopeScaling) Kind() string { return r.kind() }
-
 // Facts works the settings out.
 func (c *Config) Facts() (Facts, error) {
 	a := architectures[c.ModelType](c)

@@ -61,8 +61,8 @@ func (f *files) errorf(format string, args ...any) error {
 	return fmt.Errorf("%s: %w", f.src.Path(), fmt.Errorf(format, args...))
 }
 
-// Unused tells tensors that models are stored with and do not compute with. tied says
-// that the embedding is the head.
+// Unused reports whether a tensor may be stored with a model that does not compute with
+// it. tied says that the embedding is the head.
 func Unused(name string, tied bool) bool {
 	return strings.Contains(name, "rotary_emb.inv_freq") || tied && strings.HasPrefix(name, "lm_head.")
 }

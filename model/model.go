@@ -1,6 +1,6 @@
-// Package model turns a model folder into a decoder that runs on a device.
-// Each architecture is one file named as its model_type; what they share is
-// the decoder here. Hugging Face's tensor names are kept throughout.
+// Package model turns a model folder or GGUF file into a decoder that runs on a
+// device. Each architecture is one file, named as its model_type; they share the
+// decoder here. Tensors have Hugging Face's names throughout.
 package model
 
 import (
@@ -72,8 +72,8 @@ func Sequence(tokens []int32, at int) Batch {
 	return b
 }
 
-// Load reads the model of src onto dev. Frozen weights stay where src has
-// them, so src must stay open as long as the model lives.
+// Load makes the model of src on dev. Frozen weights may be used where src has them,
+// so src must stay open as long as the model lives.
 func Load(dev compute.Device, src weights.Source) (*Model, error) {
 	c, err := ParseConfig(src.Config(), src.Path()+": config.json")
 	if err != nil {
@@ -105,7 +105,7 @@ func (m *Model) load(from *files) error {
 	return from.unexpected(m.Tied)
 }
 
-// Free gives the memory on the device back, but for weights that other models share.
+// Free gives the memory on the device back, except weights that other models share.
 // The model's source stays open.
 func (m *Model) Free() {
 	m.Detach()
@@ -147,9 +147,9 @@ func (m *Model) Pass(t *tensor.Tape, b Batch, cache *nn.Cache) nn.Pass {
 	return pass
 }
 
-// Layers runs blocks [from, to) over x [T, hidden]; what a block gives is freed
-// as soon as the next has used it, unless it is saved. With checkpoint the
-// backward pass computes each block again instead of keeping its insides.
+// Layers runs blocks [from, to) over x [T, hidden]. A block's output is freed as soon
+// as the next has used it, unless the tape saves it. With checkpoint the backward pass
+// computes each block again instead of keeping its insides.
 func (m *Model) Layers(t *tensor.Tape, x *tensor.Tensor, pass nn.Pass, from, to int, checkpoint bool) *tensor.Tensor {
 	uses := append(pass.Rotation.Tensors(), pass.Bounds)
 	for i, b := range m.Blocks[from:to] {

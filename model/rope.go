@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// ropeFrequencies returns the angle per token of each pair of rotated values,
-// dims/2 of them, and the factor that cos and sin are multiplied with.
+// ropeFrequencies returns the angle by which a token turns each pair of rotated values,
+// [dims/2], and the factor that cos and sin are multiplied by.
 // The variants are those of transformers' modeling_rope_utils and mlx-lm.
 func ropeFrequencies(c *Config, dims int, theta float64, s *RopeScaling) ([]float32, float32, error) {
 	freq := make([]float64, dims/2)
@@ -21,7 +21,7 @@ func ropeFrequencies(c *Config, dims int, theta float64, s *RopeScaling) ([]floa
 	if factor <= 0 {
 		return nil, 0, fmt.Errorf("rope_scaling factor is %g, expected a positive number", factor)
 	}
-	switch kind := s.kind(); kind {
+	switch kind := s.Kind(); kind {
 	case "default", "mrope":
 	case "linear":
 		for i := range freq {

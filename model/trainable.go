@@ -10,9 +10,9 @@ import (
 )
 
 // Unfreeze makes all parameters of the last n blocks trainable (n <= 0: of all
-// blocks), and with embeddings the embedding, final norm and head too. Their
-// master copies are float32. A quantized base has no gradients: it is refused.
-// Models that share the base keep it as it was.
+// blocks), and with embeddings those of the embedding, final norm and head too. Their
+// master copies are float32. A quantized base is refused: it has no gradients. Models
+// that share the base keep it as it was.
 func (m *Model) Unfreeze(n int, embeddings bool) error {
 	for _, b := range m.LastBlocks(n) {
 		for _, l := range b.Linears() {
@@ -133,9 +133,9 @@ func blockVectors(b *nn.Block) []nn.Param {
 	return all
 }
 
-// FirstTrained is the index of the first block whose parameters training
-// changes: what the blocks below it compute for a row never changes. It is 0
-// when the embedding is trained and the number of blocks when none is.
+// FirstTrained is the index of the first block whose parameters training changes: the
+// blocks below it always give the same for the same tokens. It is 0 when the embedding
+// is trained and the number of blocks when no block is.
 func (m *Model) FirstTrained() int {
 	if m.Embed.Param != nil {
 		return 0

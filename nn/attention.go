@@ -78,7 +78,7 @@ func (a *GQA) Norms() []Param {
 // KV is the shape of k and v.
 func (a *GQA) KV() KVShape { return KVShape{Heads: a.KVHeads, HeadDim: a.HeadDim, Window: a.Window} }
 
-// FeedForward is the part of a block behind its attention: an MLP or a MoE.
+// FeedForward is the part of a block that follows its attention: an MLP or a MoE.
 type FeedForward interface {
 	Forward(t *tensor.Tape, x *tensor.Tensor) *tensor.Tensor // [T, D] -> [T, D]
 	// Linears lists the projections in mlx-lm's order of attachment.
@@ -96,7 +96,8 @@ func (m *MLP) Forward(t *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
 // Linears are up, down and gate.
 func (m *MLP) Linears() []*Linear { return []*Linear{m.Up, m.Down, m.Gate} }
 
-// Block is one decoder layer with norms before its parts.
+// Block is one decoder layer: attention and a feed-forward part, each after a norm and
+// added to its input.
 type Block struct {
 	Index     int
 	Attention Attention
@@ -106,7 +107,7 @@ type Block struct {
 	Eps       float32
 }
 
-// Forward is [T, D] -> [T, D]; what it makes on the way is freed or saved by the tape.
+// Forward is [T, D] -> [T, D]; the tape frees or saves what is made on the way.
 func (b *Block) Forward(t *tensor.Tape, x *tensor.Tensor, pass Pass) *tensor.Tensor {
 	return t.Scope(func() *tensor.Tensor {
 		h := t.Scope(func() *tensor.Tensor {

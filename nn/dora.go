@@ -13,8 +13,8 @@ import (
 //
 //	y = (base(x) + Scale · (x A) B) · M/‖W + Scale·(A B)ᵀ‖ + bias,
 //
-// where no gradient goes through the norm. M starts as ‖W‖, so that a new one
-// changes nothing.
+// where no gradient goes through the norm. M starts as ‖W‖, so that a new DoRA changes
+// nothing.
 type Magnitude struct {
 	M       *tensor.Tensor // [out]
 	squares *tensor.Tensor // ‖W‖² by row [out]
@@ -52,8 +52,8 @@ func (l *LoRA) AddMagnitude(dev compute.Device, base *Linear) error {
 	return nil
 }
 
-// Refresh computes what depends on A and B alone: the norms of a DoRA. It is to be
-// called when these have changed.
+// Refresh computes the norms of a DoRA, which depend on A and B: call it when these have
+// changed.
 func (l *LoRA) Refresh(t *tensor.Tape, base *Linear) {
 	if m := l.Magnitude; m != nil {
 		t.UpdatedNorm(m.norm, base.Weight, m.squares, l.A, l.B, l.Scale)

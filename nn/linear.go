@@ -12,10 +12,10 @@ import (
 type Param struct {
 	Name string
 	*tensor.Tensor
-	Experts int // not 0: a stack of so many matrices, whose rows lie one behind the other
+	Experts int // matrices in a stack [Experts·rows, cols]; 0 for a single one
 }
 
-// FileShape is the tensor's in files: that of a stack is [experts, rows of each, columns].
+// FileShape is the shape that files have the tensor in: [experts, rows, cols] for a stack.
 func (p Param) FileShape() compute.Shape {
 	s := p.Shape()
 	if p.Experts == 0 {
@@ -26,8 +26,8 @@ func (p Param) FileShape() compute.Shape {
 
 // Linear is y = base(x) + adapter(x), base(x) = x Wᵀ + bias.
 //
-// One with Experts is a stack of matrices, of which each row of x uses those that
-// the router chose for it: see MoE.
+// With Experts it is a stack of matrices, and each token uses those that the router
+// chose for it: see MoE.
 type Linear struct {
 	Name    string         // module path, e.g. "model.layers.0.self_attn.q_proj"
 	Weight  *tensor.Weight // [out, in], or [Experts·out, in]
@@ -38,8 +38,8 @@ type Linear struct {
 
 // Adapter is what can be attached to a Linear.
 type Adapter interface {
-	// Forward is the output for x of l, which it is attached to: base and
-	// adapter. ids are the chosen experts [T, K] where l has any, else nil.
+	// Forward is the output of l, the adapter's part included. ids are the chosen
+	// experts [T, K] where l has any, else nil.
 	Forward(t *tensor.Tape, l *Linear, x, ids *tensor.Tensor) *tensor.Tensor
 	// Params are the adapter's tensors under the module's name.
 	Params() []Param
@@ -54,8 +54,8 @@ func (l *Linear) Forward(t *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
 	return t.Linear(x, l.Weight, l.Bias)
 }
 
-// ForwardExperts is [T, in] or [T·K, in] -> [T·K, out] for the experts ids [T, K]:
-// row t of x goes to all experts of its token, or row t·K+k to the k-th one.
+// ForwardExperts is [T, in] or [T·K, in] -> [T·K, out] for the experts ids [T, K]. A row
+// of x goes to all K experts of its token, or, where each has its own, t·K+k to the k-th.
 func (l *Linear) ForwardExperts(t *tensor.Tape, x, ids *tensor.Tensor) *tensor.Tensor {
 	if l.Adapter != nil {
 		return l.Adapter.Forward(t, l, x, ids)
@@ -87,8 +87,8 @@ type LoRA struct {
 	Magnitude *Magnitude // makes it a DoRA; nil for a plain LoRA
 }
 
-// NewLoRA makes a trainable update of l from the values of a and b, shaped as
-// LoRA says; nil b is zeros, which leaves the model as it is.
+// NewLoRA makes a trainable update of l. The values a and b have the shapes of A and B;
+// nil b is zeros, and then l gives what it gave before.
 func NewLoRA(dev compute.Device, l *Linear, rank int, scale, dropout float32, a, b []float32) (*LoRA, error) {
 	shapeA, shapeB := compute.Shape{l.In(), rank}, compute.Shape{rank, l.Out()}
 	if l.Experts > 0 {

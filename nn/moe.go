@@ -3,8 +3,8 @@ package nn
 import "github.com/lentil-lm/lentil/tensor"
 
 // MoE is a mixture of experts: a router chooses K of them for each token, and their
-// outputs are added up by its scores (Shazeer et al., 2017, arXiv 1701.06538). Each
-// expert is a gated feed-forward part as an MLP is.
+// outputs are added up, weighted by its scores (Shazeer et al., 2017, arXiv 1701.06538).
+// Each expert is an MLP.
 type MoE struct {
 	Router         *Linear // [experts, D]
 	Gate, Up, Down *Linear // stacks

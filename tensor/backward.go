@@ -30,8 +30,8 @@ func (t *Tape) backward(first int) {
 	t.record = record
 }
 
-// target is where an op shall put a contribution to x's gradient, and whether
-// it must add to what is there.
+// target is the buffer for an op's contribution to x's gradient, and whether the op
+// must add to what is there.
 func (t *Tape) target(x *Tensor) (buf compute.Buffer, accumulate bool) {
 	if t.err != nil {
 		return nil, false
@@ -58,8 +58,8 @@ func (t *Tape) sum(x *Tensor) compute.Buffer {
 	return buf
 }
 
-// give makes g, a tensor of this step, a contribution to x's gradient: as the
-// first one its buffer is taken over, else it is added.
+// give makes g, a tensor of this step, a contribution to x's gradient. The first
+// contribution's buffer is taken over, others are added.
 func (t *Tape) give(x, g *Tensor) {
 	if t.err != nil || !x.needsGrad {
 		return
@@ -73,7 +73,7 @@ func (t *Tape) give(x, g *Tensor) {
 	g.buf = nil
 }
 
-// pass makes y's gradient, which nobody needs any more, a contribution to x's.
+// pass makes y's gradient a contribution to x's; y's is of no use afterwards.
 func (t *Tape) pass(x, y *Tensor) {
 	if t.err != nil {
 		return
@@ -86,7 +86,7 @@ func (t *Tape) pass(x, y *Tensor) {
 	x.moveGrad(y)
 }
 
-// moveGrad takes the gradient of y over, whether set or not.
+// moveGrad takes over the gradient of y, whether set or not.
 func (x *Tensor) moveGrad(y *Tensor) {
 	x.grad, x.gradSet = y.grad, y.gradSet
 	y.grad, y.gradSet = nil, false
@@ -94,11 +94,11 @@ func (x *Tensor) moveGrad(y *Tensor) {
 
 func bufs(b ...compute.Buffer) []compute.Buffer { return b }
 
-// Checkpoint computes y = f(x) without keeping what the backward pass needs and
-// computes it again there: memory of one x instead of all of f's activations,
-// for the time of a second forward pass (Chen et al., 2016). uses are the
-// tensors that f takes from outside: they live until then. f draws the same
-// dropout both times and must not end in a loss.
+// Checkpoint computes y = f(x) and keeps x alone; the backward pass computes f again.
+// That takes the memory of one x instead of all of f's activations, for the time of a
+// second forward pass (Chen et al., 2016). uses are the tensors that f takes from
+// outside: they live until then. f draws the same dropout both times and must not end
+// in a loss.
 func (t *Tape) Checkpoint(x *Tensor, f func(x *Tensor) *Tensor, uses ...*Tensor) *Tensor {
 	if !t.record || t.transient {
 		return t.Scope(func() *Tensor { return f(x) })

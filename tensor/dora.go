@@ -7,9 +7,9 @@ func (t *Tape) RowSquares(squares *Tensor, w *Weight) {
 	t.run(compute.RowSquares{Weight: w.Weight}, bufs(squares.buf), w.bufs)
 }
 
-// UpdatedNorm writes the length of every row of W + scale·(A B)ᵀ into norm [out],
-// by squares, which RowSquares gave. It has no gradient. The work is that of a
-// forward pass of r tokens: see compute.UpdatedNorm.
+// UpdatedNorm writes the length of every row of W + scale·(A B)ᵀ into norm [out].
+// squares are those of RowSquares. It has no gradient. The work is that of a forward
+// pass of r tokens: see compute.UpdatedNorm.
 func (t *Tape) UpdatedNorm(norm *Tensor, w *Weight, squares, a, b *Tensor, scale float32) {
 	t.Scope(func() *Tensor {
 		rank := a.Cols()
@@ -26,9 +26,9 @@ func (t *Tape) UpdatedNorm(norm *Tensor, w *Weight, squares, a, b *Tensor, scale
 	})
 }
 
-// Magnitude is x · m/norm + bias, by column: [T, out]. norm counts as a constant in
-// the backward pass, as DoRA has it. x is the result of a Linear just made, and of
-// no use afterwards. A nil bias is none.
+// Magnitude is x · m/norm + bias, by column: [T, out]. The backward pass takes norm for
+// a constant, as DoRA does. x is the result of a Linear just made, and of no use
+// afterwards. A nil bias is none.
 func (t *Tape) Magnitude(x, m, norm, bias *Tensor) *Tensor {
 	op, in := compute.Magnitude{Bias: bias != nil}, bufs(x.buf, m.buf, norm.buf)
 	if bias != nil {

@@ -19,9 +19,9 @@ func (t *Tape) Route(logits *Tensor, k int, normalize bool) (ids, scores *Tensor
 	return ids, scores
 }
 
-// ExpertLinear is x W_eᵀ for the experts e that ids [T, K] pick for each row, W_e being
-// one of the matrices that w is a stack of: [T·K, out]. x is [T, in], or [T·K, in] where
-// the pairs of row and expert differ already.
+// ExpertLinear is x W_eᵀ for the experts e that ids [T, K] pick for each token: [T·K, out].
+// w is the stack of all W_e. x is [T, in], or [T·K, in] where each pair of token and
+// expert has a row of its own.
 func (t *Tape) ExpertLinear(x *Tensor, w *Weight, ids *Tensor, experts int) *Tensor {
 	l := expertLinear{w: w, ids: ids, experts: experts}
 	y := l.apply(t, x)
@@ -44,9 +44,9 @@ func (t *Tape) ExpertLinear(x *Tensor, w *Weight, ids *Tensor, experts int) *Ten
 	return y
 }
 
-// ExpertLinearLowRank is ExpertLinear with scale · (x A_eᵀ) B_eᵀ added, where x has
-// dropout. a is a stack of [r, in] for each expert, [E·r, in], b one of [out, r],
-// [E·out, r].
+// ExpertLinearLowRank is ExpertLinear plus scale · (x A_eᵀ) B_eᵀ, with dropout of x in
+// the second term. a is the stack of all A_e [r, in], [E·r, in], and b that of all
+// B_e [out, r], [E·out, r].
 func (t *Tape) ExpertLinearLowRank(x *Tensor, w *Weight, ids *Tensor, experts int, a, b *Tensor, scale, dropout float32) *Tensor {
 	y := t.ExpertLinear(x, w, ids, experts)
 	l := &lowRank{x: x, a: a, b: b, scale: scale, mask: t.newMask(dropout)}
@@ -118,7 +118,7 @@ func denseWeight(x *Tensor) *Weight {
 	return &Weight{Weight: compute.Weight{Format: f, Rows: x.Rows(), Cols: x.Cols()}, bufs: bufs(x.buf)}
 }
 
-// own reports whether x has a row for each pair.
+// own reports whether x has a row for each pair of token and expert.
 func (l expertLinear) own(x *Tensor) bool {
 	return x.Rows() == l.ids.Rows()*l.ids.Cols()
 }
@@ -132,14 +132,14 @@ func (l expertLinear) gradInput(own, accumulate bool) compute.ExpertGradInput {
 	return compute.ExpertGradInput{Weight: l.w.Weight, Experts: l.experts, Own: own, Accumulate: accumulate}
 }
 
-// giveInput adds to the gradient of x, by that of y.
+// giveInput adds to the gradient of x; dy is that of y.
 func (l expertLinear) giveInput(t *Tape, x *Tensor, dy compute.Buffer) {
 	dx, acc := t.target(x)
 	t.run(l.gradInput(l.own(x), acc), bufs(dx), append(bufs(dy, l.ids.buf), l.w.bufs...))
 }
 
-// giveWeight adds alpha times the gradient of the weight to that of param. x is what
-// was multiplied.
+// giveWeight adds alpha times the gradient of the weight to that of param, for inputs x
+// and the gradient dy of the outputs.
 func (l expertLinear) giveWeight(t *Tape, param, x *Tensor, dy compute.Buffer, alpha float32) {
 	dw, acc := t.target(param)
 	op := compute.ExpertGradWeight{Experts: l.experts, Alpha: alpha, Own: l.own(x), Accumulate: acc}

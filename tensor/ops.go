@@ -47,8 +47,8 @@ func (t *Tape) Linear(x *Tensor, w *Weight, bias *Tensor) *Tensor {
 	return y
 }
 
-// LinearLowRank is Linear with scale · (x A) B added, where x has dropout: the
-// update of LoRA (Hu et al., 2021), A [in, r] and B [r, out].
+// LinearLowRank is Linear plus the update of LoRA (Hu et al., 2021),
+// scale · (dropout(x) A) B with A [in, r] and B [r, out].
 func (t *Tape) LinearLowRank(x *Tensor, w *Weight, bias, a, b *Tensor, scale, dropout float32) *Tensor {
 	if w.Param != nil && w.Param.needsGrad || bias != nil && bias.needsGrad {
 		y := t.Linear(x, w, bias)
@@ -83,8 +83,8 @@ func (t *Tape) LinearLowRank(x *Tensor, w *Weight, bias, a, b *Tensor, scale, dr
 	return y
 }
 
-// LowRank adds scale · (x A) B to y in place, where x has dropout: see LinearLowRank.
-// y is the result of a Linear just made.
+// LowRank adds the update of LinearLowRank to y in place. y is the result of a Linear
+// just made.
 func (t *Tape) LowRank(y, x, a, b *Tensor, scale, dropout float32) {
 	l := t.newLowRank(x, a, b, scale, dropout)
 	t.run(compute.MatMul{Alpha: scale, Accumulate: true, RowWise: t.rowWise()}, bufs(y.buf), bufs(l.z.buf, b.buf))
@@ -112,7 +112,7 @@ func (t *Tape) newLowRank(x, a, b *Tensor, scale, dropout float32) *lowRank {
 	return l
 }
 
-// newMask draws the key of a mask of dropout, which there is while recording only.
+// newMask draws the key of a mask of dropout. There is dropout while recording only.
 func (t *Tape) newMask(dropout float32) (mask compute.Dropout) {
 	if dropout > 0 && t.record {
 		mask.Rate = dropout
@@ -125,8 +125,7 @@ func (l *lowRank) recorded(t *Tape) bool {
 	return t.record && (l.a.needsGrad || l.b.needsGrad || l.x.needsGrad)
 }
 
-// masked is x with dropout. It is not kept: its mask can be drawn again from
-// the key.
+// masked is x with dropout. It is not kept: the key gives the same mask again.
 func (l *lowRank) masked(t *Tape) *Tensor {
 	if l.mask.Rate == 0 {
 		return l.x
@@ -134,7 +133,7 @@ func (l *lowRank) masked(t *Tape) *Tensor {
 	return t.apply(l.mask, l.x.buf)[0]
 }
 
-// gradients adds those of A and B and returns that of z, by that of y.
+// gradients adds to the gradients of A and B, and returns that of z. y has its own.
 func (l *lowRank) gradients(t *Tape, y *Tensor) *Tensor {
 	if l.b.needsGrad {
 		db, acc := t.target(l.b)
@@ -149,7 +148,7 @@ func (l *lowRank) gradients(t *Tape, y *Tensor) *Tensor {
 	return dz
 }
 
-// giveInput adds the gradient of x by that of z.
+// giveInput adds to the gradient of x; dz is that of z.
 func (l *lowRank) giveInput(t *Tape, dz *Tensor) {
 	if l.mask.Rate == 0 {
 		dx, acc := t.target(l.x)
@@ -209,10 +208,10 @@ func (t *Tape) RMSNorm(x, w *Tensor, eps float32) *Tensor {
 	return y
 }
 
-// Rotation holds the angles of a row of tokens, made once for all layers.
+// Rotation holds the angles of the tokens of a pass, made once for all layers.
 type Rotation struct{ cos, sin *Tensor }
 
-// Tensors lists what the rotation consists of.
+// Tensors are the parts of the rotation, for Checkpoint's uses.
 func (r Rotation) Tensors() []*Tensor { return []*Tensor{r.cos, r.sin} }
 
 // RopeTable makes the Rotation of positions [T] for frequencies [R/2].
@@ -283,9 +282,9 @@ func (t *Tape) GatherRows(x, rows *Tensor) *Tensor {
 }
 
 // CrossEntropy is the loss [R] of predicting targets [R] from h [R, D] through
-// the head w [V, D]. When recording it starts the backward pass with the
-// gradient of Σ rowWeight·loss. A trainable head's gradient is added right here,
-// so that the logits are computed once.
+// the head w [V, D]. When recording, the backward pass starts here, with the gradient
+// of Σ rowWeight·loss. A trainable head gets its gradient at once, so that the logits
+// are computed once.
 func (t *Tape) CrossEntropy(h, targets, rowWeight *Tensor, w *Weight) *Tensor {
 	trainW := w.Param != nil && w.Param.needsGrad
 	op := compute.CrossEntropy{Weight: w.Weight, Grad: t.record && (h.needsGrad || trainW)}

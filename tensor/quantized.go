@@ -6,8 +6,8 @@ import (
 	"github.com/lentil-lm/lentil/compute"
 )
 
-// QuantizeRows rounds x [T, Cols] into rows [at, at+T) of an affine matrix, whose
-// buffers dst are (see compute.Weight).
+// QuantizeRows rounds x [T, Cols] into rows [at, at+T) of an affine matrix; dst are its
+// buffers (see compute.Weight).
 func (t *Tape) QuantizeRows(dst []*Tensor, w compute.Weight, x *Tensor, at int) {
 	t.run(compute.QuantizeRows{At: at, Weight: w}, buffers(dst), bufs(x.buf))
 }

@@ -10,15 +10,15 @@ import (
 type Tape struct {
 	dev       compute.Device
 	record    bool // remember steps for Backward
-	transient bool // in the first pass of a Checkpoint: follow what needs a gradient, remember nothing
+	transient bool // first pass of a Checkpoint: note which tensors need a gradient, remember no steps
 	nodes     []node
 	scopes    [][]*Tensor
 	err       error
 
 	// Exact keeps float32 activations in every product (see compute.Linear).
 	Exact bool
-	// RowWise makes every row's result the one that it has alone, to the bit, on
-	// devices that can promise it (see compute.Linear). What is recorded ignores it.
+	// RowWise gives each row, to the bit, the result that it has alone, on devices that
+	// can promise it (see compute.Linear). A recording tape ignores it.
 	RowWise bool
 	// Keys is the random stream of dropout.
 	Keys compute.Key
@@ -50,8 +50,7 @@ func (t *Tape) Reset(recording bool) {
 
 func (t *Tape) rowWise() bool { return t.RowWise && !t.record }
 
-// Fail makes err the tape's error unless it has one: for parts that work
-// beside the tape.
+// Fail makes err the tape's error unless it has one, for work that is not an op.
 func (t *Tape) Fail(err error) { t.fail(err) }
 
 func (t *Tape) fail(err error) {
@@ -60,8 +59,8 @@ func (t *Tape) fail(err error) {
 	}
 }
 
-// Scope runs f and frees what it made, but for its result, which belongs to
-// the surrounding scope. What is made outside all scopes is never freed.
+// Scope runs f and frees the tensors that it made, except its result, which belongs to
+// the surrounding scope. Tensors made outside all scopes are never freed.
 func (t *Tape) Scope(f func() *Tensor) *Tensor {
 	t.scopes = append(t.scopes, nil)
 	y := f()
@@ -85,8 +84,8 @@ func (t *Tape) adopt(x *Tensor) {
 	}
 }
 
-// Done frees a tensor of the current scope before the scope ends, unless the
-// backward pass needs it.
+// Done frees a tensor of the current scope before its end, unless the backward pass
+// needs it.
 func (t *Tape) Done(x *Tensor) {
 	if len(t.scopes) == 0 {
 		return

@@ -1,13 +1,13 @@
 // Package tensor runs the maths of a model on a device: Tensors are handles on
-// device buffers, a Tape runs ops and, while recording, remembers what the
-// backward pass needs and nothing else.
+// device buffers. A Tape runs ops and, while recording, remembers just what the
+// backward pass needs.
 //
 // Memory: tensors made inside Tape.Scope are freed when it ends, unless they are
 // its result or the tape has saved them for the backward pass, which frees them
 // as it goes. Parameters and caches made with New live until Free.
 //
-// Errors are sticky, as in bufio.Writer: after the first one every op does
-// nothing, and Tape.Err tells it. Maths therefore reads as maths.
+// Errors are sticky, as in bufio.Writer: after the first one every op does nothing,
+// and Tape.Err returns it. So maths reads as maths.
 package tensor
 
 import (
@@ -70,7 +70,7 @@ func (x *Tensor) FreeGrad() {
 	}
 }
 
-// Free gives back a tensor made with New, or one handle of several on it.
+// Free gives back a tensor made with New, or one of several handles on it.
 func (x *Tensor) Free() {
 	if x == nil {
 		return
@@ -172,7 +172,8 @@ type Weight struct {
 	Param *Tensor       // the trainable matrix, or nil when frozen
 }
 
-// ImportWeight makes a frozen weight over a matrix, in place where the device can.
+// ImportWeight makes a frozen weight of a matrix, which a device uses where it lies if
+// it can: m.Data has to stay unchanged until Free.
 func ImportWeight(dev compute.Device, m *quant.Matrix) (*Weight, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
