@@ -3,6 +3,7 @@ package hub
 import (
 	"fmt"
 	"net/url"
+	"os"
 	"path"
 	"regexp"
 	"strings"
@@ -57,6 +58,18 @@ func ParseRepo(text string, typ RepoType) (Repo, error) {
 func LooksLikeRepo(name string) bool {
 	return strings.Count(name, "/") == 1 && !strings.HasPrefix(name, ".") && !strings.HasPrefix(name, "/") &&
 		!strings.HasSuffix(name, "/") && path.Ext(name) != ".gguf" && path.Ext(name) != ".safetensors"
+}
+
+// RepoOf gives the repository that a model's name, such as ORG/NAME@REVISION, is of; "" for a model on this machine,
+// whose path is nothing to others.
+func RepoOf(name string) string {
+	id, _, _ := strings.Cut(name, "@")
+	_, here := os.Stat(name)
+	_, wrong := ParseRepo(id, Model)
+	if here == nil || wrong != nil || !LooksLikeRepo(name) {
+		return ""
+	}
+	return id
 }
 
 // folder is the repository's name in the cache.

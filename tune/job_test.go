@@ -13,6 +13,7 @@ import (
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/demo"
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
 )
@@ -88,6 +89,11 @@ func TestRun(t *testing.T) {
 	m, err := run.ReadManifest(r.AdapterPath)
 	if err != nil || m.Version != "1.2" || !slices.Equal(m.Command, []string{"me", "--token", "***"}) || len(m.Data) != 3 || m.Settings["threads"] != 1.0 || m.Settings["iters"] != 6.0 {
 		t.Errorf("%+v, %v", m, err)
+	}
+	var card hub.Card
+	if err := Describe(&card, r.AdapterPath); err != nil || card.Data != "train.jsonl, valid.jsonl, test.jsonl" || card.BaseModel != "" ||
+		len(card.Results) != 1 || card.Results[0].Base == "" || card.Results[0].Tuned == "" || !slices.Contains(card.Settings, hub.CardRow{Name: "iters", Value: "6"}) {
+		t.Errorf("%+v, %v", card, err)
 	}
 	again := r
 	again.Train = false

@@ -251,6 +251,9 @@ func TestSetMistakes(t *testing.T) {
 	} {
 		r := New()
 		err := r.Set(c.name, c.value)
+		if !reflect.DeepEqual(r, New()) {
+			t.Errorf("%s: a mistake has changed the recipe to %+v", c.name, r)
+		}
 		if err == nil || !strings.HasPrefix(err.Error(), c.want) || !errors.As(err, new(*fault.Mistake)) {
 			t.Errorf("%s: %v\nwant %s", c.name, err, c.want)
 		}

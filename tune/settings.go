@@ -86,25 +86,29 @@ func (r *Recipe) Set(name string, value chat.Value) error {
 	return fault.At(fault.Setting(key), "%w", err)
 }
 
-func (r *Recipe) setMapping(key string, value chat.Value) (err error) {
+func (r *Recipe) setMapping(key string, value chat.Value) error {
 	if value == nil && key != keySources {
 		return nil
 	}
 	d, ok := value.(*chat.Dict)
+	changed := *r
+	var err error
 	switch {
 	case key == keySources:
-		r.Sources, err = readSources(value)
+		changed.Sources, err = readSources(value)
 	case !ok:
-		return expected("a mapping", value)
+		err = expected("a mapping", value)
 	case key == keyLoRA:
-		r.LoRA, err = readLoRA(d)
+		changed.LoRA, err = readLoRA(d)
 	case key == keyLRSchedule:
-		r.LRSchedule, err = readSchedule(d)
+		changed.LRSchedule, err = readSchedule(d)
 	}
-	if err == nil {
-		r.kept.set(key, value)
+	if err != nil {
+		return err
 	}
-	return err
+	*r = changed
+	r.kept.set(key, value)
+	return nil
 }
 
 func (l *LoRA) settings() []setting {

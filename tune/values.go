@@ -15,8 +15,8 @@ import (
 // A setting is a value of a config and where it is kept.
 type setting struct {
 	name string
-	// field points to a string, bool, int, int64, float64, *float64, []string, []float64
-	// or dataset.Layout, or is a []setting: a mapping.
+	// field points to a string, bool, int, int64, float64, []string, []float64 or
+	// dataset.Layout, or is a []setting: a mapping.
 	field any
 	in    place
 }
@@ -30,15 +30,11 @@ func (s setting) take(value chat.Value) error {
 		return takeAs(f, value, "true or false")
 	case *int:
 		n, err := wholeNumber(value)
-		*f = int(n)
-		return err
+		return orError(f)(int(n), err)
 	case *int64:
 		return orError(f)(wholeNumber(value))
 	case *float64:
 		return orError(f)(number(value))
-	case **float64:
-		*f = new(float64)
-		return orError(*f)(number(value))
 	case *[]string:
 		if value == nil {
 			*f = nil
@@ -74,10 +70,6 @@ func (s setting) value() chat.Value {
 		return *f
 	case *float64:
 		return *f
-	case **float64:
-		if *f != nil {
-			return **f
-		}
 	case *[]string:
 		return listOf(*f)
 	case *[]float64:

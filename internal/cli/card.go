@@ -2,20 +2,16 @@ package cli
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
-	"github.com/lentil-lm/lentil/internal/jsonpos"
 	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/tune"
 )
 
 // writeCard writes README.md, or brings what a tool wrote there up to date.
@@ -46,22 +42,10 @@ func cardOf(o uploadOptions, name string) (hub.Card, error) {
 	if _, err := os.Stat(from); err != nil {
 		return card, fault.At("adapter_path", "%w", err)
 	}
-	if err := tellRun(&card, from); err != nil {
+	if err := tune.Describe(&card, from); err != nil {
 		return card, fault.Mark(err)
 	}
 	return card, nil
-}
-
-// repoOf gives the repository that a model is of, by its name; "" for one on this machine, whose path is nothing to
-// others.
-func repoOf(name string) string {
-	id, _, _ := strings.Cut(name, "@")
-	_, here := os.Stat(name)
-	_, wrong := hub.ParseRepo(id, hub.Model)
-	if here == nil || wrong != nil || !hub.LooksLikeRepo(name) {
-		return ""
-	}
-	return id
 }
 
 // isAdapter tells a folder with an adapter alone from one with a model.
@@ -69,129 +53,4 @@ func isAdapter(folder string) bool {
 	_, settings := os.Stat(filepath.Join(folder, adapter.ConfigFile))
 	_, config := os.Stat(filepath.Join(folder, "config.json"))
 	return settings == nil && config != nil
-}
-
-// tellRun puts the settings and figures of a training run into a card: from run.json and the event log, or,
-// where mlx-lm trained, from adapter_config.json. A folder without them tells nothing.
-func tellRun(card *hub.Card, folder string) error {
-	settings, files, err := trainingOf(folder)
-	if err != nil || settings == nil {
-		return err
-	}
-	if name, _ := settings["model"].(string); card.BaseModel == "" {
-		card.BaseModel = repoOf(name)
-	}
-	card.Data = dataName(settings["data"], files)
-	card.Settings = settingRows(settings)
-	records, err := run.ReadLog(filepath.Join(folder, run.LogName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	_, resumed := settings["resume_adapter_file"].(string)
-	card.Results = measured(records, resumed)
-	return err
-}
-
-// trainingOf reads the settings of a training run, nil if there are none, and the names of the files it read.
-func trainingOf(folder string) (settings map[string]any, files []string, err error) {
-	manifest, err := run.ReadManifest(folder)
-	if err == nil {
-		for _, f := range manifest.Data {
-			files = append(files, filepath.Base(f.Path))
-		}
-		settings = map[string]any{}
-		for key, v := range manifest.Settings {
-			settings[key] = v
-		}
-		settings["model"] = manifest.Model
-		return settings, files, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, err
-	}
-	path := filepath.Join(folder, adapter.ConfigFile)
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
-	}
-	if err == nil {
-		err = jsonpos.Error(path, text, json.Unmarshal(text, &settings))
-	}
-	return settings, nil, err
-}
-
-// dataName tells what a run was trained on without telling of this machine: a repository, the files read, or
-// the last part of the path.
-func dataName(data any, files []string) string {
-	name, _ := data.(string)
-	if _, err := os.Stat(name); err != nil && hub.LooksLikeRepo(name) {
-		return name
-	}
-	if len(files) > 0 {
-		return strings.Join(files, ", ")
-	}
-	if name = filepath.Base(name); name == "." || name == string(filepath.Separator) {
-		return ""
-	}
-	return name
-}
-
-// settingRows are the settings that a reader of the card can make something of.
-func settingRows(settings map[string]any) (rows []hub.CardRow) {
-	add := func(name string, v any) {
-		if v != nil {
-			rows = append(rows, hub.CardRow{Name: strings.ReplaceAll(name, "_", " "), Value: fmt.Sprint(v)})
-		}
-	}
-	add("fine_tune_type", settings["fine_tune_type"])
-	if lora, ok := settings["lora_parameters"].(map[string]any); ok {
-		for _, name := range []string{"rank", "scale", "dropout"} {
-			add("LoRA "+name, lora[name])
-		}
-	}
-	for _, name := range []string{"num_layers", "iters", "batch_size", "grad_accumulation_steps", "learning_rate", "optimizer", "max_seq_length", "mask_prompt", "seed"} {
-		add(name, settings[name])
-	}
-	return rows
-}
-
-// measured gives the perplexities that the last run in a log took: of the base model, before the first step,
-// and of what became of it. resumed says that the run began with another's adapter.
-func measured(records []run.Record, resumed bool) []hub.CardFigure {
-	valid := hub.CardFigure{Name: "perplexity on the validation set"}
-	test := hub.CardFigure{Name: "perplexity on the test set"}
-	for _, r := range records {
-		switch e := r.Event.(type) {
-		case run.Start:
-			if e.FirstIteration <= 1 { // another run in the same folder
-				valid.Base, valid.Tuned, test.Tuned = "", "", ""
-			}
-		case run.Validation:
-			if e.Iteration <= 1 {
-				if !resumed {
-					valid.Base = perplexityText(e.Loss)
-				}
-				continue
-			}
-			valid.Tuned = perplexityText(e.Loss)
-		case run.TestReport:
-			test.Tuned = perplexityText(e.Loss)
-		}
-	}
-	var out []hub.CardFigure
-	for _, f := range []hub.CardFigure{valid, test} {
-		if f.Base != "" || f.Tuned != "" {
-			out = append(out, f)
-		}
-	}
-	return out
-}
-
-// perplexityText is a loss as a perplexity, "" if it is none.
-func perplexityText(loss float64) string {
-	p := math.Exp(loss)
-	if math.IsNaN(p) || math.IsInf(p, 0) {
-		return ""
-	}
-	return fmt.Sprintf("%.3f", p)
 }

@@ -132,7 +132,7 @@ func runConvert(ctx context.Context, streams Streams, o convertOptions) error {
 	if _, err := os.Lstat(o.MLXPath); !errors.Is(err, fs.ErrNotExist) {
 		return fault.Given("mlx_path", o.MLXPath, "this is there already").Try("Give a folder that does not exist yet, or remove it.")
 	}
-	upload := uploadOptions{Path: o.MLXPath, Repo: o.UploadRepo, Type: string(hub.Model), BaseModel: repoOf(o.Model)}
+	upload := uploadOptions{Path: o.MLXPath, Repo: o.UploadRepo, Type: string(hub.Model), BaseModel: hub.RepoOf(o.Model)}
 	if o.UploadRepo != "" {
 		if _, _, err := upload.target(ctx); err != nil {
 			return err

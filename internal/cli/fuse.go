@@ -77,7 +77,7 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 	if _, err := os.Lstat(file); o.ExportGGUF && err == nil && filepath.Dir(file) != filepath.Clean(o.SavePath) {
 		return fault.Given("gguf_path", file, "this is there already").Try("Give another name, or remove it.")
 	}
-	upload := uploadOptions{Path: o.SavePath, Repo: o.UploadRepo, Type: string(hub.Model), AdapterPath: o.AdapterPath, BaseModel: repoOf(o.Model)}
+	upload := uploadOptions{Path: o.SavePath, Repo: o.UploadRepo, Type: string(hub.Model), AdapterPath: o.AdapterPath, BaseModel: hub.RepoOf(o.Model)}
 	if o.UploadRepo != "" {
 		// What would stop the upload is told before the work begins.
 		if _, _, err := upload.target(ctx); err != nil {
