@@ -102,11 +102,11 @@ func (a *Adapter) addExperts(c *model.Config) error {
 	if a.experts == 0 {
 		return nil
 	}
-	facts, err := c.Facts()
-	if err != nil || facts.Experts.Count == 0 {
+	arch, err := c.Architecture()
+	if err != nil || arch.Experts.Count == 0 {
 		return err
 	}
-	count := facts.Experts.Count
+	count := arch.Experts.Count
 	a.partial = false
 	if a.experts >= count {
 		return nil

@@ -91,13 +91,13 @@ func (a *Adapter) splitPairs(c *model.Config) error {
 	if at < 0 {
 		return fmt.Errorf("the adapter is for llama.cpp's architecture %q, the model's type is %q", a.architecture, c.ModelType)
 	}
-	facts, err := c.Facts()
+	arch, err := c.Architecture()
 	if err != nil {
 		return err
 	}
 	for i := range a.Updates {
 		u := &a.Updates[i]
-		heads := families[at].PairedHeads(u.Module, c.NumAttentionHeads, facts.KVHeads)
+		heads := families[at].PairedHeads(u.Module, c.NumAttentionHeads, arch.KVHeads)
 		if heads == 0 || c.RopeTraditional {
 			continue
 		}
@@ -150,7 +150,7 @@ func (a *Adapter) WriteGGUF(path string, src weights.Source) error {
 // ggufEntries are the tensors of the file, in the names and the order of rows that the
 // base has in llama.cpp.
 func (a *Adapter) ggufEntries(c *model.Config, family weights.GGUFFamily, src weights.Source) (entries []weights.GGUFEntry, err error) {
-	facts, err := c.Facts()
+	arch, err := c.Architecture()
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ func (a *Adapter) ggufEntries(c *model.Config, family weights.GGUFFamily, src we
 			return nil, fmt.Errorf("%s is %v in %s, the adapter is for %v", u.Module, m.Shape(), src.Path(), u.Shape())
 		}
 		down, up := u.Transposed() // [Rank, In], [Out, Rank], or of each expert
-		if heads := family.PairedHeads(u.Module, c.NumAttentionHeads, facts.KVHeads); heads > 0 && !c.RopeTraditional {
+		if heads := family.PairedHeads(u.Module, c.NumAttentionHeads, arch.KVHeads); heads > 0 && !c.RopeTraditional {
 			up = weights.JoinPairs(up, u.Out, heads)
 		}
 		entries = append(entries,

@@ -150,14 +150,14 @@ func TestReadGGUFExpertAdapter(t *testing.T) {
 		if spec.Type == "qwen3_moe" {
 			arch, module = "qwen3moe", "model.layers.0.mlp.switch_mlp.down_proj"
 		}
-		facts, err := m.Config.Facts()
+		sizes, err := m.Config.Architecture()
 		if err != nil {
 			t.Fatal(err)
 		}
 		router := []weights.GGUFEntry{
-			counted("blk.1.ffn_gate_inp.weight.lora_a", 2, modeltest.Hidden), counted("blk.1.ffn_gate_inp.weight.lora_b", facts.Experts.Count, 2),
+			counted("blk.1.ffn_gate_inp.weight.lora_a", 2, modeltest.Hidden), counted("blk.1.ffn_gate_inp.weight.lora_b", sizes.Experts.Count, 2),
 		}
-		path := expertAdapter(t, arch, facts.Experts.Count, router...)
+		path := expertAdapter(t, arch, sizes.Experts.Count, router...)
 		f, err := adapter.Read(path)
 		if err != nil {
 			t.Fatal(err)
@@ -169,8 +169,8 @@ func TestReadGGUFExpertAdapter(t *testing.T) {
 		if at < 0 {
 			t.Fatalf("no %s in %v", module, f.Updates)
 		}
-		u, in := f.Updates[at], facts.Experts.Width
-		if !slices.Equal(u.Shape(), []int{facts.Experts.Count, modeltest.Hidden, in}) || u.Rank != 2 {
+		u, in := f.Updates[at], sizes.Experts.Width
+		if !slices.Equal(u.Shape(), []int{sizes.Experts.Count, modeltest.Hidden, in}) || u.Rank != 2 {
 			t.Errorf("%s is %v of rank %d", module, u.Shape(), u.Rank)
 		}
 		// Expert 1, input 5, rank 1; and expert 2, rank 1, output 7.
@@ -195,7 +195,7 @@ func TestReadGGUFExpertAdapter(t *testing.T) {
 			}
 		}
 		m.Detach()
-		if err := adapter.Load(m, expertAdapter(t, arch, facts.Experts.Count+1)); err == nil {
+		if err := adapter.Load(m, expertAdapter(t, arch, sizes.Experts.Count+1)); err == nil {
 			t.Error("an adapter for more experts was loaded")
 		}
 	}

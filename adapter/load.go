@@ -65,7 +65,7 @@ func loadMLX(m *model.Model, dir string) error {
 	return nil
 }
 
-// checkRank compares the rank of adapter_config.json with the file's, before
+// checkRank compares the rank of adapter_config.json with the file's. It comes before
 // matrices of that rank are made.
 func checkRank(f *weights.Safetensors, rank int) error {
 	for _, name := range f.Names() {

@@ -11,8 +11,8 @@ import (
 	"github.com/lentil-lm/lentil/nn"
 )
 
-// Config is what decides which projections get a low-rank update, and its
-// shape: lora_parameters and num_layers of adapter_config.json.
+// Config says which projections get a low-rank update, and which shape it has:
+// lora_parameters and num_layers of adapter_config.json.
 type Config struct {
 	Rank           int
 	Scale, Dropout float32
@@ -24,10 +24,10 @@ type Config struct {
 // maxRank bounds what a file can make us allocate; useful ranks are far below.
 const maxRank = 1 << 13
 
-// New puts a LoRA beside every projection that c chooses, in place of
-// what adapters there are, and returns them in the order of attachment. A is
-// uniform in ±1/sqrt(in), drawn from the stream keys exactly as mlx-lm draws it;
-// B is zero. With DoRA the magnitudes are the norms of the base's rows.
+// New puts a LoRA beside every projection that c chooses, in place of what adapters there
+// are, and returns them in the order of attachment. A is uniform in ±1/sqrt(in), drawn
+// from the stream keys exactly as mlx-lm draws it; B is zero. With DoRA the magnitudes are
+// the norms of the base's rows.
 func New(m *model.Model, c Config, keys compute.Key) ([]*nn.LoRA, error) {
 	chosen, err := c.choose(m)
 	if err != nil {

@@ -21,8 +21,8 @@ import (
 // PEFT's layout: NAME.lora_A.weight is Aᵀ [rank, in] and NAME.lora_B.weight is Bᵀ [out,
 // rank], with a LoRA for each expert of a mixture (see experts.go).
 
-// PEFTFile is the name of the weights in an adapter folder of Hugging Face's
-// PEFT. Its adapter_config.json has the name that mlx-lm's has.
+// PEFTFile is the name of the weights in an adapter folder of Hugging Face's PEFT. The
+// settings beside it are in ConfigFile, as mlx-lm's are.
 const PEFTFile = "adapter_model.safetensors"
 
 // peftPickle is the file of older versions of PEFT: a Python program, not data.
@@ -37,13 +37,13 @@ const peftMagnitude = ".lora_magnitude_vector"
 // What to do with adapters that are not supported.
 const (
 	mergeRemedy = "merge the adapter into its base with PEFT's merge_and_unload"
-	// Parameters are what transformers 5 keeps experts in: one in 3 dimensions for all.
+	// transformers 5 keeps all experts in one parameter of 3 dimensions.
 	parametersRemedy = "train with transformers 4 and target_modules, which give each expert's projection a LoRA of its own, or " + mergeRemedy
 )
 
-// peftConfig is the part of PEFT's adapter_config.json that matters. What is
-// json.RawMessage changes what the adapter computes in a way that has no place
-// here, and has to be absent or off.
+// peftConfig is the part of PEFT's adapter_config.json that matters. The fields of type
+// json.RawMessage have to be absent or off: they make an adapter compute something else
+// than a LoRA.
 type peftConfig struct {
 	Type         string          `json:"peft_type"`
 	Rank         int             `json:"r"`
@@ -225,7 +225,7 @@ func readPEFT(dir string) (*Adapter, error) {
 	return a, p.into(a, c.scale)
 }
 
-// cleanPEFT takes out what PEFT's names have around the module.
+// cleanPEFT leaves the module and the part of PEFT's name of a tensor.
 func cleanPEFT(name string) string {
 	name = strings.TrimPrefix(name, peftPrefix)
 	if module, ok := strings.CutSuffix(name, peftMagnitude+".default.weight"); ok {
@@ -234,15 +234,15 @@ func cleanPEFT(name string) string {
 	return strings.Replace(name, ".default.weight", ".weight", 1)
 }
 
-// baseCopy tells the embedding and head of the base, which PEFT adds to an
-// adapter that changes one of them, and gives the name they have in the base.
+// baseCopy tells whether a tensor is the embedding or head of the base, which PEFT adds to
+// an adapter that changes one of them, and gives its name in the base.
 func baseCopy(name string) (of string, ok bool) {
 	name = strings.Replace(strings.TrimPrefix(name, peftPrefix), ".base_layer.", ".", 1)
 	return name, name == "lm_head.weight" || name == "model.embed_tokens.weight"
 }
 
-// checkCopies compares the adapter's copies with what the base holds. Of a
-// quantized base only the shape can be the same.
+// checkCopies compares the adapter's copies with the base. If the base is quantized, only
+// their shapes can be the same.
 func (a *Adapter) checkCopies(base weights.Source) error {
 	for _, c := range a.Copies {
 		m, err := base.Matrix(strings.TrimSuffix(c.Name, ".weight"))

@@ -45,7 +45,7 @@ func AllocateBits(ctx context.Context, src weights.Source, s *Sensitivity, o Con
 	if c.config, err = model.ParseConfig(src.Config(), src.Path()+": config.json"); err != nil {
 		return nil, err
 	}
-	if c.facts, err = c.config.Facts(); err != nil {
+	if c.arch, err = c.config.Architecture(); err != nil {
 		return nil, fmt.Errorf("%s: %w", src.Path(), err)
 	}
 	vectors, modules, err := c.split()

@@ -65,7 +65,7 @@ func Convert(src weights.Source, tok *tokenizer.Tokenizer, o ConvertOptions) (Co
 	if c.config, err = model.ParseConfig(src.Config(), src.Path()+": config.json"); err != nil {
 		return report, err
 	}
-	if c.facts, err = c.config.Facts(); err != nil {
+	if c.arch, err = c.config.Architecture(); err != nil {
 		return report, fmt.Errorf("%s: %w", src.Path(), err)
 	}
 	return report, c.write(tok)
@@ -99,7 +99,7 @@ func (o ConvertOptions) format() (quant.Format, error) {
 type conversion struct {
 	src     weights.Source
 	config  *model.Config
-	facts   model.Facts
+	arch    model.Architecture
 	options ConvertOptions
 	format  quant.Format // to quantize to
 	report  *ConvertReport
@@ -151,7 +151,7 @@ func (c *conversion) writeWeights(dir string) error {
 // modules that have a matrix.
 func (c *conversion) split() (vectors []weights.Entry, modules []string, err error) {
 	for _, name := range c.src.Names() {
-		if strings.HasSuffix(name, ".scales") || strings.HasSuffix(name, ".biases") || model.Unused(name, c.facts.Tied) {
+		if strings.HasSuffix(name, ".scales") || strings.HasSuffix(name, ".biases") || model.Unused(name, c.arch.Tied) {
 			continue
 		}
 		module, isWeight := strings.CutSuffix(name, ".weight")
@@ -209,7 +209,7 @@ func (c *conversion) target(module string, m *quant.Matrix) (to quant.Format, dt
 		to = c.format
 		to.Bits = c.bits(module)
 		if c.options.Recipe == "" && c.hasOwnBits(module) && m.Cols%routerGroup == 0 {
-			to = quant.Format{Kind: quant.Affine, Bits: c.facts.Experts.RouterBits, Group: routerGroup}
+			to = quant.Format{Kind: quant.Affine, Bits: c.arch.Experts.RouterBits, Group: routerGroup}
 		}
 	case m.Format.HasScales() && !c.options.Dequantize && !c.options.Quantize:
 		to = m.Format
@@ -227,8 +227,8 @@ const routerGroup = 64
 
 // hasOwnBits tells routers that keep more bits than was asked for.
 func (c *conversion) hasOwnBits(module string) bool {
-	f := c.facts.Experts
-	return f.RouterBits > 0 && strings.HasSuffix(module, "."+f.Router)
+	f := c.arch.Experts
+	return f.RouterBits > 0 && strings.HasSuffix(module, "."+f.Router())
 }
 
 // bits of a module by the recipe.

@@ -121,7 +121,7 @@ func (s settings) config() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	facts, err := parsed.Facts()
+	arch, err := parsed.Architecture()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.src.Path(), err)
 	}
@@ -131,13 +131,13 @@ func (s settings) config() ([]byte, error) {
 	if s.quantization != nil {
 		config["quantization"], config["quantization_config"] = s.quantization, s.quantization
 	}
-	if facts.Scaling.Kind() == "gguf_factors" {
-		if config["rope_scaling"], err = scalingOf(config, facts.RopeFactors); err != nil {
+	if arch.Scaling.Kind() == "gguf_factors" {
+		if config["rope_scaling"], err = scalingOf(config, arch.RopeFactors); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.src.Path(), err)
 		}
 	}
 	spell(config)
-	complete(config, facts)
+	complete(config, arch)
 	if eos := s.generationEOS(); eos != nil {
 		config["eos_token_id"] = eos
 	}
@@ -162,7 +162,7 @@ func spell(config map[string]any) {
 
 // complete adds settings that a config may leave out, but which mlx-lm wants to be
 // told or takes for something else than transformers does.
-func complete(config map[string]any, f model.Facts) {
+func complete(config map[string]any, f model.Architecture) {
 	missing := map[string]any{"tie_word_embeddings": f.Tied}
 	kind, _ := config["model_type"].(string)
 	if strings.HasPrefix(kind, "qwen") {
@@ -197,8 +197,8 @@ func scalingOf(config map[string]any, factors []float32) (map[string]any, error)
 		if err != nil {
 			return nil, err
 		}
-		facts, err := trial.Facts()
-		if err == nil && sameFactors(facts.RopeFactors, factors) {
+		arch, err := trial.Architecture()
+		if err == nil && sameFactors(arch.RopeFactors, factors) {
 			return scaling, nil
 		}
 	}

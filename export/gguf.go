@@ -82,7 +82,7 @@ func GGUF(src weights.Source, tok *tokenizer.Tokenizer, o GGUFOptions) (GGUFRepo
 		o.Name = filepath.Base(strings.TrimRight(src.Path(), "/"))
 	}
 	g := &ggufExport{src: src, config: c, options: o, report: &report}
-	if g.facts, err = c.Facts(); err != nil {
+	if g.arch, err = c.Architecture(); err != nil {
 		return report, fmt.Errorf("%s: %w", src.Path(), err)
 	}
 	if g.metadata, err = g.settings(); err != nil {
@@ -109,7 +109,7 @@ func GGUF(src weights.Source, tok *tokenizer.Tokenizer, o GGUFOptions) (GGUFRepo
 type ggufExport struct {
 	src      weights.Source
 	config   *model.Config
-	facts    model.Facts
+	arch     model.Architecture
 	options  GGUFOptions
 	metadata map[string]any
 	entries  []weights.GGUFEntry
@@ -122,12 +122,12 @@ type ggufExport struct {
 // block by block.
 func (g *ggufExport) collect() error {
 	names := slices.DeleteFunc(slices.Clone(g.src.Names()), func(name string) bool {
-		return strings.HasSuffix(name, ".scales") || strings.HasSuffix(name, ".biases") || model.Unused(name, g.facts.Tied)
+		return strings.HasSuffix(name, ".scales") || strings.HasSuffix(name, ".biases") || model.Unused(name, g.arch.Tied)
 	})
 	slices.SortStableFunc(names, func(a, b string) int { return layerOf(a) - layerOf(b) })
 	if g.metadata[ropeFactorsKey] != nil {
 		delete(g.metadata, ropeFactorsKey)
-		factors := g.facts.RopeFactors
+		factors := g.arch.RopeFactors
 		g.add(weights.FloatTensor("rope_freqs.weight", factors, len(factors)).GGUF(), int64(len(factors)))
 	}
 	for i, name := range names {
@@ -215,7 +215,7 @@ func (g *ggufExport) addVector(to string, t weights.Tensor, heads int) error {
 
 // checkStack refuses experts of other sizes than config.json says.
 func (g *ggufExport) checkStack(module string, m *quant.Matrix) error {
-	x := g.facts.Experts
+	x := g.arch.Experts
 	switch {
 	case m.Experts == 0:
 		return nil
@@ -238,7 +238,7 @@ func (g *ggufExport) pairedHeads(name string) int {
 	if g.config.RopeTraditional { // the rows lie in pairs already
 		return 0
 	}
-	return g.family.PairedHeads(name, g.config.NumAttentionHeads, g.facts.KVHeads)
+	return g.family.PairedHeads(name, g.config.NumAttentionHeads, g.arch.KVHeads)
 }
 
 // encodeMatrix stores a matrix as numbers or blocks.
@@ -270,9 +270,9 @@ func (g *ggufExport) kindOf(module string, cols int, kept bool) weights.GGUFType
 	is := func(name string) bool { return strings.HasSuffix(module, name) }
 	more := g.options.Type.mixed && moreBitsForLayer(layerOf(module), g.config.NumHiddenLayers)
 	// As large as in a dense model, attention is a small part of one with 8 experts.
-	eight := g.facts.Experts.Count == 8
+	eight := g.arch.Experts.Count == 8
 	switch {
-	case module == "lm_head" || g.facts.Tied && module == "model.embed_tokens":
+	case module == "lm_head" || g.arch.Tied && module == "model.embed_tokens":
 		if kind.Block != quant.BlockQ8_0 && !kept {
 			kind.Block = quant.BlockQ6K
 		}
@@ -339,21 +339,21 @@ func (g *ggufExport) check(path string) error {
 	if err != nil {
 		return err
 	}
-	facts, err := c.Facts()
+	arch, err := c.Architecture()
 	if err != nil {
 		return err
 	}
 	was := []any{g.config.HiddenSize, g.config.NumHiddenLayers, g.config.IntermediateSize, g.config.NumAttentionHeads, g.config.VocabSize,
-		g.facts.KVHeads, g.facts.HeadDim, g.facts.Tied, g.facts.NoRope, g.facts.Windows, g.facts.Experts}
+		g.arch.KVHeads, g.arch.HeadDim, g.arch.Tied, g.arch.NoRope, g.arch.Windows, g.arch.Experts}
 	is := []any{c.HiddenSize, c.NumHiddenLayers, c.IntermediateSize, c.NumAttentionHeads, c.VocabSize,
-		facts.KVHeads, facts.HeadDim, facts.Tied, facts.NoRope, facts.Windows, facts.Experts}
+		arch.KVHeads, arch.HeadDim, arch.Tied, arch.NoRope, arch.Windows, arch.Experts}
 	if !reflect.DeepEqual(is, was) {
 		return fmt.Errorf("sizes %v, expected %v", is, was)
 	}
-	if !sameFactors([]float32{float32(facts.Theta), facts.RopeScale, float32(c.RMSNormEps)}, []float32{float32(g.facts.Theta), g.facts.RopeScale, float32(g.config.RMSNormEps)}) ||
-		!sameFactors(facts.RopeFactors, g.facts.RopeFactors) {
+	if !sameFactors([]float32{float32(arch.Theta), arch.RopeScale, float32(c.RMSNormEps)}, []float32{float32(g.arch.Theta), g.arch.RopeScale, float32(g.config.RMSNormEps)}) ||
+		!sameFactors(arch.RopeFactors, g.arch.RopeFactors) {
 		return fmt.Errorf("rotary frequencies %g × %.5g or epsilon %g, expected %g × %.5g, %g",
-			facts.Theta, facts.RopeFactors, c.RMSNormEps, g.facts.Theta, g.facts.RopeFactors, g.config.RMSNormEps)
+			arch.Theta, arch.RopeFactors, c.RMSNormEps, g.arch.Theta, g.arch.RopeFactors, g.config.RMSNormEps)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ const ropeFactorsKey = "lentil.rope_factors"
 // settings returns the metadata without the tokenizer's, or what llama.cpp
 // would run otherwise than it was trained.
 func (g *ggufExport) settings() (map[string]any, error) {
-	c, f := g.config, g.facts
+	c, f := g.config, g.arch
 	a, ok := weights.GGUFFamilyOf(c.ModelType)
 	if !ok {
 		return nil, fmt.Errorf("model_type %q cannot be written as GGUF yet", c.ModelType)
@@ -65,7 +65,7 @@ func (g *ggufExport) settings() (map[string]any, error) {
 // expertSettings adds the sizes of a mixture of experts. llama.cpp has experts in every
 // layer, and scales their outputs so that the weights add up to 1.
 func (g *ggufExport) expertSettings(m map[string]any, a weights.GGUFFamily) error {
-	x := g.facts.Experts
+	x := g.arch.Experts
 	switch {
 	case x.Count == 0:
 		return nil
@@ -94,7 +94,7 @@ func (g *ggufExport) checkBiases(a weights.GGUFFamily) error {
 
 // ropeSettings adds the scaling of rotary positions.
 func (g *ggufExport) ropeSettings(m map[string]any, a weights.GGUFFamily) error {
-	s := g.facts.Scaling
+	s := g.arch.Scaling
 	key := func(name string) string { return a.Architecture + ".rope.scaling." + name }
 	switch kind := s.Kind(); kind {
 	case "default", "mrope":
@@ -123,7 +123,7 @@ func (g *ggufExport) ropeSettings(m map[string]any, a weights.GGUFFamily) error 
 		}
 		// llama.cpp multiplies its own factor with this one.
 		own := 1 + 0.1*math.Log(max(*s.Factor, 1))
-		if extra := float64(g.facts.RopeScale) / own; math.Abs(extra-1) > 1e-6 {
+		if extra := float64(g.arch.RopeScale) / own; math.Abs(extra-1) > 1e-6 {
 			m[key("attn_factor")] = float32(extra)
 		}
 	default:

@@ -157,18 +157,18 @@ func (c *Config) checkLayers(path string) error {
 
 // checkExperts checks the sizes of a mixture of experts.
 func (c *Config) checkExperts(path string) error {
-	m := architectures[c.ModelType](c).mixture
-	if m == nil {
+	x := architectures[c.ModelType](c).Experts
+	if x.Module == "" {
 		return nil
 	}
-	if m.experts < 1 || m.experts > 1<<14 {
-		return fmt.Errorf("%s: num_experts (or num_local_experts) is %d, expected 1 to %d", path, m.experts, 1<<14)
+	if x.Count < 1 || x.Count > 1<<14 {
+		return fmt.Errorf("%s: num_experts (or num_local_experts) is %d, expected 1 to %d", path, x.Count, 1<<14)
 	}
-	if m.perToken < 1 || m.perToken > m.experts {
-		return fmt.Errorf("%s: num_experts_per_tok is %d, expected 1 to the %d experts there are", path, m.perToken, m.experts)
+	if x.PerToken < 1 || x.PerToken > x.Count {
+		return fmt.Errorf("%s: num_experts_per_tok is %d, expected 1 to the %d experts there are", path, x.PerToken, x.Count)
 	}
-	if m.width < 1 || m.width > 1<<24 {
-		return fmt.Errorf("%s: moe_intermediate_size is %d, expected a size from 1 to %d", path, m.width, 1<<24)
+	if x.Width < 1 || x.Width > 1<<24 {
+		return fmt.Errorf("%s: moe_intermediate_size is %d, expected a size from 1 to %d", path, x.Width, 1<<24)
 	}
 	if c.DecoderSparseStep != nil && *c.DecoderSparseStep < 1 {
 		return fmt.Errorf("%s: decoder_sparse_step is %d, expected a positive number", path, *c.DecoderSparseStep)

@@ -83,7 +83,7 @@ func run(t testing.TB, dev compute.Device, dir string) bool {
 	return true
 }
 
-// FuzzConfig: what is accepted of config.json has facts that agree with it.
+// FuzzConfig: what is accepted of config.json has arch that agree with it.
 func FuzzConfig(f *testing.F) {
 	for _, spec := range modeltest.Architectures() {
 		f.Add(spoil.ReadFile(f, filepath.Join(modeltest.Write(f, spec), "config.json")))
@@ -96,14 +96,14 @@ func FuzzConfig(f *testing.F) {
 			return
 		}
 		c.EOSTokens()
-		facts, err := c.Facts()
+		arch, err := c.Architecture()
 		if err != nil {
 			return
 		}
-		if facts.HeadDim <= 0 || facts.KVHeads <= 0 || len(facts.RopeFactors) != facts.HeadDim/2 || len(facts.Windows) != c.NumHiddenLayers {
-			t.Errorf("facts %+v", facts)
+		if arch.HeadDim <= 0 || arch.KVHeads <= 0 || len(arch.RopeFactors) != arch.HeadDim/2 || len(arch.Windows) != c.NumHiddenLayers {
+			t.Errorf("arch %+v", arch)
 		}
-		for i, x := range facts.RopeFactors {
+		for i, x := range arch.RopeFactors {
 			if x-x != 0 {
 				t.Errorf("rotary factor %d is %v", i, x)
 			}

@@ -138,3 +138,29 @@ func TestUnfreezeQuantized(t *testing.T) {
 		t.Errorf("full fine-tuning of a quantized base: %v", err)
 	}
 }
+
+// TestEveryFamilyIsTested: modeltest makes a model of each model_type, and the list of
+// tensors that it makes is what loading asks for.
+func TestEveryFamilyIsTested(t *testing.T) {
+	t.Parallel()
+	_, err := model.ParseConfig([]byte(`{"model_type": "?"}`), "config.json")
+	if err == nil {
+		t.Fatal("a model_type of nobody's is known")
+	}
+	_, known, _ := strings.Cut(err.Error(), "known are ")
+	var made []string
+	for _, spec := range modeltest.Architectures() {
+		made = append(made, spec.Type)
+		m := modeltest.Load(t, newCPU(t), spec)
+		for _, x := range m.Config.Tensors() {
+			if shape, ok := m.ShapeOf(x.Name); !ok || !slices.Equal(shape, x.Shape) {
+				t.Errorf("%s: %s is %v in the list, %v in the model", spec.Type, x.Name, x.Shape, shape)
+			}
+		}
+		m.Free()
+	}
+	slices.Sort(made)
+	if got := strings.Join(slices.Compact(made), ", "); got != known {
+		t.Errorf("modeltest makes %s, known are %s", got, known)
+	}
+}

@@ -2,8 +2,8 @@ package model
 
 // mistral is Mistral 7B, Nemo and Ministral: Llama without biases. A
 // sliding_window without layer_types is not used, as in mlx-lm.
-func mistral(c *Config) layout {
-	l := llama(c)
-	l.tied = c.tied(false)
-	return l
+func mistral(c *Config) Architecture {
+	a := llama(c)
+	a.Tied = c.tied(false)
+	return a
 }

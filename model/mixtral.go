@@ -1,17 +1,17 @@
 package model
 
 // mixtral is mistral with eight experts in place of the MLP, two for each token.
-func mixtral(c *Config) layout {
+func mixtral(c *Config) Architecture {
 	theta, scaling := c.rope(1e6)
 	perToken := 2
 	if c.NumExpertsPerTok != nil {
 		perToken = *c.NumExpertsPerTok
 	}
-	return layout{
-		theta: theta, scaling: scaling, tied: c.tied(false),
-		mixture: &mixture{
-			module: "block_sparse_moe", experts: max(c.NumLocalExperts, c.NumExperts), perToken: perToken,
-			width: c.IntermediateSize, normalize: true,
+	return Architecture{
+		Theta: theta, Scaling: scaling, Tied: c.tied(false),
+		Experts: Experts{
+			Module: "block_sparse_moe", Count: max(c.NumLocalExperts, c.NumExperts), PerToken: perToken,
+			Width: c.IntermediateSize, Normalize: true,
 		},
 	}
 }

@@ -1,6 +1,7 @@
 // Package model turns a model folder or GGUF file into a decoder that runs on a
-// device. Each architecture is one file, named as its model_type; they share the
-// decoder here. Tensors have Hugging Face's names throughout.
+// device: Config is what config.json says, Architecture what it means, Model the
+// decoder. Each family is one file, named as its model_type; they share the decoder
+// here. Tensors have Hugging Face's names throughout.
 package model
 
 import (
@@ -10,8 +11,9 @@ import (
 	"github.com/lentil-lm/lentil/weights"
 )
 
-// architectures maps model_type to its description.
-var architectures = map[string]func(*Config) layout{
+// architectures says what sets each family apart, by model_type. Config.architecture adds
+// what is the same in all.
+var architectures = map[string]func(*Config) Architecture{
 	"llama":     llama,
 	"mistral":   mistral,
 	"mixtral":   mixtral,
@@ -19,26 +21,6 @@ var architectures = map[string]func(*Config) layout{
 	"qwen3":     qwen3,
 	"qwen3_moe": qwen3MoE,
 	"smollm3":   smollm3,
-}
-
-// layout is what an architecture says beyond the sizes in its config.
-type layout struct {
-	theta                   float64
-	scaling                 *RopeScaling
-	tied                    bool
-	qkvBias, oBias, mlpBias bool
-	qkNorm                  bool
-	noRope                  func(layer int) bool // nil: all layers rotate
-	mixture                 *mixture             // nil: no experts
-}
-
-// mixture is what an architecture says of its experts.
-type mixture struct {
-	module                   string // name in a block
-	experts, perToken, width int
-	normalize                bool                 // the scores of the chosen experts add up to 1
-	routerBits               int                  // see ExpertFacts
-	dense                    func(layer int) bool // layers with an MLP in its place; nil: none
 }
 
 // Model is a decoder on a device.
@@ -52,8 +34,8 @@ type Model struct {
 
 	dev         compute.Device
 	src         weights.Source
+	arch        Architecture
 	frequencies *tensor.Tensor // [headDim/2]
-	ropeScale   float32
 }
 
 // Batch is the tokens of one forward pass: sequences packed one behind the other.
@@ -89,17 +71,15 @@ func Load(dev compute.Device, src weights.Source) (*Model, error) {
 }
 
 // load fills the model from its files.
-func (m *Model) load(from *files) error {
-	a := architectures[m.Config.ModelType](m.Config)
-	freq, scale, err := ropeFrequencies(m.Config, m.Config.headDim(), a.theta, a.scaling)
-	if err != nil {
+func (m *Model) load(from *files) (err error) {
+	if m.arch, err = m.Config.Architecture(); err != nil {
 		return from.errorf("%w", err)
 	}
-	m.ropeScale = scale
-	if m.frequencies, err = tensor.NewFloats(m.dev, compute.Shape{len(freq)}, freq); err != nil {
+	if m.frequencies, err = tensor.NewFloats(m.dev, compute.Shape{len(m.arch.frequencies)}, m.arch.frequencies); err != nil {
 		return from.errorf("%w", err)
 	}
-	if err := build(m, from); err != nil {
+	b := &builder{store: from}
+	if err := b.build(m, m.Config, m.arch); err != nil {
 		return err
 	}
 	return from.unexpected(m.Tied)
@@ -143,7 +123,7 @@ func (m *Model) Begin(t *tensor.Tape, b Batch, cache *nn.Cache) (*tensor.Tensor,
 // Pass is what all layers need to know of a forward pass over the batch.
 func (m *Model) Pass(t *tensor.Tape, b Batch, cache *nn.Cache) nn.Pass {
 	pass := nn.Pass{Bounds: t.Ints(b.Bounds), Cache: cache}
-	pass.Rotation = t.RopeTable(t.Ints(b.Positions), m.frequencies, m.ropeScale)
+	pass.Rotation = t.RopeTable(t.Ints(b.Positions), m.frequencies, m.arch.RopeScale)
 	return pass
 }
 

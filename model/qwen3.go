@@ -1,10 +1,10 @@
 package model
 
 // qwen3 normalizes each head of q and k before RoPE and has a head_dim of its own.
-func qwen3(c *Config) layout {
+func qwen3(c *Config) Architecture {
 	theta, scaling := c.rope(1e6)
-	return layout{
-		theta: theta, scaling: scaling, tied: c.tied(true), qkNorm: true,
-		qkvBias: c.AttentionBias, oBias: c.AttentionBias,
+	return Architecture{
+		Theta: theta, Scaling: scaling, Tied: c.tied(true), QKNorm: true,
+		QKVBias: c.AttentionBias, OBias: c.AttentionBias,
 	}
 }

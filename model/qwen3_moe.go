@@ -1,11 +1,9 @@
 package model
 
-import "slices"
-
 // qwen3MoE is qwen3 with experts, in all layers but those that the config leaves out.
-func qwen3MoE(c *Config) layout {
-	l := qwen3(c)
-	l.tied = c.tied(false)
+func qwen3MoE(c *Config) Architecture {
+	a := qwen3(c)
+	a.Tied = c.tied(false)
 	step, perToken := 1, 8
 	if c.DecoderSparseStep != nil {
 		step = max(*c.DecoderSparseStep, 1)
@@ -13,10 +11,14 @@ func qwen3MoE(c *Config) layout {
 	if c.NumExpertsPerTok != nil {
 		perToken = *c.NumExpertsPerTok
 	}
-	l.mixture = &mixture{
-		module: "mlp", experts: max(c.NumExperts, c.NumLocalExperts), perToken: perToken,
-		width: c.MoEIntermediateSize, normalize: c.NormTopkProb, routerBits: 8,
-		dense: func(layer int) bool { return (layer+1)%step != 0 || slices.Contains(c.MLPOnlyLayers, layer) },
+	mlpOnly := map[int]bool{} // a hostile list may be long
+	for _, i := range c.MLPOnlyLayers {
+		mlpOnly[i] = true
 	}
-	return l
+	a.Experts = Experts{
+		Module: "mlp", Count: max(c.NumExperts, c.NumLocalExperts), PerToken: perToken,
+		Width: c.MoEIntermediateSize, Normalize: c.NormTopkProb, RouterBits: 8,
+		Dense: c.layers(func(i int) bool { return (i+1)%step != 0 || mlpOnly[i] }),
+	}
+	return a
 }

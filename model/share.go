@@ -28,8 +28,9 @@ func (m *Model) Share() (*Model, error) {
 			return nil, errTrained(name)
 		}
 	}
-	other := &Model{Config: m.Config, Head: &nn.Linear{}, dev: m.dev, src: m.src, frequencies: m.frequencies.Share(), ropeScale: m.ropeScale}
-	if err := build(other, from); err != nil {
+	other := &Model{Config: m.Config, Head: &nn.Linear{}, dev: m.dev, src: m.src, arch: m.arch, frequencies: m.frequencies.Share()}
+	b := &builder{store: from}
+	if err := b.build(other, m.Config, m.arch); err != nil {
 		other.Free()
 		return nil, err
 	}

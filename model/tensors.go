@@ -9,7 +9,7 @@ import (
 	"github.com/lentil-lm/lentil/weights"
 )
 
-// ShapeOf is the shape that files have a tensor of the model in; ok is false for a name that it has none of.
+// ShapeOf is the shape of one of the model's tensors in files; ok is false for other names.
 func (m *Model) ShapeOf(name string) (shape []int, ok bool) {
 	if v, ok := m.vectors()[name]; ok {
 		return v.Shape(), true
@@ -22,10 +22,9 @@ func (m *Model) ShapeOf(name string) (shape []int, ok bool) {
 	return nil, false
 }
 
-// Replace puts a tensor in the place of the model's tensor of that name. Its type is one
-// of weights and its shape is ShapeOf's. A matrix is used where it lies: x.Data has to
-// stay as long as the model lives, and those that share it. Models that shared the old
-// tensor keep it.
+// Replace puts x in the place of the model's tensor of that name. x has ShapeOf's shape and
+// is F32, F16 or BF16. A matrix is used where it lies: x.Data has to stay as long as the
+// model lives, and those that share it. Models that shared the old tensor keep it.
 func (m *Model) Replace(x weights.Tensor) error {
 	if v, ok := m.vectors()[x.Name]; ok {
 		values := make([]float32, v.Shape().Elems())

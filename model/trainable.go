@@ -150,8 +150,8 @@ func (m *Model) FirstTrained() int {
 	return len(m.Blocks)
 }
 
-// RefreshAdapters computes what adapters derive from their matrices, the norms of
-// DoRA. Whoever writes to tensors of Trainable calls it afterwards.
+// RefreshAdapters computes what adapters derive from their matrices: the norms of DoRA.
+// It is to be called after tensors of Trainable have been written.
 func (m *Model) RefreshAdapters() error {
 	t := tensor.NewTape(m.dev)
 	for _, l := range m.Adapted() {

@@ -114,8 +114,7 @@ func (g *GGUF) Has(module string) bool {
 	return ok
 }
 
-// Tensor returns a tensor of plain numbers; block formats are not to be had
-// this way.
+// Tensor returns a tensor of plain numbers; for block formats ok is false.
 func (g *GGUF) Tensor(name string) (Tensor, bool) {
 	e, ok := g.tensors[name]
 	if !ok || ggufTypes[e.kind].dtype == 0 {

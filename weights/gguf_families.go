@@ -23,7 +23,7 @@ type GGUFFamily struct {
 	Experts        *GGUFExperts // nil: a dense model
 }
 
-// GGUFExperts is what a family's mixtures of experts go by.
+// GGUFExperts is how a family names its mixtures of experts.
 type GGUFExperts struct {
 	Module string // of a block, with router and experts in it: "mlp"
 	// OwnWidth says that experts have a width of their own; else feed_forward_length is theirs.
@@ -42,7 +42,8 @@ const (
 	AllBiases GGUFBiases = "all projections"
 )
 
-// ggufFamilies lists the families, those that a plain file of an architecture is first.
+// ggufFamilies lists the families. Of those that share an architecture the first one is
+// what a file is taken for, with experts or without.
 var ggufFamilies = []GGUFFamily{
 	{ModelType: "llama", Architecture: "llama", Paired: true, Biases: AllBiases, RopeFactors: true},
 	{ModelType: "mistral", Architecture: "llama", oldName: "mistral", Paired: true, Biases: AllBiases, RopeFactors: true},
@@ -82,7 +83,7 @@ func GGUFFamilies(architecture string) (list []GGUFFamily) {
 	return list
 }
 
-// ggufArchitectures are the names that files of the families have, those with experts only if so asked.
+// ggufArchitectures lists the architectures of all families, or of those with experts.
 func ggufArchitectures(withExperts bool) (names []string) {
 	for _, f := range ggufFamilies {
 		for _, name := range []string{f.Architecture, f.oldName} {

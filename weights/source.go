@@ -42,8 +42,8 @@ type Source interface {
 	Config() []byte
 	// Names returns the names of all tensors, sorted.
 	Names() []string
-	// Tensor returns a tensor as it is stored. GGUF tensors in block formats
-	// are not to be had this way, only as a Matrix.
+	// Tensor returns a tensor as it is stored; ok is false for GGUF tensors in block
+	// formats, which are a Matrix only.
 	Tensor(name string) (Tensor, bool)
 	// Matrix returns the weights of a module such as
 	// "model.layers.0.self_attn.q_proj": dense, affine or GGUF blocks.

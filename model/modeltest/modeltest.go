@@ -4,7 +4,6 @@ package modeltest
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -67,8 +66,19 @@ func Mixtures() []Spec {
 	return slices.DeleteFunc(Architectures(), func(s Spec) bool { return !HasExperts(s) })
 }
 
-// HasExperts tells the architectures with a mixture of experts.
-func HasExperts(s Spec) bool { return s.Type == "mixtral" || s.Type == "qwen3_moe" }
+// HasExperts tells whether the model has a mixture of experts.
+func HasExperts(s Spec) bool {
+	text, err := json.Marshal(s.config())
+	if err != nil {
+		return false
+	}
+	c, err := model.ParseConfig(text, "config.json")
+	if err != nil {
+		return false
+	}
+	a, err := c.Architecture()
+	return err == nil && a.Experts.Count > 0
+}
 
 // Smooth makes every token use all experts, since where the choice changes there
 // is no derivative.
@@ -91,7 +101,29 @@ func Contents(t testing.TB, s Spec) (config map[string]any, tensors []weights.Te
 	if s.DType == 0 {
 		s.DType = quant.F32
 	}
-	config = map[string]any{
+	config = s.config()
+	c, err := model.ParseConfig(marshal(t, config), "config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := maker{Spec: s, t: t, random: rand.New(rand.NewPCG(s.Seed, 1))}
+	for _, x := range c.Tensors() {
+		module, isWeight := strings.CutSuffix(x.Name, ".weight")
+		switch {
+		case len(x.Shape) > 1:
+			m.matrix(module, x.Shape...)
+		case isWeight: // a norm
+			m.vector(x.Name, x.Shape[0], 1)
+		default: // a bias
+			m.vector(x.Name, x.Shape[0], 0)
+		}
+	}
+	return config, m.out
+}
+
+// config is the contents of config.json.
+func (s Spec) config() map[string]any {
+	config := map[string]any{
 		"model_type": s.Type, "vocab_size": Vocab, "hidden_size": Hidden, "intermediate_size": Inner, "num_hidden_layers": Layers,
 		"num_attention_heads": Heads, "num_key_value_heads": KVHeads, "rms_norm_eps": 1e-5, "max_position_embeddings": 256,
 		"eos_token_id": 2, "rope_theta": 10000.0,
@@ -101,56 +133,7 @@ func Contents(t testing.TB, s Spec) (config map[string]any, tensors []weights.Te
 	if s.Bits > 0 {
 		config["quantization"] = map[string]any{"group_size": 32, "bits": s.Bits}
 	}
-	return config, s.tensors(t, config)
-}
-
-func (s Spec) tensors(t testing.TB, config map[string]any) []weights.Tensor {
-	t.Helper()
-	c, err := model.ParseConfig(marshal(t, config), "config.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := maker{Spec: s, t: t, random: rand.New(rand.NewPCG(s.Seed, 1))}
-	has := func(key string) bool { on, _ := config[key].(bool); return on }
-	tied := s.Type != "mistral" && s.Type != "mixtral" && s.Type != "qwen3_moe"
-	if _, told := config["tie_word_embeddings"]; told {
-		tied = has("tie_word_embeddings")
-	}
-	m.matrix("model.embed_tokens", c.VocabSize, c.HiddenSize)
-	if !tied {
-		m.matrix("lm_head", c.VocabSize, c.HiddenSize)
-	}
-	m.vector("model.norm.weight", c.HiddenSize, 1)
-	dim := c.HiddenSize / c.NumAttentionHeads
-	if c.HeadDim != nil {
-		dim = *c.HeadDim
-	}
-	for i := range c.NumHiddenLayers {
-		at := fmt.Sprintf("model.layers.%d.", i)
-		q, kv := c.NumAttentionHeads*dim, *c.NumKeyValueHeads*dim
-		qkvBias := s.Type == "qwen2" || has("attention_bias")
-		m.linear(at+"self_attn.q_proj", q, c.HiddenSize, qkvBias)
-		m.linear(at+"self_attn.k_proj", kv, c.HiddenSize, qkvBias)
-		m.linear(at+"self_attn.v_proj", kv, c.HiddenSize, qkvBias)
-		m.linear(at+"self_attn.o_proj", c.HiddenSize, q, has("attention_bias"))
-		switch {
-		case s.Type == "mixtral":
-			m.mixture(at+"block_sparse_moe.", c.NumLocalExperts, c.IntermediateSize, c.HiddenSize)
-		case s.Type == "qwen3_moe" && !slices.Contains(c.MLPOnlyLayers, i):
-			m.mixture(at+"mlp.", c.NumExperts, c.MoEIntermediateSize, c.HiddenSize)
-		default:
-			m.linear(at+"mlp.gate_proj", c.IntermediateSize, c.HiddenSize, has("mlp_bias"))
-			m.linear(at+"mlp.up_proj", c.IntermediateSize, c.HiddenSize, has("mlp_bias"))
-			m.linear(at+"mlp.down_proj", c.HiddenSize, c.IntermediateSize, has("mlp_bias"))
-		}
-		m.vector(at+"input_layernorm.weight", c.HiddenSize, 1)
-		m.vector(at+"post_attention_layernorm.weight", c.HiddenSize, 1)
-		if strings.HasPrefix(s.Type, "qwen3") {
-			m.vector(at+"self_attn.q_norm.weight", dim, 1)
-			m.vector(at+"self_attn.k_norm.weight", dim, 1)
-		}
-	}
-	return m.out
+	return config
 }
 
 // maker collects random tensors.
@@ -177,21 +160,6 @@ func (m *maker) dense(name string, values []float32, shape ...int) {
 
 func (m *maker) vector(name string, n int, mean float32) {
 	m.dense(name, m.values(n, mean, 0.1), n)
-}
-
-func (m *maker) linear(name string, rows, cols int, bias bool) {
-	m.matrix(name, rows, cols)
-	if bias {
-		m.vector(name+".bias", rows, 0)
-	}
-}
-
-// mixture makes a router and three stacks of experts.
-func (m *maker) mixture(at string, experts, width, hidden int) {
-	m.matrix(at+"gate", experts, hidden)
-	m.matrix(at+"switch_mlp.gate_proj", experts, width, hidden)
-	m.matrix(at+"switch_mlp.up_proj", experts, width, hidden)
-	m.matrix(at+"switch_mlp.down_proj", experts, hidden, width)
 }
 
 // matrix makes one of shape [rows, columns], or a stack [experts, rows, columns].
