@@ -25,8 +25,8 @@ const (
 	heldOutEvery      = 5   // of so many windows one is kept for the perplexity
 )
 
-// autoReport is what --json holds of a conversion with chosen bits.
-type autoReport struct {
+// autoFigures is what convert's --json writes of a conversion with chosen bits.
+type autoFigures struct {
 	export.ConvertReport
 	Target     float64            `json:"target_bpw"`
 	Tokens     int                `json:"calibration_tokens"`
@@ -42,7 +42,7 @@ type autoConversion struct {
 	options convertOptions
 	streams Streams
 	files   *engine.Files
-	report  autoReport
+	report  autoFigures
 }
 
 // run measures, chooses, writes with these settings and measures again.

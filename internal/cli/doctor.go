@@ -17,8 +17,8 @@ import (
 	"github.com/lentil-lm/lentil/run"
 )
 
-// A checkup is what `lentil doctor` finds out; --json writes it as it stands.
-type checkup struct {
+// doctorFigures is what doctor finds out, and its --json writes.
+type doctorFigures struct {
 	Version    string         `json:"version"`
 	Go         string         `json:"go"`
 	System     string         `json:"system"`
@@ -82,12 +82,12 @@ that Lentil found, and how fast they are, measured with Lentil's own kernels.`,
 }
 
 // examine looks at everything but the devices.
-func examine(streams Streams) checkup {
+func examine(streams Streams) doctorFigures {
 	folder, err := os.Getwd()
 	if err != nil {
 		folder = "."
 	}
-	return checkup{
+	return doctorFigures{
 		Version:    Version(),
 		Go:         runtime.Version(),
 		System:     runtime.GOOS + "/" + runtime.GOARCH,
@@ -99,7 +99,7 @@ func examine(streams Streams) checkup {
 	}
 }
 
-func (c checkup) print(w io.Writer) {
+func (c doctorFigures) print(w io.Writer) {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
 	}

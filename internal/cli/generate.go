@@ -227,8 +227,8 @@ func (o *generateOptions) messages(text string) []chat.Value {
 	return messages
 }
 
-// generated is what --json writes.
-type generated struct {
+// generateFigures is what generate's --json writes.
+type generateFigures struct {
 	generate.Stats
 	Text         string `json:"text"`
 	FinishReason string `json:"finish_reason"`
@@ -283,8 +283,8 @@ func runGenerate(ctx context.Context, streams Streams, o generateOptions) error 
 }
 
 // streamAnswer prints the answer as it comes, with mlx-lm's lines around it if verbose.
-func streamAnswer(ctx context.Context, out io.Writer, s *engine.Session, prompt []int32, o generate.Options, verbose bool) (generated, error) {
-	var result generated
+func streamAnswer(ctx context.Context, out io.Writer, s *engine.Session, prompt []int32, o generate.Options, verbose bool) (generateFigures, error) {
+	var result generateFigures
 	var text strings.Builder
 	if verbose {
 		fmt.Fprintln(out, "==========")

@@ -96,8 +96,8 @@ func (o *perplexityOptions) check() error {
 	return nil
 }
 
-// perplexity is what --json writes. Figures that cannot be told are null.
-type perplexity struct {
+// perplexityFigures is what perplexity's --json writes. Figures that cannot be told are null.
+type perplexityFigures struct {
 	Model         string  `json:"model"`
 	AdapterPath   string  `json:"adapter_path"`
 	DataPath      string  `json:"data_path"`
@@ -146,7 +146,7 @@ func runPerplexity(ctx context.Context, streams Streams, o perplexityOptions) er
 	if err != nil {
 		return err
 	}
-	f := perplexity{
+	f := perplexityFigures{
 		Model: o.Model, AdapterPath: o.AdapterPath, DataPath: o.DataPath, Perplexity: figure(got.Value()), StandardError: figure(got.StdErr()),
 		Loss: figure(got.Loss), Tokens: got.Tokens, Samples: len(samples), Seconds: time.Since(began).Seconds(), PeakBytes: machine.PeakMemory(),
 	}
@@ -156,7 +156,7 @@ func runPerplexity(ctx context.Context, streams Streams, o perplexityOptions) er
 }
 
 // printPerplexity prints mlx-lm's lines.
-func printPerplexity(out io.Writer, got eval.Perplexity, f perplexity, samples []train.Example) {
+func printPerplexity(out io.Writer, got eval.Perplexity, f perplexityFigures, samples []train.Example) {
 	rule := strings.Repeat("=", 60)
 	fmt.Fprintf(out, "\n%s\nEVALUATION RESULTS\n%s\nModel: %s\n", rule, rule, f.Model)
 	if f.AdapterPath != "" {

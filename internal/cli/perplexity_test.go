@@ -14,10 +14,10 @@ func TestPerplexity(t *testing.T) {
 	model, data := tinyModel(t)
 	adapter, figures := filepath.Join(t.TempDir(), "adapter"), filepath.Join(t.TempDir(), "f.json")
 	mustRun(t, "", "train", "--model", model, "--data", data, "--adapter-path", adapter, "--iters", "10", "--learning-rate", "1e-3", "--num-layers", "-1", "--mask-prompt", "--threads", "1")
-	measure := func(args ...string) (perplexity, string) {
+	measure := func(args ...string) (perplexityFigures, string) {
 		t.Helper()
 		out := mustRun(t, "", append([]string{"perplexity", "--model", model, "--threads", "1", "--json", figures}, args...)...)
-		var got perplexity
+		var got perplexityFigures
 		readInto(t, figures, &got)
 		return got, out
 	}
@@ -73,7 +73,7 @@ func TestPerplexityOfHubDataset(t *testing.T) {
 	model, data := tinyModel(t)
 	s.Add("datasets/org/lines", filesOf(t, data))
 	for _, split := range []string{"train", "valid", "test"} {
-		var got [2]perplexity
+		var got [2]perplexityFigures
 		for i, path := range []string{data, "org/lines"} {
 			figures := filepath.Join(t.TempDir(), "f.json")
 			mustRun(t, "", "perplexity", "--model", model, "--data-path", path, "--split", split, "--sequence-length", "32", "--threads", "1", "--json", figures)

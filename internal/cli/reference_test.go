@@ -66,7 +66,7 @@ func TestTokenizePrintsPieces(t *testing.T) {
 	if code != 0 || out != want {
 		t.Errorf("%d %q %q, want %q", code, out, errOut, want)
 	}
-	var got tokenized
+	var got tokenizeFigures
 	readInto(t, figures, &got)
 	if !slices.Equal(got.IDs, []int32{9707, 1879}) || !slices.Equal(got.Pieces, []string{"Hello", "Ġworld"}) {
 		t.Errorf("--json: %+v", got)

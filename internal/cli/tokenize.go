@@ -61,8 +61,8 @@ piece of the vocabulary. With - the text is read from standard input. With
 	return cmd
 }
 
-// A tokenized text, as --json writes it.
-type tokenized struct {
+// tokenizeFigures is what tokenize's --json writes of a text.
+type tokenizeFigures struct {
 	IDs    []int32  `json:"ids"`
 	Pieces []string `json:"pieces"`
 }
@@ -90,8 +90,8 @@ func tokenize(streams Streams, tok *tokenizer.Tokenizer, o tokenizeOptions, args
 	return writeFigures(o.JSON, result)
 }
 
-func pieces(tok *tokenizer.Tokenizer, ids []int32) tokenized {
-	t := tokenized{IDs: ids, Pieces: make([]string, len(ids))}
+func pieces(tok *tokenizer.Tokenizer, ids []int32) tokenizeFigures {
+	t := tokenizeFigures{IDs: ids, Pieces: make([]string, len(ids))}
 	for i, id := range ids {
 		t.Pieces[i] = tok.Piece(id)
 	}
@@ -108,7 +108,7 @@ func tokenizeStrings(out io.Writer, tok *tokenizer.Tokenizer, o tokenizeOptions)
 		return fault.At("strings", "%w", jsonpos.Error(o.Strings, text, err)).Try("Expected a JSON list of strings.")
 	}
 	ids := make([][]int32, len(list))
-	results := make([]tokenized, len(list))
+	results := make([]tokenizeFigures, len(list))
 	for i, s := range list {
 		ids[i] = tok.Encode(s, o.AddSpecial)
 		results[i] = pieces(tok, ids[i])

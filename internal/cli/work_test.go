@@ -304,7 +304,7 @@ func TestDoctor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var c checkup
+	var c doctorFigures
 	if err := json.Unmarshal(text, &c); err != nil || c.CPU.Cores < 1 || len(c.Devices) == 0 || c.Devices[len(c.Devices)-1].Threads != 1 {
 		t.Errorf("%+v, %v", c, err)
 	}
