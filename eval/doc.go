@@ -1,2 +1,2 @@
-// Package eval measures how well a model predicts text it is given.
+// Package eval measures how well a model predicts a text.
 package eval

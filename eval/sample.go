@@ -5,11 +5,10 @@ import (
 	"github.com/lentil-lm/lentil/train"
 )
 
-// Windows cuts a dataset into rows of length tokens as mlx-lm's perplexity does:
-// rows are taken in the order of NumPy's permutation for seed and laid one behind
-// the other, and the tokens are cut without regard to where rows end. samples is
-// how many windows to take, all if it is 0 or less; fewer come when the data ends
-// before. What does not fill a window is left out.
+// Windows cuts a dataset into rows of length tokens as mlx-lm's perplexity does: it
+// takes the rows in the order of NumPy's permutation for seed, joins them, and cuts
+// the tokens without regard to where rows end. It returns at most samples windows,
+// or all when samples is 0 or less. A last part that does not fill a window is left out.
 func Windows(rows train.Examples, length, samples int, seed uint32) ([]train.Example, error) {
 	var out []train.Example
 	var ids []int32
@@ -30,9 +29,8 @@ func Windows(rows train.Examples, length, samples int, seed uint32) ([]train.Exa
 	return out, nil
 }
 
-// Rows takes rows as they are, in the same order, and only those with something
-// to predict within their first length tokens, where they are cut. cut is how
-// many were.
+// Rows takes rows in the same order and cuts each to its first length tokens. It
+// leaves out rows without a token to predict; cut counts those that were shortened.
 func Rows(rows train.Examples, length, samples int, seed uint32) (out []train.Example, cut int, err error) {
 	for _, i := range train.NumpyPermutation(seed, rows.Len()) {
 		row, err := rows.Example(i)
@@ -71,7 +69,7 @@ func shorten(row train.Example, n int) train.Example {
 	return short
 }
 
-// countTargets is how many tokens of a row are to be predicted.
+// countTargets counts the tokens of a row that are to be predicted.
 func countTargets(row train.Example) int {
 	n := 0
 	for _, span := range row.Loss {

@@ -283,7 +283,7 @@ func TestErrors(t *testing.T) {
 		want   string
 	}{
 		{"empty prompt", nil, Options{MaxTokens: 1}, "no tokens"},
-		{"token beyond the vocabulary", []int32{1, vocab}, Options{MaxTokens: 1}, "token 1 of the prompt is 320"},
+		{"token beyond the vocabulary", []int32{1, vocab}, Options{MaxTokens: 1}, "prompt: token 1 is 320"},
 		{"negative token", []int32{-1}, Options{MaxTokens: 1}, "is -1"},
 		{"too long", make([]int32, 257), Options{MaxTokens: 1}, "257 tokens, the model takes 256"},
 		{"sampling", prompt, Options{MaxTokens: 1, Sampling: Sampling{Temp: -1}}, "temp -1: expected 0 or more"},

@@ -27,8 +27,8 @@ func (s *Session) begin(ctx context.Context, tok *tokenizer.Tokenizer, prompt []
 	if err := o.Sampling.Check(); err != nil {
 		return nil, err
 	}
-	if err := s.checkTokens(prompt); err != nil {
-		return nil, err
+	if err := s.model.CheckTokens(prompt); err != nil {
+		return nil, fmt.Errorf("prompt: %w", err)
 	}
 	step := o.PrefillStep
 	if step <= 0 {
@@ -43,16 +43,6 @@ func (s *Session) begin(ctx context.Context, tok *tokenizer.Tokenizer, prompt []
 	draw := sampler{Sampling: o.Sampling, keys: compute.NewKey(o.Seed)}
 	r.decoder = decoder{session: s, draw: draw, prompt: prompt, most: o.MaxTokens, logits: logits}
 	return r, nil
-}
-
-// checkTokens refuses ids that the model has no embedding for.
-func (s *Session) checkTokens(prompt []int32) error {
-	for i, id := range prompt {
-		if id < 0 || int(id) >= s.model.Config.VocabSize {
-			return fmt.Errorf("token %d of the prompt is %d, the model's vocabulary has %d: tokenizer and model do not belong together", i, id, s.model.Config.VocabSize)
-		}
-	}
-	return nil
 }
 
 // next is the piece of one more token.

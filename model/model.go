@@ -5,6 +5,8 @@
 package model
 
 import (
+	"fmt"
+
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/tensor"
@@ -111,6 +113,16 @@ func (m *Model) NewCache(limit int, dtype compute.DType) (*nn.Cache, error) {
 		shapes[i] = b.Attention.KV()
 	}
 	return nn.NewCache(m.dev, shapes, limit, dtype)
+}
+
+// CheckTokens refuses ids that the model has no embedding of.
+func (m *Model) CheckTokens(ids []int32) error {
+	for i, id := range ids {
+		if id < 0 || int(id) >= m.Config.VocabSize {
+			return fmt.Errorf("token %d is %d, but the model's vocabulary has %d: tokenizer and model do not belong together", i, id, m.Config.VocabSize)
+		}
+	}
+	return nil
 }
 
 // Begin embeds the batch: x [T, hidden], and what all layers need to know of the

@@ -7,21 +7,21 @@ import (
 	"github.com/lentil-lm/lentil/nn"
 )
 
-// adafactor keeps second moments of rows and columns alone (see compute.Adafactor).
+// adafactor keeps second moments of rows and columns only (see compute.Adafactor).
 type adafactor struct {
-	eps          [2]float64 // added to squared gradients; least size of a parameter that its steps go by
-	clip         float64    // most root mean square of a step, before the learning rate
-	decayRate    float64    // power of the update's number, for the second moments
-	beta1        float64    // of the first moment, where there is one
-	momentum     bool
+	eps          [2]float64 // added to squared gradients; lower bound of the parameter's size
+	clip         float64    // upper bound of a step's root mean square, before the learning rate
+	decayRate    float64    // the second moments keep 1 - t^decayRate of themselves
+	momentum     bool       // keep a first moment ...
+	beta1        float64    // ... which keeps this part of itself
 	decay        float64
-	scaled       bool // steps go by the size of the parameter
-	relativeStep bool // the step size is Adafactor's own, whatever the learning rate
-	warmupInit   bool // and begins small
+	scaled       bool // multiply steps with the parameter's root mean square
+	relativeStep bool // use Adafactor's own step size, not the learning rate
+	warmupInit   bool // let that step size start small
 }
 
-// What Adafactor's own step size is at most: this, or with warmup_init so much for
-// each update done, and never more than one by the root of their number.
+// Adafactor's own step size at update t is the smaller of 1/√t and adafactorStep, or
+// with warmup_init adafactorWarmup·t.
 const (
 	adafactorStep   = 1e-2
 	adafactorWarmup = 1e-6
@@ -64,7 +64,7 @@ func (o adafactor) update(u update) error {
 	})
 }
 
-// rate is the step size before it is scaled with the parameter's.
+// rate is the step size before it is scaled with the parameter's size.
 func (o adafactor) rate(u update) float32 {
 	if !o.relativeStep {
 		return u.lr

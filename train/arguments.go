@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// arguments reads the keyword arguments of an optimizer. Each of its methods names
-// one, with its default and what it may be; check tells the first mistake.
+// arguments reads the keyword arguments of an optimizer. Each of its methods reads
+// one, given its default and its range; check tells the first mistake.
 type arguments struct {
 	given map[string]any
 	known []string
 	err   error
 }
 
-// A span is what a number may be. Numbers are float32 where they are used.
+// A span is the range of a number, once it is rounded to float32.
 type span struct {
 	text  string
 	holds func(v float32) bool
@@ -30,13 +30,14 @@ var (
 	belowOne    = span{"0 or more and less than 1", func(v float32) bool { return v >= 0 && v < 1 }}
 )
 
-// has is false for what is no number, NaN and infinity, too.
+// has is false for NaN and infinity, too.
 func (s span) has(v float64) bool {
 	f := float32(v)
 	return s.holds(f) && !math.IsInf(float64(f), 0)
 }
 
-// check tells the first mistake; arguments that no method has named are one.
+// check tells the first mistake: an argument that no method has read, or a value out
+// of range.
 func (a *arguments) check() error {
 	for _, name := range slices.Sorted(maps.Keys(a.given)) {
 		if !slices.Contains(a.known, name) {

@@ -2,18 +2,16 @@ package train
 
 import (
 	"fmt"
-	"iter"
-	"slices"
 
-	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/tensor"
 )
 
-// packed is a batch as the model takes it: rows behind each other, no padding,
-// and the positions where loss counts.
+// packed is a batch as the model takes it: examples one behind the other without
+// padding, and the positions where loss counts.
 type packed struct {
 	model.Batch
-	index   []int     // of each sequence: its row's number in the split
+	index   []int     // of each sequence: its example's number in the split
 	rows    []int32   // index into Tokens whose output predicts ...
 	targets []int32   // ... this token
 	weights []float32 // 1/len(rows) each: the loss is their mean
@@ -22,44 +20,23 @@ type packed struct {
 // length is the number of tokens of sequence i.
 func (p *packed) length(i int) int { return int(p.Bounds[i+1] - p.Bounds[i]) }
 
-// pack puts rows together, each cut to maxLen tokens. With padTarget it adds
-// mlx-lm's pad target: a row shorter than the padded width also learns to
+// padUnit: mlx-lm pads a batch to one more than a multiple of it.
+const padUnit = 32
+
+// pack puts examples together, each cut to maxLen tokens. With padTarget it adds
+// mlx-lm's pad target: an example shorter than the padded width also learns to
 // predict token 0 after its end.
-func pack(rows []Example, maxLen int, padTarget bool) packed {
+func pack(list []Example, maxLen int, padTarget bool) packed {
 	var p packed
 	p.Bounds = []int32{0}
 	longest := 0
-	for _, r := range rows {
-		longest = max(longest, len(r.IDs))
+	for _, e := range list {
+		longest = max(longest, len(e.IDs))
 	}
-	width := min(1+32*((longest+31)/32), maxLen)
-	for i, r := range rows {
-		n := min(len(r.IDs), maxLen)
-		start := len(p.Tokens)
-		// The last token of a row predicts nothing, but for the pad target.
-		inputs := n - 1
-		if padTarget && n < width {
-			inputs = n
-		}
-		inputs = max(inputs, 0)
-		p.Tokens = append(p.Tokens, r.IDs[:inputs]...)
-		for at := range inputs {
-			p.Positions = append(p.Positions, int32(at))
-		}
-		for _, span := range r.Loss {
-			for s := max(span[0], 1); s < min(span[1], n); s++ {
-				p.rows = append(p.rows, int32(start+s-1))
-				p.targets = append(p.targets, r.IDs[s])
-			}
-		}
-		if padTarget && 0 < n && n < width && len(r.Loss) > 0 {
-			p.rows = append(p.rows, int32(start+n-1))
-			p.targets = append(p.targets, 0)
-		}
-		if inputs > 0 {
-			p.Bounds = append(p.Bounds, int32(len(p.Tokens)))
-			p.index = append(p.index, i)
-		}
+	width := min(1+padUnit*((longest+padUnit-1)/padUnit), maxLen)
+	for i, e := range list {
+		n := min(len(e.IDs), maxLen)
+		p.add(i, e, n, padTarget && 0 < n && n < width)
 	}
 	p.weights = make([]float32, len(p.rows))
 	for i := range p.weights {
@@ -68,64 +45,85 @@ func pack(rows []Example, maxLen int, padTarget bool) packed {
 	return p
 }
 
-// batches lists the rows of each batch of one pass, in order. mlx takes
-// consecutive rows, drops a last partial batch and shuffles the batches;
-// otherwise the rows are shuffled and every row comes once.
-func batches(n, size int, mlx bool, rng *numpyRandom) [][]int {
-	var out [][]int
-	if mlx {
-		for _, b := range rng.permutation(n / size) {
-			rows := make([]int, size)
-			for i := range rows {
-				rows[i] = b*size + i
-			}
-			out = append(out, rows)
-		}
-		return out
+// add puts the first n tokens of an example behind the others. The last of them
+// predicts nothing, except where a pad target follows.
+func (p *packed) add(index int, e Example, n int, padTarget bool) {
+	start, inputs := len(p.Tokens), max(n-1, 0)
+	if padTarget {
+		inputs = n
 	}
-	for rows := range slices.Chunk(rng.permutation(n), size) {
-		out = append(out, rows)
+	p.Tokens = append(p.Tokens, e.IDs[:inputs]...)
+	for at := range inputs {
+		p.Positions = append(p.Positions, int32(at))
 	}
-	return out
-}
-
-// epochs repeats batches forever.
-func epochs(n, size int, mlx bool, rng *numpyRandom) iter.Seq[[]int] {
-	return func(yield func([]int) bool) {
-		for {
-			for _, b := range batches(n, size, mlx, rng) {
-				if !yield(b) {
-					return
-				}
-			}
+	for _, span := range e.Loss {
+		for s := max(span[0], 1); s < min(span[1], n); s++ {
+			p.rows = append(p.rows, int32(start+s-1))
+			p.targets = append(p.targets, e.IDs[s])
 		}
+	}
+	if padTarget && len(e.Loss) > 0 {
+		p.rows = append(p.rows, int32(start+n-1))
+		p.targets = append(p.targets, 0)
+	}
+	if inputs > 0 {
+		p.Bounds = append(p.Bounds, int32(len(p.Tokens)))
+		p.index = append(p.index, index)
 	}
 }
 
-// example fetches example i and checks that a model of vocab tokens can take it.
-func example(rows Examples, i, vocab int) (Example, error) {
-	r, err := rows.Example(i)
+// losses runs the batch forward: the cross-entropy of each target [R], nil after an
+// error of the tape. When recording, the backward pass starts from Σ weight·loss,
+// weight [R]. f may be nil.
+func (p *packed) losses(t *tensor.Tape, m *model.Model, f *frozen, weight []float32, checkpoint bool) (losses []float32) {
+	t.Scope(func() *tensor.Tensor {
+		x := f.forward(t, m, p, checkpoint)
+		losses = t.Read(m.Loss(t, x, p.rows, p.targets, weight))
+		return nil
+	})
+	return losses
+}
+
+// Losses returns the cross-entropy of each token that the examples predict, in order,
+// without keeping gradients. The tape decides the precision (Tape.Exact).
+func Losses(t *tensor.Tape, m *model.Model, list []Example) ([]float32, error) {
+	longest := 0
+	for i, e := range list {
+		if err := m.CheckTokens(e.IDs); err != nil {
+			return nil, fmt.Errorf("example %d: %w", i, err)
+		}
+		longest = max(longest, len(e.IDs))
+	}
+	p := pack(list, longest, false)
+	if len(p.rows) == 0 {
+		return nil, t.Err()
+	}
+	losses := p.losses(t, m, nil, p.weights, false)
+	return losses, t.Err()
+}
+
+// example fetches example i and checks that the model can take it.
+func example(m *model.Model, from Examples, i int) (Example, error) {
+	e, err := from.Example(i)
 	if err != nil {
-		return r, err
+		return e, err
 	}
-	for k, id := range r.IDs {
-		if id < 0 || int(id) >= vocab {
-			where := fmt.Sprintf("row %d", i)
-			if w, ok := rows.(interface{ Where(i int) string }); ok {
-				where = w.Where(i)
-			}
-			return r, fmt.Errorf("%s: token %d is %d, but the model's vocabulary has %d: tokenizer and model do not belong together", where, k, id, vocab)
+	if err := m.CheckTokens(e.IDs); err != nil {
+		where := fmt.Sprintf("row %d", i)
+		if w, ok := from.(interface{ Where(i int) string }); ok {
+			where = w.Where(i)
 		}
+		return e, fmt.Errorf("%s: %w", where, err)
 	}
-	return r, nil
+	return e, nil
 }
 
-// load fetches and packs the rows of one batch.
-func load(rows Examples, index []int, vocab, maxLen int, padTarget bool) (packed, error) {
+// load fetches and packs the examples of one batch.
+func load(m *model.Model, from Examples, index []int, maxLen int, padTarget bool) (packed, error) {
 	list := make([]Example, len(index))
 	for i, k := range index {
 		var err error
-		if list[i], err = example(rows, k, vocab); err != nil {
+		if list[i], err = example(m, from, k); err != nil {
 			return packed{}, err
 		}
 	}
@@ -134,17 +132,4 @@ func load(rows Examples, index []int, vocab, maxLen int, padTarget bool) (packed
 		p.index[i] = index[k]
 	}
 	return p, nil
-}
-
-// enough checks a split against the batch size, as mlx-lm does.
-func enough(rows Examples, split string, size int, mlx bool) error {
-	switch n := rows.Len(); {
-	case size < 1:
-		return fault.Value("batch_size", size, "1 or more")
-	case n == 0:
-		return fmt.Errorf("%s set: it has no rows with a token to learn", split)
-	case mlx && n < size:
-		return fault.At("batch_size", "%s set: must have at least batch_size=%d examples but only has %d", split, size, n).Try("Add rows or give a smaller one.")
-	}
-	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/model"
 )
 
 func TestNumpyPermutations(t *testing.T) {
@@ -44,29 +45,32 @@ func TestNumpyPermutations(t *testing.T) {
 
 func TestBatchOrder(t *testing.T) {
 	t.Parallel()
-	// mlx-lm: consecutive rows, shuffled batches, no partial one.
-	got := batches(10, 3, true, newNumpyRandom(0))
-	perm := newNumpyRandom(0).permutation(3)
-	for i, b := range got {
-		first := 3 * perm[i]
-		if !slices.Equal(b, []int{first, first + 1, first + 2}) {
-			t.Errorf("batch %d is %v", i, b)
+	// mlx-lm: consecutive examples, shuffled batches, no partial one.
+	random, same := newNumpyRandom(0), newNumpyRandom(0)
+	o := order{examples: 10, size: 3, mlx: true}
+	if o.batches() != 3 {
+		t.Errorf("%d batches of 3 from 10 examples, want 3", o.batches())
+	}
+	for pass := range 2 {
+		for i, k := range same.permutation(3) {
+			if b := o.next(&random); !slices.Equal(b, []int{3 * k, 3*k + 1, 3*k + 2}) {
+				t.Errorf("pass %d, batch %d is %v", pass, i, b)
+			}
 		}
 	}
-	if len(got) != 3 {
-		t.Errorf("%d batches of 3 from 10 rows, want 3", len(got))
+	// Otherwise every example comes once, in another order each pass.
+	random, o = newNumpyRandom(0), order{examples: 10, size: 4}
+	if o.batches() != 3 {
+		t.Errorf("%d batches of 4 from 10 examples, want 3", o.batches())
 	}
-	// Otherwise every row comes once, in another order each pass.
 	var passes [2][]int
-	seen := 0
-	for b := range epochs(10, 4, false, newNumpyRandom(0)) {
+	for seen := 0; seen < 20; {
+		b := o.next(&random)
 		pass := &passes[seen/10]
 		if *pass = append(*pass, b...); len(b) != 4 && len(*pass) != 10 {
 			t.Errorf("a short batch %v in the middle of a pass", b)
 		}
-		if seen += len(b); seen == 20 {
-			break
-		}
+		seen += len(b)
 	}
 	if slices.Equal(passes[0], passes[1]) {
 		t.Error("two passes have one order")
@@ -75,7 +79,7 @@ func TestBatchOrder(t *testing.T) {
 		slices.Sort(p)
 		for i, v := range p {
 			if i != v {
-				t.Errorf("a pass has the rows %v", p)
+				t.Errorf("a pass has the examples %v", p)
 				break
 			}
 		}
@@ -234,7 +238,7 @@ func TestFromRows(t *testing.T) {
 	if got, err := from.Example(0); err != nil || !slices.Equal(got.IDs, []int32{'a', 'b', 0}) || len(got.Loss) != 1 || got.Loss[0][1] != 3 {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if _, err := example(from, 1, 'z'); err == nil || !strings.Contains(err.Error(), "train.jsonl") || !strings.Contains(err.Error(), "2") {
+	if _, err := example(&model.Model{Config: &model.Config{VocabSize: 'z'}}, from, 1); err == nil || !strings.Contains(err.Error(), "train.jsonl") || !strings.Contains(err.Error(), "2") {
 		t.Errorf("a token beyond the vocabulary: %v", err)
 	}
 }

@@ -27,10 +27,11 @@ type Evaluation struct {
 // Perplexity is exp(Loss).
 func (e Evaluation) Perplexity() float64 { return math.Exp(e.Loss) }
 
-// Evaluate measures the loss over rows; progress may be nil. Rows without a
-// token to predict are an error when there are no others.
-func Evaluate(ctx context.Context, m *model.Model, rows Examples, o EvalOptions, progress func(done, total int)) (Evaluation, error) {
-	e, err := evaluate(ctx, m, nil, rows, o, newNumpyRandom(uint32(o.Seed)), progress)
+// Evaluate measures the loss over examples; progress may be nil. A set in which no
+// example has a token to predict is an error.
+func Evaluate(ctx context.Context, m *model.Model, examples Examples, o EvalOptions, progress func(done, total int)) (Evaluation, error) {
+	random := newNumpyRandom(uint32(o.Seed))
+	e, err := evaluate(ctx, m, nil, examples, o, &random, progress)
 	if err == nil && e.Tokens == 0 {
 		err = fault.Of("evaluation set: none of the rows measured has a token to predict").
 			Try("Raise %v, or measure more batches.", fault.Setting("max_seq_length"))
@@ -38,48 +39,47 @@ func Evaluate(ctx context.Context, m *model.Model, rows Examples, o EvalOptions,
 	return e, err
 }
 
-// evaluate gives a loss of NaN when there was no token to predict. f may be nil.
-func evaluate(ctx context.Context, m *model.Model, f *frozen, rows Examples, o EvalOptions, rng *numpyRandom, progress func(done, total int)) (Evaluation, error) {
-	if err := enough(rows, "evaluation", o.BatchSize, o.CompatMLX); err != nil {
+// evaluate gives a loss of NaN when there was no token to predict. f and progress may be nil.
+func evaluate(ctx context.Context, m *model.Model, f *frozen, examples Examples, o EvalOptions, random *numpyRandom, progress func(done, total int)) (Evaluation, error) {
+	order, err := newOrder(examples, "evaluation", o.BatchSize, o.CompatMLX)
+	if err != nil {
 		return Evaluation{}, err
 	}
-	list := batches(rows.Len(), o.BatchSize, o.CompatMLX, rng)
-	if o.Batches >= 0 && o.Batches < len(list) {
-		list = list[:o.Batches]
+	total := order.batches()
+	if o.Batches >= 0 {
+		total = min(total, o.Batches)
 	}
 	t := tensor.NewTape(m.Device())
 	t.Exact = true
 	var sum float64
 	var e Evaluation
-	for i, index := range list {
+	for done := range total {
 		if err := ctx.Err(); err != nil {
 			return e, err
 		}
-		b, err := load(rows, index, m.Config.VocabSize, o.MaxSeqLength, o.CompatMLX)
+		b, err := load(m, examples, order.next(random), o.MaxSeqLength, o.CompatMLX)
 		if err != nil {
 			return e, err
 		}
-		if len(b.rows) > 0 {
-			sum += batchLoss(t, m, f, b) * float64(len(b.rows))
-			e.Tokens += int64(len(b.rows))
+		if n := len(b.rows); n > 0 {
+			sum += mean(b.losses(t, m, f, b.weights, false)) * float64(n)
+			e.Tokens += int64(n)
 		}
 		if t.Err() != nil {
 			return e, t.Err()
 		}
 		if progress != nil {
-			progress(i+1, len(list))
+			progress(done+1, total)
 		}
 	}
 	e.Loss = sum / float64(e.Tokens)
 	return e, nil
 }
 
-// batchLoss is the mean loss of one batch.
-func batchLoss(t *tensor.Tape, m *model.Model, f *frozen, b packed) (loss float64) {
-	t.Scope(func() *tensor.Tensor {
-		x := f.forward(t, m, b, false)
-		loss = mean(t.Read(m.Loss(t, x, b.rows, b.targets, b.weights)))
-		return nil
-	})
-	return loss
+func mean(v []float32) float64 {
+	var sum float64
+	for _, x := range v {
+		sum += float64(x)
+	}
+	return sum / float64(len(v))
 }

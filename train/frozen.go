@@ -10,27 +10,27 @@ import (
 	"github.com/lentil-lm/lentil/tensor"
 )
 
-// FrozenCache bounds what a run keeps of its frozen layers: with the last
-// blocks trained, what the blocks below them give for a row never changes, so
-// it is computed when the row first comes and reused from then on. Losses are
-// the same to the bit, because on the CPU what a row gives does not depend on
-// the rows it is packed with. The zero value keeps nothing.
+// FrozenCache bounds what a run keeps of its frozen layers. When only the last
+// blocks are trained, the output of the blocks below them never changes for an
+// example: it is computed once and reused in later epochs. Losses are the same to
+// the bit, because the CPU computes each example independently of the others in its
+// batch. The zero value keeps nothing.
 type FrozenCache struct {
 	Memory int64  // most bytes in memory
-	Disk   int64  // most bytes in a temporary file, once memory is full
+	Disk   int64  // most bytes in a temporary file, used when memory is full
 	Dir    string // folder of that file
 }
 
-// fewTokens is up to how many tokens devices take other ways through a product
-// or an attention, which round differently. Such batches go past the cache.
-const fewTokens = 32
+// smallBatch is the largest number of tokens for which devices have kernels of their
+// own. Small batches skip the cache: those kernels round differently.
+const smallBatch = 32
 
-// widthUnit is what the model's widths must be multiples of: a vector kernel
-// computes what is left over at an array's end in another way, and where an
-// array ends depends on the batch.
+// widthUnit divides the model's widths, or nothing is kept: vector kernels compute
+// the remainder at the end of an array differently, and the batch decides where an
+// array ends.
 const widthUnit = 16
 
-// frozen keeps what blocks [0, first) give for the rows of one split.
+// frozen keeps the output of blocks [0, first) for the examples of one split.
 type frozen struct {
 	first int
 	width int
@@ -38,7 +38,7 @@ type frozen struct {
 	store *frozenStore
 }
 
-// kept is a row's output [tokens, width].
+// kept is the output [tokens, width] for one example.
 type kept struct {
 	tokens int
 	values []float32 // nil: in the file at offset
@@ -46,7 +46,7 @@ type kept struct {
 }
 
 // newFrozen returns nil when there is nothing to gain: no frozen block at the
-// bottom, or rows that do not come again.
+// bottom, or no example that comes again.
 func newFrozen(m *model.Model, store *frozenStore, again bool) *frozen {
 	first, c := m.FirstTrained(), m.Config
 	if store == nil || !again || first == 0 || c.HiddenSize%widthUnit != 0 || c.IntermediateSize%widthUnit != 0 {
@@ -56,8 +56,8 @@ func newFrozen(m *model.Model, store *frozenStore, again bool) *frozen {
 }
 
 // forward runs a batch through all blocks: [T, hidden].
-func (f *frozen) forward(t *tensor.Tape, m *model.Model, b packed, checkpoint bool) *tensor.Tensor {
-	if f == nil || len(b.Tokens) <= fewTokens {
+func (f *frozen) forward(t *tensor.Tape, m *model.Model, b *packed, checkpoint bool) *tensor.Tensor {
+	if f == nil || len(b.Tokens) <= smallBatch {
 		x, pass := m.Begin(t, b.Batch, nil)
 		return m.Layers(t, x, pass, 0, len(m.Blocks), checkpoint)
 	}
@@ -75,8 +75,9 @@ func (f *frozen) forward(t *tensor.Tape, m *model.Model, b packed, checkpoint bo
 	return m.Layers(t, x, pass, f.first, len(m.Blocks), checkpoint)
 }
 
-// load puts the rows of a batch together [T, width], nil when one is missing.
-func (f *frozen) load(b packed) []float32 {
+// load assembles the kept output for a batch [T, width]. It is nil when an example
+// is missing.
+func (f *frozen) load(b *packed) []float32 {
 	for i, row := range b.index {
 		if k, ok := f.rows[row]; !ok || k.tokens < b.length(i) {
 			return nil
@@ -84,8 +85,8 @@ func (f *frozen) load(b packed) []float32 {
 	}
 	out := make([]float32, len(b.Tokens)*f.width)
 	for i, row := range b.index {
-		// A row is longer here than there when mlx-lm's pad target follows it or
-		// not; the model is causal, so the beginning is the same.
+		// An example may be one token longer in one batch than in another: mlx-lm's
+		// pad target. The model is causal, so the common part is the same.
 		part := out[int(b.Bounds[i])*f.width : int(b.Bounds[i+1])*f.width]
 		k := f.rows[row]
 		if k.values != nil {
@@ -98,8 +99,8 @@ func (f *frozen) load(b packed) []float32 {
 	return out
 }
 
-// keep stores the rows of a batch that are not there yet, as far as there is room.
-func (f *frozen) keep(b packed, values []float32) {
+// keep stores the output for the examples that are not kept yet, while there is room.
+func (f *frozen) keep(b *packed, values []float32) {
 	if values == nil {
 		return // the tape has an error
 	}
@@ -115,7 +116,7 @@ func (f *frozen) keep(b packed, values []float32) {
 	}
 }
 
-// frozenStore is the room that the splits of a run share.
+// frozenStore is the memory and disk space that the splits of a run share.
 type frozenStore struct {
 	left FrozenCache // what may still be used
 	file *os.File    // nil until memory is full
@@ -131,7 +132,7 @@ func newFrozenStore(limits FrozenCache, warn func(text string)) *frozenStore {
 	return &frozenStore{left: limits, warn: warn}
 }
 
-// put keeps a copy of values, or says that there is no room.
+// put keeps a copy of values. It is false when there is no room.
 func (s *frozenStore) put(values []float32) (kept, bool) {
 	size := int64(4 * len(values))
 	if size <= s.left.Memory {
@@ -151,8 +152,8 @@ func (s *frozenStore) put(values []float32) (kept, bool) {
 	return k, true
 }
 
-// open makes the file. Where the system allows, it has no name from the start,
-// so that nothing is left of it however the run ends.
+// open makes the file. It loses its name at once, where the system allows that, so
+// that nothing is left of it however the run ends.
 func (s *frozenStore) open() bool {
 	if s.file != nil {
 		return true
@@ -169,7 +170,7 @@ func (s *frozenStore) open() bool {
 	return true
 }
 
-// full ends the use of the disk: the run goes on and computes what is not kept.
+// full ends the use of the disk. The run goes on and computes what is not kept.
 func (s *frozenStore) full(err error) {
 	s.left.Disk = 0
 	s.warn(fmt.Sprintf("no more outputs of frozen layers are kept on disk, so epochs take longer: %v", err))

@@ -188,16 +188,16 @@ func TestFrozenStoreReadFails(t *testing.T) {
 	f := &frozen{first: 1, width: 2, rows: map[int]kept{}, store: s}
 	b := packed{index: []int{7}}
 	b.Tokens, b.Bounds = make([]int32, 3), []int32{0, 3}
-	f.keep(b, []float32{1, 2, 3, 4, 5, 6})
-	if got := f.load(b); !slices.Equal(got, []float32{1, 2, 3, 4, 5, 6}) {
+	f.keep(&b, []float32{1, 2, 3, 4, 5, 6})
+	if got := f.load(&b); !slices.Equal(got, []float32{1, 2, 3, 4, 5, 6}) {
 		t.Fatalf("kept %v", got)
 	}
 	s.file.Close()
-	if got := f.load(b); got != nil || len(f.rows) != 0 || len(warned) != 1 {
+	if got := f.load(&b); got != nil || len(f.rows) != 0 || len(warned) != 1 {
 		t.Errorf("from a closed file %v, rows %v, warnings %q", got, f.rows, warned)
 	}
 	if b.Tokens, b.Bounds = make([]int32, 30), []int32{0, 30}; true {
-		f.keep(b, make([]float32, 60))
+		f.keep(&b, make([]float32, 60))
 	}
 	if len(f.rows) != 0 {
 		t.Error("more was kept than there is room for")

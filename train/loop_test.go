@@ -13,6 +13,7 @@ import (
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
 	"github.com/lentil-lm/lentil/compute/plan"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/run"
@@ -206,8 +207,8 @@ func asDoRA(t *testing.T) func(*Trainer) {
 	}
 }
 
-// A DoRA learns, with checkpoints as without, and its norms are always those of the
-// matrices as they are.
+// A DoRA learns, with checkpoints as without, and its norms always belong to the
+// current matrices.
 func TestDoRA(t *testing.T) {
 	t.Parallel()
 	dev := newCPU(t)
@@ -272,7 +273,7 @@ func TestTrainingLearns(t *testing.T) {
 	}
 }
 
-// readGrads are the gradients of all parameters, which are then forgotten.
+// readGrads returns the gradients of all parameters and clears them.
 func readGrads(t *testing.T, tr *Trainer) (out [][]float32) {
 	t.Helper()
 	for _, p := range tr.params {
@@ -296,23 +297,28 @@ func TestAccumulation(t *testing.T) {
 		l.Adapter.(*nn.LoRA).Dropout = 0
 	}
 	modeltest.Shake(t, tr.Model, 0.1)
-	if err := tr.prepare(); err != nil {
+	s, err := tr.prepare()
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer tr.close()
+	defer tr.close(s)
+	gradients := func(list []Example, accumulation int) (float64, error) {
+		b := pack(list, 64, false)
+		return tr.gradients(s, &b, accumulation)
+	}
 	rows := rowList{}
 	for range 4 {
 		rows = append(rows, someRows(5)[len(rows)])
 		rows[len(rows)-1].Loss = [][2]int{{1, 4}}
 	}
-	whole, err := tr.gradients(pack(rows, 64, false), 1)
+	whole, err := gradients(rows, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := readGrads(t, tr)
 	var parts float64
 	for _, half := range []rowList{rows[:2], rows[2:]} {
-		loss, err := tr.gradients(pack(half, 64, false), 2)
+		loss, err := gradients(half, 2)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -369,6 +375,108 @@ func TestInterruption(t *testing.T) {
 	}
 }
 
+// TestInterruptedStep: a step that was interrupted in its validation has not
+// happened. Data order and random numbers stand where they stood, and going on gives
+// the losses of a run that was never stopped.
+func TestInterruptedStep(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	o := options()
+	o.Iters, o.StepsPerEval = 9, 3
+	whole, l := newTrainer(t, dev, o)
+	want, err := whole.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int{1, 3, 6, 9} {
+		tr, got := newTrainer(t, dev, o)
+		s, err := tr.prepare()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for s.result.Iterations < o.Iters {
+			if s.result.Iterations+1 == at {
+				before := *s
+				ctx, cancel := context.WithCancel(t.Context())
+				got.do = func(run.Event) { cancel() } // validation tells its progress
+				if err := tr.iterate(ctx, s); err != ErrInterrupted {
+					t.Fatalf("step %d: %v", at, err)
+				}
+				if got.do = nil; before.random != s.random || before.order.at != s.order.at || before.keys != s.keys || s.result.Iterations != at-1 {
+					t.Errorf("step %d was interrupted and changed the state", at)
+				}
+			}
+			if err := tr.iterate(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if a, b := eventsOf[run.Step](got), eventsOf[run.Step](l); !slices.Equal(a, b) || s.result != want {
+			t.Errorf("interrupted at step %d: %v, %+v; want %v, %+v", at, a, s.result, b, want)
+		}
+		tr.close(s)
+	}
+}
+
+// TestBareTrainer: what a Trainer tells and keeps is optional.
+func TestBareTrainer(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	o := Defaults()
+	o.Iters, o.SaveEvery = 3, 1
+	tr, _ := newTrainer(t, dev, o)
+	want, err := tr.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	full, _ := newTrainer(t, dev, o)
+	bare := &Trainer{Model: full.Model, Train: full.Train, Valid: full.Valid, Options: o}
+	if got, err := bare.Run(t.Context()); err != nil || got != want {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := bare.Run(ctx); !errors.Is(err, ErrInterrupted) {
+		t.Errorf("interrupted: %v", err)
+	}
+	bare.Valid = nil
+	if got, err := bare.Run(t.Context()); err != nil || !math.IsNaN(got.ValLoss) {
+		t.Errorf("without validation: %+v, %v", got, err)
+	}
+}
+
+// TestOptionsCheck: options that were not set are told by name.
+func TestOptionsCheck(t *testing.T) {
+	t.Parallel()
+	if err := Defaults().Check(); err != nil {
+		t.Error(err)
+	}
+	for setting, unset := range map[fault.Setting]func(*Options){
+		"batch_size":              func(o *Options) { o.BatchSize = 0 },
+		"iters":                   func(o *Options) { o.Iters = 0 },
+		"steps_per_report":        func(o *Options) { o.StepsPerReport = 0 },
+		"steps_per_eval":          func(o *Options) { o.StepsPerEval = -1 },
+		"save_every":              func(o *Options) { o.SaveEvery = 0 },
+		"grad_accumulation_steps": func(o *Options) { o.GradAccumulationSteps = 0 },
+		"max_seq_length":          func(o *Options) { o.MaxSeqLength = 1 },
+		"learning_rate":           func(o *Options) { o.Schedule = nil },
+		"optimizer":               func(o *Options) { o.Optimizer = OptimizerConfig{} },
+		"optimizer_config":        func(o *Options) { o.Optimizer.Options = map[string]any{"eps": 0} },
+	} {
+		o := Defaults()
+		unset(&o)
+		if err := o.Check(); fault.SettingOf(err) != setting {
+			t.Errorf("%s: %v", setting, err)
+		}
+	}
+	tr, _ := newTrainer(t, newCPU(t), Options{})
+	if _, err := tr.Run(t.Context()); fault.SettingOf(err) != "batch_size" {
+		t.Errorf("no options: %v", err)
+	}
+	if err := tr.DryRun([]int{4}); fault.SettingOf(err) != "max_seq_length" {
+		t.Errorf("planning without options: %v", err)
+	}
+}
+
 func TestRunErrors(t *testing.T) {
 	t.Parallel()
 	dev := newCPU(t)
@@ -395,7 +503,7 @@ func TestRunErrors(t *testing.T) {
 		{"batch size", func(tr *Trainer) { tr.Options.BatchSize = 0 }, []string{"batch_size 0: expected 1 or more"}},
 		{"length", func(tr *Trainer) { tr.Options.MaxSeqLength = 1 }, []string{"max_seq_length 1: expected 2 or more"}},
 		{"nothing to train", func(tr *Trainer) { tr.Model.Detach() }, []string{"nothing to train"}},
-		{"optimizer", func(tr *Trainer) { tr.Options.Optimizer.Name = "lion" }, []string{"optimizer lion", "adam, adamw, muon, sgd, adafactor"}},
+		{"optimizer", func(tr *Trainer) { tr.Options.Optimizer.Name = "lion" }, []string{"optimizer lion", "adam, adamw, muon, sgd or adafactor"}},
 		{"betas", func(tr *Trainer) { tr.Options.Optimizer.Options = map[string]any{"betas": []any{0.9, 1}} }, []string{"optimizer_config: adam: number 2 of betas is 1, expected a number, 0 or more and less than 1"}},
 		{"saving", func(tr *Trainer) {
 			tr.Save = func(int, bool) (run.Saved, error) { return run.Saved{}, noSpace }
@@ -431,7 +539,7 @@ func (b brokenRows) Example(i int) (Example, error) {
 	return b.rowList.Example(i)
 }
 
-// TestRowsWithoutLoss are passed over: in the losses, in the mean, in validation.
+// Rows without loss are skipped: in the losses, in the mean, in validation.
 func TestRowsWithoutLoss(t *testing.T) {
 	t.Parallel()
 	o := options()

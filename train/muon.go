@@ -7,9 +7,9 @@ import (
 	"github.com/lentil-lm/lentil/nn"
 )
 
-// muon turns the averaged gradient of a matrix into the nearest matrix with
-// orthogonal rows or columns (Jordan et al., 2024). As MLX's does, it takes a stack
-// of experts for one matrix with a row for each, and leaves vectors as they are.
+// muon replaces the averaged gradient of a matrix by the nearest matrix with
+// orthogonal rows or columns (Jordan et al., 2024). As in MLX, a stack of experts is
+// one matrix with a row for each expert, and vectors are not changed.
 type muon struct {
 	momentum float64
 	decay    float64 // added to the gradient
@@ -22,8 +22,8 @@ const (
 	muonEps       = 1e-7 // added to the gradient's norm
 )
 
-// muonPolynomial is a·x + b·x³ + c·x⁵, which the iteration applies to the singular
-// values: numbers below 1 soon come near 1.
+// muonPolynomial holds a, b, c of a·x + b·x³ + c·x⁵. The iteration applies it to the
+// singular values: a number below 1 gets near 1 in a few steps.
 var muonPolynomial = [3]float32{3.4445, -4.7750, 2.0315}
 
 func newMuon(a *arguments) muon {
@@ -56,9 +56,9 @@ func (o muon) update(u update) error {
 	return w.err
 }
 
-// orthogonal gives x [R, C] singular values near 1, in x or in a buffer of w. With
-// A = X Xᵀ and B = b·A + c·A² a step of the iteration is X = a·X + B X; a tall X is
-// treated as its transpose.
+// orthogonal moves the singular values of x [R, C] near 1. The result is in x or in a
+// buffer of w. A step of the iteration is X = a·X + B X with A = X Xᵀ and
+// B = b·A + c·A²; if X is tall, the same for its transpose.
 func (o muon) orthogonal(w *workspace, x compute.Buffer, shape compute.Shape) compute.Buffer {
 	tall := shape[0] > shape[1]
 	square := compute.Shape{min(shape[0], shape[1]), min(shape[0], shape[1])}

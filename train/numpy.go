@@ -1,42 +1,49 @@
 package train
 
 // numpyRandom is NumPy's legacy generator (MT19937), whose permutations decide
-// the order of mlx-lm's batches. Two runs with one seed see one order.
+// the order of mlx-lm's batches: two runs with one seed see one order.
 type numpyRandom struct {
-	state [624]uint32
+	state [mtWords]uint32
 	next  int
 }
 
-func newNumpyRandom(seed uint32) *numpyRandom {
-	r := &numpyRandom{next: 624}
+// The constants of MT19937 (Matsumoto and Nishimura, 1998).
+const (
+	mtWords, mtShift = 624, 397 // of the state; how far ahead a new word looks
+	mtSeed           = 1812433253
+	mtTwist          = 0x9908b0df
+	mtMask1, mtMask2 = 0x9d2c5680, 0xefc60000
+	mtUpper, mtLower = 0x80000000, 0x7fffffff
+)
+
+func newNumpyRandom(seed uint32) numpyRandom {
+	r := numpyRandom{next: mtWords}
 	r.state[0] = seed
-	for i := 1; i < len(r.state); i++ {
-		r.state[i] = 1812433253*(r.state[i-1]^(r.state[i-1]>>30)) + uint32(i)
+	for i := 1; i < mtWords; i++ {
+		r.state[i] = mtSeed*(r.state[i-1]^(r.state[i-1]>>30)) + uint32(i)
 	}
 	return r
 }
 
-// uint32 draws one tempered word (Matsumoto and Nishimura, 1998).
+// uint32 draws one tempered word.
 func (r *numpyRandom) uint32() uint32 {
-	if r.next == len(r.state) {
+	if r.next == mtWords {
 		r.refill()
 	}
 	y := r.state[r.next]
 	r.next++
 	y ^= y >> 11
-	y ^= y << 7 & 0x9d2c5680
-	y ^= y << 15 & 0xefc60000
+	y ^= y << 7 & mtMask1
+	y ^= y << 15 & mtMask2
 	return y ^ y>>18
 }
 
 func (r *numpyRandom) refill() {
-	const upper, lower = 0x80000000, 0x7fffffff
-	n := len(r.state)
 	for i := range r.state {
-		y := r.state[i]&upper | r.state[(i+1)%n]&lower
-		v := r.state[(i+397)%n] ^ y>>1
+		y := r.state[i]&mtUpper | r.state[(i+1)%mtWords]&mtLower
+		v := r.state[(i+mtShift)%mtWords] ^ y>>1
 		if y&1 == 1 {
-			v ^= 0x9908b0df
+			v ^= mtTwist
 		}
 		r.state[i] = v
 	}
@@ -65,4 +72,7 @@ func (r *numpyRandom) permutation(n int) []int {
 }
 
 // NumpyPermutation is what np.random.permutation(n) gives after np.random.seed(seed).
-func NumpyPermutation(seed uint32, n int) []int { return newNumpyRandom(seed).permutation(n) }
+func NumpyPermutation(seed uint32, n int) []int {
+	r := newNumpyRandom(seed)
+	return r.permutation(n)
+}

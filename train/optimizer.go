@@ -2,7 +2,6 @@ package train
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/fault"
@@ -13,19 +12,19 @@ import (
 // OptimizerConfig chooses an optimizer.
 type OptimizerConfig struct {
 	Name string // one of Optimizers
-	// Options are the keyword arguments of MLX's optimizer of that name, as configs
-	// write them (optimizer_config); those left out have MLX's defaults.
+	// Options are the keyword arguments of MLX's optimizer of that name, as in
+	// optimizer_config. What is left out has MLX's default.
 	Options map[string]any
 }
 
 // Optimizers are the names of all optimizers, in mlx-lm's order.
 var Optimizers = []string{"adam", "adamw", "muon", "sgd", "adafactor"}
 
-// An optimizer is the rule by which gradients change parameters. It holds
-// settings only: what it keeps of a parameter is handed to each update.
+// An optimizer is the rule by which gradients change parameters. It holds settings
+// only; each update is given what is kept of its parameter.
 type optimizer interface {
-	// state lists the shapes of what is kept of a parameter from one update to the
-	// next: F32, zeros before the first.
+	// state lists the shapes of the arrays that are kept of a parameter between
+	// updates: F32, zeros before the first.
 	state(p nn.Param) []compute.Shape
 	// update changes the parameter and its state in place.
 	update(u update) error
@@ -57,7 +56,7 @@ func newOptimizer(c OptimizerConfig) (optimizer, error) {
 	case "adafactor":
 		o = newAdafactor(&a)
 	default:
-		return nil, fault.Value("optimizer", c.Name, strings.Join(Optimizers, ", "))
+		return nil, fault.Choice("optimizer", c.Name, Optimizers...)
 	}
 	if err := a.check(); err != nil {
 		return nil, fault.At("optimizer_config", "%s: %w", c.Name, err)
@@ -65,15 +64,15 @@ func newOptimizer(c OptimizerConfig) (optimizer, error) {
 	return o, nil
 }
 
-// Check refuses an unknown optimizer, and settings that it does not know or under
-// which an update is no number.
+// Check refuses an unknown optimizer, unknown options, and values that would make an
+// update NaN.
 func (c OptimizerConfig) Check() error {
 	_, err := newOptimizer(c)
 	return err
 }
 
 // run runs an op that takes the parameter, its gradient and its state, and changes
-// the first and the last of them.
+// the parameter and the state.
 func (u update) run(op compute.Op) error {
 	p := u.param.Buffer()
 	return u.dev.Run(op, append(bufs(p), u.state...), append(bufs(p, u.grad), u.state...))

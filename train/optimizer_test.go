@@ -239,7 +239,7 @@ func TestOptimizerErrors(t *testing.T) {
 		c    OptimizerConfig
 		want string
 	}{
-		{OptimizerConfig{Name: "lion"}, "optimizer lion: expected adam, adamw, muon, sgd, adafactor"},
+		{OptimizerConfig{Name: "lion"}, "optimizer lion: expected adam, adamw, muon, sgd or adafactor"},
 		{OptimizerConfig{}, `optimizer "": expected adam`},
 		{OptimizerConfig{"adam", options{"weight_decay": 0.1}}, "optimizer_config: adam: takes no weight_decay; known are betas, eps, bias_correction"},
 		{OptimizerConfig{"adam", options{"betas": 0.9}}, "betas is 0.9, expected a list of two numbers"},

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Schedule gives the learning rate of update t, from 0.
+// Schedule gives the learning rate of update t. The first update is 0.
 type Schedule func(t int) float64
 
 // ScheduleConfig is lr_schedule of the YAML config, as mlx-lm reads it.
@@ -17,11 +17,11 @@ type ScheduleConfig struct {
 	WarmupInit float64   `json:"warmup_init" yaml:"warmup_init"`
 }
 
-// Constant is a schedule that never changes.
+// Constant is a schedule of one learning rate.
 func Constant(lr float64) Schedule { return func(int) float64 { return lr } }
 
-// NewSchedule builds the named schedule of MLX with its linear warm-up, which
-// reaches the first argument after Warmup updates and holds it once more.
+// NewSchedule builds the named schedule of MLX with its linear warm-up. The warm-up
+// reaches the first argument after Warmup updates and holds it for one more.
 func NewSchedule(c ScheduleConfig) (Schedule, error) {
 	maker, ok := schedules[c.Name]
 	if !ok {

@@ -1,0 +1,54 @@
+package train
+
+import (
+	"fmt"
+
+	"github.com/lentil-lm/lentil/fault"
+)
+
+// Options are the settings of a training run; names and meaning are mlx-lm's.
+type Options struct {
+	BatchSize             int
+	Iters                 int // steps, of a batch each
+	ValBatches            int // of a validation, -1 for all
+	StepsPerReport        int
+	StepsPerEval          int
+	SaveEvery             int // steps
+	GradAccumulationSteps int // steps whose gradients make one update
+	MaxSeqLength          int // tokens; longer examples are cut
+	GradCheckpoint        bool
+	Seed                  uint64
+	Optimizer             OptimizerConfig
+	Schedule              Schedule
+	// CompatMLX copies mlx-lm's choices that do not help: the pad target in the
+	// loss, batches of consecutive examples, a dropped last batch.
+	CompatMLX bool
+	Frozen    FrozenCache
+}
+
+// Defaults are mlx-lm's settings.
+func Defaults() Options {
+	return Options{
+		BatchSize: 4, Iters: 1000, ValBatches: 25, StepsPerReport: 10, StepsPerEval: 200, SaveEvery: 100,
+		GradAccumulationSteps: 1, MaxSeqLength: 2048, Optimizer: OptimizerConfig{Name: "adam"}, Schedule: Constant(1e-5),
+	}
+}
+
+// Check refuses settings that no run can have. Run does so first.
+func (o Options) Check() error {
+	for _, s := range []struct {
+		setting      fault.Setting
+		value, least int
+	}{
+		{"batch_size", o.BatchSize, 1}, {"iters", o.Iters, 1}, {"steps_per_report", o.StepsPerReport, 1}, {"steps_per_eval", o.StepsPerEval, 1},
+		{"save_every", o.SaveEvery, 1}, {"grad_accumulation_steps", o.GradAccumulationSteps, 1}, {"max_seq_length", o.MaxSeqLength, 2},
+	} {
+		if s.value < s.least {
+			return fault.Value(s.setting, s.value, fmt.Sprintf("%d or more", s.least))
+		}
+	}
+	if o.Schedule == nil {
+		return fault.Missing("learning_rate")
+	}
+	return o.Optimizer.Check()
+}

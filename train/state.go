@@ -1,0 +1,78 @@
+package train
+
+import (
+	"math"
+	"time"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/run"
+)
+
+// A state is everything that changes from step to step, apart from the trained
+// parameters and the gradients that wait for an update. It and they decide how a run
+// with given settings and data goes on.
+type state struct {
+	order   order       // of the training examples
+	random  numpyRandom // draws that order, and the validations'
+	keys    compute.Key // random numbers of dropout
+	updates *updates    // the optimizer with its moments
+	window  window      // steps since the last report
+	result  Result      // so far
+}
+
+// dropoutStream sets dropout's random numbers apart from those that LoRA matrices
+// start with: "lentil".
+const dropoutStream = 0x6c656e74696c
+
+func newState(order order, seed uint64, u *updates) *state {
+	_, keys := compute.NewKey(seed ^ dropoutStream).Split()
+	return &state{
+		order: order, random: newNumpyRandom(uint32(seed)), keys: keys, updates: u,
+		window: window{start: time.Now()}, result: Result{ValLoss: math.NaN()},
+	}
+}
+
+// count adds a step to the figures.
+func (s *state) count(loss float64, tokens int) {
+	s.result.Iterations++
+	s.result.TrainedTokens += int64(tokens)
+	s.window.add(loss, tokens)
+}
+
+// window sums up the steps since the last report.
+type window struct {
+	start  time.Time
+	spent  time.Duration
+	loss   float64
+	tokens int
+	steps  int
+	learnt int // steps that had a token to learn
+}
+
+func (w *window) add(loss float64, tokens int) {
+	w.steps++
+	w.spent = time.Since(w.start)
+	if tokens > 0 {
+		w.loss += loss
+		w.tokens += tokens
+		w.learnt++
+	}
+}
+
+// goOn does not count the time since the last step.
+func (w *window) goOn() { w.start = time.Now().Add(-w.spent) }
+
+// mean is the mean loss of the steps, NaN when none had a token to learn.
+func (w *window) mean() float64 { return w.loss / float64(w.learnt) }
+
+// gigabyte is the unit of memory in reports, as in mlx-lm's.
+const gigabyte = 1e9
+
+func (w *window) report(it int, lr float64, trained, peak int64) run.TrainReport {
+	s := max(w.spent, time.Nanosecond).Seconds() // some clocks are coarse
+	return run.TrainReport{
+		Iteration: it, TrainLoss: w.mean(), LearningRate: lr,
+		IterationsPerSecond: float64(w.steps) / s, TokensPerSecond: float64(w.tokens) / s,
+		TrainedTokens: trained, PeakMemory: float64(peak) / gigabyte,
+	}
+}
