@@ -6,8 +6,7 @@ import (
 )
 
 // Adafactor is one update of Shazeer and Stern's optimiser (2018) as MLX computes
-// it. Of the second moments of a matrix only the means of its rows and columns are
-// kept, r and c:
+// it. It keeps the means r and c of the second moments of rows and columns only:
 //
 //	r = Beta2·r + (1-Beta2)·mean by row of (g²+Eps);  c likewise by column
 //	u = g / sqrt(r/mean(r) · c), for a vector g / sqrt(c)
@@ -19,7 +18,7 @@ import (
 //	    of a vector p, g F32 [N], c F32 [N];  m F32 as p when Momentum
 //	out: p, r, c, m (the same buffers), as far as they are inputs
 //
-// A Stack of matrices has moments of its own for each; rms(p) and rms(u) are of all.
+// Each matrix of a Stack has its own moments; rms(p) and rms(u) are of the whole.
 type Adafactor struct {
 	Stack       int // of matrices: 1 for an ordinary one
 	LR          float32
@@ -102,8 +101,8 @@ func (o Adafactor) Define(out, in []Array) {
 	}
 }
 
-// factors updates the second moments and returns what they make of the gradient:
-// the first [Stack·R] by row, the second [Stack, C] by column. A vector is a row.
+// factors updates the second moments and returns the factors of u = byRow·byCol·g:
+// byRow [Stack·R], byCol [Stack, C]. A vector is a matrix of one row.
 func (o Adafactor) factors(out, in []Array) (byRow, byCol []float32) {
 	g, cols := in[1].F32(), in[0].Shape.Cols()
 	total := in[0].Shape.Rows()

@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// Momentum is the average of gradients that Muon (Jordan et al., 2024) works on, as
-// MLX computes it:
+// Momentum is the moving average of gradients in Muon (Jordan et al., 2024) as MLX
+// computes it:
 //
 //	g += WeightDecay·p;  v = Beta·v + (1-Beta)·g
 //	u = Beta·v + (1-Beta)·g when Nesterov, else v

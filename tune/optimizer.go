@@ -21,7 +21,7 @@ func (r *Recipe) optimizer() (train.OptimizerConfig, error) {
 			c.Options = options(d)
 		}
 	}
-	return c, fault.Mark(c.Check())
+	return c, nil
 }
 
 func options(d *chat.Dict) map[string]any {

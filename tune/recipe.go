@@ -74,11 +74,13 @@ type Features struct{ Prompt, Completion, Chat, Text string }
 // New gives a recipe with mlx-lm's defaults. It neither trains nor tests yet: set
 // Train, Test or both.
 func New() Recipe {
+	t := train.Defaults()
 	return Recipe{
 		Model: "Qwen/Qwen3-0.6B", Data: "mlx-community/WikiSQL", AdapterPath: "adapters",
 		FineTuneType: "lora", NumLayers: 16, LoRA: LoRA{Rank: 8, Scale: 20},
-		Iters: 1000, BatchSize: 4, GradAccumulation: 1, Optimizer: "adam", LearningRate: 1e-5, MaxSeqLength: 2048,
-		StepsPerReport: 10, StepsPerEval: 200, ValBatches: 25, TestBatches: 500, SaveEvery: 100,
+		Iters: t.Iters, BatchSize: t.BatchSize, GradAccumulation: t.GradAccumulationSteps, Optimizer: t.Optimizer.Name, LearningRate: t.Schedule(0),
+		MaxSeqLength: t.MaxSeqLength, StepsPerReport: t.StepsPerReport, StepsPerEval: t.StepsPerEval, ValBatches: t.ValBatches, TestBatches: 500,
+		SaveEvery: t.SaveEvery,
 	}
 }
 
@@ -105,10 +107,11 @@ func (r *Recipe) Check() error {
 			return fault.At(keySources, "%s: there is no test_split, which %v needs", s.Path, fault.Setting("test")).Try("Give one, such as test_split: test.")
 		}
 	}
-	if _, err := r.training(); err != nil {
+	t, err := r.training()
+	if err != nil {
 		return err
 	}
-	return nil
+	return t.Check()
 }
 
 func (r *Recipe) checkValues() error {
@@ -116,20 +119,9 @@ func (r *Recipe) checkValues() error {
 		setting fault.Setting
 		value   string
 		known   []string
-	}{{"fine_tune_type", r.FineTuneType, FineTuneTypes}, {"optimizer", r.Optimizer, train.Optimizers}, {"compat", r.Compat, []string{"", "mlx"}}} {
+	}{{"fine_tune_type", r.FineTuneType, FineTuneTypes}, {"compat", r.Compat, []string{"", "mlx"}}} {
 		if err := fault.Choice(c.setting, c.value, c.known...); err != nil {
 			return err
-		}
-	}
-	for _, c := range []struct {
-		setting fault.Setting
-		value   int
-	}{
-		{"batch_size", r.BatchSize}, {"iters", r.Iters}, {"grad_accumulation_steps", r.GradAccumulation}, {"max_seq_length", r.MaxSeqLength},
-		{"steps_per_report", r.StepsPerReport}, {"steps_per_eval", r.StepsPerEval}, {"save_every", r.SaveEvery},
-	} {
-		if c.value < 1 {
-			return fault.Value(c.setting, c.value, "1 or more")
 		}
 	}
 	switch {
