@@ -5,10 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/demo"
@@ -18,6 +15,7 @@ import (
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/train"
+	"github.com/lentil-lm/lentil/tune"
 )
 
 const (
@@ -47,7 +45,7 @@ type autoConversion struct {
 
 // run measures, chooses, writes with these settings and measures again.
 func (a *autoConversion) run(ctx context.Context, settings export.ConvertOptions) error {
-	calibration, held, err := a.texts()
+	calibration, held, err := a.texts(ctx)
 	if err != nil {
 		return err
 	}
@@ -94,11 +92,11 @@ func (a *autoConversion) run(ctx context.Context, settings export.ConvertOptions
 
 // texts are the tokens of the calibration text in windows: those to calibrate
 // with and, spread over the text, those to measure perplexity on.
-func (a *autoConversion) texts() (calibration, held [][]int32, err error) {
+func (a *autoConversion) texts(ctx context.Context) (calibration, held [][]int32, err error) {
 	name, ids := "the built-in text", []int32(nil)
 	if path := a.options.Calibration; path != "" {
 		name = path
-		if ids, err = a.tokens(path); err != nil {
+		if ids, err = a.tokens(ctx, path); err != nil {
 			return nil, nil, err
 		}
 	} else {
@@ -136,19 +134,15 @@ func spread(windows [][]int32, most int) [][]int32 {
 
 // tokens reads a text file, or the training rows of a dataset as the model sees
 // them, as many as are of use.
-func (a *autoConversion) tokens(path string) ([]int32, error) {
-	info, err := os.Stat(path)
+func (a *autoConversion) tokens(ctx context.Context, path string) ([]int32, error) {
+	text, ok, err := textFile(path)
 	if err != nil {
 		return nil, fault.At("calibration", "%w", err)
 	}
-	if info.Mode().IsRegular() && !slices.Contains(datasetFiles, strings.ToLower(filepath.Ext(path))) {
-		text, err := readText(path)
-		if err != nil {
-			return nil, fault.At("calibration", "%w", err)
-		}
+	if ok {
 		return a.files.Tokenizer.Encode(text, false), nil
 	}
-	splits, err := dataset.Load(path, dataset.Options{})
+	splits, err := tune.FindData(ctx, tune.DataQuery{Data: path, Train: true}, a.streams.tuning(a.streams.lines()))
 	if err != nil {
 		return nil, fault.At("calibration", "%w", err)
 	}

@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -20,7 +17,6 @@ import (
 	"github.com/lentil-lm/lentil/eval"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/machine"
-	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
 	"github.com/lentil-lm/lentil/tune"
 )
@@ -201,12 +197,11 @@ func (o *perplexityOptions) samples(ctx context.Context, streams Streams, e *eng
 
 // rows opens --data-path: a text file is one row, all else is a dataset.
 func (o *perplexityOptions) rows(ctx context.Context, streams Streams, encoder *dataset.Encoder) (train.Examples, error) {
-	info, err := os.Stat(o.DataPath)
-	if err == nil && info.Mode().IsRegular() && !slices.Contains(datasetFiles, strings.ToLower(filepath.Ext(o.DataPath))) {
-		text, err := readText(o.DataPath)
-		if err != nil {
-			return nil, fault.Mark(err)
-		}
+	text, ok, err := textFile(o.DataPath)
+	if err != nil {
+		return nil, fault.Mark(err)
+	}
+	if ok {
 		item, err := encoder.Encode(dataset.Row{Format: dataset.Text, Text: text})
 		if err != nil {
 			return nil, fault.Mark(err)
@@ -214,7 +209,7 @@ func (o *perplexityOptions) rows(ctx context.Context, streams Streams, encoder *
 		return train.List{{IDs: item.IDs, Loss: item.Loss}}, nil
 	}
 	query := tune.DataQuery{Data: o.DataPath, Train: o.Split == "train", Valid: o.Split == "valid", Test: o.Split == "test"}
-	splits, err := tune.FindData(ctx, query, streams.tuning(run.NewClassic(streams.Out, nil)))
+	splits, err := tune.FindData(ctx, query, streams.tuning(streams.lines()))
 	if err != nil {
 		return nil, err
 	}
@@ -227,30 +222,4 @@ func (o *perplexityOptions) rows(ctx context.Context, streams Streams, encoder *
 		return nil, fault.Mark(err)
 	}
 	return train.FromRows(rows), nil
-}
-
-// datasetFiles are extensions of files that hold rows and not a text.
-var datasetFiles = []string{".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet"}
-
-// maxText is the longest text file that is read, in bytes.
-const maxText = 1 << 30
-
-func readText(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxText+1))
-	switch {
-	case err != nil:
-		return "", err
-	case len(data) > maxText:
-		return "", fmt.Errorf("%s is longer than %s\nGive a part of it.", path, run.Bytes(maxText))
-	}
-	text := strings.TrimPrefix(string(data), "\ufeff")
-	if !utf8.ValidString(text) {
-		return "", fmt.Errorf("%s is no UTF-8 text\nGive a text file, saved as UTF-8.", path)
-	}
-	return text, nil
 }

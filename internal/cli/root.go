@@ -25,7 +25,7 @@ type Streams struct {
 func (s Streams) display() run.Display {
 	out, ok := s.Out.(*os.File)
 	if !ok {
-		return speller{run.NewClassic(s.Out, nil)}
+		return s.lines()
 	}
 	errFile, ok := s.Err.(*os.File)
 	if !ok {
@@ -33,6 +33,9 @@ func (s Streams) display() run.Display {
 	}
 	return speller{run.NewDisplay(out, errFile)}
 }
+
+// lines shows the events of a run as lines, wherever Out goes.
+func (s Streams) lines() run.Display { return speller{run.NewClassic(s.Out, nil)} }
 
 // bar shows progress on Err, if that is a terminal.
 func (s Streams) bar(amount func(int64) string) *run.Bar {

@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/lentil-lm/lentil/run"
+)
+
+// datasetFiles are extensions of files that hold rows and not a text.
+var datasetFiles = []string{".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet"}
+
+// maxText is the longest text file that is read, in bytes.
+const maxText = 1 << 30
+
+// textFile reads a file that is a text; ok is false for what holds rows, or is none.
+func textFile(path string) (text string, ok bool, err error) {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || slices.Contains(datasetFiles, strings.ToLower(filepath.Ext(path))) {
+		return "", false, nil
+	}
+	text, err = readText(path)
+	return text, err == nil, err
+}
+
+func readText(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxText+1))
+	switch {
+	case err != nil:
+		return "", err
+	case len(data) > maxText:
+		return "", fmt.Errorf("%s is longer than %s\nGive a part of it.", path, run.Bytes(maxText))
+	}
+	text := strings.TrimPrefix(string(data), "\ufeff")
+	if !utf8.ValidString(text) {
+		return "", fmt.Errorf("%s is no UTF-8 text\nGive a text file, saved as UTF-8.", path)
+	}
+	return text, nil
+}
