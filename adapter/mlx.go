@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/internal/jsonpos"
 	"github.com/lentil-lm/lentil/weights"
 )
@@ -152,5 +153,5 @@ func writeConfig(dir string, config map[string]any) error {
 	if err != nil {
 		return err
 	}
-	return weights.WriteFile(filepath.Join(dir, ConfigFile), append(text, '\n'))
+	return atomicfile.Write(filepath.Join(dir, ConfigFile), append(text, '\n'))
 }

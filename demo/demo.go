@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 )
 
 //go:embed data handbook model lora.yaml questions.json
@@ -122,38 +124,11 @@ func Write(dir string) error {
 			if err != nil {
 				return err
 			}
-			return replace(target, data)
+			return atomicfile.Write(target, data)
 		})
 		if err != nil {
 			return fmt.Errorf("demo: writing %s: %w", root, err)
 		}
 	}
 	return nil
-}
-
-// replace writes a file aside and renames it when it is whole.
-func replace(path string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if _, err = f.Write(data); err != nil {
-		return err
-	}
-	if err = f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

@@ -13,9 +13,9 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/hub"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/quant"
-	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/tokenizer"
 	"github.com/lentil-lm/lentil/weights"
 )
@@ -59,7 +59,7 @@ func (s settings) write(dir string, tok *tokenizer.Tokenizer) error {
 	if err != nil {
 		return err
 	}
-	if err := run.WriteFile(filepath.Join(dir, "config.json"), config); err != nil {
+	if err := atomicfile.Write(filepath.Join(dir, "config.json"), config); err != nil {
 		return err
 	}
 	if tok != nil {
@@ -70,7 +70,7 @@ func (s settings) write(dir string, tok *tokenizer.Tokenizer) error {
 	if err := s.copyFiles(dir); err != nil {
 		return err
 	}
-	return run.WriteFile(filepath.Join(dir, "README.md"), s.card.Update(nil))
+	return atomicfile.Write(filepath.Join(dir, "README.md"), s.card.Update(nil))
 }
 
 // copyFiles takes over generation_config.json and *.py from the source's folder.
@@ -89,7 +89,7 @@ func (s settings) copyFiles(to string) error {
 		if err != nil || name == "generation_config.json" && !json.Valid(data) {
 			continue // models do without them
 		}
-		if err := run.WriteFile(filepath.Join(to, name), data); err != nil {
+		if err := atomicfile.Write(filepath.Join(to, name), data); err != nil {
 			return err
 		}
 	}

@@ -2,12 +2,12 @@ package export
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/quant"
@@ -310,19 +310,23 @@ func moreBitsForLayer(i, layers int) bool {
 	return i < layers/8 || i >= 7*layers/8 || (i-layers/8)%3 == 2
 }
 
-// write makes the file under another name, which it changes when it has been read
-// back and says what the source says.
+// write makes the file, which gets its name when it has been read back and says what the
+// source says.
 func (g *ggufExport) write() error {
 	path := g.options.Path
-	aside := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".unchecked")
-	defer os.Remove(aside)
-	if err := weights.WriteGGUF(aside, g.metadata, g.entries); err != nil {
+	set, err := atomicfile.Begin(filepath.Dir(path))
+	if err != nil {
 		return err
 	}
-	if err := g.check(aside); err != nil {
+	defer set.Discard()
+	written := filepath.Join(set.Dir(), filepath.Base(path))
+	if err := weights.WriteGGUF(written, g.metadata, g.entries); err != nil {
+		return err
+	}
+	if err := g.check(written); err != nil {
 		return fmt.Errorf("%s: reading back what was written: %w", path, err)
 	}
-	return os.Rename(aside, path)
+	return set.Commit()
 }
 
 // check compares the model that a file holds with the source.

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/model"
-	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/tokenizer"
 	"github.com/lentil-lm/lentil/weights"
 )
@@ -53,7 +53,7 @@ func WriteModelfile(gguf, source string, tok *tokenizer.Tokenizer) (string, erro
 		fmt.Fprintf(&b, "SYSTEM \"\"\"%s\"\"\"\n", system)
 	}
 	path := filepath.Join(filepath.Dir(gguf), "Modelfile")
-	return path, run.WriteFile(path, []byte(b.String()))
+	return path, atomicfile.Write(path, []byte(b.String()))
 }
 
 // ollamaParameters writes what ends an answer and how tokens are drawn. Without a

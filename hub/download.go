@@ -438,7 +438,7 @@ func writeTree(folder, commit string, files []File) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(trees, commit+".json"), asideName(filepath.Join(folder, "unfinished")), text, 0o666)
+	return unfinishedIn(folder).Write(filepath.Join(trees, commit+".json"), text)
 }
 
 // Resolve downloads the model "ORG/NAME" or "ORG/NAME@REVISION", if need be. Without patterns in o.Include, the

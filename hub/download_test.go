@@ -586,14 +586,18 @@ func TestLocalDir(t *testing.T) {
 	}
 }
 
-// TestLocalGit: a repository cannot put files into the .git of the folder that it is downloaded to.
-func TestLocalGit(t *testing.T) {
+// TestLocalNames: a repository cannot put files into the .git of the folder that it is downloaded to, nor a journal that
+// the next write there would act on.
+func TestLocalNames(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{".git/config", "sub/.GIT/hooks/post-checkout", ".git"} {
+	for name, why := range map[string]string{
+		".git/config": "git's", "sub/.GIT/hooks/post-checkout": "git's", ".git": "git's",
+		".set.lentil.tmp": "unfinished", "sub/.SET.lentil.TMP": "unfinished", ".set.0123abcd.lentil.tmp/a.json": "unfinished",
+	} {
 		s := newServer(t)
 		s.Add("org/model", map[string][]byte{"a.json": []byte("{}"), name: []byte("x")})
 		c, folder := newClient(t, s), t.TempDir()
-		if _, err := c.Download(t.Context(), model, Options{LocalDir: folder}); err == nil || !strings.Contains(err.Error(), "git's") {
+		if _, err := c.Download(t.Context(), model, Options{LocalDir: folder}); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if _, err := os.Lstat(filepath.Join(folder, name)); err == nil {

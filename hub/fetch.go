@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 )
 
 const (
@@ -79,7 +81,7 @@ func (t *transfer) fetch(ctx context.Context, incomplete, final string) (fetched
 		if err != nil {
 			return fetched, err
 		}
-		err = os.Rename(incomplete, final)
+		err = atomicfile.Rename(incomplete, final)
 		if errors.Is(err, fs.ErrNotExist) && regular(final, t.file.Size) {
 			err = nil // another process was faster, where locks do not work
 		}

@@ -1,8 +1,6 @@
 package hub
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -12,14 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
-)
 
-// asideName is a new name beside path, for a file that is not finished.
-func asideName(path string) string {
-	var b [4]byte
-	rand.Read(b[:]) // never fails
-	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+hex.EncodeToString(b[:])+".tmp")
-}
+	"github.com/lentil-lm/lentil/internal/atomicfile"
+)
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
@@ -33,51 +26,23 @@ func canWrite(folder string) bool {
 	return os.Remove(f.Name()) == nil
 }
 
-// replace renames from to to and removes from if that fails.
-func replace(from, to string) error {
-	err := os.Rename(from, to)
-	if err != nil {
-		os.Remove(from)
-	}
-	return err
-}
-
 // copyFile copies a file, whole or not at all.
-func copyFile(from, to, aside string) error {
+func copyFile(from, to string, o atomicfile.Options) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	return writeAside(to, aside, 0o666, func(out *os.File) error {
+	return o.Stream(to, func(out io.Writer) error {
 		_, err := io.Copy(out, in)
 		return err
 	})
 }
 
-// writeFile writes a file, whole or not at all.
-func writeFile(path, aside string, data []byte, mode fs.FileMode) error {
-	return writeAside(path, aside, mode, func(f *os.File) error {
-		_, err := f.Write(data)
-		return err
-	})
-}
-
-// writeAside writes the file aside and renames it to path when all is well.
-func writeAside(path, aside string, mode fs.FileMode, write func(*os.File) error) error {
-	f, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		os.Remove(aside)
-		return err
-	}
-	return replace(aside, path)
+// unfinishedIn has files written with their temporaries in another folder, where nobody takes one that a crash left
+// behind for a file or a ref. Symbolic links are replaced, not followed: what a repository has stays in its folder.
+func unfinishedIn(folder string) atomicfile.Options {
+	return atomicfile.Options{Aside: filepath.Join(folder, "unfinished"), ReplaceLink: true}
 }
 
 // readSmall reads a regular file of at most limit bytes.

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 )
 
 // A localDir is a folder that holds the files of a repository themselves. What it knows about them is kept in
@@ -37,18 +38,23 @@ func openLocalDir(path string) (*localDir, error) {
 	}
 	ignore := filepath.Join(meta, ".gitignore")
 	if _, err := os.Lstat(ignore); errors.Is(err, fs.ErrNotExist) {
-		if err := os.WriteFile(ignore, []byte("*"), 0o666); err != nil {
+		if err := atomicfile.Write(ignore, []byte("*")); err != nil {
 			return nil, err
 		}
 	}
 	return &localDir{root, meta}, nil
 }
 
-// check refuses a name under which a file could do harm here: git runs what is in its folder.
+// check refuses a name under which a file could do harm here: git runs what is in its folder, and what looks like the
+// journal of an unfinished write would be acted on.
 func (l *localDir) check(name string) error {
 	for part := range strings.SplitSeq(name, "/") {
 		if strings.EqualFold(part, ".git") {
 			return fault.Advise(fmt.Errorf("the repository has a file named %q, which would go into a folder of git's: refused", name),
+				"Leave it out with %v.", fault.Setting("exclude"))
+		}
+		if atomicfile.IsTemporary(strings.ToLower(part)) {
+			return fault.Advise(fmt.Errorf("the repository has a file named %q, a name that Lentil has for unfinished files: refused", name),
 				"Leave it out with %v.", fault.Setting("exclude"))
 		}
 	}
@@ -84,7 +90,7 @@ func (l *localDir) file(ctx context.Context, d *download, f File) (fetched int64
 		}
 	}
 	text := d.snap.Commit + "\n" + f.etag() + "\n" + now() + "\n"
-	return fetched, writeFile(side+".metadata", asideName(filepath.Join(l.meta, "unfinished")), []byte(text), 0o666)
+	return fetched, unfinishedIn(l.meta).Write(side+".metadata", []byte(text))
 }
 
 // current tells whether the file is what the commit has: by the metadata if the file was not touched since,

@@ -7,10 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-)
 
-// errHeld is what tryLock gives when another process has the lock.
-var errHeld = errors.New("held by another process")
+	"github.com/lentil-lm/lentil/internal/filelock"
+)
 
 const lockPoll = 100 * time.Millisecond
 
@@ -26,12 +25,15 @@ func lock(ctx context.Context, path string, waiting func()) (unlock func(), err 
 		if err != nil {
 			return nil, err
 		}
-		err = tryLock(file)
+		err = filelock.Try(file, 0)
+		if errors.Is(err, filelock.ErrNone) {
+			err = nil // everybody has it: that costs time, as all may fetch the same file, and no more
+		}
 		if err == nil && stillThere(file, path) {
 			return func() { file.Close() }, nil
 		}
 		file.Close()
-		if err != nil && !errors.Is(err, errHeld) {
+		if err != nil && !errors.Is(err, filelock.ErrHeld) {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
 		if waiting != nil {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 )
 
 // ErrNoToken says that there is no token for something that needs one.
@@ -102,8 +104,11 @@ func (c *Client) Login(ctx context.Context, token string) (Account, error) {
 			return Account{}, err
 		}
 	}
-	return account, writeFile(c.cfg.TokenPath, asideName(c.cfg.TokenPath), []byte(token), 0o600)
+	return account, private.Write(c.cfg.TokenPath, []byte(token))
 }
+
+// private files are for their owner's eyes only.
+var private = atomicfile.Options{Perm: 0o600}
 
 // storeToken puts a token into the INI file of tokens, in the place of one of the same name. What is said of
 // other tokens stays as it is.
@@ -127,5 +132,5 @@ func storeToken(path, name, token string) error {
 		text += "\n\n"
 	}
 	text += fmt.Sprintf("[%s]\nhf_token = %s\n\n", strings.NewReplacer("[", "", "]", "").Replace(name), token)
-	return writeFile(path, asideName(path), []byte(text), 0o600)
+	return private.Write(path, []byte(text))
 }

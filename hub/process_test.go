@@ -163,18 +163,6 @@ func finals(t *testing.T, cache string, s *hubtest.Server) (wrong []string) {
 	return wrong
 }
 
-// TestLockResult: file systems that have no locks, as some in networks, do not stop a download.
-func TestLockResult(t *testing.T) {
-	t.Parallel()
-	for err, want := range map[error]error{
-		nil: nil, unix.EWOULDBLOCK: errHeld, unix.EACCES: errHeld, unix.ENOSYS: nil, unix.ENOTSUP: nil, unix.ENOLCK: nil, unix.EIO: unix.EIO,
-	} {
-		if got := lockResult(err); got != want {
-			t.Errorf("flock says %v: %v, want %v", err, got, want)
-		}
-	}
-}
-
 // TestProcessesShare has three processes download the same repository into the same cache: the bytes come once.
 func TestProcessesShare(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 )
 
 // storagePatience is how long a storage may take to say that it has all bytes.
@@ -88,7 +90,7 @@ func (s *uploadState) save() {
 		return
 	}
 	if text, err := json.Marshal(s.data); err == nil {
-		_ = writeFile(s.path, asideName(s.path), text, 0o600)
+		_ = atomicfile.Options{Perm: 0o600, ReplaceLink: true}.Write(s.path, text)
 	}
 }
 

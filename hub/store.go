@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 )
 
 // A store is one repository's place in the cache.
@@ -17,10 +19,6 @@ type store struct {
 }
 
 func (s store) dir() string { return filepath.Join(s.cache, s.repo.folder()) }
-
-// aside is a new name for a file that is not finished. It is in the repository's own folder, where nobody takes
-// one that a crash left behind for a file or a ref.
-func (s store) aside() string { return asideName(filepath.Join(s.dir(), "unfinished")) }
 
 func (s store) blob(etag string) string { return filepath.Join(s.dir(), "blobs", etag) }
 
@@ -69,7 +67,7 @@ func (s store) write(rel string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(folder, filepath.Base(rel)), s.aside(), data, 0o666)
+	return unfinishedIn(s.dir()).Write(filepath.Join(folder, filepath.Base(rel)), data)
 }
 
 // The tree file of huggingface_hub 1.x and later: the files of a commit.
@@ -148,15 +146,13 @@ func (s store) link(commit, file, etag string, fresh, noSymlinks bool) error {
 		if err != nil {
 			return err
 		}
-		aside := s.aside()
-		if err := os.Symlink(target, aside); err == nil {
-			return replace(aside, pointer)
-		} else if errors.Is(err, fs.ErrPermission) && !canWrite(folder) {
+		err = unfinishedIn(s.dir()).Symlink(target, pointer)
+		if err == nil || errors.Is(err, fs.ErrPermission) && !canWrite(folder) {
 			return err
 		}
 	}
 	if fresh {
-		return replace(blob, pointer)
+		return atomicfile.Rename(blob, pointer)
 	}
-	return copyFile(blob, pointer, s.aside())
+	return copyFile(blob, pointer, unfinishedIn(s.dir()))
 }

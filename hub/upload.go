@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 )
 
 const (
@@ -116,7 +117,7 @@ type localFile struct {
 	ours   string // SHA-256 of a large file, git's id of a small one
 }
 
-// skipped are folders that never go to a repository, and files that systems leave behind.
+// skipped are folders that never go to a repository, and files that systems leave behind. Unfinished files do not go either.
 var skipped = append([]string{".git", ".cache"}, ignored...)
 
 // list finds the files of the folder.
@@ -130,7 +131,7 @@ func (u *upload) list() error {
 		if err != nil {
 			return err
 		}
-		if path != root && slices.Contains(skipped, e.Name()) {
+		if path != root && (slices.Contains(skipped, e.Name()) || atomicfile.IsTemporary(e.Name())) {
 			if e.IsDir() {
 				return fs.SkipDir
 			}

@@ -41,7 +41,7 @@ func TestUpload(t *testing.T) {
 		s.PartSize = partSize
 		c := writer(t, s)
 		extra := maps2(files, ".cache/huggingface/x", []byte("no"))
-		extra[".git/config"] = []byte("no")
+		extra[".git/config"], extra[".set.0123abcd.lentil.tmp/config.json"], extra[".set.lentil.tmp"] = []byte("no"), []byte("no"), []byte("no")
 		dir := folderOf(t, extra)
 		finished := map[string]bool{}
 		o := UploadOptions{Folder: dir, Repo: Repo{Model, hubtest.User + "/new"}, Progress: func(p Progress) {

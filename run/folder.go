@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 )
 
 // ManifestName is the file name of the manifest in a run folder.
@@ -72,7 +74,7 @@ func (f *Folder) WriteManifest(m Manifest) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", ManifestName, err)
 	}
-	return WriteFile(f.Path(ManifestName), append(text, '\n'))
+	return atomicfile.Write(f.Path(ManifestName), append(text, '\n'))
 }
 
 // Close closes the log and gives the folder free.
@@ -99,34 +101,6 @@ func ReadManifest(dir string) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return m, nil
-}
-
-// WriteFile writes data to a temporary name beside path, syncs it and renames it, so that path never
-// holds a partial file.
-func WriteFile(path string, data []byte) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			file.Close()
-			os.Remove(file.Name())
-		}
-	}()
-	if _, err = file.Write(data); err != nil {
-		return err
-	}
-	if err = file.Chmod(0o644); err != nil {
-		return err
-	}
-	if err = file.Sync(); err != nil {
-		return err
-	}
-	if err = file.Close(); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), path)
 }
 
 // HashFile gives the size and SHA-256 of a file.

@@ -7,6 +7,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/lentil-lm/lentil/internal/filelock"
 )
 
 // A Lock is held on a file by one process at a time. The system drops it when the process ends, however
@@ -26,8 +28,8 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("%s is held by process %d", e.Path, e.PID)
 }
 
-// errHeld is what tryLock gives when another process has the lock.
-var errHeld = errors.New("held by another process")
+// lockAt is behind the text, so that others can read who holds the lock.
+const lockAt = 1 << 30
 
 // TakeLock takes the lock at path without waiting, making the file if need be, and writes this process's
 // id into it. If it is held, the error is a *LockedError.
@@ -36,9 +38,9 @@ func TakeLock(path string) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := tryLock(file); err != nil {
+	if err := filelock.Try(file, lockAt); err != nil {
 		defer file.Close()
-		if !errors.Is(err, errHeld) {
+		if !errors.Is(err, filelock.ErrHeld) {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
 		return nil, &LockedError{Path: path, PID: readPID(file)}

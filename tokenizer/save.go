@@ -13,6 +13,8 @@ import (
 	"sort"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 )
 
 // files are the names of a tokenizer's files in a model folder.
@@ -87,7 +89,7 @@ func sameFolder(a, b string) (bool, error) {
 }
 
 // replaceFile puts data under dir/name in one step; nil removes the file.
-func replaceFile(dir, name string, data []byte) (err error) {
+func replaceFile(dir, name string, data []byte) error {
 	path := filepath.Join(dir, name)
 	if data == nil {
 		if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
@@ -98,30 +100,7 @@ func replaceFile(dir, name string, data []byte) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(name)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if _, err = f.Write(data); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	// CreateTemp made the file private; a model folder is for all to read.
-	if err = os.Chmod(f.Name(), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return atomicfile.Write(path, data)
 }
 
 // appendJSON writes the definition as a tokenizer.json.

@@ -14,6 +14,7 @@ import (
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
@@ -180,7 +181,7 @@ func (j *Job) writeManifest(folder *run.Folder) error {
 	if err := folder.WriteManifest(m); err != nil {
 		return err
 	}
-	return run.WriteFile(folder.Path(adapter.ConfigFile), []byte(text))
+	return atomicfile.Write(folder.Path(adapter.ConfigFile), []byte(text))
 }
 
 // title is the headline of a live view.

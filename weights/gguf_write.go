@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/quant"
 )
 
@@ -79,49 +80,61 @@ func WriteGGUF(path string, metadata map[string]any, tensors []GGUFEntry) error 
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	a, err := createAside(path)
+	f, err := atomicfile.Options{}.Create(path)
 	if err != nil {
-		return writeError(path, err)
+		return err
 	}
-	defer a.discard()
+	defer f.Discard()
 	sum := crc32.New(castagnoli)
-	if err := writeGGUF(io.MultiWriter(a, sum), head, tensors); err != nil {
-		return writeError(path, err)
+	if err := writeGGUF(io.MultiWriter(f, sum), path, head, tensors); err != nil {
+		return err
 	}
-	if err := a.finish(); err != nil {
-		return writeError(path, err)
+	if err := f.Sync(); err != nil {
+		return err
 	}
-	if err := readBack(a.Name(), sum.Sum32()); err != nil {
-		return writeError(path, err)
+	if f.Temporary() { // what goes into a pipe cannot be read again
+		if err := readBack(f.Name(), sum.Sum32()); err != nil {
+			return fmt.Errorf("writing %s: %w", path, err)
+		}
 	}
-	return writeError(path, a.commit())
+	return f.Commit()
 }
 
-func writeGGUF(file io.Writer, head []byte, tensors []GGUFEntry) error {
+// writeGGUF writes head and tensors; path is for errors that are not the disk's.
+func writeGGUF(file io.Writer, path string, head []byte, tensors []GGUFEntry) error {
 	w := bufio.NewWriterSize(file, 1<<20)
 	if _, err := w.Write(head); err != nil {
 		return err
 	}
 	for _, t := range tensors {
-		data, err := t.Bytes()
+		data, err := t.content()
 		if err != nil {
-			return fmt.Errorf("tensor %q: %w", t.Name, err)
-		}
-		size, err := t.size()
-		if err != nil {
-			return err
-		}
-		if len(data) != size {
-			return fmt.Errorf("tensor %q: %v %v takes %d bytes, got %d", t.Name, t.Type, t.Shape, size, len(data))
+			return fmt.Errorf("writing %s: %w", path, err)
 		}
 		if _, err := w.Write(data); err != nil {
 			return err
 		}
-		if _, err := w.Write(make([]byte, padding(size))); err != nil {
+		if _, err := w.Write(make([]byte, padding(len(data)))); err != nil {
 			return err
 		}
 	}
 	return w.Flush()
+}
+
+// content asks for the data and checks their size.
+func (e *GGUFEntry) content() ([]byte, error) {
+	data, err := e.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("tensor %q: %w", e.Name, err)
+	}
+	size, err := e.size()
+	if err != nil {
+		return nil, err
+	}
+	if len(data) != size {
+		return nil, fmt.Errorf("tensor %q: %v %v takes %d bytes, got %d", e.Name, e.Type, e.Shape, size, len(data))
+	}
+	return data, nil
 }
 
 // padding returns the bytes from n to the next multiple of the alignment.

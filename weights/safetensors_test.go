@@ -10,7 +10,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/lentil-lm/lentil/quant"
@@ -168,34 +167,6 @@ func TestWriteSafetensorsErrors(t *testing.T) {
 	if err := WriteSafetensors(filepath.Join(t.TempDir(), "none", "x.safetensors"), nil, nil); err == nil {
 		t.Error("a missing folder was accepted")
 	}
-	full := &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
-	if err := writeError("dir/x", full); !strings.Contains(err.Error(), "dir/x: the disk is full") || !errors.Is(err, syscall.ENOSPC) {
-		t.Errorf("full disk: %v", err)
-	}
-}
-
-// TestWriteFile: a file is replaced whole, and nothing is left where that fails.
-func TestWriteFile(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	path := filepath.Join(dir, "x.json")
-	for _, want := range []string{"{}", "[1]"} {
-		if err := WriteFile(path, []byte(want)); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := os.ReadFile(path); err != nil || string(got) != want {
-			t.Errorf("wrote %q: %q, %v", want, got, err)
-		}
-	}
-	onlyFiles(t, dir, "x.json")
-	taken := filepath.Join(dir, "taken")
-	if err := os.Mkdir(taken, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := WriteFile(taken, nil); err == nil || !strings.Contains(err.Error(), taken) {
-		t.Errorf("a folder was replaced: %v", err)
-	}
-	onlyFiles(t, dir, "taken", "x.json")
 }
 
 // modelEntries makes n tensors of four bytes; the one named broken fails.

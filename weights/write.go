@@ -1,19 +1,17 @@
 package weights
 
 import (
-	"bufio"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/quant"
 )
 
@@ -48,86 +46,15 @@ func WriteSafetensors(path string, tensors []Tensor, metadata map[string]string)
 
 // WriteEntries is WriteSafetensors for tensors that need not be in memory together.
 func WriteEntries(path string, entries []Entry, metadata map[string]string) error {
-	return writeAside(path, func(a *aside) error { return a.safetensors(entries, metadata) })
-}
-
-// WriteFile writes a settings file, such as config.json, whole or not at all.
-func WriteFile(path string, data []byte) error {
-	return writeAside(path, func(a *aside) error {
-		_, err := a.Write(data)
-		return err
-	})
-}
-
-// writeAside gives path what write writes, once that is complete and on disk.
-func writeAside(path string, write func(a *aside) error) error {
-	a, err := createAside(path)
-	if err != nil {
-		return writeError(path, err)
-	}
-	defer a.discard()
-	if err := write(a); err != nil {
-		return writeError(path, err)
-	}
-	return writeError(path, a.commit())
-}
-
-// aside is a file under a temporary name in the folder of its final one.
-type aside struct {
-	*os.File
-	path string
-	done bool // synced and closed
-}
-
-func createAside(path string) (*aside, error) {
-	name := fmt.Sprintf(".%s.%08x.tmp", filepath.Base(path), rand.Uint32())
-	f, err := os.OpenFile(filepath.Join(filepath.Dir(path), name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return nil, err
-	}
-	return &aside{File: f, path: path}, nil
-}
-
-// finish brings the content to the disk and closes the file.
-func (a *aside) finish() error {
-	if a.done {
-		return nil
-	}
-	a.done = true
-	return errors.Join(a.Sync(), a.Close())
-}
-
-// commit gives the file its final name.
-func (a *aside) commit() error {
-	if err := a.finish(); err != nil {
-		return err
-	}
-	if err := os.Rename(a.Name(), a.path); err != nil {
-		return err
-	}
-	// Make the rename itself durable, where folders can be synced.
-	if dir, err := os.Open(filepath.Dir(a.path)); err == nil {
-		dir.Sync()
-		dir.Close()
-	}
-	return nil
-}
-
-// discard removes the file unless it was committed.
-func (a *aside) discard() {
-	if !a.done {
-		a.Close()
-	}
-	os.Remove(a.Name())
-}
-
-// safetensors writes header and tensors.
-func (a *aside) safetensors(entries []Entry, metadata map[string]string) error {
 	header, err := safetensorsHeader(entries, metadata)
 	if err != nil {
-		return err
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	w := bufio.NewWriterSize(a, 1<<20)
+	return atomicfile.Stream(path, func(w io.Writer) error { return writeSafetensors(w, path, header, entries) })
+}
+
+// writeSafetensors writes header and tensors; path is for errors that are not the disk's.
+func writeSafetensors(w io.Writer, path string, header []byte, entries []Entry) error {
 	var length [8]byte
 	binary.LittleEndian.PutUint64(length[:], uint64(len(header)))
 	if _, err := w.Write(length[:]); err != nil {
@@ -137,27 +64,31 @@ func (a *aside) safetensors(entries []Entry, metadata map[string]string) error {
 		return err
 	}
 	for _, e := range entries {
-		if err := writeEntry(w, e); err != nil {
+		data, err := e.content()
+		if err != nil {
+			return fmt.Errorf("writing %s: %w", path, err)
+		}
+		if _, err := w.Write(data); err != nil {
 			return err
 		}
 	}
-	return w.Flush()
+	return nil
 }
 
-func writeEntry(w io.Writer, e Entry) error {
+// content asks for the data and checks their size.
+func (e *Entry) content() ([]byte, error) {
 	data, err := e.Bytes()
 	if err != nil {
-		return fmt.Errorf("tensor %q: %w", e.Name, err)
+		return nil, fmt.Errorf("tensor %q: %w", e.Name, err)
 	}
 	size, err := e.size()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if int64(len(data)) != size {
-		return fmt.Errorf("tensor %q: %v %v takes %d bytes, got %d", e.Name, e.DType, e.Shape, size, len(data))
+		return nil, fmt.Errorf("tensor %q: %v %v takes %d bytes, got %d", e.Name, e.DType, e.Shape, size, len(data))
 	}
-	_, err = w.Write(data)
-	return err
+	return data, nil
 }
 
 // safetensorsHeader returns the JSON header, names sorted, padded with spaces
@@ -198,17 +129,6 @@ func safetensorsHeader(entries []Entry, metadata map[string]string) ([]byte, err
 	return text, nil
 }
 
-// writeError says what a failed write means for the user.
-func writeError(path string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("%s: the disk is full; nothing was left half-written; free some space or choose another folder: %w", path, cause(err))
-	}
-	return fmt.Errorf("writing %s: %w", path, cause(err))
-}
-
 // ModelOptions are the settings of [WriteModel]. The zero value is MLX's.
 type ModelOptions struct {
 	// MaxShardBytes limits the tensors of one file, 5 GiB if 0. A tensor
@@ -221,62 +141,45 @@ type ModelOptions struct {
 
 // WriteModel writes the weights of a model folder as mlx-lm does: one file
 // model.safetensors or numbered shards, filled in the given order, and
-// model.safetensors.index.json. Files get their final names when all are
+// model.safetensors.index.json. Files get their final names together, when all are
 // complete. The folder is made if need be; weights of another save in it that
 // would be mixed up with these are an error.
 func WriteModel(dir string, entries []Entry, opt ModelOptions) error {
 	if opt.MaxShardBytes <= 0 {
 		opt.MaxShardBytes = 5 << 30
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
 	shards, err := splitShards(entries, opt.MaxShardBytes)
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
 	names := shardNames(len(shards))
-	if err := checkLeftovers(dir, names); err != nil {
-		return err
-	}
 	index, err := modelIndex(shards, names, opt.Parameters)
+	if err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	set, err := atomicfile.Begin(dir)
 	if err != nil {
 		return err
 	}
-	var files []*aside
-	defer func() {
-		for _, a := range files {
-			a.discard()
-		}
-	}()
-	add := func(name string, write func(a *aside) error) error {
-		path := filepath.Join(dir, name)
-		a, err := createAside(path)
-		if err != nil {
-			return writeError(path, err)
-		}
-		files = append(files, a)
-		if err := write(a); err != nil {
-			return writeError(path, err)
-		}
-		return writeError(path, a.finish())
+	defer set.Discard()
+	if err := checkLeftovers(dir, names); err != nil {
+		return err
 	}
 	for i, shard := range shards {
-		err := add(names[i], func(a *aside) error { return a.safetensors(shard, map[string]string{"format": "mlx"}) })
+		path := filepath.Join(dir, names[i])
+		header, err := safetensorsHeader(shard, map[string]string{"format": "mlx"})
+		if err != nil {
+			return fmt.Errorf("writing %s: %w", path, err)
+		}
+		err = set.Stream(names[i], func(w io.Writer) error { return writeSafetensors(w, path, header, shard) })
 		if err != nil {
 			return err
 		}
 	}
-	err = add(indexName, func(a *aside) error { _, err := a.Write(index); return err })
-	if err != nil {
+	if err := set.Write(indexName, index); err != nil {
 		return err
 	}
-	for _, a := range files {
-		if err := a.commit(); err != nil {
-			return writeError(a.path, err)
-		}
-	}
-	return nil
+	return set.Commit()
 }
 
 // splitShards fills shards greedily in order.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/demo/corpus"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/tokenizer"
 	"github.com/lentil-lm/lentil/weights"
@@ -212,5 +213,5 @@ func writeConfig(dir string, config map[string]any) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "config.json"), data, 0o644)
+	return atomicfile.Write(filepath.Join(dir, "config.json"), data)
 }

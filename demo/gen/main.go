@@ -9,7 +9,6 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/lentil-lm/lentil/demo/corpus"
 	"github.com/lentil-lm/lentil/demo/facts"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 )
 
 func main() {
@@ -58,7 +58,7 @@ func writeData(dir string) error {
 		name string
 		rows []facts.Row
 	}{{"train", s.Train}, {"valid", s.Valid}, {"test", s.Test}, {"unseen", s.Unseen}} {
-		err := writeFile(filepath.Join(dir, split.name+".jsonl"), func(w io.Writer) error {
+		err := atomicfile.Stream(filepath.Join(dir, split.name+".jsonl"), func(w io.Writer) error {
 			for _, row := range split.rows {
 				if err := writeRow(w, row); err != nil {
 					return err
@@ -98,7 +98,7 @@ func writeCorpus(args []string) error {
 		rows int
 		seed uint64
 	}{{"train.jsonl", *rows, *seed}, {"valid.jsonl", max(1, *rows/200), ^*seed}} {
-		err := writeFile(filepath.Join(*out, file.name), func(w io.Writer) error {
+		err := atomicfile.Stream(filepath.Join(*out, file.name), func(w io.Writer) error {
 			left := file.rows
 			for doc := range corpus.Documents(file.seed) {
 				if left == 0 {
@@ -123,35 +123,4 @@ func writeRow(w io.Writer, row facts.Row) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e.Encode(row)
-}
-
-// writeFile writes a file aside and renames it when it is whole.
-func writeFile(path string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	w := bufio.NewWriterSize(f, 1<<20)
-	if err = write(w); err != nil {
-		return err
-	}
-	if err = w.Flush(); err != nil {
-		return err
-	}
-	if err = f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

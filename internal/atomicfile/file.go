@@ -19,6 +19,9 @@ import (
 	"syscall"
 )
 
+// bufferSize is how much Stream collects for one call to the system.
+const bufferSize = 1 << 20
+
 // Options say how a file is written. The zero value is right for most.
 type Options struct {
 	// Perm is the mode of the file. If 0, a file that is replaced keeps its mode
@@ -59,7 +62,7 @@ func (o Options) Stream(path string, write func(io.Writer) error) error {
 		return err
 	}
 	defer f.Discard()
-	w := bufio.NewWriterSize(f, 1<<20)
+	w := bufio.NewWriterSize(f, bufferSize)
 	if err := write(w); err != nil {
 		return err
 	}
@@ -99,8 +102,13 @@ func (f *File) create(o Options) error {
 		}
 		f.target = target
 	}
+	_, name := filepath.Split(f.target)
 	old, err := os.Lstat(f.target)
 	switch {
+	case f.target == "":
+		return fs.ErrNotExist
+	case name == "":
+		return syscall.EISDIR
 	case errors.Is(err, fs.ErrNotExist) || err == nil && old.Mode().Type() == fs.ModeSymlink:
 		old = nil
 	case err != nil:
@@ -213,6 +221,7 @@ func (f *File) told(err error) error { return told(f.path, f.aside, err) }
 
 // told makes an error of one about path, not about a temporary.
 func told(path string, aside bool, err error) error {
+	path = final(path)
 	switch e := err.(type) {
 	case nil:
 		return nil
@@ -225,6 +234,30 @@ func told(path string, aside bool, err error) error {
 		return fmt.Errorf("%s: the disk is full; nothing was left half-written; free some space or choose another folder: %w", path, err)
 	}
 	return &fs.PathError{Op: "write", Path: path, Err: err}
+}
+
+// Rename gives a file that is complete and on the disk its name, in place of what has it. Both names are on one file system.
+func Rename(from, to string) error {
+	if err := rename(from, to); err != nil {
+		return err
+	}
+	return syncFolder(folderOf(to))
+}
+
+// final is path without the staging folder of a set.
+func final(path string) string {
+	folder, name := filepath.Split(path)
+	rest := filepath.Clean(folder)
+	for ; rest != filepath.Dir(rest); rest = filepath.Dir(rest) {
+		if isOf(filepath.Base(rest), setName) {
+			below, err := filepath.Rel(rest, folder)
+			if err != nil {
+				return path
+			}
+			return filepath.Join(filepath.Dir(rest), below, name)
+		}
+	}
+	return path
 }
 
 // Symlink makes path a symbolic link to target in one step, whatever file or link was there.
@@ -242,11 +275,11 @@ func (o Options) Symlink(target, path string) error {
 		if err != nil {
 			return err
 		}
-		if err := rename(name, path); err != nil {
+		err = Rename(name, path)
+		if err != nil {
 			remove(name)
-			return err
 		}
-		return syncFolder(folderOf(path))
+		return err
 	}
 	return fs.ErrExist
 }

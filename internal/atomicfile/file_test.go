@@ -156,6 +156,7 @@ func TestRefused(t *testing.T) {
 	}
 	for path, cause := range map[string]error{
 		dir: syscall.EISDIR, filepath.Join(dir, "none", "x"): fs.ErrNotExist, filepath.Join(dir, "file", "x"): syscall.ENOTDIR, loop: syscall.ELOOP, "": fs.ErrNotExist,
+		dir + "/": syscall.EISDIR, filepath.Join(dir, "none") + "/": syscall.EISDIR,
 	} {
 		err := Write(path, nil)
 		if !errors.Is(err, cause) || !strings.HasPrefix(fmt.Sprint(err), "write "+path+": ") || strings.Contains(fmt.Sprint(err), suffix) {

@@ -1,8 +1,10 @@
 package atomicfile
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -93,6 +95,40 @@ func (s *Set) begin() error {
 // Dir is the staging folder. At Commit, each file that is in it or in a folder below comes under the
 // same name into the set's folder.
 func (s *Set) Dir() string { return filepath.Join(s.dir, s.stage) }
+
+// Write makes a new file of the set with the content data.
+func (s *Set) Write(name string, data []byte) error {
+	return s.Stream(name, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// Stream makes a new file of the set of what write writes, which is buffered. Its name is relative and separated
+// by slashes. Errors of the disk name the file as it will be after Commit.
+func (s *Set) Stream(name string, write func(io.Writer) error) error {
+	f := &File{path: filepath.Join(s.dir, filepath.FromSlash(name)), aside: true}
+	if badName(name) {
+		return f.told(fmt.Errorf("%q is no name of a file in the folder", name))
+	}
+	staged := path.Join(s.stage, name)
+	err := makeAllIn(s.root, path.Dir(staged))
+	if err == nil {
+		f.file, err = createIn(s.root, staged)
+	}
+	if err != nil {
+		return f.told(err)
+	}
+	w := bufio.NewWriterSize(f, bufferSize)
+	err = write(w)
+	if err == nil {
+		err = w.Flush()
+	}
+	if closed := f.told(f.file.Close()); err == nil {
+		err = closed
+	}
+	return err
+}
 
 // Remove has files of the set's folder go when the new ones come. Names are relative and
 // separated by slashes. Those of new files and of files that are not there are no mistake.

@@ -138,6 +138,19 @@ func changes() []change {
 			func(dir string) error { return writeSet(dir, newer) }},
 		{"others go", map[string]string{"model": "old", "config": "old", "deep/er/x": "old"}, newer,
 			func(dir string) error { return writeSet(dir, newer, "model", "config", "deep/er/x", "never/there") }},
+		{"through the set", map[string]string{"weights": "old", "config": "old"}, newer, func(dir string) error {
+			s, err := Begin(dir)
+			if err != nil {
+				return err
+			}
+			defer s.Discard()
+			for name, text := range newer {
+				if err := s.Write(name, []byte(text)); err != nil {
+					return err
+				}
+			}
+			return s.Commit()
+		}},
 		{"one file", map[string]string{"config": "old", "model": "old"}, map[string]string{"config": "new", "model": "old"},
 			func(dir string) error { return writeSet(dir, map[string]string{"config": "new"}) }},
 		{"all go", map[string]string{"config": "old", "model": "old"}, map[string]string{},
@@ -317,6 +330,30 @@ func TestSetModes(t *testing.T) {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode() != mode {
 			t.Errorf("%s has %v, %v", name, info.Mode(), err)
 		}
+	}
+}
+
+// TestSetWrite: errors of the disk and of a file that is written twice name the file as it will be.
+func TestSetWrite(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := Begin(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Discard()
+	if err := s.Write("deep/x", nil); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "deep", "x")
+	if err := s.Write("deep/x", nil); err == nil || err.Error() != "write "+path+": file exists" {
+		t.Errorf("written twice: %v", err)
+	}
+	if err := Write(filepath.Join(s.Dir(), "deep"), nil); err == nil || err.Error() != "write "+filepath.Join(dir, "deep")+": is a directory" {
+		t.Errorf("over a folder: %v", err)
+	}
+	if err := s.Write("../x", nil); err == nil {
+		t.Error("written elsewhere")
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
-	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/tune"
 )
 
@@ -29,7 +29,7 @@ func writeCard(o uploadOptions, repo hub.Repo) error {
 	if bytes.Equal(text, old) {
 		return nil
 	}
-	return run.WriteFile(path, text)
+	return atomicfile.Write(path, text)
 }
 
 // cardOf is the card of what may be uploaded, as far as it is known where there is an error.

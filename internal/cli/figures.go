@@ -4,10 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"path/filepath"
 
 	"github.com/lentil-lm/lentil/fault"
-	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 )
 
 // writeFigures writes what a command printed as JSON, for --json FILE; an empty path writes nothing.
@@ -19,7 +18,7 @@ func writeFigures(path string, figures any) error {
 	if err != nil {
 		return fault.Given("json", path, "%w", err)
 	}
-	if err := run.WriteFile(filepath.Clean(path), append(text, '\n')); err != nil {
+	if err := atomicfile.Write(path, append(text, '\n')); err != nil {
 		return fault.At("json", "%w", err)
 	}
 	return nil

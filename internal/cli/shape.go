@@ -14,8 +14,8 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/quant"
-	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/weights"
 )
 
@@ -117,7 +117,7 @@ func (s shape) write(dir string, bits, group int) error {
 	if err != nil {
 		return err
 	}
-	return run.WriteFile(filepath.Join(dir, "config.json"), text)
+	return atomicfile.Write(filepath.Join(dir, "config.json"), text)
 }
 
 func (s shape) size(key string) int { n, _ := s.config[key].(int); return n }

@@ -28,6 +28,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/machine"
 )
 
@@ -109,7 +110,7 @@ func bench(ctx context.Context, args []string, log io.Writer) error {
 		_, err = io.WriteString(os.Stdout, text)
 		return err
 	}
-	return os.WriteFile(h.at(*out), []byte(text), 0o644)
+	return atomicfile.Write(h.at(*out), []byte(text))
 }
 
 // open finds the project and the peers and builds the program.
