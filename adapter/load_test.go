@@ -12,6 +12,7 @@ import (
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/cpu"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
@@ -201,6 +202,46 @@ func TestIncompleteAdapter(t *testing.T) {
 		}
 		if err := adapter.Load(m, dir); err == nil || !strings.Contains(err.Error(), module+"."+test.missing+" (is missing") || !strings.Contains(err.Error(), dir) {
 			t.Errorf("%s without %s: %v", test.kind, test.missing, err)
+		}
+	}
+}
+
+// full is a device whose memory is used up after so many imports.
+type full struct {
+	*cpu.Device
+	left int
+}
+
+func (f *full) Import(shape compute.Shape, t compute.DType, data []byte) (compute.Buffer, error) {
+	if f.left--; f.left < 0 {
+		return nil, compute.ErrNoMemory
+	}
+	return f.Device.Import(shape, t, data)
+}
+
+// TestWholeWeightsOutOfMemory: a model that has got some of the weights of full fine-tuning
+// when memory ends can still be run and freed: their file stays open.
+func TestWholeWeightsOutOfMemory(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	spec := modeltest.Spec{Type: "llama"}
+	trained := modeltest.Load(t, dev, spec)
+	if err := trained.Unfreeze(-1, true); err != nil {
+		t.Fatal(err)
+	}
+	path := writeAdapter(t, `{"fine_tune_type": "full"}`, trained)
+	trained.Free()
+	for n := range 5 {
+		f := &full{Device: dev, left: math.MaxInt}
+		m := modeltest.Load(t, f, spec)
+		f.left = n
+		if err := adapter.Load(m, path); !errors.Is(err, compute.ErrNoMemory) {
+			t.Fatalf("after %d imports: %v", n, err)
+		}
+		modeltest.Logits(t, m, model.Sequence(modeltest.Sequence(9), 0))
+		m.Free()
+		if used(dev) != 0 {
+			t.Errorf("after %d imports: %d bytes are held", n, used(dev))
 		}
 	}
 }

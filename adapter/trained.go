@@ -80,13 +80,8 @@ func fineTuneType(names []string) string {
 }
 
 // loadFull puts the weights of full fine-tuning in the place of the base's. They are used
-// where they lie, so f stays open unless there is an error.
-func loadFull(m *model.Model, f *weights.Safetensors) (err error) {
-	defer func() {
-		if err != nil {
-			f.Close()
-		}
-	}()
+// where they lie: the model closes f.
+func loadFull(m *model.Model, f *weights.Safetensors) error {
 	var wrong []string
 	for _, name := range f.Names() {
 		x, _ := f.Tensor(name)
@@ -95,11 +90,13 @@ func loadFull(m *model.Model, f *weights.Safetensors) (err error) {
 		}
 	}
 	if len(wrong) > 0 {
+		f.Close()
 		return otherModel(f.Path(), wrong)
 	}
+	m.Keep(f) // after an error too: some weights may be in place
 	for _, name := range f.Names() {
 		x, _ := f.Tensor(name)
-		if err = m.Replace(x); err != nil {
+		if err := m.Replace(x); err != nil {
 			return fmt.Errorf("%s: %s: %w", f.Path(), name, err)
 		}
 	}

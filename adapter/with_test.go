@@ -167,6 +167,7 @@ func TestWithWholeWeights(t *testing.T) {
 	}
 	modeltest.Shake(t, trained, 0.2)
 	path := writeAdapter(t, `{"fine_tune_type": "full"}`, trained)
+	held := used(dev)
 	base := modeltest.Load(t, dev, spec)
 	plain := modeltest.Logits(t, base, tokens)
 	m, err := adapter.With(base, path)
@@ -176,6 +177,21 @@ func TestWithWholeWeights(t *testing.T) {
 	modeltest.Alike(t, "with whole weights", modeltest.Logits(t, m, tokens), modeltest.Logits(t, trained, tokens), sameTolerance)
 	if !slices.Equal(modeltest.Logits(t, base, tokens), plain) {
 		t.Error("the base has changed")
+	}
+	// The file of the weights is closed with the last model that has them.
+	want := modeltest.Logits(t, m, tokens)
+	second, err := adapter.With(m, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	base.Free()
+	m.Free()
+	if !slices.Equal(modeltest.Logits(t, second, tokens), want) {
+		t.Error("after the first was freed, the second model has changed")
+	}
+	second.Free()
+	if used(dev) != held {
+		t.Errorf("%d bytes are held after all models were freed", used(dev)-held)
 	}
 }
 

@@ -37,6 +37,7 @@ type Model struct {
 	dev         compute.Device
 	src         weights.Source
 	arch        Architecture
+	kept        []*kept
 	frequencies *tensor.Tensor // [headDim/2]
 }
 
@@ -98,6 +99,10 @@ func (m *Model) Free() {
 		v.Free()
 	}
 	m.frequencies.Free()
+	for _, k := range m.kept {
+		k.release()
+	}
+	m.kept = nil
 }
 
 // Device is where the model lives.

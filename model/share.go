@@ -2,6 +2,8 @@ package model
 
 import (
 	"fmt"
+	"io"
+	"sync/atomic"
 
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/tensor"
@@ -29,12 +31,36 @@ func (m *Model) Share() (*Model, error) {
 		}
 	}
 	other := &Model{Config: m.Config, Head: &nn.Linear{}, dev: m.dev, src: m.src, arch: m.arch, frequencies: m.frequencies.Share()}
+	for _, k := range m.kept {
+		k.users.Add(1)
+		other.kept = append(other.kept, k)
+	}
 	b := &builder{store: from}
 	if err := b.build(other, m.Config, m.arch); err != nil {
 		other.Free()
 		return nil, err
 	}
 	return other, nil
+}
+
+// kept is what weights lie in, and how many models have them.
+type kept struct {
+	io.Closer
+	users atomic.Int32
+}
+
+// Keep closes c once the model has been freed, and so have those that share its weights:
+// what Replace has put into the model lies in it.
+func (m *Model) Keep(c io.Closer) {
+	k := &kept{Closer: c}
+	k.users.Store(1)
+	m.kept = append(m.kept, k)
+}
+
+func (k *kept) release() {
+	if k.users.Add(-1) == 0 {
+		k.Close() // read only: nothing can be lost
+	}
 }
 
 func errTrained(name string) error {

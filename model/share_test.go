@@ -223,3 +223,29 @@ func TestSharedAtOnce(t *testing.T) {
 	})
 	all.Wait()
 }
+
+type closed int
+
+func (c *closed) Close() error { *c++; return nil }
+
+// TestKeep: what weights lie in is closed once, with the last model that has them.
+func TestKeep(t *testing.T) {
+	t.Parallel()
+	for _, first := range []int{0, 1, 2} { // which of the three models is freed first
+		base := modeltest.Load(t, newCPU(t), modeltest.Spec{Type: "llama"})
+		var file closed
+		base.Keep(&file)
+		models := []*model.Model{base, share(t, base)}
+		models = append(models, share(t, models[1]))
+		models[first].Free()
+		models[(first+1)%3].Free()
+		models[first].Free() // a second time changes nothing
+		if file != 0 {
+			t.Errorf("closed %d times while a model is left", file)
+		}
+		models[(first+2)%3].Free()
+		if file != 1 {
+			t.Errorf("closed %d times", file)
+		}
+	}
+}

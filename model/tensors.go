@@ -23,8 +23,8 @@ func (m *Model) ShapeOf(name string) (shape []int, ok bool) {
 }
 
 // Replace puts x in the place of the model's tensor of that name. x has ShapeOf's shape and
-// is F32, F16 or BF16. A matrix is used where it lies: x.Data has to stay as long as the
-// model lives, and those that share it. Models that shared the old tensor keep it.
+// is F32, F16 or BF16. A matrix is used where it lies, so x.Data has to stay: see Keep.
+// Models that shared the old tensor keep it.
 func (m *Model) Replace(x weights.Tensor) error {
 	if v, ok := m.vectors()[x.Name]; ok {
 		values := make([]float32, v.Shape().Elems())
