@@ -62,8 +62,8 @@ func download(ctx context.Context, setting fault.Setting, name string, patterns 
 		}
 		return "", fmt.Errorf("%s: "+text, name, err)
 	}
-	if snap.Unchecked != nil && !errors.Is(snap.Unchecked, hub.ErrOffline) && o.Warn != nil {
-		o.Warn(fmt.Sprintf("The hub cannot be asked for a newer version of %s, so the cached one is used: %v", snap.Repo, snap.Unchecked))
+	if text := snap.Warning(); text != "" && o.Warn != nil {
+		o.Warn(text)
 	}
 	return snap.Dir, nil
 }

@@ -41,6 +41,14 @@ type Snapshot struct {
 	Unchecked error
 }
 
+// Warning tells that an older copy may be in use, because the server could not be asked; "" if it could, or was not to be.
+func (s Snapshot) Warning() string {
+	if s.Unchecked == nil || errors.Is(s.Unchecked, ErrOffline) {
+		return ""
+	}
+	return fmt.Sprintf("The hub cannot be asked for a newer version of %s, so the cached one is used: %v", s.Repo, s.Unchecked)
+}
+
 // Download brings files of a repository into the cache, or into a folder, and gives the folder they are in.
 // What is there already is not fetched again; what was broken off goes on. Files get their names only when
 // they are complete and their hashes are right. Processes that want the same file share the work. If the

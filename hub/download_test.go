@@ -532,6 +532,9 @@ func TestOffline(t *testing.T) {
 	if err != nil || !errors.Is(snap.Unchecked, ErrOffline) {
 		t.Errorf("all files: %v, %v", err, snap.Unchecked)
 	}
+	if text := snap.Warning(); text != "" {
+		t.Errorf("switched off on purpose, and warned: %s", text)
+	}
 	wantFiles(t, snap, files, "config.json", "empty.txt", "model.safetensors", "sub/notes.txt", "tokenizer.json")
 	if len(s.Requests()) != before {
 		t.Error("asked the server while offline")
@@ -540,6 +543,9 @@ func TestOffline(t *testing.T) {
 	s.Close()
 	if snap, err = c.Resolve(t.Context(), "org/model", Options{}); err != nil || snap.Unchecked == nil {
 		t.Errorf("no server: %v, %v", err, snap.Unchecked)
+	}
+	if text := snap.Warning(); !strings.Contains(text, "org/model") || !strings.Contains(text, snap.Unchecked.Error()) {
+		t.Errorf("no server: warned %q", text)
 	}
 	if _, err = c.Resolve(t.Context(), "org/other", Options{}); !errors.Is(err, ErrNotCached) {
 		t.Errorf("no server, not cached: %v", err)

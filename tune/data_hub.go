@@ -54,8 +54,8 @@ func (p *part) download(ctx context.Context, o Options) error {
 	if err != nil {
 		return hub.Mark(err)
 	}
-	if snap.Unchecked != nil && !errors.Is(snap.Unchecked, hub.ErrOffline) {
-		o.warn(fmt.Sprintf("The hub cannot be asked for a newer version of %s, so the cached one is used: %v", snap.Repo, snap.Unchecked))
+	if text := snap.Warning(); text != "" {
+		o.warn(text)
 	}
 	if snap.Commit != list.Commit {
 		return errors.New("the dataset was changed on the hub just now\nRun the command again.")

@@ -84,8 +84,8 @@ func New() Recipe {
 	}
 }
 
-// FineTuneTypes are the values of FineTuneType.
-var FineTuneTypes = []string{"lora", "dora", "full"}
+// fineTuneTypes are the values of Recipe.FineTuneType.
+var fineTuneTypes = []string{"lora", "dora", "full"}
 
 // Check refuses what no run can start with. Run and Open do so first.
 func (r *Recipe) Check() error {
@@ -119,7 +119,7 @@ func (r *Recipe) checkValues() error {
 		setting fault.Setting
 		value   string
 		known   []string
-	}{{"fine_tune_type", r.FineTuneType, FineTuneTypes}, {"compat", r.Compat, []string{"", "mlx"}}} {
+	}{{"fine_tune_type", r.FineTuneType, fineTuneTypes}, {"compat", r.Compat, []string{"", "mlx"}}} {
 		if err := fault.Choice(c.setting, c.value, c.known...); err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -147,7 +146,9 @@ func runDownload(ctx context.Context, streams Streams, o downloadOptions) error 
 	if err != nil {
 		return hub.Mark(err)
 	}
-	warnUnchecked(streams, snap)
+	if text := snap.Warning(); text != "" {
+		fmt.Fprintln(streams.Err, text)
+	}
 	if !o.Quiet {
 		fmt.Fprintf(streams.Err, "%s at %.8s: %d files, %s, of which %s were fetched\n", repo, snap.Commit, len(snap.Files), run.Bytes(snap.Bytes), run.Bytes(snap.Fetched))
 	}
@@ -239,9 +240,3 @@ func (t transfers) String() string {
 }
 
 func percent(part, whole int64) int64 { return 100 * part / max(whole, 1) }
-
-func warnUnchecked(streams Streams, snap hub.Snapshot) {
-	if snap.Unchecked != nil && !errors.Is(snap.Unchecked, hub.ErrOffline) {
-		fmt.Fprintf(streams.Err, "The hub cannot be asked for a newer version of %s, so the cached one is used: %v\n", snap.Repo, snap.Unchecked)
-	}
-}
