@@ -75,19 +75,8 @@ type draft struct {
 	model *model.Model
 }
 
-// check refuses what cannot work, before anything is downloaded.
-func (o Options) check() error {
-	if o.Threads < 0 {
-		return fault.Value("threads", o.Threads, "0, for one per core, or more")
-	}
-	return nil
-}
-
 // Open loads the model of a folder, a .gguf file or a repository of the hub.
 func Open(ctx context.Context, name string, o Options) (*Engine, error) {
-	if err := o.check(); err != nil {
-		return nil, err
-	}
 	files, err := OpenFiles(ctx, name, o)
 	if err != nil {
 		return nil, err
@@ -103,9 +92,6 @@ func Open(ctx context.Context, name string, o Options) (*Engine, error) {
 
 // Load loads the model of files that are open. They stay open when the engine is closed.
 func (f *Files) Load(ctx context.Context, o Options) (*Engine, error) {
-	if err := o.check(); err != nil {
-		return nil, err
-	}
 	dev, err := all.Open(o.Device, all.Options{Threads: o.Threads})
 	if err != nil {
 		return nil, err

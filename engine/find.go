@@ -23,6 +23,9 @@ func Find(ctx context.Context, name string, patterns []string, o Options) (path 
 }
 
 func find(ctx context.Context, setting fault.Setting, name string, patterns []string, o Options) (path string, err error) {
+	if o.Threads < 0 { // the device would say so, after a download
+		return "", fault.Value("threads", o.Threads, "0, for one per core, or more")
+	}
 	if name == "" {
 		return "", fault.Missing(setting).Try("Give the folder of a model, a .gguf file, or a repository ORG/NAME.")
 	}

@@ -89,7 +89,7 @@ func greedy(t *testing.T, m *model.Model, prompt []int32, n int) (out []int32) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, argmax(logits))
+		out = append(out, Argmax(logits))
 	}
 	return out
 }

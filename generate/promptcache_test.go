@@ -110,7 +110,7 @@ func TestPromptCache(t *testing.T) {
 							t.Fatal(err)
 						}
 						all = append(all, logits...)
-						logits, err = s.Next(argmax(logits))
+						logits, err = s.Next(Argmax(logits))
 					}
 					return all
 				}

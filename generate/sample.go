@@ -60,7 +60,7 @@ func (s *sampler) uniform() float64 {
 // pick returns the next token for logits [vocab], which it overwrites.
 func (s *sampler) pick(logits []float32) int32 {
 	if s.Temp == 0 {
-		return argmax(logits)
+		return Argmax(logits)
 	}
 	logSoftmax(logits)
 	s.filter(logits)
@@ -84,7 +84,7 @@ func (s *sampler) filter(p []float32) {
 
 // categorical draws from exp(p/Temp) by the inverse of the cumulative sum.
 func (s *sampler) categorical(p []float32) int32 {
-	top := float64(p[argmax(p)])
+	top := float64(p[Argmax(p)])
 	s.weights = slices.Grow(s.weights[:0], len(p))[:len(p)]
 	var total float64
 	for i, v := range p {
@@ -111,8 +111,9 @@ func (s *sampler) categorical(p []float32) int32 {
 
 var dropped = float32(math.Inf(-1))
 
-// argmax is the first of the largest values.
-func argmax(v []float32) int32 {
+// Argmax is the token of the largest logit, the first of several: what a
+// temperature of 0 takes.
+func Argmax(v []float32) int32 {
 	best := 0
 	for i, x := range v {
 		if x > v[best] {
@@ -124,7 +125,7 @@ func argmax(v []float32) int32 {
 
 // logSoftmax turns logits into log probabilities in place.
 func logSoftmax(v []float32) {
-	top := float64(v[argmax(v)])
+	top := float64(v[Argmax(v)])
 	var sum float64
 	for _, x := range v {
 		sum += math.Exp(float64(x) - top)
@@ -173,7 +174,7 @@ const rare = -12
 // topP keeps the tokens whose cumulative probability, from the least likely
 // up, is above 1-limit.
 func topP(p []float32, limit float64) {
-	bar := p[argmax(p)] + rare
+	bar := p[Argmax(p)] + rare
 	var sum float64
 	var order []int
 	for i, v := range p {
@@ -202,7 +203,7 @@ func topP(p []float32, limit float64) {
 // minP drops tokens less likely than share times the likeliest one. The keep likeliest
 // ones always stay.
 func minP(p []float32, share float64, keep int) {
-	bar := float64(p[argmax(p)]) + math.Log(share)
+	bar := float64(p[Argmax(p)]) + math.Log(share)
 	above := 0
 	for _, v := range p {
 		if float64(v) >= bar {

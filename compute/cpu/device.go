@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/machine"
 )
 
@@ -46,7 +47,7 @@ func New(opt Options) (compute.Device, error) {
 		return nil, err
 	}
 	if opt.Threads < 0 {
-		return nil, fmt.Errorf("cpu: %d threads asked for; use 0 for one a core", opt.Threads)
+		return nil, fault.Value("threads", opt.Threads, "0, for one per core, or more")
 	}
 	if opt.Threads == 0 {
 		opt.Threads = machine.Threads()

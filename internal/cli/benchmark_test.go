@@ -9,10 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lentil-lm/lentil/compute/cpu"
-	"github.com/lentil-lm/lentil/generate"
-	"github.com/lentil-lm/lentil/model"
-	"github.com/lentil-lm/lentil/weights"
+	"github.com/lentil-lm/lentil/bench"
 )
 
 // readBenchmark reads what --json wrote.
@@ -56,12 +53,12 @@ op `
 	// Two answers of four further tokens through two blocks of seven projections, and the head.
 	linears := []int{2 * 15, 2 * 4 * 15}
 	for i, p := range got.Profile {
-		all := sum(p.Ops)
-		if all.Seconds > p.Seconds || all.FLOPs != sum(got.Achieved[i].Ops).FLOPs {
-			t.Errorf("%s: ops take %+v of %g s; counted before %+v", p.Name, all, p.Seconds, sum(got.Achieved[i].Ops))
+		all := bench.Sum(p.Ops)
+		if all.Seconds > p.Seconds || all.FLOPs != bench.Sum(got.Achieved[i].Ops).FLOPs {
+			t.Errorf("%s: ops take %+v of %g s; counted before %+v", p.Name, all, p.Seconds, bench.Sum(got.Achieved[i].Ops))
 		}
 		for _, op := range p.Ops {
-			if op.Op == "linear" && op.Calls != linears[i] {
+			if op.Name == "linear" && op.Calls != linears[i] {
 				t.Errorf("%s: %d linears, want %d", p.Name, op.Calls, linears[i])
 			}
 		}
@@ -114,66 +111,6 @@ func TestBenchmarkMistakes(t *testing.T) {
 		code, _, errOut := lentil(t, "", append([]string{"benchmark"}, test.args...)...)
 		if code != ExitUsage || !strings.Contains(errOut, test.want) {
 			t.Errorf("%v: exit %d, %s", test.args, code, errOut)
-		}
-	}
-}
-
-// TestShapes loads a small sibling of each shape with everything that sets it apart.
-func TestShapes(t *testing.T) {
-	t.Parallel()
-	dev, err := cpu.New(cpu.Options{Threads: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(dev.(*cpu.Device).Close)
-	for _, s := range shapes {
-		small := shape{name: s.name, config: map[string]any{}}
-		for key, value := range s.config {
-			small.config[key] = value
-		}
-		for key, n := range map[string]int{
-			"hidden_size": 192, "intermediate_size": 128, "vocab_size": 320, "num_hidden_layers": 2, "num_attention_heads": 6, "num_key_value_heads": 2,
-		} {
-			small.config[key] = n
-		}
-		for _, bits := range []int{3, 4, 8} {
-			dir := t.TempDir()
-			if err := small.write(dir, bits, 32); err != nil {
-				t.Fatalf("%s: %v", s.name, err)
-			}
-			if same, err := small.isIn(dir, bits, 32); !same || err != nil {
-				t.Errorf("%s is not found again: %v", s.name, err)
-			}
-			if _, err := small.isIn(dir, bits, 64); err == nil {
-				t.Errorf("%s: another format is taken for it", s.name)
-			}
-			src, err := weights.Open(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			m, err := model.Load(dev, src)
-			if err != nil {
-				t.Fatalf("%s: %v", s.name, err)
-			}
-			session, err := generate.NewSession(m, 0, true)
-			if err != nil {
-				t.Fatal(err)
-			}
-			logits, err := session.Prefill(t.Context(), []int32{1, 2, 3}, 0)
-			if err != nil {
-				t.Fatalf("%s: %v", s.name, err)
-			}
-			// Logits must neither vanish nor explode, or the speed is that of denormals.
-			var square float64
-			for _, v := range logits {
-				square += float64(v) * float64(v)
-			}
-			if spread := math.Sqrt(square / float64(len(logits))); spread < 0.05 || spread > 5 {
-				t.Errorf("%s, %d bits: logits have a spread of %g", s.name, bits, spread)
-			}
-			session.Close()
-			m.Free()
-			src.Close()
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lentil-lm/lentil/bench"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/machine"
@@ -27,7 +28,7 @@ type doctorFigures struct {
 	Disk       diskFacts      `json:"disk"`
 	ModelCache string         `json:"model_cache"`
 	Terminal   bool           `json:"terminal"`
-	Devices    []deviceFigure `json:"devices"`
+	Devices    []bench.Device `json:"devices"`
 }
 
 type cpuFacts struct {
@@ -66,7 +67,7 @@ that Lentil found, and how fast they are, measured with Lentil's own kernels.`,
 	})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c := examine(streams)
-		c.Devices = examineDevices(cmd.Context(), threads, quick)
+		c.Devices = bench.Devices(cmd.Context(), threads, quick)
 		for _, d := range c.Devices {
 			if d.Name == "cpu" {
 				c.Memory.Available = d.Memory
@@ -121,7 +122,7 @@ func (c doctorFigures) print(w io.Writer) {
 	row("model cache", "%s%s", c.ModelCache, exists)
 	row("output", "%s", map[bool]string{true: "a terminal: runs show a live view", false: "not a terminal: runs print plain lines"}[c.Terminal])
 	for _, d := range c.Devices {
-		row("device", "%s", d)
+		row("device", "%s", deviceLine(d))
 	}
 }
 
@@ -140,4 +141,25 @@ func noArguments(cmd *cobra.Command, args []string) error {
 		return fault.Of("%s takes no argument %q", cmd.CommandPath(), args[0]).Try("See: %s --help", cmd.CommandPath())
 	}
 	return nil
+}
+
+// deviceLine tells of a device what is known.
+func deviceLine(d bench.Device) string {
+	text := d.Name
+	if d.Detail != "" {
+		text += " (" + d.Detail + ")"
+	}
+	if d.Threads > 0 {
+		text += fmt.Sprintf(", %d threads", d.Threads)
+	}
+	if d.Memory > 0 {
+		text += ", " + run.Bytes(d.Memory)
+	}
+	if d.GFLOPS > 0 {
+		text += fmt.Sprintf(", %.1f GFLOP/s float32, %.1f GB/s", d.GFLOPS, d.Bandwidth)
+	}
+	if d.Error != "" {
+		text += ", " + d.Error
+	}
+	return text
 }

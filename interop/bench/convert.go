@@ -57,11 +57,11 @@ func (h *harness) converting(shape string) []work {
 // convert times a command that makes to of the dense weights of a shape, which are a
 // folder, or a GGUF file in half precision.
 func (h *harness) convert(ctx context.Context, shape string, gguf bool, command func(from, to string) []string) (float64, error) {
-	from, err := h.dense(ctx, shape)
+	from, err := h.dense(shape)
 	to := filepath.Join(h.work, "converted")
 	if gguf && err == nil {
 		to += ".gguf"
-		from, err = h.gguf(ctx, shape, "F16")
+		from, err = h.gguf(shape, "F16")
 	}
 	if err != nil {
 		return 0, err
@@ -74,12 +74,12 @@ func (h *harness) convert(ctx context.Context, shape string, gguf bool, command 
 }
 
 // dense makes a bfloat16 folder of the weights of a shape once.
-func (h *harness) dense(ctx context.Context, shape string) (dir string, err error) {
+func (h *harness) dense(shape string) (dir string, err error) {
 	dir = filepath.Join(h.work, shape+".bf16")
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	src, tok, err := h.source(ctx, shape)
+	src, tok, err := h.source(shape)
 	if err != nil {
 		return "", err
 	}
@@ -89,13 +89,13 @@ func (h *harness) dense(ctx context.Context, shape string) (dir string, err erro
 }
 
 // source opens the weights of a shape, with a tokenizer that nothing asks.
-func (h *harness) source(ctx context.Context, shape string) (weights.Source, *tokenizer.Tokenizer, error) {
+func (h *harness) source(shape string) (weights.Source, *tokenizer.Tokenizer, error) {
 	text := strings.Repeat("Lentils, beans and peas are pulses. ", 50)
 	tok, err := tokenizer.Train(slices.Values([]string{text}), tokenizer.TrainOptions{VocabSize: 300, SpecialTokens: []string{"<|end|>"}, EOS: "<|end|>", PAD: "<|end|>"})
 	if err != nil {
 		return nil, nil, err
 	}
-	dir, err := h.model(ctx, shape)
+	dir, err := h.model(shape)
 	if err != nil {
 		return nil, nil, err
 	}

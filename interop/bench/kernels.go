@@ -6,14 +6,12 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/lentil-lm/lentil/adapter"
+	"github.com/lentil-lm/lentil/bench"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
+	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/generate"
-	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/quant"
-	"github.com/lentil-lm/lentil/train"
-	"github.com/lentil-lm/lentil/weights"
 )
 
 // onDevice opens the CPU for the time of f.
@@ -57,26 +55,14 @@ func rate(threads int, op compute.Op, in []compute.Shape, weight *quant.Matrix) 
 				ins = append(ins, b)
 			}
 		}
+		runs, err := bench.Rate(d, op, ins, 500*time.Millisecond)
+		if err != nil {
+			return 0, err
+		}
 		for _, b := range ins {
 			specs = append(specs, b.Spec())
 		}
-		outs, err := compute.Infer(op, specs)
-		if err != nil {
-			return 0, err
-		}
-		out, err := d.Alloc(outs[0].Shape, outs[0].DType)
-		if err != nil {
-			return 0, err
-		}
-		best := time.Hour
-		for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end) || best == time.Hour; {
-			start := time.Now()
-			if err := d.Run(op, []compute.Buffer{out}, ins); err != nil {
-				return 0, err
-			}
-			best = min(best, time.Since(start))
-		}
-		return float64(op.Cost(specs).FLOPs) / best.Seconds() / 1e9, nil
+		return float64(op.Cost(specs).FLOPs) * runs / 1e9, nil
 	})
 }
 
@@ -155,59 +141,43 @@ func attentionMemory(tokens, threads int) (float64, error) {
 	})
 }
 
+// onModel opens a model for the time of f.
+func onModel(ctx context.Context, dir string, threads int, f func(b *bench.Bench) (float64, error)) (float64, error) {
+	b, err := bench.Open(ctx, dir, engine.Options{Threads: threads})
+	if err != nil {
+		return 0, err
+	}
+	defer debug.FreeOSMemory() // programs measured next want it
+	defer b.Close()
+	return f(b)
+}
+
 // stepSeconds is the time of a LoRA training step on rows of these lengths: the
 // second of two.
-func stepSeconds(dir string, lengths []int, threads int) (float64, error) {
-	return onDevice(threads, func(d *cpu.Device) (float64, error) {
-		src, err := weights.Open(dir)
-		if err != nil {
-			return 0, err
+func stepSeconds(ctx context.Context, dir string, lengths []int, threads int) (float64, error) {
+	return onModel(ctx, dir, threads, func(b *bench.Bench) (float64, error) {
+		learnt := make([]int, len(lengths))
+		for i, n := range lengths {
+			learnt[i] = n - 1
 		}
-		defer src.Close()
-		m, err := model.Load(d, src)
-		if err != nil {
-			return 0, err
-		}
-		defer m.Free()
-		if _, err := adapter.New(m, adapter.Config{Rank: 8, Scale: 20}, compute.NewKey(0)); err != nil {
-			return 0, err
-		}
-		t := &train.Trainer{Model: m, Options: train.Options{MaxSeqLength: 1 << 20, Optimizer: train.OptimizerConfig{Name: "adam"}}}
-		var spent time.Duration
-		for range 2 {
-			start := time.Now()
-			if err := t.DryRun(lengths); err != nil {
-				return 0, err
-			}
-			spent = time.Since(start)
-		}
-		return spent.Seconds(), nil
+		f, err := b.Run(ctx, bench.Training{Rows: learnt, NumLayers: -1}, bench.Options{Trials: 1})
+		return f.Averages.Seconds, err
 	})
 }
 
 // openingSeconds is the time from opening a model's folder to the logits after a
 // prompt, when the process has not seen the model before.
 func openingSeconds(ctx context.Context, dir string, prompt, threads int) (float64, error) {
-	return onDevice(threads, func(d *cpu.Device) (float64, error) {
-		start := time.Now()
-		src, err := weights.Open(dir)
-		if err != nil {
-			return 0, err
-		}
-		defer src.Close()
-		m, err := model.Load(d, src)
-		if err != nil {
-			return 0, err
-		}
-		defer m.Free()
-		s, err := generate.NewSession(m, 0, false)
+	start := time.Now()
+	return onModel(ctx, dir, threads, func(b *bench.Bench) (float64, error) {
+		s, err := generate.NewSession(b.Model, 0, false)
 		if err != nil {
 			return 0, err
 		}
 		defer s.Close()
 		tokens := make([]int32, prompt)
 		for i := range tokens {
-			tokens[i] = int32(10 + i*7919%(m.Config.VocabSize-10))
+			tokens[i] = int32(10 + i*7919%(b.Model.Config.VocabSize-10))
 		}
 		if _, err := s.Prefill(ctx, tokens, prompt); err != nil {
 			return 0, err

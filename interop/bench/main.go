@@ -35,7 +35,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := bench(ctx, os.Args[1:], os.Stderr); err != nil {
+	if err := compare(ctx, os.Args[1:], os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -71,7 +71,7 @@ func (h *harness) once(run func() (map[string]any, error), command ...string) (m
 	return m.figures, m.err
 }
 
-func bench(ctx context.Context, args []string, log io.Writer) error {
+func compare(ctx context.Context, args []string, log io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	pattern := flags.String("only", "", "measure the works whose name matches this `expression`")
 	shapes := flags.String("shapes", "smollm2-135m,qwen2.5-0.5b,llama-3.2-1b,ministral-8b", "`names` of shapes to measure")

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lentil-lm/lentil/bench"
 	"github.com/lentil-lm/lentil/export"
 )
 
@@ -86,7 +87,7 @@ func (h *harness) answers(shape string, prompt, generated int) []work {
 func (h *harness) answer(shape, name, key string, prompt, generated int) side {
 	p, g := fmt.Sprint(prompt), fmt.Sprint(generated)
 	return side{name, func(ctx context.Context) (float64, error) {
-		dir, err := h.model(ctx, shape)
+		dir, err := h.model(shape)
 		if err != nil {
 			return 0, err
 		}
@@ -111,7 +112,7 @@ func (h *harness) firstToken(shape string) []work {
 	return []work{
 		row("first token after a prompt of 8", h.answer(shape, "lentil", "total_time", 8, 1), "first_token_seconds"),
 		row("opening the model and first token after a prompt of 8", side{"lentil", func(ctx context.Context) (float64, error) {
-			dir, err := h.model(ctx, shape)
+			dir, err := h.model(shape)
 			if err != nil {
 				return 0, err
 			}
@@ -126,13 +127,13 @@ func (h *harness) training(shape string, batch, length, layers int, mlx bool) []
 	numbers := []string{fmt.Sprint(batch), fmt.Sprint(length), fmt.Sprint(layers)}
 	sides := func(key string) []side {
 		out := []side{{"lentil", func(ctx context.Context) (float64, error) {
-			dir, err := h.model(ctx, shape)
+			dir, err := h.model(shape)
 			if err != nil {
 				return 0, err
 			}
 			return number(key)(h.lentil(ctx, "--model", dir, "--train", "-b", numbers[0], "--seq-length", numbers[1], "--num-layers", numbers[2]))
 		}}, {"PEFT", func(ctx context.Context) (float64, error) {
-			dir, err := h.model(ctx, shape)
+			dir, err := h.model(shape)
 			if err != nil {
 				return 0, err
 			}
@@ -140,7 +141,7 @@ func (h *harness) training(shape string, batch, length, layers int, mlx bool) []
 		}}}
 		if mlx {
 			out = append(out, side{"mlx-lm", func(ctx context.Context) (float64, error) {
-				dir, err := h.model(ctx, shape)
+				dir, err := h.model(shape)
 				if err != nil {
 					return 0, err
 				}
@@ -166,11 +167,11 @@ func (h *harness) packing(shape string) work {
 	padded := slices.Repeat([]int{slices.Max(lengths)}, len(lengths))
 	run := func(name string, rows []int) side {
 		return side{name, func(ctx context.Context) (float64, error) {
-			dir, err := h.model(ctx, shape)
+			dir, err := h.model(shape)
 			if err != nil {
 				return 0, err
 			}
-			seconds, err := stepSeconds(dir, rows, h.threads)
+			seconds, err := stepSeconds(ctx, dir, rows, h.threads)
 			tokens := 0
 			for _, n := range lengths {
 				tokens += n
@@ -225,7 +226,7 @@ func (h *harness) llama(ctx context.Context, shape, kind, key, prompt, generated
 	if h.peers["llama.cpp"] == "" {
 		return 0, errAbsent
 	}
-	path, err := h.gguf(ctx, shape, kind)
+	path, err := h.gguf(shape, kind)
 	if err != nil {
 		return 0, err
 	}
@@ -233,22 +234,25 @@ func (h *harness) llama(ctx context.Context, shape, kind, key, prompt, generated
 }
 
 // model makes the random weights of a shape once.
-func (h *harness) model(ctx context.Context, shape string) (dir string, err error) {
+func (h *harness) model(shape string) (dir string, err error) {
 	dir = filepath.Join(h.work, shape)
 	if _, err := os.Stat(filepath.Join(dir, "config.json")); err == nil {
 		return dir, nil
 	}
-	_, err = h.output(ctx, h.program(), "benchmark", "--shape", shape, "--save-path", dir, "-p", "1", "-g", "1", "-n", "1")
-	return dir, err
+	s, err := bench.FindShape(shape)
+	if err != nil {
+		return "", err
+	}
+	return dir, s.Write(dir, 4, 64)
 }
 
 // gguf writes the same weights as a type of GGUF's, with a tokenizer that nothing asks.
-func (h *harness) gguf(ctx context.Context, shape, name string) (path string, err error) {
+func (h *harness) gguf(shape, name string) (path string, err error) {
 	path = filepath.Join(h.work, shape+"."+name+".gguf")
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	src, tok, err := h.source(ctx, shape)
+	src, tok, err := h.source(shape)
 	if err != nil {
 		return "", err
 	}

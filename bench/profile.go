@@ -1,9 +1,7 @@
-package cli
+package bench
 
 import (
 	"cmp"
-	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"time"
@@ -16,12 +14,12 @@ import (
 type profiler struct {
 	compute.Device
 	counting, timing bool
-	ops              map[string]*opFigure
+	ops              map[string]*Op
 }
 
-// opFigure is what one kind of op took in all.
-type opFigure struct {
-	Op      string  `json:"op"`
+// An Op is what one kind of op took in all.
+type Op struct {
+	Name    string  `json:"op"`
 	Calls   int     `json:"calls"`
 	Seconds float64 `json:"seconds"`
 	FLOPs   int64   `json:"flops"`
@@ -48,7 +46,7 @@ func (p *profiler) Run(op compute.Op, out, in []compute.Buffer) error {
 	cost := op.Cost(specs)
 	f := p.ops[op.Name()]
 	if f == nil {
-		f = &opFigure{Op: op.Name()}
+		f = &Op{Name: op.Name()}
 		p.ops[op.Name()] = f
 	}
 	f.Calls++
@@ -59,19 +57,19 @@ func (p *profiler) Run(op compute.Op, out, in []compute.Buffer) error {
 }
 
 // take returns what was counted since the last take, the longest first.
-func (p *profiler) take() []opFigure {
-	var out []opFigure
-	for _, f := range slices.SortedFunc(maps.Values(p.ops), func(a, b *opFigure) int {
-		return cmp.Or(cmp.Compare(b.Seconds, a.Seconds), cmp.Compare(a.Op, b.Op))
+func (p *profiler) take() []Op {
+	var out []Op
+	for _, f := range slices.SortedFunc(maps.Values(p.ops), func(a, b *Op) int {
+		return cmp.Or(cmp.Compare(b.Seconds, a.Seconds), cmp.Compare(a.Name, b.Name))
 	}) {
 		out = append(out, *f)
 	}
-	p.ops = map[string]*opFigure{}
+	p.ops = map[string]*Op{}
 	return out
 }
 
-// sum adds up ops.
-func sum(ops []opFigure) (all opFigure) {
+// Sum adds up ops.
+func Sum(ops []Op) (all Op) {
 	for _, f := range ops {
 		all.Calls += f.Calls
 		all.Seconds += f.Seconds
@@ -81,17 +79,15 @@ func sum(ops []opFigure) (all opFigure) {
 	return all
 }
 
-// printProfile prints a table of ops and their share of wall seconds; the rest is what lies between ops.
-func printProfile(w io.Writer, title string, ops []opFigure, wall float64) {
-	fmt.Fprintf(w, "\n%s, per op:\n%-22s %8s %10s %6s %9s %8s\n", title, "op", "calls", "ms", "share", "GFLOP/s", "GB/s")
-	row := func(f opFigure) {
-		fmt.Fprintf(w, "%-22s %8d %10.1f %5.1f%% %9.1f %8.1f\n", f.Op, f.Calls, 1e3*f.Seconds, 100*f.Seconds/wall, float64(f.FLOPs)/f.Seconds/1e9, float64(f.Bytes)/f.Seconds/1e9)
-	}
+// merge adds up figures of the same op.
+func merge(ops []Op) []Op {
+	p := profiler{ops: map[string]*Op{}}
 	for _, f := range ops {
-		row(f)
+		if have := p.ops[f.Name]; have != nil {
+			f = Sum([]Op{*have, f})
+			f.Name = have.Name
+		}
+		p.ops[f.Name] = &f
 	}
-	all := sum(ops)
-	all.Op = "all ops"
-	row(all)
-	fmt.Fprintf(w, "%-22s %8s %10.1f %5.1f%%\n", "between ops", "", 1e3*(wall-all.Seconds), 100*(1-all.Seconds/wall))
+	return p.take()
 }

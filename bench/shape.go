@@ -1,4 +1,4 @@
-package cli
+package bench
 
 import (
 	"bytes"
@@ -19,15 +19,15 @@ import (
 	"github.com/lentil-lm/lentil/weights"
 )
 
-// A shape is the architecture of a known model, for measuring with random weights: the speed does not
+// A Shape is the architecture of a known model, for measuring with random weights: the speed does not
 // depend on what the weights are.
-type shape struct {
+type Shape struct {
 	name   string
 	config map[string]any // of its config.json
 }
 
 // shapes are those of config.json in the models' repositories.
-var shapes = []shape{
+var shapes = []Shape{
 	{"smollm2-135m", map[string]any{
 		"model_type": "llama", "hidden_size": 576, "num_hidden_layers": 30, "intermediate_size": 1536, "num_attention_heads": 9,
 		"num_key_value_heads": 3, "rms_norm_eps": 1e-5, "vocab_size": 49152, "rope_theta": 1e5, "max_position_embeddings": 8192, "tie_word_embeddings": true,
@@ -61,24 +61,26 @@ func qwen3Experts(layers int) map[string]any {
 	}
 }
 
-func shapeNames() string {
+// ShapeNames lists the known shapes.
+func ShapeNames() []string {
 	var names []string
 	for _, s := range shapes {
 		names = append(names, s.name)
 	}
-	return strings.Join(names, ", ")
+	return names
 }
 
-func findShape(name string) (shape, error) {
-	i := slices.IndexFunc(shapes, func(s shape) bool { return s.name == name })
+// FindShape gives the shape of this name.
+func FindShape(name string) (Shape, error) {
+	i := slices.IndexFunc(shapes, func(s Shape) bool { return s.name == name })
 	if i < 0 {
-		return shape{}, fault.Of("--shape %s is not known", name).Try("Known are %s.", shapeNames())
+		return Shape{}, fault.Value("shape", name, "one of "+strings.Join(ShapeNames(), ", "))
 	}
 	return shapes[i], nil
 }
 
-// write makes a model folder of this shape with random weights of so many bits.
-func (s shape) write(dir string, bits, group int) error {
+// Write makes a model folder of this shape with random weights of so many bits.
+func (s Shape) Write(dir string, bits, group int) error {
 	w := randomWeights{bits: bits, group: group, random: rand.New(rand.NewPCG(0, 0))}
 	size := s.size
 	hidden, vocab := size("hidden_size"), size("vocab_size")
@@ -120,7 +122,7 @@ func (s shape) write(dir string, bits, group int) error {
 	return atomicfile.Write(filepath.Join(dir, "config.json"), text)
 }
 
-func (s shape) size(key string) int { n, _ := s.config[key].(int); return n }
+func (s Shape) size(key string) int { n, _ := s.config[key].(int); return n }
 
 // projection is a matrix of a layer, or a stack of one for each expert.
 type projection struct {
@@ -129,7 +131,7 @@ type projection struct {
 }
 
 // projections are those of a layer whose queries have q columns, keys and values kv.
-func (s shape) projections(q, kv int) []projection {
+func (s Shape) projections(q, kv int) []projection {
 	hidden, inner := s.size("hidden_size"), s.size("intermediate_size")
 	list := []projection{
 		{"self_attn.q_proj", []int{q, hidden}}, {"self_attn.k_proj", []int{kv, hidden}}, {"self_attn.v_proj", []int{kv, hidden}}, {"self_attn.o_proj", []int{hidden, q}},
@@ -141,7 +143,7 @@ func (s shape) projections(q, kv int) []projection {
 	return append(list, projection{"mlp.gate_proj", []int{inner, hidden}}, projection{"mlp.up_proj", []int{inner, hidden}}, projection{"mlp.down_proj", []int{hidden, inner}})
 }
 
-func (s shape) configText(bits, group int) ([]byte, error) {
+func (s Shape) configText(bits, group int) ([]byte, error) {
 	config := map[string]any{"quantization": map[string]any{"bits": bits, "group_size": group, "mode": "affine"}, "eos_token_id": 0, "hidden_act": "silu"}
 	for key, value := range s.config {
 		config[key] = value
@@ -150,9 +152,9 @@ func (s shape) configText(bits, group int) ([]byte, error) {
 	return append(text, '\n'), err
 }
 
-// isIn tells whether a folder holds a model of this shape and format already. A folder with anything else
+// IsIn tells whether a folder holds a model of this shape and format already. A folder with anything else
 // is an error.
-func (s shape) isIn(dir string, bits, group int) (bool, error) {
+func (s Shape) IsIn(dir string, bits, group int) (bool, error) {
 	have, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
@@ -162,7 +164,7 @@ func (s shape) isIn(dir string, bits, group int) (bool, error) {
 		return false, err
 	}
 	if !bytes.Equal(have, want) {
-		return false, fault.Of("--save-path %s holds another model", dir).Try("Choose another folder.")
+		return false, fault.Given("save_path", dir, "it holds another model").Try("Choose another folder.")
 	}
 	return true, nil
 }
@@ -203,7 +205,7 @@ func (w *randomWeights) matrix(name string, shape ...int) {
 	cols := shape[last]
 	f := quant.Format{Kind: quant.Affine, DType: quant.F16, Bits: w.bits, Group: w.group}
 	if err := f.Check(); err != nil {
-		w.err = fault.Of("--q-bits, --q-group-size: %w", err)
+		w.err = fault.At("q_bits", "%w", err)
 		return
 	}
 	if n := f.RowMultiple(); cols%n != 0 {

@@ -1,0 +1,138 @@
+package bench
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/lentil-lm/lentil/adapter"
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/generate"
+	"github.com/lentil-lm/lentil/machine"
+	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/train"
+)
+
+// Answers is the work of reading random prompts and writing answers that no token ends.
+type Answers struct {
+	Prompt, Generate int  // tokens of a prompt and of its answer
+	Batch            int  // answers, one after the other
+	PrefillStep      int  // tokens of the prompt at a time
+	Exact            bool // float32 all the way, instead of 8-bit activations and a 16-bit cache
+}
+
+// Check refuses settings that nothing can be measured with.
+func (a Answers) Check() error {
+	return cmp.Or(atLeast("prompt_tokens", a.Prompt, 1), atLeast("generation_tokens", a.Generate, 1),
+		atLeast("batch_size", a.Batch, 1), atLeast("prefill_step_size", a.PrefillStep, 1))
+}
+
+func (a Answers) begin(b *Bench) (pass, error) {
+	return func(ctx context.Context) ([]Phase, Trial, error) { return a.once(ctx, b) }, nil
+}
+
+func (a Answers) once(ctx context.Context, b *Bench) ([]Phase, Trial, error) {
+	s, err := generate.NewSession(b.Model, 0, a.Exact)
+	if err != nil {
+		return nil, Trial{}, err
+	}
+	defer s.Close()
+	random := rand.New(rand.NewPCG(0, 0))
+	read, write := Phase{Name: "prompt"}, Phase{Name: "generation"}
+	var readOps, writeOps []Op
+	for range a.Batch {
+		s.Reset()
+		start := time.Now()
+		logits, err := s.Prefill(ctx, b.randomTokens(random, a.Prompt), a.PrefillStep)
+		if err != nil {
+			return nil, Trial{}, err
+		}
+		read.Seconds += time.Since(start).Seconds()
+		readOps = append(readOps, b.dev.take()...)
+		start = time.Now()
+		for range a.Generate - 1 {
+			if err := ctx.Err(); err != nil {
+				return nil, Trial{}, err
+			}
+			if logits, err = s.Next(generate.Argmax(logits)); err != nil {
+				return nil, Trial{}, err
+			}
+		}
+		write.Seconds += time.Since(start).Seconds()
+		writeOps = append(writeOps, b.dev.take()...)
+	}
+	read.Ops, write.Ops = merge(readOps), merge(writeOps)
+	t := Trial{PromptTPS: float64(a.Batch*a.Prompt) / read.Seconds, Seconds: read.Seconds + write.Seconds}
+	if a.Generate == 1 {
+		return []Phase{read}, t, nil // the first token comes from the prompt's last
+	}
+	t.GenerationTPS = float64(a.Batch*(a.Generate-1)) / write.Seconds
+	return []Phase{read, write}, t, nil
+}
+
+// Training is the work of a LoRA step on random rows. Its first pass puts an adapter on the model.
+type Training struct {
+	Rows           []int // tokens of each row that are learnt; it has one more, which nothing predicts
+	NumLayers      int   // blocks that are trained, the last ones; -1 for all
+	GradCheckpoint bool  // compute activations twice instead of keeping them
+}
+
+// Check refuses settings that nothing can be measured with.
+func (w Training) Check() error {
+	err := atLeast("batch_size", len(w.Rows), 1)
+	for _, n := range w.Rows {
+		err = cmp.Or(err, atLeast("seq_length", n, 2))
+	}
+	return err
+}
+
+func (w Training) begin(b *Bench) (pass, error) {
+	if most := len(b.Model.Blocks); w.NumLayers > most {
+		return nil, fault.Value("num_layers", w.NumLayers, fmt.Sprintf("at most %d, the layers of the model", most))
+	}
+	if _, err := adapter.New(b.Model, adapter.Config{Rank: 8, Scale: 20, NumLayers: w.NumLayers}, compute.NewKey(0)); err != nil {
+		return nil, fault.Mark(err, compute.ErrNoMemory)
+	}
+	random := rand.New(rand.NewPCG(0, 0))
+	rows := make(train.List, len(w.Rows))
+	tokens, longest := 0, 0
+	for i, n := range w.Rows {
+		rows[i] = train.Example{IDs: b.randomTokens(random, n+1), Loss: [][2]int{{1, n + 1}}}
+		tokens, longest = tokens+n, max(longest, n+1)
+	}
+	options := train.Options{
+		BatchSize: len(rows), Iters: 1, StepsPerReport: 1, StepsPerEval: 1, SaveEvery: math.MaxInt, GradAccumulationSteps: 1,
+		MaxSeqLength: longest, GradCheckpoint: w.GradCheckpoint, Optimizer: train.OptimizerConfig{Name: "adam"},
+		Schedule: train.Constant(0), // the same work, and the model stays as it is
+	}
+	return func(ctx context.Context) ([]Phase, Trial, error) {
+		steps := &stepTimes{}
+		t := &train.Trainer{
+			Model: b.Model, Train: rows, Reporter: steps, PeakMemory: machine.PeakMemory, Options: options,
+			Save: func(int, bool) (run.Saved, error) { return run.Saved{}, nil },
+		}
+		start := time.Now()
+		if _, err := t.Run(ctx); err != nil {
+			return nil, Trial{}, errors.Join(ctx.Err(), err)
+		}
+		p := Phase{Name: "training", Seconds: steps.at.Sub(start).Seconds(), Ops: b.dev.take()}
+		return []Phase{p}, Trial{TrainTPS: float64(tokens) / p.Seconds, TrainLoss: steps.loss, Seconds: p.Seconds}, nil
+	}, nil
+}
+
+// stepTimes hears when the step was over.
+type stepTimes struct {
+	at   time.Time
+	loss float64
+}
+
+func (s *stepTimes) Report(e run.Event) {
+	if step, ok := e.(run.Step); ok {
+		s.at, s.loss = time.Now(), step.Loss
+	}
+}
