@@ -121,9 +121,9 @@ func (a *Adapter) Uniform() (rank int, scale float32) {
 	return rank, scale
 }
 
-// Transposed returns Aᵀ, [Rank, In], and Bᵀ, [Out, Rank]: the layout of PEFT and
+// transposed returns Aᵀ, [Rank, In], and Bᵀ, [Out, Rank]: the layout of PEFT and
 // llama.cpp, and of mlx-lm for experts. The matrices of a stack lie one behind the other.
-func (u *Update) Transposed() (a, b []float32) {
+func (u *Update) transposed() (a, b []float32) {
 	return transposeEach(u.A, u.In, u.Rank), transposeEach(u.B, u.Rank, u.Out)
 }
 

@@ -63,7 +63,7 @@ func With(base *model.Model, path string) (*model.Model, error) {
 func (u *Update) attach(dev compute.Device, l *nn.Linear, dropout float32) error {
 	a, b := u.A, u.B
 	if u.Experts > 0 {
-		a, b = u.Transposed()
+		a, b = u.transposed()
 	}
 	lora, err := nn.NewLoRA(dev, l, u.Rank, u.Scale, dropout, a, b)
 	if err != nil {

@@ -104,7 +104,7 @@ func (a *Adapter) splitPairs(c *model.Config) error {
 		if u.Out%(2*heads) != 0 {
 			return fmt.Errorf("%s has %d outputs in the adapter, expected a multiple of twice the model's %d heads", u.Module, u.Out, heads)
 		}
-		_, up := u.Transposed() // [Out, Rank]
+		_, up := u.transposed() // [Out, Rank]
 		u.B = transposeEach(weights.SplitPairs(up, u.Out, heads), u.Out, u.Rank)
 	}
 	a.architecture = ""
@@ -166,7 +166,7 @@ func (a *Adapter) ggufEntries(c *model.Config, family weights.GGUFFamily, src we
 		if !slices.Equal(m.Shape(), u.Shape()) {
 			return nil, fmt.Errorf("%s is %v in %s, the adapter is for %v", u.Module, m.Shape(), src.Path(), u.Shape())
 		}
-		down, up := u.Transposed() // [Rank, In], [Out, Rank], or of each expert
+		down, up := u.transposed() // [Rank, In], [Out, Rank], or of each expert
 		if heads := family.PairedHeads(u.Module, c.NumAttentionHeads, arch.KVHeads); heads > 0 && !c.RopeTraditional {
 			up = weights.JoinPairs(up, u.Out, heads)
 		}

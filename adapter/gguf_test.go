@@ -48,59 +48,80 @@ func TestReadGGUFAdapter(t *testing.T) {
 	dev := newCPU(t)
 	// 4 heads of 8 rows: in pairs the second half's first row is number 1.
 	for _, test := range []struct {
-		architecture, model string
-		traditional         bool
-		rows                []float32 // 0, 1, 4, 5 of the first head
-		alpha, scale        any
+		name, architecture, model string
+		traditional               bool
+		rows                      []float32 // 0, 1, 4, 5 of the first head
+		alpha, scale              any
 	}{
-		{"llama", "llama", false, []float32{0, 2, 1, 3}, nil, float32(3)},
-		{"llama", "mistral", false, []float32{0, 2, 1, 3}, float32(0), float32(1)},
-		{"llama", "llama", true, []float32{0, 1, 4, 5}, nil, float32(3)},
-		{"qwen2", "qwen2", false, []float32{0, 1, 4, 5}, nil, float32(3)},
+		{"pairs", "llama", "llama", false, []float32{0, 2, 1, 3}, nil, float32(3)},
+		{"no alpha", "llama", "mistral", false, []float32{0, 2, 1, 3}, float32(0), float32(1)},
+		{"old name", "mistral", "mistral", false, []float32{0, 2, 1, 3}, nil, float32(3)},
+		{"traditional RoPE", "llama", "llama", true, []float32{0, 1, 4, 5}, nil, float32(3)},
+		{"no pairs", "qwen2", "qwen2", false, []float32{0, 1, 4, 5}, nil, float32(3)},
 	} {
-		metadata := map[string]any{"general.architecture": test.architecture}
-		if test.alpha != nil {
-			metadata["adapter.lora.alpha"] = test.alpha
-		}
-		path := ggufAdapter(t, metadata)
-		f, err := adapter.Read(path)
+		t.Run(test.name, func(t *testing.T) {
+			metadata := map[string]any{"general.architecture": test.architecture}
+			if test.alpha != nil {
+				metadata["adapter.lora.alpha"] = test.alpha
+			}
+			path := ggufAdapter(t, metadata)
+			m := modeltest.Load(t, dev, modeltest.Spec{Type: test.model, Config: map[string]any{"rope_traditional": test.traditional}})
+			u := fitted(t, path, m).Updates[0]
+			if u.Scale != test.scale || u.A[5*2+1] != modeltest.Hidden+5 {
+				t.Errorf("scale %v, A %v", u.Scale, u.A[5*2+1])
+			}
+			for i, row := range []int{0, 1, 4, 5} {
+				if got := u.B[modeltest.Hidden+row]; got != test.rows[i] {
+					t.Errorf("row %d of B is the file's %v, want %v", row, got, test.rows[i])
+				}
+			}
+			if err := adapter.Load(m, path); err != nil || len(m.Adapted()) != 1 {
+				t.Errorf("loaded: %v", err)
+			}
+		})
+	}
+}
+
+// fitted reads an adapter and fits it to a model.
+func fitted(t *testing.T, path string, m *model.Model) *adapter.Adapter {
+	t.Helper()
+	f, err := adapter.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.FitTo(m.Config); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// TestPairsNeedModel: where rows may lie in pairs, the adapter is not written before the
+// model has told of its heads.
+func TestPairsNeedModel(t *testing.T) {
+	t.Parallel()
+	for architecture, needed := range map[string]bool{"llama": true, "mistral": true, "smollm3": true, "qwen2": false} {
+		f, err := adapter.Read(ggufAdapter(t, map[string]any{"general.architecture": architecture}))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if test.architecture == "llama" {
-			if err := f.WritePEFT(t.TempDir()); fault.SettingOf(err) != "model" {
-				t.Errorf("written without its model: %v", err)
-			}
-		}
-		m := modeltest.Load(t, dev, modeltest.Spec{Type: test.model, Config: map[string]any{"rope_traditional": test.traditional}})
-		if err := f.FitTo(m.Config); err != nil {
-			t.Fatal(err)
-		}
-		u := f.Updates[0]
-		if u.Scale != test.scale || u.A[5*2+1] != modeltest.Hidden+5 {
-			t.Errorf("%s in %s: scale %v, A %v", test.architecture, test.model, u.Scale, u.A[5*2+1])
-		}
-		for i, row := range []int{0, 1, 4, 5} {
-			if got := u.B[modeltest.Hidden+row]; got != test.rows[i] {
-				t.Errorf("%s in %s: row %d of B is the file's %v, want %v", test.architecture, test.model, row, got, test.rows[i])
-			}
-		}
-		if err := adapter.Load(m, path); err != nil || len(m.Adapted()) != 1 {
-			t.Errorf("loaded: %v", err)
+		if err := f.WritePEFT(t.TempDir()); needed && fault.SettingOf(err) != "model" || !needed && err != nil {
+			t.Errorf("%s written without its model: %v", architecture, err)
 		}
 	}
-	m := modeltest.Load(t, dev, modeltest.Spec{Type: "llama"})
-	plain := weights.GGUFEntry{Name: "output_norm.weight", Type: weights.GGUFType{DType: quant.F32}, Shape: []int{1}, Bytes: func() ([]byte, error) { return make([]byte, 4), nil }}
-	strange, embedding := plain, plain
-	strange.Name, embedding.Name = "blk.0.attn_z.weight.lora_a", "token_embd.weight.lora_a"
+}
+
+func TestReadGGUFAdapterErrors(t *testing.T) {
+	t.Parallel()
+	m := modeltest.Load(t, newCPU(t), modeltest.Spec{Type: "llama"})
+	one := func(name string) weights.GGUFEntry { return weights.FloatTensor(name, []float32{0}, 1).GGUF() }
 	for want, path := range map[string]string{
 		"no LoRA adapter":     ggufAdapter(t, map[string]any{"general.type": "model"}),
 		"adapter.lora.alpha":  ggufAdapter(t, map[string]any{"adapter.lora.alpha": nil}),
 		`architecture "gpt2"`: ggufAdapter(t, map[string]any{"general.architecture": "gpt2"}),
 		`"qwen2"`:             ggufAdapter(t, map[string]any{"general.architecture": "qwen2"}),
-		"no part of a LoRA":   ggufAdapter(t, nil, plain),
-		"attn_z":              ggufAdapter(t, nil, strange),
-		"token_embd":          ggufAdapter(t, nil, embedding),
+		"no part of a LoRA":   ggufAdapter(t, nil, one("output_norm.weight")),
+		"attn_z":              ggufAdapter(t, nil, one("blk.0.attn_z.weight.lora_a")),
+		"token_embd":          ggufAdapter(t, nil, one("token_embd.weight.lora_a")),
 	} {
 		if err := adapter.Load(m, path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("error %v, want %q and the file", err, want)
@@ -136,42 +157,42 @@ func expertAdapter(t testing.TB, architecture string, experts int, more ...weigh
 		append([]weights.GGUFEntry{counted(at+".lora_a", experts, 2, width), counted(at+".lora_b", experts, modeltest.Hidden, 2)}, more...)...)
 }
 
+// eachMixture runs a test for each architecture with experts: arch is llama.cpp's name of
+// it, at the module with the experts of layer 0.
+func eachMixture(t *testing.T, test func(t *testing.T, m *model.Model, arch, at string, sizes model.Experts)) {
+	for _, spec := range modeltest.Mixtures() {
+		t.Run(spec.Type, func(t *testing.T) {
+			spec.Config["head_dim"] = modeltest.Hidden / modeltest.Heads // of which ggufAdapter is
+			m := modeltest.Load(t, newCPU(t), spec)
+			a, err := m.Config.Architecture()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if spec.Type == "mixtral" {
+				test(t, m, "llama", "model.layers.0.block_sparse_moe.", a.Experts)
+			} else {
+				test(t, m, "qwen3moe", "model.layers.0.mlp.", a.Experts)
+			}
+		})
+	}
+}
+
 // TestReadGGUFExpertAdapter: which number of a stack is where, under which name.
 func TestReadGGUFExpertAdapter(t *testing.T) {
 	t.Parallel()
-	dev := newCPU(t)
-	for _, spec := range modeltest.Architectures() {
-		if !modeltest.HasExperts(spec) {
-			continue
-		}
-		spec.Config["head_dim"] = modeltest.Hidden / modeltest.Heads // of which ggufAdapter is
-		m := modeltest.Load(t, dev, spec)
-		arch, module := "llama", "model.layers.0.block_sparse_moe.switch_mlp.down_proj"
-		if spec.Type == "qwen3_moe" {
-			arch, module = "qwen3moe", "model.layers.0.mlp.switch_mlp.down_proj"
-		}
-		sizes, err := m.Config.Architecture()
-		if err != nil {
-			t.Fatal(err)
-		}
+	eachMixture(t, func(t *testing.T, m *model.Model, arch, at string, sizes model.Experts) {
 		router := []weights.GGUFEntry{
-			counted("blk.1.ffn_gate_inp.weight.lora_a", 2, modeltest.Hidden), counted("blk.1.ffn_gate_inp.weight.lora_b", sizes.Experts.Count, 2),
+			counted("blk.1.ffn_gate_inp.weight.lora_a", 2, modeltest.Hidden), counted("blk.1.ffn_gate_inp.weight.lora_b", sizes.Count, 2),
 		}
-		path := expertAdapter(t, arch, sizes.Experts.Count, router...)
-		f, err := adapter.Read(path)
-		if err != nil {
-			t.Fatal(err)
+		path := expertAdapter(t, arch, sizes.Count, router...)
+		f := fitted(t, path, m)
+		i := slices.IndexFunc(f.Updates, func(u adapter.Update) bool { return u.Module == at+"switch_mlp.down_proj" })
+		if i < 0 {
+			t.Fatalf("no %sswitch_mlp.down_proj in %v", at, f.Updates)
 		}
-		if err := f.FitTo(m.Config); err != nil {
-			t.Fatal(err)
-		}
-		at := slices.IndexFunc(f.Updates, func(u adapter.Update) bool { return u.Module == module })
-		if at < 0 {
-			t.Fatalf("no %s in %v", module, f.Updates)
-		}
-		u, in := f.Updates[at], sizes.Experts.Width
-		if !slices.Equal(u.Shape(), []int{sizes.Experts.Count, modeltest.Hidden, in}) || u.Rank != 2 {
-			t.Errorf("%s is %v of rank %d", module, u.Shape(), u.Rank)
+		u, in := f.Updates[i], sizes.Width
+		if !slices.Equal(u.Shape(), []int{sizes.Count, modeltest.Hidden, in}) || u.Rank != 2 {
+			t.Errorf("%s is %v of rank %d", u.Module, u.Shape(), u.Rank)
 		}
 		// Expert 1, input 5, rank 1; and expert 2, rank 1, output 7.
 		if got, want := u.A[1*2*in+5*2+1], float32(1*2*in+1*in+5); got != want {
@@ -183,27 +204,36 @@ func TestReadGGUFExpertAdapter(t *testing.T) {
 		if err := adapter.Load(m, path); err != nil || len(m.Adapted()) != 3 {
 			t.Errorf("loaded %d: %v", len(m.Adapted()), err)
 		}
+	})
+}
+
+func TestReadGGUFExpertErrors(t *testing.T) {
+	t.Parallel()
+	eachMixture(t, func(t *testing.T, m *model.Model, arch, _ string, sizes model.Experts) {
+		file := func(more ...weights.GGUFEntry) string {
+			return ggufAdapter(t, map[string]any{"general.architecture": arch}, more...)
+		}
 		for want, path := range map[string]string{
-			"expected 3 dimensions": ggufAdapter(t, map[string]any{"general.architecture": arch}, counted("blk.0.ffn_up_exps.weight.lora_a", 2, 32)),
-			"expected 2 dimensions": ggufAdapter(t, map[string]any{"general.architecture": arch}, counted("blk.0.attn_v.weight.lora_a", 3, 2, 32)),
-			"changes no projection": ggufAdapter(t, map[string]any{"general.architecture": arch}, counted("blk.0.ffn_up_shexp.weight.lora_a", 2, 32)),
-			"for 3 experts, the other of the two for 2": ggufAdapter(t, map[string]any{"general.architecture": arch},
-				counted("blk.0.ffn_up_exps.weight.lora_a", 2, 2, 32), counted("blk.0.ffn_up_exps.weight.lora_b", 3, in, 2)),
+			"expected 3 dimensions": file(counted("blk.0.ffn_up_exps.weight.lora_a", 2, 32)),
+			"expected 2 dimensions": file(counted("blk.0.attn_v.weight.lora_a", 3, 2, 32)),
+			"changes no projection": file(counted("blk.0.ffn_up_shexp.weight.lora_a", 2, 32)),
+			"for 3 experts, the other of the two for 2": file(
+				counted("blk.0.ffn_up_exps.weight.lora_a", 2, 2, 32), counted("blk.0.ffn_up_exps.weight.lora_b", 3, sizes.Width, 2)),
 		} {
 			if _, err := adapter.Read(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 				t.Errorf("error %v, want %q and the file", err, want)
 			}
 		}
-		m.Detach()
-		if err := adapter.Load(m, expertAdapter(t, arch, sizes.Experts.Count+1)); err == nil {
+		if err := adapter.Load(m, expertAdapter(t, arch, sizes.Count+1)); err == nil {
 			t.Error("an adapter for more experts was loaded")
 		}
-	}
-	// A dense model has no place for it.
-	m := modeltest.Load(t, dev, modeltest.Spec{Type: "llama"})
-	if err := adapter.Load(m, expertAdapter(t, "llama", 4)); err == nil || !strings.Contains(err.Error(), "block_sparse_moe") {
-		t.Errorf("experts for a dense model: %v", err)
-	}
+	})
+	t.Run("dense model", func(t *testing.T) {
+		m := modeltest.Load(t, newCPU(t), modeltest.Spec{Type: "llama"})
+		if err := adapter.Load(m, expertAdapter(t, "llama", 4)); err == nil || !strings.Contains(err.Error(), "block_sparse_moe") {
+			t.Errorf("error %v", err)
+		}
+	})
 }
 
 // TestWriteGGUF: a model with the adapter that was written and read again says the same.

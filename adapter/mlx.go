@@ -117,7 +117,7 @@ func (a *Adapter) writeMLX(dir string) error {
 	for _, u := range a.Updates {
 		keys = append(keys, u.Module)
 		if u.Experts > 0 {
-			down, up := u.Transposed()
+			down, up := u.transposed()
 			tensors = append(tensors, weights.FloatTensor(u.Module+".lora_a", down, u.Experts, rank, u.In), weights.FloatTensor(u.Module+".lora_b", up, u.Experts, u.Out, rank))
 			continue
 		}

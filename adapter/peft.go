@@ -137,31 +137,50 @@ func (c *peftConfig) check() error {
 		{"alora_invocation_tokens", c.InvocationTokens}, {"arrow_config", c.Arrow}, {"monteclora_config", c.MonteCLoRA},
 		{"kasa_config", c.KaSA},
 	} {
-		var value bytes.Buffer
-		if len(field.value) > 0 {
-			if err := json.Compact(&value, field.value); err != nil {
-				return err
-			}
-		}
-		switch value.String() {
-		case "", "null", "false", "[]", "{}":
-		default:
-			remedy := mergeRemedy
-			if field.name == "target_parameters" {
-				remedy = parametersRemedy
-			}
-			return fmt.Errorf("%s is %.60s, which is not supported in this version; %s", field.name, &value, remedy)
+		if err := isOff(field.name, field.value); err != nil {
+			return err
 		}
 	}
-	// These take a part out of the base's weights when the adapter is made.
+	if err := checkInit(c.Init); err != nil {
+		return err
+	}
+	return c.checkAlphas()
+}
+
+// isOff refuses a setting that is on.
+func isOff(name string, value json.RawMessage) error {
+	var text bytes.Buffer
+	if len(value) > 0 {
+		if err := json.Compact(&text, value); err != nil {
+			return err
+		}
+	}
+	switch text.String() {
+	case "", "null", "false", "[]", "{}":
+		return nil
+	}
+	remedy := mergeRemedy
+	if name == "target_parameters" {
+		remedy = parametersRemedy
+	}
+	return fmt.Errorf("%s is %.60s, which is not supported in this version; %s", name, &text, remedy)
+}
+
+// checkInit refuses adapters that took a part out of the base's weights when they were made.
+func checkInit(init json.RawMessage) error {
 	var start string
-	if json.Unmarshal(c.Init, &start) == nil {
-		for _, kind := range []string{"pissa", "olora", "corda", "loftq", "lora_ga"} {
-			if strings.HasPrefix(start, kind) {
-				return fmt.Errorf("init_lora_weights is %q: the adapter goes with a base that PEFT changed; save it with path_initial_model_for_weight_conversion, which makes a plain LoRA of it", start)
-			}
+	if json.Unmarshal(init, &start) != nil {
+		return nil // true or false
+	}
+	for _, kind := range []string{"pissa", "olora", "corda", "loftq", "lora_ga"} {
+		if strings.HasPrefix(start, kind) {
+			return fmt.Errorf("init_lora_weights is %q: the adapter goes with a base that PEFT changed; save it with path_initial_model_for_weight_conversion, which makes a plain LoRA of it", start)
 		}
 	}
+	return nil
+}
+
+func (c *peftConfig) checkAlphas() error {
 	alphas := []float64{c.Alpha}
 	for _, p := range c.AlphaPattern {
 		alphas = append(alphas, p.alpha)
@@ -271,7 +290,7 @@ func (a *Adapter) WritePEFT(dir string) error {
 	var targets []string
 	var tensors []weights.Tensor
 	for _, u := range a.Updates {
-		down, up := u.Transposed()
+		down, up := u.transposed()
 		for i := range max(u.Experts, 1) {
 			module, known := u.Module, true
 			if u.Experts > 0 {

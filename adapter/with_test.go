@@ -36,56 +36,71 @@ func twoAdapters(t *testing.T, dev compute.Device, spec modeltest.Spec) []string
 	return []string{first, second}
 }
 
+// with is a model over base with the adapter of a path.
+func with(t *testing.T, base *model.Model, path string) *model.Model {
+	t.Helper()
+	m, err := adapter.With(base, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// apart is what a model says that is loaded for one adapter alone.
+func apart(t *testing.T, dev compute.Device, dir, path string, tokens model.Batch) []float32 {
+	t.Helper()
+	m := modeltest.Open(t, dev, dir)
+	defer m.Free()
+	if path != "" {
+		if err := adapter.Load(m, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return modeltest.Logits(t, m, tokens)
+}
+
 // TestWith: a base and two adapters over it say what models that were loaded apart say,
-// bit for bit.
+// bit for bit, all at the same time.
 func TestWith(t *testing.T) {
 	t.Parallel()
-	tokens := model.Sequence(modeltest.Sequence(9), 0)
 	for _, spec := range modeltest.Architectures() {
 		t.Run(spec.Type, func(t *testing.T) {
 			t.Parallel()
-			dev := newCPU(t)
-			adapters := append(twoAdapters(t, dev, spec), "")
-			dir := modeltest.Write(t, spec)
-			var want [][]float32
-			for _, path := range adapters {
-				apart := modeltest.Open(t, dev, dir)
-				if path != "" {
-					if err := adapter.Load(apart, path); err != nil {
-						t.Fatal(err)
-					}
-				}
-				want = append(want, modeltest.Logits(t, apart, tokens))
-				apart.Free()
-			}
-			base := modeltest.Open(t, dev, dir)
-			var models []*model.Model
-			for _, path := range adapters {
-				m, err := adapter.With(base, path)
-				if err != nil {
-					t.Fatal(err)
-				}
-				models = append(models, m)
-			}
-			for range 2 { // at first with their base, then without
-				var all sync.WaitGroup
-				for i, m := range models {
-					all.Go(func() {
-						if !slices.Equal(modeltest.Logits(t, m, tokens), want[i]) {
-							t.Errorf("model %d: the logits are others than those of a model apart", i)
-						}
-					})
-				}
-				all.Wait()
-				base.Free()
-			}
-			if slices.Equal(want[0], want[2]) || slices.Equal(want[1], want[2]) || slices.Equal(want[0], want[1]) {
-				t.Error("an adapter changes nothing")
-			}
-			for _, m := range models {
-				m.Free()
-			}
+			testWith(t, spec)
 		})
+	}
+}
+
+func testWith(t *testing.T, spec modeltest.Spec) {
+	dev := newCPU(t)
+	dir, tokens := modeltest.Write(t, spec), model.Sequence(modeltest.Sequence(9), 0)
+	base := modeltest.Open(t, dev, dir)
+	var models []*model.Model
+	var want [][]float32
+	for _, path := range append(twoAdapters(t, dev, spec), "") {
+		models = append(models, with(t, base, path))
+		logits := apart(t, dev, dir, path, tokens)
+		if slices.ContainsFunc(want, func(other []float32) bool { return slices.Equal(logits, other) }) {
+			t.Errorf("adapter %q changes nothing", path)
+		}
+		want = append(want, logits)
+	}
+	same := func(when string) {
+		var all sync.WaitGroup
+		for i, m := range models {
+			all.Go(func() {
+				if !slices.Equal(modeltest.Logits(t, m, tokens), want[i]) {
+					t.Errorf("%s, model %d: the logits are others than those of a model apart", when, i)
+				}
+			})
+		}
+		all.Wait()
+	}
+	same("beside the base")
+	base.Free()
+	same("without the base")
+	for _, m := range models {
+		m.Free()
 	}
 }
 
