@@ -58,7 +58,7 @@ var house = map[string]room{
 	"chat/jinja":    {},
 	"chat":          {imports: []string{"chat/jinja", "tokenizer"}},
 	"dataset":       {imports: []string{"book", "chat", "tokenizer", "run"}},
-	"internal/yaml": {imports: []string{"chat"}},
+	"internal/yaml": {imports: []string{"chat/jinja"}},
 	"demo/facts":    {stdOnly: true},
 	"demo/corpus":   {imports: []string{"demo/facts", "tokenizer"}},
 	"demo/gen":      {imports: []string{"demo/facts", "demo/corpus", "tokenizer", "quant", "weights"}},

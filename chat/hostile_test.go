@@ -1,12 +1,9 @@
 package chat
 
 import (
-	"errors"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
+	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/internal/spoil"
 )
 
@@ -18,15 +15,38 @@ const hostileConversation = `{"messages": [{"role": "system", "content": "Be bri
  {"role": "assistant", "content": null, "tool_calls": [{"type": "function", "function": {"name": "look", "arguments": {"a": 1.0, "b": [true, null]}}}]},
  {"role": "tool", "content": "-3e2"}], "tools": [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]}`
 
-// renderAll renders a conversation file with a template in all ways that there are.
-func renderAll(t *testing.T, conversation *Conversation, template string) {
+// A conversation is messages and tools, as a row of a dataset has them.
+type conversation struct {
+	messages []Value
+	tools    Value
+}
+
+// parse reads a list of messages, or an object with messages and tools.
+func parse(data []byte) (c conversation, err error) {
+	v, err := jinja.ParseJSON(data)
+	if err != nil {
+		return c, err
+	}
+	if d, ok := v.(*Dict); ok {
+		tools, _ := d.Get("tools")
+		if c.tools, err = CheckTools(tools); err != nil {
+			return c, err
+		}
+		v, _ = d.Get("messages")
+	}
+	c.messages, err = CheckMessages(v)
+	return c, err
+}
+
+// renderAll renders a conversation with a template in all ways that there are.
+func renderAll(t *testing.T, c conversation, template string) {
 	t.Helper()
 	r, err := NewRenderer(fakeTokenizer{template: template, thinking: true})
 	if err != nil {
 		return
 	}
 	for _, opt := range []Options{{}, {AddGenerationPrompt: true}, {ContinueFinal: true}} {
-		text, spans, err := r.RenderSpans(conversation.Messages, conversation.Tools, opt)
+		text, spans, err := r.RenderSpans(c.messages, c.tools, opt)
 		if err != nil {
 			continue
 		}
@@ -38,66 +58,26 @@ func renderAll(t *testing.T, conversation *Conversation, template string) {
 	}
 }
 
-// TestSpoiledConversation cuts and changes a conversation file and a template.
+// TestSpoiledConversation cuts and changes a conversation and a template.
 func TestSpoiledConversation(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "chat.json")
 	spoil.Each(t, []byte(hostileConversation), spoil.Limit{Places: 150}, func(t *testing.T, spoiled []byte) {
-		if err := os.WriteFile(path, spoiled, 0o644); err != nil {
-			t.Fatal(err)
+		if c, err := parse(spoiled); err == nil {
+			renderAll(t, c, hostileTemplate)
 		}
-		c, err := ReadConversation(path)
-		if err != nil {
-			if !strings.Contains(err.Error(), path) {
-				t.Errorf("error %q does not name the file", err)
-			}
-			return
-		}
-		renderAll(t, c, hostileTemplate)
 	})
-	if err := os.WriteFile(path, []byte(hostileConversation), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	c, err := ReadConversation(path)
+	c, err := parse([]byte(hostileConversation))
 	if err != nil {
 		t.Fatal(err)
 	}
 	spoil.Each(t, []byte(hostileTemplate), spoil.Limit{Places: 150}, func(t *testing.T, spoiled []byte) { renderAll(t, c, string(spoiled)) })
 }
 
-// TestBudget: templates built to waste time or memory end with a LimitError.
-func TestBudget(t *testing.T) {
-	t.Parallel()
-	for name, src := range map[string]string{
-		"loops in loops":  strings.Repeat("{% for i in range(9999) %}", 5) + strings.Repeat("{% endfor %}", 5),
-		"doubling":        "{% set ns = namespace(s='ab') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
-		"repetition":      "{{ 'a' * 999999999 }}",
-		"recursive macro": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
-		"nested lists":    "{{ " + strings.Repeat("[", 30000) + strings.Repeat("]", 30000) + " }}",
-		"wide number":     "{{ '%999999999d' % 1 }}",
-		"long power":      "{{ 9 ** 999999999 }}",
-	} {
-		tmpl, err := ParseTemplate(src)
-		if err == nil {
-			_, err = tmpl.Render(NewDict(), RenderOptions{})
-		}
-		var e *Error
-		if !errors.As(err, &e) {
-			t.Errorf("%s: error %v", name, err)
-		}
-	}
-}
-
 // FuzzConversation renders foreign conversations with foreign templates, within the budget.
 func FuzzConversation(f *testing.F) {
 	f.Add([]byte(hostileConversation), hostileTemplate)
 	f.Add([]byte(`[{"role": "user", "content": "Hi"}]`), "{% generation %}{{ messages[0]['content'] }}{% endgeneration %}")
-	dir := f.TempDir()
-	f.Fuzz(func(t *testing.T, conversation []byte, template string) {
-		path := filepath.Join(dir, "chat.json")
-		if err := os.WriteFile(path, conversation, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if c, err := ReadConversation(path); err == nil {
+	f.Fuzz(func(t *testing.T, data []byte, template string) {
+		if c, err := parse(data); err == nil {
 			renderAll(t, c, template)
 		}
 	})

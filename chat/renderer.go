@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lentil-lm/lentil/chat/jinja"
 )
 
 // Tokenizer is what a renderer needs of a tokenizer: its templates and what they expect to find.
@@ -21,10 +23,10 @@ var ErrNoTemplate = errors.New("the tokenizer has no chat template: use text row
 // Renderer turns conversations into the text a model was trained on. It may be used by several goroutines at once.
 type Renderer struct {
 	tok      Tokenizer
-	override *Template
+	override *jinja.Template
 
 	mu     sync.Mutex
-	parsed [2]*Template // without tools, with tools
+	parsed [2]*jinja.Template // without tools, with tools
 }
 
 // NewRenderer returns a renderer for the tokenizer's own chat templates; [ErrNoTemplate] if there are none.
@@ -35,7 +37,7 @@ func NewRenderer(tok Tokenizer) (*Renderer, error) {
 }
 
 // NewRendererWith returns a renderer for a template that replaces the tokenizer's own.
-func NewRendererWith(tok Tokenizer, template *Template) *Renderer {
+func NewRendererWith(tok Tokenizer, template *jinja.Template) *Renderer {
 	return &Renderer{tok: tok, override: template}
 }
 
@@ -60,7 +62,7 @@ func (r *Renderer) Render(messages []Value, tools Value, opt Options) (string, e
 
 // RenderSpans is Render that also tells which bytes came out of the template's {% generation %} blocks.
 // Most templates have none.
-func (r *Renderer) RenderSpans(messages []Value, tools Value, opt Options) (string, []Span, error) {
+func (r *Renderer) RenderSpans(messages []Value, tools Value, opt Options) (string, []jinja.Span, error) {
 	if opt.ContinueFinal && opt.AddGenerationPrompt {
 		return "", nil, errors.New("chat: the final message cannot be continued and a generation prompt added at the same time")
 	}
@@ -74,7 +76,7 @@ func (r *Renderer) RenderSpans(messages []Value, tools Value, opt Options) (stri
 			return "", nil, err
 		}
 	}
-	text, spans, err := template.RenderSpans(r.variables(messages, tools, opt), RenderOptions{Now: opt.Now})
+	text, spans, err := template.Render(r.variables(messages, tools, opt), opt.Now)
 	if err != nil {
 		return "", nil, err
 	}
@@ -87,7 +89,7 @@ func (r *Renderer) RenderSpans(messages []Value, tools Value, opt Options) (stri
 	return text, spans, nil
 }
 
-func (r *Renderer) template(withTools bool) (*Template, error) {
+func (r *Renderer) template(withTools bool) (*jinja.Template, error) {
 	if r.override != nil {
 		return r.override, nil
 	}
@@ -104,17 +106,17 @@ func (r *Renderer) template(withTools bool) (*Template, error) {
 	if !ok {
 		return nil, ErrNoTemplate
 	}
-	t, err := ParseTemplate(src)
+	t, err := jinja.Parse(src)
 	r.parsed[i] = t
 	return t, err
 }
 
 func (r *Renderer) variables(messages []Value, tools Value, opt Options) *Dict {
-	ctx := NewDict()
+	ctx := jinja.NewDict()
 	for name, token := range r.tok.SpecialTokens() {
 		ctx.Set(name, token)
 	}
-	ctx.Set("messages", NewList(messages...))
+	ctx.Set("messages", jinja.NewList(messages...))
 	ctx.Set("tools", tools)
 	ctx.Set("documents", nil)
 	ctx.Set("add_generation_prompt", opt.AddGenerationPrompt)
@@ -138,7 +140,7 @@ func markEnd(messages []Value) (marked []Value, mark string, err error) {
 	if !ok {
 		return nil, "", fmt.Errorf("chat: the final message is not an object but %s", describe(messages[len(messages)-1]))
 	}
-	whole, err := FormatJSON(NewList(messages...))
+	whole, err := jinja.FormatJSON(jinja.NewList(messages...))
 	if err != nil {
 		return nil, "", err
 	}
@@ -171,7 +173,7 @@ func markPart(parts *List, mark string) Value {
 		}
 		if v, _ := part.Get("text"); v != nil {
 			if s, ok := v.(string); ok {
-				marked := NewList(append([]Value(nil), parts.Items...)...)
+				marked := jinja.NewList(append([]Value(nil), parts.Items...)...)
 				part = part.Clone()
 				part.Set("text", s+mark+" ")
 				marked.Items[i] = part
@@ -190,14 +192,14 @@ func cutAtMark(text, mark string) (string, error) {
 	if strings.HasPrefix(text[i+len(mark):], " ") {
 		return text[:i], nil
 	}
-	return strings.TrimRightFunc(text[:i], isSpace), nil // the template strips messages
+	return strings.TrimRightFunc(text[:i], jinja.IsSpace), nil // the template strips messages
 }
 
-func clip(spans []Span, n int) []Span {
-	var out []Span
+func clip(spans []jinja.Span, n int) []jinja.Span {
+	var out []jinja.Span
 	for _, s := range spans {
 		if s.Start < n {
-			out = append(out, Span{s.Start, min(s.End, n)})
+			out = append(out, jinja.Span{Start: s.Start, End: min(s.End, n)})
 		}
 	}
 	return out

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/tokenizer"
 )
 
@@ -83,7 +84,7 @@ func TestLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := chat.FormatJSON(row.Tools); got != `[{"b": 1, "a": 1.0}]` {
+	if got, _ := jinja.FormatJSON(row.Tools); got != `[{"b": 1, "a": 1.0}]` {
 		t.Errorf("tools = %s", got)
 	}
 	if s.Valid.Format != Text || s.Valid.Len() != 1 {

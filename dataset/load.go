@@ -10,7 +10,7 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 )
 
 // Options name the keys under which rows keep their parts, where they are not the usual ones.
@@ -424,13 +424,13 @@ func (s *Split) check(parts []part, ownKeys bool) error {
 }
 
 // checkRow decodes a row. The first of a dataset decides the format.
-func (p *part) checkRow(i int) (*chat.Dict, error) {
+func (p *part) checkRow(i int) (*jinja.Dict, error) {
 	d, err := p.src.row(i)
 	if err != nil {
 		if lines, ok := p.src.(*lineSource); ok && p.format == 0 && lines.lines[i].data[0] == '[' {
 			err = errors.New("the file starts like one JSON array; expected one JSON object per line (jq -c '.[]' converts it)")
 		}
-		return chat.NewDict(), err
+		return jinja.NewDict(), err
 	}
 	if p.format == 0 {
 		if p.format, err = p.opt.detect(d); err != nil {

@@ -5,7 +5,7 @@ import (
 	"os"
 	"sync"
 
-	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/dataset/parquet"
 )
 
@@ -35,7 +35,7 @@ type parquetSource struct {
 // A block is rows that follow each other.
 type block struct {
 	from int
-	rows []*chat.Dict
+	rows []*jinja.Dict
 }
 
 func (b block) has(i int) bool { return i >= b.from && i < b.from+len(b.rows) }
@@ -81,11 +81,11 @@ func (s *parquetSource) close() {
 	}
 }
 
-func (s *parquetSource) len() int            { return int(s.file.NumRows()) }
-func (s *parquetSource) where(i int) string  { return fmt.Sprintf("%s: row %d", s.path, i+1) }
-func (s *parquetSource) keys(*chat.Dict) int { return s.wide }
+func (s *parquetSource) len() int             { return int(s.file.NumRows()) }
+func (s *parquetSource) where(i int) string   { return fmt.Sprintf("%s: row %d", s.path, i+1) }
+func (s *parquetSource) keys(*jinja.Dict) int { return s.wide }
 
-func (s *parquetSource) row(i int) (*chat.Dict, error) {
+func (s *parquetSource) row(i int) (*jinja.Dict, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, b := range s.blocks {

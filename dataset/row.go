@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 )
 
 // Format is how the rows of a split are laid out.
@@ -112,7 +113,7 @@ func stringAt(d *chat.Dict, key string) (string, error) {
 	}
 	s, ok := v.(string)
 	if !ok {
-		shown, _ := chat.FormatJSON(v)
+		shown, _ := jinja.FormatJSON(v)
 		return "", fmt.Errorf("%q: expected a string, found %.60s", key, shown)
 	}
 	return s, nil

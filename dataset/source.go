@@ -15,15 +15,15 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 )
 
 // A source is the rows of one file.
 type source interface {
 	len() int
-	row(i int) (*chat.Dict, error) // the error does not say where
+	row(i int) (*jinja.Dict, error) // the error does not say where
 	where(i int) string
-	keys(row *chat.Dict) int // keys of the row in the file, if all are not in row
+	keys(row *jinja.Dict) int // keys of the row in the file, if all are not in row
 }
 
 // A brokenFile is an error after which the rest of a file cannot be read. It names the file.
@@ -144,9 +144,9 @@ type line struct {
 	data   []byte
 }
 
-func (s *lineSource) len() int                      { return len(s.lines) }
-func (s *lineSource) row(i int) (*chat.Dict, error) { return parseRow(s.lines[i].data) }
-func (s *lineSource) keys(row *chat.Dict) int       { return row.Len() }
+func (s *lineSource) len() int                       { return len(s.lines) }
+func (s *lineSource) row(i int) (*jinja.Dict, error) { return parseRow(s.lines[i].data) }
+func (s *lineSource) keys(row *jinja.Dict) int       { return row.Len() }
 
 func (s *lineSource) where(i int) string {
 	if s.counted {
@@ -226,11 +226,11 @@ func (s *lineSource) readCSV(in *bufio.Reader) error {
 		if record, err = r.Read(); err != nil {
 			break
 		}
-		row := chat.NewDict()
+		row := jinja.NewDict()
 		for i, name := range head {
 			row.Set(strings.TrimPrefix(name, "\xef\xbb\xbf"), record[i])
 		}
-		text, err := chat.FormatJSON(row)
+		text, err := jinja.FormatJSON(row)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.path, err)
 		}
@@ -270,16 +270,16 @@ func checkStart(data []byte) ([]byte, error) {
 	return data, nil
 }
 
-func parseRow(data []byte) (*chat.Dict, error) {
-	v, err := chat.ParseJSON(data)
+func parseRow(data []byte) (*jinja.Dict, error) {
+	v, err := jinja.ParseJSON(data)
 	if err != nil {
-		var e *chat.JSONError
+		var e *jinja.JSONError
 		if errors.As(err, &e) {
 			return nil, fmt.Errorf("invalid JSON at column %d: %s", e.Column, e.Msg)
 		}
 		return nil, err
 	}
-	d, ok := v.(*chat.Dict)
+	d, ok := v.(*jinja.Dict)
 	if !ok {
 		return nil, fmt.Errorf("expected a JSON object, found %.40q", data)
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 )
 
 // texts gives all rows of a split as JSON.
@@ -24,7 +24,7 @@ func texts(t testing.TB, s *Split) (out []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, err := chat.FormatJSON(row)
+		text, err := jinja.FormatJSON(row)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/demo"
 	"github.com/lentil-lm/lentil/engine"
@@ -169,7 +170,7 @@ func TestTemplate(t *testing.T) {
 		}
 		return open(t, dir, engine.Options{})
 	}
-	kwargs := chat.NewDict()
+	kwargs := jinja.NewDict()
 	kwargs.Set("mood", "merry")
 	if got, err := with("{{ mood }} {{ messages[0].content }}").Render(messages, engine.PromptOptions{Kwargs: kwargs}); err != nil || got != "merry Hi" {
 		t.Errorf("with a variable: %q, %v", got, err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/tokenizer"
@@ -173,7 +174,7 @@ func knownTemplate(render func([]turn) (string, bool)) (text, stop, system strin
 func renderTurns(r *chat.Renderer, tok *tokenizer.Tokenizer, talk []turn, now time.Time) (string, bool) {
 	var messages []chat.Value
 	for _, m := range talk {
-		d := chat.NewDict()
+		d := jinja.NewDict()
 		d.Set("role", m.Role)
 		d.Set("content", m.Content)
 		messages = append(messages, d)

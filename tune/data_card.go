@@ -7,7 +7,7 @@ import (
 	"os"
 	"reflect"
 
-	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/internal/yaml"
 )
@@ -32,7 +32,7 @@ func readCard(path string) ([]dataset.Config, error) {
 	}
 	var configs []dataset.Config
 	for _, e := range entries {
-		list, ok := e.Value.(*chat.List)
+		list, ok := e.Value.(*jinja.List)
 		if e.Key != "configs" || !ok {
 			continue
 		}
@@ -47,8 +47,8 @@ func readCard(path string) ([]dataset.Config, error) {
 	return configs, nil
 }
 
-func cardConfig(item chat.Value) (c dataset.Config, err error) {
-	d, ok := item.(*chat.Dict)
+func cardConfig(item jinja.Value) (c dataset.Config, err error) {
+	d, ok := item.(*jinja.Dict)
 	if !ok {
 		return c, expected("a mapping", item)
 	}
@@ -66,20 +66,20 @@ func cardConfig(item chat.Value) (c dataset.Config, err error) {
 }
 
 // readSources reads mlx-lm's hf_dataset: one mapping or a list of them; null is none.
-func readSources(value chat.Value) ([]Source, error) {
+func readSources(value jinja.Value) ([]Source, error) {
 	if value == nil {
 		return nil, nil
 	}
-	list, ok := value.(*chat.List)
+	list, ok := value.(*jinja.List)
 	if !ok {
-		list = chat.NewList(value)
+		list = jinja.NewList(value)
 	}
 	if len(list.Items) == 0 {
 		return nil, errors.New("the list is empty")
 	}
 	var sources []Source
 	for i, item := range list.Items {
-		d, ok := item.(*chat.Dict)
+		d, ok := item.(*jinja.Dict)
 		if !ok {
 			return nil, expected("a mapping with path, or a list of such", item)
 		}
@@ -112,9 +112,9 @@ func (s *Source) config() []setting {
 }
 
 // readSource reads an entry of hf_dataset. A key without a value is as good as none.
-func readSource(d *chat.Dict) (s Source, err error) {
+func readSource(d *jinja.Dict) (s Source, err error) {
 	s.Train, s.Valid = "train[:80%]", "train[-10%:]" // mlx-lm's defaults
-	given := chat.NewDict()
+	given := jinja.NewDict()
 	for _, name := range d.Keys() {
 		value, _ := d.Get(name)
 		if name == "name" {
@@ -131,13 +131,13 @@ func readSource(d *chat.Dict) (s Source, err error) {
 }
 
 // hfDataset gives the sources as a config has them, if there are any.
-func (r *Recipe) hfDataset() (chat.Value, bool) {
+func (r *Recipe) hfDataset() (jinja.Value, bool) {
 	if value, ok := r.kept.get(keySources); ok {
 		if was, err := readSources(value); err == nil && reflect.DeepEqual(was, r.Sources) {
 			return value, true
 		}
 	}
-	list := chat.NewList()
+	list := jinja.NewList()
 	for i := range r.Sources {
 		list.Items = append(list.Items, mapping(r.Sources[i].settings()))
 	}
@@ -146,9 +146,9 @@ func (r *Recipe) hfDataset() (chat.Value, bool) {
 
 // readDataFiles reads what cards and configs have for data_files: a pattern, a list of patterns, a list of mappings
 // with split and path, or a mapping of splits to patterns.
-func readDataFiles(value chat.Value) (dataset.Layout, error) {
+func readDataFiles(value jinja.Value) (dataset.Layout, error) {
 	var layout dataset.Layout
-	add := func(split string, value chat.Value) error {
+	add := func(split string, value jinja.Value) error {
 		files, err := patterns(value)
 		if _, twice := layout.Files(split); twice && err == nil {
 			err = fmt.Errorf("the split %s is there twice", split)
@@ -159,7 +159,7 @@ func readDataFiles(value chat.Value) (dataset.Layout, error) {
 		layout = append(layout, dataset.SplitFiles{Split: split, Files: files})
 		return nil
 	}
-	if d, ok := value.(*chat.Dict); ok {
+	if d, ok := value.(*jinja.Dict); ok {
 		for _, split := range d.Keys() {
 			files, _ := d.Get(split)
 			if err := add(split, files); err != nil {
@@ -168,11 +168,11 @@ func readDataFiles(value chat.Value) (dataset.Layout, error) {
 		}
 		return layout, nil
 	}
-	list, ok := value.(*chat.List)
+	list, ok := value.(*jinja.List)
 	if !ok || len(list.Items) == 0 {
 		return layout, add("train", value)
 	}
-	if _, ok := list.Items[0].(*chat.Dict); !ok {
+	if _, ok := list.Items[0].(*jinja.Dict); !ok {
 		return layout, add("train", value)
 	}
 	for _, item := range list.Items {
@@ -187,8 +187,8 @@ func readDataFiles(value chat.Value) (dataset.Layout, error) {
 	return layout, nil
 }
 
-func splitAndPath(item chat.Value) (split string, files chat.Value, err error) {
-	d, ok := item.(*chat.Dict)
+func splitAndPath(item jinja.Value) (split string, files jinja.Value, err error) {
+	d, ok := item.(*jinja.Dict)
 	if !ok {
 		return "", nil, expected("a mapping with split and path", item)
 	}
@@ -200,10 +200,10 @@ func splitAndPath(item chat.Value) (split string, files chat.Value, err error) {
 	return split, files, nil
 }
 
-func patterns(value chat.Value) ([]string, error) {
-	list, ok := value.(*chat.List)
+func patterns(value jinja.Value) ([]string, error) {
+	list, ok := value.(*jinja.List)
 	if !ok {
-		list = chat.NewList(value)
+		list = jinja.NewList(value)
 	}
 	var out []string
 	if err := (setting{field: &out}).take(list); err != nil {
@@ -213,11 +213,11 @@ func patterns(value chat.Value) ([]string, error) {
 }
 
 // layoutValue is a layout as a mapping of splits to patterns.
-func layoutValue(l dataset.Layout) chat.Value {
+func layoutValue(l dataset.Layout) jinja.Value {
 	if len(l) == 0 {
 		return nil
 	}
-	d := chat.NewDict()
+	d := jinja.NewDict()
 	for _, s := range l {
 		d.Set(s.Split, listOf(s.Files))
 	}

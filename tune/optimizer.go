@@ -3,7 +3,7 @@ package tune
 import (
 	"encoding/json"
 
-	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/train"
 )
@@ -13,7 +13,7 @@ func (r *Recipe) optimizer() (train.OptimizerConfig, error) {
 	c := train.OptimizerConfig{Name: r.Optimizer, Options: r.OptimizerOptions}
 	if all, ok := r.kept.dict(keyOptimizerConfig); ok && c.Options == nil {
 		value, _ := all.Get(r.Optimizer)
-		d, ok := value.(*chat.Dict)
+		d, ok := value.(*jinja.Dict)
 		if !ok && value != nil {
 			return c, fault.At(keyOptimizerConfig, "%s: %w", r.Optimizer, expected("a mapping", value))
 		}
@@ -24,12 +24,12 @@ func (r *Recipe) optimizer() (train.OptimizerConfig, error) {
 	return c, nil
 }
 
-func options(d *chat.Dict) map[string]any {
+func options(d *jinja.Dict) map[string]any {
 	out := map[string]any{}
 	for _, name := range d.Keys() {
 		value, _ := d.Get(name)
 		out[name] = value
-		if list, ok := value.(*chat.List); ok {
+		if list, ok := value.(*jinja.List); ok {
 			out[name] = list.Items
 		}
 	}
@@ -37,20 +37,20 @@ func options(d *chat.Dict) map[string]any {
 }
 
 // optimizerConfig gives the options of all optimizers, as a config has them.
-func (r *Recipe) optimizerConfig() (chat.Value, error) {
+func (r *Recipe) optimizerConfig() (jinja.Value, error) {
 	if d, ok := r.kept.dict(keyOptimizerConfig); ok && r.OptimizerOptions == nil {
 		return d, nil
 	}
-	d := chat.NewDict()
+	d := jinja.NewDict()
 	for _, name := range train.Optimizers {
-		d.Set(name, chat.NewDict())
+		d.Set(name, jinja.NewDict())
 	}
 	if r.OptimizerOptions != nil {
 		text, err := json.Marshal(r.OptimizerOptions)
 		if err != nil {
 			return nil, err
 		}
-		own, err := chat.ParseJSON(text)
+		own, err := jinja.ParseJSON(text)
 		if err != nil {
 			return nil, err
 		}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/train"
 )
@@ -66,7 +66,7 @@ func configText(t *testing.T, r Recipe) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := chat.DumpJSON(d, 4)
+	text, err := jinja.DumpJSON(d, 4)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,8 +87,8 @@ func TestConfigIsMLX(t *testing.T) {
 }
 
 // dict makes a mapping of keys and values in turn.
-func dict(members ...any) *chat.Dict {
-	d := chat.NewDict()
+func dict(members ...any) *jinja.Dict {
+	d := jinja.NewDict()
 	for i := 0; i < len(members); i += 2 {
 		d.Set(members[i].(string), members[i+1])
 	}
@@ -111,7 +111,7 @@ func TestSetAll(t *testing.T) {
 	t.Parallel()
 	r := New()
 	for _, s := range r.settings() {
-		var value chat.Value
+		var value jinja.Value
 		switch s.field.(type) {
 		case *string:
 			value = "text of " + s.name
@@ -142,7 +142,7 @@ func TestSetAll(t *testing.T) {
 		if err := r.Set(s.name, nil); err != nil || s.value() != value {
 			t.Errorf("%s: null changes it to %v, %v", s.name, s.value(), err)
 		}
-		if err := r.Set(s.name, chat.NewList()); err == nil || fault.SettingOf(err) != fault.Setting(s.name) {
+		if err := r.Set(s.name, jinja.NewList()); err == nil || fault.SettingOf(err) != fault.Setting(s.name) {
 			t.Errorf("%s: a list is taken: %v", s.name, err)
 		}
 		if !slices.Contains(Settings(), s.name) {
@@ -155,10 +155,10 @@ func TestSetMappings(t *testing.T) {
 	t.Parallel()
 	r := New()
 	set(t, &r,
-		"lora_parameters", dict("keys", chat.NewList("self_attn.q_proj"), "rank", int64(16), "scale", int64(10), "dropout", .1),
-		"lr_schedule", dict("name", "cosine_decay", "warmup", int64(10), "arguments", chat.NewList(1e-5, int64(900))),
-		"optimizer", "adamw", "optimizer_config", dict("adamw", dict("betas", chat.NewList(.9, .98), "eps", 1e-6)),
-		"hf_dataset", chat.NewList(dict("name", "org/rows", "config", dict("name", "a", "data_files", "*.csv"), "valid_split", nil, "mask_prompt", true)),
+		"lora_parameters", dict("keys", jinja.NewList("self_attn.q_proj"), "rank", int64(16), "scale", int64(10), "dropout", .1),
+		"lr_schedule", dict("name", "cosine_decay", "warmup", int64(10), "arguments", jinja.NewList(1e-5, int64(900))),
+		"optimizer", "adamw", "optimizer_config", dict("adamw", dict("betas", jinja.NewList(.9, .98), "eps", 1e-6)),
+		"hf_dataset", jinja.NewList(dict("name", "org/rows", "config", dict("name", "a", "data_files", "*.csv"), "valid_split", nil, "mask_prompt", true)),
 		"hand_made", dict("b", nil, "a", int64(1)), "prompt_feature", nil)
 	want := Recipe{
 		LoRA:       LoRA{Rank: 16, Scale: 10, Dropout: .1, Keys: []string{"self_attn.q_proj"}},
@@ -188,7 +188,7 @@ func TestSetMappings(t *testing.T) {
 		t.Helper()
 		for name, want := range words {
 			value, there := d.Get(name)
-			if got, _ := chat.DumpJSON(value, 0); got != want || !there {
+			if got, _ := jinja.DumpJSON(value, 0); got != want || !there {
 				t.Errorf("%s: %s is %s, want %s", what, name, got, want)
 			}
 		}
@@ -213,7 +213,7 @@ func TestSetMappings(t *testing.T) {
 	}
 }
 
-func must(value chat.Value, _ bool) chat.Value { return value }
+func must(value jinja.Value, _ bool) jinja.Value { return value }
 
 func TestRecipesAreCopied(t *testing.T) {
 	t.Parallel()
@@ -228,10 +228,10 @@ func TestRecipesAreCopied(t *testing.T) {
 
 func TestSetMistakes(t *testing.T) {
 	t.Parallel()
-	list := chat.NewList
+	list := jinja.NewList
 	for _, c := range []struct {
 		name  string
-		value chat.Value
+		value jinja.Value
 		want  string
 	}{
 		{"iters", "many", `iters: expected a whole number, found "many"`}, {"iters", 1.5, "iters: expected a whole number, found 1.5"},

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/train"
 )
@@ -64,7 +64,7 @@ func Settings() []string {
 // Set gives a setting the value that a config has for it, under mlx-lm's name; null
 // leaves it as it is. A name that no setting has changes nothing, but
 // adapter_config.json will hold it with its value, as mlx-lm's does.
-func (r *Recipe) Set(name string, value chat.Value) error {
+func (r *Recipe) Set(name string, value jinja.Value) error {
 	key := strings.ReplaceAll(name, "-", "_")
 	var err error
 	known := r.settings()
@@ -86,11 +86,11 @@ func (r *Recipe) Set(name string, value chat.Value) error {
 	return fault.At(fault.Setting(key), "%w", err)
 }
 
-func (r *Recipe) setMapping(key string, value chat.Value) error {
+func (r *Recipe) setMapping(key string, value jinja.Value) error {
 	if value == nil && key != keySources {
 		return nil
 	}
-	d, ok := value.(*chat.Dict)
+	d, ok := value.(*jinja.Dict)
 	changed := *r
 	var err error
 	switch {
@@ -116,7 +116,7 @@ func (l *LoRA) settings() []setting {
 }
 
 // readLoRA reads lora_parameters, which replace the built-in ones as a whole.
-func readLoRA(d *chat.Dict) (l LoRA, err error) {
+func readLoRA(d *jinja.Dict) (l LoRA, err error) {
 	for _, name := range []string{"rank", "dropout", "scale"} {
 		if _, ok := d.Get(name); !ok {
 			key := fault.Setting(keyLoRA)
@@ -132,14 +132,14 @@ func scheduleSettings(c *train.ScheduleConfig) []setting {
 	}
 }
 
-func readSchedule(d *chat.Dict) (*train.ScheduleConfig, error) {
+func readSchedule(d *jinja.Dict) (*train.ScheduleConfig, error) {
 	c := &train.ScheduleConfig{}
 	return c, fill(d, scheduleSettings(c))
 }
 
 // config gives the members of adapter_config.json: mlx-lm's settings and what else a config had, sorted.
-func (r *Recipe) config() (*chat.Dict, error) {
-	d := chat.NewDict()
+func (r *Recipe) config() (*jinja.Dict, error) {
+	d := jinja.NewDict()
 	for name, value := range r.kept.all() {
 		if !slices.Contains(mappings, name) {
 			d.Set(name, value)
@@ -170,7 +170,7 @@ func (r *Recipe) config() (*chat.Dict, error) {
 // The following write mappings in the words of the config they came from, as long as
 // these still say what the fields do.
 
-func (r *Recipe) loraParameters() chat.Value {
+func (r *Recipe) loraParameters() jinja.Value {
 	if r.FineTuneType == "full" {
 		return nil
 	}
@@ -182,7 +182,7 @@ func (r *Recipe) loraParameters() chat.Value {
 	return mapping(r.LoRA.settings())
 }
 
-func (r *Recipe) schedule() chat.Value {
+func (r *Recipe) schedule() jinja.Value {
 	if r.LRSchedule == nil {
 		return nil
 	}
@@ -194,8 +194,8 @@ func (r *Recipe) schedule() chat.Value {
 	return mapping(scheduleSettings(r.LRSchedule))
 }
 
-func sorted(d *chat.Dict) *chat.Dict {
-	out := chat.NewDict()
+func sorted(d *jinja.Dict) *jinja.Dict {
+	out := jinja.NewDict()
 	for _, name := range slices.Sorted(slices.Values(d.Keys())) {
 		value, _ := d.Get(name)
 		out.Set(name, value)
@@ -204,7 +204,7 @@ func sorted(d *chat.Dict) *chat.Dict {
 }
 
 // all are all settings of the run, mlx-lm's and our own, for run.json.
-func (r *Recipe) all(config *chat.Dict) map[string]any {
+func (r *Recipe) all(config *jinja.Dict) map[string]any {
 	all := plain(config).(map[string]any)
 	for _, s := range r.settings() {
 		if s.in != ours {
@@ -219,16 +219,16 @@ func (r *Recipe) all(config *chat.Dict) map[string]any {
 }
 
 // plain turns a value into what encoding/json writes: NaN, which JSON has not, into null.
-func plain(value chat.Value) any {
+func plain(value jinja.Value) any {
 	switch v := value.(type) {
-	case *chat.Dict:
+	case *jinja.Dict:
 		out := make(map[string]any, v.Len())
 		for _, name := range v.Keys() {
 			member, _ := v.Get(name)
 			out[name] = plain(member)
 		}
 		return out
-	case *chat.List:
+	case *jinja.List:
 		out := make([]any, len(v.Items))
 		for i, item := range v.Items {
 			out[i] = plain(item)
@@ -243,10 +243,10 @@ func plain(value chat.Value) any {
 }
 
 // kept is what a config said in its own words.
-type kept struct{ values *chat.Dict } // by name; nil: nothing
+type kept struct{ values *jinja.Dict } // by name; nil: nothing
 
-func (k *kept) set(name string, value chat.Value) {
-	values := chat.NewDict()
+func (k *kept) set(name string, value jinja.Value) {
+	values := jinja.NewDict()
 	if k.values != nil {
 		values = k.values.Clone() // recipes are copied
 	}
@@ -254,21 +254,21 @@ func (k *kept) set(name string, value chat.Value) {
 	k.values = values
 }
 
-func (k kept) get(name string) (chat.Value, bool) {
+func (k kept) get(name string) (jinja.Value, bool) {
 	if k.values == nil {
 		return nil, false
 	}
 	return k.values.Get(name)
 }
 
-func (k kept) dict(name string) (*chat.Dict, bool) {
+func (k kept) dict(name string) (*jinja.Dict, bool) {
 	value, _ := k.get(name)
-	d, ok := value.(*chat.Dict)
+	d, ok := value.(*jinja.Dict)
 	return d, ok
 }
 
-func (k kept) all() iter.Seq2[string, chat.Value] {
-	return func(yield func(string, chat.Value) bool) {
+func (k kept) all() iter.Seq2[string, jinja.Value] {
+	return func(yield func(string, jinja.Value) bool) {
 		if k.values == nil {
 			return
 		}

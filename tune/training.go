@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/lentil-lm/lentil/adapter"
-	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/fault"
@@ -161,7 +161,7 @@ func (j *Job) writeManifest(folder *run.Folder) error {
 	if err != nil {
 		return err
 	}
-	text, err := chat.DumpJSON(config, 4)
+	text, err := jinja.DumpJSON(config, 4)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/dataset"
 )
 
@@ -22,7 +22,7 @@ type setting struct {
 }
 
 // take puts a value into the setting's field.
-func (s setting) take(value chat.Value) error {
+func (s setting) take(value jinja.Value) error {
 	switch f := s.field.(type) {
 	case *string:
 		return takeAs(f, value, "a text")
@@ -40,13 +40,13 @@ func (s setting) take(value chat.Value) error {
 			*f = nil
 			return nil
 		}
-		return takeList(f, value, "a list of texts", func(v chat.Value) (s string, err error) { return s, takeAs(&s, v, "a text") })
+		return takeList(f, value, "a list of texts", func(v jinja.Value) (s string, err error) { return s, takeAs(&s, v, "a text") })
 	case *[]float64:
 		return takeList(f, value, "a list of numbers", number)
 	case *dataset.Layout:
 		return orError(f)(readDataFiles(value))
 	case []setting:
-		d, ok := value.(*chat.Dict)
+		d, ok := value.(*jinja.Dict)
 		if !ok {
 			return expected("a mapping", value)
 		}
@@ -56,7 +56,7 @@ func (s setting) take(value chat.Value) error {
 }
 
 // value is what the field holds, as a config writes it; nil for an empty text, list or mapping.
-func (s setting) value() chat.Value {
+func (s setting) value() jinja.Value {
 	switch f := s.field.(type) {
 	case *string:
 		if *f != "" {
@@ -84,11 +84,11 @@ func (s setting) value() chat.Value {
 	return nil
 }
 
-func listOf[T any](values []T) chat.Value {
+func listOf[T any](values []T) jinja.Value {
 	if values == nil {
 		return nil
 	}
-	list := chat.NewList()
+	list := jinja.NewList()
 	for _, v := range values {
 		list.Items = append(list.Items, v)
 	}
@@ -96,7 +96,7 @@ func listOf[T any](values []T) chat.Value {
 }
 
 // fill takes the members of a mapping into settings. One that is none of them is an error.
-func fill(d *chat.Dict, settings []setting) error {
+func fill(d *jinja.Dict, settings []setting) error {
 	for _, name := range d.Keys() {
 		i := slices.IndexFunc(settings, func(s setting) bool { return s.name == name })
 		if i < 0 {
@@ -111,8 +111,8 @@ func fill(d *chat.Dict, settings []setting) error {
 }
 
 // mapping writes settings as fill reads them, without those that hold nothing.
-func mapping(settings []setting) *chat.Dict {
-	d := chat.NewDict()
+func mapping(settings []setting) *jinja.Dict {
+	d := jinja.NewDict()
 	for _, s := range settings {
 		if v := s.value(); v != nil {
 			d.Set(s.name, v)
@@ -129,11 +129,11 @@ func names(settings []setting) []string {
 	return list
 }
 
-func expected(what string, found chat.Value) error {
+func expected(what string, found jinja.Value) error {
 	return fmt.Errorf("expected %s, found %s", what, describe(found))
 }
 
-func takeAs[T any](field *T, value chat.Value, what string) error {
+func takeAs[T any](field *T, value jinja.Value, what string) error {
 	v, ok := value.(T)
 	if !ok {
 		return expected(what, value)
@@ -142,8 +142,8 @@ func takeAs[T any](field *T, value chat.Value, what string) error {
 	return nil
 }
 
-func takeList[T any](field *[]T, value chat.Value, what string, one func(chat.Value) (T, error)) error {
-	list, ok := value.(*chat.List)
+func takeList[T any](field *[]T, value jinja.Value, what string, one func(jinja.Value) (T, error)) error {
+	list, ok := value.(*jinja.List)
 	if !ok {
 		return expected(what, value)
 	}
@@ -167,7 +167,7 @@ func orError[T any](field *T) func(T, error) error {
 	}
 }
 
-func number(value chat.Value) (float64, error) {
+func number(value jinja.Value) (float64, error) {
 	switch v := value.(type) {
 	case int64:
 		return float64(v), nil
@@ -181,7 +181,7 @@ func number(value chat.Value) (float64, error) {
 }
 
 // wholeNumber takes 1e3 as well.
-func wholeNumber(value chat.Value) (int64, error) {
+func wholeNumber(value jinja.Value) (int64, error) {
 	switch v := value.(type) {
 	case int64:
 		return v, nil
@@ -194,15 +194,15 @@ func wholeNumber(value chat.Value) (int64, error) {
 }
 
 // describe names a value in an error.
-func describe(value chat.Value) string {
+func describe(value jinja.Value) string {
 	switch v := value.(type) {
 	case nil:
 		return "nothing"
 	case string:
 		return strconv.Quote(v)
-	case *chat.List:
+	case *jinja.List:
 		return "a list"
-	case *chat.Dict:
+	case *jinja.Dict:
 		return "a mapping"
 	default:
 		return fmt.Sprint(v)

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 )
 
 // The files of testdata are pyarrow's; testdata/make.py writes them and what pyarrow itself reads from them.
@@ -44,7 +44,7 @@ func lines(t testing.TB, rows *Rows) (out []string) {
 		if row == nil {
 			return out
 		}
-		text, err := chat.FormatJSON(row)
+		text, err := jinja.FormatJSON(row)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,7 +95,7 @@ func TestColumns(t *testing.T) {
 		t.Errorf("columns %q", got)
 	}
 	row, err := f.Rows("always", "byte", "none").Next()
-	if text, _ := chat.FormatJSON(row); err != nil || text != `{"byte": -55, "always": "row 0"}` {
+	if text, _ := jinja.FormatJSON(row); err != nil || text != `{"byte": -55, "always": "row 0"}` {
 		t.Errorf("%s, %v", text, err)
 	}
 }
@@ -111,7 +111,7 @@ func TestSkipTo(t *testing.T) {
 				t.Fatal(err)
 			}
 			row, err := rows.Next()
-			if text, _ := chat.FormatJSON(row); err != nil || text != want[i] {
+			if text, _ := jinja.FormatJSON(row); err != nil || text != want[i] {
 				t.Errorf("%s, row %d: %s, %v", name, i, text, err)
 			}
 		}
@@ -290,7 +290,7 @@ func FuzzOpen(f *testing.F) {
 				if err != nil || row == nil {
 					break
 				}
-				if _, err := chat.FormatJSON(row); err != nil {
+				if _, err := jinja.FormatJSON(row); err != nil {
 					t.Fatal(err)
 				}
 			}

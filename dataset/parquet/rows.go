@@ -10,7 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 )
 
 const (
@@ -48,7 +48,7 @@ func (f *File) Rows(columns ...string) *Rows {
 // Next gives the next row, its columns in the file's order; nil after the last one. Null is nil, numbers are int64
 // and float64, lists and structs chat's; a map is a list of lists of two, as pyarrow gives it. Damaged files give
 // an error, never a panic.
-func (r *Rows) Next() (*chat.Dict, error) {
+func (r *Rows) Next() (*jinja.Dict, error) {
 	for r.left == 0 {
 		if r.group+1 >= len(r.file.groups) {
 			return nil, r.finish()
@@ -61,7 +61,7 @@ func (r *Rows) Next() (*chat.Dict, error) {
 	r.left--
 	r.at++
 	r.bytes, r.items = 0, 0
-	row := chat.NewDict()
+	row := jinja.NewDict()
 	for _, field := range r.fields {
 		v, err := r.build(field)
 		if err != nil {
@@ -183,7 +183,7 @@ func (r *Rows) column(n *node) *column {
 
 // build takes what the columns have for a node: by repetition and definition levels, as Google's Dremel paper
 // describes it (Melnik et al., 2010).
-func (r *Rows) build(n *node) (chat.Value, error) {
+func (r *Rows) build(n *node) (jinja.Value, error) {
 	if n.repeated {
 		return r.buildList(n, n)
 	}
@@ -247,10 +247,10 @@ func (r *Rows) repeats(repeated *node, element func() error) error {
 }
 
 // buildList makes a list of the elements of a repeated node, which are the node itself or its only child.
-func (r *Rows) buildList(repeated, element *node) (chat.Value, error) {
-	list := chat.NewList()
+func (r *Rows) buildList(repeated, element *node) (jinja.Value, error) {
+	list := jinja.NewList()
 	err := r.repeats(repeated, func() error {
-		var v chat.Value
+		var v jinja.Value
 		var err error
 		switch {
 		case element != repeated:
@@ -266,22 +266,22 @@ func (r *Rows) buildList(repeated, element *node) (chat.Value, error) {
 	return list, err
 }
 
-func (r *Rows) buildMap(repeated *node) (chat.Value, error) {
-	list := chat.NewList()
+func (r *Rows) buildMap(repeated *node) (jinja.Value, error) {
+	list := jinja.NewList()
 	err := r.repeats(repeated, func() error {
 		key, err := r.build(repeated.children[0])
 		if err != nil {
 			return err
 		}
 		v, err := r.build(repeated.children[1])
-		list.Items = append(list.Items, chat.NewList(key, v))
+		list.Items = append(list.Items, jinja.NewList(key, v))
 		return err
 	})
 	return list, err
 }
 
-func (r *Rows) buildDict(n *node) (chat.Value, error) {
-	d := chat.NewDict()
+func (r *Rows) buildDict(n *node) (jinja.Value, error) {
+	d := jinja.NewDict()
 	for _, child := range n.children {
 		v, err := r.build(child)
 		if err != nil {
@@ -293,7 +293,7 @@ func (r *Rows) buildDict(n *node) (chat.Value, error) {
 }
 
 // leaf takes a value that is there.
-func (r *Rows) leaf(n *node) (chat.Value, error) {
+func (r *Rows) leaf(n *node) (jinja.Value, error) {
 	c := r.column(n)
 	v, err := c.take()
 	if err != nil {
@@ -313,7 +313,7 @@ func (r *Rows) leaf(n *node) (chat.Value, error) {
 }
 
 // value gives what a raw value stands for.
-func (n *node) value(v raw) (chat.Value, error) {
+func (n *node) value(v raw) (jinja.Value, error) {
 	switch n.physical {
 	case boolean:
 		return v.bits == 1, nil
@@ -339,7 +339,7 @@ func (n *node) value(v raw) (chat.Value, error) {
 	return nil, errors.New("its type (a decimal, a time of day, a UUID or the like) is not supported; leave the column out or make it text")
 }
 
-func (n *node) integer(v raw) (chat.Value, error) {
+func (n *node) integer(v raw) (jinja.Value, error) {
 	i := int64(v.bits)
 	if n.physical == int32Type {
 		i = int64(int32(v.bits))

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
@@ -158,12 +159,12 @@ func readPrompt(ctx context.Context, streams Streams, s *engine.Session, tokens 
 
 // tokenizerConfig is what mlx-lm opens the tokenizer with, as Python writes it on one line.
 func (o *cachePromptOptions) tokenizerConfig() (string, error) {
-	d := chat.NewDict()
+	d := jinja.NewDict()
 	d.Set("trust_remote_code", o.TrustRemoteCode)
 	if o.EOSToken != "" {
 		d.Set("eos_token", o.EOSToken)
 	}
-	return chat.DumpJSON(d, 0)
+	return jinja.DumpJSON(d, 0)
 }
 
 // openPromptCache opens the file of --prompt-cache-file and settles model, adapter, cache size and end

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
@@ -192,7 +193,7 @@ func templateConfig(text string) (*chat.Dict, error) {
 	if text == "" {
 		return nil, nil
 	}
-	value, err := chat.ParseJSON([]byte(text))
+	value, err := jinja.ParseJSON([]byte(text))
 	if err != nil {
 		return nil, fault.At("chat_template_config", "%w", err)
 	}

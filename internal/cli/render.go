@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/tokenizer"
@@ -127,7 +128,7 @@ func (o renderOptions) renderContext(tok *tokenizer.Tokenizer, now time.Time) (s
 	if err != nil {
 		return "", err
 	}
-	text, err := template.Render(variables, chat.RenderOptions{Now: now})
+	text, _, err := template.Render(variables, now)
 	if err != nil {
 		return "", fault.Mark(err)
 	}
@@ -135,7 +136,7 @@ func (o renderOptions) renderContext(tok *tokenizer.Tokenizer, now time.Time) (s
 }
 
 // template parses the template file, or the model's template for these variables.
-func (o renderOptions) template(tok *tokenizer.Tokenizer, variables *chat.Dict) (*chat.Template, error) {
+func (o renderOptions) template(tok *tokenizer.Tokenizer, variables *chat.Dict) (*jinja.Template, error) {
 	source := ""
 	if o.Template != "" {
 		text, err := os.ReadFile(o.Template)
@@ -150,7 +151,7 @@ func (o renderOptions) template(tok *tokenizer.Tokenizer, variables *chat.Dict) 
 			return nil, fault.Mark(chat.ErrNoTemplate)
 		}
 	}
-	template, err := chat.ParseTemplate(source)
+	template, err := jinja.Parse(source)
 	if err != nil {
 		return nil, fault.Mark(err)
 	}
@@ -160,7 +161,7 @@ func (o renderOptions) template(tok *tokenizer.Tokenizer, variables *chat.Dict) 
 // renderer gives the model's renderer, or one of the template file alone.
 func (o renderOptions) renderer(tok *tokenizer.Tokenizer) (*chat.Renderer, error) {
 	if o.Template != "" {
-		template, err := o.template(nil, chat.NewDict())
+		template, err := o.template(nil, jinja.NewDict())
 		if err != nil {
 			return nil, err
 		}
@@ -198,7 +199,7 @@ func readJSON(setting fault.Setting, path string) (chat.Value, error) {
 	if err != nil {
 		return nil, fault.At(setting, "%w", err)
 	}
-	value, err := chat.ParseJSON(text)
+	value, err := jinja.ParseJSON(text)
 	if err != nil {
 		return nil, fault.At(setting, "%s: %w", path, err)
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
-	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 )
 
 // MaxBytes is the longest text that Parse reads.
@@ -31,8 +31,8 @@ const (
 // An Entry is one top-level key.
 type Entry struct {
 	Key   string
-	Value chat.Value // nil, bool, int64, *big.Int, float64, string, *chat.List or *chat.Dict
-	Line  int        // from 1
+	Value jinja.Value // nil, bool, int64, *big.Int, float64, string, *jinja.List or *jinja.Dict
+	Line  int         // from 1
 }
 
 // Parse gives the top-level keys of a text, in order. An error begins with a line
@@ -63,7 +63,7 @@ func Parse(text []byte) (entries []Entry, err error) {
 	if !ok {
 		return nil, fmt.Errorf("%d: expected lines of the form key: value", line(body))
 	}
-	r := reader{anchors: map[string]chat.Value{}}
+	r := reader{anchors: map[string]jinja.Value{}}
 	seen := map[string]int{}
 	for _, pair := range pairs {
 		key := pair.Key.GetToken().Value
@@ -116,11 +116,11 @@ func mapping(node ast.Node) ([]*ast.MappingValueNode, bool) {
 }
 
 type reader struct {
-	anchors map[string]chat.Value
+	anchors map[string]jinja.Value
 	nodes   int
 }
 
-func (r *reader) value(node ast.Node, depth int) (chat.Value, error) {
+func (r *reader) value(node ast.Node, depth int) (jinja.Value, error) {
 	if r.nodes++; r.nodes > maxNodes {
 		return nil, fmt.Errorf("%d: too many values, the limit is %d", line(node), maxNodes)
 	}
@@ -146,7 +146,7 @@ func (r *reader) value(node ast.Node, depth int) (chat.Value, error) {
 }
 
 // scalar reads a single value.
-func scalar(node ast.Node) (chat.Value, error) {
+func scalar(node ast.Node) (jinja.Value, error) {
 	switch n := node.(type) {
 	case nil, *ast.NullNode:
 		return nil, nil
@@ -172,7 +172,7 @@ func scalar(node ast.Node) (chat.Value, error) {
 }
 
 // integer takes what the parser has for whole numbers: int64 or uint64.
-func integer(value any) chat.Value {
+func integer(value any) jinja.Value {
 	if n, ok := value.(uint64); ok {
 		if n > 1<<63-1 {
 			return new(big.Int).SetUint64(n)
@@ -182,8 +182,8 @@ func integer(value any) chat.Value {
 	return value
 }
 
-func (r *reader) list(n *ast.SequenceNode, depth int) (chat.Value, error) {
-	list := chat.NewList()
+func (r *reader) list(n *ast.SequenceNode, depth int) (jinja.Value, error) {
+	list := jinja.NewList()
 	for _, item := range n.Values {
 		value, err := r.value(item, depth+1)
 		if err != nil {
@@ -194,8 +194,8 @@ func (r *reader) list(n *ast.SequenceNode, depth int) (chat.Value, error) {
 	return list, nil
 }
 
-func (r *reader) dict(pairs []*ast.MappingValueNode, depth int) (chat.Value, error) {
-	out := chat.NewDict()
+func (r *reader) dict(pairs []*ast.MappingValueNode, depth int) (jinja.Value, error) {
+	out := jinja.NewDict()
 	for _, pair := range pairs {
 		value, err := r.value(pair.Value, depth+1)
 		if err != nil {
@@ -205,7 +205,7 @@ func (r *reader) dict(pairs []*ast.MappingValueNode, depth int) (chat.Value, err
 			out.Set(pair.Key.GetToken().Value, value)
 			continue
 		}
-		merged, ok := value.(*chat.Dict)
+		merged, ok := value.(*jinja.Dict)
 		if !ok {
 			return nil, fmt.Errorf("%d: << needs a mapping", line(pair.Key))
 		}
@@ -219,7 +219,7 @@ func (r *reader) dict(pairs []*ast.MappingValueNode, depth int) (chat.Value, err
 	return out, nil
 }
 
-func (r *reader) alias(n *ast.AliasNode, depth int) (chat.Value, error) {
+func (r *reader) alias(n *ast.AliasNode, depth int) (jinja.Value, error) {
 	name := n.Value.GetToken().Value
 	value, ok := r.anchors[name]
 	if !ok {
@@ -234,12 +234,12 @@ func (r *reader) alias(n *ast.AliasNode, depth int) (chat.Value, error) {
 }
 
 // size counts the values in a tree and its levels.
-func size(value chat.Value) (nodes, depth int) {
-	var inside []chat.Value
+func size(value jinja.Value) (nodes, depth int) {
+	var inside []jinja.Value
 	switch v := value.(type) {
-	case *chat.List:
+	case *jinja.List:
 		inside = v.Items
-	case *chat.Dict:
+	case *jinja.Dict:
 		for _, key := range v.Keys() {
 			value, _ := v.Get(key)
 			inside = append(inside, value)
@@ -256,7 +256,7 @@ func size(value chat.Value) (nodes, depth int) {
 // floatForm is what counts as a float beyond YAML's own forms: an exponent needs no point before it.
 var floatForm = regexp.MustCompile(`^[-+]?([0-9][0-9_]*)(\.[0-9_]*)?[eE][-+]?[0-9]+$`)
 
-func plainScalar(text string) chat.Value {
+func plainScalar(text string) jinja.Value {
 	switch text {
 	case "yes", "Yes", "YES", "on", "On", "ON":
 		return true

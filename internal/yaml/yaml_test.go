@@ -7,13 +7,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/internal/spoil"
 )
 
 // dict makes a mapping of keys and values in turn.
-func dict(members ...any) *chat.Dict {
-	d := chat.NewDict()
+func dict(members ...any) *jinja.Dict {
+	d := jinja.NewDict()
 	for i := 0; i < len(members); i += 2 {
 		d.Set(members[i].(string), members[i+1])
 	}
@@ -25,12 +25,12 @@ func TestValues(t *testing.T) {
 	x := dict("k", int64(1), "l", int64(2))
 	for _, c := range []struct {
 		text string
-		want chat.Value
+		want jinja.Value
 	}{
 		{"1e-5", 1e-5}, {"1_0.5e3", 10500.}, {".inf", math.Inf(1)}, {"20.0", 20.}, {"7", int64(7)}, {"-7", int64(-7)}, {"0x10", int64(16)},
 		{"9223372036854775807", int64(1<<63 - 1)}, {"9223372036854775808", new(big.Int).Lsh(big.NewInt(1), 63)},
 		{"yes", true}, {"Off", false}, {"true", true}, {"'no'", "no"}, {`"1e-5"`, "1e-5"}, {"~", nil}, {"", nil}, {"org/name", "org/name"},
-		{"|\n  text", "text"}, {"[]", chat.NewList()}, {"[1, [a]]", chat.NewList(int64(1), chat.NewList("a"))},
+		{"|\n  text", "text"}, {"[]", jinja.NewList()}, {"[1, [a]]", jinja.NewList(int64(1), jinja.NewList("a"))},
 		{"&x {k: 1, l: 2}\nb: *x", x}, {"{z: 1, a: 2}", dict("z", int64(1), "a", int64(2))},
 	} {
 		entries, err := Parse([]byte("a: " + c.text))
@@ -93,7 +93,7 @@ func check(t *testing.T, text []byte) {
 		return
 	}
 	for _, e := range entries {
-		if _, err := chat.DumpJSON(e.Value, 4); err != nil {
+		if _, err := jinja.DumpJSON(e.Value, 4); err != nil {
 			t.Errorf("%q: %s: %v", text, e.Key, err)
 		}
 	}

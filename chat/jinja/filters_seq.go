@@ -1,4 +1,4 @@
-package chat
+package jinja
 
 import (
 	"slices"
@@ -212,7 +212,7 @@ func (st *state) generate(x Value, f func(Value) (v Value, keep bool, err error)
 	for _, item := range items {
 		v, keep, err := f(item)
 		if err != nil {
-			if e, ok := err.(*Error); ok && e.Kind == LimitError {
+			if e, ok := err.(*templateError); ok && e.kind == limitError {
 				return nil, err
 			}
 			g.err = err

@@ -1,4 +1,4 @@
-package chat
+package jinja
 
 // Limits of one rendering. A real conversation stays orders of magnitude below each of them; together they keep a
 // hostile template to seconds of work, less than a gigabyte of memory and no stack overflow.
@@ -15,13 +15,13 @@ const (
 )
 
 func errTextTooLong() error {
-	return errorf(LimitError, "a text grew beyond %d MiB", maxTextBytes>>20)
+	return errorf(limitError, "a text grew beyond %d MiB", maxTextBytes>>20)
 }
 
 // step charges n units of work.
 func (st *state) step(n int) error {
 	if st.steps += n; st.steps > maxSteps {
-		return errorf(LimitError, "gave up after %d steps of work: the template loops without end or is built to waste time", maxSteps)
+		return errorf(limitError, "gave up after %d steps of work: the template loops without end or is built to waste time", maxSteps)
 	}
 	return nil
 }
@@ -32,7 +32,7 @@ func (st *state) alloc(n int) error {
 		return errTextTooLong()
 	}
 	if st.mem += n; st.mem > maxAlloc {
-		return errorf(LimitError, "gave up after %d MiB of strings and lists", maxAlloc>>20)
+		return errorf(limitError, "gave up after %d MiB of strings and lists", maxAlloc>>20)
 	}
 	return st.step(n / 64)
 }

@@ -1,4 +1,4 @@
-package chat
+package jinja
 
 // The syntax tree. Expressions and statements are plain structs; the evaluator switches over them.
 

@@ -1,4 +1,4 @@
-package chat
+package jinja
 
 import (
 	"cmp"
@@ -168,7 +168,7 @@ func (st *state) contains(box, item Value) (bool, error) {
 	}
 	items, err := st.iterate(box)
 	if err != nil {
-		if e, ok := err.(*Error); ok && e.Kind == TypeError {
+		if e, ok := err.(*templateError); ok && e.kind == typeError {
 			return false, typeErrorf("argument of type '%s' is not iterable", typeName(box))
 		}
 		return false, err

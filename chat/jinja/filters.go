@@ -1,4 +1,4 @@
-package chat
+package jinja
 
 import (
 	"math"
@@ -91,7 +91,7 @@ func jinjaTitle(s string) string {
 	start := true
 	for _, r := range s {
 		was := start
-		start = isSpace(r) || strings.ContainsRune("-({[<", r)
+		start = IsSpace(r) || strings.ContainsRune("-({[<", r)
 		if was {
 			b.WriteString(upper(string(r)))
 		} else {
@@ -205,7 +205,7 @@ func filterFloat(_ *state, x Value, a args) (Value, error) {
 
 // parseFloat is Python's float(s).
 func parseFloat(s string) (float64, bool) {
-	s = strings.TrimFunc(s, isSpace)
+	s = strings.TrimFunc(s, IsSpace)
 	if strings.ContainsAny(s, "xXpP") { // Go's hexadecimal floats
 		return 0, false
 	}
@@ -239,7 +239,7 @@ func filterInt(_ *state, x Value, a args) (Value, error) {
 		f, ok = v, true
 	case string, markup:
 		s, _ := text(v)
-		s = strings.TrimPrefix(strings.TrimFunc(s, isSpace), "+")
+		s = strings.TrimPrefix(strings.TrimFunc(s, IsSpace), "+")
 		if base >= 0 && base <= 36 && base != 1 {
 			digits := strings.ReplaceAll(s, "_", "")
 			for prefix, b := range map[string]int64{"0x": 16, "0o": 8, "0b": 2} {

@@ -1,4 +1,4 @@
-package chat
+package jinja
 
 import (
 	"errors"
@@ -45,19 +45,19 @@ func readJSON(t testing.TB, path string) Value {
 }
 
 // referenceKind sorts a message of the reference into our kinds of errors.
-func referenceKind(msg string) ErrorKind {
+func referenceKind(msg string) errorKind {
 	switch {
 	case strings.Contains(msg, "recursion depth"):
-		return LimitError
+		return limitError
 	case strings.Contains(msg, "is unsafe"):
-		return SecurityError
+		return securityError
 	case strings.Contains(msg, "has no element"), strings.Contains(msg, "is undefined"), strings.Contains(msg, "has no attribute"):
-		return UndefinedError
+		return undefinedError
 	case strings.Contains(msg, "concatenate"), strings.Contains(msg, "not iterable"), strings.Contains(msg, "no len()"),
 		strings.Contains(msg, "unsupported operand"), strings.Contains(msg, "not JSON serializable"):
-		return TypeError
+		return typeError
 	}
-	return RaisedError
+	return raisedError
 }
 
 // TestReference renders every shared template in every context; what Jinja2 gave is the truth.
@@ -77,7 +77,7 @@ func TestReference(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tmpl, err := ParseTemplate(string(src))
+			tmpl, err := Parse(string(src))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -90,7 +90,7 @@ func TestReference(t *testing.T) {
 					t.Errorf("the reference lacks context %q", label)
 					continue
 				}
-				got, err := tmpl.Render(ctx.(*Dict), RenderOptions{Now: now})
+				got, _, err := tmpl.Render(ctx.(*Dict), now)
 				checkReference(t, label.(string), want.(*Dict), got, err)
 			}
 		})
@@ -100,12 +100,12 @@ func TestReference(t *testing.T) {
 func checkReference(t *testing.T, label string, want *Dict, got string, err error) {
 	t.Helper()
 	if msg, isErr := want.Get("err"); isErr {
-		var e *Error
+		var e *templateError
 		if !errors.As(err, &e) {
 			t.Errorf("%s: rendered %.200q, the reference raises %q", label, got, msg)
-		} else if wantKind := referenceKind(msg.(string)); e.Kind != wantKind {
-			t.Errorf("%s: %s error %q, the reference raises a %s error: %q", label, e.Kind, e, wantKind, msg)
-		} else if e.Line == 0 {
+		} else if wantKind := referenceKind(msg.(string)); e.kind != wantKind {
+			t.Errorf("%s: %s error %q, the reference raises a %s error: %q", label, e.kind, e, wantKind, msg)
+		} else if e.line == 0 {
 			t.Errorf("%s: error without a line: %v", label, e)
 		}
 		return

@@ -1,4 +1,4 @@
-package chat
+package jinja
 
 // maxParseDepth bounds the nesting of expressions and blocks in a template's source.
 const maxParseDepth = 200
@@ -26,7 +26,7 @@ func (p *parser) next() token {
 func (p *parser) line() pos { return pos(p.cur().line) }
 
 func (p *parser) errorf(format string, args ...any) error {
-	return atLine(errorf(SyntaxError, format, args...), p.cur().line)
+	return atLine(errorf(syntaxError, format, args...), p.cur().line)
 }
 
 func (p *parser) isOp(op string) bool { t := p.cur(); return t.kind == tokOp && t.text == op }
@@ -66,7 +66,7 @@ func (p *parser) expectName() (string, error) {
 // enter counts a level of recursion; the caller must call leave.
 func (p *parser) enter() error {
 	if p.depth++; p.depth > maxParseDepth {
-		return atLine(errorf(LimitError, "template nested more than %d levels", maxParseDepth), p.cur().line)
+		return atLine(errorf(limitError, "template nested more than %d levels", maxParseDepth), p.cur().line)
 	}
 	return nil
 }
@@ -388,7 +388,7 @@ func (p *parser) attribute(x expr, line pos) (expr, error) {
 	case tokInt:
 		return &itemExpr{line, x, &constExpr{line, t.num}}, nil
 	default:
-		return nil, atLine(errorf(SyntaxError, "expected a name or number after '.', found %s", t.describe()), t.line)
+		return nil, atLine(errorf(syntaxError, "expected a name or number after '.', found %s", t.describe()), t.line)
 	}
 }
 

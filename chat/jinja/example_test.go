@@ -1,13 +1,14 @@
-package chat_test
+package jinja_test
 
 import (
 	"fmt"
+	"time"
 
-	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 )
 
 func ExampleTemplate_Render() {
-	template, err := chat.ParseTemplate(`{% for m in messages %}
+	template, err := jinja.Parse(`{% for m in messages %}
 <|{{ m.role }}|>{{ m.content | trim }}
 {% endfor %}
 {% if add_generation_prompt %}<|assistant|>{% endif %}`)
@@ -15,10 +16,13 @@ func ExampleTemplate_Render() {
 		fmt.Println(err)
 		return
 	}
-	variables := chat.NewDict()
-	variables.Set("messages", chat.NewList(chat.NewMessage("user", " Which pulse has the most protein? ")))
+	variables := jinja.NewDict()
+	message := jinja.NewDict()
+	message.Set("role", "user")
+	message.Set("content", " Which pulse has the most protein? ")
+	variables.Set("messages", jinja.NewList(message))
 	variables.Set("add_generation_prompt", true)
-	text, err := template.Render(variables, chat.RenderOptions{})
+	text, _, err := template.Render(variables, time.Time{})
 	if err != nil {
 		fmt.Println(err)
 		return

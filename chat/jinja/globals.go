@@ -1,4 +1,4 @@
-package chat
+package jinja
 
 import (
 	"fmt"
@@ -120,7 +120,7 @@ func raiseException(_ *state, a args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, errorf(RaisedError, "%s", msg)
+	return nil, errorf(raisedError, "%s", msg)
 }
 
 // maxTimeFormat bounds a strftime format, for its directives expand.

@@ -1,4 +1,4 @@
-package chat
+package jinja
 
 import (
 	"slices"
@@ -54,7 +54,7 @@ func init() { // an initialiser would be a cycle through the evaluator
 		"isnumeric": all("isnumeric", unicode.IsNumber),
 		"isalpha":   all("isalpha", unicode.IsLetter),
 		"isalnum":   all("isalnum", func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }),
-		"isspace":   all("isspace", isSpace),
+		"isspace":   all("isspace", IsSpace),
 		"isupper":   cased("isupper", unicode.IsUpper, unicode.IsLower),
 		"islower":   cased("islower", unicode.IsLower, unicode.IsUpper),
 	}
@@ -173,7 +173,7 @@ func stripper(name string, left, right bool) stringMethod {
 		if err != nil {
 			return nil, err
 		}
-		cut := isSpace
+		cut := IsSpace
 		if v := p.or(0, nil); v != nil {
 			chars, err := p.text(name, 0, "")
 			if err != nil {
@@ -377,7 +377,7 @@ func countWords(s string) int {
 	n := 0
 	inWord := false
 	for _, r := range s {
-		space := isSpace(r)
+		space := IsSpace(r)
 		if !space && !inWord {
 			n++
 		}
@@ -418,12 +418,12 @@ func splitSep(s, sep string, limit int64, fromRight bool) []string {
 // splitSpace splits at runs of blanks, at most limit times, without empty parts.
 func splitSpace(s string, limit int64, fromRight bool) []string {
 	if limit < 0 || limit >= int64(len(s)) {
-		return strings.FieldsFunc(s, isSpace)
+		return strings.FieldsFunc(s, IsSpace)
 	}
 	var parts []string
 	if !fromRight {
-		for s = strings.TrimLeftFunc(s, isSpace); s != ""; s = strings.TrimLeftFunc(s, isSpace) {
-			i := strings.IndexFunc(s, isSpace)
+		for s = strings.TrimLeftFunc(s, IsSpace); s != ""; s = strings.TrimLeftFunc(s, IsSpace) {
+			i := strings.IndexFunc(s, IsSpace)
 			if i < 0 || int64(len(parts)) == limit {
 				return append(parts, s)
 			}
@@ -432,8 +432,8 @@ func splitSpace(s string, limit int64, fromRight bool) []string {
 		}
 		return parts
 	}
-	for s = strings.TrimRightFunc(s, isSpace); s != ""; s = strings.TrimRightFunc(s, isSpace) {
-		i := strings.LastIndexFunc(s, isSpace)
+	for s = strings.TrimRightFunc(s, IsSpace); s != ""; s = strings.TrimRightFunc(s, IsSpace) {
+		i := strings.LastIndexFunc(s, IsSpace)
 		if i < 0 || int64(len(parts)) == limit {
 			parts = append(parts, s)
 			break

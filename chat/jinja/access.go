@@ -1,4 +1,4 @@
-package chat
+package jinja
 
 import (
 	"slices"
@@ -119,7 +119,7 @@ var mutators = map[string][]string{
 func missingAttr(x Value, name string) Value {
 	kind := typeName(x)
 	if slices.Contains(mutators[kind], name) || strings.HasPrefix(name, "__") {
-		return &undefined{kind: SecurityError, msg: "access to attribute '" + name + "' of '" + kind + "' object is unsafe; chat templates run in an immutable sandbox"}
+		return &undefined{kind: securityError, msg: "access to attribute '" + name + "' of '" + kind + "' object is unsafe; chat templates run in an immutable sandbox"}
 	}
 	return newUndefined("'" + objectName(x) + "' has no attribute '" + name + "'")
 }

@@ -2,53 +2,16 @@ package chat
 
 import (
 	"fmt"
-	"os"
+
+	"github.com/lentil-lm/lentil/chat/jinja"
 )
 
-// Conversation is a list of messages and the tools offered in it.
-type Conversation struct {
-	Messages []Value // objects with a role, as [CheckMessages] demands
-	Tools    Value   // nil or a *List
-}
-
-// maxConversationBytes bounds a conversation file.
-const maxConversationBytes = 64 << 20
-
-// ReadConversation loads a JSON file that holds either a list of messages or an object {"messages": [...], "tools": [...]}.
-func ReadConversation(path string) (*Conversation, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	if info.Size() > maxConversationBytes {
-		return nil, fmt.Errorf("%s: %d bytes; a conversation may have %d", path, info.Size(), maxConversationBytes)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	v, err := ParseJSON(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	c := &Conversation{}
-	messages := v
-	if d, ok := v.(*Dict); ok {
-		if messages, ok = d.Get("messages"); !ok {
-			return nil, fmt.Errorf("%s: the object has no \"messages\"; expected a list of messages or {\"messages\": [...]}", path)
-		}
-		tools, _ := d.Get("tools")
-		if c.Tools, err = CheckTools(tools); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-	}
-	if c.Messages, err = CheckMessages(messages); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return c, nil
+// NewMessage returns a message with a role and a text content.
+func NewMessage(role, content string) *Dict {
+	d := jinja.NewDict()
+	d.Set("role", role)
+	d.Set("content", content)
+	return d
 }
 
 // CheckMessages returns the items of a non-empty list of messages, each an object whose role is a string. The rest of

@@ -1,4 +1,4 @@
-package chat
+package jinja
 
 import (
 	"math"
@@ -30,14 +30,6 @@ const smallDict = 8
 
 // NewDict returns an empty dict.
 func NewDict() *Dict { return &Dict{} }
-
-// NewMessage returns a message with a role and a text content.
-func NewMessage(role, content string) *Dict {
-	d := NewDict()
-	d.Set("role", role)
-	d.Set("content", content)
-	return d
-}
 
 // Len returns the number of keys.
 func (d *Dict) Len() int { return len(d.keys) }
@@ -154,11 +146,11 @@ type (
 	// everything else raises its message.
 	undefined struct {
 		msg  string
-		kind ErrorKind
+		kind errorKind
 	}
 )
 
-func newUndefined(msg string) *undefined { return &undefined{msg: msg, kind: UndefinedError} }
+func newUndefined(msg string) *undefined { return &undefined{msg: msg, kind: undefinedError} }
 
 func (u *undefined) fail() error { return errorf(u.kind, "%s", u.msg) }
 

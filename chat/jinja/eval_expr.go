@@ -1,4 +1,4 @@
-package chat
+package jinja
 
 import "strings"
 
@@ -7,7 +7,7 @@ func (st *state) eval(sc *scope, e expr) (Value, error) {
 	st.depth++
 	defer func() { st.depth-- }()
 	if st.depth > maxEvalDepth {
-		return nil, atLine(errorf(LimitError, "maximum recursion depth exceeded"), e.at())
+		return nil, atLine(errorf(limitError, "maximum recursion depth exceeded"), e.at())
 	}
 	if err := st.step(1); err != nil {
 		return nil, atLine(err, e.at())
@@ -265,7 +265,7 @@ func (st *state) evalFilter(sc *scope, e *filterExpr) (Value, error) {
 func (st *state) filter(name string, x Value, a args) (Value, error) {
 	f, ok := filters[name]
 	if !ok {
-		return nil, errorf(SyntaxError, "no filter named '%s'", name)
+		return nil, errorf(syntaxError, "no filter named '%s'", name)
 	}
 	if err := st.touchAll(x, a); err != nil {
 		return nil, err
@@ -288,7 +288,7 @@ func (st *state) evalTest(sc *scope, e *testExpr) (Value, error) {
 func (st *state) test(name string, x Value, a args) (bool, error) {
 	f, ok := tests[name]
 	if !ok {
-		return false, errorf(SyntaxError, "no test named '%s'", name)
+		return false, errorf(syntaxError, "no test named '%s'", name)
 	}
 	if err := st.touchAll(x, a); err != nil {
 		return false, err

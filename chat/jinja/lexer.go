@@ -1,4 +1,4 @@
-package chat
+package jinja
 
 import (
 	"math/big"
@@ -79,7 +79,7 @@ func tokenize(src string) ([]token, error) {
 }
 
 func (lx *lexer) errorf(format string, args ...any) error {
-	return atLine(errorf(SyntaxError, format, args...), lx.line)
+	return atLine(errorf(syntaxError, format, args...), lx.line)
 }
 
 func (lx *lexer) emit(kind tokenKind, text string) {
@@ -138,10 +138,10 @@ func (lx *lexer) data(s string, sign byte, lstrip bool) {
 	kept := s
 	switch {
 	case sign == '-':
-		kept = strings.TrimRightFunc(s, isSpace)
+		kept = strings.TrimRightFunc(s, IsSpace)
 	case sign != '+' && lstrip:
 		start := strings.LastIndexByte(s, '\n') + 1
-		if (start > 0 || lx.lineStart) && strings.TrimLeftFunc(s[start:], isSpace) == "" {
+		if (start > 0 || lx.lineStart) && strings.TrimLeftFunc(s[start:], IsSpace) == "" {
 			kept = s[:start]
 		}
 	}
@@ -187,10 +187,10 @@ func blockEnd(s, closing string) int {
 	return 0
 }
 
-func spaces(s string) int { return len(s) - len(strings.TrimLeftFunc(s, isSpace)) }
+func spaces(s string) int { return len(s) - len(strings.TrimLeftFunc(s, IsSpace)) }
 
-// isSpace is Python's str.isspace for one character.
-func isSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
+// IsSpace is Python's str.isspace for one character.
+func IsSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
 
 // rawBegin returns the length of a {% raw %} tag at the start of s, or 0.
 func rawBegin(s string) int {
@@ -483,7 +483,7 @@ func unescape(s string) (string, error) {
 		}
 		v, err := strconv.ParseUint(s[i+1:min(i+1+width, len(s))], 16, 32)
 		if err != nil || i+width >= len(s) || v > unicode.MaxRune {
-			return "", errorf(SyntaxError, `malformed \%c escape in a string`, c)
+			return "", errorf(syntaxError, `malformed \%c escape in a string`, c)
 		}
 		b.WriteRune(rune(v))
 		i += width

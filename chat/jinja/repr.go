@@ -1,4 +1,4 @@
-package chat
+package jinja
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 const maxNesting = 400
 
 func errTooDeep() error {
-	return errorf(LimitError, "maximum recursion depth exceeded (data nested more than %d levels)", maxNesting)
+	return errorf(limitError, "maximum recursion depth exceeded (data nested more than %d levels)", maxNesting)
 }
 
 // toStr is Python's str(v).

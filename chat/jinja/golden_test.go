@@ -1,10 +1,8 @@
-package chat
+package jinja
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 )
@@ -21,7 +19,7 @@ func TestGoldens(t *testing.T) {
 		out, isOut := c.(*Dict).Get("out")
 		kind, _ := c.(*Dict).Get("err")
 		got, err := renderText(src.(string), ctx.(*Dict), now)
-		var e *Error
+		var e *templateError
 		switch {
 		case isOut && err != nil:
 			t.Errorf("%s\n  got  %v\n  want %q", src, err, out)
@@ -29,18 +27,19 @@ func TestGoldens(t *testing.T) {
 			t.Errorf("%s\n  got  %q\n  want %q", src, got, out)
 		case !isOut && !errors.As(err, &e):
 			t.Errorf("%s\n  got  %q\n  want a %s error", src, got, kind)
-		case !isOut && e.Kind.String() != kind:
-			t.Errorf("%s\n  got  %s error %v\n  want a %s error", src, e.Kind, e, kind)
+		case !isOut && e.kind.String() != kind:
+			t.Errorf("%s\n  got  %s error %v\n  want a %s error", src, e.kind, e, kind)
 		}
 	}
 }
 
 func renderText(src string, ctx *Dict, now time.Time) (string, error) {
-	tmpl, err := ParseTemplate(src)
+	tmpl, err := Parse(src)
 	if err != nil {
 		return "", err
 	}
-	return tmpl.Render(ctx, RenderOptions{Now: now})
+	text, _, err := tmpl.Render(ctx, now)
+	return text, err
 }
 
 // FuzzTemplate runs templates that nobody would write: no input may end in anything but text or an error.
@@ -59,18 +58,18 @@ func FuzzTemplate(f *testing.F) {
 		f.Add(src)
 	}
 	f.Fuzz(func(t *testing.T, src string) {
-		tmpl, err := ParseTemplate(src)
+		tmpl, err := Parse(src)
 		if err != nil {
-			var e *Error
+			var e *templateError
 			if !errors.As(err, &e) {
-				t.Fatalf("not an *Error: %v", err)
+				t.Fatalf("not a template error: %v", err)
 			}
 			return
 		}
-		if _, _, err := tmpl.RenderSpans(ctx, RenderOptions{}); err != nil {
-			var e *Error
+		if _, _, err := tmpl.Render(ctx, time.Time{}); err != nil {
+			var e *templateError
 			if !errors.As(err, &e) {
-				t.Fatalf("not an *Error: %v", err)
+				t.Fatalf("not a template error: %v", err)
 			}
 		}
 	})
@@ -106,39 +105,4 @@ func FuzzParseJSON(f *testing.F) {
 			t.Fatalf("%s became %s", text, text2)
 		}
 	})
-}
-
-func TestReadConversation(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct{ content, want, err string }{
-		{`[{"role": "user", "content": "Hi"}]`, `[{"role": "user", "content": "Hi"}]null`, ""},
-		{`{"tools": [{"b": 1, "a": 2.0}], "messages": [{"role": "user", "content": null}]}`, `[{"role": "user", "content": null}][{"b": 1, "a": 2.0}]`, ""},
-		{`{"prompt": "x"}`, "", `no "messages"`},
-		{`[]`, "", "empty"},
-		{`["Hi"]`, "", "messages[0]: expected an object with role and content, found a string"},
-		{`[{"role": 5}]`, "", "messages[0].role: expected a string, found a number"},
-		{`{"messages": [{"role": "user"}], "tools": [1]}`, "", "tools[0]: expected an object"},
-		{"[\n{\"role\": }]", "", "line 2 column 10"},
-	} {
-		path := filepath.Join(t.TempDir(), "chat.json")
-		if err := os.WriteFile(path, []byte(c.content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		conv, err := ReadConversation(path)
-		if c.err != "" {
-			if err == nil || !strings.Contains(err.Error(), c.err) || !strings.Contains(err.Error(), path) {
-				t.Errorf("%s: error %v, want %q", c.content, err, c.err)
-			}
-			continue
-		}
-		if err != nil {
-			t.Errorf("%s: %v", c.content, err)
-			continue
-		}
-		messages, _ := FormatJSON(NewList(conv.Messages...))
-		tools, _ := FormatJSON(conv.Tools)
-		if messages+tools != c.want {
-			t.Errorf("%s: read %s", c.content, messages+tools)
-		}
-	}
 }

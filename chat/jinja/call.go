@@ -1,4 +1,4 @@
-package chat
+package jinja
 
 import (
 	"slices"
@@ -87,7 +87,7 @@ func (p params) text(fn string, i int, missing string) (string, error) {
 	if s, ok := text(v); ok {
 		return s, nil
 	}
-	if u, ok := v.(*undefined); ok && u.kind == SecurityError {
+	if u, ok := v.(*undefined); ok && u.kind == securityError {
 		return "", u.fail()
 	}
 	return "", typeErrorf("%s() argument must be str, not %s", fn, typeName(v))
@@ -165,7 +165,7 @@ type macro struct {
 func (st *state) enterCall() error {
 	if st.calls++; st.calls > maxCalls {
 		st.calls--
-		return errorf(LimitError, "maximum recursion depth exceeded (%d nested macro calls)", maxCalls)
+		return errorf(limitError, "maximum recursion depth exceeded (%d nested macro calls)", maxCalls)
 	}
 	if err := st.step(callSteps); err != nil {
 		st.calls--
