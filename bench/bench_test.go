@@ -184,13 +184,13 @@ func TestMeasure(t *testing.T) {
 	}
 	defer all.Close(dev)
 	start := time.Now()
-	d, err := Measure(dev)
+	d, err := measure(dev)
 	if err != nil || d.GFLOPS < 0.01 || d.Bandwidth < 0.01 {
 		t.Errorf("%+v, %v: want at least ten million of both a second", d, err)
 	}
 	t.Logf("%.1f GFLOP/s, %.1f GB/s in %v", d.GFLOPS, d.Bandwidth, time.Since(start))
 	none := plan.New(plan.Options{Supports: func(compute.Op) bool { return false }})
-	if _, err := Measure(none); !errors.Is(err, compute.ErrUnsupported) {
+	if _, err := measure(none); !errors.Is(err, compute.ErrUnsupported) {
 		t.Errorf("a device without ops: %v, want ErrUnsupported", err)
 	}
 }

@@ -30,7 +30,7 @@ func Devices(ctx context.Context, threads int, quick bool) []Device {
 		}
 		d := describe(dev)
 		if !quick && ctx.Err() == nil {
-			if d, err = Measure(dev); err != nil {
+			if d, err = measure(dev); err != nil {
 				d.Error = err.Error()
 			}
 		}
@@ -48,10 +48,10 @@ func describe(dev compute.Device) Device {
 // patience is how long an op is repeated to find out how fast it can be.
 const patience = 250 * time.Millisecond
 
-// Measure times a device for about a second: its float32 operations per second, by
+// measure times a device for about a second: its float32 operations per second, by
 // a matrix product, and its bytes read from memory per second, by a pass over a
 // vector far beyond any cache.
-func Measure(dev compute.Device) (d Device, err error) {
+func measure(dev compute.Device) (d Device, err error) {
 	d = describe(dev)
 	const side = 512
 	rate, err := opRate(dev, compute.MatMul{Alpha: 1}, []compute.Shape{{side, side}, {side, side}})

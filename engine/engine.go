@@ -7,7 +7,7 @@
 //	defer e.Close()
 //	text, _, err := e.Answer(ctx, "Why eat lentils?", generate.Options{MaxTokens: 200})
 //
-// For a conversation, [Engine.Prompt] turns messages into tokens and
+// For a conversation, [Files.Prompt] turns messages into tokens and
 // [Engine.Session] makes a session that remembers what it has read; its Stream
 // gives an answer piece by piece. Sessions of one engine may run at the same time.
 //
@@ -55,8 +55,7 @@ type Options struct {
 // An Engine is a model that is ready to run, with all that belongs to it.
 type Engine struct {
 	*Files
-	Model  *model.Model // on the device
-	Device compute.Device
+	Model *model.Model
 
 	*base
 }
@@ -96,7 +95,7 @@ func (f *Files) Load(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{Files: f, Device: dev, base: &base{device: dev}}
+	e := &Engine{Files: f, base: &base{device: dev}}
 	e.users.Add(1)
 	if err := e.load(ctx, o); err != nil {
 		e.Close()
@@ -106,7 +105,7 @@ func (f *Files) Load(ctx context.Context, o Options) (*Engine, error) {
 }
 
 func (e *Engine) load(ctx context.Context, o Options) (err error) {
-	if e.Model, err = model.Load(e.Device, e.Source); err != nil {
+	if e.Model, err = model.Load(e.device, e.Source); err != nil {
 		return fault.Mark(err, compute.ErrNoMemory)
 	}
 	if o.Adapter != "" {
@@ -147,7 +146,7 @@ func (e *Engine) With(path string) (*Engine, error) {
 		return nil, fault.Mark(err, compute.ErrNoMemory)
 	}
 	e.users.Add(1)
-	return &Engine{Files: e.Files, Model: m, Device: e.Device, base: e.base}, nil
+	return &Engine{Files: e.Files, Model: m, base: e.base}, nil
 }
 
 // openDraft loads the draft model. An adapter on the engine is none of the draft's.
@@ -162,7 +161,7 @@ func (e *Engine) openDraft(ctx context.Context, o Options) (*draft, error) {
 		return nil, err
 	}
 	d := &draft{files: files}
-	if d.model, err = model.Load(e.Device, files.Source); err != nil {
+	if d.model, err = model.Load(e.device, files.Source); err != nil {
 		err = fmt.Errorf("draft model: %w", fault.Mark(err, compute.ErrNoMemory))
 	} else if same := generate.SameTokens(e.Tokenizer, files.Tokenizer); same != nil {
 		err = fault.Given(setting, o.Draft, "its tokens are not those of the model: %w", same).Try("Give a smaller model of the same family.")

@@ -243,7 +243,7 @@ func savedAdapter(t *testing.T, dir string) string {
 			for i := range values {
 				values[i] = 0.1 + 0.01*float32(i%7)
 			}
-			if err := base.Device.Write(p.Buffer(), compute.FloatBytes(values)); err != nil {
+			if err := base.Model.Device().Write(p.Buffer(), compute.FloatBytes(values)); err != nil {
 				t.Fatal(err)
 			}
 		}
