@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/lentil-lm/lentil/train"
 	"github.com/lentil-lm/lentil/tune"
 )
@@ -48,6 +51,25 @@ func TestLoRADefaultsAreThoseOfMLX(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
+}
+
+// TestSettingsHaveFlags: what a recipe can be told there is a flag for, but for what is no single value.
+func TestSettingsHaveFlags(t *testing.T) {
+	t.Parallel()
+	cmd := &cobra.Command{}
+	new(loraOptions).declare(cmd)
+	known := tune.Settings()
+	for _, name := range known {
+		flag := cmd.Flags().Lookup(strings.ReplaceAll(name, "_", "-"))
+		if (flag == nil) != slices.Contains(configOnly, name) {
+			t.Errorf("%s: has a flag: %v, and is for configs alone: %v", name, flag != nil, flag == nil)
+		}
+	}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if name := strings.ReplaceAll(f.Name, "-", "_"); name != "json" && !slices.Contains(known, name) {
+			t.Errorf("--%s is no setting of a recipe", f.Name)
+		}
+	})
 }
 
 func TestLoRAHabitsOfArgparse(t *testing.T) {
