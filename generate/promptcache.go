@@ -13,8 +13,8 @@ import (
 // A PromptCache is an opened file of mlx_lm.cache_prompt: the keys and values of a
 // prompt, layer by layer.
 //
-// It is a safetensors file of flattened Python lists. The tensors of a layer depend on
-// the class of its cache, all of them numbers but the first two:
+// It is a safetensors file of flattened Python lists. The tensors of a layer, and the
+// numbers that are tensors of one element, depend on the class of its cache:
 //
 //	KVCache            <layer>.0, .1      keys (with RoPE) and values, [1, KVHeads, slots, HeadDim]
 //	                   .2                 offset: tokens seen; slots from there on are unused

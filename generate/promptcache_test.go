@@ -76,22 +76,35 @@ func asFormer(t *testing.T, path string) string {
 	return out
 }
 
+// goesOn is the logits after prompt and a few tokens that the model likes best.
+func goesOn(t *testing.T, s *Session, prompt []int32) (all []float32) {
+	t.Helper()
+	const end = 10 // tokens compared
+	logits, err := s.Prefill(t.Context(), prompt, 3)
+	for range end {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, logits...)
+		logits, err = s.Next(Argmax(logits))
+	}
+	return all
+}
+
 // TestPromptCache: a session from a file goes on exactly as the one that wrote it.
 func TestPromptCache(t *testing.T) {
 	t.Parallel()
-	const end = 10 // tokens compared
 	for _, spec := range modeltest.Architectures() {
+		if spec.Config = maps.Clone(spec.Config); spec.Config == nil {
+			spec.Config = map[string]any{}
+		}
+		spec.Config["max_position_embeddings"] = 512
 		for _, tt := range []struct {
 			limit, prompt int
 			exact         bool
 		}{{0, 9, true}, {0, 300, false}, {12, 9, true}, {12, 40, true}, {12, 12, false}} {
 			t.Run(fmt.Sprintf("%s of %d in %d", spec.Type, tt.prompt, tt.limit), func(t *testing.T) {
 				t.Parallel()
-				spec := spec
-				if spec.Config = maps.Clone(spec.Config); spec.Config == nil {
-					spec.Config = map[string]any{}
-				}
-				spec.Config["max_position_embeddings"] = 512
 				m := modeltest.Load(t, newCPU(t), spec)
 				prompt, more := tokensFrom(3, tt.prompt), tokensFrom(20, 5)
 				session := func() *Session {
@@ -102,18 +115,6 @@ func TestPromptCache(t *testing.T) {
 					t.Cleanup(s.Close)
 					return s
 				}
-				run := func(s *Session, prompt []int32) (all []float32) {
-					t.Helper()
-					logits, err := s.Prefill(t.Context(), prompt, 3)
-					for range end {
-						if err != nil {
-							t.Fatal(err)
-						}
-						all = append(all, logits...)
-						logits, err = s.Next(Argmax(logits))
-					}
-					return all
-				}
 				first := session()
 				if _, err := first.Prefill(t.Context(), prompt, 0); err != nil {
 					t.Fatal(err)
@@ -122,7 +123,7 @@ func TestPromptCache(t *testing.T) {
 				if p.Tokens != tt.prompt || p.MaxKVSize != tt.limit || p.Metadata["model"] != "tiny" {
 					t.Errorf("%d tokens, limit %d, %v", p.Tokens, p.MaxKVSize, p.Metadata)
 				}
-				want := run(first, append(slices.Clone(prompt), more...))
+				want := goesOn(t, first, append(slices.Clone(prompt), more...))
 				for _, p := range []*PromptCache{p, opened(t, asFormer(t, path))} {
 					s := session()
 					if err := s.Load(p); err != nil {
@@ -131,7 +132,7 @@ func TestPromptCache(t *testing.T) {
 					if n := s.Cached(more); n != 0 {
 						t.Errorf("%d tokens of the next prompt are taken for known", n)
 					}
-					if got := run(s, more); !slices.Equal(got, want) {
+					if got := goesOn(t, s, more); !slices.Equal(got, want) {
 						t.Error("other logits after loading")
 					}
 				}

@@ -16,13 +16,13 @@ const sinkTokens = 4
 // Cache holds the keys and values of one sequence, layer by layer. Each layer has a
 // cache of one of three kinds. A token is known by its index in the sequence:
 //
-//	plain, quantized: a token lies in the slot of its index. Here 6 tokens are seen:
+//	plain, quantized: a token lies in the slot of its index. After 6 tokens:
 //
 //	  slot    0  1  2  3  4  5  6  7 ...
 //	  token   0  1  2  3  4  5  ^ place of the next one
 //
-//	ring: most tokens are held; the first ones, sink, stay, and the newest others.
-//	Here most is 9, sink is 4 and 15 tokens are seen:
+//	ring: there are so many slots as most says. The first tokens, as many as sink says,
+//	stay; the other slots hold the newest ones. With most 9 and sink 4, after 15 tokens:
 //
 //	  slot    0  1  2  3 | 4  5  6  7  8
 //	  token   0  1  2  3 |14 10 11 12 13
