@@ -39,23 +39,23 @@ func Merge(list []*Adapter, weight []float32) (*Adapter, error) {
 }
 
 // add appends the terms of another update of the same projection, times weight.
-func (sum *Update) add(u Update, weight float32) error {
-	if !slices.Equal(sum.Shape(), u.Shape()) {
-		return fmt.Errorf("%s: for %v in one adapter, for %v in another: they belong to different models", u.Module, sum.Shape(), u.Shape())
+func (u *Update) add(more Update, weight float32) error {
+	if !slices.Equal(u.Shape(), more.Shape()) {
+		return fmt.Errorf("%s: for %v in one adapter, for %v in another: they belong to different models", more.Module, u.Shape(), more.Shape())
 	}
-	old := sum.Rank
-	if old+u.Rank > maxRank {
-		return fmt.Errorf("%s: the ranks add up to %d, more than %d", u.Module, old+u.Rank, maxRank)
+	old := u.Rank
+	if old+more.Rank > maxRank {
+		return fmt.Errorf("%s: the ranks add up to %d, more than %d", more.Module, old+more.Rank, maxRank)
 	}
-	sum.widen(old + u.Rank)
-	for r := range max(u.Experts, 1) * u.In { // rows of A get columns
-		copy(sum.A[r*sum.Rank+old:(r+1)*sum.Rank], u.A[r*u.Rank:])
+	u.widen(old + more.Rank)
+	for r := range max(more.Experts, 1) * more.In { // rows of A get columns
+		copy(u.A[r*u.Rank+old:(r+1)*u.Rank], more.A[r*more.Rank:])
 	}
-	size := u.Rank * u.Out
-	for e := range max(u.Experts, 1) { // rows of B come behind those that the expert has
-		to := sum.B[(e*sum.Rank+old)*u.Out:]
-		for i, b := range u.B[e*size : (e+1)*size] {
-			to[i] = b * u.Scale * weight
+	size := more.Rank * more.Out
+	for e := range max(more.Experts, 1) { // rows of B come behind those that the expert has
+		to := u.B[(e*u.Rank+old)*more.Out:]
+		for i, b := range more.B[e*size : (e+1)*size] {
+			to[i] = b * more.Scale * weight
 		}
 	}
 	return nil

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // A Layout says which files of a dataset hold which split.
@@ -75,7 +77,7 @@ func ChooseConfig(configs []Config, name string) (Config, error) {
 	if i := slices.Index(names, "default"); i >= 0 {
 		return configs[i], nil
 	}
-	return Config{}, fmt.Errorf("there are %d configurations and none is the default: %s\nChoose one in a YAML config: hf_dataset: {path: ..., config: {name: %s}}", len(names), list, names[0])
+	return Config{}, fault.Of("there are %d configurations and none is the default: %s", len(names), list).Try("Choose one in a YAML config: hf_dataset: {path: ..., config: {name: %s}}", names[0])
 }
 
 // The names that stand for splits in names of files and folders, as in datasets' data_files.py.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/chat/jinja"
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // Options name the keys under which rows keep their parts, where they are not the usual ones.
@@ -77,7 +78,7 @@ var splitFiles = map[string][]string{
 func Load(path string, opt Options) (*Splits, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("data %q: no such folder or file\nGive a folder that holds %s, or the ORG/NAME of a dataset on the hub", path, expectedFiles)
+		return nil, fault.Of("data %q: no such folder or file", path).Try("Give a folder that holds %s, or the ORG/NAME of a dataset on the hub", expectedFiles)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
@@ -239,7 +240,7 @@ func (l *loader) addSlice(split *Split, s rowSlice) error {
 		if has == "" {
 			has = "none"
 		}
-		return fmt.Errorf("there is no split %s; there is %s\nName the rows with train_split, valid_split and test_split, such as train[:90%%]", s.split, has)
+		return fault.Of("there is no split %s; there is %s", s.split, has).Try("Name the rows with train_split, valid_split and test_split, such as train[:90%%]")
 	}
 	var sources []source
 	total := 0
@@ -258,7 +259,8 @@ func (l *loader) addSlice(split *Split, s rowSlice) error {
 		return err
 	}
 	if to-from > maxRows {
-		return fmt.Errorf("%s has %d rows; at most %d can be used\nTake a part of them in a YAML config: hf_dataset: {path: ..., train_split: \"%s[:100000]\"}", s.split, to-from, maxRows, s.split)
+		return fault.Of("%s has %d rows; at most %d can be used", s.split, to-from, maxRows).
+			Try("Take a part of them in a YAML config: hf_dataset: {path: ..., train_split: \"%s[:100000]\"}", s.split)
 	}
 	for _, src := range sources {
 		n := src.len()
@@ -369,9 +371,9 @@ func (s *Split) missing(msg string) error {
 	case s.Len() > 0:
 		return nil
 	case len(s.Files) > 0:
-		return fmt.Errorf("%s\n%s has no rows; each line must be a JSON object", msg, s.source())
+		return fault.Of("%s", msg).Try("%s has no rows; each line must be a JSON object", s.source())
 	}
-	return fmt.Errorf("%s\nLooked for %s", msg, s.sought)
+	return fault.Of("%s", msg).Try("Looked for %s", s.sought)
 }
 
 // maxReported is how many wrong rows an error lists.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/chat/jinja"
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // Format is how the rows of a split are laid out.
@@ -55,8 +56,8 @@ func (o *Options) detect(d *chat.Dict) (Format, error) {
 	case has(o.TextFeature):
 		return Text, nil
 	}
-	return 0, fmt.Errorf("unknown row format: expected %q, or %q and %q, or %q; found %s\nGive rows one of these keys, or name yours with prompt_feature, completion_feature, chat_feature or text_feature",
-		o.ChatFeature, o.PromptFeature, o.CompletionFeature, o.TextFeature, keyList(d))
+	return 0, fault.Of("unknown row format: expected %q, or %q and %q, or %q; found %s", o.ChatFeature, o.PromptFeature, o.CompletionFeature, o.TextFeature, keyList(d)).
+		Try("Give rows one of these keys, or name yours with prompt_feature, completion_feature, chat_feature or text_feature")
 }
 
 func keyList(d *chat.Dict) string {
@@ -120,5 +121,5 @@ func stringAt(d *chat.Dict, key string) (string, error) {
 }
 
 func missingKey(d *chat.Dict, key string) error {
-	return fmt.Errorf("expected the key %q, as in the file's first row; found %s\nEvery row of a file must have the same format", key, keyList(d))
+	return fault.Of("expected the key %q, as in the file's first row; found %s", key, keyList(d)).Try("Every row of a file must have the same format")
 }

@@ -101,8 +101,8 @@ func TestFolderAndFile(t *testing.T) {
 		if got, err := e.Prompt(messages, engine.PromptOptions{}); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: prompt %v, %v, want %v", name, got, err, want)
 		}
-		if answer(t, e) != answer(t, e) {
-			t.Errorf("%s: another answer to the same question", name)
+		if first, again := answer(t, e), answer(t, e); first != again {
+			t.Errorf("%s: %q, then %q to the same question", name, first, again)
 		}
 	}
 	if tok, err := engine.OpenTokenizer(t.Context(), path, engine.Options{}); err != nil || !slices.Equal(tok.Encode(question, false), files.Tokenizer.Encode(question, false)) {

@@ -188,8 +188,12 @@ func FuzzModelfile(f *testing.F) {
 			switch {
 			case strings.HasPrefix(line, "# "), command == "PARAMETER", command == "FROM" && number == 0 && argument == "./model.gguf":
 			case command == "TEMPLATE" || command == "SYSTEM":
-				inside, ok := strings.CutPrefix(argument+"\n"+rest, `"""`)
-				if _, rest, ok = strings.Cut(inside, "\"\"\"\n"); !ok {
+				inside, quoted := strings.CutPrefix(argument+"\n"+rest, `"""`)
+				if !quoted {
+					t.Fatalf("%s is not in quotes:\n%s", command, text)
+				}
+				var ended bool
+				if _, rest, ended = strings.Cut(inside, "\"\"\"\n"); !ended {
 					t.Fatalf("%s without end:\n%s", command, text)
 				}
 			default:

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/weights"
 )
@@ -68,7 +69,7 @@ func (p *PromptCache) read(metadata map[string]string) error {
 	info, classes, former := "0.", "1.", false
 	if _, ok := metadata["1.0"]; !ok {
 		if _, former = metadata["2.0"]; !former {
-			return errors.New("this is no prompt cache: its metadata names no classes of caches\nMake one with: lentil cache_prompt")
+			return fault.Of("this is no prompt cache: its metadata names no classes of caches").Try("Make one with: lentil cache_prompt")
 		}
 		info, classes = "1.", "2."
 	}

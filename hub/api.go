@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // Limits on what a server may say about a repository.
@@ -49,7 +51,7 @@ func (c *Client) commit(ctx context.Context, repo Repo, revision string) (string
 		return "", fmt.Errorf("look up %s: %w", repo, err)
 	}
 	if !isCommit(info.SHA) {
-		return "", fmt.Errorf("look up %s: the server gave %.60q for a commit\nIs HF_ENDPOINT right?", repo, info.SHA)
+		return "", fault.Advise(fmt.Errorf("look up %s: the server gave %.60q for a commit", repo, info.SHA), "Is HF_ENDPOINT right?")
 	}
 	return info.SHA, nil
 }

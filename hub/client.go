@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // A Client talks to one hub and keeps one cache. It is safe for use by several goroutines.
@@ -234,7 +236,7 @@ func (c *Client) retry(ctx context.Context, f func() (progress bool, err error))
 			if c.tries == 1 {
 				return err
 			}
-			return fmt.Errorf("%w\nGave up after %d tries; try again later to go on from there.", err, c.tries)
+			return fault.Advise(err, "Gave up after %d tries; try again later to go on from there.", c.tries)
 		}
 		// Full wait plus up to half of it again, so that clients that failed together do not come back together.
 		wait := min(c.firstWait<<(try-1), maxWait)
@@ -242,7 +244,7 @@ func (c *Client) retry(ctx context.Context, f func() (progress bool, err error))
 		var status *StatusError
 		if errors.As(err, &status) && status.RetryAfter > 0 {
 			if status.RetryAfter > maxAskedWait {
-				return fmt.Errorf("%w\nThe server asks to wait for %v: try again then.", err, status.RetryAfter)
+				return fault.Advise(err, "The server asks to wait for %v: try again then.", status.RetryAfter)
 			}
 			wait = max(wait, status.RetryAfter)
 		}

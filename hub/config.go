@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // DefaultEndpoint is where repositories are looked for unless HF_ENDPOINT says otherwise.
@@ -52,7 +54,7 @@ func FromEnv() (Config, error) {
 		Timeout:    10 * time.Second,
 	}
 	if u, err := url.Parse(c.Endpoint); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return Config{}, fmt.Errorf("HF_ENDPOINT is not an http or https address\nSet it to something like %s, or unset it.", DefaultEndpoint)
+		return Config{}, fault.Of("HF_ENDPOINT is not an http or https address").Try("Set it to something like %s, or unset it.", DefaultEndpoint)
 	}
 	if text := os.Getenv("HF_HUB_DOWNLOAD_TIMEOUT"); text != "" {
 		n, err := strconv.Atoi(text)
@@ -81,7 +83,7 @@ func hubHome() (string, error) {
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("cannot tell where the model cache is: %w\nSet HF_HOME to a folder.", err)
+		return "", fault.Of("cannot tell where the model cache is: %w", err).Try("Set HF_HOME to a folder.")
 	}
 	return filepath.Join(home, ".cache", "huggingface"), nil
 }
@@ -94,7 +96,7 @@ func findToken(path string) (string, error) {
 		from = path
 		text, err := os.ReadFile(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", &tokenError{fmt.Errorf("the token file cannot be read: %w\nLog in again with lentil login, or set HF_TOKEN.", err)}
+			return "", &tokenError{fault.Of("the token file cannot be read: %w", err).Try("Log in again with lentil login, or set HF_TOKEN.")}
 		}
 		token = string(text)
 	}
@@ -107,7 +109,7 @@ func cleanToken(token, from string) (string, error) {
 	token = strings.TrimSpace(strings.NewReplacer("\r", "", "\n", "").Replace(token))
 	for i := range len(token) {
 		if token[i] <= ' ' || token[i] > '~' {
-			return "", &tokenError{fmt.Errorf("the token in %s has characters that a token cannot have\nLog in again with lentil login, or set HF_TOKEN anew.", from)}
+			return "", &tokenError{fault.Of("the token in %s has characters that a token cannot have", from).Try("Log in again with lentil login, or set HF_TOKEN anew.")}
 		}
 	}
 	return token, nil

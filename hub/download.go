@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 const (
@@ -413,7 +415,7 @@ func (d *download) cachedCommit(why error) error {
 func (d *download) missing(what string, why error) error {
 	err := fmt.Errorf("%s is %w%s: %w", d.repo, ErrNotCached, what, why)
 	if errors.Is(why, ErrOffline) {
-		err = fmt.Errorf("%w\nUnset HF_HUB_OFFLINE and download it first: lentil download %s", err, d.repo)
+		err = fault.Advise(err, "Unset HF_HUB_OFFLINE and download it first: lentil download %s", d.repo)
 	}
 	return err
 }

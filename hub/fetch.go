@@ -19,6 +19,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
 )
 
@@ -76,7 +77,7 @@ func (t *transfer) fetch(ctx context.Context, incomplete, final string) (fetched
 			}
 		}
 		if errors.Is(err, syscall.ENOSPC) {
-			err = fmt.Errorf("%w\nWhat has come so far is kept.", err)
+			err = fault.Advise(err, "What has come so far is kept.")
 		}
 		if err != nil {
 			return fetched, err

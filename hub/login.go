@@ -11,11 +11,12 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
 )
 
 // ErrNoToken says that there is no token for something that needs one.
-var ErrNoToken = errors.New("this needs a token\nLog in: lentil login, or set HF_TOKEN.")
+var ErrNoToken error = fault.Of("this needs a token").Try("Log in: lentil login, or set HF_TOKEN.")
 
 // A tokenError is about a token that cannot be used, which is as good as none.
 type tokenError struct{ error }
@@ -56,13 +57,13 @@ func (c *Client) WhoAmI(ctx context.Context) (_ Account, err error) {
 	_, err = c.call(ctx, request{method: http.MethodGet, url: c.cfg.Endpoint + "/api/whoami-v2"}, &info)
 	var status *StatusError
 	if errors.As(err, &status) && status.Status == http.StatusUnauthorized {
-		return Account{}, fmt.Errorf("%s does not know this token: %w\nMake one at %s/settings/tokens", c.cfg.Endpoint, ErrDenied, c.cfg.Endpoint)
+		return Account{}, fault.Of("%s does not know this token: %w", c.cfg.Endpoint, ErrDenied).Try("Make one at %s/settings/tokens", c.cfg.Endpoint)
 	}
 	if err != nil {
 		return Account{}, err
 	}
 	if !namePattern.MatchString(info.Name) {
-		return Account{}, fmt.Errorf("%s/api/whoami-v2: the answer names nobody\nIs HF_ENDPOINT right?", c.cfg.Endpoint)
+		return Account{}, fault.Advise(fmt.Errorf("%s/api/whoami-v2: the answer names nobody", c.cfg.Endpoint), "Is HF_ENDPOINT right?")
 	}
 	token := info.Auth.AccessToken
 	return Account{info.Name, c.oneLine(token.DisplayName), token.Role != "read"}, nil

@@ -96,10 +96,10 @@ func realFolder(root, rel string) (string, error) {
 			return "", failure
 		}
 		if info.Mode()&os.ModeSymlink != 0 {
-			return "", fmt.Errorf("%s is a symbolic link where a folder should be: refused\nRemove it and try again.", path)
+			return "", fault.Of("%s is a symbolic link where a folder should be: refused", path).Try("Remove it and try again.")
 		}
 		if !info.IsDir() {
-			return "", fmt.Errorf("%s is a file where a folder should be\nRemove it and try again.", path)
+			return "", fault.Of("%s is a file where a folder should be", path).Try("Remove it and try again.")
 		}
 	}
 	return path, nil

@@ -309,7 +309,7 @@ func (u *upload) hash(ctx context.Context, f *localFile) error {
 }
 
 func (f *localFile) changedError() error {
-	return fmt.Errorf("%s has changed during the upload\nRun the command again when nothing writes to it.", f.path)
+	return fault.Advise(fmt.Errorf("%s has changed during the upload", f.path), "Run the command again when nothing writes to it.")
 }
 
 // commit makes one commit of all files.

@@ -58,7 +58,7 @@ func (p *part) download(ctx context.Context, o Options) error {
 		o.warn(text)
 	}
 	if snap.Commit != list.Commit {
-		return errors.New("the dataset was changed on the hub just now\nRun the command again.")
+		return fault.Advise(errors.New("the dataset was changed on the hub just now"), "Run the command again.")
 	}
 	p.part.Dir = snap.Dir
 	return nil

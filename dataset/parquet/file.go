@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // Bounds of a file's description, which lies at its end.
@@ -58,7 +60,7 @@ func Open(src io.ReaderAt, size int64) (*File, error) {
 	case string(head[:4]) != magic:
 		return nil, fmt.Errorf("not a Parquet file: it starts with %q, expected %q", head[:4], magic)
 	case string(tail[4:]) != magic:
-		return nil, fmt.Errorf("the file ends with %q, expected %q: it is cut off or damaged\nDownload it again.", tail[4:], magic)
+		return nil, fault.Of("the file ends with %q, expected %q: it is cut off or damaged", tail[4:], magic).Try("Download it again.")
 	}
 	length := int64(binary.LittleEndian.Uint32(tail[:4]))
 	if length > size-12 || length > maxFooter {

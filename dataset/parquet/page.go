@@ -10,6 +10,8 @@ import (
 
 	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // Bounds of a page. Writers make pages of about a MiB; some make one page of a row group.
@@ -151,7 +153,7 @@ func unpack(codec int, data []byte, size int64) ([]byte, error) {
 		if codec >= 0 && codec < len(codecNames) {
 			name = codecNames[codec]
 		}
-		return nil, fmt.Errorf("the file is compressed with %s, which is not supported\nWrite it anew with snappy, gzip, zstd or LZ4.", name)
+		return nil, fault.Of("the file is compressed with %s, which is not supported", name).Try("Write it anew with snappy, gzip, zstd or LZ4.")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("a page is damaged: %w", err)

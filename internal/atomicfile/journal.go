@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/filelock"
 )
 
@@ -52,7 +53,8 @@ func (s *Set) decide(j journal) error {
 	}
 	if err := j.apply(s.root); err != nil {
 		s.close() // the staged files are still needed
-		return fmt.Errorf("the new files are complete, but not all have their names yet: %w\nThe same command goes on with that when it is run again.", err)
+		return fault.Advise(fmt.Errorf("the new files are complete, but not all have their names yet: %w", err),
+			"The same command goes on with that when it is run again.")
 	}
 	if drop(s.root, file) != nil {
 		s.close() // the next Begin clears up

@@ -168,21 +168,21 @@ func hubProgress(streams Streams, client *hub.Client, task string) (progress fun
 }
 
 // opening is how commands open models: downloads are shown.
-func (streams Streams) opening(threads int) engine.Options {
+func (s Streams) opening(threads int) engine.Options {
 	return engine.Options{
 		Threads:  threads,
-		Download: func(repo string) (func(hub.Progress), func()) { return streams.transfer("Downloading " + repo) },
-		Warn:     func(text string) { fmt.Fprintln(streams.Err, text) },
+		Download: func(repo string) (func(hub.Progress), func()) { return s.transfer("Downloading " + repo) },
+		Warn:     func(text string) { fmt.Fprintln(s.Err, text) },
 	}
 }
 
 // transfer shows how files come along.
-func (streams Streams) transfer(task string) (progress func(hub.Progress), clear func()) {
-	file, ok := streams.Err.(*os.File)
+func (s Streams) transfer(task string) (progress func(hub.Progress), clear func()) {
+	file, ok := s.Err.(*os.File)
 	terminal := ok && run.IsTerminal(file)
 	var moving transfers
 	front := "" // stands before the next amount: there is one line for the bar and the file under way
-	bar := streams.bar(func(n int64) string {
+	bar := s.bar(func(n int64) string {
 		text := front + run.Bytes(n)
 		front = ""
 		return text
@@ -192,10 +192,10 @@ func (streams Streams) transfer(task string) (progress func(hub.Progress), clear
 		if p.Waiting && !told {
 			told = true
 			bar.Clear()
-			fmt.Fprintf(streams.Err, "Another process is downloading %s: waiting for it.\n", p.File)
+			fmt.Fprintf(s.Err, "Another process is downloading %s: waiting for it.\n", p.File)
 		}
 		if moving.take(p) && !terminal {
-			fmt.Fprintf(streams.Err, "%s: %s, %s (%d%% of all)\n", task, p.File, run.Bytes(p.Size), percent(p.AllDone, p.AllSize))
+			fmt.Fprintf(s.Err, "%s: %s, %s (%d%% of all)\n", task, p.File, run.Bytes(p.Size), percent(p.AllDone, p.AllSize))
 		}
 		front = ""
 		if len(moving) > 0 && p.Size < p.AllSize {

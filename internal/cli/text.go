@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -9,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/run"
 )
 
@@ -39,11 +39,11 @@ func readText(path string) (string, error) {
 	case err != nil:
 		return "", err
 	case len(data) > maxText:
-		return "", fmt.Errorf("%s is longer than %s\nGive a part of it.", path, run.Bytes(maxText))
+		return "", fault.Of("%s is longer than %s", path, run.Bytes(maxText)).Try("Give a part of it.")
 	}
 	text := strings.TrimPrefix(string(data), "\ufeff")
 	if !utf8.ValidString(text) {
-		return "", fmt.Errorf("%s is no UTF-8 text\nGive a text file, saved as UTF-8.", path)
+		return "", fault.Of("%s is no UTF-8 text", path).Try("Give a text file, saved as UTF-8.")
 	}
 	return text, nil
 }
