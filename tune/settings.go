@@ -61,9 +61,9 @@ func Settings() []string {
 	return append(names(r.settings()), mappings...)
 }
 
-// Set gives a setting the value that a config has for it, under mlx-lm's name; null
-// leaves it as it is. A name that no setting has changes nothing, but
-// adapter_config.json will hold it with its value, as mlx-lm's does.
+// Set gives a setting the value that a config has for it, under mlx-lm's name. Null
+// leaves a setting as it is. An unknown name changes nothing here: adapter_config.json
+// keeps it with its value, as mlx-lm does.
 func (r *Recipe) Set(name string, value jinja.Value) error {
 	key := strings.ReplaceAll(name, "-", "_")
 	var err error
