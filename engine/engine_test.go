@@ -445,6 +445,9 @@ func TestOpenMistakes(t *testing.T) {
 
 // TestSpoiledConfig breaks config.json in many ways: each model opens or is refused by the user's mistake.
 func TestSpoiledConfig(t *testing.T) {
+	if testing.Short() {
+		t.Skip("opens a model hundreds of times")
+	}
 	dir := folder(t)
 	path := filepath.Join(dir, "config.json")
 	valid, err := os.ReadFile(path)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/chat/jinja"
+	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
@@ -167,12 +168,34 @@ func (o *cachePromptOptions) tokenizerConfig() (string, error) {
 	return jinja.DumpJSON(d, 0)
 }
 
-// openPromptCache opens the file of --prompt-cache-file and settles model, adapter, cache size and end
-// token with it; nil without the flag.
-func (o *generateOptions) openPromptCache() (*generate.PromptCache, error) {
+// begin opens the model and a session, which knows what the file of --prompt-cache-file holds, if that is given.
+func (o *generateOptions) begin(ctx context.Context, streams Streams) (*engine.Engine, *engine.Session, error) {
 	if o.PromptCacheFile == "" {
-		return nil, nil
+		return o.open(ctx, streams)
 	}
+	cached, err := o.openPromptCache()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer cached.Close()
+	if o.Draft.Model != "" {
+		fmt.Fprintln(streams.Err, "The draft model does not see what --prompt-cache-file holds: expect fewer of its guesses to be right.")
+	}
+	e, session, err := o.open(ctx, streams)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := session.Load(cached); err != nil {
+		session.Close()
+		e.Close()
+		return nil, nil, fault.Mark(err, compute.ErrNoMemory)
+	}
+	return e, session, nil
+}
+
+// openPromptCache opens the file of --prompt-cache-file and settles model, adapter, cache size and end
+// token with it.
+func (o *generateOptions) openPromptCache() (*generate.PromptCache, error) {
 	if o.systemGiven {
 		return nil, fault.Of("--system-prompt comes before what --prompt-cache-file holds").Try("Give it to lentil cache_prompt.")
 	}

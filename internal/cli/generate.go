@@ -12,7 +12,6 @@ import (
 
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/chat/jinja"
-	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
@@ -167,7 +166,7 @@ func (o *generateOptions) prompt(in io.Reader) (string, error) {
 }
 
 // tokens gives the tokens of the prompt: of all of it, or what comes behind the prompt cache.
-func (o *generateOptions) tokens(e *engine.Engine, text string, cached bool) ([]int32, error) {
+func (o *generateOptions) tokens(e *engine.Engine, text string) ([]int32, error) {
 	kwargs, err := templateConfig(o.TemplateConfig)
 	if err != nil {
 		return nil, err
@@ -177,6 +176,7 @@ func (o *generateOptions) tokens(e *engine.Engine, text string, cached bool) ([]
 		return nil, err
 	}
 	settings := engine.PromptOptions{ContinueFinal: o.prefillGiven, Kwargs: kwargs}
+	cached := o.PromptCacheFile != ""
 	switch plain := o.IgnoreTemplate || template == nil; {
 	case plain && cached:
 		return e.Tokenizer.Encode(text, false), nil
@@ -244,28 +244,13 @@ func runGenerate(ctx context.Context, streams Streams, o generateOptions) error 
 	if err != nil {
 		return err
 	}
-	cached, err := o.openPromptCache()
-	if err != nil {
-		return err
-	}
-	if cached != nil {
-		defer cached.Close()
-	}
-	e, session, err := o.open(ctx, streams)
+	e, session, err := o.begin(ctx, streams)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
 	defer session.Close()
-	if cached != nil {
-		if o.Draft.Model != "" {
-			fmt.Fprintln(streams.Err, "The draft model does not see what --prompt-cache-file holds: expect fewer of its guesses to be right.")
-		}
-		if err := session.Load(cached); err != nil {
-			return fault.Mark(err, compute.ErrNoMemory)
-		}
-	}
-	tokens, err := o.tokens(e, text, cached != nil)
+	tokens, err := o.tokens(e, text)
 	if err != nil {
 		return err
 	}
