@@ -16,7 +16,7 @@ func Merge(list []*Adapter, weight []float32) (*Adapter, error) {
 	sums := map[string]*Update{}
 	for i, a := range list {
 		if a.DoRA() {
-			return nil, fmt.Errorf("adapter %d of %d is a DoRA, whose magnitudes do not add up: put it into the base model with lentil fuse, and train or attach the others there", i+1, len(list))
+			return nil, fmt.Errorf("adapter %d of %d is a DoRA, whose magnitudes do not add up: fuse it into the base model, and train or attach the others there", i+1, len(list))
 		}
 		if err := a.ready(); err != nil {
 			return nil, err

@@ -74,7 +74,7 @@ func readMLX(dir string) (*Adapter, error) {
 		return nil, err
 	}
 	if c.FineTuneType == "full" {
-		return nil, fmt.Errorf("%s: fine_tune_type is %q: these are whole weights, not a LoRA; put them into the model with: lentil fuse", filepath.Join(dir, ConfigFile), c.FineTuneType)
+		return nil, fmt.Errorf("%s: fine_tune_type is %q: these are whole weights, not a LoRA; fuse them into the model instead", filepath.Join(dir, ConfigFile), c.FineTuneType)
 	}
 	path := filepath.Join(dir, File)
 	file, err := weights.OpenSafetensors(path)
