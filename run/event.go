@@ -19,7 +19,7 @@ type Event interface {
 	kind() string
 }
 
-// A Reporter hears the events of a run as they happen. Implementations in this package are safe for
+// A Reporter hears the events of a run as they happen. Implementations are safe for
 // use by several goroutines and return quickly.
 type Reporter interface {
 	Report(Event)
@@ -219,6 +219,3 @@ func (m multi) Report(e Event) {
 		r.Report(e)
 	}
 }
-
-// Discard is a Reporter that ignores everything.
-var Discard Reporter = multi(nil)

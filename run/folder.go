@@ -42,8 +42,8 @@ type DataFile struct {
 // It is a Reporter: events go to the log.
 type Folder struct {
 	dir  string
-	lock *Lock
-	*Log
+	lock *lock
+	log  *eventLog
 }
 
 // OpenFolder makes dir if need be, takes its lock and opens its event log. While another process has
@@ -52,24 +52,27 @@ func OpenFolder(dir string) (*Folder, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	lock, err := TakeLock(filepath.Join(dir, "run.lock"))
+	held, err := takeLock(filepath.Join(dir, "run.lock"))
 	if err != nil {
 		return nil, err
 	}
-	log, err := OpenLog(filepath.Join(dir, LogName))
+	log, err := openLog(filepath.Join(dir, LogName))
 	if err != nil {
-		return nil, errors.Join(err, lock.Release())
+		return nil, errors.Join(err, held.release())
 	}
-	return &Folder{dir: dir, lock: lock, Log: log}, nil
+	return &Folder{dir: dir, lock: held, log: log}, nil
 }
+
+// Report appends the event to the log. A failed write (disk full) does not stop the run: Close tells of it.
+func (f *Folder) Report(e Event) { f.log.Report(e) }
 
 // Path is the path of the named file in the folder.
 func (f *Folder) Path(name string) string { return filepath.Join(f.dir, name) }
 
 // WriteManifest writes run.json, replacing an earlier one in one step.
-// The command line goes through [Redact] first.
+// Secrets are taken out of the command line first.
 func (f *Folder) WriteManifest(m Manifest) error {
-	m.Command = Redact(m.Command)
+	m.Command = redact(m.Command)
 	text, err := json.MarshalIndent(m, "", "    ")
 	if err != nil {
 		return fmt.Errorf("%s: %w", ManifestName, err)
@@ -79,7 +82,7 @@ func (f *Folder) WriteManifest(m Manifest) error {
 
 // Close closes the log and gives the folder free.
 func (f *Folder) Close() error {
-	return errors.Join(f.Log.Close(), f.lock.Release())
+	return errors.Join(f.log.Close(), f.lock.release())
 }
 
 // ReadManifest reads the manifest of a run folder.
@@ -118,9 +121,9 @@ func HashFile(path string) (DataFile, error) {
 	return DataFile{Path: path, Bytes: n, SHA256: hex.EncodeToString(hash.Sum(nil))}, nil
 }
 
-// Redact copies a command line without its secrets: the values of flags whose name tells of a token, key,
+// redact copies a command line without its secrets: the values of flags whose name tells of a token, key,
 // password or secret, values that look like access tokens, and passwords in URLs.
-func Redact(args []string) []string {
+func redact(args []string) []string {
 	out := make([]string, len(args))
 	hideNext := false
 	for i, arg := range args {

@@ -36,7 +36,7 @@ func TestSpoiledLog(t *testing.T) {
 		if _, err := ReadLog(path); err != nil && !strings.Contains(err.Error(), path+":") {
 			t.Errorf("error %q does not name file and line", err)
 		}
-		log, err := OpenLog(path)
+		log, err := openLog(path)
 		if err != nil {
 			t.Fatal(err)
 		}

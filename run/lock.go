@@ -11,9 +11,9 @@ import (
 	"github.com/lentil-lm/lentil/internal/filelock"
 )
 
-// A Lock is held on a file by one process at a time. The system drops it when the process ends, however
+// A lock is held on a file by one process at a time. The system drops it when the process ends, however
 // it ends, so a lock file that was left behind blocks nobody.
-type Lock struct{ file *os.File }
+type lock struct{ file *os.File }
 
 // LockedError says that another process holds a lock.
 type LockedError struct {
@@ -31,9 +31,9 @@ func (e *LockedError) Error() string {
 // lockAt is behind the text, so that others can read who holds the lock.
 const lockAt = 1 << 30
 
-// TakeLock takes the lock at path without waiting, making the file if need be, and writes this process's
+// takeLock takes the lock at path without waiting, making the file if need be, and writes this process's
 // id into it. If it is held, the error is a *LockedError.
-func TakeLock(path string) (*Lock, error) {
+func takeLock(path string) (*lock, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
@@ -48,11 +48,11 @@ func TakeLock(path string) (*Lock, error) {
 	if err := writePID(file); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
 	}
-	return &Lock{file}, nil
+	return &lock{file}, nil
 }
 
-// Release gives the lock free. The file stays, since another process may have it open by now.
-func (l *Lock) Release() error {
+// release gives the lock free. The file stays, since another process may have it open by now.
+func (l *lock) release() error {
 	return errors.Join(l.file.Truncate(0), l.file.Close())
 }
 

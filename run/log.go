@@ -16,17 +16,17 @@ const LogName = "run.jsonl"
 // maxLogBytes bounds what ReadLog takes into memory: about a million reports.
 const maxLogBytes = 512 << 20
 
-// A Log is an event log open for appending. Each event is one write of one whole line.
-type Log struct {
+// An eventLog is a log open for appending. Each event is one write of one whole line.
+type eventLog struct {
 	mu   sync.Mutex
 	file *os.File
 	err  error // the first failed write
 	now  func() time.Time
 }
 
-// OpenLog opens the log at path for appending, making it if need be. If the last write of an earlier run
+// openLog opens the log at path for appending, making it if need be. If the last write of an earlier run
 // was cut short, the torn line is dropped first, so that every line of the log stays whole.
-func OpenLog(path string) (*Log, error) {
+func openLog(path string) (*eventLog, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func OpenLog(path string) (*Log, error) {
 		file.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &Log{file: file, now: time.Now}, nil
+	return &eventLog{file: file, now: time.Now}, nil
 }
 
 // dropTornLine cuts file after its last newline.
@@ -63,7 +63,7 @@ func dropTornLine(file *os.File) error {
 }
 
 // Report appends the event. A failed write (disk full) does not stop the run: Close tells of it.
-func (l *Log) Report(e Event) {
+func (l *eventLog) Report(e Event) {
 	if e.kind() == "" {
 		return
 	}
@@ -80,7 +80,7 @@ func (l *Log) Report(e Event) {
 }
 
 // Close syncs and closes the log, and returns the first error that a write met.
-func (l *Log) Close() error {
+func (l *eventLog) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	err := errors.Join(l.err, l.file.Sync(), l.file.Close())

@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/spoil"
 	"github.com/lentil-lm/lentil/internal/yaml"
@@ -66,12 +66,12 @@ func checkConfig(t *testing.T, text []byte) {
 		return
 	}
 	written := configText(t, r)
-	value, err := chat.ParseJSON([]byte(written))
+	value, err := jinja.ParseJSON([]byte(written))
 	if err != nil {
 		return // a number that is none, which Python writes as no JSON has it
 	}
 	again := New()
-	d := value.(*chat.Dict)
+	d := value.(*jinja.Dict)
 	for _, name := range d.Keys() {
 		member, _ := d.Get(name)
 		if err := again.Set(name, member); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/run/screen"
 )
 
 type downloadOptions struct {
@@ -179,7 +180,7 @@ func (s Streams) opening(threads int) engine.Options {
 // transfer shows how files come along.
 func (s Streams) transfer(task string) (progress func(hub.Progress), clear func()) {
 	file, ok := s.Err.(*os.File)
-	terminal := ok && run.IsTerminal(file)
+	terminal := ok && screen.IsTerminal(file)
 	var moving transfers
 	front := "" // stands before the next amount: there is one line for the bar and the file under way
 	bar := s.bar(func(n int64) string {

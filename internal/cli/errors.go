@@ -10,6 +10,7 @@ import (
 
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/run/screen"
 	"github.com/lentil-lm/lentil/train"
 )
 
@@ -30,7 +31,7 @@ func flagName(s fault.Setting) string {
 }
 
 // A speller hands events on with their settings written as flags.
-type speller struct{ run.Display }
+type speller struct{ screen.Display }
 
 func (s speller) Report(e run.Event) {
 	spell := func(n fault.Note) fault.Note { return fault.Say("%s", n.Spell(flagName)) }

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/fault"
-	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/run/screen"
 )
 
 // Streams are the standard streams of a command. Commands look at whether Out is a terminal.
@@ -22,7 +22,7 @@ type Streams struct {
 }
 
 // display is where a run shows its events: a live view if Out is a terminal, else plain lines.
-func (s Streams) display() run.Display {
+func (s Streams) display() screen.Display {
 	out, ok := s.Out.(*os.File)
 	if !ok {
 		return s.lines()
@@ -31,25 +31,25 @@ func (s Streams) display() run.Display {
 	if !ok {
 		errFile = os.Stderr
 	}
-	return speller{run.NewDisplay(out, errFile)}
+	return speller{screen.New(out, errFile)}
 }
 
 // lines shows the events of a run as lines, wherever Out goes.
-func (s Streams) lines() run.Display { return speller{run.NewClassic(s.Out, nil)} }
+func (s Streams) lines() screen.Display { return speller{screen.NewClassic(s.Out)} }
 
 // bar shows progress on Err, if that is a terminal.
-func (s Streams) bar(amount func(int64) string) *run.Bar {
+func (s Streams) bar(amount func(int64) string) *screen.Bar {
 	file, ok := s.Err.(*os.File)
 	if !ok {
 		return nil
 	}
-	return run.NewBar(file, amount)
+	return screen.NewBar(file, amount)
 }
 
 // outIsTerminal tells whether Out is a terminal that can redraw lines.
 func (s Streams) outIsTerminal() bool {
 	file, ok := s.Out.(*os.File)
-	return ok && run.IsTerminal(file)
+	return ok && screen.IsTerminal(file)
 }
 
 // Main runs one command line, without the program's name, and gives the exit code. When ctx ends, the

@@ -1,4 +1,4 @@
-package run
+package screen
 
 import (
 	"fmt"
@@ -6,13 +6,15 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lentil-lm/lentil/run"
 )
 
 // A Bar shows how far one task has come, on one line of a terminal that is redrawn in place.
 // On anything but a terminal it shows nothing. A nil *Bar is usable and shows nothing too.
 type Bar struct {
 	mu      sync.Mutex
-	screen  *screen // nil: show nothing
+	term    *terminal // nil: show nothing
 	amount  func(int64) string
 	task    string
 	started time.Time
@@ -20,7 +22,7 @@ type Bar struct {
 	now     func() time.Time
 }
 
-// NewBar shows on f, commonly os.Stderr. Amounts are written by amount ([Count], [Bytes]);
+// NewBar shows on f, commonly os.Stderr. Amounts are written by amount, such as [run.Bytes];
 // nil writes plain numbers.
 func NewBar(f *os.File, amount func(int64) string) *Bar {
 	if amount == nil {
@@ -28,7 +30,7 @@ func NewBar(f *os.File, amount func(int64) string) *Bar {
 	}
 	b := &Bar{amount: amount, now: time.Now}
 	if IsTerminal(f) {
-		b.screen = newScreen(f)
+		b.term = newTerminal(f)
 	}
 	return b
 }
@@ -41,7 +43,7 @@ func (b *Bar) Set(task string, done, total int) {
 
 // Set64 is Set for amounts such as bytes.
 func (b *Bar) Set64(task string, done, total int64) {
-	if b == nil || b.screen == nil {
+	if b == nil || b.term == nil {
 		return
 	}
 	b.mu.Lock()
@@ -52,41 +54,41 @@ func (b *Bar) Set64(task string, done, total int64) {
 	}
 	if total > 0 && done >= total {
 		b.task = ""
-		b.screen.draw("", nil)
+		b.term.draw("", nil)
 		return
 	}
 	if now.Sub(b.last) < time.Second/maxRedraws {
 		return
 	}
 	b.last = now
-	width, _ := b.screen.size()
-	b.screen.draw("", []string{progressLine(b.screen, task, done, total, b.amount, now.Sub(b.started), width)})
+	width, _ := b.term.size()
+	b.term.draw("", []string{progressLine(b.term, task, done, total, b.amount, now.Sub(b.started), width)})
 }
 
 // Clear takes the bar off the screen, so that other lines can be printed.
 func (b *Bar) Clear() {
-	if b == nil || b.screen == nil {
+	if b == nil || b.term == nil {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.screen.drawn) > 0 {
-		b.screen.draw("", nil)
+	if len(b.term.drawn) > 0 {
+		b.term.draw("", nil)
 	}
 	b.task = ""
 }
 
 // progressLine lays out "Task  ━━━━────  12/25  48%  3.0s left" for a terminal of the given width.
-func progressLine(s *screen, task string, done, total int64, amount func(int64) string, elapsed time.Duration, width int) string {
+func progressLine(s *terminal, task string, done, total int64, amount func(int64) string, elapsed time.Duration, width int) string {
 	task = strings.ReplaceAll(clean(task), "\n", " ")
 	if total <= 0 {
-		return fmt.Sprintf("%s  %s  %s", task, amount(done), Duration(elapsed))
+		return fmt.Sprintf("%s  %s  %s", task, amount(done), run.Duration(elapsed))
 	}
 	share := float64(done) / float64(total)
 	tail := fmt.Sprintf("  %s/%s  %3.0f%%", amount(done), amount(total), 100*share)
 	if done > 0 {
 		left := time.Duration(float64(elapsed) * (1 - share) / share)
-		tail += "  " + Duration(left) + " left"
+		tail += "  " + run.Duration(left) + " left"
 	}
 	room := min(40, width-1-cells(task)-cells(tail)-2)
 	if room < 5 {

@@ -1,29 +1,29 @@
-package run
+package screen
 
 import (
 	"fmt"
 	"io"
 	"sync"
 	"time"
+
+	"github.com/lentil-lm/lentil/run"
 )
 
-// Classic prints events as mlx-lm up to 0.31 did, line for line, which is what log scrapers read.
-type Classic struct {
+// classic prints events as mlx-lm up to 0.31 did, line for line, which is what log scrapers read.
+type classic struct {
 	mu  sync.Mutex
 	w   io.Writer
 	bar *Bar // where Progress shows; nil: nowhere
 }
 
-// NewClassic prints to w. Progress events are shown by bar, which may be nil.
-func NewClassic(w io.Writer, bar *Bar) *Classic {
-	return &Classic{w: w, bar: bar}
-}
+// NewClassic prints the lines that mlx-lm prints to w, and no progress.
+func NewClassic(w io.Writer) Display { return &classic{w: w} }
 
 // Report prints the event's line, if it has one.
-func (c *Classic) Report(e Event) {
+func (c *classic) Report(e run.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p, ok := e.(Progress); ok {
+	if p, ok := e.(run.Progress); ok {
 		c.bar.Set(p.Task, p.Done, p.Total)
 		return
 	}
@@ -35,37 +35,37 @@ func (c *Classic) Report(e Event) {
 	io.WriteString(c.w, text)
 }
 
-func classicText(e Event) string {
+func classicText(e run.Event) string {
 	switch e := e.(type) {
-	case Start:
+	case run.Start:
 		return classicStart(e)
-	case Plan:
-		return e.String()
-	case TrainReport:
+	case run.Plan:
+		return planText(e)
+	case run.TrainReport:
 		return fmt.Sprintf("Iter %d: Train loss %.3f, Learning Rate %.3e, It/sec %.3f, Tokens/sec %.3f, Trained Tokens %d, Peak mem %.3f GB\n",
 			e.Iteration, e.TrainLoss, e.LearningRate, e.IterationsPerSecond, e.TokensPerSecond, e.TrainedTokens, e.PeakMemory)
-	case Validation:
+	case run.Validation:
 		return fmt.Sprintf("Iter %d: Val loss %.3f, Val took %.3fs\n", e.Iteration, e.Loss, e.Seconds)
-	case Saved:
+	case run.Saved:
 		if e.Checkpoint == "" {
 			return fmt.Sprintf("Saved final weights to %s.\n", e.Path)
 		}
 		return fmt.Sprintf("Iter %d: Saved adapter weights to %s and %s.\n", e.Iteration, e.Path, e.Checkpoint)
-	case TestReport:
+	case run.TestReport:
 		return fmt.Sprintf("Test loss %.3f, Test ppl %.3f.\n", e.Loss, e.Perplexity)
-	case Message:
+	case run.Message:
 		return e.Text.String() + "\n"
-	case Warning:
+	case run.Warning:
 		return "Warning: " + e.Text.String() + "\n"
-	case End:
-		if e.Outcome == Interrupted {
-			return fmt.Sprintf("Interrupted after iteration %d, %s.\n", e.Iteration, Duration(time.Duration(e.Seconds*1e9)))
+	case run.End:
+		if e.Outcome == run.Interrupted {
+			return fmt.Sprintf("Interrupted after iteration %d, %s.\n", e.Iteration, run.Duration(time.Duration(e.Seconds*1e9)))
 		}
 	}
 	return ""
 }
 
-func classicStart(e Start) string {
+func classicStart(e run.Start) string {
 	text := ""
 	if e.TotalParams > 0 {
 		text = fmt.Sprintf("Trainable parameters: %.3f%% (%.3fM/%.3fM)\n",
@@ -78,7 +78,7 @@ func classicStart(e Start) string {
 }
 
 // Close takes a progress bar that is still showing off the screen.
-func (c *Classic) Close() {
+func (c *classic) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.bar.Clear()

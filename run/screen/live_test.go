@@ -1,4 +1,4 @@
-package run
+package screen
 
 import (
 	"math"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/run"
 )
 
 // A fakeTerminal understands just what screen writes: text, newlines, colours, cursor up and erase below.
@@ -78,50 +79,53 @@ func (f *fakeTerminal) text() string {
 	return b.String()
 }
 
-func newTestLive(width, height int, fancy bool) (*Live, *fakeTerminal, *time.Time) {
+func newTestLive(width, height int, fancy bool) (*live, *fakeTerminal, *time.Time) {
 	term := &fakeTerminal{width: width, height: height}
 	now := time.Unix(1000, 0)
-	live := &Live{
-		screen: &screen{w: term, size: func() (int, int) { return term.width, term.height }, color: fancy, unicode: fancy},
-		now:    func() time.Time { return now },
+	l := &live{
+		term: &terminal{w: term, size: func() (int, int) { return term.width, term.height }, color: fancy, unicode: fancy},
+		now:  func() time.Time { return now },
 	}
-	live.stop = make(chan struct{}) // no ticker: the test's clock stands still
-	return live, term, &now
+	l.stop = make(chan struct{}) // no ticker: the test's clock stands still
+	return l, term, &now
 }
 
 // play sends the events of a run of n iterations, each taking a second.
-func play(live *Live, now *time.Time, n int) {
-	live.Report(Start{Title: "tiny", FirstIteration: 1, Iterations: n})
+func play(l *live, now *time.Time, n int) {
+	l.Report(run.Start{Title: "tiny", FirstIteration: 1, Iterations: n})
 	for it := 1; it <= n; it++ {
 		if it == 1 || it == n {
-			live.Report(Validation{it, 4 / float64(it), 1})
+			l.Report(run.Validation{Iteration: it, Loss: 4 / float64(it), Seconds: 1})
 		}
 		*now = now.Add(time.Second)
-		live.Report(Step{it, 3 / math.Sqrt(float64(it)), 10})
+		l.Report(run.Step{Iteration: it, Loss: 3 / math.Sqrt(float64(it)), Tokens: 10})
 		if it%10 == 0 {
-			live.Report(TrainReport{it, 3 / math.Sqrt(float64(it)), 1e-5, 1, 10, int64(10 * it), 1.25})
+			l.Report(run.TrainReport{
+				Iteration: it, TrainLoss: 3 / math.Sqrt(float64(it)), LearningRate: 1e-5, IterationsPerSecond: 1,
+				TokensPerSecond: 10, TrainedTokens: int64(10 * it), PeakMemory: 1.25,
+			})
 		}
 		if it == n/2 {
-			live.Report(Warning{fault.Say("half way")})
+			l.Report(run.Warning{Text: fault.Say("half way")})
 		}
 	}
-	live.Report(Saved{n, "adapters.safetensors", ""})
+	l.Report(run.Saved{Iteration: n, Path: "adapters.safetensors"})
 }
 
 func TestLiveViewAndSummary(t *testing.T) {
 	t.Parallel()
 	for _, fancy := range []bool{false, true} {
 		live, term, now := newTestLive(80, 24, fancy)
-		live.Report(Message{fault.Say("Loading model")})
-		live.Report(Start{Title: "tiny", FirstIteration: 1, Iterations: 40})
-		live.Report(Step{1, 3, 10})
+		live.Report(run.Message{Text: fault.Say("Loading model")})
+		live.Report(run.Start{Title: "tiny", FirstIteration: 1, Iterations: 40})
+		live.Report(run.Step{Iteration: 1, Loss: 3, Tokens: 10})
 		*now = now.Add(2 * time.Second)
-		live.Report(Step{2, 2, 10})
+		live.Report(run.Step{Iteration: 2, Loss: 2, Tokens: 10})
 		if got := term.text(); !strings.Contains(got, "2/40    5%  ETA 38s") {
 			t.Errorf("no progress line:\n%s", got)
 		}
 		play(live, now, 40)
-		live.Report(End{Done, 40, 40, ""})
+		live.Report(run.End{Outcome: run.Done, Iteration: 40, Seconds: 40})
 		got := term.text()
 		for _, want := range []string{"Trained 40 iterations in 40s", "train loss 0.949", "0.474", "best 0.100 at iteration 40", "saved adapters.safetensors"} {
 			if strings.Count(got, want) != 1 {
@@ -140,11 +144,11 @@ func TestLiveViewAndSummary(t *testing.T) {
 func TestLiveDrawsSeldom(t *testing.T) {
 	t.Parallel()
 	live, term, now := newTestLive(80, 24, true)
-	live.Report(Start{Title: "tiny", FirstIteration: 1, Iterations: 1000})
+	live.Report(run.Start{Title: "tiny", FirstIteration: 1, Iterations: 1000})
 	before := term.writes
 	for it := 1; it <= 1000; it++ { // one second in all
 		*now = now.Add(time.Millisecond)
-		live.Report(Step{it, 1, 10})
+		live.Report(run.Step{Iteration: it, Loss: 1, Tokens: 10})
 	}
 	if n := term.writes - before; n > maxRedraws {
 		t.Errorf("drawn %d times in a second, at most %d allowed", n, maxRedraws)
@@ -158,11 +162,11 @@ func TestLiveResize(t *testing.T) {
 	for _, size := range [][2]int{{20, 5}, {1, 2}, {3, 1}, {200, 60}} {
 		term.width, term.height = size[0], size[1]
 		*now = now.Add(time.Second)
-		live.Report(Step{20, 1, 10})
-		if n := len(live.screen.drawn); n > max(size[1]-1, 0) {
+		live.Report(run.Step{Iteration: 20, Loss: 1, Tokens: 10})
+		if n := len(live.term.drawn); n > max(size[1]-1, 0) {
 			t.Errorf("%v: %d lines do not fit", size, n)
 		}
-		for _, line := range live.screen.drawn {
+		for _, line := range live.term.drawn {
 			if cells(line) > size[0]-1 {
 				t.Errorf("%v: line of %d columns", size, cells(line))
 			}
@@ -173,7 +177,7 @@ func TestLiveResize(t *testing.T) {
 func TestControlCharactersStayOut(t *testing.T) {
 	t.Parallel()
 	live, term, _ := newTestLive(80, 24, true)
-	live.Report(Message{fault.Say("a\x1b]0;title\x07b\x1b[2J")})
+	live.Report(run.Message{Text: fault.Say("a\x1b]0;title\x07b\x1b[2J")})
 	if got := term.text(); got != "a]0;titleb[2J\n" {
 		t.Errorf("got %q", got)
 	}
@@ -181,7 +185,7 @@ func TestControlCharactersStayOut(t *testing.T) {
 
 func TestChartOfBadLosses(t *testing.T) {
 	t.Parallel()
-	s := &screen{unicode: true}
+	s := &terminal{unicode: true}
 	nan := math.NaN()
 	if got := s.chart([]point{{1, nan}, {2, nan}}, []point{{1, math.Inf(1)}}, 1, 10, 80, 6); got != nil {
 		t.Errorf("drew NaN: %q", got)
@@ -196,7 +200,7 @@ func TestBar(t *testing.T) {
 	t.Parallel()
 	term := &fakeTerminal{width: 60, height: 5}
 	now := time.Unix(0, 0)
-	bar := &Bar{amount: Bytes, now: func() time.Time { return now }, screen: &screen{w: term, size: func() (int, int) { return 60, 5 }}}
+	bar := &Bar{amount: run.Bytes, now: func() time.Time { return now }, term: &terminal{w: term, size: func() (int, int) { return 60, 5 }}}
 	bar.Set64("Downloading", 0, 4e9)
 	now = now.Add(10 * time.Second)
 	bar.Set64("Downloading", 1e9, 4e9)

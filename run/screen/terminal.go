@@ -1,4 +1,4 @@
-package run
+package screen
 
 import (
 	"fmt"
@@ -15,8 +15,8 @@ import (
 // maxRedraws is how often a view is drawn again at most, per second.
 const maxRedraws = 10
 
-// A screen is a terminal that lines can be redrawn on, or a stand-in for one in a test.
-type screen struct {
+// A terminal is what a terminal that lines can be redrawn on, or a stand-in for one in a test.
+type terminal struct {
 	w       io.Writer
 	size    func() (width, height int)
 	color   bool
@@ -30,8 +30,8 @@ func IsTerminal(f *os.File) bool {
 	return name != "dumb" && name != "" && term.IsTerminal(int(f.Fd()))
 }
 
-func newScreen(f *os.File) *screen {
-	return &screen{
+func newTerminal(f *os.File) *terminal {
+	return &terminal{
 		w:       f,
 		color:   os.Getenv("NO_COLOR") == "",
 		unicode: utf8Locale(),
@@ -57,7 +57,7 @@ func utf8Locale() bool {
 }
 
 // draw puts above, if any, into the scrollback and the lines of the live area below it, in one write.
-func (s *screen) draw(above string, lines []string) {
+func (s *terminal) draw(above string, lines []string) {
 	width, height := s.size()
 	var b strings.Builder
 	if up := physicalLines(s.drawn, width); up > 0 {
@@ -100,7 +100,7 @@ const (
 	alarm  = "33" // yellow
 )
 
-func (s *screen) paint(style, text string) string {
+func (s *terminal) paint(style, text string) string {
 	if !s.color || style == plain || text == "" {
 		return text
 	}
@@ -108,7 +108,7 @@ func (s *screen) paint(style, text string) string {
 }
 
 // pick gives fancy on terminals with more than ASCII, else the plain form.
-func (s *screen) pick(fancy, ascii string) string {
+func (s *terminal) pick(fancy, ascii string) string {
 	if s.unicode {
 		return fancy
 	}
@@ -116,7 +116,7 @@ func (s *screen) pick(fancy, ascii string) string {
 }
 
 // bar draws a progress bar of the given width; share is 0 to 1.
-func (s *screen) bar(share float64, width int) string {
+func (s *terminal) bar(share float64, width int) string {
 	share = min(max(share, 0), 1)
 	full := int(share*float64(width) + 0.5)
 	done := strings.Repeat(s.pick("━", "#"), full)

@@ -1,4 +1,4 @@
-package run
+package screen
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ type point struct {
 // chart draws train losses as a line and validation losses as marks, rows high and about width wide, with
 // a scale on the left. The horizontal axis runs from first to last iteration, so the curve grows to the
 // right as the run goes on. It gives nil while there is too little to draw.
-func (s *screen) chart(train, val []point, first, last, width, rows int) []string {
+func (s *terminal) chart(train, val []point, first, last, width, rows int) []string {
 	const scale = 7 // " 2.345 " before the curve
 	columns := min(width-scale-2, 72)
 	if columns < 12 || rows < 2 || last <= first {
@@ -55,7 +55,7 @@ func (s *screen) chart(train, val []point, first, last, width, rows int) []strin
 	return s.chartLines(grid, marks, low, high)
 }
 
-func (s *screen) chartLines(grid dots, marks map[[2]int]bool, low, high float64) []string {
+func (s *terminal) chartLines(grid dots, marks map[[2]int]bool, low, high float64) []string {
 	lines := make([]string, grid.rows)
 	for row := range lines {
 		label := strings.Repeat(" ", 6)

@@ -1,59 +1,41 @@
-package run
+package screen
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lentil-lm/lentil/run"
 )
 
 // chartRows is the height of the loss curve in lines.
 const chartRows = 6
 
-// Live shows a run on a terminal: progress, time left, speed, losses and a small loss curve, redrawn in
+// live shows a run on a terminal: progress, time left, speed, losses and a small loss curve, redrawn in
 // place at the bottom of the screen. Messages and warnings go into the scrollback above it, and a summary
 // stays when the run ends.
-type Live struct {
-	mu     sync.Mutex
-	screen *screen
-	now    func() time.Time
-	last   time.Time     // of the last drawing
-	stop   chan struct{} // ends the ticker; nil while none runs
-	view   view
-}
-
-// NewLive draws on the terminal f.
-func NewLive(f *os.File) *Live {
-	return &Live{screen: newScreen(f), now: time.Now}
-}
-
-// A Display is a Reporter with a screen to give back.
-type Display interface {
-	Reporter
-	Close()
-}
-
-// NewDisplay gives a Live for a terminal, else a Classic; progress bars of the latter go to progress.
-func NewDisplay(out, progress *os.File) Display {
-	if IsTerminal(out) {
-		return NewLive(out)
-	}
-	return NewClassic(out, NewBar(progress, nil))
+type live struct {
+	mu   sync.Mutex
+	term *terminal
+	now  func() time.Time
+	last time.Time     // of the last drawing
+	stop chan struct{} // ends the ticker; nil while none runs
+	view view
 }
 
 // Report takes the event into the view.
-func (l *Live) Report(e Event) {
+func (l *live) Report(e run.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
-	above := l.view.take(e, now, l.screen)
+	above := l.view.take(e, now, l.term)
 	switch e.(type) {
-	case Start:
+	case run.Start:
 		l.startTicker()
-	case End:
+	case run.End:
 		l.stopTicker()
-	case Step, Progress:
+	case run.Step, run.Progress:
 		if now.Sub(l.last) < time.Second/maxRedraws {
 			return
 		}
@@ -62,22 +44,22 @@ func (l *Live) Report(e Event) {
 }
 
 // Close takes the live area off the screen. What is in the scrollback stays.
-func (l *Live) Close() {
+func (l *live) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stopTicker()
-	l.screen.draw("", nil)
+	l.term.draw("", nil)
 }
 
-func (l *Live) draw(above string, now time.Time) {
+func (l *live) draw(above string, now time.Time) {
 	l.last = now
-	width, height := l.screen.size()
-	l.screen.draw(above, l.view.lines(l.screen, now, width, height))
+	width, height := l.term.size()
+	l.term.draw(above, l.view.lines(l.term, now, width, height))
 }
 
 // startTicker keeps the clock on the screen going while a step takes long, and follows changes of the
 // terminal's size.
-func (l *Live) startTicker() {
+func (l *live) startTicker() {
 	if l.stop != nil {
 		return
 	}
@@ -101,71 +83,71 @@ func (l *Live) startTicker() {
 	}()
 }
 
-func (l *Live) stopTicker() {
+func (l *live) stopTicker() {
 	if l.stop != nil {
 		close(l.stop)
 		l.stop = nil
 	}
 }
 
-// A view is what Live knows of the run.
+// A view is what live knows of the run.
 type view struct {
-	start     Start
+	start     run.Start
 	running   bool
 	began     time.Time
 	iteration int // the last finished one
 	train     []point
 	val       []point
-	report    TrainReport
+	report    run.TrainReport
 	firstLoss float64 // of the first report
 	saved     string
-	progress  Progress
+	progress  run.Progress
 	taskBegan time.Time
 }
 
 // take changes the view by an event and gives the text that belongs into the scrollback.
-func (v *view) take(e Event, now time.Time, s *screen) (above string) {
+func (v *view) take(e run.Event, now time.Time, s *terminal) (above string) {
 	switch e := e.(type) {
-	case Start:
+	case run.Start:
 		*v = view{start: e, running: true, began: now, iteration: max(e.FirstIteration, 1) - 1}
-	case Plan, TestReport:
-		v.progress = Progress{}
+	case run.Plan, run.TestReport:
+		v.progress = run.Progress{}
 		return clean(classicText(e))
-	case Message:
+	case run.Message:
 		return clean(e.Text.String())
-	case Warning:
+	case run.Warning:
 		return s.paint(alarm, "Warning: ") + clean(e.Text.String())
-	case Step:
+	case run.Step:
 		v.iteration = e.Iteration
-		v.progress = Progress{}
+		v.progress = run.Progress{}
 		v.train = append(v.train, point{e.Iteration, e.Loss})
-	case Progress:
+	case run.Progress:
 		if e.Task != v.progress.Task {
 			v.taskBegan = now
 		}
 		v.progress = e
 		if e.Total > 0 && e.Done >= e.Total {
-			v.progress = Progress{}
+			v.progress = run.Progress{}
 		}
-	case TrainReport:
+	case run.TrainReport:
 		v.takeReport(e)
-	case Validation:
-		v.progress = Progress{}
+	case run.Validation:
+		v.progress = run.Progress{}
 		v.val = append(v.val, point{e.Iteration, e.Loss})
-	case Saved:
+	case run.Saved:
 		v.saved = e.Path
 		if e.Checkpoint != "" {
 			v.saved = e.Checkpoint
 		}
-	case End:
+	case run.End:
 		v.running = false
-		v.progress = Progress{}
+		v.progress = run.Progress{}
 		return v.summary(e, s)
 	}
 	return ""
 }
 
-func (v *view) takeReport(e TrainReport) {
+func (v *view) takeReport(e run.TrainReport) {
 	if v.report.Iteration == 0 {
 		v.firstLoss = e.TrainLoss
 	}
@@ -177,7 +159,7 @@ func (v *view) takeReport(e TrainReport) {
 }
 
 // lines lays the live area out for a terminal of the given size.
-func (v *view) lines(s *screen, now time.Time, width, height int) []string {
+func (v *view) lines(s *terminal, now time.Time, width, height int) []string {
 	var out []string
 	if v.running {
 		out = append(out, s.paint(bold, clean(v.start.Title)), v.progressLine(s, now, width))
@@ -196,20 +178,20 @@ func (v *view) lines(s *screen, now time.Time, width, height int) []string {
 	return out
 }
 
-func (v *view) progressLine(s *screen, now time.Time, width int) string {
+func (v *view) progressLine(s *terminal, now time.Time, width int) string {
 	total := v.start.Iterations
 	share := float64(v.iteration) / float64(max(total, 1))
 	tail := fmt.Sprintf("  %d/%d  %3.0f%%", v.iteration, total, 100*share)
 	if done := v.iteration - max(v.start.FirstIteration, 1) + 1; done > 0 {
 		each := float64(now.Sub(v.began)) / float64(done)
-		tail += "  ETA " + Duration(time.Duration(each*float64(total-v.iteration)))
+		tail += "  ETA " + run.Duration(time.Duration(each*float64(total-v.iteration)))
 	} else {
-		tail += "  " + Duration(now.Sub(v.began))
+		tail += "  " + run.Duration(now.Sub(v.began))
 	}
 	return s.bar(share, max(min(48, width-1-cells(tail)), 5)) + tail
 }
 
-func (v *view) lossLine(s *screen) string {
+func (v *view) lossLine(s *terminal) string {
 	var parts []string
 	if v.report.Iteration > 0 {
 		parts = append(parts, fmt.Sprintf("train loss %.3f", v.report.TrainLoss))
@@ -226,7 +208,7 @@ func (v *view) lossLine(s *screen) string {
 	return strings.Join(parts, "   ")
 }
 
-func (v *view) speedLine(s *screen) string {
+func (v *view) speedLine(s *terminal) string {
 	r := v.report
 	if r.Iteration == 0 {
 		return s.paint(dim, "speed and memory show at the first report")
@@ -235,21 +217,21 @@ func (v *view) speedLine(s *screen) string {
 		fmt.Sprintf("%.0f tokens/s", r.TokensPerSecond),
 		fmt.Sprintf("%.2f it/s", r.IterationsPerSecond),
 		fmt.Sprintf("lr %.2e", r.LearningRate),
-		Count(r.TrainedTokens) + " tokens",
+		count(r.TrainedTokens) + " tokens",
 		fmt.Sprintf("peak %.2f GB", r.PeakMemory),
 	}, s.pick(" · ", " | "))
 }
 
 // summary is what stays in the scrollback when the run has ended.
-func (v *view) summary(e End, s *screen) string {
+func (v *view) summary(e run.End, s *terminal) string {
 	arrow := s.pick(" → ", " -> ")
 	head := map[string]string{
-		Done:        s.paint(good, "Trained"),
-		Interrupted: s.paint(alarm, "Interrupted") + ", trained",
-		Failed:      s.paint(alarm, "Failed") + ", trained",
+		run.Done:        s.paint(good, "Trained"),
+		run.Interrupted: s.paint(alarm, "Interrupted") + ", trained",
+		run.Failed:      s.paint(alarm, "Failed") + ", trained",
 	}[e.Outcome]
 	done := e.Iteration - max(v.start.FirstIteration, 1) + 1
-	lines := []string{fmt.Sprintf("%s %d iterations in %s", head, max(done, 0), Duration(seconds(e.Seconds)))}
+	lines := []string{fmt.Sprintf("%s %d iterations in %s", head, max(done, 0), run.Duration(seconds(e.Seconds)))}
 	if v.report.Iteration > 0 {
 		lines = append(lines, "  "+v.speedLine(s))
 		lines = append(lines, fmt.Sprintf("  train loss %.3f%s%.3f", v.firstLoss, arrow, v.report.TrainLoss))
