@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
-	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
 )
@@ -105,17 +103,12 @@ func (w Training) begin(b *Bench) (pass, error) {
 		rows[i] = train.Example{IDs: b.randomTokens(random, n+1), Loss: [][2]int{{1, n + 1}}}
 		tokens, longest = tokens+n, max(longest, n+1)
 	}
-	options := train.Options{
-		BatchSize: len(rows), Iters: 1, StepsPerReport: 1, StepsPerEval: 1, SaveEvery: math.MaxInt, GradAccumulationSteps: 1,
-		MaxSeqLength: longest, GradCheckpoint: w.GradCheckpoint, Optimizer: train.OptimizerConfig{Name: "adam"},
-		Schedule: train.Constant(0), // the same work, and the model stays as it is
-	}
+	o := train.Defaults()
+	o.BatchSize, o.Iters, o.MaxSeqLength, o.GradCheckpoint = len(rows), 1, longest, w.GradCheckpoint
+	o.Schedule = train.Constant(0) // the same work, and the model stays as it is
 	return func(ctx context.Context) ([]Phase, Trial, error) {
 		steps := &stepTimes{}
-		t := &train.Trainer{
-			Model: b.Model, Train: rows, Reporter: steps, PeakMemory: machine.PeakMemory, Options: options,
-			Save: func(int, bool) (run.Saved, error) { return run.Saved{}, nil },
-		}
+		t := &train.Trainer{Model: b.Model, Train: rows, Reporter: steps, Options: o}
 		start := time.Now()
 		if _, err := t.Run(ctx); err != nil {
 			return nil, Trial{}, errors.Join(ctx.Err(), err)

@@ -72,7 +72,7 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 		return ErrInterrupted
 	}
 	o, it := tr.Options, s.result.Iterations+1
-	next := *s // a step that fails or is interrupted leaves s as it was
+	next := *s // a step that is interrupted leaves s as it was
 	batch, err := load(tr.Model, tr.Train, next.order.next(&next.random), o.MaxSeqLength, o.CompatMLX)
 	if err != nil {
 		return err
