@@ -90,15 +90,15 @@ type Spec struct {
 // Bytes is the size of the content.
 func (s Spec) Bytes() int64 { return int64(s.Shape.Elems()) * int64(s.DType.Size()) }
 
-// Check reports an extent below zero or a size beyond what an address can hold,
-// for Alloc and Import to refuse.
+// Check reports an extent below zero or a size beyond any memory, for Alloc and Import
+// to refuse. Twice the size of a Spec that passes is still an int.
 func (s Spec) Check() error {
 	n := max(int64(s.DType.Size()), 1)
 	for _, d := range s.Shape {
 		if d < 0 {
 			return fmt.Errorf("shape %v has a negative extent", []int(s.Shape))
 		}
-		if d > 0 && n > math.MaxInt64/int64(d) {
+		if d > 0 && n > math.MaxInt/2/int64(d) {
 			return fmt.Errorf("%w: shape %v is beyond any memory", ErrNoMemory, []int(s.Shape))
 		}
 		n *= int64(d)

@@ -123,18 +123,11 @@ func writeGGUF(file io.Writer, path string, head []byte, tensors []GGUFEntry) er
 
 // content asks for the data and checks their size.
 func (e *GGUFEntry) content() ([]byte, error) {
-	data, err := e.Bytes()
-	if err != nil {
-		return nil, fmt.Errorf("tensor %q: %w", e.Name, err)
-	}
 	size, err := e.size()
 	if err != nil {
 		return nil, err
 	}
-	if len(data) != size {
-		return nil, fmt.Errorf("tensor %q: %v %v takes %d bytes, got %d", e.Name, e.Type, e.Shape, size, len(data))
-	}
-	return data, nil
+	return contentOf(e.Name, e.Type, e.Shape, int64(size), e.Bytes)
 }
 
 // padding returns the bytes from n to the next multiple of the alignment.

@@ -77,16 +77,20 @@ func writeSafetensors(w io.Writer, path string, header []byte, entries []Entry) 
 
 // content asks for the data and checks their size.
 func (e *Entry) content() ([]byte, error) {
-	data, err := e.Bytes()
-	if err != nil {
-		return nil, fmt.Errorf("tensor %q: %w", e.Name, err)
-	}
 	size, err := e.size()
 	if err != nil {
 		return nil, err
 	}
+	return contentOf(e.Name, e.DType, e.Shape, size, e.Bytes)
+}
+
+func contentOf(name string, kind fmt.Stringer, shape []int, size int64, bytes func() ([]byte, error)) ([]byte, error) {
+	data, err := bytes()
+	if err != nil {
+		return nil, fmt.Errorf("tensor %q: %w", name, err)
+	}
 	if int64(len(data)) != size {
-		return nil, fmt.Errorf("tensor %q: %v %v takes %d bytes, got %d", e.Name, e.DType, e.Shape, size, len(data))
+		return nil, fmt.Errorf("tensor %q: %v %v takes %d bytes, got %d", name, kind, shape, size, len(data))
 	}
 	return data, nil
 }

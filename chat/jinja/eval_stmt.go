@@ -96,6 +96,18 @@ func (st *state) write(s string) error {
 	return nil
 }
 
+// writeValue writes v as text, unless making it ended in err.
+func (st *state) writeValue(v Value, err error) error {
+	if err != nil {
+		return err
+	}
+	text, err := toStr(v)
+	if err != nil {
+		return err
+	}
+	return st.write(text)
+}
+
 // capture runs f with its output going into a string.
 func (st *state) capture(f func() error) (string, error) {
 	outer := st.out
@@ -139,15 +151,7 @@ func (st *state) exec(sc *scope, s stmt) (control, error) {
 	case *textStmt:
 		return ranThrough, st.write(s.text)
 	case *outputStmt:
-		v, err := st.eval(sc, s.x)
-		if err != nil {
-			return ranThrough, err
-		}
-		text, err := toStr(v)
-		if err != nil {
-			return ranThrough, err
-		}
-		return ranThrough, st.write(text)
+		return ranThrough, st.writeValue(st.eval(sc, s.x))
 	case *ifStmt:
 		return st.execIf(sc, s)
 	case *forStmt:
@@ -170,15 +174,7 @@ func (st *state) exec(sc *scope, s stmt) (control, error) {
 		}
 		return ranThrough, st.assign(sc, s.target, v)
 	case *filterStmt:
-		v, err := st.captureFiltered(sc, s.body, s.filter)
-		if err != nil {
-			return ranThrough, err
-		}
-		text, err := toStr(v)
-		if err != nil {
-			return ranThrough, err
-		}
-		return ranThrough, st.write(text)
+		return ranThrough, st.writeValue(st.captureFiltered(sc, s.body, s.filter))
 	case *macroStmt:
 		sc.set(s.name, &macro{macroStmt: s, scope: sc})
 	case *callStmt:
@@ -343,15 +339,7 @@ func (st *state) execCall(sc *scope, s *callStmt) error {
 	}
 	a.names = append(a.names, "caller")
 	a.vals = append(a.vals, &macro{macroStmt: s.body, scope: sc})
-	v, err := st.call(fn, a)
-	if err != nil {
-		return err
-	}
-	text, err := toStr(v)
-	if err != nil {
-		return err
-	}
-	return st.write(text)
+	return st.writeValue(st.call(fn, a))
 }
 
 func (st *state) execWith(sc *scope, s *withStmt) (control, error) {

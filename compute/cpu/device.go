@@ -12,7 +12,6 @@ package cpu
 import (
 	"errors"
 	"fmt"
-	"math"
 	"sync"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -109,8 +108,8 @@ func (b *buffer) Free() {
 // Alloc returns a buffer of unspecified content.
 func (d *Device) Alloc(shape compute.Shape, t compute.DType) (compute.Buffer, error) {
 	spec := compute.Spec{Shape: shape, DType: t}
-	if err := fits(spec); err != nil {
-		return nil, err
+	if err := spec.Check(); err != nil {
+		return nil, fmt.Errorf("cpu: %w", err)
 	}
 	data, err := d.mem.get(int(spec.Bytes()))
 	if err != nil {
@@ -119,26 +118,11 @@ func (d *Device) Alloc(shape compute.Shape, t compute.DType) (compute.Buffer, er
 	return &buffer{Array: compute.Array{Spec: spec, Data: data}, dev: d}, nil
 }
 
-// fits checks that no extent is negative and that the size is a number of bytes.
-func fits(s compute.Spec) error {
-	size := s.DType.Size()
-	for _, n := range s.Shape {
-		if n < 0 {
-			return fmt.Errorf("cpu: shape %v has a negative extent", []int(s.Shape))
-		}
-		if n > 0 && size > math.MaxInt/2/n {
-			return fmt.Errorf("cpu: buffer %v: %w", s, compute.ErrNoMemory)
-		}
-		size *= n
-	}
-	return nil
-}
-
 // Import uses the bytes where they lie.
 func (d *Device) Import(shape compute.Shape, t compute.DType, data []byte) (compute.Buffer, error) {
 	spec := compute.Spec{Shape: shape, DType: t}
-	if err := fits(spec); err != nil {
-		return nil, err
+	if err := spec.Check(); err != nil {
+		return nil, fmt.Errorf("cpu: %w", err)
 	}
 	if int64(len(data)) != spec.Bytes() {
 		return nil, fmt.Errorf("cpu: import of %v: %d bytes given, want %d", spec, len(data), spec.Bytes())
