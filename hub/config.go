@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/smallfile"
 )
 
 // DefaultEndpoint is where repositories are looked for unless HF_ENDPOINT says otherwise.
@@ -94,7 +95,7 @@ func findToken(path string) (string, error) {
 	from := "HF_TOKEN"
 	if token == "" {
 		from = path
-		text, err := os.ReadFile(path)
+		text, err := smallfile.ReadAny(path, maxTokens)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", &tokenError{fault.Of("the token file cannot be read: %w", err).Try("Log in again with lentil login, or set HF_TOKEN.")}
 		}

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -43,20 +42,6 @@ func copyFile(from, to string, o atomicfile.Options) error {
 // behind for a file or a ref. Symbolic links are replaced, not followed: what a repository has stays in its folder.
 func unfinishedIn(folder string) atomicfile.Options {
 	return atomicfile.Options{Aside: filepath.Join(folder, "unfinished"), ReplaceLink: true}
-}
-
-// readSmall reads a regular file of at most limit bytes.
-func readSmall(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(text)) > limit {
-		err = fmt.Errorf("%s is longer than %d bytes", path, limit)
-	}
-	return text, err
 }
 
 // regular tells whether path leads to a file of the given size; a size below zero stands for any.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
+	"github.com/lentil-lm/lentil/internal/smallfile"
 )
 
 // A localDir is a folder that holds the files of a repository themselves. What it knows about them is kept in
@@ -100,7 +101,7 @@ func (l *localDir) current(final, side string, f File) bool {
 	if err != nil || info.Size() != f.Size {
 		return false
 	}
-	text, err := readSmall(side+".metadata", 1024)
+	text, err := smallfile.Read(side+".metadata", 1024)
 	lines := strings.Split(string(text), "\n")
 	if err == nil && len(lines) >= 3 {
 		at, err := strconv.ParseFloat(strings.TrimSpace(lines[2]), 64)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
+	"github.com/lentil-lm/lentil/internal/smallfile"
 )
 
 // ErrNoToken says that there is no token for something that needs one.
@@ -108,13 +109,16 @@ func (c *Client) Login(ctx context.Context, token string) (Account, error) {
 	return account, private.Write(c.cfg.TokenPath, []byte(token))
 }
 
+// maxTokens is how long a file of tokens may be.
+const maxTokens = 1 << 20
+
 // private files are for their owner's eyes only.
 var private = atomicfile.Options{Perm: 0o600}
 
 // storeToken puts a token into the INI file of tokens, in the place of one of the same name. What is said of
 // other tokens stays as it is.
 func storeToken(path, name, token string) error {
-	old, err := readSmall(path, 1<<20)
+	old, err := smallfile.Read(path, maxTokens)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

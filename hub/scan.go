@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/lentil-lm/lentil/internal/smallfile"
 )
 
 // A Cache is what Scan finds.
@@ -149,7 +151,7 @@ func scanRefs(dir string) (map[string][]string, error) {
 		if err != nil || e.IsDir() || slices.Contains(ignored, e.Name()) {
 			return err
 		}
-		commit, err := readSmall(path, 4096)
+		commit, err := smallfile.Read(path, 4096)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/lentil-lm/lentil/internal/smallfile"
 )
 
 // The Python package can keep contents that several repositories have in common in one place:
@@ -21,7 +23,7 @@ import (
 
 // isSharedStore tells whether a folder of the cache is the place of shared contents.
 func isSharedStore(path string) bool {
-	text, err := readSmall(filepath.Join(path, ".huggingface-shared-blobs"), 16)
+	text, err := smallfile.Read(filepath.Join(path, ".huggingface-shared-blobs"), 16)
 	return filepath.Base(path) == "blobs" && err == nil && string(text) == "1\n"
 }
 
@@ -77,7 +79,7 @@ func sweepShared(cache, target string) error {
 		return nil // somebody works on it
 	}
 	defer unlock()
-	refs, err := readSmall(target+".refs", maxTree)
+	refs, err := smallfile.Read(target+".refs", maxTree)
 	if err != nil {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lentil-lm/lentil/internal/atomicfile"
+	"github.com/lentil-lm/lentil/internal/smallfile"
 )
 
 // storagePatience is how long a storage may take to say that it has all bytes.
@@ -69,7 +70,7 @@ func openState(folder, endpoint string, repo Repo) *uploadState {
 		return s
 	}
 	s.path = filepath.Join(meta, path.Base(stateName))
-	text, err := readSmall(s.path, maxState)
+	text, err := smallfile.Read(s.path, maxState)
 	var old stateFile
 	if err != nil || json.Unmarshal(text, &old) != nil {
 		return s

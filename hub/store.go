@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/internal/atomicfile"
+	"github.com/lentil-lm/lentil/internal/smallfile"
 )
 
 // A store is one repository's place in the cache.
@@ -37,7 +38,7 @@ func (s store) ref(revision string) string {
 	if isCommit(revision) {
 		return revision
 	}
-	text, err := readSmall(filepath.Join(s.dir(), "refs", filepath.FromSlash(revision)), 64)
+	text, err := smallfile.Read(filepath.Join(s.dir(), "refs", filepath.FromSlash(revision)), 64)
 	if commit := strings.TrimSpace(string(text)); err == nil && isCommit(commit) {
 		return commit
 	}
@@ -91,7 +92,7 @@ const maxTree = 256 << 20
 
 // readTree reads the list of a commit's files, in order of their names; false if it is not there or not usable.
 func readTree(folder, commit string) ([]File, bool) {
-	text, err := readSmall(filepath.Join(folder, "trees", commit+".json"), maxTree)
+	text, err := smallfile.Read(filepath.Join(folder, "trees", commit+".json"), maxTree)
 	if err != nil {
 		return nil, false
 	}

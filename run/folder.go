@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/lentil-lm/lentil/internal/atomicfile"
+	"github.com/lentil-lm/lentil/internal/jsonpos"
+	"github.com/lentil-lm/lentil/internal/smallfile"
 )
 
 // ManifestName is the file name of the manifest in a run folder.
@@ -88,22 +90,13 @@ func (f *Folder) Close() error {
 // ReadManifest reads the manifest of a run folder.
 func ReadManifest(dir string) (Manifest, error) {
 	path := filepath.Join(dir, ManifestName)
-	info, err := os.Stat(path)
-	if err != nil {
-		return Manifest{}, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxManifestBytes {
-		return Manifest{}, fmt.Errorf("%s: expected a file of at most %d bytes", path, maxManifestBytes)
-	}
-	text, err := os.ReadFile(path)
+	text, err := smallfile.Read(path, maxManifestBytes)
 	if err != nil {
 		return Manifest{}, err
 	}
 	var m Manifest
-	if err := json.Unmarshal(text, &m); err != nil {
-		return Manifest{}, fmt.Errorf("%s: %w", path, err)
-	}
-	return m, nil
+	err = jsonpos.Error(path, text, json.Unmarshal(text, &m))
+	return m, err
 }
 
 // HashFile gives the size and SHA-256 of a file.

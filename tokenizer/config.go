@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sort"
 	"strconv"
 
 	"github.com/lentil-lm/lentil/internal/jsonpos"
+	"github.com/lentil-lm/lentil/internal/smallfile"
 )
 
 // config is what the files around tokenizer.json say.
@@ -120,21 +120,11 @@ const maxConfigFile = 64 << 20
 
 // readFile reads dir/name; nil if it does not exist.
 func readFile(dir, name string, most int64) ([]byte, error) {
-	path := filepath.Join(dir, name)
-	info, err := os.Stat(path)
+	data, err := smallfile.Read(filepath.Join(dir, name), most)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a file", path)
-	}
-	if info.Size() > most {
-		return nil, fmt.Errorf("%s: file has %d bytes; more than %d are refused", path, info.Size(), most)
-	}
-	return os.ReadFile(path)
+	return data, err
 }
 
 // readJSON hands the members of the object in dir/name to read, if the file exists.

@@ -14,6 +14,7 @@ import (
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/internal/jsonpos"
 	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/weights"
 )
 
 // Describe puts the settings and figures of the run that filled a folder into a model card: from run.json and the
@@ -55,7 +56,7 @@ func trainingOf(folder string) (settings map[string]any, files []string, err err
 		return nil, nil, err
 	}
 	path := filepath.Join(folder, adapter.ConfigFile)
-	text, err := os.ReadFile(path)
+	text, err := weights.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
 	}

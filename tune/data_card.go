@@ -4,20 +4,23 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"reflect"
 
 	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/internal/smallfile"
 	"github.com/lentil-lm/lentil/internal/yaml"
 )
 
 // cardName is the file of a dataset repository that describes it.
 const cardName = "README.md"
 
+// maxCard is how long a card may be.
+const maxCard = 16 << 20
+
 // readCard reads "configs" in the YAML in front of a dataset's card. A file that is not there has none.
 func readCard(path string) ([]dataset.Config, error) {
-	text, err := os.ReadFile(path)
+	text, err := smallfile.Read(path, maxCard)
 	if err != nil {
 		return nil, nil // also where path is below a file
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/smallfile"
 	"github.com/lentil-lm/lentil/quant"
 )
 
@@ -182,16 +183,7 @@ func readJSON(path string) ([]byte, error) {
 // files that are too large to be one, and what is no file: a link to a device, say,
 // that never ends.
 func ReadFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	case info.Size() > maxJSON:
-		return nil, fmt.Errorf("%s: %d bytes, expected at most %d", path, info.Size(), maxJSON)
-	}
-	return os.ReadFile(path)
+	return smallfile.Read(path, maxJSON)
 }
 
 func (f *folder) Config() []byte { return f.config }

@@ -11,13 +11,17 @@ import (
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
+	"github.com/lentil-lm/lentil/internal/smallfile"
 	"github.com/lentil-lm/lentil/tune"
 )
+
+// maxCard is how long a README.md may be that is to be brought up to date.
+const maxCard = 16 << 20
 
 // writeCard writes README.md, or brings what a tool wrote there up to date.
 func writeCard(o uploadOptions, repo hub.Repo) error {
 	path := filepath.Join(o.Path, "README.md")
-	old, err := os.ReadFile(path)
+	old, err := smallfile.Read(path, maxCard)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fault.Mark(err)
 	}

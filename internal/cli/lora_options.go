@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/smallfile"
 	"github.com/lentil-lm/lentil/internal/yaml"
 	"github.com/lentil-lm/lentil/tune"
 )
@@ -112,14 +113,10 @@ func configure(r *tune.Recipe, path string, flags *pflag.FlagSet, streams Stream
 
 // readYAML reads the top-level keys of a YAML config, in order.
 func readYAML(path string) ([]yaml.Entry, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fault.Of("config: %w", err)
+	text, err := smallfile.ReadAny(path, yaml.MaxBytes)
+	if errors.As(err, new(*fault.Mistake)) {
+		return nil, err // it names the file
 	}
-	if info.Size() > yaml.MaxBytes {
-		return nil, fault.Of("%s: %d bytes is too large for a config file", path, info.Size())
-	}
-	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fault.Of("config: %w", err)
 	}

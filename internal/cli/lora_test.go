@@ -205,7 +205,7 @@ func TestYAMLMistakes(t *testing.T) {
 		"a: 1\n---":                        ":2: a second document",
 		"-\r---":                           ":2: a second document",
 		"a: !!python/object:os.system x":   ":1: the tag",
-		strings.Repeat("#", 1<<20) + "\n ": ": 1048578 bytes is too large",
+		strings.Repeat("#", 1<<20) + "\n ": ": 1048578 bytes, expected at most 1048576",
 	} {
 		config := writeFile(t, "c.yaml", text)
 		_, _, err := parseLoRA(t, "train", "-c", config)

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/smallfile"
 	"github.com/lentil-lm/lentil/tokenizer"
 )
 
@@ -139,7 +139,7 @@ func (o renderOptions) renderContext(tok *tokenizer.Tokenizer, now time.Time) (s
 func (o renderOptions) template(tok *tokenizer.Tokenizer, variables *chat.Dict) (*jinja.Template, error) {
 	source := ""
 	if o.Template != "" {
-		text, err := os.ReadFile(o.Template)
+		text, err := smallfile.ReadAny(o.Template, maxText)
 		if err != nil {
 			return nil, fault.At("template", "%w", err)
 		}
@@ -195,7 +195,7 @@ func readList(setting fault.Setting, path string) (*chat.List, error) {
 
 // readJSON reads a JSON file that a setting names, keeping the order of keys.
 func readJSON(setting fault.Setting, path string) (chat.Value, error) {
-	text, err := os.ReadFile(path)
+	text, err := smallfile.ReadAny(path, maxText)
 	if err != nil {
 		return nil, fault.At(setting, "%w", err)
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,7 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/lentil-lm/lentil/fault"
-	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/internal/smallfile"
 )
 
 // datasetFiles are extensions of files that hold rows and not a text.
@@ -29,17 +28,9 @@ func textFile(path string) (text string, ok bool, err error) {
 }
 
 func readText(path string) (string, error) {
-	f, err := os.Open(path)
+	data, err := smallfile.ReadAny(path, maxText)
 	if err != nil {
 		return "", err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxText+1))
-	switch {
-	case err != nil:
-		return "", err
-	case len(data) > maxText:
-		return "", fault.Of("%s is longer than %s", path, run.Bytes(maxText)).Try("Give a part of it.")
 	}
 	text := strings.TrimPrefix(string(data), "\ufeff")
 	if !utf8.ValidString(text) {

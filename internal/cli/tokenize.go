@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +12,7 @@ import (
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/jsonpos"
+	"github.com/lentil-lm/lentil/internal/smallfile"
 	"github.com/lentil-lm/lentil/tokenizer"
 )
 
@@ -99,7 +99,7 @@ func pieces(tok *tokenizer.Tokenizer, ids []int32) tokenizeFigures {
 }
 
 func tokenizeStrings(out io.Writer, tok *tokenizer.Tokenizer, o tokenizeOptions) error {
-	text, err := os.ReadFile(o.Strings)
+	text, err := smallfile.ReadAny(o.Strings, maxText)
 	if err != nil {
 		return fault.At("strings", "%w", err)
 	}
