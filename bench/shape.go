@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
+	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/weights"
 )
@@ -81,33 +81,25 @@ func FindShape(name string) (Shape, error) {
 
 // Write makes a model folder of this shape with random weights of so many bits.
 func (s Shape) Write(dir string, bits, group int) error {
+	text, err := s.configText(bits, group)
+	if err != nil {
+		return err
+	}
+	c, err := model.ParseConfig(text, "config.json")
+	if err != nil {
+		return err
+	}
 	w := randomWeights{bits: bits, group: group, random: rand.New(rand.NewPCG(0, 0))}
-	size := s.size
-	hidden, vocab := size("hidden_size"), size("vocab_size")
-	dim := hidden / size("num_attention_heads")
-	if d := size("head_dim"); d > 0 {
-		dim = d
-	}
-	q, kv := size("num_attention_heads")*dim, size("num_key_value_heads")*dim
-	w.matrix("model.embed_tokens", vocab, hidden)
-	for i := range size("num_hidden_layers") {
-		at := fmt.Sprintf("model.layers.%d.", i)
-		for _, p := range s.projections(q, kv) {
-			w.matrix(at+p.name, p.shape...)
-			if s.config["model_type"] == "qwen2" && strings.HasPrefix(p.name, "self_attn") && p.name != "self_attn.o_proj" {
-				w.constant(at+p.name+".bias", p.shape[0], 0)
-			}
+	for _, x := range c.Tensors() {
+		module, isWeight := strings.CutSuffix(x.Name, ".weight")
+		switch {
+		case len(x.Shape) > 1:
+			w.matrix(module, x.Shape...)
+		case isWeight: // a norm
+			w.constant(x.Name, x.Shape[0], 1)
+		default: // a bias
+			w.constant(x.Name, x.Shape[0], 0)
 		}
-		if s.config["model_type"] == "qwen3_moe" {
-			w.constant(at+"self_attn.q_norm.weight", dim, 1)
-			w.constant(at+"self_attn.k_norm.weight", dim, 1)
-		}
-		w.constant(at+"input_layernorm.weight", hidden, 1)
-		w.constant(at+"post_attention_layernorm.weight", hidden, 1)
-	}
-	w.constant("model.norm.weight", hidden, 1)
-	if s.config["tie_word_embeddings"] == false {
-		w.matrix("lm_head", vocab, hidden)
 	}
 	if w.err != nil {
 		return w.err
@@ -115,32 +107,7 @@ func (s Shape) Write(dir string, bits, group int) error {
 	if err := weights.WriteModel(dir, w.entries, weights.ModelOptions{Parameters: w.count}); err != nil {
 		return err
 	}
-	text, err := s.configText(bits, group)
-	if err != nil {
-		return err
-	}
 	return atomicfile.Write(filepath.Join(dir, "config.json"), text)
-}
-
-func (s Shape) size(key string) int { n, _ := s.config[key].(int); return n }
-
-// projection is a matrix of a layer, or a stack of one for each expert.
-type projection struct {
-	name  string
-	shape []int
-}
-
-// projections are those of a layer whose queries have q columns, keys and values kv.
-func (s Shape) projections(q, kv int) []projection {
-	hidden, inner := s.size("hidden_size"), s.size("intermediate_size")
-	list := []projection{
-		{"self_attn.q_proj", []int{q, hidden}}, {"self_attn.k_proj", []int{kv, hidden}}, {"self_attn.v_proj", []int{kv, hidden}}, {"self_attn.o_proj", []int{hidden, q}},
-	}
-	if n, width := s.size("num_experts"), s.size("moe_intermediate_size"); n > 0 {
-		return append(list, projection{"mlp.gate", []int{n, hidden}}, projection{"mlp.switch_mlp.gate_proj", []int{n, width, hidden}},
-			projection{"mlp.switch_mlp.up_proj", []int{n, width, hidden}}, projection{"mlp.switch_mlp.down_proj", []int{n, hidden, width}})
-	}
-	return append(list, projection{"mlp.gate_proj", []int{inner, hidden}}, projection{"mlp.up_proj", []int{inner, hidden}}, projection{"mlp.down_proj", []int{hidden, inner}})
 }
 
 func (s Shape) configText(bits, group int) ([]byte, error) {
