@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// Adam is one update of Kingma and Ba's optimiser (2015) as MLX computes it;
+// Adam is one update of Kingma and Ba's optimizer (2015) as MLX computes it;
 // decay is decoupled (AdamW, Loshchilov and Hutter, 2019).
 //
 //	p = p·(1 - LR·WeightDecay);  m = β1·m + (1-β1)·g;  v = β2·v + (1-β2)·g²

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// Adafactor is one update of Shazeer and Stern's optimiser (2018) as MLX computes
+// Adafactor is one update of Shazeer and Stern's optimizer (2018) as MLX computes
 // it. It keeps the means r and c of the second moments of rows and columns only:
 //
 //	r = Beta2·r + (1-Beta2)·mean by row of (g²+Eps);  c likewise by column

@@ -42,7 +42,7 @@ func (x *Tensor) Rows() int { return x.spec.Shape.Rows() }
 // Cols is the last dimension.
 func (x *Tensor) Cols() int { return x.spec.Shape.Cols() }
 
-// Buffer is the device memory, for ops that the tape does not know (optimisers).
+// Buffer is the device memory, for ops that the tape does not know (optimizers).
 func (x *Tensor) Buffer() compute.Buffer { return x.buf }
 
 // Grad is the gradient's buffer, or nil when there is none since the last ZeroGrad.

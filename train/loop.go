@@ -1,4 +1,4 @@
-// Package train fine-tunes a model: batches, loss, optimiser, schedule,
+// Package train fine-tunes a model: batches, loss, optimizer, schedule,
 // validation, reports and saves, with the defaults and file formats of mlx-lm.
 package train
 

@@ -51,7 +51,7 @@ func (g gen) floats(t compute.DType, sigma float64, shape ...int) compute.Array 
 	return a
 }
 
-// positive is the square of a normal variable: an optimiser's second moment.
+// positive is the square of a normal variable: an optimizer's second moment.
 func (g gen) positive(shape ...int) compute.Array {
 	a := g.normal(shape...)
 	for i, v := range a.F32() {
