@@ -159,15 +159,19 @@ func isWordChar(r rune) bool {
 		unicode.Other_Alphabetic, unicode.Other_Lowercase, unicode.Other_Uppercase, unicode.Join_Control)
 }
 
-// checkAdded validates ids and contents of added tokens.
-func checkAdded(tokens []addedToken) error {
+// checkAdded validates ids and contents of added tokens of a tokenizer.json.
+func (d *definition) checkAdded(tokens []addedToken) error {
 	for i, token := range tokens {
 		place := fmt.Sprintf("[%d]", i)
-		switch {
-		case token.Content == "":
+		if token.Content == "" {
 			return at(place+".content", errors.New("empty string; an added token needs a text"))
-		case token.ID < 0 || token.ID > maxID:
+		}
+		if token.ID < 0 || token.ID > maxID {
 			return at(place+".id", fmt.Errorf("%d (%q) is outside 0..%d", token.ID, clip(token.Content), maxID))
+		}
+		if _, known := d.ids[token.Content]; !known && int(token.ID) < len(d.pieces) && d.known(token.ID) {
+			return at(place, fmt.Errorf("%q has id %d, which already stands for %q",
+				clip(token.Content), token.ID, clip(d.pieces[token.ID])))
 		}
 	}
 	return nil

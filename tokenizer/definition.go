@@ -10,11 +10,14 @@ type definition struct {
 	// Parts as JSON; nil or null if absent.
 	normalizer, preTokenizer, postProcessor, decoder json.RawMessage
 
-	added  []addedToken
-	pieces []string         // vocabulary and added tokens by id; "" where there is none
-	ids    map[string]int32 // the inverse
-	merges *mergeTable      // never nil once built
-	scores []float32        // by id, of SentencePiece vocabularies that come with scores instead of merges; else nil
+	added   []addedToken
+	listed  []addedToken     // added as tokenizer.json lists it, with the ids that it gives
+	vocab   int              // number of tokens without the added ones
+	special map[string]bool  // texts that were once added as special tokens, which they remain
+	pieces  []string         // vocabulary and added tokens by id; "" where there is none
+	ids     map[string]int32 // the inverse
+	merges  *mergeTable      // never nil once built
+	scores  []float32        // by id, of SentencePiece vocabularies that come with scores instead of merges; else nil
 
 	unk            string // "" for none
 	prefix, suffix string // continuing_subword_prefix, end_of_word_suffix
@@ -41,31 +44,45 @@ func (d *definition) addPiece(piece string, id int32) {
 	d.ids[piece] = id
 }
 
-// addTokens adds tokens, or gives the flags of tokens already there. A token
-// whose text is in the vocabulary keeps its id there.
+// addTokens adds tokens, or changes the flags of tokens already there, as the
+// tokenizers library does. A token whose text is known keeps its id. Any other
+// gets the next free id, whatever id its file gives it: the number of tokens in
+// the vocabulary, or one more than the largest id of an added token if that is
+// no less. With gaps in the vocabulary this may be another token's id.
 func (d *definition) addTokens(tokens []addedToken) error {
-	if err := checkAdded(tokens); err != nil {
-		return err
-	}
-	have := make(map[string]int, len(d.added))
+	next := int32(d.vocab)
+	at := make(map[int32]int, len(d.added)) // index in d.added by id
 	for i, token := range d.added {
-		have[token.Content] = i
+		at[token.ID] = i
+		next = max(next, token.ID+1)
 	}
-	for i, token := range tokens {
-		if id, ok := d.ids[token.Content]; ok {
-			token.ID = id
-		} else if int(token.ID) < len(d.pieces) && d.known(token.ID) {
-			return at(fmt.Sprintf("[%d]", i), fmt.Errorf("%q has id %d, which already stands for %q",
-				clip(token.Content), token.ID, clip(d.pieces[token.ID])))
-		} else {
-			d.addPiece(token.Content, token.ID)
-		}
-		if j, ok := have[token.Content]; ok {
-			d.added[j] = token
+	for _, token := range tokens {
+		if token.Content == "" {
 			continue
 		}
-		have[token.Content] = len(d.added)
-		d.added = append(d.added, token)
+		id, known := d.ids[token.Content]
+		if !known {
+			id = next
+			next++
+		}
+		if id > maxID {
+			return fmt.Errorf("%q is one token too many: ids go up to %d", clip(token.Content), maxID)
+		}
+		if token.Special && d.special == nil {
+			d.special = map[string]bool{}
+		}
+		if token.Special {
+			d.special[token.Content] = true
+		}
+		token.ID, token.Special = id, d.special[token.Content]
+		d.addPiece(token.Content, id)
+		i, taken := at[id]
+		if !taken {
+			at[id] = len(d.added)
+			d.added = append(d.added, token)
+			continue
+		}
+		d.added[i] = token
 	}
 	return nil
 }

@@ -185,7 +185,7 @@ func readGGUFConfig(m ggufKeys, d *definition) (config, error) {
 			return c, fmt.Errorf("%s is %d, but there are %d tokens", key, id, len(d.pieces))
 		}
 		c.special[role] = d.pieces[id]
-		if err := d.addSpecial(tokenText{text: d.pieces[id]}); err != nil {
+		if err := d.addSpecial(d.pieces[id]); err != nil {
 			return c, at(key, err)
 		}
 	}
@@ -207,6 +207,16 @@ func readGGUFConfig(m ggufKeys, d *definition) (config, error) {
 		c.templates[name] = source
 	}
 	return c, nil
+}
+
+// addSpecial makes sure that a token of the vocabulary is an added token.
+func (d *definition) addSpecial(text string) error {
+	for _, have := range d.added {
+		if have.Content == text {
+			return nil
+		}
+	}
+	return d.addTokens([]addedToken{{Content: text, Special: true}})
 }
 
 // splitRule is how llama.cpp splits text for one value of tokenizer.ggml.pre.

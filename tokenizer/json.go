@@ -275,6 +275,10 @@ func parseTokenizer(data []byte) (*definition, error) {
 	if _, err := unmarshalPart(added, &tokens); err != nil {
 		return nil, at("added_tokens", err)
 	}
+	d.vocab, d.listed = len(d.ids), tokens
+	if err := d.checkAdded(tokens); err != nil {
+		return nil, at("added_tokens", err)
+	}
 	return d, at("added_tokens", d.addTokens(tokens))
 }
 

@@ -60,7 +60,9 @@ func TestLoadErrors(t *testing.T) {
 		"added size":       {with(`"added_tokens": [{"id": 2000000000, "content": "<s>"}],`), `added_tokens[0].id: 2000000000`},
 		"added empty":      {with(`"added_tokens": [{"id": 3, "content": ""}],`), `added_tokens[0].content: empty`},
 		"config syntax":    {beside("tokenizer_config.json", "{\n\n!"), "tokenizer_config.json:3:1: "},
-		"config type":      {beside("tokenizer_config.json", `{"add_bos_token": "yes"}`), "tokenizer_config.json: add_bos_token: found a string"},
+		"config type":      {beside("tokenizer_config.json", `{"bos_token": 3}`), "tokenizer_config.json: bos_token: found a number"},
+		"config extra":     {beside("tokenizer_config.json", `{"extra_special_tokens": ["<x>", 3]}`), "tokenizer_config.json: extra_special_tokens[1]: found a number"},
+		"config names":     {beside("tokenizer_config.json", `{"extra_special_tokens": {"image_token": []}}`), "tokenizer_config.json: extra_special_tokens.image_token: found a array"},
 		"config decoder":   {beside("tokenizer_config.json", `{"added_tokens_decoder": {"x": {"content": "y"}}}`), `key "x" is no token id`},
 		"config template":  {beside("tokenizer_config.json", `{"chat_template": 3}`), "tokenizer_config.json: chat_template: found a number"},
 		"special map":      {beside("special_tokens_map.json", `{"eos_token": 3}`), "special_tokens_map.json: eos_token"},
@@ -142,30 +144,59 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+// TestTokenizerConfigWins: where tokenizer_config.json lists the added tokens, the older files do not count.
 func TestTokenizerConfigWins(t *testing.T) {
 	t.Parallel()
 	tok, err := Load(writeFiles(t, map[string]string{
-		"tokenizer.json":          bpeJSON(""),
-		"tokenizer_config.json":   `{"eos_token": "<e>", "bos_token": "<b>", "add_bos_token": true, "add_eos_token": true, "added_tokens_decoder": {"9": {"content": "<e>", "special": true}, "10": {"content": "<think>"}}}`,
+		"tokenizer.json": bpeJSON(""),
+		"tokenizer_config.json": `{"eos_token": "<e>", "bos_token": "<b>", "add_bos_token": true, "add_eos_token": true, "image_token": "<i>",
+			"added_tokens_decoder": {"9": {"content": "<e>", "special": true}, "10": {"content": "<think>"}, "11": {"content": "</think>"}}}`,
 		"special_tokens_map.json": `{"eos_token": "b", "pad_token": "ab"}`,
-		"added_tokens.json":       `{"</think>": 11, "<think>": 12}`,
+		"added_tokens.json":       `{"<more>": 11, "<think>": 12}`,
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"eos_token": "<e>", "bos_token": "<b>", "pad_token": "ab"}
+	want := map[string]string{"eos_token": "<e>", "bos_token": "<b>", "image_token": "<i>"}
 	if got := tok.SpecialTokens(); !maps.Equal(got, want) {
 		t.Errorf("SpecialTokens() = %v, want %v", got, want)
 	}
-	// No post-processor in tokenizer.json: add_bos_token and add_eos_token count.
-	if got, want := tok.Encode("ab", true), []int32{13, 2, 9}; !slices.Equal(got, want) {
+	// No post-processor in tokenizer.json: add_bos_token and add_eos_token do not count, as in transformers 5.
+	// Ids go on after those of the vocabulary, whatever the files say.
+	if got, want := tok.Encode("<b>ab<e><think></think><i>", true), []int32{6, 2, 3, 4, 5, 7}; !slices.Equal(got, want) {
 		t.Errorf("Encode = %v, want %v", got, want)
 	}
 	if !tok.HasThinking() {
 		t.Error("<think> and </think> are there, but HasThinking() is false")
 	}
-	if id, ok := tok.ID("</think>"); !ok || id != 11 || tok.IsSpecial(id) {
+	if id, ok := tok.ID("</think>"); !ok || tok.IsSpecial(id) {
 		t.Errorf("</think> is %d, %t", id, ok)
+	}
+	if id, ok := tok.ID("<more>"); ok {
+		t.Errorf("<more> is %d", id)
+	}
+}
+
+// TestOlderFilesWin: without that list, special_tokens_map.json wins over tokenizer_config.json.
+func TestOlderFilesWin(t *testing.T) {
+	t.Parallel()
+	tok, err := Load(writeFiles(t, map[string]string{
+		"tokenizer.json":          bpeJSON(""),
+		"tokenizer_config.json":   `{"eos_token": "<e>", "bos_token": "<b>", "additional_special_tokens": ["<m>"]}`,
+		"special_tokens_map.json": `{"eos_token": "b", "bos_token": null, "additional_special_tokens": ["<n>"]}`,
+		"added_tokens.json":       `{"</think>": 11, "<think>": 12}`,
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := tok.SpecialTokens(), map[string]string{"eos_token": "b"}; !maps.Equal(got, want) {
+		t.Errorf("SpecialTokens() = %v, want %v", got, want)
+	}
+	if got, want := tok.Encode("</think><think><m>ab", false), []int32{3, 4, 5, 0, 1}; !slices.Equal(got, want) {
+		t.Errorf("Encode = %v, want %v", got, want)
+	}
+	if tok.IsSpecial(3) || !tok.IsSpecial(5) || !tok.IsSpecial(1) {
+		t.Errorf("special: </think> %t, <m> %t, b %t", tok.IsSpecial(3), tok.IsSpecial(5), tok.IsSpecial(1))
 	}
 }
 

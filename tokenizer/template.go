@@ -27,8 +27,9 @@ type templatePartDef struct {
 // maxTemplateItems bounds what nested templates may grow to.
 const maxTemplateItems = 1024
 
-// newTemplate builds the template that raw describes. Without a
-// post-processor, add_bos_token and add_eos_token of the configuration decide.
+// newTemplate builds the template that raw describes. Without a post-processor
+// nothing is added: transformers 5 ignores add_bos_token and add_eos_token of
+// tokenizer_config.json beside a tokenizer.json.
 func (t *Tokenizer) newTemplate(raw json.RawMessage) ([]templateItem, error) {
 	var def postProcessorDef
 	present, err := unmarshalPart(raw, &def)
@@ -36,19 +37,13 @@ func (t *Tokenizer) newTemplate(raw json.RawMessage) ([]templateItem, error) {
 		return nil, err
 	}
 	text := []templateItem{{}}
-	if present {
-		if text, err = def.apply(text); err != nil {
-			return nil, err
-		}
-		return text, t.checkTemplate(text)
+	if !present {
+		return text, nil
 	}
-	if id, ok := t.BOS(); ok && t.config.addBOS {
-		text = append([]templateItem{{ids: []int32{id}}}, text...)
+	if text, err = def.apply(text); err != nil {
+		return nil, err
 	}
-	if id, ok := t.EOS(); ok && t.config.addEOS {
-		text = append(text, templateItem{ids: []int32{id}})
-	}
-	return text, nil
+	return text, t.checkTemplate(text)
 }
 
 func (t *Tokenizer) checkTemplate(items []templateItem) error {

@@ -1,0 +1,111 @@
+package interop
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/tokenizer"
+)
+
+// tokenizerFolder is a folder and what transformers makes of it, as peer/tokenizer_folders.py tells it.
+type tokenizerFolder struct {
+	Files      map[string]string
+	Roles      map[string]string
+	Vocabulary map[string]int32
+	EOS        *int32
+	Cases      []struct {
+		Text             string
+		IDs, Special     []int32
+		Decoded, Skipped *string // nil where they are not compared
+	}
+	Rendered string
+}
+
+func (f *tokenizerFolder) check(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range f.Files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tok, err := tokenizer.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := tok.SpecialTokens(); !maps.Equal(got, f.Roles) {
+		t.Errorf("SpecialTokens() = %v, want %v", got, f.Roles)
+	}
+	for piece, id := range f.Vocabulary {
+		if got, ok := tok.ID(piece); !ok || got != id {
+			t.Errorf("ID(%q) = %d, %t, want %d", piece, got, ok, id)
+		}
+	}
+	if eos, ok := tok.EOS(); ok != (f.EOS != nil) || ok && eos != *f.EOS {
+		t.Errorf("EOS() = %d, %t, want %v", eos, ok, f.EOS)
+	}
+	for _, c := range f.Cases {
+		if got := tok.Encode(c.Text, false); !slices.Equal(got, c.IDs) {
+			t.Errorf("Encode(%q) = %v, want %v", c.Text, got, c.IDs)
+		}
+		if got := tok.Encode(c.Text, true); !slices.Equal(got, c.Special) {
+			t.Errorf("Encode(%q, special) = %v, want %v", c.Text, got, c.Special)
+		}
+		if got := tok.Decode(c.IDs, false); c.Decoded != nil && got != *c.Decoded {
+			t.Errorf("Decode(%v) = %q, want %q", c.IDs, got, *c.Decoded)
+		}
+		if got := tok.Decode(c.IDs, true); c.Skipped != nil && got != *c.Skipped {
+			t.Errorf("Decode(%v, skip) = %q, want %q", c.IDs, got, *c.Skipped)
+		}
+	}
+	r, err := chat.NewRenderer(tok)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.Render([]chat.Value{chat.NewMessage("user", "ab")}, nil, chat.Options{}); err != nil || got != f.Rendered {
+		t.Errorf("rendered %q, %v, want %q", got, err, f.Rendered)
+	}
+	if t.Failed() {
+		for name, text := range f.Files {
+			t.Logf("%s: %s", name, text)
+		}
+	}
+}
+
+// TestTokenizerFolders compares with what transformers made of a few folders.
+func TestTokenizerFolders(t *testing.T) {
+	t.Parallel()
+	var folders []tokenizerFolder
+	readJSON(t, "testdata/tokenizer_folders.json", &folders)
+	if len(folders) != 12 {
+		t.Fatalf("%d folders", len(folders))
+	}
+	for i := range folders {
+		t.Run(strconv.Itoa(i), folders[i].check)
+	}
+}
+
+// TestTokenizerFoldersLive does so with many new ones.
+func TestTokenizerFoldersLive(t *testing.T) {
+	t.Parallel()
+	need(t, "mlx-lm")
+	const count = 250
+	seed := os.Getenv("LENTIL_SEED")
+	if seed == "" {
+		seed = "1"
+	}
+	out := command(t, exec.Command("../.interop/venv/bin/python", "peer/tokenizer_folders.py", strconv.Itoa(count), seed))
+	var folders []tokenizerFolder
+	if err := json.Unmarshal([]byte(out), &folders); err != nil || len(folders) != count {
+		t.Fatalf("%d folders, %v", len(folders), err)
+	}
+	for i := range folders {
+		t.Run(strconv.Itoa(i), folders[i].check)
+	}
+}
