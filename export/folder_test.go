@@ -87,8 +87,14 @@ func TestFilesBesideWeights(t *testing.T) {
 		if err := os.MkdirAll(filepath.Dir(state), 0o777); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(state, []byte("{}"), 0o600); err != nil {
+		left := filepath.Join(fused, ".set.0123abcd.lentil.tmp", "ggml-model-f16.gguf")
+		if err := os.MkdirAll(filepath.Dir(left), 0o777); err != nil {
 			t.Fatal(err)
+		}
+		for _, path := range []string{state, left, filepath.Join(fused, ".config.json.0123abcd.lentil.tmp")} {
+			if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	converted := filepath.Join(t.TempDir(), "converted")

@@ -16,6 +16,7 @@ import (
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/quant"
@@ -117,6 +118,11 @@ func checkTarget(path, base, adapter string) error {
 			return nil
 		case err != nil:
 			return err
+		case atomicfile.IsTemporary(e.Name()): // a killed command left it
+			if e.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
 		case name == "." || ofModel(name, e, base):
 			return nil
 		}

@@ -3,6 +3,7 @@
 package smallfile
 
 import (
+	"bytes"
 	"io"
 	"os"
 
@@ -31,9 +32,13 @@ func read(path string, most int64, regular bool) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, most+1))
-	if err == nil && int64(len(data)) > most {
+	var data bytes.Buffer
+	data.Grow(int(info.Size()) + bytes.MinRead) // and the end is found without another copy
+	if _, err := data.ReadFrom(io.LimitReader(file, most+1)); err != nil {
+		return nil, err
+	}
+	if int64(data.Len()) > most {
 		return nil, fault.Of("%s: more than the %d bytes that are expected at most", path, most)
 	}
-	return data, err
+	return data.Bytes(), nil
 }
