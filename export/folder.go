@@ -20,8 +20,8 @@ import (
 	"github.com/lentil-lm/lentil/weights"
 )
 
-// writeFolder has fill write a model into a folder beside path, which place then
-// gives its name: a half-written model is never seen there.
+// writeFolder calls fill to write a model into a folder beside path, and place to give
+// that folder its name: nobody ever sees a half-written model there.
 func writeFolder(path string, fill func(dir string) error, place func(tmp, target string) error) error {
 	target, err := filepath.Abs(path)
 	if err != nil {
@@ -96,8 +96,8 @@ func (s settings) copyFiles(to string) error {
 	return nil
 }
 
-// linksElsewhere tells a link to a file outside of the folder, which is then no part of
-// the model. In the hub's cache files are links to the repository's blobs.
+// linksElsewhere tells whether a file is a link out of the folder, and so no part of the
+// model. Links to the blobs of the hub's cache do not count.
 func linksElsewhere(folder, name string) bool {
 	home, err1 := filepath.EvalSymlinks(folder)
 	file, err2 := filepath.EvalSymlinks(filepath.Join(folder, name))
@@ -144,8 +144,8 @@ func (s settings) config() ([]byte, error) {
 	return json.MarshalIndent(config, "", "    ")
 }
 
-// spell adds the names that mlx-lm knows of settings that transformers 5 has under
-// others. It reads both.
+// spell adds mlx-lm's names of settings that transformers 5 has under others.
+// transformers reads both.
 func spell(config map[string]any) {
 	if n, ok := config["num_local_experts"]; ok && config["model_type"] == "qwen3_moe" && config["num_experts"] == nil {
 		config["num_experts"] = n
@@ -160,8 +160,8 @@ func spell(config map[string]any) {
 	}
 }
 
-// complete adds settings that a config may leave out, but which mlx-lm wants to be
-// told or takes for something else than transformers does.
+// complete adds settings that a config may leave out, where mlx-lm needs them or assumes
+// something else than transformers does.
 func complete(config map[string]any, f model.Architecture) {
 	missing := map[string]any{"tie_word_embeddings": f.Tied}
 	kind, _ := config["model_type"].(string)

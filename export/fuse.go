@@ -134,8 +134,8 @@ func checkTarget(path, base, adapter string) error {
 	return nil
 }
 
-// ofModel tells whether a folder with a model made from base has such a file or folder. That of an upload knows
-// the files that it was for, and goes with them.
+// ofModel tells whether a model made from base has such a file or folder. The state of an upload goes with the model:
+// it is about the files that are replaced.
 func ofModel(name string, e fs.DirEntry, base string) bool {
 	of := slices.ContainsFunc(tokenizer.Files(), func(file string) bool {
 		return name == filepath.ToSlash(file) || e.IsDir() && name == filepath.ToSlash(filepath.Dir(file))

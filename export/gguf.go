@@ -269,7 +269,7 @@ func (g *ggufExport) kindOf(module string, cols int, kept bool) weights.GGUFType
 	}
 	is := func(name string) bool { return strings.HasSuffix(module, name) }
 	more := g.options.Type.mixed && moreBitsForLayer(layerOf(module), g.config.NumHiddenLayers)
-	// As large as in a dense model, attention is a small part of one with 8 experts.
+	// With 8 experts attention is a small part of the model, though as large as in a dense one.
 	eight := g.arch.Experts.Count == 8
 	switch {
 	case module == "lm_head" || g.arch.Tied && module == "model.embed_tokens":

@@ -189,8 +189,8 @@ type remote struct {
 	stored bool // url is an address of the storage behind the hub, which may run out
 }
 
-// locate asks for a file of a repository without fetching it. Redirects within the hub (renamed repositories)
-// are followed; the one that leads to where the contents are stored is not, since what is wanted stands on it.
+// locate asks for a file of a repository without fetching it. It follows redirects within the hub (renamed
+// repositories), but not the one to the storage: the headers of that answer are what is wanted.
 func (c *Client) locate(ctx context.Context, repo Repo, revision, file string) (remote, error) {
 	at := c.cfg.Endpoint + repo.resolve(revision, file)
 	for range maxRedirects {

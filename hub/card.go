@@ -30,9 +30,9 @@ type CardFigure struct{ Name, Base, Tuned string }
 // cardMark opens the text of a card that Lentil wrote and may write again.
 const cardMark = "<!-- Written by lentil. Take this line out and the text is yours: it will be kept. -->"
 
-// Update gives the text of README.md for an upload: old (which may be empty) with its metadata kept, and with
-// the card's text in the place of what a tool wrote there. Text of a person is kept as it is. A card that knows
-// nothing of a training keeps what an older one of ours tells.
+// Update returns README.md for an upload. It keeps the metadata of old, which may be empty, and what a person wrote,
+// and puts the card in the place of what a tool wrote. Where the card says nothing of a training, it keeps what an
+// older card of ours says.
 func (c Card) Update(old []byte) []byte {
 	meta, body := splitCard(string(old))
 	c.keep(body)

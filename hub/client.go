@@ -79,7 +79,7 @@ type request struct {
 	stay        bool                          // give redirects back instead of following them
 }
 
-// errSilent is why a request is given up whose server says nothing any more.
+// errSilent ends a request whose server has gone silent.
 var errSilent = errors.New("the server has gone silent")
 
 // send makes one try of a request. Answers that are no success (2xx, or 3xx if asked to stay) become errors.

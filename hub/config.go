@@ -15,8 +15,8 @@ import (
 	"github.com/lentil-lm/lentil/internal/smallfile"
 )
 
-// DefaultEndpoint is where repositories are looked for unless HF_ENDPOINT says otherwise.
-const DefaultEndpoint = "https://huggingface.co"
+// defaultEndpoint is where repositories are looked for unless HF_ENDPOINT says otherwise.
+const defaultEndpoint = "https://huggingface.co"
 
 // Config is where the hub is, where things are kept, and how patient to be.
 type Config struct {
@@ -46,7 +46,7 @@ func FromEnv() (Config, error) {
 		return Config{}, err
 	}
 	c := Config{
-		Endpoint:   strings.TrimRight(firstEnv(DefaultEndpoint, "HF_ENDPOINT"), "/"),
+		Endpoint:   strings.TrimRight(firstEnv(defaultEndpoint, "HF_ENDPOINT"), "/"),
 		Cache:      expand(firstEnv(filepath.Join(home, "hub"), "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")),
 		TokenPath:  expand(firstEnv(filepath.Join(home, "token"), "HF_TOKEN_PATH")),
 		Offline:    isTrue(firstEnv("", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")),
@@ -55,7 +55,7 @@ func FromEnv() (Config, error) {
 		Timeout:    10 * time.Second,
 	}
 	if u, err := url.Parse(c.Endpoint); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return Config{}, fault.Of("HF_ENDPOINT is not an http or https address").Try("Set it to something like %s, or unset it.", DefaultEndpoint)
+		return Config{}, fault.Of("HF_ENDPOINT is not an http or https address").Try("Set it to something like %s, or unset it.", defaultEndpoint)
 	}
 	if text := os.Getenv("HF_HUB_DOWNLOAD_TIMEOUT"); text != "" {
 		n, err := strconv.Atoi(text)

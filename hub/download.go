@@ -51,10 +51,10 @@ func (s Snapshot) Warning() string {
 	return fmt.Sprintf("The hub cannot be asked for a newer version of %s, so the cached one is used: %v", s.Repo, s.Unchecked)
 }
 
-// Download brings files of a repository into the cache, or into a folder, and gives the folder they are in.
-// What is there already is not fetched again; what was broken off goes on. Files get their names only when
-// they are complete and their hashes are right. Processes that want the same file share the work. If the
-// server cannot be reached and all files are in the cache, that is good too.
+// Download brings files of a repository into the cache, or into a folder, and returns the folder they are in. It
+// fetches only what is not there, and goes on where an earlier download stopped. Files get their names only when they
+// are complete and their hashes are right. Processes that want the same file share the work. If the server cannot be
+// reached, all wanted files in the cache are enough.
 func (c *Client) Download(ctx context.Context, repo Repo, o Options) (_ Snapshot, err error) {
 	defer func() { err = c.withoutToken(err) }()
 	if o.Revision == "" {
@@ -100,8 +100,8 @@ type Listing struct {
 	Unchecked error // as in Snapshot
 }
 
-// List gives the files of a repository at a branch, tag or commit (empty: main) without fetching any. If the server
-// cannot be reached, they are those of the commit that is in the cache, as far as the cache knows them.
+// List returns the files of a repository at a branch, tag or commit (empty: main) without fetching any. If the server
+// cannot be reached, it lists the commit in the cache, as far as the cache knows its files.
 func (c *Client) List(ctx context.Context, repo Repo, revision string) (l Listing, err error) {
 	defer func() { err = c.withoutToken(err) }()
 	if revision == "" {
@@ -156,8 +156,8 @@ func (c *Client) newDownload(repo Repo, o Options) *download {
 	return d
 }
 
-// lookUpTries is how often to ask for the newest commit: once where the cache is at hand, as a long wait for a
-// network that is not there would be of no use.
+// lookUpTries is how often to ask for the newest commit. With the commit in the cache it is once: a long wait for a
+// network that is not there helps nobody.
 func (d *download) lookUpTries() int {
 	if known := d.store.ref(d.o.Revision); known != "" && known != d.o.Revision && d.o.LocalDir == "" {
 		if _, err := os.Stat(d.store.snapshot(known)); err == nil {
@@ -198,7 +198,7 @@ func (d *download) look(ctx context.Context, tries int) (files []File, err error
 	return files, nil
 }
 
-// choose takes the wanted files out of all, none of which may be a bad one.
+// choose returns the wanted files; a bad one among them is an error.
 func (d *download) choose(files []File) error {
 	d.listed = true
 	f := newFilter(d.o.Include, d.o.Exclude)

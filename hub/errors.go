@@ -140,8 +140,7 @@ func (c *Client) plainURL(u *url.URL) string {
 // A networkError is a request that got no answer, or a broken one.
 type networkError struct{ reworded }
 
-// newNetworkError takes the address out of an error of net/http, which may hold a signature, and puts host and
-// path in its place.
+// newNetworkError puts host and path in the place of the address in an error of net/http, which may hold a signature.
 func (c *Client) newNetworkError(u *url.URL, err error) error {
 	var with *url.Error
 	if errors.As(err, &with) {

@@ -43,8 +43,8 @@ type transfer struct {
 	validator string // strong etag that the storage answers with, for If-Range
 }
 
-// errNoRanges says that the server sends whole files only; errStart that it is no use to go on from where an
-// earlier download stopped.
+// errNoRanges says that the server sends whole files only; errStart that the file has to be fetched from its start
+// again.
 var (
 	errNoRanges = errors.New("the server does not send ranges")
 	errStart    = errors.New("the file on the server has changed")
@@ -193,9 +193,9 @@ func (t *transfer) ranges(ctx context.Context, w *sink) error {
 	return t.gather(ctx, w, spans, rangesPerFile)
 }
 
-// gather fetches the spans, several at a time, and writes them in order. What comes early waits in memory, at
-// most 2*parallel spans. When a span is given up, no more are begun, but those before it may still come in: the
-// next download goes on behind them.
+// gather fetches the spans, several at a time, and writes them in order. At most 2*parallel spans that come early
+// wait in memory. When a span is given up, no new ones begin, but those before it may still come in: the next
+// download goes on behind them.
 func (t *transfer) gather(parent context.Context, w *sink, spans []span, parallel int) error {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
@@ -261,9 +261,9 @@ func (t *transfer) gather(parent context.Context, w *sink, spans []span, paralle
 	return fmt.Errorf("%s: %w", t.file.Path, why)
 }
 
-// An arrival is how far a span has come from the network. Blocks are handed on full, however often connections
-// break: there are no more of them than s.blocks has room for, so that nobody who holds a connection waits for a
-// span whose turn to get one is still to come.
+// An arrival is how far a span has come from the network. It hands on full blocks, even if connections break in
+// between, so a span never needs more blocks than s.blocks has room for. Otherwise spans that hold a connection could
+// wait for one that is still waiting for a connection.
 type arrival struct {
 	span
 	at    int64  // where the next byte belongs
@@ -441,8 +441,8 @@ func (t *transfer) forget(source bool) {
 	}
 }
 
-// refused turns the refusals that mean more than they say into what they mean: signed addresses of a storage
-// run out, and a range that does not exist belongs to another file.
+// refused explains two refusals: an expired signed address (the storage denies it), and a range that does not exist
+// (the file has changed).
 func (t *transfer) refused(from remote, err error) error {
 	var status *StatusError
 	if !errors.As(err, &status) {

@@ -38,8 +38,8 @@ func copyFile(from, to string, o atomicfile.Options) error {
 	})
 }
 
-// unfinishedIn has files written with their temporaries in another folder, where nobody takes one that a crash left
-// behind for a file or a ref. Symbolic links are replaced, not followed: what a repository has stays in its folder.
+// unfinishedIn keeps temporaries in another folder, where nobody takes one that a crash left behind for a file or a
+// ref. Symbolic links are replaced, not followed: what a repository has stays in its folder.
 func unfinishedIn(folder string) atomicfile.Options {
 	return atomicfile.Options{Aside: filepath.Join(folder, "unfinished"), ReplaceLink: true}
 }

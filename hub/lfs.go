@@ -159,9 +159,9 @@ func (u *upload) finished(f *localFile) {
 	u.tell(Progress{File: f.name, Done: f.size, Size: f.size, Finished: true})
 }
 
-// onEndpoint gives an address of the hub itself the endpoint in use, which can be a proxy the hub does not know.
+// onEndpoint replaces the hub's own address by the endpoint in use, which can be a proxy the hub does not know.
 func (c *Client) onEndpoint(address string) string {
-	if rest, ok := strings.CutPrefix(address, DefaultEndpoint+"/"); ok {
+	if rest, ok := strings.CutPrefix(address, defaultEndpoint+"/"); ok {
 		return c.cfg.Endpoint + "/" + rest
 	}
 	return address

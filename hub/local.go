@@ -46,8 +46,8 @@ func openLocalDir(path string) (*localDir, error) {
 	return &localDir{root, meta}, nil
 }
 
-// check refuses a name under which a file could do harm here: git runs what is in its folder, and what looks like the
-// journal of an unfinished write would be acted on.
+// check refuses names under which a file could do harm here: git runs what is in its folder, and a file that looks
+// like the journal of an unfinished write would be acted on.
 func (l *localDir) check(name string) error {
 	for part := range strings.SplitSeq(name, "/") {
 		if strings.EqualFold(part, ".git") {

@@ -70,7 +70,7 @@ func (c *Client) WhoAmI(ctx context.Context) (_ Account, err error) {
 	return Account{info.Name, c.oneLine(token.DisplayName), token.Role != "read"}, nil
 }
 
-// Owned gives a repository without an owner in its name that of the token.
+// Owned adds the owner of the token to a repository's name that has none.
 func (c *Client) Owned(ctx context.Context, repo Repo) (Repo, error) {
 	if strings.Contains(repo.ID, "/") {
 		return repo, nil
@@ -115,8 +115,8 @@ const maxTokens = 1 << 20
 // private files are for their owner's eyes only.
 var private = atomicfile.Options{Perm: 0o600}
 
-// storeToken puts a token into the INI file of tokens, in the place of one of the same name. What is said of
-// other tokens stays as it is.
+// storeToken puts a token into the INI file of tokens, in the place of one of the same name. Other tokens stay as
+// they are.
 func storeToken(path, name, token string) error {
 	old, err := smallfile.Read(path, maxTokens)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -60,8 +60,8 @@ func LooksLikeRepo(name string) bool {
 		!strings.HasSuffix(name, "/") && path.Ext(name) != ".gguf" && path.Ext(name) != ".safetensors"
 }
 
-// RepoOf gives the repository that a model's name, such as ORG/NAME@REVISION, is of; "" for a model on this machine,
-// whose path is nothing to others.
+// RepoOf returns the repository that a model's name, such as ORG/NAME@REVISION, belongs to. It returns "" for a model
+// on this machine, whose path means nothing to others.
 func RepoOf(name string) string {
 	id, _, _ := strings.Cut(name, "@")
 	_, here := os.Stat(name)

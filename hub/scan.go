@@ -53,8 +53,8 @@ type CachedRevision struct {
 	LastChange time.Time
 }
 
-// A CachedFile is one file of a revision: its place in the snapshot and where its contents are, which is the
-// same place for a file that is no link.
+// A CachedFile is one file of a revision: its place in the snapshot, and the place of its contents. Both are the same
+// for a file that is no link.
 type CachedFile struct {
 	Path, Blob string
 	Bytes      int64

@@ -69,8 +69,8 @@ func sharedContents(cache string) map[string]int64 {
 	return out
 }
 
-// sweepShared removes shared contents if no blob of a repository is a link to them any more. If that cannot be
-// told, they stay.
+// sweepShared removes shared contents that no blob of a repository links to any more. They stay if that cannot be
+// told.
 func sweepShared(cache, target string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

@@ -19,8 +19,7 @@ const storagePatience = time.Minute
 // stateName is where in an uploaded folder its state lies.
 const stateName = ".cache/huggingface/lentil-upload.json"
 
-// IsUploadState tells whether something in a folder, by its slash-separated name and its type, is what uploads of
-// the folder keep there: their state, or a folder that holds it.
+// IsUploadState tells whether a file or folder, by its slash-separated name and its type, holds the state of uploads.
 func IsUploadState(name string, typ fs.FileMode) bool {
 	folder := path.Dir(stateName)
 	if typ.IsDir() {
@@ -30,9 +29,9 @@ func IsUploadState(name string, typ fs.FileMode) bool {
 	return typ.IsRegular() && (unfinished || name == stateName)
 }
 
-// An uploadState is what an upload of a folder keeps, so that the same command can go on after a crash: hashes
-// of large files, which take long, and parts that the storage has. It lies in .cache/huggingface in the folder,
-// which never goes to a repository. If the folder cannot be written to, nothing is kept.
+// An uploadState lets the same command go on after a crash. It keeps the hashes of large files, which take long, and
+// the parts that the storage has. It lies in .cache/huggingface of the folder, which is never uploaded. If the folder
+// cannot be written to, nothing is kept.
 type uploadState struct {
 	path string // empty: not kept
 	mu   sync.Mutex

@@ -54,10 +54,9 @@ type Uploaded struct {
 	Sent      int64    // bytes of large files that went over the network
 }
 
-// Upload makes the repository a holder of all files in the folder, in one commit. The repository is made if
-// need be. Files that are there already, with the same contents, are not sent again; large files that were
-// sent before a crash are not either, and neither are parts of them. Files in the repository that the folder
-// does not have stay.
+// Upload puts all files of the folder into the repository, in one commit. It makes the repository if need be. It does
+// not send again what is there with the same contents, nor large files, or parts of them, that were sent before a
+// crash. Files of the repository that the folder does not have stay.
 func (c *Client) Upload(ctx context.Context, o UploadOptions) (_ Uploaded, err error) {
 	defer func() { err = c.withoutToken(err) }()
 	if c.cfg.Offline {

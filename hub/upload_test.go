@@ -268,7 +268,7 @@ func TestFromEnv(t *testing.T) {
 		return c
 	}
 	c := get()
-	want("endpoint", c.Endpoint, DefaultEndpoint)
+	want("endpoint", c.Endpoint, defaultEndpoint)
 	want("cache", c.Cache, home+"/.cache/huggingface/hub")
 	want("token", c.Token, "")
 	t.Setenv("XDG_CACHE_HOME", home+"/xdg")

@@ -28,9 +28,6 @@ func (t *Tokenizer) EOS() (int32, bool) { return t.role("eos_token") }
 // PAD returns the id of the padding token, if there is one.
 func (t *Tokenizer) PAD() (int32, bool) { return t.role("pad_token") }
 
-// UNK returns the id of the unknown token, if there is one.
-func (t *Tokenizer) UNK() (int32, bool) { return t.role("unk_token") }
-
 func (t *Tokenizer) role(key string) (int32, bool) {
 	piece, ok := t.config.special[key]
 	if !ok {

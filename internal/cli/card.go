@@ -36,7 +36,7 @@ func writeCard(o uploadOptions, repo hub.Repo) error {
 	return atomicfile.Write(path, text)
 }
 
-// cardOf is the card of what may be uploaded, as far as it is known where there is an error.
+// cardOf is the card of what may be uploaded. With an error it still holds what is known.
 func cardOf(o uploadOptions, name string) (hub.Card, error) {
 	from := o.AdapterPath
 	if from == "" {

@@ -15,7 +15,7 @@ import (
 // maxRedraws is how often a view is drawn again at most, per second.
 const maxRedraws = 10
 
-// A terminal is what a terminal that lines can be redrawn on, or a stand-in for one in a test.
+// A terminal is one that lines can be redrawn on, or a stand-in for one in a test.
 type terminal struct {
 	w       io.Writer
 	size    func() (width, height int)
