@@ -82,6 +82,7 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 			return err
 		}
 	}
+	untrained := s.updates.done == 0
 	loss, err := tr.step(&next, &batch)
 	if err != nil {
 		return err
@@ -89,6 +90,9 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 	next.count(loss, len(batch.rows))
 	*s = next
 	tr.report(run.Step{Iteration: it, Loss: loss, Tokens: len(batch.rows)})
+	if len(batch.rows) > 0 {
+		tr.watch(s, loss, untrained)
+	}
 	if it%o.StepsPerReport == 0 || it == o.Iters {
 		tr.sumUp(s)
 	}
@@ -97,6 +101,19 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 	}
 	defer s.window.goOn()
 	return tr.save(s, true)
+}
+
+// watch warns of a loss that rises.
+func (tr *Trainer) watch(s *state, loss float64, untrained bool) {
+	if untrained {
+		s.trend.measured(loss, 1)
+		return
+	}
+	if from, to, risen := s.trend.add(loss, s.result.Iterations == tr.Options.Iters); risen {
+		lr := tr.Options.Schedule(s.updates.done - 1)
+		tr.report(run.Warning{Text: fault.Say("the loss has risen from %.3f to %.3f: the learning rate of %g is likely too high. Begin again with a smaller %v.",
+			from, to, lr, fault.Setting("learning_rate"))})
+	}
 }
 
 // sumUp reports the steps since the last report.
@@ -115,7 +132,9 @@ func (tr *Trainer) sumUp(s *state) {
 func (tr *Trainer) validate(ctx context.Context, s *state) error {
 	began := time.Now()
 	o := EvalOptions{BatchSize: tr.Options.BatchSize, Batches: tr.Options.ValBatches, MaxSeqLength: tr.Options.MaxSeqLength, CompatMLX: tr.Options.CompatMLX}
+	batches := 0
 	got, err := evaluate(ctx, tr.Model, tr.valid, tr.Valid, o, &s.random, func(done, total int) {
+		batches = done
 		tr.report(run.Progress{Task: "Calculating loss", Done: done, Total: total})
 	})
 	switch {
@@ -125,6 +144,9 @@ func (tr *Trainer) validate(ctx context.Context, s *state) error {
 		return err
 	}
 	s.result.ValLoss = got.Loss
+	if s.updates.done == 0 && got.Tokens > 0 {
+		s.trend.measured(got.Loss, batches)
+	}
 	tr.report(run.Validation{Iteration: s.result.Iterations + 1, Loss: got.Loss, Seconds: time.Since(began).Seconds()})
 	s.window.goOn()
 	return nil
@@ -146,10 +168,16 @@ func (tr *Trainer) save(s *state, checkpoint bool) error {
 	return nil
 }
 
-// interrupted saves what there is before a run ends early.
+// interrupted saves what there is before a run ends early. Gradients that wait for an
+// update are applied: who goes on from the saved weights cannot add to them.
 func (tr *Trainer) interrupted(s *state) error {
 	if s.result.Iterations == 0 {
 		return ErrInterrupted
+	}
+	if s.waiting.tokens > 0 && !tr.Options.CompatMLX {
+		if err := tr.update(s, tr.Options.Schedule(s.updates.done)); err != nil {
+			return err
+		}
 	}
 	if err := tr.save(s, true); err != nil {
 		return err
@@ -248,7 +276,7 @@ func (tr *Trainer) DryRun(lengths []int) error {
 	s := newState(order{}, tr.Options.Seed, u)
 	defer tr.close(s)
 	b := pack(list, tr.Options.MaxSeqLength, false)
-	if _, err := tr.gradients(s, &b, 1); err != nil {
+	if _, err := tr.gradients(s, &b); err != nil {
 		return err
 	}
 	return tr.update(s, 1)

@@ -15,7 +15,6 @@ import (
 	"github.com/lentil-lm/lentil/compute/plan"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model/modeltest"
-	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/tensor"
 )
@@ -269,73 +268,6 @@ func TestTrainingLearns(t *testing.T) {
 		})
 		if last := got[len(got)-1]; !(last < 0.8*got[0]) {
 			t.Errorf("%s: the loss went from %g to %g", test.c.Name, got[0], last)
-		}
-	}
-}
-
-// readGrads returns the gradients of all parameters and clears them.
-func readGrads(t *testing.T, tr *Trainer) (out [][]float32) {
-	t.Helper()
-	for _, p := range tr.params {
-		g := make([]float32, p.Shape().Elems())
-		if err := tr.Model.Device().Read(p.Grad(), compute.FloatBytes(g)); err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, g)
-		p.ZeroGrad()
-	}
-	return out
-}
-
-// TestAccumulation compares one batch of four rows with two of two rows, which
-// have as many tokens.
-func TestAccumulation(t *testing.T) {
-	t.Parallel()
-	const tolerance = 1e-5 // of the largest gradient: sums in another order
-	tr, _ := newTrainer(t, newCPU(t), options())
-	for _, l := range tr.Model.Adapted() {
-		l.Adapter.(*nn.LoRA).Dropout = 0
-	}
-	modeltest.Shake(t, tr.Model, 0.1)
-	s, err := tr.prepare()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tr.close(s)
-	gradients := func(list []Example, accumulation int) (float64, error) {
-		b := pack(list, 64, false)
-		return tr.gradients(s, &b, accumulation)
-	}
-	rows := rowList{}
-	for range 4 {
-		rows = append(rows, someRows(5)[len(rows)])
-		rows[len(rows)-1].Loss = [][2]int{{1, 4}}
-	}
-	whole, err := gradients(rows, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := readGrads(t, tr)
-	var parts float64
-	for _, half := range []rowList{rows[:2], rows[2:]} {
-		loss, err := gradients(half, 2)
-		if err != nil {
-			t.Fatal(err)
-		}
-		parts += loss / 2
-	}
-	if math.Abs(parts-whole) > 1e-6*whole {
-		t.Errorf("loss %g in parts, %g whole", parts, whole)
-	}
-	for i, got := range readGrads(t, tr) {
-		var largest float64
-		for _, v := range want[i] {
-			largest = max(largest, math.Abs(float64(v)))
-		}
-		for k := range got {
-			if math.Abs(float64(got[k]-want[i][k])) > tolerance*largest {
-				t.Fatalf("%s: gradient %g in parts, %g whole", tr.params[i].Name, got[k], want[i][k])
-			}
 		}
 	}
 }

@@ -14,7 +14,7 @@ type Options struct {
 	StepsPerReport        int
 	StepsPerEval          int
 	SaveEvery             int // steps
-	GradAccumulationSteps int // steps whose gradients make one update
+	GradAccumulationSteps int // steps whose gradients make one update: that of the mean over all their tokens
 	MaxSeqLength          int // tokens; longer examples are cut
 	GradCheckpoint        bool
 	Seed                  uint64

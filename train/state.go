@@ -12,12 +12,14 @@ import (
 // parameters and the gradients that wait for an update. It and they decide how a run
 // with given settings and data goes on.
 type state struct {
-	order   order       // of the training examples
-	random  numpyRandom // draws that order, and the validations'
-	keys    compute.Key // random numbers of dropout
-	updates *updates    // the optimizer with its moments
-	window  window      // steps since the last report
-	result  Result      // so far
+	order   order        // of the training examples
+	random  numpyRandom  // draws that order, and the validations'
+	keys    compute.Key  // random numbers of dropout
+	updates *updates     // the optimizer with its moments
+	waiting accumulation // gradients since the last update
+	window  window       // steps since the last report
+	trend   trend        // of the loss, since the run began
+	result  Result       // so far
 }
 
 // dropoutStream sets dropout's random numbers apart from those that LoRA matrices

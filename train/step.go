@@ -4,23 +4,24 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/fault"
 )
 
-// step does one micro-step, and the update at the end of an accumulation. It returns
-// the batch's mean loss.
+// step does one micro-step, and the update at the end of an accumulation or of the run.
+// It returns the batch's mean loss.
 func (tr *Trainer) step(s *state, b *packed) (float64, error) {
 	it, n := s.result.Iterations+1, tr.Options.GradAccumulationSteps
 	lr := tr.Options.Schedule(s.updates.done)
 	if math.IsNaN(lr) || math.IsInf(lr, 0) {
 		return 0, fault.At("learning_rate", "it is %g at iteration %d", lr, it).Try("Check %v and %v.", fault.Setting("learning_rate"), fault.Setting("lr_schedule"))
 	}
-	loss, err := tr.gradients(s, b, n)
+	loss, err := tr.gradients(s, b)
 	if err == nil && (math.IsNaN(loss) || math.IsInf(loss, 0)) {
 		err = fault.Advise(fmt.Errorf("the loss is %g: the weights have diverged", loss),
 			"Go back to the last saved adapter and use a smaller %v.", fault.Setting("learning_rate"))
 	}
-	if err == nil && it%n == 0 {
+	if last := it == tr.Options.Iters && !tr.Options.CompatMLX; err == nil && (it%n == 0 || last) {
 		err = tr.update(s, lr)
 	}
 	if err != nil {
@@ -29,15 +30,30 @@ func (tr *Trainer) step(s *state, b *packed) (float64, error) {
 	return loss, nil
 }
 
-// gradients adds the gradients of the batch's mean loss, divided by the accumulation
-// steps, to those of the parameters, and returns that mean.
-func (tr *Trainer) gradients(s *state, b *packed, accumulation int) (float64, error) {
+// An accumulation is the gradients that wait for an update: of the sum of its tokens'
+// losses, divided by unit. Under mlx-lm's rules they need no more than the update.
+type accumulation struct {
+	unit   int // tokens of its first batch
+	tokens int // of all its batches
+}
+
+// gradients adds the gradients of the batch's losses to those of the parameters, and
+// returns the mean loss.
+func (tr *Trainer) gradients(s *state, b *packed) (float64, error) {
 	if len(b.rows) == 0 {
 		return 0, nil // nothing to learn from these examples
 	}
-	weight := make([]float32, len(b.weights))
-	for i, w := range b.weights {
-		weight[i] = w / float32(accumulation)
+	if s.waiting.tokens == 0 {
+		s.waiting.unit = len(b.rows)
+	}
+	s.waiting.tokens += len(b.rows)
+	share := 1 / float32(s.waiting.unit)
+	if tr.Options.CompatMLX { // a mean of means
+		share = 1 / float32(len(b.rows)) / float32(tr.Options.GradAccumulationSteps)
+	}
+	weight := make([]float32, len(b.rows))
+	for i := range weight {
+		weight[i] = share
 	}
 	t := tr.tape
 	t.Reset(true)
@@ -51,8 +67,32 @@ func (tr *Trainer) gradients(s *state, b *packed, accumulation int) (float64, er
 	return mean(losses), t.Backward()
 }
 
-// update applies the gradients.
+// average makes the gradients those of the mean loss over all tokens of the accumulation,
+// and ends it.
+func (tr *Trainer) average(s *state) error {
+	a := s.waiting
+	s.waiting = accumulation{}
+	if a.tokens == a.unit || tr.Options.CompatMLX {
+		return nil
+	}
+	op := compute.Scale{Alpha: float32(float64(a.unit) / float64(a.tokens))}
+	for _, p := range tr.params {
+		g := p.Grad()
+		if g == nil {
+			continue // no path from the loss to this parameter
+		}
+		if err := tr.Model.Device().Run(op, bufs(g), bufs(g)); err != nil {
+			return fmt.Errorf("gradient of %s: %w", p.Name, err)
+		}
+	}
+	return nil
+}
+
+// update applies the gradients that wait.
 func (tr *Trainer) update(s *state, lr float64) error {
+	if err := tr.average(s); err != nil {
+		return err
+	}
 	if err := s.updates.apply(lr); err != nil {
 		return err
 	}
