@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -194,7 +195,7 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
-// TestStops: a generation config comes before the config, and the tokenizer last.
+// TestStops: the generation config, the config and the tokenizer may each name another end.
 func TestStops(t *testing.T) {
 	dir := folder(t)
 	generation := filepath.Join(dir, "generation_config.json")
@@ -211,10 +212,11 @@ func TestStops(t *testing.T) {
 		t.Fatal("nothing ends an answer")
 	}
 	write(t, generation, `{"eos_token_id": [7, 9]}`)
-	if got := stops(); !slices.Equal(got, []int32{7, 9}) {
-		t.Errorf("of the generation config: %v", got)
+	all := append([]int32{7, 9}, own...)
+	if got := stops(); !slices.Equal(got, all) {
+		t.Errorf("with a generation config: %v, want %v", got, all)
 	}
-	if got := stops("11", "e"); !slices.Equal(got[:3], []int32{7, 9, 11}) || len(got) != 4 {
+	if got := stops("11", "e"); !slices.Equal(got[:len(all)+1], append(all, 11)) || len(got) != len(all)+2 {
 		t.Errorf("and two more: %v", got)
 	}
 	for _, text := range []string{"{", `{"eos_token_id": null}`, `{}`} {
@@ -222,6 +224,24 @@ func TestStops(t *testing.T) {
 		if got := stops(); !slices.Equal(got, own) {
 			t.Errorf("generation config %q: %v, want %v", text, got, own)
 		}
+	}
+	write(t, generation, `{"eos_token_id": [7, 9]}`)
+	var config map[string]any
+	text, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &config); err != nil {
+		t.Fatal(err)
+	}
+	config["eos_token_id"] = []int{13, 7, -1}
+	if text, err = json.Marshal(config); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "config.json"), string(text))
+	eos, _ := open(t, dir, engine.Options{}).Tokenizer.EOS()
+	if got, want := stops(), []int32{7, 9, 13, eos}; !slices.Equal(got, want) {
+		t.Errorf("three files: %v, want %v", got, want)
 	}
 	for _, text := range []string{"no such token", "-1", "1000000", ""} {
 		if _, err := open(t, dir, engine.Options{}).Stops(text); fault.SettingOf(err) != "extra_eos_token" {

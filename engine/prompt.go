@@ -1,9 +1,7 @@
 package engine
 
 import (
-	"encoding/json"
 	"errors"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -11,7 +9,6 @@ import (
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/tokenizer"
-	"github.com/lentil-lm/lentil/weights"
 )
 
 // template reads the chat template that comes with a tokenizer; nil for none.
@@ -67,25 +64,15 @@ func (f *Files) Plain(text string) []int32 {
 	return f.Tokenizer.Encode(text, !ok || !strings.HasPrefix(text, f.Tokenizer.Piece(bos)))
 }
 
-// Stops are the tokens that end an answer: those of generation_config.json,
-// else of config.json, else the tokenizer's, and the extra ones. These are ids,
-// or texts that are one token.
+// Ends are the tokens that end an answer: those that the model's settings and its tokenizer name.
+func (f *Files) Ends() []int32 {
+	return model.EndTokens(f.Source.Config(), f.Source.Path(), f.Tokenizer)
+}
+
+// Stops are the tokens that end an answer: the model's, and the extra ones. These
+// are ids, or texts that are one token.
 func (e *Engine) Stops(extra ...string) ([]int32, error) {
-	stops := e.Model.Config.EOSTokens()
-	if text, err := weights.ReadFile(filepath.Join(e.Source.Path(), "generation_config.json")); err == nil {
-		var config struct {
-			EOS json.RawMessage `json:"eos_token_id"`
-		}
-		// mlx-lm ignores a generation config that is not valid JSON, and so does this.
-		if json.Unmarshal(text, &config) == nil {
-			if ids := model.TokenIDs(config.EOS); len(ids) > 0 {
-				stops = ids
-			}
-		}
-	}
-	if eos, ok := e.Tokenizer.EOS(); ok && len(stops) == 0 {
-		stops = []int32{eos}
-	}
+	stops := e.Ends()
 	for _, text := range extra {
 		id, ok := e.Tokenizer.ID(text)
 		if n, err := strconv.ParseInt(text, 10, 32); !ok && err == nil && n >= 0 && int(n) < e.Tokenizer.VocabSize() {

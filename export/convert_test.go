@@ -256,7 +256,7 @@ func TestModelfile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path, err := export.WriteModelfile(filepath.Join(t.TempDir(), "model.gguf"), t.TempDir(), tok)
+		path, err := export.WriteModelfile(filepath.Join(t.TempDir(), "model.gguf"), t.TempDir(), nil, tok)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -138,8 +138,13 @@ func (s settings) config() ([]byte, error) {
 	}
 	spell(config)
 	complete(config, arch)
-	if eos := s.generationEOS(); eos != nil {
-		config["eos_token_id"] = eos
+	// mlx-lm reads one of the two files, so each gets the ends of both.
+	switch ends := model.EndTokens(s.src.Config(), s.src.Path(), nil); len(ends) {
+	case 0:
+	case 1:
+		config["eos_token_id"] = ends[0]
+	default:
+		config["eos_token_id"] = ends
 	}
 	return json.MarshalIndent(config, "", "    ")
 }
@@ -208,22 +213,6 @@ func scalingOf(config map[string]any, factors []float32) (map[string]any, error)
 func sameFactors(a, b []float32) bool {
 	const rounding = 1e-4 // converters compute the table in float32
 	return slices.EqualFunc(a, b, func(x, y float32) bool { return math.Abs(float64(x/y)-1) < rounding })
-}
-
-// generationEOS is the eos_token_id of generation_config.json, which wins over
-// that of config.json.
-func (s settings) generationEOS() any {
-	text, err := weights.ReadFile(filepath.Join(s.src.Path(), "generation_config.json"))
-	if err != nil {
-		return nil
-	}
-	var g struct {
-		EOS any `json:"eos_token_id"`
-	}
-	if json.Unmarshal(text, &g) != nil {
-		return nil // mlx-lm ignores it too
-	}
-	return g.EOS
 }
 
 // quantizationOf describes formats as config.json does: the commonest one, and

@@ -118,7 +118,7 @@ func TestFilesBesideWeights(t *testing.T) {
 		if _, err := os.Lstat(filepath.Join(path, "link.py")); err == nil {
 			t.Errorf("%s: a file from outside of the folder was copied", path)
 		}
-		if config, _ := readConfig(t, path); jsonText(t, config["eos_token_id"]) != "[7,9]" {
+		if config, _ := readConfig(t, path); jsonText(t, config["eos_token_id"]) != "[7,9,2]" {
 			t.Errorf("%s: eos_token_id %v", path, config["eos_token_id"])
 		}
 	}

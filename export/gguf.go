@@ -64,8 +64,9 @@ type GGUFReport struct {
 	Path       string         `json:"path"`
 	Bytes      int64          `json:"bytes"` // of tensors
 	Parameters int64          `json:"parameters"`
-	Types      map[string]int `json:"types"` // tensors by type
-	Whole      []string       `json:"-"`     // matrices whose rows do not divide into the type's blocks
+	Types      map[string]int `json:"types"`               // tensors by type
+	LostEnds   []string       `json:"lost_ends,omitempty"` // tokens that end an answer, but not in llama.cpp: it has no more places for them
+	Whole      []string       `json:"-"`                   // matrices whose rows do not divide into the type's blocks
 }
 
 // GGUF writes the model of src with its tokenizer as one GGUF file for
@@ -95,7 +96,7 @@ func GGUF(src weights.Source, tok *tokenizer.Tokenizer, o GGUFOptions) (GGUFRepo
 	for k, v := range words {
 		g.metadata[k] = v
 	}
-	g.endTokens()
+	g.endTokens(tok)
 	if err := g.collectAdapters(); err != nil {
 		return report, err
 	}

@@ -1,11 +1,14 @@
 package export
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
 
+	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/tokenizer"
 	"github.com/lentil-lm/lentil/weights"
 )
 
@@ -132,18 +135,32 @@ func (g *ggufExport) ropeSettings(m map[string]any, a weights.GGUFFamily) error 
 	return nil
 }
 
-// endTokens names the tokens of config.json that end an answer, where the
-// tokenizer names none or another one.
-func (g *ggufExport) endTokens() {
-	const eos, eot = "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"
-	for _, id := range g.config.EOSTokens() {
-		if id < 0 || int(id) >= g.config.VocabSize || g.metadata[eos] == uint32(id) {
-			continue
+// ggufEndKeys are the places for tokens that end an answer.
+var ggufEndKeys = []string{"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}
+
+// endTokens names the tokens that end an answer: the tokenizer's own comes first,
+// then those that llama.cpp does not know by their texts, which need a place.
+func (g *ggufExport) endTokens(tok *tokenizer.Tokenizer) {
+	pieces, _ := g.metadata["tokenizer.ggml.tokens"].([]string)
+	ends := slices.DeleteFunc(model.EndTokens(g.src.Config(), g.src.Path(), tok), func(id int32) bool { return int(id) >= len(pieces) })
+	known := weights.GGUFEnds(pieces)
+	own, hasOwn := tok.EOS()
+	rank := func(id int32) int {
+		switch {
+		case hasOwn && id == own:
+			return 0
+		case !slices.Contains(known, int(id)):
+			return 1
 		}
-		if g.metadata[eos] == nil {
-			g.metadata[eos] = uint32(id)
-		} else if g.metadata[eot] == nil {
-			g.metadata[eot] = uint32(id)
+		return 2
+	}
+	slices.SortStableFunc(ends, func(a, b int32) int { return cmp.Compare(rank(a), rank(b)) })
+	for i, id := range ends {
+		switch {
+		case i < len(ggufEndKeys):
+			g.metadata[ggufEndKeys[i]] = uint32(id)
+		case rank(id) < 2:
+			g.report.LostEnds = append(g.report.LostEnds, pieces[id])
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package export_test
 
 import (
+	"encoding/json"
 	"maps"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/lentil-lm/lentil/export"
+	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/tokenizer"
@@ -180,6 +182,45 @@ func TestGGUFMetadata(t *testing.T) {
 	}
 	if n := len(g.Metadata()["tokenizer.ggml.tokens"].([]string)); n != ggufVocab {
 		t.Errorf("%d tokens, want %d", n, ggufVocab)
+	}
+}
+
+// TestGGUFEnds: all tokens that end an answer are in the file, and Lentil reads them from it.
+func TestGGUFEnds(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		config, generation string
+		keys, read         []int32 // of eos, eot and eom; of the config that is read back
+		lost               int
+	}{
+		// The tokenizer's own is 1, which llama.cpp knows by its text, as 0 (<|im_start|>) is not.
+		{`1`, `1`, []int32{1}, []int32{1}, 0},
+		{`[4, 5]`, `6`, []int32{1, 6, 4}, []int32{1, 6, 4}, 1},
+		{`[4]`, `[5, 1]`, []int32{1, 5, 4}, []int32{1, 5, 4}, 0},
+		{`[100000]`, `null`, []int32{1}, []int32{1}, 0},
+	} {
+		dir := modeltest.Write(t, modeltest.Spec{Type: "llama", Config: map[string]any{"vocab_size": ggufVocab, "eos_token_id": json.RawMessage(test.config)}})
+		if err := os.WriteFile(filepath.Join(dir, "generation_config.json"), []byte(`{"eos_token_id": `+test.generation+`}`), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		path, report := exportGGUF(t, dir, "F16")
+		g, err := weights.OpenGGUF(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, name := range []string{"eos", "eot", "eom"} {
+			id, ok := g.Metadata()["tokenizer.ggml."+name+"_token_id"].(uint32)
+			if ok != (i < len(test.keys)) || ok && id != uint32(test.keys[i]) {
+				t.Errorf("%s and %s: %s is %d, %t, want %v", test.config, test.generation, name, id, ok, test.keys)
+			}
+		}
+		if got := model.EndTokens(g.Config(), path, trained(t)); !slices.Equal(got, test.read) {
+			t.Errorf("%s and %s: read back as %v, want %v", test.config, test.generation, got, test.read)
+		}
+		if len(report.LostEnds) != test.lost {
+			t.Errorf("%s and %s: lost %q, want %d", test.config, test.generation, report.LostEnds, test.lost)
+		}
+		g.Close()
 	}
 }
 

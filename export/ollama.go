@@ -30,8 +30,9 @@ var ollamaTemplates = []struct{ text, stop string }{
 // file, into the same folder, and returns its path. A chat template is written
 // if one can be found that gives the same text as the tokenizer's own; otherwise
 // Ollama is left to recognize the one that is in the GGUF file. source is the
-// model's folder, whose generation_config.json gives the parameters.
-func WriteModelfile(gguf, source string, tok *tokenizer.Tokenizer) (string, error) {
+// model's folder, whose generation_config.json gives the parameters, and config
+// its config.json.
+func WriteModelfile(gguf, source string, config []byte, tok *tokenizer.Tokenizer) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "FROM ./%s\n", filepath.Base(gguf))
 	jinja, ok := tok.ChatTemplate(false)
@@ -47,7 +48,12 @@ func WriteModelfile(gguf, source string, tok *tokenizer.Tokenizer) (string, erro
 	default:
 		b.WriteString("# A base model: it has no chat template and continues text.\n")
 	}
-	ollamaParameters(&b, source, tok, stop)
+	ends := []string{stop}
+	for _, id := range model.EndTokens(config, source, tok) {
+		ends = append(ends, tok.Piece(id))
+	}
+	ollamaStops(&b, ends)
+	ollamaSampling(&b, source)
 	if system == "" {
 		b.WriteString("# SYSTEM \"\"\"What the assistant is to keep in mind.\"\"\"\n")
 	} else {
@@ -57,35 +63,8 @@ func WriteModelfile(gguf, source string, tok *tokenizer.Tokenizer) (string, erro
 	return path, atomicfile.Write(path, []byte(b.String()))
 }
 
-// ollamaParameters writes what ends an answer and how tokens are drawn. Without a
-// generation_config.json the latter is left to Ollama.
-func ollamaParameters(b *strings.Builder, source string, tok *tokenizer.Tokenizer, stop string) {
-	var c struct {
-		Sample            *bool           `json:"do_sample"`
-		Temperature       *float64        `json:"temperature"`
-		TopP              *float64        `json:"top_p"`
-		TopK              *int            `json:"top_k"`
-		MinP              *float64        `json:"min_p"`
-		RepetitionPenalty *float64        `json:"repetition_penalty"`
-		EOS               json.RawMessage `json:"eos_token_id"`
-	}
-	data, err := weights.ReadFile(filepath.Join(source, "generation_config.json"))
-	if err == nil {
-		err = json.Unmarshal(data, &c)
-	}
-	if err != nil { // GGUF files and many folders have none; mlx-lm ignores broken ones too
-		c.EOS = nil
-	}
-	ends := []string{stop}
-	ids := model.TokenIDs(c.EOS)
-	if eos, ok := tok.EOS(); ok && len(ids) == 0 {
-		ids = []int32{eos}
-	}
-	for _, id := range ids {
-		if id >= 0 && int(id) < tok.VocabSize() {
-			ends = append(ends, tok.Piece(id))
-		}
-	}
+// ollamaStops writes the texts that end an answer, each once.
+func ollamaStops(b *strings.Builder, ends []string) {
 	written := map[string]bool{"": true}
 	for _, end := range ends {
 		if !written[end] && !strings.ContainsAny(end, "\"\\\n\r") {
@@ -93,8 +72,25 @@ func ollamaParameters(b *strings.Builder, source string, tok *tokenizer.Tokenize
 		}
 		written[end] = true
 	}
+}
+
+// ollamaSampling writes how tokens are drawn. Without a generation_config.json
+// that is left to Ollama.
+func ollamaSampling(b *strings.Builder, source string) {
+	var c struct {
+		Sample            *bool    `json:"do_sample"`
+		Temperature       *float64 `json:"temperature"`
+		TopP              *float64 `json:"top_p"`
+		TopK              *int     `json:"top_k"`
+		MinP              *float64 `json:"min_p"`
+		RepetitionPenalty *float64 `json:"repetition_penalty"`
+	}
+	data, err := weights.ReadFile(filepath.Join(source, "generation_config.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &c)
+	}
 	switch {
-	case err != nil:
+	case err != nil: // GGUF files and many folders have none; mlx-lm ignores broken ones too
 		return
 	case c.Sample != nil && !*c.Sample:
 		b.WriteString("PARAMETER temperature 0\n")

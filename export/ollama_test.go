@@ -16,6 +16,12 @@ import (
 // folder with this generation_config.json.
 func modelfile(t *testing.T, jinja, generation string) string {
 	t.Helper()
+	return modelfileOf(t, jinja, generation, "{}")
+}
+
+// modelfileOf does so with a config.json, too.
+func modelfileOf(t *testing.T, jinja, generation, config string) string {
+	t.Helper()
 	tok, err := tokenizer.Train(slices.Values([]string{"a b"}), tokenizer.TrainOptions{
 		VocabSize: 264, SpecialTokens: []string{"<think>", "</think>", "<s>", "</s>"}, BOS: "<s>", EOS: "</s>", ChatTemplate: jinja,
 	})
@@ -28,7 +34,7 @@ func modelfile(t *testing.T, jinja, generation string) string {
 			t.Fatal(err)
 		}
 	}
-	path, err := export.WriteModelfile(filepath.Join(t.TempDir(), "model.gguf"), source, tok)
+	path, err := export.WriteModelfile(filepath.Join(t.TempDir(), "model.gguf"), source, []byte(config), tok)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +147,7 @@ func TestModelfileParameters(t *testing.T) {
 		{`{"temperature": 0.7, "top_p": 0.8, "top_k": 20, "min_p": 0, "repetition_penalty": 1.05, "eos_token_id": [3, 1, 99999, -4]}`,
 			"PARAMETER stop \"</s>\"\nPARAMETER stop \"</think>\"\nPARAMETER temperature 0.7\nPARAMETER top_p 0.8\nPARAMETER min_p 0\nPARAMETER top_k 20\nPARAMETER repeat_penalty 1.05\n"},
 		{`{"do_sample": false, "temperature": 0.7}`, "PARAMETER stop \"</s>\"\nPARAMETER temperature 0\n"},
-		{`{"temperature": "hot", "eos_token_id": 1}`, "PARAMETER stop \"</s>\"\n"},
+		{`{"temperature": "hot", "eos_token_id": 1}`, "PARAMETER stop \"</think>\"\nPARAMETER stop \"</s>\"\n"},
 		{`{"temperature": `, "PARAMETER stop \"</s>\"\n"},
 	} {
 		var got strings.Builder
@@ -153,6 +159,16 @@ func TestModelfileParameters(t *testing.T) {
 		if got.String() != test.want {
 			t.Errorf("%s:\n%swant\n%s", test.generation, &got, test.want)
 		}
+	}
+}
+
+// TestModelfileStops: generation_config.json, config.json and the tokenizer each name another end.
+func TestModelfileStops(t *testing.T) {
+	t.Parallel()
+	got := modelfileOf(t, "", `{"eos_token_id": [0]}`, `{"eos_token_id": 1}`)
+	const want = "PARAMETER stop \"<think>\"\nPARAMETER stop \"</think>\"\nPARAMETER stop \"</s>\"\n"
+	if !strings.Contains(got, want) {
+		t.Errorf("%s\nwant\n%s", got, want)
 	}
 }
 
@@ -172,7 +188,7 @@ func FuzzModelfile(f *testing.F) {
 		if err := os.WriteFile(filepath.Join(source, "generation_config.json"), []byte(generation), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		path, err := export.WriteModelfile(filepath.Join(source, "model.gguf"), source, tok)
+		path, err := export.WriteModelfile(filepath.Join(source, "model.gguf"), source, nil, tok)
 		if err != nil {
 			return
 		}

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -14,39 +13,38 @@ import (
 // Config is config.json with the field names of Hugging Face's transformers.
 // Pointers tell a missing field from a zero one: defaults differ per model_type.
 type Config struct {
-	ModelType             string          `json:"model_type"`
-	HiddenSize            int             `json:"hidden_size"`
-	NumHiddenLayers       int             `json:"num_hidden_layers"`
-	IntermediateSize      int             `json:"intermediate_size"`
-	NumAttentionHeads     int             `json:"num_attention_heads"`
-	NumKeyValueHeads      *int            `json:"num_key_value_heads"`
-	HeadDim               *int            `json:"head_dim"`
-	RMSNormEps            float64         `json:"rms_norm_eps"`
-	VocabSize             int             `json:"vocab_size"`
-	MaxPositionEmbeddings int             `json:"max_position_embeddings"`
-	RopeTheta             *float64        `json:"rope_theta"`
-	RopeScaling           *RopeScaling    `json:"rope_scaling"`
-	RopeParameters        *RopeScaling    `json:"rope_parameters"` // transformers v5: theta and scaling in one place
-	RopeTraditional       bool            `json:"rope_traditional"`
-	AttentionBias         bool            `json:"attention_bias"`
-	MLPBias               bool            `json:"mlp_bias"`
-	TieWordEmbeddings     *bool           `json:"tie_word_embeddings"`
-	SlidingWindow         *int            `json:"sliding_window"`
-	LayerTypes            []string        `json:"layer_types"`
-	NoRopeLayers          []int           `json:"no_rope_layers"`
-	NoRopeLayerInterval   *int            `json:"no_rope_layer_interval"`
-	NumLocalExperts       int             `json:"num_local_experts"`
-	NumExperts            int             `json:"num_experts"` // another name of the same
-	NumExpertsPerTok      *int            `json:"num_experts_per_tok"`
-	MoEIntermediateSize   int             `json:"moe_intermediate_size"`
-	DecoderSparseStep     *int            `json:"decoder_sparse_step"`
-	MLPOnlyLayers         []int           `json:"mlp_only_layers"`
-	NormTopkProb          bool            `json:"norm_topk_prob"`
-	HiddenAct             string          `json:"hidden_act"`
-	EOS                   json.RawMessage `json:"eos_token_id"` // a number, a list or null
-	ModelFile             string          `json:"model_file"`
-	TorchDtype            string          `json:"torch_dtype"`
-	Dtype                 string          `json:"dtype"`
+	ModelType             string       `json:"model_type"`
+	HiddenSize            int          `json:"hidden_size"`
+	NumHiddenLayers       int          `json:"num_hidden_layers"`
+	IntermediateSize      int          `json:"intermediate_size"`
+	NumAttentionHeads     int          `json:"num_attention_heads"`
+	NumKeyValueHeads      *int         `json:"num_key_value_heads"`
+	HeadDim               *int         `json:"head_dim"`
+	RMSNormEps            float64      `json:"rms_norm_eps"`
+	VocabSize             int          `json:"vocab_size"`
+	MaxPositionEmbeddings int          `json:"max_position_embeddings"`
+	RopeTheta             *float64     `json:"rope_theta"`
+	RopeScaling           *RopeScaling `json:"rope_scaling"`
+	RopeParameters        *RopeScaling `json:"rope_parameters"` // transformers v5: theta and scaling in one place
+	RopeTraditional       bool         `json:"rope_traditional"`
+	AttentionBias         bool         `json:"attention_bias"`
+	MLPBias               bool         `json:"mlp_bias"`
+	TieWordEmbeddings     *bool        `json:"tie_word_embeddings"`
+	SlidingWindow         *int         `json:"sliding_window"`
+	LayerTypes            []string     `json:"layer_types"`
+	NoRopeLayers          []int        `json:"no_rope_layers"`
+	NoRopeLayerInterval   *int         `json:"no_rope_layer_interval"`
+	NumLocalExperts       int          `json:"num_local_experts"`
+	NumExperts            int          `json:"num_experts"` // another name of the same
+	NumExpertsPerTok      *int         `json:"num_experts_per_tok"`
+	MoEIntermediateSize   int          `json:"moe_intermediate_size"`
+	DecoderSparseStep     *int         `json:"decoder_sparse_step"`
+	MLPOnlyLayers         []int        `json:"mlp_only_layers"`
+	NormTopkProb          bool         `json:"norm_topk_prob"`
+	HiddenAct             string       `json:"hidden_act"`
+	ModelFile             string       `json:"model_file"`
+	TorchDtype            string       `json:"torch_dtype"`
+	Dtype                 string       `json:"dtype"`
 }
 
 // RopeScaling is the rope_scaling (or rope_parameters) object.
@@ -172,22 +170,6 @@ func (c *Config) checkExperts(path string) error {
 	}
 	if c.DecoderSparseStep != nil && *c.DecoderSparseStep < 1 {
 		return fmt.Errorf("%s: decoder_sparse_step is %d, expected a positive number", path, *c.DecoderSparseStep)
-	}
-	return nil
-}
-
-// EOSTokens are the ids of eos_token_id, none when it is missing.
-func (c *Config) EOSTokens() []int32 { return TokenIDs(c.EOS) }
-
-// TokenIDs reads an eos_token_id field: a number, a list of numbers, or null.
-func TokenIDs(raw json.RawMessage) []int32 {
-	var one int32
-	if json.Unmarshal(raw, &one) == nil && !bytes.Equal(bytes.TrimSpace(raw), []byte("null")) {
-		return []int32{one}
-	}
-	var many []int32
-	if json.Unmarshal(raw, &many) == nil {
-		return many
 	}
 	return nil
 }

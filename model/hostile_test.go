@@ -95,7 +95,7 @@ func FuzzConfig(f *testing.F) {
 		if err != nil {
 			return
 		}
-		c.EOSTokens()
+		model.EndTokens(data, "", nil)
 		arch, err := c.Architecture()
 		if err != nil {
 			return
@@ -111,12 +111,18 @@ func FuzzConfig(f *testing.F) {
 	})
 }
 
-// FuzzTokenIDs reads eos_token_id of config.json and generation_config.json.
-func FuzzTokenIDs(f *testing.F) {
+// FuzzEndTokens reads eos_token_id of config.json and generation_config.json.
+func FuzzEndTokens(f *testing.F) {
 	for _, seed := range []string{"2", "[1, 2]", "null", "[]", `"2"`, "[[1]]", "1e3"} {
 		f.Add([]byte(seed))
 	}
-	f.Fuzz(func(_ *testing.T, raw []byte) { model.TokenIDs(raw) })
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		for _, id := range model.EndTokens(append(append([]byte(`{"eos_token_id": `), raw...), '}'), "", nil) {
+			if id < 0 {
+				t.Errorf("%s: %d", raw, id)
+			}
+		}
+	})
 }
 
 // FuzzModel loads models with a foreign config.json and header of the weights.

@@ -95,7 +95,7 @@ func TestTokenIDs(t *testing.T) {
 	for text, want := range map[string][]int32{
 		"": nil, "null": nil, "7": {7}, "[7, 9]": {7, 9}, "[]": {}, `"x"`: nil, "3000000000": nil, "1.5": nil,
 	} {
-		if got := TokenIDs([]byte(text)); !slices.Equal(got, want) {
+		if got := tokenIDs([]byte(text)); !slices.Equal(got, want) {
 			t.Errorf("eos_token_id %s gives %v, want %v", text, got, want)
 		}
 	}

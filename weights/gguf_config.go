@@ -324,20 +324,27 @@ func (c *ggufConfig) token(name string) (int, bool) {
 	return int(f), true
 }
 
-// eos returns the token that ends an answer: a number, or a list when the end
-// of a turn has a token of its own.
+// eos returns the tokens that end an answer, as in llama.cpp: a number, or a list
+// when there are several.
 func (c *ggufConfig) eos() any {
 	var ids []int
-	for _, name := range []string{"eos", "eot"} {
-		if id, ok := c.token(name); ok && !slices.Contains(ids, id) {
+	for _, name := range []string{"eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep"} {
+		if id, ok := c.token(name); ok {
 			ids = append(ids, id)
 		}
 	}
-	switch len(ids) {
+	pieces, _ := c.metadata["tokenizer.ggml.tokens"].([]string)
+	var once []int
+	for _, id := range append(ids, GGUFEnds(pieces)...) {
+		if !slices.Contains(once, id) {
+			once = append(once, id)
+		}
+	}
+	switch len(once) {
 	case 0:
 		return nil
 	case 1:
-		return ids[0]
+		return once[0]
 	}
-	return ids
+	return once
 }

@@ -239,6 +239,24 @@ func writeTemp(t testing.TB, data []byte) string {
 	return path
 }
 
+func TestGGUFEnds(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		pieces []string
+		want   []int
+	}{
+		{nil, nil},
+		{[]string{"a", "<|eot_id|>", "</s>", "<|end|>", "<|eot_id|>"}, []int{1, 2, 3}},
+		{[]string{"<|end|>", "<|return|>", "<|call|>"}, []int{1, 2}},
+		{[]string{"<|end|>", "<|return|>"}, []int{0, 1}},
+		{[]string{"</s>", "<|tool_response>", "<|fim_pad|>"}, []int{1, 2}},
+	} {
+		if got := GGUFEnds(test.pieces); !slices.Equal(got, test.want) {
+			t.Errorf("%q: %v, want %v", test.pieces, got, test.want)
+		}
+	}
+}
+
 func TestGGUFConfig(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -251,6 +269,9 @@ func TestGGUFConfig(t *testing.T) {
 		{"mistral", []ggufPair{{"mistral.attention.head_count_kv", uint32(2)}}, false, map[string]any{"num_key_value_heads": 2.}},
 		{"qwen2", []ggufPair{{"qwen2.rope.freq_base", float32(1e6)}, {"tokenizer.ggml.eos_token_id", uint32(7)}, {"tokenizer.ggml.eot_token_id", uint32(9)}},
 			false, map[string]any{"rope_theta": 1e6, "eos_token_id": []any{7., 9.}}},
+		{"qwen2", []ggufPair{{"tokenizer.ggml.eom_token_id", uint32(4)}, {"tokenizer.ggml.eos_token_id", uint32(7)},
+			{"tokenizer.ggml.tokens", []string{"<|endoftext|>", "a", "<|im_end|>", "b", "<|eom_id|>"}}},
+			false, map[string]any{"eos_token_id": []any{7., 4., 0., 2.}}},
 		{"qwen3", []ggufPair{{"qwen3.attention.key_length", uint32(32)}, {"qwen3.rope.scaling.type", "yarn"}, {"qwen3.rope.scaling.factor", float32(4)},
 			{"qwen3.context_length", uint32(40960)}, {"qwen3.rope.scaling.original_context_length", uint32(32768)}},
 			false, map[string]any{"head_dim": 32., "max_position_embeddings": 40960.,

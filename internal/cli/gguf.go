@@ -76,10 +76,13 @@ func writeGGUF(streams Streams, from *engine.Files, o ggufExport) (export.GGUFRe
 		fmt.Fprintf(streams.Out, "In a larger type, since their rows do not divide into the blocks of %s: %d of the matrices.\n", o.typ, len(slices.Compact(report.Whole)))
 	}
 	fmt.Fprintf(streams.Out, "%s, %s\n", o.typ, run.Bytes(report.Bytes))
+	if len(report.LostEnds) > 0 {
+		fmt.Fprintf(streams.Out, "These end an answer, but not in llama.cpp, which has three places for such tokens: %s\n", strings.Join(report.LostEnds, " "))
+	}
 	if !o.ollama {
 		return report, nil
 	}
-	path, err := export.WriteModelfile(o.path, from.Source.Path(), from.Tokenizer)
+	path, err := export.WriteModelfile(o.path, from.Source.Path(), from.Source.Config(), from.Tokenizer)
 	if err != nil {
 		return report, err
 	}

@@ -1,0 +1,35 @@
+package weights
+
+import (
+	"maps"
+	"slices"
+)
+
+// ggufEndPieces are texts of tokens that end an answer in llama.cpp, whatever a
+// file says about them; so do padding and separators of code completion.
+var ggufEndPieces = []string{
+	"<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>", "<|endoftext|>",
+	"</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>",
+	"<|tool_response>", "<｜end▁of▁sentence｜>", "[e~[",
+	"<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]",
+	"<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>", "<|file_sep|>",
+}
+
+// GGUFEnds picks the tokens of a vocabulary at whose texts llama.cpp ends an
+// answer, by rising id. Some families use "<|end|>" or "</s>" for something else.
+func GGUFEnds(pieces []string) []int {
+	ids := map[string]int{}
+	for id, piece := range pieces {
+		if _, twice := ids[piece]; !twice && slices.Contains(ggufEndPieces, piece) {
+			ids[piece] = id
+		}
+	}
+	has := func(piece string) bool { _, ok := ids[piece]; return ok }
+	if (has("<|return|>") || has("<|flush|>")) && (has("<|call|>") || has("<|calls|>")) {
+		delete(ids, "<|end|>")
+	}
+	if has("<|tool_response>") {
+		delete(ids, "</s>")
+	}
+	return slices.Sorted(maps.Values(ids))
+}
