@@ -12,9 +12,8 @@ import (
 type Rule uint8
 
 const (
-	// RuleMetal is what the GPU does, and so how published models were made:
-	// ties round away from zero, and the largest weight of a group counts as
-	// at least zero.
+	// RuleMetal is what the GPU does, and how published models were made: ties round
+	// away from zero, and the largest weight of a group counts as zero if it is less.
 	RuleMetal Rule = iota
 	// RuleCPU rounds ties to even and takes the true largest weight.
 	RuleCPU
@@ -46,7 +45,7 @@ func QuantizeAffine(w []float32, rows, cols int, bits, group int, scaleType DTyp
 	return quantizeAffine(f, rows, cols, rule, func(row int) []float32 { return w[row*cols : (row+1)*cols] })
 }
 
-// quantizeAffine is QuantizeAffine of rows that are asked for one by one, from
+// quantizeAffine is QuantizeAffine with values giving the rows. It calls values from
 // several goroutines.
 func quantizeAffine(f Format, rows, cols int, rule Rule, values func(row int) []float32) (*Matrix, error) {
 	m := &Matrix{Format: f, Rows: rows, Cols: cols}
@@ -95,7 +94,8 @@ func (m *Matrix) PutRow(row int, src []float32, rule Rule) {
 	}
 }
 
-// putGroup quantizes w into group g, counted over all rows, unless it cannot be held.
+// putGroup quantizes w into group g, counted over all rows. It is false when the type
+// of the scales cannot hold it.
 func (m *Matrix) putGroup(g int, w []float32, rule Rule) bool {
 	var q [128]uint8
 	f := m.Format
@@ -121,8 +121,8 @@ func fits(f float32, d DType) bool {
 	return f-f == 0
 }
 
-// quantizeGroup writes the integers of one group to q and returns the float32
-// scale and bias; ok is false when a weight is not finite.
+// quantizeGroup writes the integers of one group to q and returns the float32 scale
+// and bias. ok is false when a weight is not finite.
 //
 // The edge of larger magnitude is represented exactly: it gets the integer 0
 // and becomes the bias. The scale is negative when that edge is the maximum.
@@ -168,8 +168,8 @@ func quantizeGroup(q []uint8, w []float32, bits int, rule Rule) (scale, bias flo
 	return scale, bias, scale-scale == 0
 }
 
-// between brings a number into a range. Unlike min and max it need not care about
-// NaN and the sign of zero, which makes it a good deal faster.
+// between brings a number into a range. It is faster than min and max, since it does
+// not care about NaN and the sign of zero.
 func between(f, lo, hi float32) float32 {
 	if f < lo {
 		return lo
@@ -180,8 +180,8 @@ func between(f, lo, hi float32) float32 {
 	return f
 }
 
-// roundEven rounds a number from 0 to 255, ties to even: in the sum there are no bits
-// left for a fraction, and the lowest are the integer.
+// roundEven rounds a number from 0 to 255, ties to even: the sum has no bits for a
+// fraction, and its lowest bits are the integer.
 func roundEven(f float32) uint8 { return uint8(math.Float32bits(f + 3<<22)) }
 
 func abs(f float32) float32 { return math.Float32frombits(math.Float32bits(f) &^ (1 << 31)) }

@@ -22,8 +22,8 @@ func affineRow(dst []float32, src, scales, biases []byte, f Format) {
 	}
 }
 
-// affineGroup decodes one group. The narrow widths look the few possible
-// values up; the wide ones compute them.
+// affineGroup decodes one group. Narrow widths look up the few possible values, wide
+// ones compute them.
 func affineGroup(dst []float32, src []byte, scale, bias float32, bits int) {
 	switch bits {
 	case 2:

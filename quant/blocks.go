@@ -81,8 +81,7 @@ func (b BlockType) Decode(dst []float32, src []byte) {
 	}
 }
 
-// scale returns the scale of a block of 32, and its offset: 0 for the types
-// without one.
+// scale returns the scale of a block of 32 and its offset, 0 where the type has none.
 func (b BlockType) scale(block []byte) (d, m float32) {
 	d = F16ToF32(binary.LittleEndian.Uint16(block))
 	if blocks[b].zero < 0 {
@@ -121,8 +120,8 @@ func (b BlockType) integers(q *[32]uint8, block []byte) {
 	}
 }
 
-// repack writes the integers of a block of 32 as a stream of bits. It is
-// integers and pack in one, for the common types without a loop over weights.
+// repack writes the integers of a block of 32 as a stream of bits: integers and pack in
+// one. For the common types it needs no loop over the weights.
 func (b BlockType) repack(dst, block []byte) {
 	le := binary.LittleEndian
 	body := b.body(block)
@@ -172,11 +171,11 @@ func scaleAndMin(packed []byte, j int) (sc, mn uint8) {
 	if j < 4 {
 		return packed[j] & 63, packed[j+4] & 63
 	}
-	// The low 4 bits are here, the high 2 are left over above j-4.
+	// The low 4 bits are here, the high 2 above the entries of j-4.
 	return packed[j+4]&15 | packed[j-4]>>6<<4, packed[j+4]>>4 | packed[j]>>6<<4
 }
 
-// decodeQ5K decodes a super-block of Q5_K: as Q4_K, with 32 bytes of fifth bits
+// decodeQ5K decodes a super-block of Q5_K. It is like Q4_K, with 32 bytes of fifth bits
 // (group j in bit j) before the nibbles.
 func decodeQ5K(dst *[256]float32, block []byte) {
 	var q [256]uint8
@@ -267,9 +266,9 @@ func (b BlockType) scaleType(data []byte) DType {
 
 // affine fills m, whose shape and format are set, with the blocks of data.
 //
-// The values stay equal: scale*q is exact in float32 (11 bits of an f16 times
-// at most 8), and so is the bias -zero*scale, a power of two times an f16. A
-// block whose scale is not finite has no finite weight in either form.
+// The values stay equal: scale*q is exact in float32 (11 bits of an f16 times at most
+// 8), and so is the bias -zero*scale, a power of two times an f16. If the scale of a
+// block is not finite, no weight is, in either form.
 func (b BlockType) affine(m *Matrix, data []byte) {
 	groups, rowBytes := m.Cols/m.Format.Group, m.Format.RowBytes(m.Cols)
 	scaleBytes := groups * m.Format.DType.Size()

@@ -76,7 +76,7 @@ func randomBlocks(b BlockType, n int, size float64, rng *rand.Rand) []byte {
 	return data
 }
 
-// TestFromBlocks checks that the matrix has the very values of the blocks.
+// TestFromBlocks checks that the matrix has exactly the values of the blocks.
 func TestFromBlocks(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(3, 4))

@@ -1,10 +1,9 @@
 package quant
 
-// ToAffine returns a Q4_K matrix in the affine format that has the same 4-bit
-// integers, in groups of 32: nothing is rounded but scales and biases, to
-// scaleType. Quantizing the values again would choose other scales and round
-// every weight a second time. ok is false for other formats, and when scaleType
-// cannot hold a scale or bias.
+// ToAffine returns a Q4_K matrix in the affine format with the same 4-bit integers, in
+// groups of 32. Only scales and biases are rounded, to scaleType; quantizing the values
+// again would choose other scales and round every weight a second time. ok is false for
+// other formats, and when scaleType cannot hold a scale or bias.
 func (m *Matrix) ToAffine(scaleType DType) (out *Matrix, ok bool) {
 	if m.Format.Kind != Q4K {
 		return nil, false

@@ -3,10 +3,10 @@
 // bits, the microscaling floats mxfp4, nvfp4 and mxfp8, and the block formats of
 // GGUF files.
 //
-// A weight matrix is a [Matrix]: the bytes as they lie in the file (often a
-// memory mapping) plus the [Format] that says how to read them. Nothing here
-// copies weights unless a function says so. Faster kernels elsewhere are tested
-// against [Matrix.Row], which is the definition of what a stored weight means.
+// A weight matrix is a [Matrix]: the bytes as they lie in the file (often a memory
+// mapping) and the [Format] that says how to read them. Nothing here copies weights
+// unless a function says so. [Matrix.Row] defines what a stored weight means; faster
+// kernels elsewhere are tested against it.
 //
 // # Affine layout
 //

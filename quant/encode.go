@@ -13,7 +13,7 @@ import (
 // do (ggml-quants.c, without an importance matrix). ok is false when a value is
 // not finite or too large for the half-precision scales.
 func (b BlockType) Encode(dst []byte, src []float32) (ok bool) {
-	most := math.Float32bits(1e9) // more than the largest scale of any type times its integers
+	most := math.Float32bits(1e9) // more than any type's largest scale times its integers
 	n, size := b.Elements(), b.Bytes()
 	for ; len(src) >= n; dst, src = dst[size:], src[n:] {
 		var largest uint32 // magnitude, as bits: these order as the numbers do, NaN last
@@ -69,8 +69,8 @@ func (b BlockType) encode32(block []byte, x *[32]float32, largest float32) bool 
 		}
 		return b.put32(block, &q, d, 0)
 	}
-	// The value of largest magnitude becomes the lowest integer, of which there
-	// is one more than of the highest.
+	// The value of largest magnitude becomes the lowest integer: there is one more of
+	// these than of positive ones.
 	extreme := x[slices.IndexFunc(x[:], func(v float32) bool { return abs(v) == largest })]
 	d := extreme / -float32(zero)
 	inverse := float64(reciprocal(d))
@@ -125,12 +125,11 @@ func (b BlockType) put32(block []byte, q *[32]uint8, d, m float32) bool {
 // ToBlocks stores m in blocks of type b: [Rows, Cols/b.Elements()] blocks, row
 // after row. Cols must be a multiple of b.Elements().
 //
-// Weights that are quantized already are not rounded a second time where b can
-// hold them: blocks of the same type are copied, and the integers of an affine
-// group are kept whenever that is nearer to the stored weights than quantizing
-// them anew. With scales that half precision holds this is exact for Q4_1 from
-// 4 bits, and for Q4_0 and Q8_0 from groups whose bias is a multiple of the
-// scale within the range of the type.
+// Weights that are quantized already are not rounded a second time where b can hold
+// them: blocks of the same type are copied, and an affine group keeps its integers
+// where that is nearer to the stored weights than quantizing them anew. If half
+// precision holds the scales, this is exact for Q4_1 from 4 bits, and for Q4_0 and Q8_0
+// from groups whose bias is a multiple of the scale within the range of the type.
 func ToBlocks(b BlockType, m *Matrix) ([]byte, error) {
 	n, size := b.Elements(), b.Bytes()
 	if m.Cols%n != 0 {
@@ -160,8 +159,8 @@ func ToBlocks(b BlockType, m *Matrix) ([]byte, error) {
 	return out, nil
 }
 
-// keep replaces blocks of one row by ones with the integers that m has, where
-// these are nearer to the row's values.
+// keep replaces blocks of one row by blocks with the integers of m where these are
+// nearer to the row's values.
 func (b BlockType) keep(dst []byte, values []float32, m *Matrix, row int) {
 	groups, size := m.Cols/m.Format.Group, m.Format.DType.Size()
 	scales, biases := make([]float32, groups), make([]float32, groups)
@@ -183,8 +182,8 @@ func (b BlockType) keep(dst []byte, values []float32, m *Matrix, row int) {
 	}
 }
 
-// adopt writes a block with the weights scale*q + bias, if b has integers for
-// them.
+// adopt writes a block with the weights scale*q + bias. It is false when b has no
+// integers for them.
 func (b BlockType) adopt(block []byte, q *[32]uint8, scale, bias float32) bool {
 	zero, levels := blocks[b].zero, 1<<blocks[b].bits-1
 	shift := 0.0 // of the integers
@@ -208,7 +207,7 @@ func (b BlockType) adopt(block []byte, q *[32]uint8, scale, bias float32) bool {
 	return b.put32(block, &moved, scale, bias)
 }
 
-// distance is the sum of squares of what a block is off.
+// distance is the sum of squares of how far a block is from want.
 func (b BlockType) distance(block []byte, want *[32]float32) (sum float64) {
 	var got [32]float32
 	b.Decode(got[:], block)

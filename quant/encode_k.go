@@ -5,17 +5,16 @@ import (
 	"math"
 )
 
-// searches are the parts of encoding K blocks that take the time. The plain ones
-// are their definition: others give the same bits, on every input that Encode lets
-// through.
+// searches are the parts of encoding K blocks that take the time. The plain ones are
+// the definition; others give the same bits on every input that Encode lets through.
 type searches struct {
 	name string
 	// grids finds a grid for each of the eight groups of a super-block.
 	grids func(found *grids, x *[256]float32, s *gridSearch)
 	// signed finds a scale for each of the sixteen groups.
 	signed func(found *signedScales, x *[256]float32)
-	// integers rounds (x+offset)/scale to a level, and takes low off; each scale
-	// and offset serves 16 weights.
+	// integers rounds (x+offset)/scale to a level from low on, and subtracts low. Each
+	// scale and offset serves 16 weights.
 	integers func(q *[256]uint8, x *[256]float32, scale, offset *[16]float32, low, high float32)
 }
 
@@ -33,8 +32,8 @@ func level(f, low, high float32) float32 {
 	return float32(float32(f)+toWhole) - toWhole // f rounded first, whatever product it is
 }
 
-// levelOf is level of a quotient. One that is no number or beyond an int64, from
-// dividing by nearly nothing, counts as low.
+// levelOf is level of a quotient. Dividing by nearly nothing gives one that is no number
+// or beyond an int64: it counts as low.
 func levelOf(f, low, high float32) float32 {
 	if !(f < 1<<63) {
 		return low
@@ -69,9 +68,9 @@ func gridsPlain(found *grids, x *[256]float32, s *gridSearch) {
 	}
 }
 
-// fit searches for the grid nearest to x by the weighted sum of squares. Large
-// weights count for more, small ones are not forgotten. Products are rounded
-// one by one, never fused with a sum, so that all machines write the same.
+// fit searches for the grid nearest to x by the weighted sum of squares. Large weights
+// count for more, small ones are not forgotten. No product is fused with a sum, so that
+// all machines write the same.
 func (s *gridSearch) fit(x *[32]float32) (scale, low, base, inverse float32) {
 	var squares float32
 	for _, v := range x {
@@ -122,8 +121,8 @@ func (s *gridSearch) fit(x *[32]float32) (scale, low, base, inverse float32) {
 	return scale, low, base, inverse
 }
 
-// gridSums sets q to the integers of a trial and returns their weighted sums, alone,
-// squared and multiplied with x.
+// gridSums sets q to the integers of a trial and returns the weighted sums of q, q² and
+// x·q.
 func gridSums(q, x, weight *[32]float32, base, inverse, levels float32) (sumQ, sumQQ, sumXQ float32) {
 	for i, v := range x {
 		f := level(inverse*(v-base), 0, levels)
@@ -136,8 +135,8 @@ func gridSums(q, x, weight *[32]float32, base, inverse, levels float32) (sumQ, s
 	return sumQ, sumQQ, sumXQ
 }
 
-// gridDistance is the weighted sum of squares of what scale*q + low is off, or
-// any number from enough on.
+// gridDistance is the weighted sum of squares of how far scale*q + low is from x. It may
+// stop at any number of enough or more.
 func gridDistance(q, x, weight *[32]float32, scale, low, enough float32) (distance float32) {
 	for at := 0; at < 32 && !(distance >= enough); at += 8 { // it only grows
 		for i := at; i < at+8; i++ {
@@ -150,6 +149,11 @@ func gridDistance(q, x, weight *[32]float32, scale, low, enough float32) (distan
 
 // encodeK quantizes a super-block of Q4_K or Q5_K: eight groups of 32 weights
 // d*scale*q - dmin*minimum, with scales and minima of 6 bits.
+//
+//	bytes    0  2     4                       16        (48)
+//	Q4_K     d  dmin  8 scales and 8 minima             128 bytes of nibbles
+//	Q5_K     d  dmin  8 scales and 8 minima   32 bytes  128 bytes of nibbles
+//	                                          of fifth bits
 func (s *searches) encodeK(b BlockType, block []byte, x *[256]float32) bool {
 	search := searchQ4K
 	if b == BlockQ5K {
@@ -158,39 +162,9 @@ func (s *searches) encodeK(b BlockType, block []byte, x *[256]float32) bool {
 	levels := search.spans[0]
 	var found grids
 	s.grids(&found, x, search)
-	var topScale, topMin float32
-	for j := range 8 {
-		topScale, topMin = max(topScale, found.scale[j]), max(topMin, -found.low[j])
-	}
-	d, dmin := topScale/63, topMin/63
-	if !fits(d, F16) || !fits(dmin, F16) {
+	var scale, offset [16]float32
+	if !found.put(block, &scale, &offset) {
 		return false
-	}
-	le := binary.LittleEndian
-	le.PutUint16(block, F32ToF16(d))
-	le.PutUint16(block[2:], F32ToF16(dmin))
-	packed := block[4:16]
-	clear(packed)
-	perScale, perMin := float32(0), float32(0)
-	if topScale > 0 {
-		perScale = 63 / topScale
-	}
-	if topMin > 0 {
-		perMin = 63 / topMin
-	}
-	d, dmin = F16ToF32(F32ToF16(d)), F16ToF32(F32ToF16(dmin))
-	var scale, offset [16]float32 // as they are stored
-	for j := range 8 {
-		sc, mn := uint8(levelOf(perScale*found.scale[j], 0, 63)), uint8(levelOf(perMin*-found.low[j], 0, 63))
-		if j < 4 {
-			packed[j], packed[j+4] = packed[j]|sc, packed[j+4]|mn
-		} else { // low 4 bits here, the high 2 above the entries of j-4
-			packed[j+4] = sc&15 | mn&15<<4
-			packed[j-4] |= sc >> 4 << 6
-			packed[j] |= mn >> 4 << 6
-		}
-		scale[2*j], offset[2*j] = d*float32(sc), dmin*float32(mn)
-		scale[2*j+1], offset[2*j+1] = scale[2*j], offset[2*j]
 	}
 	var q [256]uint8
 	s.integers(&q, x, &scale, &offset, 0, levels)
@@ -201,24 +175,88 @@ func (s *searches) encodeK(b BlockType, block []byte, x *[256]float32) bool {
 			}
 		}
 	}
-	low := block[16:144]
-	if b == BlockQ5K { // the fifth bits of group j are bits j
-		high := block[16:48]
-		low = block[48:176]
-		for i := 0; i < 32; i += 8 {
-			var word uint64
-			for j := range 8 {
-				word |= le.Uint64(q[32*j+i:]) >> 4 & 0x0101010101010101 << j
-			}
-			le.PutUint64(high[i:], word)
-		}
+	low := block[headK:]
+	if b == BlockQ5K {
+		putFifthBits(low, &q)
+		low = low[32:]
 	}
+	putNibbles(low, &q)
+	return true
+}
+
+const (
+	headK  = 16 // bytes of a Q4_K or Q5_K super-block before its integers
+	sixTop = 63 // largest scale or minimum of 6 bits
+)
+
+// put writes the head of a super-block: d, dmin, scales and minima. scale and offset
+// become what these give, for each half of a group. It is false when d or dmin is too
+// large.
+func (g *grids) put(block []byte, scale, offset *[16]float32) bool {
+	var topScale, topMin float32
+	for j := range 8 {
+		topScale, topMin = max(topScale, g.scale[j]), max(topMin, -g.low[j])
+	}
+	d, dmin := topScale/sixTop, topMin/sixTop
+	if !fits(d, F16) || !fits(dmin, F16) {
+		return false
+	}
+	le := binary.LittleEndian
+	le.PutUint16(block, F32ToF16(d))
+	le.PutUint16(block[2:], F32ToF16(dmin))
+	d, dmin = F16ToF32(F32ToF16(d)), F16ToF32(F32ToF16(dmin)) // as they are stored
+	perScale, perMin := float32(0), float32(0)
+	if topScale > 0 {
+		perScale = sixTop / topScale
+	}
+	if topMin > 0 {
+		perMin = sixTop / topMin
+	}
+	packed := block[4:headK]
+	clear(packed)
+	for j := range 8 {
+		sc, mn := uint8(levelOf(perScale*g.scale[j], 0, sixTop)), uint8(levelOf(perMin*-g.low[j], 0, sixTop))
+		putScaleAndMin(packed, j, sc, mn)
+		scale[2*j], offset[2*j] = d*float32(sc), dmin*float32(mn)
+		scale[2*j+1], offset[2*j+1] = scale[2*j], offset[2*j]
+	}
+	return true
+}
+
+// putScaleAndMin is the inverse of scaleAndMin, on bytes that are 0 at first.
+func putScaleAndMin(packed []byte, j int, sc, mn uint8) {
+	if j < 4 {
+		packed[j], packed[j+4] = packed[j]|sc, packed[j+4]|mn
+		return
+	}
+	// The low 4 bits go here, the high 2 above the entries of j-4.
+	packed[j+4] = sc&15 | mn&15<<4
+	packed[j-4] |= sc >> 4 << 6
+	packed[j] |= mn >> 4 << 6
+}
+
+// putFifthBits writes the fifth bits of the integers: those of group j are bits j.
+func putFifthBits(high []byte, q *[256]uint8) {
+	const lowest = 0x0101010101010101 // bit of each byte
+	le := binary.LittleEndian
+	for i := 0; i < 32; i += 8 {
+		var word uint64
+		for j := range 8 {
+			word |= le.Uint64(q[32*j+i:]) >> 4 & lowest << j
+		}
+		le.PutUint64(high[i:], word)
+	}
+}
+
+// putNibbles writes the low nibbles of the integers. A run of 32 bytes serves two
+// groups: low nibbles, then high ones.
+func putNibbles(low []byte, q *[256]uint8) {
 	const nibbles = 0x0f0f0f0f0f0f0f0f
-	for at := 0; at < 128; at += 8 { // a run of 32 bytes serves two groups
+	le := binary.LittleEndian
+	for at := 0; at < 128; at += 8 {
 		first := q[at/32*64+at%32:]
 		le.PutUint64(low[at:], le.Uint64(first)&nibbles|le.Uint64(first[32:])&nibbles<<4)
 	}
-	return true
 }
 
 func integersPlain(q *[256]uint8, x *[256]float32, scale, offset *[16]float32, low, high float32) {
@@ -230,8 +268,8 @@ func integersPlain(q *[256]uint8, x *[256]float32, scale, offset *[16]float32, l
 // zeroQ6K is the integer that stands for zero.
 const zeroQ6K = 32
 
-// inversesQ6K are the integers that the search gives the weight of largest
-// magnitude, not counting the limits of the type.
+// inversesQ6K are the numbers that the search tries for the weight of largest magnitude,
+// before they are rounded and limited to integers of the type.
 var inversesQ6K = func() (list []float32) {
 	list = append(list, -zeroQ6K)
 	for step := -9; step <= 9; step++ {
@@ -253,12 +291,12 @@ func signedPlain(found *signedScales, x *[256]float32) {
 	}
 }
 
-// tiny is what magnitudes below count as nothing.
+// tiny is the magnitude below which a weight counts as nothing.
 const tiny = 1e-15
 
-// fitSigned searches for the scale nearest to x, large weights counting by their
-// square. It tries 19 around that which gives the value of largest magnitude the
-// lowest integer. Products are rounded one by one, as in gridSearch.fit.
+// fitSigned searches for the scale nearest to x; large weights count by their square. It
+// tries 19 scales around the one that gives the value of largest magnitude the lowest
+// integer. No product is fused with a sum, as in gridSearch.fit.
 func fitSigned(x *[16]float32) (scale, inverse float32) {
 	var extreme float32
 	for _, v := range x {
@@ -330,6 +368,14 @@ func (s *searches) encodeQ6K(block []byte, x *[256]float32) bool {
 			}
 		}
 	}
+	putSixBits(block, &q)
+	return true
+}
+
+// putSixBits writes the integers of Q6_K: of each half, 64 bytes with the low nibbles of
+// its quarters 0 and 1, and above them those of 2 and 3; then 32 bytes of bit pairs.
+func putSixBits(block []byte, q *[256]uint8) {
+	le := binary.LittleEndian
 	const nibbles, pairs = 0x0f0f0f0f0f0f0f0f, 0x0303030303030303
 	for half := range 2 {
 		from := q[128*half : 128*half+128]
@@ -341,5 +387,4 @@ func (s *searches) encodeQ6K(block []byte, x *[256]float32) bool {
 			le.PutUint64(high[i:], q0>>4&pairs|q1>>4&pairs<<2|q2>>4&pairs<<4|q3>>4&pairs<<6)
 		}
 	}
-	return true
 }

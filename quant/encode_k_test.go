@@ -149,8 +149,8 @@ func encodeWith(s *searches, b BlockType, x *[256]float32) []byte {
 
 var kTypes = []BlockType{BlockQ4K, BlockQ5K, BlockQ6K}
 
-// TestEncodeKGolden holds the K types to the bits that the search for scales
-// first wrote: making it faster must change none of them.
+// TestEncodeKGolden demands the bits that the search for scales wrote at first: making
+// it faster must not change them.
 func TestEncodeKGolden(t *testing.T) {
 	t.Parallel()
 	golden := map[BlockType]string{
@@ -190,7 +190,7 @@ func TestEncodeKGolden(t *testing.T) {
 	})
 }
 
-// TestSearches compares what this machine searches with to the plain form.
+// TestSearches compares the searches of this machine with the plain form.
 func TestSearches(t *testing.T) {
 	t.Parallel()
 	if fastSearches == plainSearches {

@@ -71,8 +71,8 @@ func TestEncodeError(t *testing.T) {
 	}
 }
 
-// TestEncodeAgain checks that what a type can hold exactly comes back: blocks
-// decoded and encoded give nearly the same values, and constant ones the same.
+// TestEncodeConstants: a block of equal weights keeps their value to a thousandth, and
+// one with a weight that is not finite or too large is refused.
 func TestEncodeConstants(t *testing.T) {
 	t.Parallel()
 	for _, b := range allBlocks {

@@ -62,58 +62,81 @@ func Floats(dst []float32, src []byte, d DType) {
 		return
 	}
 	src = src[:len(dst)*d.Size()]
-	le := binary.LittleEndian
-	switch d {
+	switch d { // direct calls: through a table, what lies on a caller's stack would escape
 	case F32:
-		for i := range dst {
-			dst[i] = math.Float32frombits(le.Uint32(src[4*i:]))
-		}
+		widenF32(dst, src)
 	case F16:
-		for i := range dst {
-			dst[i] = F16ToF32(le.Uint16(src[2*i:]))
-		}
+		widenF16(dst, src)
 	case BF16:
-		for i := range dst {
-			dst[i] = BF16ToF32(le.Uint16(src[2*i:]))
-		}
+		widenBF16(dst, src)
 	case F64:
-		for i := range dst {
-			dst[i] = float32(math.Float64frombits(le.Uint64(src[8*i:])))
-		}
+		widenF64(dst, src)
 	case I8:
-		for i := range dst {
-			dst[i] = float32(int8(src[i]))
-		}
+		widen8[int8](dst, src)
 	case I16:
-		for i := range dst {
-			dst[i] = float32(int16(le.Uint16(src[2*i:])))
-		}
+		widen16[int16](dst, src)
 	case I32:
-		for i := range dst {
-			dst[i] = float32(int32(le.Uint32(src[4*i:])))
-		}
+		widen32[int32](dst, src)
 	case I64:
-		for i := range dst {
-			dst[i] = float32(int64(le.Uint64(src[8*i:])))
-		}
+		widen64[int64](dst, src)
 	case U8, Bool:
-		for i := range dst {
-			dst[i] = float32(src[i])
-		}
+		widen8[uint8](dst, src)
 	case U16:
-		for i := range dst {
-			dst[i] = float32(le.Uint16(src[2*i:]))
-		}
+		widen16[uint16](dst, src)
 	case U32:
-		for i := range dst {
-			dst[i] = float32(le.Uint32(src[4*i:]))
-		}
+		widen32[uint32](dst, src)
 	case U64:
-		for i := range dst {
-			dst[i] = float32(le.Uint64(src[8*i:]))
-		}
+		widen64[uint64](dst, src)
 	default:
 		panic(fmt.Sprintf("quant: Floats from %v", d))
+	}
+}
+
+func widenF32(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
+	}
+}
+
+func widenF16(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = F16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
+	}
+}
+
+func widenBF16(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = BF16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
+	}
+}
+
+func widenF64(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(src[8*i:])))
+	}
+}
+
+func widen8[T int8 | uint8](dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = float32(T(src[i]))
+	}
+}
+
+func widen16[T int16 | uint16](dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = float32(T(binary.LittleEndian.Uint16(src[2*i:])))
+	}
+}
+
+func widen32[T int32 | uint32](dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = float32(T(binary.LittleEndian.Uint32(src[4*i:])))
+	}
+}
+
+func widen64[T int64 | uint64](dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = float32(T(binary.LittleEndian.Uint64(src[8*i:])))
 	}
 }
 

@@ -12,12 +12,12 @@ import (
 //	mxfp8  E4M3, 32 weights a scale, E8M0
 //	nvfp4  E2M1, 16 weights a scale, E4M3
 //
-// E2M1 is a sign, 2 bits of exponent and 1 of mantissa; E4M3 likewise, without
-// infinities and with one NaN a sign; E8M0 is a bare power of two, 2^(byte-127),
-// of which MLX reads the last, the standard's NaN, as infinity.
-// (OCP Microscaling Formats 1.0; NVIDIA's NVFP4.) All products are exact in
-// bfloat16. Data is the row's floats in order, the first of two nibbles the
-// lower; the layout is that of mx.quantize.
+// E2M1 is a sign, 2 bits of exponent and 1 of mantissa. E4M3 is a sign, 4 and 3 bits,
+// without infinities and with one NaN for each sign. E8M0 is a power of two,
+// 2^(byte-127); the last is the standard's NaN, which MLX reads as infinity.
+// (OCP Microscaling Formats 1.0; NVIDIA's NVFP4.) All products are exact in bfloat16.
+// Data has the row's floats in order, the first of two in the lower nibble, as
+// mx.quantize writes them.
 
 // IsFP reports whether k is one of MXFP4, NVFP4 and MXFP8.
 func (k Kind) IsFP() bool { return k == MXFP4 || k == NVFP4 || k == MXFP8 }
@@ -78,7 +78,7 @@ var e2m1Pairs = func() (t [256][2]float32) {
 	return t
 }()
 
-// e4m3 holds the values of the 256 bytes, e8m0 likewise.
+// e4m3 and e8m0 hold the values of the 256 bytes.
 var e4m3, e8m0 = fpTables()
 
 func fpTables() (e4m3, e8m0 [256]float32) {

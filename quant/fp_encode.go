@@ -24,7 +24,7 @@ func QuantizeFP(w []float32, rows, cols int, kind Kind, source DType, rule Rule)
 	return quantizeFP(kind, rows, cols, source, rule, func(row int) []float32 { return w[row*cols : (row+1)*cols] })
 }
 
-// quantizeFP is QuantizeFP of rows that are asked for one by one, from several
+// quantizeFP is QuantizeFP with values giving the rows. It calls values from several
 // goroutines.
 func quantizeFP(kind Kind, rows, cols int, source DType, rule Rule, values func(row int) []float32) (*Matrix, error) {
 	f, err := ParseMode(Format{Kind: kind}.Mode())
@@ -117,7 +117,7 @@ func (q fpQuantizer) round(f float32) float32 {
 	return f
 }
 
-// divide is x over the group's scale; a scale of zero makes everything zero.
+// divide is x over the group's scale. A scale of zero makes everything zero.
 func (q fpQuantizer) divide(x, scale float32) float32 {
 	switch {
 	case scale == 0:
@@ -145,8 +145,7 @@ func (q fpQuantizer) toE2M1(x float32) byte {
 	return b
 }
 
-// toE4M3 rounds to the nearest byte, ties to even; what is larger than 448
-// becomes that.
+// toE4M3 rounds to the nearest byte, ties to even. 448 stands for all that is larger.
 func toE4M3(x float32) byte {
 	a := abs(x)
 	sign := byte(math.Float32bits(x) >> 24 & 0x80)
@@ -161,7 +160,7 @@ func toE4M3(x float32) byte {
 	return sign | byte((b-rebias+0x7ffff+b>>20&1)>>20)
 }
 
-// toE8M0 rounds a number that is not negative up to a power of two.
+// toE8M0 rounds a number, not a negative one, up to a power of two.
 func toE8M0(s float32) byte {
 	b := math.Float32bits(s)
 	if b <= 0x400000 { // 2^-127 or less

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzBlocks decodes foreign blocks of all types in both ways, which agree: of a
-// damaged block with a scale that is not finite, only in that its weights are not.
+// FuzzBlocks decodes foreign blocks of all types in both ways, which must agree. Where a
+// damaged block has a scale that is not finite, no weight may be finite in either.
 func FuzzBlocks(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{1, 2, 128, 63, 0}, 60))
 	f.Add(bytes.Repeat([]byte{255}, 300))

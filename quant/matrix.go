@@ -24,7 +24,7 @@ const (
 	MXFP8
 )
 
-// Format says how the bytes of a [Matrix] are to be read.
+// Format says how to read the bytes of a [Matrix].
 type Format struct {
 	Kind  Kind
 	DType DType // Dense: type of the elements. Affine: type of scales and biases. MXFP4 and so on: U8.
@@ -100,9 +100,9 @@ func (f Format) BitsPerWeight() float64 {
 // has Biases too.
 func (f Format) HasScales() bool { return f.Kind == Affine || f.Kind.IsFP() }
 
-// Floats is the floating-point type that suits the weights once they are not
-// quantized any more: that of the elements or scales, F16 for GGUF blocks, BF16
-// for the small floats, which it holds exactly.
+// Floats is the floating-point type to store the weights in when they are no longer
+// quantized: that of the elements or scales, F16 for GGUF blocks, and BF16 for the
+// small floats, which it holds exactly.
 func (f Format) Floats() DType {
 	switch f.Kind {
 	case Dense, Affine:
@@ -131,22 +131,21 @@ func (f Format) String() string {
 }
 
 // Matrix is a weight matrix as it lies in memory: [Rows, Cols], row after row.
-// The slices may point into a read-only file mapping and must not be written,
-// but by PutRow.
+// The slices may point into a read-only file mapping: only PutRow may write them.
 type Matrix struct {
 	Format     Format
 	Rows, Cols int
 
-	// Experts, when not 0, says that the matrix is a stack of that many of
-	// Rows/Experts rows each: one for each expert of a mixture.
+	// Experts, when not 0, says that the matrix is a stack of so many: one for each
+	// expert of a mixture, with Rows/Experts rows.
 	Experts int
 
 	// Data holds dense elements, packed bits or GGUF blocks:
 	// [Rows, Format.RowBytes(Cols)] bytes.
 	Data []byte
 
-	// Scales, [Rows, Cols/Group] of Format.DType, belong to the formats that
-	// have them; Biases, the same, to Affine alone.
+	// Scales are [Rows, Cols/Group] of Format.DType, for the formats that have them;
+	// Biases are the same, for Affine alone.
 	Scales, Biases []byte
 }
 
@@ -186,7 +185,7 @@ func (m *Matrix) Check() error {
 	return nil
 }
 
-// Shape is [Rows, Cols], of a stack [Experts, rows of each, Cols].
+// Shape is [Rows, Cols], or [Experts, rows of each, Cols] for a stack.
 func (m *Matrix) Shape() []int {
 	if m.Experts > 0 {
 		return []int{m.Experts, m.Rows / m.Experts, m.Cols}
@@ -227,8 +226,7 @@ func (m *Matrix) Floats() []float32 {
 	return all
 }
 
-// eachRow calls do for every row, on several goroutines when the matrix is
-// large enough to be worth it.
+// eachRow calls do for every row, on several goroutines where the matrix is large.
 func eachRow(rows, cols int, do func(row int)) {
 	const serial = 1 << 16 // weights that one core decodes in well under 1 ms
 	parts := min(runtime.GOMAXPROCS(0), rows)

@@ -4,9 +4,9 @@ import "fmt"
 
 // Refine stores w, [Rows, Cols], on the grid of the affine matrix m divided
 // into finer steps: m's biases, and scales divided by two for every bit more.
-// All values of m lie on that grid, so weights that did not change keep their
-// exact values, which a fresh quantization would round anew. Weights beyond a
-// group's range are clamped to it.
+// All values of m lie on that grid, so weights that did not change keep their exact
+// values; a fresh quantization would round them anew. Weights beyond a group's range
+// are clamped to it.
 func (m *Matrix) Refine(w []float32, bits int) (*Matrix, error) {
 	if m.Format.Kind != Affine || bits < m.Format.Bits {
 		return nil, fmt.Errorf("a %v matrix has no grid that %d bits refine", m.Format, bits)

@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// Requantize stores the values of m in the format to, which is Dense or one that
-// [QuantizeAffine] or [QuantizeFP] make; source and rule are what these take. Only
-// single rows are ever held as float32.
+// Requantize stores the values of m in the format to: Dense, or one that
+// [QuantizeAffine] or [QuantizeFP] make with this source and rule. It holds no more
+// than single rows as float32.
 func (m *Matrix) Requantize(to Format, source DType, rule Rule) (*Matrix, error) {
 	values := func(row int) []float32 {
 		w := make([]float32, m.Cols)
