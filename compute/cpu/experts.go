@@ -190,16 +190,15 @@ func (d *Device) experts8(o compute.ExpertLinear, p picks, y []float32, in []com
 	if err := d.expertPanels(list, in[0].F32(), rows, p.k); err != nil {
 		return false, err
 	}
-	sizes := list[0].stripSizes(roundUp(p.most(), 2))
-	private, each, err := d.perWorker(sizes)
+	strips, err := d.strips(list[0], roundUp(p.most(), 2))
 	if err != nil {
 		return false, err
 	}
 	cols := list[0].k.tileCols
-	strips := blocksOf(list[0].m.Rows, cols)
-	d.pool.streams(len(list)*strips, func(worker, task int) {
-		one := list[task/strips]
-		one.strip(cut(private[worker*each:], sizes), task%strips*cols, 0, one.x.t)
+	n := blocksOf(list[0].m.Rows, cols)
+	d.pool.streams(len(list)*n, func(worker, task int) {
+		one := list[task/n]
+		strips[worker].run(one, task%n*cols, 0, one.x.t)
 	})
 	return true, nil
 }

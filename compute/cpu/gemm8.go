@@ -15,6 +15,7 @@ const (
 	leastRows8 = 3   // fewest rows of x worth panels: fewer go one by one, see gemv
 	blockDepth = 640 // greatest depth of a block: 20 KB of a strip 32 wide
 	piece      = 16  // values of one row of x that lie together in a panel
+	byteRun    = 32  // codes of a byte that a columnsKernel takes at once
 	leastParts = 8   // fewest panels of x worth a task of their own
 	// leastColumns is the fewest columns of a panel worth a task to round them.
 	leastColumns = 1024
@@ -48,11 +49,10 @@ type byteKernels struct {
 	// nil where there is no such kernel.
 	packed       func(rows int, t *packedTile, kind quant.Kind)
 	scaleColumns func(dst []float32, src []byte, f quant.Format)
-	// nibbles and bytes write eight rows of codes as columns of a strip; the bytes
-	// ahead of those read are wanted next.
-	nibbles    func(dst []byte, stride int, src []byte, ld, ahead, runs, half, odd int)
-	nibblesFP4 func(dst []byte, stride int, src []byte, ld, ahead, runs int)
-	bytes      func(dst []byte, stride int, src []byte, ld, ahead, runs int)
+	// nibbles are the columns of packed 4-bit codes in runs of nibbleRun, nibblesFP4 those
+	// of E2M1 weights, nibblesQ4K those of super-blocks, and bytes those of codes of a
+	// byte each, in runs of byteRun.
+	nibbles, nibblesFP4, nibblesQ4K, bytes columnsKernel
 	// codes unpacks a row of codes, see codesGeneric.
 	codes func(dst, src []byte, bits int)
 	// codesQ6K unpacks the codes of super-blocks, superScales their scales.
@@ -61,6 +61,10 @@ type byteKernels struct {
 	// dotCodes multiplies four rows of codes with one of x, see dotCodesGeneric.
 	dotCodes func(y []float32, codes []byte, scales []float32, x []int8, scale []float32)
 }
+
+// A columnsKernel writes runs of codes of eight rows, ld bytes apart, as columns of a
+// strip with lines stride apart. The bytes ahead of those it reads are wanted next.
+type columnsKernel func(dst []byte, stride int, src []byte, ld, ahead, runs int)
 
 // product8 is one call of linear8, or one expert of experts8.
 type product8 struct {
@@ -107,16 +111,15 @@ func (d *Device) linearStrips(p *product8, x, bias []float32, t int) (err error)
 	if bias != nil {
 		d.fillRows(p.y, bias)
 	}
-	strips, panels := blocksOf(m.Rows, cols), blocksOf(t, rows)
-	parts := min(blocksOf(tasksEach*d.pool.threads, strips), blocksOf(panels, leastParts))
-	sizes := p.stripSizes(rows)
-	private, each, err := d.perWorker(sizes)
+	strips, err := d.strips(p, rows)
 	if err != nil {
 		return err
 	}
-	d.pool.streams(strips*parts, func(worker, task int) {
+	n, panels := blocksOf(m.Rows, cols), blocksOf(t, rows)
+	parts := min(blocksOf(tasksEach*d.pool.threads, n), blocksOf(panels, leastParts))
+	d.pool.streams(n*parts, func(worker, task int) {
 		part := task % parts
-		p.strip(cut(private[worker*each:], sizes), task/parts*cols, part*panels/parts*rows, min((part+1)*panels/parts*rows, t))
+		strips[worker].run(p, task/parts*cols, part*panels/parts*rows, min((part+1)*panels/parts*rows, t))
 	})
 	return nil
 }

@@ -157,8 +157,13 @@ var avx2Bytes = byteKernels{
 			start8AVX2x2(t)
 		}
 	},
-	nibbles: func(dst []byte, stride int, src []byte, ld, ahead, runs, half, odd int) {
-		nibblesAVX2(&dst[0], stride, &src[0], ld, ahead, runs, half, odd)
+	nibbles: func(dst []byte, stride int, src []byte, ld, ahead, runs int) {
+		nibblesAVX2(&dst[0], stride, &src[0], ld, ahead, runs, 8, 4)
+	},
+	nibblesQ4K: func(dst []byte, stride int, src []byte, ld, ahead, blocks int) {
+		for b := range blocks {
+			nibblesAVX2(&dst[b*superBlock/4*stride], stride, &src[b*bytesQ4K+headQ4K], ld, ahead, superBlock/nibbleRun, 4, 8)
+		}
 	},
 	nibblesFP4: func(dst []byte, stride int, src []byte, ld, ahead, runs int) {
 		nibblesFP4AVX2(&dst[0], stride, &src[0], ld, ahead, runs)

@@ -4,8 +4,11 @@
 #include "go_asm.h"
 
 // The arguments of a tile: AX x, BX w, R8 scale, R9 sum or start, R10 ws, R11 wb, DI c,
-// SI bytes from row to row of c, CX groups; DX stays.
+// SI bytes from row to row of c, CX groups; DX stays. R14 is the stack from a multiple of
+// 32 on, so that no vector there is in two cache lines.
 #define ARGUMENTS \
+	LEAQ 31(SP), R14;             \
+	ANDQ $~31, R14;               \
 	MOVQ byteTile_x(DX), AX;      \
 	MOVQ byteTile_w(DX), BX;      \
 	MOVQ byteTile_scale(DX), R8;  \
@@ -45,32 +48,32 @@ GLOBL ·wordOnes<>(SB), RODATA|NOPTR, $32
 	VPMADDWD     ·wordOnes<>(SB), Y14, Y14; \
 	VPADDD       Y14, b, b
 
-// The integers of row r times the scales in Y8 and Y9, added to its sums at off
-// of the stack.
+// The integers of row r times the scales in Y8 and Y9, added to its sums at off of the
+// stack.
 #define SCALED(r, off, a, b) \
 	VBROADCASTSS (4*r)(R8), Y12;     \
 	VMULPS       Y12, Y8, Y13;       \
 	VMULPS       Y12, Y9, Y14;       \
 	VCVTDQ2PS    a, a;               \
 	VCVTDQ2PS    b, b;               \
-	VFMADD213PS  off(SP), Y13, a;    \
-	VFMADD213PS  (off+32)(SP), Y14, b; \
-	VMOVUPS      a, off(SP);         \
-	VMOVUPS      b, (off+32)(SP)
+	VFMADD213PS  off(R14), Y13, a;    \
+	VFMADD213PS  (off+32)(R14), Y14, b; \
+	VMOVUPS      a, off(R14);         \
+	VMOVUPS      b, (off+32)(R14)
 
 // The biases in Y8 and Y9 times row r's sum, added likewise.
 #define BIASED(r, off) \
 	VBROADCASTSS (4*r)(R9), Y12;      \
-	VMOVUPS      off(SP), Y13;        \
-	VMOVUPS      (off+32)(SP), Y14;   \
+	VMOVUPS      off(R14), Y13;        \
+	VMOVUPS      (off+32)(R14), Y14;   \
 	VFMADD231PS  Y8, Y12, Y13;        \
 	VFMADD231PS  Y9, Y12, Y14;        \
-	VMOVUPS      Y13, off(SP);        \
-	VMOVUPS      Y14, (off+32)(SP)
+	VMOVUPS      Y13, off(R14);        \
+	VMOVUPS      Y14, (off+32)(R14)
 
 #define ADDC(off) \
-	VMOVUPS off(SP), Y0;         \
-	VMOVUPS (off+32)(SP), Y1;    \
+	VMOVUPS off(R14), Y0;         \
+	VMOVUPS (off+32)(R14), Y1;    \
 	VADDPS  (DI), Y0, Y0;        \
 	VADDPS  32(DI), Y1, Y1;      \
 	VMOVUPS Y0, (DI);            \
@@ -78,8 +81,8 @@ GLOBL ·wordOnes<>(SB), RODATA|NOPTR, $32
 	ADDQ    SI, DI
 
 #define PUTC(off) \
-	VMOVUPS off(SP), Y0;         \
-	VMOVUPS (off+32)(SP), Y1;    \
+	VMOVUPS off(R14), Y0;         \
+	VMOVUPS (off+32)(R14), Y1;    \
 	VMOVUPS Y0, (DI);            \
 	VMOVUPS Y1, 32(DI);          \
 	ADDQ    SI, DI
@@ -90,14 +93,14 @@ GLOBL ·wordOnes<>(SB), RODATA|NOPTR, $32
 	ARGUMENTS;                           \
 	MOVQ sums(DX), R9;                   \
 	VXORPS  Y0, Y0, Y0;                  \
-	VMOVUPS Y0, 0(SP);                   \
-	VMOVUPS Y0, 32(SP);                  \
-	VMOVUPS Y0, 64(SP);                  \
-	VMOVUPS Y0, 96(SP);                  \
-	VMOVUPS Y0, 128(SP);                 \
-	VMOVUPS Y0, 160(SP);                 \
-	VMOVUPS Y0, 192(SP);                 \
-	VMOVUPS Y0, 224(SP);                 \
+	VMOVUPS Y0, 0(R14);                   \
+	VMOVUPS Y0, 32(R14);                  \
+	VMOVUPS Y0, 64(R14);                  \
+	VMOVUPS Y0, 96(R14);                  \
+	VMOVUPS Y0, 128(R14);                 \
+	VMOVUPS Y0, 160(R14);                 \
+	VMOVUPS Y0, 192(R14);                 \
+	VMOVUPS Y0, 224(R14);                 \
 group:                                   \
 	MOVQ byteTile_runs(DX), R12;         \
 run:                                     \
@@ -204,21 +207,21 @@ put:                                     \
 	PUTC(192)
 
 // func tile8AVX2x4(t *byteTile)
-TEXT ·tile8AVX2x4(SB), NOSPLIT, $256-8
+TEXT ·tile8AVX2x4(SB), NOSPLIT, $288-8
 	MOVQ t+0(FP), DX
 	TILE(4, byteTile_sum, ZERO4, DOTS4, SCALED4, BIASED4, ADDC4, PUTC4)
 
 // func tile8AVX2x2(t *byteTile)
-TEXT ·tile8AVX2x2(SB), NOSPLIT, $256-8
+TEXT ·tile8AVX2x2(SB), NOSPLIT, $288-8
 	MOVQ t+0(FP), DX
 	TILE(2, byteTile_sum, ZERO2, DOTS2, SCALED2, BIASED2, ADDC2, PUTC2)
 
 // func start8AVX2x4(t *byteTile)
-TEXT ·start8AVX2x4(SB), NOSPLIT, $256-8
+TEXT ·start8AVX2x4(SB), NOSPLIT, $288-8
 	MOVQ t+0(FP), DX
 	TILE(4, byteTile_start, START4, DOTS4, SCALED4, NOBIAS, ADDC4, PUTC4)
 
 // func start8AVX2x2(t *byteTile)
-TEXT ·start8AVX2x2(SB), NOSPLIT, $256-8
+TEXT ·start8AVX2x2(SB), NOSPLIT, $288-8
 	MOVQ t+0(FP), DX
 	TILE(2, byteTile_start, START2, DOTS2, SCALED2, NOBIAS, ADDC2, PUTC2)

@@ -98,9 +98,16 @@ var genericBytes = byteKernels{
 	tileCols: 8,
 	maxCode:  255,
 	tile:     func(rows int, t *byteTile) { tile8Generic(rows, 8, t) },
-	nibbles:  nibblesGeneric,
-	bytes:    bytesGeneric,
-	codes:    codesGeneric,
+	nibbles: func(dst []byte, stride int, src []byte, ld, ahead, runs int) {
+		nibblesGeneric(dst, stride, src, ld, ahead, runs, 8, 4)
+	},
+	nibblesQ4K: func(dst []byte, stride int, src []byte, ld, ahead, blocks int) {
+		for b := range blocks {
+			nibblesGeneric(dst[b*superBlock/4*stride:], stride, src[b*bytesQ4K+headQ4K:], ld, ahead, superBlock/nibbleRun, 4, 8)
+		}
+	},
+	bytes: bytesGeneric,
+	codes: codesGeneric,
 
 	nibblesFP4:  nibblesFP4Generic,
 	codesQ6K:    codesQ6KGeneric,

@@ -4,13 +4,13 @@ import "github.com/lentil-lm/lentil/quant"
 
 // stripPlan is how the strips of a weight are cut and unpacked.
 type stripPlan struct {
-	group int // weights that share a scale
-	depth int // of a block
+	group int  // weights that share a scale
+	depth int  // of a block
+	fp4   bool // E2M1 weights: sums start at starts, and there are no biases
 	// codes unpacks a row of codes to bytes; nil where columns takes them as they are.
-	codes func(dst, src []byte)
-	// columns writes n codes of eight rows, ld bytes apart, as columns of a strip; the
-	// bytes ahead of those read are wanted next.
-	columns func(dst []byte, stride int, src []byte, ld, ahead, n int)
+	codes   func(dst, src []byte)
+	columns columnsKernel
+	run     int // codes of a run of columns
 	// scales widens the scales of rows [r0, r1), and their biases where there are any.
 	scales func(scales, biases []float32, m *quant.Matrix, r0, r1 int)
 }
@@ -21,54 +21,31 @@ func (kn *kernels) planStrips(m *quant.Matrix) (p stripPlan, ok bool) {
 	if k.tileRows == 0 {
 		return p, false
 	}
-	p = stripPlan{group: groupOf(f), scales: kn.superScales}
+	p = stripPlan{group: groupOf(f), columns: k.bytes, run: byteRun, scales: kn.superScales}
 	unit := superBlock // a block has a multiple of so many columns
 	switch {
 	case f.Kind == quant.Affine && 1<<f.Bits-1 <= k.maxCode:
 		p.scales = kn.affineScales
-		unit = p.planAffine(k, f, m.Cols)
-	case f.Kind == quant.Q4K:
-		p.columns = k.columnsQ4K
-	case f.Kind == quant.Q6K:
-		p.codes, p.columns = k.codesQ6K, k.columnsBytes
-	case isFP4(f) && packsNibbles(f, m.Cols):
-		unit, p.scales = nibbleRun, kn.fp4Scales
-		p.columns = func(dst []byte, stride int, src []byte, ld, ahead, n int) {
-			k.nibblesFP4(dst, stride, src, ld, ahead, n/nibbleRun)
+		if unit = p.group; m.Cols%nibbleRun == 0 {
+			unit = max(unit, nibbleRun)
 		}
+		if packsNibbles(f, m.Cols) {
+			p.columns, p.run = k.nibbles, nibbleRun
+		} else if f.Bits != 8 {
+			p.codes = func(dst, src []byte) { k.unpackCodes(dst, src, f.Bits) }
+		}
+	case f.Kind == quant.Q4K:
+		p.columns, p.run = k.nibblesQ4K, superBlock
+	case f.Kind == quant.Q6K:
+		p.codes = k.codesQ6K
+	case isFP4(f) && packsNibbles(f, m.Cols):
+		p.columns, p.run, p.fp4, p.scales = k.nibblesFP4, nibbleRun, true, kn.fp4Scales
+		unit = nibbleRun
 	default:
 		return p, false
 	}
 	p.depth = roundUp(blocksOf(m.Cols, blocksOf(m.Cols, blockDepth)), unit)
 	return p, true
-}
-
-// planAffine says how affine codes are unpacked; it returns the unit of a block.
-func (p *stripPlan) planAffine(k *byteKernels, f quant.Format, cols int) (unit int) {
-	p.columns = k.columnsBytes
-	if packsNibbles(f, cols) {
-		p.columns = func(dst []byte, stride int, src []byte, ld, ahead, n int) {
-			k.nibbles(dst, stride, src, ld, ahead, n/nibbleRun, 8, 4)
-		}
-	} else if f.Bits != 8 {
-		p.codes = func(dst, src []byte) { k.unpackCodes(dst, src, f.Bits) }
-	}
-	if cols%nibbleRun == 0 {
-		return max(p.group, nibbleRun)
-	}
-	return p.group
-}
-
-// columnsBytes are the columns of codes of a byte each.
-func (k *byteKernels) columnsBytes(dst []byte, stride int, src []byte, ld, ahead, n int) {
-	k.bytes(dst, stride, src, ld, ahead, n/32)
-}
-
-// columnsQ4K are the columns of whole super-blocks.
-func (k *byteKernels) columnsQ4K(dst []byte, stride int, src []byte, ld, ahead, n int) {
-	for b := range n / superBlock {
-		k.nibbles(dst[b*superBlock/4*stride:], stride, src[b*bytesQ4K+headQ4K:], ld, ahead, superBlock/nibbleRun, 4, 8)
-	}
 }
 
 func (kn *kernels) affineScales(scales, biases []float32, m *quant.Matrix, r0, r1 int) {
@@ -106,8 +83,8 @@ func (k *byteKernels) unpackCodes(dst, src []byte, bits int) {
 	}
 }
 
-// strip is a task's work: the products of rows [t0, t1) of x with n rows of the weight
-// from n0 on, n being at most cols.
+// strip is the memory of a worker, and what it works on: the products of rows [t0, t1)
+// of x with n rows of the weight from n0 on, n being at most cols.
 type strip struct {
 	*product8
 	n0, n, cols, t0, t1 int
@@ -120,25 +97,42 @@ type strip struct {
 	edge   []float32 // sums that do not go straight to y
 }
 
-// stripSizes are those of a strip's areas. Its edge has so many rows.
-func (p *product8) stripSizes(edge int) []int {
+// strips lends every worker the memory for strips of p, and of products of its shape. It
+// has an edge of so many rows.
+func (d *Device) strips(p *product8, edge int) ([]strip, error) {
 	cols, depth, groups := p.k.tileCols, p.plan.depth, p.m.Cols/p.plan.group
-	return []int{depth * cols / 4, groups * cols, groups * cols, 2 * groups * cols, 8 * depth / 4, edge * cols}
+	sizes := []int{depth * cols / 4, groups * cols, groups * cols, 2 * groups * cols, 8 * depth / 4, edge * cols}
+	private, each, err := d.perWorker(sizes)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]strip, d.pool.threads)
+	for i := range all {
+		f := cut(private[i*each:], sizes)
+		all[i] = strip{cols: cols, codes: byteView(f[0]), ws: f[1], wb: f[2], wide: f[3], spare: byteView(f[4]), edge: f[5]}
+	}
+	return all, nil
 }
 
-// strip computes the products of rows [t0, t1) of x with the rows of the weight from n0 on.
-func (p *product8) strip(area [][]float32, n0, t0, t1 int) {
-	cols := p.k.tileCols
-	s := &strip{product8: p, n0: n0, n: min(cols, p.m.Rows-n0), cols: cols, t0: t0, t1: t1,
-		codes: byteView(area[0]), ws: area[1], wb: area[2], wide: area[3], spare: byteView(area[4]), edge: area[5]}
+// run computes the products of rows [t0, t1) of x with the rows of the weight from n0 on.
+func (s *strip) run(p *product8, n0, t0, t1 int) {
+	s.product8, s.n0, s.n, s.t0, s.t1 = p, n0, min(s.cols, p.m.Rows-n0), t0, t1
 	s.loadScales()
+	ld := p.m.Format.RowBytes(p.m.Cols)
+	src := p.m.Data[n0*ld : (n0+s.n)*ld]
 	for l := 0; l < p.m.Cols; l += p.plan.depth {
 		kc := min(p.plan.depth, p.m.Cols-l)
-		s.unpack(l, kc)
+		width := p.m.Format.RowBytes(kc)
+		ahead := width
+		if l+kc == p.m.Cols { // the next strip comes next
+			ahead = (s.cols-1)*ld + width
+		}
+		s.unpack(src, ld, width, ahead, kc)
 		s.block(l, kc)
+		src = src[width:]
 	}
 	for i, place := range p.places {
-		copy(p.y[int(place)*p.m.Rows+n0:][:s.n], s.edge[i*cols:])
+		copy(p.y[int(place)*p.m.Rows+n0:][:s.n], s.edge[i*s.cols:])
 	}
 }
 
@@ -148,35 +142,31 @@ func (s *strip) loadScales() {
 	scales, biases := s.wide[:s.n*groups], s.wide[s.n*groups:2*s.n*groups]
 	s.plan.scales(scales, biases, s.m, s.n0, s.n0+s.n)
 	packRows(s.kn, s.ws, s.cols, s.cols, s.n, scales, groups, groups)
-	if !isFP4(s.m.Format) {
+	if !s.plan.fp4 {
 		packRows(s.kn, s.wb, s.cols, s.cols, s.n, biases, groups, groups)
 	}
 }
 
-// unpack writes the codes of columns [l, l+kc) as columns of the strip. Eight rows go at
-// a time; where fewer are left, they go through a copy.
-func (s *strip) unpack(l, kc int) {
-	f := s.m.Format
-	ld, width := f.RowBytes(s.m.Cols), f.RowBytes(kc)
-	ahead := width
-	if l+kc == s.m.Cols { // the next strip comes next
-		ahead = s.cols*ld - f.RowBytes(l)
-	}
+// unpack writes kc codes of each row, width bytes from the beginning of src on, as
+// columns of the strip; rows lie ld bytes apart. Eight rows go at a time; where fewer
+// are left, they go through a copy.
+func (s *strip) unpack(src []byte, ld, width, ahead, kc int) {
+	runs := kc / s.plan.run
 	for i := 0; i < s.n; i += 8 {
-		src, step, have := s.m.Data[(s.n0+i)*ld+f.RowBytes(l):], ld, min(8, s.n-i)
+		from, step, have := src[i*ld:], ld, min(8, s.n-i)
 		switch {
 		case s.plan.codes != nil:
 			for r := range have {
-				s.plan.codes(s.spare[r*kc:][:kc], src[r*ld:][:width])
+				s.plan.codes(s.spare[r*kc:][:kc], from[r*ld:][:width])
 			}
-			src, step = s.spare, kc
+			from, step = s.spare, kc
 		case have < 8:
 			for r := range have {
-				copy(s.spare[r*width:(r+1)*width], src[r*ld:])
+				copy(s.spare[r*width:(r+1)*width], from[r*ld:])
 			}
-			src, step = s.spare, width
+			from, step = s.spare, width
 		}
-		s.plan.columns(s.codes[i*4:], s.cols*4, src, step, ahead, kc)
+		s.plan.columns(s.codes[i*4:], s.cols*4, from, step, ahead, runs)
 	}
 }
 
@@ -189,7 +179,7 @@ func (s *strip) block(l, kc int) {
 		at, h := s.x.panel(i)
 		at += l * h
 		s.tile.x, s.tile.scale, s.tile.sum = &s.x.q[at], &s.x.scale[at/run], &s.x.sum[at/group]
-		if isFP4(s.m.Format) {
+		if s.plan.fp4 {
 			s.tile.start = &s.x.start[at/run]
 		}
 		s.multiply(i, h, l > 0)

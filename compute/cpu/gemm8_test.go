@@ -59,7 +59,7 @@ func TestTile8(t *testing.T) {
 }
 
 func TestUnpack(t *testing.T) {
-	const ld, stride = 200, 96
+	const ld, stride = 600, 96 // a row has four super-blocks
 	src := make([]byte, 8*ld)
 	r := newRand(16)
 	for i := range src {
@@ -72,7 +72,7 @@ func TestUnpack(t *testing.T) {
 		}
 		t.Run(kn.name, func(t *testing.T) {
 			check := func(what string, run func(k *byteKernels, dst []byte)) {
-				got, want := make([]byte, 64*stride), make([]byte, 64*stride)
+				got, want := make([]byte, 256*stride), make([]byte, 256*stride)
 				run(&k, got)
 				run(&generic.bytes, want)
 				if string(got) != string(want) {
@@ -80,11 +80,8 @@ func TestUnpack(t *testing.T) {
 				}
 			}
 			for runs := 1; runs < 5; runs++ {
-				for _, order := range [][2]int{{8, 4}, {4, 8}} {
-					check(fmt.Sprintf("%d runs of nibbles, %v", runs, order), func(k *byteKernels, dst []byte) {
-						k.nibbles(dst, stride, src, ld, 64, runs, order[0], order[1])
-					})
-				}
+				check(fmt.Sprintf("%d runs of nibbles", runs), func(k *byteKernels, dst []byte) { k.nibbles(dst, stride, src, ld, 64, runs) })
+				check(fmt.Sprintf("%d super-blocks", runs), func(k *byteKernels, dst []byte) { k.nibblesQ4K(dst, stride, src, ld, 64, runs) })
 				check(fmt.Sprintf("%d runs of E2M1", runs), func(k *byteKernels, dst []byte) { k.nibblesFP4(dst, stride, src, ld, 64, runs) })
 				check(fmt.Sprintf("%d runs of bytes", runs), func(k *byteKernels, dst []byte) { k.bytes(dst, stride, src, ld, 64, runs) })
 				for bits := 2; bits <= 6; bits++ {

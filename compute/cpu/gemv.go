@@ -49,11 +49,11 @@ func (kn *kernels) planGemv(f quant.Format, cols int, exact, several bool) gemvP
 	case f.Kind == quant.Dense && f.DType == quant.F64:
 		return gemvPlan{}
 	case f.Kind == quant.Dense:
-		return gemvPlan{most: gemvDense, multiply: eachRow((*vectorProduct).dotDense)}
+		return gemvPlan{most: gemvDense, multiply: (*vectorProduct).dotDense}
 	case f.Kind == quant.Affine:
-		return gemvPlan{most: gemvFloats, spare: roundUp(f.RowBytes(cols)+codesOver, 4) / 4, multiply: eachRow((*vectorProduct).dotAffine)}
+		return gemvPlan{most: gemvFloats, spare: roundUp(f.RowBytes(cols)+codesOver, 4) / 4, multiply: (*vectorProduct).dotAffine}
 	case f.Kind == quant.MXFP8 && kn.dotFP8 != nil:
-		return gemvPlan{most: gemvFloats, scale: 1, multiply: eachRow((*vectorProduct).dotFP8)}
+		return gemvPlan{most: gemvFloats, scale: 1, multiply: (*vectorProduct).dotFP8}
 	}
 	return gemvPlan{most: gemvFloats, spare: cols + spareFloats(cols), multiply: (*vectorProduct).widened}
 }
@@ -63,13 +63,13 @@ func (kn *kernels) planInt8(f quant.Format, cols int, several bool) gemvPlan {
 	p := gemvPlan{most: gemvInt8, int8s: true}
 	switch {
 	case f.Kind == quant.Q4K:
-		p.multiply = eachRow((*vectorProduct).dotQ4K)
+		p.multiply = (*vectorProduct).dotQ4K
 	case f.Kind == quant.Q6K:
-		p.multiply = eachRow((*vectorProduct).dotQ6K)
+		p.multiply = (*vectorProduct).dotQ6K
 	case f.Kind == quant.Affine && packsNibbles(f, cols):
-		p.multiply = eachRow((*vectorProduct).dotQ4)
+		p.multiply = (*vectorProduct).dotQ4
 	case packsNibbles(f, cols) && kn.dotFP4 != nil:
-		p.scale, p.multiply = 0.5, eachRow((*vectorProduct).dotFP4)
+		p.scale, p.multiply = 0.5, (*vectorProduct).dotFP4
 	case f.Kind == quant.Affine && kn.bytes.dotCodes != nil:
 		p.spare, p.multiply = cols+codeRows, (*vectorProduct).codes
 	default:
@@ -88,7 +88,8 @@ func (kn *kernels) planInt8(f quant.Format, cols int, several bool) gemvPlan {
 // the even ones of both groups, then the odd ones; and scales come four times, for the
 // lanes of a vector. For other weights values and scales are in order.
 type activations8 struct {
-	t     int
+	k, scales, sums int // values, scales and sums of a row
+
 	q     []int8    // [T, K]
 	scale []float32 // [T, K/32, 4] or [T, K/32]
 	sum   []float32 // [T, K/group]: scale · Σ q over the weights' groups
@@ -97,14 +98,11 @@ type activations8 struct {
 
 // row returns values, scales and sums of row i.
 func (a *activations8) row(i int) (q []int8, scale, sum []float32) {
-	return part(a.q, i, a.t), part(a.scale, i, a.t), part(a.sum, i, a.t)
+	return a.q[i*a.k : (i+1)*a.k], a.scale[i*a.scales : (i+1)*a.scales], a.sum[i*a.sums : (i+1)*a.sums]
 }
 
-// part is part i of n equal ones.
-func part[T any](all []T, i, n int) []T {
-	size := len(all) / n
-	return all[i*size : (i+1)*size]
-}
+// starts returns where the sums of row i start, for E2M1 weights.
+func (a *activations8) starts(i int) []int32 { return a.start[i*a.k/8 : (i+1)*a.k/8] }
 
 // groupOf is how many weights share a scale.
 func groupOf(f quant.Format) int {
@@ -171,6 +169,7 @@ func (d *Device) gemv(o compute.Linear, m *quant.Matrix, x, y, bias []float32, t
 		b := &blocks[worker]
 		v.load(b, i*rowBlock, min((i+1)*rowBlock, m.Rows))
 		v.plan.multiply(v, b)
+		v.addBias(b)
 	})
 	return true, nil
 }
@@ -214,14 +213,14 @@ func (v *vectorProduct) load(b *weightBlock, r0, r1 int) {
 	}
 }
 
-// eachRow multiplies a block with one row of x after the other.
-func eachRow(dot func(v *vectorProduct, b *weightBlock, y []float32, t int)) func(*vectorProduct, *weightBlock) {
-	return func(v *vectorProduct, b *weightBlock) {
-		for t := range v.t {
-			y := v.outputs(b, t)
-			dot(v, b, y, t)
-			v.addBias(b, y)
-		}
+// addBias adds the bias of a block's rows to their products with every row of x.
+func (v *vectorProduct) addBias(b *weightBlock) {
+	if v.bias == nil {
+		return
+	}
+	for t := range v.t {
+		y := v.outputs(b, t)
+		v.kn.addScaled(y, y, 1, v.bias[b.r0:b.r1])
 	}
 }
 
@@ -230,56 +229,68 @@ func (v *vectorProduct) outputs(b *weightBlock, t int) []float32 {
 	return v.y[t*v.m.Rows+b.r0 : t*v.m.Rows+b.r1]
 }
 
-func (v *vectorProduct) addBias(b *weightBlock, y []float32) {
-	if v.bias != nil {
-		v.kn.addScaled(y, y, 1, v.bias[b.r0:b.r1])
-	}
-}
-
 // xRow is row t of x.
 func (v *vectorProduct) xRow(t int) []float32 { return v.x[t*v.m.Cols : (t+1)*v.m.Cols] }
 
-func (v *vectorProduct) dotDense(b *weightBlock, y []float32, t int) {
-	v.kn.dotDense(y, b.w, v.xRow(t), v.m.Format.DType)
+func (v *vectorProduct) dotDense(b *weightBlock) {
+	for t := range v.t {
+		v.kn.dotDense(v.outputs(b, t), b.w, v.xRow(t), v.m.Format.DType)
+	}
 }
 
 // dotAffine guards the kernel, which may read past the last weight: a row at the end of
 // its memory goes through a copy.
-func (v *vectorProduct) dotAffine(b *weightBlock, y []float32, t int) {
-	bits, x, n, g := v.m.Format.Bits, v.xRow(t), len(y), len(b.scales)/len(y)
+func (v *vectorProduct) dotAffine(b *weightBlock) {
+	bits, n, g, bytes := v.m.Format.Bits, b.r1-b.r0, v.m.Cols/v.m.Format.Group, v.m.Format.RowBytes(v.m.Cols)
+	var last []byte
 	if cap(b.w)-len(b.w) < codesOver {
 		n--
-		bytes, spare := len(b.w)/len(y), byteView(b.spare)
-		copy(spare, b.w[n*bytes:])
-		v.kn.dotAffine(y[n:], spare[:bytes], b.scales[n*g:], b.biases[n*g:], x, bits)
+		last = byteView(b.spare)[:bytes]
+		copy(last, b.w[n*bytes:])
 	}
-	if n > 0 {
-		v.kn.dotAffine(y[:n], b.w, b.scales[:n*g], b.biases[:n*g], x, bits)
+	for t := range v.t {
+		x, y := v.xRow(t), v.outputs(b, t)
+		if n > 0 {
+			v.kn.dotAffine(y[:n], b.w, b.scales[:n*g], b.biases[:n*g], x, bits)
+		}
+		if n < len(y) {
+			v.kn.dotAffine(y[n:], last, b.scales[n*g:], b.biases[n*g:], x, bits)
+		}
 	}
 }
 
-func (v *vectorProduct) dotFP8(b *weightBlock, y []float32, t int) {
-	v.kn.dotFP8(y, b.w, b.scales, v.xRow(t))
+func (v *vectorProduct) dotFP8(b *weightBlock) {
+	for t := range v.t {
+		v.kn.dotFP8(v.outputs(b, t), b.w, b.scales, v.xRow(t))
+	}
 }
 
-func (v *vectorProduct) dotFP4(b *weightBlock, y []float32, t int) {
-	q, scale, _ := v.x8.row(t)
-	v.kn.dotFP4(y, b.w, b.scales, q, scale, part(v.x8.start, t, v.t))
+func (v *vectorProduct) dotFP4(b *weightBlock) {
+	for t := range v.t {
+		q, scale, _ := v.x8.row(t)
+		v.kn.dotFP4(v.outputs(b, t), b.w, b.scales, q, scale, v.x8.starts(t))
+	}
 }
 
-func (v *vectorProduct) dotQ4(b *weightBlock, y []float32, t int) {
-	q, scale, sum := v.x8.row(t)
-	v.kn.dotQ4(y, b.w, b.scales, b.biases, q, scale, sum)
+func (v *vectorProduct) dotQ4(b *weightBlock) {
+	for t := range v.t {
+		q, scale, sum := v.x8.row(t)
+		v.kn.dotQ4(v.outputs(b, t), b.w, b.scales, b.biases, q, scale, sum)
+	}
 }
 
-func (v *vectorProduct) dotQ4K(b *weightBlock, y []float32, t int) {
-	q, scale, sum := v.x8.row(t)
-	v.kn.dotQ4K(y, b.w, q, scale, sum)
+func (v *vectorProduct) dotQ4K(b *weightBlock) {
+	for t := range v.t {
+		q, scale, sum := v.x8.row(t)
+		v.kn.dotQ4K(v.outputs(b, t), b.w, q, scale, sum)
+	}
 }
 
-func (v *vectorProduct) dotQ6K(b *weightBlock, y []float32, t int) {
-	q, scale, sum := v.x8.row(t)
-	v.kn.dotQ6K(y, b.w, q, scale, sum)
+func (v *vectorProduct) dotQ6K(b *weightBlock) {
+	for t := range v.t {
+		q, scale, sum := v.x8.row(t)
+		v.kn.dotQ6K(v.outputs(b, t), b.w, q, scale, sum)
+	}
 }
 
 // codes unpacks codeRows rows at a time to a byte a weight, for all rows of x.
@@ -288,25 +299,21 @@ func (v *vectorProduct) codes(b *weightBlock) {
 	groups, rowBytes := n/f.Group, f.RowBytes(n)
 	k := &v.kn.bytes
 	sums, unpacked := b.spare[:codeRows], byteView(b.spare[codeRows:])
-	for r := b.r0; r < b.r1; r += codeRows {
-		have, at := min(codeRows, b.r1-r), r-b.r0
-		codes := b.w[at*rowBytes:]
+	for r := 0; r < b.r1-b.r0; r += codeRows {
+		have, codes := min(codeRows, b.r1-b.r0-r), b.w[r*rowBytes:]
 		if f.Bits != 8 || have < codeRows {
 			for i := range have {
 				k.unpackCodes(unpacked[i*n:(i+1)*n], codes[i*rowBytes:(i+1)*rowBytes], f.Bits)
 			}
 			codes = unpacked
 		}
-		scales := b.scalesArea[at*groups : (at+codeRows)*groups] // any after those of the last row
+		scales := b.scalesArea[r*groups : (r+codeRows)*groups] // those of missing rows may be anything
 		for t := range v.t {
 			q, scale, sum := v.x8.row(t)
 			k.dotCodes(sums, codes[:codeRows*n], scales, q, scale)
+			y := v.outputs(b, t)[r:]
 			for i := range have {
-				s := sums[i] + v.kn.dot(b.biases[(at+i)*groups:(at+i+1)*groups], sum)
-				if v.bias != nil {
-					s += v.bias[r+i]
-				}
-				v.y[t*v.m.Rows+r+i] = s
+				y[i] = sums[i] + v.kn.dot(b.biases[(r+i)*groups:(r+i+1)*groups], sum)
 			}
 		}
 	}
@@ -319,11 +326,7 @@ func (v *vectorProduct) widened(b *weightBlock) {
 	for r := b.r0; r < b.r1; r++ {
 		v.kn.weightRow(row, m, r, 0, spare)
 		for t := range v.t {
-			s := v.kn.dot(v.xRow(t), row)
-			if v.bias != nil {
-				s += v.bias[r]
-			}
-			v.y[t*m.Rows+r] = s
+			v.y[t*m.Rows+r] = v.kn.dot(v.xRow(t), row)
 		}
 	}
 }
@@ -354,7 +357,6 @@ const roundsEach = 4
 
 // quantize rounds t rows of k values for weights of a format.
 func (d *Device) quantize(x []float32, t, k int, f quant.Format) (a activations8, err error) {
-	a.t = t
 	group, fp4 := groupOf(f), isFP4(f)
 	q, err := d.scratch.bytes(t * k)
 	if err != nil {
@@ -364,7 +366,8 @@ func (d *Device) quantize(x []float32, t, k int, f quant.Format) (a activations8
 	if packsNibbles(f, k) {
 		round, sums, copies = d.kernels.quantize64, 32, 4
 	}
-	if a.scale, err = d.scratch.floats(t * k / 32 * copies); err != nil {
+	a.k, a.scales = k, k/32*copies
+	if a.scale, err = d.scratch.floats(t * a.scales); err != nil {
 		return a, err
 	}
 	parts, err := d.scratch.floats(t * k / sums)
@@ -380,7 +383,7 @@ func (d *Device) quantize(x []float32, t, k int, f quant.Format) (a activations8
 		a.start = int32View(start)
 	}
 	d.pool.split(t, 1+roundsEach*grain/k, func(lo, hi int) {
-		round(a.q[lo*k:hi*k], a.scale[lo*k/32*copies:hi*k/32*copies], parts[lo*k/sums:hi*k/sums], x[lo*k:hi*k])
+		round(a.q[lo*k:hi*k], a.scale[lo*a.scales:hi*a.scales], parts[lo*k/sums:hi*k/sums], x[lo*k:hi*k])
 		if fp4 {
 			d.kernels.starts(a.start[lo*k/8:hi*k/8], a.q[lo*k:hi*k])
 		}
@@ -388,7 +391,8 @@ func (d *Device) quantize(x []float32, t, k int, f quant.Format) (a activations8
 	if fp4 {
 		return a, nil
 	}
-	if a.sum, err = d.scratch.floats(t * k / group); err != nil {
+	a.sums = k / group
+	if a.sum, err = d.scratch.floats(t * a.sums); err != nil {
 		return a, err
 	}
 	for i := range a.sum {

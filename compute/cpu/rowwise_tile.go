@@ -208,7 +208,7 @@ func (x *rowwiseRows) from(lo, h, c int) (p rowwiseX) {
 
 // arrangeRowwise arranges t rounded rows of k values for weights of a format.
 func (d *Device) arrangeRowwise(a *activations8, t, k int, f quant.Format) (x rowwiseRows, err error) {
-	unit, groups := min(f.Group, 32), len(a.sum)/t
+	unit, groups := min(f.Group, 32), a.sums
 	x = rowwiseRows{t: t, parts: blocksOf(t, rowwiseMost), units: newRowwiseUnits(unit, f.Group),
 		unit: unit, pairs: blocksOf(k, rowwisePair), scales: blocksOf(k, 16*unit), groups: groups, sums: blocksOf(groups, 16)}
 	q, err := d.scratch.bytes(t * x.pairs * rowwisePair)
@@ -286,9 +286,6 @@ func (v *vectorProduct) rowwise(b *weightBlock) {
 		for c := 0; c < k; c += span {
 			v.rowwiseSpan(b, lo, hi-lo, c, min(span, k-c), ahead)
 		}
-	}
-	for t := range v.t {
-		v.addBias(b, v.outputs(b, t))
 	}
 }
 
