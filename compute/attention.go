@@ -19,8 +19,8 @@ import (
 //
 // Only keys below Offset+T are read; S may be larger (a cache with room to grow).
 //
-// RowWise asks that a query's output has the same bits as it has without RowWise
-// when it is alone, as in Linear.
+// RowWise asks that a query's output does not depend, to the bit, on the other queries:
+// it is what the query alone gives without RowWise.
 type Attention struct {
 	Heads, KVHeads, HeadDim int
 	Scale                   float32
@@ -54,8 +54,8 @@ func (o Attention) Infer(in []Spec) ([]Spec, error) {
 	return []Spec{in[0], {Shape{t, o.Heads}, F32}}, nil
 }
 
-// Cost takes every query to see all keys up to its own: segments shorter than
-// the row cost less, which the shapes do not tell.
+// Cost counts, for every query, all keys up to its own. Segments shorter than the row
+// cost less, but shapes do not tell them.
 func (o Attention) Cost(in []Spec) Cost {
 	t := int64(in[0].Shape[0])
 	keys := t*int64(o.Offset) + t*(t+1)/2
@@ -130,8 +130,8 @@ func (o Attention) Define(out, in []Array) {
 	}
 }
 
-// AttentionGrad is the gradient of Attention with Offset 0 and S = T. The
-// probabilities are recomputed from lse, tile by tile (Dao et al., 2022).
+// AttentionGrad is the gradient of Attention with Offset 0 and S = T. Devices compute
+// the probabilities again from lse, tile by tile (Dao et al., 2022).
 //
 //	in: q, k, v, bounds, o, lse as Attention's (k, v F32), do as o
 //	out: dq, dk, dv F32 as q, k, v

@@ -6,10 +6,10 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// QuantizeRows rounds rows to affine integers and writes them as rows [At, At+T)
-// of a matrix, whose other rows stay: how keys and values enter a quantized KV
-// cache. A group with a value that is not finite, or too large for the type of
-// the scales, becomes NaN. Ties are rounded to even ([quant.RuleCPU]).
+// QuantizeRows rounds rows to affine integers and writes them as rows [At, At+T) of a
+// matrix; the other rows stay. Keys and values enter a quantized KV cache this way. A
+// group with a value that is not finite, or too large for the type of the scales,
+// becomes NaN. Ties are rounded to even ([quant.RuleCPU]).
 //
 //	in: x [T, Cols] of a float type;  out: the matrix's buffers, see Weight.Specs
 type QuantizeRows struct {
@@ -68,7 +68,7 @@ type QuantizedAttention struct {
 
 func (QuantizedAttention) Name() string { return "quantized_attention" }
 
-// stored is how k, and v, are stored.
+// stored is how k is stored; v is stored the same way.
 func (o QuantizedAttention) stored(in []Spec) Weight {
 	return Weight{o.Format, dim(in, 1, 0), o.KVHeads * o.HeadDim}
 }
@@ -87,7 +87,7 @@ func (o QuantizedAttention) Infer(in []Spec) ([]Spec, error) {
 	return o.Attention.Infer(o.plain(in))
 }
 
-// plain gives the inputs of Attention for this one's.
+// plain gives the inputs that Attention takes in place of this op's.
 func (o QuantizedAttention) plain(in []Spec) []Spec {
 	w := o.stored(in)
 	k := Spec{Shape{w.Rows, w.Cols}, F32}

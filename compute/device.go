@@ -90,8 +90,8 @@ type Spec struct {
 // Bytes is the size of the content.
 func (s Spec) Bytes() int64 { return int64(s.Shape.Elems()) * int64(s.DType.Size()) }
 
-// Check reports an extent below zero or a size beyond any memory, for Alloc and Import
-// to refuse. Twice the size of a Spec that passes is still an int.
+// Check reports an extent below zero or a size beyond any memory: Alloc and Import refuse
+// these. Twice the size of a Spec that passes is still an int.
 func (s Spec) Check() error {
 	n := max(int64(s.DType.Size()), 1)
 	for _, d := range s.Shape {
@@ -130,8 +130,8 @@ type Device interface {
 	Info() Info
 	// Alloc returns a buffer of unspecified content, or an error wrapping ErrNoMemory.
 	Alloc(Shape, DType) (Buffer, error)
-	// Import returns a read-only buffer over host bytes: the CPU uses them where
-	// they lie (a mapped model file, say), other devices copy them once. The bytes
+	// Import returns a read-only buffer over host bytes. The CPU uses them where they
+	// lie, in a mapped model file for example; other devices copy them once. The bytes
 	// must stay unchanged and alive until Free.
 	Import(Shape, DType, []byte) (Buffer, error)
 	// Run checks the op's shape rule and starts it; it may return before the work

@@ -7,15 +7,13 @@ import "math"
 //
 //	y = x Vᵀ · m/‖V‖ + bias,  ‖V‖ by row.
 //
-// V never exists as a whole. With u = AᵀWᵀ, which is a forward pass of the rank's
-// columns of A, and G = AᵀA,
+// V never exists as a whole:
 //
 //	‖V‖² = ‖W‖² + 2·Scale·Σ_k B[k]·c[k],  c = u + Scale/2 · G B,
 //
-// of which ‖W‖² never changes.
+// where G = AᵀA, and u = AᵀWᵀ is a forward pass of the columns of A. ‖W‖² never changes.
 
-// RowSquares gives the squared length of every row of a weight, each summed up in
-// float64.
+// RowSquares gives the squared length of every row of a weight, summed up in float64.
 //
 //	in: weight [Rows, Cols];  out: F32 [Rows]
 type RowSquares struct{ Weight Weight }
@@ -46,8 +44,8 @@ func (o RowSquares) Define(out, in []Array) {
 	}
 }
 
-// UpdatedNorm is the length of every row of a weight that a low-rank update has
-// changed: sqrt(squares + 2·Scale·Σ_k b[k]·c[k]), see above.
+// UpdatedNorm is the length of every row of a weight with its low-rank update:
+// sqrt(squares + 2·Scale·Σ_k b[k]·c[k]), see above.
 //
 //	in: squares F32 [N], b, c F32 [Rank, N];  out: F32 [N]
 type UpdatedNorm struct{ Scale float32 }
@@ -80,8 +78,8 @@ func (o UpdatedNorm) Define(out, in []Array) {
 	}
 }
 
-// Magnitude is x · m/norm (+ bias), by column. Where norm is 0 so is the quotient:
-// a row of zeros has no direction. The output may be x.
+// Magnitude is x · m/norm (+ bias), by column. The quotient is 0 where norm is: a row
+// of zeros has no direction. The output may be x.
 //
 //	in: x F32 [T, N], m, norm F32 [N], bias [N] when Bias;  out: F32 [T, N]
 type Magnitude struct{ Bias bool }
@@ -127,7 +125,7 @@ func (o Magnitude) Define(out, in []Array) {
 	}
 }
 
-// Gain is m/norm, and 0 where norm is.
+// Gain is m/norm, or 0 where norm is 0.
 func Gain(m, norm float32) float32 {
 	if norm == 0 {
 		return 0
@@ -135,8 +133,8 @@ func Gain(m, norm float32) float32 {
 	return m / norm
 }
 
-// MagnitudeGrad is the gradient of Magnitude, by x and m; norm counts as a constant,
-// as DoRA defines it. It adds to dm. dx may be dy.
+// MagnitudeGrad is the gradient of Magnitude by x and m. DoRA defines norm to be a
+// constant here. The op adds to dm. dx may be dy.
 //
 //	in: x F32 [T, N], m, norm F32 [N], dy F32 [T, N]
 //	out: dx F32 [T, N], dm += F32 [N]

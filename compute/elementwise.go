@@ -110,10 +110,10 @@ func (o Fill) Define(out, _ []Array) {
 	}
 }
 
-// CopyRows writes rows [At, At+T) of its output and leaves the others as they
-// are: how keys and values enter a KV cache. Floats are rounded to the output's
-// type, to nearest even. Packed numbers (U32) are copied as they are: how a cache
-// of them grows.
+// CopyRows writes rows [At, At+T) of its output and leaves the others as they are. Keys
+// and values enter a KV cache this way. Floats are rounded to the output's type, to
+// nearest even. Packed numbers (U32) are copied as they are, to make a quantized cache
+// larger.
 //
 //	in: x [T, D] of a float type;  out: To [Rows, D], U32 if x is
 type CopyRows struct {
@@ -178,8 +178,8 @@ func (GatherRows) Define(out, in []Array) {
 	}
 }
 
-// ScatterRows is the gradient of GatherRows: row i of dy is added to row
-// rows[i] of the output, which is otherwise zero.
+// ScatterRows is the gradient of GatherRows: zeros, to which row i of dy is added at
+// row rows[i].
 //
 //	in: dy F32 [R, D], rows I32 [R];  out: F32 [Rows, D]
 type ScatterRows struct{ Rows int }
@@ -221,7 +221,7 @@ func sameShape(in []Spec, names ...string) ([]Spec, error) {
 	return []Spec{in[0]}, nil
 }
 
-// elementCost counts flops per element and the traffic of inputs and outs outputs.
+// elementCost counts flops per element, and the traffic of the inputs and of outs outputs.
 func elementCost(in []Spec, flops, outs int) Cost {
 	return Cost{FLOPs: int64(flops) * int64(in[0].Shape.Elems()), Bytes: traffic(in) + int64(outs)*in[0].Bytes()}
 }

@@ -3,9 +3,9 @@ package compute
 import "fmt"
 
 // The ops of a mixture of experts (Shazeer et al., 2017). A router picks K of E
-// experts for each of T tokens: ids [T, K]. What the experts compute has a row for
-// each pair of token and expert, [T·K, ..], the pairs of a token next to each other.
-// The experts' matrices are one stack [E·out, Cols], those of expert 0 first.
+// experts for each of T tokens: ids [T, K]. The results of the experts have a row for
+// each pair of token and expert, [T·K, ..]; the pairs of a token are neighbours. The
+// experts' matrices are one stack [E·out, Cols], expert 0 first.
 
 // expertIDs checks the ids, input i, of t rows, and returns K.
 func expertIDs(in []Spec, i, t int) (k int, err error) {
@@ -26,8 +26,8 @@ func expertRows(rows, experts int) (int, error) {
 	return rows / experts, nil
 }
 
-// expertCost is that of a product with the matrices that the ids pick, of which
-// there are at most as many as pairs.
+// expertCost is that of a product with the matrices that the ids pick: at most one for
+// each pair.
 func (w Weight) expertCost(experts int, ids Spec) Cost {
 	pairs := int64(ids.Shape.Elems())
 	r, c := int64(w.Rows/experts), int64(w.Cols)
@@ -35,14 +35,13 @@ func (w Weight) expertCost(experts int, ids Spec) Cost {
 	return Cost{FLOPs: 2 * pairs * r * c, Bytes: w.bytes() / int64(experts) * used}
 }
 
-// ExpertLinear is Linear with, for each row, the matrices of the experts that were
-// picked for it.
+// ExpertLinear is Linear with the matrices of the experts that each row has picked.
 //
 //	in: x F32 [T, Cols], [T·K, Cols] when Own; ids I32 [T, K]; weight [Rows, Cols]
 //	out: F32 [T·K, Rows/Experts]
 //
-// Row t·K+k of the output is x_t W_eᵀ with e = ids[t, k]. With Own each pair has a
-// row of x of its own, t·K+k. Exact and RowWise are Linear's.
+// Row t·K+k of the output is x_t W_eᵀ with e = ids[t, k]. With Own each pair has its
+// own row of x, t·K+k. Exact and RowWise are as in Linear.
 type ExpertLinear struct {
 	Weight  Weight
 	Experts int
@@ -128,8 +127,8 @@ func eachExpert(ids Array, experts int, own bool, do func(expert int, pairs []ex
 	}
 }
 
-// ExpertGradInput is the gradient of ExpertLinear's x: that of every pair when Own,
-// else their sum over the experts of a row.
+// ExpertGradInput is the gradient of ExpertLinear's x. With Own it has a row for every
+// pair, otherwise their sum over the experts of a row.
 //
 //	in: dy F32 [T·K, Rows/Experts], ids I32 [T, K], weight [Rows, Cols]
 //	out: F32 [T, Cols], [T·K, Cols] when Own, added to when Accumulate
@@ -190,8 +189,8 @@ func (o ExpertGradInput) Define(out, in []Array) {
 	})
 }
 
-// ExpertGradWeight is the gradient of ExpertLinear's weight, times Alpha. Experts
-// that no row picked have zeros.
+// ExpertGradWeight is the gradient of ExpertLinear's weight, times Alpha. It is zero for
+// experts that no row picked.
 //
 //	in: dy F32 [T·K, out], x F32 [T, Cols], [T·K, Cols] when Own; ids I32 [T, K]
 //	out: F32 [Experts·out, Cols], added to when Accumulate

@@ -5,12 +5,12 @@ import (
 	"math"
 )
 
-// Route picks the experts of each token: those with the K largest logits, the
-// largest first, of equal ones that of the lower index. Their scores are the softmax
-// of the logits of all experts, as in Qwen3 MoE; with Normalize they are divided by
-// their sum, which makes them the softmax of the picked ones, as in Mixtral (Jiang et
-// al., 2024). A NaN counts as the smallest logit, so that ids are always good, and
-// makes the scores NaN.
+// Route picks the experts of each token: those with the K largest logits, the largest
+// first, and the lower index first where logits are equal. Their scores are the softmax
+// of the logits of all experts, as in Qwen3 MoE. With Normalize they are divided by
+// their sum: this is the softmax of the picked experts, as in Mixtral (Jiang et al.,
+// 2024). A NaN counts as the smallest logit, so that ids are always good, and makes the
+// scores NaN.
 //
 //	in: logits F32 [T, E];  out: ids I32 [T, K], scores F32 [T, K]
 type Route struct {
@@ -73,7 +73,7 @@ func (o Route) Pick(ids []int32, scores, logits []float32) {
 	}
 }
 
-// above reports whether a comes before b, which stands at a lower index.
+// above reports whether a comes before b, given that b has the lower index.
 func above(a, b float32) bool { return a > b || b != b && a == a }
 
 func exp(x float32) float32 { return float32(math.Exp(float64(x))) }
@@ -109,7 +109,7 @@ func (o RouteGrad) Define(out, in []Array) {
 }
 
 // Row is the gradient of one token: p·(dp - Σ dp·p), where p is the softmax of the
-// logits that took part and dp is 0 for those that were not picked.
+// logits that took part and dp is 0 for experts that were not picked.
 func (o RouteGrad) Row(dl, logits []float32, ids []int32, ds []float32) {
 	clear(dl)
 	largest := logits[ids[0]]
@@ -136,7 +136,7 @@ func (o RouteGrad) Row(dl, logits []float32, ids []int32, ds []float32) {
 	}
 }
 
-// Combine adds up what the experts of a token gave, by their scores.
+// Combine adds up the results of a token's experts, times their scores.
 //
 //	in: y F32 [T·K, D], scores F32 [T, K];  out: F32 [T, D]
 type Combine struct{}

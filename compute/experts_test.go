@@ -8,8 +8,8 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// TestRoutePicks: the largest first, of equal ones the lower index, and good ids
-// whatever the logits.
+// TestRoutePicks: the largest comes first, the lower index where logits are equal, and
+// ids are good whatever the logits.
 func TestRoutePicks(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	for _, tt := range []struct {
@@ -47,7 +47,7 @@ func TestRoutePicks(t *testing.T) {
 	}
 }
 
-// TestExpertsNobodyPicked have no gradient, and keep what was there.
+// TestExpertsNobodyPicked: experts that nobody picked have no gradient and keep what was there.
 func TestExpertsNobodyPicked(t *testing.T) {
 	ids := Array{Spec{Shape{2, 1}, I32}, IntBytes([]int32{2, 0})}
 	dy, x := array([]float32{1, 2, 3, 4}, 2, 2), array([]float32{5, 7}, 2, 1)

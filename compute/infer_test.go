@@ -11,8 +11,8 @@ func f32(shape ...int) Spec { return Spec{shape, F32} }
 func f16(shape ...int) Spec { return Spec{shape, F16} }
 func i32(shape ...int) Spec { return Spec{shape, I32} }
 
-// An inferCase is an op, inputs and part of the error; no error when empty, and
-// then out are the outputs.
+// An inferCase is an op, its inputs, and part of the error that Infer must give. Where
+// that is empty, out are the outputs.
 type inferCase struct {
 	name string
 	op   Op

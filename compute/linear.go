@@ -57,18 +57,18 @@ func (o EmbedGrad) Define(out, in []Array) {
 	}
 }
 
-// Linear is y = x Wᵀ (+ bias) (+ Scale · u v), the last being a low-rank update.
+// Linear is y = x Wᵀ (+ bias) (+ Scale · u v). The last term is a low-rank update.
 //
 //	in: x F32 [T, Cols], weight [Rows, Cols], bias [Rows] when Bias,
 //	    u F32 [T, Rank] and v F32 [Rank, Rows] when Rank is not 0
 //	out: F32 [T, Rows]
 //
-// Exact keeps the activations in float32 on every path; otherwise a device may
-// quantize x to 8 bits in groups where the weight has 8 bits or fewer, as
-// llama.cpp does. Training always sets Exact.
+// Exact keeps the activations in float32. Without it, a device may quantize x to 8 bits
+// in groups where the weight has 8 bits or fewer, as llama.cpp does. Training always
+// sets Exact.
 //
-// RowWise asks that a row of y has the same bits as it has without RowWise when x is
-// that row alone. A device that cannot promise it may ignore it.
+// RowWise asks that a row of y does not depend, to the bit, on the other rows: it is what
+// this row of x alone gives without RowWise. A device that cannot promise it may ignore it.
 type Linear struct {
 	Weight  Weight
 	Bias    bool
@@ -160,8 +160,8 @@ func (o Linear) Define(out, in []Array) {
 	}
 }
 
-// LinearGradInput is the gradient of Linear's x: dx = dy W (+ u vᵀ), the last
-// being what comes by way of a low-rank update.
+// LinearGradInput is the gradient of Linear's x: dx = dy W (+ u vᵀ). The last term is the
+// part of a low-rank update.
 //
 //	in: dy F32 [T, Rows], weight [Rows, Cols], u F32 [T, Rank] and v F32 [Cols, Rank] when Rank is not 0
 //	out: F32 [T, Cols], added to when Accumulate
@@ -207,12 +207,12 @@ func (o LinearGradInput) Define(out, in []Array) {
 	}
 }
 
-// MatMul is c = Alpha · op(a) op(b), where op transposes when asked to.
+// MatMul is c = Alpha · op(a) op(b), where op transposes if TransA or TransB say so.
 //
 //	in: a F32 [M, K] ([K, M] when TransA), b F32 [K, N] ([N, K] when TransB)
 //	out: c F32 [M, N], added to when Accumulate
 //
-// RowWise asks that a row of c has the same bits as when M is 1, as in Linear.
+// RowWise asks that a row of c is, to the bit, what it is when M is 1, as in Linear.
 type MatMul struct {
 	TransA, TransB bool
 	Alpha          float32

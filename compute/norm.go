@@ -7,7 +7,7 @@ import (
 
 // RMSNorm scales each row of length D by its root mean square and a weight:
 // y = x / sqrt(mean(x²) + Eps) · w (Zhang and Sennrich, 2019).
-// A [T, heads·D] input is normalized head by head, w being [D].
+// With w [D], an input [T, heads·D] is normalized head by head.
 //
 //	in: x F32 [T, n·D], w [D];  out: F32 as x
 type RMSNorm struct{ Eps float32 }

@@ -18,8 +18,8 @@ type Op interface {
 	Infer(in []Spec) ([]Spec, error)
 	// Cost counts the work for inputs that Infer accepts.
 	Cost(in []Spec) Cost
-	// Define computes the outputs in plain Go and float32. It is the definition
-	// that every device is tested against, and what the generic CPU runs.
+	// Define computes the outputs in plain Go and float32. Every device is tested
+	// against this definition, and a device without a kernel of its own may run it.
 	Define(out, in []Array)
 }
 
@@ -122,8 +122,7 @@ func arity(in []Spec, n int) error {
 	return nil
 }
 
-// dim is extent k of input i, or -1 where there is none: the want of that input
-// then reports it.
+// dim is extent k of input i, or -1 where there is none; want then reports that input.
 func dim(in []Spec, i, k int) int {
 	if i >= len(in) || k >= len(in[i].Shape) {
 		return -1

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// Adam is one update of Kingma and Ba's optimizer (2015) as MLX computes it;
+// Adam is one update of Kingma and Ba's optimizer (2015) as MLX computes it. Weight
 // decay is decoupled (AdamW, Loshchilov and Hutter, 2019).
 //
 //	p = p·(1 - LR·WeightDecay);  m = β1·m + (1-β1)·g;  v = β2·v + (1-β2)·g²
@@ -14,8 +14,8 @@ import (
 //
 //	in: p, g, m, v F32 of one shape;  out: p, m, v (the same buffers)
 //
-// 1-β is taken in float64 before it is rounded, as MLX does: 1-0.999 would
-// otherwise be off by 1e-5.
+// 1-β is computed in float64 and then rounded, as MLX does; in float32, 1-0.999 would
+// be off by 1e-5.
 type Adam struct {
 	LR, Eps, WeightDecay float32
 	Beta1, Beta2         float64
@@ -38,8 +38,7 @@ func (o Adam) Infer(in []Spec) ([]Spec, error) {
 
 func (Adam) Cost(in []Spec) Cost { return elementCost(in, 12, 3) }
 
-// Factors returns what the gradient's first and root second moment are
-// multiplied with.
+// Factors returns the factors of the first moment and of the root of the second.
 func (o Adam) Factors() (lr, root float32) {
 	if !o.BiasCorrection {
 		return o.LR, 1

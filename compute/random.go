@@ -5,9 +5,9 @@ import (
 	"math/bits"
 )
 
-// Key is a key of the counter-based generator Threefry-2x32 (Salmon et al.,
-// 2011), used as JAX and MLX use it, so that their random numbers can be had
-// here: high and low half.
+// Key is a key of the counter-based generator Threefry-2x32 (Salmon et al., 2011): its
+// high and low half. JAX and MLX use the generator in the same way, so their random
+// numbers can be drawn here.
 type Key [2]uint32
 
 // NewKey makes a key from a seed.
@@ -59,9 +59,9 @@ func (k Key) hash(a, b uint32) (uint32, uint32) {
 	return a, b
 }
 
-// Dropout zeroes each value with probability Rate and divides the others by
-// 1-Rate. The mask comes from Key alone, as mx.random.bernoulli draws it, so
-// the gradient is the same op on dy.
+// Dropout zeroes each value with probability Rate and divides the others by 1-Rate. The
+// mask depends on Key alone and is drawn as by mx.random.bernoulli. So the gradient is
+// the same op on dy.
 //
 //	in: x F32 of any shape;  out: F32 as x (may be x itself)
 type Dropout struct {

@@ -6,10 +6,9 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// Weight is the attribute by which an op knows how its weight matrix [Rows,
-// Cols] is stored. The matrix itself is one input buffer when dense or in GGUF
-// blocks, two (packed bits, scales) in mxfp4, nvfp4 and mxfp8, and three (biases
-// as well) when affine.
+// Weight is an op's attribute that says how its weight matrix [Rows, Cols] is stored.
+// The matrix itself is one input buffer if it is dense or in GGUF blocks, two in mxfp4,
+// nvfp4 and mxfp8 (packed bits, scales), and three if it is affine (biases as well).
 type Weight struct {
 	Format     quant.Format
 	Rows, Cols int
@@ -60,7 +59,7 @@ func (w Weight) check(in []Spec, first int) error {
 	return nil
 }
 
-// Matrix views the weight's buffers, arrays[0] being the first, as a quant.Matrix.
+// Matrix views the weight's buffers, from arrays[0] on, as a quant.Matrix.
 func (w Weight) Matrix(arrays []Array) *quant.Matrix {
 	m := &quant.Matrix{Format: w.Format, Rows: w.Rows, Cols: w.Cols, Data: arrays[0].Data}
 	if w.Format.HasScales() {

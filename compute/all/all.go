@@ -12,7 +12,7 @@ import (
 	"github.com/lentil-lm/lentil/fault"
 )
 
-// Options are handed to the device that is opened; the zero value is its best guess.
+// Options go to the device that is opened. The zero value is its best guess.
 type Options struct {
 	Threads int    // CPU: worker threads, 0 is one a core
 	Kernels string // CPU: kernel family ("generic", "avx2", ...), empty is the best
@@ -75,7 +75,7 @@ func List() []compute.Info {
 	return all
 }
 
-// Close ends what a device holds beside its buffers, where it holds anything.
+// Close ends what a device holds beside its buffers: threads, for example.
 func Close(dev compute.Device) {
 	if c, ok := dev.(interface{ Close() }); ok {
 		c.Close()

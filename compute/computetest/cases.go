@@ -7,8 +7,8 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// cases is the table: every op with every attribute, on shapes that are small
-// enough for the definition to be quick, and odd enough to have all remainders.
+// cases is the table: every op with every attribute. Shapes are small enough for the
+// definition to be quick, and odd enough to have all remainders.
 func cases() []testCase {
 	var all []testCase
 	for _, part := range [][]testCase{
@@ -49,7 +49,7 @@ func formats() []quant.Format {
 	return all
 }
 
-// commonFormats are one of each kernel's worth.
+// commonFormats has one format for each kernel.
 func commonFormats() []quant.Format {
 	return []quant.Format{
 		dense(compute.F32), dense(compute.BF16), dense(compute.F16), {Kind: quant.Q4K}, {Kind: quant.Q6K},
@@ -124,7 +124,7 @@ func products(f quant.Format, t, rows, cols int) []testCase {
 			testCase{op: compute.Linear{Weight: w, Exact: true, Bias: true, Rank: rank, Scale: scale}, note: note + " bias update", inputs: update(forward(&bf16), rank, rows), tol: summed(cols)},
 			testCase{op: compute.LinearGradInput{Weight: w, Accumulate: true, Rank: rank}, note: note + " accumulate update", inputs: update(backward, cols, rank), tol: summed(rows), keeps: []int{0}})
 	}
-	if f.Kind != quant.Dense && !f.Kind.IsFP() { // some sums of small floats are far smaller than their terms, which is what 8 bits are off by
+	if f.Kind != quant.Dense && !f.Kind.IsFP() { // 8 bits are off by a share of the terms; some sums of small floats are far smaller
 		tol := summed(cols) + int8Activations
 		all = append(all,
 			testCase{op: compute.Linear{Weight: w}, note: note + " inexact", inputs: forward(nil), tol: tol},

@@ -8,8 +8,8 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// cacheFormats are those of quantized KV caches: every width, every group, every
-// type of scales, and both ends of all three.
+// cacheFormats are formats of quantized KV caches: every width, every group and every
+// type of scales, and the extremes of all three together.
 func cacheFormats() []quant.Format {
 	all := []quant.Format{affine(2, 32, compute.BF16), affine(4, 32, compute.F16), affine(4, 128, compute.F32), affine(8, 128, compute.F32)}
 	for _, bits := range []int{2, 3, 4, 5, 6, 8} {
@@ -66,8 +66,8 @@ func quantizedAttention(s attentionSize, f quant.Format) testCase {
 	}}
 }
 
-// toQuantize is normal with groups that are hard: all equal, all below zero, one
-// value far from the others, one not a number.
+// toQuantize is normal values with some hard groups: all equal, all below zero, one value
+// far from the others, one not a number.
 func (g gen) toQuantize(t compute.DType, rows, cols int) compute.Array {
 	a := g.normal(rows, cols)
 	v := a.F32()

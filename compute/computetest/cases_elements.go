@@ -42,7 +42,7 @@ func elementCases() []testCase {
 	return all
 }
 
-// edges puts values at which rounding to 16 bits is hard in front: zeros of both
+// edges begins an array with values that are hard to round to 16 bits: zeros of both
 // signs, halfway cases, the smallest and the largest numbers, overflow.
 func edges(a compute.Array) compute.Array {
 	v := a.Floats()

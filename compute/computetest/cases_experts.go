@@ -14,8 +14,8 @@ func (s expertSize) String() string {
 	return fmt.Sprintf("T=%d K=%d E=%d %dx%d", s.t, s.k, s.e, s.rows, s.cols)
 }
 
-// ids picks k different experts for each token. With more than k the last one is
-// picked by nobody.
+// ids picks k different experts for each token. If there are more than k, nobody picks
+// the last one.
 func (s expertSize) ids(g gen) compute.Array {
 	a := zeros(spec(compute.I32, s.t, s.k))
 	for t := range s.t {
@@ -52,7 +52,7 @@ func expertCases() []testCase {
 			all = append(all, expertProducts(f, s, (i+j)%2 == 0)...)
 		}
 	}
-	for _, s := range []expertSize{{1, 1, 1, 1, 1}, {1, 3, 8, 1, 17}, {5, 2, 6, 8, 33}, {65, 2, 3, 3, 100}} { // narrow ones, as low-rank updates have
+	for _, s := range []expertSize{{1, 1, 1, 1, 1}, {1, 3, 8, 1, 17}, {5, 2, 6, 8, 33}, {65, 2, 3, 3, 100}} { // narrow matrices, as of low-rank updates
 		for _, own := range []bool{false, true} {
 			all = append(all, expertProducts(dense(compute.F32), s, own)...)
 			all = append(all, expertWeights(s, own)...)

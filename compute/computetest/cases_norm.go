@@ -24,9 +24,9 @@ func normCases() []testCase {
 			for variant := range 4 {
 				op := compute.RMSNormGrad{Eps: 1e-6, Accumulate: variant&1 != 0, Weight: variant&2 != 0}
 				if s.dim == 1 {
-					// The gradient's two terms differ by epsilon's share alone: were
-					// it small, the rest would be rounding, which a fused
-					// multiply-add changes.
+					// The gradient's two terms differ by epsilon's share alone. If
+					// that were small, only rounding would be left, and a fused
+					// multiply-add changes it.
 					op.Eps = 0.5
 				}
 				c := testCase{note: note, tol: 2*tol + summed(s.t*s.heads), inputs: func(g gen) []compute.Array {
@@ -142,8 +142,8 @@ func (s attentionSize) inputs(g gen) []compute.Array {
 	return []compute.Array{g.normal(s.t, s.op.Heads*s.op.HeadDim), k, v, intArray(s.bounds...)}
 }
 
-// gradInputs are the inputs of the gradient: those of the forward op, its
-// outputs, and a gradient of its first.
+// gradInputs are the inputs of the gradient: inputs and outputs of the forward op, and
+// the gradient of its first output.
 func (s attentionSize) gradInputs(g gen) []compute.Array {
 	in := s.inputs(g)
 	out := []compute.Array{zeros(in[0].Spec), zeros(spec(compute.F32, s.t, s.op.Heads))}

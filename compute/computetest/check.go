@@ -13,11 +13,11 @@ type testCase struct {
 	note   string // what is special about it, for the name
 	inputs func(g gen) []compute.Array
 	tol    tolerance
-	// keeps marks the outputs whose old content counts: the op adds to them or
-	// writes a part. All others start as NaN.
+	// keeps marks the outputs that the op adds to or writes a part of. All others start
+	// as NaN.
 	keeps []int
-	// alias gives outputs the buffer of an input, as the op's comment allows;
-	// each entry is a run of its own.
+	// alias gives outputs the buffer of an input, as the op's comment allows. Each entry
+	// is one run.
 	alias []map[int]int // output -> input
 }
 
@@ -67,7 +67,7 @@ func (c testCase) check(t testing.TB, dev compute.Device) {
 	for i := range want {
 		c.compare(t, i, got[i], want[i], "")
 	}
-	// Again, over memory that the device may use where it lies: same bits.
+	// Again, with memory that the device may use where it lies: the same bits.
 	again := c.run(t, dev, in, prior, nil, true)
 	for i := range got {
 		if at := differ(got[i].Data, again[i].Data); at >= 0 {
@@ -103,8 +103,8 @@ func (c testCase) compare(t testing.TB, i int, got, want compute.Array, how stri
 	}
 }
 
-// run runs the op once on the device and returns its outputs. Inputs are
-// uploaded, or imported where they lie; they must come out unchanged.
+// run runs the op once on the device and returns its outputs. It uploads the inputs, or
+// imports them where they lie, and demands that they stay unchanged.
 func (c testCase) run(t testing.TB, dev compute.Device, in, prior []compute.Array, alias map[int]int, imported bool) []compute.Array {
 	t.Helper()
 	ins, outs := make([]compute.Buffer, len(in)), make([]compute.Buffer, len(prior))
@@ -167,8 +167,8 @@ func upload(t testing.TB, dev compute.Device, a compute.Array) compute.Buffer {
 	return b
 }
 
-// importOdd imports the content from an odd address, as the tensors of a mapped
-// safetensors file may have: MLX does not pad the header.
+// importOdd imports the content from an odd address. Tensors of a mapped safetensors
+// file may have one: MLX does not pad the header.
 func importOdd(t testing.TB, dev compute.Device, a compute.Array) compute.Buffer {
 	t.Helper()
 	memory := append(make([]byte, 1, 1+len(a.Data)), a.Data...)

@@ -9,13 +9,17 @@
 //		computetest.Run(t, dev)
 //	}
 //
-// Every op is run over many shapes, attributes and weight formats and compared
-// with its definition (Op.Define) on the same input. Each case also checks that
-// all of an output is written, that inputs stay as they are, that outputs which
-// add or write a part keep what was there, that the buffers an op's comment
-// allows to be one may be one, and that a second run gives the same bits. The
-// definitions themselves are checked in this package's own tests, against
-// independent float64 forms and, for gradients, finite differences of these.
+// The suite runs every op over many shapes, attributes and weight formats and compares
+// it with its definition (Op.Define) on the same input. Each case also checks that
+//
+//   - all of an output is written,
+//   - inputs stay as they are,
+//   - an output that the op adds to, or writes a part of, keeps what was there,
+//   - an output may be an input where the op's comment allows it,
+//   - a second run gives the same bits.
+//
+// This package's own tests check the definitions themselves, against independent
+// float64 forms and, for gradients, finite differences of these.
 //
 // [Bench] times the ops over larger cases of the same kind.
 package computetest
@@ -43,8 +47,8 @@ func Run(t *testing.T, dev compute.Device) {
 	}
 }
 
-// Bench times every op on sizes of a small language model. Beside the time it
-// reports GFLOP/s and GB/s as counted by the op's cost.
+// Bench times every op on sizes of a small language model. It also reports GFLOP/s and
+// GB/s by the op's cost.
 func Bench(b *testing.B, dev compute.Device) {
 	for _, c := range benchCases() {
 		b.Run(c.name(), func(b *testing.B) {
@@ -95,7 +99,7 @@ func (c testCase) bench(b *testing.B, dev compute.Device) {
 	}
 }
 
-// checkUnsupported: what Supports denies, Run must refuse with ErrUnsupported.
+// checkUnsupported demands that Run refuses, with ErrUnsupported, what Supports denies.
 func checkUnsupported(t *testing.T, dev compute.Device, c testCase) {
 	in := c.inputs(newGen(c.name()))
 	outSpecs, err := compute.Infer(c.op, specsOf(in))

@@ -9,8 +9,8 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// A gen makes the content of buffers. It is seeded by the name of a case, so
-// that a case has the same content wherever it stands in the table.
+// A gen makes the content of buffers. Its seed is the name of a case, so that a case has
+// the same content wherever it stands in the table.
 type gen struct{ *rand.Rand }
 
 func newGen(name string) gen {
@@ -69,8 +69,8 @@ func (g gen) ints(n, limit int) compute.Array {
 	return a
 }
 
-// weight is the content of a weight matrix, of about the size real ones have.
-// Packed weights get random bits, with scales of both signs.
+// weight is the content of a weight matrix with values of realistic size. Packed weights
+// are random bits with scales of both signs.
 func (g gen) weight(w compute.Weight) []compute.Array {
 	const size = 0.1 // of the largest weights
 	specs := w.Specs()
@@ -105,8 +105,8 @@ func (g gen) weight(w compute.Weight) []compute.Array {
 	return []compute.Array{data, scales, biases}
 }
 
-// smallFloats makes random bytes the elements and scales of weights below 1:
-// elements of 8 bits become less than 2, and none a NaN.
+// smallFloats turns random bytes into elements and scales of weights below 1. Elements of
+// 8 bits become less than 2, and none a NaN.
 func (g gen) smallFloats(data, scales []byte, kind quant.Kind) {
 	for i := range data {
 		if kind == quant.MXFP8 {
@@ -125,9 +125,9 @@ func (g gen) smallFloats(data, scales []byte, kind quant.Kind) {
 	}
 }
 
-// blockScales overwrites the float16 scales of GGUF super-blocks of random
-// bytes, so that the weights are small and finite. Q4_K starts with scale and
-// minimum, for 6-bit scales and 4-bit weights; Q6_K ends with a scale, for 8-bit
+// blockScales overwrites the float16 scales in GGUF super-blocks of random bytes, so that
+// the weights are small and finite. Q4_K begins with a scale and a minimum, which go
+// with 6-bit scales and 4-bit weights; Q6_K ends with a scale, which goes with 8-bit
 // scales and 6-bit weights.
 func (g gen) blockScales(data []byte, kind quant.Kind) {
 	put := func(at []byte, v float64) {
@@ -148,8 +148,8 @@ func (g gen) blockScales(data []byte, kind quant.Kind) {
 	}
 }
 
-// poison is a float that spoils every sum it enters, for memory that must not
-// be read. It sets the rows of a from row on.
+// poison sets the rows of a, from row on, to a float that spoils every sum: they must
+// not be read.
 func poison(a compute.Array, row int) {
 	cols := a.Shape.Cols()
 	v := a.Floats()

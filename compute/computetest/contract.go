@@ -12,7 +12,26 @@ import (
 func checkBuffers(t *testing.T, dev compute.Device) {
 	g := newGen("buffers")
 	a := g.normal(5, 7)
+	checkTransfer(t, dev, a)
+	if _, err := dev.Alloc(compute.Shape{3, -1}, compute.F32); err == nil {
+		t.Error("Alloc of a negative extent passed")
+	}
+	for _, shape := range []compute.Shape{{1 << 50}, {math.MaxInt / 2, 3}, {1 << 32, 1 << 32}} {
+		if _, err := dev.Alloc(shape, compute.F32); !errors.Is(err, compute.ErrNoMemory) {
+			t.Errorf("Alloc of %v: %v, want ErrNoMemory", shape, err)
+		}
+	}
+	checkImported(t, dev, a)
+	checkFreed(t, dev, a)
+	if err := dev.Sync(); err != nil {
+		t.Error(err)
+	}
+}
+
+// checkTransfer writes a to a buffer and reads it back.
+func checkTransfer(t *testing.T, dev compute.Device, a compute.Array) {
 	b := upload(t, dev, a)
+	defer b.Free()
 	if s := b.Spec(); !s.Shape.Equal(a.Shape) || s.DType != a.DType {
 		t.Errorf("Spec() is %v, want %v", s, a.Spec)
 	}
@@ -27,48 +46,44 @@ func checkBuffers(t *testing.T, dev compute.Device) {
 			t.Errorf("Write of %d bytes to a buffer of %d passed", n, len(a.Data))
 		}
 	}
+}
+
+// checkImported checks that imported memory has its size and is never written.
+func checkImported(t *testing.T, dev compute.Device, a compute.Array) {
 	if _, err := dev.Import(a.Shape, a.DType, a.Data[1:]); err == nil {
 		t.Error("Import of too few bytes passed")
 	}
-	if _, err := dev.Alloc(compute.Shape{3, -1}, compute.F32); err == nil {
-		t.Error("Alloc of a negative extent passed")
-	}
-	for _, shape := range []compute.Shape{{1 << 50}, {math.MaxInt / 2, 3}, {1 << 32, 1 << 32}} {
-		if _, err := dev.Alloc(shape, compute.F32); !errors.Is(err, compute.ErrNoMemory) {
-			t.Errorf("Alloc of %v: %v, want ErrNoMemory", shape, err)
-		}
-	}
-	frozen := importOdd(t, dev, a)
+	b, frozen := upload(t, dev, a), importOdd(t, dev, a)
+	defer b.Free()
+	defer frozen.Free()
 	if dev.Write(frozen, a.Data) == nil {
 		t.Error("Write to imported memory passed")
 	}
 	if dev.Run(compute.Scale{Alpha: 2}, []compute.Buffer{frozen}, []compute.Buffer{b}) == nil {
 		t.Error("imported memory as an output passed")
 	}
+}
 
-	// A freed input's memory may be handed out again, but not before the work
-	// that was given to Run has read it.
-	out := upload(t, dev, zeros(a.Spec))
+// checkFreed frees an input right after Run. A device may hand out its memory again, but
+// not before the work has read it.
+func checkFreed(t *testing.T, dev compute.Device, a compute.Array) {
+	b, out := upload(t, dev, a), upload(t, dev, zeros(a.Spec))
+	defer out.Free()
 	if err := dev.Run(compute.Scale{Alpha: 2}, []compute.Buffer{out}, []compute.Buffer{b}); err != nil {
 		t.Fatal(err)
 	}
 	b.Free()
 	reused := upload(t, dev, zeros(a.Spec))
+	defer reused.Free()
 	for i, v := range download(t, dev, out).F32() {
 		if v != 2*a.F32()[i] {
 			t.Fatalf("element %d is %v after the input was freed, want %v", i, v, 2*a.F32()[i])
 		}
 	}
-	if err := dev.Sync(); err != nil {
-		t.Error(err)
-	}
-	for _, b := range []compute.Buffer{out, reused, frozen} {
-		b.Free()
-	}
 }
 
-// checkErrors hands every op wrong buffers: what its shape rule refuses, the
-// device must refuse with an error.
+// checkErrors hands every op wrong buffers. The device must refuse, with an error, what
+// the op's shape rule refuses.
 func checkErrors(t *testing.T, dev compute.Device) {
 	done := map[string]bool{}
 	for _, c := range cases() {

@@ -7,8 +7,8 @@ import (
 	"github.com/lentil-lm/lentil/compute"
 )
 
-// reference is a device that runs the definitions: the least that the suite
-// must pass, and with a fault, that it must not.
+// reference is a device that runs the definitions. The suite must pass on it, and must
+// not with a fault.
 type reference struct {
 	// fault changes what an op left in its outputs.
 	fault func(op compute.Op, out, in []compute.Array)

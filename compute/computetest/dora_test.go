@@ -37,10 +37,10 @@ func doraPairs(t *testing.T) []pair {
 	}}
 }
 
-// The norm by way of the parts, W A, AᵀA and ‖W‖², is that of the whole matrix.
+// The norm computed from W A, AᵀA and ‖W‖² is that of the whole matrix.
 func TestUpdatedNorm(t *testing.T) {
-	// Float32 sums over the columns, of which the largest part is ‖W‖² itself; the
-	// root halves what is left of their error.
+	// Float32 sums over the columns. Their largest part is ‖W‖² itself, and the root
+	// halves the relative error.
 	for _, f := range []quant.Format{dense(compute.F32), affine(4, 64, compute.BF16), fp("mxfp4"), {Kind: quant.Q6K}} {
 		for _, size := range []float64{0, 1e-3, 0.1, 3} { // of the update beside the weight
 			t.Run(fmt.Sprintf("%v %g", f, size), func(t *testing.T) {

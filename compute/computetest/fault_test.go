@@ -38,8 +38,8 @@ func failures(t *testing.T, c testCase, dev compute.Device) []string {
 	return r.failures
 }
 
-// TestFaults breaks the device in one way at a time: every case must notice.
-// Every third case is enough to meet each op.
+// TestFaults breaks the device in one way at a time; every case must notice. It takes
+// every third case, enough to meet each op.
 func TestFaults(t *testing.T) {
 	last := func(a compute.Array) []byte { return a.Data[len(a.Data)-a.DType.Size():] }
 	run := 0
@@ -123,8 +123,8 @@ func nudge(a compute.Array, share float64) {
 	a.SetFloats(v)
 }
 
-// TestInt8Activations: the tolerance of inexact products lets x be rounded to 8
-// bits, and not to 5.
+// TestInt8Activations: the tolerance of inexact products allows rounding x to 8 bits, not
+// to 5.
 func TestInt8Activations(t *testing.T) {
 	for _, tt := range []struct {
 		top   float64 // the largest integer

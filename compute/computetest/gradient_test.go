@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	// step of the central differences: its square is the error of the method, eps
-	// of float64 over it the error of rounding; both are far below float32.
+	// step of the central differences. The method is off by its square, rounding by
+	// float64's eps over it; both are far below float32.
 	step = 1e-5
 	// gradientTolerance of a directional derivative, relative to the norm of the
 	// gradient: float32 sums of up to a few hundred terms, see summed.
 	gradientTolerance = 1e-5
-	// directions drawn for each input of an op. One wrong element of a gradient
-	// moves each of them.
+	// directions drawn for each input of an op. One wrong element of a gradient shows
+	// in each of them.
 	directions = 6
 )
 
@@ -372,8 +372,7 @@ func lossPairs(t *testing.T) []pair {
 	}
 }
 
-// TestAttentionDefinition checks both outputs in all forms, those with a cache
-// too.
+// TestAttentionDefinition checks both outputs in all forms, with a cache as well.
 func TestAttentionDefinition(t *testing.T) {
 	for _, s := range append(trainingSizes(), cacheSizes()...) {
 		in := s.inputs(newGen(s.note))

@@ -6,9 +6,8 @@ import (
 	"github.com/lentil-lm/lentil/compute"
 )
 
-// The forward ops once more, in float64 and written from their formulas rather
-// than from their definitions, so that central differences of them are exact to
-// about ten digits.
+// The forward ops once more, in float64 and written from their formulas, not from their
+// definitions. Their central differences are exact to about ten digits.
 
 type floats64 = []float64
 

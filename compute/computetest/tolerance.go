@@ -2,10 +2,10 @@ package computetest
 
 import "math"
 
-// A tolerance is the difference that a device may show from the definition:
-// this share of the value itself or of the root mean square of the whole
-// output, whichever is larger. Random inputs make all values of an output alike
-// in size, and a sum that happens to cancel is as inexact as its neighbours.
+// A tolerance is how far a device may be from the definition: this share of the value
+// itself or of the root mean square of the whole output, whichever is larger. Random
+// inputs make all values of an output alike in size, and a sum that happens to cancel
+// is as inexact as its neighbours.
 type tolerance float64
 
 // eps is the distance from 1 to the next float32.
@@ -16,25 +16,23 @@ const (
 	exact tolerance = 0
 	// rounded: a few float32 operations, in another order or fused.
 	rounded tolerance = 4 * eps
-	// approximated: besides, an exp, tanh, sine or root whose vector form may be
-	// a few units in the last place off.
+	// approximated: as rounded, with an exp, tanh, sine or root whose vector form may
+	// be a few units in the last place off.
 	approximated tolerance = 32 * eps
-	// int8Activations: x rounded to 8 bits in groups of 32 to 128 values. The
-	// largest of a group lies at 2 to 3 standard deviations, so a step is about
-	// 2.6/127 of one and its rounding error 1/sqrt(12) of a step: 0.6 % of a
-	// typical value, hence of |x|·|row of W|/sqrt(K), the typical output. Seven
-	// times that covers every output of a few thousand, and few outputs that happen
-	// to be small.
+	// int8Activations: x rounded to 8 bits in groups of 32 to 128 values. The largest
+	// value of a group is 2 to 3 standard deviations, so a step is about 2.6/127 of one
+	// and its rounding error 1/sqrt(12) of a step: 0.6 % of a typical value, hence of
+	// |x|·|row of W|/sqrt(K), the typical output. Seven times that covers every output
+	// of a few thousand, and cases of few outputs that all happen to be small.
 	int8Activations tolerance = 0.042
 )
 
-// summed is for float32 sums over n terms of mixed sign: rounding errors of the
-// partial sums walk at random, sqrt(n) steps of eps, in both the device's and
-// the definition's order.
+// summed is for float32 sums over n terms of mixed sign. Rounding errors of the partial
+// sums walk at random, sqrt(n) steps of eps, on the device and in the definition.
 func summed(n int) tolerance { return tolerance((8 + 4*math.Sqrt(float64(n))) * eps) }
 
-// attended is for attention over keys keys of size dim. An error in a score is
-// one in the exponent, hence relative to the probability; scores reach about 4.
+// attended is for attention over keys keys of size dim. A score is an exponent, so its
+// error is relative to the probability. Scores reach about 4.
 func attended(dim, keys int) tolerance { return 4*summed(dim) + summed(keys) + approximated }
 
 // worst compares got with want, which is finite, element by element and returns

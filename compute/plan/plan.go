@@ -36,9 +36,9 @@ func For(dev compute.Device) Options {
 	return o
 }
 
-// Device is a compute.Device that only counts. Alloc never runs out of memory,
-// so that the peak of a plan that does not fit is told as well. Read gives zeros.
-// It is safe for concurrent use.
+// Device is a compute.Device that only counts. Alloc never runs out of memory, so that
+// a plan that does not fit has a peak, too. Read gives zeros. A Device is safe for
+// concurrent use.
 type Device struct {
 	options Options
 
@@ -107,8 +107,8 @@ func (d *Device) Report() Report {
 	return r
 }
 
-// Reset starts a new measurement: no work done yet, and the peak is what is
-// allocated now. A caller resets before a step to learn the cost of that step.
+// Reset starts a new measurement: no work, and a peak of what is allocated now. A
+// caller resets before a step to learn the cost of that step.
 func (d *Device) Reset() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -116,10 +116,10 @@ func (d *Device) Reset() {
 	clear(d.runs)
 }
 
-// Time estimates how long the work takes on a device: each run of an op is
-// bound by arithmetic or by memory, whichever takes longer (the roofline model,
-// Williams et al., 2009), at the given share of both peaks (1 is all of it). It
-// is 0, for unknown, when info knows neither peak or efficiency is not positive.
+// Time estimates how long the work takes on a device. Arithmetic or memory bounds each
+// run of an op, whichever takes longer (the roofline model, Williams et al., 2009).
+// efficiency is the share of both peaks that is reached: 1 is all of it. The time is 0,
+// for unknown, when info knows neither peak or efficiency is not positive.
 func (r Report) Time(info compute.Info, efficiency float64) time.Duration {
 	if efficiency <= 0 {
 		return 0
@@ -192,8 +192,8 @@ func (d *Device) Alloc(shape compute.Shape, t compute.DType) (compute.Buffer, er
 	return b, nil
 }
 
-// Import counts a weight, once however often its memory is imported. It does
-// not touch the bytes.
+// Import counts a weight, but memory that is imported again only once. It does not
+// touch the bytes.
 func (d *Device) Import(shape compute.Shape, t compute.DType, data []byte) (compute.Buffer, error) {
 	b := &buffer{spec: compute.Spec{Shape: shape, DType: t}, dev: d, imported: unsafe.SliceData(data)}
 	if err := b.spec.Check(); err != nil {

@@ -43,7 +43,7 @@ func TestMemory(t *testing.T) {
 	if _, err := d.Alloc(compute.Shape{1 << 40, 1 << 40}, compute.F32); !errors.Is(err, compute.ErrNoMemory) {
 		t.Errorf("a size beyond int64: %v", err)
 	}
-	// Far more than any machine has: planned all the same.
+	// Far more than any machine has can be planned.
 	if b, err := d.Alloc(compute.Shape{1 << 45}, compute.F32); err != nil || d.Report().PeakBytes != 1<<47 {
 		t.Errorf("128 TiB: %v, %v", b, err)
 	}
@@ -172,8 +172,8 @@ func TestWork(t *testing.T) {
 	}
 }
 
-// TestQuantizedCache: keys and values of few bits are counted as the memory that they
-// take and that is read of them.
+// TestQuantizedCache: the plan counts keys and values of few bits by the memory that they
+// take and that is read.
 func TestQuantizedCache(t *testing.T) {
 	const rows, cols, seen = 1024, 2 * 64, 1000
 	f := quant.Format{Kind: quant.Affine, DType: compute.F16, Bits: 4, Group: 64}
@@ -231,7 +231,7 @@ func TestReadGivesZeros(t *testing.T) {
 	}
 }
 
-// TestExperts: which experts a router will pick is not known, but how many are read is.
+// TestExperts: the plan does not know which experts a router will pick, but how many.
 func TestExperts(t *testing.T) {
 	d := New(Options{})
 	const hidden, out, experts = 64, 32, 8
