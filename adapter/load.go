@@ -58,7 +58,7 @@ func loadMLX(m *model.Model, dir string) error {
 	if _, err := New(m, lora, compute.NewKey(0)); err != nil {
 		return fmt.Errorf("%s does not fit this model: %w", filepath.Join(dir, ConfigFile), err)
 	}
-	if err := loadTrainable(m, f, true); err != nil {
+	if err := loadTrainable(m, f); err != nil {
 		m.Detach()
 		return err
 	}
@@ -116,10 +116,13 @@ func misfit(x weights.Tensor, shape []int) string {
 	return fmt.Sprintf("%s (is %v %v, the model takes %v)", x.Name, x.DType, x.Shape, shape)
 }
 
+// mostListed is how many tensors an error names.
+const mostListed = 5
+
 func otherModel(path string, wrong []string) error {
 	n := len(wrong)
-	if n > 5 {
-		wrong = append(wrong[:5], "...")
+	if n > mostListed {
+		wrong = append(wrong[:mostListed], "...")
 	}
 	return fmt.Errorf("%s: %d tensors do not fit this model: %s; the adapter was made for another model or with other lora_parameters", path, n, strings.Join(wrong, ", "))
 }

@@ -246,47 +246,90 @@ func TestWholeWeightsOutOfMemory(t *testing.T) {
 	}
 }
 
-// TestResume loads by name: what is unknown is left out, what has another
-// shape is not, and a file with nothing in common is none for this model.
+// TestResume loads by name. What another training would lose, or has another shape, is
+// refused.
 func TestResume(t *testing.T) {
 	t.Parallel()
 	dev := newCPU(t)
-	file := filepath.Join(t.TempDir(), "a.safetensors")
-	a := adapted(t, dev, modeltest.Spec{Type: "llama"})
-	if err := adapter.SaveWeights(a, file); err != nil {
-		t.Fatal(err)
-	}
-	load := func(c adapter.Config) (*model.Model, error) {
+	spec := modeltest.Spec{Type: "llama", Config: map[string]any{"tie_word_embeddings": false}}
+	resume := func(a *model.Model, change func(*model.Model) error) (*model.Model, error) {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), "a.safetensors")
+		if err := adapter.SaveWeights(a, file); err != nil {
+			t.Fatal(err)
+		}
 		f, err := weights.OpenSafetensors(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		m := modeltest.Load(t, dev, modeltest.Spec{Type: "llama"})
-		if _, err := adapter.New(m, c, compute.NewKey(1)); err != nil {
+		m := modeltest.Load(t, dev, spec)
+		if err := change(m); err != nil {
 			t.Fatal(err)
 		}
 		return m, adapter.Resume(m, f)
 	}
-	m, err := load(adapter.Config{Rank: 3, Scale: 4, Keys: []string{"self_attn.q_proj"}, NumLayers: -1})
+	with := func(c adapter.Config) func(*model.Model) error {
+		return func(m *model.Model) error {
+			_, err := adapter.New(m, c, compute.NewKey(1))
+			return err
+		}
+	}
+	query := adapter.Config{Rank: 3, Scale: 4, Keys: []string{"self_attn.q_proj"}, NumLayers: 1}
+	a := adaptedBy(t, dev, spec, query)
+	m, err := resume(a, with(adapter.Config{Rank: 3, Scale: 4, NumLayers: -1}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := a.Trainable()
 	for _, p := range m.Trainable() {
 		i := slices.IndexFunc(want, func(q nn.Param) bool { return q.Name == p.Name })
-		if (i >= 0) != strings.HasPrefix(p.Name, "model.layers.1.") {
+		if (i >= 0) != strings.HasPrefix(p.Name, "model.layers.1.self_attn.q_proj.") {
 			t.Errorf("%s: in the file is %v", p.Name, i >= 0)
 		}
 		if i >= 0 && !slices.Equal(floats(t, dev, p), floats(t, dev, want[i])) {
 			t.Errorf("%s was not loaded", p.Name)
 		}
 	}
-	if _, err := load(adapter.Config{Rank: 2, Scale: 4, NumLayers: 1}); err == nil || !strings.Contains(err.Error(), "lora_a") {
-		t.Errorf("another rank: %v", err)
+
+	all := adaptedBy(t, dev, spec, adapter.Config{Rank: 3, Scale: 4, NumLayers: -1})
+	head := adaptedBy(t, dev, spec, adapter.Config{Rank: 3, Scale: 4, NumLayers: -1, Keys: []string{"self_attn.q_proj", "lm_head"}})
+	full := func(layers int, embeddings bool) func(*model.Model) error {
+		return func(m *model.Model) error { return m.Unfreeze(layers, embeddings) }
 	}
-	if _, err := load(adapter.Config{Rank: 3, Scale: 4, Keys: []string{"model.layers.0.mlp.up_proj"}, NumLayers: 1}); err == nil {
-		t.Error("a file with nothing in common was loaded")
+	whole := modeltest.Load(t, dev, spec)
+	if err := whole.Unfreeze(-1, true); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		file   *model.Model
+		change func(*model.Model) error
+		want   []string
+	}{
+		"another rank": {a, with(adapter.Config{Rank: 2, Scale: 4, NumLayers: 1}), []string{"1.self_attn.q_proj.lora_a (is "}},
+		"fewer layers": {all, with(loraFit), []string{
+			"resume_adapter_file: ", "14 tensors that this run does not train and would lose: model.layers.0.mlp.down_proj.lora_a, ", "\nGive <num_layers> 2 or more."}},
+		"fewer keys": {adaptedBy(t, dev, spec, loraFit), with(query), []string{"12 tensors that", "model.layers.1.mlp.down_proj.lora_a, ",
+			"\nGive <lora_parameters.keys> all of these: mlp.down_proj mlp.gate_proj mlp.up_proj self_attn.k_proj self_attn.o_proj self_attn.q_proj self_attn.v_proj."}},
+		"fewer of both": {head, with(loraFit), []string{"4 tensors that", "lm_head.lora_b, model.layers.0.self_attn.q_proj.lora_a",
+			"\nGive <num_layers> 2 or more.\nGive <lora_parameters.keys> all of these: lm_head mlp."}},
+		"nothing in common": {a, with(adapter.Config{Rank: 3, Scale: 4, Keys: []string{"model.layers.0.mlp.up_proj"}, NumLayers: 1}),
+			[]string{"2 tensors that", "Give <lora_parameters.keys> all of these: mlp.up_proj self_attn.q_proj."}},
+		"no embeddings":       {whole, full(-1, false), []string{"3 tensors that", "lm_head.weight, model.embed_tokens.weight, model.norm.weight\nSet <train_embeddings>."}},
+		"fewer layers, whole": {whole, full(1, true), []string{"9 tensors that", "\nGive <num_layers> 2 or more."}},
+	} {
+		_, err := resume(c.file, c.change)
+		if err == nil {
+			t.Errorf("%s: no error", name)
+			continue
+		}
+		text := fault.Text(err, func(s fault.Setting) string { return "<" + string(s) + ">" })
+		text = strings.ReplaceAll(text, "<resume_adapter_file>", "resume_adapter_file")
+		for _, part := range c.want {
+			if !strings.Contains(text, part) {
+				t.Errorf("%s: %s\nwant %q", name, text, part)
+			}
+		}
 	}
 }
 

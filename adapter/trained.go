@@ -17,25 +17,27 @@ import (
 	"github.com/lentil-lm/lentil/weights"
 )
 
-// Resume copies the tensors of a file over the trainable ones of the same names,
-// which must have the same shapes. Tensors that one of the two lacks stay as they
-// are, but they must have some in common. A file of another kind of fine-tuning is
-// refused: half of it might fit.
-func Resume(m *model.Model, f *weights.Safetensors) error { return loadTrainable(m, f, false) }
-
-// loadTrainable copies the tensors of a file over the trainable ones of the same names.
-// With strict all tensors of the file must have a place, otherwise at least one; the error
-// lists those that have none.
-func loadTrainable(m *model.Model, f *weights.Safetensors, strict bool) error {
-	params := map[string]nn.Param{}
-	for _, p := range m.Trainable() {
-		params[p.Name] = p
-	}
+// Resume copies the tensors of a file over the trainable ones of the same names, which
+// must have the same shapes. Trainable tensors that the file lacks stay as they are. A
+// file with more than is trained is refused, since what is saved would lack it, and so is
+// one of another kind of fine-tuning.
+func Resume(m *model.Model, f *weights.Safetensors) error {
+	params := trainableByName(m)
 	is, trained := fineTuneType(f.Names()), fineTuneType(slices.Collect(maps.Keys(params)))
-	if !strict && is != trained {
+	if is != trained {
 		return fault.Value("fine_tune_type", trained, fmt.Sprintf("%s, which trains what %s holds", is, f.Path())).
 			Try("Give %v %s, or %v a file of the other type.", fault.Setting("fine_tune_type"), is, fault.Setting("resume_adapter_file"))
 	}
+	if lost := untrained(m, f.Names(), params); len(lost) > 0 {
+		return wouldLose(m, f.Path(), lost, params)
+	}
+	return loadTrainable(m, f)
+}
+
+// loadTrainable copies the tensors of a file over the trainable ones of the same names.
+// All of them must have a place; the error lists those that have none.
+func loadTrainable(m *model.Model, f *weights.Safetensors) error {
+	params := trainableByName(m)
 	fit := map[string]nn.Param{}
 	var wrong, unknown []string
 	for _, name := range f.Names() {
@@ -50,10 +52,7 @@ func loadTrainable(m *model.Model, f *weights.Safetensors, strict bool) error {
 			fit[name] = p
 		}
 	}
-	if strict || len(fit) == 0 {
-		wrong = append(wrong, unknown...)
-	}
-	if len(wrong) > 0 {
+	if wrong = append(wrong, unknown...); len(wrong) > 0 {
 		return otherModel(f.Path(), wrong)
 	}
 	for name, p := range fit {
@@ -63,6 +62,14 @@ func loadTrainable(m *model.Model, f *weights.Safetensors, strict bool) error {
 		}
 	}
 	return m.RefreshAdapters()
+}
+
+func trainableByName(m *model.Model) map[string]nn.Param {
+	params := map[string]nn.Param{}
+	for _, p := range m.Trainable() {
+		params[p.Name] = p
+	}
+	return params
 }
 
 // fineTuneType tells from the names of tensors which kind of training changes them.
