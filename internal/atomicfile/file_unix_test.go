@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,6 +49,14 @@ func child(job, path string) error {
 		}
 		if err := Write(filepath.Join(s.Dir(), "half"), nil); err != nil {
 			return err
+		}
+	case "sets":
+		fmt.Println("begun")
+		for i := 0; ; i++ {
+			text := fmt.Sprint(os.Getpid(), i)
+			if err := writeSet(path, map[string]string{"a": text, "b": text, "c/d": text, fmt.Sprint("e", i%2): text}, fmt.Sprint("e", 1-i%2)); err != nil {
+				return err
+			}
 		}
 	case "print":
 		fmt.Print("before ")
@@ -121,6 +130,58 @@ func TestProcesses(t *testing.T) {
 			want(t, filepath.Join(dir, "x"), "whole")
 			wantOnly(t, dir, "x")
 		})
+	}
+}
+
+// TestProcessesKilled kills processes that write sets of the same folder all the time: what they leave is one of
+// the sets, once a next process looked.
+func TestProcessesKilled(t *testing.T) {
+	t.Parallel()
+	rounds := 20
+	if testing.Short() {
+		rounds = 3
+	}
+	dir := t.TempDir()
+	for range rounds {
+		var children []*exec.Cmd
+		for range 3 {
+			c := command("sets", dir)
+			out, err := c.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			children = append(children, c)
+			lines := bufio.NewScanner(out)
+			lines.Scan()
+			go func() {
+				for lines.Scan() {
+					t.Errorf("a child says %q", lines.Text())
+				}
+			}()
+		}
+		for _, c := range children {
+			time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond)
+			if err := c.Process.Kill(); err != nil {
+				t.Error(err)
+			}
+			c.Wait()
+		}
+		s, err := Begin(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Discard()
+		got := state(t, dir)
+		if len(got) == 0 {
+			continue // killed before the first was done
+		}
+		if e := got["e0"] + got["e1"]; len(got) != 4 || got["a"] != got["b"] || got["a"] != got["c/d"] || got["a"] != e {
+			t.Errorf("%v", got)
+		}
+		wantTidy(t, dir)
 	}
 }
 

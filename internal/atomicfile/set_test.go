@@ -504,6 +504,22 @@ func TestTornJournal(t *testing.T) {
 	}
 }
 
+// TestSweepWithJournal: a folder that a process decided on and was killed, after others looked for journals, stays.
+func TestSweepWithJournal(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	staged := filepath.Join(dir, ".set.0123abcd.lentil.tmp", "a")
+	put(t, staged, "new")
+	put(t, filepath.Join(dir, journalName), `{"stage":".set.0123abcd.lentil.tmp","files":["a"]}`)
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	sweepAll(root)
+	want(t, staged, "new")
+}
+
 // FuzzJournal: whatever a folder from elsewhere holds as a journal, nothing outside of the folder changes.
 func FuzzJournal(f *testing.F) {
 	f.Add([]byte(`{"stage":".set.0123abcd.lentil.tmp","files":["a","deep/b"],"remove":["c"]}`))
