@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -130,6 +131,14 @@ func writeSet(dir string, new map[string]string, gone ...string) error {
 }
 
 func changes() []change {
+	all := allChanges()
+	if testing.Short() {
+		return slices.DeleteFunc(all, func(c change) bool { return c.name == "new folder" || c.name == "replaced" || c.name == "all go" })
+	}
+	return all
+}
+
+func allChanges() []change {
 	newer := map[string]string{"weights": "new", "config": "new", "more/state": "new"}
 	return []change{
 		{"new folder", nil, newer, func(dir string) error { return writeSet(dir, newer) }},
@@ -233,7 +242,7 @@ func TestKilledTwice(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long")
 	}
-	c := changes()[2]
+	c := allChanges()[2]
 	for first := 0; ; first++ {
 		dir := filepath.Join(t.TempDir(), "dir")
 		fresh := func() (killed bool) {
