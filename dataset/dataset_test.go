@@ -213,14 +213,14 @@ func TestEncode(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := tok.Decode(item.IDs, false); got != c.text {
+				if got := decode(t, tok, item.IDs, false); got != c.text {
 					t.Errorf("text %q, want %q", got, c.text)
 				}
 				var learnt []int32
 				for _, span := range item.Loss {
 					learnt = append(learnt, item.IDs[span[0]:span[1]]...)
 				}
-				if got := tok.Decode(learnt, false); got != c.learnt {
+				if got := decode(t, tok, learnt, false); got != c.learnt {
 					t.Errorf("learnt %q, want %q", got, c.learnt)
 				}
 				if item.NotPrefix {
@@ -236,7 +236,7 @@ func TestNotPrefix(t *testing.T) {
 	t.Parallel()
 	tok := smallTokenizer(t, strings.TrimSuffix(chatML, "{% endif %}")+"<think>\n{% endif %}")
 	s := load(t, map[string]string{"train.jsonl": `{"prompt": "Which?", "completion": "Lupins."}`}, Options{})
-	encode := func(compat bool) Item {
+	itemOf := func(compat bool) Item {
 		rows, err := encoder(t, tok, EncoderOptions{MaskPrompt: true, CompatMLX: compat}).Rows(s.Train)
 		if err != nil {
 			t.Fatal(err)
@@ -247,13 +247,47 @@ func TestNotPrefix(t *testing.T) {
 		}
 		return item
 	}
-	item := encode(false)
-	if got := tok.Decode(item.IDs[item.Offset:], false); got != "Lupins.<|im_end|>\n" || !item.NotPrefix {
+	item := itemOf(false)
+	if got := decode(t, tok, item.IDs[item.Offset:], false); got != "Lupins.<|im_end|>\n" || !item.NotPrefix {
 		t.Errorf("learnt %q, NotPrefix %t", got, item.NotPrefix)
 	}
-	prompt := tok.Encode("<|im_start|>user\nWhich?<|im_end|>\n<|im_start|>assistant\n<think>\n", false)
-	if got := encode(true).Offset; got != len(prompt) {
+	prompt := encode(t, tok, "<|im_start|>user\nWhich?<|im_end|>\n<|im_start|>assistant\n<think>\n", false)
+	if got := itemOf(true).Offset; got != len(prompt) {
 		t.Errorf("mlx offset %d, want %d", got, len(prompt))
+	}
+}
+
+// TestTextBOS: a text that begins with a BOS gets no second one in training, as in generate; mlx-lm puts one there.
+func TestTextBOS(t *testing.T) {
+	t.Parallel()
+	tok, err := tokenizer.Train(slices.Values([]string{"a b"}), tokenizer.TrainOptions{
+		VocabSize: 258, SpecialTokens: []string{"<s>", "</s>"}, BOS: "<s>", EOS: "</s>", AddBOS: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		text   string
+		compat bool
+		want   string
+	}{
+		{"Lupins", false, "<s>Lupins</s>"}, {"<s>Lupins", false, "<s>Lupins</s>"}, {"<s>Lupins</s>", false, "<s>Lupins</s>"},
+		{"Lupins", true, "<s>Lupins</s>"}, {"<s>Lupins", true, "<s><s>Lupins</s>"},
+	} {
+		item, err := NewEncoder(tok, nil, EncoderOptions{CompatMLX: test.compat}).Encode(Row{Format: Text, Text: test.text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := decode(t, tok, item.IDs, false); got != test.want {
+			t.Errorf("%q, compat %t: %q, want %q", test.text, test.compat, got, test.want)
+		}
+		prompt, err := tok.EncodePlain(test.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !test.compat && !slices.Equal(item.IDs[:len(prompt)], prompt) {
+			t.Errorf("%q: trained on %v, but generate begins with %v", test.text, item.IDs, prompt)
+		}
 	}
 }
 
@@ -403,7 +437,7 @@ func TestMLXOrder(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got = append(got, tok.Decode(item.IDs, true))
+			got = append(got, decode(t, tok, item.IDs, true))
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("compat %t: %q, want %q", compat, got, want)
@@ -427,7 +461,7 @@ func TestFinalMessageOfUser(t *testing.T) {
 		t.Errorf("warnings %q", w)
 	}
 	item, _ := rows.Item(0)
-	if got := tok.Decode(item.IDs[item.Offset:], false); got != "<|im_start|>user\nWhich?<|im_end|>\n" {
+	if got := decode(t, tok, item.IDs[item.Offset:], false); got != "<|im_start|>user\nWhich?<|im_end|>\n" {
 		t.Errorf("learnt %q", got)
 	}
 }
@@ -454,10 +488,10 @@ func TestQwen(t *testing.T) {
 		}
 		want := "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n" +
 			"<|im_start|>user\nZürich?<|im_end|>\n<|im_start|>assistant\n21 °C<|im_end|>\n"
-		if got := tok.Decode(item.IDs, false); got != want {
+		if got := decode(t, tok, item.IDs, false); got != want {
 			t.Errorf("text %q, want %q", got, want)
 		}
-		if got := tok.Decode(item.IDs[item.Offset:], false); got != "21 °C<|im_end|>\n" || item.NotPrefix {
+		if got := decode(t, tok, item.IDs[item.Offset:], false); got != "21 °C<|im_end|>\n" || item.NotPrefix {
 			t.Errorf("compat %t: learnt %q, NotPrefix %t", compat, got, item.NotPrefix)
 		}
 	}
@@ -512,4 +546,23 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+// encode and decode are those of the tokenizer, which must not fail.
+func encode(t testing.TB, tok *tokenizer.Tokenizer, text string, addSpecial bool) []int32 {
+	t.Helper()
+	ids, err := tok.Encode(text, addSpecial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
+func decode(t testing.TB, tok *tokenizer.Tokenizer, ids []int32, skipSpecial bool) string {
+	t.Helper()
+	text, err := tok.Decode(ids, skipSpecial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }

@@ -12,7 +12,8 @@ import (
 // Tokenizer is what the encoder needs of a tokenizer.
 type Tokenizer interface {
 	chat.Tokenizer
-	Encode(text string, addSpecial bool) []int32
+	Encode(text string, addSpecial bool) ([]int32, error)
+	EncodePlain(text string) ([]int32, error)
 	EOS() (int32, bool)
 }
 
@@ -78,7 +79,7 @@ func (e *Encoder) Encode(row Row) (Item, error) {
 		return Item{}, err
 	}
 	if row.Format == Text {
-		return e.text(row.Text), nil
+		return e.text(row.Text)
 	}
 	full, ids, err := e.render(row.Messages, row.Tools, false)
 	if err != nil {
@@ -94,13 +95,21 @@ func (e *Encoder) Encode(row Row) (Item, error) {
 	return item, nil
 }
 
-// text encodes with the tokenizer's own special tokens and an end of text.
-func (e *Encoder) text(s string) Item {
-	ids := e.tok.Encode(s, true)
+// text encodes with the tokenizer's own special tokens and an end of text. mlx-lm puts a second BOS before one that
+// the row begins with; without CompatMLX, rows are encoded as prompts are.
+func (e *Encoder) text(s string) (Item, error) {
+	encode := e.tok.EncodePlain
+	if e.opt.CompatMLX {
+		encode = func(s string) ([]int32, error) { return e.tok.Encode(s, true) }
+	}
+	ids, err := encode(s)
+	if err != nil {
+		return Item{}, err
+	}
 	if eos, ok := e.tok.EOS(); ok && (len(ids) == 0 || ids[len(ids)-1] != eos) {
 		ids = append(ids, eos)
 	}
-	return Item{IDs: ids, Loss: e.loss(0, len(ids))}
+	return Item{IDs: ids, Loss: e.loss(0, len(ids))}, nil
 }
 
 // loss gives the tokens to be predicted: from offset on. Under CompatMLX a range that is empty but lies within the
@@ -117,7 +126,8 @@ func (e *Encoder) render(messages []chat.Value, tools chat.Value, generate bool)
 	if err != nil {
 		return "", nil, err
 	}
-	return text, e.tok.Encode(text, false), nil
+	ids, err := e.tok.Encode(text, false)
+	return text, ids, err
 }
 
 // mask finds where the final message begins: after the rendering of the messages before it, with the opening of the

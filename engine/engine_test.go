@@ -22,6 +22,7 @@ import (
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
 	"github.com/lentil-lm/lentil/internal/spoil"
+	"github.com/lentil-lm/lentil/tokenizer"
 )
 
 const question = "What is fibre good for?"
@@ -106,7 +107,7 @@ func TestFolderAndFile(t *testing.T) {
 			t.Errorf("%s: %q, then %q to the same question", name, first, again)
 		}
 	}
-	if tok, err := engine.OpenTokenizer(t.Context(), path, engine.Options{}); err != nil || !slices.Equal(tok.Encode(question, false), files.Tokenizer.Encode(question, false)) {
+	if tok, err := engine.OpenTokenizer(t.Context(), path, engine.Options{}); err != nil || !slices.Equal(encode(t, tok, question, false), encode(t, files.Tokenizer, question, false)) {
 		t.Errorf("the tokenizer of the file: %v", err)
 	}
 }
@@ -142,8 +143,8 @@ func TestPrompt(t *testing.T) {
 			t.Fatal(err)
 		}
 		tokens, err := e.Prompt(messages, o)
-		if err != nil || e.Tokenizer.Decode(tokens, false) != text {
-			t.Errorf("tokens of %q are those of %q, %v", text, e.Tokenizer.Decode(tokens, false), err)
+		if err != nil || decode(t, e.Tokenizer, tokens, false) != text {
+			t.Errorf("tokens of %q are those of %q, %v", text, decode(t, e.Tokenizer, tokens, false), err)
 		}
 		return text
 	}
@@ -154,8 +155,8 @@ func TestPrompt(t *testing.T) {
 	if closed := text(engine.PromptOptions{}, user, said); !strings.HasPrefix(closed, opened) || closed == opened {
 		t.Errorf("a whole turn: %q", closed)
 	}
-	if plain := e.Plain("Hi"); e.Tokenizer.Decode(plain, false) == asked || !strings.Contains(e.Tokenizer.Decode(plain, false), "Hi") {
-		t.Errorf("plain: %q", e.Tokenizer.Decode(plain, false))
+	if plain := plainly(t, e, "Hi"); decode(t, e.Tokenizer, plain, false) == asked || !strings.Contains(decode(t, e.Tokenizer, plain, false), "Hi") {
+		t.Errorf("plain: %q", decode(t, e.Tokenizer, plain, false))
 	}
 }
 
@@ -407,7 +408,7 @@ func TestSessionOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	prompt := e.Plain(question)
+	prompt := plainly(t, e, question)
 	want, _, err := s.Answer(t.Context(), prompt, generate.Options{MaxTokens: 6})
 	if err != nil {
 		t.Fatal(err)
@@ -486,4 +487,33 @@ func TestSpoiledConfig(t *testing.T) {
 			t.Errorf("%v is no mistake of the user's", err)
 		}
 	})
+}
+
+// encode and decode are those of the tokenizer, which must not fail.
+func encode(t testing.TB, tok *tokenizer.Tokenizer, text string, addSpecial bool) []int32 {
+	t.Helper()
+	ids, err := tok.Encode(text, addSpecial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
+func decode(t testing.TB, tok *tokenizer.Tokenizer, ids []int32, skipSpecial bool) string {
+	t.Helper()
+	text, err := tok.Decode(ids, skipSpecial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// plainly gives the tokens of a text that is no conversation.
+func plainly(t testing.TB, e *engine.Engine, text string) []int32 {
+	t.Helper()
+	ids, err := e.Tokenizer.EncodePlain(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ids
 }

@@ -51,7 +51,7 @@ func TestRepository(t *testing.T) {
 		},
 		Warn: func(text string) { warned = append(warned, text) },
 	}
-	if tok, err := engine.OpenTokenizer(t.Context(), "org/tiny", o); err != nil || len(tok.Encode("protein", false)) == 0 {
+	if tok, err := engine.OpenTokenizer(t.Context(), "org/tiny", o); err != nil || len(encode(t, tok, "protein", false)) == 0 {
 		t.Fatalf("tokenizer: %v", err)
 	}
 	if len(began) != 1 || len(ended) != 1 || bytes == 0 || bytes > 1<<20 {

@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 	"strconv"
-	"strings"
 
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/fault"
@@ -54,14 +53,7 @@ func (f *Files) Prompt(messages []chat.Value, o PromptOptions) ([]int32, error) 
 	if err != nil {
 		return nil, err
 	}
-	return f.Tokenizer.Encode(text, false), nil
-}
-
-// Plain gives the tokens of a text that goes to the model as it is, with the
-// tokenizer's special tokens around it unless it begins with its own.
-func (f *Files) Plain(text string) []int32 {
-	bos, ok := f.Tokenizer.BOS()
-	return f.Tokenizer.Encode(text, !ok || !strings.HasPrefix(text, f.Tokenizer.Piece(bos)))
+	return f.Tokenizer.Encode(text, false)
 }
 
 // Ends are the tokens that end an answer: those that the model's settings and its tokenizer name.

@@ -92,7 +92,11 @@ func (s *Session) complete(o generate.Options) (_ generate.Options, err error) {
 		}
 	}
 	if o.Sampling.XTCKeep == nil { // line breaks and ends
-		o.Sampling.XTCKeep = append(s.engine.Tokenizer.Encode("\n", false), o.StopTokens...)
+		breaks, err := s.engine.Tokenizer.Encode("\n", false)
+		if err != nil {
+			return o, err
+		}
+		o.Sampling.XTCKeep = append(breaks, o.StopTokens...)
 	}
 	return o, nil
 }
@@ -118,7 +122,7 @@ func (e *Engine) question(text string) ([]int32, error) {
 		return nil, err
 	}
 	if renderer == nil {
-		return e.Plain(text), nil
+		return e.Tokenizer.EncodePlain(text)
 	}
 	return e.Prompt([]chat.Value{chat.NewMessage("user", text)}, PromptOptions{})
 }

@@ -46,7 +46,7 @@ func trainedModel(t *testing.T) (src weights.Source, tok *tokenizer.Tokenizer, w
 	var ids []int32
 	for doc := range corpus.Documents(7) {
 		for _, m := range doc.Messages {
-			ids = append(ids, tok.Encode("<|im_start|>"+m.Role+"\n"+m.Content+"<|im_end|>\n", true)...)
+			ids = append(ids, encode(t, tok, "<|im_start|>"+m.Role+"\n"+m.Content+"<|im_end|>\n", true)...)
 		}
 		if len(ids) > (measured+held)*window {
 			break
@@ -182,4 +182,14 @@ func TestAutoBits(t *testing.T) {
 	if _, err := export.MeasureSensitivity(ctx, m, nil, nil); err == nil {
 		t.Error("no text was measured")
 	}
+}
+
+// encode is that of the tokenizer, which must not fail.
+func encode(t testing.TB, tok *tokenizer.Tokenizer, text string, addSpecial bool) []int32 {
+	t.Helper()
+	ids, err := tok.Encode(text, addSpecial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ids
 }

@@ -176,9 +176,15 @@ func renderTurns(r *chat.Renderer, tok *tokenizer.Tokenizer, talk []turn, now ti
 		messages = append(messages, d)
 	}
 	text, err := r.Render(messages, nil, chat.Options{AddGenerationPrompt: true, Now: now})
-	ids := tok.Encode("", true)
+	if err != nil {
+		return "", false
+	}
+	ids, err := tok.Encode("", true)
+	if err != nil {
+		return "", false
+	}
 	if bos, ok := tok.BOS(); ok && len(ids) > 0 && ids[0] == bos {
 		text = strings.TrimPrefix(text, tok.Piece(bos))
 	}
-	return text, err == nil
+	return text, true
 }

@@ -112,7 +112,7 @@ func TestGreedy(t *testing.T) {
 		if !slices.Equal(ids, want) {
 			t.Errorf("prefill step %d: tokens %v, want %v", step, ids, want)
 		}
-		if decoded := tok.Decode(ids, false); strings.TrimPrefix(decoded, " ") != strings.TrimPrefix(text, " ") {
+		if decoded := decode(t, tok, ids, false); strings.TrimPrefix(decoded, " ") != strings.TrimPrefix(text, " ") {
 			t.Errorf("streamed %q, decoded %q", text, decoded)
 		}
 		if last.Finish != FinishLength || last.Stats.GenerationTokens != n || last.Stats.PromptTokens != len(prompt) || !(last.Stats.GenerationTPS > 0) || !(last.Stats.PromptTPS > 0) {
@@ -354,4 +354,14 @@ func TestOutOfMemory(t *testing.T) {
 			t.Fatalf("after allocation %d was refused: %v, want %v", at, got, want)
 		}
 	}
+}
+
+// decode is that of the tokenizer, which must not fail.
+func decode(t testing.TB, tok *tokenizer.Tokenizer, ids []int32, skipSpecial bool) string {
+	t.Helper()
+	text, err := tok.Decode(ids, skipSpecial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }

@@ -56,7 +56,7 @@ func (r *reply) next(ctx context.Context) (Piece, error) {
 	if slices.Contains(r.StopTokens, id) {
 		piece.Text, _ = r.text.end(r.chars.Flush())
 		piece.Finish = FinishStop
-		return piece, nil
+		return piece, r.chars.Err()
 	}
 	var stopped bool
 	if piece.Text, stopped = r.text.add(r.chars.Add(id)); stopped {
@@ -69,7 +69,7 @@ func (r *reply) next(ctx context.Context) (Piece, error) {
 		}
 		piece.Text += rest
 	}
-	return piece, nil
+	return piece, r.chars.Err()
 }
 
 // count adds a token to the figures. The speed of generation is that of all but the

@@ -105,7 +105,15 @@ func SameTokens(model, draft *tokenizer.Tokenizer) error {
 		}
 	}
 	for _, text := range probes {
-		if a, b := model.Encode(text, false), draft.Encode(text, false); !slices.Equal(a, b) {
+		a, err := model.Encode(text, false)
+		if err != nil {
+			return err
+		}
+		b, err := draft.Encode(text, false)
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(a, b) {
 			return fmt.Errorf("%q is %d for the model and %d for the draft", text, a, b)
 		}
 	}

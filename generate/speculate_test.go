@@ -161,7 +161,7 @@ func TestSpeculateEnds(t *testing.T) {
 	t.Parallel()
 	m := load(t, newCPU(t), modeltest.Spec{}, 0)
 	_, ids, _ := answer(t, newSession(t, m, 0), prompt, Options{MaxTokens: 12})
-	text := newTokenizer(t).Decode(ids, false)
+	text := decode(t, newTokenizer(t), ids, false)
 	plain, drafted := newSession(t, m, 0), newSession(t, m, 0)
 	if err := drafted.Speculate(newSession(t, m, 0), 4); err != nil {
 		t.Fatal(err)

@@ -87,7 +87,7 @@ func sameGreedy(t *testing.T, folder string) {
 	m := open(t, folder, "")
 	var prompts [][]int32
 	for _, text := range []string{"How much salt a day is too much?", "Name a food rich in iron.", "Hello!"} {
-		prompts = append(prompts, tok.Encode("<|im_start|>user\n"+text+"<|im_end|>\n<|im_start|>assistant\n", false))
+		prompts = append(prompts, encode(t, tok, "<|im_start|>user\n"+text+"<|im_end|>\n<|im_start|>assistant\n", false))
 	}
 	var theirs []answer
 	mlx(t, &theirs, "greedy", folder, writeJSON(t, "prompts.json", prompts), "50")

@@ -129,7 +129,7 @@ func inLlamaCpp(t *testing.T, dir, kind string) {
 func sameAnswers(t *testing.T, kind string, m *model.Model, tok *tokenizer.Tokenizer, theirs []answer, noise float32) {
 	t.Helper()
 	for i, got := range theirs {
-		prompt := tok.Encode(exportPrompts[i], true)
+		prompt := encode(t, tok, exportPrompts[i], true)
 		if firstDifference(got.Prompt, prompt) >= 0 {
 			t.Errorf("%s: prompt %d is tokenised as %v, expected %v", kind, i, got.Prompt, prompt)
 			continue
@@ -174,7 +174,7 @@ func TestAdapterInLlamaCpp(t *testing.T) {
 	if _, err := export.GGUF(m.Source(), tok, export.GGUFOptions{Path: path, Type: typ}); err != nil {
 		t.Fatal(err)
 	}
-	prompt := tok.Encode(exportPrompts[0], true)
+	prompt := encode(t, tok, exportPrompts[0], true)
 	if firstDifference(greedy(t, m, true, prompt, 24, -1).IDs, greedy(t, open(t, dir, ""), true, prompt, 24, -1).IDs) < 0 {
 		t.Error("the adapter changes nothing")
 	}

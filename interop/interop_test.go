@@ -19,6 +19,7 @@ import (
 	"github.com/lentil-lm/lentil/compute/cpu"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/quant"
+	"github.com/lentil-lm/lentil/tokenizer"
 	"github.com/lentil-lm/lentil/weights"
 )
 
@@ -200,4 +201,23 @@ func open(t *testing.T, path, adapterPath string) *model.Model {
 		}
 	}
 	return m
+}
+
+// encode and decode are those of the tokenizer, which must not fail.
+func encode(t testing.TB, tok *tokenizer.Tokenizer, text string, addSpecial bool) []int32 {
+	t.Helper()
+	ids, err := tok.Encode(text, addSpecial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
+func decode(t testing.TB, tok *tokenizer.Tokenizer, ids []int32, skipSpecial bool) string {
+	t.Helper()
+	text, err := tok.Decode(ids, skipSpecial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }

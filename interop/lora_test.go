@@ -35,11 +35,11 @@ func TestAdapterInLlamaCppFamilies(t *testing.T) {
 				t.Fatal(err)
 			}
 			plain := open(t, dir, "")
-			if prompt := tok.Encode(exportPrompts[0], true); firstDifference(greedy(t, m, true, prompt, 24, -1).IDs, greedy(t, plain, true, prompt, 24, -1).IDs) < 0 {
+			if prompt := encode(t, tok, exportPrompts[0], true); firstDifference(greedy(t, m, true, prompt, 24, -1).IDs, greedy(t, plain, true, prompt, 24, -1).IDs) < 0 {
 				t.Error("the adapter changes nothing")
 			}
 			sameLeads(t, "adapter beside the base", m, tok, llamaCpp(t, base, exportPrompts, "24", adapter))
-			tokens := tok.Encode(exportPrompts[2], true)
+			tokens := encode(t, tok, exportPrompts[2], true)
 			got, want := forward(t, open(t, dir, adapter), tokens), forward(t, m, tokens)
 			if worst, row := furthest(got, want, m.Config.VocabSize); !(worst <= tolerance*float64(slices.Max(want)-slices.Min(want))) {
 				t.Errorf("read back from its file, the adapter moves the logits of token %d by %.3g", row, worst)
@@ -63,7 +63,7 @@ func sameLeads(t *testing.T, what string, m *model.Model, tok *tokenizer.Tokeniz
 	t.Helper()
 	worst, compared := 0.0, 0
 	for i, got := range theirs {
-		prompt := tok.Encode(exportPrompts[i], true)
+		prompt := encode(t, tok, exportPrompts[i], true)
 		if firstDifference(got.Prompt, prompt) >= 0 {
 			t.Errorf("%s: prompt %d is tokenised as %v, expected %v", what, i, got.Prompt, prompt)
 			continue

@@ -140,8 +140,8 @@ func (o ollama) sameTalks(t *testing.T, name, from string, tok *tokenizer.Tokeni
 	for title, talk := range ollamaTalks {
 		messages := writeJSON(t, "messages.json", talk)
 		want := lentil(t, "render", "--model", from, "--messages", messages, "--add-generation-prompt")
-		ids := tok.Encode(want, false)
-		if bos, ok := tok.BOS(); ok && slices.Equal(tok.Encode("", true), []int32{bos}) { // Ollama puts it in front
+		ids := encode(t, tok, want, false)
+		if bos, ok := tok.BOS(); ok && slices.Equal(encode(t, tok, "", true), []int32{bos}) { // Ollama puts it in front
 			want = strings.TrimPrefix(want, tok.Piece(bos))
 		}
 		request := map[string]any{"model": name, "messages": talk, "options": map[string]any{"temperature": 0, "num_predict": 1}}
@@ -182,7 +182,7 @@ func TestSmolLM2InOllama(t *testing.T) {
 			IDs []int32 `json:"context"` // of the prompt and the answer
 		}
 		server.ask(t, "/api/generate", map[string]any{"model": "smollm2", "prompt": question, "options": map[string]any{"temperature": 0, "repeat_penalty": 1, "num_predict": 24}}, &answer)
-		ids := tok.Encode(prompt, false)
+		ids := encode(t, tok, prompt, false)
 		if at := firstDifference(answer.IDs[:min(len(ids), len(answer.IDs))], ids); at >= 0 {
 			t.Errorf("%q: token %d of the prompt is another: %d, expected %d", question, at, answer.IDs, ids)
 			continue
@@ -192,7 +192,7 @@ func TestSmolLM2InOllama(t *testing.T) {
 		if at := firstDifference(theirs, want.IDs); at >= 0 && at < len(want.Gaps) && want.Gaps[at] > byteNoise {
 			t.Errorf("%q: token %d is %d, expected %d with a lead of %.4f", question, at, theirs[at], want.IDs[at], want.Gaps[at])
 		} else {
-			t.Logf("%q: %d tokens, first difference at %d: %q", question, len(theirs), at, tok.Decode(theirs, true))
+			t.Logf("%q: %d tokens, first difference at %d: %q", question, len(theirs), at, decode(t, tok, theirs, true))
 		}
 	}
 }

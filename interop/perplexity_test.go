@@ -150,7 +150,7 @@ func TestExportPerplexityInLlamaCpp(t *testing.T) {
 				if ggufTypes[i] == "F32" {
 					tolerance = floatPerplexity
 				}
-				samePerplexity(t, ggufTypes[i], open(t, paths[i], ""), tok.Encode(text, true), theirs, false, tolerance)
+				samePerplexity(t, ggufTypes[i], open(t, paths[i], ""), encode(t, tok, text, true), theirs, false, tolerance)
 			}
 		})
 	}
@@ -163,7 +163,7 @@ func TestSmolLM2Perplexity(t *testing.T) {
 	m, tok := smol(t)
 	text := fixedText(t)
 	theirs := llamaLosses(t, text, 1, smolPath)[0]
-	ids := tok.Encode(text, true)
+	ids := encode(t, tok, text, true)
 	samePerplexity(t, "rounded", m, ids, theirs, true, roundingCost)
 	samePerplexity(t, "exact", m, ids, theirs, false, roundingCost)
 }

@@ -51,16 +51,16 @@ func (f *tokenizerFolder) check(t *testing.T) {
 		t.Errorf("EOS() = %d, %t, want %v", eos, ok, f.EOS)
 	}
 	for _, c := range f.Cases {
-		if got := tok.Encode(c.Text, false); !slices.Equal(got, c.IDs) {
+		if got := encode(t, tok, c.Text, false); !slices.Equal(got, c.IDs) {
 			t.Errorf("Encode(%q) = %v, want %v", c.Text, got, c.IDs)
 		}
-		if got := tok.Encode(c.Text, true); !slices.Equal(got, c.Special) {
+		if got := encode(t, tok, c.Text, true); !slices.Equal(got, c.Special) {
 			t.Errorf("Encode(%q, special) = %v, want %v", c.Text, got, c.Special)
 		}
-		if got := tok.Decode(c.IDs, false); c.Decoded != nil && got != *c.Decoded {
+		if got := decode(t, tok, c.IDs, false); c.Decoded != nil && got != *c.Decoded {
 			t.Errorf("Decode(%v) = %q, want %q", c.IDs, got, *c.Decoded)
 		}
-		if got := tok.Decode(c.IDs, true); c.Skipped != nil && got != *c.Skipped {
+		if got := decode(t, tok, c.IDs, true); c.Skipped != nil && got != *c.Skipped {
 			t.Errorf("Decode(%v, skip) = %q, want %q", c.IDs, got, *c.Skipped)
 		}
 	}

@@ -26,7 +26,7 @@ type addedTokens struct {
 	special    []bool  // by id
 }
 
-func newAddedTokens(tokens []addedToken, norm normalizer, vocabSize int) addedTokens {
+func newAddedTokens(tokens []addedToken, norm normalizer, vocabSize int) (addedTokens, error) {
 	a := addedTokens{special: make([]bool, vocabSize)}
 	for _, token := range tokens {
 		if token.Special {
@@ -38,11 +38,14 @@ func newAddedTokens(tokens []addedToken, norm normalizer, vocabSize int) addedTo
 			continue
 		}
 		if norm != nil {
-			content = norm(content)
+			var err error
+			if content, err = norm(content); err != nil {
+				return a, err
+			}
 		}
 		a.normalized.add(content, token)
 	}
-	return a
+	return a, nil
 }
 
 // matcher is a trie over the bytes of added tokens. Node 0 is the root.

@@ -28,8 +28,9 @@ type sink interface {
 	end()
 }
 
-// stage makes the sink of one decoding step, which feeds next.
-type stage func(next sink) sink
+// stage makes the sink of one decoding step, which feeds next and tells fail
+// what goes wrong.
+type stage func(next sink, fail func(error)) sink
 
 // newDecoder returns the stages that raw describes.
 func newDecoder(raw json.RawMessage) ([]stage, error) {
@@ -39,7 +40,7 @@ func newDecoder(raw json.RawMessage) ([]stage, error) {
 		return nil, err
 	}
 	if !present { // the tokenizers library puts a space between tokens then
-		return []stage{func(next sink) sink { return &spaceSink{next: next} }}, nil
+		return []stage{func(next sink, _ func(error)) sink { return &spaceSink{next: next} }}, nil
 	}
 	b := decoderBuilder{}
 	return b.stages, b.add(&def)
@@ -63,16 +64,16 @@ func (b *decoderBuilder) add(def *decoderDef) error {
 	case "Fuse":
 		b.fused = true
 	case "ByteLevel":
-		b.addWhole(func(next sink) sink { return &byteLevelSink{next: next} })
+		b.addWhole(func(next sink, _ func(error)) sink { return &byteLevelSink{next: next} })
 		b.fused = true
 	case "ByteFallback":
-		b.addWhole(func(next sink) sink { return &byteFallbackSink{next: next} })
+		b.addWhole(func(next sink, _ func(error)) sink { return &byteFallbackSink{next: next} })
 	case "Replace":
 		replace, err := newReplacer(def.Pattern, def.Content)
 		if err != nil {
 			return at("pattern", err)
 		}
-		b.addWhole(func(next sink) sink { return &mapSink{next, replace} })
+		b.addWhole(rewriteStage(replace))
 	case "Metaspace":
 		step, err := def.metaspace()
 		if err != nil {
@@ -87,10 +88,23 @@ func (b *decoderBuilder) add(def *decoderDef) error {
 	return nil
 }
 
+// rewriteStage is the step that rewrites each token by itself.
+func rewriteStage(rewrite rewriter) stage {
+	return func(next sink, fail func(error)) sink {
+		return &mapSink{next, func(s string) string {
+			text, err := rewrite(s)
+			if err != nil {
+				fail(err)
+			}
+			return text
+		}}
+	}
+}
+
 // addWhole adds a step that must see each token whole.
 func (b *decoderBuilder) addWhole(s stage) {
 	if b.fused {
-		b.stages = append(b.stages, func(next sink) sink { return &gatherSink{next: next} })
+		b.stages = append(b.stages, func(next sink, _ func(error)) sink { return &gatherSink{next: next} })
 		b.fused = false
 	}
 	b.stages = append(b.stages, s)
@@ -104,12 +118,12 @@ func (b *decoderBuilder) addStrip(def *decoderDef) error {
 		return fmt.Errorf("start %d, stop %d: want no negative counts", def.Start, def.Stop)
 	}
 	if b.fused && def.Stop == 0 { // the case of every Llama: no need to wait for the end
-		b.stages = append(b.stages, func(next sink) sink {
+		b.stages = append(b.stages, func(next sink, _ func(error)) sink {
 			return &stripStartSink{next: next, char: def.Content, left: def.Start}
 		})
 		return nil
 	}
-	b.addWhole(func(next sink) sink { return &mapSink{next, def.strip} })
+	b.addWhole(func(next sink, _ func(error)) sink { return &mapSink{next, def.strip} })
 	return nil
 }
 
@@ -142,7 +156,7 @@ func (d *decoderDef) metaspace() (stage, error) {
 	if d.PrependScheme == "" {
 		drop = d.AddPrefixSpace == nil || *d.AddPrefixSpace
 	}
-	return func(next sink) sink {
+	return func(next sink, _ func(error)) sink {
 		first := drop
 		return &mapSink{next, func(s string) string {
 			space := " "

@@ -107,7 +107,9 @@ func (d *definition) build(c config) (*Tokenizer, error) {
 		return nil, at("post_processor", err)
 	}
 	t.model = newBPE(&t.def, t.split.byteLevel)
-	t.added = newAddedTokens(d.added, t.norm, len(d.pieces))
+	if t.added, err = newAddedTokens(d.added, t.norm, len(d.pieces)); err != nil {
+		return nil, at("added_tokens", err)
+	}
 	t.encoders.New = func() any { return newEncoder() }
 	return t, nil
 }

@@ -18,16 +18,21 @@ func ExampleTrain() {
 		fmt.Println(err)
 		return
 	}
-	ids := tok.Encode("lentils and peas<|end|>", false)
+	ids, err := tok.Encode("lentils and peas<|end|>", false)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	var pieces []string
 	for _, id := range ids {
 		pieces = append(pieces, tok.Piece(id))
 	}
 	fmt.Printf("%q\n", pieces)
-	fmt.Println(tok.Decode(ids, true))
+	text, err = tok.Decode(ids, true)
+	fmt.Println(text, err)
 	// Output:
 	// ["lentils" "Ġand" "Ġ" "p" "e" "a" "s" "<|end|>"]
-	// lentils and peas
+	// lentils and peas <nil>
 }
 
 func ExampleTokenizer_Stream() {
@@ -36,8 +41,13 @@ func ExampleTokenizer_Stream() {
 		fmt.Println(err)
 		return
 	}
+	ids, err := tok.Encode("é!", false)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	stream := tok.Stream() // every token is one byte here
-	for _, id := range tok.Encode("é!", false) {
+	for _, id := range ids {
 		fmt.Printf("%q ", stream.Add(id))
 	}
 	fmt.Printf("%q\n", stream.Flush())

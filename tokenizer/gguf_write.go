@@ -43,7 +43,9 @@ func (t *Tokenizer) gguf(rows int) (map[string]any, error) {
 		"tokenizer.ggml.tokens":     tokens,
 		"tokenizer.ggml.token_type": types,
 	}
-	t.ggufRoles(m)
+	if err := t.ggufRoles(m); err != nil {
+		return nil, err
+	}
 	if t.split.byteLevel {
 		m["tokenizer.ggml.model"] = "gpt2"
 		merges := d.orderedMerges()
@@ -87,13 +89,20 @@ func (t *Tokenizer) ggufTokens(rows int) (tokens []string, types []int32) {
 
 // ggufRoles adds the ids of tokens with a role, what encoding puts around a
 // text, and the chat templates.
-func (t *Tokenizer) ggufRoles(m map[string]any) {
+func (t *Tokenizer) ggufRoles(m map[string]any) error {
 	for role, name := range ggufRoleNames {
 		if id, ok := t.role(role); ok {
 			m["tokenizer.ggml."+name+"_token_id"] = uint32(id)
 		}
 	}
-	bare, around := t.Encode("a", false), t.Encode("a", true)
+	bare, err := t.Encode("a", false)
+	if err != nil {
+		return err
+	}
+	around, err := t.Encode("a", true)
+	if err != nil {
+		return err
+	}
 	bos, hasBOS := t.BOS()
 	eos, hasEOS := t.EOS()
 	more := len(around) > len(bare)
@@ -111,6 +120,7 @@ func (t *Tokenizer) ggufRoles(m map[string]any) {
 	if named != nil {
 		m["tokenizer.chat_templates"] = named
 	}
+	return nil
 }
 
 // ggufScores returns a score for each token. A vocabulary that came with merges
@@ -194,7 +204,14 @@ func splitSteps(raw json.RawMessage) []string {
 // choosePrefix tells whether a space goes in front of a text. What t itself does
 // is tried first: with a small vocabulary the probes may not tell.
 func (t *Tokenizer) choosePrefix(m map[string]any) error {
-	own := t.norm != nil && strings.HasPrefix(t.norm("x"), "▁")
+	own := false
+	if t.norm != nil {
+		x, err := t.norm("x")
+		if err != nil {
+			return err
+		}
+		own = strings.HasPrefix(x, "▁")
+	}
 	for _, prefix := range []bool{own, !own} {
 		m["tokenizer.ggml.add_space_prefix"] = prefix
 		ok, err := t.encodesAs(m)
@@ -213,8 +230,13 @@ func (t *Tokenizer) encodesAs(m map[string]any) (bool, error) {
 		return false, err
 	}
 	for _, text := range probes {
-		if !slices.Equal(t.Encode(text, false), other.Encode(text, false)) {
-			return false, nil
+		want, err := t.Encode(text, false)
+		if err != nil {
+			return false, err
+		}
+		got, err := other.Encode(text, false)
+		if err != nil || !slices.Equal(got, want) {
+			return false, err
 		}
 	}
 	return true, nil

@@ -38,13 +38,13 @@ func TestWriteGGUFReferences(t *testing.T) {
 			}
 			for _, text := range texts {
 				for _, special := range []bool{false, true} {
-					a, b := got.Encode(text, special), want.Encode(text, special)
+					a, b := encode(t, got, text, special), encode(t, want, text, special)
 					if !slices.Equal(a, b) {
 						t.Errorf("%q (special %v): %v, want %v", text, special, a, b)
 					}
 				}
-				if ids := want.Encode(text, false); got.Decode(ids, false) != want.Decode(ids, false) {
-					t.Errorf("%v decodes to %q, want %q", ids, got.Decode(ids, false), want.Decode(ids, false))
+				if ids := encode(t, want, text, false); decode(t, got, ids, false) != decode(t, want, ids, false) {
+					t.Errorf("%v decodes to %q, want %q", ids, decode(t, got, ids, false), decode(t, want, ids, false))
 				}
 			}
 			for role, piece := range want.SpecialTokens() {

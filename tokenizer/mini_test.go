@@ -33,16 +33,16 @@ func TestMini(t *testing.T) {
 			t.Parallel()
 			tok := loadText(t, string(mini.Tokenizer))
 			for _, c := range mini.Cases {
-				if got := tok.Encode(c.Text, false); !slices.Equal(got, c.IDs) {
+				if got := encode(t, tok, c.Text, false); !slices.Equal(got, c.IDs) {
 					t.Errorf("Encode(%q) = %v, want %v", c.Text, got, c.IDs)
 				}
-				if got := tok.Encode(c.Text, true); !slices.Equal(got, c.Special) {
+				if got := encode(t, tok, c.Text, true); !slices.Equal(got, c.Special) {
 					t.Errorf("Encode(%q, special) = %v, want %v", c.Text, got, c.Special)
 				}
-				if got := tok.Decode(c.IDs, false); got != c.Dec {
+				if got := decode(t, tok, c.IDs, false); got != c.Dec {
 					t.Errorf("Decode(%v) = %q, want %q", c.IDs, got, c.Dec)
 				}
-				if got := tok.Decode(c.IDs, true); got != c.Skip {
+				if got := decode(t, tok, c.IDs, true); got != c.Skip {
 					t.Errorf("Decode(%v, skip) = %q, want %q", c.IDs, got, c.Skip)
 				}
 				if got := streamed(tok, c.IDs); got != c.Dec {
@@ -87,4 +87,23 @@ func streamed(tok *Tokenizer, ids []int32) string {
 		text += s.Add(id)
 	}
 	return text + s.Flush()
+}
+
+// encode and decode are those of the tokenizer, which must not fail.
+func encode(t testing.TB, tok *Tokenizer, text string, addSpecial bool) []int32 {
+	t.Helper()
+	ids, err := tok.Encode(text, addSpecial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
+func decode(t testing.TB, tok *Tokenizer, ids []int32, skipSpecial bool) string {
+	t.Helper()
+	text, err := tok.Decode(ids, skipSpecial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // normalizer rewrites text before it is split.
-type normalizer func(string) string
+type normalizer = rewriter
 
 // normalizerDef is a normalizer as tokenizer.json writes it.
 type normalizerDef struct {
@@ -44,38 +44,44 @@ func (d *normalizerDef) build() (normalizer, error) {
 			}
 			steps[i] = step
 		}
-		return func(s string) string {
-			for _, step := range steps {
-				s = step(s)
+		return func(s string) (string, error) {
+			var err error
+			for i := 0; i < len(steps) && err == nil; i++ {
+				s, err = steps[i](s)
 			}
-			return s
+			return s, err
 		}, nil
 	case "NFC":
-		return unicodeForm(norm.NFC), nil
+		return always(unicodeForm(norm.NFC)), nil
 	case "NFD":
-		return unicodeForm(norm.NFD), nil
+		return always(unicodeForm(norm.NFD)), nil
 	case "NFKC":
-		return unicodeForm(norm.NFKC), nil
+		return always(unicodeForm(norm.NFKC)), nil
 	case "NFKD":
-		return unicodeForm(norm.NFKD), nil
+		return always(unicodeForm(norm.NFKD)), nil
 	case "Lowercase":
-		return lowercase, nil
+		return always(lowercase), nil
 	case "Strip":
-		return d.strip, nil
+		return always(d.strip), nil
 	case "Prepend":
 		prefix := d.Prepend
-		return func(s string) string {
+		return always(func(s string) string {
 			if s == "" {
 				return s
 			}
 			return prefix + s
-		}, nil
+		}), nil
 	case "Replace":
 		replace, err := newReplacer(d.Pattern, d.Content)
-		return normalizer(replace), at("pattern", err)
+		return replace, at("pattern", err)
 	}
 	return nil, unsupported("normalizer", d.Type,
 		"Sequence, NFC, NFD, NFKC, NFKD, Lowercase, Strip, Prepend, Replace")
+}
+
+// always makes a rewriter of a function that cannot fail.
+func always(f func(string) string) rewriter {
+	return func(s string) (string, error) { return f(s), nil }
 }
 
 func (d *normalizerDef) strip(s string) string {
@@ -102,7 +108,7 @@ func lowercase(s string) string {
 // unicodeForm returns the normalizer of a Unicode normalization form. Runs of
 // more than 30 combining marks are done by hand, since x/text puts U+034F into
 // them (the Stream-Safe Text Format), and the tokenizers library does not.
-func unicodeForm(form norm.Form) normalizer {
+func unicodeForm(form norm.Form) func(string) string {
 	return func(s string) string {
 		if form.IsNormalString(s) {
 			return s

@@ -4,15 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 	"unicode/utf8"
-
-	"github.com/dlclark/regexp2"
 )
-
-// matchTimeout bounds one regular-expression match: a pattern from a file may
-// need exponential time. What is left of the text then counts as unmatched.
-const matchTimeout = 10 * time.Second
 
 // patternDef is what Split and Replace look for: a literal or a regular expression.
 type patternDef struct {
@@ -21,8 +14,8 @@ type patternDef struct {
 }
 
 // finder yields the byte ranges of all matches in text, in order, not empty
-// and not overlapping.
-type finder func(text string, yield func(start, end int))
+// and not overlapping. It fails where a pattern takes too long.
+type finder func(text string, yield func(start, end int)) error
 
 // find builds the finder of a pattern. Patterns that many models share are
 // recognised by their text and matched by hand-written scanners.
@@ -36,18 +29,22 @@ func (p *patternDef) find() (finder, error) {
 	if scan := knownScanner(*p.Regex); scan != nil {
 		return findScanned(scan), nil
 	}
-	return findRegex(*p.Regex)
+	r, err := newRegex(*p.Regex, regexLeast, regexPerByte)
+	if err != nil {
+		return nil, err
+	}
+	return r.find, nil
 }
 
 func findLiteral(literal string) finder {
-	return func(text string, yield func(start, end int)) {
+	return func(text string, yield func(start, end int)) error {
 		if literal == "" {
-			return
+			return nil
 		}
 		for at := 0; ; {
 			i := strings.Index(text[at:], literal)
 			if i < 0 {
-				return
+				return nil
 			}
 			yield(at+i, at+i+len(literal))
 			at += i + len(literal)
@@ -60,66 +57,43 @@ func findLiteral(literal string) finder {
 type scanner func(text string) int
 
 func findScanned(scan scanner) finder {
-	return func(text string, yield func(start, end int)) {
+	return func(text string, yield func(start, end int)) error {
 		for at := 0; at < len(text); {
 			n := scan(text[at:])
 			yield(at, at+n)
 			at += n
 		}
+		return nil
 	}
 }
 
-// findRegex compiles a pattern with regexp2, whose lookahead and Unicode
-// classes are those that the tokenizers library's patterns use.
-func findRegex(pattern string) (finder, error) {
-	re, err := regexp2.Compile(possessiveToAtomic(pattern), regexp2.Unicode)
-	if err != nil {
-		return nil, fmt.Errorf("regular expression %q: %w", clip(pattern), err)
-	}
-	re.MatchTimeout = matchTimeout
-	return func(text string, yield func(start, end int)) {
-		runes := []rune(text)
-		offset, at := 0, 0 // byte and rune position reached so far
-		advance := func(to int) int {
-			for ; at < to; at++ {
-				offset += utf8.RuneLen(runes[at])
-			}
-			return offset
-		}
-		m, err := re.FindRunesMatch(runes)
-		for ; err == nil && m != nil; m, err = re.FindNextMatch(m) {
-			if m.Length > 0 {
-				start := advance(m.Index)
-				yield(start, advance(m.Index+m.Length))
-			}
-		}
-	}, nil
-}
+// rewriter is a step that makes another text of a text.
+type rewriter func(string) (string, error)
 
 // newReplacer returns the function that puts content in place of each match.
-func newReplacer(pattern *patternDef, content string) (func(string) string, error) {
+func newReplacer(pattern *patternDef, content string) (rewriter, error) {
 	find, err := pattern.find()
 	if err != nil {
 		return nil, err
 	}
 	if pattern.String != nil {
 		old := *pattern.String
-		return func(s string) string {
+		return func(s string) (string, error) {
 			if old == "" {
-				return s
+				return s, nil
 			}
-			return strings.ReplaceAll(s, old, content)
+			return strings.ReplaceAll(s, old, content), nil
 		}, nil
 	}
-	return func(s string) string {
+	return func(s string) (string, error) {
 		var b strings.Builder
 		done := 0
-		find(s, func(start, end int) {
+		err := find(s, func(start, end int) {
 			b.WriteString(s[done:start])
 			b.WriteString(content)
 			done = end
 		})
-		return b.String() + s[done:]
+		return b.String() + s[done:], err
 	}, nil
 }
 

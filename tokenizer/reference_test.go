@@ -97,13 +97,13 @@ func TestReferences(t *testing.T) {
 				t.Fatalf("%d strings, %d references", len(texts), len(want.IDs))
 			}
 			for i, text := range texts {
-				if got := tok.Encode(text, false); !slices.Equal(got, want.IDs[i]) {
+				if got := encode(t, tok, text, false); !slices.Equal(got, want.IDs[i]) {
 					t.Errorf("Encode(%q) = %v, want %v", text, got, want.IDs[i])
 				}
-				if got := tok.Encode(text, true); !slices.Equal(got, want.Special[i]) {
+				if got := encode(t, tok, text, true); !slices.Equal(got, want.Special[i]) {
 					t.Errorf("Encode(%q, special) = %v, want %v", text, got, want.Special[i])
 				}
-				got := tok.Decode(want.IDs[i], false)
+				got := decode(t, tok, want.IDs[i], false)
 				if settings.CleanUp {
 					got = cleanUp.Replace(got)
 				}
@@ -147,7 +147,7 @@ func BenchmarkEncode(b *testing.B) {
 						tok.encoders.Put(e)
 					}
 					for at := 0; at < len(book); at += piece {
-						tok.Encode(string(book[at:min(at+piece, len(book))]), false)
+						encode(b, tok, string(book[at:min(at+piece, len(book))]), false)
 					}
 				}
 			})

@@ -15,7 +15,7 @@ type word struct {
 }
 
 // splitStep splits or rewrites words, appending the results to dst.
-type splitStep func(dst, words []word) []word
+type splitStep func(dst, words []word) ([]word, error)
 
 // preTokenizer is the chain of steps that turns normalized text into words.
 type preTokenizer struct {
@@ -93,11 +93,11 @@ func (p *preTokenizer) add(def *preTokenizerDef, last bool) error {
 			p.steps = append(p.steps, step)
 		}
 		if p.byteLevel = last; !last {
-			p.steps = append(p.steps, func(dst, words []word) []word {
+			p.steps = append(p.steps, func(dst, words []word) ([]word, error) {
 				for _, w := range words {
 					dst = append(dst, word{toByteLevel(w.text), w.first})
 				}
-				return dst
+				return dst, nil
 			})
 		}
 	case "Metaspace":
@@ -112,14 +112,14 @@ func (p *preTokenizer) add(def *preTokenizerDef, last bool) error {
 	return nil
 }
 
-func prependSpace(dst, words []word) []word {
+func prependSpace(dst, words []word) ([]word, error) {
 	for _, w := range words {
 		if !strings.HasPrefix(w.text, " ") {
 			w.text = " " + w.text
 		}
 		dst = append(dst, w)
 	}
-	return dst
+	return dst, nil
 }
 
 // metaspace returns the step that writes spaces as "▁", puts one in front,
@@ -139,11 +139,11 @@ func (d *preTokenizerDef) metaspace() (splitStep, error) {
 	if scheme != "always" && scheme != "first" && scheme != "never" {
 		return nil, fmt.Errorf(`prepend_scheme: found %q, want "always", "first" or "never"`, scheme)
 	}
-	split := func(dst, words []word) []word { return append(dst, words...) }
+	split := func(dst, words []word) ([]word, error) { return append(dst, words...), nil }
 	if d.Split == nil || *d.Split {
 		split, _ = splitAt(findLiteral(mark), "MergedWithNext", false)
 	}
-	return func(dst, words []word) []word {
+	return func(dst, words []word) ([]word, error) {
 		for i, w := range words {
 			w.text = strings.ReplaceAll(w.text, " ", mark)
 			if (scheme == "always" || scheme == "first" && w.first) && !strings.HasPrefix(w.text, mark) {
@@ -156,7 +156,7 @@ func (d *preTokenizerDef) metaspace() (splitStep, error) {
 }
 
 // findDigits finds each numeric character of any script.
-func findDigits(text string, yield func(start, end int)) {
+func findDigits(text string, yield func(start, end int)) error {
 	for i, r := range text {
 		if r < utf8.RuneSelf && (r < '0' || r > '9') {
 			continue
@@ -165,6 +165,7 @@ func findDigits(text string, yield func(start, end int)) {
 			yield(i, i+utf8.RuneLen(r))
 		}
 	}
+	return nil
 }
 
 // span is a part of a word: a match of a pattern, or text between matches.
@@ -189,22 +190,26 @@ func splitAt(find finder, behavior string, invert bool) (splitStep, error) {
 	if behavior == "Isolated" {
 		return isolate(find), nil
 	}
-	return func(dst, words []word) []word {
+	return func(dst, words []word) ([]word, error) {
 		for _, w := range words {
-			for _, s := range join(spans(find, w.text, invert)) {
+			all, err := spans(find, w.text, invert)
+			if err != nil {
+				return dst, err
+			}
+			for _, s := range join(all) {
 				if s.end > s.start {
 					dst = append(dst, word{w.text[s.start:s.end], w.first && s.start == 0})
 				}
 			}
 		}
-		return dst
+		return dst, nil
 	}, nil
 }
 
 // isolate is splitAt for the common behavior, where matches and the text
 // between them become words alike.
 func isolate(find finder) splitStep {
-	return func(dst, words []word) []word {
+	return func(dst, words []word) ([]word, error) {
 		for _, w := range words {
 			done := 0
 			emit := func(end int) {
@@ -213,20 +218,23 @@ func isolate(find finder) splitStep {
 					done = end
 				}
 			}
-			find(w.text, func(start, end int) {
+			err := find(w.text, func(start, end int) {
 				emit(start)
 				emit(end)
 			})
+			if err != nil {
+				return dst, err
+			}
 			emit(len(w.text))
 		}
-		return dst
+		return dst, nil
 	}
 }
 
-func spans(find finder, text string, invert bool) []span {
+func spans(find finder, text string, invert bool) ([]span, error) {
 	var all []span
 	done := 0
-	find(text, func(start, end int) {
+	err := find(text, func(start, end int) {
 		if start > done {
 			all = append(all, span{done, start, invert})
 		}
@@ -236,7 +244,7 @@ func spans(find finder, text string, invert bool) []span {
 	if done < len(text) {
 		all = append(all, span{done, len(text), invert})
 	}
-	return all
+	return all, err
 }
 
 func dropMatches(all []span) []span {

@@ -30,13 +30,16 @@ func splitBoth(t *testing.T, name, text string) {
 	text = strings.ReplaceAll(validUTF8(text), "ſ", "x")
 	collect := func(find finder) (parts []string) {
 		done := 0
-		find(text, func(start, end int) {
+		err := find(text, func(start, end int) {
 			if start != done || end <= start {
 				t.Fatalf("%s: %q: match %d:%d after %d", name, text, start, end, done)
 			}
 			parts = append(parts, text[start:end])
 			done = end
 		})
+		if err != nil {
+			t.Fatal(err)
+		}
 		if done != len(text) {
 			t.Fatalf("%s: %q: stops at %d", name, text, done)
 		}
@@ -44,11 +47,11 @@ func splitBoth(t *testing.T, name, text string) {
 	}
 	pattern := knownPatterns[name]
 	got := collect(findScanned(knownScanner(pattern)))
-	oracle, err := findRegex(pattern)
+	oracle, err := newRegex(pattern, regexLeast, regexPerByte)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := collect(oracle)
+	want := collect(oracle.find)
 	if strings.Join(got, "\x01|") != strings.Join(want, "\x01|") {
 		t.Errorf("%s: %q splits into %q, want %q", name, text, got, want)
 	}

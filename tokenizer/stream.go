@@ -10,6 +10,7 @@ type Stream struct {
 	t    *Tokenizer
 	head sink
 	out  strings.Builder
+	err  error
 }
 
 // Stream returns the decoder of a new sequence. Special tokens are decoded as
@@ -18,10 +19,21 @@ func (t *Tokenizer) Stream() *Stream {
 	s := &Stream{t: t}
 	s.head = (*textSink)(&s.out)
 	for i := len(t.decoder) - 1; i >= 0; i-- {
-		s.head = t.decoder[i](s.head)
+		s.head = t.decoder[i](s.head, s.fail)
 	}
 	return s
 }
+
+// fail keeps the first error.
+func (s *Stream) fail(err error) {
+	if s.err == nil {
+		s.err = err
+	}
+}
+
+// Err tells why the text so far is not right: a regular expression of the
+// decoder took too long.
+func (s *Stream) Err() error { return s.err }
 
 // textSink is the last step of decoding: it gathers the text.
 type textSink strings.Builder
@@ -56,13 +68,14 @@ func (s *Stream) take() string {
 }
 
 // Decode returns the text of ids. With skipSpecial, special tokens are left
-// out; otherwise they appear as their text.
-func (t *Tokenizer) Decode(ids []int32, skipSpecial bool) string {
+// out; otherwise they appear as their text. It fails as [Stream.Err] says.
+func (t *Tokenizer) Decode(ids []int32, skipSpecial bool) (string, error) {
 	s := t.Stream()
 	for _, id := range ids {
 		if !skipSpecial || !t.IsSpecial(id) {
 			s.add(id)
 		}
 	}
-	return s.Flush()
+	text := s.Flush()
+	return text, s.err
 }

@@ -32,7 +32,7 @@ type Tokenizer struct {
 	split    preTokenizer
 	decoder  []stage
 	added    addedTokens
-	template []templateItem // nil: no special tokens are added
+	template []templateItem // what encoding with special tokens gives; nil for the text alone
 	config   config
 
 	dir      string    // folder it was loaded from; "" otherwise
@@ -46,57 +46,79 @@ type templateItem struct{ ids []int32 }
 // Encode returns the token ids of text. With addSpecial it also adds the
 // special tokens that the post-processor asks for, such as a BOS in front.
 // The text of special tokens inside text becomes those tokens in either case.
-// Invalid UTF-8 is read as U+FFFD.
-func (t *Tokenizer) Encode(text string, addSpecial bool) []int32 {
+// Invalid UTF-8 is read as U+FFFD. It fails where a regular expression of the
+// tokenizer takes too long.
+func (t *Tokenizer) Encode(text string, addSpecial bool) ([]int32, error) {
 	text = validUTF8(text)
 	e := t.encoders.Get().(*encoder)
 	defer t.encoders.Put(e)
 
 	e.out = e.out[:0]
+	template := textOnly
 	if addSpecial && t.template != nil {
-		for _, item := range t.template {
-			if item.ids == nil {
-				t.encodeText(e, text)
-			} else {
-				e.out = append(e.out, item.ids...)
-			}
-		}
-	} else {
-		t.encodeText(e, text)
+		template = t.template
 	}
-	return append(make([]int32, 0, len(e.out)), e.out...)
+	for _, item := range template {
+		if item.ids != nil {
+			e.out = append(e.out, item.ids...)
+		} else if err := t.encodeText(e, text); err != nil {
+			return nil, err
+		}
+	}
+	return append(make([]int32, 0, len(e.out)), e.out...), nil
+}
+
+// textOnly is the template without special tokens.
+var textOnly = []templateItem{{}}
+
+// EncodePlain encodes a text that a model reads as it is, not as a message of a
+// conversation: with special tokens, unless the text begins with the BOS itself.
+func (t *Tokenizer) EncodePlain(text string) ([]int32, error) {
+	bos, ok := t.BOS()
+	return t.Encode(text, !ok || !strings.HasPrefix(text, t.Piece(bos)))
 }
 
 // encodeText appends the ids of text to e.out, without special tokens around.
-func (t *Tokenizer) encodeText(e *encoder, text string) {
+func (t *Tokenizer) encodeText(e *encoder, text string) (err error) {
 	t.added.raw.cut(text, func(part string, at int, id int32) {
+		if err != nil {
+			return
+		}
 		if id >= 0 {
 			e.out = append(e.out, id)
 			return
 		}
 		if t.norm != nil {
-			part = t.norm(part)
+			if part, err = t.norm(part); err != nil {
+				return
+			}
 		}
 		t.added.normalized.cut(part, func(part string, atPart int, id int32) {
 			if id >= 0 {
 				e.out = append(e.out, id)
-				return
+			} else if err == nil {
+				err = t.encodePart(e, part, at == 0 && atPart == 0)
 			}
-			t.encodePart(e, part, at == 0 && atPart == 0)
 		})
 	})
+	return err
 }
 
 // encodePart encodes normalized text without added tokens. first tells that
 // it stands at the beginning of the whole text.
-func (t *Tokenizer) encodePart(e *encoder, part string, first bool) {
+func (t *Tokenizer) encodePart(e *encoder, part string, first bool) (err error) {
 	e.words = append(e.words[:0], word{part, first})
 	for _, step := range t.split.steps {
-		e.words, e.spare = step(e.spare[:0], e.words), e.words
+		e.spare, err = step(e.spare[:0], e.words)
+		if err != nil {
+			return err
+		}
+		e.words, e.spare = e.spare, e.words
 	}
 	for _, w := range e.words {
 		t.model.encode(e, w.text)
 	}
+	return nil
 }
 
 // Piece returns the vocabulary's string for id, as it stands in

@@ -47,7 +47,11 @@ func Train(texts iter.Seq[string], opt TrainOptions) (*Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: train: %w", err)
 	}
-	tr := newTrainer(d, t.countWords(texts))
+	counts, err := t.countWords(texts)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer: train: %w", err)
+	}
+	tr := newTrainer(d, counts)
 	for len(d.pieces) < opt.VocabSize {
 		p, ok := tr.best()
 		if !ok {
@@ -110,17 +114,20 @@ func (opt *TrainOptions) definition() (*definition, config, error) {
 }
 
 // countWords counts the words of all texts.
-func (t *Tokenizer) countWords(texts iter.Seq[string]) map[string]int {
+func (t *Tokenizer) countWords(texts iter.Seq[string]) (_ map[string]int, err error) {
 	counts := map[string]int{}
 	var words, spare []word
 	for text := range texts {
 		t.added.raw.cut(validUTF8(text), func(part string, _ int, id int32) {
-			if id >= 0 {
+			if id >= 0 || err != nil {
 				return
 			}
 			words = append(words[:0], word{text: part})
 			for _, step := range t.split.steps {
-				words, spare = step(spare[:0], words), words
+				if spare, err = step(spare[:0], words); err != nil {
+					return
+				}
+				words, spare = spare, words
 			}
 			for _, w := range words {
 				if _, known := counts[w.text]; known {
@@ -131,7 +138,7 @@ func (t *Tokenizer) countWords(texts iter.Seq[string]) map[string]int {
 			}
 		})
 	}
-	return counts
+	return counts, err
 }
 
 // trainer holds the words as they stand after the merges so far.

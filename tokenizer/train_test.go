@@ -45,17 +45,17 @@ func TestTrain(t *testing.T) {
 	if id, ok := tok.ID("Ġthe"); !ok || tok.Piece(id) != "Ġthe" {
 		t.Errorf(`no token "Ġthe"`)
 	}
-	ids := tok.Encode(trainText, true)
+	ids := encode(t, tok, trainText, true)
 	if ids[0] != 1 {
 		t.Errorf("first id %d, want BOS", ids[0])
 	}
-	if got := tok.Decode(ids, true); got != trainText {
+	if got := decode(t, tok, ids, true); got != trainText {
 		t.Errorf("round trip: %q", got)
 	}
 	if len(ids) > len(trainText)*2/3 {
 		t.Errorf("%d ids for %d bytes: nothing learnt", len(ids), len(trainText))
 	}
-	if got, want := tok.Encode("<|im_start|>", false), []int32{1}; !slices.Equal(got, want) {
+	if got, want := encode(t, tok, "<|im_start|>", false), []int32{1}; !slices.Equal(got, want) {
 		t.Errorf("special token: %v, want %v", got, want)
 	}
 }
@@ -126,7 +126,7 @@ func TestSaveTrained(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{"", trainText, "the cat <|im_end|>\n\n x", "\x00\x01\"\\"} {
-		if got, want := again.Encode(text, true), tok.Encode(text, true); !slices.Equal(got, want) {
+		if got, want := encode(t, again, text, true), encode(t, tok, text, true); !slices.Equal(got, want) {
 			t.Errorf("Encode(%q) after Load = %v, want %v", text, got, want)
 		}
 	}

@@ -206,13 +206,14 @@ func (l rowList) Where(i int) string             { return fmt.Sprintf("rows.json
 // letters is a tokenizer of bytes that ends each text with token 0.
 type letters struct{ dataset.Tokenizer }
 
-func (letters) Encode(text string, _ bool) []int32 {
-	var out []int32
+func (letters) Encode(text string, _ bool) (out []int32, _ error) {
 	for _, c := range []byte(text) {
 		out = append(out, int32(c))
 	}
-	return out
+	return out, nil
 }
+
+func (l letters) EncodePlain(text string) ([]int32, error) { return l.Encode(text, true) }
 
 func (letters) EOS() (int32, bool) { return 0, true }
 

@@ -131,7 +131,7 @@ func (o *cachePromptOptions) tokens(e *engine.Engine) ([]int32, error) {
 		if o.SystemPrompt != "" {
 			return nil, fault.At("system_prompt", "this model has no chat template that takes one")
 		}
-		return e.Plain(o.Prompt), nil
+		return e.Tokenizer.EncodePlain(o.Prompt)
 	}
 	var messages []chat.Value
 	if o.SystemPrompt != "" {
@@ -273,5 +273,5 @@ func (o *generateOptions) suffix(e *engine.Engine, text string, settings engine.
 	if at < 0 || !strings.HasPrefix(whole, around[:at]) {
 		return nil, fault.Of("the chat template changes what comes before the prompt, so that it cannot go on from --prompt-cache-file").Try("Give --ignore-chat-template.")
 	}
-	return e.Tokenizer.Encode(whole[at:], false), nil
+	return e.Tokenizer.Encode(whole[at:], false)
 }

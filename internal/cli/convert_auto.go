@@ -99,8 +99,8 @@ func (a *autoConversion) texts(ctx context.Context) (calibration, held [][]int32
 		if ids, err = a.tokens(ctx, path); err != nil {
 			return nil, nil, err
 		}
-	} else {
-		ids = a.files.Tokenizer.Encode(demo.Handbook(), false)
+	} else if ids, err = a.files.Tokenizer.Encode(demo.Handbook(), false); err != nil {
+		return nil, nil, err
 	}
 	windows := slices.Collect(slices.Chunk(ids, calibrationWindow))
 	if len(windows) > 1 && len(windows[len(windows)-1]) < calibrationWindow {
@@ -140,7 +140,7 @@ func (a *autoConversion) tokens(ctx context.Context, path string) ([]int32, erro
 		return nil, fault.At("calibration", "%w", err)
 	}
 	if ok {
-		return a.files.Tokenizer.Encode(text, false), nil
+		return a.files.Tokenizer.Encode(text, false)
 	}
 	splits, err := tune.FindData(ctx, tune.DataQuery{Data: path, Train: true}, a.streams.tuning(a.streams.lines()))
 	if err != nil {

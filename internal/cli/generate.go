@@ -179,9 +179,9 @@ func (o *generateOptions) tokens(e *engine.Engine, text string) ([]int32, error)
 	cached := o.PromptCacheFile != ""
 	switch plain := o.IgnoreTemplate || template == nil; {
 	case plain && cached:
-		return e.Tokenizer.Encode(text, false), nil
+		return e.Tokenizer.Encode(text, false)
 	case plain:
-		return e.Plain(text), nil
+		return e.Tokenizer.EncodePlain(text)
 	case cached:
 		return o.suffix(e, text, settings)
 	}

@@ -79,7 +79,11 @@ func tokenize(streams Streams, tok *tokenizer.Tokenizer, o tokenizeOptions, args
 		}
 		text = string(in)
 	}
-	result := pieces(tok, tok.Encode(text, o.AddSpecial))
+	ids, err := tok.Encode(text, o.AddSpecial)
+	if err != nil {
+		return err
+	}
+	result := pieces(tok, ids)
 	var b strings.Builder
 	for i, id := range result.IDs {
 		fmt.Fprintf(&b, "%7d  %q\n", id, result.Pieces[i])
@@ -110,7 +114,9 @@ func tokenizeStrings(out io.Writer, tok *tokenizer.Tokenizer, o tokenizeOptions)
 	ids := make([][]int32, len(list))
 	results := make([]tokenizeFigures, len(list))
 	for i, s := range list {
-		ids[i] = tok.Encode(s, o.AddSpecial)
+		if ids[i], err = tok.Encode(s, o.AddSpecial); err != nil {
+			return fault.At("strings", "text %d: %w", i+1, err)
+		}
 		results[i] = pieces(tok, ids[i])
 	}
 	line, err := json.Marshal(ids)
