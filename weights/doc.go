@@ -14,12 +14,12 @@
 //
 //   - GGUF tensors of type Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q5_K, which become
 //     the equal affine form;
-//   - the query and key projections of GGUF files of the llama family, whose
-//     rows come in another order (see [GGUF]);
+//   - the query and key projections of GGUF files of the llama family, because
+//     their rows are in another order (see [GGUF]);
 //   - everything, on systems without memory mapping.
 //
-// A fourth is made anew for each request, and not kept: stacks of experts, in a
-// folder that has a tensor for each of them.
+// Stacks of experts are made anew for each request, and not kept, in a folder that has
+// a tensor for each expert.
 //
 // All data given out is read-only and valid until Close. It may start at any
 // address: the formats do not align numbers to their size. A file must not be

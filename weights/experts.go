@@ -13,18 +13,18 @@ import (
 // for each expert, MLX's one for all, whose first dimension is the expert. The
 // rest of Lentil sees the second way only.
 
-// expertName is the name of one expert's tensor: what stands before, the number,
-// the matrix, the part.
+// expertName matches the name of one expert's tensor: the module, the number, the
+// matrix, the part.
 var expertName = regexp.MustCompile(`^(.+\.(?:block_sparse_moe|mlp))\.experts\.(\d{1,6})\.(w1|w2|w3|gate_proj|up_proj|down_proj)\.(weight|scales|biases)$`)
 
 // stackName is the name of a stacked tensor.
 var stackName = regexp.MustCompile(`^(.+\.(?:block_sparse_moe|mlp))\.switch_mlp\.(gate_proj|up_proj|down_proj)\.(weight|scales|biases)$`)
 
-// stackedName is the module's name in MLX's files, by that of Hugging Face's.
+// stackedName gives the module's name in MLX's files for that in Hugging Face's.
 var stackedName = map[string]string{"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj", "gate_proj": "gate_proj", "down_proj": "down_proj", "up_proj": "up_proj"}
 
-// ExpertTensor is the name in Hugging Face's files of one expert's part of a
-// stacked tensor such as "model.layers.0.mlp.switch_mlp.up_proj.weight"; ok is
+// ExpertTensor is the name that one expert's part of a stacked tensor, such as
+// "model.layers.0.mlp.switch_mlp.up_proj.weight", has in Hugging Face's files. ok is
 // false for other tensors.
 func ExpertTensor(stacked string, expert int) (name string, ok bool) {
 	m := stackName.FindStringSubmatch(stacked)
@@ -38,8 +38,8 @@ func ExpertTensor(stacked string, expert int) (name string, ok bool) {
 	return fmt.Sprintf("%s.experts.%d.%s.%s", m[1], expert, matrix, m[3]), true
 }
 
-// StackedTensor is the name of the stacked tensor that one expert's is part of, and
-// which expert that is; ok is false for other tensors.
+// StackedTensor is the name of the stacked tensor to which one expert's tensor belongs,
+// and the number of the expert. ok is false for other tensors.
 func StackedTensor(name string) (stacked string, expert int, ok bool) {
 	m := expertName.FindStringSubmatch(name)
 	if m == nil {
@@ -81,7 +81,7 @@ func (f *folder) stack() error {
 	return nil
 }
 
-// inOrder lists the parts of a stack, which must be alike and without a gap.
+// inOrder lists the parts of a stack. They must be alike and without a gap.
 func inOrder(parts map[int]Tensor) ([]Tensor, error) {
 	list := make([]Tensor, len(parts))
 	last := parts[slices.Max(slices.Collect(maps.Keys(parts)))]

@@ -2,6 +2,7 @@ package weights
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -9,29 +10,33 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
+// numbered makes a tensor whose bytes are all v.
+func numbered(name string, v byte, dtype quant.DType, shape ...int) Tensor {
+	n, _ := elements(shape, dtype.Size())
+	return Tensor{name, dtype, shape, bytes.Repeat([]byte{v}, n*dtype.Size())}
+}
+
+// singleExperts is the content of two files of a layer: 11 experts, numbered so that the
+// order of their names is another, and two quantized ones.
+func singleExperts(at string) (first, second []Tensor) {
+	for i := range 11 {
+		e := fmt.Sprintf("%smlp.experts.%d", at, i)
+		first = append(first, numbered(e+".gate_proj.weight", byte(i), quant.F16, 3, 4), numbered(e+".down_proj.weight", byte(20+i), quant.F16, 4, 3))
+		second = append(second, numbered(e+".up_proj.weight", byte(40+i), quant.BF16, 3, 4))
+	}
+	for i, e := range []string{"0", "1"} {
+		name := at + "block_sparse_moe.experts." + e + ".w2"
+		second = append(second, numbered(name+".weight", byte(i), quant.U32, 2, 16), numbered(name+".scales", byte(8+i), quant.F16, 2, 2), numbered(name+".biases", byte(16+i), quant.F16, 2, 2))
+	}
+	return first, append(second, numbered(at+"mlp.gate.weight", 1, quant.F16, 11, 4))
+}
+
 // TestExperts: matrices of single experts come as one stack, in the order of the
 // experts, whatever files they are in.
 func TestExperts(t *testing.T) {
 	t.Parallel()
-	number := func(name string, v byte, dtype quant.DType, shape ...int) Tensor {
-		n, _ := elements(shape, dtype.Size())
-		return Tensor{name, dtype, shape, bytes.Repeat([]byte{v}, n*dtype.Size())}
-	}
 	const at = "model.layers.3."
-	var first, second []Tensor
-	for i := range 11 { // two digits: not in the order of the names
-		e := "mlp.experts." + string("0123456789a"[i:i+1])
-		if i == 10 {
-			e = "mlp.experts.10"
-		}
-		first = append(first, number(at+e+".gate_proj.weight", byte(i), quant.F16, 3, 4), number(at+e+".down_proj.weight", byte(20+i), quant.F16, 4, 3))
-		second = append(second, number(at+e+".up_proj.weight", byte(40+i), quant.BF16, 3, 4))
-	}
-	for i, e := range []string{"0", "1"} {
-		name := at + "block_sparse_moe.experts." + e + ".w2"
-		second = append(second, number(name+".weight", byte(i), quant.U32, 2, 16), number(name+".scales", byte(8+i), quant.F16, 2, 2), number(name+".biases", byte(16+i), quant.F16, 2, 2))
-	}
-	second = append(second, number(at+"mlp.gate.weight", 1, quant.F16, 11, 4))
+	first, second := singleExperts(at)
 	dir := t.TempDir()
 	write(t, dir, map[string]string{"config.json": `{"quantization":{"bits":4,"group_size":64}}`},
 		map[string][]Tensor{"model-00001-of-00002.safetensors": first, "model-00002-of-00002.safetensors": second})
@@ -47,30 +52,36 @@ func TestExperts(t *testing.T) {
 	}
 	for module, want := range map[string]struct {
 		shape []int
-		first int // byte of expert 0
+		first byte // of expert 0
 	}{"mlp.switch_mlp.gate_proj": {[]int{11, 3, 4}, 0}, "mlp.switch_mlp.down_proj": {[]int{11, 4, 3}, 20}, "mlp.switch_mlp.up_proj": {[]int{11, 3, 4}, 40},
 		"block_sparse_moe.switch_mlp.down_proj": {[]int{2, 2, 128}, 0}} {
-		m, err := src.Matrix(at + module)
-		if err != nil {
-			t.Error(err)
+		checkStack(t, src, at+module, want.shape, want.first)
+	}
+}
+
+// checkStack checks a stack of matrices that are filled with first, first+1 and so on.
+func checkStack(t *testing.T, src Source, module string, shape []int, first byte) {
+	t.Helper()
+	m, err := src.Matrix(module)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if !slices.Equal(m.Shape(), shape) || !src.Has(module) {
+		t.Errorf("%s has shape %v, want %v", module, m.Shape(), shape)
+	}
+	if o, err := src.Outline(module); err != nil || o.Format != m.Format || !slices.Equal(o.Shape(), m.Shape()) || o.Data != nil {
+		t.Errorf("%s: outline %+v, %v, want %v %v without data", module, o, err, m.Format, m.Shape())
+	}
+	for i := range m.Experts {
+		if got := part(m.Data, i, m.Experts); !all(got, first+byte(i)) {
+			t.Errorf("%s: expert %d holds %v", module, i, got)
+		}
+		if m.Format.Kind != quant.Affine {
 			continue
 		}
-		if !slices.Equal(m.Shape(), want.shape) || !src.Has(at+module) {
-			t.Errorf("%s has shape %v, want %v", module, m.Shape(), want.shape)
-		}
-		if o, err := src.Outline(at + module); err != nil || o.Format != m.Format || !slices.Equal(o.Shape(), m.Shape()) || o.Data != nil {
-			t.Errorf("%s: outline %+v, %v, want %v %v without data", module, o, err, m.Format, m.Shape())
-		}
-		for i := range m.Experts {
-			if got := part(m.Data, i, m.Experts); !all(got, byte(want.first+i)) {
-				t.Errorf("%s: expert %d holds %v", module, i, got)
-			}
-			if m.Format.Kind != quant.Affine {
-				continue
-			}
-			if s, b := part(m.Scales, i, m.Experts), part(m.Biases, i, m.Experts); !all(s, byte(8+i)) || !all(b, byte(16+i)) {
-				t.Errorf("%s: expert %d has scales %v and biases %v", module, i, s, b)
-			}
+		if s, b := part(m.Scales, i, m.Experts), part(m.Biases, i, m.Experts); !all(s, byte(8+i)) || !all(b, byte(16+i)) {
+			t.Errorf("%s: expert %d has scales %v and biases %v", module, i, s, b)
 		}
 	}
 }

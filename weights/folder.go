@@ -20,7 +20,7 @@ import (
 const (
 	configName = "config.json"
 	indexName  = "model.safetensors.index.json"
-	// maxJSON caps config.json and the index, which are kilobytes in truth.
+	// maxJSON caps config.json and the index. Real ones have kilobytes.
 	maxJSON = 64 << 20
 )
 
@@ -93,9 +93,9 @@ func (f *folder) merge(shards []string) error {
 
 var shardName = regexp.MustCompile(`^(.*)-(\d{5})-of-(\d{5})\.safetensors$`)
 
-// checkShards reports a shard that is missing, by the index if there is one
-// and by the numbering of the names. An index left over from another save does
-// no harm as long as every tensor it names is there.
+// checkShards reports a shard that is missing by the index, if there is one, or by the
+// numbers in the names. An index left over from another save does no harm as long as
+// every tensor in it is there.
 func (f *folder) checkShards(shards []string) error {
 	present := func(name string) bool {
 		_, err := os.Stat(filepath.Join(f.path, name))
@@ -136,7 +136,7 @@ func (f *folder) checkShards(shards []string) error {
 	return nil
 }
 
-// notAModel says what a folder lacks and, from what else lies there, why.
+// notAModel says what a folder lacks and why, judging by its other files.
 func notAModel(dir string, files []string, shards int) error {
 	if shards > 0 {
 		return fmt.Errorf("%s has weights but no %s; copy it from the model's repository", dir, configName)
@@ -180,8 +180,7 @@ func readJSON(path string) ([]byte, error) {
 }
 
 // ReadFile reads a settings file of a model or adapter, such as config.json. It refuses
-// files that are too large to be one, and what is no file: a link to a device, say,
-// that never ends.
+// files that are too large, and what is not a regular file: a device may never end.
 func ReadFile(path string) ([]byte, error) {
 	return smallfile.Read(path, maxJSON)
 }
@@ -199,7 +198,7 @@ func (f *folder) Tensor(name string) (Tensor, bool) {
 	return f.tensor(name, false)
 }
 
-// tensor is Tensor, without the data of a stack if only its outline is asked for.
+// tensor is Tensor, but a stack has no data where only its outline is wanted.
 func (f *folder) tensor(name string, outline bool) (Tensor, bool) {
 	if t, ok := f.tensors[name]; ok {
 		return t, true
@@ -265,9 +264,9 @@ func (f *folder) assemble(module string, outline bool) (*quant.Matrix, error) {
 	return packedMatrix(format, weight, *scales, &biases)
 }
 
-// packedMatrix joins the tensors of a quantized module: weight U32
-// [out, in*bits/32], scales [out, in/group], and the biases of an affine one, all
-// with a dimension before that for a stack of experts.
+// packedMatrix joins the tensors of a quantized module: weight U32 [out, in*bits/32],
+// scales [out, in/group], and biases if it is affine. A stack of experts has one more
+// dimension in front.
 func packedMatrix(f quant.Format, weight, scales Tensor, biases *Tensor) (*quant.Matrix, error) {
 	if weight.DType != quant.U32 || len(weight.Shape) != 2 && len(weight.Shape) != 3 {
 		return nil, fmt.Errorf("tensor %q is %v %v, expected packed weights: U32 in 2 dimensions, or 3 for experts", weight.Name, weight.DType, weight.Shape)
@@ -296,8 +295,8 @@ func packedMatrix(f quant.Format, weight, scales Tensor, biases *Tensor) (*quant
 	return checked(weight, m)
 }
 
-// rowsOf is how many rows a matrix of shape [out, ...] or a stack [E, out, ...] has,
-// and how many experts. The product is that of a tensor in memory.
+// rowsOf is the number of rows of a matrix [out, ...] or a stack [E, out, ...], and the
+// number of experts. The shape is that of a tensor in memory, so the product is safe.
 func rowsOf(shape []int) (rows, experts int) {
 	if len(shape) == 3 {
 		return shape[0] * shape[1], shape[0]

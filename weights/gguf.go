@@ -11,10 +11,10 @@ import (
 
 // GGUF is a Source over one GGUF file of a llama-like architecture.
 //
-// Tensors go by their Hugging Face names, and have the order of rows that goes
-// with them: files of the llama family store the rows of query and key
-// projections so that the two halves of a rotated pair are neighbours, and
-// here they are half a head apart again, as in every other file.
+// Tensors have their Hugging Face names, and rows in the order of Hugging Face's files:
+// files of the llama family store the rows of query and key projections so that the two
+// halves of a rotated pair are neighbours; here they are half a head apart, as in every
+// other file.
 type GGUF struct {
 	path     string
 	mapping  *mapping
@@ -23,7 +23,7 @@ type GGUF struct {
 	tensors  map[string]*ggufEntry // by Hugging Face name
 }
 
-// ggufEntry is a tensor with what was made of it, once asked for.
+// ggufEntry is a tensor, with what was made of it when it was first asked for.
 type ggufEntry struct {
 	ggufTensor
 	heads   int // above 0: rows are to be put back in order, head by head
@@ -93,10 +93,9 @@ func (g *GGUF) parse() error {
 // that outlive Close.
 func (g *GGUF) Metadata() map[string]any { return g.metadata }
 
-// Config returns a config.json such as the model had before it was converted.
-// Besides the usual fields there may be a rope_scaling of type "gguf_factors",
-// whose "factors" divide the rotary frequencies, pair by pair: that is how
-// these files store the scaling of Llama 3.
+// Config returns a config.json such as the model had before it was converted. It may
+// have a rope_scaling of type "gguf_factors": its "factors" divide the rotary
+// frequencies, pair by pair. These files store the scaling of Llama 3 this way.
 func (g *GGUF) Config() []byte { return g.config }
 
 // Names returns the Hugging Face names of all tensors, sorted.
@@ -136,7 +135,7 @@ func (g *GGUF) Matrix(module string) (*quant.Matrix, error) {
 	return e.matrix, nil
 }
 
-// Outline is Matrix, which copies no experts here.
+// Outline is Matrix: a GGUF file has its experts in one tensor.
 func (g *GGUF) Outline(module string) (*quant.Matrix, error) { return g.Matrix(module) }
 
 // Blocks returns the weights of a module as they are stored, with rows in Hugging
@@ -151,7 +150,7 @@ func (g *GGUF) Blocks(module string) (b quant.BlockType, data []byte, ok bool) {
 
 func (e *ggufEntry) toMatrix(name string) (*quant.Matrix, error) {
 	kind, shape := ggufTypes[e.kind], e.shape
-	if e.experts > 0 { // [experts, rows, columns]: the rows of one lie behind those of the other
+	if e.experts > 0 { // [experts, rows, columns]: the rows of one expert come after those of another
 		shape = []int{shape[0] * shape[1], shape[2]}
 	}
 	if len(shape) != 2 {

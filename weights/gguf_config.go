@@ -72,8 +72,8 @@ func newGGUFConfig(metadata map[string]any) (*ggufConfig, error) {
 // key returns the full key of an architecture's own metadata.
 func (c *ggufConfig) key(name string) string { return c.architecture + "." + name }
 
-// whole returns a positive whole number. A list, which some files have instead
-// of one number for all layers, must be the same throughout.
+// whole returns a positive whole number. Some files have a list with a number for each
+// layer instead: its numbers must all be the same.
 func (c *ggufConfig) whole(name string, fallback int) (int, error) {
 	v, ok := c.metadata[c.key(name)]
 	if !ok {
@@ -131,8 +131,8 @@ func number(v any) (float64, bool) {
 	return 0, false
 }
 
-// shortest returns the float64 with the fewest digits that rounds to f, so
-// that 1e-5 does not come out as 9.999999747378752e-06.
+// shortest returns the float64 with the fewest digits that rounds to f: 1e-5, not
+// 9.999999747378752e-06.
 func shortest(f float32) float64 {
 	text, err := json.Marshal(f)
 	if err != nil { // infinity or NaN
@@ -181,7 +181,7 @@ type hfConfig struct {
 	hfExperts
 }
 
-// json makes config.json from the metadata and from what tensors there are.
+// json makes config.json from the metadata and the list of tensors.
 func (c *ggufConfig) json(tensors map[string]*ggufEntry) ([]byte, error) {
 	embedding, ok := tensors["model.embed_tokens.weight"]
 	if !ok || len(embedding.shape) != 2 {
@@ -268,7 +268,7 @@ func (c *ggufConfig) ropeScaling() (map[string]any, error) {
 		return map[string]any{"rope_type": "gguf_factors", "factors": c.factors}, nil
 	}
 	if kind == "" || kind == "none" {
-		// Files of old converters have the factor of linear scaling alone.
+		// Files of old converters have only the factor of linear scaling.
 		scale, ok := c.metadata[c.key("rope.scale_linear")]
 		if f, _ := number(scale); !ok || f == 0 || f == 1 {
 			return nil, nil
@@ -307,7 +307,7 @@ func (c *ggufConfig) yarn(scaling map[string]any, factor float64) error {
 			return err
 		}
 		if f.hf == "attention_factor" {
-			// A factor on top of YaRN's own here, instead of it there.
+			// Here this factor multiplies YaRN's own, in config.json it replaces it.
 			v *= 1 + 0.1*math.Log(max(factor, 1))
 		}
 		scaling[f.hf] = v

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// ggufEndPieces are texts of tokens that end an answer in llama.cpp, whatever a
-// file says about them; so do padding and separators of code completion.
+// ggufEndPieces are texts of tokens that end an answer in llama.cpp, whatever a file says
+// about them. Some are padding and separators of code completion.
 var ggufEndPieces = []string{
 	"<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>", "<|endoftext|>",
 	"</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>",
@@ -15,8 +15,8 @@ var ggufEndPieces = []string{
 	"<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>", "<|file_sep|>",
 }
 
-// GGUFEnds picks the tokens of a vocabulary at whose texts llama.cpp ends an
-// answer, by rising id. Some families use "<|end|>" or "</s>" for something else.
+// GGUFEnds picks the tokens of a vocabulary that end an answer in llama.cpp by their
+// texts, in the order of ids. Some families use "<|end|>" or "</s>" for something else.
 func GGUFEnds(pieces []string) []int {
 	ids := map[string]int{}
 	for id, piece := range pieces {

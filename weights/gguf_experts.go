@@ -29,8 +29,8 @@ var otherExperts = []struct {
 	{regexp.MustCompile(`_(ch)?exps\.|ffn_gate_inp`), "this layout of experts is not supported"},
 }
 
-// checkOtherExperts says why a tensor that has no place is not read, if it belongs to
-// a mixture of experts.
+// checkOtherExperts says why a tensor of a mixture of experts that has no place here is
+// not read.
 func checkOtherExperts(name string) error {
 	for _, o := range otherExperts {
 		if o.name.MatchString(name) {
@@ -40,7 +40,7 @@ func checkOtherExperts(name string) error {
 	return nil
 }
 
-// setFamily chooses among the families of the architecture by whether there are experts.
+// setFamily chooses a family of the architecture: one with experts if the file has any.
 func (c *ggufConfig) setFamily() error {
 	families := GGUFFamilies(c.architecture)
 	with := func(experts bool) int {
@@ -102,8 +102,8 @@ func (c *ggufConfig) checkRouting() error {
 
 var expertTensor = regexp.MustCompile(`^blk\.\d+\.ffn_(gate_inp|gate|up|down)(_exps)?\.(weight|bias)$`)
 
-// expertsOf returns the number of matrices that are stacked in a tensor, 0 for one
-// that is no stack. Shapes of router and stacks have to agree with the metadata.
+// expertsOf returns the number of matrices that are stacked in a tensor, or 0 if it is no
+// stack. Shapes of router and stacks have to agree with the metadata.
 func (c *ggufConfig) expertsOf(t ggufTensor) (int, error) {
 	m := expertTensor.FindStringSubmatch(t.name)
 	if m == nil {
@@ -147,7 +147,7 @@ func (c *ggufConfig) hfExperts(inner int) (out hfExperts, err error) {
 	if x == nil {
 		return out, nil
 	}
-	if x.OwnWidth { // where nothing is said, llama.cpp divides the width among the experts of a token
+	if x.OwnWidth { // without the key, llama.cpp divides the width among the experts of a token
 		if width, err = c.whole("expert_feed_forward_length", max(inner/c.expertsUsed, 1)); err != nil {
 			return out, err
 		}

@@ -52,37 +52,7 @@ func TestGGUFExperts(t *testing.T) {
 		}
 		maps.Copy(want, test.want)
 		checkConfig(t, g.Config(), want)
-		at := "model.layers.7." + test.parent
-		if !slices.Contains(g.Names(), at+".gate.weight") {
-			t.Errorf("names %v", g.Names())
-		}
-		router, err := g.Matrix(at + ".gate")
-		if err != nil || router.Experts != 0 || !slices.Equal(router.Shape(), []int{3, 16}) {
-			t.Errorf("router %v, error %v", router, err)
-		}
-		for module, shape := range map[string][]int{"gate_proj": {3, 4, 16}, "up_proj": {3, 4, 16}, "down_proj": {3, 2, 32}} {
-			m, err := g.Matrix(at + ".switch_mlp." + module)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := m.Check(); err != nil || !slices.Equal(m.Shape(), shape) {
-				t.Errorf("%s %v, want %v; error %v", module, m.Shape(), shape, err)
-			}
-			name, ok := GGUFName(at + ".switch_mlp." + module + ".weight")
-			back, err := HFName(test.architecture, name)
-			if !ok || err != nil || back != at+".switch_mlp."+module+".weight" {
-				t.Errorf("%s is %q in a file, and %q again", module, name, back)
-			}
-		}
-		stack, ok := g.Tensor(at + ".switch_mlp.up_proj.weight")
-		if !ok || !slices.Equal(stack.Shape, []int{3, 4, 16}) {
-			t.Errorf("up_proj is %v %v", stack.Shape, ok)
-		}
-		// The second of three equal parts of the tensor is the second expert.
-		m, _ := g.Matrix(at + ".switch_mlp.up_proj")
-		if !bytes.Equal(part(m.Data, 1, 3), stack.Data[128:256]) {
-			t.Error("the second expert is not the second part")
-		}
+		checkExpertModules(t, g, "model.layers.7."+test.parent, test.architecture)
 		// The order of rows of queries goes with the architecture.
 		q, err := g.Matrix("model.layers.7.self_attn.q_proj")
 		if err != nil {
@@ -92,6 +62,41 @@ func TestGGUFExperts(t *testing.T) {
 		if turned := !bytes.Equal(q.Data, plain); turned != (test.architecture == "llama") {
 			t.Errorf("%s: rows of q_proj turned: %v", test.architecture, turned)
 		}
+	}
+}
+
+// checkExpertModules checks the router and the stacks of the module at.
+func checkExpertModules(t *testing.T, g *GGUF, at, architecture string) {
+	t.Helper()
+	if !slices.Contains(g.Names(), at+".gate.weight") {
+		t.Errorf("names %v", g.Names())
+	}
+	router, err := g.Matrix(at + ".gate")
+	if err != nil || router.Experts != 0 || !slices.Equal(router.Shape(), []int{3, 16}) {
+		t.Errorf("router %v, error %v", router, err)
+	}
+	for module, shape := range map[string][]int{"gate_proj": {3, 4, 16}, "up_proj": {3, 4, 16}, "down_proj": {3, 2, 32}} {
+		m, err := g.Matrix(at + ".switch_mlp." + module)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Check(); err != nil || !slices.Equal(m.Shape(), shape) {
+			t.Errorf("%s %v, want %v; error %v", module, m.Shape(), shape, err)
+		}
+		name, ok := GGUFName(at + ".switch_mlp." + module + ".weight")
+		back, err := HFName(architecture, name)
+		if !ok || err != nil || back != at+".switch_mlp."+module+".weight" {
+			t.Errorf("%s is %q in a file, and %q again", module, name, back)
+		}
+	}
+	stack, ok := g.Tensor(at + ".switch_mlp.up_proj.weight")
+	if !ok || !slices.Equal(stack.Shape, []int{3, 4, 16}) {
+		t.Errorf("up_proj is %v %v", stack.Shape, ok)
+	}
+	// The second of three equal parts of the tensor is the second expert.
+	m, _ := g.Matrix(at + ".switch_mlp.up_proj")
+	if !bytes.Equal(part(m.Data, 1, 3), stack.Data[128:256]) {
+		t.Error("the second expert is not the second part")
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 // ggufFamilies.
 type GGUFFamily struct {
 	ModelType    string // in config.json
-	Architecture string // general.architecture, which families may have in common
-	oldName      string // general.architecture in files of others, read but not written
+	Architecture string // general.architecture: families may share one
+	oldName      string // general.architecture in files of other programs: read, not written
 
 	// Paired says that the rows of q and k lie in rotated pairs, as in Meta's own files.
 	Paired bool
@@ -26,7 +26,7 @@ type GGUFFamily struct {
 // GGUFExperts is how a family names its mixtures of experts.
 type GGUFExperts struct {
 	Module string // of a block, with router and experts in it: "mlp"
-	// OwnWidth says that experts have a width of their own; else feed_forward_length is theirs.
+	// OwnWidth says that experts have a width of their own, not feed_forward_length.
 	OwnWidth bool
 	// config is the fields of config.json for count experts of a width, used by each token.
 	config func(count, used, width int) hfExperts
@@ -42,8 +42,8 @@ const (
 	AllBiases GGUFBiases = "all projections"
 )
 
-// ggufFamilies lists the families. Of those that share an architecture the first one is
-// what a file is taken for, with experts or without.
+// ggufFamilies lists the families. Where several share an architecture, a file belongs to
+// the first one, with experts or without.
 var ggufFamilies = []GGUFFamily{
 	{ModelType: "llama", Architecture: "llama", Paired: true, Biases: AllBiases, RopeFactors: true},
 	{ModelType: "mistral", Architecture: "llama", oldName: "mistral", Paired: true, Biases: AllBiases, RopeFactors: true},
@@ -64,7 +64,7 @@ func qwen3Experts(count, used, width int) hfExperts {
 	return hfExperts{NumExperts: count, NumExpertsPerTok: used, MoEIntermediateSize: width, DecoderSparseStep: 1, MLPOnlyLayers: []int{}, NormTopKProb: true}
 }
 
-// GGUFFamilyOf is the family of a model_type; ok is false where llama.cpp runs none.
+// GGUFFamilyOf is the family of a model_type. ok is false if llama.cpp runs no such models.
 func GGUFFamilyOf(modelType string) (f GGUFFamily, ok bool) {
 	i := slices.IndexFunc(ggufFamilies, func(f GGUFFamily) bool { return f.ModelType == modelType })
 	if i < 0 {
@@ -96,8 +96,8 @@ func ggufArchitectures(withExperts bool) (names []string) {
 	return slices.Compact(names)
 }
 
-// PairedHeads is the number of heads of a tensor or module whose rows lie in rotated
-// pairs, 0 for all others.
+// PairedHeads is the number of heads of a tensor or module with rows in rotated pairs, 0
+// for all others.
 func (f GGUFFamily) PairedHeads(name string, heads, kvHeads int) int {
 	name += "."
 	switch {

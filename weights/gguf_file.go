@@ -12,7 +12,7 @@ import (
 
 const ggufMagic = "GGUF"
 
-// Limits of the format itself or, for the alignment, of good sense.
+// Limits of the format, and a sensible one for the alignment.
 const (
 	ggufMaxDims      = 4
 	ggufMaxAlignment = 1 << 20
@@ -47,8 +47,8 @@ var ggufTypeNames = map[uint32]string{
 	27: "I64", 28: "F64", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4", 40: "NVFP4",
 }
 
-// ggufReader reads the head of a file; every length is checked against what is
-// left of the file before it is used.
+// ggufReader reads the head of a file. It checks every length against what is left of the
+// file before it uses it.
 type ggufReader struct {
 	file []byte
 	at   int
@@ -105,7 +105,7 @@ func (r *ggufReader) uint32() (uint32, error) {
 	return binary.LittleEndian.Uint32(b), nil
 }
 
-// count reads the number of things that each take at least size bytes.
+// count reads a number of things that take at least size bytes each.
 func (r *ggufReader) count(what string, size int) (int, error) {
 	b, err := r.bytes(8)
 	if err != nil {

@@ -72,7 +72,7 @@ func GGUFName(name string) (gguf string, ok bool) {
 }
 
 // HFName is the inverse of GGUFName in a file of an architecture. It is empty for the
-// tables of rotary frequencies in old files, which every reader computes anew.
+// tables of rotary frequencies in old files: every reader computes these itself.
 func HFName(architecture, gguf string) (string, error) {
 	if m := blockName.FindStringSubmatch(gguf); m != nil {
 		module, ok := hfBlockModules[m[2]]

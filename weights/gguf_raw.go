@@ -34,8 +34,8 @@ func (t GGUFTensor) Floats() []float32 {
 	return values
 }
 
-// OpenGGUFFile maps a GGUF file and checks its metadata and tensor list, but not
-// what they mean.
+// OpenGGUFFile maps a GGUF file and checks its metadata and tensor list, but not their
+// meaning.
 func OpenGGUFFile(path string) (*GGUFFile, error) {
 	m, err := mapFile(path)
 	if err != nil {
@@ -58,11 +58,11 @@ func OpenGGUFFile(path string) (*GGUFFile, error) {
 // Close unmaps the file. Its tensors may not be used afterwards.
 func (f *GGUFFile) Close() error { return f.mapping.close() }
 
-// castagnoli is the polynomial that processors have an instruction for.
+// castagnoli is the polynomial for which processors have an instruction.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// readBack checks that a file that was written can be read and has the checksum of
-// what was to be written.
+// readBack checks that a written file can be read and has the checksum of what it should
+// contain.
 func readBack(path string, sum uint32) error {
 	f, err := OpenGGUFFile(path)
 	if err != nil {

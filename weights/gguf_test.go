@@ -32,50 +32,15 @@ func TestGGUFPeer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var golden []struct {
-		Name, Type, CRC string
-		Shape           []int
-		First           []float32
-	}
+	var golden []goldenTensor
 	if err := json.Unmarshal(blob, &golden); err != nil {
 		t.Fatal(err)
 	}
 	if len(golden) != len(src.Names()) || len(golden) < 16 {
 		t.Fatalf("%d golden tensors, %d in the file", len(golden), len(src.Names()))
 	}
-	wantFormat := map[string]string{
-		"Q4_0": "4-bit g32", "Q4_1": "4-bit g32", "Q5_0": "5-bit g32", "Q5_1": "5-bit g32", "Q8_0": "8-bit g32",
-		"Q4_K": "Q4_K", "Q6_K": "Q6_K", "F16": "f16", "BF16": "bf16", "F32": "f32",
-	}
 	for _, g := range golden {
-		var values []float32
-		tensor, dense := src.Tensor(g.Name)
-		if want := strings.ToLower(g.Type) == wantFormat[g.Type]; dense != want {
-			t.Errorf("%s: Tensor gives %v, want %v", g.Name, dense, want)
-		}
-		if dense {
-			values = make([]float32, len(tensor.Data)/tensor.DType.Size())
-			quant.Floats(values, tensor.Data, tensor.DType)
-			if !slices.Equal(tensor.Shape, g.Shape) {
-				t.Errorf("%s: shape %v, want %v", g.Name, tensor.Shape, g.Shape)
-			}
-		}
-		if module, ok := strings.CutSuffix(g.Name, ".weight"); ok && len(g.Shape) == 2 {
-			m, err := src.Matrix(module)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := m.Check(); err != nil {
-				t.Fatal(err)
-			}
-			if m.Format.String() != wantFormat[g.Type] || m.Rows != g.Shape[0] || m.Cols != g.Shape[1] {
-				t.Errorf("%s: %v [%d, %d], want %s %v", g.Name, m.Format, m.Rows, m.Cols, wantFormat[g.Type], g.Shape)
-			}
-			values = m.Floats()
-		}
-		if got := checksum(values); got != g.CRC {
-			t.Errorf("%s (%s): values start %v, want %v; checksum %s, want %s", g.Name, g.Type, values[:4], g.First, got, g.CRC)
-		}
+		g.check(t, src)
 	}
 	checkMetadata(t, src.(*GGUF).Metadata())
 	checkConfig(t, src.Config(), map[string]any{
@@ -84,6 +49,52 @@ func TestGGUFPeer(t *testing.T) {
 		"max_position_embeddings": 2048., "rope_theta": 500000., "tie_word_embeddings": false, "attention_bias": true,
 		"bos_token_id": 1., "eos_token_id": 2.,
 	})
+}
+
+// goldenTensor is a tensor as ggml's Python package reads it.
+type goldenTensor struct {
+	Name, Type, CRC string
+	Shape           []int
+	First           []float32
+}
+
+// goldenFormats gives the format that each type is read as.
+var goldenFormats = map[string]string{
+	"Q4_0": "4-bit g32", "Q4_1": "4-bit g32", "Q5_0": "5-bit g32", "Q5_1": "5-bit g32", "Q8_0": "8-bit g32",
+	"Q4_K": "Q4_K", "Q6_K": "Q6_K", "F16": "f16", "BF16": "bf16", "F32": "f32",
+}
+
+func (g goldenTensor) check(t *testing.T, src Source) {
+	t.Helper()
+	var values []float32
+	format := goldenFormats[g.Type]
+	tensor, dense := src.Tensor(g.Name)
+	if want := strings.ToLower(g.Type) == format; dense != want {
+		t.Errorf("%s: Tensor gives %v, want %v", g.Name, dense, want)
+	}
+	if dense {
+		values = make([]float32, len(tensor.Data)/tensor.DType.Size())
+		quant.Floats(values, tensor.Data, tensor.DType)
+		if !slices.Equal(tensor.Shape, g.Shape) {
+			t.Errorf("%s: shape %v, want %v", g.Name, tensor.Shape, g.Shape)
+		}
+	}
+	if module, ok := strings.CutSuffix(g.Name, ".weight"); ok && len(g.Shape) == 2 {
+		m, err := src.Matrix(module)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Check(); err != nil {
+			t.Fatal(err)
+		}
+		if m.Format.String() != format || m.Rows != g.Shape[0] || m.Cols != g.Shape[1] {
+			t.Errorf("%s: %v [%d, %d], want %s %v", g.Name, m.Format, m.Rows, m.Cols, format, g.Shape)
+		}
+		values = m.Floats()
+	}
+	if got := checksum(values); got != g.CRC {
+		t.Errorf("%s (%s): values start %v, want %v; checksum %s, want %s", g.Name, g.Type, values[:4], g.First, got, g.CRC)
+	}
 }
 
 // checksum is that of make_gguf.py: little-endian float32, no negative zeros.

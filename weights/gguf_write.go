@@ -39,8 +39,8 @@ func (t GGUFType) number() (uint32, bool) {
 	return 0, false
 }
 
-// GGUFEntry is a tensor to be written to a GGUF file, whose bytes are asked for
-// when their turn comes.
+// GGUFEntry is a tensor to be written to a GGUF file. Its bytes are asked for when their
+// turn comes.
 type GGUFEntry struct {
 	Name  string
 	Type  GGUFType
@@ -70,11 +70,11 @@ func (e *GGUFEntry) size() (int, error) {
 	return tensorBytes(&ggufTensor{shape: e.Shape, kind: kind}), nil
 }
 
-// WriteGGUF writes a GGUF file of version 3, whole or not at all: it goes by
-// another name until it is complete, on disk and read back. Metadata are the values that
-// [GGUF.Metadata] returns: strings, booleans, numbers of 8 to 64 bits, and
-// slices of these; general.architecture comes first and the rest sorted.
-// Tensors lie in the given order, each at a multiple of 32 bytes.
+// WriteGGUF writes a GGUF file of version 3, whole or not at all: the file has another
+// name until it is complete, on disk and read back. Metadata are the values that
+// [GGUF.Metadata] returns: strings, booleans, numbers of 8 to 64 bits, and slices of
+// these. general.architecture comes first, the rest is sorted. Tensors have the given
+// order, each at a multiple of 32 bytes.
 func WriteGGUF(path string, metadata map[string]any, tensors []GGUFEntry) error {
 	head, err := ggufHead(metadata, tensors)
 	if err != nil {

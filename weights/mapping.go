@@ -12,8 +12,8 @@ type mapping struct {
 	release func() error
 }
 
-// mapFile maps a file. Empty files cannot be mapped and are an error, as no
-// format read here allows them.
+// mapFile maps a file. An empty file cannot be mapped and is an error: no format here
+// allows it.
 func mapFile(path string) (*mapping, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a regular file", path) // opening a pipe would wait

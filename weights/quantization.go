@@ -11,9 +11,8 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// quantization is what config.json says about packed weights, in mlx-lm's
-// form: settings for all modules, and by module path either false, true or
-// settings of its own.
+// quantization is what config.json says about packed weights, in mlx-lm's form: settings
+// for all modules, and for some module paths false, true or settings of their own.
 type quantization struct {
 	present bool
 	global  setting
@@ -21,15 +20,15 @@ type quantization struct {
 	widths  widths
 }
 
-// setting says how one module is stored. The type of an affine format's scales
-// is that of their tensor.
+// setting says how one module is stored. The scales of an affine format have the type of
+// their tensor.
 type setting struct {
 	quantized bool
 	format    quant.Format
 }
 
-// of returns the setting of a module, whose tensor of scales is given if it has
-// one: its own setting, or what its tensors show.
+// of returns the setting of a module: its own setting, or what its tensors show. scales
+// is its tensor of scales, if it has one.
 func (q *quantization) of(module string, weight Tensor, scales *Tensor) (setting, error) {
 	own, named := q.modules[module]
 	switch {
@@ -46,11 +45,10 @@ func (q *quantization) of(module string, weight Tensor, scales *Tensor) (setting
 	return own, nil
 }
 
-// infer finds how a module is stored that the settings do not list. As mlx-lm
-// does, it goes by the shapes of the tensors and the module's width, whatever
-// the settings for all modules say: some tools store a few layers in more bits
-// and list none. Where the shapes make no format, those settings are returned, for
-// the error message.
+// infer finds out how a module is stored that the settings do not list. Like mlx-lm, it
+// goes by the shapes of the tensors and the module's width, not by the settings for all
+// modules: some tools store a few layers in more bits and list none. Where the shapes
+// make no format, it returns those settings, for the error message.
 func (q *quantization) infer(module string, weight, scales Tensor) setting {
 	if len(weight.Shape) < 2 || len(scales.Shape) != len(weight.Shape) {
 		return q.global
@@ -75,7 +73,7 @@ func (q *quantization) infer(module string, weight, scales Tensor) setting {
 	return setting{true, f}
 }
 
-// widths are the row lengths of the matrices that config.json tells.
+// widths are the row lengths of matrices by config.json.
 type widths struct {
 	Hidden       int `json:"hidden_size"`
 	Intermediate int `json:"intermediate_size"`
@@ -84,7 +82,7 @@ type widths struct {
 	Expert       int `json:"moe_intermediate_size"`
 }
 
-// of is the row length of a module, 0 if it is not known.
+// of is the row length of a module, or 0 if it is not known.
 func (w widths) of(module string) int {
 	switch module[strings.LastIndexByte(module, '.')+1:] {
 	case "embed_tokens", "lm_head", "q_proj", "k_proj", "v_proj", "qkv_proj", "gate", "gate_proj", "up_proj", "gate_up_proj":
@@ -99,16 +97,16 @@ func (w widths) of(module string) int {
 		return w.Heads * w.HeadDim
 	case "down_proj":
 		if strings.Contains(module, "mlp.switch_mlp") {
-			return w.Expert // 0 where experts have a size that config.json has another name for
+			return w.Expert // 0 where config.json has another name for the size of experts
 		}
 		return w.Intermediate
 	}
 	return 0
 }
 
-// parseQuantization reads "quantization" of config.json, or
-// "quantization_config" when that holds the same thing.
-func parseQuantization(config []byte) (quantization, error) {
+// quantizationField finds the settings in config.json and their key: "quantization", or
+// "quantization_config" if that holds the same thing. raw is null if there are none.
+func quantizationField(config []byte) (key string, raw json.RawMessage, err error) {
 	var c struct {
 		Quantization json.RawMessage `json:"quantization"`
 		Mirror       json.RawMessage `json:"quantization_config"`
@@ -117,17 +115,22 @@ func parseQuantization(config []byte) (quantization, error) {
 		} `json:"text_config"`
 	}
 	if err := json.Unmarshal(config, &c); err != nil {
-		return quantization{}, err
+		return "", nil, err
 	}
-	key, raw := "quantization", c.Quantization
-	if isNull(raw) {
-		key, raw = "quantization_config", c.Mirror
+	if !isNull(c.Quantization) {
+		return "quantization", c.Quantization, nil
 	}
-	if isNull(raw) {
+	if raw = c.Mirror; isNull(raw) {
 		raw = c.Text.Mirror
 	}
-	if isNull(raw) {
-		return quantization{}, nil
+	return "quantization_config", raw, nil
+}
+
+// parseQuantization reads the settings of config.json.
+func parseQuantization(config []byte) (quantization, error) {
+	key, raw, err := quantizationField(config)
+	if err != nil || isNull(raw) {
+		return quantization{}, err
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil {
@@ -140,9 +143,8 @@ func parseQuantization(config []byte) (quantization, error) {
 	}
 	q := quantization{present: true, modules: map[string]setting{}}
 	if err := json.Unmarshal(config, &q.widths); err != nil {
-		q.widths = widths{} // the model's own reading of config.json tells
+		q.widths = widths{} // the model reports the mistake when it reads config.json
 	}
-	var err error
 	if known {
 		q.global, err = parseSetting([]byte(mode), nil)
 	} else {
@@ -151,6 +153,14 @@ func parseQuantization(config []byte) (quantization, error) {
 	if err != nil {
 		return quantization{}, fmt.Errorf("%q: %w", key, err)
 	}
+	if err := q.addModules(fields); err != nil {
+		return quantization{}, fmt.Errorf("%q: %w", key, err)
+	}
+	return q, nil
+}
+
+// addModules reads the settings of single modules.
+func (q *quantization) addModules(fields map[string]json.RawMessage) (err error) {
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		value := fields[name]
 		switch {
@@ -160,11 +170,11 @@ func parseQuantization(config []byte) (quantization, error) {
 			q.modules[name] = setting{}
 		case value[0] == '{':
 			if q.modules[name], err = parseSetting(value, nil); err != nil {
-				return quantization{}, fmt.Errorf("%q: %q: %w", key, name, err)
+				return fmt.Errorf("%q: %w", name, err)
 			}
 		}
 	}
-	return q, nil
+	return nil
 }
 
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }

@@ -87,8 +87,8 @@ func parseSafetensors(file []byte) (map[string]Tensor, map[string]string, error)
 	return h.tensors, h.metadata, nil
 }
 
-// headerParser decodes the header member by member, because a map would hide
-// that a name comes twice.
+// headerParser decodes the header member by member: a map would hide a name that comes
+// twice.
 type headerParser struct {
 	*json.Decoder
 	data     []byte // what follows the header

@@ -48,8 +48,8 @@ type Source interface {
 	// Matrix returns the weights of a module such as
 	// "model.layers.0.self_attn.q_proj": dense, affine or GGUF blocks.
 	Matrix(module string) (*quant.Matrix, error)
-	// Outline returns what Matrix does, but perhaps without the data. Where a folder
-	// stores experts apart, Matrix copies them into one and Outline copies nothing.
+	// Outline is Matrix without copies: where a folder stores experts apart, Matrix copies
+	// them into one matrix, and Outline leaves out the data.
 	Outline(module string) (*quant.Matrix, error)
 	// Has reports whether the tensor module+".weight" exists.
 	Has(module string) bool
@@ -95,8 +95,8 @@ func cause(err error) error {
 	return err
 }
 
-// elements returns the product of the sizes of a shape; ok is false when a
-// size is negative or the product times elementSize overflows.
+// elements returns the product of the sizes of a shape. ok is false if a size is negative
+// or the product times elementSize overflows.
 func elements(shape []int, elementSize int) (n int, ok bool) {
 	n = 1
 	for _, s := range shape {

@@ -15,8 +15,8 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// Entry is a tensor to be written, whose bytes are asked for when their turn
-// comes, so that a model larger than memory can stream through.
+// Entry is a tensor to be written. Its bytes are asked for when their turn comes, so that
+// a model larger than memory can stream through.
 type Entry struct {
 	Name  string
 	DType quant.DType
@@ -33,9 +33,9 @@ func (e *Entry) size() (int64, error) {
 	return int64(n) * int64(e.DType.Size()), nil
 }
 
-// WriteSafetensors writes a file whole or not at all: it goes by another name
-// until it is complete and on disk. Tensors lie in the given order. A nil
-// metadata becomes "__metadata__":null, as MLX writes it.
+// WriteSafetensors writes a file whole or not at all: the file has another name until it
+// is complete and on disk. Tensors have the given order. A nil metadata becomes
+// "__metadata__":null, as MLX writes it.
 func WriteSafetensors(path string, tensors []Tensor, metadata map[string]string) error {
 	entries := make([]Entry, len(tensors))
 	for i, t := range tensors {
@@ -135,19 +135,19 @@ func safetensorsHeader(entries []Entry, metadata map[string]string) ([]byte, err
 
 // ModelOptions are the settings of [WriteModel]. The zero value is MLX's.
 type ModelOptions struct {
-	// MaxShardBytes limits the tensors of one file, 5 GiB if 0. A tensor
-	// larger than that has a file to itself.
+	// MaxShardBytes limits the tensors of one file. 0 is 5 GiB. A larger tensor has a
+	// file to itself.
 	MaxShardBytes int64
-	// Parameters goes into the index as the number of weights. If 0 the
-	// elements of all tensors are counted, which is wrong for packed ones.
+	// Parameters goes into the index as the number of weights. 0 counts the elements of
+	// all tensors, which is wrong for packed ones.
 	Parameters int64
 }
 
 // WriteModel writes the weights of a model folder as mlx-lm does: one file
 // model.safetensors or numbered shards, filled in the given order, and
 // model.safetensors.index.json. Files get their final names together, when all are
-// complete. The folder is made if need be; weights of another save in it that
-// would be mixed up with these are an error.
+// complete. WriteModel makes the folder if need be. Weights of another save in the folder
+// that would be mixed up with these are an error.
 func WriteModel(dir string, entries []Entry, opt ModelOptions) error {
 	if opt.MaxShardBytes <= 0 {
 		opt.MaxShardBytes = 5 << 30
