@@ -107,9 +107,9 @@ func (m *matcher) longest(text string) (token *addedToken, length int) {
 	return token, length
 }
 
-// cut divides text at the added tokens in it and yields the parts in order,
-// each with its byte offset: id is the added token's, or -1 for text between
-// them, which is never empty.
+// cut divides text at the added tokens in it and yields the parts in order, each with its
+// byte offset. id is the added token's, or -1 for text between them. Text between them is
+// never empty.
 func (m *matcher) cut(text string, yield func(part string, at int, id int32)) {
 	done := 0 // text before this offset has been yielded
 	if len(m.nodes) > 0 {

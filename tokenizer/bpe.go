@@ -6,9 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// bpe is a byte-pair-encoding model: a word starts as its characters, and the
-// pair of neighbours that stands first in the list of merges is joined, again
-// and again.
+// bpe is a byte-pair-encoding model. A word starts as its characters; then, again and
+// again, the pair of neighbours that comes first in the list of merges is joined.
 type bpe struct {
 	def    *definition
 	merges *mergeTable
@@ -18,9 +17,9 @@ type bpe struct {
 	byteTexts [256]int32 // ids of "<0x00>" ... "<0xFF>"; noID without byte fallback
 	unk       int32
 
-	// Words of SentencePiece-style models are whole paragraphs. Before a "▁"
-	// they can be cut, and the parts cached, unless a merge reaches across;
-	// glue holds the characters that some merge joins to a "▁" on their right.
+	// Words of SentencePiece-style models are whole paragraphs. They can be cut before a
+	// "▁", and the parts cached, unless a merge reaches across. glue holds the characters
+	// that some merge joins to a "▁" on their right.
 	cuts bool
 	glue map[rune]bool
 }
@@ -60,10 +59,9 @@ func byteText(b byte) string {
 	return "<0x" + hex[b>>4:b>>4+1] + hex[b&15:b&15+1] + ">"
 }
 
-// findCuts sets cuts and glue. Cutting needs that every character of the text
-// is its own first symbol, so that the last character of a token's text tells
-// what it can be joined to; merges of byte tokens or of the unknown token
-// would break that.
+// findCuts sets cuts and glue. Words can be cut only if every character of the text is a
+// symbol of its own at first: then the last character of a token's text says what the
+// token can be joined to. Merges of byte tokens or of the unknown token would break that.
 func (m *bpe) findCuts() {
 	def := m.def
 	if _, ok := def.ids[metaspace]; !ok || m.byteLevel || def.ignoreMerges || def.affixes() {
@@ -237,9 +235,9 @@ func (m *bpe) charSymbols(e *encoder, text string) {
 	}
 }
 
-// pushUnknown handles a character that the vocabulary lacks: its bytes, else
-// the unknown token, else nothing. after tells that the unknown token has
-// just been pushed; it returns the same for the next character.
+// pushUnknown pushes what stands for a character that the vocabulary lacks: its bytes,
+// else the unknown token, else nothing. after says that the unknown token has just been
+// pushed; the result says so for the next character.
 func (m *bpe) pushUnknown(e *encoder, char string, after bool) bool {
 	if m.def.byteFallback {
 		all := true
@@ -305,8 +303,8 @@ func (m *bpe) propose(e *encoder, i int32) {
 	}
 }
 
-// mergeQueue is a binary heap of proposed merges: lowest rank first, then
-// leftmost. An entry is rank<<32 | index of the left symbol.
+// mergeQueue is a binary heap of proposed merges, with the lowest rank first, and the
+// leftmost of equal ranks. An entry is rank<<32 | index of the left symbol.
 type mergeQueue []uint64
 
 func (q *mergeQueue) push(rank, index int32) {

@@ -5,9 +5,9 @@ import (
 	"unicode/utf8"
 )
 
-// Byte-level vocabularies write each byte as one printable character, as
-// GPT-2 does: printable Latin-1 bytes stand for themselves, the other 68 are
-// U+0100 and following in byte order (so a space is "Ġ", U+0120).
+// Byte-level vocabularies write each byte as one printable character, as GPT-2 does.
+// Printable Latin-1 bytes stand for themselves; the other 68 are U+0100 and following, in
+// byte order. A space is "Ġ", U+0120.
 const (
 	byteCharsEnd = 0x100 + 68 // one past the largest character used
 	notAByte     = -1

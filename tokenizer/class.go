@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// Character classes that the split patterns speak of, as bits.
+// Character classes of the split patterns, as bits.
 const (
 	letter  = 1 << iota // \p{L}
 	number              // \p{N}
@@ -24,8 +24,8 @@ var asciiClass = func() (table [utf8.RuneSelf]uint8) {
 	return table
 }()
 
-// bmpClass holds the classes of the characters below U+10000. It is made when
-// the first character beyond ASCII is met.
+// bmpClass holds the classes of the characters below U+10000. It is made at the first
+// character beyond ASCII.
 var bmpClass = sync.OnceValue(func() *[0x10000]uint8 {
 	var table [0x10000]uint8
 	for _, c := range classTables {

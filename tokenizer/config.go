@@ -20,9 +20,8 @@ type config struct {
 // BOS returns the id of the beginning-of-sequence token, if there is one.
 func (t *Tokenizer) BOS() (int32, bool) { return t.role("bos_token") }
 
-// EOS returns the id of the end-of-sequence token that tokenizer_config.json
-// names, if there is one. The ids that end generation are the model's affair
-// and may be others.
+// EOS returns the id of the end-of-sequence token of tokenizer_config.json, if there is
+// one. The model's files decide which ids end generation; they may be others.
 func (t *Tokenizer) EOS() (int32, bool) { return t.role("eos_token") }
 
 // PAD returns the id of the padding token, if there is one.
@@ -36,10 +35,9 @@ func (t *Tokenizer) role(key string) (int32, bool) {
 	return t.ID(piece)
 }
 
-// SpecialTokens returns the texts of the tokens that the model's files name by
-// a key, as chat templates see them: those with a role ("bos_token"), other
-// *_token keys of tokenizer_config.json ("image_token") and the names in an
-// extra_special_tokens object.
+// SpecialTokens returns the texts of the tokens that have a key in the model's files, as
+// chat templates see them: tokens with a role ("bos_token"), other *_token keys of
+// tokenizer_config.json ("image_token"), and the names in an extra_special_tokens object.
 func (t *Tokenizer) SpecialTokens() map[string]string {
 	all := make(map[string]string, len(t.config.special))
 	for key, text := range t.config.special {
@@ -48,8 +46,8 @@ func (t *Tokenizer) SpecialTokens() map[string]string {
 	return all
 }
 
-// ChatTemplate returns the source of the chat template (Jinja). withTools asks
-// for the template for conversations with tools, where there is one apart.
+// ChatTemplate returns the source of the chat template (Jinja). withTools asks for the
+// template for conversations with tools, if it is another one.
 func (t *Tokenizer) ChatTemplate(withTools bool) (string, bool) {
 	if withTools {
 		if source, ok := t.config.templates["tool_use"]; ok {
@@ -60,8 +58,8 @@ func (t *Tokenizer) ChatTemplate(withTools bool) (string, bool) {
 	return source, ok
 }
 
-// readConfig reads the files around tokenizer.json in dir and adds the tokens
-// they name to d. All of them may be missing.
+// readConfig reads the files around tokenizer.json in dir and adds their tokens to d. All
+// of them may be missing.
 func readConfig(dir string, d *definition) (config, error) {
 	c := config{special: map[string]string{}, templates: map[string]string{}}
 	named := newNamedTokens()
@@ -87,8 +85,7 @@ func readConfig(dir string, d *definition) (config, error) {
 	return c, nil
 }
 
-// maxConfigFile bounds the small files; tokenizer_config.json is known to
-// reach a few MB.
+// maxConfigFile bounds the small files. tokenizer_config.json may have a few MB.
 const maxConfigFile = 64 << 20
 
 // readFile reads dir/name; nil if it does not exist.

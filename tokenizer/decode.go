@@ -20,9 +20,8 @@ type decoderDef struct {
 	AddPrefixSpace *bool        `json:"add_prefix_space"` // Metaspace; default true
 }
 
-// sink is one step of decoding. It is given the strings of the tokens one by
-// one, then end; it passes on what it makes of them as soon as that is
-// settled, and everything at the end.
+// sink is one step of decoding. It gets the strings of the tokens one by one, then end. It
+// passes on what it makes of them as soon as that is settled, and the rest at the end.
 type sink interface {
 	token(s string)
 	end()
@@ -46,8 +45,8 @@ func newDecoder(raw json.RawMessage) ([]stage, error) {
 	return b.stages, b.add(&def)
 }
 
-// decoderBuilder collects stages. Once the strings have been fused, what flows
-// on is pieces of one long token, so later steps must not treat each as whole.
+// decoderBuilder collects stages. After the strings have been fused, stages get pieces of
+// one long token and must not treat each as whole.
 type decoderBuilder struct {
 	stages []stage
 	fused  bool
@@ -145,8 +144,8 @@ func (d *decoderDef) strip(s string) string {
 	return s
 }
 
-// metaspace returns the step that turns "▁" into spaces, but drops those of
-// the first token where encoding had put one in front.
+// metaspace returns the step that turns "▁" into spaces. It drops those of the first token
+// if encoding puts one in front.
 func (d *decoderDef) metaspace() (stage, error) {
 	mark := d.Replacement
 	if utf8.RuneCountInString(mark) != 1 {
@@ -225,8 +224,8 @@ func (s *stripStartSink) token(t string) {
 }
 func (s *stripStartSink) end() { s.next.end() }
 
-// byteLevelSink turns byte-level characters into bytes and passes on whole
-// UTF-8 characters; bytes that can belong to none become U+FFFD.
+// byteLevelSink turns byte-level characters into bytes and passes on whole UTF-8
+// characters. Bytes that belong to no character become U+FFFD.
 type byteLevelSink struct {
 	next    sink
 	pending []byte
@@ -246,8 +245,8 @@ func (s *byteLevelSink) end() {
 	s.next.end()
 }
 
-// incompleteTail returns how many bytes at the end of b are the beginning of
-// a character that further bytes may complete.
+// incompleteTail returns the number of bytes at the end of b that begin a character which
+// further bytes may complete.
 func incompleteTail(b []byte) int {
 	for n := 1; n < utf8.UTFMax && n <= len(b); n++ {
 		if utf8.RuneStart(b[len(b)-n]) {
@@ -260,9 +259,8 @@ func incompleteTail(b []byte) int {
 	return 0
 }
 
-// byteFallbackSink joins runs of byte tokens ("<0xE2>") to text. A run that is
-// not valid UTF-8 as a whole becomes one U+FFFD per byte, so a run can only be
-// judged, and passed on, once it is over.
+// byteFallbackSink joins runs of byte tokens ("<0xE2>") to text. A run that is not valid
+// UTF-8 as a whole becomes one U+FFFD per byte, so a run is passed on when it is over.
 type byteFallbackSink struct {
 	next sink
 	run  []byte

@@ -13,7 +13,7 @@ type definition struct {
 	added   []addedToken
 	listed  []addedToken     // added as tokenizer.json lists it, with the ids that it gives
 	vocab   int              // number of tokens without the added ones
-	special map[string]bool  // texts that were once added as special tokens, which they remain
+	special map[string]bool  // texts that were once added as special tokens: they remain so
 	pieces  []string         // vocabulary and added tokens by id; "" where there is none
 	ids     map[string]int32 // the inverse
 	merges  *mergeTable      // never nil once built
@@ -29,7 +29,7 @@ type definition struct {
 // maxID bounds token ids, so that a hostile file cannot ask for a huge table.
 const maxID = 1<<22 - 1
 
-// affixes tells that characters within a word are written in a way of their own.
+// affixes says that the vocabulary has a notation of its own for characters within a word.
 func (d *definition) affixes() bool { return d.prefix != "" || d.suffix != "" }
 
 // known tells whether the id, which must be within pieces, has a token.
@@ -44,11 +44,11 @@ func (d *definition) addPiece(piece string, id int32) {
 	d.ids[piece] = id
 }
 
-// addTokens adds tokens, or changes the flags of tokens already there, as the
-// tokenizers library does. A token whose text is known keeps its id. Any other
-// gets the next free id, whatever id its file gives it: the number of tokens in
-// the vocabulary, or one more than the largest id of an added token if that is
-// no less. With gaps in the vocabulary this may be another token's id.
+// addTokens adds tokens, or changes the flags of known ones, as the tokenizers library
+// does. A token with a known text keeps its id. Any other gets the next free id, whatever
+// id its file gives it: the number of tokens in the vocabulary, or one more than the
+// largest id of an added token if that is no less. If the vocabulary has gaps, this may be
+// another token's id.
 func (d *definition) addTokens(tokens []addedToken) error {
 	next := int32(d.vocab)
 	at := make(map[int32]int, len(d.added)) // index in d.added by id

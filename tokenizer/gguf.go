@@ -112,7 +112,7 @@ const (
 // readGGUFTokens reads the vocabulary. Control tokens become special added
 // tokens, user-defined ones plain added tokens.
 func (d *definition) readGGUFTokens(m ggufKeys) error {
-	const key, typeKey = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
+	const key = "tokenizer.ggml.tokens"
 	tokens, err := value[[]string](m, key)
 	if err != nil {
 		return err
@@ -120,20 +120,9 @@ func (d *definition) readGGUFTokens(m ggufKeys) error {
 	if len(tokens) == 0 || len(tokens) > maxID {
 		return fmt.Errorf("%s: found %d tokens, want 1 to %d", key, len(tokens), maxID)
 	}
-	var types []int32
-	switch v := m[typeKey].(type) {
-	case nil:
-	case []int32:
-		types = v
-	case []uint32: // as mlx-lm writes them
-		for _, x := range v {
-			types = append(types, int32(x))
-		}
-	default:
-		return fmt.Errorf("%s is a %T, want a []int32", typeKey, v)
-	}
-	if types != nil && len(types) != len(tokens) {
-		return fmt.Errorf("%s has %d entries, but there are %d tokens", typeKey, len(types), len(tokens))
+	types, err := m.tokenTypes(len(tokens))
+	if err != nil {
+		return err
 	}
 	for i, piece := range tokens {
 		if piece == "" {
@@ -156,6 +145,27 @@ func (d *definition) readGGUFTokens(m ggufKeys) error {
 		}
 	}
 	return nil
+}
+
+// tokenTypes reads the types of n tokens; nil if the file does not give them.
+func (m ggufKeys) tokenTypes(n int) (types []int32, err error) {
+	const key = "tokenizer.ggml.token_type"
+	switch v := m[key].(type) {
+	case nil:
+		return nil, nil
+	case []int32:
+		types = v
+	case []uint32: // as mlx-lm writes them
+		for _, x := range v {
+			types = append(types, int32(x))
+		}
+	default:
+		return nil, fmt.Errorf("%s is a %T, want a []int32", key, v)
+	}
+	if types != nil && len(types) != n {
+		return nil, fmt.Errorf("%s has %d entries, but there are %d tokens", key, len(types), n)
+	}
+	return types, nil
 }
 
 // ggufRoleNames gives the name in GGUF of tokens with a role.
@@ -230,8 +240,8 @@ type splitRule struct {
 
 var normalizeNFC = json.RawMessage(`{"type": "NFC"}`)
 
-// splitRules restores what the tokenizer.json of these models said, by the
-// name that llama.cpp's converter gave it.
+// splitRules gives what the tokenizer.json of these models said, for the names that
+// llama.cpp's converter gave it.
 var splitRules = []splitRule{
 	{names: "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2",
 		split: splitThenBytes(patternLlama3), ignoreMerges: true, addBOS: true},
@@ -361,9 +371,9 @@ func (d *definition) setGGUFTemplate(m ggufKeys, c *config, addBOS bool) error {
 	return nil
 }
 
-// rankByScore sets the merges of a SentencePiece vocabulary: any two tokens
-// whose texts make a token together may be joined, the best-scored result
-// first. Equal scores are equal ranks, so that the leftmost goes first.
+// rankByScore sets the merges of a SentencePiece vocabulary: two tokens may be joined if
+// their texts together are a token, and the result with the best score goes first. Equal
+// scores are equal ranks: then the leftmost goes first.
 func (d *definition) rankByScore() {
 	pairs := d.scoreMerges()
 	d.merges = newMergeTable(len(pairs))
@@ -378,9 +388,9 @@ func (d *definition) rankByScore() {
 	}
 }
 
-// scoreMerges lists the merges of a SentencePiece vocabulary in the order in
-// which transformers' converter writes them to a tokenizer.json: by falling
-// score, then falling lengths of the two parts.
+// scoreMerges lists the merges of a SentencePiece vocabulary in the order of the
+// tokenizer.json that transformers' converter writes: by falling score, then by falling
+// lengths of the two parts.
 func (d *definition) scoreMerges() []pair {
 	type candidate struct {
 		pair

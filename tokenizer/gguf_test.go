@@ -111,11 +111,10 @@ func TestGGUFReferences(t *testing.T) {
 	}
 }
 
-// TestScoreMerges: the merges derived from scores are those that transformers'
-// converter derived for a real model, in the order of the tokens they make.
-// The order of merges whose tokens have the same score (several ways to the
-// same token; runs of spaces) is left out: it has changed between versions of
-// the converter.
+// TestScoreMerges: the merges from scores are those that transformers' converter made for
+// a real model, in the order of their results. The order of merges with the same score
+// (several ways to the same token; runs of spaces) does not count: it has changed between
+// versions of the converter.
 func TestScoreMerges(t *testing.T) {
 	t.Parallel()
 	tok, err := FromGGUF(ggufMetadata(t, "llama2", "llama", ""))

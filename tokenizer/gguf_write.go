@@ -20,8 +20,8 @@ const (
 // filled up with unused tokens to rows entries, the rows of the model's
 // embedding, because llama.cpp wants as many.
 //
-// What llama.cpp does with text is fixed by tokenizer.ggml.pre, so the metadata
-// are tried out: it is an error if none of the known ways encodes as t does.
+// tokenizer.ggml.pre decides what llama.cpp does with text. So GGUF tries the known values:
+// it is an error if none of them encodes as t does.
 func (t *Tokenizer) GGUF(rows int) (map[string]any, error) {
 	m, err := t.gguf(rows)
 	if err != nil {
@@ -123,9 +123,9 @@ func (t *Tokenizer) ggufRoles(m map[string]any) error {
 	return nil
 }
 
-// ggufScores returns a score for each token. A vocabulary that came with merges
-// gets the negative rank of a token's first merge, so that the merge that goes
-// first has the highest score.
+// ggufScores returns a score for each token. In a vocabulary that came with merges it is
+// the negative rank of the token's first merge: the merge that goes first has the highest
+// score.
 func (d *definition) ggufScores(rows int) []float32 {
 	scores := make([]float32, rows)
 	if d.scores != nil {
@@ -201,8 +201,8 @@ func splitSteps(raw json.RawMessage) []string {
 	return all
 }
 
-// choosePrefix tells whether a space goes in front of a text. What t itself does
-// is tried first: with a small vocabulary the probes may not tell.
+// choosePrefix finds out whether a space goes in front of a text. It tries what t itself
+// does first: with a small vocabulary the probes may not tell the two apart.
 func (t *Tokenizer) choosePrefix(m map[string]any) error {
 	own := false
 	if t.norm != nil {

@@ -95,8 +95,8 @@ func FuzzRoles(f *testing.F) {
 	})
 }
 
-// FuzzFromGGUF makes tokenizers of foreign metadata; lists are given as lines. What
-// can be written as metadata again says the same.
+// FuzzFromGGUF makes tokenizers of foreign metadata; lists are given as lines. A tokenizer
+// that can be written as metadata again is read back the same.
 func FuzzFromGGUF(f *testing.F) {
 	f.Add("gpt2", "qwen2", "a\nb\nab\n<|end|>", []byte{1, 1, 1, 3}, "a b", uint32(3), true, false)
 	f.Add("llama", "default", "<unk>\n<s>\n<0x0A>\n▁\na\n▁a", []byte{2, 3, 6, 1, 1, 1}, "", uint32(1), true, true)

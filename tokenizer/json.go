@@ -10,9 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-// jsonReader walks over a JSON document without building it in memory. It is
-// used for vocabularies and merges, where encoding/json takes a second for a
-// file of 17 MB; the small parts go to encoding/json as they stand.
+// jsonReader walks over a JSON document without building it in memory. It reads
+// vocabularies and merges, for which encoding/json takes a second in a file of 17 MB. The
+// small parts go to encoding/json.
 type jsonReader struct {
 	data    []byte
 	pos     int
@@ -54,8 +54,8 @@ func describe(c byte) string {
 	return strconv.QuoteRune(rune(c))
 }
 
-// object calls member for each key of the object at hand; member reads the
-// value. The key is only valid until then.
+// object calls member for each key of the object at hand. member reads the value; the key
+// is valid until it does.
 func (r *jsonReader) object(member func(key []byte) error) error {
 	if err := r.expect('{'); err != nil {
 		return err
@@ -171,8 +171,8 @@ func (r *jsonReader) int() (int32, error) {
 	return int32(n), nil
 }
 
-// skip passes over a value and returns its text. The text is only checked for
-// balanced brackets and closed strings.
+// skip passes over a value and returns its text. It checks no more than that brackets are
+// balanced and strings closed.
 func (r *jsonReader) skip() (json.RawMessage, error) {
 	r.peek()
 	start, depth := r.pos, 0
@@ -299,9 +299,8 @@ type modelDef struct {
 	IgnoreMerges            bool   `json:"ignore_merges"`
 }
 
-// parseModel reads the value of "model". The vocabulary must be known before
-// merges can be read, and so must the small settings; files have them first,
-// but are free not to.
+// parseModel reads the value of "model". Merges can be read only when the vocabulary and
+// the small settings are known. Files have these first, but need not.
 func (d *definition) parseModel(r *jsonReader) error {
 	var vocab, merges *jsonReader
 	settings := []byte{'{'}
@@ -389,8 +388,7 @@ func (d *definition) parseMerges(r *jsonReader) error {
 	})
 }
 
-// mergeOfArray reads a merge written as ["left", "right"]; joined returns
-// both texts together.
+// mergeOfArray reads a merge written as ["left", "right"]. joined is both texts together.
 func (d *definition) mergeOfArray(r *jsonReader, joined []byte) (p pair, _ []byte, err error) {
 	n := 0
 	err = r.array(func(i int) error {
@@ -443,8 +441,7 @@ func (d *definition) mergePart(part []byte) (int32, error) {
 	return id, nil
 }
 
-// addMerge puts a merge under its rank. Of a pair that is listed twice, the
-// later counts.
+// addMerge puts a merge under its rank. If a pair is listed twice, the later one counts.
 func (d *definition) addMerge(p pair, joined []byte, rank int) error {
 	id, err := d.mergePart(joined)
 	if err == nil {

@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// Load reads the tokenizer of a model folder: tokenizer.json, and where they
-// exist tokenizer_config.json, special_tokens_map.json, added_tokens.json and
+// Load reads the tokenizer of a model folder: tokenizer.json, and, if they exist,
+// tokenizer_config.json, special_tokens_map.json, added_tokens.json and
 // chat_template.jinja. Errors name the file and the place in it.
 func Load(dir string) (*Tokenizer, error) {
 	path := filepath.Join(dir, "tokenizer.json")

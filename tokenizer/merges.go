@@ -12,9 +12,9 @@ type pair struct{ left, right int32 }
 // merge is what a pair becomes; lower ranks go first.
 type merge struct{ rank, id int32 }
 
-// mergeTable maps pairs to merges: a hash table with linear probing, whose
-// entries take one memory access where a Go map takes two or three. Loading a
-// vocabulary fills it with half a million pairs, and encoding reads little else.
+// mergeTable maps pairs to merges: a hash table with linear probing. An entry takes one
+// memory access; a Go map takes two or three. Loading a vocabulary fills the table with
+// half a million pairs, and encoding reads little else.
 type mergeTable struct {
 	slots []mergeSlot // a power of two, at most half of them used
 	n     int
@@ -25,7 +25,7 @@ type mergeSlot struct {
 	merge
 }
 
-// hashSeed keeps a file from choosing pairs that all fall on one slot.
+// hashSeed prevents files with pairs that all fall on one slot.
 var hashSeed = rand.Uint64()
 
 // newMergeTable returns a table with room for n pairs; it grows if need be.

@@ -94,8 +94,8 @@ func (d *normalizerDef) strip(s string) string {
 	return s
 }
 
-// lowercase maps each character by itself, whatever stands around it (so no
-// final sigma); U+0130 is the one character that becomes two.
+// lowercase maps each character by itself, whatever its neighbours are: there is no final
+// sigma. U+0130 is the one character that becomes two.
 func lowercase(s string) string {
 	return strings.ReplaceAll(strings.Map(func(r rune) rune {
 		if r == 'İ' {
@@ -105,9 +105,9 @@ func lowercase(s string) string {
 	}, s), "İ", "i\u0307")
 }
 
-// unicodeForm returns the normalizer of a Unicode normalization form. Runs of
-// more than 30 combining marks are done by hand, since x/text puts U+034F into
-// them (the Stream-Safe Text Format), and the tokenizers library does not.
+// unicodeForm returns the normalizer of a Unicode normalization form. It does runs of more
+// than 30 combining marks by hand: x/text puts U+034F into them (the Stream-Safe Text
+// Format), the tokenizers library does not.
 func unicodeForm(form norm.Form) func(string) string {
 	return func(s string) string {
 		if form.IsNormalString(s) {
@@ -123,9 +123,9 @@ func unicodeForm(form norm.Form) func(string) string {
 // maxMarkRun is the number of combining marks in a row that x/text allows.
 const maxMarkRun = 30
 
-// hasLongMarkRun tells whether s may hold more than maxMarkRun combining
-// marks in a row once decomposed. It may err on the side of yes: a character
-// decomposes to at most four marks.
+// hasLongMarkRun says whether s, decomposed, may hold more than maxMarkRun combining marks
+// in a row. It may say yes where this is not so: it counts four marks, the most that a
+// character decomposes to.
 func hasLongMarkRun(s string) bool {
 	run := 0
 	for i := 0; i < len(s); {
@@ -168,8 +168,8 @@ func normalizeLong(form norm.Form, s string) string {
 	return string(compose(runes, class))
 }
 
-// compose joins each character with the last starter before it when nothing
-// between them blocks it and their pair has a composed form.
+// compose joins each character with the last starter before it, if nothing between them
+// blocks it and their pair has a composed form.
 func compose(runes []rune, class []uint8) []rune {
 	out := runes[:0]
 	starter, last := -1, uint8(0) // index in out of the last starter; class of the last character kept

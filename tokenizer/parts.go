@@ -36,8 +36,8 @@ func splitThenBytes(patterns ...string) json.RawMessage {
 	return sequence("Sequence", "pretokenizers", append(parts, byteLevelPart)...)
 }
 
-// aroundTemplate is the post-processor that puts bos in front of the text and
-// eos behind it; either may be empty. Nothing is needed for neither.
+// aroundTemplate is the post-processor that puts bos in front of the text and eos behind
+// it. Either may be empty; there is no post-processor if both are.
 func aroundTemplate(ids map[string]int32, bos, eos string) json.RawMessage {
 	if bos == "" && eos == "" {
 		return nil

@@ -52,8 +52,8 @@ func findLiteral(literal string) finder {
 	}
 }
 
-// scanner returns the length of the match at the start of text, which is not
-// empty; the patterns it stands for match everywhere.
+// scanner returns the length of the match at the start of text. text is not empty; the
+// scanner's pattern matches everywhere.
 type scanner func(text string) int
 
 func findScanned(scan scanner) finder {
@@ -97,10 +97,9 @@ func newReplacer(pattern *patternDef, content string) (rewriter, error) {
 	}, nil
 }
 
-// possessiveToAtomic rewrites the possessive quantifiers of Oniguruma
-// patterns on simple operands (an escape, a class, a character) as atomic
-// groups, which is how regexp2 spells them: "\s++" becomes "(?>\s+)".
-// Anything else is left alone.
+// possessiveToAtomic rewrites the possessive quantifiers of Oniguruma patterns as atomic
+// groups, which regexp2 has: "\s++" becomes "(?>\s+)". It does so for simple operands (an
+// escape, a class, a character) and leaves all else alone.
 func possessiveToAtomic(pattern string) string {
 	if !strings.Contains(pattern, "++") && !strings.Contains(pattern, "*+") && !strings.Contains(pattern, "?+") {
 		return pattern

@@ -70,9 +70,9 @@ func testStrings(t testing.TB) []string {
 	return texts
 }
 
-// cleanUp is what the port that made the references does to decoded text when
-// tokenizer_config.json has clean_up_tokenization_spaces, and the tokenizers
-// library, which decides, does not.
+// cleanUp is what the port that made the references does to decoded text if
+// tokenizer_config.json has clean_up_tokenization_spaces. The tokenizers library, which
+// decides, does not do it.
 var cleanUp = strings.NewReplacer(" .", ".", " ?", "?", " !", "!", " ,", ",", " ' ", "'",
 	" n't", "n't", " 'm", "'m", " 's", "'s", " 've", "'ve", " 're", "'re")
 

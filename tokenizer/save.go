@@ -27,14 +27,13 @@ var files = []string{
 // Files lists the names that Save writes or removes, relative to the folder.
 func Files() []string { return slices.Clone(files) }
 
-// Save writes the tokenizer's files into dir, making the folder if needed, as
-// transformers and mlx-lm read them. A tokenizer that was loaded is copied
-// byte for byte from its folder, with files this package does not read
-// (vocab.json, merges.txt, tokenizer.model); any other is written as
-// tokenizer.json and tokenizer_config.json. Tokenizer files that dir already
-// had are replaced, or removed where the tokenizer has no such file: an old
-// chat_template.jinja would win over the new template. Each file is complete
-// under its name, or not there.
+// Save writes the tokenizer's files into dir as transformers and mlx-lm read them, and
+// makes the folder if need be. It copies a tokenizer that was loaded byte for byte from
+// its folder, with files that this package does not read (vocab.json, merges.txt,
+// tokenizer.model). It writes any other as tokenizer.json and tokenizer_config.json.
+// Tokenizer files of dir are replaced, or removed if the tokenizer has no such file: an
+// old chat_template.jinja would win over the new template. Each file is complete under its
+// name, or not there.
 func (t *Tokenizer) Save(dir string) error {
 	if err := t.save(dir); err != nil {
 		return fmt.Errorf("tokenizer: save to %s: %w", dir, err)
@@ -158,7 +157,7 @@ func (d *definition) appendModel(b []byte) []byte {
 	})
 	for i, p := range pairs {
 		b = appendItem(b, i, "      ")
-		if arrays { // "a b" could not be told apart; older readers only know that form
+		if arrays { // a piece has a space: "a b" would not say where; older readers know that form only
 			b = appendJSONString(append(b, '['), d.pieces[p.left])
 			b = appendJSONString(append(b, ", "...), d.pieces[p.right])
 			b = append(b, ']')

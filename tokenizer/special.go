@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// standardTokens are the special tokens that have a role, by their key in
-// tokenizer_config.json, in the order in which transformers adds them.
+// standardTokens are the keys in tokenizer_config.json of the special tokens that have a
+// role, in the order in which transformers adds these.
 var standardTokens = []string{
 	"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
 }
@@ -38,8 +38,8 @@ type namedToken struct {
 	asObject   bool
 }
 
-// parseToken reads a token. As in transformers, a text is a special token, and
-// one that does not say is normalized unless it is special.
+// parseToken reads a token. As in transformers, a text is a special token, and an object
+// that does not say is normalized unless it is special.
 func parseToken(raw json.RawMessage, of source) (namedToken, error) {
 	t := namedToken{of: of}
 	switch {
@@ -153,8 +153,8 @@ func (n *namedTokens) read(fields object, of source) error {
 	return nil
 }
 
-// listOf is where the value of a *_token key without a standard role belongs;
-// nil for one that is no token, as that of add_bos_token.
+// listOf is the list to which the value of a *_token key without a standard role belongs,
+// or nil if the value is no token, as that of add_bos_token.
 func (n *namedTokens) listOf(raw json.RawMessage, of source) *tokenList {
 	switch {
 	case raw[0] == '"' && of == ofConfig:
@@ -179,8 +179,8 @@ func isTyped(raw json.RawMessage) bool {
 	return raw[0] == '{' && json.Unmarshal(raw, &object) == nil && object.Type == "AddedToken"
 }
 
-// readExtra reads extra_special_tokens: a list, or an object that names tokens
-// for chat templates. An object or null takes the place of a list read before.
+// readExtra reads extra_special_tokens: a list, or an object with names of tokens for chat
+// templates. An object or null replaces a list that was read before.
 func (n *namedTokens) readExtra(raw json.RawMessage, of source) error {
 	n.hasExtra = raw[0] != '{'
 	if n.hasExtra {
@@ -259,8 +259,8 @@ func (n *namedTokens) readOldFiles(dir string, d *definition) error {
 	return nil
 }
 
-// readAdded reads added_tokens.json: ids by text. Tokens that another file names
-// are special, but transformers overlooks those that tokenizer_config.json has as objects.
+// readAdded reads added_tokens.json: ids by text. Tokens that another file names are
+// special, but transformers overlooks objects of tokenizer_config.json.
 func (n *namedTokens) readAdded(fields object) error {
 	special := map[string]bool{}
 	note := func(token namedToken) {
@@ -306,9 +306,9 @@ func (n *namedTokens) texts() map[string]string {
 	return texts
 }
 
-// toAdd lists the tokens to be added to d: first those that the files give an
-// id, by that, then those that have only a key or stand in a list. A token that
-// has a key is special.
+// toAdd lists the tokens to be added to d: first tokens to which the files give an id, in
+// the order of ids, then tokens that have only a key or are in a list. A token that has a
+// key is special.
 func (n *namedTokens) toAdd(d *definition) []addedToken {
 	var tokens []addedToken
 	known := map[string]bool{}

@@ -20,9 +20,9 @@ type splitStep func(dst, words []word) ([]word, error)
 // preTokenizer is the chain of steps that turns normalized text into words.
 type preTokenizer struct {
 	steps []splitStep
-	// byteLevel: the words are still plain text, and the model is to read
-	// them as byte-level characters. Set when ByteLevel is the last step,
-	// which spares writing every word anew.
+	// byteLevel says that the words are still plain text, which the model reads as
+	// byte-level characters. This is so if ByteLevel is the last step: no word is
+	// written anew.
 	byteLevel bool
 }
 
@@ -41,8 +41,8 @@ type preTokenizerDef struct {
 	Split            *bool             `json:"split"`             // Metaspace; default true
 }
 
-// newPreTokenizer builds the pre-tokenizer that raw describes. readsBytes tells
-// that the model can read plain text as byte-level characters.
+// newPreTokenizer builds the pre-tokenizer that raw describes. readsBytes says that the
+// model can read plain text as byte-level characters.
 func newPreTokenizer(raw json.RawMessage, readsBytes bool) (preTokenizer, error) {
 	var p preTokenizer
 	var def preTokenizerDef
@@ -53,8 +53,8 @@ func newPreTokenizer(raw json.RawMessage, readsBytes bool) (preTokenizer, error)
 	return p, err
 }
 
-// add appends the steps of def; last tells that the model reads the result,
-// and can read it as bytes.
+// add appends the steps of def. last says that the model reads the result, and can read
+// it as bytes.
 func (p *preTokenizer) add(def *preTokenizerDef, last bool) error {
 	switch def.Type {
 	case "Sequence":
@@ -65,13 +65,9 @@ func (p *preTokenizer) add(def *preTokenizerDef, last bool) error {
 			}
 		}
 	case "Split":
-		find, err := def.Pattern.find()
+		step, err := def.split()
 		if err != nil {
-			return at("pattern", err)
-		}
-		step, err := splitAt(find, def.Behavior, def.Invert)
-		if err != nil {
-			return at("behavior", err)
+			return err
 		}
 		p.steps = append(p.steps, step)
 	case "Digits":
@@ -85,21 +81,7 @@ func (p *preTokenizer) add(def *preTokenizerDef, last bool) error {
 		}
 		p.steps = append(p.steps, step)
 	case "ByteLevel":
-		if def.AddPrefixSpace == nil || *def.AddPrefixSpace {
-			p.steps = append(p.steps, prependSpace)
-		}
-		if def.UseRegex == nil || *def.UseRegex {
-			step, _ := splitAt(findScanned(scanGPT2), "Isolated", false)
-			p.steps = append(p.steps, step)
-		}
-		if p.byteLevel = last; !last {
-			p.steps = append(p.steps, func(dst, words []word) ([]word, error) {
-				for _, w := range words {
-					dst = append(dst, word{toByteLevel(w.text), w.first})
-				}
-				return dst, nil
-			})
-		}
+		p.addByteLevel(def, last)
 	case "Metaspace":
 		step, err := def.metaspace()
 		if err != nil {
@@ -110,6 +92,36 @@ func (p *preTokenizer) add(def *preTokenizerDef, last bool) error {
 		return unsupported("pre-tokenizer", def.Type, "Sequence, Split, Digits, ByteLevel, Metaspace")
 	}
 	return nil
+}
+
+// split returns the step of a Split.
+func (d *preTokenizerDef) split() (splitStep, error) {
+	find, err := d.Pattern.find()
+	if err != nil {
+		return nil, at("pattern", err)
+	}
+	step, err := splitAt(find, d.Behavior, d.Invert)
+	return step, at("behavior", err)
+}
+
+// addByteLevel appends the steps of a ByteLevel. If it is the last step, the model writes
+// the words as byte-level characters.
+func (p *preTokenizer) addByteLevel(def *preTokenizerDef, last bool) {
+	if def.AddPrefixSpace == nil || *def.AddPrefixSpace {
+		p.steps = append(p.steps, prependSpace)
+	}
+	if def.UseRegex == nil || *def.UseRegex {
+		step, _ := splitAt(findScanned(scanGPT2), "Isolated", false)
+		p.steps = append(p.steps, step)
+	}
+	if p.byteLevel = last; !last {
+		p.steps = append(p.steps, func(dst, words []word) ([]word, error) {
+			for _, w := range words {
+				dst = append(dst, word{toByteLevel(w.text), w.first})
+			}
+			return dst, nil
+		})
+	}
 }
 
 func prependSpace(dst, words []word) ([]word, error) {
@@ -174,8 +186,8 @@ type span struct {
 	match      bool
 }
 
-// splitAt returns the step that splits words at what find finds. behavior
-// tells what becomes of the matches; invert swaps matches and the rest.
+// splitAt returns the step that splits words at what find finds. behavior says what
+// becomes of the matches; invert swaps matches and the rest.
 func splitAt(find finder, behavior string, invert bool) (splitStep, error) {
 	join, ok := map[string]func([]span) []span{
 		"Isolated":           nil,
@@ -206,8 +218,8 @@ func splitAt(find finder, behavior string, invert bool) (splitStep, error) {
 	}, nil
 }
 
-// isolate is splitAt for the common behavior, where matches and the text
-// between them become words alike.
+// isolate is splitAt for the common behavior: both matches and the text between them
+// become words.
 func isolate(find finder) splitStep {
 	return func(dst, words []word) ([]word, error) {
 		for _, w := range words {
@@ -257,8 +269,8 @@ func dropMatches(all []span) []span {
 	return kept
 }
 
-// mergeWithPrevious joins each match to the text before it; of matches in a
-// row, only the first.
+// mergeWithPrevious joins each match to the text before it, but only the first of matches
+// in a row.
 func mergeWithPrevious(all []span) []span {
 	kept := all[:0]
 	previousMatch := false
@@ -273,8 +285,8 @@ func mergeWithPrevious(all []span) []span {
 	return kept
 }
 
-// mergeWithNext joins each match to the text after it; of matches in a row,
-// only the last.
+// mergeWithNext joins each match to the text after it, but only the last of matches in a
+// row.
 func mergeWithNext(all []span) []span {
 	kept := all[:0]
 	for i, s := range all {

@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// The split patterns of GPT-2 and of the cl100k family (Llama 3, Qwen), as
-// tokenizer.json files write them.
+// The split patterns of GPT-2 and of the cl100k family (Llama 3, Qwen), as they are in
+// tokenizer.json files.
 const (
 	patternGPT2 = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 
@@ -128,8 +128,8 @@ func digits(s string, most int) int {
 	return i
 }
 
-// symbols matches " ?[^...]+", where not are the classes in the brackets;
-// 0 if it does not match.
+// symbols matches " ?[^...]+", not being the classes in the brackets. It is 0 if there is
+// no match.
 func symbols(s string, not uint8) int {
 	i := 0
 	if s[0] == ' ' {
@@ -149,8 +149,8 @@ func newlines(s string, i int) int {
 	return i
 }
 
-// lineOrSpace matches \s*[\r\n]+|\s+(?!\S)|\s+, at white space: up to the
-// last line break of the run, if there is one.
+// lineOrSpace matches \s*[\r\n]+|\s+(?!\S)|\s+ at white space: up to the last line break
+// of the run, if there is one.
 func lineOrSpace(s string) int {
 	end := skip(s, 0, space)
 	if i := strings.LastIndexAny(s[:end], "\r\n"); i >= 0 {
@@ -159,8 +159,8 @@ func lineOrSpace(s string) int {
 	return whiteSpace(s)
 }
 
-// whiteSpace matches \s+(?!\S)|\s+, at white space: the run but for its last
-// character, which belongs to the word that follows.
+// whiteSpace matches \s+(?!\S)|\s+ at white space: the run without its last character,
+// which belongs to the word that follows.
 func whiteSpace(s string) int {
 	end := skip(s, 0, space)
 	if end == len(s) {

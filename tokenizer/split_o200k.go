@@ -32,9 +32,9 @@ func (p o200k) scan(s string) int {
 	return lineOrSpace(s)
 }
 
-// casedWord matches the first two alternatives of the patterns. Either may
-// begin with one character that is no letter, number or line break; as such a
-// character can also be a mark, and thus part of the word, both are tried.
+// casedWord matches the first two alternatives of the patterns. Either may begin with one
+// character that is no letter, number or line break. Such a character can also be a mark,
+// and thus part of the word, so casedWord tries both.
 func casedWord(s string) int {
 	c, n := classAt(s, 0)
 	lead := c&(newline|letter|number) == 0
@@ -54,9 +54,9 @@ func casedWord(s string) int {
 	return upperWord(s, 0)
 }
 
-// lowerWord matches upper* lower+ at s[i:] and returns its end, or 0. Where
-// no lower follows the run of uppers, the run gives back characters until one
-// that is also lower (a mark, or a letter without case) takes that place.
+// lowerWord matches upper* lower+ at s[i:] and returns its end, or 0. If no lower follows
+// the run of uppers, the run gives back characters until one is also lower: a mark, or a
+// letter without case.
 func lowerWord(s string, i int) int {
 	caseless := 0 // end of the last character of the run that is also lower
 	for {

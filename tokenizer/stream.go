@@ -2,10 +2,10 @@ package tokenizer
 
 import "strings"
 
-// Stream decodes ids one by one. What Add and Flush return, put together, is
-// exactly what Decode gives for all the ids at once. Text is held back only
-// while it is not settled: until a UTF-8 character is complete, or a run of
-// byte tokens has ended. A Stream is for one sequence and one goroutine.
+// Stream decodes ids one by one. The texts of Add and Flush together are exactly what
+// Decode gives for all the ids at once. A Stream holds text back only until it is settled:
+// until a UTF-8 character is complete, or a run of byte tokens has ended. It is for one
+// sequence and one goroutine.
 type Stream struct {
 	t    *Tokenizer
 	head sink
@@ -67,8 +67,8 @@ func (s *Stream) take() string {
 	return text
 }
 
-// Decode returns the text of ids. With skipSpecial, special tokens are left
-// out; otherwise they appear as their text. It fails as [Stream.Err] says.
+// Decode returns the text of ids. With skipSpecial it leaves out special tokens; otherwise
+// they appear as their text. It fails as [Stream.Err] says.
 func (t *Tokenizer) Decode(ids []int32, skipSpecial bool) (string, error) {
 	s := t.Stream()
 	for _, id := range ids {

@@ -6,9 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// TestStream: the pieces of a stream are valid UTF-8 and add up to Decode's
-// text, whatever the ids are; byte tokens are drawn often, as they are what
-// may leave a character incomplete.
+// TestStream: the pieces of a stream are valid UTF-8 and add up to Decode's text, whatever
+// the ids are. It draws byte tokens often, since these may leave a character incomplete.
 func TestStream(t *testing.T) {
 	t.Parallel()
 	for _, name := range referenceModels {

@@ -27,9 +27,9 @@ type templatePartDef struct {
 // maxTemplateItems bounds what nested templates may grow to.
 const maxTemplateItems = 1024
 
-// newTemplate builds the template that raw describes. Without a post-processor
-// nothing is added: transformers 5 ignores add_bos_token and add_eos_token of
-// tokenizer_config.json beside a tokenizer.json.
+// newTemplate builds the template that raw describes. Without a post-processor it adds
+// nothing: transformers 5 ignores add_bos_token and add_eos_token of tokenizer_config.json
+// if there is a tokenizer.json.
 func (t *Tokenizer) newTemplate(raw json.RawMessage) ([]templateItem, error) {
 	var def postProcessorDef
 	present, err := unmarshalPart(raw, &def)

@@ -39,15 +39,14 @@ type Tokenizer struct {
 	encoders sync.Pool // *encoder
 }
 
-// templateItem is one part of what encoding with special tokens produces:
-// either fixed ids or, when ids is nil, the encoded text.
+// templateItem is one part of the result of encoding with special tokens: fixed ids, or
+// the encoded text if ids is nil.
 type templateItem struct{ ids []int32 }
 
-// Encode returns the token ids of text. With addSpecial it also adds the
-// special tokens that the post-processor asks for, such as a BOS in front.
-// The text of special tokens inside text becomes those tokens in either case.
-// Invalid UTF-8 is read as U+FFFD. It fails where a regular expression of the
-// tokenizer takes too long.
+// Encode returns the token ids of text. With addSpecial it also adds the special tokens of
+// the post-processor, such as a BOS in front. The text of special tokens inside text
+// becomes these tokens in either case. Invalid UTF-8 is read as U+FFFD. Encode fails if a
+// regular expression of the tokenizer takes too long.
 func (t *Tokenizer) Encode(text string, addSpecial bool) ([]int32, error) {
 	text = validUTF8(text)
 	e := t.encoders.Get().(*encoder)
@@ -104,8 +103,8 @@ func (t *Tokenizer) encodeText(e *encoder, text string) (err error) {
 	return err
 }
 
-// encodePart encodes normalized text without added tokens. first tells that
-// it stands at the beginning of the whole text.
+// encodePart encodes normalized text without added tokens. first says that it is the
+// beginning of the whole text.
 func (t *Tokenizer) encodePart(e *encoder, part string, first bool) (err error) {
 	e.words = append(e.words[:0], word{part, first})
 	for _, step := range t.split.steps {
@@ -140,15 +139,15 @@ func (t *Tokenizer) ID(piece string) (int32, bool) {
 // the largest id. A model's embedding may have more rows.
 func (t *Tokenizer) VocabSize() int { return len(t.def.pieces) }
 
-// IsSpecial tells whether id is a special token: one that carries structure,
-// not text, and that Decode leaves out on request.
+// IsSpecial says whether id is a special token: it carries structure, not text, and Decode
+// leaves it out on request.
 func (t *Tokenizer) IsSpecial(id int32) bool {
 	return id >= 0 && int(id) < len(t.added.special) && t.added.special[id]
 }
 
-// HasThinking tells whether the vocabulary has a pair of tokens that mark a
-// model's reasoning; chat templates of such models are given
-// enable_thinking=true unless the caller says otherwise.
+// HasThinking says whether the vocabulary has a pair of tokens that mark a model's
+// reasoning. Chat templates of such models get enable_thinking=true unless the caller says
+// otherwise.
 func (t *Tokenizer) HasThinking() bool {
 	for _, pair := range [][2]string{
 		{"<think>", "</think>"},
@@ -164,9 +163,9 @@ func (t *Tokenizer) HasThinking() bool {
 	return false
 }
 
-// validUTF8 replaces each maximal invalid sequence by U+FFFD, which is the
-// Unicode standard's recommended practice and what Python and Rust do.
-// (strings.ToValidUTF8 would make one U+FFFD of a whole run.)
+// validUTF8 replaces each maximal invalid sequence by U+FFFD, as the Unicode standard
+// recommends and Python and Rust do. (strings.ToValidUTF8 would make one U+FFFD of a whole
+// run.)
 func validUTF8(s string) string {
 	if utf8.ValidString(s) {
 		return s

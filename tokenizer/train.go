@@ -11,12 +11,11 @@ import (
 
 // TrainOptions says what tokenizer Train makes.
 type TrainOptions struct {
-	// VocabSize is the number of ids wanted, special tokens and the 256 bytes
-	// included. There will be fewer if the text has no pair left that occurs twice.
+	// VocabSize is the number of ids wanted, with special tokens and the 256 bytes. There
+	// are fewer if no pair of the text is left that occurs twice.
 	VocabSize int
 
-	// SpecialTokens get the ids 0, 1, ... in this order. Where they occur in
-	// the text they are not trained on.
+	// SpecialTokens get the ids 0, 1, ... in this order. Training skips them in the text.
 	SpecialTokens []string
 
 	// Pattern is the regular expression that divides text into words; no token
@@ -34,10 +33,9 @@ type TrainOptions struct {
 // minPairCount is how often a pair must occur to become a token.
 const minPairCount = 2
 
-// Train makes a byte-level BPE tokenizer from texts: starting from the 256
-// bytes, it joins the most frequent pair of neighbours, again and again (of
-// equally frequent pairs, the one with the lowest ids). The result depends on
-// nothing but texts and options.
+// Train makes a byte-level BPE tokenizer from texts. It starts from the 256 bytes and joins
+// the most frequent pair of neighbours, again and again; of equally frequent pairs it
+// takes the one with the lowest ids. The result depends on nothing but texts and options.
 func Train(texts iter.Seq[string], opt TrainOptions) (*Tokenizer, error) {
 	d, c, err := opt.definition()
 	if err != nil {
@@ -198,8 +196,8 @@ func (tr *trainer) count(p pair, n int, word int32) {
 	}
 }
 
-// best returns the most frequent pair. Counts in the queue may be out of date,
-// but never too low: pairs are queued again when they grow.
+// best returns the most frequent pair. Counts in the queue may be too high, but never too
+// low: a pair is queued again when its count grows.
 func (tr *trainer) best() (pair, bool) {
 	for len(tr.queue) > 0 {
 		top := tr.queue[0]
@@ -217,8 +215,8 @@ func (tr *trainer) best() (pair, bool) {
 	return pair{}, false
 }
 
-// join makes a token of a pair and puts it into all words. A pair whose text
-// is a token already (made from another pair) becomes that token.
+// join makes a token of a pair and puts it into all words. If another pair has made a token
+// of the same text, the pair becomes that token.
 func (tr *trainer) join(p pair) {
 	d := tr.def
 	piece := d.pieces[p.left] + d.pieces[p.right]
@@ -243,8 +241,8 @@ func (tr *trainer) join(p pair) {
 	tr.pairs[p].words = nil
 }
 
-// joinIn puts id in place of the pair in one word, and notes the pairs that
-// have become more frequent.
+// joinIn replaces the pair by id in one word, and notes the pairs that have become more
+// frequent.
 func (tr *trainer) joinIn(index int32, p pair, id int32, grown map[pair]bool) {
 	w := &tr.words[index]
 	old := w.ids
