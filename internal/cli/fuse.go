@@ -62,20 +62,28 @@ layer by layer, and layers that would keep less than 90 % get more bits.`,
 	return cmd
 }
 
-func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
+// gguf gives the file and type of the export, and refuses options that do not go together.
+func (o fuseOptions) gguf() (file string, gguf export.GGUFType, err error) {
 	if o.AdapterPath == "" {
-		return fault.Of("--adapter-path is empty: there is nothing to fuse")
+		return "", gguf, fault.Of("--adapter-path is empty: there is nothing to fuse")
 	}
 	if o.Ollama && !o.ExportGGUF {
-		return fault.Of("--ollama needs --export-gguf")
+		return "", gguf, fault.Of("--ollama needs --export-gguf")
 	}
-	gguf, err := ggufType("gguf_type", o.GGUFType)
+	if gguf, err = ggufType("gguf_type", o.GGUFType); err != nil {
+		return "", gguf, err
+	}
+	file = ggufPath(o.SavePath, o.GGUFPath, gguf)
+	if _, err := os.Lstat(file); o.ExportGGUF && err == nil && filepath.Dir(file) != filepath.Clean(o.SavePath) {
+		return "", gguf, fault.Given("gguf_path", file, "this is there already").Try("Give another name, or remove it.")
+	}
+	return file, gguf, nil
+}
+
+func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
+	file, gguf, err := o.gguf()
 	if err != nil {
 		return err
-	}
-	file := ggufPath(o.SavePath, o.GGUFPath, gguf)
-	if _, err := os.Lstat(file); o.ExportGGUF && err == nil && filepath.Dir(file) != filepath.Clean(o.SavePath) {
-		return fault.Given("gguf_path", file, "this is there already").Try("Give another name, or remove it.")
 	}
 	upload := uploadOptions{Path: o.SavePath, Repo: o.UploadRepo, Type: string(hub.Model), AdapterPath: o.AdapterPath, BaseModel: hub.RepoOf(o.Model)}
 	if o.UploadRepo != "" {
