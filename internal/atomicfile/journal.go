@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/lentil-lm/lentil/fault"
@@ -189,16 +190,19 @@ func (j journal) apply(root *os.Root) error {
 		}
 	}
 	for _, name := range j.Remove {
-		if err := removeIn(root, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := removeIn(root, name); err != nil && !gone(err) {
 			return err
 		}
 		folders[path.Dir(name)] = true
 	}
 	for folder := range folders {
 		err := syncFolder(filepath.Join(root.Name(), filepath.FromSlash(folder)))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil && !gone(err) {
 			return err
 		}
 	}
 	return nil
 }
+
+// gone tells that there is nothing at a path, or a file where a folder would have to be.
+func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) }

@@ -206,18 +206,17 @@ func (s *Set) journal() (journal, error) {
 		return j, err
 	}
 	for _, name := range s.removed {
-		info, err := s.root.Lstat(name)
-		switch {
-		case badName(name):
+		if badName(name) {
 			return j, fmt.Errorf("%q is no name of a file in the folder", name)
-		case errors.Is(err, fs.ErrNotExist), slices.Contains(j.Files, name), slices.Contains(j.Remove, name):
-		case err != nil:
-			return j, err
-		case info.IsDir():
-			return j, fmt.Errorf("%s is a folder, no file to be removed", name)
-		default:
-			j.Remove = append(j.Remove, name)
 		}
+		if slices.Contains(j.Files, name) || slices.Contains(j.Remove, name) {
+			continue
+		}
+		if info, err := s.root.Lstat(name); err == nil && info.IsDir() {
+			return j, fmt.Errorf("%s is a folder, no file to be removed", name)
+		}
+		// One that is not there goes all the same: another set may bring it before this one's turn comes.
+		j.Remove = append(j.Remove, name)
 	}
 	return j, nil
 }

@@ -481,6 +481,29 @@ func TestSetsAtOnce(t *testing.T) {
 	wantTidy(t, dir)
 }
 
+// TestRemoveLate: a file that is to go may come with another set just before.
+func TestRemoveLate(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "file"), "old")
+	s, err := Begin(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(s.Dir(), "a"), "new")
+	s.Remove("b", "never", "never/there", "file/below")
+	end := OnDiskCall(func(op, path string) error {
+		if op == "create" && path == journalName {
+			put(t, filepath.Join(dir, "b"), "of another set")
+		}
+		return nil
+	})
+	defer end()
+	if err := s.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	wantOnly(t, dir, "a", "file")
+}
+
 // TestTornJournal: a journal that was not written to its end decides nothing.
 func TestTornJournal(t *testing.T) {
 	t.Parallel()
