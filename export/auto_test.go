@@ -113,6 +113,9 @@ func divergence(p, q []float32, tokens int) (sum float64) {
 // same size; and about as much as was foretold.
 func TestAutoBits(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("trains a model first; the command's test converts a tiny one with chosen bits")
+	}
 	dev, ctx := newCPU(t), context.Background()
 	src, tok, windows := trainedModel(t)
 	m, err := model.Load(dev, src)

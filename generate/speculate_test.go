@@ -111,6 +111,10 @@ func compare(t *testing.T, what string, plain, drafted *Session, prompt []int32,
 // without a draft.
 func TestSpeculate(t *testing.T) {
 	t.Parallel()
+	n, sizes := 24, []int{3, 12}
+	if testing.Short() {
+		n, sizes = 12, sizes[:1] // every variant still, with shorter answers and one length of draft
+	}
 	for _, v := range variants {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
@@ -124,13 +128,12 @@ func TestSpeculate(t *testing.T) {
 				modeltest.Shake(t, m, 0.3)
 			}
 			open := func(m *model.Model) *Session { return quantizedSession(t, m, v.exact, v.kv) }
-			const n = 24
 			for name, o := range map[string]Options{
 				"greedy":  {MaxTokens: n},
 				"sampled": {MaxTokens: n, Seed: 3, Sampling: Sampling{Temp: 0.8, TopP: 0.9, MinP: 0.01, XTCProbability: 0.3, XTCThreshold: 0.1}},
 			} {
 				_, ids, _ := answer(t, open(m), prompt, o)
-				for _, most := range []int{3, 12} {
+				for _, most := range sizes {
 					for other, draft := range drafts {
 						what := fmt.Sprintf("%s, %d tokens of draft %d", name, most, other)
 						plain, drafted := open(m), open(m)

@@ -21,6 +21,8 @@
 // This package's own tests check the definitions themselves, against independent
 // float64 forms and, for gradients, finite differences of these.
 //
+// Short tests take every fourth case, and at least one of each op.
+//
 // [Bench] times the ops over larger cases of the same kind.
 package computetest
 
@@ -36,7 +38,7 @@ import (
 func Run(t *testing.T, dev compute.Device) {
 	t.Run("buffers", func(t *testing.T) { checkBuffers(t, dev) })
 	t.Run("errors", func(t *testing.T) { checkErrors(t, dev) })
-	for _, c := range cases() {
+	for _, c := range some(cases(), 1) {
 		t.Run(c.name(), func(t *testing.T) {
 			if !dev.Supports(c.op) {
 				checkUnsupported(t, dev, c)
@@ -45,6 +47,22 @@ func Run(t *testing.T, dev compute.Device) {
 			c.check(t, dev)
 		})
 	}
+}
+
+// some is every nth case of the table, every 4nth in short tests, and the first of each op in any case.
+func some(all []testCase, n int) []testCase {
+	if testing.Short() {
+		n *= 4
+	}
+	var out []testCase
+	seen := map[string]bool{}
+	for i, c := range all {
+		if name := c.op.Name(); i%n == 0 || !seen[name] {
+			seen[name] = true
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // Bench times every op on sizes of a small language model. It also reports GFLOP/s and

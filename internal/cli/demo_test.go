@@ -11,6 +11,9 @@ import (
 // TestDemo goes through the whole demo with far too few steps to learn anything.
 func TestDemo(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("measures a model of millions of parameters; other tests train, measure and fuse a tiny one")
+	}
 	dir := t.TempDir()
 	figures := filepath.Join(dir, "figures.json")
 	code, out, errOut := lentil(t, "", "demo", "--dir", filepath.Join(dir, "demo"), "--iters", "2", "--json", figures)

@@ -12,7 +12,7 @@ import (
 
 // A Limit bounds what Each does.
 type Limit struct {
-	Places int    // in the file where something is cut or changed; 0 is 100
+	Places int    // in the file where something is cut or changed; 0 is 100. Short tests take a quarter of them
 	Bytes  uint64 // that one attempt may allocate; 0 is 64 MiB
 }
 
@@ -23,6 +23,9 @@ func Each(t *testing.T, data []byte, limit Limit, read func(t *testing.T, spoile
 	t.Helper()
 	if limit.Places == 0 {
 		limit.Places = 100
+	}
+	if testing.Short() {
+		limit.Places = max(1, limit.Places/4)
 	}
 	if limit.Bytes == 0 {
 		limit.Bytes = 64 << 20
