@@ -198,7 +198,7 @@ func (d *download) look(ctx context.Context, tries int) (files []File, err error
 	return files, nil
 }
 
-// choose returns the wanted files; a bad one among them is an error.
+// choose finds the wanted files. A bad one among them is an error.
 func (d *download) choose(files []File) error {
 	d.listed = true
 	f := newFilter(d.o.Include, d.o.Exclude)
@@ -225,6 +225,11 @@ func (d *download) choose(files []File) error {
 	if len(d.wanted) > 0 || len(files) == 0 && len(d.o.Include) == 0 {
 		return nil
 	}
+	return d.noneFits(files)
+}
+
+// noneFits says that no file of the repository is wanted, and names some that are there.
+func (d *download) noneFits(files []File) error {
 	var some []string
 	for _, file := range files {
 		if file.bad == nil && len(some) < 5 {

@@ -133,23 +133,7 @@ func TestDownload(t *testing.T) {
 	if s.Count("GET", "/object/") < 16 {
 		t.Errorf("the big file came in %d ranges, want 17", s.Count("GET", "/object/"))
 	}
-
-	// The layout on the disk.
-	repo := filepath.Join(c.cfg.Cache, "models--org--model")
-	ref, err := os.ReadFile(filepath.Join(repo, "refs", "main"))
-	if string(ref) != commit || err != nil {
-		t.Errorf("refs/main is %q, %v", ref, err)
-	}
-	for name, link := range map[string]string{"config.json": "../../blobs/", "sub/notes.txt": "../../../blobs/"} {
-		target, err := os.Readlink(filepath.Join(repo, "snapshots", commit, name))
-		if e := s.Files("org/model")[name]; target != link+e.ETag() || err != nil {
-			t.Errorf("%s links to %q, %v", name, target, err)
-		}
-	}
-	big := s.Files("org/model")["model.safetensors"].ETag()
-	if _, err := os.Stat(filepath.Join(c.cfg.Cache, ".locks", "models--org--model", big+".lock")); err != nil {
-		t.Error(err)
-	}
+	wantLayout(t, c.cfg.Cache, commit, s.Files("org/model"))
 
 	// Once more: one question, no files.
 	before := len(s.Requests())
@@ -167,6 +151,25 @@ func TestDownload(t *testing.T) {
 		t.Errorf("new commit: fetched %d, %v", snap.Fetched, err)
 	}
 	wantFiles(t, snap, files, want...)
+}
+
+// wantLayout checks refs, links and locks of org/model in a cache.
+func wantLayout(t *testing.T, cache, commit string, files map[string]hubtest.Entry) {
+	t.Helper()
+	repo := filepath.Join(cache, "models--org--model")
+	ref, err := os.ReadFile(filepath.Join(repo, "refs", "main"))
+	if string(ref) != commit || err != nil {
+		t.Errorf("refs/main is %q, %v", ref, err)
+	}
+	for name, link := range map[string]string{"config.json": "../../blobs/", "sub/notes.txt": "../../../blobs/"} {
+		target, err := os.Readlink(filepath.Join(repo, "snapshots", commit, name))
+		if e := files[name]; target != link+e.ETag() || err != nil {
+			t.Errorf("%s links to %q, %v", name, target, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(cache, ".locks", "models--org--model", files["model.safetensors"].ETag()+".lock")); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestDownloadChoices(t *testing.T) {

@@ -193,6 +193,52 @@ func (t *transfer) ranges(ctx context.Context, w *sink) error {
 	return t.gather(ctx, w, spans, rangesPerFile)
 }
 
+// A line is the spans of a file on their way from the network to the disk.
+type line struct {
+	window chan struct{} // a place for each span that may wait in memory
+	ready  chan span     // in order, for the writer
+	work   chan span     // in order, for the fetchers
+}
+
+// feed begins the spans one after the other, until more is over.
+func (l *line) feed(more context.Context, spans []span) {
+	defer close(l.ready)
+	defer close(l.work)
+	for _, s := range spans {
+		select {
+		case l.window <- struct{}{}:
+		case <-more.Done():
+			return
+		}
+		if s.blocks == nil {
+			s.blocks = make(chan []byte, (s.hi-s.lo)/blockSize+2)
+		}
+		l.ready <- s
+		select {
+		case l.work <- s:
+		case <-more.Done():
+			close(s.blocks)
+			return
+		}
+	}
+}
+
+// drain writes the spans in order, up to one that is given up. fail hears what the disk refuses.
+func (l *line) drain(w *sink, fail func(error)) {
+	for s := range l.ready {
+		for block := range s.blocks {
+			if err := w.write(block); err != nil {
+				fail(err)
+				break
+			}
+		}
+		if w.at < s.hi {
+			return
+		}
+		<-l.window
+	}
+}
+
 // gather fetches the spans, several at a time, and writes them in order. At most 2*parallel spans that come early
 // wait in memory. When a span is given up, no new ones begin, but those before it may still come in: the next
 // download goes on behind them.
@@ -201,14 +247,12 @@ func (t *transfer) gather(parent context.Context, w *sink, spans []span, paralle
 	defer cancel(nil)
 	more, noMore := context.WithCancelCause(ctx)
 	defer noMore(nil)
-	window := make(chan struct{}, 2*parallel)
-	ready := make(chan span, len(spans))      // in order, for the writer
-	work := make(chan span)                   // in order, for the fetchers
+	l := &line{window: make(chan struct{}, 2*parallel), ready: make(chan span, len(spans)), work: make(chan span)}
 	whole := len(spans) == 1 && parallel == 1 // may come without ranges
 	var fetchers sync.WaitGroup
 	for range min(parallel, len(spans)) {
 		fetchers.Go(func() {
-			for s := range work {
+			for s := range l.work {
 				if err := t.fetchSpan(ctx, s, whole); err != nil {
 					noMore(err)
 				}
@@ -216,39 +260,8 @@ func (t *transfer) gather(parent context.Context, w *sink, spans []span, paralle
 			}
 		})
 	}
-	fetchers.Go(func() {
-		defer close(ready)
-		defer close(work)
-		for _, s := range spans {
-			select {
-			case window <- struct{}{}:
-			case <-more.Done():
-				return
-			}
-			if s.blocks == nil {
-				s.blocks = make(chan []byte, (s.hi-s.lo)/blockSize+2)
-			}
-			ready <- s
-			select {
-			case work <- s:
-			case <-more.Done():
-				close(s.blocks)
-				return
-			}
-		}
-	})
-	for s := range ready {
-		for block := range s.blocks {
-			if err := w.write(block); err != nil {
-				cancel(err)
-				break
-			}
-		}
-		if w.at < s.hi {
-			break
-		}
-		<-window
-	}
+	fetchers.Go(func() { l.feed(more, spans) })
+	l.drain(w, cancel)
 	why := cmp.Or(context.Cause(ctx), context.Cause(more)) // the disk's error first
 	cancel(nil)
 	fetchers.Wait()

@@ -14,10 +14,19 @@ func revision(commit string) func(CachedRepo, CachedRevision) bool {
 	return func(_ CachedRepo, rev CachedRevision) bool { return rev.Commit == commit }
 }
 
-func TestScanAndDelete(t *testing.T) {
-	t.Parallel()
+// A filledCache has two revisions of org/model, a dataset, and some things that are neither.
+type filledCache struct {
+	dir           string
+	files         map[string][]byte // of the second revision
+	first, second string            // commits
+	one, two      Snapshot
+	half          string // the beginning of a file
+	big           int64  // bytes that both revisions use
+}
+
+func fillCache(t *testing.T) filledCache {
+	t.Helper()
 	s, files := newServer(t), modelFiles()
-	first := s.Add("org/model", files)
 	c := newClient(t, s)
 	o := Options{Include: []string{"*.json", "*.safetensors"}}
 	download := func(repo Repo) Snapshot {
@@ -28,65 +37,82 @@ func TestScanAndDelete(t *testing.T) {
 		}
 		return snap
 	}
-	one := download(model)
+	f := filledCache{dir: c.cfg.Cache, files: files}
+	f.first = s.Add("org/model", files)
+	f.one = download(model)
 	files["config.json"] = []byte("{}")
-	second := s.Add("org/model", files)
-	s.AddRef("org/model", "v2", second)
-	two := download(model)
+	f.second = s.Add("org/model", files)
+	s.AddRef("org/model", "v2", f.second)
+	f.two = download(model)
 	o.Revision = "v2"
 	download(model)
 	o.Revision = ""
 	s.Add("datasets/org/data", map[string][]byte{"train.json": []byte("[]")})
 	download(Repo{Dataset, "org/data"})
-	cache := c.cfg.Cache
-	os.Mkdir(filepath.Join(cache, "stray"), 0o700)
-	os.WriteFile(filepath.Join(cache, ".DS_Store"), nil, 0o600)
-	half := filepath.Join(cache, "models--org--model/blobs/abc.incomplete")
-	os.WriteFile(half, []byte("half"), 0o600)
+	os.Mkdir(filepath.Join(f.dir, "stray"), 0o700)
+	os.WriteFile(filepath.Join(f.dir, ".DS_Store"), nil, 0o600)
+	f.half = filepath.Join(f.dir, "models--org--model/blobs/abc.incomplete")
+	os.WriteFile(f.half, []byte("half"), 0o600)
+	f.big = int64(len(files["tokenizer.json"]) + len(files["model.safetensors"]))
+	return f
+}
 
-	scan, err := Scan(cache)
-	if err != nil || len(scan.Repos) != 2 || len(scan.Warnings) != 1 || !slices.Equal(scan.Incomplete, []string{half}) {
+// scan looks through the cache, which must have so many repositories.
+func (f filledCache) scan(t *testing.T, repos int) Cache {
+	t.Helper()
+	scan, err := Scan(f.dir)
+	if err != nil || len(scan.Repos) != repos {
 		t.Fatalf("%+v, %v", scan, err)
 	}
-	big := int64(len(files["tokenizer.json"]) + len(files["model.safetensors"]))
+	return scan
+}
+
+func TestScan(t *testing.T) {
+	t.Parallel()
+	f := fillCache(t)
+	scan := f.scan(t, 2)
+	if len(scan.Warnings) != 1 || !slices.Equal(scan.Incomplete, []string{f.half}) {
+		t.Fatalf("%+v", scan)
+	}
 	repo := scan.Repos[1]
-	if repo.Repo != model || repo.Bytes != big+23+2 || repo.Files != 4 || len(repo.Revisions) != 2 {
+	if repo.Repo != model || repo.Bytes != f.big+23+2 || repo.Files != 4 || len(repo.Revisions) != 2 {
 		t.Errorf("%+v", repo)
 	}
 	if refs := repo.Refs(); !slices.Equal(refs, []string{"main", "v2"}) {
 		t.Errorf("refs %q", refs)
 	}
-	if want := big + 23 + 2 + 2; scan.Bytes != want {
+	if want := f.big + 23 + 2 + 2; scan.Bytes != want {
 		t.Errorf("%d bytes in all, want %d", scan.Bytes, want)
 	}
 	if scan.Repos[0].Repo != (Repo{Dataset, "org/data"}) {
 		t.Errorf("%+v", scan.Repos[0])
 	}
+}
 
+func TestDelete(t *testing.T) {
+	t.Parallel()
+	f := fillCache(t)
 	// The first revision goes, what the second one uses stays.
-	d := scan.Delete(revision(first))
+	d := f.scan(t, 2).Delete(revision(f.first))
 	if d.Bytes != 23 || len(d.Repos) != 0 {
 		t.Fatalf("%+v", d)
 	}
 	if err := d.Run(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(one.Dir); err == nil {
+	if _, err := os.Stat(f.one.Dir); err == nil {
 		t.Error("the first revision is still there")
 	}
-	wantFiles(t, two, files, "config.json", "model.safetensors", "tokenizer.json")
+	wantFiles(t, f.two, f.files, "config.json", "model.safetensors", "tokenizer.json")
 
-	// The second one too: the repository goes.
-	if scan, err = Scan(cache); err != nil || len(scan.Repos) != 2 {
-		t.Fatal(err, scan)
-	}
-	if d = scan.Delete(revision(second)); len(d.Repos) != 1 || d.Bytes != big+2 {
+	// The second one goes too: this is the whole repository.
+	if d = f.scan(t, 2).Delete(revision(f.second)); len(d.Repos) != 1 || d.Bytes != f.big+2 {
 		t.Fatalf("%+v", d)
 	}
 	if err := d.Run(); err != nil {
 		t.Fatal(err)
 	}
-	if scan, _ = Scan(cache); len(scan.Repos) != 1 || scan.Bytes != 2 {
+	if scan := f.scan(t, 1); scan.Bytes != 2 {
 		t.Errorf("left: %+v", scan)
 	}
 }
