@@ -1,9 +1,7 @@
 package export
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,7 +17,8 @@ import (
 // matrices stay as they are where MLX has their format; the super-blocks of GGUF
 // files, which it does not have, become dense.
 type ConvertOptions struct {
-	SavePath    string // must not exist
+	SavePath    string // an empty folder, or none
+	Overwrite   bool   // it may hold a model, which is replaced
 	BaseModel   string // repository of the model, for the model card; may be empty
 	Quantize    bool
 	Mode        string         // affine, mxfp4, nvfp4 or mxfp8; "" for affine
@@ -51,8 +50,8 @@ func Recipes() []string { return []string{"mixed_2_6", "mixed_3_4", "mixed_3_6",
 // Convert writes the model of src as a folder that mlx-lm reads.
 func Convert(src weights.Source, tok *tokenizer.Tokenizer, o ConvertOptions) (ConvertReport, error) {
 	report := ConvertReport{Path: o.SavePath}
-	if _, err := os.Lstat(o.SavePath); !errors.Is(err, os.ErrNotExist) {
-		return report, fmt.Errorf("%s is there already: give a folder that does not exist yet, or remove it", o.SavePath)
+	if err := CheckPath("save_path", o.SavePath, src.Path(), o.Overwrite); err != nil {
+		return report, err
 	}
 	if _, ok := recipes[o.Recipe]; o.Recipe != "" && !ok {
 		return report, fmt.Errorf("recipe %q is not one of %s", o.Recipe, strings.Join(Recipes(), ", "))
@@ -110,9 +109,9 @@ type conversion struct {
 	matrix *quant.Matrix
 }
 
-// write fills a folder and gives it its name.
+// write fills the folder.
 func (c *conversion) write(tok *tokenizer.Tokenizer) error {
-	return writeFolder(c.options.SavePath, func(dir string) error {
+	return writeFolder(c.options.SavePath, c.src.Path(), func(dir string) error {
 		if err := c.writeWeights(dir); err != nil {
 			return err
 		}
@@ -121,7 +120,7 @@ func (c *conversion) write(tok *tokenizer.Tokenizer) error {
 			Settings: []hub.CardRow{{Name: "Bits per weight", Value: fmt.Sprintf("%.3f", c.report.BitsPerWeight)}},
 		}}
 		return s.write(dir, tok)
-	}, os.Rename)
+	})
 }
 
 func (c *conversion) writeWeights(dir string) error {

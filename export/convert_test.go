@@ -189,6 +189,9 @@ func TestConvertErrors(t *testing.T) {
 	}
 	defer src.Close()
 	there, gone := t.TempDir(), filepath.Join(t.TempDir(), "x")
+	if err := os.WriteFile(filepath.Join(there, "thesis.docx"), []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		o    export.ConvertOptions
 		want string

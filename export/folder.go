@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math"
 	"os"
@@ -20,28 +21,62 @@ import (
 	"github.com/lentil-lm/lentil/weights"
 )
 
-// writeFolder calls fill to write a model into a folder beside path, and place to give
-// that folder its name: nobody ever sees a half-written model there.
-func writeFolder(path string, fill func(dir string) error, place func(tmp, target string) error) error {
-	target, err := filepath.Abs(path)
+// writeFolder calls fill to write a model into a folder of its own. When that is complete, its files come together into the
+// folder path, in place of the model that is there. base is what the model was made from.
+func writeFolder(path, base string, fill func(dir string) error) error {
+	set, err := atomicfile.Begin(path)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+	defer set.Discard()
+	if err := fill(set.Dir()); err != nil {
 		return err
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(target), "."+filepath.Base(target)+".tmp-")
+	old, err := filesOfModel(path, base)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return err
+	set.Remove(old...)
+	set.Record()
+	return set.Commit()
+}
+
+// filesOfModel lists what is in a folder and would be taken for part of the model that comes there.
+func filesOfModel(dir, base string) ([]string, error) {
+	var names []string
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case name == ".":
+		case e.IsDir() && (atomicfile.IsTemporary(e.Name()) || !ofModel(name, e, base)):
+			return fs.SkipDir
+		case !e.IsDir() && ofModel(name, e, base):
+			names = append(names, name)
+		}
+		return nil
+	})
+	return names, err
+}
+
+// ofModel tells whether a model made from base has such a file or folder. The state of an upload goes with the model:
+// it is about the files that are replaced.
+func ofModel(name string, e fs.DirEntry, base string) bool {
+	of := slices.ContainsFunc(tokenizer.Files(), func(file string) bool {
+		return name == filepath.ToSlash(file) || e.IsDir() && name == filepath.ToSlash(filepath.Dir(file))
+	})
+	switch {
+	case hub.IsUploadState(name, e.Type()):
+		return true
+	case of || !e.Type().IsRegular() || strings.Contains(name, "/"):
+		return of
+	case filepath.Ext(name) == ".py":
+		_, err := os.Stat(filepath.Join(base, name))
+		return err == nil
 	}
-	if err := fill(tmp); err != nil {
-		return err
-	}
-	return place(tmp, target)
+	return slices.Contains([]string{"README.md", "config.json", "generation_config.json", "model.safetensors.index.json", modelfileName}, name) ||
+		strings.HasPrefix(name, "model") && strings.HasSuffix(name, ".safetensors") ||
+		strings.HasPrefix(name, "ggml-model-") && strings.HasSuffix(name, ".gguf")
 }
 
 // settings are the files of a model's folder that are not weights.

@@ -5,9 +5,7 @@ package export
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,11 +31,15 @@ const EnoughSurvival = 0.90
 type FuseOptions struct {
 	AdapterPath string // folder of the adapter, which SavePath must not be
 	SavePath    string
+	Overwrite   bool     // replace a model at SavePath that Lentil did not write, or that was changed since
 	Card        hub.Card // for README.md; without a Repo it gets the folder's name
 	Dequantize  bool     // all layers dense, in the type of the scales
 	KeepBits    bool     // quantize to the base's bits whatever is lost
 	Rule        quant.Rule
 	Progress    func(module string, done, total int) // may be nil
+	// More writes further files of the model, such as a GGUF file, into the folder dir, from where they come into SavePath
+	// with the others. May be nil.
+	More func(dir string) error
 }
 
 // FusedLayer tells what became of one layer's update.
@@ -80,7 +82,7 @@ func (r FuseReport) Worst() (FusedLayer, bool) {
 // Fuse writes the model m, to which an adapter is attached, as a model of its
 // own into o.SavePath.
 func Fuse(m *model.Model, tok *tokenizer.Tokenizer, o FuseOptions) (FuseReport, error) {
-	if err := checkTarget(o.SavePath, m.Source().Path(), o.AdapterPath); err != nil {
+	if err := CheckTarget(o.SavePath, m.Source().Path(), o.AdapterPath, o.Overwrite); err != nil {
 		return FuseReport{}, err
 	}
 	f := &fusion{
@@ -97,12 +99,12 @@ func Fuse(m *model.Model, tok *tokenizer.Tokenizer, o FuseOptions) (FuseReport, 
 	if err := f.write(tok); err != nil {
 		return FuseReport{}, err
 	}
-	f.total()
 	return f.report, nil
 }
 
-// checkTarget refuses folders whose content a fused model must not mix with.
-func checkTarget(path, base, adapter string) error {
+// CheckTarget refuses folders that a fused model cannot be written to: those of the base and of the adapter and, unless overwrite
+// is set, those with files that Lentil did not write.
+func CheckTarget(path, base, adapter string, overwrite bool) error {
 	if path == "" {
 		return fault.Value("save_path", path, "the folder to write the fused model to")
 	}
@@ -111,47 +113,10 @@ func checkTarget(path, base, adapter string) error {
 			return fault.At("save_path", "%s is the folder that %s is read from", path, o).Try("Give another one.")
 		}
 	}
-	// The folder will be replaced as a whole, so nothing may be lost with it.
-	err := fs.WalkDir(os.DirFS(path), ".", func(name string, e fs.DirEntry, err error) error {
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil
-		case err != nil:
-			return err
-		case atomicfile.IsTemporary(e.Name()): // a killed command left it
-			if e.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		case name == "." || ofModel(name, e, base):
-			return nil
-		}
-		return fault.Of("it holds %s, which is no part of a model", name).Try("Give a new folder, or empty this one.")
-	})
-	if err != nil {
-		return fault.At("save_path", "%s: %w", path, err)
+	if overwrite {
+		return nil
 	}
-	return nil
-}
-
-// ofModel tells whether a model made from base has such a file or folder. The state of an upload goes with the model:
-// it is about the files that are replaced.
-func ofModel(name string, e fs.DirEntry, base string) bool {
-	of := slices.ContainsFunc(tokenizer.Files(), func(file string) bool {
-		return name == filepath.ToSlash(file) || e.IsDir() && name == filepath.ToSlash(filepath.Dir(file))
-	})
-	switch {
-	case hub.IsUploadState(name, e.Type()):
-		return true
-	case of || !e.Type().IsRegular() || strings.Contains(name, "/"):
-		return of
-	case filepath.Ext(name) == ".py":
-		_, err := os.Stat(filepath.Join(base, name))
-		return err == nil
-	}
-	return slices.Contains([]string{"README.md", "config.json", "generation_config.json", "model.safetensors.index.json", "Modelfile"}, name) ||
-		strings.HasPrefix(name, "model") && strings.HasSuffix(name, ".safetensors") ||
-		strings.HasPrefix(name, "ggml-model-") && strings.HasSuffix(name, ".gguf")
+	return atomicfile.Unowned("save_path", path, hub.IsUploadState)
 }
 
 func same(a, b string) bool {
@@ -170,31 +135,23 @@ type fusion struct {
 	report    FuseReport
 }
 
-// write fills a folder and gives it its name.
+// write fills the folder.
 func (f *fusion) write(tok *tokenizer.Tokenizer) error {
-	return writeFolder(f.options.SavePath, func(dir string) error {
+	return writeFolder(f.options.SavePath, f.src.Path(), func(dir string) error {
 		if err := f.writeWeights(dir); err != nil {
 			return err
 		}
 		card := f.options.Card
 		card.Repo = cmp.Or(card.Repo, filepath.Base(f.options.SavePath))
-		return settings{src: f.src, quantization: quantizationOf(f.overrides), card: card}.write(dir, tok)
-	}, replaceFolder)
-}
-
-// replaceFolder renames tmp to target; an older folder there goes last.
-func replaceFolder(tmp, target string) error {
-	old := tmp + ".old"
-	if err := os.Rename(target, old); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if err := os.Rename(tmp, target); err != nil {
-		if back := os.Rename(old, target); back != nil && !errors.Is(back, os.ErrNotExist) {
-			return fmt.Errorf("%w; the model that was there is now in %s", err, old)
+		if err := (settings{src: f.src, quantization: quantizationOf(f.overrides), card: card}).write(dir, tok); err != nil {
+			return err
 		}
-		return err
-	}
-	return os.RemoveAll(old)
+		f.total()
+		if f.options.More == nil {
+			return nil
+		}
+		return f.options.More(dir)
+	})
 }
 
 // writeWeights streams all tensors into shards.

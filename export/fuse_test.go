@@ -442,7 +442,21 @@ func TestTargetIsReplacedAtOnce(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(target, "tokenizer.json"), []byte("old"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	fuse(t, m, export.FuseOptions{SavePath: target, Dequantize: true})
+	mine := filepath.Join(target, "thesis.docx")
+	if err := os.WriteFile(mine, []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := export.Fuse(m, nil, export.FuseOptions{SavePath: target}); err == nil || !strings.Contains(err.Error(), "with thesis.docx, tokenizer.json in it") {
+		t.Errorf("onto files that Lentil did not write: %v", err)
+	}
+	fuse(t, m, export.FuseOptions{SavePath: target, Dequantize: true, Overwrite: true})
+	if text, err := os.ReadFile(mine); err != nil || string(text) != "mine" {
+		t.Errorf("a file that is no part of a model: %q, %v", text, err)
+	}
+	if err := os.Remove(mine); err != nil {
+		t.Fatal(err)
+	}
+	fuse(t, m, export.FuseOptions{SavePath: target, Dequantize: true}) // onto its own
 	if _, err := os.Stat(filepath.Join(target, "tokenizer.json")); err == nil {
 		t.Error("a file of the old model is in the new one")
 	}

@@ -2,11 +2,13 @@ package export
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/nn"
@@ -52,16 +54,19 @@ func ParseGGUFType(name string) (GGUFType, error) {
 
 // GGUFOptions choose what GGUF writes.
 type GGUFOptions struct {
-	Path     string // of the file
-	Type     GGUFType
-	Name     string                               // general.name; "" for the name of the source
-	Model    *model.Model                         // loaded from the source: its adapters and trained weights go into the file; nil for the source as it is
-	Progress func(tensor string, done, total int) // may be nil
+	Path      string // of the file
+	Overwrite bool   // it may be there
+	Modelfile bool   // write one for Ollama beside it
+	Type      GGUFType
+	Name      string                               // general.name; "" for the name of the source
+	Model     *model.Model                         // loaded from the source: its adapters and trained weights go into the file; nil for the source as it is
+	Progress  func(tensor string, done, total int) // may be nil
 }
 
 // GGUFReport sums up an export.
 type GGUFReport struct {
 	Path       string         `json:"path"`
+	Modelfile  string         `json:"-"`     // its path, if one was asked for
 	Bytes      int64          `json:"bytes"` // of tensors
 	Parameters int64          `json:"parameters"`
 	Types      map[string]int `json:"types"`               // tensors by type
@@ -75,6 +80,9 @@ type GGUFReport struct {
 // before it is reported as written.
 func GGUF(src weights.Source, tok *tokenizer.Tokenizer, o GGUFOptions) (GGUFReport, error) {
 	report := GGUFReport{Path: o.Path, Types: map[string]int{}}
+	if err := CheckGGUFPath("gguf_path", src.Path(), o); err != nil {
+		return report, err
+	}
 	c, err := model.ParseConfig(src.Config(), src.Path()+": config.json")
 	if err != nil {
 		return report, err
@@ -103,7 +111,7 @@ func GGUF(src weights.Source, tok *tokenizer.Tokenizer, o GGUFOptions) (GGUFRepo
 	if err := g.collect(); err != nil {
 		return report, fmt.Errorf("%s: %w", src.Path(), err)
 	}
-	return report, g.write()
+	return report, g.write(tok)
 }
 
 // ggufExport is the state of one GGUF.
@@ -312,9 +320,12 @@ func moreBitsForLayer(i, layers int) bool {
 }
 
 // write makes the file, which gets its name when it has been read back and says what the
-// source says.
-func (g *ggufExport) write() error {
+// source says, together with the Modelfile.
+func (g *ggufExport) write(tok *tokenizer.Tokenizer) error {
 	path := g.options.Path
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return g.writeThrough(tok)
+	}
 	set, err := atomicfile.Begin(filepath.Dir(path))
 	if err != nil {
 		return err
@@ -327,7 +338,52 @@ func (g *ggufExport) write() error {
 	if err := g.check(written); err != nil {
 		return fmt.Errorf("%s: reading back what was written: %w", path, err)
 	}
+	if g.options.Modelfile {
+		if _, err := WriteModelfile(written, g.src.Path(), g.src.Config(), tok); err != nil {
+			return err
+		}
+		g.report.Modelfile = filepath.Join(filepath.Dir(path), modelfileName)
+	}
 	return set.Commit()
+}
+
+// writeThrough writes to where a link leads, or into a pipe or device, which keeps its name.
+func (g *ggufExport) writeThrough(tok *tokenizer.Tokenizer) (err error) {
+	path := g.options.Path
+	if err := weights.WriteGGUF(path, g.metadata, g.entries); err != nil {
+		return err
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+		if err := g.check(path); err != nil {
+			return fmt.Errorf("%s: reading back what was written: %w", path, err)
+		}
+	}
+	if g.options.Modelfile {
+		g.report.Modelfile, err = WriteModelfile(path, g.src.Path(), g.src.Config(), tok)
+	}
+	return err
+}
+
+// CheckGGUFPath is CheckPath for the files that GGUF writes.
+func CheckGGUFPath(setting fault.Setting, from string, o GGUFOptions) error {
+	if err := CheckPath(setting, o.Path, from, o.Overwrite); err != nil || !o.Modelfile {
+		return err
+	}
+	return CheckPath(setting, filepath.Join(filepath.Dir(o.Path), modelfileName), from, o.Overwrite)
+}
+
+// CheckPath refuses to write a model to where the one that it is made from is read and, unless overwrite is set, to
+// where something is. setting is at fault then.
+func CheckPath(setting fault.Setting, path, from string, overwrite bool) error {
+	switch {
+	case path == "":
+		return fault.Missing(setting)
+	case same(path, from):
+		return fault.At(setting, "%s is where the model is read from", path).Try("Give another name.")
+	case overwrite:
+		return nil
+	}
+	return atomicfile.Vacant(setting, path)
 }
 
 // check compares the model that a file holds with the source.

@@ -15,6 +15,9 @@ import (
 	"github.com/lentil-lm/lentil/weights"
 )
 
+// modelfileName is how Ollama finds it.
+const modelfileName = "Modelfile"
+
 // ollamaTemplates are the common ways to write a conversation, as templates of
 // Ollama, which are Go's and not Jinja. stop ends an answer.
 var ollamaTemplates = []struct{ text, stop string }{
@@ -59,7 +62,7 @@ func WriteModelfile(gguf, source string, config []byte, tok *tokenizer.Tokenizer
 	} else {
 		fmt.Fprintf(&b, "SYSTEM \"\"\"%s\"\"\"\n", system)
 	}
-	path := filepath.Join(filepath.Dir(gguf), "Modelfile")
+	path := filepath.Join(filepath.Dir(gguf), modelfileName)
 	return path, atomicfile.Write(path, []byte(b.String()))
 }
 

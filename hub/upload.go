@@ -117,7 +117,7 @@ type localFile struct {
 }
 
 // skipped are folders that never go to a repository, and files that systems leave behind. Unfinished files do not go either.
-var skipped = append([]string{".git", ".cache"}, ignored...)
+var skipped = append([]string{".git", ".cache", atomicfile.RecordName}, ignored...)
 
 // list finds the files of the folder.
 func (u *upload) list() error {

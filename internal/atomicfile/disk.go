@@ -16,11 +16,31 @@ var flush = (*os.File).Sync
 var hook atomic.Pointer[func(op, path string) error]
 
 // OnDiskCall is for tests: from now on f is asked before each call by which this package changes
-// the disk, and an error from it is what that call returns, with nothing done.
+// the disk, and an error from it is what that call returns, with nothing done. Nobody waits for the disk meanwhile.
 // A test that lets it fail from some call on sees what a process leaves that is killed there.
 func OnDiskCall(f func(op, path string) error) (end func()) {
 	hook.Store(&f)
 	return func() { hook.Store(nil) }
+}
+
+// errKilled is what disk calls return to a process that is dead for KillAt.
+var errKilled = errors.New("killed")
+
+// KillAt is for tests: it runs what as a process that is killed at its n-th disk call, which last tells; false if it has
+// no so many. All that the system does by itself then, such as closing files and dropping locks, is done.
+func KillAt(n int, what func() error) (killed bool, last string, err error) {
+	end := OnDiskCall(func(op, path string) error {
+		if n--; n >= 0 {
+			return nil
+		}
+		if !killed {
+			killed, last = true, op+" "+path
+		}
+		return errKilled
+	})
+	defer end()
+	err = what()
+	return killed, last, err
 }
 
 func before(op, path string) error {
@@ -70,7 +90,7 @@ func syncFile(file *os.File) error {
 	if err := before("sync", file.Name()); err != nil {
 		return err
 	}
-	return unlessUnsupported(flush(file))
+	return flushed(file)
 }
 
 // syncFolder brings to the disk which files a folder has, where the system can.
@@ -89,10 +109,15 @@ func syncFolder(path string) error {
 		return err
 	}
 	defer folder.Close()
-	return unlessUnsupported(flush(folder))
+	return flushed(folder)
 }
 
-func unlessUnsupported(err error) error {
+// flushed brings an open file or folder to the disk, where the file system can.
+func flushed(file *os.File) error {
+	if hook.Load() != nil {
+		return nil
+	}
+	err := flush(file)
 	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) {
 		return nil
 	}

@@ -89,7 +89,7 @@ func claim(root *os.Root) (*os.File, error) {
 	for {
 		file, err := createIn(root, journalName)
 		if errors.Is(err, fs.ErrExist) {
-			if err := recoverSet(root); err != nil {
+			if _, err := recoverSet(root); err != nil {
 				return nil, err
 			}
 			continue
@@ -104,64 +104,64 @@ func claim(root *os.Root) (*os.File, error) {
 	}
 }
 
-// recoverSet does what a journal in the folder says, when the process that wrote it is gone. One that was not
-// written to its end decided nothing.
-func recoverSet(root *os.Root) error {
+// recoverSet does what a journal in the folder says, when the process that wrote it is gone, and tells whether there was
+// one. One that was not written to its end decided nothing.
+func recoverSet(root *os.Root) (completed bool, err error) {
 	for end := time.Now().Add(patience); ; time.Sleep(poll) {
 		info, err := root.Lstat(journalName)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+			return false, nil
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		if !info.Mode().IsRegular() || info.Size() > maxJournal {
-			return fmt.Errorf("%s is no journal of an interrupted write: remove it", journalName)
+			return false, fmt.Errorf("%s is no journal of an interrupted write: remove it", journalName)
 		}
 		file, err := root.OpenFile(journalName, os.O_RDWR, 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		err = filelock.Try(file, lockAt)
 		if errors.Is(err, filelock.ErrHeld) {
 			file.Close()
 			if time.Now().After(end) {
-				return errors.New("another process is writing to this folder: wait for it to end")
+				return false, errors.New("another process is writing to this folder: wait for it to end")
 			}
 			continue
 		}
-		err = complete(root, file, err != nil)
+		completed, err = complete(root, file, err != nil)
 		file.Close()
-		return err
+		return completed, err
 	}
 }
 
-// complete does what the journal in file says.
-func complete(root *os.Root, file *os.File, unlocked bool) error {
+// complete does what the journal in file says, and tells whether it says anything.
+func complete(root *os.Root, file *os.File, unlocked bool) (completed bool, err error) {
 	if !isAt(file, file.Name()) {
-		return nil // done meanwhile
+		return false, nil // done meanwhile
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxJournal))
 	if err != nil {
-		return err
+		return false, err
 	}
 	var j journal
 	if json.Unmarshal(text, &j) != nil || !j.valid() {
 		if unlocked && !isOld(file.Name(), patience) {
-			return errors.New("another process is writing to this folder: try again in a minute")
+			return false, errors.New("another process is writing to this folder: try again in a minute")
 		}
-		return drop(root, file)
+		return false, drop(root, file)
 	}
 	if err := j.apply(root); err != nil {
-		return fmt.Errorf("completing what an interrupted command wrote: %w", err)
+		return false, fmt.Errorf("completing what an interrupted command wrote: %w", err)
 	}
 	if err := drop(root, file); err != nil {
-		return err
+		return false, err
 	}
-	return removeAll(root, j.Stage)
+	return true, removeAll(root, j.Stage)
 }
 
 // valid tells a journal of this package's from other files.

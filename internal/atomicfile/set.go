@@ -35,13 +35,14 @@ const (
 // A file comes under its name in place of whatever file or symbolic link has it; nothing outside
 // of the folder is touched.
 type Set struct {
-	dir     string
-	root    *os.Root // of dir
-	stage   string   // name of the staging folder in dir
-	holder  *os.File
-	made    bool // dir was not there
-	removed []string
-	done    bool
+	dir      string
+	root     *os.Root // of dir
+	stage    string   // name of the staging folder in dir
+	holder   *os.File
+	made     bool // dir was not there
+	removed  []string
+	recorded bool // see Record
+	done     bool
 }
 
 // Begin begins a set for the folder dir, which is made if need be. It first completes what a killed
@@ -64,10 +65,15 @@ func (s *Set) begin() error {
 	if err := makeFolders(s.dir); err != nil {
 		return err
 	}
+	if s.made {
+		if err := syncFolder(filepath.Join(s.dir, "..")); err != nil {
+			return err
+		}
+	}
 	if s.root, err = os.OpenRoot(s.dir); err != nil {
 		return err
 	}
-	if err := recoverSet(s.root); err != nil {
+	if _, err := recoverSet(s.root); err != nil {
 		return err
 	}
 	sweepAll(s.root)
@@ -138,6 +144,11 @@ func (s *Set) Remove(names ...string) { s.removed = append(s.removed, names...) 
 // error says otherwise.
 func (s *Set) Commit() error {
 	defer s.Discard()
+	if s.recorded {
+		if err := s.writeRecord(); err != nil {
+			return err
+		}
+	}
 	j, err := s.journal()
 	if err != nil {
 		return s.told(err)
@@ -182,23 +193,7 @@ func (s *Set) close() {
 // staged files to the disk.
 func (s *Set) journal() (journal, error) {
 	j := journal{Stage: s.stage}
-	err := fs.WalkDir(s.root.FS(), s.stage, func(name string, e fs.DirEntry, err error) error {
-		rel := strings.TrimPrefix(name, s.stage+"/")
-		switch {
-		case err != nil:
-			return err
-		case e.IsDir():
-			if name != s.stage && IsTemporary(e.Name()) {
-				return fs.SkipDir
-			}
-			return syncFolder(filepath.Join(s.dir, filepath.FromSlash(name)))
-		case IsTemporary(e.Name()):
-			return nil
-		case !e.Type().IsRegular():
-			return fmt.Errorf("%s is no regular file", rel)
-		case badName(rel):
-			return fmt.Errorf("%q is no name for a file", rel)
-		}
+	err := s.walk(func(name, rel string, e fs.DirEntry) error {
 		j.Files = append(j.Files, rel)
 		return s.ready(name, rel)
 	})
@@ -219,6 +214,30 @@ func (s *Set) journal() (journal, error) {
 		j.Remove = append(j.Remove, name)
 	}
 	return j, nil
+}
+
+// walk calls file for each staged file: its name below the root and the name that it gets. Folders are brought to the disk
+// on the way.
+func (s *Set) walk(file func(name, rel string, e fs.DirEntry) error) error {
+	return fs.WalkDir(s.root.FS(), s.stage, func(name string, e fs.DirEntry, err error) error {
+		rel := strings.TrimPrefix(name, s.stage+"/")
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir():
+			if name != s.stage && IsTemporary(e.Name()) {
+				return fs.SkipDir
+			}
+			return syncFolder(filepath.Join(s.dir, filepath.FromSlash(name)))
+		case IsTemporary(e.Name()):
+			return nil
+		case !e.Type().IsRegular():
+			return fmt.Errorf("%s is no regular file", rel)
+		case badName(rel):
+			return fmt.Errorf("%q is no name for a file", rel)
+		}
+		return file(name, rel, e)
+	})
 }
 
 // ready makes a staged file ready to take its place.

@@ -169,25 +169,6 @@ func allChanges() []change {
 	}
 }
 
-var errKilled = errors.New("killed")
-
-// killAt runs what under a process that is killed at its n-th disk call; false if it has no so many.
-// All that the system does by itself then, such as closing files and dropping locks, is done.
-func killAt(n int, what func() error) (killed bool, last string, err error) {
-	end := OnDiskCall(func(op, path string) error {
-		if n--; n >= 0 {
-			return nil
-		}
-		if !killed {
-			killed, last = true, op+" "+path
-		}
-		return errKilled
-	})
-	defer end()
-	err = what()
-	return killed, last, err
-}
-
 // TestKilled kills a process at every disk call: what is there then is, once a next process looked, all
 // old or all new; and the same command once more makes it all new and leaves nothing else.
 // It is alone with the hook, so it does not run in parallel with others.
@@ -200,7 +181,7 @@ func TestKilled(t *testing.T) {
 				for name, text := range c.old {
 					put(t, filepath.Join(dir, filepath.FromSlash(name)), text)
 				}
-				killed, last, err := killAt(n, func() error { return c.set(dir) })
+				killed, last, err := KillAt(n, func() error { return c.set(dir) })
 				if killed != (err != nil) && !strings.HasPrefix(last, "sync folder") && !strings.HasPrefix(last, "remove") {
 					t.Fatalf("killed at %q: error %v", last, err)
 				}
@@ -250,7 +231,7 @@ func TestKilledTwice(t *testing.T) {
 			for name, text := range c.old {
 				put(t, filepath.Join(dir, filepath.FromSlash(name)), text)
 			}
-			killed, _, _ = killAt(first, func() error { return c.set(dir) })
+			killed, _, _ = KillAt(first, func() error { return c.set(dir) })
 			return killed
 		}
 		if !fresh() {
@@ -260,7 +241,7 @@ func TestKilledTwice(t *testing.T) {
 			continue
 		}
 		for second := 0; fresh(); second++ {
-			killed, last, _ := killAt(second, func() error {
+			killed, last, _ := KillAt(second, func() error {
 				s, err := Begin(dir)
 				if err == nil {
 					s.Discard()

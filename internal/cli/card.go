@@ -33,7 +33,19 @@ func writeCard(o uploadOptions, repo hub.Repo) error {
 	if bytes.Equal(text, old) {
 		return nil
 	}
-	return atomicfile.Write(path, text)
+	if !atomicfile.ReadRecord(o.Path).Has("README.md") {
+		return atomicfile.Write(path, text)
+	}
+	set, err := atomicfile.Begin(o.Path) // so that the record stays right
+	if err != nil {
+		return err
+	}
+	defer set.Discard()
+	if err := set.Write("README.md", text); err != nil {
+		return err
+	}
+	set.Record()
+	return set.Commit()
 }
 
 // cardOf is the card of what may be uploaded. With an error it still holds what is known.

@@ -4,10 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -31,7 +28,7 @@ type convertOptions struct {
 	CalibrationTokens    int
 	Threads              int
 	DType, GGUF          string
-	Ollama               bool
+	Ollama, Overwrite    bool
 	UploadRepo, JSON     string
 	TrustRemoteCode      bool
 }
@@ -55,6 +52,7 @@ becomes a GGUF file for llama.cpp, Ollama and others.`,
 		f.StringVar(&o.Model, "model", "", "`folder`, .gguf file or repository to convert (required)")
 		f.StringVar(&o.Model, "hf-path", "", "the same as --model")
 		f.StringVar(&o.MLXPath, "mlx-path", "mlx_model", "`folder` to write, which must not exist; with --gguf also a file")
+		f.BoolVar(&o.Overwrite, "overwrite", false, "replace what is at --mlx-path")
 		f.StringVar(&o.DType, "dtype", "", "`type` of all numbers that are not quantized: float16, bfloat16 or float32; default: that of config.json")
 		f.BoolVarP(&o.Dequantize, "dequantize", "d", false, "write all weights dense")
 		f.StringVar(&o.UploadRepo, "upload-repo", "", "also upload the folder to this `repository` of the hub")
@@ -129,8 +127,8 @@ func runConvert(ctx context.Context, streams Streams, o convertOptions) error {
 	if o.GGUF != "" {
 		return convertToGGUF(ctx, streams, o)
 	}
-	if _, err := os.Lstat(o.MLXPath); !errors.Is(err, fs.ErrNotExist) {
-		return fault.Given("mlx_path", o.MLXPath, "this is there already").Try("Give a folder that does not exist yet, or remove it.")
+	if err := export.CheckPath("mlx_path", o.MLXPath, o.Model, o.Overwrite); err != nil {
+		return err
 	}
 	upload := uploadOptions{Path: o.MLXPath, Repo: o.UploadRepo, Type: string(hub.Model), BaseModel: hub.RepoOf(o.Model)}
 	if o.UploadRepo != "" {
@@ -182,7 +180,7 @@ func convertFolder(ctx context.Context, streams Streams, o convertOptions, base 
 	bar := streams.bar(nil)
 	defer bar.Clear()
 	settings := export.ConvertOptions{
-		SavePath: o.MLXPath, BaseModel: base, Quantize: o.Quantize, Mode: o.Mode, Bits: o.Bits, Group: o.Group, Recipe: o.Recipe, Dequantize: o.Dequantize,
+		SavePath: o.MLXPath, Overwrite: o.Overwrite, BaseModel: base, Quantize: o.Quantize, Mode: o.Mode, Bits: o.Bits, Group: o.Group, Recipe: o.Recipe, Dequantize: o.Dequantize,
 		DType: dtype, Rule: rule, Progress: func(_ string, done, total int) { bar.Set("Converting", done, total) },
 	}
 	if o.Quant != "" {
@@ -226,13 +224,11 @@ func convertToGGUF(ctx context.Context, streams Streams, o convertOptions) error
 	if filepath.Ext(path) != ".gguf" {
 		path = ggufPath(path, "", t)
 	}
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return fault.Given("mlx_path", path, "this is there already").Try("Give another name, or remove it.")
+	file := export.GGUFOptions{Path: path, Type: t, Overwrite: o.Overwrite, Modelfile: o.Ollama}
+	if err := export.CheckGGUFPath("mlx_path", o.Model, file); err != nil {
+		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fault.Mark(err)
-	}
-	report, err := exportGGUF(ctx, streams, o.Model, path, t, o.Ollama)
+	report, err := exportGGUF(ctx, streams, o.Model, file)
 	if err != nil {
 		return err
 	}

@@ -81,6 +81,9 @@ func TestConvertMistakes(t *testing.T) {
 	t.Parallel()
 	model, _ := tinyModel(t)
 	there := t.TempDir()
+	if err := os.WriteFile(filepath.Join(there, "thesis.docx"), []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		args []string
 		want string

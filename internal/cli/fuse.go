@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -19,6 +18,7 @@ import (
 
 type fuseOptions struct {
 	Model, SavePath, AdapterPath string
+	Overwrite                    bool
 	Dequantize, KeepBits         bool
 	TrustRemoteCode              bool
 	Threads                      int
@@ -45,6 +45,7 @@ layer by layer, and layers that would keep less than 90 % get more bits.`,
 		f.StringVar(&o.Model, "model", "mlx_model", "`folder` or .gguf file of the base model")
 		f.StringVar(&o.AdapterPath, "adapter-path", "adapters", "`folder` of the adapter")
 		f.StringVar(&o.SavePath, "save-path", "fused_model", "`folder` to write the fused model to")
+		f.BoolVar(&o.Overwrite, "overwrite", false, "replace what is at --save-path and --gguf-path, whoever wrote it")
 		f.BoolVar(&o.Dequantize, "dequantize", false, "write all weights dense: larger, and nothing is lost")
 		f.BoolVar(&o.KeepBits, "keep-bits", false, "keep the bits of a quantized base, whatever is lost")
 		f.StringVar(&o.UploadRepo, "upload-repo", "", "also upload the fused model to this `repository` of the hub")
@@ -62,26 +63,24 @@ layer by layer, and layers that would keep less than 90 % get more bits.`,
 	return cmd
 }
 
-// gguf gives the file and type of the export, and refuses options that do not go together.
-func (o fuseOptions) gguf() (file string, gguf export.GGUFType, err error) {
+// gguf says what the export writes, and refuses options that do not go together and what cannot be written to.
+func (o *fuseOptions) gguf() (file export.GGUFOptions, err error) {
 	if o.AdapterPath == "" {
-		return "", gguf, fault.Of("--adapter-path is empty: there is nothing to fuse")
+		return file, fault.Of("--adapter-path is empty: there is nothing to fuse")
 	}
 	if o.Ollama && !o.ExportGGUF {
-		return "", gguf, fault.Of("--ollama needs --export-gguf")
+		return file, fault.Of("--ollama needs --export-gguf")
 	}
-	if gguf, err = ggufType("gguf_type", o.GGUFType); err != nil {
-		return "", gguf, err
+	if file.Type, err = ggufType("gguf_type", o.GGUFType); err != nil {
+		return file, err
 	}
-	file = ggufPath(o.SavePath, o.GGUFPath, gguf)
-	if _, err := os.Lstat(file); o.ExportGGUF && err == nil && filepath.Dir(file) != filepath.Clean(o.SavePath) {
-		return "", gguf, fault.Given("gguf_path", file, "this is there already").Try("Give another name, or remove it.")
-	}
-	return file, gguf, nil
+	file.Path, file.Name = ggufPath(o.SavePath, o.GGUFPath, file.Type), filepath.Base(filepath.Clean(o.SavePath))
+	file.Overwrite, file.Modelfile = o.Overwrite, o.Ollama
+	return file, o.checkPaths(file)
 }
 
 func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
-	file, gguf, err := o.gguf()
+	file, err := o.gguf()
 	if err != nil {
 		return err
 	}
@@ -107,29 +106,67 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 	if err != nil {
 		fmt.Fprintf(streams.Err, "README.md of the fused model will tell nothing of its training: %v\n", err)
 	}
-	bar := streams.bar(nil)
-	report, err := export.Fuse(e.Model, e.Tokenizer, export.FuseOptions{
-		AdapterPath: o.AdapterPath, SavePath: o.SavePath, Card: card, Dequantize: o.Dequantize, KeepBits: o.KeepBits,
-		Progress: func(_ string, done, total int) { bar.Set("Fusing", done, total) },
-	})
-	bar.Clear()
+	report, err := o.fuse(streams, e, card, file)
 	if err != nil {
 		return err
-	}
-	printFuseReport(streams.Out, report)
-	if o.ExportGGUF {
-		// Out of the base and the adapter: the fused folder may be rounded already.
-		_, err := writeGGUF(streams, e.Files, ggufExport{
-			path: file, typ: gguf, ollama: o.Ollama, model: e.Model, name: filepath.Base(filepath.Clean(o.SavePath)),
-		})
-		if err != nil {
-			return err
-		}
 	}
 	if err := writeFigures(o.JSON, report); err != nil || o.UploadRepo == "" {
 		return err
 	}
 	return thenUpload(ctx, streams, upload)
+}
+
+// within tells the name of the GGUF file in the folder that is written, if it goes there.
+func (o *fuseOptions) within(file export.GGUFOptions) (string, bool) {
+	name, err := filepath.Rel(o.SavePath, file.Path)
+	return name, err == nil && filepath.IsLocal(name)
+}
+
+// checkPaths refuses what cannot be written to before the work begins.
+func (o *fuseOptions) checkPaths(file export.GGUFOptions) error {
+	if err := export.CheckTarget(o.SavePath, o.Model, o.AdapterPath, o.Overwrite); err != nil {
+		return err
+	}
+	if _, inside := o.within(file); inside || !o.ExportGGUF {
+		return nil
+	}
+	return export.CheckGGUFPath("gguf_path", o.Model, file)
+}
+
+// fuse writes the folder and the GGUF file, in the folder or elsewhere.
+func (o *fuseOptions) fuse(streams Streams, e *engine.Engine, card hub.Card, file export.GGUFOptions) (export.FuseReport, error) {
+	bar := streams.bar(nil)
+	defer bar.Clear()
+	settings := export.FuseOptions{
+		AdapterPath: o.AdapterPath, SavePath: o.SavePath, Overwrite: o.Overwrite, Card: card, Dequantize: o.Dequantize, KeepBits: o.KeepBits,
+		Progress: func(_ string, done, total int) { bar.Set("Fusing", done, total) },
+	}
+	// Out of the base and the adapter: the fused folder may be rounded already.
+	file.Model = e.Model
+	var exported export.GGUFReport
+	name, inside := o.within(file)
+	if o.ExportGGUF && inside {
+		settings.More = func(dir string) (err error) {
+			staged := file
+			staged.Path = filepath.Join(dir, name)
+			bar.Clear()
+			exported, err = writeGGUF(streams, e.Files, staged)
+			return err
+		}
+	}
+	report, err := export.Fuse(e.Model, e.Tokenizer, settings)
+	bar.Clear()
+	if err != nil {
+		return report, err
+	}
+	printFuseReport(streams.Out, report)
+	if o.ExportGGUF && !inside {
+		exported, err = writeGGUF(streams, e.Files, file)
+	}
+	if err != nil || !o.ExportGGUF {
+		return report, err
+	}
+	return report, printGGUF(streams.Out, file, exported)
 }
 
 func printFuseReport(w io.Writer, r export.FuseReport) {

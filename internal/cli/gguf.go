@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,7 +11,6 @@ import (
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/export"
 	"github.com/lentil-lm/lentil/fault"
-	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
 )
 
@@ -38,8 +38,8 @@ func ggufType(setting fault.Setting, name string) (export.GGUFType, error) {
 	return t, nil
 }
 
-// exportGGUF writes the model at a path as a GGUF file, with a Modelfile beside it if ollama is set.
-func exportGGUF(ctx context.Context, streams Streams, from, to string, t export.GGUFType, ollama bool) (export.GGUFReport, error) {
+// exportGGUF writes the model at a path as a GGUF file.
+func exportGGUF(ctx context.Context, streams Streams, from string, o export.GGUFOptions) (export.GGUFReport, error) {
 	files, err := engine.OpenFiles(ctx, from, streams.opening(0))
 	if err != nil {
 		return export.GGUFReport{}, err
@@ -48,48 +48,40 @@ func exportGGUF(ctx context.Context, streams Streams, from, to string, t export.
 	if err := ctx.Err(); err != nil {
 		return export.GGUFReport{}, err
 	}
-	return writeGGUF(streams, files, ggufExport{path: to, typ: t, ollama: ollama})
-}
-
-// ggufExport says what writeGGUF writes, and where.
-type ggufExport struct {
-	path   string
-	typ    export.GGUFType
-	ollama bool         // also a Modelfile beside it
-	model  *model.Model // with its adapter; nil for the source as it is
-	name   string       // of the model; "" for the source's
+	report, err := writeGGUF(streams, files, o)
+	if err != nil {
+		return report, err
+	}
+	return report, printGGUF(streams.Out, o, report)
 }
 
 // writeGGUF writes an opened model as a GGUF file.
-func writeGGUF(streams Streams, from *engine.Files, o ggufExport) (export.GGUFReport, error) {
+func writeGGUF(streams Streams, from *engine.Files, o export.GGUFOptions) (export.GGUFReport, error) {
 	fmt.Fprintln(streams.Out, "Converting to GGUF format")
 	bar := streams.bar(nil)
-	report, err := export.GGUF(from.Source, from.Tokenizer, export.GGUFOptions{
-		Path: o.path, Type: o.typ, Model: o.model, Name: o.name, Progress: func(_ string, done, total int) { bar.Set("Writing", done, total) },
-	})
-	bar.Clear()
-	if err != nil {
-		return report, fault.Mark(err)
-	}
-	fmt.Fprintf(streams.Out, "Converted GGUF model saved as: %s\n", o.path)
+	defer bar.Clear()
+	o.Progress = func(_ string, done, total int) { bar.Set("Writing", done, total) }
+	report, err := export.GGUF(from.Source, from.Tokenizer, o)
+	return report, fault.Mark(err)
+}
+
+// printGGUF tells of a file that has its name.
+func printGGUF(out io.Writer, o export.GGUFOptions, report export.GGUFReport) error {
+	fmt.Fprintf(out, "Converted GGUF model saved as: %s\n", o.Path)
 	if slices.Sort(report.Whole); len(report.Whole) > 0 {
-		fmt.Fprintf(streams.Out, "In a larger type, since their rows do not divide into the blocks of %s: %d of the matrices.\n", o.typ, len(slices.Compact(report.Whole)))
+		fmt.Fprintf(out, "In a larger type, since their rows do not divide into the blocks of %s: %d of the matrices.\n", o.Type, len(slices.Compact(report.Whole)))
 	}
-	fmt.Fprintf(streams.Out, "%s, %s\n", o.typ, run.Bytes(report.Bytes))
+	fmt.Fprintf(out, "%s, %s\n", o.Type, run.Bytes(report.Bytes))
 	if len(report.LostEnds) > 0 {
-		fmt.Fprintf(streams.Out, "These end an answer, but not in llama.cpp, which has three places for such tokens: %s\n", strings.Join(report.LostEnds, " "))
+		fmt.Fprintf(out, "These end an answer, but not in llama.cpp, which has three places for such tokens: %s\n", strings.Join(report.LostEnds, " "))
 	}
-	if !o.ollama {
-		return report, nil
+	if !o.Modelfile {
+		return nil
 	}
-	path, err := export.WriteModelfile(o.path, from.Source.Path(), from.Source.Config(), from.Tokenizer)
+	folder, err := filepath.Abs(filepath.Dir(o.Path))
 	if err != nil {
-		return report, err
+		return err
 	}
-	folder, err := filepath.Abs(filepath.Dir(o.path))
-	if err != nil {
-		return report, err
-	}
-	fmt.Fprintf(streams.Out, "For Ollama: ollama create %s -f %s\n", filepath.Base(folder), path)
-	return report, nil
+	fmt.Fprintf(out, "For Ollama: ollama create %s -f %s\n", filepath.Base(folder), filepath.Join(filepath.Dir(o.Path), filepath.Base(report.Modelfile)))
+	return nil
 }
