@@ -14,6 +14,7 @@ type Card struct {
 	Override  bool   // BaseModel goes before what the old card says
 	Tool      string // what the model was made with, "lentil 0.3"
 	Data      string // what it was trained on: a dataset's repository, or a description
+	Measured  string // what it was measured on and not trained on
 	Adapter   bool   // an adapter alone, to be put on the base model
 	Settings  []CardRow
 	Results   []CardFigure
@@ -61,7 +62,7 @@ func (c Card) Update(old []byte) []byte {
 // baseModelKey is base_model in the metadata, with its value on further lines.
 var baseModelKey = regexp.MustCompile(`(?m)^base_model:[^\n]*\n(?:[ \t-][^\n]*\n)*`)
 
-var trainedOn = regexp.MustCompile(`(?m)^This model is .*?\btrained on (.*?)(?:, made with .*)?\.$`)
+var trainedOn = regexp.MustCompile(`(?m)^This model is .*?\btrained on (.*?)(?:, measured on (.*?))?(?:, made with .*)?\.$`)
 
 // keep takes over what an older card tells of a training, if this one has nothing to tell.
 func (c *Card) keep(body string) {
@@ -69,7 +70,7 @@ func (c *Card) keep(body string) {
 		return
 	}
 	if m := trainedOn.FindStringSubmatch(body); m != nil {
-		c.Data = m[1]
+		c.Data, c.Measured = m[1], m[2]
 	}
 	if from, to := strings.Index(body, "\n## "), strings.LastIndex(body, useTitle); 0 <= from && from < to {
 		c.kept = body[from:to]
@@ -86,6 +87,9 @@ func (c Card) text() string {
 	}
 	if c.Data != "" {
 		origin = append(origin, "trained on "+c.Data)
+		if c.Measured != "" {
+			origin = append(origin, "measured on "+c.Measured)
+		}
 	}
 	if c.Tool != "" {
 		origin = append(origin, "made with "+c.Tool)

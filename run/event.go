@@ -34,6 +34,7 @@ type Start struct {
 	Iterations      int    `json:"iterations"`
 	TrainableParams int64  `json:"trainable_params"`
 	TotalParams     int64  `json:"total_params"`
+	Earlier         []int  `json:"earlier_iterations"` // of each run that trained the weights before this one
 }
 
 // Plan tells what a run will need, before it starts.

@@ -38,6 +38,8 @@ type DataFile struct {
 	Path   string `json:"path"`
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256"`
+	// Splits are those with rows of the file: train, valid, test.
+	Splits []string `json:"splits,omitempty"`
 }
 
 // Folder is a run folder that this process alone writes to, from [OpenFolder] to Close.

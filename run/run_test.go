@@ -16,7 +16,7 @@ import (
 
 // everyEvent has one filled-in event of each logged kind.
 var everyEvent = []Event{
-	Start{Title: "tiny · lora", Model: "m", AdapterPath: "adapters", FirstIteration: 1, Iterations: 20, TrainableParams: 3e6, TotalParams: 9e6},
+	Start{Title: "tiny · lora", Model: "m", AdapterPath: "adapters", FirstIteration: 1, Iterations: 20, TrainableParams: 3e6, TotalParams: 9e6, Earlier: []int{100, 20}},
 	Plan{Parts: []PlanPart{{"weights", 10}}, TotalBytes: 10, AvailableBytes: 20, FLOPsPerStep: 3, SecondsPerStep: .5, Iterations: 20, Fits: true, Remedies: []fault.Note{fault.Say("%s", "batch_size 1")}},
 	Validation{1, 2.936, 5.265},
 	TrainReport{10, 2.662, 1e-5, .49, 161.374, 3290, 9.707},
@@ -171,7 +171,7 @@ func TestManifest(t *testing.T) {
 	}
 	defer folder.Close()
 	want := Manifest{Version: "v1", Command: []string{"lentil", "lora", "--hf-token", "hf_abc"}, Model: "m",
-		Data: []DataFile{{"d", 3, "ab"}}, Settings: map[string]any{"iters": 10.0}, Started: time.Unix(5, 0).UTC()}
+		Data: []DataFile{{"d", 3, "ab", []string{"train"}}}, Settings: map[string]any{"iters": 10.0}, Started: time.Unix(5, 0).UTC()}
 	if err := folder.WriteManifest(want); err != nil {
 		t.Fatal(err)
 	}
@@ -197,8 +197,8 @@ func TestHashFile(t *testing.T) {
 	}
 	got, err := HashFile(path)
 	// SHA-256 of "abc" from FIPS 180-2, appendix B.1.
-	want := DataFile{path, 3, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}
-	if err != nil || got != want {
+	want := DataFile{Path: path, Bytes: 3, SHA256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/lentil-lm/lentil/adapter"
@@ -27,30 +28,73 @@ func Describe(card *hub.Card, folder string) error {
 	if name, _ := settings["model"].(string); card.BaseModel == "" {
 		card.BaseModel = hub.RepoOf(name)
 	}
-	card.Data = dataName(settings["data"], files)
-	card.Settings = settingRows(settings)
+	trained, measuredOn := namesOf(files, settings["test"] == true)
+	card.Data, card.Measured = dataName(settings["data"], trained), strings.Join(measuredOn, ", ")
 	records, err := run.ReadLog(filepath.Join(folder, run.LogName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	_, resumed := settings["resume_adapter_file"].(string)
+	settings["iters"] = iterations(records, settings["iters"], resumed)
+	card.Settings = settingRows(settings)
 	card.Results = measured(records, resumed)
-	return err
+	return nil
 }
 
-// trainingOf reads the settings of a training run, nil if there are none, and the names of the files it read.
-func trainingOf(folder string) (settings map[string]any, files []string, err error) {
+// namesOf parts the files of a run into those that it was trained on and those that it was
+// only measured on. Without a test, the test set was not used.
+func namesOf(files []run.DataFile, tested bool) (trained, measured []string) {
+	for _, f := range files {
+		name := filepath.Base(f.Path)
+		switch {
+		case len(f.Splits) == 0 || slices.Contains(f.Splits, "train"):
+			trained = append(trained, name)
+		case tested || slices.Contains(f.Splits, "valid"):
+			measured = append(measured, name)
+		}
+	}
+	return trained, measured
+}
+
+// iterations tells how many a folder's weights were trained for: as the log says, which
+// knows where a run was stopped and what it went on from, else as was planned.
+func iterations(records []run.Record, planned any, resumed bool) any {
+	var earlier []int
+	done := 0
+	for _, r := range records {
+		switch e := r.Event.(type) {
+		case run.Start:
+			earlier, done = e.Earlier, 0
+		case run.Saved:
+			done = e.Iteration
+		}
+	}
+	if done > 0 {
+		planned = done
+	}
+	switch {
+	case len(earlier) > 0 && done > 0:
+		sum, parts := done, ""
+		for _, n := range earlier {
+			sum, parts = sum+n, parts+fmt.Sprintf("%d + ", n)
+		}
+		return fmt.Sprintf("%d (%s%d)", sum, parts, done)
+	case resumed && planned != nil:
+		return fmt.Sprintf("%v, on weights that were trained before", planned)
+	}
+	return planned
+}
+
+// trainingOf reads the settings of a training run, nil if there are none, and the files it read.
+func trainingOf(folder string) (settings map[string]any, files []run.DataFile, err error) {
 	manifest, err := run.ReadManifest(folder)
 	if err == nil {
-		for _, f := range manifest.Data {
-			files = append(files, filepath.Base(f.Path))
-		}
 		settings = map[string]any{}
 		for key, v := range manifest.Settings {
 			settings[key] = v
 		}
 		settings["model"] = manifest.Model
-		return settings, files, nil
+		return settings, manifest.Data, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
@@ -66,7 +110,7 @@ func trainingOf(folder string) (settings map[string]any, files []string, err err
 	return settings, nil, err
 }
 
-// dataName tells what a run was trained on without telling of this machine: a repository, the files read, or
+// dataName tells what a run was trained on without telling of this machine: a repository, the files, or
 // the last part of the path.
 func dataName(data any, files []string) string {
 	name, _ := data.(string)

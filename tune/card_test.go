@@ -2,6 +2,7 @@ package tune
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/lentil-lm/lentil/hub"
@@ -32,6 +33,58 @@ func TestMeasured(t *testing.T) {
 		}
 		if got := measured(records, tt.resumed); !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestIterations(t *testing.T) {
+	t.Parallel()
+	start := func(earlier ...int) run.Event { return run.Start{FirstIteration: 1, Earlier: earlier} }
+	for _, tt := range []struct {
+		name    string
+		events  []run.Event
+		resumed bool
+		want    any
+	}{
+		{"no log", nil, false, 600},
+		{"no log, resumed", nil, true, "600, on weights that were trained before"},
+		{"whole", []run.Event{start(), run.Saved{Iteration: 100}, run.Saved{Iteration: 600}}, false, 600},
+		{"stopped", []run.Event{start(), run.Saved{Iteration: 100}}, false, 100},
+		{"resumed", []run.Event{start(), run.Saved{Iteration: 100}, start(100), run.Saved{Iteration: 500}}, true, "600 (100 + 500)"},
+		{"twice", []run.Event{start(100, 20), run.Saved{Iteration: 500}}, true, "620 (100 + 20 + 500)"},
+		{"of unknown weights", []run.Event{start(), run.Saved{Iteration: 500}}, true, "500, on weights that were trained before"},
+		{"another run", []run.Event{start(100), run.Saved{Iteration: 500}, start(), run.Saved{Iteration: 7}}, false, 7},
+	} {
+		var records []run.Record
+		for _, e := range tt.events {
+			records = append(records, run.Record{Event: e})
+		}
+		if got := iterations(records, 600, tt.resumed); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestNamesOf: a card claims no training on what was only measured, or not used.
+func TestNamesOf(t *testing.T) {
+	t.Parallel()
+	file := func(name string, splits ...string) run.DataFile {
+		return run.DataFile{Path: "/home/me/" + name, Splits: splits}
+	}
+	three := []run.DataFile{file("train.jsonl", "train"), file("valid.jsonl", "valid"), file("test.jsonl", "test")}
+	for _, tt := range []struct {
+		files             []run.DataFile
+		tested            bool
+		trained, measured []string
+	}{
+		{three, true, []string{"train.jsonl"}, []string{"valid.jsonl", "test.jsonl"}},
+		{three, false, []string{"train.jsonl"}, []string{"valid.jsonl"}},
+		{[]run.DataFile{file("rows.csv", "train", "valid", "test")}, true, []string{"rows.csv"}, nil},
+		{[]run.DataFile{file("old.jsonl")}, true, []string{"old.jsonl"}, nil},
+	} {
+		trained, measured := namesOf(tt.files, tt.tested)
+		if !slices.Equal(trained, tt.trained) || !slices.Equal(measured, tt.measured) {
+			t.Errorf("%v, tested %v: trained on %v, measured on %v", tt.files, tt.tested, trained, measured)
 		}
 	}
 }

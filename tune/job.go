@@ -59,11 +59,15 @@ func Open(ctx context.Context, r Recipe, o Options) (*Job, error) {
 		return nil, err
 	}
 	j := &Job{Recipe: r, options: o}
+	if err := j.followAdapter(); err != nil {
+		return nil, err
+	}
 	j.options.say("Loading pretrained model")
 	var err error
 	if j.Engine, err = engine.Open(ctx, r.Model, o.engine(&r)); err != nil {
 		return nil, err
 	}
+	j.followModel()
 	j.options.say("Loading datasets")
 	if err := j.openData(ctx); err != nil {
 		j.Close()

@@ -91,8 +91,8 @@ func TestRun(t *testing.T) {
 		t.Errorf("%+v, %v", m, err)
 	}
 	var card hub.Card
-	if err := Describe(&card, r.AdapterPath); err != nil || card.Data != "train.jsonl, valid.jsonl, test.jsonl" || card.BaseModel != "" ||
-		len(card.Results) != 1 || card.Results[0].Base == "" || card.Results[0].Tuned == "" || !slices.Contains(card.Settings, hub.CardRow{Name: "iters", Value: "6"}) {
+	if err := Describe(&card, r.AdapterPath); err != nil || card.Data != "train.jsonl" || card.Measured != "valid.jsonl, test.jsonl" || card.BaseModel != "" ||
+		len(card.Results) != 2 || card.Results[0].Base == "" || card.Results[0].Tuned == "" || card.Results[1].Tuned != perplexityText(result.Tested.Loss) || !slices.Contains(card.Settings, hub.CardRow{Name: "iters", Value: "6"}) {
 		t.Errorf("%+v, %v", card, err)
 	}
 	again := r
@@ -127,10 +127,34 @@ func TestInterrupted(t *testing.T) {
 	if got := told.text("To go on"); got != want {
 		t.Errorf("advice %q, want %q", got, want)
 	}
+	if got := told.text("The optimizer's averages and the order of the rows then begin anew"); got == "" {
+		t.Error("the advice does not tell what begins anew")
+	}
 	r.ResumeAdapterFile, r.Iters = result.Checkpoint, 1
 	told = nil
 	if _, err := Run(t.Context(), r, Options{Report: &told}); err != nil || told.text("Loading fine-tuned weights from "+result.Checkpoint) == "" {
 		t.Errorf("resumed: %v, %v", err, told.kinds())
+	}
+	// The card names the iterations of all parts, also from the last weights and in another folder.
+	iters := func(dir string) string {
+		var card hub.Card
+		if err := Describe(&card, dir); err != nil {
+			t.Error(err)
+		}
+		for _, row := range card.Settings {
+			if row.Name == "iters" {
+				return row.Value
+			}
+		}
+		return ""
+	}
+	if got := iters(r.AdapterPath); got != "4 (3 + 1)" {
+		t.Errorf("resumed: iters %s", got)
+	}
+	r.ResumeAdapterFile, r.Iters = filepath.Join(r.AdapterPath, adapter.File), 2
+	r.AdapterPath = filepath.Join(t.TempDir(), "other")
+	if _, err := Run(t.Context(), r, Options{}); err != nil || iters(r.AdapterPath) != "6 (3 + 1 + 2)" {
+		t.Errorf("resumed twice: iters %s, %v", iters(r.AdapterPath), err)
 	}
 	cancelled, stop := context.WithCancel(t.Context())
 	stop()

@@ -15,6 +15,10 @@ type Options struct {
 	// hears how that comes along, and that it is over. May be nil.
 	Download func(repo string) (progress func(hub.Progress), end func())
 
+	// Given tells which settings the user chose. The others may follow what is found:
+	// num_layers the model, and the measure of a test its adapter. Nil: all are chosen.
+	Given func(setting string) bool
+
 	// Version and Command go into run.json: of the program, and its command line, from
 	// which secrets are taken out.
 	Version string
@@ -35,6 +39,8 @@ func (o Options) engine(r *Recipe) engine.Options {
 	}
 	return e
 }
+
+func (o Options) given(setting string) bool { return o.Given == nil || o.Given(setting) }
 
 func (o Options) warn(text string) { o.report(run.Warning{Text: fault.Say("%s", text)}) }
 

@@ -26,16 +26,11 @@ import (
 // may hold: the plan first, then the manifest, the training, the adapter. When ctx ends
 // it saves and returns train.ErrInterrupted, with what was trained.
 func (j *Job) Train(ctx context.Context) (result Result, err error) {
-	folder, err := run.OpenFolder(j.Recipe.AdapterPath)
+	folder, release, err := j.record()
 	if err != nil {
 		return result, err
 	}
-	report := j.options.Report
-	j.options.Report = run.Multi(folder, report)
-	defer func() {
-		j.options.Report = report
-		err = errors.Join(err, folder.Close())
-	}()
+	defer func() { err = errors.Join(err, release()) }()
 	rows, err := j.Rows(ctx, j.Data.Train)
 	if err != nil {
 		return result, err
@@ -46,6 +41,9 @@ func (j *Job) Train(ctx context.Context) (result Result, err error) {
 	}
 	if text := j.Data.ValidWarning(); text != "" {
 		j.options.report(run.Warning{Text: fault.Say("%s", strings.TrimPrefix(text, "Warning: "))})
+	}
+	if n := rows.Len(); n < j.Recipe.BatchSize && !j.Recipe.compatMLX() {
+		j.options.report(run.Warning{Text: fault.Say("%v %d is more than the %d rows of the training set: each step takes all of them", fault.Setting("batch_size"), j.Recipe.BatchSize, n)})
 	}
 	plan, err := j.plan(rows)
 	if err != nil {
@@ -58,6 +56,19 @@ func (j *Job) Train(ctx context.Context) (result Result, err error) {
 		return result, err
 	}
 	return j.loop(ctx, plan, rows, valid)
+}
+
+// record opens the folder of the run. Its log hears all events until release.
+func (j *Job) record() (folder *run.Folder, release func() error, err error) {
+	if folder, err = run.OpenFolder(j.Recipe.AdapterPath); err != nil {
+		return nil, nil, err
+	}
+	report := j.options.Report
+	j.options.Report = run.Multi(folder, report)
+	return folder, func() error {
+		j.options.Report = report
+		return folder.Close()
+	}, nil
 }
 
 // makeTrainable puts a new adapter on m, or frees its weights for full fine-tuning.
@@ -113,7 +124,7 @@ func (j *Job) loop(ctx context.Context, plan run.Plan, rows, valid *dataset.Rows
 	trainable, total := j.Engine.Model.CountParameters()
 	j.options.report(run.Start{
 		Title: j.title(), Model: j.Recipe.Model, AdapterPath: j.Recipe.AdapterPath, FirstIteration: 1, Iterations: j.Recipe.Iters,
-		TrainableParams: trainable, TotalParams: total,
+		TrainableParams: trainable, TotalParams: total, Earlier: earlier(j.Recipe.ResumeAdapterFile),
 	})
 	began := time.Now()
 	trained, err := trainer.Run(ctx)
@@ -132,6 +143,30 @@ func (j *Job) loop(ctx context.Context, plan run.Plan, rows, valid *dataset.Rows
 	return result, err
 }
 
+// earlier lists the iterations of each run that trained a file of weights, as the log of
+// its folder tells; none if that does not.
+func earlier(file string) (iterations []int) {
+	if file == "" {
+		return nil
+	}
+	records, err := run.ReadLog(filepath.Join(filepath.Dir(file), run.LogName))
+	if err != nil {
+		return nil // a card will not tell of them: no reason not to train
+	}
+	var before []int
+	for _, r := range records {
+		switch e := r.Event.(type) {
+		case run.Start:
+			before = e.Earlier
+		case run.Saved:
+			if name := filepath.Base(file); name == filepath.Base(e.Path) || name == filepath.Base(e.Checkpoint) {
+				iterations = append(slices.Clone(before), e.Iteration)
+			}
+		}
+	}
+	return iterations
+}
+
 func (j *Job) sayHowToGoOn(r Result) {
 	done := r.Trained.Iterations
 	if done == 0 {
@@ -140,6 +175,11 @@ func (j *Job) sayHowToGoOn(r Result) {
 	}
 	j.options.say("To go on from iteration %d, give the same command with: %v %s %v %d", done,
 		fault.Setting("resume_adapter_file"), r.Checkpoint, fault.Setting("iters"), max(1, j.Recipe.Iters-done))
+	anew := "The optimizer's averages and the order of the rows"
+	if j.Recipe.LRSchedule != nil {
+		anew = "The optimizer's averages, the learning rate's schedule and the order of the rows"
+	}
+	j.options.say("%s then begin anew: the weights will not be those of a run without a stop.", anew)
 }
 
 // save writes the adapter, and a numbered copy at a checkpoint.
@@ -168,13 +208,15 @@ func (j *Job) writeManifest(folder *run.Folder) error {
 	m := run.Manifest{Version: j.options.Version, Command: j.options.Command, Started: time.Now().UTC(), Model: j.Recipe.Model, Settings: j.Recipe.all(config)}
 	for _, split := range []*dataset.Split{j.Data.Train, j.Data.Valid, j.Data.Test} {
 		for _, path := range split.Files {
-			if slices.ContainsFunc(m.Data, func(d run.DataFile) bool { return d.Path == path }) {
-				continue // two splits of one file
+			if i := slices.IndexFunc(m.Data, func(d run.DataFile) bool { return d.Path == path }); i >= 0 {
+				m.Data[i].Splits = append(m.Data[i].Splits, split.Name) // two splits of one file
+				continue
 			}
 			file, err := run.HashFile(path)
 			if err != nil {
 				return err
 			}
+			file.Splits = []string{split.Name}
 			m.Data = append(m.Data, file)
 		}
 	}
@@ -195,13 +237,20 @@ func (j *Job) title() string {
 	return strings.Join(append(parts, fmt.Sprintf("batch %d", r.BatchSize)), " · ")
 }
 
-// Test measures the loss on the test set.
-func (j *Job) Test(ctx context.Context) (train.Evaluation, error) {
+// Test measures the loss on the test set. The log of a run that trains hears of it, too.
+func (j *Job) Test(ctx context.Context) (got train.Evaluation, err error) {
+	if j.Recipe.Train {
+		_, release, err := j.record()
+		if err != nil {
+			return got, err
+		}
+		defer func() { err = errors.Join(err, release()) }()
+	}
 	rows, err := j.Rows(ctx, j.Data.Test)
 	if err != nil {
-		return train.Evaluation{}, err
+		return got, err
 	}
-	got, err := train.Evaluate(ctx, j.Engine.Model, train.FromRows(rows), j.Recipe.evaluation(), func(done, total int) {
+	got, err = train.Evaluate(ctx, j.Engine.Model, train.FromRows(rows), j.Recipe.evaluation(), func(done, total int) {
 		j.options.report(run.Progress{Task: "Calculating loss", Done: done, Total: total})
 	})
 	if err != nil {
