@@ -34,6 +34,13 @@ func Defaults() Options {
 	}
 }
 
+// StepsPerPass is the number of steps that take each of the examples once; under mlx-lm's
+// rules, all but those of the last partial batch.
+func (o Options) StepsPerPass(examples int) int {
+	order := order{examples: examples, size: o.BatchSize, mlx: o.CompatMLX}
+	return order.batches()
+}
+
 // Check refuses settings that no run can have. Run does so first.
 func (o Options) Check() error {
 	for _, s := range []struct {

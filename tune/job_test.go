@@ -127,7 +127,7 @@ func TestInterrupted(t *testing.T) {
 	if got := told.text("To go on"); got != want {
 		t.Errorf("advice %q, want %q", got, want)
 	}
-	if got := told.text("The optimizer's averages and the order of the rows then begin anew"); got == "" {
+	if got := told.text("Going on begins the optimizer's averages and the order of the rows anew"); got == "" {
 		t.Error("the advice does not tell what begins anew")
 	}
 	r.ResumeAdapterFile, r.Iters = result.Checkpoint, 1

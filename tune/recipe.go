@@ -1,7 +1,9 @@
 package tune
 
 import (
+	"context"
 	"math"
+	"os"
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/fault"
@@ -129,6 +131,10 @@ func (r *Recipe) checkValues() error {
 		return fault.Value("learning_rate", r.LearningRate, "0 or more")
 	case r.TrainEmbeddings && r.FineTuneType != "full":
 		return fault.Of("%v goes with %v full, not %s", fault.Setting("train_embeddings"), fault.Setting("fine_tune_type"), r.FineTuneType)
+	case r.Train && r.FineTuneType != "full" && r.LoRA.Rank < 1:
+		return fault.At(keyLoRA, "rank is %d, expected 1 or more", r.LoRA.Rank)
+	case math.IsNaN(r.LoRA.Scale) || math.IsInf(r.LoRA.Scale, 0):
+		return fault.At(keyLoRA, "scale is %g, expected a finite number", r.LoRA.Scale)
 	case !(r.LoRA.Dropout >= 0 && r.LoRA.Dropout < 1):
 		return fault.At(keyLoRA, "dropout is %g, expected 0 or more and less than 1", r.LoRA.Dropout)
 	}
@@ -159,6 +165,23 @@ func (r *Recipe) training() (train.Options, error) {
 	}
 	t.Optimizer, err = r.optimizer()
 	return t, err
+}
+
+// ItersFor is the number of steps that make some passes over the training rows. found tells
+// whether the rows are at hand: none are downloaded to be counted.
+func (r *Recipe) ItersFor(ctx context.Context, passes float64) (iters, rows int, found bool) {
+	if _, err := os.Stat(r.Data); err != nil || r.Sources != nil || r.BatchSize < 1 {
+		return 0, 0, false
+	}
+	q := r.query()
+	q.Train, q.Valid, q.Test = true, false, false
+	data, err := FindData(ctx, q, Options{})
+	if err != nil || data.Train.Len() == 0 {
+		return 0, 0, false
+	}
+	rows = data.Train.Len()
+	t := train.Options{BatchSize: r.BatchSize, CompatMLX: r.compatMLX()}
+	return max(1, int(math.Ceil(passes*float64(t.StepsPerPass(rows))))), rows, true
 }
 
 func (r *Recipe) compatMLX() bool { return r.Compat == "mlx" }

@@ -273,6 +273,8 @@ func TestCheck(t *testing.T) {
 		"grad_accumulation_steps -1: expected 1 or more":                                      func(r *Recipe) { r.GradAccumulation = -1 },
 		"learning_rate NaN: expected 0 or more":                                               func(r *Recipe) { r.LearningRate = math.NaN() },
 		"train_embeddings goes with fine_tune_type full, not lora":                            func(r *Recipe) { r.TrainEmbeddings = true },
+		"lora_parameters: rank is 0, expected 1 or more":                                      func(r *Recipe) { r.LoRA.Rank = 0 },
+		"lora_parameters: scale is +Inf, expected a finite number":                            func(r *Recipe) { r.LoRA.Scale = math.Inf(1) },
 		"lora_parameters: dropout is 1, expected 0 or more and less than 1":                   func(r *Recipe) { r.LoRA.Dropout = 1 },
 		"lr_schedule: name is \"\"":                                                           func(r *Recipe) { r.LRSchedule = &train.ScheduleConfig{} },
 		"optimizer_config: adam: takes no momentum":                                           func(r *Recipe) { r.OptimizerOptions = map[string]any{"momentum": .9} },

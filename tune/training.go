@@ -173,13 +173,13 @@ func (j *Job) sayHowToGoOn(r Result) {
 		j.options.say("Nothing was trained yet; run the same command again.")
 		return
 	}
+	anew := "the optimizer's averages and the order of the rows"
+	if j.Recipe.LRSchedule != nil {
+		anew = "the optimizer's averages, the learning rate's schedule and the order of the rows"
+	}
+	j.options.say("Going on begins %s anew: the weights will not be those of a run without a stop.", anew)
 	j.options.say("To go on from iteration %d, give the same command with: %v %s %v %d", done,
 		fault.Setting("resume_adapter_file"), r.Checkpoint, fault.Setting("iters"), max(1, j.Recipe.Iters-done))
-	anew := "The optimizer's averages and the order of the rows"
-	if j.Recipe.LRSchedule != nil {
-		anew = "The optimizer's averages, the learning rate's schedule and the order of the rows"
-	}
-	j.options.say("%s then begin anew: the weights will not be those of a run without a stop.", anew)
 }
 
 // save writes the adapter, and a numbered copy at a checkpoint.

@@ -160,7 +160,12 @@ func longFlag(cmd *cobra.Command, name string) (*pflag.Flag, error) {
 		return matches[0], nil
 	case 0:
 		remedy := "See: " + cmd.CommandPath() + " --help"
-		if near := fault.Nearest(wanted, names); near != "" {
+		if other, ok := otherNames[wanted]; ok && cmd.Flags().Lookup(other.flag) != nil {
+			if other.flag == "epochs" {
+				return cmd.Flags().Lookup(other.flag), nil // its own error tells more
+			}
+			remedy = "It is --" + other.flag + " here" + other.how + "."
+		} else if near := fault.Nearest(wanted, names); near != "" {
 			remedy = "Did you mean: --" + near
 		}
 		return nil, fault.Of("unknown flag --%s", name).Try("%s", remedy)

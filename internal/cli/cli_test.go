@@ -143,7 +143,8 @@ func TestSettingsAreFlags(t *testing.T) {
 	}{
 		{fault.Mark(fmt.Errorf("draft: %w", fault.Value("max_kv_size", 3, "more than 4"))), "lentil: draft: --max-kv-size 3: expected more than 4\n"},
 		{fault.Of("x: %w", fault.At("temp", "no").Try("Leave %v out.", fault.Setting("temp"))), "lentil: x: --temp: no\nLeave --temp out.\n"},
-		{fault.Of("a").Try("Check %v and %v.", fault.Setting("lr_schedule"), fault.Setting("lora_parameters.keys")), "lentil: a\nCheck lr_schedule and lora_parameters.keys.\n"},
+		{fault.Of("a").Try("Check %v and %v.", fault.Setting("lr_schedule"), fault.Setting("hf_dataset.path")), "lentil: a\nCheck lr_schedule and hf_dataset.path.\n"},
+		{fault.Of("a").Try("Check %v and %v.", fault.Setting("lora_parameters"), fault.Setting("lora_parameters.keys")), "lentil: a\nCheck lora_parameters and --keys.\n"},
 	} {
 		if got := errorText(c.err); got != c.want || exitCode(c.err) != ExitUsage {
 			t.Errorf("%d %q, want %q", exitCode(c.err), got, c.want)

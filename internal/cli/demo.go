@@ -94,7 +94,7 @@ func (o *demoOptions) recipe(streams Streams) (tune.Recipe, error) {
 	at := func(name string) string { return filepath.Join(o.Dir, name) }
 	r := tune.New()
 	if o.Model == "" {
-		if err := configure(&r, at(demoConfig), nil, streams); err != nil {
+		if _, err := configure(&r, at(demoConfig), nil, streams); err != nil {
 			return r, err
 		}
 		r.Model = at(demoModel)
@@ -180,7 +180,9 @@ func (s *show) train(ctx context.Context, streams Streams) error {
 		return err
 	}
 	s.report = display
-	if s.Job, err = tune.Open(ctx, recipe, streams.tuning(display)); err != nil {
+	tuning := streams.tuning(display)
+	tuning.Given = func(setting string) bool { return setting != "num_layers" || s.options.NumLayers != 0 }
+	if s.Job, err = tune.Open(ctx, recipe, tuning); err != nil {
 		return err
 	}
 	defer s.Close()

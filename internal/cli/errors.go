@@ -24,7 +24,11 @@ const (
 
 // flagName writes a setting as the command line has it. What only a config file knows keeps its name there.
 func flagName(s fault.Setting) string {
-	if key, _, _ := strings.Cut(string(s), "."); slices.Contains(configOnly, key) {
+	key, member, _ := strings.Cut(string(s), ".")
+	switch {
+	case key == keyLoRA && slices.Contains(loraFlags, member):
+		s = fault.Setting(member)
+	case slices.Contains(configOnly, key):
 		return string(s)
 	}
 	return "--" + strings.ReplaceAll(string(s), "_", "-")

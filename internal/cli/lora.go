@@ -36,7 +36,17 @@ func newLoRA(streams Streams, name string, work func(context.Context, Streams, *
 		cmd.Short = "Fine-tune a model, or test it, with mlx-lm's flags"
 		cmd.Long = `Fine-tune a model (--train), measure its loss on a test set (--test), or both.
 Before the first step it tells what the run will need. Ctrl-C saves and says how
-to go on; a second Ctrl-C stops at once.`
+to go on; a second Ctrl-C stops at once.
+
+A config has any of the flags, with dashes as underscores. The flags for the adapter
+are parts of lora_parameters there, and schedules and options of optimizers stand
+in configs alone:
+  lora_parameters: {rank: 16, scale: 20.0, dropout: 0.0, keys: [self_attn.q_proj]}
+  lr_schedule: {name: cosine_decay, warmup: 50, arguments: [1e-4, 950, 1e-6]}
+  optimizer_config: {adamw: {weight_decay: 0.01}}
+
+A test measures as its adapter was trained (--mask-prompt, --max-seq-length) unless
+told otherwise.`
 		cmd.Example = `  lentil lora --model ./model --data ./data --train --fine-tune-type lora --batch-size 4 \
       --num-layers 16 --iters 1000 --adapter-path ./adapters --mask-prompt
   lentil lora --model ./model --adapter-path ./adapters --data ./data --test
@@ -49,7 +59,7 @@ to go on; a second Ctrl-C stops at once.`
 		case "test":
 			o.Test = true
 		}
-		if err := o.resolve(cmd.Flags(), streams); err != nil {
+		if err := o.resolve(cmd.Context(), cmd.Flags(), streams); err != nil {
 			return err
 		}
 		return work(cmd.Context(), streams, o)
@@ -74,7 +84,9 @@ func runLoRA(ctx context.Context, streams Streams, o *loraOptions) error {
 	began := time.Now()
 	display := streams.display()
 	defer display.Close()
-	result, err := tune.Run(ctx, o.Recipe, streams.tuning(display))
+	options := streams.tuning(display)
+	options.Given = func(setting string) bool { return o.given[setting] }
+	result, err := tune.Run(ctx, o.Recipe, options)
 	if errors.Is(err, train.ErrInterrupted) {
 		return fmt.Errorf("%w: %w", errSaid, err)
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,17 +21,27 @@ import (
 type loraOptions struct {
 	tune.Recipe
 	JSON string
+
+	lora   tune.LoRA       // what the flags for its members say
+	epochs float64         // mlx-lm has no such flag: see countSteps
+	given  map[string]bool // settings that flags or the config have
 }
 
 // configOnly lists the settings that have no flag.
 var configOnly = []string{
-	"lora_parameters", "lr_schedule", "optimizer_config", "hf_dataset", "prompt_feature", "completion_feature", "chat_feature", "text_feature",
+	keyLoRA, "lr_schedule", "optimizer_config", "hf_dataset", "prompt_feature", "completion_feature", "chat_feature", "text_feature",
 }
+
+const keyLoRA = "lora_parameters"
+
+// loraFlags name the flags for the members of lora_parameters.
+var loraFlags = []string{"rank", "scale", "dropout", "keys"}
 
 // declare adds the flags to cmd. Their names and the defaults are mlx-lm's.
 func (o *loraOptions) declare(cmd *cobra.Command) {
 	r := &o.Recipe
 	*r = tune.New()
+	o.lora = r.LoRA
 	group(cmd, "Model and data", func(f *pflag.FlagSet) {
 		f.StringVar(&r.Model, "model", r.Model, "`folder` or .gguf file of the base model")
 		f.StringVar(&r.Data, "data", r.Data, "`folder` with train.jsonl, valid.jsonl and test.jsonl, a file of rows,\nor a dataset ORG/NAME on the hub (Parquet, JSON or CSV)")
@@ -47,6 +58,13 @@ func (o *loraOptions) declare(cmd *cobra.Command) {
 		f.BoolVar(&r.TrainEmbeddings, "train-embeddings", r.TrainEmbeddings, "with --fine-tune-type full: also embeddings, final norm and head")
 		f.BoolVar(&r.MaskPrompt, "mask-prompt", r.MaskPrompt, "count the loss of the answer only, not of the prompt")
 	})
+	group(cmd, "Adapter (lora_parameters of a config)", func(f *pflag.FlagSet) {
+		f.IntVar(&o.lora.Rank, "rank", o.lora.Rank, "rank `n` of its matrices: a higher one can learn more")
+		f.Float64Var(&o.lora.Scale, "scale", o.lora.Scale, "`factor` of its update: PEFT's alpha divided by the rank")
+		f.Float64Var(&o.lora.Dropout, "dropout", o.lora.Dropout, "`share` of its inputs that each step leaves out")
+		f.StringArrayVar(&o.lora.Keys, "keys", o.lora.Keys, "`projections` of a block that get one, self_attn.q_proj mlp.up_proj\nand so on; default: all")
+		annotate(f.Lookup("keys"), manyKey, "1")
+	})
 	group(cmd, "Training", func(f *pflag.FlagSet) {
 		f.IntVar(&r.BatchSize, "batch-size", r.BatchSize, "`rows` per step")
 		f.IntVar(&r.Iters, "iters", r.Iters, "`steps` to take")
@@ -55,6 +73,8 @@ func (o *loraOptions) declare(cmd *cobra.Command) {
 		f.IntVar(&r.GradAccumulation, "grad-accumulation-steps", r.GradAccumulation, "add up the gradients of `n` steps before each update")
 		f.IntVar(&r.MaxSeqLength, "max-seq-length", r.MaxSeqLength, "cut rows after this many `tokens`")
 		f.BoolVar(&r.GradCheckpoint, "grad-checkpoint", r.GradCheckpoint, "compute activations twice instead of keeping them: less memory, more time")
+		f.Float64Var(&o.epochs, "epochs", 0, "see countSteps")
+		f.Lookup("epochs").Hidden = true
 		f.Int64Var(&r.Seed, "seed", r.Seed, "`number` that all random choices follow from")
 	})
 	group(cmd, "Reports and saves", func(f *pflag.FlagSet) {
@@ -76,11 +96,23 @@ func (o *loraOptions) declare(cmd *cobra.Command) {
 }
 
 // resolve completes the flags with the config file and checks the whole.
-func (o *loraOptions) resolve(flags *pflag.FlagSet, streams Streams) error {
+func (o *loraOptions) resolve(ctx context.Context, flags *pflag.FlagSet, streams Streams) error {
+	o.given = map[string]bool{}
 	if o.Config != "" {
-		if err := configure(&o.Recipe, o.Config, flags, streams); err != nil {
+		entries, err := configure(&o.Recipe, o.Config, flags, streams)
+		if err != nil {
 			return err
 		}
+		for _, e := range entries {
+			o.given[strings.ReplaceAll(e.Key, "-", "_")] = e.Value != nil
+		}
+	}
+	flags.Visit(func(f *pflag.Flag) { o.given[strings.ReplaceAll(f.Name, "-", "_")] = true })
+	if err := o.takeLoRA(flags); err != nil {
+		return err
+	}
+	if flags.Changed("epochs") {
+		return o.countSteps(ctx)
 	}
 	if !o.Train && !o.Test {
 		return fault.Of("Must provide at least one of --train or --test").Try("`lentil train` and `lentil test` are short for them.")
@@ -88,27 +120,60 @@ func (o *loraOptions) resolve(flags *pflag.FlagSet, streams Streams) error {
 	return o.Check()
 }
 
+// takeLoRA sets those members of lora_parameters that have a flag on the command line.
+func (o *loraOptions) takeLoRA(flags *pflag.FlagSet) error {
+	for _, name := range loraFlags {
+		if !flags.Changed(name) {
+			continue
+		}
+		if o.FineTuneType == "full" {
+			return fault.Of("--%s goes with --fine-tune-type lora or dora, not full: full fine-tuning has no adapter", name)
+		}
+		switch name {
+		case "rank":
+			o.LoRA.Rank = o.lora.Rank
+		case "scale":
+			o.LoRA.Scale = o.lora.Scale
+		case "dropout":
+			o.LoRA.Dropout = o.lora.Dropout
+		case "keys":
+			o.LoRA.Keys = o.lora.Keys
+		}
+	}
+	return nil
+}
+
+// countSteps is the error for --epochs, which mlx-lm does not have. It tells the --iters for it.
+func (o *loraOptions) countSteps(ctx context.Context) error {
+	err := fault.Of("--epochs %g is not known: as in mlx-lm, a run is counted in steps of --batch-size rows", o.epochs)
+	iters, rows, found := o.ItersFor(ctx, o.epochs)
+	if !found || !(o.epochs > 0) {
+		return err.Try("Give --iters: the rows of the data divided by --batch-size, times the passes over them.")
+	}
+	return err.Try("Give --iters %d: %g passes over the %d rows of %s, %d a step.", iters, o.epochs, rows, o.Data, o.BatchSize)
+}
+
 // configure takes the settings of a YAML config into a recipe, but those that flags were given for; flags may be
-// nil. Keys that are no settings are kept, with a warning.
-func configure(r *tune.Recipe, path string, flags *pflag.FlagSet, streams Streams) error {
+// nil. Keys that are no settings are kept, with a warning. It returns all keys.
+func configure(r *tune.Recipe, path string, flags *pflag.FlagSet, streams Streams) ([]yaml.Entry, error) {
 	fmt.Fprintln(streams.Out, "Loading configuration file", path)
 	entries, err := readYAML(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, e := range entries {
 		if flags != nil && flags.Changed(strings.ReplaceAll(e.Key, "_", "-")) {
 			continue
 		}
 		if err := r.Set(e.Key, e.Value); err != nil {
-			return fault.Of("%s:%d: %s", path, e.Line, err.Error()) // in a config, settings have their own names
+			return nil, fault.Of("%s:%d: %s", path, e.Line, err.Error()) // in a config, settings have their own names
 		}
 		if !slices.Contains(tune.Settings(), strings.ReplaceAll(e.Key, "-", "_")) {
 			warnUnknown(streams.Err, path, e)
 		}
 	}
 	r.Config = path
-	return nil
+	return entries, nil
 }
 
 // readYAML reads the top-level keys of a YAML config, in order.
@@ -128,9 +193,24 @@ func readYAML(path string) ([]yaml.Entry, error) {
 }
 
 func warnUnknown(warn io.Writer, path string, e yaml.Entry) {
-	text := fmt.Sprintf("Warning: %s:%d: unknown key %s is kept but does nothing", path, e.Line, e.Key)
-	if near := fault.Nearest(e.Key, tune.Settings()); near != "" {
-		text += "; did you mean " + near + "?"
+	fmt.Fprintf(warn, "Warning: %s:%d: unknown key %s is kept but does nothing%s\n", path, e.Line, e.Key, instead(e.Key))
+}
+
+// instead tells what to write for a key that is no setting.
+func instead(key string) string {
+	other, known := otherNames[strings.ReplaceAll(key, "_", "-")]
+	if slices.Contains(loraFlags, key) {
+		other, known = otherName{flag: key}, true
 	}
-	fmt.Fprintln(warn, text)
+	switch near := fault.Nearest(key, tune.Settings()); {
+	case slices.Contains(loraFlags, other.flag):
+		return fmt.Sprintf("; write lora_parameters: {rank: 8, scale: 20.0, dropout: 0.0}, with your %s%s", other.flag, other.how)
+	case other.flag == "epochs":
+		return "; give iters: the rows of the data divided by batch_size, times the passes over them"
+	case known:
+		return "; it is " + strings.ReplaceAll(other.flag, "-", "_") + " here" + other.how
+	case near != "":
+		return "; did you mean " + near + "?"
+	}
+	return ""
 }

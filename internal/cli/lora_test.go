@@ -46,7 +46,7 @@ func mustParseLoRA(t *testing.T, args ...string) *loraOptions {
 func TestLoRADefaultsAreThoseOfMLX(t *testing.T) {
 	t.Parallel()
 	got := mustParseLoRA(t, "lora", "--train")
-	want := &loraOptions{Recipe: tune.New()}
+	want := &loraOptions{Recipe: tune.New(), lora: tune.New().LoRA, given: map[string]bool{"train": true}}
 	want.Train = true
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
@@ -66,7 +66,7 @@ func TestSettingsHaveFlags(t *testing.T) {
 		}
 	}
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if name := strings.ReplaceAll(f.Name, "-", "_"); name != "json" && !slices.Contains(known, name) {
+		if name := strings.ReplaceAll(f.Name, "-", "_"); name != "json" && name != "epochs" && !slices.Contains(loraFlags, name) && !slices.Contains(known, name) {
 			t.Errorf("--%s is no setting of a recipe", f.Name)
 		}
 	})
@@ -101,6 +101,17 @@ func TestLoRAMistakes(t *testing.T) {
 		{[]string{"train", "--iters", "0"}, "--iters 0: expected 1 or more"},
 		{[]string{"train", "--learning-rate", "-1"}, "--learning-rate -1: "},
 		{[]string{"train", "--train-embeddings"}, "--train-embeddings goes with --fine-tune-type full"},
+		{[]string{"train", "--rank", "0"}, "lora_parameters: "},
+		{[]string{"train", "--scale", "NaN"}, "lora_parameters: scale is NaN, expected a finite number"},
+		{[]string{"train", "--rank", "4", "--fine-tune-type", "full"}, "--rank goes with --fine-tune-type lora or dora, not full"},
+		{[]string{"train", "--lora-layers", "8"}, "unknown flag --lora-layers\nIt is --num-layers here.\n"},
+		{[]string{"train", "--lora_rank=8"}, "unknown flag --lora_rank\nIt is --rank here.\n"},
+		{[]string{"train", "--alpha", "16"}, "unknown flag --alpha\nIt is --scale here, alpha divided by the rank.\n"},
+		{[]string{"train", "--lr", "1e-4"}, "unknown flag --lr\nIt is --learning-rate here.\n"},
+		{[]string{"generate", "--temperature", "1"}, "unknown flag --temperature\nIt is --temp here.\n"},
+		{[]string{"train", "--temperature", "1"}, "unknown flag --temperature\nSee: "},
+		{[]string{"fuse", "--de-quantize"}, "unknown flag --de-quantize\nIt is --dequantize here.\n"},
+		{[]string{"train", "--epochs", "3", "--data", "org/name"}, "--epochs 3 is not known: as in mlx-lm, a run is counted in steps of --batch-size rows\nGive --iters: the rows"},
 		{[]string{"train", "-c", "no.yaml"}, "config: stat no.yaml"},
 	} {
 		_, _, err := parseLoRA(t, c.args...)
