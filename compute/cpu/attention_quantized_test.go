@@ -19,8 +19,8 @@ func randomCache(r *rand.Rand, f quant.Format, rows, cols int) []compute.Array {
 	return out
 }
 
-// TestQuantizedAttention has rows so wide that a chunk of keys is several tiles, and
-// queries whose windows begin in other tiles and chunks.
+// TestQuantizedAttention takes rows so wide that a chunk of keys is several tiles, and
+// queries with windows that begin in different tiles and chunks.
 func TestQuantizedAttention(t *testing.T) {
 	eachFamily(t, func(t *testing.T, d *Device) {
 		r := newRand(41)

@@ -13,8 +13,8 @@ func expertIDs(k int, ids ...int32) compute.Array {
 	return compute.Array{Spec: compute.Spec{Shape: compute.Shape{len(ids) / k, k}, DType: compute.I32}, Data: compute.IntBytes(ids)}
 }
 
-// TestExpertsRowWise: every pair of a row and an expert gets, to the bit, what the row
-// gets alone, which is what a product with that one matrix gives.
+// TestExpertsRowWise: every pair of a row and an expert gets, to the bit, what the product
+// of that row alone with that one matrix gives.
 func TestExpertsRowWise(t *testing.T) {
 	eachFamily(t, func(t *testing.T, d *Device) {
 		r := newRand(41)
@@ -79,7 +79,7 @@ func TestExpertsRowWiseUpdates(t *testing.T) {
 	})
 }
 
-// TestExpertsOutOfRange: ids that are no experts are an error, not a panic.
+// TestExpertsOutOfRange: an id without an expert is an error, not a panic.
 func TestExpertsOutOfRange(t *testing.T) {
 	d := newDevice(t, 2, "")
 	r := newRand(42)

@@ -40,8 +40,8 @@ func TestSmallFloats(t *testing.T) {
 	}
 }
 
-// TestPoison demands that a NaN among the weights of a row reaches its product,
-// and no other's.
+// TestPoison demands that a NaN among the weights of a row reaches its product and no
+// other.
 func TestPoison(t *testing.T) {
 	f, err := quant.ParseMode("mxfp8")
 	if err != nil {

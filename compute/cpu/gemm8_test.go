@@ -96,8 +96,8 @@ func TestUnpack(t *testing.T) {
 	}
 }
 
-// TestLinear8 compares products of rounded activations with the definition on
-// the values that they stand for.
+// TestLinear8 compares products of rounded activations with the definition for the
+// rounded values.
 func TestLinear8(t *testing.T) {
 	eachFamily(t, func(t *testing.T, d *Device) {
 		r := newRand(17)
@@ -126,8 +126,8 @@ func TestLinear8(t *testing.T) {
 	})
 }
 
-// roundedAs returns x as the product takes it: rounded where the family has
-// tiles of bytes, or for few rows dot products, and as it is otherwise.
+// roundedAs returns x as the product takes it: rounded if the family has tiles of bytes, or
+// dot products for so few rows, and as it is otherwise.
 func roundedAs(d *Device, o compute.Linear, x compute.Array) compute.Array {
 	f, k := o.Weight.Format, d.kernels.bytes
 	super := f.Kind == quant.Q4K || f.Kind == quant.Q6K

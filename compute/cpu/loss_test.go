@@ -15,8 +15,8 @@ import (
 // gives 0.4.
 const vocabTolerance = 2e-3
 
-// A vocabulary so large that the head's gradient takes two chunks of rows, the
-// second of them shorter.
+// The vocabulary is so large that the head's gradient takes two chunks of rows; the second
+// is shorter.
 func TestCrossEntropyOfManyWords(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 3))
@@ -58,8 +58,7 @@ func TestCrossEntropyInChunks(t *testing.T) {
 	}
 }
 
-// A target of probability 1 to within float32: its loss and gradient, tiny, are
-// still right.
+// A target has probability 1 to within float32. Its tiny loss and gradient are still right.
 func TestCrossEntropyOfACertainTarget(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t, 2, "")

@@ -10,7 +10,7 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// benchFormats are what small floats compare with, and they.
+// benchFormats are the small floats and what they compete with.
 var benchFormats = []quant.Format{
 	{Kind: quant.Affine, DType: quant.F16, Bits: 4, Group: 32},
 	{Kind: quant.Affine, DType: quant.BF16, Bits: 4, Group: 64},

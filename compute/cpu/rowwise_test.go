@@ -53,8 +53,8 @@ func TestRowWise(t *testing.T) {
 	})
 }
 
-// TestRowWisePacked does so for packed 4-bit weights: every number of rows, rows of the
-// weight that are odd in number and in length, and lengths that go in parts.
+// TestRowWisePacked does so for packed 4-bit weights, with every number of rows of x, odd
+// numbers and lengths of rows of the weight, and lengths that go in parts.
 func TestRowWisePacked(t *testing.T) {
 	eachFamily(t, func(t *testing.T, d *Device) {
 		r := newRand(35)
@@ -142,8 +142,8 @@ func TestRowWiseUpdate(t *testing.T) {
 	})
 }
 
-// TestRowWiseElements: what goes element by element or row by row is always row-wise,
-// wherever the cuts between workers and the ends of vectors lie.
+// TestRowWiseElements: ops that work element by element or row by row are always row-wise,
+// wherever the cuts between workers and the ends of vectors are.
 func TestRowWiseElements(t *testing.T) {
 	eachFamily(t, func(t *testing.T, d *Device) {
 		r := newRand(34)
