@@ -27,6 +27,9 @@ type Adapter struct {
 	// which changes them. They have to equal the model's.
 	Copies []weights.Tensor
 
+	// Overwrite has the Write methods replace an adapter that is there.
+	Overwrite bool
+
 	architecture string // llama.cpp's, until FitTo has been called
 	held         int    // numbers in the file, without the zeros that were added
 	experts      int    // matrices in its stacks, if the file has single experts

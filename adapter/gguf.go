@@ -1,15 +1,13 @@
 package adapter
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/weights"
 )
@@ -112,7 +110,7 @@ func (a *Adapter) splitPairs(c *model.Config) error {
 }
 
 // WriteGGUF writes a LoRA as a GGUF file that llama.cpp loads beside the base model, which
-// src is. There must be no file at path yet.
+// src is. There must be no file at path yet, unless Overwrite is set.
 func (a *Adapter) WriteGGUF(path string, src weights.Source) error {
 	if a.DoRA() {
 		return fault.At("fine_tune_type", "the adapter is a DoRA, whose magnitudes llama.cpp's adapter files have no place for").
@@ -137,8 +135,10 @@ func (a *Adapter) WriteGGUF(path string, src weights.Source) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is there already: give another name, or remove it", path)
+	if !a.Overwrite {
+		if err := atomicfile.Vacant("save_path", path); err != nil {
+			return err
+		}
 	}
 	return weights.WriteGGUF(path, map[string]any{
 		"general.architecture": family.Architecture, "general.type": "adapter", "general.name": "LoRA", "general.file_type": uint32(0),

@@ -95,7 +95,7 @@ func readMLX(dir string) (*Adapter, error) {
 }
 
 // WriteMLX writes the adapter into a folder as mlx-lm reads it. A folder that holds an
-// adapter is left alone.
+// adapter is left alone, unless Overwrite is set.
 func (a *Adapter) WriteMLX(dir string) error {
 	if err := a.ready(); err != nil {
 		return err
@@ -103,7 +103,7 @@ func (a *Adapter) WriteMLX(dir string) error {
 	if a.partial {
 		return fault.At("model", "the adapter changes some experts only, and mlx-lm's files have all").Try("Name the base model too.")
 	}
-	if err := noAdapterIn(dir); err != nil {
+	if err := a.mayWrite(dir); err != nil {
 		return err
 	}
 	return a.writeMLX(dir)
@@ -126,32 +126,60 @@ func (a *Adapter) writeMLX(dir string) error {
 			tensors = append(tensors, weights.FloatTensor(u.Module+".m", u.Magnitude, u.Out))
 		}
 	}
-	if err := weights.WriteSafetensors(filepath.Join(dir, File), tensors, nil); err != nil {
-		return err
-	}
-	return writeConfig(dir, map[string]any{
+	return a.writeFolder(dir, File, tensors, nil, map[string]any{
 		"fine_tune_type": strings.ToLower(a.Kind()), "model": a.Base, "num_layers": -1,
 		// mlx-lm looks for keys that are whole paths in the whole model.
 		"lora_parameters": map[string]any{"rank": rank, "scale": scale, "dropout": a.Dropout, "keys": keys},
 	})
 }
 
-// noAdapterIn makes a folder, and refuses one that holds an adapter.
-func noAdapterIn(dir string) error {
+// mayWrite refuses a folder that holds an adapter. One that a killed command was about to write is its own.
+func (a *Adapter) mayWrite(dir string) error {
+	if a.Overwrite {
+		return nil
+	}
+	completed, err := atomicfile.Settle(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || completed:
+		return nil
+	case err != nil:
+		return err
+	}
 	for _, there := range []string{File, PEFTFile, ConfigFile} {
 		if _, err := os.Lstat(filepath.Join(dir, there)); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s holds %s already: give another folder", dir, there)
+			return fault.Given("save_path", dir, "this holds %s already", there).
+				Try("Give another folder, or %v to replace the adapter in it.", fault.Setting("overwrite"))
 		}
 	}
-	return os.MkdirAll(dir, 0o755)
+	return nil
 }
 
-// writeConfig writes adapter_config.json. It comes behind the weights: a folder that has
-// one is a whole adapter.
-func writeConfig(dir string, config map[string]any) error {
+// writeFolder writes the adapter's file and adapter_config.json together. With Overwrite, weights in another layout go.
+func (a *Adapter) writeFolder(dir, name string, tensors []weights.Tensor, metadata map[string]string, config map[string]any) error {
+	return writeFolder(dir, config, func(set *atomicfile.Set) error {
+		if a.Overwrite {
+			set.Remove(File, PEFTFile)
+		}
+		return weights.WriteSafetensors(filepath.Join(set.Dir(), name), tensors, metadata)
+	})
+}
+
+// writeFolder writes what fill puts into a set, and adapter_config.json, together.
+func writeFolder(dir string, config map[string]any, fill func(set *atomicfile.Set) error) error {
 	text, err := json.MarshalIndent(config, "", "    ")
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, ConfigFile), append(text, '\n'))
+	set, err := atomicfile.Begin(dir)
+	if err != nil {
+		return err
+	}
+	defer set.Discard()
+	if err := fill(set); err != nil {
+		return err
+	}
+	if err := set.Write(ConfigFile, append(text, '\n')); err != nil {
+		return err
+	}
+	return set.Commit()
 }

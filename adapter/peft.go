@@ -281,7 +281,7 @@ func (a *Adapter) checkCopies(base weights.Source) error {
 
 // WritePEFT writes the adapter into a folder as PEFT reads it. A stack becomes a LoRA for
 // each expert, as PEFT makes them with transformers 4. A folder that holds an adapter is
-// left alone.
+// left alone, unless Overwrite is set.
 func (a *Adapter) WritePEFT(dir string) error {
 	if err := a.ready(); err != nil {
 		return err
@@ -308,14 +308,11 @@ func (a *Adapter) WritePEFT(dir string) error {
 			tensors = append(tensors, weights.FloatTensor(peftPrefix+u.Module+peftMagnitude, u.Magnitude, u.Out))
 		}
 	}
-	if err := noAdapterIn(dir); err != nil {
+	if err := a.mayWrite(dir); err != nil {
 		return err
 	}
 	metadata := map[string]string{"format": "pt"} // transformers insists on it
-	if err := weights.WriteSafetensors(filepath.Join(dir, PEFTFile), tensors, metadata); err != nil {
-		return err
-	}
-	return writeConfig(dir, map[string]any{
+	return a.writeFolder(dir, PEFTFile, tensors, metadata, map[string]any{
 		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": a.Base, "r": rank,
 		"lora_alpha": float32(rank) * scale, "lora_dropout": a.Dropout, "target_modules": targets,
 		"bias": "none", "fan_in_fan_out": false, "inference_mode": true, "init_lora_weights": true,

@@ -3,13 +3,13 @@ package adapter
 import (
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/quant"
@@ -137,9 +137,6 @@ func SaveWeights(m *model.Model, path string) error {
 // Save writes what training changes as a folder that [Load] and mlx-lm read:
 // adapters.safetensors and adapter_config.json, which replace those that are there.
 func Save(m *model.Model, dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
 	if len(m.Adapted()) > 0 {
 		a, err := Of(m)
 		if err != nil {
@@ -150,10 +147,8 @@ func Save(m *model.Model, dir string) error {
 	if len(m.Trainable()) == 0 {
 		return fmt.Errorf("%s: not written: the model has no adapter, and nothing of it is trained", dir)
 	}
-	if err := SaveWeights(m, filepath.Join(dir, File)); err != nil {
-		return err
-	}
-	return writeConfig(dir, map[string]any{"fine_tune_type": "full", "model": m.Source().Path(), "num_layers": -1})
+	config := map[string]any{"fine_tune_type": "full", "model": m.Source().Path(), "num_layers": -1}
+	return writeFolder(dir, config, func(set *atomicfile.Set) error { return SaveWeights(m, filepath.Join(set.Dir(), File)) })
 }
 
 // diverged is the error for a tensor with NaN or infinite numbers.

@@ -96,11 +96,15 @@ func printAdapter(w io.Writer, info adapterInfo) {
 	fmt.Fprintf(w, "Changes %s\n", strings.Join(names, ", "))
 }
 
-type adapterOutput struct{ SavePath, To, Model string }
+type adapterOutput struct {
+	SavePath, To, Model string
+	Overwrite           bool
+}
 
 // flags declares where and how an adapter is written.
 func (o *adapterOutput) flags(f *pflag.FlagSet, to string) {
 	f.StringVar(&o.SavePath, "save-path", "", "`folder` to write, or file with --to gguf (required)")
+	f.BoolVar(&o.Overwrite, "overwrite", false, "replace an adapter that is at --save-path")
 	f.StringVar(&o.To, "to", to, "`layout` to write: mlx, peft or gguf")
 	f.StringVar(&o.Model, "model", "", "`folder`, file or repository of the base model, which adapters from and to GGUF files need, and PEFT's of some experts")
 }
@@ -121,6 +125,7 @@ func (o *adapterOutput) write(ctx context.Context, streams Streams, f *adapter.A
 	for _, c := range f.Copies {
 		fmt.Fprintf(streams.Out, "Left out: %s, which the adapter repeats from its base.\n", c.Name)
 	}
+	f.Overwrite = o.Overwrite
 	var err error
 	switch o.To {
 	case "mlx":

@@ -20,6 +20,7 @@ func TestAdaptersCommand(t *testing.T) {
 	}
 	mustRun(t, "", "adapters", "convert", adapter, "--save-path", peft)
 	mustRun(t, "", "adapters", "convert", peft, "--to", "mlx", "--save-path", back)
+	mustRun(t, "", "adapters", "convert", peft, "--to", "mlx", "--save-path", back, "--overwrite")
 	mustRun(t, "", "adapters", "convert", peft, "--to", "gguf", "--model", model, "--save-path", gguf)
 	mustRun(t, "", "adapters", "merge", adapter, peft, "--weights", "0.25,0.75", "--save-path", half)
 	ofGGUF := filepath.Join(dir, "of-gguf")
