@@ -23,8 +23,8 @@ import (
 	"github.com/lentil-lm/lentil/weights"
 )
 
-// EnoughSurvival is the share of a layer's update that has to survive
-// quantization; below it Fuse gives the layer more bits.
+// EnoughSurvival is the share of a matrix's update that has to survive
+// quantization; below it Fuse gives the matrix more bits.
 const EnoughSurvival = 0.90
 
 // FuseOptions choose what Fuse writes.
@@ -33,7 +33,7 @@ type FuseOptions struct {
 	SavePath    string
 	Overwrite   bool     // replace a model at SavePath that Lentil did not write, or that was changed since
 	Card        hub.Card // for README.md; without a Repo it gets the folder's name
-	Dequantize  bool     // all layers dense, in the type of the scales
+	Dequantize  bool     // all matrices dense, in the type of the scales
 	KeepBits    bool     // quantize to the base's bits whatever is lost
 	Rule        quant.Rule
 	Progress    func(module string, done, total int) // may be nil
@@ -42,7 +42,7 @@ type FuseOptions struct {
 	More func(dir string) error
 }
 
-// FusedLayer tells what became of one layer's update.
+// FusedLayer tells what became of the update of one projection, a matrix or a stack of them.
 type FusedLayer struct {
 	Module   string  `json:"module"`
 	From     string  `json:"from"`     // format in the base
@@ -50,20 +50,32 @@ type FusedLayer struct {
 	AtBase   float64 `json:"at_base"`  // share of the update that the base's format would keep
 	Survival float64 `json:"survival"` // share that the format written keeps
 	update   float64 // ‖Δ‖²
+	dense    bool    // the format written
 }
 
 // FuseReport sums up a fusion.
 type FuseReport struct {
 	Path       string       `json:"path"`
 	Layers     []FusedLayer `json:"layers"`
-	Survival   float64      `json:"fuse_survival"` // over all layers, weighted by ‖Δ‖²
+	Survival   float64      `json:"fuse_survival"` // over all matrices, weighted by ‖Δ‖²
 	AtBase     float64      `json:"survival_at_base_bits"`
 	Raised     int          `json:"raised_layers"`
 	Parameters int64        `json:"parameters"`
 	Bytes      int64        `json:"bytes"`
 }
 
-// Worst is the layer whose update survives least; false when no layer has one.
+// Rounded tells in which formats too little of an update survives: quantized ones, or the
+// 16-bit numbers of dense matrices.
+func (r FuseReport) Rounded() (quantized, dense bool) {
+	for _, l := range r.Layers {
+		if l.Survival < EnoughSurvival {
+			quantized, dense = quantized || !l.dense, dense || l.dense
+		}
+	}
+	return quantized, dense
+}
+
+// Worst is the matrix whose update survives least; false when none has one.
 func (r FuseReport) Worst() (FusedLayer, bool) {
 	if len(r.Layers) == 0 {
 		return FusedLayer{}, false

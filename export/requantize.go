@@ -164,7 +164,7 @@ func (f *fusion) encode(module string, base *quant.Matrix, w, delta []float32, t
 			continue
 		}
 		f.report.Layers = append(f.report.Layers, FusedLayer{
-			Module: module, From: base.Format.String(), To: to.String(), AtBase: first, Survival: kept, update: update,
+			Module: module, From: base.Format.String(), To: to.String(), AtBase: first, Survival: kept, update: update, dense: to.Kind == quant.Dense,
 		})
 		return m, nil
 	}
@@ -231,7 +231,7 @@ func moreBits(f quant.Format, cols int) (quant.Format, bool) {
 		return dense, true
 	}
 	next := map[int]int{2: 3, 3: 4, 4: 5, 5: 6, 6: 8}[f.Bits]
-	if next == 0 { // 8 bits were not enough: leave the layer dense
+	if next == 0 { // 8 bits were not enough: leave the matrix dense
 		return dense, true
 	}
 	f.Bits = next

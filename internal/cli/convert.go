@@ -64,11 +64,11 @@ becomes a GGUF file for llama.cpp, Ollama and others.`,
 		f.IntVar(&o.Bits, "q-bits", 0, "`bits` of a weight: 2, 3, 4, 5, 6 or 8; default 4, or what the mode has")
 		f.IntVar(&o.Group, "q-group-size", 0, "`weights` that share a scale: 32, 64 or 128; default 64, or what the mode has")
 		f.StringVar(&o.Mode, "q-mode", "affine", "`way` to quantize: affine, mxfp4, nvfp4 or mxfp8")
-		f.StringVar(&o.Recipe, "quant-predicate", "", "`recipe` that gives some layers more bits: "+strings.Join(export.Recipes(), ", "))
+		f.StringVar(&o.Recipe, "quant-predicate", "", "`recipe` that gives some matrices more bits: "+strings.Join(export.Recipes(), ", "))
 		f.StringVar(&o.Rule, "q-rule", "metal", "`rounding` of MLX on which device: metal or cpu")
 	})
 	group(cmd, "Bits where they matter", func(f *pflag.FlagSet) {
-		f.StringVar(&o.Quant, "quant", "", "auto: measure on a text what rounding each layer costs, and choose its `bits` by that")
+		f.StringVar(&o.Quant, "quant", "", "auto: measure on a text what rounding each matrix costs, and choose its `bits` by that")
 		f.Float64Var(&o.TargetBPW, "target-bpw", 0, "`bits` per weight that the model may take, scales included; default 4.5")
 		f.StringVar(&o.Calibration, "calibration", "", "text `file` or dataset to measure on, best of what the model is for; default: a handbook that comes with Lentil")
 		f.IntVar(&o.CalibrationTokens, "calibration-tokens", 0, "measure on `n` tokens at most; default 2048")

@@ -31,7 +31,7 @@ type autoFigures struct {
 	HeldOut    int64              `json:"held_out_tokens"`
 	Before     any                `json:"perplexity_before"`
 	After      any                `json:"perplexity_after"`
-	Divergence float64            `json:"expected_divergence"` // nats per token, of all layers together
+	Divergence float64            `json:"expected_divergence"` // nats per token, of all matrices together
 	Layers     []export.LayerBits `json:"layers"`
 }
 
@@ -187,17 +187,17 @@ func (a *autoConversion) measure(ctx context.Context, files *engine.Files, held 
 	return p, further(e.Model)
 }
 
-// print shows a line for each layer and the sums.
+// print shows a line for each matrix and the sums.
 func (a *autoConversion) print(out io.Writer, before, after eval.Perplexity) {
-	width := len("Layer")
+	width := len("Matrix")
 	for _, l := range a.report.Layers {
 		width = max(width, len(l.Module))
 	}
-	fmt.Fprintf(out, "%-*s  Bits  Error (1e-6 nats per token)\n", width, "Layer")
+	fmt.Fprintf(out, "%-*s  Bits  Error (1e-6 nats per token)\n", width, "Matrix")
 	for _, l := range a.report.Layers {
 		fmt.Fprintf(out, "%-*s  %4d  %27.1f\n", width, l.Module, l.Bits, 1e6*l.Error)
 	}
-	fmt.Fprintf(out, "Calibrated on %d tokens; all layers together are expected to cost %.4f nats per token.\n", a.report.Tokens, a.report.Divergence)
+	fmt.Fprintf(out, "Calibrated on %d tokens; all matrices together are expected to cost %.4f nats per token.\n", a.report.Tokens, a.report.Divergence)
 	fmt.Fprintf(out, "Perplexity on %d other tokens: %.3f before, %.3f after (%+.2f %%).\n",
 		after.Tokens, before.Value(), after.Value(), 100*math.Expm1(after.Loss-before.Loss))
 }

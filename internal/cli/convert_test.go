@@ -54,7 +54,7 @@ func TestConvertAuto(t *testing.T) {
 		path, figures := filepath.Join(dir, name), filepath.Join(dir, name+".json")
 		out := mustRun(t, "", "convert", "--model", model, "--mlx-path", path, "--quant", "auto", "--target-bpw", "6.5", "--q-group-size", "32",
 			"--calibration", from, "--calibration-tokens", "512", "--threads", "1", "--json", figures)
-		if !regexp.MustCompile(`(?s)\[INFO\] Quantizing\nLayer .*model\.embed_tokens .*Calibrated on \d+ tokens.*Perplexity on \d+ other tokens: .*with [56]\.\d{3} bits`).MatchString(out) {
+		if !regexp.MustCompile(`(?s)\[INFO\] Quantizing\nMatrix .*model\.embed_tokens .*Calibrated on \d+ tokens.*Perplexity on \d+ other tokens: .*with [56]\.\d{3} bits`).MatchString(out) {
 			t.Errorf("%s: convert prints\n%s", name, out)
 		}
 		var report struct {

@@ -300,7 +300,7 @@ func (s *show) fuse(ctx context.Context, streams Streams) (string, error) {
 		return "", err
 	}
 	s.figures.Survival = report.Survival
-	printFuseReport(streams.Out, report)
+	printFuseReport(streams.Out, report, s.Recipe.Model)
 	fused, err := engine.Open(ctx, path, streams.opening(s.Recipe.Threads))
 	if err != nil {
 		return "", err

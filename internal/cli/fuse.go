@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -35,7 +36,7 @@ func newFuse(streams Streams) *cobra.Command {
 		Short: "Put an adapter into its model, for good",
 		Long: `Write a model with the adapter's update in its weights. Into a quantized model the
 update has to be rounded, which can lose it: the share that survives is measured
-layer by layer, and layers that would keep less than 90 % get more bits.`,
+matrix by matrix, and matrices that would keep less than 90 % get more bits.`,
 		Example: `  lentil fuse --model ./model --adapter-path ./adapters --save-path ./fused
   lentil fuse --model ./model --save-path ./fused --dequantize`,
 		GroupID: groupUse,
@@ -159,7 +160,7 @@ func (o *fuseOptions) fuse(streams Streams, e *engine.Engine, card hub.Card, fil
 	if err != nil {
 		return report, err
 	}
-	printFuseReport(streams.Out, report)
+	printFuseReport(streams.Out, report, o.Model)
 	if o.ExportGGUF && !inside {
 		exported, err = writeGGUF(streams, e.Files, file)
 	}
@@ -169,19 +170,29 @@ func (o *fuseOptions) fuse(streams Streams, e *engine.Engine, card hub.Card, fil
 	return report, printGGUF(streams.Out, file, exported)
 }
 
-func printFuseReport(w io.Writer, r export.FuseReport) {
+// fuseRemedy says how more of an update survives than in r, fused into base.
+func fuseRemedy(r export.FuseReport, base string) string {
+	if quantized, _ := r.Rounded(); quantized {
+		return "leave --keep-bits out, or give --dequantize."
+	}
+	dense := strings.TrimSuffix(filepath.Base(filepath.Clean(base)), ".gguf") + "-float32"
+	return fmt.Sprintf("it is smaller than the steps of 16-bit numbers. Fuse it into the base in float32, which this makes:\nlentil convert --model %s --mlx-path %s --dequantize --dtype float32", base, dense)
+}
+
+// printFuseReport tells of a fusion into the model base.
+func printFuseReport(w io.Writer, r export.FuseReport, base string) {
 	if worst, ok := r.Worst(); ok {
 		fmt.Fprintf(w, "Of the adapter's update %.1f %% is in the fused weights", 100*r.Survival)
 		if r.Raised > 0 {
-			fmt.Fprintf(w, "; %d layers got more bits (at the base's bits: %.1f %%)", r.Raised, 100*r.AtBase)
+			fmt.Fprintf(w, "; %d of %d matrices got more bits (at the base's bits: %.1f %%)", r.Raised, len(r.Layers), 100*r.AtBase)
 		}
-		fmt.Fprintf(w, ".\nWorst layer: %s, %.1f %%, %s", worst.Module, 100*worst.Survival, worst.From)
+		fmt.Fprintf(w, ".\nWorst matrix: %s, %.1f %%, %s", worst.Module, 100*worst.Survival, worst.From)
 		if worst.To != worst.From {
 			fmt.Fprintf(w, " to %s", worst.To)
 		}
 		fmt.Fprintln(w, ".")
 		if r.Survival < export.EnoughSurvival {
-			fmt.Fprintln(w, "Much of it is lost: leave --keep-bits out, or give --dequantize.")
+			fmt.Fprintf(w, "Much of it is lost: %s\n", fuseRemedy(r, base))
 		}
 	}
 	fmt.Fprintf(w, "Saved the fused model to %s (%s).\nAsk it: lentil generate --model %s --prompt \"...\"\n", r.Path, run.Bytes(r.Bytes), r.Path)
