@@ -53,7 +53,11 @@ func WriteModelfile(gguf, source string, config []byte, tok *tokenizer.Tokenizer
 	}
 	ends := []string{stop}
 	for _, id := range model.EndTokens(config, source, tok) {
-		ends = append(ends, tok.Piece(id))
+		end, err := tok.Decode([]int32{id}, false)
+		if err != nil {
+			return "", err
+		}
+		ends = append(ends, end)
 	}
 	ollamaStops(&b, ends)
 	ollamaSampling(&b, source)

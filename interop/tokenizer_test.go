@@ -8,10 +8,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/tokenizer"
+	"github.com/lentil-lm/lentil/weights"
 )
 
 // tokenizerFolder is a folder and what transformers makes of it, as peer/tokenizer_folders.py tells it.
@@ -107,5 +111,70 @@ func TestTokenizerFoldersLive(t *testing.T) {
 	}
 	for i := range folders {
 		t.Run(strconv.Itoa(i), folders[i].check)
+	}
+}
+
+// TestGGUFEnds: answers of an exported model end at the tokens at which llama.cpp ends them, which are those that
+// the folder names and those that llama.cpp knows by their texts.
+func TestGGUFEnds(t *testing.T) {
+	t.Parallel()
+	need(t, "llama.cpp")
+	folders := []struct {
+		special            []string
+		config, generation string
+	}{
+		{[]string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"}, "1", "null"},
+		{[]string{"<|end|>", "<|return|>", "<|call|>", "<|im_end|>"}, "null", "null"},
+		{[]string{"<|tool_response>", "</s>", "<eos>", "<turn|>", "<|im_end|>"}, "null", "null"},
+		{[]string{"<a>", "<b>", "<c>", "<|im_end|>"}, "[0, 3]", "1"},
+		{[]string{"<|begin_of_text|>", "<|end_of_text|>", "<|eom_id|>", "<|eot_id|>", "<|im_end|>"}, "1", "[1, 2, 3]"},
+		{[]string{"<|fim_pad|>", "<|repo_name|>", "<|file_sep|>", "<|fim_prefix|>", "<|im_end|>"}, "null", "null"},
+		{[]string{"[PAD]", "<reponame>", "[UNK]", "<|im_end|>"}, "null", "0"},
+		{[]string{"<|flush|>", "<|calls|>", "<|end|>", "[EOS]", "[EOT]", "[e~[", "<EOT>", "_<EOT>", "<end_of_utterance>", "<end_of_turn>", "<｜end▁of▁sentence｜>", "<|im_end|>"}, "null", "null"},
+	}
+	args := []string{"peer/llama_ends.mjs"}
+	var ours [][]int32
+	for _, f := range folders {
+		tok, err := tokenizer.Train(slices.Values([]string{strings.Repeat("lentils and peas ", 4)}), tokenizer.TrainOptions{VocabSize: 290, SpecialTokens: f.special, EOS: "<|im_end|>"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := modeltest.Write(t, modeltest.Spec{Type: "llama", Config: map[string]any{"vocab_size": 300, "eos_token_id": json.RawMessage(f.config)}})
+		if err := tok.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "generation_config.json"), []byte(`{"eos_token_id": `+f.generation+`}`), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "m.gguf")
+		lentil(t, "convert", "--model", dir, "--gguf", "F16", "--mlx-path", path)
+		g, err := weights.OpenGGUF(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends := model.EndTokens(g.Config(), path, tok)
+		g.Close()
+		for _, id := range model.EndTokens([]byte(`{"eos_token_id": `+f.config+`}`), dir, tok) {
+			if !slices.Contains(ends, id) {
+				t.Errorf("%q: the export does not end at %d, but the folder does", f.special, id)
+			}
+		}
+		slices.Sort(ends)
+		ours, args = append(ours, ends), append(args, path)
+	}
+	node, err := filepath.Abs("../.interop/node")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("node", args...)
+	cmd.Env = append(os.Environ(), "LENTIL_NODE_PEERS="+node)
+	var theirs [][]int32
+	if err := json.Unmarshal([]byte(command(t, cmd)), &theirs); err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range folders {
+		if !slices.Equal(ours[i], theirs[i]) {
+			t.Errorf("%q: answers end at %v, in llama.cpp at %v", f.special, ours[i], theirs[i])
+		}
 	}
 }

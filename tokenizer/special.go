@@ -103,10 +103,11 @@ type namedTokens struct {
 	hasExtra   bool
 	complete   bool                 // tokenizer_config.json lists the added tokens; older files do not count
 	added      map[int32]addedToken // by the id that the files give
+	byText     map[string]addedToken
 }
 
 func newNamedTokens() *namedTokens {
-	n := &namedTokens{added: map[int32]addedToken{}}
+	n := &namedTokens{added: map[int32]addedToken{}, byText: map[string]addedToken{}}
 	for _, key := range standardTokens {
 		n.roles.set(key, namedToken{null: true})
 	}
@@ -239,9 +240,15 @@ func (n *namedTokens) readDecoder(raw json.RawMessage) error {
 		if err != nil {
 			return at(key, err)
 		}
-		n.added[int32(id)] = token.addedToken
+		n.give(int32(id), token.addedToken)
 	}
 	return nil
+}
+
+// give adds a token that a file gives an id. A later token takes an id away, but
+// the flags of the earlier one still count where it has a role.
+func (n *namedTokens) give(id int32, token addedToken) {
+	n.added[id], n.byText[token.Content] = token, token
 }
 
 // readOldFiles reads special_tokens_map.json and added_tokens.json, which
@@ -254,7 +261,7 @@ func (n *namedTokens) readOldFiles(dir string, d *definition) error {
 		return err
 	}
 	for _, token := range d.listed {
-		n.added[token.ID] = token
+		n.give(token.ID, token)
 	}
 	return nil
 }
@@ -277,7 +284,7 @@ func (n *namedTokens) readAdded(fields object) error {
 		if err := jsonError(json.Unmarshal(fields.values[text], &id)); err != nil {
 			return at(strconv.Quote(clip(text)), err)
 		}
-		n.added[id] = addedToken{Content: text, Normalized: !special[text], Special: special[text]}
+		n.give(id, addedToken{Content: text, Normalized: !special[text], Special: special[text]})
 	}
 	return nil
 }
@@ -285,9 +292,16 @@ func (n *namedTokens) readAdded(fields object) error {
 // all are the tokens that have a key, in transformers' order.
 func (n *namedTokens) all() tokenList {
 	var all tokenList
-	for _, list := range []tokenList{n.roles, n.others, n.firm} {
+	for _, key := range n.roles.keys {
+		token := n.roles.byKey[key]
+		if given, ok := n.byText[token.Content]; ok && !token.null {
+			token.addedToken, token.asObject = given, true
+		}
+		all.set(key, token)
+	}
+	for _, list := range []tokenList{n.others, n.firm} {
 		for _, key := range list.keys {
-			if token := list.byKey[key]; !token.null || all.byKey[key].Content == "" {
+			if token := list.byKey[key]; !token.null {
 				all.set(key, token)
 			}
 		}
@@ -323,6 +337,7 @@ func (n *namedTokens) toAdd(d *definition) []addedToken {
 	var unknown []namedToken
 	seen := map[namedToken]bool{}
 	offer := func(token namedToken) {
+		token.of = ofConfig // the same token may stand in both files
 		if !token.null && !known[token.Content] && !seen[token] {
 			seen[token] = true
 			unknown = append(unknown, token)

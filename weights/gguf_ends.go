@@ -6,7 +6,7 @@ import (
 )
 
 // ggufEndPieces are texts of tokens that end an answer in llama.cpp, whatever a file says
-// about them. Some are padding and separators of code completion.
+// about them. Some are padding and separators of code completion, of which llama.cpp takes one each.
 var ggufEndPieces = []string{
 	"<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>", "<|endoftext|>",
 	"</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>",
