@@ -19,6 +19,9 @@ type Options struct {
 	// num_layers the model, and the measure of a test its adapter. Nil: all are chosen.
 	Given func(setting string) bool
 
+	// Overwrite has training replace the adapter that lies at AdapterPath.
+	Overwrite bool
+
 	// Version and Command go into run.json: of the program, and its command line, from
 	// which secrets are taken out.
 	Version string

@@ -85,6 +85,7 @@ func runLoRA(ctx context.Context, streams Streams, o *loraOptions) error {
 	display := streams.display()
 	defer display.Close()
 	options := streams.tuning(display)
+	options.Overwrite = o.overwrite
 	options.Given = func(setting string) bool { return o.given[setting] }
 	result, err := tune.Run(ctx, o.Recipe, options)
 	if errors.Is(err, train.ErrInterrupted) {
