@@ -5,6 +5,8 @@ package train
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"syscall"
 	"time"
 
 	"github.com/lentil-lm/lentil/fault"
@@ -100,7 +102,7 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 		return nil
 	}
 	defer s.window.goOn()
-	return tr.save(s, true)
+	return tr.checkpoint(s)
 }
 
 // watch warns of a loss that rises.
@@ -154,6 +156,23 @@ func (tr *Trainer) validate(ctx context.Context, s *state) error {
 
 func (tr *Trainer) hasValid() bool {
 	return tr.Valid != nil && tr.Valid.Len() > 0 && tr.Options.ValBatches != 0
+}
+
+// checkpoint saves on the way. A disk that is full now may not be so at the next save: the run goes on.
+func (tr *Trainer) checkpoint(s *state) error {
+	err := tr.save(s, true)
+	if err == nil || !ofDisk(err) {
+		return err
+	}
+	tr.report(run.Warning{Text: fault.Say("iteration %d could not be saved, the training goes on and tries again at the next save: %v", s.result.Iterations, err)})
+	return nil
+}
+
+// ofDisk tells an error of the system from one of what was to be saved.
+func ofDisk(err error) bool {
+	var number syscall.Errno
+	var path *fs.PathError
+	return errors.As(err, &number) || errors.As(err, &path)
 }
 
 func (tr *Trainer) save(s *state, checkpoint bool) error {

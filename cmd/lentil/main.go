@@ -12,13 +12,30 @@ import (
 
 func main() {
 	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		<-signals
-		cancel() // the first one: finish the step, save, say how to go on
-		<-signals
-		os.Exit(cli.ExitInterrupted) // the second one: at once
-	}()
+	stopOnSignals(cancel)
+	stopWithoutReader(cancel)
 	os.Exit(cli.Main(ctx, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+}
+
+// stopOnSignals calls stop when the user or the system asks for an end: the command finishes its step, saves and says how
+// to go on. A second request ends the program at once.
+func stopOnSignals(stop func()) {
+	asked := make(chan os.Signal, 2)
+	signal.Notify(asked, os.Interrupt, syscall.SIGTERM)
+	// A terminal that is closed says so several times: that is no second request. Who began with nohup wants to go on.
+	closed := make(chan os.Signal, 1)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(closed, syscall.SIGHUP)
+	}
+	go func() {
+		for range closed {
+			stop()
+		}
+	}()
+	go func() {
+		<-asked
+		stop()
+		<-asked
+		os.Exit(cli.ExitInterrupted)
+	}()
 }
