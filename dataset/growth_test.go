@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,5 +86,52 @@ func TestGrowth(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestLongRow: a row of 60 MB that is cut after a few tokens is tokenised no further than that takes, and its tokens
+// are those of the whole row.
+func TestLongRow(t *testing.T) {
+	const words, limit = 12_000_000, 256
+	tok := smallTokenizer(t, chatML)
+	spoil.Peak(t, 900, func(t *testing.T) {
+		long := strings.Repeat("Beans", words)
+		for _, row := range []string{
+			`{"text": "` + long + `"}`,
+			`{"prompt": "Which?", "completion": "` + long[:15_000_000] + `"}`, // a template gives 16 MiB at most
+			`{"prompt": "` + long[:15_000_000] + `", "completion": "Lupins."}`,
+		} {
+			s := load(t, map[string]string{"train.jsonl": row}, Options{})
+			rows, err := encoder(t, tok, EncoderOptions{MaskPrompt: s.Train.Format != Text, MaxSeqLength: limit}).Rows(s.Train)
+			if err != nil {
+				t.Fatal(err)
+			}
+			report, err := rows.Prepare(t.Context(), nil)
+			if hidden := strings.Contains(row, "Lupins"); hidden != (err != nil) {
+				t.Fatalf("%.20s: %v", row, err)
+			}
+			if report.Truncated != 1 || report.Unread < 13_000_000 || !strings.Contains(report.Warnings()[0].String(), "bytes more") {
+				t.Errorf("%.20s: %+v", row, report)
+			}
+		}
+	})
+}
+
+// TestEnough: what is left out changes none of the tokens before the cut.
+func TestEnough(t *testing.T) {
+	t.Parallel()
+	const limit = 3000
+	tok := smallTokenizer(t, chatML)
+	text := strings.Repeat("Beans é and lentils, 12 of them.\n", 60_000)
+	whole, err := encoder(t, tok, EncoderOptions{}).Encode(Row{Format: Text, Text: text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, err := encoder(t, tok, EncoderOptions{MaxSeqLength: limit}).Encode(Row{Format: Text, Text: text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if short.Unread == 0 || whole.Unread != 0 || len(short.IDs) < limit || !slices.Equal(short.IDs[:limit], whole.IDs[:limit]) {
+		t.Errorf("%d tokens and %d bytes of %d tokens", len(short.IDs), short.Unread, len(whole.IDs))
 	}
 }
