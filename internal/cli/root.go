@@ -98,6 +98,13 @@ files and takes its flags.`,
 		Version:       Version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			f := cmd.Flags().Lookup("json")
+			if f == nil {
+				return nil
+			}
+			return checkFigures(f.Value.String())
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
