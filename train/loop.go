@@ -31,6 +31,9 @@ type Trainer struct {
 	Save func(iteration int, checkpoint bool) (run.Saved, error)
 	// PeakMemory tells the most bytes held so far, for reports. May be nil.
 	PeakMemory func() int64
+	// Abandon ends when the step under way is to be given up: the end of Run's ctx waits
+	// for that step. The state before it is saved. Nil never ends.
+	Abandon context.Context
 	// Reporter hears of every step. May be nil.
 	Reporter run.Reporter
 
@@ -86,6 +89,10 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 	}
 	untrained := s.updates.done == 0
 	loss, err := tr.step(&next, &batch)
+	if errors.Is(err, ErrInterrupted) {
+		tr.giveUp(s, &next)
+		return ErrInterrupted
+	}
 	if err != nil {
 		return err
 	}
@@ -103,6 +110,25 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 	}
 	defer s.window.goOn()
 	return tr.checkpoint(s)
+}
+
+// abandoned is the error of a step that is to be given up.
+func (tr *Trainer) abandoned() error {
+	if tr.Abandon != nil && tr.Abandon.Err() != nil {
+		return ErrInterrupted
+	}
+	return nil
+}
+
+// giveUp goes back to s from the step that made next. If that step has touched the
+// gradients, those of the steps before it that wait for an update are lost with them.
+func (tr *Trainer) giveUp(s, next *state) {
+	if next.waiting.tokens >= s.waiting.tokens {
+		return
+	}
+	s.result.Iterations -= s.result.Iterations % tr.Options.GradAccumulationSteps
+	s.result.TrainedTokens -= int64(s.waiting.tokens)
+	s.waiting = accumulation{}
 }
 
 // watch warns of a loss that rises.
@@ -133,7 +159,7 @@ func (tr *Trainer) sumUp(s *state) {
 // validate measures the loss before the next step.
 func (tr *Trainer) validate(ctx context.Context, s *state) error {
 	began := time.Now()
-	o := EvalOptions{BatchSize: tr.Options.BatchSize, Batches: tr.Options.ValBatches, MaxSeqLength: tr.Options.MaxSeqLength, CompatMLX: tr.Options.CompatMLX}
+	o := EvalOptions{BatchSize: tr.Options.BatchSize, Batches: tr.Options.ValBatches, MaxSeqLength: tr.Options.MaxSeqLength, CompatMLX: tr.Options.CompatMLX, stop: tr.abandoned}
 	batches := 0
 	got, err := evaluate(ctx, tr.Model, tr.valid, tr.Valid, o, &s.random, func(done, total int) {
 		batches = done
@@ -257,6 +283,7 @@ func (tr *Trainer) begin() (*updates, error) {
 		return nil, errors.New("nothing to train: no adapter is attached and no layer is unfrozen")
 	}
 	tr.tape = tensor.NewTape(tr.Model.Device())
+	tr.tape.Stop = tr.abandoned
 	return newUpdates(tr.Model.Device(), tr.Options.Optimizer, tr.params)
 }
 

@@ -1,6 +1,8 @@
 package tune
 
 import (
+	"context"
+
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
@@ -21,6 +23,10 @@ type Options struct {
 
 	// Overwrite has training replace the adapter that lies at AdapterPath.
 	Overwrite bool
+
+	// Abandon ends when a step of training that is under way is to be given up and what is
+	// trained to be saved: the end of the run's ctx waits for that step. Nil never ends.
+	Abandon context.Context
 
 	// Version and Command go into run.json: of the program, and its command line, from
 	// which secrets are taken out.

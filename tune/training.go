@@ -114,7 +114,7 @@ func (j *Job) loop(ctx context.Context, plan run.Plan, rows, valid *dataset.Rows
 	settings.Frozen = j.Recipe.frozenCache(plan)
 	trainer := &train.Trainer{
 		Model: j.Engine.Model, Train: train.FromRows(rows), Valid: train.FromRows(valid),
-		PeakMemory: machine.PeakMemory, Reporter: j.options.Report, Options: settings,
+		PeakMemory: machine.PeakMemory, Reporter: j.options.Report, Options: settings, Abandon: j.options.Abandon,
 		Save: func(iteration int, checkpoint bool) (run.Saved, error) {
 			saved, err := j.save(iteration, checkpoint)
 			if err == nil && checkpoint {

@@ -12,15 +12,15 @@ import (
 
 func main() {
 	ctx, cancel := context.WithCancel(context.Background())
-	stopOnSignals(cancel)
+	asked := requests(cancel)
 	stopWithoutReader(cancel)
-	os.Exit(cli.Main(ctx, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+	os.Exit(cli.Main(ctx, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Interrupts: asked}))
 }
 
-// stopOnSignals calls stop when the user or the system asks for an end: the command finishes its step, saves and says how
-// to go on. A second request ends the program at once.
-func stopOnSignals(stop func()) {
-	asked := make(chan os.Signal, 2)
+// requests gives the presses of Ctrl-C, and what else asks for an end: commands answer them. It calls stop when the
+// terminal is closed.
+func requests(stop func()) <-chan os.Signal {
+	asked := make(chan os.Signal, 3)
 	signal.Notify(asked, os.Interrupt, syscall.SIGTERM)
 	// A terminal that is closed says so several times: that is no second request. Who began with nohup wants to go on.
 	closed := make(chan os.Signal, 1)
@@ -32,10 +32,5 @@ func stopOnSignals(stop func()) {
 			stop()
 		}
 	}()
-	go func() {
-		<-asked
-		stop()
-		<-asked
-		os.Exit(cli.ExitInterrupted)
-	}()
+	return asked
 }

@@ -193,6 +193,7 @@ func (s *show) train(ctx context.Context, streams Streams) error {
 	}
 	s.report = display
 	tuning := s.options.tuning(streams, display)
+	tuning.Abandon = streams.presses.abandoning()
 	tuning.Given = func(setting string) bool { return setting != "num_layers" || s.options.NumLayers != 0 }
 	if s.Job, err = tune.Open(ctx, recipe, tuning); err != nil {
 		return err

@@ -107,6 +107,7 @@ func repoType(text string) (hub.RepoType, error) {
 }
 
 func runDownload(ctx context.Context, streams Streams, o downloadOptions) error {
+	streams.presses.stopping("Stopping: what has come is kept, and the same command goes on from there. Ctrl-C again ends at once.")
 	typ, err := repoType(o.Type)
 	if err != nil {
 		return err
