@@ -116,7 +116,7 @@ func (a *Adapter) WriteGGUF(path string, src weights.Source) error {
 		return fault.At("fine_tune_type", "the adapter is a DoRA, whose magnitudes llama.cpp's adapter files have no place for").
 			Try("Fuse it into the model with %v, or train with %v lora.", fault.Setting("export_gguf"), fault.Setting("fine_tune_type"))
 	}
-	c, err := model.ParseConfig(src.Config(), src.Path()+": config.json")
+	c, err := model.ReadConfig(src)
 	if err != nil {
 		return err
 	}

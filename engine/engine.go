@@ -45,6 +45,9 @@ type Options struct {
 	// this one to check (speculative decoding); "" for none.
 	Draft string
 
+	// MLX opens the model as mlx-lm runs it where that differs, see [model.AsMLX].
+	MLX bool
+
 	// Download is called when files of a repository are to be downloaded. What
 	// it returns hears how that comes along, and that it is over. May be nil.
 	Download func(repo string) (progress func(hub.Progress), end func())

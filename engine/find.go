@@ -11,6 +11,7 @@ import (
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
+	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/tokenizer"
 	"github.com/lentil-lm/lentil/weights"
 )
@@ -85,7 +86,17 @@ func OpenFiles(ctx context.Context, name string, o Options) (*Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openFiles("model", path)
+	files, err := openFiles("model", path)
+	if err != nil || !o.MLX {
+		return files, err
+	}
+	src, err := model.AsMLX(files.Source)
+	if err != nil {
+		files.Close()
+		return nil, fault.At("model", "%w", err)
+	}
+	files.Source = src
+	return files, nil
 }
 
 func openFiles(setting fault.Setting, path string) (*Files, error) {

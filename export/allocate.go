@@ -42,7 +42,7 @@ func AllocateBits(ctx context.Context, src weights.Source, s *Sensitivity, o Con
 		return nil, errors.New("bits are chosen for mode affine without a recipe only")
 	}
 	c := &conversion{src: src, options: o, format: format, report: &ConvertReport{}, written: map[string]quant.Format{}}
-	if c.config, err = model.ParseConfig(src.Config(), src.Path()+": config.json"); err != nil {
+	if c.config, err = model.ReadConfig(src); err != nil {
 		return nil, err
 	}
 	if c.arch, err = c.config.Architecture(); err != nil {

@@ -29,7 +29,6 @@ type ConvertOptions struct {
 	DType       quant.DType // of all floating-point numbers; 0 leaves them
 	Rule        quant.Rule
 	Progress    func(module string, done, total int) // may be nil
-	Stop        func() error                         // asked before each module; its error ends the work. May be nil
 }
 
 // ConvertReport sums up a conversion.
@@ -62,7 +61,7 @@ func Convert(src weights.Source, tok *tokenizer.Tokenizer, o ConvertOptions) (Co
 		return report, err
 	}
 	c := &conversion{src: src, options: o, format: format, report: &report, written: map[string]quant.Format{}}
-	if c.config, err = model.ParseConfig(src.Config(), src.Path()+": config.json"); err != nil {
+	if c.config, err = model.ReadConfig(src); err != nil {
 		return report, err
 	}
 	if c.arch, err = c.config.Architecture(); err != nil {
@@ -269,9 +268,6 @@ func (c *conversion) entries(module string, done, total int) ([]weights.Entry, e
 	return tensorsOf(module, to, m.Shape(), func() (*quant.Matrix, error) {
 		if c.module == module {
 			return c.matrix, nil
-		}
-		if err := asked(c.options.Stop); err != nil {
-			return nil, err
 		}
 		if c.options.Progress != nil {
 			c.options.Progress(module, done+1, total)

@@ -152,7 +152,7 @@ func (s settings) config() ([]byte, error) {
 	if err := d.Decode(&config); err != nil {
 		return nil, err
 	}
-	parsed, err := model.ParseConfig(s.src.Config(), s.src.Path()+": config.json")
+	parsed, err := model.ReadConfig(s.src)
 	if err != nil {
 		return nil, err
 	}

@@ -61,7 +61,6 @@ type GGUFOptions struct {
 	Name      string                               // general.name; "" for the name of the source
 	Model     *model.Model                         // loaded from the source: its adapters and trained weights go into the file; nil for the source as it is
 	Progress  func(tensor string, done, total int) // may be nil
-	Stop      func() error                         // asked before each tensor; its error ends the work. May be nil
 }
 
 // GGUFReport sums up an export.
@@ -72,6 +71,7 @@ type GGUFReport struct {
 	Parameters int64          `json:"parameters"`
 	Types      map[string]int `json:"types"`               // tensors by type
 	LostEnds   []string       `json:"lost_ends,omitempty"` // tokens that end an answer, but not in llama.cpp: it has no more places for them
+	Window     int            `json:"window,omitempty"`    // the context length, where windows that llama.cpp does not have make it shorter than the model's; else 0
 	Whole      []string       `json:"-"`                   // matrices whose rows do not divide into the type's blocks
 }
 
@@ -84,7 +84,7 @@ func GGUF(src weights.Source, tok *tokenizer.Tokenizer, o GGUFOptions) (GGUFRepo
 	if err := CheckGGUFPath("gguf_path", src.Path(), o); err != nil {
 		return report, err
 	}
-	c, err := model.ParseConfig(src.Config(), src.Path()+": config.json")
+	c, err := model.ReadConfig(src)
 	if err != nil {
 		return report, err
 	}
@@ -198,9 +198,6 @@ func (g *ggufExport) tensor(name string, done, total int) error {
 		elements *= int64(n)
 	}
 	g.add(weights.GGUFEntry{Name: to, Type: kind, Shape: shape, Bytes: func() ([]byte, error) {
-		if err := asked(g.options.Stop); err != nil {
-			return nil, err
-		}
 		if g.options.Progress != nil {
 			g.options.Progress(to, done+1, total)
 		}
@@ -409,7 +406,7 @@ func (g *ggufExport) check(path string) error {
 		return err
 	}
 	was := []any{g.config.HiddenSize, g.config.NumHiddenLayers, g.config.IntermediateSize, g.config.NumAttentionHeads, g.config.VocabSize,
-		g.arch.KVHeads, g.arch.HeadDim, g.arch.Tied, g.arch.NoRope, g.arch.Windows, g.arch.Experts}
+		g.arch.KVHeads, g.arch.HeadDim, g.arch.Tied, g.arch.NoRope, make([]int, g.config.NumHiddenLayers), g.arch.Experts}
 	is := []any{c.HiddenSize, c.NumHiddenLayers, c.IntermediateSize, c.NumAttentionHeads, c.VocabSize,
 		arch.KVHeads, arch.HeadDim, arch.Tied, arch.NoRope, arch.Windows, arch.Experts}
 	if !reflect.DeepEqual(is, was) {

@@ -181,7 +181,7 @@ func TestGGUFExpertErrors(t *testing.T) {
 		{map[string]any{"norm_topk_prob": false}, "norm_topk_prob is false"},
 		{map[string]any{"num_hidden_layers": 2, "mlp_only_layers": []int{1}}, "layers [1] have no experts"},
 		{map[string]any{"rope_scaling": map[string]any{"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 16}}, "no counterpart in llama.cpp's qwen3moe"},
-		{map[string]any{"layer_types": []string{"sliding_attention"}, "sliding_window": 3}, "sliding-window"},
+		{map[string]any{"layer_types": []string{"sliding_attention"}, "use_sliding_window": true, "sliding_window": 3}, "sliding-window"},
 	} {
 		spec := mixtures(3)[1]
 		maps.Copy(spec.Config, test.more)

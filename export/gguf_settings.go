@@ -25,11 +25,12 @@ func (g *ggufExport) settings() (map[string]any, error) {
 		return nil, fmt.Errorf("model_type %q cannot be written as GGUF yet", c.ModelType)
 	}
 	g.family = a
-	switch {
-	case c.RopeTraditional && !a.Paired:
+	if c.RopeTraditional && !a.Paired {
 		return nil, fmt.Errorf("rope_traditional has no counterpart in llama.cpp's %s", a.Architecture)
-	case slices.ContainsFunc(f.Windows, func(w int) bool { return w > 0 }):
-		return nil, fmt.Errorf("layers with sliding-window attention have no counterpart in llama.cpp's %s", a.Architecture)
+	}
+	context, err := g.context(a)
+	if err != nil {
+		return nil, err
 	}
 	if err := g.checkBiases(a); err != nil {
 		return nil, err
@@ -38,10 +39,6 @@ func (g *ggufExport) settings() (map[string]any, error) {
 		if has := !slices.Contains(f.NoRope, i); has != a.HasRope(i) {
 			return nil, fmt.Errorf("no_rope_layers: layer %d has rotary embedding: %v, but in llama.cpp's %s: %v", i, has, a.Architecture, !has)
 		}
-	}
-	context := c.MaxPositionEmbeddings
-	if context <= 0 {
-		context = 2048
 	}
 	m := map[string]any{
 		"general.architecture":         a.Architecture,
@@ -63,6 +60,32 @@ func (g *ggufExport) settings() (map[string]any, error) {
 		return nil, err
 	}
 	return m, g.ropeSettings(m, a)
+}
+
+// leastContext is the shortest context that a file is worth writing for.
+const leastContext = 512
+
+// context is the context length of the file. llama.cpp has no attention windows in these
+// families, so a file is right as far as the shortest window reaches, and that is what it gets.
+func (g *ggufExport) context(a weights.GGUFFamily) (int, error) {
+	context := g.config.MaxPositionEmbeddings
+	if context <= 0 {
+		context = 2048
+	}
+	reach := context
+	for _, w := range g.arch.Windows {
+		if w > 0 {
+			reach = min(reach, w)
+		}
+	}
+	switch {
+	case reach == context:
+		return context, nil
+	case reach < leastContext:
+		return 0, fmt.Errorf("layers with sliding-window attention over %d tokens have no counterpart in llama.cpp's %s, which would be right for no longer texts", reach, a.Architecture)
+	}
+	g.report.Window = reach
+	return reach, nil
 }
 
 // expertSettings adds the sizes of a mixture of experts. llama.cpp has experts in every

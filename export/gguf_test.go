@@ -259,3 +259,24 @@ func TestGGUFErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestGGUFWindows checks that a file promises no more context than the windows that
+// llama.cpp does not have reach.
+func TestGGUFWindows(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ window, longest, context, report int }{
+		{600, 4096, 600, 600}, {600, 600, 600, 0}, {600, 256, 256, 0},
+	} {
+		dir := modeltest.Write(t, modeltest.Spec{Type: "mistral", Config: map[string]any{
+			"vocab_size": ggufVocab, "sliding_window": test.window, "max_position_embeddings": test.longest}})
+		path, report := exportGGUF(t, dir, "F16")
+		file, err := weights.OpenGGUF(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := file.Metadata()["llama.context_length"]; got != uint32(test.context) || report.Window != test.report {
+			t.Errorf("window %d of %d tokens: context %v, reported %d, want %d and %d", test.window, test.longest, got, report.Window, test.context, test.report)
+		}
+		file.Close()
+	}
+}

@@ -25,6 +25,8 @@ type Architecture struct {
 	NoRope  []int   // layers without rotary embedding
 	Windows []int   // attention window of each layer, 0 for all keys
 	Experts Experts // Count 0: a dense model
+
+	sliding sliding
 }
 
 // Experts are the mixtures of experts of an architecture.
@@ -67,9 +69,7 @@ func (c *Config) Architecture() (Architecture, error) {
 func (c *Config) architecture() Architecture {
 	a := architectures[c.ModelType](c)
 	a.HeadDim, a.KVHeads = c.headDim(), c.kvHeads()
-	for i := range c.NumHiddenLayers {
-		a.Windows = append(a.Windows, c.window(i))
-	}
+	a.Windows = c.windows(a.sliding)
 	return a
 }
 

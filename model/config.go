@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/internal/jsonpos"
+	"github.com/lentil-lm/lentil/weights"
 )
 
 // Config is config.json with the field names of Hugging Face's transformers.
@@ -31,6 +32,8 @@ type Config struct {
 	MLPBias               bool         `json:"mlp_bias"`
 	TieWordEmbeddings     *bool        `json:"tie_word_embeddings"`
 	SlidingWindow         *int         `json:"sliding_window"`
+	UseSlidingWindow      *bool        `json:"use_sliding_window"`
+	MaxWindowLayers       *int         `json:"max_window_layers"` // the first layer with a window
 	LayerTypes            []string     `json:"layer_types"`
 	NoRopeLayers          []int        `json:"no_rope_layers"`
 	NoRopeLayerInterval   *int         `json:"no_rope_layer_interval"`
@@ -45,6 +48,11 @@ type Config struct {
 	ModelFile             string       `json:"model_file"`
 	TorchDtype            string       `json:"torch_dtype"`
 	Dtype                 string       `json:"dtype"`
+
+	PartialRotaryFactor *float64 `json:"partial_rotary_factor"`
+	OriginalMaxPosition *float64 `json:"original_max_position_embeddings"`
+
+	given map[string]json.RawMessage // all of the file: a field that is null is there
 }
 
 // RopeScaling is the rope_scaling (or rope_parameters) object.
@@ -80,10 +88,32 @@ func (r *RopeScaling) Kind() string {
 	return "default"
 }
 
+// ReadConfig is ParseConfig for the model of a source. Where the config does not say whether
+// the head is the embedding, it is if the model has no head of its own.
+func ReadConfig(src weights.Source) (*Config, error) {
+	c, err := ParseConfig(src.Config(), src.Path()+": config.json")
+	if err == nil && c.TieWordEmbeddings == nil && c.ModelType != "smollm3" {
+		tied := !src.Has("lm_head")
+		c.TieWordEmbeddings = &tied
+	}
+	return c, err
+}
+
+// partial is the part of each head that is turned, nil for all of it.
+func (r *RopeScaling) partial() *float64 {
+	if r == nil {
+		return nil
+	}
+	return r.PartialRotaryFactor
+}
+
 // ParseConfig reads config.json; path is for errors only.
 func ParseConfig(data []byte, path string) (*Config, error) {
 	var c Config
 	if err := json.Unmarshal(data, &c); err != nil {
+		return nil, jsonpos.Error(path, data, err)
+	}
+	if err := json.Unmarshal(data, &c.given); err != nil {
 		return nil, jsonpos.Error(path, data, err)
 	}
 	if c.ModelFile != "" {
@@ -110,6 +140,9 @@ func ParseConfig(data []byte, path string) (*Config, error) {
 	if err := c.checkHeads(path); err != nil {
 		return nil, err
 	}
+	if err := c.checkOthers(path); err != nil {
+		return nil, err
+	}
 	if err := c.checkLayers(path); err != nil {
 		return nil, err
 	}
@@ -126,28 +159,9 @@ func (c *Config) checkHeads(path string) error {
 	if kv := c.kvHeads(); kv <= 0 || c.NumAttentionHeads%kv != 0 {
 		return fmt.Errorf("%s: num_attention_heads %d is not a multiple of num_key_value_heads %d", path, c.NumAttentionHeads, kv)
 	}
-	for _, r := range []*RopeScaling{c.RopeScaling, c.RopeParameters} {
-		if r != nil && r.PartialRotaryFactor != nil && *r.PartialRotaryFactor != 1 {
-			return fmt.Errorf("%s: partial_rotary_factor is %g; these families turn whole heads", path, *r.PartialRotaryFactor)
-		}
-	}
-	return nil
-}
-
-// checkLayers checks layer_types and the windows that it asks for.
-func (c *Config) checkLayers(path string) error {
-	if n := len(c.LayerTypes); n != 0 && n != c.NumHiddenLayers {
-		return fmt.Errorf("%s: layer_types has %d entries, num_hidden_layers is %d", path, n, c.NumHiddenLayers)
-	}
-	for i, kind := range c.LayerTypes {
-		switch kind {
-		case "full_attention":
-		case "sliding_attention":
-			if c.SlidingWindow == nil || *c.SlidingWindow <= 0 {
-				return fmt.Errorf("%s: layer_types[%d] is %q, but sliding_window is no positive number", path, i, kind)
-			}
-		default:
-			return fmt.Errorf("%s: layer_types[%d] is %q; known are full_attention, sliding_attention", path, i, kind)
+	for _, f := range []*float64{c.PartialRotaryFactor, c.RopeScaling.partial(), c.RopeParameters.partial()} {
+		if f != nil && *f != 1 {
+			return fmt.Errorf("%s: partial_rotary_factor is %g; these families turn whole heads", path, *f)
 		}
 	}
 	return nil
@@ -196,30 +210,20 @@ func (c *Config) tied(byDefault bool) bool {
 	return byDefault
 }
 
-// rope returns base and scaling from either spelling.
+// rope returns base and scaling from either spelling; a base beside the scaling comes first.
 func (c *Config) rope(byDefault float64) (theta float64, scaling *RopeScaling) {
-	theta, scaling = byDefault, c.RopeScaling
-	if p := c.RopeParameters; p != nil {
-		if scaling == nil {
-			scaling = p
-		}
-		if p.RopeTheta != nil {
-			theta = *p.RopeTheta
-		}
+	if scaling = c.RopeScaling; scaling == nil {
+		scaling = c.RopeParameters
 	}
-	if c.RopeTheta != nil {
-		theta = *c.RopeTheta
+	switch {
+	case scaling != nil && scaling.RopeTheta != nil:
+		return *scaling.RopeTheta, scaling
+	case c.RopeTheta != nil:
+		return *c.RopeTheta, scaling
+	case c.RopeParameters != nil && c.RopeParameters.RopeTheta != nil:
+		return *c.RopeParameters.RopeTheta, scaling
 	}
-	return theta, scaling
-}
-
-// window is layer i's attention window, 0 for all keys. As in mlx-lm only
-// layers marked in layer_types have one.
-func (c *Config) window(i int) int {
-	if i < len(c.LayerTypes) && c.LayerTypes[i] == "sliding_attention" {
-		return *c.SlidingWindow
-	}
-	return 0
+	return byDefault, scaling
 }
 
 func knownTypes() string {

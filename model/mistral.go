@@ -1,9 +1,10 @@
 package model
 
-// mistral is Mistral 7B, Nemo and Ministral: Llama without biases. A
-// sliding_window without layer_types is not used, as in mlx-lm.
+// mistral is Mistral 7B, Nemo and Ministral: Llama without biases, and with the same
+// window in all layers unless layer_types says otherwise.
 func mistral(c *Config) Architecture {
 	a := llama(c)
 	a.Tied = c.tied(false)
+	a.sliding = sliding{layer: everyLayer, byDefault: windowDefault}
 	return a
 }

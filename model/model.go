@@ -60,7 +60,7 @@ func Sequence(tokens []int32, at int) Batch {
 // Load makes the model of src on dev. Frozen weights may be used where src has them,
 // so src must stay open as long as the model lives.
 func Load(dev compute.Device, src weights.Source) (*Model, error) {
-	c, err := ParseConfig(src.Config(), src.Path()+": config.json")
+	c, err := ReadConfig(src)
 	if err != nil {
 		return nil, err
 	}

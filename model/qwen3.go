@@ -6,5 +6,6 @@ func qwen3(c *Config) Architecture {
 	return Architecture{
 		Theta: theta, Scaling: scaling, Tied: c.tied(true), QKNorm: true,
 		QKVBias: c.AttentionBias, OBias: c.AttentionBias,
+		sliding: c.slidingQwen(),
 	}
 }

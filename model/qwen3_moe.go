@@ -4,6 +4,7 @@ package model
 func qwen3MoE(c *Config) Architecture {
 	a := qwen3(c)
 	a.Tied = c.tied(false)
+	a.sliding.layer, a.sliding.same = func(int) bool { return c.usesWindow() }, true
 	step, perToken := 1, 8
 	if c.DecoderSparseStep != nil {
 		step = max(*c.DecoderSparseStep, 1)

@@ -7,19 +7,25 @@ import (
 
 // ropeFrequencies returns the angle by which a token turns each pair of rotated values,
 // [dims/2], and the factor that cos and sin are multiplied by.
-// The variants are those of transformers' modeling_rope_utils and mlx-lm.
+// The variants are those of transformers' modeling_rope_utils; of longrope's two sets of
+// factors the long one is used for texts of every length, as in mlx-lm.
 func ropeFrequencies(c *Config, dims int, theta float64, s *RopeScaling) ([]float32, float32, error) {
 	freq := make([]float64, dims/2)
 	for i := range freq {
 		freq[i] = math.Pow(theta, -2*float64(i)/float64(dims))
 	}
 	scale := 1.0
+	original := c.originalContext(s)
 	factor := 1.0
-	if s != nil {
-		factor = or(s.Factor, 1)
+	switch kind := s.Kind(); {
+	case s == nil:
+	case s.Factor != nil:
+		factor = *s.Factor
+	case (kind == "yarn" || kind == "longrope" || kind == "su") && c.MaxPositionEmbeddings > 0:
+		factor = float64(c.MaxPositionEmbeddings) / original
 	}
-	if factor <= 0 {
-		return nil, 0, fmt.Errorf("rope_scaling factor is %g, expected a positive number", factor)
+	if !(factor > 0) || !(original > 0) {
+		return nil, 0, fmt.Errorf("rope_scaling factor is %g and original_max_position_embeddings %g, expected positive numbers", factor, original)
 	}
 	switch kind := s.Kind(); kind {
 	case "default", "mrope":
@@ -28,9 +34,9 @@ func ropeFrequencies(c *Config, dims int, theta float64, s *RopeScaling) ([]floa
 			freq[i] /= factor
 		}
 	case "llama3":
-		llama3(freq, factor, s)
+		llama3(freq, factor, original, s)
 	case "yarn":
-		scale = yarn(freq, theta, dims, factor, s)
+		scale = yarn(freq, theta, dims, factor, original, s)
 	case "longrope", "su":
 		if len(s.LongFactor) != len(freq) {
 			return nil, 0, fmt.Errorf("rope_scaling long_factor has %d entries, expected %d", len(s.LongFactor), len(freq))
@@ -38,9 +44,10 @@ func ropeFrequencies(c *Config, dims int, theta float64, s *RopeScaling) ([]floa
 		for i := range freq {
 			freq[i] /= s.LongFactor[i]
 		}
-		original := or(s.OriginalMaxPosition, 4096)
-		if r := float64(c.MaxPositionEmbeddings) / original; r > 1 {
-			scale = math.Sqrt(1 + math.Log(r)/math.Log(original))
+		if s.AttentionFactor != nil {
+			scale = *s.AttentionFactor
+		} else if factor > 1 {
+			scale = math.Sqrt(1 + math.Log(factor)/math.Log(original))
 		}
 	case "gguf_factors":
 		if len(s.Factors) != len(freq) {
@@ -54,7 +61,7 @@ func ropeFrequencies(c *Config, dims int, theta float64, s *RopeScaling) ([]floa
 	}
 	out := make([]float32, len(freq))
 	for i, f := range freq {
-		if math.IsNaN(f) || math.IsInf(f, 0) {
+		if math.IsNaN(f) || math.IsInf(f, 0) || math.IsNaN(scale) || math.IsInf(scale, 0) {
 			return nil, 0, fmt.Errorf("rope frequency %d is %g; check rope_theta and rope_scaling", i, f)
 		}
 		out[i] = float32(f)
@@ -62,11 +69,23 @@ func ropeFrequencies(c *Config, dims int, theta float64, s *RopeScaling) ([]floa
 	return out, float32(scale), nil
 }
 
-// llama3 slows the long waves down by factor, leaves the short ones and blends
-// between.
-func llama3(freq []float64, factor float64, s *RopeScaling) {
+// originalContext is the context length that a model had before its positions were scaled.
+func (c *Config) originalContext(s *RopeScaling) float64 {
+	switch {
+	case s != nil && s.OriginalMaxPosition != nil:
+		return *s.OriginalMaxPosition
+	case c.OriginalMaxPosition != nil:
+		return *c.OriginalMaxPosition
+	case c.MaxPositionEmbeddings > 0:
+		return float64(c.MaxPositionEmbeddings)
+	}
+	return 4096
+}
+
+// llama3 slows the waves that are long for the original context down by factor, leaves the
+// short ones and blends between.
+func llama3(freq []float64, factor, old float64, s *RopeScaling) {
 	low, high := or(s.LowFreqFactor, 1), or(s.HighFreqFactor, 4)
-	old := or(s.OriginalMaxPosition, 8192)
 	for i, f := range freq {
 		wave := 2 * math.Pi / f
 		switch {
@@ -81,12 +100,11 @@ func llama3(freq []float64, factor float64, s *RopeScaling) {
 
 // yarn blends by the number of turns over the original context (Peng et al.,
 // 2023) and returns the attention factor.
-func yarn(freq []float64, theta float64, dims int, factor float64, s *RopeScaling) float64 {
-	old := or(s.OriginalMaxPosition, 4096)
+func yarn(freq []float64, theta float64, dims int, factor, old float64, s *RopeScaling) float64 {
 	at := func(turns float64) float64 {
 		return float64(dims) * math.Log(old/(turns*2*math.Pi)) / (2 * math.Log(theta))
 	}
-	lo, hi := at(or(s.BetaFast, 32)), at(or(s.BetaSlow, 1))
+	lo, hi := at(orNonzero(s.BetaFast, 32)), at(orNonzero(s.BetaSlow, 1))
 	if s.Truncate == nil || *s.Truncate {
 		lo, hi = math.Floor(lo), math.Ceil(hi)
 	}
@@ -107,11 +125,22 @@ func yarn(freq []float64, theta float64, dims int, factor float64, s *RopeScalin
 		}
 		return 0.1*k*math.Log(factor) + 1
 	}
-	return mscale(or(s.Mscale, 1)) / mscale(or(s.MscaleAllDim, 0))
+	if a, b := or(s.Mscale, 0), or(s.MscaleAllDim, 0); a != 0 && b != 0 { // one alone does nothing
+		return mscale(a) / mscale(b)
+	}
+	return mscale(1)
 }
 
 func or(v *float64, byDefault float64) float64 {
 	if v == nil {
+		return byDefault
+	}
+	return *v
+}
+
+// orNonzero is or, where 0 is no value either.
+func orNonzero(v *float64, byDefault float64) float64 {
+	if or(v, 0) == 0 {
 		return byDefault
 	}
 	return *v

@@ -51,6 +51,12 @@ func TestRopeVariants(t *testing.T) {
 		{"gguf factors", &RopeScaling{Type: "gguf_factors", Factors: factors}, 0, func(i int) float64 { return plain(i) / factors[i] }, 1},
 		{"yarn that stretches by 1", &RopeScaling{Type: "yarn", Factor: number(1)}, 0, plain, 1},
 		{"yarn", &RopeScaling{Type: "yarn", Factor: number(8), OriginalMaxPosition: number(2048)}, 0, nil, 0.1*math.Log(8) + 1},
+		{"longrope with a factor", &RopeScaling{RopeType: "longrope", Factor: number(4), LongFactor: factors, OriginalMaxPosition: number(4096)}, 8192,
+			func(i int) float64 { return plain(i) / factors[i] }, math.Sqrt(1 + math.Log(4)/math.Log(4096))},
+		{"yarn with both scales", &RopeScaling{Type: "yarn", Factor: number(8), OriginalMaxPosition: number(2048), Mscale: number(2), MscaleAllDim: number(1)}, 0, nil,
+			(0.2*math.Log(8) + 1) / (0.1*math.Log(8) + 1)},
+		{"yarn with one scale", &RopeScaling{Type: "yarn", Factor: number(8), OriginalMaxPosition: number(2048), Mscale: number(2)}, 0, nil, 0.1*math.Log(8) + 1},
+		{"yarn whose factor follows from the contexts", &RopeScaling{Type: "yarn", OriginalMaxPosition: number(2048)}, 16384, nil, 0.1*math.Log(8) + 1},
 		{"yarn with attention factor", &RopeScaling{Type: "yarn", Factor: number(8), AttentionFactor: number(1.25)}, 0, nil, 1.25},
 	} {
 		freq, scale, err := ropeFrequencies(&Config{MaxPositionEmbeddings: test.max}, dims, theta, test.s)
@@ -82,7 +88,7 @@ func TestRopeVariants(t *testing.T) {
 		}
 	}
 	for _, s := range []*RopeScaling{
-		{Type: "dynamic"}, {Type: "linear", Factor: number(-1)}, {Type: "longrope", LongFactor: factors[:3]}, {Type: "gguf_factors"},
+		{Type: "dynamic"}, {Type: "linear", Factor: number(-1)}, {Type: "yarn", Factor: number(4), OriginalMaxPosition: number(-1)}, {Type: "longrope", LongFactor: factors[:3]}, {Type: "gguf_factors"},
 	} {
 		if _, _, err := ropeFrequencies(&Config{}, dims, theta, s); err == nil || !strings.Contains(err.Error(), "rope") {
 			t.Errorf("%s: %v", s.Type, err)

@@ -1,7 +1,10 @@
 package model
 
+import "slices"
+
 // smollm3 is Llama with every fourth layer free of positions (NoPE):
-// no_rope_layers[i] is 0 there, or is derived from no_rope_layer_interval.
+// no_rope_layers[i] is 0 there, or is derived from no_rope_layer_interval. With
+// use_sliding_window those layers have a window.
 func smollm3(c *Config) Architecture {
 	a := llama(c)
 	if c.RopeTheta == nil && (c.RopeParameters == nil || c.RopeParameters.RopeTheta == nil) {
@@ -17,5 +20,6 @@ func smollm3(c *Config) Architecture {
 		}
 		return (i+1)%interval == 0
 	})
+	a.sliding.layer = func(i int) bool { return c.usesWindow() && slices.Contains(a.NoRope, i) }
 	return a
 }

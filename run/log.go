@@ -2,7 +2,6 @@ package run
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -22,11 +21,7 @@ type eventLog struct {
 	mu   sync.Mutex
 	file *os.File
 	err  error // the first failed write
-	lost int   // events that could not be written
-	torn bool  // the last line may not be whole
-
-	write func([]byte) (int, error) // to the file
-	now   func() time.Time
+	now  func() time.Time
 }
 
 // openLog opens the log at path for appending, making it if need be. If the last write of an earlier run
@@ -40,7 +35,7 @@ func openLog(path string) (*eventLog, error) {
 		file.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &eventLog{file: file, write: file.Write, now: time.Now}, nil
+	return &eventLog{file: file, now: time.Now}, nil
 }
 
 // dropTornLine cuts file after its last newline.
@@ -67,43 +62,28 @@ func dropTornLine(file *os.File) error {
 	return file.Truncate(0)
 }
 
-// Report appends the event. A failed write (disk full) does not stop the run, and the next event is tried again: Close
-// tells of it.
+// Report appends the event. A failed write (disk full) does not stop the run: Close tells of it.
 func (l *eventLog) Report(e Event) {
 	if e.kind() == "" {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.append(e); err != nil {
-		l.lost++
-		l.err = cmp.Or(l.err, err)
+	if l.err != nil {
+		return
 	}
-}
-
-func (l *eventLog) append(e Event) error {
 	line, err := encode(l.now(), e)
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = l.file.Write(line)
 	}
-	if l.torn {
-		if err := dropTornLine(l.file); err != nil {
-			return err
-		}
-	}
-	_, err = l.write(line)
-	l.torn = err != nil
-	return err
+	l.err = err
 }
 
 // Close syncs and closes the log, and returns the first error that a write met.
 func (l *eventLog) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err := errors.Join(l.file.Sync(), l.file.Close())
-	if l.lost > 0 {
-		err = errors.Join(fmt.Errorf("%d events could not be written: %w", l.lost, l.err), err)
-	}
+	err := errors.Join(l.err, l.file.Sync(), l.file.Close())
 	if err != nil {
 		return fmt.Errorf("event log %s: %w", l.file.Name(), err)
 	}

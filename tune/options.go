@@ -1,8 +1,6 @@
 package tune
 
 import (
-	"context"
-
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
@@ -21,13 +19,6 @@ type Options struct {
 	// num_layers the model, and the measure of a test its adapter. Nil: all are chosen.
 	Given func(setting string) bool
 
-	// Overwrite has training replace the adapter that lies at AdapterPath.
-	Overwrite bool
-
-	// Abandon ends when a step of training that is under way is to be given up and what is
-	// trained to be saved: the end of the run's ctx waits for that step. Nil never ends.
-	Abandon context.Context
-
 	// Version and Command go into run.json: of the program, and its command line, from
 	// which secrets are taken out.
 	Version string
@@ -42,7 +33,7 @@ func (o Options) report(e run.Event) {
 
 // engine gives the options for opening a model.
 func (o Options) engine(r *Recipe) engine.Options {
-	e := engine.Options{Threads: r.Threads, Download: o.Download, Warn: o.warn}
+	e := engine.Options{Threads: r.Threads, MLX: r.compatMLX(), Download: o.Download, Warn: o.warn}
 	if !r.Train {
 		e.Adapter = r.AdapterPath
 	}

@@ -47,7 +47,7 @@ type Recipe struct {
 	TestBatches    int // of a test; -1 for all
 	SaveEvery      int // steps between two saves
 
-	Compat        string // "mlx": mlx-lm's loss mask, data order and random numbers
+	Compat        string // "mlx": mlx-lm's loss mask, data order, random numbers and reading of config.json
 	NoFrozenCache bool   // compute the layers that are not trained anew in every epoch
 	Threads       int    // of the CPU; 0 for one per core
 

@@ -161,8 +161,7 @@ func complete(root *os.Root, file *os.File, unlocked bool) (completed bool, err 
 	if err := drop(root, file); err != nil {
 		return false, err
 	}
-	removeAll(root, j.Stage) // another process may be at it too; the next Begin looks again
-	return true, nil
+	return true, removeAll(root, j.Stage)
 }
 
 // valid tells a journal of this package's from other files.

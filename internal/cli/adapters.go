@@ -253,7 +253,7 @@ func readLoRA(ctx context.Context, streams Streams, path, base string) (*adapter
 		return nil, fault.Mark(err)
 	}
 	defer src.Close()
-	c, err := model.ParseConfig(src.Config(), local)
+	c, err := model.ReadConfig(src)
 	if err != nil {
 		return nil, fault.Mark(err)
 	}

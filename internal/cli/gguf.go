@@ -48,7 +48,6 @@ func exportGGUF(ctx context.Context, streams Streams, from string, o export.GGUF
 	if err := ctx.Err(); err != nil {
 		return export.GGUFReport{}, err
 	}
-	o.Stop = ctx.Err
 	report, err := writeGGUF(streams, files, o)
 	if err != nil {
 		return report, err
@@ -73,6 +72,9 @@ func printGGUF(out io.Writer, o export.GGUFOptions, report export.GGUFReport) er
 		fmt.Fprintf(out, "In a larger type, since their rows do not divide into the blocks of %s: %d of the matrices.\n", o.Type, len(slices.Compact(report.Whole)))
 	}
 	fmt.Fprintf(out, "%s, %s\n", o.Type, run.Bytes(report.Bytes))
+	if report.Window > 0 {
+		fmt.Fprintf(out, "Its context is %d tokens, the model's attention window: llama.cpp has no windows in this family, and beyond would answer otherwise.\n", report.Window)
+	}
 	if len(report.LostEnds) > 0 {
 		fmt.Fprintf(out, "These end an answer, but not in llama.cpp, which has three places for such tokens: %s\n", strings.Join(report.LostEnds, " "))
 	}

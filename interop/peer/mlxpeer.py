@@ -3,6 +3,7 @@
     mlxpeer.py train  OPTIONS.json           one mlx_lm.lora run, unrounded figures
     mlxpeer.py test   OPTIONS.json           its --test, unrounded
     mlxpeer.py logits MODEL IDS OUT [ADAPTER] one forward pass in float32
+    mlxpeer.py jobs JOBS.json                the same for a list of models, ids and outs
     mlxpeer.py greedy MODEL PROMPTS.json N [ADAPTER]  greedy token ids
     mlxpeer.py perplexity OPTIONS.json       mlx_lm.perplexity over a local folder
     mlxpeer.py cache  MODEL PROMPTS.json FILE N SIZE [BITS GROUP START]   mlx_lm.cache_prompt of
@@ -143,6 +144,12 @@ def main():
         out = logits(to_float32(model), [int(i) for i in args[1].split(",")])
         mx.save_safetensors(args[2], {"logits": out})
         answer = {"shape": out.shape, "out": args[2]}
+    elif command == "jobs":
+        with open(args[0]) as f:
+            answer = jobs = json.load(f)
+        for job in jobs:
+            model, _ = load(job["model"])
+            mx.save_safetensors(job["out"], {"logits": logits(to_float32(model), job["ids"])})
     elif command == "greedy":
         model, _ = load(args[0], adapter_path=args[3] if len(args) > 3 else None)
         with open(args[1]) as f:
