@@ -596,12 +596,14 @@ func TestLocalDir(t *testing.T) {
 }
 
 // TestLocalNames: a repository cannot put files into the .git of the folder that it is downloaded to, nor a journal that
-// the next write there would act on.
+// the next write there would act on, nor a record of what is there.
 func TestLocalNames(t *testing.T) {
 	t.Parallel()
 	for name, why := range map[string]string{
 		".git/config": "git's", "sub/.GIT/hooks/post-checkout": "git's", ".git": "git's",
 		".set.lentil.tmp": "unfinished", "sub/.SET.lentil.TMP": "unfinished", ".set.0123abcd.lentil.tmp/a.json": "unfinished",
+		".cache/huggingface/download/a.json.metadata": "records", ".Cache/HuggingFace/lentil-upload.json": "records",
+		".cache/huggingface": "records", ".cache": "records", ".lentil.json": "record of", "sub/.Lentil.json": "record of",
 	} {
 		s := newServer(t)
 		s.Add("org/model", map[string][]byte{"a.json": []byte("{}"), name: []byte("x")})
@@ -609,7 +611,7 @@ func TestLocalNames(t *testing.T) {
 		if _, err := c.Download(t.Context(), model, Options{LocalDir: folder}); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, err := os.Lstat(filepath.Join(folder, name)); err == nil {
+		if info, err := os.Lstat(filepath.Join(folder, name)); err == nil && info.Mode().IsRegular() {
 			t.Errorf("%s is there", name)
 		}
 		if _, err := c.Download(t.Context(), model, Options{LocalDir: folder, Exclude: []string{name}}); err != nil {

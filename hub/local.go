@@ -46,18 +46,25 @@ func openLocalDir(path string) (*localDir, error) {
 	return &localDir{root, meta}, nil
 }
 
-// check refuses names under which a file could do harm here: git runs what is in its folder, and a file that looks
-// like the journal of an unfinished write would be acted on.
+// check refuses names under which a file could do harm here: git runs what is in its folder, a file that looks like
+// the journal of an unfinished write would be acted on, and records would tell of files what is not so.
 func (l *localDir) check(name string) error {
-	for part := range strings.SplitSeq(name, "/") {
-		if strings.EqualFold(part, ".git") {
-			return fault.Advise(fmt.Errorf("the repository has a file named %q, which would go into a folder of git's: refused", name),
-				"Leave it out with %v.", fault.Setting("exclude"))
+	bad := func(why string) error {
+		return fault.Advise(fmt.Errorf("the repository has a file named %q, %s: refused", name, why), "Leave it out with %v.", fault.Setting("exclude"))
+	}
+	parts := strings.Split(name, "/")
+	for _, part := range parts {
+		switch {
+		case strings.EqualFold(part, ".git"):
+			return bad("which would go into a folder of git's")
+		case atomicfile.IsTemporary(strings.ToLower(part)):
+			return bad("a name that Lentil has for unfinished files")
+		case strings.EqualFold(part, atomicfile.RecordName):
+			return bad("a name that Lentil has for its record of a folder")
 		}
-		if atomicfile.IsTemporary(strings.ToLower(part)) {
-			return fault.Advise(fmt.Errorf("the repository has a file named %q, a name that Lentil has for unfinished files: refused", name),
-				"Leave it out with %v.", fault.Setting("exclude"))
-		}
+	}
+	if strings.EqualFold(parts[0], ".cache") && (len(parts) == 1 || strings.EqualFold(parts[1], "huggingface")) {
+		return bad("which would go among the records that are kept of the folder's files")
 	}
 	return nil
 }
