@@ -76,7 +76,7 @@ func (t *transfer) fetch(ctx context.Context, incomplete, final string) (fetched
 				continue
 			}
 		}
-		if errors.Is(err, syscall.ENOSPC) {
+		if atomicfile.Full(err) {
 			err = fault.Advise(err, "What has come so far is kept.")
 		}
 		if err != nil {

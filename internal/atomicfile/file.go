@@ -230,10 +230,20 @@ func told(path string, aside bool, err error) error {
 	case *os.LinkError:
 		err = e.Err
 	}
-	if aside && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
+	if aside && Full(err) {
 		return fmt.Errorf("%s: the disk is full; nothing was left half-written; free some space or choose another folder: %w", path, err)
 	}
 	return &fs.PathError{Op: "write", Path: path, Err: err}
+}
+
+// Full tells whether an error is that of a disk without room, or of a quota that is used up.
+func Full(err error) bool {
+	for _, full := range fullErrors {
+		if errors.Is(err, full) {
+			return true
+		}
+	}
+	return false
 }
 
 // Rename gives a file that is complete and on the disk its name, in place of what has it. Both names are on one file system.

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/lentil-lm/lentil/fault"
@@ -127,6 +129,11 @@ func TestExitCodes(t *testing.T) {
 		{fault.Of("x"), 2},
 		{fmt.Errorf("a: %w", &run.LockedError{PID: 3}), 2},
 		{fmt.Errorf("a: %w", context.Canceled), 130},
+		// A full disk is no mistake in the command, wherever it was noticed.
+		{fmt.Errorf("a: %w", syscall.ENOSPC), 1},
+		{fault.Mark(fmt.Errorf("a: %w", syscall.ENOSPC)), 1},
+		{fault.At("save_path", "b: %w", syscall.ENOSPC).Try("Choose another."), 1},
+		{errors.Join(fs.ErrPermission, &fs.PathError{Op: "write", Path: "a", Err: syscall.ENOSPC}), 1},
 	} {
 		if got := exitCode(c.err); got != c.want {
 			t.Errorf("%v: %d, want %d", c.err, got, c.want)

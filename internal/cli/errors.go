@@ -6,9 +6,9 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/run/screen"
 	"github.com/lentil-lm/lentil/train"
@@ -63,6 +63,8 @@ func exitCode(err error) int {
 		return ExitOK
 	case errors.Is(err, context.Canceled), errors.Is(err, train.ErrInterrupted):
 		return ExitInterrupted
+	case atomicfile.Full(err): // whoever noticed it first, and whatever it was needed for
+		return ExitFailure
 	case errors.As(err, &m), errors.As(err, &held), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
 		return ExitUsage
 	}
@@ -75,7 +77,7 @@ func errorText(err error) string {
 	if errors.Is(err, context.Canceled) {
 		message = "interrupted"
 	}
-	if errors.Is(err, syscall.ENOSPC) {
+	if atomicfile.Full(err) {
 		message += "\nThe disk is full: make room and run the command again."
 	}
 	var held *run.LockedError
