@@ -49,6 +49,7 @@ func download(ctx context.Context, setting fault.Setting, name string, patterns 
 	if err != nil {
 		return "", fault.Mark(err)
 	}
+	config.Notice = o.Warn
 	client, err := hub.New(config)
 	if err != nil {
 		return "", err

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -26,6 +25,8 @@ type Client struct {
 	tries     int           // of one request without progress
 	firstWait time.Duration // before the second try
 	chunk     int64         // bytes of one range of a parallel download
+	pace      pace
+	teller    *teller
 }
 
 const (
@@ -33,7 +34,6 @@ const (
 	lookUpTries  = 3               // of the first question, which tells whether there is a network at all
 	firstWait    = time.Second / 2 // doubled from try to try
 	maxWait      = 30 * time.Second
-	maxAskedWait = 10 * time.Minute // a server that asks for more is not waited for
 	maxRedirects = 5
 	maxJSON      = 64 << 20 // bytes of one answer of the API
 	maxHeader    = 1 << 20  // bytes of the header of an answer
@@ -60,7 +60,7 @@ func New(cfg Config) (*Client, error) {
 		MaxResponseHeaderBytes: maxHeader,
 	}
 	return &Client{
-		cfg: cfg, base: base, tries: maxTries, firstWait: firstWait, chunk: 8 << 20,
+		cfg: cfg, base: base, tries: maxTries, firstWait: firstWait, chunk: 8 << 20, pace: usualPace, teller: newTeller(cfg.Notice),
 		// Redirects are followed by send, which knows where the token may go.
 		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}, nil
@@ -79,11 +79,8 @@ type request struct {
 	stay        bool                          // give redirects back instead of following them
 }
 
-// errSilent ends a request whose server has gone silent.
-var errSilent = errors.New("the server has gone silent")
-
 // send makes one try of a request. Answers that are no success (2xx, or 3xx if asked to stay) become errors.
-// The body of the answer has to be closed; a server that goes silent makes reading it fail.
+// The body of the answer has to be closed; a server that goes silent, or nearly so, makes reading it fail.
 func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	if c.cfg.Offline {
 		return nil, ErrOffline
@@ -126,15 +123,15 @@ func (c *Client) sendOnce(ctx context.Context, r request, at *url.URL) (*http.Re
 		patience = c.cfg.Timeout
 	}
 	inner, cancel := context.WithCancelCause(ctx)
-	dog := &watchdog{time.AfterFunc(patience, func() { cancel(errSilent) }), patience}
+	dog := c.watch(at.Host, patience, cancel)
 	fail := func(err error) error {
-		dog.timer.Stop()
+		dog.stop()
 		defer cancel(nil)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if errors.Is(context.Cause(inner), errSilent) {
-			err = fmt.Errorf("%w for %v", errSilent, patience)
+		if why := dog.reason(inner); why != nil {
+			err = why
 		}
 		return c.newNetworkError(at, err)
 	}
@@ -147,7 +144,7 @@ func (c *Client) sendOnce(ctx context.Context, r request, at *url.URL) (*http.Re
 		if err != nil {
 			return nil, fail(&lastingError{err})
 		}
-		req.Body, req.ContentLength = &watched{ReadCloser: body, dog: dog}, r.size
+		req.Body, req.ContentLength = &sending{ReadCloser: body, dog: dog}, r.size
 		if r.size == 0 {
 			req.Body.Close()
 			req.Body = http.NoBody
@@ -166,41 +163,8 @@ func (c *Client) sendOnce(ctx context.Context, r request, at *url.URL) (*http.Re
 		return nil, fail(err)
 	}
 	dog.pet()
-	resp.Body = &watched{ReadCloser: resp.Body, dog: dog, explain: fail, end: func() { dog.timer.Stop(); cancel(nil) }}
+	resp.Body = &answer{ReadCloser: resp.Body, dog: dog, explain: fail, end: func() { dog.stop(); cancel(nil) }}
 	return resp, nil
-}
-
-// A watchdog ends a request during which nothing happens.
-type watchdog struct {
-	timer    *time.Timer
-	patience time.Duration
-}
-
-func (w *watchdog) pet() { w.timer.Reset(w.patience) }
-
-// watched is a body whose bytes keep the watchdog quiet. For the body of an answer, explain rewrites errors
-// and end is called when it is closed.
-type watched struct {
-	io.ReadCloser
-	dog     *watchdog
-	explain func(error) error
-	end     func()
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.ReadCloser.Read(p)
-	w.dog.pet()
-	if err != nil && err != io.EOF && w.explain != nil {
-		err = w.explain(err)
-	}
-	return n, err
-}
-
-func (w *watched) Close() error {
-	if w.end != nil {
-		defer w.end()
-	}
-	return w.ReadCloser.Close()
 }
 
 // sameOrigin tells whether two addresses have scheme, host and port in common.
@@ -222,15 +186,16 @@ func (c *Client) trying(tries int) *Client {
 }
 
 // retry calls f until it succeeds, fails for good, or has failed c.tries times in a row. f tells how much it
-// got done; a try that got something done starts the count anew.
+// got done; a try that got something done starts the count anew. What is waited for long is told.
 func (c *Client) retry(ctx context.Context, f func() (progress bool, err error)) error {
+	begin, asked := time.Now(), time.Duration(0)
 	for try := 1; ; try++ {
 		progress, err := f()
 		if err == nil || ctx.Err() != nil || !passing(err) {
 			return err
 		}
 		if progress {
-			try = 1
+			try, begin, asked = 1, time.Now(), 0
 		}
 		if try >= c.tries {
 			if c.tries == 1 {
@@ -243,10 +208,13 @@ func (c *Client) retry(ctx context.Context, f func() (progress bool, err error))
 		wait += rand.N(wait/2 + 1)
 		var status *StatusError
 		if errors.As(err, &status) && status.RetryAfter > 0 {
-			if status.RetryAfter > maxAskedWait {
+			if asked += min(status.RetryAfter, c.pace.asked+1); asked > c.pace.asked { // no sum overflows
 				return fault.Advise(err, "The server asks to wait for %v: try again then.", status.RetryAfter)
 			}
 			wait = max(wait, status.RetryAfter)
+		}
+		if time.Since(begin)+wait >= c.pace.tell {
+			c.teller.say(c.pace.tell/2, "%v\nTrying again in %v (try %d of %d).", c.withoutToken(err), wait.Round(time.Second/10), try+1, c.tries)
 		}
 		select {
 		case <-ctx.Done():

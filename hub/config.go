@@ -34,6 +34,10 @@ type Config struct {
 
 	Quiet   bool          // show no progress bars
 	Timeout time.Duration // longest silence of a server before a request is tried again
+
+	// Notice hears what is waited for when that takes long, if it is not nil: a silent or slow server, or one that asks to
+	// come back later. Downloads and uploads whose progress is heard tell it there.
+	Notice func(text string) `json:"-"`
 }
 
 // FromEnv reads the settings that the Hugging Face tools take from the environment: HF_ENDPOINT, HF_HOME,

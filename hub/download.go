@@ -151,7 +151,8 @@ type download struct {
 }
 
 func (c *Client) newDownload(repo Repo, o Options) *download {
-	d := &download{c: c, repo: repo, o: o, store: store{c.cfg.Cache, repo}, slots: make(chan struct{}, connections), tally: newTally(o.Progress)}
+	tally := newTally(o.Progress)
+	d := &download{c: c.telling(tally.notices()), repo: repo, o: o, store: store{c.cfg.Cache, repo}, slots: make(chan struct{}, connections), tally: tally}
 	d.snap.Repo = repo
 	return d
 }

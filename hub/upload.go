@@ -65,7 +65,8 @@ func (c *Client) Upload(ctx context.Context, o UploadOptions) (_ Uploaded, err e
 	if err := c.needToken(); err != nil {
 		return Uploaded{}, err
 	}
-	u := &upload{c: c, o: o, tally: newTally(o.Progress)}
+	tally := newTally(o.Progress)
+	u := &upload{c: c.telling(tally.notices()), o: o, tally: tally}
 	if err := u.list(); err != nil {
 		return Uploaded{}, err
 	}
@@ -123,9 +124,13 @@ var skipped = append([]string{".git", ".cache", atomicfile.RecordName}, ignored.
 func (u *upload) list() error {
 	f := newFilter(u.o.Include, u.o.Exclude)
 	root, err := filepath.EvalSymlinks(u.o.Folder) // a walk does not follow its root
+	if err == nil {
+		root, err = filepath.Abs(root)
+	}
 	if err != nil {
 		return err
 	}
+	var outside []string
 	err = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -136,16 +141,25 @@ func (u *upload) list() error {
 			}
 			return nil
 		}
-		info, err := os.Stat(path) // of what a link leads to: cached snapshots are links
-		if err != nil || !info.Mode().IsRegular() {
-			return err
-		}
 		rel, err := filepath.Rel(root, path)
 		if err != nil {
 			return err
 		}
 		name := filepath.ToSlash(rel)
-		if !f.match(name) {
+		if e.IsDir() || !f.match(name) {
+			return nil
+		}
+		info, err := os.Stat(path) // of what a link leads to: cached snapshots are links
+		if err != nil {
+			return err
+		}
+		if to, err := u.leaves(root, path, e); err != nil {
+			return err
+		} else if to != "" {
+			outside = append(outside, name+" -> "+to)
+			return nil
+		}
+		if !info.Mode().IsRegular() {
 			return nil
 		}
 		if err := checkName(name); err != nil {
@@ -155,10 +169,58 @@ func (u *upload) list() error {
 		u.tally.size += info.Size()
 		return nil
 	})
+	if err == nil && len(outside) > 0 {
+		return leavesError(u.o.Folder, outside)
+	}
 	if err == nil && len(u.files) == 0 {
 		err = fmt.Errorf("%s has no files to upload: %w", u.o.Folder, fs.ErrNotExist)
 	}
 	return err
+}
+
+// leaves tells where a link leads to that leaves the folder; "" for what stays in it. The snapshots of the cache are
+// made of links to its blobs, which are as good as files.
+func (u *upload) leaves(root, path string, e fs.DirEntry) (string, error) {
+	if e.Type().IsRegular() {
+		return "", nil
+	}
+	to, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
+	homes := []string{root}
+	if rel, err := filepath.Rel(realPath(u.c.cfg.Cache), root); err == nil && filepath.IsLocal(rel) {
+		repo, inside, _ := strings.Cut(filepath.ToSlash(rel), "/")
+		if strings.HasPrefix(inside, "snapshots/") {
+			cache := realPath(u.c.cfg.Cache)
+			homes = append(homes, filepath.Join(cache, repo, "blobs"), filepath.Join(cache, "blobs"))
+		}
+	}
+	for _, home := range homes {
+		if rel, err := filepath.Rel(home, to); err == nil && filepath.IsLocal(rel) {
+			return "", nil
+		}
+	}
+	return to, nil
+}
+
+// realPath is a path without links, as far as there is one.
+func realPath(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
+}
+
+// leavesError names the links that lead out of a folder, some of them.
+func leavesError(folder string, links []string) error {
+	const most = 10
+	more := ""
+	if n := len(links) - most; n > 0 {
+		links, more = links[:most], fmt.Sprintf("\n  and %d more", n)
+	}
+	return fault.Of("%s has links that lead out of it, to files that nobody asked to upload:\n  %s%s", folder, strings.Join(links, "\n  "), more).
+		Try("Copy what they lead to into the folder, or leave them out with %v.", fault.Setting("exclude"))
 }
 
 // create makes the repository, if there is none yet.

@@ -97,6 +97,55 @@ func TestUploadLink(t *testing.T) {
 	}
 }
 
+// TestUploadLinks: links that lead out of the folder are named, and nothing is sent; those within it, and from a snapshot
+// of the cache to its blobs, are files like others.
+func TestUploadLinks(t *testing.T) {
+	t.Parallel()
+	s, files := newServer(t), modelFiles()
+	s.Add("org/model", files)
+	c := writer(t, s)
+	secret := folderOf(t, map[string][]byte{"id_rsa": []byte("secret")})
+	dir := folderOf(t, map[string][]byte{"a.txt": []byte("a"), "sub/b.txt": []byte("b")})
+	for name, to := range map[string]string{"key": filepath.Join(secret, "id_rsa"), "sub/folder": secret, "same": "a.txt", "sub/up": "../a.txt"} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := UploadOptions{Folder: dir, Repo: Repo{Model, "org/new"}}
+	_, err := c.Upload(t.Context(), o)
+	if err == nil || !strings.Contains(err.Error(), "key -> ") || !strings.Contains(err.Error(), "sub/folder -> ") || strings.Contains(err.Error(), "same") {
+		t.Errorf("links out of the folder: %v", err)
+	}
+	if n := len(s.Files("org/new")); n != 0 {
+		t.Errorf("%d files were sent all the same", n)
+	}
+	o.Exclude = []string{"key", "sub/folder"}
+	got, err := c.Upload(t.Context(), o)
+	if err != nil || !slices.Equal(got.Files, []string{"a.txt", "same", "sub/b.txt", "sub/up"}) {
+		t.Errorf("links within the folder: %v, %v", got.Files, err)
+	}
+
+	snap, err := c.Download(t.Context(), model, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = c.Upload(t.Context(), UploadOptions{Folder: snap.Dir, Repo: Repo{Model, "org/copy"}}); err != nil {
+		t.Errorf("snapshot of the cache: %v", err)
+	}
+	if got := s.Files("org/copy")["sub/notes.txt"].Data; !bytes.Equal(got, files["sub/notes.txt"]) {
+		t.Errorf("sub/notes.txt of the cache is %q", got)
+	}
+	// What lies beside the folder is not in it, whatever its name begins with.
+	beside := dir + "-more"
+	if err := os.WriteFile(beside, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	os.Symlink(beside, filepath.Join(dir, "beside"))
+	if _, err := c.Upload(t.Context(), o); err == nil || !strings.Contains(err.Error(), "beside -> ") {
+		t.Errorf("a link to what is beside the folder: %v", err)
+	}
+}
+
 func TestUploadToOthers(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

@@ -22,6 +22,7 @@ func (p *part) download(ctx context.Context, o Options) error {
 	if err != nil {
 		return fault.Mark(err)
 	}
+	config.Notice = o.warn
 	client, err := hub.New(config)
 	if err != nil {
 		return err

@@ -132,7 +132,7 @@ func runConvert(ctx context.Context, streams Streams, o convertOptions) error {
 	}
 	upload := uploadOptions{Path: o.MLXPath, Repo: o.UploadRepo, Type: string(hub.Model), BaseModel: hub.RepoOf(o.Model)}
 	if o.UploadRepo != "" {
-		if _, _, err := upload.target(ctx); err != nil {
+		if _, _, err := upload.target(ctx, streams); err != nil {
 			return err
 		}
 	}

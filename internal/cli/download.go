@@ -85,7 +85,7 @@ func oneRepo(cmd *cobra.Command, args []string) error {
 }
 
 // newHub makes a client with the settings of the environment. An empty token is that of the environment.
-func newHub(token string) (*hub.Client, error) {
+func newHub(streams Streams, token string) (*hub.Client, error) {
 	cfg, err := hub.FromEnv()
 	if err != nil {
 		return nil, fault.Mark(err)
@@ -93,6 +93,7 @@ func newHub(token string) (*hub.Client, error) {
 	if token != "" {
 		cfg.Token, cfg.TokenError = token, nil
 	}
+	cfg.Notice = func(text string) { fmt.Fprintln(streams.Err, text) }
 	return hub.New(cfg)
 }
 
@@ -123,13 +124,15 @@ func runDownload(ctx context.Context, streams Streams, o downloadOptions) error 
 	if repo.Type == hub.Model && len(include) == 0 && !o.All {
 		include = hub.ModelPatterns
 	}
-	client, err := newHub(o.Token)
+	client, err := newHub(streams, o.Token)
 	if err != nil {
 		return err
 	}
 	if o.Quiet || o.Cache != "" {
 		cfg := client.Config()
-		cfg.Quiet = cfg.Quiet || o.Quiet
+		if o.Quiet {
+			cfg.Quiet, cfg.Notice = true, nil
+		}
 		if o.Cache != "" {
 			if cfg.Cache, err = filepath.Abs(o.Cache); err != nil {
 				return err
@@ -190,6 +193,11 @@ func (s Streams) transfer(task string) (progress func(hub.Progress), clear func(
 	})
 	told := false
 	return func(p hub.Progress) {
+		if p.Notice != "" {
+			bar.Clear()
+			fmt.Fprintln(s.Err, p.Notice)
+			return
+		}
 		if p.Waiting && !told {
 			told = true
 			bar.Clear()

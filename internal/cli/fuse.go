@@ -88,7 +88,7 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 	upload := uploadOptions{Path: o.SavePath, Repo: o.UploadRepo, Type: string(hub.Model), AdapterPath: o.AdapterPath, BaseModel: hub.RepoOf(o.Model)}
 	if o.UploadRepo != "" {
 		// What would stop the upload is told before the work begins.
-		if _, _, err := upload.target(ctx); err != nil {
+		if _, _, err := upload.target(ctx, streams); err != nil {
 			return err
 		}
 	}

@@ -38,7 +38,7 @@ standard input.`,
 }
 
 func login(ctx context.Context, streams Streams, token string) error {
-	client, err := newHub("")
+	client, err := newHub(streams, "")
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,8 @@ func newUpload(streams Streams) *cobra.Command {
 		Long: `Upload a folder to a repository of the Hugging Face hub, which is made if need be.
 Files that are there already are not sent again, and an upload that was broken off
 goes on where it was. Files that only the repository has stay. Of the folder of a
-training run, the files that only resume it are left out.
+training run, the files that only resume it are left out. Links that lead out of the
+folder are refused.
 
 A model gets a card, README.md, with its base model, training settings and what was
 measured. Metadata and text that you wrote in README.md are kept.`,
@@ -70,7 +71,7 @@ measured. Metadata and text that you wrote in README.md are kept.`,
 var notShared = []string{"state/", "run.lock", run.ManifestName, run.LogName}
 
 // target is where the upload goes: a client that has a token, and the repository with its owner.
-func (o uploadOptions) target(ctx context.Context) (*hub.Client, hub.Repo, error) {
+func (o uploadOptions) target(ctx context.Context, streams Streams) (*hub.Client, hub.Repo, error) {
 	if o.Repo == "" {
 		return nil, hub.Repo{}, fault.Missing("upload_repo").Try("Give the repository to upload to, such as me/my-model.")
 	}
@@ -82,7 +83,7 @@ func (o uploadOptions) target(ctx context.Context) (*hub.Client, hub.Repo, error
 	if err != nil {
 		return nil, hub.Repo{}, fault.At("upload_repo", "%w", err)
 	}
-	client, err := newHub(o.Token)
+	client, err := newHub(streams, o.Token)
 	if err != nil {
 		return nil, hub.Repo{}, err
 	}
@@ -107,7 +108,7 @@ func thenUpload(ctx context.Context, streams Streams, o uploadOptions) error {
 }
 
 func runUpload(ctx context.Context, streams Streams, o uploadOptions) error {
-	client, repo, err := o.target(ctx)
+	client, repo, err := o.target(ctx, streams)
 	if err != nil {
 		return err
 	}
