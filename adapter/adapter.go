@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/weights"
 )
@@ -52,6 +53,9 @@ type Update struct {
 // Read reads a LoRA or DoRA from a folder in mlx-lm's or PEFT's layout, or from a GGUF
 // file. Some files leave to the model what a writer has to know: see [Adapter.FitTo].
 func Read(path string) (*Adapter, error) {
+	if err := atomicfile.Finish(path); err != nil {
+		return nil, err
+	}
 	switch {
 	case isGGUF(path):
 		return readGGUF(path)

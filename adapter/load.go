@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/weights"
@@ -17,6 +18,9 @@ import (
 // beside the projections that it names, or the weights that full fine-tuning changed. path
 // is a folder in mlx-lm's or PEFT's layout, or a GGUF file of llama.cpp.
 func Load(m *model.Model, path string) error {
+	if err := atomicfile.Finish(path); err != nil {
+		return err
+	}
 	if !isPEFT(path) && !isGGUF(path) {
 		return loadMLX(m, path)
 	}

@@ -104,10 +104,18 @@ func (s Shape) Write(dir string, bits, group int) error {
 	if w.err != nil {
 		return w.err
 	}
-	if err := weights.WriteModel(dir, w.entries, weights.ModelOptions{Parameters: w.count}); err != nil {
+	set, err := atomicfile.Begin(dir)
+	if err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, "config.json"), text)
+	defer set.Discard()
+	if err := weights.WriteModel(set.Dir(), w.entries, weights.ModelOptions{Parameters: w.count}); err != nil {
+		return err
+	}
+	if err := set.Write("config.json", text); err != nil {
+		return err
+	}
+	return set.Commit()
 }
 
 func (s Shape) configText(bits, group int) ([]byte, error) {
@@ -122,8 +130,14 @@ func (s Shape) configText(bits, group int) ([]byte, error) {
 // IsIn tells whether a folder holds a model of this shape and format already. A folder with anything else
 // is an error.
 func (s Shape) IsIn(dir string, bits, group int) (bool, error) {
+	if _, err := atomicfile.Settle(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false, err
+	}
 	have, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	if errors.Is(err, os.ErrNotExist) {
+		if atomicfile.Vacant("save_path", dir) != nil {
+			return false, fault.Given("save_path", dir, "it holds other files").Try("Choose another folder.")
+		}
 		return false, nil
 	}
 	want, wantErr := s.configText(bits, group)

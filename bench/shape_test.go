@@ -2,6 +2,8 @@ package bench
 
 import (
 	"math"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute/cpu"
@@ -34,6 +36,13 @@ func TestShapes(t *testing.T) {
 			}
 			if _, err := small.IsIn(dir, bits, 64); err == nil {
 				t.Errorf("%s: another format is taken for it", s.name)
+			}
+			other := t.TempDir()
+			if err := os.WriteFile(filepath.Join(other, "model.safetensors"), []byte("mine"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := small.IsIn(other, bits, 32); err == nil {
+				t.Errorf("%s: a folder with other files is taken for an empty one", s.name)
 			}
 			src, err := weights.Open(dir)
 			if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/fault"
@@ -24,7 +25,8 @@ type EncoderOptions struct {
 	// CompatMLX copies mlx-lm: the masked part is as long as the rendered prompt, whether or not the row begins with
 	// it; rows without loss stay; rows with more JSON keys come after those with fewer.
 	CompatMLX bool
-	// MaxSeqLength is where rows will be cut; 0 for nowhere. Items are not cut, but loss tokens beyond do not count.
+	// MaxSeqLength is where rows will be cut; 0 for nowhere. Items are not cut, but loss tokens beyond do not count, and of
+	// rows of more than a MiB only as much is tokenised as is surely enough.
 	MaxSeqLength int
 	// Now is the time that templates see; zero means when the encoder was made.
 	Now time.Time
@@ -42,6 +44,8 @@ type Item struct {
 	NotPrefix bool
 	// FinalRole is the role of the final message if MaskPrompt trains on one that is not the assistant's.
 	FinalRole string
+	// Unread is how many bytes at the end of a very long row were not tokenised.
+	Unread int
 }
 
 // Encoder turns rows into tokens. It may be used by several goroutines at once.
@@ -81,11 +85,11 @@ func (e *Encoder) Encode(row Row) (Item, error) {
 	if row.Format == Text {
 		return e.text(row.Text)
 	}
-	full, ids, err := e.render(row.Messages, row.Tools, false)
+	full, ids, unread, err := e.render(row.Messages, row.Tools, false)
 	if err != nil {
 		return Item{}, err
 	}
-	item := Item{IDs: ids}
+	item := Item{IDs: ids, Unread: unread}
 	if e.opt.MaskPrompt {
 		if err := e.mask(&item, full, row); err != nil {
 			return Item{}, err
@@ -102,14 +106,35 @@ func (e *Encoder) text(s string) (Item, error) {
 	if e.opt.CompatMLX {
 		encode = func(s string) ([]int32, error) { return e.tok.Encode(s, true) }
 	}
-	ids, err := encode(s)
+	ids, unread, err := e.enough(s, encode)
 	if err != nil {
 		return Item{}, err
 	}
-	if eos, ok := e.tok.EOS(); ok && (len(ids) == 0 || ids[len(ids)-1] != eos) {
+	if eos, ok := e.tok.EOS(); ok && unread == 0 && (len(ids) == 0 || ids[len(ids)-1] != eos) {
 		ids = append(ids, eos)
 	}
-	return Item{IDs: ids, Loss: e.loss(0, len(ids))}, nil
+	return Item{IDs: ids, Loss: e.loss(0, len(ids)), Unread: unread}, nil
+}
+
+// leastRead is how many bytes of a row are tokenised in any case: a tokenizer takes about eighty times as much memory.
+const leastRead = 1 << 20
+
+// enough tokenises a text, or the beginning of one that is long, so that the tokens before the cut are those of the
+// whole text. It gives the number of bytes that are left.
+func (e *Encoder) enough(s string, encode func(string) ([]int32, error)) (ids []int32, unread int, err error) {
+	limit := e.opt.MaxSeqLength
+	for n := max(leastRead, 64*limit); limit > 0 && n < len(s); n *= 2 {
+		end := n
+		for !utf8.RuneStart(s[end]) {
+			end--
+		}
+		// The last words of a beginning may be others than in the whole text.
+		if ids, err = encode(s[:end]); err != nil || len(ids) >= 2*limit {
+			return ids, len(s) - end, err
+		}
+	}
+	ids, err = encode(s)
+	return ids, 0, err
 }
 
 // loss gives the tokens to be predicted: from offset on. Under CompatMLX a range that is empty but lies within the
@@ -121,13 +146,13 @@ func (e *Encoder) loss(offset, n int) [][2]int {
 	return nil
 }
 
-func (e *Encoder) render(messages []chat.Value, tools chat.Value, generate bool) (string, []int32, error) {
-	text, err := e.renderer.Render(messages, tools, chat.Options{AddGenerationPrompt: generate, Now: e.opt.Now})
+func (e *Encoder) render(messages []chat.Value, tools chat.Value, generate bool) (text string, ids []int32, unread int, err error) {
+	text, err = e.renderer.Render(messages, tools, chat.Options{AddGenerationPrompt: generate, Now: e.opt.Now})
 	if err != nil {
-		return "", nil, err
+		return "", nil, 0, err
 	}
-	ids, err := e.tok.Encode(text, false)
-	return text, ids, err
+	ids, unread, err = e.enough(text, func(s string) ([]int32, error) { return e.tok.Encode(s, false) })
+	return text, ids, unread, err
 }
 
 // mask finds where the final message begins: after the rendering of the messages before it, with the opening of the
@@ -141,7 +166,7 @@ func (e *Encoder) mask(item *Item, full string, row Row) error {
 	if len(prompt) == 0 && !e.opt.CompatMLX {
 		return nil // many templates cannot render a conversation without messages
 	}
-	text, ids, err := e.render(prompt, row.Tools, role == "assistant")
+	text, ids, _, err := e.render(prompt, row.Tools, role == "assistant")
 	if err != nil {
 		return fmt.Errorf("rendering all but the final message: %w", err)
 	}

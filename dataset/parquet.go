@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	maxFileRows = 1 << 40 // so that sums of rows cannot overflow
+	maxFileRows = 1 << 31 // a small file can claim any number, and reading over them takes its time
 
 	blockRows  = 256      // rows decoded together
-	blockText  = 16 << 20 // bytes of text after which fewer have to do: a small file can claim any number of long rows
+	blockSize  = 16 << 20 // bytes of rows after which fewer have to do: a small file can claim any number of long rows
 	blocksKept = 3
 )
 
@@ -30,6 +30,9 @@ type parquetSource struct {
 	rows   *parquet.Rows // stands at the row next, which follows the newest block
 	next   int
 	blocks []block // oldest first
+
+	budget  budget
+	counted int // rows before this one are in the budget, or were passed over
 }
 
 // A block is rows that follow each other.
@@ -56,6 +59,7 @@ func openParquet(path string, columns []string) (*parquetSource, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	s.close()
+	s.budget = newBudget(info.Size())
 	s.wide = len(s.file.Columns())
 	if n := s.file.NumRows(); n > maxFileRows {
 		return nil, fmt.Errorf("%s: it says that it has %d rows", path, n)
@@ -123,11 +127,11 @@ func (s *parquetSource) read(i int) (block, error) {
 	if err := s.rows.SkipTo(int64(b.from)); err != nil {
 		return b, err
 	}
-	text := 0
-	for s.next = b.from; s.next < to && !(text > blockText && b.has(i)); s.next++ {
-		if text > blockText {
+	size := 0
+	for s.next = b.from; s.next < to && !(size > blockSize && b.has(i)); s.next++ {
+		if size > blockSize {
 			s.keep(b) // others read in order too, and may be behind
-			b, text = block{from: s.next}, 0
+			b, size = block{from: s.next}, 0
 		}
 		row, err := s.rows.Next()
 		if err == nil && row == nil {
@@ -137,7 +141,13 @@ func (s *parquetSource) read(i int) (block, error) {
 			return b, err
 		}
 		b.rows = append(b.rows, row)
-		text += s.rows.Text()
+		size += s.rows.Size()
+		if s.next >= s.counted {
+			s.counted = s.next + 1
+			if err := s.budget.take(s.rows.Size()); err != nil {
+				return b, fmt.Errorf("row %d: %w", s.next+1, err)
+			}
+		}
 	}
 	if s.next < s.len() {
 		return b, nil

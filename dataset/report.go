@@ -11,13 +11,14 @@ import (
 type Report struct {
 	Split      string
 	Rows       int // without those of NoLoss, unless mlx-lm's behaviour is copied
-	Tokens     int // of all rows, uncut
+	Tokens     int // of all rows, uncut, but for what is unread
 	LossTokens int // tokens to be predicted, after cutting
 	Longest    int // tokens of the longest row
 	P50, P95   int // median and 95th percentile of row lengths
 
 	Truncated  int // rows longer than the limit
 	LostTokens int // tokens beyond the limit
+	Unread     int // bytes beyond the limit that were not even tokenised
 	NoLoss     int // rows without a token to learn
 	NotPrefix  int // rows that do not begin with their rendered prompt
 	NotByModel int // rows whose learnt final message is not the assistant's
@@ -40,6 +41,7 @@ func (r *Report) add(item Item, where string) bool {
 		r.LostTokens += n - r.limit
 		n = r.limit
 	}
+	r.Unread += item.Unread
 	if item.NotPrefix {
 		if r.NotPrefix++; r.NotPrefix == 1 {
 			r.notPrefixAt = where
@@ -80,8 +82,12 @@ func (r *Report) String() string {
 func (r *Report) Warnings() []fault.Note {
 	var w []fault.Note
 	if r.Truncated > 0 {
-		w = append(w, fault.Say("%s: %s longer than %d tokens and will be cut there, losing %d tokens; the longest, %s, has %d. Split long rows beforehand or raise %v.",
-			r.Split, rowsAre(r.Truncated), r.limit, r.LostTokens, r.longestAt, r.Longest, fault.Setting("max_seq_length")))
+		lost := fmt.Sprintf("%d tokens", r.LostTokens)
+		if r.Unread > 0 {
+			lost += fmt.Sprintf(" and %d bytes more", r.Unread)
+		}
+		w = append(w, fault.Say("%s: %s longer than %d tokens and will be cut there, losing %s; the longest, %s, has %d. Split long rows beforehand or raise %v.",
+			r.Split, rowsAre(r.Truncated), r.limit, lost, r.longestAt, r.Longest, fault.Setting("max_seq_length")))
 	}
 	if r.NoLoss > 0 {
 		list := strings.Join(r.noLossAt, ", ")

@@ -69,7 +69,7 @@ func keyList(d *chat.Dict) string {
 	if len(keys) > 10 {
 		keys, more = keys[:10], " ..."
 	}
-	return fmt.Sprintf("%q%s", keys, more)
+	return fmt.Sprintf("%.60q%s", keys, more)
 }
 
 // row checks and takes apart one row of a known format.

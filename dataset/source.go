@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/lentil-lm/lentil/chat/jinja"
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // A source is the rows of one file.
@@ -83,7 +85,11 @@ func openSource(path string, columns []string) (source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	s := &lineSource{path: path}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("data: %w", err)
+	}
+	s := &lineSource{path: path, budget: newBudget(info.Size())}
 	switch kindOf(path) {
 	case jsonKind:
 		err = s.readJSON(in)
@@ -98,8 +104,8 @@ func openSource(path string, columns []string) (source, error) {
 // maxUnpacked bounds the text in a compressed file.
 const maxUnpacked = 4 << 30
 
-// unpacked gives what is in a file whose name says that it is compressed.
-func unpacked(f *os.File) (*bufio.Reader, error) {
+// unpacked gives what is in a file, which is compressed if its name says so.
+func unpacked(f *os.File) (io.Reader, error) {
 	var in io.Reader = f
 	switch strings.ToLower(filepath.Ext(f.Name())) {
 	case ".gz":
@@ -115,7 +121,7 @@ func unpacked(f *os.File) (*bufio.Reader, error) {
 		}
 		in = &bounded{z, maxUnpacked}
 	}
-	return bufio.NewReaderSize(in, 1<<20), nil
+	return in, nil
 }
 
 // bounded is a reader that fails after left bytes.
@@ -132,11 +138,79 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// A budget bounds what the rows of a file take in memory by the size of the file: a small one may stand for any
+// number of them.
+type budget struct{ size, left int64 }
+
+const (
+	leastBudget = 128 << 20
+	mostGrowth  = 64 // times the size of the file: text rarely shrinks to less by compression
+	rowCost     = 64 // bytes beside those of the row's text
+)
+
+func newBudget(size int64) budget {
+	return budget{size, leastBudget + mostGrowth*min(size, math.MaxInt64/(2*mostGrowth))}
+}
+
+// take counts a row of n bytes.
+func (b *budget) take(n int) error {
+	if b.left -= int64(n) + rowCost; b.left < 0 {
+		return fault.Of("the rows take more than %d MiB, which is out of proportion to the %d bytes of the file", (leastBudget+mostGrowth*b.size)>>20, b.size).
+			Try("Write them as plain JSON lines, if they are what you want to train on.")
+	}
+	return nil
+}
+
+// A rowReader reads ahead a little, and fails in the middle of a row that is too long or of too many cells.
+type rowReader struct {
+	io.Reader
+	comma         byte // that parts cells; 0 for none
+	bytes, commas int  // left of the row
+}
+
+// maxCells bounds the commas of a row, those in quotes among them: a cell costs 40 bytes before it is known to be one.
+const maxCells = 4 << 20
+
+// next begins with a row of at most so many bytes.
+func (r *rowReader) next(most int) { r.bytes, r.commas = most+readAhead, maxCells }
+
+// readAhead is how much is read at once.
+const readAhead = 1 << 20
+
+func (r *rowReader) Read(p []byte) (int, error) {
+	// As much as fits: the JSON decoder looks at all that it has of a blank once more for each piece that it gets.
+	n, err := io.ReadFull(r.Reader, p[:min(len(p), readAhead)])
+	if err == io.ErrUnexpectedEOF {
+		err = nil // comes again as io.EOF
+	}
+	if r.bytes -= n; r.bytes < 0 {
+		return 0, errLongRow
+	}
+	if r.comma != 0 {
+		if r.commas -= bytes.Count(p[:n], []byte{r.comma}); r.commas < 0 {
+			return 0, fmt.Errorf("the row has more than %d cells", maxCells)
+		}
+	}
+	return n, err
+}
+
+var errLongRow = fmt.Errorf("the row is longer than %d MiB", maxLineBytes>>20)
+
 // A lineSource is rows kept as JSON texts and decoded on demand.
 type lineSource struct {
 	path    string
 	counted bool // the numbers are those of rows, not lines
 	lines   []line
+	budget  budget
+}
+
+// add keeps a row.
+func (s *lineSource) add(number int, data []byte) error {
+	s.lines = append(s.lines, line{number, data})
+	if err := s.budget.take(len(data)); err != nil {
+		return fmt.Errorf("%s: %w", s.where(len(s.lines)-1), err)
+	}
+	return nil
 }
 
 type line struct {
@@ -159,11 +233,15 @@ func (s *lineSource) where(i int) string {
 const maxLineBytes = 64 << 20
 
 // readJSON takes the lines of a JSONL file. Blank lines are skipped. A file .json may be one array instead.
-func (s *lineSource) readJSON(in *bufio.Reader) error {
+func (s *lineSource) readJSON(file io.Reader) error {
+	rows := &rowReader{Reader: file}
+	rows.next(maxLineBytes)
+	in := bufio.NewReaderSize(rows, readAhead)
 	if strings.Contains(strings.ToLower(filepath.Base(s.path)), ".json") && !strings.Contains(strings.ToLower(s.path), ".jsonl") && startsArray(in) {
-		return s.readArray(in)
+		return s.readArray(in, rows)
 	}
 	for number := 1; ; number++ {
+		rows.next(2 * maxLineBytes) // readLine says it better
 		data, err := readLine(in)
 		if err != nil && err != io.EOF {
 			return fmt.Errorf("%s:%d: %w", s.path, number, err)
@@ -175,7 +253,9 @@ func (s *lineSource) readJSON(in *bufio.Reader) error {
 			}
 		}
 		if data = bytes.TrimSpace(data); len(data) > 0 {
-			s.lines = append(s.lines, line{number, data})
+			if err := s.add(number, data); err != nil {
+				return err
+			}
 		}
 		if last {
 			return nil
@@ -189,7 +269,7 @@ func startsArray(in *bufio.Reader) bool {
 }
 
 // readArray takes the elements of one JSON array.
-func (s *lineSource) readArray(in *bufio.Reader) error {
+func (s *lineSource) readArray(in *bufio.Reader, rows *rowReader) error {
 	s.counted = true
 	if head, _ := in.Peek(3); string(head) == "\xef\xbb\xbf" {
 		in.Discard(3)
@@ -200,10 +280,13 @@ func (s *lineSource) readArray(in *bufio.Reader) error {
 	}
 	for dec.More() {
 		var data json.RawMessage
+		rows.next(maxLineBytes)
 		if err := dec.Decode(&data); err != nil {
 			return fmt.Errorf("%s: row %d: %w", s.path, len(s.lines)+1, err)
 		}
-		s.lines = append(s.lines, line{len(s.lines) + 1, data})
+		if err := s.add(len(s.lines)+1, data); err != nil {
+			return err
+		}
 	}
 	if _, err := dec.Token(); err != nil {
 		return fmt.Errorf("%s: after row %d: %w", s.path, len(s.lines), err)
@@ -211,36 +294,65 @@ func (s *lineSource) readArray(in *bufio.Reader) error {
 	return nil
 }
 
+// Bounds of the head of a CSV file.
+const (
+	maxHead    = 1 << 20 // bytes
+	maxColumns = 10_000
+)
+
 // readCSV takes the records of a CSV file with a head; all values are texts.
-func (s *lineSource) readCSV(in *bufio.Reader) error {
-	r := csv.NewReader(in)
-	if strings.Contains(strings.ToLower(filepath.Base(s.path)), ".tsv") {
-		r.Comma, r.LazyQuotes = '\t', true
+func (s *lineSource) readCSV(file io.Reader) error {
+	rows := &rowReader{Reader: file, comma: ','}
+	tabs := strings.Contains(strings.ToLower(filepath.Base(s.path)), ".tsv")
+	if tabs {
+		rows.comma = '\t'
 	}
+	rows.next(maxHead)
+	r := csv.NewReader(bufio.NewReaderSize(rows, readAhead))
+	r.Comma, r.LazyQuotes = rune(rows.comma), tabs
 	head, err := r.Read()
-	if err == io.EOF {
+	switch {
+	case err == io.EOF:
 		return nil
+	case errors.Is(err, errLongRow):
+		return fmt.Errorf("%s: the head, which names the columns, is longer than %d MiB", s.path, maxHead>>20)
+	case err == nil && len(head) > maxColumns:
+		return fmt.Errorf("%s: the head names %d columns, at most %d are read", s.path, len(head), maxColumns)
 	}
 	for err == nil {
 		var record []string
+		rows.next(maxLineBytes)
 		if record, err = r.Read(); err != nil {
 			break
 		}
-		row := jinja.NewDict()
-		for i, name := range head {
-			row.Set(strings.TrimPrefix(name, "\xef\xbb\xbf"), record[i])
+		number, _ := r.FieldPos(0)
+		data, err := csvRow(head, record)
+		if err == nil {
+			err = s.add(number, data)
 		}
-		text, err := jinja.FormatJSON(row)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.path, err)
 		}
-		number, _ := r.FieldPos(0)
-		s.lines = append(s.lines, line{number, []byte(text)})
 	}
 	if err != io.EOF {
-		return fmt.Errorf("%s: %w", s.path, err)
+		return fmt.Errorf("%s: after row %d: %w", s.path, len(s.lines), err)
 	}
 	return nil
+}
+
+// csvRow writes a record as JSON.
+func csvRow(head, record []string) ([]byte, error) {
+	size := 0
+	row := jinja.NewDict()
+	for i, name := range head {
+		size += len(name) + len(record[i])
+		row.Set(strings.TrimPrefix(name, "\xef\xbb\xbf"), record[i])
+	}
+	if size > maxLineBytes {
+		return nil, errLongRow
+	}
+	text, err := jinja.FormatJSON(row)
+	return []byte(text), err
 }
 
 // readLine returns the next line in memory of its own, without its end; io.EOF comes with the last one.

@@ -228,7 +228,7 @@ func TestLongRows(t *testing.T) {
 		for _, b := range src.blocks {
 			kept += len(b.rows)
 		}
-		if most := blocksKept * (blockText/1_000_000 + 1); kept > most {
+		if most := blocksKept * (blockSize/1_000_000 + 1); kept > most {
 			t.Fatalf("%d rows are kept, at most %d are expected", kept, most)
 		}
 	}

@@ -6,14 +6,19 @@
 package demo
 
 import (
+	"bytes"
 	"embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
 )
 
@@ -103,32 +108,89 @@ func Handbook() string {
 }
 
 // Write lays the demo's files out under dir: data/ (train, valid, test .jsonl), unseen/test.jsonl, model/,
-// handbook/ and lora.yaml. Folders are made as needed; files of the same names are replaced.
-func Write(dir string) error {
-	for _, root := range []string{"data", "handbook", "model", "lora.yaml"} {
-		err := fs.WalkDir(files, root, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			target := filepath.Join(dir, filepath.FromSlash(path))
-			if path == "data/unseen.jsonl" { // a set of its own, which --test finds by that name
-				target = filepath.Join(dir, "unseen", "test.jsonl")
-				if err := os.MkdirAll(filepath.Dir(target), 0o777); err != nil {
-					return err
-				}
-			}
-			if entry.IsDir() {
-				return os.MkdirAll(target, 0o777)
-			}
-			data, err := files.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			return atomicfile.Write(target, data)
-		})
-		if err != nil {
-			return fmt.Errorf("demo: writing %s: %w", root, err)
+// handbook/ and lora.yaml. Files of the same names that Write did not put there, or that were changed since, are
+// refused, unless overwrite is set.
+func Write(dir string, overwrite bool) error {
+	if _, err := atomicfile.Settle(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("demo: %w", err)
+	}
+	all, err := layout()
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	record := atomicfile.ReadRecord(dir)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		switch there, err := hasFile(dir, name, all[name]); {
+		case err != nil:
+			return fmt.Errorf("demo: %w", err)
+		case there == same:
+			delete(all, name)
+		case there == other && !overwrite && !record.Has(name):
+			return fault.At("dir", "%s is there already, and not as the demo has it", filepath.Join(dir, filepath.FromSlash(name))).
+				Try("Give another folder, or %v to replace the file.", fault.Setting("overwrite"))
 		}
 	}
-	return nil
+	if len(all) == 0 {
+		return nil
+	}
+	set, err := atomicfile.Begin(dir)
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	defer set.Discard()
+	for name, data := range all {
+		if err := set.Write(name, data); err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
+	}
+	set.Record()
+	return set.Commit()
+}
+
+// layout is the content of each file under its name below the demo's folder.
+func layout() (map[string][]byte, error) {
+	all := map[string][]byte{}
+	for _, root := range []string{"data", "handbook", "model", "lora.yaml"} {
+		err := fs.WalkDir(files, root, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			data, err := files.ReadFile(path)
+			if path == "data/unseen.jsonl" { // a set of its own, which --test finds by that name
+				path = "unseen/test.jsonl"
+			}
+			all[path] = data
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// What may lie under a name: nothing, the file that is to be there, or another one.
+const (
+	none = iota
+	same
+	other
+)
+
+// hasFile tells what lies under a name below dir.
+func hasFile(dir, name string, data []byte) (int, error) {
+	path := filepath.Join(dir, filepath.FromSlash(name))
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return none, nil
+	case err != nil:
+		return none, err
+	case !info.Mode().IsRegular() || info.Size() != int64(len(data)):
+		return other, nil
+	}
+	is, err := os.ReadFile(path)
+	if bytes.Equal(is, data) {
+		return same, err
+	}
+	return other, err
 }

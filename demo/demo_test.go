@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/lentil-lm/lentil/demo/facts"
+	"github.com/lentil-lm/lentil/fault"
 )
 
 func TestQuestions(t *testing.T) {
@@ -92,7 +93,7 @@ func TestWrite(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new", "demo")
 	for range 2 { // the second time over the first
-		if err := Write(dir); err != nil {
+		if err := Write(dir, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -109,11 +110,24 @@ func TestWrite(t *testing.T) {
 			t.Errorf("%s differs from the embedded file", name)
 		}
 	}
+	mine := filepath.Join(dir, "data", "train.jsonl")
+	if err := os.WriteFile(mine, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(dir, false); fault.SettingOf(err) != "dir" || !strings.Contains(err.Error(), mine+" is there already") || !strings.Contains(err.Error(), "overwrite") {
+		t.Errorf("over a file of the user's: %v", err)
+	}
+	if text, err := os.ReadFile(mine); err != nil || string(text) != "mine" {
+		t.Errorf("the user's file holds %q, %v", text, err)
+	}
+	if err := Write(dir, true); err != nil {
+		t.Error(err)
+	}
 	blocked := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Write(blocked); err == nil {
+	if err := Write(blocked, false); err == nil {
 		t.Error("writing into a file: no error")
 	}
 }

@@ -31,7 +31,7 @@ const question = "What is fibre good for?"
 func folder(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := demo.Write(dir); err != nil {
+	if err := demo.Write(dir, false); err != nil {
 		t.Fatal(err)
 	}
 	return filepath.Join(dir, "model")

@@ -18,7 +18,7 @@ func TestGenerateProgram(t *testing.T) {
 	}
 	p.IsExample(t, "example_test.go")
 	dir := t.TempDir()
-	if err := demo.Write(dir); err != nil {
+	if err := demo.Write(dir, false); err != nil {
 		t.Fatal(err)
 	}
 	got := p.Run(t, dir)

@@ -31,7 +31,7 @@ const foretoldLow, foretoldHigh = 1.0 / 3, 2.0
 func trainedModel(t *testing.T) (src weights.Source, tok *tokenizer.Tokenizer, windows [][]int32) {
 	t.Helper()
 	root := t.TempDir()
-	if err := demo.Write(root); err != nil {
+	if err := demo.Write(root, false); err != nil {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(root, "model")

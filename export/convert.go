@@ -29,6 +29,7 @@ type ConvertOptions struct {
 	DType       quant.DType // of all floating-point numbers; 0 leaves them
 	Rule        quant.Rule
 	Progress    func(module string, done, total int) // may be nil
+	Stop        func() error                         // asked before each module; its error ends the work. May be nil
 }
 
 // ConvertReport sums up a conversion.
@@ -268,6 +269,9 @@ func (c *conversion) entries(module string, done, total int) ([]weights.Entry, e
 	return tensorsOf(module, to, m.Shape(), func() (*quant.Matrix, error) {
 		if c.module == module {
 			return c.matrix, nil
+		}
+		if err := asked(c.options.Stop); err != nil {
+			return nil, err
 		}
 		if c.options.Progress != nil {
 			c.options.Progress(module, done+1, total)

@@ -37,6 +37,7 @@ type FuseOptions struct {
 	KeepBits    bool     // quantize to the base's bits whatever is lost
 	Rule        quant.Rule
 	Progress    func(module string, done, total int) // may be nil
+	Stop        func() error                         // asked before each module; its error ends the work. May be nil
 	// More writes further files of the model, such as a GGUF file, into the folder dir, from where they come into SavePath
 	// with the others. May be nil.
 	More func(dir string) error
@@ -166,11 +167,22 @@ func (f *fusion) write(tok *tokenizer.Tokenizer) error {
 	})
 }
 
+// asked is what stop says, if there is one.
+func asked(stop func() error) error {
+	if stop == nil {
+		return nil
+	}
+	return stop()
+}
+
 // writeWeights streams all tensors into shards.
 func (f *fusion) writeWeights(dir string) error {
 	modules := f.modules()
 	var entries []weights.Entry
 	for i, module := range modules {
+		if err := asked(f.options.Stop); err != nil {
+			return err
+		}
 		list, err := f.entries(module)
 		if err != nil {
 			return fmt.Errorf("%s: %w", module, err)

@@ -61,6 +61,7 @@ type GGUFOptions struct {
 	Name      string                               // general.name; "" for the name of the source
 	Model     *model.Model                         // loaded from the source: its adapters and trained weights go into the file; nil for the source as it is
 	Progress  func(tensor string, done, total int) // may be nil
+	Stop      func() error                         // asked before each tensor; its error ends the work. May be nil
 }
 
 // GGUFReport sums up an export.
@@ -198,6 +199,9 @@ func (g *ggufExport) tensor(name string, done, total int) error {
 		elements *= int64(n)
 	}
 	g.add(weights.GGUFEntry{Name: to, Type: kind, Shape: shape, Bytes: func() ([]byte, error) {
+		if err := asked(g.options.Stop); err != nil {
+			return nil, err
+		}
 		if g.options.Progress != nil {
 			g.options.Progress(to, done+1, total)
 		}

@@ -25,6 +25,8 @@ type Options struct {
 	Include  []string // shell patterns, in which '*' matches slashes too; none: all files
 	Exclude  []string
 	LocalDir string // put the files here instead of into the cache
+	// Overwrite replaces files in LocalDir that were not downloaded there, or were changed since.
+	Overwrite bool
 
 	// Progress hears how the files come along, if it is not nil. Calls come one at a time.
 	Progress func(Progress)

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub/hubtest"
 )
 
@@ -577,15 +578,23 @@ func TestLocalDir(t *testing.T) {
 	if snap, err = c.Download(t.Context(), model, o); err != nil || snap.Fetched != 0 {
 		t.Errorf("again: fetched %d, %v", snap.Fetched, err)
 	}
-	// A file that was changed is fetched again; a symbolic link is replaced, not followed.
+	// Files of another commit take the place of what was downloaded, but not of what was changed.
+	// With Overwrite a file that was changed is fetched again; a symbolic link is replaced, not followed.
 	outside := filepath.Join(t.TempDir(), "precious")
 	os.WriteFile(outside, []byte("precious"), 0o600)
 	changed := filepath.Join(o.LocalDir, "tokenizer.json")
 	os.WriteFile(changed, noise(7, 20_000), 0o600)
 	later := time.Now().Add(time.Minute)
 	os.Chtimes(changed, later, later)
+	if _, err := c.Download(t.Context(), model, o); fault.SettingOf(err) != "local_dir" || !strings.Contains(err.Error(), changed+" is there already") {
+		t.Errorf("over a file that was changed: %v", err)
+	}
+	if got, _ := os.ReadFile(changed); !bytes.Equal(got, noise(7, 20_000)) {
+		t.Error("a file that was changed was replaced")
+	}
 	os.Remove(filepath.Join(o.LocalDir, "config.json"))
 	os.Symlink(outside, filepath.Join(o.LocalDir, "config.json"))
+	o.Overwrite = true
 	if snap, err = c.Download(t.Context(), model, o); err != nil {
 		t.Fatal(err)
 	}
@@ -593,6 +602,13 @@ func TestLocalDir(t *testing.T) {
 	if got, _ := os.ReadFile(outside); string(got) != "precious" {
 		t.Error("wrote through a symbolic link")
 	}
+	o.Overwrite = false
+	files["tokenizer.json"] = noise(8, 20_001)
+	s.Add("org/model", files)
+	if snap, err = c.Download(t.Context(), model, o); err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, snap, files, names...)
 }
 
 // TestLocalNames: a repository cannot put files into the .git of the folder that it is downloaded to, nor a journal that

@@ -84,13 +84,18 @@ func (l *localDir) file(ctx context.Context, d *download, f File) (fetched int64
 		return 0, err
 	}
 	defer unlock()
+	current := l.current(final, side, f)
+	if !current && !d.o.Overwrite && !l.own(final, side) {
+		return 0, fault.At("local_dir", "%s is there already, and not as it was downloaded", final).
+			Try("Move it away, give another folder, or %v to replace it.", fault.Setting("overwrite"))
+	}
 	if info, err := os.Lstat(final); err == nil && !info.Mode().IsRegular() {
 		// Neither through a symbolic link nor over a folder.
 		if err := os.Remove(final); err != nil {
 			return 0, err
 		}
 	}
-	if !l.current(final, side, f) {
+	if !current {
 		sum := sha1.Sum([]byte(filepath.Base(rel) + ".metadata"))
 		name := base64.URLEncoding.EncodeToString(sum[:]) + "." + f.etag() + ".incomplete"
 		if fetched, err = d.fetch(ctx, f, filepath.Join(filepath.Dir(side), name), final); err != nil {
@@ -105,17 +110,11 @@ func (l *localDir) file(ctx context.Context, d *download, f File) (fetched int64
 // else by its hash.
 func (l *localDir) current(final, side string, f File) bool {
 	info, err := os.Lstat(final)
-	if err != nil || info.Size() != f.Size {
+	if err != nil || !info.Mode().IsRegular() || info.Size() != f.Size {
 		return false
 	}
-	text, err := smallfile.Read(side+".metadata", 1024)
-	lines := strings.Split(string(text), "\n")
-	if err == nil && len(lines) >= 3 {
-		at, err := strconv.ParseFloat(strings.TrimSpace(lines[2]), 64)
-		untouched := err == nil && float64(info.ModTime().UnixMicro())/1e6-1 <= at
-		if untouched && strings.TrimSpace(lines[1]) == f.etag() {
-			return true
-		}
+	if etag, ok := downloaded(info, side); ok && etag == f.etag() {
+		return true
 	}
 	in, err := os.Open(final)
 	if err != nil {
@@ -125,4 +124,26 @@ func (l *localDir) current(final, side string, f File) bool {
 	sum := f.newHash()
 	_, err = io.Copy(sum, in)
 	return err == nil && hex.EncodeToString(sum.Sum(nil)) == f.hash()
+}
+
+// own tells whether nothing is lost with what has the name of a file: there is nothing, or what was downloaded, of
+// whichever commit, and not touched since.
+func (l *localDir) own(final, side string) bool {
+	info, err := os.Lstat(final)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	_, ok := downloaded(info, side)
+	return ok && info.Mode().IsRegular()
+}
+
+// downloaded gives the etag that a file was downloaded with, if it was, and was not touched since.
+func downloaded(info fs.FileInfo, side string) (etag string, ok bool) {
+	text, err := smallfile.Read(side+".metadata", 1024)
+	lines := strings.Split(string(text), "\n")
+	if err != nil || len(lines) < 3 {
+		return "", false
+	}
+	at, err := strconv.ParseFloat(strings.TrimSpace(lines[2]), 64)
+	return strings.TrimSpace(lines[1]), err == nil && float64(info.ModTime().UnixMicro())/1e6-1 <= at
 }

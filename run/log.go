@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +22,11 @@ type eventLog struct {
 	mu   sync.Mutex
 	file *os.File
 	err  error // the first failed write
-	now  func() time.Time
+	lost int   // events that could not be written
+	torn bool  // the last line may not be whole
+
+	write func([]byte) (int, error) // to the file
+	now   func() time.Time
 }
 
 // openLog opens the log at path for appending, making it if need be. If the last write of an earlier run
@@ -35,7 +40,7 @@ func openLog(path string) (*eventLog, error) {
 		file.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &eventLog{file: file, now: time.Now}, nil
+	return &eventLog{file: file, write: file.Write, now: time.Now}, nil
 }
 
 // dropTornLine cuts file after its last newline.
@@ -62,28 +67,43 @@ func dropTornLine(file *os.File) error {
 	return file.Truncate(0)
 }
 
-// Report appends the event. A failed write (disk full) does not stop the run: Close tells of it.
+// Report appends the event. A failed write (disk full) does not stop the run, and the next event is tried again: Close
+// tells of it.
 func (l *eventLog) Report(e Event) {
 	if e.kind() == "" {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil {
-		return
+	if err := l.append(e); err != nil {
+		l.lost++
+		l.err = cmp.Or(l.err, err)
 	}
+}
+
+func (l *eventLog) append(e Event) error {
 	line, err := encode(l.now(), e)
-	if err == nil {
-		_, err = l.file.Write(line)
+	if err != nil {
+		return err
 	}
-	l.err = err
+	if l.torn {
+		if err := dropTornLine(l.file); err != nil {
+			return err
+		}
+	}
+	_, err = l.write(line)
+	l.torn = err != nil
+	return err
 }
 
 // Close syncs and closes the log, and returns the first error that a write met.
 func (l *eventLog) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err := errors.Join(l.err, l.file.Sync(), l.file.Close())
+	err := errors.Join(l.file.Sync(), l.file.Close())
+	if l.lost > 0 {
+		err = errors.Join(fmt.Errorf("%d events could not be written: %w", l.lost, l.err), err)
+	}
 	if err != nil {
 		return fmt.Errorf("event log %s: %w", l.file.Name(), err)
 	}

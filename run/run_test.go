@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,6 +75,41 @@ func TestLogKeepsNaN(t *testing.T) {
 	}
 	if v := rec.Event.(Validation); !math.IsNaN(v.Loss) || v.Seconds != 1 || v.Iteration != 3 {
 		t.Errorf("got %+v", v)
+	}
+}
+
+// TestFullDisk: a log that cannot grow for a while loses these events and no others, and says so.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), LogName)
+	log, err := openLog(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := log.write
+	for i := range 6 {
+		log.write = func(line []byte) (int, error) {
+			switch i {
+			case 1, 4: // room for a part of it
+				n, _ := write(line[:len(line)/2])
+				return n, syscall.ENOSPC
+			case 2:
+				return 0, syscall.ENOSPC
+			}
+			return write(line)
+		}
+		log.Report(Message{fault.Say("%d", i)})
+	}
+	if err := log.Close(); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "3 events") {
+		t.Errorf("at the end: %v", err)
+	}
+	records, err := ReadLog(path)
+	var texts []string
+	for _, r := range records {
+		texts = append(texts, r.Event.(Message).Text.String())
+	}
+	if got := strings.Join(texts, " "); err != nil || got != "0 3 5" {
+		t.Errorf("the log has %q, %v", got, err)
 	}
 }
 

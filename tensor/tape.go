@@ -22,6 +22,9 @@ type Tape struct {
 	RowWise bool
 	// Keys is the random stream of dropout.
 	Keys compute.Key
+	// Stop is asked before each op, and its error ends the work as that of an op does.
+	// Nil is never.
+	Stop func() error
 }
 
 // node is one recorded step: how to turn the gradient of out into the
@@ -177,6 +180,9 @@ func (t *Tape) apply(op compute.Op, in ...compute.Buffer) []*Tensor {
 
 // run runs op into given buffers.
 func (t *Tape) run(op compute.Op, out, in []compute.Buffer) {
+	if t.err == nil && t.Stop != nil {
+		t.fail(t.Stop())
+	}
 	if t.err != nil {
 		return
 	}

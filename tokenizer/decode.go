@@ -72,7 +72,7 @@ func (b *decoderBuilder) add(def *decoderDef) error {
 		if err != nil {
 			return at("pattern", err)
 		}
-		b.addWhole(rewriteStage(replace))
+		b.addWhole(rewriteStage(func(s string) (string, error) { return replace(s, max(len(s)+1<<10, mostOfToken)) }))
 	case "Metaspace":
 		step, err := def.metaspace()
 		if err != nil {
@@ -86,6 +86,9 @@ func (b *decoderBuilder) add(def *decoderDef) error {
 	}
 	return nil
 }
+
+// mostOfToken is up to how many bytes the steps of a decoder may make of a token one after the other.
+const mostOfToken = 1 << 20
 
 // rewriteStage is the step that rewrites each token by itself.
 func rewriteStage(rewrite rewriter) stage {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/lentil-lm/lentil/internal/spoil"
 )
 
@@ -134,4 +136,41 @@ func FuzzFromGGUF(f *testing.F) {
 			t.Errorf("%v, after GGUF %v", a, b)
 		}
 	})
+}
+
+// TestMultiplyingSteps: steps that each put several letters in place of one are refused before they take the memory.
+func TestMultiplyingSteps(t *testing.T) {
+	steps := func(n int, pattern string) string {
+		step := `{"type": "Replace", "pattern": ` + pattern + `, "content": "` + strings.Repeat("a", 64) + `"}`
+		return strings.TrimSuffix(strings.Repeat(step+", ", n), ", ")
+	}
+	spoil.Peak(t, 150, func(t *testing.T) {
+		for _, pattern := range []string{`{"String": "a"}`, `{"Regex": "a"}`} {
+			tok := loadText(t, bpeJSON(`"normalizer": {"type": "Sequence", "normalizers": [`+steps(9, pattern)+`]},
+				"decoder": {"type": "Sequence", "decoders": [`+steps(9, pattern)+`]},`))
+			for _, text := range []string{"a", strings.Repeat("a", 1<<20)} {
+				if _, err := tok.Encode(text, false); err == nil || !strings.Contains(err.Error(), "steps of tokenizer.json") {
+					t.Errorf("%d bytes: %v", len(text), err)
+				}
+			}
+			id, ok := tok.ID("a")
+			if !ok {
+				t.Fatal("there is no a")
+			}
+			if _, err := tok.Decode([]int32{id}, false); err == nil || !strings.Contains(err.Error(), "steps of tokenizer.json") {
+				t.Errorf("decoding: %v", err)
+			}
+		}
+	})
+}
+
+// TestMarks: a text of combining marks is put into order in no more time than it takes to read it.
+func TestMarks(t *testing.T) {
+	t.Parallel()
+	low, high := "\u0323", "\u0301" // classes 220 and 230
+	const n = 100_000
+	got := normalizeLong(norm.NFD, "q"+strings.Repeat(high, n)+strings.Repeat(low, n))
+	if want := "q" + strings.Repeat(low, n) + strings.Repeat(high, n); got != want {
+		t.Error("the marks are in the wrong order")
+	}
 }

@@ -30,13 +30,23 @@ func newNormalizer(raw json.RawMessage) (normalizer, error) {
 	if present, err := unmarshalPart(raw, &def); !present || err != nil {
 		return nil, err
 	}
-	return def.build()
+	step, err := def.build()
+	if err != nil {
+		return nil, err
+	}
+	return func(s string) (string, error) { return step(s, mostGrowth*len(s)+leastGrowth) }, nil
 }
 
-func (d *normalizerDef) build() (normalizer, error) {
+// Bounds of what a normalizer makes of a text: "▁" for each space takes 3 times the bytes of the text.
+const (
+	mostGrowth  = 8
+	leastGrowth = 1 << 10 // bytes
+)
+
+func (d *normalizerDef) build() (boundedRewriter, error) {
 	switch d.Type {
 	case "Sequence":
-		steps := make([]normalizer, len(d.Normalizers))
+		steps := make([]boundedRewriter, len(d.Normalizers))
 		for i := range d.Normalizers {
 			step, err := d.Normalizers[i].build()
 			if err != nil {
@@ -44,10 +54,10 @@ func (d *normalizerDef) build() (normalizer, error) {
 			}
 			steps[i] = step
 		}
-		return func(s string) (string, error) {
+		return func(s string, most int) (string, error) {
 			var err error
 			for i := 0; i < len(steps) && err == nil; i++ {
-				s, err = steps[i](s)
+				s, err = steps[i](s, most)
 			}
 			return s, err
 		}, nil
@@ -65,12 +75,16 @@ func (d *normalizerDef) build() (normalizer, error) {
 		return always(d.strip), nil
 	case "Prepend":
 		prefix := d.Prepend
-		return always(func(s string) string {
-			if s == "" {
-				return s
+		return func(s string, most int) (string, error) {
+			switch grown := len(prefix) + len(s); {
+			case s == "":
+				return s, nil
+			case grown > most:
+				return "", tooGrown(grown, most)
+			default:
+				return prefix + s, nil
 			}
-			return prefix + s
-		}), nil
+		}, nil
 	case "Replace":
 		replace, err := newReplacer(d.Pattern, d.Content)
 		return replace, at("pattern", err)
@@ -79,9 +93,15 @@ func (d *normalizerDef) build() (normalizer, error) {
 		"Sequence, NFC, NFD, NFKC, NFKD, Lowercase, Strip, Prepend, Replace")
 }
 
-// always makes a rewriter of a function that cannot fail.
-func always(f func(string) string) rewriter {
-	return func(s string) (string, error) { return f(s), nil }
+// always makes a step of a function that can multiply a text by little only.
+func always(f func(string) string) boundedRewriter {
+	return func(s string, most int) (string, error) {
+		s = f(s)
+		if len(s) > most {
+			return "", tooGrown(len(s), most)
+		}
+		return s, nil
+	}
 }
 
 func (d *normalizerDef) strip(s string) string {
@@ -155,17 +175,35 @@ func normalizeLong(form norm.Form, s string) string {
 	for i, r := range runes {
 		class[i] = norm.NFD.PropertiesString(string(r)).CCC()
 	}
-	// Canonical order: a stable insertion sort within each run of marks.
-	for i := 1; i < len(runes); i++ {
-		for j := i; j > 0 && class[j] != 0 && class[j-1] > class[j]; j-- {
-			runes[j], runes[j-1] = runes[j-1], runes[j]
-			class[j], class[j-1] = class[j-1], class[j]
-		}
-	}
+	sortMarks(runes, class)
 	if form == norm.NFD || form == norm.NFKD {
 		return string(runes)
 	}
 	return string(compose(runes, class))
+}
+
+// sortMarks brings the marks of each run into canonical order: by class, stably. There is a bucket for each class, as a
+// run may be as long as the text.
+func sortMarks(runes []rune, class []uint8) {
+	var marks [256][]rune
+	for start := 0; start < len(runes); start++ {
+		end := start
+		for ; end < len(runes) && class[end] != 0; end++ {
+			marks[class[end]] = append(marks[class[end]], runes[end])
+		}
+		if end == start {
+			continue
+		}
+		at := start
+		for c := range marks {
+			for _, r := range marks[c] {
+				runes[at], class[at] = r, uint8(c)
+				at++
+			}
+			marks[c] = marks[c][:0]
+		}
+		start = end
+	}
 }
 
 // compose joins each character with the last starter before it, if nothing between them

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // patternDef is what Split and Replace look for: a literal or a regular expression.
@@ -70,31 +72,52 @@ func findScanned(scan scanner) finder {
 // rewriter is a step that makes another text of a text.
 type rewriter func(string) (string, error)
 
+// A boundedRewriter is a step that fails rather than make a text of more than so many bytes.
+type boundedRewriter func(s string, most int) (string, error)
+
 // newReplacer returns the function that puts content in place of each match.
-func newReplacer(pattern *patternDef, content string) (rewriter, error) {
+func newReplacer(pattern *patternDef, content string) (boundedRewriter, error) {
 	find, err := pattern.find()
 	if err != nil {
 		return nil, err
 	}
 	if pattern.String != nil {
 		old := *pattern.String
-		return func(s string) (string, error) {
+		return func(s string, most int) (string, error) {
 			if old == "" {
 				return s, nil
+			}
+			if grown := len(s) + strings.Count(s, old)*(len(content)-len(old)); grown > most {
+				return "", tooGrown(grown, most)
 			}
 			return strings.ReplaceAll(s, old, content), nil
 		}, nil
 	}
-	return func(s string) (string, error) {
+	return func(s string, most int) (string, error) {
 		var b strings.Builder
-		done := 0
+		done, grown := 0, len(s)
 		err := find(s, func(start, end int) {
+			if grown += len(content) - (end - start); grown > most {
+				return // more matches may make it shorter again, but that is of no use
+			}
 			b.WriteString(s[done:start])
 			b.WriteString(content)
 			done = end
 		})
-		return b.String() + s[done:], err
+		if err == nil && grown > most {
+			err = tooGrown(grown, most)
+		}
+		if err != nil {
+			return "", err
+		}
+		return b.String() + s[done:], nil
 	}, nil
+}
+
+// tooGrown says that the steps of a tokenizer.json multiply a text.
+func tooGrown(got, most int) error {
+	return fault.Of("tokenizer: the steps of tokenizer.json make %d bytes of a text that should become at most %d", got, most).
+		Try("Take the tokenizer.json of another copy of the model: this one is damaged, or built to take all memory.")
 }
 
 // possessiveToAtomic rewrites the possessive quantifiers of Oniguruma patterns as atomic

@@ -175,3 +175,80 @@ func TestLastAccumulation(t *testing.T) {
 		t.Error("the fifth step of an accumulation of four is for nothing")
 	}
 }
+
+// abandoner calls a function at the nth op from when it is armed.
+type abandoner struct {
+	compute.Device
+	left int // ops until then; 0 while it is not armed
+	do   func()
+}
+
+func (a *abandoner) Run(op compute.Op, out, in []compute.Buffer) error {
+	if a.left > 0 {
+		if a.left--; a.left == 0 {
+			a.do()
+		}
+	}
+	return a.Device.Run(op, out, in)
+}
+
+// TestAbandonedStep: a step that is given up at any of its ops leaves the weights of the steps before it, and the number
+// of these. Gradients of an unfinished accumulation are lost if the step has begun to add to them, and applied if not.
+func TestAbandonedStep(t *testing.T) {
+	t.Parallel()
+	const steps = 4 // before the one that is given up
+	for _, accumulation := range []int{1, 3} {
+		// weights are those saved by a run that is stopped after some steps, or that gives up the step after them at an op.
+		weights := func(after, op int) (saved [][]float32, result Result, abandoned bool) {
+			dev := &abandoner{Device: newCPU(t)}
+			o := options()
+			o.GradAccumulationSteps, o.ValBatches = accumulation, 0
+			tr, l := newTrainer(t, dev, o)
+			withoutDropout(t, tr)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			hurry, abandon := context.WithCancel(t.Context())
+			defer abandon()
+			tr.Abandon = hurry
+			dev.do = func() { cancel(); abandon(); abandoned = true }
+			l.do = func(e run.Event) {
+				switch s, ok := e.(run.Step); {
+				case !ok || s.Iteration != after:
+				case op == 0:
+					cancel()
+				default:
+					dev.left = op
+				}
+			}
+			tr.Save = func(int, bool) (run.Saved, error) {
+				saved = trained(t, tr)
+				return run.Saved{}, nil
+			}
+			result, err := tr.Run(ctx)
+			if abandoned != (op > 0) || !errors.Is(err, ErrInterrupted) {
+				return nil, result, false // it has fewer ops
+			}
+			return saved, result, op > 0
+		}
+		applied, _, _ := weights(steps, 0)                    // with what waits
+		updated, _, _ := weights(steps-steps%accumulation, 0) // without
+		seen := map[int]bool{}
+		for op := 1; ; op += 7 {
+			saved, result, ok := weights(steps, op)
+			if !ok || result.Iterations > steps {
+				break
+			}
+			want := applied
+			if result.Iterations != steps {
+				want = updated
+			}
+			if result.Iterations != steps && result.Iterations != steps-steps%accumulation || !slices.EqualFunc(saved, want, slices.Equal[[]float32]) {
+				t.Errorf("accumulation %d, given up at op %d: other weights than those of %d steps", accumulation, op, result.Iterations)
+			}
+			seen[result.Iterations] = true
+		}
+		if want := 1 + min(1, steps%accumulation); len(seen) != want {
+			t.Errorf("accumulation %d: ended at %v, expected %d kinds of ends", accumulation, seen, want)
+		}
+	}
+}

@@ -16,6 +16,8 @@ type EvalOptions struct {
 	MaxSeqLength int
 	Seed         uint64 // of the order, which matters when Batches is a limit
 	CompatMLX    bool
+
+	stop func() error // asked before each op; its error ends the measurement. Nil: never
 }
 
 // Evaluation is a loss over a set, weighted by tokens.
@@ -50,7 +52,7 @@ func evaluate(ctx context.Context, m *model.Model, f *frozen, examples Examples,
 		total = min(total, o.Batches)
 	}
 	t := tensor.NewTape(m.Device())
-	t.Exact = true
+	t.Exact, t.Stop = true, o.stop
 	var sum float64
 	var e Evaluation
 	for done := range total {

@@ -5,6 +5,8 @@ package train
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"syscall"
 	"time"
 
 	"github.com/lentil-lm/lentil/fault"
@@ -29,6 +31,9 @@ type Trainer struct {
 	Save func(iteration int, checkpoint bool) (run.Saved, error)
 	// PeakMemory tells the most bytes held so far, for reports. May be nil.
 	PeakMemory func() int64
+	// Abandon ends when the step under way is to be given up: the end of Run's ctx waits
+	// for that step. The state before it is saved. Nil never ends.
+	Abandon context.Context
 	// Reporter hears of every step. May be nil.
 	Reporter run.Reporter
 
@@ -84,6 +89,10 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 	}
 	untrained := s.updates.done == 0
 	loss, err := tr.step(&next, &batch)
+	if errors.Is(err, ErrInterrupted) {
+		tr.giveUp(s, &next)
+		return ErrInterrupted
+	}
 	if err != nil {
 		return err
 	}
@@ -100,7 +109,26 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 		return nil
 	}
 	defer s.window.goOn()
-	return tr.save(s, true)
+	return tr.checkpoint(s)
+}
+
+// abandoned is the error of a step that is to be given up.
+func (tr *Trainer) abandoned() error {
+	if tr.Abandon != nil && tr.Abandon.Err() != nil {
+		return ErrInterrupted
+	}
+	return nil
+}
+
+// giveUp goes back to s from the step that made next. If that step has touched the
+// gradients, those of the steps before it that wait for an update are lost with them.
+func (tr *Trainer) giveUp(s, next *state) {
+	if next.waiting.tokens >= s.waiting.tokens {
+		return
+	}
+	s.result.Iterations -= s.result.Iterations % tr.Options.GradAccumulationSteps
+	s.result.TrainedTokens -= int64(s.waiting.tokens)
+	s.waiting = accumulation{}
 }
 
 // watch warns of a loss that rises.
@@ -131,7 +159,7 @@ func (tr *Trainer) sumUp(s *state) {
 // validate measures the loss before the next step.
 func (tr *Trainer) validate(ctx context.Context, s *state) error {
 	began := time.Now()
-	o := EvalOptions{BatchSize: tr.Options.BatchSize, Batches: tr.Options.ValBatches, MaxSeqLength: tr.Options.MaxSeqLength, CompatMLX: tr.Options.CompatMLX}
+	o := EvalOptions{BatchSize: tr.Options.BatchSize, Batches: tr.Options.ValBatches, MaxSeqLength: tr.Options.MaxSeqLength, CompatMLX: tr.Options.CompatMLX, stop: tr.abandoned}
 	batches := 0
 	got, err := evaluate(ctx, tr.Model, tr.valid, tr.Valid, o, &s.random, func(done, total int) {
 		batches = done
@@ -154,6 +182,23 @@ func (tr *Trainer) validate(ctx context.Context, s *state) error {
 
 func (tr *Trainer) hasValid() bool {
 	return tr.Valid != nil && tr.Valid.Len() > 0 && tr.Options.ValBatches != 0
+}
+
+// checkpoint saves on the way. A disk that is full now may not be so at the next save: the run goes on.
+func (tr *Trainer) checkpoint(s *state) error {
+	err := tr.save(s, true)
+	if err == nil || !ofDisk(err) {
+		return err
+	}
+	tr.report(run.Warning{Text: fault.Say("iteration %d could not be saved, the training goes on and tries again at the next save: %v", s.result.Iterations, err)})
+	return nil
+}
+
+// ofDisk tells an error of the system from one of what was to be saved.
+func ofDisk(err error) bool {
+	var number syscall.Errno
+	var path *fs.PathError
+	return errors.As(err, &number) || errors.As(err, &path)
 }
 
 func (tr *Trainer) save(s *state, checkpoint bool) error {
@@ -238,6 +283,7 @@ func (tr *Trainer) begin() (*updates, error) {
 		return nil, errors.New("nothing to train: no adapter is attached and no layer is unfrozen")
 	}
 	tr.tape = tensor.NewTape(tr.Model.Device())
+	tr.tape.Stop = tr.abandoned
 	return newUpdates(tr.Model.Device(), tr.Options.Optimizer, tr.params)
 }
 

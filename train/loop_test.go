@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/lentil-lm/lentil/adapter"
@@ -268,6 +270,49 @@ func TestTrainingLearns(t *testing.T) {
 		})
 		if last := got[len(got)-1]; !(last < 0.8*got[0]) {
 			t.Errorf("%s: the loss went from %g to %g", test.c.Name, got[0], last)
+		}
+	}
+}
+
+// TestSavesThatFail: a disk that is full at a checkpoint does not end a run, at the last save it does; and neither does
+// what cannot be saved on any disk.
+func TestSavesThatFail(t *testing.T) {
+	t.Parallel()
+	full := fmt.Errorf("adapters: the disk is full: %w", syscall.ENOSPC)
+	broken := &fs.PathError{Op: "write", Path: "adapters", Err: errors.New("broken")}
+	diverged := errors.New("diverged")
+	for _, test := range []struct {
+		name       string
+		fail       map[int]error // by iteration
+		want       error
+		done, warn int
+		saved      []int
+	}{
+		{"full once", map[int]error{2: full}, nil, 6, 1, []int{4, 6, 6}},
+		{"broken twice", map[int]error{2: broken, 4: broken}, nil, 6, 2, []int{6, 6}},
+		{"full to the end", map[int]error{4: full, 6: full}, syscall.ENOSPC, 6, 2, []int{2}},
+		{"diverged", map[int]error{4: diverged}, diverged, 4, 0, []int{2}},
+	} {
+		o := options()
+		o.Iters, o.SaveEvery = 6, 2
+		tr, l := newTrainer(t, newCPU(t), o)
+		save := tr.Save
+		tr.Save = func(it int, checkpoint bool) (run.Saved, error) {
+			if err := test.fail[it]; err != nil {
+				return run.Saved{}, err
+			}
+			return save(it, checkpoint)
+		}
+		result, err := tr.Run(t.Context())
+		if !errors.Is(err, test.want) || result.Iterations != test.done {
+			t.Errorf("%s: %d iterations, error %v", test.name, result.Iterations, err)
+		}
+		var saved []int
+		for _, s := range eventsOf[run.Saved](l) {
+			saved = append(saved, s.Iteration)
+		}
+		if warnings := eventsOf[run.Warning](l); !slices.Equal(saved, test.saved) || len(warnings) != test.warn {
+			t.Errorf("%s: saved %v, warned %v", test.name, saved, warnings)
 		}
 	}
 }

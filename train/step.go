@@ -64,7 +64,14 @@ func (tr *Trainer) gradients(s *state, b *packed) (float64, error) {
 		return 0, err
 	}
 	s.keys = t.Keys
-	return mean(losses), t.Backward()
+	if err := t.Backward(); err != nil { // the gradients are incomplete
+		for _, p := range tr.params {
+			p.ZeroGrad()
+		}
+		s.waiting = accumulation{}
+		return 0, err
+	}
+	return mean(losses), nil
 }
 
 // average makes the gradients those of the mean loss over all tokens of the accumulation,

@@ -138,6 +138,7 @@ func TestFollowModel(t *testing.T) {
 	if err != nil || m.Settings["num_layers"] != 6.0 {
 		t.Errorf("run.json: %v, %v", m.Settings["num_layers"], err)
 	}
+	r.AdapterPath = t.TempDir()
 	if _, err := Run(context.Background(), r, choosing(&told, "num_layers")); fault.SettingOf(err) != "num_layers" {
 		t.Errorf("chosen: %v", err)
 	}

@@ -58,6 +58,11 @@ func Open(ctx context.Context, r Recipe, o Options) (*Job, error) {
 	if err := r.Check(); err != nil {
 		return nil, err
 	}
+	if r.Train && !o.Overwrite {
+		if err := checkFolder(r.AdapterPath, r.ResumeAdapterFile); err != nil {
+			return nil, err
+		}
+	}
 	j := &Job{Recipe: r, options: o}
 	if err := j.followAdapter(); err != nil {
 		return nil, err

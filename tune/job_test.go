@@ -22,7 +22,7 @@ import (
 func demoRecipe(t *testing.T) Recipe {
 	t.Helper()
 	dir := t.TempDir()
-	if err := demo.Write(dir); err != nil {
+	if err := demo.Write(dir, false); err != nil {
 		t.Fatal(err)
 	}
 	r := New()
@@ -158,7 +158,10 @@ func TestInterrupted(t *testing.T) {
 	}
 	cancelled, stop := context.WithCancel(t.Context())
 	stop()
-	if _, err := Run(cancelled, r, Options{}); !errors.Is(err, context.Canceled) && !errors.Is(err, train.ErrInterrupted) {
+	if _, err := Run(t.Context(), r, Options{}); fault.SettingOf(err) != "adapter_path" || !strings.Contains(err.Error(), "a run of 2 iterations") {
+		t.Errorf("over a finished run: %v", err)
+	}
+	if _, err := Run(cancelled, r, Options{Overwrite: true}); !errors.Is(err, context.Canceled) && !errors.Is(err, train.ErrInterrupted) {
 		t.Errorf("cancelled before it began: %v", err)
 	}
 }

@@ -1,6 +1,8 @@
 package tune
 
 import (
+	"context"
+
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
@@ -18,6 +20,13 @@ type Options struct {
 	// Given tells which settings the user chose. The others may follow what is found:
 	// num_layers the model, and the measure of a test its adapter. Nil: all are chosen.
 	Given func(setting string) bool
+
+	// Overwrite has training replace the adapter that lies at AdapterPath.
+	Overwrite bool
+
+	// Abandon ends when a step of training that is under way is to be given up and what is
+	// trained to be saved: the end of the run's ctx waits for that step. Nil never ends.
+	Abandon context.Context
 
 	// Version and Command go into run.json: of the program, and its command line, from
 	// which secrets are taken out.

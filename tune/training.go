@@ -30,7 +30,7 @@ func (j *Job) Train(ctx context.Context) (result Result, err error) {
 	if err != nil {
 		return result, err
 	}
-	defer func() { err = errors.Join(err, release()) }()
+	defer release()
 	rows, err := j.Rows(ctx, j.Data.Train)
 	if err != nil {
 		return result, err
@@ -58,16 +58,18 @@ func (j *Job) Train(ctx context.Context) (result Result, err error) {
 	return j.loop(ctx, plan, rows, valid)
 }
 
-// record opens the folder of the run. Its log hears all events until release.
-func (j *Job) record() (folder *run.Folder, release func() error, err error) {
+// record opens the folder of the run. Its log hears all events until release, which warns of those that it could not hold.
+func (j *Job) record() (folder *run.Folder, release func(), err error) {
 	if folder, err = run.OpenFolder(j.Recipe.AdapterPath); err != nil {
 		return nil, nil, err
 	}
 	report := j.options.Report
 	j.options.Report = run.Multi(folder, report)
-	return folder, func() error {
+	return folder, func() {
 		j.options.Report = report
-		return folder.Close()
+		if err := folder.Close(); err != nil {
+			j.options.report(run.Warning{Text: fault.Say("%v", err)})
+		}
 	}, nil
 }
 
@@ -112,7 +114,7 @@ func (j *Job) loop(ctx context.Context, plan run.Plan, rows, valid *dataset.Rows
 	settings.Frozen = j.Recipe.frozenCache(plan)
 	trainer := &train.Trainer{
 		Model: j.Engine.Model, Train: train.FromRows(rows), Valid: train.FromRows(valid),
-		PeakMemory: machine.PeakMemory, Reporter: j.options.Report, Options: settings,
+		PeakMemory: machine.PeakMemory, Reporter: j.options.Report, Options: settings, Abandon: j.options.Abandon,
 		Save: func(iteration int, checkpoint bool) (run.Saved, error) {
 			saved, err := j.save(iteration, checkpoint)
 			if err == nil && checkpoint {
@@ -244,7 +246,7 @@ func (j *Job) Test(ctx context.Context) (got train.Evaluation, err error) {
 		if err != nil {
 			return got, err
 		}
-		defer func() { err = errors.Join(err, release()) }()
+		defer release()
 	}
 	rows, err := j.Rows(ctx, j.Data.Test)
 	if err != nil {

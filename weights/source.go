@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/internal/jsonpos"
 	"github.com/lentil-lm/lentil/quant"
 )
@@ -66,6 +67,9 @@ func Open(path string) (Source, error) {
 		return nil, fmt.Errorf("no model at %s: %w", path, cause(err))
 	}
 	if info.IsDir() {
+		if err := atomicfile.Finish(path); err != nil {
+			return nil, err
+		}
 		return openFolder(path)
 	}
 	if !info.Mode().IsRegular() {

@@ -38,9 +38,13 @@ func (e *JSONError) Error() string {
 }
 
 type jsonParser struct {
-	src []byte
-	pos int
+	src    []byte
+	pos    int
+	values int // read so far
 }
+
+// maxJSONValues bounds the values of a text: each takes up to a hundred times the two bytes that it may have there.
+const maxJSONValues = 1 << 20
 
 func (p *jsonParser) errorf(format string, args ...any) error {
 	before := p.src[:min(p.pos, len(p.src))]
@@ -81,6 +85,9 @@ func (p *jsonParser) take(word string) bool {
 func (p *jsonParser) value(depth int) (Value, error) {
 	if depth > maxNesting {
 		return nil, p.errorf("nested more than %d levels", maxNesting)
+	}
+	if p.values++; p.values > maxJSONValues {
+		return nil, p.errorf("more than %d values", maxJSONValues)
 	}
 	if p.pos >= len(p.src) {
 		return nil, p.errorf("expected a value, found the end of the text")
@@ -129,7 +136,7 @@ func (p *jsonParser) object(depth int) (Value, error) {
 		}
 		p.space()
 		if !p.take(":") {
-			return nil, p.errorf("expected ':' after the key %q, found %s", key, p.found())
+			return nil, p.errorf("expected ':' after the key %.60q, found %s", key, p.found())
 		}
 		p.space()
 		v, err := p.value(depth + 1)

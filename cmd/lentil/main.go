@@ -12,13 +12,25 @@ import (
 
 func main() {
 	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	asked := requests(cancel)
+	stopWithoutReader(cancel)
+	os.Exit(cli.Main(ctx, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Interrupts: asked}))
+}
+
+// requests gives the presses of Ctrl-C, and what else asks for an end: commands answer them. It calls stop when the
+// terminal is closed.
+func requests(stop func()) <-chan os.Signal {
+	asked := make(chan os.Signal, 3)
+	signal.Notify(asked, os.Interrupt, syscall.SIGTERM)
+	// A terminal that is closed says so several times: that is no second request. Who began with nohup wants to go on.
+	closed := make(chan os.Signal, 1)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(closed, syscall.SIGHUP)
+	}
 	go func() {
-		<-signals
-		cancel() // the first one: finish the step, save, say how to go on
-		<-signals
-		os.Exit(cli.ExitInterrupted) // the second one: at once
+		for range closed {
+			stop()
+		}
 	}()
-	os.Exit(cli.Main(ctx, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+	return asked
 }

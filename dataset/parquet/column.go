@@ -16,6 +16,9 @@ type column struct {
 	at   int64 // offset of the next page
 	seen int64 // values of the pages so far
 
+	pages *int64 // bytes that all columns beside this one have open, and it itself
+	held  int64  // those of the page
+
 	dictionary []raw
 	left       int64 // values left of the page
 	rep, def   *hybrid
@@ -121,9 +124,20 @@ func (c *column) page() error {
 		if h.values == 0 {
 			continue
 		}
-		c.left, c.seen = h.values, c.seen+h.values
+		if err := c.hold(h.size - c.held); err != nil {
+			return err
+		}
+		c.left, c.seen, c.held = h.values, c.seen+h.values, h.size
 		return c.open(h, at)
 	}
+}
+
+// hold counts n more bytes of pages.
+func (c *column) hold(n int64) error {
+	if *c.pages += n; *c.pages > maxPages {
+		return fmt.Errorf("its page and those of other columns have more than %d MiB together", maxPages>>20)
+	}
+	return nil
 }
 
 func (c *column) contents(h pageHeader, at int64) ([]byte, error) {
@@ -135,6 +149,9 @@ func (c *column) contents(h pageHeader, at int64) ([]byte, error) {
 func (c *column) readDictionary(h pageHeader, at int64) error {
 	if c.dictionary != nil {
 		return errors.New("it has two dictionaries")
+	}
+	if err := c.hold(h.size + min(h.values, maxDictionary)*rawSize); err != nil {
+		return err
 	}
 	data, err := c.contents(h, at)
 	if err != nil {

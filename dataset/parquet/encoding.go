@@ -27,6 +27,8 @@ type raw struct {
 	bytes []byte
 }
 
+const rawSize = 32 // bytes that a raw takes
+
 // A decoder gives the values of a page one after the other.
 type decoder interface{ next() (raw, error) }
 

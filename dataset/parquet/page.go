@@ -17,6 +17,7 @@ import (
 // Bounds of a page. Writers make pages of about a MiB; some make one page of a row group.
 const (
 	maxPage       = 256 << 20 // bytes, unpacked
+	maxPages      = 512 << 20 // bytes, of all columns together
 	maxPageHeader = 1 << 20   // bytes: it can hold the smallest and the largest value of the page
 	firstHeader   = 512       // bytes that are tried first
 	maxDictionary = 4 << 20   // values

@@ -266,7 +266,7 @@ func TestGrowingValues(t *testing.T) {
 	if most := uint64(20 * len(page)); used > most {
 		t.Errorf("a page of %d bytes took %d bytes of memory, at most %d are expected", len(page), used, most)
 	}
-	c := &column{node: n, src: bytes.NewReader(page)}
+	c := &column{pages: new(int64), node: n, src: bytes.NewReader(page)}
 	h := pageHeader{size: int64(len(page)), packed: int64(len(page)), values: count, encoding: encodingDeltaBytes}
 	if err := c.readDictionary(h, 0); err == nil || !strings.Contains(err.Error(), "encoding 7") {
 		t.Errorf("a dictionary of growing values: %v", err)

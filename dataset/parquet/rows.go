@@ -16,7 +16,8 @@ import (
 const (
 	// MaxRowBytes bounds the text of one row.
 	MaxRowBytes = 64 << 20
-	maxRowItems = 4 << 20 // values of one row, in lists
+	maxRowItems = 1 << 20 // values of one row, those in lists and structs among them
+	itemCost    = 64      // bytes of a value beside its text
 )
 
 var errRow = fmt.Errorf("a row has more than %d MiB of text or more than %d values", MaxRowBytes>>20, maxRowItems)
@@ -29,7 +30,8 @@ type Rows struct {
 	left    int64 // rows left of it
 	at      int64 // number of the next row
 	columns []*column
-	bytes   int // text of the row being read
+	pages   int64 // bytes of the pages and dictionaries that the columns have open
+	bytes   int   // text of the row being read
 	items   int
 }
 
@@ -72,8 +74,8 @@ func (r *Rows) Next() (*jinja.Dict, error) {
 	return row, r.wholeRow()
 }
 
-// Text is how many bytes of text the row that Next gave last has.
-func (r *Rows) Text() int { return r.bytes }
+// Size is about how many bytes of memory the row that Next gave last takes.
+func (r *Rows) Size() int { return r.bytes + r.items*itemCost }
 
 // SkipTo makes Next go on with the row of a number, counted from 0, whether or not there is such a row.
 func (r *Rows) SkipTo(row int64) error {
@@ -127,7 +129,7 @@ func (r *Rows) skip(rows int64) error {
 // open begins with a row group.
 func (r *Rows) open(i int) {
 	g := &r.file.groups[i]
-	r.group, r.left = i, g.rows
+	r.group, r.left, r.pages = i, g.rows, 0
 	r.columns = make([]*column, len(r.file.leaves))
 	for _, field := range r.fields {
 		r.openLeaves(field, g)
@@ -138,7 +140,7 @@ func (r *Rows) open(i int) {
 func (r *Rows) openLeaves(n *node, g *group) {
 	if n.leaf >= 0 {
 		c := g.chunks[n.leaf]
-		r.columns[n.leaf] = &column{node: n, src: r.file.src, chunk: c, at: c.start}
+		r.columns[n.leaf] = &column{node: n, src: r.file.src, chunk: c, at: c.start, pages: &r.pages}
 	}
 	for _, child := range n.children {
 		r.openLeaves(child, g)
@@ -184,6 +186,9 @@ func (r *Rows) column(n *node) *column {
 // build takes what the columns have for a node: by repetition and definition levels, as Google's Dremel paper
 // describes it (Melnik et al., 2010).
 func (r *Rows) build(n *node) (jinja.Value, error) {
+	if r.items++; r.items > maxRowItems {
+		return nil, errRow
+	}
 	if n.repeated {
 		return r.buildList(n, n)
 	}

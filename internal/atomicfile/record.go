@@ -201,3 +201,18 @@ func Settle(dir string) (completed bool, err error) {
 	sweepAll(root)
 	return completed, nil
 }
+
+// Finish completes what a killed set had decided in a folder, before its files are read: some of them are old and some
+// new until then. Where nothing is left to do it touches nothing.
+func Finish(dir string) error {
+	if _, err := os.Lstat(filepath.Join(dir, journalName)); err != nil {
+		return nil // nor may dir be a folder
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	_, err = recoverSet(root)
+	return told(dir, true, err)
+}

@@ -69,11 +69,34 @@ question alone to read. mlx-lm reads the file too, and this reads mlx-lm's.`,
 	return cmd
 }
 
+// checkCacheFile refuses, before the long work, a file that cannot be written or that is no prompt cache which this command
+// wrote.
+func checkCacheFile(path string) error {
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+		return fault.At("prompt_cache_file", "there is no folder %s", filepath.Dir(path)).Try("Make it, or give another file.")
+	}
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		return nil // the write tells of a folder
+	}
+	ours := false
+	if p, err := generate.OpenPromptCache(path); err == nil {
+		_, ours = p.Metadata[adapterOfCache] // mlx-lm does not tell
+		p.Close()
+	}
+	if !ours {
+		return fault.Given("prompt_cache_file", path, "this is there already, and is no prompt cache that Lentil wrote").Try("Give another file, or remove it.")
+	}
+	return nil
+}
+
+// adapterOfCache is the key under which a prompt cache tells what adapter it was made with.
+const adapterOfCache = "adapter_path"
+
 func runCachePrompt(ctx context.Context, streams Streams, o cachePromptOptions) error {
 	out := streams.Out
-	// A folder that is not there is told before the long work.
-	if info, err := os.Stat(filepath.Dir(o.File)); err != nil || !info.IsDir() {
-		return fault.At("prompt_cache_file", "there is no folder %s", filepath.Dir(o.File)).Try("Make it, or give another file.")
+	if err := checkCacheFile(o.File); err != nil {
+		return err
 	}
 	if o.Prompt == "-" {
 		piped, err := io.ReadAll(streams.In)
@@ -112,7 +135,7 @@ func runCachePrompt(ctx context.Context, streams Streams, o cachePromptOptions) 
 	if err != nil {
 		return err
 	}
-	err = session.Save(o.File, map[string]string{"model": o.Model, "tokenizer_config": config, "adapter_path": o.AdapterPath})
+	err = session.Save(o.File, map[string]string{"model": o.Model, "tokenizer_config": config, adapterOfCache: o.AdapterPath})
 	if err != nil {
 		return err
 	}
@@ -234,7 +257,7 @@ func (o *generateOptions) agree(metadata map[string]string) error {
 	case made != "" && !samePlace(made, o.Model):
 		return fault.Given("model", o.Model, "the prompt cache %s was made with %s", o.PromptCacheFile, made).Try("Give that model, or none.")
 	}
-	if adapter, ok := metadata["adapter_path"]; ok && !samePlace(adapter, o.AdapterPath) { // mlx-lm does not tell
+	if adapter, ok := metadata[adapterOfCache]; ok && !samePlace(adapter, o.AdapterPath) { // mlx-lm does not tell
 		return fault.Given("adapter_path", o.AdapterPath, "the prompt cache %s was made with %q", o.PromptCacheFile, adapter).Try("Give the same.")
 	}
 	return nil

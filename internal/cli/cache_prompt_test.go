@@ -76,6 +76,7 @@ func TestCachePromptMistakes(t *testing.T) {
 		want string
 	}{
 		{[]string{"cache_prompt", "--model", model, "--prompt", "x"}, "--prompt-cache-file is missing"},
+		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", filepath.Join(model, "model.safetensors"), "--prompt", "x"}, "no prompt cache that Lentil wrote"},
 		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", file}, "--prompt is missing"},
 		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", filepath.Join(text, "x"), "--prompt", "x"}, "--prompt-cache-file: there is no folder"},
 		{[]string{"cache_prompt", "--model", model, "--prompt-cache-file", file, "--prompt", "x", "--kv-bits", "1"}, "--kv-bits 1: expected 2, 3, 4, 5, 6 or 8"},

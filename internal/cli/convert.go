@@ -116,6 +116,7 @@ func (o convertOptions) check() error {
 var dtypeNames = map[string]quant.DType{"float16": quant.F16, "bfloat16": quant.BF16, "float32": quant.F32}
 
 func runConvert(ctx context.Context, streams Streams, o convertOptions) error {
+	streams.presses.stopping("Stopping: the new model is not written, and what stood in its place stays. Ctrl-C again ends at once.")
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -181,7 +182,7 @@ func convertFolder(ctx context.Context, streams Streams, o convertOptions, base 
 	defer bar.Clear()
 	settings := export.ConvertOptions{
 		SavePath: o.MLXPath, Overwrite: o.Overwrite, BaseModel: base, Quantize: o.Quantize, Mode: o.Mode, Bits: o.Bits, Group: o.Group, Recipe: o.Recipe, Dequantize: o.Dequantize,
-		DType: dtype, Rule: rule, Progress: func(_ string, done, total int) { bar.Set("Converting", done, total) },
+		DType: dtype, Rule: rule, Progress: func(_ string, done, total int) { bar.Set("Converting", done, total) }, Stop: ctx.Err,
 	}
 	if o.Quant != "" {
 		a := &autoConversion{options: o, streams: streams, files: files}

@@ -62,7 +62,7 @@ func TestTrainOnHubDataset(t *testing.T) {
 	t.Setenv("HF_TOKEN", hubtest.Token)
 	adapter := filepath.Join(t.TempDir(), "adapter")
 	run := func(args ...string) (int, string, string) {
-		return lentil(t, "", append([]string{"lora", "--model", model, "--adapter-path", adapter, "--iters", "2", "--batch-size", "2", "--num-layers", "1",
+		return lentil(t, "", append([]string{"lora", "--model", model, "--adapter-path", adapter, "--overwrite", "--iters", "2", "--batch-size", "2", "--num-layers", "1",
 			"--val-batches", "1", "--test-batches", "2", "--threads", "1"}, args...)...)
 	}
 	good := func(want string, args ...string) string {

@@ -40,6 +40,7 @@ const answerTokens = 60
 
 type demoOptions struct {
 	Model, Dir, JSON string
+	Overwrite        bool
 	Iters, NumLayers int
 	BatchSize        int
 	LearningRate     float64
@@ -78,6 +79,7 @@ ask it, fuse it. It takes a few minutes. With --model it does the same to any mo
 	group(cmd, "Flags", func(f *pflag.FlagSet) {
 		f.StringVar(&o.Model, "model", "", "`folder` or .gguf file of another model than the demo's own")
 		f.StringVar(&o.Dir, "dir", "lentil-demo", "`folder` to put everything into")
+		f.BoolVar(&o.Overwrite, "overwrite", false, "replace what is in the folder under the demo's names, whoever wrote it")
 		f.IntVar(&o.Iters, "iters", 0, "training `steps` (default 500; with --model 300)")
 		f.IntVar(&o.NumLayers, "num-layers", 0, "train the last `n` blocks; -1 for all (default 4; with --model 8)")
 		f.IntVar(&o.BatchSize, "batch-size", 0, "rows per `step` (default 16; with --model 4)")
@@ -135,6 +137,16 @@ func (o *demoOptions) command() string {
 	return "lentil lora " + strings.Join(args, " ")
 }
 
+// tuning are the options of the demo's training. An adapter that a demo trained may be trained over.
+func (o *demoOptions) tuning(streams Streams, report run.Reporter) tune.Options {
+	const name = "demo"
+	options := streams.tuning(report)
+	options.Command = []string{"lentil", name, "--dir", o.Dir}
+	m, err := run.ReadManifest(filepath.Join(o.Dir, demoAdapters))
+	options.Overwrite = o.Overwrite || err == nil && len(m.Command) > 1 && m.Command[1] == name
+	return options
+}
+
 // A show is one run of the demo.
 type show struct {
 	*tune.Job
@@ -152,7 +164,7 @@ func (s *show) say(format string, args ...any) {
 
 func runDemo(ctx context.Context, streams Streams, o demoOptions) error {
 	began := time.Now()
-	if err := demo.Write(o.Dir); err != nil {
+	if err := demo.Write(o.Dir, o.Overwrite); err != nil {
 		return err
 	}
 	s := &show{options: o, questions: demo.Questions()}
@@ -180,7 +192,8 @@ func (s *show) train(ctx context.Context, streams Streams) error {
 		return err
 	}
 	s.report = display
-	tuning := streams.tuning(display)
+	tuning := s.options.tuning(streams, display)
+	tuning.Abandon = streams.presses.abandoning()
 	tuning.Given = func(setting string) bool { return setting != "num_layers" || s.options.NumLayers != 0 }
 	if s.Job, err = tune.Open(ctx, recipe, tuning); err != nil {
 		return err
@@ -295,7 +308,7 @@ func (s *show) fuse(ctx context.Context, streams Streams) (string, error) {
 		return "", err
 	}
 	defer base.Close()
-	report, err := export.Fuse(base.Model, base.Tokenizer, export.FuseOptions{AdapterPath: s.Recipe.AdapterPath, SavePath: path})
+	report, err := export.Fuse(base.Model, base.Tokenizer, export.FuseOptions{AdapterPath: s.Recipe.AdapterPath, SavePath: path, Overwrite: s.options.Overwrite})
 	if err != nil {
 		return "", err
 	}

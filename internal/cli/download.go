@@ -26,6 +26,7 @@ type downloadOptions struct {
 	Include, Exclude []string
 	All              bool
 	LocalDir, Cache  string
+	Overwrite        bool
 	Token            string
 	Quiet            bool
 	JSON             string
@@ -58,6 +59,7 @@ safetensors; of other repositories all files; or those that are named. HF_ENDPOI
 		severalValues(f, "include", "exclude")
 		f.BoolVar(&o.All, "all", false, "fetch all files")
 		f.StringVar(&o.LocalDir, "local-dir", "", "put the files into this `folder` instead of the cache")
+		f.BoolVar(&o.Overwrite, "overwrite", false, "replace files in --local-dir that were not downloaded there")
 		f.StringVar(&o.Cache, "cache-dir", "", "`folder` of the cache, instead of that of HF_HUB_CACHE")
 		f.BoolVar(&o.Quiet, "quiet", false, "print nothing but the folder")
 		f.StringVar(&o.Token, "token", "", "`token` to use; HF_TOKEN keeps it out of the list of processes")
@@ -106,6 +108,7 @@ func repoType(text string) (hub.RepoType, error) {
 }
 
 func runDownload(ctx context.Context, streams Streams, o downloadOptions) error {
+	streams.presses.stopping("Stopping: what has come is kept, and the same command goes on from there. Ctrl-C again ends at once.")
 	typ, err := repoType(o.Type)
 	if err != nil {
 		return err
@@ -144,7 +147,7 @@ func runDownload(ctx context.Context, streams Streams, o downloadOptions) error 
 	}
 	progress, clear := hubProgress(streams, client, "Downloading "+repo.ID)
 	snap, err := client.Download(ctx, repo, hub.Options{
-		Revision: o.Revision, Include: include, Exclude: o.Exclude, LocalDir: o.LocalDir, Progress: progress,
+		Revision: o.Revision, Include: include, Exclude: o.Exclude, LocalDir: o.LocalDir, Overwrite: o.Overwrite, Progress: progress,
 	})
 	clear()
 	if err != nil {

@@ -1,9 +1,15 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"math"
+	"os"
+	"path/filepath"
 
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
@@ -18,8 +24,47 @@ func writeFigures(path string, figures any) error {
 	if err != nil {
 		return fault.Given("json", path, "%w", err)
 	}
+	if rest, ok := bytes.CutPrefix(text, []byte("{\n")); ok { // a list has no place for it
+		text = append([]byte(figuresMark), rest...)
+	}
 	if err := atomicfile.Write(path, append(text, '\n')); err != nil {
 		return fault.At("json", "%w", err)
+	}
+	return nil
+}
+
+// figuresMark begins files of figures: a later command may replace those.
+const figuresMark = "{\n    \"lentil_figures\": 1,\n"
+
+// checkFigures refuses, before a command does anything, a --json FILE that could not be written or holds what Lentil did
+// not write there.
+func checkFigures(path string) error {
+	if path == "" {
+		return nil
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		// A link may lead to a file that is still to come.
+		if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+			return fault.Given("json", path, "there is no folder %s", filepath.Dir(path)).Try("Make it, or give another file.")
+		}
+		return nil
+	case err != nil:
+		return fault.At("json", "%w", err)
+	case info.IsDir():
+		return fault.Given("json", path, "this is a folder, expected a file")
+	case !info.Mode().IsRegular() || info.Size() == 0:
+		return nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return fault.At("json", "%w", err)
+	}
+	defer file.Close()
+	begin := make([]byte, len(figuresMark))
+	if _, err := io.ReadFull(file, begin); err != nil || string(begin) != figuresMark {
+		return fault.Given("json", path, "this is there already, and holds no figures of an earlier command").Try("Give another file, or remove it.")
 	}
 	return nil
 }

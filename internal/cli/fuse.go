@@ -81,6 +81,7 @@ func (o *fuseOptions) gguf() (file export.GGUFOptions, err error) {
 }
 
 func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
+	streams.presses.stopping("Stopping: the new model is not written, and what stood in its place stays. Ctrl-C again ends at once.")
 	file, err := o.gguf()
 	if err != nil {
 		return err
@@ -107,6 +108,7 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 	if err != nil {
 		fmt.Fprintf(streams.Err, "README.md of the fused model will tell nothing of its training: %v\n", err)
 	}
+	file.Stop = ctx.Err
 	report, err := o.fuse(streams, e, card, file)
 	if err != nil {
 		return err
@@ -140,7 +142,7 @@ func (o *fuseOptions) fuse(streams Streams, e *engine.Engine, card hub.Card, fil
 	defer bar.Clear()
 	settings := export.FuseOptions{
 		AdapterPath: o.AdapterPath, SavePath: o.SavePath, Overwrite: o.Overwrite, Card: card, Dequantize: o.Dequantize, KeepBits: o.KeepBits,
-		Progress: func(_ string, done, total int) { bar.Set("Fusing", done, total) },
+		Progress: func(_ string, done, total int) { bar.Set("Fusing", done, total) }, Stop: file.Stop,
 	}
 	// Out of the base and the adapter: the fused folder may be rounded already.
 	file.Model = e.Model

@@ -48,6 +48,7 @@ func exportGGUF(ctx context.Context, streams Streams, from string, o export.GGUF
 	if err := ctx.Err(); err != nil {
 		return export.GGUFReport{}, err
 	}
+	o.Stop = ctx.Err
 	report, err := writeGGUF(streams, files, o)
 	if err != nil {
 		return report, err

@@ -108,6 +108,7 @@ type perplexityFigures struct {
 }
 
 func runPerplexity(ctx context.Context, streams Streams, o perplexityOptions) error {
+	streams.presses.stopping("Stopping: a part of the measure is no measure, and is not told. Ctrl-C again ends at once.")
 	out := streams.Out
 	fmt.Fprintf(out, "Loading model from %s...\n", o.Model)
 	options := streams.opening(o.Threads)

@@ -19,6 +19,10 @@ import (
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
+	// Interrupts tells of each Ctrl-C and each SIGTERM. Nil: there are none.
+	Interrupts <-chan os.Signal
+
+	presses *presses // answers them; nil where there are none
 }
 
 // display is where a run shows its events: a live view if Out is a terminal, else plain lines.
@@ -31,7 +35,11 @@ func (s Streams) display() screen.Display {
 	if !ok {
 		errFile = os.Stderr
 	}
-	return speller{screen.New(out, errFile)}
+	d := speller{screen.New(out, errFile)}
+	if s.outIsTerminal() {
+		s.presses.shows(d)
+	}
+	return d
 }
 
 // lines shows the events of a run as lines, wherever Out goes.
@@ -55,6 +63,15 @@ func (s Streams) outIsTerminal() bool {
 // Main runs one command line, without the program's name, and gives the exit code. When ctx ends, the
 // command saves what it has and stops.
 func Main(ctx context.Context, args []string, streams Streams) int {
+	if streams.Interrupts != nil {
+		var stop context.CancelFunc
+		ctx, stop = context.WithCancel(ctx)
+		defer stop()
+		done := make(chan struct{})
+		defer close(done)
+		streams.presses = newPresses(stop, streams)
+		go streams.presses.listen(streams.Interrupts, done)
+	}
 	root := newRoot(streams)
 	err := execute(ctx, root, args)
 	if err != nil && !errors.Is(err, errSaid) {
@@ -98,6 +115,13 @@ files and takes its flags.`,
 		Version:       Version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			f := cmd.Flags().Lookup("json")
+			if f == nil {
+				return nil
+			}
+			return checkFigures(f.Value.String())
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},

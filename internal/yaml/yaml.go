@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
@@ -26,6 +27,10 @@ const MaxBytes = 1 << 20
 const (
 	maxNodes = 100_000 // aliases counted as often as they are used
 	maxDepth = 100     // mappings and lists within each other
+
+	// Bounds of what the parser is given, whose time and memory grow with the square of each.
+	maxTokens  = 64_000
+	maxNesting = 4 * maxDepth // as the tokens tell it, which is never less than the depth of the values
 )
 
 // An Entry is one top-level key.
@@ -41,7 +46,11 @@ func Parse(text []byte) (entries []Entry, err error) {
 	if len(text) > MaxBytes {
 		return nil, fmt.Errorf("1: %d bytes is too large, the limit is %d", len(text), MaxBytes)
 	}
-	file, err := parser.ParseBytes(text, 0)
+	tokens := lexer.Tokenize(string(text))
+	if err := checkTokens(tokens); err != nil {
+		return nil, err
+	}
+	file, err := parser.Parse(tokens, 0)
 	if err != nil {
 		return nil, located(err)
 	}
@@ -78,6 +87,35 @@ func Parse(text []byte) (entries []Entry, err error) {
 		entries = append(entries, Entry{key, value, seen[key]})
 	}
 	return entries, nil
+}
+
+// checkTokens refuses what the parser would take too long or too much memory for.
+func checkTokens(tokens token.Tokens) error {
+	var columns []int // of the block mappings and lists that are open, from the outside
+	brackets, last := 0, 0
+	for i, tok := range tokens {
+		at := tok.Position.Line
+		if i == maxTokens {
+			return fmt.Errorf("%d: too many words and marks, the limit is %d", at, maxTokens)
+		}
+		switch tok.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			brackets++
+		case token.SequenceEndType, token.MappingEndType:
+			brackets = max(brackets-1, 0)
+		}
+		if entry := tok.Type == token.SequenceEntryType || tok.Type == token.MappingKeyType; brackets == 0 && (entry || at != last) {
+			for len(columns) > 0 && columns[len(columns)-1] >= tok.Position.Column {
+				columns = columns[:len(columns)-1]
+			}
+			columns = append(columns, tok.Position.Column)
+		}
+		if len(columns)+brackets > maxNesting {
+			return fmt.Errorf("%d: nested more than %d levels deep", at, maxDepth)
+		}
+		last = at
+	}
+	return nil
 }
 
 // located puts the line number in front of the parser's message.

@@ -79,6 +79,22 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestDeep: what is nested deeper than any file is refused before the parser takes memory by the square of it.
+func TestDeep(t *testing.T) {
+	const n = 60_000
+	spoil.Peak(t, 200, func(t *testing.T) {
+		for _, text := range []string{
+			"a: " + strings.Repeat("[", n) + strings.Repeat("]", n), "a: " + strings.Repeat("[", n),
+			"a: " + strings.Repeat("{a: ", n), "a:\n  " + strings.Repeat("- ", n) + "x", "a: [" + strings.Repeat("1,", n) + "1]",
+			strings.Repeat("? ", n) + "x", "a: " + strings.Repeat("&a ", n) + "1", "a: " + strings.Repeat("a: ", n),
+		} {
+			if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), "nested more than 100 levels") && !strings.Contains(err.Error(), "too many words") {
+				t.Errorf("%.20q: %v", text, err)
+			}
+		}
+	})
+}
+
 func FuzzYAML(f *testing.F) {
 	for _, seed := range []string{"a: 1e-5\nb: [1, {c: ~}]\n", "x: &a {k: 1}\ny: {<<: *a}\n", "- a", "a: |\n  b\n", "a: !!int 3", "? a\n: b"} {
 		f.Add([]byte(seed))

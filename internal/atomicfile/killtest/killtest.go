@@ -15,8 +15,8 @@ import (
 	"github.com/lentil-lm/lentil/internal/atomicfile"
 )
 
-// lie tells what lies below a folder, by name, and which of it a killed command left.
-func lie(t *testing.T, dir string) (files map[string]string, left []string) {
+// Lie tells what lies below a folder, by name, and which of it a killed command left.
+func Lie(t *testing.T, dir string) (files map[string]string, left []string) {
 	t.Helper()
 	files = map[string]string{}
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
@@ -61,7 +61,7 @@ func Everywhere(t *testing.T, begin func(dir string) error, command func(dir str
 				t.Fatal(err)
 			}
 		}
-		files, _ = lie(t, dir)
+		files, _ = Lie(t, dir)
 		return dir, files
 	}
 	_, was := make(begin)
@@ -79,7 +79,7 @@ func Everywhere(t *testing.T, begin func(dir string) error, command func(dir str
 		if _, err := atomicfile.Settle(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatalf("killed at %q: %v", last, err)
 		}
-		got, _ := lie(t, dir)
+		got, _ := Lie(t, dir)
 		if !maps.Equal(got, was) && !maps.Equal(got, will) {
 			t.Errorf("killed at %q: %v is left", last, slices.Sorted(maps.Keys(got)))
 		}
@@ -88,7 +88,7 @@ func Everywhere(t *testing.T, begin func(dir string) error, command func(dir str
 			t.Errorf("killed at %q, run again: %v", last, err)
 			continue
 		}
-		got, left := lie(t, filepath.Dir(dir))
+		got, left := Lie(t, filepath.Dir(dir))
 		if len(got) != len(will) || len(left) > 0 {
 			t.Errorf("killed at %q, run again: %v, and %v is left behind", last, slices.Sorted(maps.Keys(got)), left)
 		}

@@ -1,0 +1,151 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"github.com/lentil-lm/lentil/internal/cli"
+)
+
+const ctrlC = "\x03"
+
+// A typist sits at a terminal that a program runs in.
+type typist struct {
+	t     *testing.T
+	tty   interface{ Write([]byte) (int, error) }
+	cmd   *exec.Cmd
+	mu    sync.Mutex
+	shown string        // all that the program has shown
+	read  int           // how much of that expect has gone past
+	more  chan struct{} // tells of more; closed at the end
+}
+
+// atTerminal starts a program in a terminal of its own.
+func atTerminal(t *testing.T, cmd *exec.Cmd) *typist {
+	t.Helper()
+	cmd.Env = append(cmd.Env, "TERM=xterm", "NO_COLOR=1", "INPUTRC=/dev/null")
+	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 120})
+	if err != nil {
+		t.Skipf("no terminals here: %v", err)
+	}
+	t.Cleanup(func() { tty.Close() })
+	p := &typist{t: t, tty: tty, cmd: cmd, more: make(chan struct{}, 1)}
+	go func() {
+		defer close(p.more)
+		for b := make([]byte, 4096); ; {
+			n, err := tty.Read(b)
+			p.mu.Lock()
+			p.shown += string(b[:n])
+			p.mu.Unlock()
+			if err != nil {
+				return
+			}
+			select {
+			case p.more <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	return p
+}
+
+// controls are the sequences that move the cursor and set colours.
+var controls = regexp.MustCompile(`\x1b\[[0-9;?]*[A-Za-z]`)
+
+// text is what stands on the screen from an offset on, roughly.
+func (p *typist) text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return controls.ReplaceAllString(p.shown[p.read:], "")
+}
+
+// expect waits until the program has shown a text, after what was expected before.
+func (p *typist) expect(want string) {
+	p.t.Helper()
+	deadline := time.After(time.Minute)
+	for {
+		p.mu.Lock()
+		at := strings.Index(p.shown[p.read:], want)
+		if at >= 0 {
+			p.read += at + len(want)
+		}
+		p.mu.Unlock()
+		if at >= 0 {
+			return
+		}
+		select {
+		case _, ok := <-p.more:
+			if !ok && !strings.Contains(p.text(), want) {
+				p.t.Fatalf("the program ended without %q, after\n%s", want, p.text())
+			}
+		case <-deadline:
+			p.t.Fatalf("no %q in\n%q", want, p.text())
+		}
+	}
+}
+
+func (p *typist) keys(keys string) {
+	p.t.Helper()
+	if _, err := p.tty.Write([]byte(keys)); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// ends waits for the end with an exit code.
+func (p *typist) ends(code int) {
+	p.t.Helper()
+	err := p.cmd.Wait()
+	var exit *exec.ExitError
+	if got := p.cmd.ProcessState.ExitCode(); err != nil && !errors.As(err, &exit) || got != code {
+		p.t.Fatalf("exit code %d, %v; expected %d after\n%s", got, err, code, p.text())
+	}
+}
+
+// TestCtrlCInTraining: the first Ctrl-C says what happens and ends the step that is under way. The second one gives that
+// step up, and the steps before it are saved.
+func TestCtrlCInTraining(t *testing.T) {
+	t.Parallel()
+	const slow = "60" // rows a step
+	args, adapter := training(t, "1000000")
+	for i, a := range args {
+		if args[max(i-1, 0)] == "--batch-size" && a == "1" {
+			args[i] = slow
+		}
+	}
+	p := atTerminal(t, lentil(t, append(args, "--num-layers", "-1")...))
+	p.expect(" 1/1000000")
+	p.keys(ctrlC)
+	p.expect("Finishing this step, then saving. Ctrl-C again gives the step up")
+	p.keys(ctrlC)
+	began := time.Now()
+	p.expect("Giving this step up, and saving. Ctrl-C again ends at once")
+	p.expect("To go on from iteration")
+	p.ends(cli.ExitInterrupted)
+	t.Logf("ended %v after the second Ctrl-C", time.Since(began))
+	if saved, _ := filepath.Glob(filepath.Join(adapter, "000000*_adapters.safetensors")); len(saved) != 1 {
+		t.Errorf("saved %v", saved)
+	}
+}
+
+// TestCtrlCInOthers: each command says at once what Ctrl-C does, and ends.
+func TestCtrlCInOthers(t *testing.T) {
+	t.Parallel()
+	args, _ := training(t, "1")
+	model := args[3]
+	p := atTerminal(t, lentil(t, "perplexity", "--model", model, "--data-path", filepath.Join(filepath.Dir(model), "data"), "--num-samples", "-1", "--sequence-length", "32", "--threads", "1"))
+	p.expect("Processed 1/")
+	p.keys(ctrlC)
+	p.expect("a part of the measure is no measure")
+	p.expect("interrupted")
+	p.ends(cli.ExitInterrupted)
+}
