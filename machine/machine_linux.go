@@ -1,21 +1,22 @@
 package machine
 
 import (
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Processor is the name of the processor.
 func Processor() string { return system("/").processor() }
 
-// TotalMemory is the computer's memory in bytes, or the control group's limit if that is less.
-func TotalMemory() int64 { return system("/").totalMemory() }
+// TotalMemory is the computer's memory in bytes, or the least limit of this process's control groups and of ulimit if
+// that is less.
+func TotalMemory() int64 { return system("/").totalMemory(unix.Getrlimit) }
 
 // AvailableMemory is how many bytes this process may still take: what the kernel
-// reports as available, within the control group's limit.
-func AvailableMemory() int64 { return system("/").availableMemory() }
+// reports as available, within the limits of its control groups and of ulimit.
+func AvailableMemory() int64 { return system("/").availableMemory(unix.Getrlimit) }
 
 // PeakMemory is the most bytes that this process held at once, mapped files
 // included. (getrusage would count what the parent held before exec.)
@@ -29,12 +30,8 @@ func hasF16C() bool {
 // A system is the root of the file tree in which the kernel tells about itself.
 type system string
 
-// Files of the kernel, below the root.
-const (
-	memoryInfo  = "proc/meminfo"
-	memoryLimit = "sys/fs/cgroup/memory.max"
-	memoryUsed  = "sys/fs/cgroup/memory.current"
-)
+// memoryInfo is the kernel's file about the memory of the computer, below the root.
+const memoryInfo = "proc/meminfo"
 
 func (s system) processor() string {
 	for _, name := range []string{"model name", "Model"} {
@@ -45,31 +42,32 @@ func (s system) processor() string {
 	return unknownProcessor
 }
 
-func (s system) totalMemory() int64 {
+// getLimit asks for a limit of this process; see unix.Getrlimit.
+type getLimit = func(resource int, limit *unix.Rlimit) error
+
+func (s system) totalMemory(get getLimit) int64 {
 	total := kilobytes(s.field(memoryInfo, "MemTotal"))
-	if limit := s.number(memoryLimit); limit > 0 {
-		total = min(total, limit)
+	for _, b := range s.bounds(get) {
+		total = min(total, b.limit)
 	}
 	return total
 }
 
-func (s system) availableMemory() int64 {
+func (s system) availableMemory(get getLimit) int64 {
 	available := kilobytes(s.field(memoryInfo, "MemAvailable"))
-	if limit := s.number(memoryLimit); limit > 0 {
-		available = min(available, max(limit-s.number(memoryUsed), 1)) // 0 would mean unknown
+	for _, b := range s.bounds(get) {
+		available = min(available, b.left())
 	}
 	return available
 }
 
-func (s system) peakMemory() int64 { return kilobytes(s.field("proc/self/status", "VmHWM")) }
+func (s system) bounds(get getLimit) []bound { return append(s.groups(), s.resourceLimits(get)...) }
+
+func (s system) peakMemory() int64 { return kilobytes(s.field(statusFile, "VmHWM")) }
 
 // field is the value of the first "name: value" line of a file.
 func (s system) field(path, name string) string {
-	text, err := os.ReadFile(filepath.Join(string(s), path))
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(s.text(path)) {
 		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {
 			return strings.TrimSpace(value)
 		}
@@ -79,11 +77,7 @@ func (s system) field(path, name string) string {
 
 // number is what a file with one number says; 0 for another word, such as "max".
 func (s system) number(path string) int64 {
-	text, err := os.ReadFile(filepath.Join(string(s), path))
-	if err != nil {
-		return 0
-	}
-	n, _ := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	n, _ := strconv.ParseInt(strings.TrimSpace(s.text(path)), 10, 64)
 	return n
 }
 

@@ -1,10 +1,27 @@
 package machine
 
 import (
+	"bytes"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
+
+// Files in which control groups of version 2 tell of the root.
+const (
+	memoryLimit = "sys/fs/cgroup/memory.max"
+	memoryUsed  = "sys/fs/cgroup/memory.current"
+)
+
+// noLimit answers as a system without ulimit does.
+func noLimit(_ int, limit *unix.Rlimit) error {
+	limit.Cur = unix.RLIM_INFINITY
+	return nil
+}
 
 // TestFakeSystem reads figures out of files as several kernels write them.
 func TestFakeSystem(t *testing.T) {
@@ -27,6 +44,42 @@ func TestFakeSystem(t *testing.T) {
 		{"a limit below both", map[string]string{memoryInfo: meminfo, memoryLimit: "4194304\n", memoryUsed: "1048576\n"}, unknownProcessor, 4 << 20, 3 << 20, 0},
 		{"a limit above both", map[string]string{memoryInfo: meminfo, memoryLimit: "1073741824\n", memoryUsed: "0\n"}, unknownProcessor, 16 << 20, 8 << 20, 0},
 		{"a limit that is used up", map[string]string{memoryInfo: meminfo, memoryLimit: "4194304\n", memoryUsed: "5000000\n"}, unknownProcessor, 4 << 20, 1, 0},
+		{"nested groups of version 2", map[string]string{
+			memoryInfo: meminfo, groupsFile: "0::/user.slice/run-1.scope\n",
+			mountsFile:                                        "30 24 0:27 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n",
+			"sys/fs/cgroup/user.slice/memory.max":             "6291456\n", // 6 MiB for all groups below it
+			"sys/fs/cgroup/user.slice/memory.current":         "3145728\n",
+			"sys/fs/cgroup/user.slice/run-1.scope/memory.max": "max\n",
+		}, unknownProcessor, 6 << 20, 3 << 20, 0},
+		{"the inner group is the narrower", map[string]string{
+			memoryInfo: meminfo, groupsFile: "0::/a/b\n", memoryLimit: "6291456\n",
+			"sys/fs/cgroup/a/memory.max": "max\n", "sys/fs/cgroup/a/b/memory.max": "2097152\n", "sys/fs/cgroup/a/b/memory.current": "1048576\n",
+		}, unknownProcessor, 2 << 20, 1 << 20, 0},
+		{"throttled before the limit", map[string]string{
+			memoryInfo: meminfo, groupsFile: "0::/a\n", "sys/fs/cgroup/a/memory.max": "max\n", "sys/fs/cgroup/a/memory.high": "2097152\n",
+		}, unknownProcessor, 2 << 20, 2 << 20, 0},
+		{"files in memory count as free", map[string]string{
+			memoryInfo: meminfo, memoryLimit: "4194304\n", memoryUsed: "4194304\n", "sys/fs/cgroup/memory.stat": "anon 1048576\nfile 3145728\ninactive_file 2097152\n",
+		}, unknownProcessor, 4 << 20, 2 << 20, 0},
+		{"version 1", map[string]string{
+			memoryInfo: meminfo, groupsFile: "9:cpu,cpuacct:/x\n4:memory:/docker/abc\n1:name=systemd:/docker/abc\n",
+			"sys/fs/cgroup/memory/memory.limit_in_bytes":            "9223372036854771712\n",
+			"sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes": "4194304\n",
+			"sys/fs/cgroup/memory/docker/abc/memory.usage_in_bytes": "2097152\n",
+			"sys/fs/cgroup/memory/docker/abc/memory.stat":           "inactive_file 5\ntotal_inactive_file 1048576\n",
+		}, unknownProcessor, 4 << 20, 3 << 20, 0},
+		{"version 1 in a container", map[string]string{ // which has its own group mounted as the root, under another name
+			memoryInfo: meminfo, groupsFile: "4:memory:/docker/abc/inner\n0::/docker/abc\n",
+			mountsFile:                               "29 24 0:25 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n31 29 0:27 /docker/abc /mnt/groups ro,nosuid master:11 - cgroup cgroup rw,memory\n",
+			"mnt/groups/memory.limit_in_bytes":       "8388608\n",
+			"mnt/groups/inner/memory.limit_in_bytes": "3145728\n",
+		}, unknownProcessor, 3 << 20, 3 << 20, 0},
+		{"a group that is mounted elsewhere", map[string]string{ // of which only the root can be seen
+			memoryInfo: meminfo, groupsFile: "0::/../../system.slice/x\n", memoryLimit: "2097152\n",
+		}, unknownProcessor, 2 << 20, 2 << 20, 0},
+		{"damaged groups", map[string]string{
+			memoryInfo: meminfo, groupsFile: "0\n::\n4:memory\n", mountsFile: "1 2 3 - cgroup2\n - \nx\n", memoryLimit: "-5\n",
+		}, unknownProcessor, 16 << 20, 8 << 20, 0},
 		{"damaged", map[string]string{memoryInfo: "MemTotal: many kB\nMemAvailable", memoryLimit: "", "proc/cpuinfo": "\x00\xff"}, unknownProcessor, 0, 0, 0},
 	}
 	for _, tt := range tests {
@@ -48,11 +101,49 @@ func TestFakeSystem(t *testing.T) {
 			for _, f := range []struct {
 				name      string
 				got, want int64
-			}{{"total", s.totalMemory(), tt.total}, {"available", s.availableMemory(), tt.available}, {"peak", s.peakMemory(), tt.peak}} {
+			}{{"total", s.totalMemory(noLimit), tt.total}, {"available", s.availableMemory(noLimit), tt.available}, {"peak", s.peakMemory(), tt.peak}} {
 				if f.got != f.want {
 					t.Errorf("%s memory %d, want %d", f.name, f.got, f.want)
 				}
 			}
 		})
+	}
+}
+
+// TestResourceLimits runs this test in processes that ulimit -v or -d limits: they see it, and what they are told of they
+// can take.
+func TestResourceLimits(t *testing.T) {
+	const child, limit = "LENTIL_TEST_LIMIT", 3 << 30
+	resources := map[string]int{"address space": unix.RLIMIT_AS, "data": unix.RLIMIT_DATA}
+	if r, ok := resources[os.Getenv(child)]; ok {
+		if err := unix.Setrlimit(r, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
+			t.Skip(err)
+		}
+		available := AvailableMemory()
+		fmt.Println("total", TotalMemory() <= limit, "available", available < limit-arenas+1)
+		const piece = 8 << 20
+		var kept [][]byte
+		for taken := int64(0); taken+piece <= available && taken < 2<<30; taken += piece {
+			kept = append(kept, make([]byte, piece)) // takes address space, no memory
+		}
+		fmt.Println("took", len(kept) > 0)
+		return
+	}
+	for name := range resources {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestResourceLimits$", "-test.v")
+		cmd.Env = append(os.Environ(), child+"="+name, "GOGC=off")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v\n%.2000s", name, err, out)
+			continue
+		}
+		if bytes.Contains(out, []byte("SKIP")) {
+			t.Skipf("%s", out)
+		}
+		for _, want := range []string{"total true available true", "took true"} {
+			if !bytes.Contains(out, []byte(want)) {
+				t.Errorf("%s: %q is not in %.2000s", name, want, out)
+			}
+		}
 	}
 }
