@@ -23,7 +23,8 @@ type EncoderOptions struct {
 	// MaskPrompt puts the loss on the completion, or the final message of a conversation, only.
 	MaskPrompt bool
 	// CompatMLX copies mlx-lm: the masked part is as long as the rendered prompt, whether or not the row begins with
-	// it; rows without loss stay; rows with more JSON keys come after those with fewer.
+	// it; rows without loss stay; rows with more JSON keys come after those with fewer; the template gets the messages as
+	// they are in the file, and no row is refused for what it leaves out.
 	CompatMLX bool
 	// MaxSeqLength is where rows will be cut; 0 for nowhere. Items are not cut, but loss tokens beyond do not count, and of
 	// rows of more than a MiB only as much is tokenised as is surely enough.
@@ -44,6 +45,11 @@ type Item struct {
 	NotPrefix bool
 	// FinalRole is the role of the final message if MaskPrompt trains on one that is not the assistant's.
 	FinalRole string
+	// LeftOut is what the chat template does not write of the row.
+	LeftOut LeftOut
+	// EmptyAnswer says that a message to be learnt is empty, OddRole is the first role that is none.
+	EmptyAnswer bool
+	OddRole     string
 	// Unread is how many bytes at the end of a very long row were not tokenised.
 	Unread int
 }
@@ -71,7 +77,7 @@ func (e *Encoder) check(f Format) error {
 	switch {
 	case f == Text && e.opt.MaskPrompt:
 		return errMaskText
-	case (f == Chat || f == Completions) && e.renderer == nil:
+	case f != Text && e.renderer == nil:
 		return fmt.Errorf("%s rows need a chat template: %w", f, chat.ErrNoTemplate)
 	}
 	return nil
@@ -85,17 +91,23 @@ func (e *Encoder) Encode(row Row) (Item, error) {
 	if row.Format == Text {
 		return e.text(row.Text)
 	}
-	full, ids, unread, err := e.render(row.Messages, row.Tools, false)
+	full, err := e.fit(&row)
 	if err != nil {
 		return Item{}, err
 	}
-	item := Item{IDs: ids, Unread: unread}
+	var item Item
+	if err := e.look(&item, full, row); err != nil && !e.opt.CompatMLX {
+		return Item{}, err
+	}
+	if item.IDs, item.Unread, err = e.rendered(full); err != nil {
+		return Item{}, err
+	}
 	if e.opt.MaskPrompt {
 		if err := e.mask(&item, full, row); err != nil {
 			return Item{}, err
 		}
 	}
-	item.Loss = e.loss(item.Offset, len(ids))
+	item.Loss = e.loss(item.Offset, len(item.IDs))
 	return item, nil
 }
 
@@ -146,13 +158,14 @@ func (e *Encoder) loss(offset, n int) [][2]int {
 	return nil
 }
 
-func (e *Encoder) render(messages []chat.Value, tools chat.Value, generate bool) (text string, ids []int32, unread int, err error) {
-	text, err = e.renderer.Render(messages, tools, chat.Options{AddGenerationPrompt: generate, Now: e.opt.Now})
-	if err != nil {
-		return "", nil, 0, err
-	}
-	ids, unread, err = e.enough(text, func(s string) ([]int32, error) { return e.tok.Encode(s, false) })
-	return text, ids, unread, err
+// rendered tokenises what a template wrote.
+func (e *Encoder) rendered(text string) (ids []int32, unread int, err error) {
+	return e.enough(text, func(s string) ([]int32, error) { return e.tok.Encode(s, false) })
+}
+
+// write renders a conversation.
+func (e *Encoder) write(messages []chat.Value, tools chat.Value, generate bool) (string, error) {
+	return e.renderer.Render(messages, tools, chat.Options{AddGenerationPrompt: generate, Now: e.opt.Now})
 }
 
 // mask finds where the final message begins: after the rendering of the messages before it, with the opening of the
@@ -166,9 +179,13 @@ func (e *Encoder) mask(item *Item, full string, row Row) error {
 	if len(prompt) == 0 && !e.opt.CompatMLX {
 		return nil // many templates cannot render a conversation without messages
 	}
-	text, ids, _, err := e.render(prompt, row.Tools, role == "assistant")
+	text, err := e.write(prompt, row.Tools, role == "assistant")
 	if err != nil {
 		return fmt.Errorf("rendering all but the final message: %w", err)
+	}
+	ids, _, err := e.rendered(text)
+	if err != nil {
+		return err
 	}
 	if e.opt.CompatMLX {
 		item.Offset = len(ids)

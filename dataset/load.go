@@ -35,9 +35,15 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// columns are the keys of a row that are looked at.
-func (o *Options) columns() []string {
-	return []string{o.PromptFeature, o.CompletionFeature, o.ChatFeature, o.TextFeature, "tools"}
+// columns are the keys of a row that are looked at, in a file with these. Those that only other tools use are left out
+// where they are not needed: they may be of any type.
+func (o *Options) columns(have []string) []string {
+	has := func(name string) bool { return slices.Contains(have, name) }
+	usual := []string{o.PromptFeature, o.CompletionFeature, o.ChatFeature, o.TextFeature, "tools"}
+	if has(o.PromptFeature) && has(o.CompletionFeature) || has(o.ChatFeature) || has(o.TextFeature) {
+		return usual
+	}
+	return append(usual, conversationsKey, systemKey, instructionKey, inputKey, outputKey, historyKey, "chosen", "rejected")
 }
 
 // Splits are the three parts of a dataset; a part without rows is empty, never nil.
@@ -276,7 +282,7 @@ func (l *loader) source(path string) (source, error) {
 	if src, ok := l.open[path]; ok {
 		return src, nil
 	}
-	src, err := openSource(path, l.columns())
+	src, err := openSource(path, &l.Options)
 	if err == nil {
 		l.open[path] = src
 	}

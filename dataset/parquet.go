@@ -43,8 +43,8 @@ type block struct {
 
 func (b block) has(i int) bool { return i >= b.from && i < b.from+len(b.rows) }
 
-func openParquet(path string, columns []string) (*parquetSource, error) {
-	s := &parquetSource{path: path, want: columns}
+func openParquet(path string, o *Options) (*parquetSource, error) {
+	s := &parquetSource{path: path}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
@@ -60,7 +60,8 @@ func openParquet(path string, columns []string) (*parquetSource, error) {
 	}
 	s.close()
 	s.budget = newBudget(info.Size())
-	s.wide = len(s.file.Columns())
+	columns := s.file.Columns()
+	s.wide, s.want = len(columns), o.columns(columns)
 	if n := s.file.NumRows(); n > maxFileRows {
 		return nil, fmt.Errorf("%s: it says that it has %d rows", path, n)
 	}

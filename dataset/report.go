@@ -22,11 +22,16 @@ type Report struct {
 	NoLoss     int // rows without a token to learn
 	NotPrefix  int // rows that do not begin with their rendered prompt
 	NotByModel int // rows whose learnt final message is not the assistant's
+	LeftOut    int // rows of which the template leaves something out
+	Empty      int // rows with an empty answer
+	OddRoles   int // rows with a role that is none
 
 	limit                                      int
 	keep                                       bool // rows without loss stay
 	longestAt, notPrefixAt, notByModelAt, role string
 	noLossAt                                   []string
+	leftOut                                    LeftOut // all kinds
+	leftOutAt, emptyAt, oddRoleAt, oddRole     string
 }
 
 // add counts an item and reports whether it has anything to learn.
@@ -47,6 +52,7 @@ func (r *Report) add(item Item, where string) bool {
 			r.notPrefixAt = where
 		}
 	}
+	r.addOdd(item, where)
 	if item.FinalRole != "" {
 		if r.NotByModel++; r.NotByModel == 1 {
 			r.notByModelAt, r.role = where, item.FinalRole
@@ -63,6 +69,26 @@ func (r *Report) add(item Item, where string) bool {
 		}
 	}
 	return loss > 0
+}
+
+// addOdd counts what is likely a mistake in the row, or in the choice of the model.
+func (r *Report) addOdd(item Item, where string) {
+	if item.LeftOut != 0 {
+		r.leftOut |= item.LeftOut
+		if r.LeftOut++; r.LeftOut == 1 {
+			r.leftOutAt = where
+		}
+	}
+	if item.EmptyAnswer {
+		if r.Empty++; r.Empty == 1 {
+			r.emptyAt = where
+		}
+	}
+	if item.OddRole != "" {
+		if r.OddRoles++; r.OddRoles == 1 {
+			r.oddRoleAt, r.oddRole = where, item.OddRole
+		}
+	}
 }
 
 func (r *Report) noLossRemedy() fault.Note {
@@ -108,7 +134,30 @@ func (r *Report) Warnings() []fault.Note {
 		w = append(w, fault.Say("%s: %d rows end with a message that is not the assistant's, and the model will learn to write it (first %s, role %q).",
 			r.Split, r.NotByModel, r.notByModelAt, r.role))
 	}
+	return append(w, r.oddWarnings()...)
+}
+
+func (r *Report) oddWarnings() (w []fault.Note) {
+	if r.LeftOut > 0 {
+		w = append(w, fault.Say("%s: in %s the chat template leaves out %v, which the model will not learn (first in %s). Take a model whose template knows them.",
+			r.Split, rows(r.LeftOut), r.leftOut, r.leftOutAt))
+	}
+	if r.Empty > 0 {
+		w = append(w, fault.Say("%s: %s with an empty answer, which the model will learn to give (first %s). Write it, or remove the row.",
+			r.Split, rowsAre(r.Empty), r.emptyAt))
+	}
+	if r.OddRoles > 0 {
+		w = append(w, fault.Say("%s: in %s a message has a role that is none (first in %s: %.60q). Chat templates know system, user, assistant and tool.",
+			r.Split, rows(r.OddRoles), r.oddRoleAt, r.oddRole))
+	}
 	return w
+}
+
+func rows(n int) string {
+	if n == 1 {
+		return "1 row"
+	}
+	return fmt.Sprintf("%d rows", n)
 }
 
 func rowsAre(n int) string {

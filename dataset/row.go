@@ -2,7 +2,6 @@ package dataset
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/chat/jinja"
@@ -17,10 +16,12 @@ const (
 	Chat        Format = iota + 1 // {"messages": [...], "tools": [...]}
 	Completions                   // {"prompt": "...", "completion": "..."}
 	Text                          // {"text": "..."}
+	ShareGPT                      // {"conversations": [{"from": "human", "value": "..."}, ...]}; its rows become those of Chat
+	Alpaca                        // {"instruction": "...", "input": "...", "output": "..."}; its rows become those of Completions
 )
 
 func (f Format) String() string {
-	return [...]string{"none", "chat", "completions", "text"}[f]
+	return [...]string{"none", "chat", "completions", "text", "ShareGPT", "Alpaca"}[f]
 }
 
 // Row is one decoded example.
@@ -45,7 +46,7 @@ func (s *Split) Row(i int) (Row, error) {
 	return row, nil
 }
 
-// detect chooses the format by the keys of a split's first row, in mlx-lm's order.
+// detect chooses the format by the keys of a split's first row, in mlx-lm's order; what mlx-lm does not know comes last.
 func (o *Options) detect(d *chat.Dict) (Format, error) {
 	has := func(key string) bool { _, ok := d.Get(key); return ok }
 	switch {
@@ -55,6 +56,12 @@ func (o *Options) detect(d *chat.Dict) (Format, error) {
 		return Chat, nil
 	case has(o.TextFeature):
 		return Text, nil
+	case has(conversationsKey):
+		return ShareGPT, nil
+	case has(instructionKey) && has(outputKey):
+		return Alpaca, nil
+	case has("chosen") && has("rejected"):
+		return 0, o.preference(d)
 	}
 	return 0, fault.Of("unknown row format: expected %q, or %q and %q, or %q; found %s", o.ChatFeature, o.PromptFeature, o.CompletionFeature, o.TextFeature, keyList(d)).
 		Try("Give rows one of these keys, or name yours with prompt_feature, completion_feature, chat_feature or text_feature")
@@ -74,25 +81,22 @@ func keyList(d *chat.Dict) string {
 
 // row checks and takes apart one row of a known format.
 func (o *Options) row(f Format, d *chat.Dict) (Row, error) {
-	row := Row{Format: f}
-	if f == Text {
-		var err error
-		row.Text, err = stringAt(d, o.TextFeature)
-		return row, err
+	switch f {
+	case Text:
+		text, err := stringAt(d, o.TextFeature)
+		return Row{Format: Text, Text: text}, err
+	case ShareGPT:
+		return shareGPT(d)
+	case Alpaca:
+		return alpaca(d)
 	}
-	tools, _ := d.Get("tools")
+	row := Row{Format: f}
 	var err error
-	if row.Tools, err = chat.CheckTools(tools); err != nil {
+	if row.Tools, err = tools(d); err != nil {
 		return row, err
 	}
 	if f == Chat {
-		v, ok := d.Get(o.ChatFeature)
-		if !ok {
-			return row, missingKey(d, o.ChatFeature)
-		}
-		if row.Messages, err = chat.CheckMessages(v); err != nil && o.ChatFeature != "messages" {
-			err = fmt.Errorf("%s", strings.Replace(err.Error(), "messages", o.ChatFeature, 1))
-		}
+		row.Messages, err = o.messages(d, o.ChatFeature)
 		return row, err
 	}
 	prompt, err := stringAt(d, o.PromptFeature)

@@ -71,10 +71,10 @@ func kindOf(name string) kind {
 	return unknownKind
 }
 
-// openSource opens a file of any kind. Of Parquet files only the named columns will be read.
-func openSource(path string, columns []string) (source, error) {
+// openSource opens a file of any kind. Of Parquet files only the columns that are looked at will be read.
+func openSource(path string, o *Options) (source, error) {
 	if kindOf(path) == parquetKind {
-		return openParquet(path, columns)
+		return openParquet(path, o)
 	}
 	f, err := os.Open(path)
 	if err != nil {

@@ -162,7 +162,7 @@ func TestParquet(t *testing.T) {
 // TestBlocks reads a file of many blocks of rows in several orders, by several goroutines.
 func TestBlocks(t *testing.T) {
 	t.Parallel()
-	src, err := openParquet(filepath.Join(parquetDir(t, "long.parquet", "long.parquet"), "long.parquet"), []string{"text"})
+	src, err := openParquet(filepath.Join(parquetDir(t, "long.parquet", "long.parquet"), "long.parquet"), &Options{TextFeature: "text"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func TestBlocks(t *testing.T) {
 // TestLongRows reads rows of a megabyte, of which there may not be hundreds in memory, in both directions.
 func TestLongRows(t *testing.T) {
 	t.Parallel()
-	src, err := openParquet(filepath.Join("parquet", "testdata", "wide.parquet"), []string{"text"})
+	src, err := openParquet(filepath.Join("parquet", "testdata", "wide.parquet"), &Options{TextFeature: "text"})
 	if err != nil {
 		t.Fatal(err)
 	}
