@@ -77,6 +77,9 @@ func TestGrowth(t *testing.T) {
 		{"longkey.jsonl", "{\"text\": 1, \"" + strings.Repeat("k", 30<<20) + "\" ", " ", 1, "expected ':'"},
 	} {
 		t.Run(b.name, func(t *testing.T) {
+			if testing.Short() && filepath.Ext(b.name) != ".jsonl" && b.name != "cell.csv.gz" {
+				t.Skip("takes seconds")
+			}
 			t.Parallel()
 			spoil.Peak(t, 500, func(t *testing.T) {
 				path := b.write(t, t.TempDir())

@@ -115,3 +115,28 @@ func FuzzLayout(f *testing.F) {
 		}
 	})
 }
+
+// TestFolders: rows of a folder are looked for in those of its folders that are named data or after a split, and in no
+// other.
+func TestFolders(t *testing.T) {
+	t.Parallel()
+	for name, found := range map[string]bool{
+		"train.csv": true, "my-train-1.csv": true, "train/a.csv": true, "data/train-00000-of-00001.csv": true, "data/train/a.csv": true, "my_train/a.csv": true,
+		"photos/train.csv": false, "photos/train/a.csv": false, "data/photos/train.csv": false, "trained/train.csv": false,
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("text\na\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Load(dir, Options{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if (s.Train.Len() == 1) != found {
+			t.Errorf("%s: %d rows", name, s.Train.Len())
+		}
+	}
+}

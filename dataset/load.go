@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -79,8 +80,8 @@ var splitFiles = map[string][]string{
 }
 
 // Load reads the splits of a local dataset: train.jsonl, valid.jsonl and test.jsonl of a folder, where a missing
-// file gives an empty split; without any of them, files that [FindLayout] finds by their names; or a single file,
-// which is the training set. The error names every row that is wrong by file and line, up to a handful.
+// file gives an empty split; without any of them, files that [FindLayout] finds by their names, in the folder itself and
+// in those folders of it that are named data or after a split; or a single file, which is the training set. The error names every row that is wrong by file and line, up to a handful.
 func Load(path string, opt Options) (*Splits, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -98,7 +99,7 @@ func Load(path string, opt Options) (*Splits, error) {
 	if layout := plainLayout(path, opt); len(layout) > 0 {
 		return LoadParts([]Part{{Dir: path, Layout: layout, Train: "train", Valid: "valid", Test: "test", Optional: true, Options: opt, ownKeys: true}})
 	}
-	names, err := Names(path)
+	names, err := namesIn(path, splitFolder.MatchString)
 	if err != nil {
 		return nil, err
 	}
@@ -134,8 +135,21 @@ func plainLayout(dir string, opt Options) Layout {
 // maxNames bounds the files of a local dataset, as someone may give their home folder.
 const maxNames = 100_000
 
+// splitFolder fits the names of folders that rows of a folder without train.jsonl are looked for in. Others are not the
+// dataset's: someone may give a folder of all that they have.
+var splitFolder = func() *regexp.Regexp {
+	var words []string
+	for _, s := range splitWords {
+		words = append(words, s.Files...)
+	}
+	return regexp.MustCompile(`\A(?:data|(?:.*` + separator + `)?(?:` + strings.Join(words, "|") + `)(?:` + separator + `.*)?)\z`)
+}()
+
 // Names lists the files below a folder, slash-separated, without hidden ones.
-func Names(dir string) ([]string, error) {
+func Names(dir string) ([]string, error) { return namesIn(dir, func(string) bool { return true }) }
+
+// namesIn is Names that goes into folders of some names only.
+func namesIn(dir string, into func(name string) bool) ([]string, error) {
 	var names []string
 	root, err := filepath.EvalSymlinks(dir) // a walk does not follow its root
 	if err != nil {
@@ -145,7 +159,7 @@ func Names(dir string) ([]string, error) {
 		switch {
 		case err != nil:
 			return err
-		case path != root && strings.HasPrefix(e.Name(), ".") && e.IsDir():
+		case path != root && e.IsDir() && (strings.HasPrefix(e.Name(), ".") || !into(e.Name())):
 			return fs.SkipDir
 		case e.IsDir():
 			return nil
