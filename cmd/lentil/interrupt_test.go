@@ -94,6 +94,16 @@ func (p *typist) expect(want string) {
 	}
 }
 
+// waitFor waits until the program has shown so many bytes more.
+func (p *typist) waitFor(bytes int) {
+	p.t.Helper()
+	for len(p.text()) < bytes {
+		if _, ok := <-p.more; !ok {
+			p.t.Fatalf("the program ended after\n%s", p.text())
+		}
+	}
+}
+
 func (p *typist) keys(keys string) {
 	p.t.Helper()
 	if _, err := p.tty.Write([]byte(keys)); err != nil {

@@ -47,12 +47,17 @@ func (s *sessionFlags) open(ctx context.Context, streams Streams) (*engine.Engin
 	if err != nil {
 		return nil, nil, err
 	}
-	session, err := e.Session(engine.SessionOptions{MaxKVSize: s.MaxKVSize, KV: s.KV.KVBits, Exact: s.Exact, DraftTokens: s.Draft.Tokens})
+	session, err := e.Session(s.remembering())
 	if err != nil {
 		e.Close()
 		return nil, nil, err
 	}
 	return e, session, nil
+}
+
+// remembering says what a session keeps, and how.
+func (s *sessionFlags) remembering() engine.SessionOptions {
+	return engine.SessionOptions{MaxKVSize: s.MaxKVSize, KV: s.KV.KVBits, Exact: s.Exact, DraftTokens: s.Draft.Tokens}
 }
 
 // draftFlags are the flags of speculative decoding.

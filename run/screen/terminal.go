@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -167,16 +166,6 @@ func colorSequence(s string) int {
 		return 0
 	}
 	return strings.IndexByte(s, 'm') + 1
-}
-
-// clean takes control characters out of text that may come from a foreign file, newlines excepted.
-func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' {
-			return -1
-		}
-		return r
-	}, text)
 }
 
 // seconds turns a number of seconds into a time span.

@@ -1,0 +1,63 @@
+package screen
+
+import (
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// shows tells whether a terminal may be given a character that a foreign file or a model has chosen: no control
+// characters, which move the cursor, change colours and more, and none that reorder the text around them. Marks and
+// letters of languages that run from right to left are fine.
+func shows(r rune) bool {
+	switch {
+	case r == '\n', r == '\t':
+		return true
+	case unicode.IsControl(r): // C0, DEL, C1
+		return false
+	case r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069: // embeddings, overrides, isolates
+		return false
+	}
+	return true
+}
+
+// Clean takes out of a text what a terminal would obey instead of show. Lines and tabs stay; bytes that are no UTF-8,
+// some of which are control characters of their own, become U+FFFD.
+func Clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !shows(r) {
+			return -1
+		}
+		return r // U+FFFD for a byte that is none
+	}, text)
+}
+
+// clean is Clean for texts in a line, where a tab has no width that can be known.
+func clean(text string) string { return strings.ReplaceAll(Clean(text), "\t", " ") }
+
+// NewCleaner gives a writer that passes text on to w as Clean leaves it. A character may come in several writes.
+func NewCleaner(w io.Writer) io.Writer { return &cleaner{w: w} }
+
+type cleaner struct {
+	w    io.Writer
+	rest []byte // the beginning of a character
+}
+
+func (c *cleaner) Write(p []byte) (int, error) {
+	text := append(c.rest, p...)
+	c.rest = nil
+	for n := 1; n < utf8.UTFMax && n <= len(text); n++ {
+		if last := text[len(text)-n:]; utf8.RuneStart(last[0]) {
+			if !utf8.FullRune(last) {
+				c.rest = append(c.rest, last...)
+				text = text[:len(text)-n]
+			}
+			break
+		}
+	}
+	if _, err := io.WriteString(c.w, Clean(string(text))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
