@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
@@ -49,7 +50,7 @@ func readConfig(dir string) (mlxConfig, error) {
 	path := filepath.Join(dir, ConfigFile)
 	c := mlxConfig{FineTuneType: "lora"}
 	data, err := weights.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return c, fault.At("adapter_path", "%s is not there: %s is not an adapter folder", ConfigFile, dir).Try("Give the folder that training wrote.")
 	}
 	if err != nil {

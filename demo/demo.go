@@ -111,6 +111,9 @@ func Handbook() string {
 // handbook/ and lora.yaml. Files of the same names that Write did not put there, or that were changed since, are
 // refused, unless overwrite is set.
 func Write(dir string, overwrite bool) error {
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return fault.Given("dir", dir, "this is a file, expected a folder").Try("Give another name.")
+	}
 	if _, err := atomicfile.Settle(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("demo: %w", err)
 	}

@@ -434,6 +434,7 @@ func TestOpenMistakes(t *testing.T) {
 	dir := folder(t)
 	file := filepath.Join(t.TempDir(), "text.gguf")
 	write(t, file, "no model")
+	empty := t.TempDir()
 	for _, tt := range []struct {
 		name    string
 		o       engine.Options
@@ -442,9 +443,9 @@ func TestOpenMistakes(t *testing.T) {
 	}{
 		{"", engine.Options{}, "model", "model is missing\nGive the folder"},
 		{"./nowhere", engine.Options{}, "model", "model ./nowhere: there is no such folder or file\nGive a folder with config.json"},
-		{filepath.Join(file, "x"), engine.Options{}, "model", "model: stat "},
-		{t.TempDir(), engine.Options{}, "model", "model: "},
-		{file, engine.Options{}, "model", "model: " + file},
+		{filepath.Join(file, "x"), engine.Options{}, "model", "model: " + filepath.Join(file, "x") + ": a part of this path is a file"},
+		{empty, engine.Options{}, "model", "model " + empty + ": there is no config.json in this folder\nGive a folder"},
+		{file, engine.Options{}, "model", "model " + file + ": this is a file, and not a GGUF file\nGive a folder"},
 		{dir, engine.Options{Threads: -1}, "threads", "threads -1: expected 0"},
 		{dir, engine.Options{Device: "abacus"}, "device", "device abacus: expected auto or one of: cpu"},
 	} {

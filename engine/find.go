@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/lentil-lm/lentil/chat"
@@ -30,17 +32,51 @@ func find(ctx context.Context, setting fault.Setting, name string, patterns []st
 	if name == "" {
 		return "", fault.Missing(setting).Try("Give the folder of a model, a .gguf file, or a repository ORG/NAME.")
 	}
-	_, err = os.Stat(name)
+	info, err := os.Stat(name)
 	switch {
 	case err == nil:
-		return name, nil
+		return name, isModel(setting, name, info)
 	case hub.LooksLikeRepo(name):
 		return download(ctx, setting, name, patterns, o)
 	case !errors.Is(err, fs.ErrNotExist):
 		return "", fault.At(setting, "%w", err)
 	}
-	return "", fault.Given(setting, name, "there is no such folder or file").
-		Try("Give a folder with config.json, tokenizer.json and .safetensors files, a .gguf file, or a repository ORG/NAME.")
+	return "", fault.Given(setting, name, "there is no such folder or file").Try(whatModelsAre)
+}
+
+const whatModelsAre = "Give a folder with config.json, tokenizer.json and .safetensors files, a .gguf file, or a repository ORG/NAME."
+
+// isModel refuses files and folders that are seen not to be a model before they are read.
+func isModel(setting fault.Setting, path string, info fs.FileInfo) error {
+	if !info.IsDir() {
+		if magic := make([]byte, 4); info.Mode().IsRegular() && readStart(path, magic) == nil && string(magic) != "GGUF" {
+			return fault.Given(setting, path, "this is a file, and not a GGUF file").Try(whatModelsAre)
+		}
+		return nil
+	}
+	for _, name := range []string{"config.json", "tokenizer.json"} {
+		if _, err := os.Stat(filepath.Join(path, name)); !errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	mistake := fault.Given(setting, path, "there is no config.json in this folder")
+	if files, _ := filepath.Glob(filepath.Join(path, "*.gguf")); len(files) > 0 {
+		return mistake.Try("Give the file itself: %v %s", setting, files[0])
+	}
+	return mistake.Try(whatModelsAre)
+}
+
+// readStart fills start with the first bytes of a file. A file with fewer ends in zeros.
+func readStart(path string, start []byte) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if _, err = io.ReadFull(file, start); err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = nil
+	}
+	return err
 }
 
 // download brings the files of a repository onto the disk, those that are not there yet.

@@ -148,12 +148,16 @@ func (a *advised) spell(name func(Setting) string) string {
 	return Text(a.error, name) + "\n" + a.remedy.Spell(name)
 }
 
-// Text is what err says, with the settings of mistakes and remedies in it as name writes them.
+// Text is what err says, with the settings of mistakes and remedies in it as name writes them, and errors of the
+// system and of Go's library in plain words.
 func Text(err error, name func(Setting) string) string {
 	if s, ok := err.(interface {
 		spell(func(Setting) string) string
 	}); ok {
 		return s.spell(name)
+	}
+	if text, ok := plainWords(err); ok {
+		return text
 	}
 	text := err.Error()
 	for _, cause := range causes(err) {

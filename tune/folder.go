@@ -18,6 +18,9 @@ import (
 // that came to its end. Who resumes from a file of the folder means to go on there; a run of ours that was cut short is
 // begun anew.
 func checkFolder(dir, resume string) error {
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return fault.Given("adapter_path", dir, "this is a file, expected a folder").Try("Give another name.")
+	}
 	if resume != "" && sameFolder(filepath.Dir(resume), dir) {
 		return nil
 	}

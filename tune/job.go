@@ -2,7 +2,9 @@ package tune
 
 import (
 	"context"
+	"os"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
@@ -61,6 +63,11 @@ func Open(ctx context.Context, r Recipe, o Options) (*Job, error) {
 	if r.Train && !o.Overwrite {
 		if err := checkFolder(r.AdapterPath, r.ResumeAdapterFile); err != nil {
 			return nil, err
+		}
+	}
+	if path := r.ResumeAdapterFile; path != "" {
+		if info, err := os.Stat(path); err != nil || info.IsDir() {
+			return nil, fault.Given("resume_adapter_file", path, "there is no such file").Try("Give the %s of an adapter, or one of the files that were saved on the way.", adapter.File)
 		}
 	}
 	j := &Job{Recipe: r, options: o}

@@ -267,7 +267,11 @@ func readLoRA(ctx context.Context, streams Streams, path, base string) (*adapter
 func adapterFolders(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < least || len(args) > most {
-			return fault.Of("%d folders given", len(args)).Try("Usage: %s", cmd.UseLine())
+			expected := fmt.Sprintf("%d", least)
+			if most > least {
+				expected += " or more"
+			}
+			return fault.Of("found %d folders, expected %s", len(args), expected).Try("Usage: %s", cmd.UseLine())
 		}
 		return nil
 	}

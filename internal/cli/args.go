@@ -19,6 +19,11 @@ func normalize(root *cobra.Command, args []string) ([]string, error) {
 	}
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd(args...)
+	if completion := subcommand(root, "completion"); completion != nil {
+		for _, shell := range completion.Commands() {
+			shell.Args = noArguments
+		}
+	}
 	cmd, at := root, 0
 	for at < len(args) && !strings.HasPrefix(args[at], "-") {
 		next := subcommand(cmd, args[at])
@@ -26,6 +31,9 @@ func normalize(root *cobra.Command, args []string) ([]string, error) {
 			break
 		}
 		cmd, at = next, at+1
+	}
+	if cmd.Name() == "help" {
+		return args, knowsTopic(root, args[at:])
 	}
 	if cmd.HasSubCommands() && at < len(args) && !strings.HasPrefix(args[at], "-") {
 		return nil, unknownCommand(cmd, args[at])
@@ -43,6 +51,20 @@ func subcommand(cmd *cobra.Command, name string) *cobra.Command {
 	for _, c := range cmd.Commands() {
 		if c.Name() == name || c.HasAlias(name) {
 			return c
+		}
+	}
+	return nil
+}
+
+// knowsTopic refuses the name of a command that there is none of, to explain.
+func knowsTopic(cmd *cobra.Command, names []string) error {
+	for _, name := range names {
+		next := subcommand(cmd, name)
+		if next == nil && !strings.HasPrefix(name, "-") {
+			return unknownCommand(cmd, name)
+		}
+		if next != nil {
+			cmd = next
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -97,6 +98,8 @@ func (o convertOptions) check() error {
 		return fault.Of("--quant and --dequantize exclude each other")
 	case !o.Quantize && o.Quant == "" && (o.Bits != 0 || o.Group != 0 || o.Recipe != "" || o.Mode != "affine"):
 		return fault.Of("--q-bits, --q-group-size, --q-mode and --quant-predicate need -q")
+	case o.Bits != 0 && !slices.Contains([]int{2, 3, 4, 5, 6, 8}, o.Bits):
+		return fault.Value("q_bits", o.Bits, "2, 3, 4, 5, 6 or 8")
 	case o.Mode != "affine" && o.Recipe != "":
 		return fault.Of("--quant-predicate needs --q-mode affine")
 	case o.GGUF != "" && (o.Quantize || o.Quant != "" || o.Dequantize || o.DType != "" || o.UploadRepo != ""):

@@ -99,7 +99,7 @@ func TestConvertMistakes(t *testing.T) {
 		{[]string{"--model", model, "--dtype", "int8"}, "--dtype int8: expected float16, bfloat16 or float32"},
 		{[]string{"--model", model, "--gguf", "Q9"}, "Q4_K_M"},
 		{[]string{"--model", model, "--gguf", "F16", "-q"}, "leave -q"},
-		{[]string{"--model", model, "--mlx-path", filepath.Join(there, "n"), "-q", "--q-bits", "7"}, "7 bits"},
+		{[]string{"--model", model, "--mlx-path", filepath.Join(there, "n"), "-q", "--q-bits", "7"}, "--q-bits 7: expected 2, 3, 4, 5, 6 or 8"},
 		{[]string{"--model", model, "--ollama"}, "--ollama needs --gguf"},
 		{[]string{"--model", model, "--target-bpw", "4"}, "need --quant auto"},
 		{[]string{"--model", model, "--quant", "most"}, "expected auto"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -184,8 +185,11 @@ func readYAML(path string) ([]yaml.Entry, error) {
 	if errors.As(err, new(*fault.Mistake)) {
 		return nil, err // it names the file
 	}
-	if err != nil {
-		return nil, fault.Of("config: %w", err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fault.Given("config", path, "there is no such file").Try("Give a YAML file with settings, such as batch_size: 4, one a line.")
+	case err != nil:
+		return nil, fault.At("config", "%w", err)
 	}
 	entries, err := yaml.Parse(text)
 	if err != nil {

@@ -112,7 +112,7 @@ func TestLoRAMistakes(t *testing.T) {
 		{[]string{"train", "--temperature", "1"}, "unknown flag --temperature\nSee: "},
 		{[]string{"fuse", "--de-quantize"}, "unknown flag --de-quantize\nIt is --dequantize here.\n"},
 		{[]string{"train", "--epochs", "3", "--data", "org/name"}, "--epochs 3 is not known: as in mlx-lm, a run is counted in steps of --batch-size rows\nGive --iters: the rows"},
-		{[]string{"train", "-c", "no.yaml"}, "config: stat no.yaml"},
+		{[]string{"train", "-c", "no.yaml"}, "--config no.yaml: there is no such file\nGive a YAML file"},
 	} {
 		_, _, err := parseLoRA(t, c.args...)
 		if exitCode(err) != ExitUsage || !strings.HasPrefix(errorText(err), "lentil: "+c.want) {

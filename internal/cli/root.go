@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -89,7 +90,27 @@ func execute(ctx context.Context, root *cobra.Command, args []string) error {
 		return err
 	}
 	root.SetArgs(append([]string{}, args...)) // never nil, for which cobra takes the arguments of the process
-	return root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil {
+		err = &usageError{err, cmd.CommandPath()}
+	}
+	return err
+}
+
+// prepare refuses what a command would stumble over at its very end.
+func prepare(cmd *cobra.Command, _ []string) error {
+	f := cmd.Flags().Lookup("json")
+	if f == nil || f.Value.String() == "" {
+		return nil
+	}
+	path := f.Value.String()
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fault.Given("json", path, "this is a folder, expected a file").Try("Give a file in it, such as %s.", filepath.Join(path, "figures.json"))
+	}
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+		return fault.Given("json", path, "there is no folder %s", filepath.Dir(path)).Try("Make it, or give another file.")
+	}
+	return nil
 }
 
 // The groups of commands in the help.
@@ -130,9 +151,8 @@ files and takes its flags.`,
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fault.Of("%w", err).Try("See: %s --help", cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
+	root.PersistentPreRunE = prepare
 	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		return pflag.NormalizedName(strings.ReplaceAll(name, "_", "-"))
 	})

@@ -58,9 +58,10 @@ with their sizes on the disk.`,
 	return cmd
 }
 
-// scanCache scans the cache in dir, or that of the environment. A cache that is not there is an empty one.
+// scanCache scans the cache in dir, or that of the environment, which is empty where it is not there yet.
 func scanCache(dir string) (hub.Cache, error) {
-	if dir == "" {
+	given := dir != ""
+	if !given {
 		cfg, err := hub.FromEnv()
 		if err != nil {
 			return hub.Cache{}, fault.Mark(err)
@@ -72,7 +73,7 @@ func scanCache(dir string) (hub.Cache, error) {
 		return hub.Cache{}, err
 	}
 	cache, err := hub.Scan(dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && !given {
 		return hub.Cache{Dir: dir}, nil
 	}
 	return cache, err

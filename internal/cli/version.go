@@ -62,7 +62,7 @@ func newVersion(streams Streams) *cobra.Command {
 		Long:    "Print the version of Lentil, the Go version it was built with and the system it was built for.",
 		Example: "  lentil version\n  lentil --version",
 		GroupID: groupInspect,
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintf(streams.Out, "lentil %s\n%s %s/%s\n", Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
