@@ -101,12 +101,15 @@ func download(ctx context.Context, setting fault.Setting, name string, patterns 
 		if err = hub.Mark(err); errors.As(err, new(*fault.Mistake)) {
 			return "", fault.Given(setting, name, text, err)
 		}
+		if errors.Is(err, hub.ErrNotCached) {
+			err = fault.Advise(err, "Or give %v a model that is on this machine.", setting)
+		}
 		return "", fmt.Errorf("%s: "+text, name, err)
 	}
 	if text := snap.Warning(); text != "" && o.Warn != nil {
 		o.Warn(text)
 	}
-	return snap.Dir, nil
+	return snap.Path, nil
 }
 
 // Files are the tokenizer and the weights of a model that is not loaded, for work that runs nothing.

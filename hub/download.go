@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,7 @@ type Snapshot struct {
 	Repo    Repo
 	Commit  string
 	Dir     string
+	Path    string // from Resolve: Dir, or the file or folder in it that the name refers to
 	Files   []string
 	Bytes   int64 // of all files together
 	Fetched int64 // that came over the network
@@ -422,7 +424,12 @@ func (d *download) cachedCommit(why error) error {
 // missing says that something is not in the cache, and why it was looked for there.
 func (d *download) missing(what string, why error) error {
 	err := fmt.Errorf("%s is %w%s: %w", d.repo, ErrNotCached, what, why)
-	if errors.Is(why, ErrOffline) {
+	var network *networkError
+	switch {
+	case errors.As(why, &network) && network.down:
+		text := fmt.Sprintf("%s, and %s is %s%s", network.text, d.repo, ErrNotCached, what)
+		return fault.Advise(&reworded{text, err}, "Download it where there is a network: lentil download %s", d.repo)
+	case errors.Is(why, ErrOffline):
 		err = fault.Advise(err, "Unset HF_HUB_OFFLINE and download it first: lentil download %s", d.repo)
 	}
 	return err
@@ -459,21 +466,27 @@ func writeTree(folder, commit string, files []File) error {
 	return unfinishedIn(folder).Write(filepath.Join(trees, commit+".json"), text)
 }
 
-// Resolve downloads the model "ORG/NAME" or "ORG/NAME@REVISION", if need be. Without patterns in o.Include, the
-// files that a model needs are meant.
+// Resolve downloads the model of a name that ParseRef reads, if need be. Without patterns in o.Include, the files that a
+// model needs are meant.
 func (c *Client) Resolve(ctx context.Context, name string, o Options) (Snapshot, error) {
-	id, revision, _ := strings.Cut(name, "@")
-	repo, err := ParseRepo(id, Model)
+	ref, err := ParseRef(name, Model)
 	if err != nil {
 		return Snapshot{}, err
 	}
-	if o.Revision == "" {
-		o.Revision = revision
+	if ref.Repo.Type != Model {
+		return Snapshot{}, fault.Of("%s is a %s, expected a model", name, ref.Repo.Type).Try("Give the name of a model, such as ORG/NAME.")
 	}
+	o.Revision = cmp.Or(o.Revision, ref.Revision)
 	if len(o.Include) == 0 {
 		o.Include = ModelPatterns
 	}
-	return c.Download(ctx, repo, o)
+	o.Include = ref.within(o.Include)
+	snap, err := c.Download(ctx, ref.Repo, o)
+	if err == nil && ref.Path != "" && len(snap.Files) == 0 {
+		err = fmt.Errorf("%w: %s has no %s", ErrNotFound, ref.Repo, ref.Path)
+	}
+	snap.Path = filepath.Join(snap.Dir, filepath.FromSlash(ref.Path))
+	return snap, err
 }
 
 // now is the time as Python's time.time() writes it: seconds with a fraction.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -138,7 +139,10 @@ func (c *Client) plainURL(u *url.URL) string {
 }
 
 // A networkError is a request that got no answer, or a broken one.
-type networkError struct{ reworded }
+type networkError struct {
+	reworded
+	down bool // the server's machine cannot be reached
+}
 
 // newNetworkError puts host and path in the place of the address in an error of net/http, which may hold a signature.
 func (c *Client) newNetworkError(u *url.URL, err error) error {
@@ -146,7 +150,12 @@ func (c *Client) newNetworkError(u *url.URL, err error) error {
 	if errors.As(err, &with) {
 		err = with.Err
 	}
-	return &networkError{reworded{c.plainURL(u) + ": " + c.oneLine(err.Error()), err}}
+	text, down := c.plainURL(u)+": "+c.oneLine(err.Error()), false
+	var dial *net.OpError
+	if errors.As(err, new(*net.DNSError)) || errors.As(err, &dial) && dial.Op == "dial" {
+		text, down = "no network: "+c.oneLine(u.Host)+" cannot be reached", true
+	}
+	return &networkError{reworded{text, err}, down}
 }
 
 // unreachable tells a failure of the network or of the server's machine from an answer of the hub.

@@ -54,22 +54,21 @@ func ParseRepo(text string, typ RepoType) (Repo, error) {
 	return Repo{typ, id}, nil
 }
 
-// LooksLikeRepo tells a name like ORG/NAME from a path, where nothing is there under this name.
+// LooksLikeRepo tells a name like ORG/NAME, or an address, from a path, where nothing is there under this name.
 func LooksLikeRepo(name string) bool {
-	return strings.Count(name, "/") == 1 && !strings.HasPrefix(name, ".") && !strings.HasPrefix(name, "/") &&
+	return isAddress(name) || strings.Count(name, "/") == 1 && !strings.HasPrefix(name, ".") && !strings.HasPrefix(name, "/") &&
 		!strings.HasSuffix(name, "/") && path.Ext(name) != ".gguf" && path.Ext(name) != ".safetensors"
 }
 
 // RepoOf returns the repository that a model's name, such as ORG/NAME@REVISION, belongs to. It returns "" for a model
 // on this machine, whose path means nothing to others.
 func RepoOf(name string) string {
-	id, _, _ := strings.Cut(name, "@")
 	_, here := os.Stat(name)
-	_, wrong := ParseRepo(id, Model)
-	if here == nil || wrong != nil || !LooksLikeRepo(name) {
+	ref, wrong := ParseRef(name, Model)
+	if here == nil || wrong != nil || ref.Repo.Type != Model || !LooksLikeRepo(name) {
 		return ""
 	}
-	return id
+	return ref.Repo.ID
 }
 
 // folder is the repository's name in the cache.

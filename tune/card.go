@@ -115,6 +115,9 @@ func trainingOf(folder string) (settings map[string]any, files []run.DataFile, e
 func dataName(data any, files []string) string {
 	name, _ := data.(string)
 	if _, err := os.Stat(name); err != nil && hub.LooksLikeRepo(name) {
+		if ref, err := hub.ParseRef(name, hub.Dataset); err == nil {
+			return strings.TrimSuffix(ref.Repo.ID+"@"+ref.Revision, "@")
+		}
 		return name
 	}
 	if len(files) > 0 {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/fault"
@@ -88,8 +87,7 @@ type part struct {
 func (q *DataQuery) parts() []part {
 	sources, optional := q.Sources, false
 	if len(sources) == 0 {
-		whole := Source{Features: q.Features, Train: "train", Valid: "valid", Test: "test"}
-		whole.Path, whole.Revision, _ = strings.Cut(q.Data, "@")
+		whole := Source{Path: q.Data, Features: q.Features, Train: "train", Valid: "valid", Test: "test"}
 		sources, optional = []Source{whole}, true
 	}
 	var parts []part

@@ -1,6 +1,7 @@
 package tune
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,9 +15,14 @@ import (
 
 // download fetches the card, and the files of the splits that are needed.
 func (p *part) download(ctx context.Context, o Options) error {
-	repo, err := hub.ParseRepo(p.Path, hub.Dataset)
+	ref, err := hub.ParseRef(p.Path, hub.Dataset)
 	if err != nil {
 		return fault.Of("no such folder, and %w", err)
+	}
+	repo := ref.Repo
+	p.Revision = cmp.Or(p.Revision, ref.Revision)
+	if err := p.narrow(ref); err != nil {
+		return err
 	}
 	config, err := hub.FromEnv()
 	if err != nil {
@@ -62,6 +68,20 @@ func (p *part) download(ctx context.Context, o Options) error {
 		return fault.Advise(errors.New("the dataset was changed on the hub just now"), "Run the command again.")
 	}
 	p.part.Dir = snap.Dir
+	return nil
+}
+
+// narrow takes the file or folder that an address names for the rows.
+func (p *part) narrow(ref hub.Ref) error {
+	switch {
+	case ref.Repo.Type != hub.Dataset && ref.Repo.Type != hub.Model:
+		return fault.Of("this is a %s, expected a dataset", ref.Repo.Type).Try("Give the name of a dataset, such as ORG/NAME.")
+	case ref.Path == "" || p.Dir != "" || p.Files != nil:
+	case ref.Folder:
+		p.Dir = ref.Path
+	default:
+		p.Files = dataset.Layout{{Split: "train", Files: []string{ref.Path}}}
+	}
 	return nil
 }
 

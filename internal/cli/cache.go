@@ -100,6 +100,9 @@ func deleteFromCache(streams Streams, cache hub.Cache, names []string, yes, dryR
 // isNamed tells whether name is a repository, one of its revisions by branch, tag or commit, or a commit.
 func isNamed(r hub.CachedRepo, rev hub.CachedRevision, name string) bool {
 	repo, revision, ok := strings.Cut(name, "@")
+	if ref, err := hub.ParseRef(name, hub.Model); err == nil && strings.Contains(name, "/") && ref.Repo == r.Repo {
+		return ref.Revision == "" || ref.Revision == rev.Commit || slices.Contains(rev.Refs, ref.Revision)
+	}
 	if repo == r.Repo.String() || repo == string(r.Repo.Type)+"s/"+r.Repo.ID {
 		return !ok || revision == rev.Commit || slices.Contains(rev.Refs, revision)
 	}

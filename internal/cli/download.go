@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -35,7 +36,7 @@ type downloadOptions struct {
 func newDownload(streams Streams) *cobra.Command {
 	var o downloadOptions
 	cmd := &cobra.Command{
-		Use:   "download REPO [FILE...]",
+		Use:   "download (REPO | ADDRESS) [FILE...]",
 		Short: "Fetch a model or data set from the hub",
 		Long: `Fetch a repository of the Hugging Face hub into the cache that all its tools share,
 and print the folder. What is there already is not fetched again, and a download
@@ -46,6 +47,7 @@ safetensors; of other repositories all files; or those that are named. HF_ENDPOI
 		Example: `  lentil download mlx-community/Qwen3-0.6B-4bit
   lentil download org/model --revision v1.0 --include "*.json" tokenizer.model
   lentil download org/model-GGUF --include "*Q4_K_M.gguf" --local-dir ./model
+  lentil download https://huggingface.co/org/model-GGUF/resolve/main/model-Q4_K_M.gguf
   lentil download org/model config.json tokenizer.json
   lentil download org/answers --repo-type dataset`,
 		GroupID: groupUse,
@@ -53,7 +55,7 @@ safetensors; of other repositories all files; or those that are named. HF_ENDPOI
 	}
 	group(cmd, "Flags", func(f *pflag.FlagSet) {
 		f.StringVar(&o.Type, "repo-type", "model", "model, dataset or space")
-		f.StringVar(&o.Revision, "revision", "main", "`branch`, tag or commit")
+		f.StringVar(&o.Revision, "revision", "", "`branch`, tag or commit; default: main, or what REPO says")
 		f.StringArrayVar(&o.Include, "include", nil, "fetch only files that fit one of these shell `patterns`; all values up to the next flag count")
 		f.StringArrayVar(&o.Exclude, "exclude", nil, "leave files that fit one of these `patterns` out, likewise")
 		severalValues(f, "include", "exclude")
@@ -113,11 +115,19 @@ func runDownload(ctx context.Context, streams Streams, o downloadOptions) error 
 	if err != nil {
 		return err
 	}
-	repo, err := hub.ParseRepo(o.Repo, typ)
+	ref, err := hub.ParseRef(o.Repo, typ)
 	if err != nil {
 		return fault.Mark(err)
 	}
-	include := o.Include
+	repo, include := ref.Repo, o.Include
+	switch {
+	case o.Revision != "" && ref.Revision != "" && o.Revision != ref.Revision:
+		return fault.Given("revision", o.Revision, "%s names %s", o.Repo, ref.Revision).Try("Leave one of them out.")
+	case ref.Folder:
+		include = append(include, hub.Exactly(ref.Path)+"/")
+	case ref.Path != "":
+		include = append(include, hub.Exactly(ref.Path))
+	}
 	for _, name := range o.Files {
 		if !strings.ContainsAny(name, "*?") { // as in --include "*.json" "*.txt", which the hub's own tool allows
 			name = hub.Exactly(name)
@@ -147,7 +157,7 @@ func runDownload(ctx context.Context, streams Streams, o downloadOptions) error 
 	}
 	progress, clear := hubProgress(streams, client, "Downloading "+repo.ID)
 	snap, err := client.Download(ctx, repo, hub.Options{
-		Revision: o.Revision, Include: include, Exclude: o.Exclude, LocalDir: o.LocalDir, Overwrite: o.Overwrite, Progress: progress,
+		Revision: cmp.Or(o.Revision, ref.Revision, "main"), Include: include, Exclude: o.Exclude, LocalDir: o.LocalDir, Overwrite: o.Overwrite, Progress: progress,
 	})
 	clear()
 	if err != nil {

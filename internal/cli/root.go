@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/run/screen"
 )
 
@@ -97,22 +95,6 @@ func execute(ctx context.Context, root *cobra.Command, args []string) error {
 	return err
 }
 
-// prepare refuses what a command would stumble over at its very end.
-func prepare(cmd *cobra.Command, _ []string) error {
-	f := cmd.Flags().Lookup("json")
-	if f == nil || f.Value.String() == "" {
-		return nil
-	}
-	path := f.Value.String()
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return fault.Given("json", path, "this is a folder, expected a file").Try("Give a file in it, such as %s.", filepath.Join(path, "figures.json"))
-	}
-	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
-		return fault.Given("json", path, "there is no folder %s", filepath.Dir(path)).Try("Make it, or give another file.")
-	}
-	return nil
-}
-
 // The groups of commands in the help.
 const (
 	groupTrain   = "train"
@@ -152,7 +134,6 @@ files and takes its flags.`,
 	root.SetErr(streams.Err)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.PersistentPreRunE = prepare
 	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		return pflag.NormalizedName(strings.ReplaceAll(name, "_", "-"))
 	})

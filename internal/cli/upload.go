@@ -79,9 +79,13 @@ func (o uploadOptions) target(ctx context.Context, streams Streams) (*hub.Client
 	if err != nil {
 		return nil, hub.Repo{}, err
 	}
-	repo, err := hub.ParseRepo(o.Repo, typ)
-	if err != nil {
+	ref, err := hub.ParseRef(o.Repo, typ)
+	repo := ref.Repo
+	switch {
+	case err != nil:
 		return nil, hub.Repo{}, fault.At("upload_repo", "%w", err)
+	case ref.Path != "" || ref.Revision != "" && ref.Revision != "main":
+		return nil, hub.Repo{}, fault.Given("upload_repo", o.Repo, "files are uploaded to the main branch of a repository").Try("Give %s.", repo)
 	}
 	client, err := newHub(streams, o.Token)
 	if err != nil {
