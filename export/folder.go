@@ -167,7 +167,7 @@ func (s settings) config() ([]byte, error) {
 		config["quantization"], config["quantization_config"] = s.quantization, s.quantization
 	}
 	if arch.Scaling.Kind() == "gguf_factors" {
-		if config["rope_scaling"], err = scalingOf(config, arch.RopeFactors); err != nil {
+		if config["rope_scaling"], err = scalingOf(config, arch); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.src.Path(), err)
 		}
 	}
@@ -223,7 +223,11 @@ func complete(config map[string]any, f model.Architecture) {
 
 // scalingOf finds the settings of Llama 3 that make a table of factors, as a GGUF
 // file has it: the form that others read.
-func scalingOf(config map[string]any, factors []float32) (map[string]any, error) {
+func scalingOf(config map[string]any, a model.Architecture) (map[string]any, error) {
+	factors := a.RopeFactors
+	if a.RopeScale != 1 {
+		return nil, fmt.Errorf("config.json has no name for rotary factors with an attention factor (rope.scaling.attn_factor, here %g)", a.RopeScale)
+	}
 	factor := math.Round(float64(slices.Max(factors)))
 	for _, old := range []int{8192, 4096, 16384, 32768, 2048} {
 		scaling := map[string]any{"rope_type": "llama3", "factor": factor, "low_freq_factor": 1.0, "high_freq_factor": 4.0,

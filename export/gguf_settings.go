@@ -118,44 +118,42 @@ func (g *ggufExport) checkBiases(a weights.GGUFFamily) error {
 	return nil
 }
 
-// ropeSettings adds the scaling of rotary positions.
+// ropeSettings adds the scaling of rotary positions: as a factor, as YaRN or, in families
+// that have it, as a table of factors.
 func (g *ggufExport) ropeSettings(m map[string]any, a weights.GGUFFamily) error {
-	s := g.arch.Scaling
+	s, factors := g.arch.Scaling, g.arch.RopeFactors
 	key := func(name string) string { return a.Architecture + ".rope.scaling." + name }
-	switch kind := s.Kind(); kind {
-	case "default", "mrope":
-	case "linear":
-		if s.Factor != nil {
-			m[key("type")], m[key("factor")] = "linear", float32(*s.Factor)
-		}
-	case "llama3", "gguf_factors":
-		if !a.RopeFactors {
-			return fmt.Errorf("rope_scaling %q has no counterpart in llama.cpp's %s", kind, a.Architecture)
-		}
+	factor, original := g.config.Stretch(s)
+	attention := float64(g.arch.RopeScale)
+	switch kind := s.Kind(); {
+	case kind == "linear":
+		m[key("type")], m[key("factor")] = "linear", float32(factor)
+	case !slices.ContainsFunc(factors, func(f float32) bool { return f != 1 }): // none
+	case kind == "yarn" && g.yarnOfLlamaCpp(factor, original):
+		m[key("type")], m[key("factor")], m[key("original_context_length")] = "yarn", float32(factor), uint32(original)
+		attention /= 1 + 0.1*math.Log(max(factor, 1)) // llama.cpp multiplies with this one itself
+	case a.RopeFactors:
 		m[ropeFactorsKey] = true
-	case "yarn":
-		if s.Factor == nil || s.Truncate != nil && !*s.Truncate {
-			return fmt.Errorf("rope_scaling \"yarn\" without factor or with \"truncate\": false has no counterpart in llama.cpp")
-		}
-		old := 4096.0
-		if s.OriginalMaxPosition != nil {
-			old = *s.OriginalMaxPosition
-		}
-		m[key("type")], m[key("factor")], m[key("original_context_length")] = "yarn", float32(*s.Factor), uint32(old)
-		for name, v := range map[string]*float64{"yarn_beta_fast": s.BetaFast, "yarn_beta_slow": s.BetaSlow} {
-			if v != nil {
-				m[key(name)] = float32(*v)
-			}
-		}
-		// llama.cpp multiplies its own factor with this one.
-		own := 1 + 0.1*math.Log(max(*s.Factor, 1))
-		if extra := float64(g.arch.RopeScale) / own; math.Abs(extra-1) > 1e-6 {
-			m[key("attn_factor")] = float32(extra)
-		}
+	case kind == "yarn":
+		return fmt.Errorf("rope_scaling \"yarn\" with these settings has no counterpart in llama.cpp's %s: it knows beta_fast 32 and beta_slow 1, truncated, and whole original_max_position_embeddings", a.Architecture)
 	default:
-		return fmt.Errorf("rope_scaling %q cannot be written as GGUF yet", kind)
+		return fmt.Errorf("rope_scaling %q has no counterpart in llama.cpp's %s", kind, a.Architecture)
+	}
+	if math.Abs(attention-1) > 1e-6 {
+		m[key("attn_factor")] = float32(attention)
 	}
 	return nil
+}
+
+// yarnOfLlamaCpp tells whether YaRN is what llama.cpp makes of the two settings that it reads.
+func (g *ggufExport) yarnOfLlamaCpp(factor, original float64) bool {
+	if original != math.Trunc(original) || original < 1 || original > math.MaxUint32 {
+		return false
+	}
+	c := *g.config
+	c.RopeTheta, c.RopeScaling = &g.arch.Theta, &model.RopeScaling{Type: "yarn", Factor: &factor, OriginalMaxPosition: &original}
+	theirs, err := c.Architecture()
+	return err == nil && sameFactors(theirs.RopeFactors, g.arch.RopeFactors)
 }
 
 // ggufEndKeys are the places for tokens that end an answer.

@@ -237,6 +237,8 @@ func TestGGUFErrors(t *testing.T) {
 		{"mistral", map[string]any{"layer_types": []string{"full_attention", "sliding_attention"}, "sliding_window": 3}, "sliding-window"},
 		{"smollm3", map[string]any{"no_rope_layers": []int{0, 1}}, "no_rope_layers"},
 		{"qwen2", map[string]any{"rope_scaling": map[string]any{"rope_type": "llama3", "factor": 8.0}}, "llama3"},
+		{"qwen2", map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512, "beta_fast": 8.0}}, "beta_fast 32"},
+		{"qwen3", map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512, "truncate": false}}, "truncated"},
 		{"qwen3", map[string]any{"attention_bias": true}, "_proj.bias"},
 		{"qwen2", map[string]any{"rope_traditional": true}, "rope_traditional"},
 		{"llama", map[string]any{"vocab_size": 100}, "only 100 rows"},

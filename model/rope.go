@@ -15,15 +15,7 @@ func ropeFrequencies(c *Config, dims int, theta float64, s *RopeScaling) ([]floa
 		freq[i] = math.Pow(theta, -2*float64(i)/float64(dims))
 	}
 	scale := 1.0
-	original := c.originalContext(s)
-	factor := 1.0
-	switch kind := s.Kind(); {
-	case s == nil:
-	case s.Factor != nil:
-		factor = *s.Factor
-	case (kind == "yarn" || kind == "longrope" || kind == "su") && c.MaxPositionEmbeddings > 0:
-		factor = float64(c.MaxPositionEmbeddings) / original
-	}
+	factor, original := c.Stretch(s)
 	if !(factor > 0) || !(original > 0) {
 		return nil, 0, fmt.Errorf("rope_scaling factor is %g and original_max_position_embeddings %g, expected positive numbers", factor, original)
 	}
@@ -56,6 +48,7 @@ func ropeFrequencies(c *Config, dims int, theta float64, s *RopeScaling) ([]floa
 		for i := range freq {
 			freq[i] /= s.Factors[i]
 		}
+		scale = or(s.AttentionFactor, 1)
 	default:
 		return nil, 0, fmt.Errorf("rope_scaling type %q is not supported; known are default, linear, llama3, yarn, longrope", kind)
 	}
@@ -67,6 +60,20 @@ func ropeFrequencies(c *Config, dims int, theta float64, s *RopeScaling) ([]floa
 		out[i] = float32(f)
 	}
 	return out, float32(scale), nil
+}
+
+// Stretch is the factor by which scaling stretches positions, 1 for none, and the context
+// length that the model had before.
+func (c *Config) Stretch(s *RopeScaling) (factor, original float64) {
+	original = c.originalContext(s)
+	switch kind := s.Kind(); {
+	case s == nil:
+	case s.Factor != nil:
+		return *s.Factor, original
+	case (kind == "yarn" || kind == "longrope" || kind == "su") && c.MaxPositionEmbeddings > 0:
+		return float64(c.MaxPositionEmbeddings) / original, original
+	}
+	return 1, original
 }
 
 // originalContext is the context length that a model had before its positions were scaled.

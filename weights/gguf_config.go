@@ -258,61 +258,85 @@ func (c *ggufConfig) positive(name string, fallback float64) (float64, error) {
 	return f, nil
 }
 
-// ropeScaling returns the scaling of rotary positions, nil for none.
+// ropeScaling returns the scaling of rotary positions as llama.cpp reads it, nil for none.
 func (c *ggufConfig) ropeScaling() (map[string]any, error) {
 	kind, _ := c.metadata[c.key("rope.scaling.type")].(string)
-	if c.factors != nil {
-		if kind != "" && kind != "none" {
-			return nil, fmt.Errorf("both tensor \"rope_freqs.weight\" and rope scaling %q: expected one of them", kind)
-		}
-		return map[string]any{"rope_type": "gguf_factors", "factors": c.factors}, nil
+	if c.factors != nil && kind != "" && kind != "none" {
+		return nil, fmt.Errorf("both tensor \"rope_freqs.weight\" and rope scaling %q: expected one of them", kind)
 	}
-	if kind == "" || kind == "none" {
-		// Files of old converters have only the factor of linear scaling.
-		scale, ok := c.metadata[c.key("rope.scale_linear")]
-		if f, _ := number(scale); !ok || f == 0 || f == 1 {
-			return nil, nil
-		}
-		f, err := c.positive("rope.scale_linear", 0)
-		return map[string]any{"rope_type": "linear", "factor": f}, err
-	}
-	if kind != "linear" && kind != "yarn" {
+	if !slices.Contains([]string{"", "none", "linear", "yarn"}, kind) {
 		return nil, fmt.Errorf("rope scaling %q is not supported; known are none, linear, yarn", kind)
 	}
-	factor, err := c.positive("rope.scaling.factor", 0)
+	factor, err := c.ropeFactor(kind)
 	if err != nil {
 		return nil, err
 	}
-	scaling := map[string]any{"rope_type": kind, "factor": factor}
-	if kind == "linear" {
-		return scaling, nil
+	attention, err := c.positive("rope.scaling.attn_factor", 1)
+	if err != nil {
+		return nil, err
 	}
-	return scaling, c.yarn(scaling, factor)
+	if kind == "yarn" {
+		return c.yarn(factor, attention)
+	}
+	factors := c.factors
+	if factors == nil && attention == 1 {
+		if factor == 1 {
+			return nil, nil
+		}
+		return map[string]any{"rope_type": "linear", "factor": factor}, nil
+	}
+	if factors == nil {
+		factors = slices.Repeat([]float32{1}, c.headDim/2)
+	}
+	out := map[string]any{"rope_type": "gguf_factors", "factors": slices.Clone(factors)}
+	if factor != 1 {
+		for i := range factors {
+			out["factors"].([]float32)[i] *= float32(factor)
+		}
+	}
+	if attention != 1 {
+		out["attention_factor"] = attention
+	}
+	return out, nil
 }
 
-// yarn adds the settings of YaRN that a file gives.
-func (c *ggufConfig) yarn(scaling map[string]any, factor float64) error {
-	for _, f := range []struct{ gguf, hf string }{
-		{"context_length", "original_max_position_embeddings"}, // llama.cpp's default for the next
-		{"rope.scaling.original_context_length", "original_max_position_embeddings"},
-		{"rope.scaling.yarn_beta_fast", "beta_fast"},
-		{"rope.scaling.yarn_beta_slow", "beta_slow"},
-		{"rope.scaling.attn_factor", "attention_factor"},
-	} {
-		if _, ok := c.metadata[c.key(f.gguf)]; !ok {
+// ropeFactor is the factor of linear scaling and YaRN, 1 for none. A file that names no kind
+// of scaling has the linear one.
+func (c *ggufConfig) ropeFactor(kind string) (float64, error) {
+	if kind == "none" {
+		return 1, nil
+	}
+	name := "rope.scaling.factor"
+	if _, ok := c.metadata[c.key(name)]; !ok && kind == "" {
+		name = "rope.scale_linear" // in files of old converters
+	}
+	v, ok := c.metadata[c.key(name)]
+	if f, isNumber := number(v); kind == "" && (!ok || isNumber && f == 0) {
+		return 1, nil
+	}
+	return c.positive(name, 0)
+}
+
+// yarn is YaRN with the settings that llama.cpp reads in these architectures: it passes over
+// yarn_beta_fast, yarn_beta_slow, yarn_ext_factor and yarn_attn_factor.
+func (c *ggufConfig) yarn(factor, attention float64) (map[string]any, error) {
+	scaling := map[string]any{"rope_type": "yarn", "factor": factor}
+	for _, name := range []string{"rope.scaling.original_context_length", "context_length"} { // the second is llama.cpp's default for the first
+		if _, ok := c.metadata[c.key(name)]; !ok {
 			continue
 		}
-		v, err := c.positive(f.gguf, 0)
+		original, err := c.positive(name, 0)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if f.hf == "attention_factor" {
-			// Here this factor multiplies YaRN's own, in config.json it replaces it.
-			v *= 1 + 0.1*math.Log(max(factor, 1))
-		}
-		scaling[f.hf] = v
+		scaling["original_max_position_embeddings"] = original
+		break
 	}
-	return nil
+	if attention != 1 {
+		// There it multiplies YaRN's own factor, in config.json it replaces it.
+		scaling["attention_factor"] = attention * (1 + 0.1*math.Log(max(factor, 1)))
+	}
+	return scaling, nil
 }
 
 // token returns the id of a special token such as "bos".
