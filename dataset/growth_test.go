@@ -138,3 +138,34 @@ func TestEnough(t *testing.T) {
 		t.Errorf("%d tokens and %d bytes of %d tokens", len(short.IDs), short.Unread, len(whole.IDs))
 	}
 }
+
+// TestParquetBudget: rows of a Parquet file count once, when they are first read.
+func TestParquetBudget(t *testing.T) {
+	t.Parallel()
+	const rows, size = 60, 1_000_000 // at least
+	src, err := openParquet(filepath.Join("parquet", "testdata", "wide.parquet"), &Options{TextFeature: "text"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	src.budget.left = rows * (size + 1000)
+	for range 2 {
+		for i := range rows {
+			if _, err := src.row(i); err != nil {
+				t.Fatalf("row %d: %v", i, err)
+			}
+		}
+	}
+	src, err = openParquet(src.path, &Options{TextFeature: "text"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	src.budget.left = 20 * size
+	for i := range rows {
+		if _, err = src.row(i); err != nil {
+			break
+		}
+	}
+	if err == nil || !strings.Contains(err.Error(), "wide.parquet: row 20: the rows take more than") {
+		t.Errorf("%v, want an error at row 20", err)
+	}
+}

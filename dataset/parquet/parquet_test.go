@@ -271,6 +271,10 @@ func TestGrowingValues(t *testing.T) {
 	if err := c.readDictionary(h, 0); err == nil || !strings.Contains(err.Error(), "encoding 7") {
 		t.Errorf("a dictionary of growing values: %v", err)
 	}
+	c = &column{pages: new(int64), node: n, src: bytes.NewReader(page)}
+	if *c.pages = maxPages - 1; c.hold(1) != nil || c.hold(1) == nil {
+		t.Error("the bytes of pages are not counted")
+	}
 }
 
 // FuzzOpen reads whatever it is given, through every kind of page.
