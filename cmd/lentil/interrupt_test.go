@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/creack/pty"
 
@@ -31,9 +33,9 @@ type typist struct {
 }
 
 // atTerminal starts a program in a terminal of its own.
-func atTerminal(t *testing.T, cmd *exec.Cmd) *typist {
+func atTerminal(t *testing.T, cmd *exec.Cmd, env ...string) *typist {
 	t.Helper()
-	cmd.Env = append(cmd.Env, "TERM=xterm", "NO_COLOR=1", "INPUTRC=/dev/null")
+	cmd.Env = append(append(cmd.Env, "TERM=xterm", "NO_COLOR=1", "INPUTRC=/dev/null"), env...)
 	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 120})
 	if err != nil {
 		t.Skipf("no terminals here: %v", err)
@@ -158,4 +160,43 @@ func TestCtrlCInOthers(t *testing.T) {
 	p.expect("a part of the measure is no measure")
 	p.expect("interrupted")
 	p.ends(cli.ExitInterrupted)
+}
+
+// TestTerminalIsNotSteered: what files and names say does not reach a terminal as control characters. Elsewhere it stays
+// as it is, to the byte.
+func TestTerminalIsNotSteered(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	const hostile = "\x1b]0;owned\x07\x1b[31mred \u202egpj.exe \u009b5m \u05e9\u05dc\u05d5\u05dd"
+	template, refusal, messages := filepath.Join(dir, "t.jinja"), filepath.Join(dir, "r.jinja"), filepath.Join(dir, "m.json")
+	for path, text := range map[string]string{template: "BEGIN " + hostile + " END", refusal: "{{ raise_exception('" + hostile + "') }}", messages: `[{"role": "user", "content": "x"}]`} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := []string{"render", "--template", template, "--messages", messages}
+	piped, err := lentil(t, args...).Output()
+	if want := "BEGIN " + hostile + " END"; err != nil || string(piped) != want {
+		t.Fatalf("into a pipe: %q, %v; want %q", piped, err, want)
+	}
+	for name, c := range map[string]struct {
+		args []string
+		term string
+		want string
+	}{
+		"text":     {args, "TERM=xterm", "BEGIN ]0;owned[31mred gpj.exe 5m \u05e9\u05dc\u05d5\u05dd END"},
+		"dumb":     {args, "TERM=dumb", "BEGIN ]0;owned[31mred gpj.exe 5m \u05e9\u05dc\u05d5\u05dd END"},
+		"mistake":  {[]string{"render", "--template", refusal, "--messages", messages}, "TERM=xterm", "red gpj.exe"},
+		"training": {[]string{"lora", "--train", "--model", dir, "--data", dir + "/" + hostile}, "TERM=dumb", "lentil: "},
+	} {
+		p := atTerminal(t, lentil(t, c.args...), c.term)
+		p.cmd.Wait()
+		for range p.more { // until its end
+		}
+		shown := p.shown
+		steers := func(r rune) bool { return r == '\u202e' || unicode.IsControl(r) && r != '\n' && r != '\r' }
+		if !strings.Contains(shown, c.want) || strings.ContainsFunc(shown, steers) {
+			t.Errorf("%s: shows %q", name, shown)
+		}
+	}
 }

@@ -171,7 +171,7 @@ func readPrompt(ctx context.Context, streams Streams, s *engine.Session, tokens 
 		speed = float64(done) / time.Since(began).Seconds()
 		switch line := fmt.Sprintf("Processed %6d tokens (%6.2f tok/s)", done, speed); {
 		case live:
-			fmt.Fprint(streams.Out, "\r"+line)
+			streams.rewrite(line)
 		case done == total:
 			fmt.Fprint(streams.Out, line)
 		}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -195,8 +194,8 @@ func (s Streams) opening(threads int) engine.Options {
 
 // transfer shows how files come along.
 func (s Streams) transfer(task string) (progress func(hub.Progress), clear func()) {
-	file, ok := s.Err.(*os.File)
-	terminal := ok && screen.IsTerminal(file)
+	file := fileOf(s.Err)
+	terminal := file != nil && screen.IsTerminal(file)
 	var moving transfers
 	front := "" // stands before the next amount: there is one line for the bar and the file under way
 	bar := s.bar(func(n int64) string {

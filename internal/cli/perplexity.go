@@ -129,14 +129,14 @@ func runPerplexity(ctx context.Context, streams Streams, o perplexityOptions) er
 		fmt.Fprint(out, ", all there are")
 	}
 	fmt.Fprintf(out, "\n\nEvaluating perplexity with batch size %d...\n", o.BatchSize)
-	home := "" // where each report on progress begins
-	if streams.outIsTerminal() {
-		home = "\r"
-	}
+	live := streams.outIsTerminal()
 	began := time.Now()
 	got, err := eval.Measure(ctx, e.Model, samples, eval.Options{BatchSize: o.BatchSize, Progress: func(done, total int) {
-		if home != "" || done == total {
-			fmt.Fprintf(out, "%s  Processed %d/%d batches...", home, done, total)
+		switch line := fmt.Sprintf("  Processed %d/%d batches...", done, total); {
+		case live:
+			streams.rewrite(line)
+		case done == total:
+			fmt.Fprint(out, line)
 		}
 	}})
 	fmt.Fprintln(out)

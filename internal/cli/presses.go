@@ -30,8 +30,7 @@ type presses struct {
 
 // newPresses has the first press call stop, and the second end the program.
 func newPresses(stop func(), streams Streams) *presses {
-	p := &presses{exit: os.Exit}
-	p.err, _ = streams.Err.(*os.File)
+	p := &presses{exit: os.Exit, err: fileOf(streams.Err)}
 	p.next = []press{{"Stopping. What is finished is kept; nothing half-written gets its name. Ctrl-C again ends at once.", stop}}
 	return p
 }

@@ -26,12 +26,11 @@ type Streams struct {
 
 // display is where a run shows its events: a live view if Out is a terminal, else plain lines.
 func (s Streams) display() screen.Display {
-	out, ok := s.Out.(*os.File)
-	if !ok {
+	out, errFile := fileOf(s.Out), fileOf(s.Err)
+	if out == nil {
 		return s.lines()
 	}
-	errFile, ok := s.Err.(*os.File)
-	if !ok {
+	if errFile == nil {
 		errFile = os.Stderr
 	}
 	d := speller{screen.New(out, errFile)}
@@ -46,8 +45,8 @@ func (s Streams) lines() screen.Display { return speller{screen.NewClassic(s.Out
 
 // bar shows progress on Err, if that is a terminal.
 func (s Streams) bar(amount func(int64) string) *screen.Bar {
-	file, ok := s.Err.(*os.File)
-	if !ok {
+	file := fileOf(s.Err)
+	if file == nil {
 		return nil
 	}
 	return screen.NewBar(file, amount)
@@ -55,13 +54,41 @@ func (s Streams) bar(amount func(int64) string) *screen.Bar {
 
 // outIsTerminal tells whether Out is a terminal that can redraw lines.
 func (s Streams) outIsTerminal() bool {
-	file, ok := s.Out.(*os.File)
-	return ok && screen.IsTerminal(file)
+	file := fileOf(s.Out)
+	return file != nil && screen.IsTerminal(file)
 }
+
+// clean has Out and Err, where they are terminals, show text alone: what models, files and servers say must not steer
+// the terminal. Elsewhere it stays as it is, to the byte.
+func (s Streams) clean() Streams {
+	for _, w := range []*io.Writer{&s.Out, &s.Err} {
+		if file, ok := (*w).(*os.File); ok {
+			if c, ok := screen.NewCleaner(file); ok {
+				*w = c
+			}
+		}
+	}
+	return s
+}
+
+// fileOf is the file or terminal behind Out or Err; nil for none.
+func fileOf(w io.Writer) *os.File {
+	switch w := w.(type) {
+	case *os.File:
+		return w
+	case *screen.Cleaner:
+		return w.File
+	}
+	return nil
+}
+
+// rewrite writes a line of our own over the one on the terminal behind Out.
+func (s Streams) rewrite(line string) { fmt.Fprint(fileOf(s.Out), "\r"+line) }
 
 // Main runs one command line, without the program's name, and gives the exit code. When ctx ends, the
 // command saves what it has and stops.
 func Main(ctx context.Context, args []string, streams Streams) int {
+	streams = streams.clean()
 	if streams.Interrupts != nil {
 		var stop context.CancelFunc
 		ctx, stop = context.WithCancel(ctx)

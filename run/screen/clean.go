@@ -2,9 +2,13 @@ package screen
 
 import (
 	"io"
+	"os"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/term"
 )
 
 // shows tells whether a terminal may be given a character that a foreign file or a model has chosen: no control
@@ -36,15 +40,35 @@ func Clean(text string) string {
 // clean is Clean for texts in a line, where a tab has no width that can be known.
 func clean(text string) string { return strings.ReplaceAll(Clean(text), "\t", " ") }
 
-// NewCleaner gives a writer that passes text on to w as Clean leaves it. A character may come in several writes.
-func NewCleaner(w io.Writer) io.Writer { return &cleaner{w: w} }
+// A Cleaner is a terminal that text is printed on. What is written passes through Clean; a character may come in several
+// writes.
+type Cleaner struct {
+	// File is the terminal, for those who draw on it.
+	File *os.File
 
-type cleaner struct {
-	w    io.Writer
+	mu   sync.Mutex
 	rest []byte // the beginning of a character
 }
 
-func (c *cleaner) Write(p []byte) (int, error) {
+// NewCleaner gives the Cleaner of a terminal; false if f is none, and what is written there has to stay as it is.
+func NewCleaner(f *os.File) (*Cleaner, bool) {
+	return &Cleaner{File: f}, term.IsTerminal(int(f.Fd()))
+}
+
+// Write prints p.
+func (c *Cleaner) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if text := c.take(p); text != "" {
+		if _, err := io.WriteString(c.File, text); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+// take gives what can be printed after p has come.
+func (c *Cleaner) take(p []byte) string {
 	text := append(c.rest, p...)
 	c.rest = nil
 	for n := 1; n < utf8.UTFMax && n <= len(text); n++ {
@@ -56,8 +80,5 @@ func (c *cleaner) Write(p []byte) (int, error) {
 			break
 		}
 	}
-	if _, err := io.WriteString(c.w, Clean(string(text))); err != nil {
-		return 0, err
-	}
-	return len(p), nil
+	return Clean(string(text))
 }

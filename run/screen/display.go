@@ -19,5 +19,9 @@ func New(out, progress *os.File) Display {
 	if IsTerminal(out) {
 		return &live{term: newTerminal(out), now: time.Now}
 	}
-	return &classic{w: out, bar: NewBar(progress, nil)}
+	c := &classic{w: out, bar: NewBar(progress, nil)}
+	if cleaner, ok := NewCleaner(out); ok { // a terminal that cannot redraw lines
+		c.w = cleaner
+	}
+	return c
 }
