@@ -105,3 +105,46 @@ func TestRepositoryFails(t *testing.T) {
 		t.Errorf("no address of a hub: %v", err)
 	}
 }
+
+// TestAddress: an address is the model, the folder or the file that it names, wherever a name is taken.
+func TestAddress(t *testing.T) {
+	s := server(t)
+	files := map[string][]byte{"README.md": []byte("x")}
+	for _, name := range []string{"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"} {
+		text, err := os.ReadFile(filepath.Join(folder(t), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files["8bit/"+name] = text
+	}
+	s.Add("org/many", files)
+	answer(t, open(t, s.URL+"/org/tiny", engine.Options{}))
+	answer(t, open(t, strings.TrimPrefix(s.URL, "http://")+"/org/tiny/tree/main/", engine.Options{}))
+	answer(t, open(t, "hf://org/tiny@main", engine.Options{}))
+	answer(t, open(t, s.URL+"/org/many/tree/main/8bit", engine.Options{}))
+	path, err := engine.Find(t.Context(), s.URL+"/org/many/resolve/main/8bit/config.json?download=true", hub.ModelPatterns, engine.Options{})
+	if err != nil || filepath.Base(filepath.Dir(path)) != "8bit" || filepath.Base(path) != "config.json" {
+		t.Errorf("a file: %s, %v", path, err)
+	}
+	for name, want := range map[string]string{
+		s.URL + "/org/many/blob/main/none.gguf": "none of them fits none.gguf", s.URL + "/datasets/org/tiny": "is a dataset, expected a model",
+		"https://example.org/org/tiny": "example.org is not the hub",
+	} {
+		if _, err := engine.Find(t.Context(), name, hub.ModelPatterns, engine.Options{}); fault.SettingOf(err) != "model" || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+}
+
+// TestNoNetwork tells what can be done without one, and nothing of sockets.
+func TestNoNetwork(t *testing.T) {
+	s := server(t)
+	s.Close()
+	host := strings.TrimPrefix(s.URL, "http://")
+	_, err := engine.Find(t.Context(), "org/tiny", hub.ModelPatterns, engine.Options{})
+	want := "org/tiny: no folder or file here, and as a repository: no network: " + host + " cannot be reached, and org/tiny is not in the cache\n" +
+		"Download it where there is a network: lentil download org/tiny\nOr give --model a model that is on this machine."
+	if got := fault.Text(err, func(fault.Setting) string { return "--model" }); got != want || !errors.Is(err, hub.ErrNotCached) {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+}

@@ -482,9 +482,6 @@ func (c *Client) Resolve(ctx context.Context, name string, o Options) (Snapshot,
 	}
 	o.Include = ref.within(o.Include)
 	snap, err := c.Download(ctx, ref.Repo, o)
-	if err == nil && ref.Path != "" && len(snap.Files) == 0 {
-		err = fmt.Errorf("%w: %s has no %s", ErrNotFound, ref.Repo, ref.Path)
-	}
 	snap.Path = filepath.Join(snap.Dir, filepath.FromSlash(ref.Path))
 	return snap, err
 }
