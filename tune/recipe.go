@@ -7,6 +7,7 @@ import (
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
 )
 
@@ -127,6 +128,9 @@ func (r *Recipe) checkValues() error {
 		}
 	}
 	switch {
+	case r.ReportTo != "":
+		return fault.Given("report_to", r.ReportTo, "Lentil sends nothing to a service").
+			Try("Leave it out: %s in the folder of %v has every event of the run, one JSON object a line.", run.LogName, fault.Setting("adapter_path"))
 	case math.IsNaN(r.LearningRate) || r.LearningRate < 0:
 		return fault.Value("learning_rate", r.LearningRate, "0 or more")
 	case r.TrainEmbeddings && r.FineTuneType != "full":

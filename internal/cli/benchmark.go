@@ -82,10 +82,11 @@ func (o *benchmarkOptions) declare(cmd *cobra.Command) {
 	group(cmd, "Model", func(f *pflag.FlagSet) {
 		f.StringVar(&o.Model, "model", "", "`folder`, .gguf file or repository of the model (default "+defaultModel+")")
 		f.StringVar(&o.Shape, "shape", "", "random weights in the shape of a known model, by `name`:\n"+strings.Join(bench.ShapeNames(), ", "))
-		f.IntVar(&o.QBits, "q-bits", 4, "with --shape: `bits` per weight")
-		f.IntVar(&o.QGroup, "q-group-size", 64, "with --shape: `weights` that share a scale")
+		f.IntVar(&o.QBits, "q-bits", 4, "with --shape: `bits` per weight: 2, 3, 4, 5, 6 or 8")
+		f.IntVar(&o.QGroup, "q-group-size", 64, "with --shape: `weights` that share a scale: 32, 64 or 128")
 		f.StringVar(&o.SavePath, "save-path", "", "with --shape: keep the weights in this `folder`, and use what is there")
-		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
+		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "")
+		ignore(f.Lookup("trust-remote-code"), noRemoteCode)
 	})
 	group(cmd, "What to measure", func(f *pflag.FlagSet) {
 		f.IntVarP(&o.PromptTokens, "prompt-tokens", "p", 512, "`tokens` of the prompt")

@@ -51,7 +51,8 @@ question alone to read. mlx-lm reads the file too, and this reads mlx-lm's.`,
 		f.StringVar(&o.SystemPrompt, "system-prompt", "", "`text` that tells the model how to behave")
 		f.StringVar(&o.File, "prompt-cache-file", "", "`file` to write (required)")
 		f.StringVar(&o.EOSToken, "eos-token", "", "`token` that ends answers, too")
-		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
+		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "")
+		ignore(f.Lookup("trust-remote-code"), noRemoteCode)
 	})
 	group(cmd, "Engine", func(f *pflag.FlagSet) {
 		o.declareEngine(f)

@@ -46,7 +46,8 @@ is a message.
 		o.declareModel(f, defaultModel)
 		f.StringVar(&o.SystemPrompt, "system-prompt", "", "`text` that tells the model how to behave")
 		f.StringVar(&o.TemplateConfig, "chat-template-config", "", "JSON `object` with more variables for the chat template")
-		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
+		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "")
+		ignore(f.Lookup("trust-remote-code"), noRemoteCode)
 	})
 	group(cmd, "Answers", func(f *pflag.FlagSet) {
 		f.IntVarP(&o.MaxTokens, "max-tokens", "m", 256, "end an answer after this many `tokens`; -1 for no limit")

@@ -58,7 +58,8 @@ becomes a GGUF file for llama.cpp, Ollama and others.`,
 		f.BoolVarP(&o.Dequantize, "dequantize", "d", false, "write all weights dense")
 		f.StringVar(&o.UploadRepo, "upload-repo", "", "also upload the folder to this `repository` of the hub")
 		f.StringVar(&o.JSON, "json", "", "also write the figures to this `file`")
-		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
+		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "")
+		ignore(f.Lookup("trust-remote-code"), noRemoteCode)
 	})
 	group(cmd, "Quantization", func(f *pflag.FlagSet) {
 		f.BoolVarP(&o.Quantize, "quantize", "q", false, "quantize the weights")
@@ -148,7 +149,7 @@ func runConvert(ctx context.Context, streams Streams, o convertOptions) error {
 	if o.Quantize {
 		fmt.Fprintf(streams.Out, "[INFO] Quantized model with %.3f bits per weight.\n", report.BitsPerWeight)
 	}
-	fmt.Fprintf(streams.Out, "Saved to %s. Ask it: lentil generate --model %s --prompt \"...\"\n", o.MLXPath, o.MLXPath)
+	fmt.Fprintf(streams.Out, "Saved to %s. Ask it: %s generate --model %s --prompt \"...\"\n", o.MLXPath, program(), o.MLXPath)
 	if err := writeFigures(o.JSON, figures); err != nil || o.UploadRepo == "" {
 		return err
 	}

@@ -134,7 +134,7 @@ func (o *demoOptions) command() string {
 	if o.LearningRate != 0 {
 		args = append(args, "--learning-rate", strconv.FormatFloat(o.LearningRate, 'g', -1, 64))
 	}
-	return "lentil lora " + strings.Join(args, " ")
+	return program() + " lora " + strings.Join(args, " ")
 }
 
 // tuning are the options of the demo's training. An adapter that a demo trained may be trained over.
@@ -300,7 +300,7 @@ func mark(q demo.Question, answer string) string {
 // fuse puts the adapter into the model's weights and asks the fused model.
 func (s *show) fuse(ctx context.Context, streams Streams) (string, error) {
 	path := filepath.Join(s.options.Dir, demoFused)
-	fmt.Fprintf(streams.Out, "\n== Fusing: lentil fuse --model %s --adapter-path %s --save-path %s\n", s.Recipe.Model, s.Recipe.AdapterPath, path)
+	fmt.Fprintf(streams.Out, "\n== Fusing: %s fuse --model %s --adapter-path %s --save-path %s\n", program(), s.Recipe.Model, s.Recipe.AdapterPath, path)
 	options := streams.opening(s.Recipe.Threads)
 	options.Adapter = s.Recipe.AdapterPath
 	base, err := engine.Open(ctx, s.Recipe.Model, options)
@@ -352,6 +352,6 @@ func (s *show) summary(streams Streams, fused string) {
 	}
 	fmt.Fprintf(out, "It took %s and at most %s of memory.\n", run.Duration(time.Duration(f.Seconds*float64(time.Second))), run.Bytes(f.PeakBytes))
 	fmt.Fprintf(out, "\nadapter      %s\nfused model  %s\nhandbook     %s\n", s.Recipe.AdapterPath, fused, filepath.Join(s.options.Dir, "handbook"))
-	fmt.Fprintf(out, "\nTalk to it:   lentil chat --model %s\n", fused)
-	fmt.Fprintf(out, "A real model: lentil lora --model DIR --data %s --train --mask-prompt --iters 300\n", filepath.Join(s.options.Dir, demoData))
+	fmt.Fprintf(out, "\nTalk to it:   %s chat --model %s\n", program(), fused)
+	fmt.Fprintf(out, "A real model: %s lora --model DIR --data %s --train --mask-prompt --iters 300\n", program(), filepath.Join(s.options.Dir, demoData))
 }

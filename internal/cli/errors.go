@@ -43,7 +43,7 @@ func flagName(s fault.Setting) string {
 type speller struct{ screen.Display }
 
 func (s speller) Report(e run.Event) {
-	spell := func(n fault.Note) fault.Note { return fault.Say("%s", n.Spell(flagName)) }
+	spell := func(n fault.Note) fault.Note { return fault.Say("%s", typed(n.Spell(flagName))) }
 	switch event := e.(type) {
 	case run.Message:
 		e = run.Message{Text: spell(event.Text)}
@@ -157,5 +157,5 @@ func errorText(err error) string {
 	if errors.As(err, &held) {
 		message += "\nWait for it to end, or give this run its own folder with --adapter-path."
 	}
-	return "lentil: " + message + "\n"
+	return "lentil: " + typed(message) + "\n"
 }

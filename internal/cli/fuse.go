@@ -56,7 +56,8 @@ matrix by matrix, and matrices that would keep less than 90 % get more bits.`,
 		f.BoolVar(&o.Ollama, "ollama", false, "also write a Modelfile for Ollama; needs --export-gguf")
 		f.StringVar(&o.JSON, "json", "", "also write the figures to this `file`")
 		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
-		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
+		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "")
+		ignore(f.Lookup("trust-remote-code"), noRemoteCode)
 	})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return runFuse(cmd.Context(), streams, o)
@@ -178,7 +179,7 @@ func fuseRemedy(r export.FuseReport, base string) string {
 		return "leave --keep-bits out, or give --dequantize."
 	}
 	dense := strings.TrimSuffix(filepath.Base(filepath.Clean(base)), ".gguf") + "-float32"
-	return fmt.Sprintf("it is smaller than the steps of 16-bit numbers. Fuse it into the base in float32, which this makes:\nlentil convert --model %s --mlx-path %s --dequantize --dtype float32", base, dense)
+	return typed(fmt.Sprintf("it is smaller than the steps of 16-bit numbers. Fuse it into the base in float32, which this makes:\nlentil convert --model %s --mlx-path %s --dequantize --dtype float32", base, dense))
 }
 
 // printFuseReport tells of a fusion into the model base.
@@ -197,5 +198,5 @@ func printFuseReport(w io.Writer, r export.FuseReport, base string) {
 			fmt.Fprintf(w, "Much of it is lost: %s\n", fuseRemedy(r, base))
 		}
 	}
-	fmt.Fprintf(w, "Saved the fused model to %s (%s).\nAsk it: lentil generate --model %s --prompt \"...\"\n", r.Path, run.Bytes(r.Bytes), r.Path)
+	fmt.Fprintf(w, "Saved the fused model to %s (%s).\nAsk it: %s generate --model %s --prompt \"...\"\n", r.Path, run.Bytes(r.Bytes), program(), r.Path)
 }

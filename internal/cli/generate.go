@@ -90,9 +90,11 @@ func (o *generateOptions) declare(cmd *cobra.Command) {
 		f.StringVar(&o.PromptCacheFile, "prompt-cache-file", "", "`file` of lentil cache_prompt or mlx_lm.cache_prompt\nwith the beginning of the prompt; --model is the one it was made with")
 		f.StringVar(&o.Prefill, "prefill-response", "", "`text` that the answer begins with")
 		f.BoolVar(&o.IgnoreTemplate, "ignore-chat-template", false, "give the prompt to the model as it is")
-		f.BoolVar(&o.DefaultTemplate, "use-default-chat-template", false, "accepted for mlx-lm's sake; has no effect")
+		f.BoolVar(&o.DefaultTemplate, "use-default-chat-template", false, "")
+		ignore(f.Lookup("use-default-chat-template"), "the tokenizer's own template is always used")
 		f.StringVar(&o.TemplateConfig, "chat-template-config", "", "JSON `object` with more variables for the chat template")
-		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
+		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "")
+		ignore(f.Lookup("trust-remote-code"), noRemoteCode)
 	})
 	group(cmd, "Answer", func(f *pflag.FlagSet) {
 		f.IntVarP(&o.MaxTokens, "max-tokens", "m", 100, "end the answer after this many `tokens`; -1 for no limit")

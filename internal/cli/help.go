@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -43,6 +45,27 @@ const manyKey = "lentil.many"
 
 // shortKey holds a short form of more than one letter, such as "qa".
 const shortKey = "lentil.short"
+
+// ignoredKey holds why a flag of mlx-lm's changes nothing here.
+const ignoredKey = "lentil.ignored"
+
+// ignore marks a flag that is accepted for the sake of mlx-lm's command lines.
+func ignore(f *pflag.Flag, why string) {
+	f.Usage = "accepted for mlx-lm's sake; " + why
+	annotate(f, ignoredKey, why)
+}
+
+// tellIgnored says which flags of the command line change nothing.
+func tellIgnored(cmd *cobra.Command, w io.Writer) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if why := annotation(f, ignoredKey); why != "" {
+			fmt.Fprintf(w, "Note: --%s changes nothing: %s.\n", f.Name, why)
+		}
+	})
+}
+
+// noRemoteCode is why --trust-remote-code changes nothing.
+const noRemoteCode = "Lentil never runs code from a model folder"
 
 // group adds the flags that declare makes to cmd, under a title in the help.
 func group(cmd *cobra.Command, title string, declare func(*pflag.FlagSet)) {

@@ -51,7 +51,8 @@ func (o *loraOptions) declare(cmd *cobra.Command) {
 		f.BoolVar(&o.overwrite, "overwrite", false, "train over a finished adapter in that folder")
 		f.StringVar(&r.ResumeAdapterFile, "resume-adapter-file", r.ResumeAdapterFile, "start from the weights in this `file`")
 		f.StringVarP(&r.Config, "config", "c", r.Config, "YAML `file` with any of these options, dashes as underscores;\nflags on the command line win")
-		f.BoolVar(&r.TrustRemoteCode, "trust-remote-code", r.TrustRemoteCode, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
+		f.BoolVar(&r.TrustRemoteCode, "trust-remote-code", r.TrustRemoteCode, "")
+		ignore(f.Lookup("trust-remote-code"), noRemoteCode)
 	})
 	group(cmd, "What to do", func(f *pflag.FlagSet) {
 		f.BoolVar(&r.Train, "train", r.Train, "fine-tune")
@@ -87,14 +88,15 @@ func (o *loraOptions) declare(cmd *cobra.Command) {
 		f.IntVar(&r.TestBatches, "test-batches", r.TestBatches, "`batches` of a test; -1 for all")
 		f.IntVar(&r.SaveEvery, "save-every", r.SaveEvery, "`steps` between two saves")
 		f.StringVar(&o.JSON, "json", "", "also write the figures to this `file`")
-		f.StringVar(&r.ReportTo, "report-to", r.ReportTo, "accepted for mlx-lm's sake; the event log is <adapter-path>/run.jsonl")
+		f.StringVar(&r.ReportTo, "report-to", r.ReportTo, "refused: Lentil sends nothing to a `service`; the event log is <adapter-path>/run.jsonl")
 		f.StringVar(&r.ProjectName, "project-name", r.ProjectName, "`name` kept in the adapter's config")
 	})
 	group(cmd, "Engine", func(f *pflag.FlagSet) {
 		f.StringVar(&r.Compat, "compat", r.Compat, "`mlx`: mlx-lm's loss mask, data order, random numbers and reading of\nconfig.json, so that loss curves can be laid over each other")
 		f.BoolVar(&r.NoFrozenCache, "no-frozen-cache", r.NoFrozenCache, "compute the layers that are not trained anew in every epoch,\ninstead of keeping what they gave for a row: same losses, less memory, more time")
 		f.IntVar(&r.Threads, "threads", r.Threads, "worker `threads`; 0 for one per core")
-		f.IntVar(&r.ClearCacheThreshold, "clear-cache-threshold", r.ClearCacheThreshold, "accepted for mlx-lm's sake; has no effect")
+		f.IntVar(&r.ClearCacheThreshold, "clear-cache-threshold", r.ClearCacheThreshold, "")
+		ignore(f.Lookup("clear-cache-threshold"), "Lentil keeps what the next step needs")
 	})
 }
 

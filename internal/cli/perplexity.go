@@ -55,7 +55,8 @@ With --mask-prompt only answers count, and each row stands by itself.`,
 		f.StringVar(&o.DataPath, "data-path", "allenai/tulu-3-sft-mixture", "text `file`, or dataset as lora's --data takes it")
 		f.StringVar(&o.Split, "split", "train", "`part` of the dataset: train (mlx-lm's choice), valid or test")
 		f.BoolVar(&o.MaskPrompt, "mask-prompt", false, "count the loss of the answer only, each row by itself")
-		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "accepted for mlx-lm's sake; Lentil never runs code from a model folder")
+		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "")
+		ignore(f.Lookup("trust-remote-code"), noRemoteCode)
 	})
 	group(cmd, "Samples", func(f *pflag.FlagSet) {
 		f.IntVar(&o.SequenceLength, "sequence-length", 512, "`tokens` of a sample")

@@ -146,6 +146,7 @@ files and takes its flags.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			tellIgnored(cmd, streams.Err)
 			f := cmd.Flags().Lookup("json")
 			if f == nil {
 				return nil
@@ -173,6 +174,9 @@ files and takes its flags.`,
 	root.SetCompletionCommandGroupID(groupInspect)
 	root.AddCommand(commands(streams)...)
 	root.SetUsageTemplate(usageTemplate)
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) { typedHelp(streams.Out, help, cmd, args) })
+	completeFlags(root)
 	return root
 }
 

@@ -102,7 +102,7 @@ func (o uploadOptions) target(ctx context.Context, streams Streams) (*hub.Client
 func thenUpload(ctx context.Context, streams Streams, o uploadOptions) error {
 	err := runUpload(ctx, streams, o)
 	if err != nil {
-		command := fmt.Sprintf("lentil upload --path %s --upload-repo %s", o.Path, o.Repo)
+		command := fmt.Sprintf("%s upload --path %s --upload-repo %s", program(), o.Path, o.Repo)
 		if o.AdapterPath != "" {
 			command += " --adapter-path " + o.AdapterPath
 		}
