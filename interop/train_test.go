@@ -229,12 +229,16 @@ func TestTrainingAsMLXLive(t *testing.T) {
 		"model": "testdata/mlx/llama-4bit", "data": completions(t), "mask_prompt": true, "batch_size": 2, "iters": 12,
 		"steps_per_report": 1, "steps_per_eval": 6, "val_batches": 1, "save_every": 100, "seed": 7, "num_layers": 1,
 		"learning_rate": 2e-4, "lora_parameters": map[string]any{"rank": 4, "scale": 10.0, "dropout": 0.0},
+		"test": true, "test_batches": 1, // one of several: which one, the random numbers after the training decide
 	}
 	theirs := filepath.Join(t.TempDir(), "mlx")
 	var want training
 	withPath := maps.Clone(given)
 	withPath["adapter_path"] = theirs
 	mlx(t, &want, "train", writeJSON(t, "options.json", withPath))
+	if want.TestLoss == 0 {
+		t.Error("mlx-lm tested nothing")
+	}
 	sameCurve(t, trainLentil(t, given, t.TempDir()), want, lossTolerance)
 }
 
@@ -305,7 +309,7 @@ func sameParameters(t *testing.T, got, want map[string]array, tolerance float64)
 func completions(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
-	for _, split := range []string{"train", "valid"} {
+	for _, split := range []string{"train", "valid", "test"} {
 		data, err := os.ReadFile("testdata/chat/" + split + ".jsonl")
 		if err != nil {
 			t.Fatal(err)

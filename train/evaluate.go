@@ -16,6 +16,7 @@ type EvalOptions struct {
 	MaxSeqLength int
 	Seed         uint64 // of the order, which matters when Batches is a limit
 	CompatMLX    bool
+	After        *Result // of a training: its random numbers go on in place of Seed's; may be nil
 
 	stop func() error // asked before each op; its error ends the measurement. Nil: never
 }
@@ -33,6 +34,9 @@ func (e Evaluation) Perplexity() float64 { return math.Exp(e.Loss) }
 // example has a token to predict is an error.
 func Evaluate(ctx context.Context, m *model.Model, examples Examples, o EvalOptions, progress func(done, total int)) (Evaluation, error) {
 	random := newNumpyRandom(uint32(o.Seed))
+	if o.After != nil {
+		random = o.After.random
+	}
 	e, err := evaluate(ctx, m, nil, examples, o, &random, progress)
 	if err == nil && e.Tokens == 0 {
 		err = fault.Of("evaluation set: none of the rows measured has a token to predict").

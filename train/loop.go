@@ -50,6 +50,8 @@ type Result struct {
 	TrainLoss     float64 // of the last report
 	ValLoss       float64 // of the last validation, NaN without one
 	TrainedTokens int64
+
+	random numpyRandom // as the run left it
 }
 
 // Run trains until Iters, an error or the end of ctx. The end of ctx saves first and
@@ -68,6 +70,7 @@ func (tr *Trainer) Run(ctx context.Context) (Result, error) {
 			return s.result, err
 		}
 	}
+	s.result.random = s.random
 	return s.result, tr.save(s, false)
 }
 

@@ -21,6 +21,7 @@ type Job struct {
 
 	encoder *dataset.Encoder
 	options Options
+	trained *train.Result // nil before a training
 }
 
 // Result is what a run found.

@@ -130,7 +130,7 @@ func (j *Job) loop(ctx context.Context, plan run.Plan, rows, valid *dataset.Rows
 	})
 	began := time.Now()
 	trained, err := trainer.Run(ctx)
-	result.Trained = &trained
+	result.Trained, j.trained = &trained, &trained
 	end := run.End{Outcome: run.Done, Iteration: trained.Iterations, Seconds: time.Since(began).Seconds()}
 	switch {
 	case errors.Is(err, train.ErrInterrupted):
@@ -252,7 +252,11 @@ func (j *Job) Test(ctx context.Context) (got train.Evaluation, err error) {
 	if err != nil {
 		return got, err
 	}
-	got, err = train.Evaluate(ctx, j.Engine.Model, train.FromRows(rows), j.Recipe.evaluation(), func(done, total int) {
+	settings := j.Recipe.evaluation()
+	if settings.CompatMLX {
+		settings.After = j.trained
+	}
+	got, err = train.Evaluate(ctx, j.Engine.Model, train.FromRows(rows), settings, func(done, total int) {
 		j.options.report(run.Progress{Task: "Calculating loss", Done: done, Total: total})
 	})
 	if err != nil {
