@@ -357,6 +357,53 @@ func TestOutOfMemory(t *testing.T) {
 }
 
 // decode is that of the tokenizer, which must not fail.
+// interrupting calls do at the op numbered at, from 1.
+type interrupting struct {
+	compute.Device
+	at, calls int
+	do        func()
+}
+
+func (d *interrupting) Run(op compute.Op, out, in []compute.Buffer) error {
+	if d.calls++; d.calls == d.at {
+		d.do()
+	}
+	return d.Device.Run(op, out, in)
+}
+
+// TestInterruptedPrompt: reading a prompt ends at the op under way, not with the prompt; the session goes on afterwards,
+// also from a conversation that it has read before.
+func TestInterruptedPrompt(t *testing.T) {
+	t.Parallel()
+	d := &interrupting{Device: newCPU(t)}
+	m := modeltest.Load(t, d, spec)
+	long := slices.Concat(prompt, prompt, prompt, prompt)
+	want := greedy(t, m, long, 4)
+	tok := newTokenizer(t)
+	for _, limit := range []int{0, 2 * len(long)} {
+		ops := 0 // that reading takes
+		for at := 0; at <= ops; at += 7 {
+			s := newSession(t, m, limit)
+			answer(t, s, prompt, Options{MaxTokens: 2})
+			if at == 0 {
+				d.calls = 0
+				answer(t, s, long, Options{MaxTokens: 1, Progress: func(int, int) { ops = d.calls }})
+				continue
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			d.at, d.calls, d.do = at, 0, cancel
+			_, _, err := s.Answer(ctx, tok, long, Options{MaxTokens: 4})
+			if ran := d.calls; !errors.Is(err, context.Canceled) || ran > at {
+				t.Fatalf("interrupted at op %d: %v after %d ops", at, err, ran)
+			}
+			d.at = 0
+			if _, got, _ := answer(t, s, long, Options{MaxTokens: 4}); !slices.Equal(got, want) {
+				t.Fatalf("limit %d, after an interruption at op %d: %v, want %v", limit, at, got, want)
+			}
+		}
+	}
+}
+
 func decode(t testing.TB, tok *tokenizer.Tokenizer, ids []int32, skipSpecial bool) string {
 	t.Helper()
 	text, err := tok.Decode(ids, skipSpecial)

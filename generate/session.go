@@ -25,6 +25,8 @@ type Session struct {
 	loaded  int     // tokens of a prompt cache file, whose ids are not known
 	tokens  []int32 // tokens seen after these
 
+	stop func() error // its error ends the pass under way; nil for never
+
 	drafter     drafter // nil for none
 	draftTokens int     // tokens that it drafts at a time
 }
@@ -105,7 +107,12 @@ func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progres
 		if s.kvBits.Bits > 0 && n > 1 && at+n == len(prompt) {
 			n-- // as in mlx-lm, where the last token may find the others quantized
 		}
-		if logits, err = s.step(prompt[at : at+n]); err != nil {
+		if n > 1 { // which takes long, and forgets nothing: the cache counts the tokens at the end
+			s.stop = ctx.Err
+		}
+		logits, err = s.step(prompt[at : at+n])
+		s.stop = nil
+		if err != nil {
 			return nil, err
 		}
 		at += n
@@ -165,11 +172,13 @@ func (s *Session) stepLast(tokens []int32, n int) ([]float32, error) {
 	t := s.tape
 	t.Reset(false)
 	t.RowWise = n > 1
+	t.Stop = s.stop
 	var logits []float32
 	t.Scope(func() *tensor.Tensor {
 		logits = t.Read(s.model.StepLast(t, tokens, n, s.cache))
 		return nil
 	})
+	t.Stop = nil
 	if err := t.Err(); err != nil {
 		return nil, err
 	}

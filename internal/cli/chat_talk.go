@@ -335,8 +335,8 @@ func (i *interrupts) press(s os.Signal, out io.Writer) bool {
 	switch {
 	case i.end != nil && i.presses == 1:
 		i.end()
-	case i.end != nil && i.presses == 2: // a long prompt is read in large pieces
-		fmt.Fprintln(out, "\nThe answer ends after this step. Ctrl-C again ends the chat.")
+	case i.end != nil && i.presses == 2:
+		fmt.Fprintln(out, "\nThe answer is ending. Ctrl-C again ends the chat.")
 	case i.presses == 1:
 		fmt.Fprintln(out, "Ctrl-C again or Ctrl-D ends the chat; /help lists the commands.")
 	case i.gone:
