@@ -42,97 +42,141 @@ func TestFuseFromGGUF(t *testing.T) {
 	}
 }
 
-// TestFilesBesideWeights: fuse and convert take the same files along, and no others.
-// A second fuse replaces its own output, whatever the base brought along.
-func TestFilesBesideWeights(t *testing.T) {
-	t.Parallel()
-	dev := newCPU(t)
+// beside holds files of a model's folder that are neither config, tokenizer nor weights. All but notes.txt belong to
+// the model.
+var beside = map[string]string{
+	"generation_config.json": `{"eos_token_id": [7, 9]}`, "modeling.py": "pass", "notes.txt": "mine",
+	"chat_template.json": `{"chat_template": "{{ messages }}"}`, "additional_chat_templates/tool_use.jinja": "{{ tools }}",
+}
+
+// put writes a file, and the folders that it is in.
+func put(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// folderWithFiles writes a model with the files of beside, and link.py, which leads out of the folder.
+func folderWithFiles(t *testing.T) string {
+	t.Helper()
 	base := modeltest.Write(t, modeltest.Spec{Type: "llama", Config: map[string]any{"vocab_size": ggufVocab}})
 	if err := trained(t).Save(base); err != nil {
 		t.Fatal(err)
 	}
+	for name, text := range beside {
+		put(t, filepath.Join(base, name), text)
+	}
 	secret := filepath.Join(t.TempDir(), "secret")
-	files := map[string]string{
-		"generation_config.json": `{"eos_token_id": [7, 9]}`, "modeling.py": "pass", "notes.txt": "mine",
-		"chat_template.json": `{"chat_template": "{{ messages }}"}`, "additional_chat_templates/tool_use.jinja": "{{ tools }}",
-	}
-	for name, text := range files {
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(base, name)), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(base, name), []byte(text), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile(secret, []byte("secret"), 0o666); err != nil {
-		t.Fatal(err)
-	}
+	put(t, secret, "secret")
 	if err := os.Symlink(secret, filepath.Join(base, "link.py")); err != nil {
 		t.Fatal(err)
 	}
+	return base
+}
+
+// TestFilesBesideWeights: fuse and convert take the same files along, and no others.
+func TestFilesBesideWeights(t *testing.T) {
+	t.Parallel()
+	base := folderWithFiles(t)
 	tok, err := tokenizer.Load(base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := adapted(t, dev, base)
+	m := adapted(t, newCPU(t), base)
+	fused, converted := filepath.Join(t.TempDir(), "fused"), filepath.Join(t.TempDir(), "converted")
+	if _, err := export.Fuse(m, tok, export.FuseOptions{SavePath: fused}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := export.Convert(m.Source(), tok, export.ConvertOptions{SavePath: converted}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{fused, converted} {
+		t.Run(filepath.Base(path), func(t *testing.T) { takesAlong(t, path) })
+	}
+}
+
+// takesAlong checks what a folder made of folderWithFiles holds beside its weights.
+func takesAlong(t *testing.T, path string) {
+	t.Run("the model's files", func(t *testing.T) {
+		for name, want := range beside {
+			if name == "notes.txt" {
+				continue
+			}
+			if text, err := os.ReadFile(filepath.Join(path, name)); string(text) != want {
+				t.Errorf("%s is %q, %v", name, text, err)
+			}
+		}
+	})
+	t.Run("nobody else's", func(t *testing.T) {
+		if _, err := os.Stat(filepath.Join(path, "notes.txt")); err == nil {
+			t.Error("notes.txt was copied")
+		}
+		if _, err := os.Lstat(filepath.Join(path, "link.py")); err == nil {
+			t.Error("a file from outside of the folder was copied")
+		}
+	})
+	t.Run("a card of its own", func(t *testing.T) {
+		if card, err := os.ReadFile(filepath.Join(path, "README.md")); !strings.Contains(string(card), "\n# "+filepath.Base(path)+"\n") {
+			t.Errorf("README.md is %q, %v", card, err)
+		}
+	})
+	t.Run("the tokens that end answers", func(t *testing.T) {
+		if config, _ := readConfig(t, path); jsonText(t, config["eos_token_id"]) != "[7,9,2]" {
+			t.Errorf("eos_token_id %v", config["eos_token_id"])
+		}
+	})
+}
+
+// TestFuseAgain: fuse replaces what it wrote, whatever the base brought along, and nothing of the user's.
+func TestFuseAgain(t *testing.T) {
+	t.Parallel()
+	base := folderWithFiles(t)
+	tok, err := tokenizer.Load(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := adapted(t, newCPU(t), base)
 	fused := filepath.Join(t.TempDir(), "fused")
+	again := func() error {
+		_, err := export.Fuse(m, tok, export.FuseOptions{SavePath: fused})
+		return err
+	}
+	if err := again(); err != nil {
+		t.Fatal(err)
+	}
 	state := filepath.Join(fused, ".cache", "huggingface", "lentil-upload.json")
-	for range 2 {
-		if _, err := export.Fuse(m, tok, export.FuseOptions{SavePath: fused}); err != nil {
+	leave := func(t *testing.T) {
+		for _, path := range []string{state, filepath.Join(fused, ".set.0123abcd.lentil.tmp", "ggml-model-f16.gguf"), filepath.Join(fused, ".config.json.0123abcd.lentil.tmp")} {
+			put(t, path, "{}")
+		}
+	}
+	t.Run("over what an upload and a killed command left", func(t *testing.T) {
+		leave(t)
+		if err := again(); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := os.Stat(state); err == nil {
 			t.Error("hashes of the files that were replaced are still there")
 		}
-		if err := os.MkdirAll(filepath.Dir(state), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		left := filepath.Join(fused, ".set.0123abcd.lentil.tmp", "ggml-model-f16.gguf")
-		if err := os.MkdirAll(filepath.Dir(left), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		for _, path := range []string{state, left, filepath.Join(fused, ".config.json.0123abcd.lentil.tmp")} {
-			if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	converted := filepath.Join(t.TempDir(), "converted")
-	if _, err := export.Convert(m.Source(), tok, export.ConvertOptions{SavePath: converted}); err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range []string{fused, converted} {
-		for name, want := range files {
-			text, err := os.ReadFile(filepath.Join(path, name))
-			if name == "notes.txt" {
-				if err == nil {
-					t.Errorf("%s: notes.txt was copied", path)
-				}
-			} else if string(text) != want {
-				t.Errorf("%s: %s is %q, %v", path, name, text, err)
-			}
-		}
-		if card, err := os.ReadFile(filepath.Join(path, "README.md")); !strings.Contains(string(card), "\n# "+filepath.Base(path)+"\n") {
-			t.Errorf("%s: README.md is %q, %v", path, card, err)
-		}
-		if _, err := os.Lstat(filepath.Join(path, "link.py")); err == nil {
-			t.Errorf("%s: a file from outside of the folder was copied", path)
-		}
-		if config, _ := readConfig(t, path); jsonText(t, config["eos_token_id"]) != "[7,9,2]" {
-			t.Errorf("%s: eos_token_id %v", path, config["eos_token_id"])
-		}
-	}
+		takesAlong(t, fused)
+	})
 	for _, name := range []string{"tools.py", ".cache/huggingface/token"} {
-		mine := filepath.Join(fused, name)
-		if err := os.WriteFile(mine, []byte("mine"), 0o666); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := export.Fuse(m, tok, export.FuseOptions{SavePath: fused}); err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s of the user's was in the way: %v", name, err)
-		}
-		if err := os.Remove(mine); err != nil {
-			t.Fatal(err)
-		}
+		t.Run("not over "+filepath.Base(name)+" of the user's", func(t *testing.T) {
+			leave(t)
+			mine := filepath.Join(fused, name)
+			put(t, mine, "mine")
+			defer os.Remove(mine)
+			if err := again(); err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("it was in the way: %v", err)
+			}
+			if text, err := os.ReadFile(mine); string(text) != "mine" {
+				t.Errorf("it is %q now, %v", text, err)
+			}
+		})
 	}
 }
 

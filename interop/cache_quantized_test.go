@@ -31,6 +31,68 @@ func away(a, b []float32) float64 {
 	return most / top
 }
 
+// A cacheCase is a quantized cache that both programs make of the same prompt.
+type cacheCase struct {
+	name, path   string // of the case, of the model
+	vocab        int
+	prompt, more int // tokens of the cached prompt, and of the text that goes on from it
+	bits         generate.KVBits
+	class        string // of the last layer's cache
+}
+
+// asked is how many tokens are wanted after a prompt that goes on from a file.
+const asked = 20
+
+// load opens a file and goes on from it: its settings, and the logits and likeliest tokens of the prompt.
+func (c cacheCase) load(t *testing.T, file string, prompt []int32) (*generate.PromptCache, []float32, []int32) {
+	t.Helper()
+	p, err := generate.OpenPromptCache(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	s := cachedSession(t, c.path, 0)
+	if err := s.Load(p); err != nil {
+		t.Fatal(err)
+	}
+	logits, err := s.Prefill(context.Background(), prompt, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logits = slices.Clone(logits)
+	return p, logits, likeliest(t, s, prompt, asked)
+}
+
+// save writes Lentil's cache of a prompt.
+func (c cacheCase) save(t *testing.T, file string, prompt []int32) {
+	t.Helper()
+	s := cachedSession(t, c.path, 0)
+	if err := s.QuantizeKV(c.bits); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Prefill(context.Background(), prompt, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Save(file, map[string]string{"model": c.path, "tokenizer_config": "{}"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// goesOn checks that Lentil goes on from a file as mlx-lm did.
+func (c cacheCase) goesOn(t *testing.T, file string, prompt []int32, got continuation) {
+	t.Helper()
+	_, logits, ids := c.load(t, file, prompt)
+	if d := away(logits, got.Logits); d > quantizedCache {
+		t.Errorf("logits differ by %.3g of the largest, allowed %g", d, quantizedCache)
+	}
+	if at := firstDifference(got.IDs, ids); at >= 0 {
+		t.Errorf("mlx-lm goes on with %v, Lentil with %v: token %d, where mlx-lm's lead is %g", got.IDs, ids, at, got.Gaps[min(at, len(got.Gaps)-1)])
+	}
+	if last := got.Classes[len(got.Classes)-1]; last != c.class {
+		t.Errorf("mlx-lm reads %v, expected %s", got.Classes, c.class)
+	}
+}
+
 // TestQuantizedCacheWithMLX: a quantized cache that either program writes is continued
 // by the other with the same logits and the same tokens.
 func TestQuantizedCacheWithMLX(t *testing.T) {
@@ -40,13 +102,7 @@ func TestQuantizedCacheWithMLX(t *testing.T) {
 		"vocab_size": 520, "hidden_size": 128, "layer_types": []string{"full_attention", "sliding_attention"}, "sliding_window": 16,
 	}})
 	const llama, qwen = "testdata/mlx/llama-4bit", "testdata/mlx/qwen3-mixed-3-6"
-	for _, tt := range []struct {
-		name, path   string
-		vocab        int
-		prompt, more int // tokens
-		bits         generate.KVBits
-		class        string // of the last layer's cache
-	}{
+	for _, c := range []cacheCase{
 		{"4 bits", llama, 512, 20, 7, generate.KVBits{Bits: 4, Group: 32}, "QuantizedKVCache"},
 		{"8 bits", llama, 512, 20, 7, generate.KVBits{Bits: 8, Group: 32}, "QuantizedKVCache"},
 		{"4 bits, qwen3", qwen, 256, 40, 4, generate.KVBits{Bits: 4, Group: 32, Start: 39}, "QuantizedKVCache"},
@@ -56,73 +112,42 @@ func TestQuantizedCacheWithMLX(t *testing.T) {
 		{"not yet", qwen, 256, 30, 4, generate.KVBits{Bits: 8, Group: 32, Start: 31}, "KVCache"},
 		{"a window", window, 520, 40, 5, generate.KVBits{Bits: 8, Group: 32}, "RotatingKVCache"},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			const count = 20
-			prompts := cachePrompts(tt.prompt, tt.more, tt.vocab)
-			list := writeJSON(t, "prompts.json", prompts)
-			load := func(file string) (*generate.PromptCache, []float32, []int32) {
-				p, err := generate.OpenPromptCache(file)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer p.Close()
-				s := cachedSession(t, tt.path, 0)
-				if err := s.Load(p); err != nil {
-					t.Fatal(err)
-				}
-				logits, err := s.Prefill(context.Background(), prompts[1], 0)
-				if err != nil {
-					t.Fatal(err)
-				}
-				logits = slices.Clone(logits)
-				return p, logits, likeliest(t, s, prompts[1], count)
-			}
-			compare := func(file string, got continuation) {
-				t.Helper()
-				_, logits, ids := load(file)
-				if d := away(logits, got.Logits); d > quantizedCache {
-					t.Errorf("logits differ by %.3g of the largest, allowed %g", d, quantizedCache)
-				}
-				if at := firstDifference(got.IDs, ids); at >= 0 {
-					t.Errorf("mlx-lm goes on with %v, Lentil with %v: token %d, where mlx-lm's lead is %g", got.IDs, ids, at, got.Gaps[min(at, len(got.Gaps)-1)])
-				}
-				if last := got.Classes[len(got.Classes)-1]; last != tt.class {
-					t.Errorf("mlx-lm reads %v, expected %s", got.Classes, tt.class)
-				}
-			}
-
-			s := cachedSession(t, tt.path, 0)
-			if err := s.QuantizeKV(tt.bits); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := s.Prefill(context.Background(), prompts[0], 0); err != nil {
-				t.Fatal(err)
-			}
-			ours := filepath.Join(t.TempDir(), "ours.safetensors")
-			if err := s.Save(ours, map[string]string{"model": tt.path, "tokenizer_config": "{}"}); err != nil {
-				t.Fatal(err)
-			}
-			var first continuation
-			mlx(t, &first, "resume", tt.path, list, ours, fmt.Sprint(count))
-			compare(ours, first)
-			if tt.class == "RotatingKVCache" {
-				return // which mlx-lm does not quantize
-			}
-
-			theirs := filepath.Join(t.TempDir(), "theirs.safetensors")
-			var second continuation
-			mlx(t, &second, "cache", tt.path, list, theirs, fmt.Sprint(count), "0", fmt.Sprint(tt.bits.Bits), fmt.Sprint(tt.bits.Group), fmt.Sprint(tt.bits.Start))
-			compare(theirs, second)
-			if d := away(first.Logits, second.Logits); d > quantizedCache {
-				t.Errorf("over both files mlx-lm's logits differ by %.3g of the largest, allowed %g", d, quantizedCache)
-			}
-			p, _, _ := load(theirs)
-			if want := tt.class == "QuantizedKVCache"; p.Tokens != tt.prompt || (p.Bits == tt.bits.Bits && p.Group == tt.bits.Group) != want {
-				t.Errorf("mlx-lm's file: %d tokens, %d bits in groups of %d", p.Tokens, p.Bits, p.Group)
-			}
+			c.bothWays(t)
 		})
 	}
+}
+
+// bothWays has each program go on from the other's file.
+func (c cacheCase) bothWays(t *testing.T) {
+	prompts := cachePrompts(c.prompt, c.more, c.vocab)
+	list, count := writeJSON(t, "prompts.json", prompts), fmt.Sprint(asked)
+	ours, theirs := filepath.Join(t.TempDir(), "ours.safetensors"), filepath.Join(t.TempDir(), "theirs.safetensors")
+	c.save(t, ours, prompts[0])
+	var first, second continuation
+	t.Run("mlx-lm from Lentil's file", func(t *testing.T) {
+		mlx(t, &first, "resume", c.path, list, ours, count)
+		c.goesOn(t, ours, prompts[1], first)
+	})
+	if c.class == "RotatingKVCache" {
+		return // which mlx-lm does not quantize
+	}
+	t.Run("Lentil from mlx-lm's file", func(t *testing.T) {
+		mlx(t, &second, "cache", c.path, list, theirs, count, "0", fmt.Sprint(c.bits.Bits), fmt.Sprint(c.bits.Group), fmt.Sprint(c.bits.Start))
+		c.goesOn(t, theirs, prompts[1], second)
+	})
+	t.Run("mlx-lm over either file", func(t *testing.T) {
+		if d := away(first.Logits, second.Logits); d > quantizedCache {
+			t.Errorf("logits differ by %.3g of the largest, allowed %g", d, quantizedCache)
+		}
+	})
+	t.Run("settings of mlx-lm's file", func(t *testing.T) {
+		p, _, _ := c.load(t, theirs, prompts[1])
+		if want := c.class == "QuantizedKVCache"; p.Tokens != c.prompt || (p.Bits == c.bits.Bits && p.Group == c.bits.Group) != want {
+			t.Errorf("%d tokens, %d bits in groups of %d", p.Tokens, p.Bits, p.Group)
+		}
+	})
 }
 
 // TestQuantizedCachePromptAsMLX: the commands of both programs, in all four pairs, give
