@@ -28,6 +28,9 @@ func (g *ggufExport) settings() (map[string]any, error) {
 	if c.RopeTraditional && !a.Paired {
 		return nil, fmt.Errorf("rope_traditional has no counterpart in llama.cpp's %s", a.Architecture)
 	}
+	if q := c.NumAttentionHeads * f.HeadDim; a.FixedHeads && q != c.HiddenSize {
+		return nil, fmt.Errorf("%d heads of head_dim %d for hidden_size %d have no counterpart in llama.cpp's %s, where the two are as wide", c.NumAttentionHeads, f.HeadDim, c.HiddenSize, a.Architecture)
+	}
 	context, err := g.context(a)
 	if err != nil {
 		return nil, err

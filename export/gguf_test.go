@@ -239,6 +239,7 @@ func TestGGUFErrors(t *testing.T) {
 		{"qwen2", map[string]any{"rope_scaling": map[string]any{"rope_type": "llama3", "factor": 8.0}}, "llama3"},
 		{"qwen2", map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512, "beta_fast": 8.0}}, "beta_fast 32"},
 		{"qwen3", map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512, "truncate": false}}, "truncated"},
+		{"qwen2", map[string]any{"head_dim": 16}, "head_dim 16"},
 		{"qwen3", map[string]any{"attention_bias": true}, "_proj.bias"},
 		{"qwen2", map[string]any{"rope_traditional": true}, "rope_traditional"},
 		{"llama", map[string]any{"vocab_size": 100}, "only 100 rows"},

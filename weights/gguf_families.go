@@ -15,6 +15,8 @@ type GGUFFamily struct {
 	// Paired says that the rows of q and k lie in rotated pairs, as in Meta's own files.
 	Paired bool
 	Biases GGUFBiases // of projections
+	// FixedHeads says that heads · head_dim has to be the hidden size.
+	FixedHeads bool
 	// RopeFactors says that llama.cpp reads the tensor rope_freqs.
 	RopeFactors bool
 	// NoRopeInterval n leaves every n-th layer without rotary embedding. It is fixed in
@@ -49,7 +51,7 @@ var ggufFamilies = []GGUFFamily{
 	{ModelType: "mistral", Architecture: "llama", oldName: "mistral", Paired: true, Biases: AllBiases, RopeFactors: true},
 	{ModelType: "mixtral", Architecture: "llama", Paired: true, Biases: NoBiases, RopeFactors: true,
 		Experts: &GGUFExperts{Module: "block_sparse_moe", config: mixtralExperts}},
-	{ModelType: "qwen2", Architecture: "qwen2", Biases: QKVBiases},
+	{ModelType: "qwen2", Architecture: "qwen2", Biases: QKVBiases, FixedHeads: true},
 	{ModelType: "qwen3", Architecture: "qwen3", Biases: NoBiases},
 	{ModelType: "qwen3_moe", Architecture: "qwen3moe", Biases: NoBiases,
 		Experts: &GGUFExperts{Module: "mlp", OwnWidth: true, config: qwen3Experts}},
