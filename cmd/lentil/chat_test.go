@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -110,4 +111,44 @@ func TestChatEnds(t *testing.T) {
 	p.expect(">> ")
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	p.ends(cli.ExitInterrupted)
+}
+
+// TestPipedChat: Ctrl-C ends the answer under way, and the next message is answered; a second one ends the chat.
+func TestPipedChat(t *testing.T) {
+	t.Parallel()
+	args, _ := training(t, "1")
+	cmd := lentil(t, "chat", "--model", args[3], "--temp", "9", "--max-tokens", "-1", "--threads", "1")
+	cmd.Stdin = strings.NewReader(strings.Repeat("Why?\n", 100))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	until := func(want string, more int) {
+		t.Helper()
+		for b := make([]byte, 512); !strings.Contains(said.String(), want); {
+			n, err := out.Read(b)
+			if said.Write(b[:n]); err != nil {
+				t.Fatalf("no %q in %s", want, said.String())
+			}
+		}
+		for b, end := make([]byte, 64), said.Len()+more; said.Len() < end; {
+			n, err := out.Read(b)
+			if said.Write(b[:n]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	until(">> ", 100)
+	cmd.Process.Signal(os.Interrupt)
+	until("Ended by Ctrl-C", 300)
+	cmd.Process.Signal(os.Interrupt)
+	io.Copy(&said, out)
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != cli.ExitInterrupted || strings.Count(said.String(), ">> ") > 10 {
+		t.Errorf("exit code %d after\n%s", code, said.String())
+	}
 }

@@ -137,6 +137,7 @@ func (t *talk) run(ctx context.Context, in input) error {
 	t.out = t.streams.Out
 	t.streams.presses.take(func(s os.Signal) bool { return t.press(s, t.out) })
 	_, typed := in.(*editor)
+	t.piped = !typed
 	for !t.left() {
 		text, err := in.next(ctx)
 		switch {
@@ -146,7 +147,9 @@ func (t *talk) run(ctx context.Context, in input) error {
 			}
 			t.press(os.Interrupt, t.out)
 			continue
-		case err == io.EOF, t.left():
+		case t.left():
+			continue
+		case err == io.EOF:
 			return nil
 		case err != nil:
 			return err
@@ -155,7 +158,7 @@ func (t *talk) run(ctx context.Context, in input) error {
 		goOn, err := t.take(ctx, text)
 		switch {
 		case t.left():
-			return nil
+			continue
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err == errUnanswered:
@@ -169,7 +172,10 @@ func (t *talk) run(ctx context.Context, in input) error {
 			return nil
 		}
 	}
-	return nil
+	if typed {
+		return nil
+	}
+	return context.Canceled // what was piped in has not all been answered
 }
 
 func isMistake(err error) bool { return exitCode(err) == ExitUsage }
@@ -315,11 +321,12 @@ func (t *talk) remark(finish string, room int) string {
 }
 
 // interrupts answer Ctrl-C in a chat: a press ends an answer that is being written; where there is none, the first says
-// how to leave, and the second leaves.
+// how to leave, and the second leaves. Where messages are piped in, the next answer follows at once, and any second press leaves.
 type interrupts struct {
 	mu      sync.Mutex
 	presses int                // since the user last said something
 	end     context.CancelFunc // of the answer under way; nil for none
+	piped   bool
 	leave   context.CancelFunc
 	gone    bool
 }
@@ -335,7 +342,7 @@ func (i *interrupts) press(s os.Signal, out io.Writer) bool {
 	switch {
 	case i.end != nil && i.presses == 1:
 		i.end()
-	case i.end != nil && i.presses == 2:
+	case i.end != nil && i.presses == 2 && !i.piped:
 		fmt.Fprintln(out, "\nThe answer is ending. Ctrl-C again ends the chat.")
 	case i.presses == 1:
 		fmt.Fprintln(out, "Ctrl-C again or Ctrl-D ends the chat; /help lists the commands.")
@@ -352,7 +359,7 @@ func (i *interrupts) press(s os.Signal, out io.Writer) bool {
 func (i *interrupts) answering(end context.CancelFunc) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.end = end; end == nil {
+	if i.end = end; end == nil && !i.piped {
 		i.presses = 0
 	}
 }
@@ -361,7 +368,9 @@ func (i *interrupts) answering(end context.CancelFunc) {
 func (i *interrupts) heard() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.presses = 0
+	if !i.piped {
+		i.presses = 0
+	}
 }
 
 // left tells whether the user has left.
