@@ -148,8 +148,19 @@ type Device interface {
 	Sync() error
 }
 
-// AllocSizer is a Device whose buffers take more memory than their content.
-type AllocSizer interface {
-	// AllocSize is the memory that Alloc takes for a buffer of so many bytes.
-	AllocSize(bytes int64) int64
+// A Hoarder is a Device that takes more memory than the content of its buffers: it rounds sizes up, or keeps freed
+// blocks for the next buffers.
+type Hoarder interface {
+	// Ledger is a new account, of a device without buffers.
+	Ledger() Ledger
+}
+
+// A Ledger reckons what an allocator takes, without taking any of it.
+type Ledger interface {
+	// Take gives the size in bytes of the block that a buffer of so many bytes gets.
+	Take(bytes int64) int64
+	// Free takes a block of that size back.
+	Free(size int64)
+	// Most is how many bytes the allocator held at once, kept blocks included, and how many of them on Go's heap.
+	Most() (all, heap int64)
 }

@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -17,6 +19,9 @@ func TotalMemory() int64 { return system("/").totalMemory(unix.Getrlimit) }
 // AvailableMemory is how many bytes this process may still take: what the kernel
 // reports as available, within the limits of its control groups and of ulimit.
 func AvailableMemory() int64 { return system("/").availableMemory(unix.Getrlimit) }
+
+// HeldMemory is how many bytes of memory this process holds now: its own, and those of the program's file.
+func HeldMemory() (own, program int64) { return system("/").heldMemory() }
 
 // PeakMemory is the most bytes that this process held at once, mapped files
 // included. (getrusage would count what the parent held before exec.)
@@ -64,6 +69,22 @@ func (s system) availableMemory(get getLimit) int64 {
 func (s system) bounds(get getLimit) []bound { return append(s.groups(), s.resourceLimits(get)...) }
 
 func (s system) peakMemory() int64 { return kilobytes(s.field(statusFile, "VmHWM")) }
+
+func (s system) heldMemory() (own, program int64) {
+	path, err := os.Readlink(filepath.Join(string(s), "proc/self/exe"))
+	ours := false
+	for line := range strings.Lines(s.text("proc/self/smaps")) {
+		// 00400000-01a0c000 r-xp 00000000 08:01 393 PATH, and then a line for each figure: Rss: 4 kB
+		name, figure, ok := strings.Cut(line, ":")
+		switch {
+		case !ok || strings.Contains(name, "-"):
+			ours = err == nil && strings.HasSuffix(strings.TrimSpace(line), " "+path)
+		case name == "Rss" && ours:
+			program += kilobytes(strings.TrimSpace(figure))
+		}
+	}
+	return kilobytes(s.field(statusFile, "RssAnon")), program
+}
 
 // field is the value of the first "name: value" line of a file.
 func (s system) field(path, name string) string {

@@ -27,6 +27,8 @@ func (d smallDevice) Info() compute.Info {
 	return info
 }
 
+func (d smallDevice) Ledger() compute.Ledger { return d.Device.(compute.Hoarder).Ledger() }
+
 // newPlanner plans a run on 16 rows of 200 tokens.
 func newPlanner(t *testing.T, change func(*Recipe)) *planner {
 	t.Helper()
@@ -40,7 +42,7 @@ func newPlanner(t *testing.T, change func(*Recipe)) *planner {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { src.Close() })
-	p := &planner{recipe: New(), device: dev, source: src, blocks: len(modeltest.Open(t, dev, src.Path()).Blocks)}
+	p := &planner{recipe: New(), device: dev, source: src, own: 10 << 20, blocks: len(modeltest.Open(t, dev, src.Path()).Blocks)}
 	p.recipe.NumLayers, p.recipe.BatchSize, p.recipe.MaxSeqLength = -1, 8, 128
 	for range 16 {
 		p.lengths = append(p.lengths, 200)

@@ -45,6 +45,7 @@ func (j *Job) Train(ctx context.Context) (result Result, err error) {
 	if n := rows.Len(); n < j.Recipe.BatchSize && !j.Recipe.compatMLX() {
 		j.options.report(run.Warning{Text: fault.Say("%v %d is more than the %d rows of the training set: each step takes all of them", fault.Setting("batch_size"), j.Recipe.BatchSize, n)})
 	}
+	defer collectOften()()
 	plan, err := j.plan(rows)
 	if err != nil {
 		return result, err

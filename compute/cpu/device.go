@@ -33,7 +33,7 @@ type Options struct {
 type Device struct {
 	pool    *pool
 	kernels *kernels
-	mem     memory
+	mem     *memory[byte]
 
 	mu      sync.Mutex // held while an op runs
 	scratch scratch
@@ -52,8 +52,8 @@ func New(opt Options) (compute.Device, error) {
 		opt.Threads = machine.Threads()
 	}
 	d := &Device{pool: newPool(opt.Threads), kernels: k}
-	d.mem = memory{limit: machine.AvailableMemory(), free: map[int][][]byte{}}
-	d.scratch.mem = &d.mem
+	d.mem = newMemory(machine.AvailableMemory())
+	d.scratch.mem = d.mem
 	return d, nil
 }
 
@@ -70,9 +70,8 @@ func (d *Device) Memory() (used, peak int64) {
 	return d.mem.used, d.mem.peak
 }
 
-// AllocSize is the memory that a buffer of so many bytes takes, unless a freed
-// block that is a little larger serves it.
-func (d *Device) AllocSize(bytes int64) int64 { return int64(classSize(int(bytes))) }
+// Ledger reckons with the sizes of blocks and their reuse, but not with the work areas of ops.
+func (d *Device) Ledger() compute.Ledger { return newLedger() }
 
 // ResetPeak starts a new measurement of the peak that Memory returns.
 func (d *Device) ResetPeak() {

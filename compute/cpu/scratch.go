@@ -5,7 +5,7 @@ import "unsafe"
 // scratch lends work areas to the op that runs. They count as memory in use until they
 // are released.
 type scratch struct {
-	mem    *memory
+	mem    *memory[byte]
 	blocks [][]byte
 }
 

@@ -22,16 +22,15 @@ type Options struct {
 	// Supports is the planned device's: callers take the same path as on it.
 	// Nil supports every op.
 	Supports func(compute.Op) bool
-	// AllocSize is the memory that the planned device takes for a buffer of so
-	// many bytes. Nil takes no more than these.
-	AllocSize func(bytes int64) int64
+	// Ledger is an account of the planned device's allocator. Nil takes no more than buffers hold.
+	Ledger compute.Ledger
 }
 
 // For returns the options that plan for a device.
 func For(dev compute.Device) Options {
 	o := Options{Info: dev.Info(), Supports: dev.Supports}
-	if s, ok := dev.(compute.AllocSizer); ok {
-		o.AllocSize = s.AllocSize
+	if h, ok := dev.(compute.Hoarder); ok {
+		o.Ledger = h.Ledger()
 	}
 	return o
 }
@@ -44,7 +43,8 @@ type Device struct {
 
 	mu      sync.Mutex
 	current int64
-	peak    int64
+	peak    int64             // since the last Reset
+	most    int64             // ever
 	weights map[*byte]*weight // imported memory by its address
 	mapped  int64             // bytes of weights
 	runs    map[run]int64     // how often
@@ -81,6 +81,8 @@ type OpReport struct {
 type Report struct {
 	CurrentBytes int64 // buffers allocated now
 	PeakBytes    int64 // the most at once
+	HeldBytes    int64 // the most that the allocator held since the device was made, blocks for reuse included
+	HeapBytes    int64 // of these on Go's heap, the most at once
 	WeightBytes  int64 // imported: a mapped file on the CPU, a copy elsewhere
 	FLOPs        int64 // a multiply-add counts as two
 	Bytes        int64 // read and written at least once by each op
@@ -94,8 +96,11 @@ func (d *Device) Report() Report {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r := Report{
-		CurrentBytes: d.current, PeakBytes: d.peak, WeightBytes: d.mapped,
+		CurrentBytes: d.current, PeakBytes: d.peak, HeldBytes: d.most, WeightBytes: d.mapped,
 		ByOp: map[string]OpReport{}, runs: maps.Clone(d.runs),
+	}
+	if d.options.Ledger != nil {
+		r.HeldBytes, r.HeapBytes = d.options.Ledger.Most()
 	}
 	for one, n := range d.runs {
 		cost := compute.Cost{FLOPs: n * one.cost.FLOPs, Bytes: n * one.cost.Bytes}
@@ -159,6 +164,9 @@ func (b *buffer) Free() {
 	b.freed = true
 	if b.imported == nil {
 		d.current -= b.bytes
+		if d.options.Ledger != nil {
+			d.options.Ledger.Free(b.bytes)
+		}
 		return
 	}
 	w := d.weights[b.imported]
@@ -182,13 +190,13 @@ func (d *Device) Alloc(shape compute.Shape, t compute.DType) (compute.Buffer, er
 	if err := b.spec.Check(); err != nil {
 		return nil, fmt.Errorf("plan: %w", err)
 	}
-	if b.bytes = b.spec.Bytes(); d.options.AllocSize != nil {
-		b.bytes = d.options.AllocSize(b.bytes)
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if b.bytes = b.spec.Bytes(); d.options.Ledger != nil {
+		b.bytes = d.options.Ledger.Take(b.bytes)
+	}
 	d.current += b.bytes
-	d.peak = max(d.peak, d.current)
+	d.peak, d.most = max(d.peak, d.current), max(d.most, d.current)
 	return b, nil
 }
 
