@@ -64,6 +64,29 @@ func (d *Device) dispatch(op compute.Op, out, in []compute.Array) error {
 		return d.scatterRows(o, out, in)
 	case compute.RMSNormGrad:
 		return d.rmsNormGrad(o, out, in)
+	case compute.RowSquares:
+		return d.rowSquares(o, out, in)
+	case compute.Magnitude:
+		return d.magnitude(o, out, in)
+	case compute.MagnitudeGrad:
+		return d.magnitudeGrad(out, in)
+	case compute.ExpertLinear:
+		return d.expertLinear(o, out, in)
+	case compute.ExpertGradInput:
+		return d.expertGradInput(o, out, in)
+	case compute.ExpertGradWeight:
+		return d.expertGradWeight(o, out, in)
+	case compute.RouteGrad:
+		return d.routeGrad(o, out, in)
+	}
+	d.infallible(op, out, in)
+	return nil
+}
+
+// infallible calls the kernels that need no memory of their own and trust no number in
+// their inputs.
+func (d *Device) infallible(op compute.Op, out, in []compute.Array) {
+	switch o := op.(type) {
 	case compute.RMSNorm:
 		d.rmsNorm(o, out, in)
 	case compute.RoPE:
@@ -88,24 +111,10 @@ func (d *Device) dispatch(op compute.Op, out, in []compute.Array) error {
 		d.sumRows(o, out, in)
 	case compute.SumSquares:
 		d.sumSquares(o, out, in)
-	case compute.RowSquares:
-		return d.rowSquares(o, out, in)
 	case compute.UpdatedNorm:
 		d.updatedNorm(o, out, in)
-	case compute.Magnitude:
-		return d.magnitude(o, out, in)
-	case compute.MagnitudeGrad:
-		return d.magnitudeGrad(out, in)
-	case compute.ExpertLinear:
-		return d.expertLinear(o, out, in)
-	case compute.ExpertGradInput:
-		return d.expertGradInput(o, out, in)
-	case compute.ExpertGradWeight:
-		return d.expertGradWeight(o, out, in)
 	case compute.Route:
 		d.route(o, out, in)
-	case compute.RouteGrad:
-		return d.routeGrad(o, out, in)
 	case compute.Combine:
 		d.combine(out, in)
 	case compute.CombineGrad:
@@ -119,7 +128,6 @@ func (d *Device) dispatch(op compute.Op, out, in []compute.Array) error {
 	default:
 		op.Define(out, in)
 	}
-	return nil
 }
 
 func arrays(buffers []compute.Buffer) ([]compute.Array, error) {
