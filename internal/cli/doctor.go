@@ -114,17 +114,25 @@ func (c doctorFigures) print(w io.Writer) {
 	row("processor", "%s, %d cores", c.CPU.Model, c.CPU.Cores)
 	row("features", "%s", strings.Join(c.CPU.Features, " "))
 	row("memory", "%s in all, %s available", orUnknown(c.Memory.Total), orUnknown(c.Memory.Available))
-	row("disk", "%s free at %s", orUnknown(c.Disk.Free), c.Disk.Path)
-	exists := ""
-	if _, err := os.Stat(c.ModelCache); errors.Is(err, os.ErrNotExist) {
-		exists = " (not there yet)"
+	if billions := float64(c.Memory.Available) / bytesPer4Bits / 1e9; billions >= 0.1 {
+		row("room", "for the weights of a 4-bit model of %.1f billion parameters; training needs more, and tells how much first", billions)
 	}
-	row("model cache", "%s%s", c.ModelCache, exists)
+	row("disk", "%s free at %s", orUnknown(c.Disk.Free), c.Disk.Path)
+	cached := "not there yet"
+	if _, err := os.Stat(c.ModelCache); !errors.Is(err, os.ErrNotExist) {
+		cached = fmt.Sprintf("models with weights: %d", len(cachedModels()))
+	}
+	row("model cache", "%s (%s)", c.ModelCache, cached)
 	row("output", "%s", map[bool]string{true: "a terminal: runs show a live view", false: "not a terminal: runs print plain lines"}[c.Terminal])
 	for _, d := range c.Devices {
 		row("device", "%s", deviceLine(d))
 	}
+	row("GPUs", "are not used yet: all work is done by the processor")
+	row("to begin", "%s demo", program())
 }
+
+// bytesPer4Bits is what a weight of 4 bits takes, with its share of a 16-bit scale and bias for 64 of them.
+const bytesPer4Bits = (4 + 32.0/64) / 8
 
 // modelCache is where downloaded models are kept.
 func modelCache() string {

@@ -42,7 +42,9 @@ and print the folder. What is there already is not fetched again, and a download
 that was broken off goes on where it was. Files are checked against their hashes.
 
 Of a model, the files that a model needs are fetched: configuration, tokenizer and
-safetensors; of other repositories all files; or those that are named. HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN and HF_HUB_OFFLINE count.`,
+safetensors; of other repositories all files; or those that are named. REPO may be
+an address that was copied from a browser. HF_ENDPOINT, HF_HOME, HF_HUB_CACHE,
+HF_TOKEN and HF_HUB_OFFLINE count.`,
 		Example: `  lentil download mlx-community/Qwen3-0.6B-4bit
   lentil download org/model --revision v1.0 --include "*.json" tokenizer.model
   lentil download org/model-GGUF --include "*Q4_K_M.gguf" --local-dir ./model

@@ -3,18 +3,28 @@ package cli
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/lentil-lm/lentil/run/screen"
 )
 
 func init() {
 	cobra.AddTemplateFunc("flagGroups", flagGroups)
 }
 
-// helpWidth is where the descriptions of flags are wrapped.
+// helpWidth is where the descriptions of flags are wrapped, on terminals that are so wide.
 const helpWidth = 100
+
+func helpColumns() int {
+	if width := screen.Width(os.Stdout); width > 0 {
+		return min(helpWidth, width-1)
+	}
+	return helpWidth
+}
 
 // usageTemplate lays out --help: cobra's, with examples first and the flags in groups.
 const usageTemplate = `Usage:{{if .Runnable}}
@@ -116,7 +126,7 @@ func flagGroups(cmd *cobra.Command) []string {
 	}
 	var out []string
 	for _, title := range titles {
-		text := strings.TrimRight(sets[title].FlagUsagesWrapped(helpWidth), "\n")
+		text := strings.TrimRight(sets[title].FlagUsagesWrapped(helpColumns()), "\n")
 		if title == "" {
 			title = "Other flags"
 			if len(titles) == 1 {

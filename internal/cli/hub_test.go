@@ -56,8 +56,17 @@ func TestModelFromHub(t *testing.T) {
 	if found, err := filepath.Glob(weights); err != nil || len(found) != 0 {
 		t.Errorf("tokenize fetched %q, %v", found, err)
 	}
+	if out := mustRun(t, "", "doctor", "--quick"); !strings.Contains(out, "(models with weights: 0)\n") {
+		t.Errorf("doctor: %s", out)
+	}
 	local := mustRun(t, "", "generate", "--model", model, "--prompt", "Fibre", "--max-tokens", "4", "--temp", "0")
 	fetched := mustRun(t, "", "generate", "--model", "org/tiny", "--prompt", "Fibre", "--max-tokens", "4", "--temp", "0")
+	out := mustRun(t, "", "doctor", "--quick")
+	for _, want := range []string{"(models with weights: 1)\n", "GPUs         are not used yet", "room         for the weights of a 4-bit model of ", "to begin     lentil demo\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("doctor lacks %q:\n%s", want, out)
+		}
+	}
 	answer := func(text string) string { return strings.Split(text, "==========")[1] }
 	if answer(local) != answer(fetched) {
 		t.Errorf("from the folder:\n%s\nfrom the hub:\n%s", local, fetched)

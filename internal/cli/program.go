@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/lentil-lm/lentil/run/screen"
 )
 
 // built tells a program that `go run` has built, in a folder of its own or in Go's cache, from an installed one.
@@ -65,5 +67,11 @@ func typedHelp(w io.Writer, help func(*cobra.Command, []string), cmd *cobra.Comm
 	cmd.SetOut(&text)
 	help(cmd, args)
 	cmd.SetOut(w)
-	io.WriteString(w, typed(text.String())) // there is nobody to tell
+	lines := strings.SplitAfter(typed(text.String()), "\n")
+	for i, line := range lines {
+		if !strings.HasPrefix(line, " ") { // what is indented is a table or to be copied
+			lines[i] = screen.Wrap(line, helpColumns())
+		}
+	}
+	io.WriteString(w, strings.Join(lines, "")) // there is nobody to tell
 }

@@ -101,7 +101,11 @@ func Main(ctx context.Context, args []string, streams Streams) int {
 	root := newRoot(streams)
 	err := execute(ctx, root, args)
 	if err != nil && !errors.Is(err, errSaid) {
-		fmt.Fprint(streams.Err, errorText(err))
+		text := errorText(err)
+		if file := fileOf(streams.Err); file != nil {
+			text = screen.Wrap(text, screen.Width(file))
+		}
+		fmt.Fprint(streams.Err, text)
 	}
 	return exitCode(err)
 }

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // goisms are words of Go and of the system that no user should have to know.
@@ -42,6 +43,21 @@ func TestWrongInput(t *testing.T) {
 			t.Errorf("%s: %q speaks Go\n%s", line, goisms.FindString(text), text)
 		case strings.Count(text, "\n") < 2 && !strings.Contains(text, "expected"):
 			t.Errorf("%s: there is no remedy\n%s", line, text)
+		}
+	}
+}
+
+// TestHelpWidth: the help fits into its width, but for commands, on the shell or in a chat.
+func TestHelpWidth(t *testing.T) {
+	t.Parallel()
+	for _, c := range commands(Streams{}) {
+		help, _, _ := strings.Cut(mustRun(t, "", c.Name(), "--help"), "Exit status")
+		about, flags, _ := strings.Cut(help, "\nUsage:")
+		_, flags, _ = strings.Cut(flags, "\n\n")
+		for _, line := range strings.Split(about+flags, "\n") {
+			if utf8.RuneCountInString(line) > helpWidth && !strings.HasPrefix(line, "  lentil ") && !strings.HasPrefix(line, "  /") {
+				t.Errorf("%s: %q", c.Name(), line)
+			}
 		}
 	}
 }

@@ -64,7 +64,7 @@ func (s *terminal) draw(above string, lines []string) {
 	}
 	b.WriteString("\r\x1b[J")
 	if above != "" {
-		b.WriteString(strings.TrimSuffix(above, "\n"))
+		b.WriteString(Wrap(strings.TrimSuffix(above, "\n"), width))
 		b.WriteString("\n")
 	}
 	s.drawn = s.drawn[:0]

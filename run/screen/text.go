@@ -2,6 +2,7 @@ package screen
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -61,4 +62,55 @@ func flops(n float64) string {
 		n /= 1000
 	}
 	return fmt.Sprintf("%.3g EFLOP", n)
+}
+
+// Width is how many columns the terminal f has; 0 where f is none.
+func Width(f *os.File) int {
+	if !IsTerminal(f) {
+		return 0
+	}
+	width, _ := newTerminal(f).size()
+	return width
+}
+
+// Wrap breaks lines that are longer than width between words, where a terminal would break them anywhere. What follows a
+// line's beginning stays indented as that is. Options that follow a colon, which are there to be copied, stay together,
+// as do words that are longer than a line. A width of 0 or less leaves text as it is.
+func Wrap(text string, width int) string {
+	if width <= 0 {
+		return text
+	}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if cells(line) > width {
+			lines[i] = wrapLine(line, width)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+func wrapLine(line string, width int) string {
+	body := strings.TrimLeft(line, " ")
+	indent := line[:len(line)-len(body)]
+	words := strings.Split(body, " ")
+	for i, word := range words {
+		rest := strings.Join(words[i+1:], " ")
+		if i > 0 && strings.HasSuffix(word, ":") && (strings.HasPrefix(rest, "--") || strings.Contains(rest, " --")) {
+			words = append(words[:i+1:i+1], rest)
+			break
+		}
+	}
+	var b strings.Builder
+	b.WriteString(indent + words[0])
+	column := cells(indent + words[0])
+	for _, word := range words[1:] {
+		if n := cells(word); column+1+n <= width {
+			b.WriteString(" " + word)
+			column += 1 + n
+		} else {
+			b.WriteString("\n" + indent + word)
+			column = cells(indent) + n
+		}
+	}
+	return b.String()
 }
