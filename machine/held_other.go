@@ -11,3 +11,6 @@ func HeldMemory() (own, program int64) {
 	runtime.ReadMemStats(&m)
 	return int64(m.Sys - m.HeapReleased), 0
 }
+
+// GPUs are the device nodes of graphics processors, which only Linux has.
+func GPUs() []string { return nil }

@@ -27,6 +27,19 @@ func HeldMemory() (own, program int64) { return system("/").heldMemory() }
 // included. (getrusage would count what the parent held before exec.)
 func PeakMemory() int64 { return system("/").peakMemory() }
 
+// GPUs are the device nodes of graphics processors that drivers have made: /dev/nvidia0 and so on of NVIDIA's, /dev/kfd of
+// AMD's, /dev/dri/renderD128 and so on of all. That there is a node does not tell that it can be used.
+func GPUs() []string { return system("/").gpus() }
+
+func (s system) gpus() []string {
+	var nodes []string
+	for _, pattern := range []string{"dev/nvidia[0-9]*", "dev/kfd", "dev/dri/renderD*"} {
+		found, _ := filepath.Glob(filepath.Join(string(s), pattern)) // the patterns are right
+		nodes = append(nodes, found...)
+	}
+	return nodes
+}
+
 // hasF16C asks the kernel, as x/sys/cpu does not know the feature.
 func hasF16C() bool {
 	return strings.Contains(system("/").field("proc/cpuinfo", "flags")+" ", " f16c ")

@@ -2,10 +2,12 @@ package machine
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -145,5 +147,25 @@ func TestResourceLimits(t *testing.T) {
 				t.Errorf("%s: %q is not in %.2000s", name, want, out)
 			}
 		}
+	}
+}
+
+func TestGPUs(t *testing.T) {
+	root := t.TempDir()
+	var want []string
+	for _, node := range []string{"dev/nvidia0", "dev/nvidia1", "dev/dri/renderD128", "dev/nvidiactl", "dev/dri/card0"} {
+		path := filepath.Join(root, node)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if len(want) < 3 { // the others stand for no processor of their own
+			want = append(want, path)
+		}
+	}
+	if got := system(root).gpus(); !slices.Equal(got, want) {
+		t.Errorf("found %q, want %q", got, want)
+	}
+	if got := system(t.TempDir()).gpus(); got != nil {
+		t.Errorf("found %q in an empty tree", got)
 	}
 }

@@ -29,6 +29,7 @@ type doctorFigures struct {
 	ModelCache string         `json:"model_cache"`
 	Terminal   bool           `json:"terminal"`
 	Devices    []bench.Device `json:"devices"`
+	GPUs       []string       `json:"gpus"` // device nodes
 }
 
 type cpuFacts struct {
@@ -97,6 +98,7 @@ func examine(streams Streams) doctorFigures {
 		Disk:       diskFacts{folder, machine.FreeDisk(folder)},
 		ModelCache: modelCache(),
 		Terminal:   streams.outIsTerminal(),
+		GPUs:       machine.GPUs(),
 	}
 }
 
@@ -127,7 +129,11 @@ func (c doctorFigures) print(w io.Writer) {
 	for _, d := range c.Devices {
 		row("device", "%s", deviceLine(d))
 	}
-	row("GPUs", "are not used yet: all work is done by the processor")
+	found := "none found"
+	if len(c.GPUs) > 0 {
+		found = strings.Join(c.GPUs, " ")
+	}
+	row("GPUs", "%s; they are not used yet: all work is done by the processor", found)
 	row("to begin", "%s demo", program())
 }
 
