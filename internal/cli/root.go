@@ -191,6 +191,7 @@ func commands(streams Streams) []*cobra.Command {
 		newLoRA(streams, "train", runLoRA),
 		newLoRA(streams, "test", runLoRA),
 		newPerplexity(streams),
+		newDataset(streams),
 		newGenerate(streams),
 		newChat(streams),
 		newCachePrompt(streams),

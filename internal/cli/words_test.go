@@ -64,6 +64,11 @@ func TestHelpWidth(t *testing.T) {
 
 // wrongInput has a command line in each line. EMPTY is an empty argument, or nothing in one.
 const wrongInput = `
+dataset read
+dataset read nothere.epub
+dataset read file.txt file.txt
+dataset read bad.gguf
+dataset read emptydir
 generate --model nothere --prompt x
 generate --model nothere/ --prompt x
 generate --model org/name --prompt x

@@ -1,0 +1,189 @@
+// Package book reads books into blocks: headings, paragraphs, lists, tables, quotes, notes, captions and
+// preformatted text, each with the headings above it, its chapter or page, and where its text lies in the whole.
+//
+// Plain text, Markdown, HTML and EPUB 2 and 3 are read. A file is hostile until it is read: the limits in
+// limits.go bound what it may unpack to, nest and grow to, and nothing outside of it is opened.
+//
+// Nothing vanishes silently: what a reader leaves out of the text of a book (page marks, marks of notes, soft
+// hyphens) is in Document.Removed, and Document.Whole puts it back.
+package book
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/smallfile"
+)
+
+// A Kind says what a block of a book is.
+type Kind string
+
+// The kinds of blocks.
+const (
+	Paragraph Kind = "paragraph"
+	Heading   Kind = "heading"
+	List      Kind = "list"
+	Table     Kind = "table"
+	Quote     Kind = "quote"
+	Note      Kind = "note"
+	Code      Kind = "code" // preformatted: its spaces and line ends count
+	Caption   Kind = "caption"
+)
+
+// A Document is a book as its reader understood it.
+type Document struct {
+	Format   string    `json:"format"`   // "text", "markdown", "html", "epub"
+	Encoding string    `json:"encoding"` // of the file's text: "utf-8", "windows-1252", ...
+	Title    string    `json:"title,omitempty"`
+	Authors  []string  `json:"authors,omitempty"`
+	Language string    `json:"language,omitempty"`
+	Blocks   []Block   `json:"blocks"`
+	Removed  []Removal `json:"removed"` // in the order of the book
+}
+
+// A Block is a piece of a book that belongs together.
+type Block struct {
+	Kind  Kind     `json:"kind"`
+	Level int      `json:"level,omitempty"` // of a heading, 1 to 6
+	Path  []string `json:"path,omitempty"`  // the headings above it, outermost first
+	// Chapter is what the table of contents calls the part of the book that the block lies in.
+	Chapter string `json:"chapter,omitempty"`
+	Page    string `json:"page,omitempty"` // as printed ("xii", "104"), where the file tells
+	Offset  int    `json:"offset"`         // of Text in Document.Text, in bytes
+	// Text has an item of a list in each line; a row of a table in each line, with tabs between its cells.
+	Text  string `json:"text"`
+	Items []Item `json:"items,omitempty"` // of a list, one for each line of Text
+}
+
+// An Item of a list says how its line of text stands in it.
+type Item struct {
+	Depth   int  `json:"depth"` // 0 for the outermost list
+	Ordered bool `json:"ordered,omitempty"`
+}
+
+// Rows are the cells of a table, row by row.
+func (b *Block) Rows() [][]string {
+	var rows [][]string
+	for line := range strings.SplitSeq(b.Text, "\n") {
+		rows = append(rows, strings.Split(line, "\t"))
+	}
+	return rows
+}
+
+// A Reason says why a text was left out.
+type Reason string
+
+// The reasons.
+const (
+	PageMark   Reason = "page mark"
+	NoteMark   Reason = "note mark"
+	SoftHyphen Reason = "soft hyphen"
+)
+
+// A Removal is a text that was left out, and where it stood.
+type Removal struct {
+	Offset int    `json:"offset"` // in Document.Text, in bytes
+	Text   string `json:"text"`
+	Reason Reason `json:"reason"`
+}
+
+// separator stands between blocks in the text of a document.
+const separator = "\n\n"
+
+// Text is the text that was kept, with an empty line between blocks.
+func (d *Document) Text() string {
+	var b strings.Builder
+	for i := range d.Blocks {
+		if i > 0 {
+			b.WriteString(separator)
+		}
+		b.WriteString(d.Blocks[i].Text)
+	}
+	return b.String()
+}
+
+// Whole is Text with all that was removed back in its place.
+func (d *Document) Whole() string {
+	text, at := d.Text(), 0
+	var b strings.Builder
+	for _, r := range d.Removed {
+		b.WriteString(text[at:r.Offset])
+		b.WriteString(r.Text)
+		at = r.Offset
+	}
+	b.WriteString(text[at:])
+	return b.String()
+}
+
+// reader reads the bytes of a file of one format; name is for messages.
+type reader func(name string, data []byte) (*Document, error)
+
+// A format is known by the ends of file names.
+type format struct {
+	name string
+	ends []string
+	most int64 // bytes of a file
+	read reader
+}
+
+var formats = []format{
+	{"text", []string{".txt", ".text"}, maxText, readText},
+	{"markdown", []string{".md", ".markdown"}, maxMarkup, readMarkdown},
+	{"html", []string{".html", ".htm", ".xhtml"}, maxMarkup, readHTML},
+	{"epub", []string{".epub"}, maxBook, readEPUB},
+}
+
+// Open reads a book. The end of its name says what it is; a file that is something else, is damaged, encrypted or
+// past the limits is a mistake (package fault) that names the file and the part of it at fault.
+func Open(path string) (*Document, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return nil, fault.Of("%s is a folder, expected a book", path).Try("Give one file: .txt, .md, .html or .epub.")
+	}
+	end := strings.ToLower(filepath.Ext(path))
+	i := slices.IndexFunc(formats, func(f format) bool { return slices.Contains(f.ends, end) })
+	if i < 0 {
+		return nil, fault.Of("%s: books that end in %q are not read, expected .txt, .md, .html or .epub", path, end).
+			Try("Convert it to one of these, or rename it if it is one.")
+	}
+	f := formats[i]
+	data, err := smallfile.Read(path, f.most)
+	if err != nil {
+		return nil, fault.Mark(err)
+	}
+	if f.name != "epub" {
+		if err := checkText(path, data); err != nil {
+			return nil, err
+		}
+	}
+	d, err := f.read(path, data)
+	if err != nil {
+		return nil, err
+	}
+	d.Format = f.name
+	if len(d.Blocks) == 0 {
+		return nil, fault.Of("%s has no text", path).Try("If its pages are pictures, run text recognition on them first.")
+	}
+	return d, nil
+}
+
+// checkText refuses a file that is no text, whatever its name says.
+func checkText(name string, data []byte) error {
+	begin := data[:min(len(data), 1024)]
+	for magic, what := range map[string]string{"PK\x03\x04": "a zip file, as EPUB and DOCX are", "%PDF-": "a PDF file"} {
+		if bytes.HasPrefix(begin, []byte(magic)) {
+			return fault.Of("%s is %s, expected text", name, what).Try("Give it the end of name that fits, if that is read.")
+		}
+	}
+	if _, marked := byteOrder(begin); !marked && bytes.IndexByte(begin, 0) >= 0 {
+		return fault.Of("%s has bytes that no text has, expected text", name).Try("Give a text file, saved as UTF-8.")
+	}
+	return nil
+}
