@@ -446,7 +446,8 @@ func TestOpenMistakes(t *testing.T) {
 		{filepath.Join(file, "x"), engine.Options{}, "model", "model: " + filepath.Join(file, "x") + ": a part of this path is a file"},
 		{empty, engine.Options{}, "model", "model " + empty + ": there is no config.json in this folder\nGive a folder"},
 		{file, engine.Options{}, "model", "model " + file + ": this is a file, and not a GGUF file\nGive a folder"},
-		{dir, engine.Options{Threads: -1}, "threads", "threads -1: expected 0"},
+		{dir, engine.Options{Threads: -1}, "threads", "threads -1: expected 0, for one per core, to 1024"},
+		{dir, engine.Options{Threads: 1 << 20}, "threads", "threads 1048576: expected 0"},
 		{dir, engine.Options{Device: "abacus"}, "device", "device abacus: expected auto or one of: cpu"},
 	} {
 		e, err := engine.Open(t.Context(), tt.name, tt.o)

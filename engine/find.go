@@ -13,6 +13,7 @@ import (
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
+	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/tokenizer"
 	"github.com/lentil-lm/lentil/weights"
@@ -26,8 +27,8 @@ func Find(ctx context.Context, name string, patterns []string, o Options) (path 
 }
 
 func find(ctx context.Context, setting fault.Setting, name string, patterns []string, o Options) (path string, err error) {
-	if o.Threads < 0 { // the device would say so, after a download
-		return "", fault.Value("threads", o.Threads, "0, for one per core, or more")
+	if err := machine.CheckThreads(o.Threads); err != nil { // the device would say so, after a download
+		return "", err
 	}
 	if name == "" {
 		return "", fault.Missing(setting).Try("Give the folder of a model, a .gguf file, or a repository ORG/NAME.")

@@ -4,9 +4,12 @@
 package machine
 
 import (
+	"fmt"
 	"runtime"
 
 	"golang.org/x/sys/cpu"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // Cores is how many processor cores the system has.
@@ -15,6 +18,17 @@ func Cores() int { return runtime.NumCPU() }
 // Threads is how many of them this process may use at once: a control group
 // or GOMAXPROCS may allow fewer.
 func Threads() int { return runtime.GOMAXPROCS(0) }
+
+// mostThreads is more than any one computer has cores; with far more of them nothing gets done.
+const mostThreads = 1024
+
+// CheckThreads refuses a number of worker threads that cannot be meant. 0 is one per core.
+func CheckThreads(n int) error {
+	if n < 0 || n > mostThreads {
+		return fault.Value("threads", n, fmt.Sprintf("0, for one per core, to %d", mostThreads))
+	}
+	return nil
+}
 
 // Features names the features of the processor that kernels may use.
 func Features() []string {

@@ -15,7 +15,6 @@ import (
 	"sync"
 
 	"github.com/lentil-lm/lentil/compute"
-	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/machine"
 )
 
@@ -45,8 +44,8 @@ func New(opt Options) (compute.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	if opt.Threads < 0 {
-		return nil, fault.Value("threads", opt.Threads, "0, for one per core, or more")
+	if err := machine.CheckThreads(opt.Threads); err != nil {
+		return nil, err
 	}
 	if opt.Threads == 0 {
 		opt.Threads = machine.Threads()
