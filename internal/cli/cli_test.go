@@ -82,6 +82,10 @@ func TestHelp(t *testing.T) {
 			}
 		}
 	}
+	// Lines are broken where they are full, not also where the source breaks them.
+	if _, out, _ := lentil(t, "", "lora", "--help"); !strings.Contains(out, "reading of config.json, so that loss") {
+		t.Errorf("the lines of --compat are broken twice:\n%s", out)
+	}
 	code, out, _ := lentil(t, "")
 	if code != 0 || !strings.Contains(out, "Look inside:\n") || !strings.Contains(out, "lentil demo\n") {
 		t.Errorf("no arguments: %d\n%s", code, out)

@@ -119,7 +119,9 @@ func flagGroups(cmd *cobra.Command) []string {
 				titles = append(titles, title)
 			}
 		}
-		sets[title].AddFlag(f)
+		usage := *f
+		usage.Usage = strings.ReplaceAll(f.Usage, "\n", " ") // one break a line, the wrapping's
+		sets[title].AddFlag(&usage)
 	})
 	if sets[""] != nil {
 		titles = append(titles, "")
