@@ -39,8 +39,8 @@ func (l Layout) Files(split string) ([]string, bool) {
 	return nil, false
 }
 
-// Names gives the names of the splits.
-func (l Layout) Names() []string {
+// names gives the names of the splits.
+func (l Layout) names() []string {
 	names := make([]string, len(l))
 	for i, s := range l {
 		names[i] = s.Split

@@ -256,7 +256,7 @@ func (l *loader) addSlice(split *Split, s rowSlice) error {
 			split.sought = l.sought(split.Name, s.split)
 			return nil
 		}
-		has := strings.Join(l.Layout.Names(), ", ")
+		has := strings.Join(l.Layout.names(), ", ")
 		if has == "" {
 			has = "none"
 		}
@@ -305,7 +305,7 @@ func (l *loader) source(path string) (source, error) {
 
 // sought says what a split without rows was looked for under.
 func (l *loader) sought(split, name string) string {
-	if names := l.Layout.Names(); len(names) > 0 && !l.ownKeys {
+	if names := l.Layout.names(); len(names) > 0 && !l.ownKeys {
 		where := l.Name
 		if where == "" {
 			where = l.Dir

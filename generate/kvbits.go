@@ -12,8 +12,8 @@ import (
 // affine integers of Bits in groups of Group values of a head. Zero Bits is not at all.
 type KVBits struct{ Bits, Group, Start int }
 
-// Check reports settings that no model has.
-func (b KVBits) Check() error {
+// check reports settings that no model has.
+func (b KVBits) check() error {
 	if b.Bits == 0 {
 		return nil
 	}
@@ -30,7 +30,7 @@ func (b KVBits) Check() error {
 // QuantizeKV makes the session quantize its cache from now on. The group must divide the
 // heads of the model, and the cache must have no size limit.
 func (s *Session) QuantizeKV(b KVBits) error {
-	if err := b.Check(); err != nil || b.Bits == 0 {
+	if err := b.check(); err != nil || b.Bits == 0 {
 		return err
 	}
 	if s.limited {

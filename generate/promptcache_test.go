@@ -129,7 +129,7 @@ func TestPromptCache(t *testing.T) {
 					if err := s.Load(p); err != nil {
 						t.Fatal(err)
 					}
-					if n := s.Cached(more); n != 0 {
+					if n := s.cached(more); n != 0 {
 						t.Errorf("%d tokens of the next prompt are taken for known", n)
 					}
 					if got := goesOn(t, s, more); !slices.Equal(got, want) {

@@ -35,7 +35,7 @@ func (s *Session) begin(ctx context.Context, tok *tokenizer.Tokenizer, prompt []
 		step = prefillStep
 	}
 	r := &reply{Options: o, chars: tok.Stream(), text: stopper{stops: o.StopStrings}, began: time.Now()}
-	r.stats = Stats{PromptTokens: len(prompt), CachedTokens: s.Cached(prompt)}
+	r.stats = Stats{PromptTokens: len(prompt), CachedTokens: s.cached(prompt)}
 	logits, err := s.prefill(ctx, prompt, step, o.Progress)
 	if err != nil {
 		return nil, err

@@ -56,8 +56,8 @@ func (s *Session) Reset() {
 // Close gives the cache back.
 func (s *Session) Close() { s.cache.Free() }
 
-// Cached is how many tokens of prompt the session need not compute again.
-func (s *Session) Cached(prompt []int32) int {
+// cached is how many tokens of prompt the session need not compute again.
+func (s *Session) cached(prompt []int32) int {
 	n := 0
 	for n < len(prompt) && n < len(s.tokens) && prompt[n] == s.tokens[n] {
 		n++
@@ -92,7 +92,7 @@ func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progres
 		return nil, fault.Of("the prompt has %d tokens, the model takes %d (max_position_embeddings)", s.loaded+len(prompt), limit).
 			Try("Shorten it, or give %v.", fault.Setting("max_kv_size"))
 	}
-	at := s.Cached(prompt)
+	at := s.cached(prompt)
 	if err := s.rewind(at); err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ func (d modelDrafter) draft(ctx context.Context, text []int32, n int, draw sampl
 	// The prompt is read without the answer's first token, as the model has read it: with
 	// 8-bit activations the company of that token would round the others differently.
 	var err error
-	if last := len(text) - 1; last-d.session.Cached(text) > 1 {
+	if last := len(text) - 1; last-d.session.cached(text) > 1 {
 		_, err = d.session.prefill(ctx, text[:last], prefillStep, nil)
 	}
 	var logits []float32

@@ -29,7 +29,7 @@ func ParseRef(text string, typ RepoType) (Ref, error) {
 	rest, short := strings.CutPrefix(text, "hf://")
 	if !short && !isAddress(text) {
 		id, revision, _ := strings.Cut(text, "@")
-		repo, err := ParseRepo(id, typ)
+		repo, err := parseRepo(id, typ)
 		return Ref{Repo: repo, Revision: revision}, err
 	}
 	ref, err := parsePath(rest, short, typ)
@@ -92,7 +92,7 @@ func parsePath(address string, short bool, typ RepoType) (Ref, error) {
 		rest = ref.takeView(rest)
 	}
 	var err error
-	if ref.Repo, err = ParseRepo(id, typ); err != nil {
+	if ref.Repo, err = parseRepo(id, typ); err != nil {
 		return Ref{}, err
 	}
 	if ref.Path = strings.Join(rest, "/"); ref.Path != "" {

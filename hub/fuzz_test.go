@@ -95,7 +95,7 @@ func FuzzNames(f *testing.F) {
 	f.Add("org/model", "*.json", "a/b.json")
 	f.Add("datasets/a/b", "[!a-c]?", "model[1].safetensors")
 	f.Fuzz(func(t *testing.T, id, pattern, name string) {
-		if repo, err := ParseRepo(id, Model); err == nil {
+		if repo, err := parseRepo(id, Model); err == nil {
 			if back, ok := repoOfFolder(repo.folder()); !ok || back != repo || filepath.Base(repo.folder()) != repo.folder() {
 				t.Errorf("%q is %+v after going through the folder %q", id, back, repo.folder())
 			}
@@ -159,7 +159,7 @@ func TestPatterns(t *testing.T) {
 		}
 	}
 	for text, ok := range map[string]bool{"org/model": true, "gpt2": true, "a/b/c": false, "a--b": false, "../x": false, "a/.b": false, "x.git": false, "": false, "org/mo del": false, "a/b.": false} {
-		if _, err := ParseRepo(text, Model); (err == nil) != ok {
+		if _, err := parseRepo(text, Model); (err == nil) != ok {
 			t.Errorf("repository %q: %v", text, err)
 		}
 	}

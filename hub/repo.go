@@ -34,8 +34,8 @@ func (r Repo) String() string {
 // namePattern is what one half of a repository's id may look like.
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?$`)
 
-// ParseRepo reads "ORG/NAME", "datasets/ORG/NAME" or "spaces/ORG/NAME"; without such a beginning the type is typ.
-func ParseRepo(text string, typ RepoType) (Repo, error) {
+// parseRepo reads "ORG/NAME", "datasets/ORG/NAME" or "spaces/ORG/NAME"; without such a beginning the type is typ.
+func parseRepo(text string, typ RepoType) (Repo, error) {
 	id := text
 	for _, t := range []RepoType{Model, Dataset, Space} {
 		// "datasets/NAME" is the model NAME of an organisation "datasets", as far as its form goes.

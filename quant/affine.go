@@ -116,7 +116,7 @@ func fits(f float32, d DType) bool {
 	case F16:
 		f = F16ToF32(F32ToF16(f))
 	case BF16:
-		f = BF16ToF32(F32ToBF16(f))
+		f = bf16ToF32(f32ToBF16(f))
 	}
 	return f-f == 0
 }

@@ -42,11 +42,11 @@ func F32ToF16(f float32) uint16 {
 	return sign | uint16((abs-rebias+0xfff+abs>>13&1)>>13)
 }
 
-// BF16ToF32 widens a bfloat16 number, exactly.
-func BF16ToF32(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
+// bf16ToF32 widens a bfloat16 number, exactly.
+func bf16ToF32(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
 
-// F32ToBF16 rounds to bfloat16, ties to even. A NaN stays one (and turns quiet).
-func F32ToBF16(f float32) uint16 {
+// f32ToBF16 rounds to bfloat16, ties to even. A NaN stays one (and turns quiet).
+func f32ToBF16(f float32) uint16 {
 	b := math.Float32bits(f)
 	if b&0x7fffffff > 0x7f800000 {
 		return uint16(b>>16) | 0x40
@@ -106,7 +106,7 @@ func widenF16(dst []float32, src []byte) {
 
 func widenBF16(dst []float32, src []byte) {
 	for i := range dst {
-		dst[i] = BF16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
+		dst[i] = bf16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
 	}
 }
 
@@ -173,7 +173,7 @@ func PutFloats(dst []byte, src []float32, d DType) {
 		}
 	case BF16:
 		for i, f := range src {
-			le.PutUint16(dst[2*i:], F32ToBF16(f))
+			le.PutUint16(dst[2*i:], f32ToBF16(f))
 		}
 	case F64:
 		for i, f := range src {

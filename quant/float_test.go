@@ -74,14 +74,14 @@ func TestBF16(t *testing.T) {
 	t.Parallel()
 	for i := range 1 << 16 {
 		h := uint16(i)
-		f := BF16ToF32(h)
+		f := bf16ToF32(h)
 		if f != f {
-			if back := F32ToBF16(f); back != h|0x40 {
+			if back := f32ToBF16(f); back != h|0x40 {
 				t.Fatalf("%04x: NaN comes back as %04x", h, back)
 			}
 			continue
 		}
-		if back := F32ToBF16(f); back != h {
+		if back := f32ToBF16(f); back != h {
 			t.Fatalf("%04x: comes back as %04x", h, back)
 		}
 		if h&0x7fff >= 0x7f80 {
@@ -92,13 +92,13 @@ func TestBF16(t *testing.T) {
 			bits uint32
 			want uint16
 		}{{mid, h + h&1}, {mid - 1, h}, {mid + 1, h + 1}} {
-			if got := F32ToBF16(math.Float32frombits(try.bits)); got != try.want {
+			if got := f32ToBF16(math.Float32frombits(try.bits)); got != try.want {
 				t.Fatalf("%08x rounds to %04x, want %04x", try.bits, got, try.want)
 			}
 		}
 	}
 	// A NaN whose payload lies in the dropped half must not become infinity.
-	if got := BF16ToF32(F32ToBF16(math.Float32frombits(0x7f800001))); got == got {
+	if got := bf16ToF32(f32ToBF16(math.Float32frombits(0x7f800001))); got == got {
 		t.Errorf("NaN became %v", got)
 	}
 }

@@ -111,7 +111,7 @@ func (q fpQuantizer) round(f float32) float32 {
 		case F16:
 			return F16ToF32(F32ToF16(f))
 		case BF16:
-			return BF16ToF32(F32ToBF16(f))
+			return bf16ToF32(f32ToBF16(f))
 		}
 	}
 	return f

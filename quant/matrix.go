@@ -193,9 +193,6 @@ func (m *Matrix) Shape() []int {
 	return []int{m.Rows, m.Cols}
 }
 
-// Bytes returns the memory the matrix takes, scales and biases included.
-func (m *Matrix) Bytes() int { return len(m.Data) + len(m.Scales) + len(m.Biases) }
-
 // Row writes the float32 values of one row to dst, whose length is Cols.
 func (m *Matrix) Row(dst []float32, row int) {
 	dst = dst[:m.Cols]

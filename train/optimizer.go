@@ -64,9 +64,9 @@ func newOptimizer(c OptimizerConfig) (optimizer, error) {
 	return o, nil
 }
 
-// Check refuses an unknown optimizer, unknown options, and values that would make an
+// check refuses an unknown optimizer, unknown options, and values that would make an
 // update NaN.
-func (c OptimizerConfig) Check() error {
+func (c OptimizerConfig) check() error {
 	_, err := newOptimizer(c)
 	return err
 }

@@ -262,7 +262,7 @@ func TestOptimizerErrors(t *testing.T) {
 		{OptimizerConfig{"adafactor", options{"beta_1": 1.5}}, "beta_1 is 1.5"},
 		{OptimizerConfig{"adafactor", options{"beta_2": 0.9}}, "takes no beta_2; known are eps, clip_threshold, decay_rate, weight_decay, scale_parameter, relative_step, warmup_init, beta_1"},
 	} {
-		err := test.c.Check()
+		err := test.c.check()
 		var m *fault.Mistake
 		if !errors.As(err, &m) || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: %v, want %q", test.c, err, test.want)
@@ -271,7 +271,7 @@ func TestOptimizerErrors(t *testing.T) {
 	for _, c := range []OptimizerConfig{
 		{"adam", options{"betas": []any{0, uint64(0)}, "eps": int64(1)}}, {"muon", options{"ns_steps": 0.0}}, {"adafactor", options{"beta_1": 0}},
 	} {
-		if err := c.Check(); err != nil {
+		if err := c.check(); err != nil {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}

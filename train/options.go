@@ -57,5 +57,5 @@ func (o Options) Check() error {
 	if o.Schedule == nil {
 		return fault.Missing("learning_rate")
 	}
-	return o.Optimizer.Check()
+	return o.Optimizer.check()
 }

@@ -6,6 +6,6 @@
 // with snappy, gzip, zstd or LZ4. Encrypted files, Brotli and LZO are refused by name.
 //
 // Files come from strangers. Every length in one is checked against the bytes that are there before anything is
-// allocated, pages are unpacked into buffers of a bounded size, and a row may not grow beyond [MaxRowBytes]. Only
+// allocated, pages are unpacked into buffers of a bounded size, and a row may not grow beyond 64 MiB. Only
 // the pages that are being read are in memory, one of each column.
 package parquet

@@ -401,7 +401,7 @@ func (d *deltaBytes) next() (raw, error) {
 	if n.bits > uint64(len(d.last)) {
 		return raw{}, errShort
 	}
-	if int(n.bits)+len(suffix.bytes) > MaxRowBytes {
+	if int(n.bits)+len(suffix.bytes) > maxRowBytes {
 		return raw{}, errRow
 	}
 	d.last = append(d.last[:n.bits], suffix.bytes...)

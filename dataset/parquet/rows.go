@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	// MaxRowBytes bounds the text of one row.
-	MaxRowBytes = 64 << 20
+	// maxRowBytes bounds the text of one row.
+	maxRowBytes = 64 << 20
 	maxRowItems = 1 << 20 // values of one row, those in lists and structs among them
 	itemCost    = 64      // bytes of a value beside its text
 )
 
-var errRow = fmt.Errorf("a row has more than %d MiB of text or more than %d values", MaxRowBytes>>20, maxRowItems)
+var errRow = fmt.Errorf("a row has more than %d MiB of text or more than %d values", maxRowBytes>>20, maxRowItems)
 
 // Rows reads rows in the order of the file. It is for one goroutine.
 type Rows struct {
@@ -307,7 +307,7 @@ func (r *Rows) leaf(n *node) (jinja.Value, error) {
 	if v.def < n.def {
 		return nil, c.explain(errors.New("it is null where the list around it says that there is a value"))
 	}
-	if r.bytes += len(v.raw.bytes); r.bytes > MaxRowBytes {
+	if r.bytes += len(v.raw.bytes); r.bytes > maxRowBytes {
 		return nil, errRow
 	}
 	out, err := n.value(v.raw)
