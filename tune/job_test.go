@@ -186,7 +186,7 @@ func TestRunMistakes(t *testing.T) {
 		"Test set not found or empty":                                  func(r *Recipe) { r.Train, r.Test, r.Data, r.AdapterPath = false, true, empty, "" },
 		"adapter_path ./nowhere: there is no such folder":              func(r *Recipe) { r.Train, r.Test, r.AdapterPath = false, true, "./nowhere" },
 		"resume_adapter_file: ":                                        func(r *Recipe) { r.ResumeAdapterFile = filepath.Join(empty, "valid.jsonl") },
-		"lora_parameters: rank is 0":                                   func(r *Recipe) { r.LoRA.Rank = 0 },
+		"lora_parameters.rank 0":                                       func(r *Recipe) { r.LoRA.Rank = 0 },
 		"lora_parameters: key \"q\" names no projection of this model": func(r *Recipe) { r.LoRA.Keys = []string{"q"} },
 		"full fine-tuning needs a dense base":                          func(r *Recipe) { r.FineTuneType = "full" },
 		"Prompt masking not supported for text dataset":                func(r *Recipe) { r.Data = folder(t, map[string][]byte{"train.jsonl": rows(4)}) },

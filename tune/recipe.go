@@ -136,11 +136,11 @@ func (r *Recipe) checkValues() error {
 	case r.TrainEmbeddings && r.FineTuneType != "full":
 		return fault.Of("%v goes with %v full, not %s", fault.Setting("train_embeddings"), fault.Setting("fine_tune_type"), r.FineTuneType)
 	case r.Train && r.FineTuneType != "full" && r.LoRA.Rank < 1:
-		return fault.At(keyLoRA, "rank is %d, expected 1 or more", r.LoRA.Rank)
+		return fault.Value(keyLoRA+".rank", r.LoRA.Rank, "1 or more")
 	case math.IsNaN(r.LoRA.Scale) || math.IsInf(r.LoRA.Scale, 0):
-		return fault.At(keyLoRA, "scale is %g, expected a finite number", r.LoRA.Scale)
+		return fault.Value(keyLoRA+".scale", r.LoRA.Scale, "a finite number")
 	case !(r.LoRA.Dropout >= 0 && r.LoRA.Dropout < 1):
-		return fault.At(keyLoRA, "dropout is %g, expected 0 or more and less than 1", r.LoRA.Dropout)
+		return fault.Value(keyLoRA+".dropout", r.LoRA.Dropout, "0 or more and less than 1")
 	}
 	return nil
 }
