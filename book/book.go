@@ -132,7 +132,7 @@ type format struct {
 
 var formats = []format{
 	{"text", []string{".txt", ".text"}, maxText, readText},
-	{"markdown", []string{".md", ".markdown"}, maxMarkup, readMarkdown},
+	{"markdown", []string{".md", ".markdown"}, maxMarkdown, readMarkdown},
 	{"html", []string{".html", ".htm", ".xhtml"}, maxMarkup, readHTML},
 	{"epub", []string{".epub"}, maxBook, readEPUB},
 }

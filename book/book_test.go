@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	"golang.org/x/net/html"
@@ -199,6 +200,26 @@ note Pulses: "Lens culinaris."
 	}
 }
 
+// TestManyMarks: a paragraph of marks takes no time out of proportion, and keeps its text.
+func TestManyMarks(t *testing.T) {
+	t.Parallel()
+	for _, unit := range []string{"*a_ ", "[a](", "**a __b"} {
+		begin := time.Now()
+		d := mustOpen(t, "a.md", strings.Repeat(unit, 50_000))
+		if took := time.Since(begin); took > marksTime {
+			t.Errorf("%q took %v", unit, took)
+		}
+		if n := strings.Count(d.Text(), "a"); n != 50_000 {
+			t.Errorf("%q: %d of 50000 letters", unit, n)
+		}
+	}
+	same(t, tell(mustOpen(t, "b.md", strings.Repeat("*a* b\n", maxMarks/2)+"\n*c*\n")), fmt.Sprintf("paragraph : %q\nparagraph : %q\n",
+		strings.TrimSpace(strings.Repeat("a b ", maxMarks/2)), "c"))
+}
+
+// marksTime is far above what these pages take on a busy machine (under 2 s), and below the 17 s and more that they take with no limit.
+const marksTime = 10 * time.Second
+
 func TestText(t *testing.T) {
 	t.Parallel()
 	text := "\ufeffTHE BOOK\r\n\r\n\r\n\r\nCHAPTER I\r\n\r\nA para-\r\ngraph of\r\nthree lines.\r\n\r\n- salt\r\n- oil\r\n\r\nBeans      81\r\nPeas      100\r\n"
@@ -245,6 +266,8 @@ func TestRefused(t *testing.T) {
 		{"a.epub", "no zip", "is no zip file"},
 		{"b.html", strings.Repeat("<div>", 5000), "512"},
 		{"c.html", strings.Repeat("<", maxTags+1), "tags"},
+		{"c.md", strings.Repeat("1. ", maxNested+1) + "a", "marks of quotes"},
+		{"d.md", strings.Repeat("[a]: b\n", maxReferences+1), "lines of references"},
 		{"b.md", strings.Repeat(">", 1<<20) + "a", "marks of quotes"},
 	} {
 		if _, err := open(t, c[0], c[1]); err == nil || !strings.Contains(err.Error(), c[2]) || !strings.Contains(err.Error(), c[0]) || !strings.Contains(err.Error(), "\n") {
