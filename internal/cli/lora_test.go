@@ -101,7 +101,7 @@ func TestLoRAMistakes(t *testing.T) {
 		{[]string{"train", "--iters", "0"}, "--iters 0: expected 1 or more"},
 		{[]string{"train", "--learning-rate", "-1"}, "--learning-rate -1: "},
 		{[]string{"train", "--train-embeddings"}, "--train-embeddings goes with --fine-tune-type full"},
-		{[]string{"train", "--rank", "0"}, "lora_parameters: "},
+		{[]string{"train", "--rank", "0"}, "--rank 0: expected 1 or more"},
 		{[]string{"train", "--scale", "NaN"}, "--scale NaN: expected a finite number"},
 		{[]string{"train", "--rank", "4", "--fine-tune-type", "full"}, "--rank goes with --fine-tune-type lora or dora, not full"},
 		{[]string{"train", "--lora-layers", "8"}, "unknown flag --lora-layers\nIt is --num-layers here.\n"},
