@@ -15,13 +15,17 @@ import (
 const peakOf = "LENTIL_SPOIL_PEAK_OF"
 
 // Peak does work in a process of its own, the calling test again, and fails if its resident memory was ever more than
-// so many MiB. The rest of the test may only build what work needs. Only Linux tells; elsewhere the test is skipped.
+// so many MiB. The rest of the test may only build what work needs. Only Linux tells; elsewhere, and under the race
+// detector, the test is skipped.
 func Peak(t *testing.T, most int, work func(t *testing.T)) {
 	t.Helper()
 	if os.Getenv(peakOf) == t.Name() {
 		work(t)
 		fmt.Printf("\npeak %d\n", residentPeak(t))
 		return
+	}
+	if RaceDetector {
+		t.Skip("memory is not measured: the race detector takes most of it")
 	}
 	if residentPeak(t) == 0 {
 		t.Skip("the system does not tell the peak of resident memory")
