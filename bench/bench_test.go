@@ -178,6 +178,9 @@ func TestInterrupted(t *testing.T) {
 }
 
 func TestMeasure(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reads half a gigabyte; TestAnswers has a device measured too")
+	}
 	dev, err := all.Open("cpu", all.Options{})
 	if err != nil {
 		t.Fatal(err)

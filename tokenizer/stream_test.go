@@ -23,7 +23,11 @@ func TestStream(t *testing.T) {
 				}
 			}
 			r := rand.New(rand.NewPCG(3, 4))
-			for range 2000 {
+			tries := 2000
+			if testing.Short() {
+				tries = 300
+			}
+			for range tries {
 				ids := make([]int32, r.IntN(16))
 				for i := range ids {
 					if r.IntN(2) == 0 {

@@ -32,7 +32,8 @@ func TestHostile(t *testing.T) {
 		"batch":              "{{ [1] | batch(999999999999, 0) | list }}",
 		"deep source":        "{{ " + strings.Repeat("(", 5000) + "1" + strings.Repeat(")", 5000) + " }}",
 		"deep blocks":        strings.Repeat("{% if 1 %}", 5000) + strings.Repeat("{% endif %}", 5000),
-		"deep lists":         "{{ " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + " }}",
+		"deep lists":         "{{ " + strings.Repeat("[", 30000) + strings.Repeat("]", 30000) + " }}",
+		"long power":         "{{ 9 ** 999999999 }}",
 		"deep not":           "{{ " + strings.Repeat("not ", 5000) + "1 }}",
 		"deep sign":          "{{ " + strings.Repeat("-", 5000) + "1 }}",
 		"deep condition":     "{{ " + strings.Repeat("1 if 1 else ", 5000) + "1 }}",
@@ -50,7 +51,7 @@ func TestHostile(t *testing.T) {
 				t.Fatalf("error %v", err)
 			}
 			want := limitError
-			if name == "time format" {
+			if name == "time format" || name == "long power" {
 				want = valueError
 			}
 			if e.kind != want {
@@ -114,29 +115,6 @@ func TestGenerationSpans(t *testing.T) {
 		}
 		if strings.Join(got, "|") != c.want {
 			t.Errorf("%s: spans %q", c.src, got)
-		}
-	}
-}
-
-// TestBudget: templates built to waste time or memory end in an error.
-func TestBudget(t *testing.T) {
-	t.Parallel()
-	for name, src := range map[string]string{
-		"loops in loops":  strings.Repeat("{% for i in range(9999) %}", 5) + strings.Repeat("{% endfor %}", 5),
-		"doubling":        "{% set ns = namespace(s='ab') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
-		"repetition":      "{{ 'a' * 999999999 }}",
-		"recursive macro": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
-		"nested lists":    "{{ " + strings.Repeat("[", 30000) + strings.Repeat("]", 30000) + " }}",
-		"wide number":     "{{ '%999999999d' % 1 }}",
-		"long power":      "{{ 9 ** 999999999 }}",
-	} {
-		tmpl, err := Parse(src)
-		if err == nil {
-			_, _, err = tmpl.Render(NewDict(), time.Time{})
-		}
-		var e *templateError
-		if !errors.As(err, &e) {
-			t.Errorf("%s: error %v", name, err)
 		}
 	}
 }

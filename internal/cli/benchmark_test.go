@@ -75,6 +75,9 @@ op `
 
 func TestBenchmarkOfTraining(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("package bench tests what is measured, TestBenchmark how it is printed")
+	}
 	folder, _ := tinyModel(t)
 	path := filepath.Join(t.TempDir(), "figures.json")
 	out := mustRun(t, "", "benchmark", "--model", folder, "--train", "-b", "3", "--seq-length", "20", "--num-layers", "1", "-n", "2", "--threads", "1", "--json", path)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -97,7 +98,11 @@ func TestRenderAgainstReference(t *testing.T) {
 	for _, c := range contexts {
 		files[c.Name] = writeFile(t, c.Name+".json", string(c.Ctx))
 	}
-	for template, want := range reference {
+	for at, template := range slices.Sorted(maps.Keys(reference)) {
+		want := reference[template]
+		if testing.Short() && at%3 > 0 {
+			continue // package jinja renders all of them
+		}
 		t.Run(template, func(t *testing.T) {
 			t.Parallel()
 			for name, w := range want {
