@@ -78,7 +78,7 @@ func TestGrowth(t *testing.T) {
 	} {
 		t.Run(b.name, func(t *testing.T) {
 			if testing.Short() && !slices.Contains([]string{"cell.csv.gz", "numbers.jsonl", "longkey.jsonl"}, b.name) {
-				t.Skip("takes seconds")
+				t.Skip("short: takes seconds, and three other files stand for all")
 			}
 			t.Parallel()
 			spoil.Peak(t, 500, func(t *testing.T) {

@@ -122,7 +122,7 @@ func TestEnds(t *testing.T) {
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("many fusions")
+		t.Skip("short: dozens of fusions are killed; package export kills one at every disk call")
 	}
 	args, adapter := training(t, "1")
 	must(t, lentil(t, args...))

@@ -38,7 +38,7 @@ func atTerminal(t *testing.T, cmd *exec.Cmd, env ...string) *typist {
 	cmd.Env = append(append(cmd.Env, "TERM=xterm", "NO_COLOR=1", "INPUTRC=/dev/null"), env...)
 	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 120})
 	if err != nil {
-		t.Skipf("no terminals here: %v", err)
+		t.Skipf("needs a pseudo terminal, which this system does not give: %v", err)
 	}
 	t.Cleanup(func() { tty.Close() })
 	p := &typist{t: t, tty: tty, cmd: cmd, more: make(chan struct{}, 1)}
