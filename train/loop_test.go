@@ -683,3 +683,33 @@ func TestDryRunTellsThePeak(t *testing.T) {
 		}
 	}
 }
+
+// TestEvaluateAfter: a measurement after a training draws its batches from where the
+// training's random numbers stand, as mlx-lm's does, and not from the seed again.
+func TestEvaluateAfter(t *testing.T) {
+	t.Parallel()
+	o := options()
+	o.Iters, o.ValBatches = 3, 0 // one epoch: its order is drawn once
+	tr, _ := newTrainer(t, newCPU(t), o)
+	tr.Valid = nil
+	result, err := tr.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := newNumpyRandom(0)
+	random.permutation(12)
+	eval := EvalOptions{BatchSize: 1, Batches: 1, MaxSeqLength: 64}
+	rows := someRows(40)
+	want, err := evaluate(t.Context(), tr.Model, nil, rows, eval, &random, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seeded, err := Evaluate(t.Context(), tr.Model, rows, eval, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eval.After = &result
+	if got, err := Evaluate(t.Context(), tr.Model, rows, eval, nil); err != nil || got != want || got == seeded {
+		t.Errorf("after the training %+v, %v; want %+v, not %+v", got, err, want, seeded)
+	}
+}
