@@ -1,9 +1,19 @@
 package compute
 
-import (
-	"fmt"
-	"math"
-)
+import "math"
+
+// rates is the rule of the input by which an optimizer's op is told what changes with each
+// update: rate F32 [2], the learning rate LR and the number Step of the update, from 1.
+// It is written once for all parameters, so that a device can replay its launches.
+func rates(in []Spec, i int) error {
+	return firstErr(want(in, i, "rate", 2), wantType(in, i, "rate", F32))
+}
+
+// Rate is the content of an optimizer's input rate. Step is exact up to 2^24.
+func (a Array) Rate() (lr float32, step float64) {
+	v := a.F32()
+	return v[0], float64(v[1])
+}
 
 // Adam is one update of Kingma and Ba's optimizer (2015) as MLX computes it. Weight
 // decay is decoupled (AdamW, Loshchilov and Hutter, 2019).
@@ -12,40 +22,48 @@ import (
 //	p -= LR·m / (sqrt(v) + Eps), or with BiasCorrection
 //	p -= LR/(1-β1^Step)·m / (sqrt(v)/sqrt(1-β2^Step) + Eps)
 //
-//	in: p, g, m, v F32 of one shape;  out: p, m, v (the same buffers)
+//	in: p, g, m, v F32 of one shape, rate F32 [2] of LR and Step
+//	out: p, m, v (the same buffers)
 //
 // 1-β is computed in float64 and then rounded, as MLX does; in float32, 1-0.999 would
 // be off by 1e-5.
 type Adam struct {
-	LR, Eps, WeightDecay float32
-	Beta1, Beta2         float64
-	BiasCorrection       bool
-	Step                 int // from 1
+	Eps, WeightDecay float32
+	Beta1, Beta2     float64
+	BiasCorrection   bool
 }
 
 func (Adam) Name() string { return "adam" }
 
 func (o Adam) Infer(in []Spec) ([]Spec, error) {
-	if o.BiasCorrection && o.Step < 1 {
-		return nil, fmt.Errorf("step is %d, the first is 1", o.Step)
-	}
-	s, err := sameShape(in, "p", "g", "m", "v")
+	s, err := sameShapeAndRates(in, "p", "g", "m", "v")
 	if err != nil {
 		return nil, err
 	}
 	return []Spec{s[0], s[0], s[0]}, nil
 }
 
+// sameShapeAndRates is sameShape with the input rate behind the others.
+func sameShapeAndRates(in []Spec, names ...string) ([]Spec, error) {
+	if err := firstErr(arity(in, len(names)+1), rates(in, len(names))); err != nil {
+		return nil, err
+	}
+	return sameShape(in[:len(names)], names...)
+}
+
 func (Adam) Cost(in []Spec) Cost { return elementCost(in, 12, 3) }
 
-// Factors returns the factors of the first moment and of the root of the second.
-func (o Adam) Factors() (lr, root float32) {
+// Factors returns, for an update's rate, the factors of the parameter, of the first moment
+// and of the root of the second.
+func (o Adam) Factors(rate Array) (keep, lr, root float32) {
+	lr, step := rate.Rate()
+	keep = 1 - lr*o.WeightDecay
 	if !o.BiasCorrection {
-		return o.LR, 1
+		return keep, lr, 1
 	}
-	c1 := float64(o.LR) / (1 - math.Pow(o.Beta1, float64(o.Step)))
-	c2 := 1 / math.Sqrt(1-math.Pow(o.Beta2, float64(o.Step)))
-	return float32(c1), float32(c2)
+	c1 := float64(lr) / (1 - math.Pow(o.Beta1, step))
+	c2 := 1 / math.Sqrt(1-math.Pow(o.Beta2, step))
+	return keep, float32(c1), float32(c2)
 }
 
 // Decays returns β1, 1-β1, β2 and 1-β2.
@@ -56,9 +74,8 @@ func (o Adam) Decays() (b1, a1, b2, a2 float32) {
 func (o Adam) Define(out, in []Array) {
 	p, g, m, v := in[0].F32(), in[1].F32(), in[2].F32(), in[3].F32()
 	p2, m2, v2 := out[0].F32(), out[1].F32(), out[2].F32()
-	lr, root := o.Factors()
+	keep, lr, root := o.Factors(in[4])
 	b1, a1, b2, a2 := o.Decays()
-	keep := 1 - o.LR*o.WeightDecay
 	for i, gi := range g {
 		mi := b1*m[i] + a1*gi
 		vi := b2*v[i] + a2*(gi*gi)
@@ -73,16 +90,16 @@ func (o Adam) Define(out, in []Array) {
 //	u = Momentum·u + (1-Dampening)·g (g alone counts in full when Dampening is 0)
 //	p -= LR·(g + Momentum·u when Nesterov, else u)
 //
-//	in: p, g, u F32 of one shape;  out: p, u (the same buffers)
+//	in: p, g, u F32 of one shape, rate F32 [2] of LR and Step;  out: p, u (the same buffers)
 type SGD struct {
-	LR, Momentum, Dampening, WeightDecay float32
-	Nesterov                             bool
+	Momentum, Dampening, WeightDecay float32
+	Nesterov                         bool
 }
 
 func (SGD) Name() string { return "sgd" }
 
 func (SGD) Infer(in []Spec) ([]Spec, error) {
-	s, err := sameShape(in, "p", "g", "u")
+	s, err := sameShapeAndRates(in, "p", "g", "u")
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +111,7 @@ func (SGD) Cost(in []Spec) Cost { return elementCost(in, 6, 2) }
 func (o SGD) Define(out, in []Array) {
 	p, g, u := in[0].F32(), in[1].F32(), in[2].F32()
 	p2, u2 := out[0].F32(), out[1].F32()
+	lr, _ := in[3].Rate()
 	for i, gi := range g {
 		gi += o.WeightDecay * p[i]
 		step := gi
@@ -105,7 +123,7 @@ func (o SGD) Define(out, in []Array) {
 				step = gi + o.Momentum*u2[i]
 			}
 		}
-		p2[i] = p[i] - o.LR*step
+		p2[i] = p[i] - lr*step
 	}
 }
 

@@ -14,22 +14,46 @@ import (
 //	m = Beta1·m + (1-Beta1)·u and u = m, when Momentum
 //	p = p - p·LR·WeightDecay - u, with the LR of u
 //
+// Beta2 is 1 - Step^DecayRate. With RelativeStep LR is Adafactor's own step size: the
+// smaller of 1/√Step and 0.01, or of 1/√Step and Step/1,000,000 with WarmupInit.
+//
 //	in: p, g F32 [Stack·R, C], r F32 [Stack, R], c F32 [Stack, C];
-//	    of a vector p, g F32 [N], c F32 [N];  m F32 as p when Momentum
+//	    of a vector p, g F32 [N], c F32 [N];  m F32 as p when Momentum;
+//	    rate F32 [2] of LR and Step
 //	out: p, r, c, m (the same buffers), as far as they are inputs
 //
 // Each matrix of a Stack has its own moments; rms(p) and rms(u) are of the whole.
 type Adafactor struct {
-	Stack       int // of matrices: 1 for an ordinary one
-	LR          float32
-	Scaled      bool
-	MinScale    float32
-	Eps         float32
-	Clip        float32
-	Beta2       float32
-	Momentum    bool
-	Beta1       float64
-	WeightDecay float32
+	Stack        int // of matrices: 1 for an ordinary one
+	RelativeStep bool
+	WarmupInit   bool
+	Scaled       bool
+	MinScale     float32
+	Eps          float32
+	Clip         float32
+	DecayRate    float64
+	Momentum     bool
+	Beta1        float64
+	WeightDecay  float32
+}
+
+// Adafactor's own step size.
+const (
+	adafactorStep   = 1e-2
+	adafactorWarmup = 1e-6 // of each update
+)
+
+// rate is LR, before it is scaled with the parameter's size, and Beta2.
+func (o Adafactor) rate(a Array) (lr, beta2 float32) {
+	lr, step := a.Rate()
+	if o.RelativeStep {
+		most := adafactorStep
+		if o.WarmupInit {
+			most = adafactorWarmup * step
+		}
+		lr = float32(min(most, 1/math.Sqrt(step)))
+	}
+	return lr, 1 - float32(math.Pow(step, o.DecayRate))
 }
 
 func (Adafactor) Name() string { return "adafactor" }
@@ -52,7 +76,7 @@ func (o Adafactor) Infer(in []Spec) ([]Spec, error) {
 	if o.Momentum {
 		out = append(out, p)
 	}
-	if err := firstErr(arity(in, 1+len(out)), wantType(in, 0, "p", F32), want(in, 1, "g", p.Shape...), wantType(in, 1, "g", F32)); err != nil {
+	if err := firstErr(arity(in, 2+len(out)), rates(in, 1+len(out)), wantType(in, 0, "p", F32), want(in, 1, "g", p.Shape...), wantType(in, 1, "g", F32)); err != nil {
 		return nil, err
 	}
 	for i, s := range out[1:] {
@@ -70,9 +94,9 @@ func (o Adafactor) Cost(in []Spec) Cost {
 
 func (o Adafactor) Define(out, in []Array) {
 	p, g, p2 := in[0].F32(), in[1].F32(), out[0].F32()
-	byRow, byCol := o.factors(out, in) // u = byRow·byCol·g
+	lr, beta2 := o.rate(in[len(in)-1])
+	byRow, byCol := o.factors(out, in, beta2) // u = byRow·byCol·g
 	cols, rows := in[0].Shape.Cols(), in[0].Shape.Rows()/o.Stack
-	lr := o.LR
 	if o.Scaled {
 		lr *= max(rms(sumSquares(p), len(p)), o.MinScale)
 	}
@@ -93,7 +117,7 @@ func (o Adafactor) Define(out, in []Array) {
 			k := i*cols + j
 			u := lr * (byRow[i] * c[j] * g[k] / clip)
 			if o.Momentum {
-				u = b1*in[len(in)-1].F32()[k] + a1*u
+				u = b1*in[len(in)-2].F32()[k] + a1*u
 				out[len(out)-1].F32()[k] = u
 			}
 			p2[k] = p[k] - p[k]*decay - u
@@ -103,7 +127,7 @@ func (o Adafactor) Define(out, in []Array) {
 
 // factors updates the second moments and returns the factors of u = byRow·byCol·g:
 // byRow [Stack·R], byCol [Stack, C]. A vector is a matrix of one row.
-func (o Adafactor) factors(out, in []Array) (byRow, byCol []float32) {
+func (o Adafactor) factors(out, in []Array, beta2 float32) (byRow, byCol []float32) {
 	g, cols := in[1].F32(), in[0].Shape.Cols()
 	total := in[0].Shape.Rows()
 	rows := total / o.Stack
@@ -124,7 +148,7 @@ func (o Adafactor) factors(out, in []Array) (byRow, byCol []float32) {
 				sums[j] += square
 			}
 			if !vector {
-				byRow[i] = o.average(in[2].F32()[i], sum/float64(cols))
+				byRow[i] = average(beta2, in[2].F32()[i], sum/float64(cols))
 				out[1].F32()[i] = byRow[i]
 				mean += float64(byRow[i]) / float64(rows)
 			}
@@ -138,7 +162,7 @@ func (o Adafactor) factors(out, in []Array) (byRow, byCol []float32) {
 		}
 		for j, sum := range sums {
 			k := s*cols + j
-			moment := o.average(old.F32()[k], sum/float64(rows))
+			moment := average(beta2, old.F32()[k], sum/float64(rows))
 			kept.F32()[k], byCol[k] = moment, inverseRoot(moment)
 		}
 	}
@@ -146,8 +170,8 @@ func (o Adafactor) factors(out, in []Array) (byRow, byCol []float32) {
 }
 
 // average moves a second moment towards the mean of new squares.
-func (o Adafactor) average(moment float32, mean float64) float32 {
-	return o.Beta2*moment + (1-o.Beta2)*float32(mean)
+func average(beta2, moment float32, mean float64) float32 {
+	return beta2*moment + (1-beta2)*float32(mean)
 }
 
 func inverseRoot(x float32) float32 { return float32(1 / math.Sqrt(float64(x))) }

@@ -46,6 +46,25 @@ func (o Momentum) Define(out, in []Array) {
 	}
 }
 
+// Descend takes a step against u: p - LR·Factor·u.
+//
+//	in: p, u F32 of one shape, rate F32 [2] of LR and Step;  out: p (the same buffer)
+type Descend struct{ Factor float32 }
+
+func (Descend) Name() string { return "descend" }
+
+func (Descend) Infer(in []Spec) ([]Spec, error) { return sameShapeAndRates(in, "p", "u") }
+
+func (Descend) Cost(in []Spec) Cost { return elementCost(in, 2, 1) }
+
+// Step is the addition that an update with this rate is.
+func (o Descend) Step(rate Array) Add {
+	lr, _ := rate.Rate()
+	return Add{Alpha: -(lr * o.Factor)}
+}
+
+func (o Descend) Define(out, in []Array) { o.Step(in[2]).Define(out, in[:2]) }
+
 // UnitNorm is x / (‖x‖ + Eps), ‖x‖ being the root of Σ x² over all of x. The output
 // may be x.
 //

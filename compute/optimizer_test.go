@@ -18,12 +18,15 @@ func near(t *testing.T, what string, got []float32, want []float64) {
 	}
 }
 
+// rate is the input of that name.
+func rate(lr float32, step int) Array { return array([]float32{lr, float32(step)}, 2) }
+
 // TestAdamFirstStep was worked out by hand. With m = v = 0 and no bias
 // correction the first update is lr·(1-β1)·g / (sqrt(1-β2)·|g| + ε): about
 // 3.16 lr for β1 = 0.9, β2 = 0.999, whatever the gradient's size.
 func TestAdamFirstStep(t *testing.T) {
-	in := []Array{array([]float32{1, -2, 0.5}, 3), array([]float32{0.1, -1e-3, 0}, 3), array(make([]float32, 3), 3), array(make([]float32, 3), 3)}
-	op := Adam{LR: 0.01, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: 1}
+	in := []Array{array([]float32{1, -2, 0.5}, 3), array([]float32{0.1, -1e-3, 0}, 3), array(make([]float32, 3), 3), array(make([]float32, 3), 3), rate(0.01, 1)}
+	op := Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8}
 	out := run(t, op, in...)
 	step := 0.01 * 0.1 / math.Sqrt(0.001) // 0.0316228
 	near(t, "p", out[0].F32(), []float64{1 - step, -2 + step*(1-1e-8/(1e-3*math.Sqrt(0.001))), 0.5})
@@ -53,8 +56,8 @@ func TestAdamSteps(t *testing.T) {
 		state := []Array{array([]float32{1.5}, 1), array([]float32{0}, 1), array([]float32{0}, 1)}
 		for n := 1; n <= 5; n++ {
 			g := math.Cos(float64(n))
-			op := Adam{LR: lr, Beta1: b1, Beta2: b2, Eps: e, WeightDecay: decay, BiasCorrection: corrected, Step: n}
-			state = run(t, op, state[0], array([]float32{float32(g)}, 1), state[1], state[2])
+			op := Adam{Beta1: b1, Beta2: b2, Eps: e, WeightDecay: decay, BiasCorrection: corrected}
+			state = run(t, op, state[0], array([]float32{float32(g)}, 1), state[1], state[2], rate(lr, n))
 			p -= p * lr * decay
 			m, v = b1*m+(1-b1)*g, b2*v+(1-b2)*g*g
 			mh, vh := m, v
@@ -73,16 +76,16 @@ func TestSGD(t *testing.T) {
 		op   SGD
 		p, u float64 // after one step from p = 2, u = 0.5 with g = 0.3
 	}{
-		{"plain", SGD{LR: 0.1}, 2 - 0.03, 0.5},
-		{"decay", SGD{LR: 0.1, WeightDecay: 0.5}, 2 - 0.13, 0.5},
-		{"momentum", SGD{LR: 0.1, Momentum: 0.9}, 2 - 0.075, 0.75},
-		{"dampening", SGD{LR: 0.1, Momentum: 0.9, Dampening: 0.5}, 2 - 0.06, 0.6},
-		{"nesterov", SGD{LR: 0.1, Momentum: 0.9, Nesterov: true}, 2 - 0.1*(0.3+0.9*0.75), 0.75},
-		{"decay and momentum", SGD{LR: 0.1, Momentum: 0.9, WeightDecay: 0.5}, 2 - 0.175, 1.75},
+		{"plain", SGD{}, 2 - 0.03, 0.5},
+		{"decay", SGD{WeightDecay: 0.5}, 2 - 0.13, 0.5},
+		{"momentum", SGD{Momentum: 0.9}, 2 - 0.075, 0.75},
+		{"dampening", SGD{Momentum: 0.9, Dampening: 0.5}, 2 - 0.06, 0.6},
+		{"nesterov", SGD{Momentum: 0.9, Nesterov: true}, 2 - 0.1*(0.3+0.9*0.75), 0.75},
+		{"decay and momentum", SGD{Momentum: 0.9, WeightDecay: 0.5}, 2 - 0.175, 1.75},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			out := run(t, tt.op, array([]float32{2}, 1), array([]float32{0.3}, 1), array([]float32{0.5}, 1))
+			out := run(t, tt.op, array([]float32{2}, 1), array([]float32{0.3}, 1), array([]float32{0.5}, 1), rate(0.1, 1))
 			near(t, "p", out[0].F32(), []float64{tt.p})
 			near(t, "u", out[1].F32(), []float64{tt.u})
 		})
@@ -106,6 +109,10 @@ func TestMomentum(t *testing.T) {
 	}
 }
 
+func TestDescend(t *testing.T) {
+	near(t, "p", run(t, Descend{Factor: 3}, array([]float32{2, -1}, 2), array([]float32{0.5, 4}, 2), rate(0.1, 9))[0].F32(), []float64{1.85, -2.2})
+}
+
 func TestUnitNorm(t *testing.T) {
 	near(t, "y", run(t, UnitNorm{}, array([]float32{3, 0, -4, 12}, 2, 2))[0].F32(), []float64{3. / 13, 0, -4. / 13, 12. / 13})
 	near(t, "y", run(t, UnitNorm{Eps: 5}, array([]float32{3, 4}, 2))[0].F32(), []float64{0.3, 0.4})
@@ -118,7 +125,7 @@ type adafactor64 struct {
 	p, row, col, m    []float64
 }
 
-func (s *adafactor64) step(o Adafactor, g []float64) {
+func (s *adafactor64) step(o Adafactor, lr, b2 float64, g []float64) {
 	size := s.rows * s.cols
 	mean := func(n int, at func(i int) float64) (sum float64) {
 		for i := range n {
@@ -126,7 +133,6 @@ func (s *adafactor64) step(o Adafactor, g []float64) {
 		}
 		return sum
 	}
-	b2, lr := float64(o.Beta2), float64(o.LR)
 	if o.Scaled {
 		lr *= max(float64(o.MinScale), math.Sqrt(mean(len(s.p), func(i int) float64 { return s.p[i] * s.p[i] })))
 	}
@@ -160,8 +166,8 @@ func (s *adafactor64) step(o Adafactor, g []float64) {
 }
 
 func TestAdafactorSteps(t *testing.T) {
-	plain := Adafactor{LR: 0.1, Eps: 1e-30, Clip: 1, MinScale: 1e-3}
-	full := Adafactor{LR: 0.1, Eps: 0.01, Clip: 0.3, MinScale: 2, Scaled: true, Momentum: true, Beta1: 0.7, WeightDecay: 0.2}
+	plain := Adafactor{DecayRate: -0.8, Eps: 1e-30, Clip: 1, MinScale: 1e-3}
+	full := Adafactor{DecayRate: -0.6, Eps: 0.01, Clip: 0.3, MinScale: 2, Scaled: true, Momentum: true, Beta1: 0.7, WeightDecay: 0.2}
 	for _, s := range []adafactor64{{stack: 1, rows: 1, cols: 5}, {stack: 1, rows: 3, cols: 4}, {stack: 2, rows: 3, cols: 2}, {stack: 1, rows: 1, cols: 1}} {
 		for i, op := range []Adafactor{plain, full} {
 			op.Stack = s.stack
@@ -181,14 +187,13 @@ func TestAdafactorSteps(t *testing.T) {
 				state[0].F32()[k] = float32(s.p[k])
 			}
 			for step := 1; step <= 4; step++ {
-				op.Beta2 = float32(1 - math.Pow(float64(step), -0.8))
 				g, g32 := make([]float64, n), make([]float32, n)
 				for k := range n {
 					g32[k] = float32(math.Sin(float64(3*k + 2*step + i)))
 					g[k] = float64(g32[k])
 				}
-				s.step(op, g)
-				state = run(t, op, append([]Array{state[0], array(g32, shape...)}, state[1:]...)...)
+				s.step(op, 0.1, 1-math.Pow(float64(step), op.DecayRate), g)
+				state = run(t, op, append(append([]Array{state[0], array(g32, shape...)}, state[1:]...), rate(0.1, step))...)
 			}
 			near(t, "p", state[0].F32(), s.p)
 			if op.Momentum {
@@ -198,6 +203,24 @@ func TestAdafactorSteps(t *testing.T) {
 				near(t, "r", state[1].F32(), s.row)
 				near(t, "c", state[2].F32(), s.col)
 			}
+		}
+	}
+}
+
+// TestAdafactorRate has the step sizes of MLX's Adafactor._compute_learning_rate.
+func TestAdafactorRate(t *testing.T) {
+	own, warm := Adafactor{RelativeStep: true, DecayRate: -0.8}, Adafactor{RelativeStep: true, WarmupInit: true, DecayRate: -0.8}
+	for _, tt := range []struct {
+		op        Adafactor
+		step      int
+		lr, beta2 float64
+	}{
+		{Adafactor{DecayRate: -1}, 4, 0.5, 0.75}, {own, 1, 0.01, 0}, {own, 40000, 0.005, 1 - math.Pow(40000, -0.8)},
+		{warm, 1, 1e-6, 0}, {warm, 500, 5e-4, 1 - math.Pow(500, -0.8)}, {warm, 40000, 0.005, 1 - math.Pow(40000, -0.8)},
+	} {
+		lr, beta2 := tt.op.rate(rate(0.5, tt.step))
+		if math.Abs(float64(lr)/tt.lr-1) > optimizerTolerance || math.Abs(float64(beta2)-tt.beta2) > optimizerTolerance {
+			t.Errorf("%+v at update %d: rate %g and β2 %g, want %g and %g", tt.op, tt.step, lr, beta2, tt.lr, tt.beta2)
 		}
 	}
 }

@@ -1,8 +1,6 @@
 package train
 
 import (
-	"math"
-
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/nn"
 )
@@ -19,13 +17,6 @@ type adafactor struct {
 	relativeStep bool // use Adafactor's own step size, not the learning rate
 	warmupInit   bool // let that step size start small
 }
-
-// Adafactor's own step size at update t is the smaller of 1/√t and adafactorStep, or
-// with warmup_init adafactorWarmup·t.
-const (
-	adafactorStep   = 1e-2
-	adafactorWarmup = 1e-6
-)
 
 func newAdafactor(a *arguments) adafactor {
 	o := adafactor{
@@ -58,20 +49,8 @@ func stack(p nn.Param) int { return max(p.Experts, 1) }
 
 func (o adafactor) update(u update) error {
 	return u.run(compute.Adafactor{
-		Stack: stack(u.param), LR: o.rate(u), Scaled: o.scaled, MinScale: float32(o.eps[1]),
-		Eps: float32(o.eps[0]), Clip: float32(o.clip), Beta2: 1 - float32(math.Pow(float64(u.step), o.decayRate)),
+		Stack: stack(u.param), RelativeStep: o.relativeStep, WarmupInit: o.warmupInit,
+		Scaled: o.scaled, MinScale: float32(o.eps[1]), Eps: float32(o.eps[0]), Clip: float32(o.clip), DecayRate: o.decayRate,
 		Momentum: o.momentum, Beta1: o.beta1, WeightDecay: float32(o.decay),
 	})
-}
-
-// rate is the step size before it is scaled with the parameter's size.
-func (o adafactor) rate(u update) float32 {
-	if !o.relativeStep {
-		return u.lr
-	}
-	most := adafactorStep
-	if o.warmupInit {
-		most = adafactorWarmup * float64(u.step)
-	}
-	return float32(min(most, 1/math.Sqrt(float64(u.step))))
 }

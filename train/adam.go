@@ -24,7 +24,7 @@ func (o adam) state(p nn.Param) []compute.Shape { return []compute.Shape{p.Shape
 
 func (o adam) update(u update) error {
 	return u.run(compute.Adam{
-		LR: u.lr, Beta1: o.betas[0], Beta2: o.betas[1], Eps: o.eps,
-		WeightDecay: o.decay, BiasCorrection: o.biasCorrection, Step: u.step,
+		Beta1: o.betas[0], Beta2: o.betas[1], Eps: o.eps,
+		WeightDecay: o.decay, BiasCorrection: o.biasCorrection,
 	})
 }

@@ -40,10 +40,10 @@ func (o muon) state(p nn.Param) []compute.Shape { return []compute.Shape{p.Shape
 func (o muon) update(u update) error {
 	w := &workspace{dev: u.dev}
 	defer w.free()
-	p, step, v, lr := u.param.Buffer(), u.grad, u.state[0], u.lr
+	p, step, v, factor := u.param.Buffer(), u.grad, u.state[0], float32(1)
 	w.run(compute.Momentum{Beta: o.momentum, WeightDecay: float32(o.decay), Nesterov: o.nesterov}, bufs(step, v), bufs(p, step, v))
 	if s := u.param.FileShape(); len(s) > 1 {
-		lr *= float32(math.Sqrt(max(1, float64(s[len(s)-2])/float64(s.Cols()))))
+		factor = float32(math.Sqrt(max(1, float64(s[len(s)-2])/float64(s.Cols()))))
 		if flat := (compute.Shape{s[0], s.Elems() / s[0]}); len(s) == 2 {
 			step = o.orthogonal(w, step, flat)
 		} else {
@@ -52,7 +52,7 @@ func (o muon) update(u update) error {
 			w.run(compute.Reshape{Shape: u.param.Shape()}, bufs(step), bufs(o.orthogonal(w, x, flat)))
 		}
 	}
-	w.run(compute.Add{Alpha: -lr}, bufs(p), bufs(p, step))
+	w.run(compute.Descend{Factor: factor}, bufs(p), bufs(p, step, u.rate))
 	return w.err
 }
 

@@ -36,8 +36,7 @@ type update struct {
 	param nn.Param
 	grad  compute.Buffer   // may be overwritten
 	state []compute.Buffer // as optimizer.state has them
-	lr    float32
-	step  int // number of the update, from 1
+	rate  compute.Buffer   // F32 [2]: learning rate, number of the update from 1
 }
 
 // newOptimizer checks the settings.
@@ -71,11 +70,11 @@ func (c OptimizerConfig) check() error {
 	return err
 }
 
-// run runs an op that takes the parameter, its gradient and its state, and changes
-// the parameter and the state.
+// run runs an op that takes the parameter, its gradient, its state and the rate, and
+// changes the parameter and the state.
 func (u update) run(op compute.Op) error {
 	p := u.param.Buffer()
-	return u.dev.Run(op, append(bufs(p), u.state...), append(bufs(p, u.grad), u.state...))
+	return u.dev.Run(op, append(bufs(p), u.state...), append(append(bufs(p, u.grad), u.state...), u.rate))
 }
 
 // updates apply an optimizer to all parameters of a model.
@@ -84,6 +83,7 @@ type updates struct {
 	dev    compute.Device
 	params []nn.Param
 	state  [][]*tensor.Tensor // of each parameter
+	rate   *tensor.Tensor     // see update.rate
 	done   int
 }
 
@@ -93,6 +93,9 @@ func newUpdates(dev compute.Device, c OptimizerConfig, params []nn.Param) (*upda
 		return nil, err
 	}
 	u := &updates{rule: rule, dev: dev, params: params, state: make([][]*tensor.Tensor, len(params))}
+	if u.rate, err = tensor.New(dev, compute.Shape{2}, compute.F32, nil); err != nil {
+		return nil, fmt.Errorf("learning rate: %w", err)
+	}
 	for i, p := range params {
 		for _, shape := range rule.state(p) {
 			s, err := newZeros(dev, shape)
@@ -120,13 +123,15 @@ func newZeros(dev compute.Device, shape compute.Shape) (*tensor.Tensor, error) {
 
 // apply applies the gradients with learning rate lr and forgets them.
 func (u *updates) apply(lr float64) error {
-	u.done++
+	if err := u.next(lr); err != nil {
+		return err
+	}
 	for i, p := range u.params {
 		g := p.Grad()
 		if g == nil {
 			continue // no path from the loss to this parameter
 		}
-		one := update{dev: u.dev, param: p, grad: g, lr: float32(lr), step: u.done}
+		one := update{dev: u.dev, param: p, grad: g, rate: u.rate.Buffer()}
 		for _, s := range u.state[i] {
 			one.state = append(one.state, s.Buffer())
 		}
@@ -138,7 +143,14 @@ func (u *updates) apply(lr float64) error {
 	return nil
 }
 
+// next begins an update: what changes with each is written once for all parameters.
+func (u *updates) next(lr float64) error {
+	u.done++
+	return u.dev.Write(u.rate.Buffer(), compute.FloatBytes([]float32{float32(lr), float32(u.done)}))
+}
+
 func (u *updates) free() {
+	u.rate.Free()
 	for _, state := range u.state {
 		for _, s := range state {
 			s.Free()

@@ -188,7 +188,7 @@ func replay(t *testing.T, c OptimizerConfig, lr Schedule, shape compute.Shape, n
 	if err != nil {
 		t.Fatal(err)
 	}
-	one := update{dev: dev, param: p}
+	one := update{dev: dev, param: p, rate: u.rate.Buffer()}
 	for _, s := range u.state[0] {
 		one.state = append(one.state, s.Buffer())
 	}
@@ -197,13 +197,12 @@ func replay(t *testing.T, c OptimizerConfig, lr Schedule, shape compute.Shape, n
 		t.Fatal(err)
 	}
 	one.grad = grad.Buffer()
-	for one.step = 1; one.step <= count; one.step++ {
-		g := goldenNumbers(100*number+one.step, shape.Elems())
-		if name == "late" && one.step < 3 {
+	for step := 1; step <= count; step++ {
+		g := goldenNumbers(100*number+step, shape.Elems())
+		if name == "late" && step < 3 {
 			clear(g)
 		}
-		one.lr = float32(lr(one.step - 1))
-		if err := errors.Join(dev.Write(one.grad, compute.FloatBytes(g)), u.rule.update(one)); err != nil {
+		if err := errors.Join(u.next(lr(step-1)), dev.Write(one.grad, compute.FloatBytes(g)), u.rule.update(one)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -28,5 +28,5 @@ func newSGD(a *arguments) sgd {
 func (o sgd) state(p nn.Param) []compute.Shape { return []compute.Shape{p.Shape()} }
 
 func (o sgd) update(u update) error {
-	return u.run(compute.SGD{LR: u.lr, Momentum: o.momentum, Dampening: o.dampening, WeightDecay: o.decay, Nesterov: o.nesterov})
+	return u.run(compute.SGD{Momentum: o.momentum, Dampening: o.dampening, WeightDecay: o.decay, Nesterov: o.nesterov})
 }

@@ -81,8 +81,8 @@ func benchCases() []testCase {
 	add(compute.CrossEntropy{Weight: head, Grad: true}, "4-bit 64x32000x1024", func(g gen) []compute.Array {
 		return append([]compute.Array{g.normal(64, head.Cols), g.ints(64, head.Rows), g.positive(64)}, g.weight(head)...)
 	})
-	add(compute.Adam{LR: 1e-5, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: 1}, "row", func(g gen) []compute.Array {
-		return []compute.Array{g.normal(tokens, width), g.normal(tokens, width), g.normal(tokens, width), g.positive(tokens, width)}
+	add(compute.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8}, "row", func(g gen) []compute.Array {
+		return []compute.Array{g.normal(tokens, width), g.normal(tokens, width), g.normal(tokens, width), g.positive(tokens, width), floatArray([]float32{1e-5, 1}, 2)}
 	})
 	return all
 }

@@ -7,18 +7,18 @@ import (
 )
 
 func optimizerCases() []testCase {
-	adam := compute.Adam{LR: 1e-2, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: 1}
+	adam := compute.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8}
 	adamw := adam
-	adamw.WeightDecay, adamw.BiasCorrection, adamw.Step = 0.1, true, 7
-	sgd := compute.SGD{LR: 0.1}
+	adamw.WeightDecay, adamw.BiasCorrection = 0.1, true
+	sgd := compute.SGD{}
 	ops := []struct {
 		note string
 		op   compute.Op
 	}{
 		{"plain", adam}, {"decay, bias correction", adamw}, {"plain", sgd},
-		{"momentum", compute.SGD{LR: 0.1, Momentum: 0.9}},
-		{"momentum, dampening, decay", compute.SGD{LR: 0.1, Momentum: 0.9, Dampening: 0.3, WeightDecay: 0.1}},
-		{"nesterov, decay", compute.SGD{LR: 0.1, Momentum: 0.9, WeightDecay: 0.1, Nesterov: true}},
+		{"momentum", compute.SGD{Momentum: 0.9}},
+		{"momentum, dampening, decay", compute.SGD{Momentum: 0.9, Dampening: 0.3, WeightDecay: 0.1}},
+		{"nesterov, decay", compute.SGD{Momentum: 0.9, WeightDecay: 0.1, Nesterov: true}},
 	}
 	var all []testCase
 	for _, shape := range elementShapes {
@@ -28,12 +28,12 @@ func optimizerCases() []testCase {
 				// A square root and a quotient; the moments are of about one size.
 				c.tol, c.alias = approximated, []map[int]int{{0: 0, 1: 2, 2: 3}}
 				c.inputs = func(g gen) []compute.Array {
-					return []compute.Array{g.normal(shape...), g.normal(shape...), g.normal(shape...), g.positive(shape...)}
+					return []compute.Array{g.normal(shape...), g.normal(shape...), g.normal(shape...), g.positive(shape...), floatArray([]float32{1e-2, 7}, 2)}
 				}
 			} else {
 				c.tol, c.alias = rounded, []map[int]int{{0: 0, 1: 2}}
 				c.inputs = func(g gen) []compute.Array {
-					return []compute.Array{g.normal(shape...), g.normal(shape...), g.normal(shape...)}
+					return []compute.Array{g.normal(shape...), g.normal(shape...), g.normal(shape...), floatArray([]float32{0.1, 1}, 2)}
 				}
 			}
 			all = append(all, c)
@@ -62,6 +62,10 @@ func muonCases(shape []int) []testCase {
 	one := func(g gen) []compute.Array { return []compute.Array{g.normal(shape...)} }
 	n := shape[0] * shape[1]
 	return append(all,
+		testCase{op: compute.Descend{Factor: 1.5}, note: fmt.Sprint(shape), tol: rounded, alias: []map[int]int{{0: 0}},
+			inputs: func(g gen) []compute.Array {
+				return []compute.Array{g.normal(shape...), g.normal(shape...), floatArray([]float32{0.1, 3}, 2)}
+			}},
 		testCase{op: compute.UnitNorm{Eps: 1e-7}, note: fmt.Sprint(shape), tol: summed(n), alias: []map[int]int{{0: 0}}, inputs: one},
 		testCase{op: compute.UnitNorm{Eps: 1e-7}, note: fmt.Sprintf("%v of zeros", shape), tol: exact,
 			inputs: func(gen) []compute.Array { return []compute.Array{zeros(spec(compute.F32, shape...))} }},
@@ -69,16 +73,17 @@ func muonCases(shape []int) []testCase {
 }
 
 func adafactorCases() []testCase {
-	plain := compute.Adafactor{LR: 1e-2, Scaled: true, MinScale: 1e-3, Eps: 1e-30, Clip: 1, Beta2: 0.4}
+	plain := compute.Adafactor{Scaled: true, MinScale: 1e-3, Eps: 1e-30, Clip: 1, DecayRate: -0.8}
 	full := plain
 	full.Momentum, full.Beta1, full.WeightDecay, full.Clip, full.Eps = true, 0.9, 0.1, 0.3, 1e-3
 	unscaled := plain
-	unscaled.Scaled, unscaled.Beta2 = false, 0
+	unscaled.Scaled, unscaled.RelativeStep, unscaled.WarmupInit = false, true, true
 	var all []testCase
 	for _, variant := range []struct {
 		note string
 		op   compute.Adafactor
-	}{{"plain", plain}, {"momentum, decay", full}, {"unscaled, first", unscaled}} {
+		step float32
+	}{{"plain", plain, 2}, {"momentum, decay", full, 3}, {"unscaled, first", unscaled, 1}} {
 		op := variant.op
 		for _, s := range []struct{ stack, rows, cols int }{{1, 1, 1}, {1, 5, 33}, {3, 4, 7}, {1, 41, 1001}, {2, 64, 3}, {0, 1, 1}, {0, 1, 33}, {0, 1, 5001}} {
 			shape := []int{s.stack * s.rows, s.cols}
@@ -104,7 +109,7 @@ func adafactorCases() []testCase {
 				if op.Momentum {
 					all = append(all, g.normal(shape...))
 				}
-				return all
+				return append(all, floatArray([]float32{1e-2, variant.step}, 2))
 			}
 			all = append(all, c)
 		}

@@ -202,8 +202,8 @@ func (d *Device) squares(x []float32) float64 {
 }
 
 func (d *Device) adam(o compute.Adam, out, in []compute.Array) {
-	s := adamStep{eps: o.Eps, keep: 1 - o.LR*o.WeightDecay}
-	s.lr, s.root = o.Factors()
+	s := adamStep{eps: o.Eps}
+	s.keep, s.lr, s.root = o.Factors(in[4])
 	s.beta1, s.rest1, s.beta2, s.rest2 = o.Decays()
 	p, g, m, v := in[0].F32(), in[1].F32(), in[2].F32(), in[3].F32()
 	p2, m2, v2 := out[0].F32(), out[1].F32(), out[2].F32()
@@ -300,8 +300,9 @@ func (d *Device) eachHead(x, y []float32, width, headDim int, do func(t int, xh,
 	})
 }
 
-// defineParts runs the definition of an element-wise op on parts of the arrays.
-func (d *Device) defineParts(op compute.Op, out, in []compute.Array) {
+// defineParts runs the definition of an element-wise op on parts of the arrays. The
+// inputs in whole go to every part.
+func (d *Device) defineParts(op compute.Op, out, in []compute.Array, whole ...compute.Array) {
 	d.pool.split(out[0].Shape.Elems(), grain, func(lo, hi int) {
 		cut := func(all []compute.Array) []compute.Array {
 			parts := make([]compute.Array, len(all))
@@ -311,7 +312,7 @@ func (d *Device) defineParts(op compute.Op, out, in []compute.Array) {
 			}
 			return parts
 		}
-		op.Define(cut(out), cut(in))
+		op.Define(cut(out), append(cut(in), whole...))
 	})
 }
 

@@ -119,8 +119,12 @@ func (d *Device) infallible(op compute.Op, out, in []compute.Array) {
 		d.combine(out, in)
 	case compute.CombineGrad:
 		d.combineGrad(out, in)
-	case compute.SGD, compute.Momentum:
+	case compute.Momentum:
 		d.defineParts(op, out, in)
+	case compute.SGD:
+		d.defineParts(op, out, in[:3], in[3])
+	case compute.Descend:
+		d.add(o.Step(in[2]), out, in[:2])
 	case compute.UnitNorm:
 		d.unitNorm(o, out, in)
 	case compute.Adam:
