@@ -77,6 +77,7 @@ type TrainReport struct {
 	TokensPerSecond     float64 `json:"tokens_per_second"`
 	TrainedTokens       int64   `json:"trained_tokens"`
 	PeakMemory          float64 `json:"peak_memory"` // GB, 1e9 bytes
+	Figures             Figures `json:"figures"`
 }
 
 // Validation is the loss over the validation set, measured before the update of Iteration.
@@ -84,6 +85,7 @@ type Validation struct {
 	Iteration int     `json:"iteration"`
 	Loss      float64 `json:"val_loss"`
 	Seconds   float64 `json:"val_time"`
+	Figures   Figures `json:"figures"`
 }
 
 // Saved tells that weights were written. Checkpoint is the numbered copy, empty for the last save of a run.
@@ -98,6 +100,7 @@ type TestReport struct {
 	Loss       float64 `json:"test_loss"`
 	Perplexity float64 `json:"test_ppl"`
 	Tokens     int64   `json:"tokens"`
+	Figures    Figures `json:"figures"`
 }
 
 // Message is a plain line, such as "Loading datasets".
@@ -161,6 +164,9 @@ func encode(now time.Time, e Event) ([]byte, error) {
 	v := reflect.ValueOf(e)
 	for i := range v.NumField() {
 		value := v.Field(i).Interface()
+		if f, ok := value.(Figures); ok && len(f) == 0 {
+			continue
+		}
 		if f, ok := value.(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
 			value = nil
 		}

@@ -19,11 +19,12 @@ import (
 var everyEvent = []Event{
 	Start{Title: "tiny · lora", Model: "m", AdapterPath: "adapters", FirstIteration: 1, Iterations: 20, TrainableParams: 3e6, TotalParams: 9e6, Earlier: []int{100, 20}},
 	Plan{Parts: []PlanPart{{"weights", 10}}, TotalBytes: 10, AvailableBytes: 20, FLOPsPerStep: 3, SecondsPerStep: .5, Iterations: 20, Fits: true, Remedies: []fault.Note{fault.Say("%s", "batch_size 1")}},
-	Validation{1, 2.936, 5.265},
-	TrainReport{10, 2.662, 1e-5, .49, 161.374, 3290, 9.707},
+	Validation{1, 2.936, 5.265, nil},
+	Validation{Iteration: 2, Loss: .69, Figures: Figures{{"rewards/margins", .25}, {"rewards/accuracies", 1}}},
+	TrainReport{10, 2.662, 1e-5, .49, 161.374, 3290, 9.707, Figures{{"logps/chosen", -3}}},
 	Saved{100, "a/adapters.safetensors", "a/0000100_adapters.safetensors"},
 	Saved{Iteration: 120, Path: "a/adapters.safetensors"},
-	TestReport{1.5, 4.4817, 900},
+	TestReport{1.5, 4.4817, 900, nil},
 	Message{fault.Say("%s", "Loading datasets")},
 	Warning{fault.Say("%s", "a <tag> & a \"quote\"")},
 	End{Interrupted, 120, 12.5, ""},
@@ -62,7 +63,7 @@ func TestLogRoundTrip(t *testing.T) {
 
 func TestLogKeepsNaN(t *testing.T) {
 	t.Parallel()
-	line, err := encode(time.Now(), Validation{3, math.NaN(), 1})
+	line, err := encode(time.Now(), Validation{3, math.NaN(), 1, nil})
 	if err != nil {
 		t.Fatal(err)
 	}

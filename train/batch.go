@@ -11,10 +11,9 @@ import (
 // padding, and the positions where loss counts.
 type packed struct {
 	model.Batch
-	index   []int     // of each sequence: its example's number in the split
-	rows    []int32   // index into Tokens whose output predicts ...
-	targets []int32   // ... this token
-	weights []float32 // 1/len(rows) each: the loss is their mean
+	index   []int   // of each sequence: its example's number in the split
+	rows    []int32 // index into Tokens whose output predicts ...
+	targets []int32 // ... this token
 }
 
 // length is the number of tokens of sequence i.
@@ -37,10 +36,6 @@ func pack(list []Example, maxLen int, padTarget bool) packed {
 	for i, e := range list {
 		n := min(len(e.IDs), maxLen)
 		p.add(i, e, n, padTarget && 0 < n && n < width)
-	}
-	p.weights = make([]float32, len(p.rows))
-	for i := range p.weights {
-		p.weights[i] = 1 / float32(len(p.rows))
 	}
 	return p
 }
@@ -72,18 +67,6 @@ func (p *packed) add(index int, e Example, n int, padTarget bool) {
 	}
 }
 
-// losses runs the batch forward: the cross-entropy of each target [R], nil after an
-// error of the tape. When recording, the backward pass starts from Σ weight·loss,
-// weight [R]. f may be nil.
-func (p *packed) losses(t *tensor.Tape, m *model.Model, f *frozen, weight []float32, checkpoint bool) (losses []float32) {
-	t.Scope(func() *tensor.Tensor {
-		x := f.forward(t, m, p, checkpoint)
-		losses = t.Read(m.Loss(t, x, p.rows, p.targets, weight))
-		return nil
-	})
-	return losses
-}
-
 // Losses returns the cross-entropy of each token that the examples predict, in order,
 // without keeping gradients. The tape decides the precision (Tape.Exact).
 func Losses(t *tensor.Tape, m *model.Model, list []Example) ([]float32, error) {
@@ -98,7 +81,11 @@ func Losses(t *tensor.Tape, m *model.Model, list []Example) ([]float32, error) {
 	if len(p.rows) == 0 {
 		return nil, t.Err()
 	}
-	losses := p.losses(t, m, nil, p.weights, false)
+	var losses []float32
+	t.Scope(func() *tensor.Tensor {
+		losses = t.Read(CrossEntropy{}.loss(&pass{tape: t, model: m}, &p, 1/float32(len(p.rows))))
+		return nil
+	})
 	return losses, t.Err()
 }
 

@@ -124,13 +124,6 @@ func TestPack(t *testing.T) {
 		if !slices.Equal(p.Tokens, test.tokens) || !slices.Equal(p.Bounds, test.bounds) || !slices.Equal(p.rows, test.at) || !slices.Equal(p.targets, test.targets) {
 			t.Errorf("%s: tokens %v, bounds %v, rows %v, targets %v", test.name, p.Tokens, p.Bounds, p.rows, p.targets)
 		}
-		var sum float64
-		for _, w := range p.weights {
-			sum += float64(w)
-		}
-		if len(p.weights) != len(p.rows) || len(p.rows) > 0 && math.Abs(sum-1) > 1e-6 {
-			t.Errorf("%s: weights %v", test.name, p.weights)
-		}
 		for i := range len(p.Bounds) - 1 {
 			for k := p.Bounds[i]; k < p.Bounds[i+1]; k++ {
 				if p.Positions[k] != k-p.Bounds[i] {

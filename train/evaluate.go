@@ -6,11 +6,13 @@ import (
 
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/tensor"
 )
 
 // EvalOptions choose what Evaluate measures.
 type EvalOptions struct {
+	Objective    Objective // nil for CrossEntropy
 	BatchSize    int
 	Batches      int // -1 for all
 	MaxSeqLength int
@@ -21,13 +23,14 @@ type EvalOptions struct {
 	stop func() error // asked before each op; its error ends the measurement. Nil: never
 }
 
-// Evaluation is a loss over a set, weighted by tokens.
+// Evaluation is an objective's loss over a set: the mean over all its units.
 type Evaluation struct {
-	Loss   float64
-	Tokens int64
+	Loss    float64
+	Tokens  int64       // predicted
+	Figures run.Figures // what else the objective tells, as means
 }
 
-// Perplexity is exp(Loss).
+// Perplexity is exp(Loss), which means something for CrossEntropy.
 func (e Evaluation) Perplexity() float64 { return math.Exp(e.Loss) }
 
 // Evaluate measures the loss over examples; progress may be nil. A set in which no
@@ -57,7 +60,8 @@ func evaluate(ctx context.Context, m *model.Model, f *frozen, examples Examples,
 	}
 	t := tensor.NewTape(m.Device())
 	t.Exact, t.Stop = true, o.stop
-	var sum float64
+	objective := objectiveOr(o.Objective)
+	var sum, units float64
 	var e Evaluation
 	for done := range total {
 		if err := ctx.Err(); err != nil {
@@ -67,18 +71,26 @@ func evaluate(ctx context.Context, m *model.Model, f *frozen, examples Examples,
 		if err != nil {
 			return e, err
 		}
-		if n := len(b.rows); n > 0 {
-			sum += mean(b.losses(t, m, f, b.weights, false)) * float64(n)
-			e.Tokens += int64(n)
-		}
-		if t.Err() != nil {
-			return e, t.Err()
+		if n := objective.units(&b); n > 0 {
+			var left []float32
+			t.Scope(func() *tensor.Tensor {
+				left = t.Read(objective.loss(&pass{tape: t, model: m, frozen: f}, &b, 1/float32(n)))
+				return nil
+			})
+			if t.Err() != nil {
+				return e, t.Err()
+			}
+			got := objective.measure(&b, left)
+			sum += got.loss * float64(n)
+			e.Figures = e.Figures.Plus(got.figures, float64(n))
+			units += float64(n)
+			e.Tokens += int64(got.tokens)
 		}
 		if progress != nil {
 			progress(done+1, total)
 		}
 	}
-	e.Loss = sum / float64(e.Tokens)
+	e.Loss, e.Figures = sum/units, e.Figures.Over(units)
 	return e, nil
 }
 

@@ -55,24 +55,21 @@ func newFrozen(m *model.Model, store *frozenStore, again bool) *frozen {
 	return &frozen{first: first, width: c.HiddenSize, rows: map[int]kept{}, store: store}
 }
 
-// forward runs a batch through all blocks: [T, hidden].
-func (f *frozen) forward(t *tensor.Tape, m *model.Model, b *packed, checkpoint bool) *tensor.Tensor {
+// below runs a batch through the blocks that are kept, of which there may be none: the
+// number of blocks done, and x [T, hidden] behind them.
+func (f *frozen) below(t *tensor.Tape, m *model.Model, b *packed, checkpoint bool) (x *tensor.Tensor, pass nn.Pass, done int) {
 	if f == nil || len(b.Tokens) <= smallBatch {
-		x, pass := m.Begin(t, b.Batch, nil)
-		return m.Layers(t, x, pass, 0, len(m.Blocks), checkpoint)
+		x, pass = m.Begin(t, b.Batch, nil)
+		return x, pass, 0
 	}
-	var x *tensor.Tensor
-	var pass nn.Pass
 	if values := f.load(b); values != nil {
-		x, pass = t.Floats(values, len(b.Tokens), f.width), m.Pass(t, b.Batch, nil)
-	} else {
-		var in *tensor.Tensor
-		in, pass = m.Begin(t, b.Batch, nil)
-		x = m.Layers(t, in, pass, 0, f.first, checkpoint)
-		t.Done(in)
-		f.keep(b, t.Read(x))
+		return t.Floats(values, len(b.Tokens), f.width), m.Pass(t, b.Batch, nil), f.first
 	}
-	return m.Layers(t, x, pass, f.first, len(m.Blocks), checkpoint)
+	in, pass := m.Begin(t, b.Batch, nil)
+	x = m.Layers(t, in, pass, 0, f.first, checkpoint)
+	t.Done(in)
+	f.keep(b, t.Read(x))
+	return x, pass, f.first
 }
 
 // load assembles the kept output for a batch [T, width]. It is nil when an example

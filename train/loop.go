@@ -91,7 +91,7 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 		}
 	}
 	untrained := s.updates.done == 0
-	loss, err := tr.step(&next, &batch)
+	got, err := tr.step(&next, &batch)
 	if errors.Is(err, ErrInterrupted) {
 		tr.giveUp(s, &next)
 		return ErrInterrupted
@@ -99,11 +99,11 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 	if err != nil {
 		return err
 	}
-	next.count(loss, len(batch.rows))
+	next.count(got)
 	*s = next
-	tr.report(run.Step{Iteration: it, Loss: loss, Tokens: len(batch.rows)})
-	if len(batch.rows) > 0 {
-		tr.watch(s, loss, untrained)
+	tr.report(run.Step{Iteration: it, Loss: got.loss, Tokens: got.tokens})
+	if got.units > 0 {
+		tr.watch(s, got.loss, untrained)
 	}
 	if it%o.StepsPerReport == 0 || it == o.Iters {
 		tr.sumUp(s)
@@ -126,7 +126,7 @@ func (tr *Trainer) abandoned() error {
 // giveUp goes back to s from the step that made next. If that step has touched the
 // gradients, those of the steps before it that wait for an update are lost with them.
 func (tr *Trainer) giveUp(s, next *state) {
-	if next.waiting.tokens >= s.waiting.tokens {
+	if next.waiting.units >= s.waiting.units {
 		return
 	}
 	s.result.Iterations -= s.result.Iterations % tr.Options.GradAccumulationSteps
@@ -162,7 +162,10 @@ func (tr *Trainer) sumUp(s *state) {
 // validate measures the loss before the next step.
 func (tr *Trainer) validate(ctx context.Context, s *state) error {
 	began := time.Now()
-	o := EvalOptions{BatchSize: tr.Options.BatchSize, Batches: tr.Options.ValBatches, MaxSeqLength: tr.Options.MaxSeqLength, CompatMLX: tr.Options.CompatMLX, stop: tr.abandoned}
+	o := EvalOptions{
+		Objective: tr.Options.Objective, BatchSize: tr.Options.BatchSize, Batches: tr.Options.ValBatches, MaxSeqLength: tr.Options.MaxSeqLength,
+		CompatMLX: tr.Options.CompatMLX, stop: tr.abandoned,
+	}
 	batches := 0
 	got, err := evaluate(ctx, tr.Model, tr.valid, tr.Valid, o, &s.random, func(done, total int) {
 		batches = done
@@ -178,7 +181,7 @@ func (tr *Trainer) validate(ctx context.Context, s *state) error {
 	if s.updates.done == 0 && got.Tokens > 0 {
 		s.trend.measured(got.Loss, batches)
 	}
-	tr.report(run.Validation{Iteration: s.result.Iterations + 1, Loss: got.Loss, Seconds: time.Since(began).Seconds()})
+	tr.report(run.Validation{Iteration: s.result.Iterations + 1, Loss: got.Loss, Seconds: time.Since(began).Seconds(), Figures: got.Figures})
 	s.window.goOn()
 	return nil
 }
@@ -222,7 +225,7 @@ func (tr *Trainer) interrupted(s *state) error {
 	if s.result.Iterations == 0 {
 		return ErrInterrupted
 	}
-	if s.waiting.tokens > 0 && !tr.Options.CompatMLX {
+	if s.waiting.units > 0 && !tr.Options.CompatMLX {
 		if err := tr.update(s, tr.Options.Schedule(s.updates.done)); err != nil {
 			return err
 		}
@@ -325,7 +328,11 @@ func (tr *Trainer) DryRun(lengths []int) error {
 	s := newState(order{}, tr.Options.Seed, u)
 	defer tr.close(s)
 	b := pack(list, tr.Options.MaxSeqLength, false)
-	if _, err := tr.gradients(s, &b); err != nil {
+	tr.tape.Scope(func() *tensor.Tensor {
+		_, err = tr.gradients(s, &b)
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	return tr.update(s, 1)

@@ -8,6 +8,7 @@ import (
 
 // Options are the settings of a training run; names and meaning are mlx-lm's.
 type Options struct {
+	Objective             Objective // nil for CrossEntropy
 	BatchSize             int
 	Iters                 int // steps, of a batch each
 	ValBatches            int // of a validation, -1 for all
@@ -57,5 +58,17 @@ func (o Options) Check() error {
 	if o.Schedule == nil {
 		return fault.Missing("learning_rate")
 	}
+	if err := o.objective().check(); err != nil {
+		return err
+	}
 	return o.Optimizer.check()
+}
+
+func (o Options) objective() Objective { return objectiveOr(o.Objective) }
+
+func objectiveOr(o Objective) Objective {
+	if o == nil {
+		return CrossEntropy{}
+	}
+	return o
 }

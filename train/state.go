@@ -35,28 +35,30 @@ func newState(order order, seed uint64, u *updates) *state {
 }
 
 // count adds a step to the figures.
-func (s *state) count(loss float64, tokens int) {
+func (s *state) count(m measure) {
 	s.result.Iterations++
-	s.result.TrainedTokens += int64(tokens)
-	s.window.add(loss, tokens)
+	s.result.TrainedTokens += int64(m.tokens)
+	s.window.add(m)
 }
 
 // window sums up the steps since the last report.
 type window struct {
-	start  time.Time
-	spent  time.Duration
-	loss   float64
-	tokens int
-	steps  int
-	learnt int // steps that had a token to learn
+	start   time.Time
+	spent   time.Duration
+	loss    float64     // sum of the steps'
+	figures run.Figures // sums of the steps'
+	tokens  int
+	steps   int
+	learnt  int // steps that had something to learn
 }
 
-func (w *window) add(loss float64, tokens int) {
+func (w *window) add(m measure) {
 	w.steps++
 	w.spent = time.Since(w.start)
-	if tokens > 0 {
-		w.loss += loss
-		w.tokens += tokens
+	if m.units > 0 {
+		w.loss += m.loss
+		w.figures = w.figures.Plus(m.figures, 1)
+		w.tokens += m.tokens
 		w.learnt++
 	}
 }
@@ -64,7 +66,7 @@ func (w *window) add(loss float64, tokens int) {
 // goOn does not count the time since the last step.
 func (w *window) goOn() { w.start = time.Now().Add(-w.spent) }
 
-// mean is the mean loss of the steps, NaN when none had a token to learn.
+// mean is the mean loss of the steps, NaN when none had something to learn.
 func (w *window) mean() float64 { return w.loss / float64(w.learnt) }
 
 // gigabyte is the unit of memory in reports, as in mlx-lm's.
@@ -75,6 +77,6 @@ func (w *window) report(it int, lr float64, trained, peak int64) run.TrainReport
 	return run.TrainReport{
 		Iteration: it, TrainLoss: w.mean(), LearningRate: lr,
 		IterationsPerSecond: float64(w.steps) / s, TokensPerSecond: float64(w.tokens) / s,
-		TrainedTokens: trained, PeakMemory: float64(peak) / gigabyte,
+		TrainedTokens: trained, PeakMemory: float64(peak) / gigabyte, Figures: w.figures.Over(float64(w.learnt)),
 	}
 }

@@ -6,62 +6,68 @@ import (
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/tensor"
 )
 
 // step does one micro-step, and the update at the end of an accumulation or of the run.
-// It returns the batch's mean loss.
-func (tr *Trainer) step(s *state, b *packed) (float64, error) {
+// The host waits for the device once, to read what the loss was.
+func (tr *Trainer) step(s *state, b *packed) (got measure, err error) {
 	it, n := s.result.Iterations+1, tr.Options.GradAccumulationSteps
 	lr := tr.Options.Schedule(s.updates.done)
 	if math.IsNaN(lr) || math.IsInf(lr, 0) {
-		return 0, fault.At("learning_rate", "it is %g at iteration %d", lr, it).Try("Check %v and %v.", fault.Setting("learning_rate"), fault.Setting("lr_schedule"))
+		return got, fault.At("learning_rate", "it is %g at iteration %d", lr, it).Try("Check %v and %v.", fault.Setting("learning_rate"), fault.Setting("lr_schedule"))
 	}
-	loss, err := tr.gradients(s, b)
-	if err == nil && (math.IsNaN(loss) || math.IsInf(loss, 0)) {
-		err = fault.Advise(fmt.Errorf("the loss is %g: the weights have diverged", loss),
-			"Go back to the last saved adapter and use a smaller %v.", fault.Setting("learning_rate"))
-	}
-	if last := it == tr.Options.Iters && !tr.Options.CompatMLX; err == nil && (it%n == 0 || last) {
-		err = tr.update(s, lr)
-	}
+	tr.tape.Scope(func() *tensor.Tensor {
+		if got, err = tr.gradients(s, b); err != nil {
+			return nil
+		}
+		if math.IsNaN(got.loss) || math.IsInf(got.loss, 0) {
+			err = fault.Advise(fmt.Errorf("the loss is %g: the weights have diverged", got.loss),
+				"Go back to the last saved adapter and use a smaller %v.", fault.Setting("learning_rate"))
+		}
+		if last := it == tr.Options.Iters && !tr.Options.CompatMLX; err == nil && (it%n == 0 || last) {
+			err = tr.update(s, lr)
+		}
+		return nil
+	})
 	if err != nil {
-		return 0, fmt.Errorf("iteration %d: %w", it, err)
+		return measure{}, fmt.Errorf("iteration %d: %w", it, err)
 	}
-	return loss, nil
+	return got, nil
 }
 
-// An accumulation is the gradients that wait for an update: of the sum of its tokens'
+// An accumulation is the gradients that wait for an update: of the sum of its units'
 // losses, divided by unit. Under mlx-lm's rules they need no more than the update.
 type accumulation struct {
-	unit   int // tokens of its first batch
+	unit   int // units of its first batch
+	units  int // of all its batches: see Objective
 	tokens int // of all its batches
 }
 
-// gradients adds the gradients of the batch's losses to those of the parameters, and
-// returns the mean loss.
-func (tr *Trainer) gradients(s *state, b *packed) (float64, error) {
-	if len(b.rows) == 0 {
-		return 0, nil // nothing to learn from these examples
+// gradients adds the gradients of the batch's loss to those of the parameters, and
+// measures it.
+func (tr *Trainer) gradients(s *state, b *packed) (measure, error) {
+	objective := tr.Options.objective()
+	units := objective.units(b)
+	if units == 0 {
+		return measure{}, nil // nothing to learn from these examples
 	}
-	if s.waiting.tokens == 0 {
-		s.waiting.unit = len(b.rows)
+	if s.waiting.units == 0 {
+		s.waiting.unit = units
 	}
+	s.waiting.units += units
 	s.waiting.tokens += len(b.rows)
 	share := 1 / float32(s.waiting.unit)
 	if tr.Options.CompatMLX { // a mean of means
-		share = 1 / float32(len(b.rows)) / float32(tr.Options.GradAccumulationSteps)
-	}
-	weight := make([]float32, len(b.rows))
-	for i := range weight {
-		weight[i] = share
+		share = 1 / float32(units) / float32(tr.Options.GradAccumulationSteps)
 	}
 	t := tr.tape
 	t.Reset(true)
 	t.Keys = s.keys
-	losses := b.losses(t, tr.Model, tr.frozen, weight, tr.Options.GradCheckpoint)
+	left := objective.loss(tr.pass(), b, share)
 	if err := t.Err(); err != nil {
 		t.Reset(false)
-		return 0, err
+		return measure{}, err
 	}
 	s.keys = t.Keys
 	if err := t.Backward(); err != nil { // the gradients are incomplete
@@ -69,20 +75,29 @@ func (tr *Trainer) gradients(s *state, b *packed) (float64, error) {
 			p.ZeroGrad()
 		}
 		s.waiting = accumulation{}
-		return 0, err
+		return measure{}, err
 	}
-	return mean(losses), nil
+	values := t.Read(left)
+	if err := t.Err(); err != nil {
+		return measure{}, err
+	}
+	return objective.measure(b, values), nil
 }
 
-// average makes the gradients those of the mean loss over all tokens of the accumulation,
+// pass is that of a step.
+func (tr *Trainer) pass() *pass {
+	return &pass{tape: tr.tape, model: tr.Model, frozen: tr.frozen, checkpoint: tr.Options.GradCheckpoint}
+}
+
+// average makes the gradients those of the mean loss over all units of the accumulation,
 // and ends it.
 func (tr *Trainer) average(s *state) error {
 	a := s.waiting
 	s.waiting = accumulation{}
-	if a.tokens == a.unit || tr.Options.CompatMLX {
+	if a.units == a.unit || tr.Options.CompatMLX {
 		return nil
 	}
-	op := compute.Scale{Alpha: float32(float64(a.unit) / float64(a.tokens))}
+	op := compute.Scale{Alpha: float32(float64(a.unit) / float64(a.units))}
 	for _, p := range tr.params {
 		g := p.Grad()
 		if g == nil {
