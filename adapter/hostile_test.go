@@ -26,7 +26,7 @@ func newCPU(t *testing.T) *cpu.Device {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(dev.(*cpu.Device).Close)
+	t.Cleanup(func() { dev.(*cpu.Device).Close() })
 	return dev.(*cpu.Device)
 }
 
@@ -90,7 +90,7 @@ func FuzzGGUFAdapter(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Cleanup(dev.(*cpu.Device).Close)
+	f.Cleanup(func() { dev.(*cpu.Device).Close() })
 	var models []*model.Model
 	seed := func(spec modeltest.Spec, path string) {
 		m := modeltest.Load(f, dev, spec)
@@ -122,7 +122,7 @@ func FuzzAdapterConfig(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Cleanup(dev.(*cpu.Device).Close)
+	f.Cleanup(func() { dev.(*cpu.Device).Close() })
 	m := modeltest.Load(f, dev, modeltest.Spec{Type: "llama"})
 	if _, err := adapter.New(m, adapter.Config{Rank: 3, Scale: 4, NumLayers: 1}, compute.NewKey(0)); err != nil {
 		f.Fatal(err)

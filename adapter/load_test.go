@@ -212,11 +212,11 @@ type full struct {
 	left int
 }
 
-func (f *full) Import(shape compute.Shape, t compute.DType, data []byte) (compute.Buffer, error) {
+func (f *full) ImportWeight(m *quant.Matrix) (compute.Buffer, error) {
 	if f.left--; f.left < 0 {
 		return nil, compute.ErrNoMemory
 	}
-	return f.Device.Import(shape, t, data)
+	return f.Device.ImportWeight(m)
 }
 
 // TestWholeWeightsOutOfMemory: a model that has got some of the weights of full fine-tuning

@@ -60,7 +60,7 @@ func (b *Bench) Close() {
 	if b.Model != nil {
 		b.Model.Free()
 	}
-	all.Close(b.dev.Device)
+	b.dev.Device.Close()
 	b.source.Close()
 }
 

@@ -185,14 +185,14 @@ func TestMeasure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer all.Close(dev)
+	defer dev.Close()
 	start := time.Now()
 	d, err := measure(dev)
 	if err != nil || d.GFLOPS < 0.01 || d.Bandwidth < 0.01 {
 		t.Errorf("%+v, %v: want at least ten million of both a second", d, err)
 	}
 	t.Logf("%.1f GFLOP/s, %.1f GB/s in %v", d.GFLOPS, d.Bandwidth, time.Since(start))
-	none := plan.New(plan.Options{Supports: func(compute.Op) bool { return false }})
+	none := plan.New(plan.Options{Supports: func(compute.Op, []compute.Spec) bool { return false }})
 	if _, err := measure(none); !errors.Is(err, compute.ErrUnsupported) {
 		t.Errorf("a device without ops: %v, want ErrUnsupported", err)
 	}

@@ -34,7 +34,7 @@ func Devices(ctx context.Context, threads int, quick bool) []Device {
 				d.Error = err.Error()
 			}
 		}
-		all.Close(dev)
+		dev.Close()
 		list = append(list, d)
 	}
 	return list

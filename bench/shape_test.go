@@ -19,7 +19,7 @@ func TestShapes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(dev.(*cpu.Device).Close)
+	t.Cleanup(func() { dev.(*cpu.Device).Close() })
 	for _, s := range shapes {
 		small := small(s)
 		widths := []int{3, 4, 8}

@@ -24,7 +24,7 @@ func (o QuantizeRows) Infer(in []Spec) ([]Spec, error) {
 		return nil, err
 	}
 	out := o.Weight.Specs()
-	if err := o.Weight.check(out, 0); err != nil {
+	if err := o.Weight.checkParts(out, 0); err != nil {
 		return nil, err
 	}
 	if t := in[0].Shape[0]; o.At < 0 || o.At+t > o.Weight.Rows {
@@ -78,10 +78,10 @@ func (o QuantizedAttention) Infer(in []Spec) ([]Spec, error) {
 		return nil, err
 	}
 	w := o.stored(in)
-	if err := w.check(in, 1); err != nil {
+	if err := w.checkParts(in, 1); err != nil {
 		return nil, fmt.Errorf("k: %w", err)
 	}
-	if err := w.check(in, 4); err != nil {
+	if err := w.checkParts(in, 4); err != nil {
 		return nil, fmt.Errorf("v: %w", err)
 	}
 	return o.Attention.Infer(o.plain(in))
@@ -105,7 +105,7 @@ func (o QuantizedAttention) Cost(in []Spec) Cost {
 func (o QuantizedAttention) Define(out, in []Array) {
 	k, v := o.Matrices(in)
 	kv := Spec{Shape{k.Rows, k.Cols}, F32}
-	o.Attention.Define(out, []Array{in[0], {kv, FloatBytes(k.Floats())}, {kv, FloatBytes(v.Floats())}, in[7]})
+	o.Attention.Define(out, []Array{in[0], {Spec: kv, Data: FloatBytes(k.Floats())}, {Spec: kv, Data: FloatBytes(v.Floats())}, in[7]})
 }
 
 // Matrices views the inputs' keys and values.

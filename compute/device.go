@@ -90,7 +90,7 @@ type Spec struct {
 // Bytes is the size of the content.
 func (s Spec) Bytes() int64 { return int64(s.Shape.Elems()) * int64(s.DType.Size()) }
 
-// Check reports an extent below zero or a size beyond any memory: Alloc and Import refuse
+// Check reports an extent below zero or a size beyond any memory: Alloc refuses
 // these. Twice the size of a Spec that passes is still an int.
 func (s Spec) Check() error {
 	n := max(int64(s.DType.Size()), 1)
@@ -123,6 +123,20 @@ type Info struct {
 	Memory        int64   // bytes that buffers may take
 	PeakFLOPS     float64 // float32 multiply-adds count as two
 	PeakBandwidth float64 // bytes per second from memory
+
+	// Activations is the type that ops keep activations and their gradients in: F32, BF16
+	// or F16. Statistics, parameters and their gradients, losses and the optimizer's state
+	// are F32 on every device.
+	Activations DType
+	// RowWise says that ops honour their attribute of that name.
+	RowWise bool
+	// BatchInvariant says that, to the bit, no row of a training pass depends on the rows
+	// beside it, where these hold:
+	BatchInvariant bool
+	SmallBatch     int // there are more rows in all; up to so many, ops have other kernels
+	WidthUnit      int // the model's widths are multiples of it; 0 is any width
+	// Repeatable says that the same ops on the same content give the same bits.
+	Repeatable bool
 }
 
 // Device runs ops over buffers of its own, in the order they are given.
@@ -130,22 +144,30 @@ type Device interface {
 	Info() Info
 	// Alloc returns a buffer of unspecified content, or an error wrapping ErrNoMemory.
 	Alloc(Shape, DType) (Buffer, error)
-	// Import returns a read-only buffer over host bytes. The CPU uses them where they
-	// lie, in a mapped model file for example; other devices copy them once. The bytes
-	// must stay unchanged and alive until Free.
-	Import(Shape, DType, []byte) (Buffer, error)
+	// ImportWeight returns a read-only buffer of Weight.Spec for a matrix, which ops take as
+	// their weight. The CPU uses the matrix where it lies, in a mapped model file for
+	// example; other devices copy it, in an order of their own. It must stay unchanged and
+	// alive until Free.
+	ImportWeight(*quant.Matrix) (Buffer, error)
 	// Run checks the op's shape rule and starts it; it may return before the work
-	// is done. Errors of the work itself surface at Read or Sync.
+	// is done. Errors of the work itself surface at Read or Sync. An op that the device
+	// does not support gives an error wrapping ErrUnsupported.
 	Run(op Op, out, in []Buffer) error
-	// Supports reports whether Run would accept the op; a caller may then use the
-	// op's composed form instead.
-	Supports(op Op) bool
+	// Supports reports whether the device has a way to run the op on such inputs, which
+	// the op's shape rule accepts. Package fallback runs the others on the host.
+	Supports(op Op, in []Spec) bool
 	// Read waits for the buffer's content and copies it out; len(dst) is Spec().Bytes().
 	Read(Buffer, []byte) error
 	// Write copies host bytes into the buffer.
 	Write(Buffer, []byte) error
 	// Sync waits for all work.
 	Sync() error
+	// Memory returns the bytes that buffers and work areas take now, and the most they took
+	// at once; weights that the device uses where they lie do not count.
+	Memory() (used, peak int64)
+	// Close ends the device's threads and gives back what it holds. Neither the device nor
+	// its buffers may be used afterwards.
+	Close() error
 }
 
 // A Hoarder is a Device that takes more memory than the content of its buffers: it rounds sizes up, or keeps freed

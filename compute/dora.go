@@ -20,8 +20,10 @@ type RowSquares struct{ Weight Weight }
 
 func (RowSquares) Name() string { return "row_squares" }
 
+func (o RowSquares) weightInput() (Weight, int) { return o.Weight, 0 }
+
 func (o RowSquares) Infer(in []Spec) ([]Spec, error) {
-	if err := arity(in, o.Weight.Inputs()); err != nil {
+	if err := arity(in, 1); err != nil {
 		return nil, err
 	}
 	return []Spec{{Shape{o.Weight.Rows}, F32}}, o.Weight.check(in, 0)
@@ -32,7 +34,7 @@ func (o RowSquares) Cost([]Spec) Cost {
 }
 
 func (o RowSquares) Define(out, in []Array) {
-	m, y := o.Weight.Matrix(in), out[0].F32()
+	m, y := o.Weight.Of(in[0]), out[0].F32()
 	row := make([]float32, m.Cols)
 	for r := range m.Rows {
 		m.Row(row, r)

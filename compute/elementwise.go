@@ -142,7 +142,7 @@ func (o CopyRows) Cost(in []Spec) Cost { return Cost{Bytes: 2 * in[0].Bytes()} }
 
 func (o CopyRows) Define(out, in []Array) {
 	row := in[0].Shape[1] * o.To.Size()
-	part := Array{Spec{in[0].Shape, o.To}, out[0].Data[o.At*row : (o.At+in[0].Shape[0])*row]}
+	part := Array{Spec: Spec{in[0].Shape, o.To}, Data: out[0].Data[o.At*row : (o.At+in[0].Shape[0])*row]}
 	if o.To == U32 {
 		copy(part.Data, in[0].Data)
 		return

@@ -52,8 +52,10 @@ type ExpertLinear struct {
 
 func (ExpertLinear) Name() string { return "expert_linear" }
 
+func (o ExpertLinear) weightInput() (Weight, int) { return o.Weight, 2 }
+
 func (o ExpertLinear) Infer(in []Spec) ([]Spec, error) {
-	if err := arity(in, 2+o.Weight.Inputs()); err != nil {
+	if err := arity(in, 3); err != nil {
 		return nil, err
 	}
 	pairs, err := checkExpertRows(in, 0, 1, o.Weight.Cols, o.Own)
@@ -95,7 +97,7 @@ func (o ExpertLinear) Cost(in []Spec) Cost {
 }
 
 func (o ExpertLinear) Define(out, in []Array) {
-	m, x, y := o.Weight.Matrix(in[2:]), in[0].F32(), out[0].F32()
+	m, x, y := o.Weight.Of(in[2]), in[0].F32(), out[0].F32()
 	rows, row := m.Rows/o.Experts, make([]float32, m.Cols)
 	eachExpert(in[1], o.Experts, o.Own, func(e int, pairs []expertPair) {
 		for r := range rows {
@@ -141,8 +143,10 @@ type ExpertGradInput struct {
 
 func (ExpertGradInput) Name() string { return "expert_grad_input" }
 
+func (o ExpertGradInput) weightInput() (Weight, int) { return o.Weight, 2 }
+
 func (o ExpertGradInput) Infer(in []Spec) ([]Spec, error) {
-	if err := arity(in, 2+o.Weight.Inputs()); err != nil {
+	if err := arity(in, 3); err != nil {
 		return nil, err
 	}
 	rows, err := expertRows(o.Weight.Rows, o.Experts)
@@ -174,7 +178,7 @@ func (o ExpertGradInput) Cost(in []Spec) Cost {
 }
 
 func (o ExpertGradInput) Define(out, in []Array) {
-	m, dy, dx := o.Weight.Matrix(in[2:]), in[0].F32(), out[0].F32()
+	m, dy, dx := o.Weight.Of(in[2]), in[0].F32(), out[0].F32()
 	if !o.Accumulate {
 		clear(dx)
 	}

@@ -24,7 +24,8 @@ type inferCase struct {
 var (
 	denseWeight  = Weight{quant.Format{Kind: quant.Dense, DType: F32}, 3, 64}
 	affineWeight = Weight{quant.Format{Kind: quant.Affine, DType: F16, Bits: 4, Group: 32}, 3, 64}
-	affineSpecs  = []Spec{{Shape{3, 8}, U32}, f16(3, 2), f16(3, 2)}
+	affineParts  = []Spec{{Shape{3, 8}, U32}, f16(3, 2), f16(3, 2)}
+	affineSpec   = Spec{Shape{3, 40}, U8}
 	grouped      = Attention{Heads: 4, KVHeads: 2, HeadDim: 8, Scale: 1}
 )
 
@@ -60,15 +61,15 @@ func inferCases() []inferCase {
 		{"moments of another shape", Adafactor{Stack: 1}, []Spec{f32(6, 5), f32(6, 5), f32(1, 6), f32(1, 6), f32(2)}, "moment 2 has shape", nil},
 		{"good", Reshape{Shape{3, 2}}, []Spec{f32(1, 6)}, "", []Spec{f32(3, 2)}},
 		{"other size", Reshape{Shape{3, 2}}, []Spec{f32(7)}, "cannot become", nil},
-		{"good", Embed{denseWeight}, []Spec{i32(5), f32(3, 64)}, "", []Spec{f32(5, 64)}},
-		{"good affine", Embed{affineWeight}, with(i32(5), affineSpecs...), "", []Spec{f32(5, 64)}},
-		{"float ids", Embed{denseWeight}, []Spec{f32(5), f32(3, 64)}, "ids has type F32", nil},
-		{"weight of another shape", Embed{denseWeight}, []Spec{i32(5), f32(3, 65)}, "weight buffer 0", nil},
-		{"scales of another type", Embed{affineWeight}, with(i32(5), swap(affineSpecs, 1, f32(3, 2))...), "weight buffer 1", nil},
-		{"one buffer for an affine weight", Embed{affineWeight}, with(i32(5), affineSpecs[0]), "takes 4 inputs, 2 given", nil},
-		{"no group", Embed{Weight{quant.Format{Kind: quant.Affine, DType: F16, Bits: 4}, 3, 64}}, with(i32(5), affineSpecs...), "weight:", nil},
-		{"row not of whole groups", Embed{Weight{affineWeight.Format, 3, 48}}, with(i32(5), affineSpecs...), "multiple of 32", nil},
-		{"row not of whole blocks", Embed{Weight{quant.Format{Kind: quant.Q4K}, 3, 64}}, []Spec{i32(5), {Shape{3, 36}, U8}}, "multiple of 256", nil},
+		{"good", Embed{Weight: denseWeight}, []Spec{i32(5), f32(3, 64)}, "", []Spec{f32(5, 64)}},
+		{"good affine", Embed{Weight: affineWeight}, []Spec{i32(5), affineSpec}, "", []Spec{f32(5, 64)}},
+		{"float ids", Embed{Weight: denseWeight}, []Spec{f32(5), f32(3, 64)}, "ids has type F32", nil},
+		{"weight of another shape", Embed{Weight: denseWeight}, []Spec{i32(5), f32(3, 65)}, "weight is", nil},
+		{"scales of another type", Embed{Weight: affineWeight}, []Spec{i32(5), {Shape{3, 48}, U8}}, "weight is U8 [3 48]", nil},
+		{"the parts of an affine weight", Embed{Weight: affineWeight}, with(i32(5), affineParts...), "takes 2 inputs, 4 given", nil},
+		{"no group", Embed{Weight: Weight{quant.Format{Kind: quant.Affine, DType: F16, Bits: 4}, 3, 64}}, []Spec{i32(5), affineSpec}, "weight:", nil},
+		{"row not of whole groups", Embed{Weight: Weight{affineWeight.Format, 3, 48}}, []Spec{i32(5), affineSpec}, "multiple of 32", nil},
+		{"row not of whole blocks", Embed{Weight: Weight{quant.Format{Kind: quant.Q4K}, 3, 64}}, []Spec{i32(5), {Shape{3, 36}, U8}}, "multiple of 256", nil},
 
 		{"good", EmbedGrad{7}, []Spec{f32(5, 8), i32(5)}, "", []Spec{f32(7, 8)}},
 		{"ids for other rows", EmbedGrad{7}, []Spec{f32(5, 8), i32(6)}, "ids has shape [6], want [5]", nil},
@@ -140,8 +141,8 @@ func inferCases() []inferCase {
 		{"good", cached, quantized, "", []Spec{f32(5, 128), f32(5, 4)}},
 		{"group wider than a head", QuantizedAttention{wide, wider}, quantized, "head size is 32, not a multiple of 64", nil},
 		{"dense keys", QuantizedAttention{wide, denseWeight.Format}, quantized, "stored as f32, want affine", nil},
-		{"k for other heads", cached, swap(quantized, 1, Spec{Shape{9, 9}, U32}), "k: weight buffer 0", nil},
-		{"v of fewer rows", cached, swap(quantized, 5, f16(8, 2)), "v: weight buffer 1", nil},
+		{"k for other heads", cached, swap(quantized, 1, Spec{Shape{9, 9}, U32}), "k: matrix buffer 0", nil},
+		{"v of fewer rows", cached, swap(quantized, 5, f16(8, 2)), "v: matrix buffer 1", nil},
 		{"k without rows", cached, swap(quantized, 1, f32()), "k: weight has shape", nil},
 		{"q of fewer heads", cached, swap(quantized, 0, f32(5, 96)), "q has shape", nil},
 		{"no v", cached, quantized[:5], "takes 8 inputs, 5 given", nil},
@@ -176,7 +177,7 @@ func inferCases() []inferCase {
 		{"good, packed", CopyRows{At: 4, Rows: 9, To: U32}, []Spec{{Shape{5, 8}, U32}}, "", []Spec{{Shape{9, 8}, U32}}},
 		{"packed to floats", CopyRows{Rows: 9, To: F16}, []Spec{{Shape{5, 8}, U32}}, "x has type U32", nil},
 		{"floats to packed", CopyRows{Rows: 9, To: U32}, []Spec{f32(5, 8)}, "out has type U32", nil},
-		{"good", QuantizeRows{At: 1, Weight: affineWeight}, []Spec{f16(2, 64)}, "", affineSpecs},
+		{"good", QuantizeRows{At: 1, Weight: affineWeight}, []Spec{f16(2, 64)}, "", affineParts},
 		{"beyond the end", QuantizeRows{At: 2, Weight: affineWeight}, []Spec{f16(2, 64)}, "rows 2 to 4 do not fit into 3", nil},
 		{"rows of another width", QuantizeRows{Weight: affineWeight}, []Spec{f16(2, 32)}, "x has shape", nil},
 		{"to floats", QuantizeRows{Weight: denseWeight}, []Spec{f32(2, 64)}, "stored as f32, want affine", nil},
@@ -195,7 +196,7 @@ func inferCases() []inferCase {
 		{"fewer targets", CrossEntropy{Weight: denseWeight}, swap(crossEntropy, 1, i32(4)), "targets has shape", nil},
 		{"fewer row weights", CrossEntropy{Weight: denseWeight}, swap(crossEntropy, 2, f32(4)), "rowWeight has shape", nil},
 		{"h of a scalar", CrossEntropy{Weight: denseWeight}, swap(crossEntropy, 0, f32()), "h has shape", nil},
-		{"another weight", CrossEntropy{Weight: denseWeight}, swap(crossEntropy, 3, f16(3, 64)), "weight buffer 0", nil},
+		{"another weight", CrossEntropy{Weight: denseWeight}, swap(crossEntropy, 3, f16(3, 64)), "weight is", nil},
 
 		{"good", CrossEntropyLogits{}, []Spec{f32(5, 9), i32(5), f32(5)}, "", []Spec{f32(5), f32(5, 9)}},
 		{"float targets", CrossEntropyLogits{}, []Spec{f32(5, 9), f32(5), f32(5)}, "targets has type", nil},
@@ -212,8 +213,8 @@ func inferCases() []inferCase {
 		{"nothing", SumSquares{}, nil, "takes 1 inputs", nil},
 		{"integers", SumSquares{}, []Spec{i32(5)}, "x has type", nil},
 
-		{"good", RowSquares{affineWeight}, affineSpecs, "", []Spec{f32(3)}},
-		{"another weight", RowSquares{denseWeight}, []Spec{f16(3, 64)}, "weight buffer 0", nil},
+		{"good", RowSquares{affineWeight}, []Spec{affineSpec}, "", []Spec{f32(3)}},
+		{"another weight", RowSquares{denseWeight}, []Spec{f16(3, 64)}, "weight is", nil},
 		{"nothing", RowSquares{denseWeight}, nil, "takes 1 inputs", nil},
 		{"good", UpdatedNorm{}, []Spec{f32(5), f32(2, 5), f32(2, 5)}, "", []Spec{f32(5)}},
 		{"b transposed", UpdatedNorm{}, []Spec{f32(5), f32(5, 2), f32(2, 5)}, "b has shape", nil},

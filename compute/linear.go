@@ -7,8 +7,10 @@ type Embed struct{ Weight Weight }
 
 func (Embed) Name() string { return "embed" }
 
+func (o Embed) weightInput() (Weight, int) { return o.Weight, 1 }
+
 func (o Embed) Infer(in []Spec) ([]Spec, error) {
-	if err := arity(in, 1+o.Weight.Inputs()); err != nil {
+	if err := arity(in, 2); err != nil {
 		return nil, err
 	}
 	if err := firstErr(want(in, 0, "ids", -1), wantType(in, 0, "ids", I32), o.Weight.check(in, 1)); err != nil {
@@ -23,7 +25,7 @@ func (o Embed) Cost(in []Spec) Cost {
 }
 
 func (o Embed) Define(out, in []Array) {
-	m, y := o.Weight.Matrix(in[1:]), out[0].F32()
+	m, y := o.Weight.Of(in[1]), out[0].F32()
 	for t, id := range in[0].I32() {
 		m.Row(y[t*m.Cols:(t+1)*m.Cols], int(id))
 	}
@@ -80,20 +82,21 @@ type Linear struct {
 
 func (Linear) Name() string { return "linear" }
 
+func (o Linear) weightInput() (Weight, int) { return o.Weight, 1 }
+
 func (o Linear) Infer(in []Spec) ([]Spec, error) {
-	n := o.Weight.Inputs()
-	extra := 0
+	n := 2 + updateInputs(o.Rank)
 	if o.Bias {
-		extra = 1
+		n++
 	}
-	if err := arity(in, 1+n+extra+updateInputs(o.Rank)); err != nil {
+	if err := arity(in, n); err != nil {
 		return nil, err
 	}
 	if err := firstErr(want(in, 0, "x", -1, o.Weight.Cols), wantType(in, 0, "x", F32), o.Weight.check(in, 1)); err != nil {
 		return nil, err
 	}
 	if o.Bias {
-		if err := firstErr(want(in, 1+n, "bias", o.Weight.Rows), wantType(in, 1+n, "bias", floats...)); err != nil {
+		if err := firstErr(want(in, 2, "bias", o.Weight.Rows), wantType(in, 2, "bias", floats...)); err != nil {
 			return nil, err
 		}
 	}
@@ -139,10 +142,10 @@ func (w Weight) cost(t int) Cost {
 }
 
 func (o Linear) Define(out, in []Array) {
-	m, x, y := o.Weight.Matrix(in[1:]), in[0].F32(), out[0].F32()
+	m, x, y := o.Weight.Of(in[1]), in[0].F32(), out[0].F32()
 	var bias []float32
 	if o.Bias {
-		bias = in[1+o.Weight.Inputs()].Floats()
+		bias = in[2].Floats()
 	}
 	row := make([]float32, m.Cols)
 	for r := range m.Rows {
@@ -173,8 +176,10 @@ type LinearGradInput struct {
 
 func (LinearGradInput) Name() string { return "linear_grad_input" }
 
+func (o LinearGradInput) weightInput() (Weight, int) { return o.Weight, 1 }
+
 func (o LinearGradInput) Infer(in []Spec) ([]Spec, error) {
-	if err := arity(in, 1+o.Weight.Inputs()+updateInputs(o.Rank)); err != nil {
+	if err := arity(in, 2+updateInputs(o.Rank)); err != nil {
 		return nil, err
 	}
 	if err := firstErr(want(in, 0, "dy", -1, o.Weight.Rows), wantType(in, 0, "dy", F32), o.Weight.check(in, 1)); err != nil {
@@ -191,7 +196,7 @@ func (o LinearGradInput) Cost(in []Spec) Cost {
 }
 
 func (o LinearGradInput) Define(out, in []Array) {
-	m, dy, dx := o.Weight.Matrix(in[1:]), in[0].F32(), out[0].F32()
+	m, dy, dx := o.Weight.Of(in[1]), in[0].F32(), out[0].F32()
 	if !o.Accumulate {
 		clear(dx)
 	}

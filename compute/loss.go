@@ -18,8 +18,10 @@ type CrossEntropy struct {
 
 func (CrossEntropy) Name() string { return "cross_entropy" }
 
+func (o CrossEntropy) weightInput() (Weight, int) { return o.Weight, 3 }
+
 func (o CrossEntropy) Infer(in []Spec) ([]Spec, error) {
-	if err := arity(in, 3+o.Weight.Inputs()); err != nil {
+	if err := arity(in, 4); err != nil {
 		return nil, err
 	}
 	if o.GradWeight && !o.Grad {
@@ -52,7 +54,7 @@ func (o CrossEntropy) Cost(in []Spec) Cost {
 }
 
 func (o CrossEntropy) Define(out, in []Array) {
-	m := o.Weight.Matrix(in[3:])
+	m := o.Weight.Of(in[3])
 	h, targets, weight, loss := in[0].F32(), in[1].I32(), in[2].F32(), out[0].F32()
 	w := m.Floats()
 	d, logits := m.Cols, make([]float32, m.Rows)

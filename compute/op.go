@@ -36,6 +36,8 @@ func (c Cost) Add(d Cost) Cost { return Cost{c.FLOPs + d.FLOPs, c.Bytes + d.Byte
 type Array struct {
 	Spec
 	Data []byte
+	// Matrix is set where a weight does not lie in one piece as Data: see Weight.Of.
+	Matrix *quant.Matrix
 }
 
 // F32 views the content of an F32 array without a copy.

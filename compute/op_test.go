@@ -9,10 +9,10 @@ import (
 )
 
 func array(v []float32, shape ...int) Array {
-	return Array{Spec{shape, F32}, FloatBytes(append([]float32(nil), v...))}
+	return Array{Spec: Spec{shape, F32}, Data: FloatBytes(append([]float32(nil), v...))}
 }
 
-func indices(v ...int32) Array { return Array{Spec{Shape{len(v)}, I32}, IntBytes(v)} }
+func indices(v ...int32) Array { return Array{Spec: Spec{Shape{len(v)}, I32}, Data: IntBytes(v)} }
 
 // run runs an op's definition on fresh outputs.
 func run(t *testing.T, op Op, in ...Array) []Array {
@@ -27,7 +27,7 @@ func run(t *testing.T, op Op, in ...Array) []Array {
 	}
 	out := make([]Array, len(outSpecs))
 	for i, s := range outSpecs {
-		out[i] = Array{s, make([]byte, s.Bytes())}
+		out[i] = Array{Spec: s, Data: make([]byte, s.Bytes())}
 	}
 	op.Define(out, in)
 	return out

@@ -121,6 +121,9 @@ func (e *Engine) load(ctx context.Context, o Options) (err error) {
 	}
 	if o.Draft != "" {
 		e.draft, err = e.openDraft(ctx, o)
+		if info := e.device.Info(); err == nil && !info.RowWise && o.Warn != nil {
+			o.Warn(fmt.Sprintf("%s rounds tokens that are checked together in another way than single ones: with a draft model, an answer may differ from the one without it", info.Name))
+		}
 	}
 	return err
 }
@@ -185,7 +188,7 @@ func (e *Engine) Close() {
 	if e.users.Add(-1) > 0 {
 		return
 	}
-	all.Close(e.device)
+	e.device.Close()
 	if e.draft != nil {
 		e.draft.files.Close()
 	}

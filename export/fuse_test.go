@@ -40,7 +40,7 @@ func newCPU(t *testing.T) *cpu.Device {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(dev.(*cpu.Device).Close)
+	t.Cleanup(func() { dev.(*cpu.Device).Close() })
 	return dev.(*cpu.Device)
 }
 

@@ -131,7 +131,7 @@ func FuzzModel(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Cleanup(dev.(*cpu.Device).Close)
+	f.Cleanup(func() { dev.(*cpu.Device).Close() })
 	write := func(t testing.TB, config, header []byte) string {
 		dir := t.TempDir()
 		spoil.WriteFile(t, filepath.Join(dir, "config.json"), config)

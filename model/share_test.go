@@ -11,6 +11,7 @@ import (
 	"github.com/lentil-lm/lentil/compute/plan"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
+	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/weights"
 )
 
@@ -28,11 +29,11 @@ func (c *counting) Alloc(s compute.Shape, t compute.DType) (compute.Buffer, erro
 	return c.Device.Alloc(s, t)
 }
 
-func (c *counting) Import(s compute.Shape, t compute.DType, data []byte) (compute.Buffer, error) {
+func (c *counting) ImportWeight(m *quant.Matrix) (compute.Buffer, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.imported += int64(len(data))
-	return c.Device.Import(s, t, data)
+	c.imported += int64(len(m.Data) + len(m.Scales) + len(m.Biases))
+	return c.Device.ImportWeight(m)
 }
 
 var shareTokens = model.Sequence(modeltest.Sequence(9), 0)

@@ -76,7 +76,7 @@ func newCPU(t *testing.T) compute.Device {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(dev.(*cpu.Device).Close)
+	t.Cleanup(func() { dev.(*cpu.Device).Close() })
 	return dev
 }
 

@@ -4,7 +4,7 @@ import "github.com/lentil-lm/lentil/compute"
 
 // RowSquares writes ‖W‖² of every row into squares [out].
 func (t *Tape) RowSquares(squares *Tensor, w *Weight) {
-	t.run(compute.RowSquares{Weight: w.Weight}, bufs(squares.buf), w.bufs)
+	t.run(compute.RowSquares{Weight: w.Weight}, bufs(squares.buf), bufs(w.buf))
 }
 
 // UpdatedNorm writes the length of every row of W + scale·(A B)ᵀ into norm [out].
@@ -17,10 +17,10 @@ func (t *Tape) UpdatedNorm(norm *Tensor, w *Weight, squares, a, b *Tensor, scale
 		for i := range rank {
 			one[i*rank+i] = 1
 		}
-		at := t.apply(compute.MatMul{TransB: true, Alpha: 1}, t.Floats(one, rank, rank).buf, a.buf)[0]     // Aᵀ [r, in]
-		c := t.apply(compute.Linear{Weight: w.Weight, Exact: true}, append(bufs(at.buf), w.bufs...)...)[0] // AᵀWᵀ [r, out]
-		gram := t.apply(compute.MatMul{TransA: true, Alpha: 1}, a.buf, a.buf)[0]                           // AᵀA [r, r]
-		t.run(compute.MatMul{Alpha: scale / 2, Accumulate: true}, bufs(c.buf), bufs(gram.buf, b.buf))      // + scale/2 · AᵀA B
+		at := t.apply(compute.MatMul{TransB: true, Alpha: 1}, t.Floats(one, rank, rank).buf, a.buf)[0] // Aᵀ [r, in]
+		c := t.apply(compute.Linear{Weight: w.Weight, Exact: true}, at.buf, w.buf)[0]                  // AᵀWᵀ [r, out]
+		gram := t.apply(compute.MatMul{TransA: true, Alpha: 1}, a.buf, a.buf)[0]                       // AᵀA [r, r]
+		t.run(compute.MatMul{Alpha: scale / 2, Accumulate: true}, bufs(c.buf), bufs(gram.buf, b.buf))  // + scale/2 · AᵀA B
 		t.run(compute.UpdatedNorm{Scale: scale}, bufs(norm.buf), bufs(squares.buf, b.buf, c.buf))
 		return nil
 	})

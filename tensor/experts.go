@@ -71,7 +71,7 @@ func (t *Tape) ExpertLinearLowRank(x *Tensor, w *Weight, ids *Tensor, experts in
 			return
 		}
 		dz := t.alloc(l.z.spec)
-		t.run(up.gradInput(true, false), bufs(dz.buf), append(bufs(y.grad, ids.buf), b.buf))
+		t.run(up.gradInput(true, false), bufs(dz.buf), bufs(y.grad, ids.buf, b.buf))
 		t.run(compute.Scale{Alpha: scale}, bufs(dz.buf), bufs(dz.buf))
 		if a.needsGrad {
 			down.giveWeight(t, a, l.masked(t), dz.buf, 1)
@@ -115,7 +115,7 @@ type expertLinear struct {
 // denseWeight views a tensor as a weight.
 func denseWeight(x *Tensor) *Weight {
 	f := quant.Format{Kind: quant.Dense, DType: x.spec.DType}
-	return &Weight{Weight: compute.Weight{Format: f, Rows: x.Rows(), Cols: x.Cols()}, bufs: bufs(x.buf)}
+	return &Weight{Weight: compute.Weight{Format: f, Rows: x.Rows(), Cols: x.Cols()}, buf: x.buf}
 }
 
 // own reports whether x has a row for each pair of token and expert.
@@ -125,7 +125,7 @@ func (l expertLinear) own(x *Tensor) bool {
 
 func (l expertLinear) apply(t *Tape, x *Tensor) *Tensor {
 	op := compute.ExpertLinear{Weight: l.w.Weight, Experts: l.experts, Own: t.err == nil && l.own(x), Exact: t.Exact || t.record, RowWise: t.rowWise()}
-	return t.apply(op, append(bufs(x.buf, l.ids.buf), l.w.bufs...)...)[0]
+	return t.apply(op, x.buf, l.ids.buf, l.w.buf)[0]
 }
 
 func (l expertLinear) gradInput(own, accumulate bool) compute.ExpertGradInput {
@@ -135,7 +135,7 @@ func (l expertLinear) gradInput(own, accumulate bool) compute.ExpertGradInput {
 // giveInput adds to the gradient of x; dy is that of y.
 func (l expertLinear) giveInput(t *Tape, x *Tensor, dy compute.Buffer) {
 	dx, acc := t.target(x)
-	t.run(l.gradInput(l.own(x), acc), bufs(dx), append(bufs(dy, l.ids.buf), l.w.bufs...))
+	t.run(l.gradInput(l.own(x), acc), bufs(dx), bufs(dy, l.ids.buf, l.w.buf))
 }
 
 // giveWeight adds alpha times the gradient of the weight to that of param, for inputs x

@@ -4,7 +4,7 @@ import "github.com/lentil-lm/lentil/compute"
 
 // Embed looks up ids [T] in w [V, D]: [T, D].
 func (t *Tape) Embed(ids *Tensor, w *Weight) *Tensor {
-	y := t.apply(compute.Embed{Weight: w.Weight}, append(bufs(ids.buf), w.bufs...)...)[0]
+	y := t.apply(compute.Embed{Weight: w.Weight}, ids.buf, w.buf)[0]
 	if t.record && w.Param != nil && w.Param.needsGrad {
 		t.push(y, func() {
 			t.run(compute.EmbedGrad{Rows: w.Rows}, bufs(t.sum(w.Param)), bufs(y.grad, ids.buf))
@@ -16,7 +16,7 @@ func (t *Tape) Embed(ids *Tensor, w *Weight) *Tensor {
 // Linear is x Wᵀ + bias: [T, in] -> [T, out]. A nil bias is none.
 func (t *Tape) Linear(x *Tensor, w *Weight, bias *Tensor) *Tensor {
 	op := compute.Linear{Weight: w.Weight, Bias: bias != nil, Exact: t.Exact || t.record, RowWise: t.rowWise()}
-	in := append(bufs(x.buf), w.bufs...)
+	in := bufs(x.buf, w.buf)
 	if bias != nil {
 		in = append(in, bias.buf)
 	}
@@ -33,7 +33,7 @@ func (t *Tape) Linear(x *Tensor, w *Weight, bias *Tensor) *Tensor {
 	t.push(y, func() {
 		if x.needsGrad {
 			dx, acc := t.target(x)
-			t.run(compute.LinearGradInput{Weight: w.Weight, Accumulate: acc}, bufs(dx), append(bufs(y.grad), w.bufs...))
+			t.run(compute.LinearGradInput{Weight: w.Weight, Accumulate: acc}, bufs(dx), bufs(y.grad, w.buf))
 		}
 		if trainW {
 			dw, acc := t.target(w.Param)
@@ -57,7 +57,7 @@ func (t *Tape) LinearLowRank(x *Tensor, w *Weight, bias, a, b *Tensor, scale, dr
 	}
 	l := t.newLowRank(x, a, b, scale, dropout)
 	op := compute.Linear{Weight: w.Weight, Bias: bias != nil, Exact: t.Exact || t.record, RowWise: t.rowWise(), Rank: a.Cols(), Scale: scale}
-	in := append(bufs(x.buf), w.bufs...)
+	in := bufs(x.buf, w.buf)
 	if bias != nil {
 		in = append(in, bias.buf)
 	}
@@ -70,7 +70,7 @@ func (t *Tape) LinearLowRank(x *Tensor, w *Weight, bias, a, b *Tensor, scale, dr
 		if !x.needsGrad {
 			return
 		}
-		op, in := compute.LinearGradInput{Weight: w.Weight}, append(bufs(y.grad), w.bufs...)
+		op, in := compute.LinearGradInput{Weight: w.Weight}, bufs(y.grad, w.buf)
 		if l.mask.Rate == 0 {
 			op.Rank, in = a.Cols(), append(in, dz.buf, a.buf)
 		} else {
@@ -288,7 +288,7 @@ func (t *Tape) GatherRows(x, rows *Tensor) *Tensor {
 func (t *Tape) CrossEntropy(h, targets, rowWeight *Tensor, w *Weight) *Tensor {
 	trainW := w.Param != nil && w.Param.needsGrad
 	op := compute.CrossEntropy{Weight: w.Weight, Grad: t.record && (h.needsGrad || trainW)}
-	in := append(bufs(h.buf, targets.buf, rowWeight.buf), w.bufs...)
+	in := bufs(h.buf, targets.buf, rowWeight.buf, w.buf)
 	if !op.Grad {
 		return t.apply(op, in...)[0]
 	}

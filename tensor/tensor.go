@@ -166,29 +166,23 @@ func ReadFloats(dev compute.Device, x *Tensor) ([]float32, error) {
 // dense F32 and collects its gradient in Param.
 type Weight struct {
 	compute.Weight
-	bufs  []compute.Buffer
+	buf   compute.Buffer
 	host  *quant.Matrix // what a frozen weight was imported from
-	users *atomic.Int32 // handles on bufs; nil when trainable
+	users *atomic.Int32 // handles on buf; nil when trainable
 	Param *Tensor       // the trainable matrix, or nil when frozen
 }
 
 // ImportWeight makes a frozen weight of a matrix, which a device uses where it lies if
-// it can: m.Data has to stay unchanged until Free.
+// it can: m has to stay unchanged until Free.
 func ImportWeight(dev compute.Device, m *quant.Matrix) (*Weight, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
 	}
-	w := &Weight{Weight: compute.Weight{Format: m.Format, Rows: m.Rows, Cols: m.Cols}, host: m, users: oneUser()}
-	parts := [][]byte{m.Data, m.Scales, m.Biases}
-	for i, spec := range w.Specs() {
-		buf, err := dev.Import(spec.Shape, spec.DType, parts[i])
-		if err != nil {
-			w.Free()
-			return nil, err
-		}
-		w.bufs = append(w.bufs, buf)
+	buf, err := dev.ImportWeight(m)
+	if err != nil {
+		return nil, err
 	}
-	return w, nil
+	return &Weight{Weight: compute.WeightOf(m), buf: buf, host: m, users: oneUser()}, nil
 }
 
 // TrainableWeight makes a weight from dense float32 values that training changes.
@@ -199,7 +193,7 @@ func TrainableWeight(dev compute.Device, rows, cols int, data []float32) (*Weigh
 	}
 	p.needsGrad = true
 	w := compute.Weight{Format: quant.Format{Kind: quant.Dense, DType: quant.F32}, Rows: rows, Cols: cols}
-	return &Weight{Weight: w, bufs: []compute.Buffer{p.buf}, Param: p}, nil
+	return &Weight{Weight: w, buf: p.buf, Param: p}, nil
 }
 
 // Host is the matrix in host memory: where a frozen weight was imported from,
@@ -218,20 +212,18 @@ func (w *Weight) Host(dev compute.Device) (*quant.Matrix, error) {
 // Share makes a second handle on a frozen weight, as Tensor.Share does.
 func (w *Weight) Share() *Weight {
 	w.users.Add(1)
-	return &Weight{Weight: w.Weight, bufs: w.bufs, host: w.host, users: w.users}
+	return &Weight{Weight: w.Weight, buf: w.buf, host: w.host, users: w.users}
 }
 
 // Free gives the weight back, or one handle of several on it.
 func (w *Weight) Free() {
 	switch {
-	case w == nil || w.bufs == nil:
+	case w == nil || w.buf == nil:
 		return
 	case w.Param != nil:
 		w.Param.Free()
 	case w.users.Add(-1) == 0:
-		for _, b := range w.bufs {
-			b.Free()
-		}
+		w.buf.Free()
 	}
-	w.bufs = nil
+	w.buf = nil
 }

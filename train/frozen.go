@@ -13,27 +13,19 @@ import (
 // FrozenCache bounds what a run keeps of its frozen layers. When only the last
 // blocks are trained, the output of the blocks below them never changes for an
 // example: it is computed once and reused in later epochs. Losses are the same to
-// the bit, because the CPU computes each example independently of the others in its
-// batch. The zero value keeps nothing.
+// the bit: devices that do not compute each example independently of the others in its
+// batch (compute.Info's BatchInvariant) keep nothing. Neither does the zero value.
 type FrozenCache struct {
 	Memory int64  // most bytes in memory
 	Disk   int64  // most bytes in a temporary file, used when memory is full
 	Dir    string // folder of that file
 }
 
-// smallBatch is the largest number of tokens for which devices have kernels of their
-// own. Small batches skip the cache: those kernels round differently.
-const smallBatch = 32
-
-// widthUnit divides the model's widths, or nothing is kept: vector kernels compute
-// the remainder at the end of an array differently, and the batch decides where an
-// array ends.
-const widthUnit = 16
-
 // frozen keeps the output of blocks [0, first) for the examples of one split.
 type frozen struct {
 	first int
 	width int
+	small int // the most tokens that are computed anew
 	rows  map[int]kept
 	store *frozenStore
 }
@@ -45,20 +37,22 @@ type kept struct {
 	offset int64
 }
 
-// newFrozen returns nil when there is nothing to gain: no frozen block at the
-// bottom, or no example that comes again.
+// newFrozen returns nil when there is nothing to gain (no frozen block at the bottom, or
+// no example that comes again), and where the batch of an example shows in its output.
 func newFrozen(m *model.Model, store *frozenStore, again bool) *frozen {
 	first, c := m.FirstTrained(), m.Config
-	if store == nil || !again || first == 0 || c.HiddenSize%widthUnit != 0 || c.IntermediateSize%widthUnit != 0 {
+	info := m.Device().Info()
+	unit := max(info.WidthUnit, 1)
+	if store == nil || !again || first == 0 || !info.BatchInvariant || c.HiddenSize%unit != 0 || c.IntermediateSize%unit != 0 {
 		return nil
 	}
-	return &frozen{first: first, width: c.HiddenSize, rows: map[int]kept{}, store: store}
+	return &frozen{first: first, width: c.HiddenSize, small: info.SmallBatch, rows: map[int]kept{}, store: store}
 }
 
 // below runs a batch through the blocks that are kept, of which there may be none: the
 // number of blocks done, and x [T, hidden] behind them.
 func (f *frozen) below(t *tensor.Tape, m *model.Model, b *packed, checkpoint bool) (x *tensor.Tensor, pass nn.Pass, done int) {
-	if f == nil || len(b.Tokens) <= smallBatch {
+	if f == nil || len(b.Tokens) <= f.small {
 		x, pass = m.Begin(t, b.Batch, nil)
 		return x, pass, 0
 	}

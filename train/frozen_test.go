@@ -75,7 +75,7 @@ func trainFrozen(t *testing.T, kernels string, spec modeltest.Spec, fit fitting,
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(raw.(*cpu.Device).Close)
+	t.Cleanup(func() { raw.(*cpu.Device).Close() })
 	dev := &counter{Device: raw}
 	spec.Config = map[string]any{"num_hidden_layers": 6}
 	m := modeltest.Load(t, dev, spec)

@@ -27,7 +27,7 @@ func newCPU(t testing.TB) *cpu.Device {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(dev.(*cpu.Device).Close)
+	t.Cleanup(func() { dev.(*cpu.Device).Close() })
 	return dev.(*cpu.Device)
 }
 

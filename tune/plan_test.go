@@ -36,7 +36,7 @@ func newPlanner(t *testing.T, change func(*Recipe)) *planner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(dev.(*cpu.Device).Close)
+	t.Cleanup(func() { dev.(*cpu.Device).Close() })
 	src, err := weights.Open(modeltest.Write(t, modeltest.Spec{Type: "llama"}))
 	if err != nil {
 		t.Fatal(err)

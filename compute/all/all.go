@@ -32,7 +32,7 @@ var devices = []device{
 }
 
 // Open opens a device by name; "auto" or "" takes the best that this machine
-// has. A device may hold threads and memory: see Close.
+// has. A device holds threads and memory until Close.
 func Open(name string, o Options) (compute.Device, error) {
 	if name == "" || name == "auto" {
 		var all []error
@@ -70,14 +70,7 @@ func List() []compute.Info {
 			continue
 		}
 		all = append(all, dev.Info())
-		Close(dev)
+		dev.Close()
 	}
 	return all
-}
-
-// Close ends what a device holds beside its buffers: threads, for example.
-func Close(dev compute.Device) {
-	if c, ok := dev.(interface{ Close() }); ok {
-		c.Close()
-	}
 }

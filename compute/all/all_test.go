@@ -14,7 +14,7 @@ func TestOpen(t *testing.T) {
 		if info := dev.Info(); info.Name != "cpu" || info.Threads != 1 || info.Detail != "generic" {
 			t.Errorf("%q opens %+v, want the generic cpu with one thread", name, info)
 		}
-		Close(dev)
+		dev.Close()
 	}
 	if _, err := Open("abacus", Options{}); err == nil || !strings.Contains(err.Error(), "cpu") {
 		t.Errorf("unknown device: %v, want an error that lists the known", err)

@@ -96,7 +96,7 @@ func products(f quant.Format, t, rows, cols int) []testCase {
 	note := fmt.Sprintf("%s T=%d %dx%d", formatNote(f), t, rows, cols)
 	forward := func(bias *compute.DType) func(g gen) []compute.Array {
 		return func(g gen) []compute.Array {
-			in := append([]compute.Array{g.normal(t, cols)}, g.weight(w)...)
+			in := []compute.Array{g.normal(t, cols), g.weight(w)}
 			if bias != nil {
 				in = append(in, g.floats(*bias, 1, rows))
 			}
@@ -104,7 +104,7 @@ func products(f quant.Format, t, rows, cols int) []testCase {
 		}
 	}
 	f32, bf16 := compute.F32, compute.BF16
-	backward := func(g gen) []compute.Array { return append([]compute.Array{g.normal(t, rows)}, g.weight(w)...) }
+	backward := func(g gen) []compute.Array { return []compute.Array{g.normal(t, rows), g.weight(w)} }
 	all := []testCase{
 		{op: compute.Linear{Weight: w, Exact: true}, note: note, inputs: forward(nil), tol: summed(cols)},
 		{op: compute.Linear{Weight: w, Exact: true, Bias: true}, note: note + " bias", inputs: forward(&f32), tol: summed(cols)},
@@ -144,7 +144,7 @@ func embeds(f quant.Format) []testCase {
 	var all []testCase
 	for _, t := range []int{1, 6} {
 		all = append(all, testCase{op: compute.Embed{Weight: w}, note: fmt.Sprintf("%s T=%d", formatNote(f), t), tol: tol,
-			inputs: func(g gen) []compute.Array { return append([]compute.Array{g.ints(t, w.Rows)}, g.weight(w)...) }})
+			inputs: func(g gen) []compute.Array { return []compute.Array{g.ints(t, w.Rows), g.weight(w)} }})
 	}
 	return all
 }
@@ -204,7 +204,7 @@ func lossCases() []testCase {
 			if s.r > 2 {
 				rowWeight.F32()[1] = 0
 			}
-			return append([]compute.Array{g.normal(s.r, s.cols), g.ints(s.r, s.rows), rowWeight}, g.weight(w)...)
+			return []compute.Array{g.normal(s.r, s.cols), g.ints(s.r, s.rows), rowWeight, g.weight(w)}
 		}
 		// Errors of the logits are relative errors of the probabilities.
 		tol := 4*summed(s.cols) + summed(s.rows) + approximated

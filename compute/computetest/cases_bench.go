@@ -21,7 +21,7 @@ func benchCases() []testCase {
 	} {
 		w := compute.Weight{Format: f, Rows: width, Cols: width}
 		product := func(t int) func(g gen) []compute.Array {
-			return func(g gen) []compute.Array { return append([]compute.Array{g.normal(t, width)}, g.weight(w)...) }
+			return func(g gen) []compute.Array { return []compute.Array{g.normal(t, width), g.weight(w)} }
 		}
 		if f.Kind != quant.Dense {
 			add(compute.Linear{Weight: w}, formatNote(f)+" T=1 inexact", product(1))
@@ -29,7 +29,7 @@ func benchCases() []testCase {
 		add(compute.Linear{Weight: w, Exact: true}, formatNote(f)+" T=1", product(1))
 		add(compute.Linear{Weight: w, Exact: true}, fmt.Sprintf("%s T=%d", formatNote(f), tokens), product(tokens))
 		add(compute.LinearGradInput{Weight: w}, fmt.Sprintf("%s T=%d", formatNote(f), tokens), product(tokens))
-		add(compute.RowSquares{Weight: w}, formatNote(f), func(g gen) []compute.Array { return g.weight(w) })
+		add(compute.RowSquares{Weight: w}, formatNote(f), func(g gen) []compute.Array { return []compute.Array{g.weight(w)} })
 	}
 	all = append(all, expertBenchCases()...)
 	matrices := func(shapes ...[2]int) func(g gen) []compute.Array {
@@ -79,7 +79,7 @@ func benchCases() []testCase {
 	add(compute.CopyRows{Rows: tokens, To: compute.F16}, "row", matrices(row))
 	head := compute.Weight{Format: affine(4, 64, compute.BF16), Rows: 32000, Cols: 1024}
 	add(compute.CrossEntropy{Weight: head, Grad: true}, "4-bit 64x32000x1024", func(g gen) []compute.Array {
-		return append([]compute.Array{g.normal(64, head.Cols), g.ints(64, head.Rows), g.positive(64)}, g.weight(head)...)
+		return []compute.Array{g.normal(64, head.Cols), g.ints(64, head.Rows), g.positive(64), g.weight(head)}
 	})
 	add(compute.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8}, "row", func(g gen) []compute.Array {
 		return []compute.Array{g.normal(tokens, width), g.normal(tokens, width), g.normal(tokens, width), g.positive(tokens, width), floatArray([]float32{1e-5, 1}, 2)}

@@ -11,7 +11,7 @@ func doraCases() []testCase {
 	for _, f := range formats() {
 		w := compute.Weight{Format: f, Rows: 9, Cols: 512}
 		all = append(all, testCase{op: compute.RowSquares{Weight: w}, note: formatNote(f), tol: approximated, // stretches of a row in float32
-			inputs: func(g gen) []compute.Array { return g.weight(w) }})
+			inputs: func(g gen) []compute.Array { return []compute.Array{g.weight(w)} }})
 	}
 	for _, shape := range elementShapes {
 		n, size := shape[1], fmt.Sprint(shape)

@@ -70,10 +70,10 @@ func expertProducts(f quant.Format, s expertSize, own bool) []testCase {
 	w := compute.Weight{Format: f, Rows: s.e * s.rows, Cols: s.cols}
 	note := formatNote(f) + " " + s.note(own)
 	forward := func(g gen) []compute.Array {
-		return append([]compute.Array{g.normal(s.rowsOf(own), s.cols), s.ids(g)}, g.weight(w)...)
+		return []compute.Array{g.normal(s.rowsOf(own), s.cols), s.ids(g), g.weight(w)}
 	}
 	backward := func(g gen) []compute.Array {
-		return append([]compute.Array{g.normal(s.t*s.k, s.rows), s.ids(g)}, g.weight(w)...)
+		return []compute.Array{g.normal(s.t*s.k, s.rows), s.ids(g), g.weight(w)}
 	}
 	tol := summed(s.rows * s.k)
 	all := []testCase{
@@ -144,27 +144,27 @@ func expertBenchCases() []testCase {
 			all = append(all,
 				testCase{op: compute.ExpertLinear{Weight: w, Experts: experts}, note: note + " inexact",
 					inputs: func(g gen) []compute.Array {
-						return append([]compute.Array{g.normal(t, hidden), s.ids(g)}, g.weight(w)...)
+						return []compute.Array{g.normal(t, hidden), s.ids(g), g.weight(w)}
 					}},
 				testCase{op: compute.Linear{Weight: dense}, note: note + " inexact, one matrix",
-					inputs: func(g gen) []compute.Array { return append([]compute.Array{g.normal(t, hidden)}, g.weight(dense)...) }})
+					inputs: func(g gen) []compute.Array { return []compute.Array{g.normal(t, hidden), g.weight(dense)} }})
 			if t < 512 {
 				continue
 			}
 			all = append(all,
 				testCase{op: compute.ExpertLinear{Weight: w, Experts: experts, Exact: true}, note: note,
 					inputs: func(g gen) []compute.Array {
-						return append([]compute.Array{g.normal(t, hidden), s.ids(g)}, g.weight(w)...)
+						return []compute.Array{g.normal(t, hidden), s.ids(g), g.weight(w)}
 					}},
 				testCase{op: compute.Linear{Weight: dense, Exact: true}, note: note + ", one matrix",
-					inputs: func(g gen) []compute.Array { return append([]compute.Array{g.normal(t, hidden)}, g.weight(dense)...) }},
+					inputs: func(g gen) []compute.Array { return []compute.Array{g.normal(t, hidden), g.weight(dense)} }},
 				testCase{op: compute.ExpertGradInput{Weight: w, Experts: experts}, note: note,
 					inputs: func(g gen) []compute.Array {
-						return append([]compute.Array{g.normal(t*k, s.rows), s.ids(g)}, g.weight(w)...)
+						return []compute.Array{g.normal(t*k, s.rows), s.ids(g), g.weight(w)}
 					}},
 				testCase{op: compute.LinearGradInput{Weight: dense}, note: note + ", one matrix",
 					inputs: func(g gen) []compute.Array {
-						return append([]compute.Array{g.normal(t, dense.Rows)}, g.weight(dense)...)
+						return []compute.Array{g.normal(t, dense.Rows), g.weight(dense)}
 					}})
 		}
 	}

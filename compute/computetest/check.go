@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
 )
 
 // A testCase is one op with attributes and inputs.
@@ -43,9 +44,19 @@ func (c testCase) prior(g gen, i int, s compute.Spec) compute.Array {
 func clone(arrays []compute.Array) []compute.Array {
 	out := make([]compute.Array, len(arrays))
 	for i, a := range arrays {
-		out[i] = compute.Array{Spec: a.Spec, Data: bytes.Clone(a.Data)}
+		out[i] = cloneOf(a, 0)
 	}
 	return out
+}
+
+// cloneOf copies a to an address that is skip bytes after an aligned one.
+func cloneOf(a compute.Array, skip int) compute.Array {
+	c := compute.Array{Spec: a.Spec, Data: append(make([]byte, skip, skip+len(a.Data)), a.Data...)[skip:]}
+	if a.Matrix != nil {
+		m := *a.Matrix
+		c.Matrix = compute.WeightOf(&m).Of(c)
+	}
+	return c
 }
 
 // check compares the device with the definition in all ways a case can run.
@@ -67,11 +78,11 @@ func (c testCase) check(t testing.TB, dev compute.Device) {
 	for i := range want {
 		c.compare(t, i, got[i], want[i], "")
 	}
-	// Again, with memory that the device may use where it lies: the same bits.
+	// Again, with weights that the device may use where they lie: the same bits.
 	again := c.run(t, dev, in, prior, nil, true)
 	for i := range got {
 		if at := differ(got[i].Data, again[i].Data); at >= 0 {
-			t.Errorf("output %d: a second run over imported inputs differs from byte %d on", i, at)
+			t.Errorf("output %d: a second run over imported weights differs from byte %d on", i, at)
 		}
 	}
 	for _, alias := range c.alias {
@@ -103,17 +114,14 @@ func (c testCase) compare(t testing.TB, i int, got, want compute.Array, how stri
 	}
 }
 
-// run runs the op once on the device and returns its outputs. It uploads the inputs, or
-// imports them where they lie, and demands that they stay unchanged.
+// run runs the op once on the device and returns its outputs. It uploads the inputs and
+// imports packed weights, and, if imported, dense ones too, from an odd address. It
+// demands that inputs stay unchanged.
 func (c testCase) run(t testing.TB, dev compute.Device, in, prior []compute.Array, alias map[int]int, imported bool) []compute.Array {
 	t.Helper()
 	ins, outs := make([]compute.Buffer, len(in)), make([]compute.Buffer, len(prior))
 	for i, a := range in {
-		if imported {
-			ins[i] = importOdd(t, dev, a)
-		} else {
-			ins[i] = upload(t, dev, a)
-		}
+		ins[i] = c.input(t, dev, a, imported)
 	}
 	shared := map[int]bool{}
 	for i, a := range prior {
@@ -167,12 +175,23 @@ func upload(t testing.TB, dev compute.Device, a compute.Array) compute.Buffer {
 	return b
 }
 
-// importOdd imports the content from an odd address. Tensors of a mapped safetensors
-// file may have one: MLX does not pad the header.
-func importOdd(t testing.TB, dev compute.Device, a compute.Array) compute.Buffer {
+// input is the buffer of an input.
+func (c testCase) input(t testing.TB, dev compute.Device, a compute.Array, odd bool) compute.Buffer {
 	t.Helper()
-	memory := append(make([]byte, 1, 1+len(a.Data)), a.Data...)
-	b, err := dev.Import(a.Shape, a.DType, memory[1:])
+	switch {
+	case a.Matrix != nil && odd:
+		return importWeight(t, dev, cloneOf(a, 1))
+	case a.Matrix != nil && a.Matrix.Format.Kind != quant.Dense:
+		return importWeight(t, dev, a)
+	}
+	return upload(t, dev, a)
+}
+
+// importWeight imports a weight where it lies. Tensors of a mapped safetensors file may
+// have an odd address: MLX does not pad the header.
+func importWeight(t testing.TB, dev compute.Device, a compute.Array) compute.Buffer {
+	t.Helper()
+	b, err := dev.ImportWeight(a.Matrix)
 	if err != nil {
 		t.Fatal(err)
 	}

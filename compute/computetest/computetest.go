@@ -40,7 +40,7 @@ func Run(t *testing.T, dev compute.Device) {
 	t.Run("errors", func(t *testing.T) { checkErrors(t, dev) })
 	for _, c := range some(cases(), 1) {
 		t.Run(c.name(), func(t *testing.T) {
-			if !dev.Supports(c.op) {
+			if !dev.Supports(c.op, specsOf(c.inputs(newGen(c.name())))) {
 				checkUnsupported(t, dev, c)
 				t.Skipf("%s is not supported by %s", c.op.Name(), dev.Info().Name)
 			}
@@ -70,7 +70,7 @@ func some(all []testCase, n int) []testCase {
 func Bench(b *testing.B, dev compute.Device) {
 	for _, c := range benchCases() {
 		b.Run(c.name(), func(b *testing.B) {
-			if !dev.Supports(c.op) {
+			if !dev.Supports(c.op, specsOf(c.inputs(newGen(c.name())))) {
 				b.Skipf("%s is not supported by %s", c.op.Name(), dev.Info().Name)
 			}
 			c.bench(b, dev)
@@ -87,7 +87,7 @@ func (c testCase) bench(b *testing.B, dev compute.Device) {
 	}
 	ins, outs := make([]compute.Buffer, len(in)), make([]compute.Buffer, len(outSpecs))
 	for i, a := range in {
-		ins[i] = upload(b, dev, a)
+		ins[i] = c.input(b, dev, a, false)
 	}
 	for i, s := range outSpecs {
 		outs[i] = upload(b, dev, zeros(s))
@@ -126,7 +126,7 @@ func checkUnsupported(t *testing.T, dev compute.Device, c testCase) {
 	}
 	var ins, outs []compute.Buffer
 	for _, a := range in {
-		ins = append(ins, upload(t, dev, a))
+		ins = append(ins, c.input(t, dev, a, false))
 	}
 	for _, s := range outSpecs {
 		outs = append(outs, upload(t, dev, zeros(s)))

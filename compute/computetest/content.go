@@ -71,28 +71,37 @@ func (g gen) ints(n, limit int) compute.Array {
 
 // weight is the content of a weight matrix with values of realistic size. Packed weights
 // are random bits with scales of both signs.
-func (g gen) weight(w compute.Weight) []compute.Array {
+func (g gen) weight(w compute.Weight) compute.Array {
 	const size = 0.1 // of the largest weights
-	specs := w.Specs()
-	if w.Format.Kind == quant.Dense {
-		return []compute.Array{g.floats(w.Format.DType, size/2, w.Rows, w.Cols)}
+	a := zeros(w.Spec())
+	m := w.Of(a) // views of a
+	a.Matrix = m
+	switch {
+	case w.Format.Kind == quant.Dense:
+		copy(a.Data, g.floats(w.Format.DType, size/2, w.Rows, w.Cols).Data)
+		return a
+	case w.Format.Kind == quant.Affine:
+		g.affine(m, size)
+		return a
 	}
-	data := zeros(specs[0])
-	for i := range data.Data {
-		data.Data[i] = byte(g.Uint32())
+	for i := range m.Data {
+		m.Data[i] = byte(g.Uint32())
 	}
 	if w.Format.Kind.IsFP() {
-		scales := zeros(specs[1])
-		g.smallFloats(data.Data, scales.Data, w.Format.Kind)
-		return []compute.Array{data, scales}
+		g.smallFloats(m.Data, m.Scales, w.Format.Kind)
+	} else {
+		g.blockScales(m.Data, w.Format.Kind)
 	}
-	if w.Format.Kind != quant.Affine {
-		g.blockScales(data.Data, w.Format.Kind)
-		return []compute.Array{data}
+	return a
+}
+
+// affine fills a matrix with random integers, and scales of both signs.
+func (g gen) affine(m *quant.Matrix, size float32) {
+	for i := range m.Data {
+		m.Data[i] = byte(g.Uint32())
 	}
-	scales, biases := zeros(specs[1]), zeros(specs[2])
-	top := float32(int(1)<<w.Format.Bits - 1)
-	s, b := make([]float32, scales.Shape.Elems()), make([]float32, scales.Shape.Elems())
+	top := float32(int(1)<<m.Format.Bits - 1)
+	s, b := make([]float32, m.Rows*m.Cols/m.Format.Group), make([]float32, m.Rows*m.Cols/m.Format.Group)
 	for i := range s {
 		s[i] = 2 * size / top * (0.5 + g.Float32())
 		if g.IntN(2) == 0 {
@@ -100,9 +109,8 @@ func (g gen) weight(w compute.Weight) []compute.Array {
 		}
 		b[i] = -s[i] * top / 2 * (0.8 + 0.4*g.Float32())
 	}
-	scales.SetFloats(s)
-	biases.SetFloats(b)
-	return []compute.Array{data, scales, biases}
+	quant.PutFloats(m.Scales, s, m.Format.DType)
+	quant.PutFloats(m.Biases, b, m.Format.DType)
 }
 
 // smallFloats turns random bytes into elements and scales of weights below 1. Elements of

@@ -6,9 +6,10 @@ import (
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
 )
 
-// checkBuffers checks Alloc, Import, Read, Write and Free.
+// checkBuffers checks Alloc, ImportWeight, Read, Write and Free.
 func checkBuffers(t *testing.T, dev compute.Device) {
 	g := newGen("buffers")
 	a := g.normal(5, 7)
@@ -21,7 +22,9 @@ func checkBuffers(t *testing.T, dev compute.Device) {
 			t.Errorf("Alloc of %v: %v, want ErrNoMemory", shape, err)
 		}
 	}
-	checkImported(t, dev, a)
+	for _, f := range commonFormats() {
+		checkImported(t, dev, f)
+	}
 	checkFreed(t, dev, a)
 	if err := dev.Sync(); err != nil {
 		t.Error(err)
@@ -48,19 +51,40 @@ func checkTransfer(t *testing.T, dev compute.Device, a compute.Array) {
 	}
 }
 
-// checkImported checks that imported memory has its size and is never written.
-func checkImported(t *testing.T, dev compute.Device, a compute.Array) {
-	if _, err := dev.Import(a.Shape, a.DType, a.Data[1:]); err == nil {
-		t.Error("Import of too few bytes passed")
+// checkImported checks that an imported weight has its size, is read back as it was, is
+// never written, and is taken for nothing else.
+func checkImported(t *testing.T, dev compute.Device, f quant.Format) {
+	g := newGen("imported " + f.String())
+	w := compute.Weight{Format: f, Rows: 3, Cols: 256}
+	a := g.weight(w)
+	short := *a.Matrix
+	short.Data = short.Data[1:]
+	if _, err := dev.ImportWeight(&short); err == nil {
+		t.Errorf("%v: ImportWeight of too few bytes passed", f)
 	}
-	b, frozen := upload(t, dev, a), importOdd(t, dev, a)
-	defer b.Free()
+	frozen := importWeight(t, dev, cloneOf(a, 1))
 	defer frozen.Free()
-	if dev.Write(frozen, a.Data) == nil {
-		t.Error("Write to imported memory passed")
+	if got, want := frozen.Spec(), w.Spec(); !got.Shape.Equal(want.Shape) || got.DType != want.DType {
+		t.Fatalf("%v: an imported weight is %v, want %v", f, got, want)
 	}
-	if dev.Run(compute.Scale{Alpha: 2}, []compute.Buffer{frozen}, []compute.Buffer{b}) == nil {
-		t.Error("imported memory as an output passed")
+	if differ(download(t, dev, frozen).Data, a.Data) >= 0 {
+		t.Errorf("%v: Read does not give back what ImportWeight took", f)
+	}
+	if dev.Write(frozen, a.Data) == nil {
+		t.Errorf("%v: Write to an imported weight passed", f)
+	}
+	x := upload(t, dev, g.normal(3, 256))
+	defer x.Free()
+	if dev.Run(compute.Scale{Alpha: 2}, []compute.Buffer{frozen}, []compute.Buffer{x}) == nil {
+		t.Errorf("%v: an imported weight as an output passed", f)
+	}
+	if f.Kind == quant.Affine && f.DType != compute.F32 { // the same size in another type
+		w.Format.DType = compute.F16 + compute.BF16 - f.DType
+		squares := upload(t, dev, g.normal(3))
+		defer squares.Free()
+		if dev.Run(compute.RowSquares{Weight: w}, []compute.Buffer{squares}, []compute.Buffer{frozen}) == nil {
+			t.Errorf("%v: a weight of another format passed", f)
+		}
 	}
 }
 
@@ -87,11 +111,14 @@ func checkFreed(t *testing.T, dev compute.Device, a compute.Array) {
 func checkErrors(t *testing.T, dev compute.Device) {
 	done := map[string]bool{}
 	for _, c := range cases() {
-		if done[c.op.Name()] || !dev.Supports(c.op) {
+		if done[c.op.Name()] {
+			continue
+		}
+		in := specsOf(c.inputs(newGen(c.name())))
+		if !dev.Supports(c.op, in) {
 			continue
 		}
 		done[c.op.Name()] = true
-		in := specsOf(c.inputs(newGen(c.name())))
 		out, err := compute.Infer(c.op, in)
 		if err != nil {
 			t.Fatal(err)

@@ -2,9 +2,11 @@ package computetest
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
 )
 
 // reference is a device that runs the definitions. The suite must pass on it, and must
@@ -35,12 +37,12 @@ func (d *reference) Alloc(shape compute.Shape, t compute.DType) (compute.Buffer,
 	return &hostBuffer{Array: zeros(s)}, nil
 }
 
-func (d *reference) Import(shape compute.Shape, t compute.DType, data []byte) (compute.Buffer, error) {
-	s := compute.Spec{Shape: shape, DType: t}
-	if s.Bytes() != int64(len(data)) {
-		return nil, fmt.Errorf("%d bytes for %v", len(data), s)
+func (d *reference) ImportWeight(m *quant.Matrix) (compute.Buffer, error) {
+	if err := m.Check(); err != nil {
+		return nil, err
 	}
-	return &hostBuffer{Array: compute.Array{Spec: s, Data: data}, imported: true}, nil
+	data := slices.Concat(m.Data, m.Scales, m.Biases)
+	return &hostBuffer{Array: compute.Array{Spec: compute.WeightOf(m).Spec(), Data: data, Matrix: m}, imported: true}, nil
 }
 
 func (d *reference) Run(op compute.Op, out, in []compute.Buffer) error {
@@ -51,6 +53,13 @@ func (d *reference) Run(op compute.Op, out, in []compute.Buffer) error {
 	for _, b := range out {
 		if b.(*hostBuffer).imported {
 			return fmt.Errorf("%s: output is read-only", op.Name())
+		}
+	}
+	for i, a := range ins {
+		if a.Matrix != nil {
+			if err := compute.CheckWeight(op, i, a.Matrix); err != nil {
+				return err
+			}
 		}
 	}
 	op.Define(outs, ins)
@@ -68,7 +77,7 @@ func arraysOf(buffers []compute.Buffer) []compute.Array {
 	return a
 }
 
-func (d *reference) Supports(compute.Op) bool { return true }
+func (d *reference) Supports(compute.Op, []compute.Spec) bool { return true }
 
 func (d *reference) Read(b compute.Buffer, dst []byte) error {
 	return transfer(dst, b.(*hostBuffer).Data)
@@ -90,5 +99,8 @@ func transfer(dst, src []byte) error {
 }
 
 func (d *reference) Sync() error { return nil }
+
+func (d *reference) Memory() (used, peak int64) { return 0, 0 }
+func (d *reference) Close() error               { return nil }
 
 func TestReference(t *testing.T) { Run(t, &reference{}) }

@@ -54,13 +54,13 @@ func TestUpdatedNorm(t *testing.T) {
 					eye.F32()[i*rank+i] = 1
 				}
 				at := define(t, compute.MatMul{TransB: true, Alpha: 1}, eye, a)[0]
-				c := define(t, compute.Linear{Weight: w, Exact: true}, append([]compute.Array{at}, weight...)...)[0]
+				c := define(t, compute.Linear{Weight: w, Exact: true}, at, weight)[0]
 				gram := define(t, compute.MatMul{TransA: true, Alpha: 1}, a, a)[0]
 				compute.MatMul{Alpha: scale / 2, Accumulate: true}.Define([]compute.Array{c}, []compute.Array{gram, b})
-				squares := define(t, compute.RowSquares{Weight: w}, weight...)[0]
+				squares := define(t, compute.RowSquares{Weight: w}, weight)[0]
 				got := define(t, compute.UpdatedNorm{Scale: scale}, squares, b, c)[0].F32()
 
-				whole := w.Matrix(weight).Floats()
+				whole := w.Of(weight).Floats()
 				for r := range w.Rows {
 					var sum, base float64
 					for i := range w.Cols {

@@ -139,17 +139,17 @@ func linearPairs(t *testing.T) []pair {
 		w := compute.Weight{Format: f, Rows: 7, Cols: 256}
 		weight, tokens := g.weight(w), 5
 		frozen := make(floats64, 0, w.Rows*w.Cols)
-		for _, v := range w.Matrix(weight).Floats() {
+		for _, v := range w.Of(weight).Floats() {
 			frozen = append(frozen, float64(v))
 		}
 		all = append(all, pair{
 			name: "linear x " + f.String(), x: []compute.Array{g.normal(tokens, w.Cols)},
 			reference: func(x []floats64) floats64 { return linear64(x[0], frozen, nil, tokens, w.Rows, w.Cols) },
 			forward: func(x []compute.Array) compute.Array {
-				return define(t, compute.Linear{Weight: w}, append(x[:1:1], weight...)...)[0]
+				return define(t, compute.Linear{Weight: w}, x[0], weight)[0]
 			},
 			backward: func(x []compute.Array, _, dy compute.Array) []compute.Array {
-				return define(t, compute.LinearGradInput{Weight: w}, append([]compute.Array{dy}, weight...)...)
+				return define(t, compute.LinearGradInput{Weight: w}, dy, weight)
 			},
 		})
 	}

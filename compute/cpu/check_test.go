@@ -69,7 +69,7 @@ func formats() []quant.Format {
 	return f
 }
 
-// randomWeight makes a weight matrix of a format and its buffers.
+// randomWeight makes a weight matrix of a format: one array.
 func randomWeight(r *rand.Rand, f quant.Format, nrows, ncols int) (compute.Weight, []compute.Array) {
 	w := compute.Weight{Format: f, Rows: nrows, Cols: ncols}
 	var list []compute.Array
@@ -102,7 +102,28 @@ func randomWeight(r *rand.Rand, f quant.Format, nrows, ncols int) (compute.Weigh
 		}
 		list = append(list, a)
 	}
-	return w, list
+	m := w.Matrix(list)
+	return w, []compute.Array{{Spec: w.Spec(), Data: m.Data, Matrix: m}}
+}
+
+// input is a buffer with the content of a, imported if that is a weight.
+func input(t testing.TB, d *Device, a compute.Array) compute.Buffer {
+	t.Helper()
+	if a.Matrix != nil {
+		b, err := d.ImportWeight(a.Matrix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	b, err := d.Alloc(a.Shape, a.DType)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Write(b, a.Data); err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // run runs op on d with copies of the arrays and returns the outputs. init,
@@ -115,11 +136,7 @@ func run(t testing.TB, d *Device, op compute.Op, init, in []compute.Array) []com
 	}
 	var ins, outs []compute.Buffer
 	for _, a := range in {
-		b, err := d.Import(a.Shape, a.DType, a.Data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ins = append(ins, b)
+		ins = append(ins, input(t, d, a))
 	}
 	for i, s := range want {
 		b, err := d.Alloc(s.Shape, s.DType)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/machine"
+	"github.com/lentil-lm/lentil/quant"
 )
 
 // Options choose how a device uses the machine; the zero value is the best guess.
@@ -56,9 +57,20 @@ func New(opt Options) (compute.Device, error) {
 	return d, nil
 }
 
+const (
+	// smallBatch is the largest number of tokens for which products have kernels of their own.
+	smallBatch = 32
+	// widthUnit is what widths are multiples of where no vector kernel has a remainder: the
+	// batch decides where an array ends, and remainders are computed differently.
+	widthUnit = 16
+)
+
 // Info tells the family of kernels in Detail.
 func (d *Device) Info() compute.Info {
-	return compute.Info{Name: "cpu", Detail: d.kernels.name, Threads: d.pool.threads, Memory: d.mem.limit}
+	return compute.Info{
+		Name: "cpu", Detail: d.kernels.name, Threads: d.pool.threads, Memory: d.mem.limit, Activations: compute.F32,
+		RowWise: true, BatchInvariant: true, SmallBatch: smallBatch, WidthUnit: widthUnit, Repeatable: true,
+	}
 }
 
 // Memory returns the bytes that buffers and work areas take now and the most
@@ -79,8 +91,11 @@ func (d *Device) ResetPeak() {
 	d.mem.peak = d.mem.used
 }
 
-// Close ends the workers. The device must not be used afterwards.
-func (d *Device) Close() { d.pool.close() }
+// Close ends the workers.
+func (d *Device) Close() error {
+	d.pool.close()
+	return nil
+}
 
 // buffer is host memory, owned or imported.
 type buffer struct {
@@ -100,7 +115,7 @@ func (b *buffer) Free() {
 	if !b.imported {
 		b.dev.mem.put(b.Data)
 	}
-	b.Data = nil
+	b.Data, b.Matrix = nil, nil
 }
 
 // Alloc returns a buffer of unspecified content.
@@ -116,21 +131,18 @@ func (d *Device) Alloc(shape compute.Shape, t compute.DType) (compute.Buffer, er
 	return &buffer{Array: compute.Array{Spec: spec, Data: data}, dev: d}, nil
 }
 
-// Import uses the bytes where they lie.
-func (d *Device) Import(shape compute.Shape, t compute.DType, data []byte) (compute.Buffer, error) {
-	spec := compute.Spec{Shape: shape, DType: t}
-	if err := spec.Check(); err != nil {
+// ImportWeight uses the matrix where it lies.
+func (d *Device) ImportWeight(m *quant.Matrix) (compute.Buffer, error) {
+	if err := m.Check(); err != nil {
 		return nil, fmt.Errorf("cpu: %w", err)
 	}
-	if int64(len(data)) != spec.Bytes() {
-		return nil, fmt.Errorf("cpu: import of %v: %d bytes given, want %d", spec, len(data), spec.Bytes())
-	}
-	return &buffer{Array: compute.Array{Spec: spec, Data: data}, dev: d, imported: true}, nil
+	a := compute.Array{Spec: compute.WeightOf(m).Spec(), Data: m.Data, Matrix: m}
+	return &buffer{Array: a, dev: d, imported: true}, nil
 }
 
 // Supports is true for every op of package compute: the definition runs where
 // no kernel exists.
-func (d *Device) Supports(compute.Op) bool { return true }
+func (d *Device) Supports(compute.Op, []compute.Spec) bool { return true }
 
 var (
 	errForeign  = errors.New("cpu: buffer of another device")
@@ -169,9 +181,14 @@ func (d *Device) transfer(b compute.Buffer, host []byte, write bool) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if write {
+	switch m := c.Matrix; {
+	case write:
 		copy(c.Data, host)
-	} else {
+	case m != nil:
+		n := copy(host, m.Data)
+		n += copy(host[n:], m.Scales)
+		copy(host[n:], m.Biases)
+	default:
 		copy(host, c.Data)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
 )
 
 // newDevice makes a device that the test's end closes.
@@ -17,7 +18,7 @@ func newDevice(t testing.TB, threads int, family string) *Device {
 		t.Fatal(err)
 	}
 	d := dev.(*Device)
-	t.Cleanup(d.Close)
+	t.Cleanup(func() { d.Close() })
 	return d
 }
 
@@ -87,7 +88,8 @@ func TestPool(t *testing.T) {
 func TestBufferErrors(t *testing.T) {
 	d := newDevice(t, 1, "")
 	host := make([]byte, 16)
-	in, err := d.Import(compute.Shape{4}, compute.F32, host)
+	m := &quant.Matrix{Format: quant.Format{Kind: quant.Dense, DType: quant.F32}, Rows: 1, Cols: 4, Data: host}
+	in, err := d.ImportWeight(m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +102,7 @@ func TestBufferErrors(t *testing.T) {
 	if err := d.Read(in, host[:3]); err == nil {
 		t.Error("short read passed")
 	}
-	if _, err := d.Import(compute.Shape{5}, compute.F32, host); err == nil {
+	if _, err := d.ImportWeight(&quant.Matrix{Format: m.Format, Rows: 1, Cols: 5, Data: host}); err == nil {
 		t.Error("import of too few bytes passed")
 	}
 	out, _ := d.Alloc(compute.Shape{5}, compute.F32)

@@ -9,7 +9,7 @@ import (
 // rowSquares sums up stretches of a row in float32, and these in float64.
 func (d *Device) rowSquares(o compute.RowSquares, out, in []compute.Array) error {
 	const stretch = 256 // short enough for float32
-	m, y := o.Weight.Matrix(in), out[0].F32()
+	m, y := o.Weight.Of(in[0]), out[0].F32()
 	each := m.Cols + spareFloats(m.Cols)
 	tasks := min(tasksEach*d.pool.threads, m.Rows)
 	spare, err := d.scratch.floats(tasks * each)

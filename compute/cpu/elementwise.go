@@ -138,7 +138,7 @@ func (d *Device) addRows(y []float32, dy compute.Array, rows []int32) {
 }
 
 func (d *Device) embed(o compute.Embed, out, in []compute.Array) error {
-	m, y, ids := o.Weight.Matrix(in[1:]), out[0].F32(), in[0].I32()
+	m, y, ids := o.Weight.Of(in[1]), out[0].F32(), in[0].I32()
 	if err := inRange(ids, m.Rows, "token id"); err != nil {
 		return err
 	}

@@ -53,14 +53,15 @@ func (p picks) most() int {
 }
 
 // expertOf is one matrix of a stack.
-func expertOf(w compute.Weight, experts, e int, in []compute.Array) (compute.Weight, []compute.Array) {
-	w.Rows /= experts
-	parts := make([]compute.Array, w.Inputs())
-	for i, spec := range w.Specs() {
-		n := len(in[i].Data) / experts
-		parts[i] = compute.Array{Spec: spec, Data: in[i].Data[e*n : (e+1)*n]}
+func expertOf(w compute.Weight, experts, e int, stack compute.Array) (compute.Weight, compute.Array) {
+	m := *w.Of(stack)
+	for _, part := range []*[]byte{&m.Data, &m.Scales, &m.Biases} {
+		n := len(*part) / experts
+		*part = (*part)[e*n : (e+1)*n]
 	}
-	return w, parts
+	m.Rows, m.Experts = m.Rows/experts, 0
+	w.Rows = m.Rows
+	return w, compute.Array{Spec: w.Spec(), Data: m.Data, Matrix: &m}
 }
 
 func matrixOf(data []float32, rows, cols int) compute.Array {
@@ -129,7 +130,7 @@ func (d *Device) expertLinear(o compute.ExpertLinear, out, in []compute.Array) e
 		if done && len(pairs) > packedMost {
 			return nil
 		}
-		w, weight := expertOf(o.Weight, o.Experts, e, in[2:])
+		w, weight := expertOf(o.Weight, o.Experts, e, in[2])
 		op := compute.Linear{Weight: w, Exact: o.Exact, RowWise: o.RowWise}
 		n := len(pairs)
 		if n == 1 {
@@ -154,14 +155,14 @@ func isFloats(w compute.Weight) bool {
 // expertProduct is the product with one matrix. The narrow matrix of an update goes
 // the way of updates where that is quicker; with RowWise, the number of rows does not
 // decide.
-func (d *Device) expertProduct(o compute.Linear, y, x compute.Array, weight []compute.Array) error {
+func (d *Device) expertProduct(o compute.Linear, y, x compute.Array, weight compute.Array) error {
 	n := x.Shape[0]
 	down := o.Weight.Rows <= narrowMost && n > gemvDense && !o.RowWise
 	up := o.Weight.Cols <= narrowMost && (n == 1 || o.RowWise)
 	if isFloats(o.Weight) && (down || up) {
-		return d.matMul(compute.MatMul{TransB: true, Alpha: 1, RowWise: o.RowWise}, []compute.Array{y}, []compute.Array{x, weight[0]})
+		return d.matMul(compute.MatMul{TransB: true, Alpha: 1, RowWise: o.RowWise}, []compute.Array{y}, []compute.Array{x, weight})
 	}
-	return d.linear(o, []compute.Array{y}, append([]compute.Array{x}, weight...))
+	return d.linear(o, []compute.Array{y}, []compute.Array{x, weight})
 }
 
 // experts8 is linear8 for all experts with more than packedMost rows at once, or says
@@ -175,8 +176,8 @@ func (d *Device) experts8(o compute.ExpertLinear, p picks, y []float32, in []com
 		if len(pairs) <= packedMost {
 			continue
 		}
-		w, weight := expertOf(o.Weight, o.Experts, e, in[2:])
-		one, ok := d.newProduct8(w.Matrix(weight), y, nil), false
+		w, weight := expertOf(o.Weight, o.Experts, e, in[2])
+		one, ok := d.newProduct8(w.Of(weight), y, nil), false
 		if one.plan, ok = d.kernels.planStrips(one.m); !ok || o.Exact || o.RowWise {
 			return false, nil
 		}
@@ -252,15 +253,15 @@ func (d *Device) expertGradInput(o compute.ExpertGradInput, out, in []compute.Ar
 		d.fill(compute.Fill{}, out)
 	}
 	return d.eachExpert(p, func(e int, pairs []int32) error {
-		w, weight := expertOf(o.Weight, o.Experts, e, in[2:])
+		w, weight := expertOf(o.Weight, o.Experts, e, in[2])
 		n := len(pairs)
 		from, to := gathered[:n*rows], gathered[most*rows:][:n*cols]
 		d.gatherPairs(from, dy, rows, pairs, 1)
 		y, x := []compute.Array{matrixOf(to, n, cols)}, matrixOf(from, n, rows)
 		if isFloats(w) && cols <= narrowMost {
-			err = d.matMul(compute.MatMul{Alpha: 1}, y, []compute.Array{x, weight[0]})
+			err = d.matMul(compute.MatMul{Alpha: 1}, y, []compute.Array{x, weight})
 		} else {
-			err = d.linearGradInput(compute.LinearGradInput{Weight: w}, y, append([]compute.Array{x}, weight...))
+			err = d.linearGradInput(compute.LinearGradInput{Weight: w}, y, []compute.Array{x, weight})
 		}
 		if err != nil {
 			return err

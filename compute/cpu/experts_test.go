@@ -37,8 +37,8 @@ func TestExpertsRowWise(t *testing.T) {
 					got := run(t, d, op, nil, append([]compute.Array{x, expertIDs(k, ids...)}, data...))[0]
 					op.RowWise = false
 					for j, e := range ids {
-						one, weight := expertOf(w, experts, int(e), data)
-						in := append([]compute.Array{rowOf(x, j/share)}, weight...)
+						one, weight := expertOf(w, experts, int(e), data[0])
+						in := []compute.Array{rowOf(x, j/share), weight}
 						checkRow(t, f.String()+" by itself", got, j, run(t, d, compute.Linear{Weight: one, Exact: exact}, nil, in)[0])
 					}
 					for j := 0; j < tokens*k && !own; j += k {
@@ -106,11 +106,7 @@ func TestExpertsOutOfRange(t *testing.T) {
 			}
 			var in []compute.Buffer
 			for _, a := range c.in {
-				b, err := d.Import(a.Shape, a.DType, a.Data)
-				if err != nil {
-					t.Fatal(err)
-				}
-				in = append(in, b)
+				in = append(in, input(t, d, a))
 			}
 			if err := d.Run(c.op, []compute.Buffer{out}, in); err == nil || !strings.Contains(err.Error(), "expert") {
 				t.Errorf("%s with expert %d of 3: error %v", c.op.Name(), bad, err)

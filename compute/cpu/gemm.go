@@ -273,11 +273,11 @@ func (o scaled) pack(kn *kernels, dst []float32, w, i0, n, l0, kc int, tmp []flo
 
 // linear is compute.Linear.
 func (d *Device) linear(o compute.Linear, out, in []compute.Array) error {
-	m, x, y := o.Weight.Matrix(in[1:]), in[0].F32(), out[0].F32()
+	m, x, y := o.Weight.Of(in[1]), in[0].F32(), out[0].F32()
 	t := in[0].Shape[0]
 	var bias []float32
 	if o.Bias {
-		bias = in[1+o.Weight.Inputs()].Floats()
+		bias = in[2].Floats()
 	}
 	done, err := d.linear8(o, m, x, y, bias, t)
 	if !done && err == nil {
@@ -307,7 +307,7 @@ func (d *Device) linear(o compute.Linear, out, in []compute.Array) error {
 
 // linearGradInput is compute.LinearGradInput.
 func (d *Device) linearGradInput(o compute.LinearGradInput, out, in []compute.Array) error {
-	m := o.Weight.Matrix(in[1:])
+	m := o.Weight.Of(in[1])
 	p := product{m: in[0].Shape[0], n: m.Cols, k: m.Rows, a: rowMajor{in[0].F32(), m.Rows}, b: weightColsOf(m), c: out[0].F32(), ldc: m.Cols, add: o.Accumulate, rank: o.Rank}
 	if o.Rank > 0 {
 		p.u, p.v = rowMajor{in[len(in)-2].F32(), o.Rank}, rowMajor{in[len(in)-1].F32(), o.Rank}

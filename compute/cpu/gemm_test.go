@@ -97,7 +97,7 @@ func TestWeightRow(t *testing.T) {
 			r := newRand(3)
 			for _, f := range formats() {
 				_, data := randomWeight(r, f, 3, 512)
-				m := compute.Weight{Format: f, Rows: 3, Cols: 512}.Matrix(data)
+				m := compute.Weight{Format: f, Rows: 3, Cols: 512}.Of(data[0])
 				want := m.Floats()
 				for row := range 3 {
 					for _, c0 := range []int{0, 256} {

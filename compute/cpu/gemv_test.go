@@ -46,6 +46,7 @@ func TestDots(t *testing.T) {
 					}
 					const rows = 5
 					_, data := randomWeight(r, f, rows, n)
+					m := data[0].Matrix
 					x := random(r, compute.F32, n).F32()
 					got, want := make([]float32, rows), make([]float32, rows)
 					q, scale, sum := make([]int8, n), make([]float32, n/32), make([]float32, n/16)
@@ -61,13 +62,13 @@ func TestDots(t *testing.T) {
 						kn.dotDense(got, data[0].Data, x, f.DType)
 						dotDenseGeneric(want, data[0].Data, x, f.DType)
 					case quant.MXFP8:
-						s := make([]float32, len(data[1].Data), len(data[1].Data)+8)
-						e8m0Generic(s, data[1].Data, 1)
+						s := make([]float32, len(m.Scales), len(m.Scales)+8)
+						e8m0Generic(s, m.Scales, 1)
 						kn.dotFP8(got, data[0].Data, s, x)
 						dotFP8Generic(want, data[0].Data, s, x)
 					case quant.MXFP4, quant.NVFP4:
-						s := make([]float32, len(data[1].Data), len(data[1].Data)+8)
-						generic.fpScales(s, data[1].Data, f, 0.5)
+						s := make([]float32, len(m.Scales), len(m.Scales)+8)
+						generic.fpScales(s, m.Scales, f, 0.5)
 						scale, start, want32 := make([]float32, n/8), make([]int32, n/8), make([]int32, n/8)
 						quantize64Generic(q, scale, sum, x)
 						q[n-1] = -127
@@ -79,7 +80,9 @@ func TestDots(t *testing.T) {
 						kn.dotFP4(got, data[0].Data, s, q, scale, start)
 						dotFP4Generic(want, data[0].Data, s, q, scale, start)
 					case quant.Affine:
-						s, b := data[1].Floats(), data[2].Floats()
+						s, b := make([]float32, len(m.Scales)/f.DType.Size()), make([]float32, len(m.Biases)/f.DType.Size())
+						quant.Floats(s, m.Scales, f.DType)
+						quant.Floats(b, m.Biases, f.DType)
 						w := append(data[0].Data, make([]byte, 8)...)[:len(data[0].Data)]
 						kn.dotAffine(got, w, s, b, x, f.Bits)
 						dotAffineGeneric(want, w, s, b, x, f.Bits)

@@ -9,7 +9,7 @@ import (
 
 // crossEntropy is compute.CrossEntropy.
 func (d *Device) crossEntropy(o compute.CrossEntropy, out, in []compute.Array) error {
-	m := o.Weight.Matrix(in[3:])
+	m := o.Weight.Of(in[3])
 	h, targets, weight, loss := in[0].F32(), in[1].I32(), in[2].F32(), out[0].F32()
 	if err := inRange(targets, m.Rows, "target"); err != nil || len(loss) == 0 {
 		return err

@@ -37,7 +37,7 @@ func TestCrossEntropyInChunks(t *testing.T) {
 	const vocab, width, n = 1000, 64, 150
 	w, head := randomWeight(r, quant.Format{Kind: quant.Affine, DType: quant.F16, Bits: 4, Group: 32}, vocab, width)
 	d := newDevice(t, 2, "")
-	e := entropy{m: w.Matrix(head), parts: 3, h: random(r, compute.F32, n, width).F32(), weight: random(r, compute.F32, n).F32(),
+	e := entropy{m: w.Of(head[0]), parts: 3, h: random(r, compute.F32, n, width).F32(), weight: random(r, compute.F32, n).F32(),
 		loss: make([]float32, n), dh: make([]float32, n*width)}
 	for range n {
 		e.targets = append(e.targets, r.Int32N(vocab))

@@ -24,6 +24,13 @@ func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
 	if err := compute.Check(op, specs(outs), specs(ins)); err != nil {
 		return err
 	}
+	for i, a := range ins {
+		if a.Matrix != nil {
+			if err := compute.CheckWeight(op, i, a.Matrix); err != nil {
+				return err
+			}
+		}
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	defer d.scratch.release()

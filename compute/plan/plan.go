@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
 )
 
 // Options describe the device that is planned for; the zero value is one that
@@ -21,7 +22,7 @@ type Options struct {
 	Info compute.Info
 	// Supports is the planned device's: callers take the same path as on it.
 	// Nil supports every op.
-	Supports func(compute.Op) bool
+	Supports func(compute.Op, []compute.Spec) bool
 	// Ledger is an account of the planned device's allocator. Nil takes no more than buffers hold.
 	Ledger compute.Ledger
 }
@@ -180,8 +181,8 @@ func (b *buffer) Free() {
 func (d *Device) Info() compute.Info { return d.options.Info }
 
 // Supports asks the options.
-func (d *Device) Supports(op compute.Op) bool {
-	return d.options.Supports == nil || d.options.Supports(op)
+func (d *Device) Supports(op compute.Op, in []compute.Spec) bool {
+	return d.options.Supports == nil || d.options.Supports(op, in)
 }
 
 // Alloc counts a buffer.
@@ -200,19 +201,14 @@ func (d *Device) Alloc(shape compute.Shape, t compute.DType) (compute.Buffer, er
 	return b, nil
 }
 
-// Import counts a weight, but memory that is imported again only once. It does not
+// ImportWeight counts a weight, but memory that is imported again only once. It does not
 // touch the bytes.
-func (d *Device) Import(shape compute.Shape, t compute.DType, data []byte) (compute.Buffer, error) {
-	b := &buffer{spec: compute.Spec{Shape: shape, DType: t}, dev: d, imported: unsafe.SliceData(data)}
-	if err := b.spec.Check(); err != nil {
+func (d *Device) ImportWeight(m *quant.Matrix) (compute.Buffer, error) {
+	if err := m.Check(); err != nil {
 		return nil, fmt.Errorf("plan: %w", err)
 	}
-	if b.bytes = int64(len(data)); b.bytes != b.spec.Bytes() {
-		return nil, fmt.Errorf("plan: import of %v: %d bytes given, want %d", b.spec, b.bytes, b.spec.Bytes())
-	}
-	if b.imported == nil {
-		b.imported = new(byte) // an empty tensor without an address
-	}
+	b := &buffer{spec: compute.WeightOf(m).Spec(), dev: d, imported: unsafe.SliceData(m.Data)}
+	b.bytes = b.spec.Bytes()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w := d.weights[b.imported]
@@ -248,9 +244,6 @@ func (d *Device) own(b compute.Buffer) (*buffer, error) {
 
 // Run checks the op as every device does and adds up its cost.
 func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
-	if !d.Supports(op) {
-		return fmt.Errorf("%s: %w", op.Name(), compute.ErrUnsupported)
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	outs, err := d.specs(out, true)
@@ -263,6 +256,9 @@ func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
 	}
 	if err := compute.Check(op, outs, ins); err != nil {
 		return err
+	}
+	if !d.Supports(op, ins) {
+		return fmt.Errorf("%s: %w", op.Name(), compute.ErrUnsupported)
 	}
 	d.runs[run{op.Name(), op.Cost(ins)}]++
 	return nil
@@ -311,3 +307,13 @@ func (d *Device) transfer(b compute.Buffer, n int, write bool) error {
 
 // Sync has nothing to wait for.
 func (d *Device) Sync() error { return nil }
+
+// Memory returns what buffers take, as Report does.
+func (d *Device) Memory() (used, peak int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.current, d.most
+}
+
+// Close has nothing to give back.
+func (d *Device) Close() error { return nil }

@@ -91,10 +91,11 @@ func TestMemoryAsCPU(t *testing.T) {
 
 func TestWeights(t *testing.T) {
 	d := New(Options{})
-	data := make([]byte, 4000)
+	f32 := quant.Format{Kind: quant.Dense, DType: quant.F32}
+	m := &quant.Matrix{Format: f32, Rows: 10, Cols: 100, Data: make([]byte, 4000)}
 	var imports []compute.Buffer
 	for range 2 { // the same memory twice, as with tied embeddings
-		b, err := d.Import(compute.Shape{10, 100}, compute.F32, data)
+		b, err := d.ImportWeight(m)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,10 +104,10 @@ func TestWeights(t *testing.T) {
 	if r := d.Report(); r.WeightBytes != 4000 || r.PeakBytes != 0 {
 		t.Errorf("weights %d, peak %d; want 4000 and 0", r.WeightBytes, r.PeakBytes)
 	}
-	if err := d.Write(imports[0], data); !errors.Is(err, errReadOnly) {
+	if err := d.Write(imports[0], m.Data); !errors.Is(err, errReadOnly) {
 		t.Errorf("write to a weight: %v", err)
 	}
-	if _, err := d.Import(compute.Shape{10, 100}, compute.F16, data); err == nil {
+	if _, err := d.ImportWeight(&quant.Matrix{Format: f32, Rows: 10, Cols: 50, Data: m.Data}); err == nil {
 		t.Error("import of too many bytes passed")
 	}
 	imports[0].Free()
@@ -120,7 +121,7 @@ func TestWeights(t *testing.T) {
 }
 
 func TestWork(t *testing.T) {
-	d := New(Options{Supports: func(op compute.Op) bool { return op.Name() != "swiglu" }})
+	d := New(Options{Supports: func(op compute.Op, _ []compute.Spec) bool { return op.Name() != "swiglu" }})
 	a, b, c := alloc(t, d, 4, 8), alloc(t, d, 8, 16), alloc(t, d, 4, 16)
 	for range 3 {
 		if err := d.Run(compute.MatMul{Alpha: 1}, []compute.Buffer{c}, []compute.Buffer{a, b}); err != nil {

@@ -38,22 +38,21 @@ func rate(threads int, op compute.Op, in []compute.Shape, weight *quant.Matrix) 
 			for i := range values {
 				values[i] = random.Float32() - 0.5
 			}
-			b, err := d.Import(s, compute.F32, compute.FloatBytes(values))
+			b, err := d.Alloc(s, compute.F32)
 			if err != nil {
+				return 0, err
+			}
+			if err := d.Write(b, compute.FloatBytes(values)); err != nil {
 				return 0, err
 			}
 			ins = append(ins, b)
 		}
 		if weight != nil {
-			w := compute.Weight{Format: weight.Format, Rows: weight.Rows, Cols: weight.Cols}
-			for i, data := range [][]byte{weight.Data, weight.Scales, weight.Biases} {
-				s := w.Specs()[i]
-				b, err := d.Import(s.Shape, s.DType, data)
-				if err != nil {
-					return 0, err
-				}
-				ins = append(ins, b)
+			b, err := d.ImportWeight(weight)
+			if err != nil {
+				return 0, err
 			}
+			ins = append(ins, b)
 		}
 		runs, err := bench.Rate(d, op, ins, 500*time.Millisecond)
 		if err != nil {
