@@ -1,6 +1,7 @@
 package compute
 
-// Embed looks up rows of a weight matrix.
+// Embed looks up rows of a weight matrix. A negative id, which says that no token could be
+// chosen (see Unusable), gives zeros.
 //
 //	in: ids I32 [T], weight [V, D];  out: F32 [T, D]
 type Embed struct{ Weight Weight }
@@ -27,7 +28,12 @@ func (o Embed) Cost(in []Spec) Cost {
 func (o Embed) Define(out, in []Array) {
 	m, y := o.Weight.Of(in[1]), out[0].F32()
 	for t, id := range in[0].I32() {
-		m.Row(y[t*m.Cols:(t+1)*m.Cols], int(id))
+		row := y[t*m.Cols : (t+1)*m.Cols]
+		if id < 0 {
+			clear(row)
+			continue
+		}
+		m.Row(row, int(id))
 	}
 }
 

@@ -46,7 +46,16 @@ func (a Array) F32() []float32 { return view[float32](a, F32) }
 // I32 views the content of an I32 array without a copy.
 func (a Array) I32() []int32 { return view[int32](a, I32) }
 
-func view[E float32 | int32](a Array, want DType) []E {
+// Keys views the content of a U32 array [N, 2] as keys, without a copy.
+func (a Array) Keys() []Key {
+	words := view[uint32](a, U32)
+	if len(words) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*Key)(unsafe.Pointer(unsafe.SliceData(words))), len(words)/2)
+}
+
+func view[E float32 | int32 | uint32](a Array, want DType) []E {
 	if a.DType != want {
 		panic(fmt.Sprintf("compute: %v array viewed as %v", a.DType, want))
 	}
@@ -82,6 +91,14 @@ func FloatBytes(v []float32) []byte { return bytesOf(v) }
 
 // IntBytes views int32 values as their bytes, for Device.Write and Read.
 func IntBytes(v []int32) []byte { return bytesOf(v) }
+
+// KeyBytes views keys as the bytes of a U32 array [N, 2], for Device.Write.
+func KeyBytes(keys []Key) []byte {
+	if len(keys) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(keys))), 8*len(keys))
+}
 
 func bytesOf[E float32 | int32](v []E) []byte {
 	if len(v) == 0 {

@@ -19,6 +19,14 @@ func (k Key) Split() (next, use Key) {
 	return Key{w[0], w[1]}, Key{w[2], w[3]}
 }
 
+// After is the stream after n splits.
+func (k Key) After(n int) Key {
+	for range n {
+		k, _ = k.Split()
+	}
+	return k
+}
+
 // Bits returns n random words.
 func (k Key) Bits(n int) []uint32 {
 	out := make([]uint32, n)

@@ -1,6 +1,10 @@
 package tensor
 
-import "github.com/lentil-lm/lentil/compute"
+import (
+	"slices"
+
+	"github.com/lentil-lm/lentil/compute"
+)
 
 // Embed looks up ids [T] in w [V, D]: [T, D].
 func (t *Tape) Embed(ids *Tensor, w *Weight) *Tensor {
@@ -279,6 +283,18 @@ func (t *Tape) GatherRows(x, rows *Tensor) *Tensor {
 		}, rows)
 	}
 	return y
+}
+
+// Choose writes into dst I32 [R], a tensor of New, the token that follows each row of
+// logits [R, V]: chosen by the settings in how, of each row or of all, with the keys of
+// each (see compute.Sample). The greedy take no keys.
+func (t *Tape) Choose(dst, logits *Tensor, how []compute.Sampling, keys []compute.Key) {
+	if !slices.ContainsFunc(how, func(s compute.Sampling) bool { return s.Temp != 0 }) {
+		t.run(compute.ArgMax{}, bufs(dst.buf), bufs(logits.buf))
+		return
+	}
+	k := t.upload(compute.Spec{Shape: compute.Shape{len(keys), 2}, DType: compute.U32}, compute.KeyBytes(keys))
+	t.run(compute.Sample{Rows: how}, bufs(dst.buf), bufs(logits.buf, k.buf))
 }
 
 // CrossEntropy is the loss [R] of predicting targets [R] from h [R, D] through

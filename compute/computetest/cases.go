@@ -13,7 +13,7 @@ func cases() []testCase {
 	var all []testCase
 	for _, part := range [][]testCase{
 		linearCases(), matmulCases(), normCases(), ropeCases(), attentionCases(), cacheCases(),
-		elementCases(), rowCases(), lossCases(), optimizerCases(), doraCases(), expertCases(),
+		elementCases(), rowCases(), lossCases(), optimizerCases(), doraCases(), expertCases(), sampleCases(),
 	} {
 		all = append(all, part...)
 	}
@@ -144,7 +144,13 @@ func embeds(f quant.Format) []testCase {
 	var all []testCase
 	for _, t := range []int{1, 6} {
 		all = append(all, testCase{op: compute.Embed{Weight: w}, note: fmt.Sprintf("%s T=%d", formatNote(f), t), tol: tol,
-			inputs: func(g gen) []compute.Array { return []compute.Array{g.ints(t, w.Rows), g.weight(w)} }})
+			inputs: func(g gen) []compute.Array {
+				ids := g.ints(t, w.Rows)
+				if t > 1 {
+					ids.I32()[1] = -3 // no token
+				}
+				return []compute.Array{ids, g.weight(w)}
+			}})
 	}
 	return all
 }

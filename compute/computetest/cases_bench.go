@@ -81,6 +81,9 @@ func benchCases() []testCase {
 	add(compute.CrossEntropy{Weight: head, Grad: true}, "4-bit 64x32000x1024", func(g gen) []compute.Array {
 		return []compute.Array{g.normal(64, head.Cols), g.ints(64, head.Rows), g.positive(64), g.weight(head)}
 	})
+	one := func(g gen) []compute.Array { return []compute.Array{g.floats(compute.F32, 3, 1, head.Rows)} }
+	add(compute.ArgMax{}, "1x32000", one)
+	add(compute.Sample{Rows: []compute.Sampling{{Temp: 0.7, TopP: 0.9}}}, "1x32000 top-p", func(g gen) []compute.Array { return append(one(g), g.keys(1)) })
 	add(compute.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8}, "row", func(g gen) []compute.Array {
 		return []compute.Array{g.normal(tokens, width), g.normal(tokens, width), g.normal(tokens, width), g.positive(tokens, width), floatArray([]float32{1e-5, 1}, 2)}
 	})

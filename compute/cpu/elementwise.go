@@ -139,8 +139,10 @@ func (d *Device) addRows(y []float32, dy compute.Array, rows []int32) {
 
 func (d *Device) embed(o compute.Embed, out, in []compute.Array) error {
 	m, y, ids := o.Weight.Of(in[1]), out[0].F32(), in[0].I32()
-	if err := inRange(ids, m.Rows, "token id"); err != nil {
-		return err
+	for i, id := range ids {
+		if int(id) >= m.Rows {
+			return fmt.Errorf("token id %d at position %d is not below %d", id, i, m.Rows)
+		}
 	}
 	each := spareFloats(m.Cols)
 	tasks := 4 * d.pool.threads
@@ -150,7 +152,12 @@ func (d *Device) embed(o compute.Embed, out, in []compute.Array) error {
 	}
 	d.pool.run(tasks, func(_, task int) {
 		for t := task * len(ids) / tasks; t < (task+1)*len(ids)/tasks; t++ {
-			d.kernels.weightRow(y[t*m.Cols:(t+1)*m.Cols], m, int(ids[t]), 0, spare[task*each:])
+			row := y[t*m.Cols : (t+1)*m.Cols]
+			if ids[t] < 0 {
+				clear(row)
+				continue
+			}
+			d.kernels.weightRow(row, m, int(ids[t]), 0, spare[task*each:])
 		}
 	})
 	return nil

@@ -85,6 +85,8 @@ func (d *Device) dispatch(op compute.Op, out, in []compute.Array) error {
 		return d.expertGradWeight(o, out, in)
 	case compute.RouteGrad:
 		return d.routeGrad(o, out, in)
+	case compute.Sample:
+		return d.sample(o, out, in)
 	}
 	d.infallible(op, out, in)
 	return nil
@@ -122,6 +124,8 @@ func (d *Device) infallible(op compute.Op, out, in []compute.Array) {
 		d.updatedNorm(o, out, in)
 	case compute.Route:
 		d.route(o, out, in)
+	case compute.ArgMax:
+		d.argMax(out, in)
 	case compute.Combine:
 		d.combine(out, in)
 	case compute.CombineGrad:

@@ -1,12 +1,10 @@
-package generate
+package compute
 
 import (
 	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
-
-	"github.com/lentil-lm/lentil/compute"
 )
 
 func logs(p []float64) []float32 {
@@ -62,7 +60,7 @@ func TestFilters(t *testing.T) {
 		{"xtc sees what top-p left", Sampling{TopP: .69, XTCProbability: 1, XTCThreshold: .42}, third, []float64{0, 1, 0, 0}},
 	} {
 		p := logs(test.p)
-		s := sampler{Sampling: test.s, keys: compute.NewKey(1)}
+		s := drawer{test.s, NewKey(1)}
 		s.filter(p)
 		for i, got := range shares(p) {
 			if math.Abs(got-test.want[i]) > tolerance {
@@ -140,10 +138,11 @@ func TestCategorical(t *testing.T) {
 			want[i] = math.Pow(v, 1/temp)
 			total += want[i]
 		}
-		s := sampler{Sampling: Sampling{Temp: temp}, keys: compute.NewKey(3)}
-		count := make([]float64, len(p))
+		s, key := Sampling{Temp: temp}, NewKey(3)
+		count, weights := make([]float64, len(p)), make([]float64, len(p))
 		for range n {
-			count[s.pick(logs(p))]++
+			count[s.Pick(logs([]float64{.5, 1e-30, .3, .2}), weights, key)]++
+			key = key.After(s.Draws())
 		}
 		for i := range want {
 			share := want[i] / total
@@ -152,13 +151,29 @@ func TestCategorical(t *testing.T) {
 			}
 		}
 	}
-	greedy := sampler{}
-	if got := greedy.pick([]float32{-3, 7, 7, -9}); got != 1 {
+	weights := make([]float64, 4)
+	if got := (Sampling{}).Pick([]float32{-3, 7, 7, -9}, weights, Key{}); got != 1 {
 		t.Errorf("greedy takes %d, want the first of the largest", got)
 	}
-	cold := sampler{Sampling: Sampling{Temp: 1e-300}}
-	if got := cold.pick([]float32{0, 1, 5, 2}); got != 2 {
+	if got := (Sampling{Temp: 1e-300}).Pick([]float32{0, 1, 5, 2}, weights, Key{}); got != 2 {
 		t.Errorf("near temperature 0 it takes %d", got)
+	}
+}
+
+// TestUnusable: a logit that is not finite is named, whatever the settings.
+func TestUnusable(t *testing.T) {
+	t.Parallel()
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	for _, s := range []Sampling{{}, {Temp: 1}} {
+		for want, logits := range map[int32][]float32{0: {nan, 1}, 1: {1, -inf, nan}, 2: {3, 3, inf}} {
+			got, yes := Unusable(s.Pick(slices.Clone(logits), make([]float64, 3), Key{}))
+			if !yes || got != want {
+				t.Errorf("%v: logit %d, %v; want %d", logits, got, yes, want)
+			}
+		}
+	}
+	if _, yes := Unusable(0); yes {
+		t.Error("token 0 is unusable")
 	}
 }
 
@@ -176,49 +191,6 @@ func TestSamplingCheck(t *testing.T) {
 	}
 }
 
-func TestStopper(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		name    string
-		stops   []string
-		in      []string
-		shown   []string // after each
-		end     string
-		stopped bool
-	}{
-		{"none", nil, []string{"a", "b"}, []string{"a", "b"}, "", false},
-		{"held back", []string{"STOP"}, []string{"hello ST"}, []string{"hello "}, "ST", false},
-		{"held back, then not", []string{"STOP"}, []string{"hello ST", "ART"}, []string{"hello ", "START"}, "", false},
-		{"in pieces", []string{"STOP"}, []string{"a S", "TO", "Pb"}, []string{"a ", "", ""}, "", true},
-		{"in the middle", []string{"STOP"}, []string{"a STOP b"}, []string{"a "}, "", true},
-		{"first of several", []string{"yy", "x"}, []string{"a xyy"}, []string{"a "}, "", true},
-		{"beginning twice", []string{"aab"}, []string{"aaa", "b"}, []string{"a", ""}, "", true},
-		{"empty one", []string{""}, []string{"abc"}, []string{"abc"}, "", false},
-		{"letters of several bytes", []string{"éé"}, []string{"né", "e"}, []string{"n", "ée"}, "", false},
-		{"at the end", []string{"."}, []string{"end", "."}, []string{"end", ""}, "", true},
-	} {
-		s := stopper{stops: test.stops}
-		stopped := false
-		for i, text := range test.in {
-			var out string
-			if out, stopped = s.add(text); out != test.shown[i] {
-				t.Errorf("%s: after %q it shows %q, want %q", test.name, test.in[:i+1], out, test.shown[i])
-			}
-		}
-		if stopped != test.stopped {
-			t.Errorf("%s: stopped is %v", test.name, stopped)
-		}
-		if out, _ := s.end(""); out != test.end {
-			t.Errorf("%s: at the end it shows %q, want %q", test.name, out, test.end)
-		}
-	}
-	s := stopper{stops: []string{"ab"}}
-	s.add("xa")
-	if out, stopped := s.end("bc"); out != "" || !stopped {
-		t.Errorf("a stop string in the last text: %q, %v", out, stopped)
-	}
-}
-
 func BenchmarkFilters(b *testing.B) {
 	random := rand.New(rand.NewPCG(1, 2))
 	base := make([]float32, 150000)
@@ -228,10 +200,10 @@ func BenchmarkFilters(b *testing.B) {
 	p := make([]float32, len(base))
 	for name, s := range map[string]Sampling{"greedy": {}, "plain": {Temp: 1}, "top-p": {Temp: 1, TopP: 0.9}, "top-k": {Temp: 1, TopK: 50}} {
 		b.Run(name, func(b *testing.B) {
-			draw := sampler{Sampling: s}
+			weights := make([]float64, len(p))
 			for b.Loop() {
 				copy(p, base)
-				draw.pick(p)
+				s.Pick(p, weights, Key{})
 			}
 		})
 	}
