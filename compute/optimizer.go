@@ -4,7 +4,8 @@ import "math"
 
 // rates is the rule of the input by which an optimizer's op is told what changes with each
 // update: rate F32 [2], the learning rate LR and the number Step of the update, from 1.
-// It is written once for all parameters, so that a device can replay its launches.
+// It is written once for all parameters, so that a device can replay its launches. Step 0 is an
+// update that must not happen (see Guard): parameters and moments stay as they are.
 func rates(in []Spec, i int) error {
 	return firstErr(want(in, i, "rate", 2), wantType(in, i, "rate", F32))
 }
@@ -13,6 +14,46 @@ func rates(in []Spec, i int) error {
 func (a Array) Rate() (lr float32, step float64) {
 	v := a.F32()
 	return v[0], float64(v[1])
+}
+
+// Guard gives up an update whose loss is no number: it makes Step 0 if one of x is NaN or
+// infinite, and leaves rate as it is otherwise. The host need not know before it queues the
+// update.
+//
+//	in: x F32 of any shape, rate F32 [2];  out: rate (the same buffer)
+type Guard struct{}
+
+func (Guard) Name() string { return "guard" }
+
+func (Guard) Infer(in []Spec) ([]Spec, error) {
+	if err := firstErr(arity(in, 2), wantType(in, 0, "x", F32), rates(in, 1)); err != nil {
+		return nil, err
+	}
+	return in[1:], nil
+}
+
+func (Guard) Cost(in []Spec) Cost { return elementCost(in, 1, 0) }
+
+func (Guard) Define(out, in []Array) {
+	rate := out[0].F32()
+	copy(rate, in[1].F32())
+	for _, v := range in[0].F32() {
+		if v-v != 0 { // NaN or infinite
+			rate[1] = 0
+		}
+	}
+}
+
+// GivenUp tells whether the update of a rate must not happen, and if so gives out the
+// content of kept.
+func GivenUp(rate Array, out, kept []Array) bool {
+	if _, step := rate.Rate(); step != 0 {
+		return false
+	}
+	for i, a := range kept {
+		copy(out[i].Data, a.Data)
+	}
+	return true
 }
 
 // Adam is one update of Kingma and Ba's optimizer (2015) as MLX computes it. Weight
@@ -72,6 +113,9 @@ func (o Adam) Decays() (b1, a1, b2, a2 float32) {
 }
 
 func (o Adam) Define(out, in []Array) {
+	if GivenUp(in[4], out, []Array{in[0], in[2], in[3]}) {
+		return
+	}
 	p, g, m, v := in[0].F32(), in[1].F32(), in[2].F32(), in[3].F32()
 	p2, m2, v2 := out[0].F32(), out[1].F32(), out[2].F32()
 	keep, lr, root := o.Factors(in[4])
@@ -109,6 +153,9 @@ func (SGD) Infer(in []Spec) ([]Spec, error) {
 func (SGD) Cost(in []Spec) Cost { return elementCost(in, 6, 2) }
 
 func (o SGD) Define(out, in []Array) {
+	if GivenUp(in[3], out, []Array{in[0], in[2]}) {
+		return
+	}
 	p, g, u := in[0].F32(), in[1].F32(), in[2].F32()
 	p2, u2 := out[0].F32(), out[1].F32()
 	lr, _ := in[3].Rate()

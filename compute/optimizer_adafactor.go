@@ -93,6 +93,9 @@ func (o Adafactor) Cost(in []Spec) Cost {
 }
 
 func (o Adafactor) Define(out, in []Array) {
+	if GivenUp(in[len(in)-1], out, append([]Array{in[0]}, in[2:len(in)-1]...)) {
+		return
+	}
 	p, g, p2 := in[0].F32(), in[1].F32(), out[0].F32()
 	lr, beta2 := o.rate(in[len(in)-1])
 	byRow, byCol := o.factors(out, in, beta2) // u = byRow·byCol·g

@@ -11,7 +11,8 @@ import (
 //	g += WeightDecay·p;  v = Beta·v + (1-Beta)·g
 //	u = Beta·v + (1-Beta)·g when Nesterov, else v
 //
-//	in: p, g, v F32 of one shape;  out: u (may be g), v (the same buffer)
+//	in: p, g, v F32 of one shape, rate F32 [2] of LR and Step
+//	out: u (may be g), v (the same buffer)
 //
 // 1-Beta is taken in float64 before it is rounded, as in Adam.
 type Momentum struct {
@@ -23,7 +24,7 @@ type Momentum struct {
 func (Momentum) Name() string { return "momentum" }
 
 func (Momentum) Infer(in []Spec) ([]Spec, error) {
-	s, err := sameShape(in, "p", "g", "v")
+	s, err := sameShapeAndRates(in, "p", "g", "v")
 	if err != nil {
 		return nil, err
 	}
@@ -33,6 +34,10 @@ func (Momentum) Infer(in []Spec) ([]Spec, error) {
 func (Momentum) Cost(in []Spec) Cost { return elementCost(in, 8, 2) }
 
 func (o Momentum) Define(out, in []Array) {
+	if GivenUp(in[3], out[1:], in[2:3]) {
+		clear(out[0].F32())
+		return
+	}
 	p, g, v := in[0].F32(), in[1].F32(), in[2].F32()
 	u, v2 := out[0].F32(), out[1].F32()
 	keep, add := float32(o.Beta), float32(1-o.Beta)
@@ -63,7 +68,11 @@ func (o Descend) Step(rate Array) Add {
 	return Add{Alpha: -(lr * o.Factor)}
 }
 
-func (o Descend) Define(out, in []Array) { o.Step(in[2]).Define(out, in[:2]) }
+func (o Descend) Define(out, in []Array) {
+	if !GivenUp(in[2], out, in[:1]) {
+		o.Step(in[2]).Define(out, in[:2])
+	}
+}
 
 // UnitNorm is x / (‖x‖ + Eps), ‖x‖ being the root of Σ x² over all of x. The output
 // may be x.

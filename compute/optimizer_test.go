@@ -103,7 +103,7 @@ func TestMomentum(t *testing.T) {
 		{"nesterov", Momentum{Beta: 0.9, Nesterov: true}, 0.03 + 0.9*0.48, 0.48},
 		{"nesterov and decay", Momentum{Beta: 0.9, Nesterov: true, WeightDecay: 0.5}, 0.13 + 0.9*0.58, 0.58},
 	} {
-		out := run(t, tt.op, array([]float32{2}, 1), array([]float32{0.3}, 1), array([]float32{0.5}, 1))
+		out := run(t, tt.op, array([]float32{2}, 1), array([]float32{0.3}, 1), array([]float32{0.5}, 1), rate(0.1, 1))
 		near(t, tt.name+" u", out[0].F32(), []float64{tt.u})
 		near(t, tt.name+" v", out[1].F32(), []float64{tt.v})
 	}

@@ -226,7 +226,7 @@ func (tr *Trainer) interrupted(s *state) error {
 		return ErrInterrupted
 	}
 	if s.waiting.units > 0 && !tr.Options.CompatMLX {
-		if err := tr.update(s, tr.Options.Schedule(s.updates.done)); err != nil {
+		if err := tr.update(s, tr.Options.Schedule(s.updates.done), nil); err != nil {
 			return err
 		}
 	}
@@ -329,11 +329,11 @@ func (tr *Trainer) DryRun(lengths []int) error {
 	defer tr.close(s)
 	b := pack(list, tr.Options.MaxSeqLength, false)
 	tr.tape.Scope(func() *tensor.Tensor {
-		_, err = tr.gradients(s, &b)
+		var left *tensor.Tensor
+		if left, err = tr.gradients(s, &b); err == nil && left != nil {
+			err = tr.update(s, 1, left)
+		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return tr.update(s, 1)
+	return err
 }

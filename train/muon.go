@@ -41,7 +41,7 @@ func (o muon) update(u update) error {
 	w := &workspace{dev: u.dev}
 	defer w.free()
 	p, step, v, factor := u.param.Buffer(), u.grad, u.state[0], float32(1)
-	w.run(compute.Momentum{Beta: o.momentum, WeightDecay: float32(o.decay), Nesterov: o.nesterov}, bufs(step, v), bufs(p, step, v))
+	w.run(compute.Momentum{Beta: o.momentum, WeightDecay: float32(o.decay), Nesterov: o.nesterov}, bufs(step, v), bufs(p, step, v, u.rate))
 	if s := u.param.FileShape(); len(s) > 1 {
 		factor = float32(math.Sqrt(max(1, float64(s[len(s)-2])/float64(s.Cols()))))
 		if flat := (compute.Shape{s[0], s.Elems() / s[0]}); len(s) == 2 {

@@ -121,10 +121,17 @@ func newZeros(dev compute.Device, shape compute.Shape) (*tensor.Tensor, error) {
 	return x, nil
 }
 
-// apply applies the gradients with learning rate lr and forgets them.
-func (u *updates) apply(lr float64) error {
+// apply applies the gradients with learning rate lr and forgets them. If loss, which may be
+// nil, holds something that is no number, nothing else changes: the device sees to that, and
+// the host, once it has read the loss, calls takeBack.
+func (u *updates) apply(lr float64, loss *tensor.Tensor) error {
 	if err := u.next(lr); err != nil {
 		return err
+	}
+	if loss != nil {
+		if err := u.dev.Run(compute.Guard{}, bufs(u.rate.Buffer()), bufs(loss.Buffer(), u.rate.Buffer())); err != nil {
+			return err
+		}
 	}
 	for i, p := range u.params {
 		g := p.Grad()
@@ -142,6 +149,9 @@ func (u *updates) apply(lr float64) error {
 	}
 	return nil
 }
+
+// takeBack does not count the last update, which changed nothing.
+func (u *updates) takeBack() { u.done-- }
 
 // next begins an update: what changes with each is written once for all parameters.
 func (u *updates) next(lr float64) error {

@@ -18,20 +18,42 @@ func (tr *Trainer) step(s *state, b *packed) (got measure, err error) {
 		return got, fault.At("learning_rate", "it is %g at iteration %d", lr, it).Try("Check %v and %v.", fault.Setting("learning_rate"), fault.Setting("lr_schedule"))
 	}
 	tr.tape.Scope(func() *tensor.Tensor {
-		if got, err = tr.gradients(s, b); err != nil {
+		var left *tensor.Tensor
+		if left, err = tr.gradients(s, b); err != nil {
 			return nil
 		}
-		if math.IsNaN(got.loss) || math.IsInf(got.loss, 0) {
-			err = fault.Advise(fmt.Errorf("the loss is %g: the weights have diverged", got.loss),
-				"Go back to the last saved adapter and use a smaller %v.", fault.Setting("learning_rate"))
-		}
-		if last := it == tr.Options.Iters && !tr.Options.CompatMLX; err == nil && (it%n == 0 || last) {
-			err = tr.update(s, lr)
-		}
+		last := it == tr.Options.Iters && !tr.Options.CompatMLX
+		got, err = tr.learn(s, b, left, it%n == 0 || last, lr)
 		return nil
 	})
 	if err != nil {
 		return measure{}, fmt.Errorf("iteration %d: %w", it, err)
+	}
+	return got, nil
+}
+
+// learn queues the update if one is due, and then waits for what the loss of the batch was.
+// The update of a loss that is no number does not happen. left is that of gradients.
+func (tr *Trainer) learn(s *state, b *packed, left *tensor.Tensor, due bool, lr float64) (measure, error) {
+	if due {
+		if err := tr.update(s, lr, left); err != nil {
+			return measure{}, err
+		}
+	}
+	if left == nil {
+		return measure{}, nil
+	}
+	values := tr.tape.Read(left)
+	if err := tr.tape.Err(); err != nil {
+		return measure{}, err
+	}
+	got := tr.Options.objective().measure(b, values)
+	if math.IsNaN(got.loss) || math.IsInf(got.loss, 0) {
+		if due {
+			s.updates.takeBack()
+		}
+		return got, fault.Advise(fmt.Errorf("the loss is %g: the weights have diverged", got.loss),
+			"Go back to the last saved adapter and use a smaller %v.", fault.Setting("learning_rate"))
 	}
 	return got, nil
 }
@@ -44,13 +66,13 @@ type accumulation struct {
 	tokens int // of all its batches
 }
 
-// gradients adds the gradients of the batch's loss to those of the parameters, and
-// measures it.
-func (tr *Trainer) gradients(s *state, b *packed) (measure, error) {
+// gradients adds the gradients of the batch's loss to those of the parameters. It returns
+// what the objective has left of the loss; nil if there is nothing to learn.
+func (tr *Trainer) gradients(s *state, b *packed) (*tensor.Tensor, error) {
 	objective := tr.Options.objective()
 	units := objective.units(b)
 	if units == 0 {
-		return measure{}, nil // nothing to learn from these examples
+		return nil, nil
 	}
 	if s.waiting.units == 0 {
 		s.waiting.unit = units
@@ -67,7 +89,7 @@ func (tr *Trainer) gradients(s *state, b *packed) (measure, error) {
 	left := objective.loss(tr.pass(), b, share)
 	if err := t.Err(); err != nil {
 		t.Reset(false)
-		return measure{}, err
+		return nil, err
 	}
 	s.keys = t.Keys
 	if err := t.Backward(); err != nil { // the gradients are incomplete
@@ -75,13 +97,9 @@ func (tr *Trainer) gradients(s *state, b *packed) (measure, error) {
 			p.ZeroGrad()
 		}
 		s.waiting = accumulation{}
-		return measure{}, err
+		return nil, err
 	}
-	values := t.Read(left)
-	if err := t.Err(); err != nil {
-		return measure{}, err
-	}
-	return objective.measure(b, values), nil
+	return left, nil
 }
 
 // pass is that of a step.
@@ -110,12 +128,13 @@ func (tr *Trainer) average(s *state) error {
 	return nil
 }
 
-// update applies the gradients that wait.
-func (tr *Trainer) update(s *state, lr float64) error {
+// update applies the gradients that wait, unless loss has something that is no number; it
+// may be nil.
+func (tr *Trainer) update(s *state, lr float64, loss *tensor.Tensor) error {
 	if err := tr.average(s); err != nil {
 		return err
 	}
-	if err := s.updates.apply(lr); err != nil {
+	if err := s.updates.apply(lr, loss); err != nil {
 		return err
 	}
 	return tr.Model.RefreshAdapters()

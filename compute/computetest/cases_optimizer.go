@@ -2,6 +2,7 @@ package computetest
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/lentil-lm/lentil/compute"
 )
@@ -48,7 +49,41 @@ func optimizerCases() []testCase {
 			all = append(all, c)
 		}
 	}
-	return append(all, adafactorCases()...)
+	return givenUp(append(all, adafactorCases()...))
+}
+
+// givenUp has each update a second time with the rate of one that must not happen, and NaN
+// for the gradient.
+func givenUp(all []testCase) []testCase {
+	for _, c := range all {
+		if c.alias == nil {
+			continue
+		}
+		in := c.inputs(newGen(c.name()))
+		rate := in[len(in)-1]
+		if len(in) < 3 || !rate.Shape.Equal(compute.Shape{2}) {
+			continue
+		}
+		inputs := c.inputs
+		c.note, c.tol = c.note+" given up", exact
+		c.inputs = func(g gen) []compute.Array {
+			in := inputs(g)
+			for i := range in[1].F32() {
+				in[1].F32()[i] = float32(math.NaN())
+			}
+			in[len(in)-1].F32()[1] = 0
+			return in
+		}
+		all = append(all, c)
+	}
+	for _, v := range []float32{1, float32(math.NaN()), float32(math.Inf(-1))} {
+		all = append(all, testCase{op: compute.Guard{}, note: fmt.Sprint(v), tol: exact, alias: []map[int]int{{0: 1}}, inputs: func(g gen) []compute.Array {
+			x := g.normal(33)
+			x.F32()[17] = v
+			return []compute.Array{x, floatArray([]float32{1e-2, 7}, 2)}
+		}})
+	}
+	return all
 }
 
 func muonCases(shape []int) []testCase {
@@ -56,7 +91,7 @@ func muonCases(shape []int) []testCase {
 	for _, op := range []compute.Momentum{{Beta: 0.95}, {Beta: 0.8, WeightDecay: 0.1}, {Beta: 0.95, WeightDecay: 0.1, Nesterov: true}} {
 		all = append(all, testCase{op: op, note: fmt.Sprintf("%v decay %g nesterov %v", shape, op.WeightDecay, op.Nesterov), tol: rounded, alias: []map[int]int{{0: 1, 1: 2}},
 			inputs: func(g gen) []compute.Array {
-				return []compute.Array{g.normal(shape...), g.normal(shape...), g.normal(shape...)}
+				return []compute.Array{g.normal(shape...), g.normal(shape...), g.normal(shape...), floatArray([]float32{0.1, 3}, 2)}
 			}})
 	}
 	one := func(g gen) []compute.Array { return []compute.Array{g.normal(shape...)} }

@@ -209,6 +209,9 @@ func (d *Device) squares(x []float32) float64 {
 }
 
 func (d *Device) adam(o compute.Adam, out, in []compute.Array) {
+	if compute.GivenUp(in[4], out, []compute.Array{in[0], in[2], in[3]}) {
+		return
+	}
 	s := adamStep{eps: o.Eps}
 	s.keep, s.lr, s.root = o.Factors(in[4])
 	s.beta1, s.rest1, s.beta2, s.rest2 = o.Decays()

@@ -131,11 +131,13 @@ func (d *Device) infallible(op compute.Op, out, in []compute.Array) {
 	case compute.CombineGrad:
 		d.combineGrad(out, in)
 	case compute.Momentum:
-		d.defineParts(op, out, in)
+		d.defineParts(op, out, in[:3], in[3])
 	case compute.SGD:
 		d.defineParts(op, out, in[:3], in[3])
 	case compute.Descend:
-		d.add(o.Step(in[2]), out, in[:2])
+		if !compute.GivenUp(in[2], out, in[:1]) {
+			d.add(o.Step(in[2]), out, in[:2])
+		}
 	case compute.UnitNorm:
 		d.unitNorm(o, out, in)
 	case compute.Adam:
