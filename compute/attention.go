@@ -8,16 +8,14 @@ import (
 // Attention is causal scaled dot-product attention with grouped heads: query
 // head h reads key head h / (Heads/KVHeads).
 //
-// Query t stands at key index p = Offset+t. It sees the keys j of its own
-// segment with j <= p and, when Window > 0, j > p-Window. Segments are runs of
-// keys between consecutive bounds, so several sequences can lie packed in one
-// row of tokens. With Softcap > 0 a score s becomes Softcap·tanh(s/Softcap).
+// Query t sees the keys j of its own segment with j <= t and, when Window > 0,
+// j > t-Window. Segments are runs of tokens between consecutive bounds, so several
+// sequences can lie packed in one row of tokens. With Softcap > 0 a score s becomes
+// Softcap·tanh(s/Softcap). Keys that were computed before are CacheAttention's.
 //
-//	in: q F32 [T, Heads·HeadDim], k and v [S, KVHeads·HeadDim] (F32, or F16 in a
-//	    KV cache), bounds I32 [segments+1] rising from 0 to at least Offset+T
+//	in: q F32 [T, Heads·HeadDim], k and v F32 [T, KVHeads·HeadDim], bounds I32
+//	    [segments+1] rising from 0 to at least T
 //	out: o F32 [T, Heads·HeadDim], lse F32 [T, Heads] (log of the sum of exp of the scores)
-//
-// Only keys below Offset+T are read; S may be larger (a cache with room to grow).
 //
 // RowWise asks that a query's output does not depend, to the bit, on the other queries:
 // it is what the query alone gives without RowWise.
@@ -26,7 +24,6 @@ type Attention struct {
 	Scale                   float32
 	Window                  int
 	Softcap                 float32
-	Offset                  int
 	RowWise                 bool
 }
 
@@ -36,53 +33,55 @@ func (o Attention) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 4); err != nil {
 		return nil, err
 	}
-	if o.Offset < 0 || o.Window < 0 || o.Softcap < 0 || o.Heads <= 0 || o.HeadDim <= 0 {
-		return nil, fmt.Errorf("heads %d of %d, offset %d, window %d, softcap %g: want positive heads and nothing negative", o.Heads, o.HeadDim, o.Offset, o.Window, o.Softcap)
-	}
-	if err := firstErr(divides(o.Heads, o.KVHeads, "number of heads"), want(in, 0, "q", -1, o.Heads*o.HeadDim), wantType(in, 0, "q", F32),
-		want(in, 1, "k", -1, o.KVHeads*o.HeadDim), wantType(in, 1, "k", F32, F16), want(in, 2, "v", in[1].Shape...), wantType(in, 2, "v", in[1].DType),
-		want(in, 3, "bounds", -1), wantType(in, 3, "bounds", I32)); err != nil {
+	if err := firstErr(o.check(in), want(in, 1, "k", dim(in, 0, 0), o.KVHeads*o.HeadDim), wantType(in, 1, "k", F32),
+		want(in, 2, "v", in[1].Shape...), wantType(in, 2, "v", F32), want(in, 3, "bounds", -1), wantType(in, 3, "bounds", I32)); err != nil {
 		return nil, err
 	}
 	if n := in[3].Shape[0]; n < 2 {
 		return nil, fmt.Errorf("bounds has %d entries, want a start and an end at least", n)
 	}
-	t := in[0].Shape[0]
-	if s := in[1].Shape[0]; s < o.Offset+t {
-		return nil, fmt.Errorf("k has %d rows, queries end at %d", s, o.Offset+t)
+	return []Spec{in[0], {Shape{in[0].Shape[0], o.Heads}, F32}}, nil
+}
+
+// check checks the attributes and q.
+func (o Attention) check(in []Spec) error {
+	if o.Window < 0 || o.Softcap < 0 || o.Heads <= 0 || o.HeadDim <= 0 {
+		return fmt.Errorf("heads %d of %d, window %d, softcap %g: want positive heads and nothing negative", o.Heads, o.HeadDim, o.Window, o.Softcap)
 	}
-	return []Spec{in[0], {Shape{t, o.Heads}, F32}}, nil
+	return firstErr(divides(o.Heads, o.KVHeads, "number of heads"), want(in, 0, "q", -1, o.Heads*o.HeadDim), wantType(in, 0, "q", F32))
 }
 
 // Cost counts, for every query, all keys up to its own. Segments shorter than the row
 // cost less, but shapes do not tell them.
-func (o Attention) Cost(in []Spec) Cost {
-	t := int64(in[0].Shape[0])
-	keys := t*int64(o.Offset) + t*(t+1)/2
+func (o Attention) Cost(in []Spec) Cost { return o.cost(in[0].Shape[0], in[0].Shape[0], F32) }
+
+// cost is that of t queries at the end of s keys of a type.
+func (o Attention) cost(t, s int, kv DType) Cost {
+	n, keys := int64(t), int64(s)
+	seen := n*(keys-n) + n*(n+1)/2
 	if o.Window > 0 {
-		keys = min(keys, t*int64(o.Window))
+		seen = min(seen, n*int64(o.Window))
 	}
-	read := 2 * int64(o.Offset+in[0].Shape[0]) * int64(o.KVHeads*o.HeadDim*in[1].DType.Size())
-	return Cost{FLOPs: 4 * keys * int64(o.Heads*o.HeadDim), Bytes: 2*in[0].Bytes() + read}
+	width := int64(o.Heads * o.HeadDim)
+	return Cost{FLOPs: 4 * seen * width, Bytes: 2*4*n*width + 2*keys*int64(o.KVHeads*o.HeadDim*kv.Size())}
 }
 
 // Visible returns the half-open range of keys that query t sees; seg is the
 // start of its segment.
 func (o Attention) Visible(t, seg int) (lo, hi int) {
-	hi = o.Offset + t + 1
-	lo = seg
+	lo, hi = seg, t+1
 	if o.Window > 0 {
 		lo = max(lo, hi-o.Window)
 	}
 	return lo, hi
 }
 
-// SegmentStarts returns for each of t queries the first key of its segment.
+// SegmentStarts returns for each of t tokens the first of its segment.
 func (o Attention) SegmentStarts(bounds []int32, t int) []int {
 	starts := make([]int, t)
 	s := 0
 	for i := range starts {
-		for s+1 < len(bounds) && int(bounds[s+1]) <= o.Offset+i {
+		for s+1 < len(bounds) && int(bounds[s+1]) <= i {
 			s++
 		}
 		starts[i] = int(bounds[s])
@@ -100,40 +99,47 @@ func (o Attention) score(q, k []float32) float32 {
 }
 
 func (o Attention) Define(out, in []Array) {
-	q, k, v := in[0].F32(), in[1].Floats(), in[2].Floats()
+	q, k, v := in[0].F32(), in[1].F32(), in[2].F32()
 	y, lse := out[0].F32(), out[1].F32()
-	d, t := o.HeadDim, in[0].Shape[0]
-	starts := o.SegmentStarts(in[3].I32(), t)
-	for i := range t {
-		lo, hi := o.Visible(i, starts[i])
-		p := make([]float64, hi-lo)
-		for h := range o.Heads {
-			kv := h / (o.Heads / o.KVHeads)
-			qh := q[(i*o.Heads+h)*d:][:d]
-			top := math.Inf(-1)
-			for j := lo; j < hi; j++ {
-				p[j-lo] = float64(o.score(qh, k[(j*o.KVHeads+kv)*d:][:d]))
-				top = max(top, p[j-lo])
-			}
-			var sum float64
-			for j := range p {
-				p[j] = math.Exp(p[j] - top)
-				sum += p[j]
-			}
-			lse[i*o.Heads+h] = float32(top + math.Log(sum))
-			yh := y[(i*o.Heads+h)*d:][:d]
-			clear(yh)
-			for j := lo; j < hi; j++ {
-				axpy(yh, float32(p[j-lo]/sum), v[(j*o.KVHeads+kv)*d:][:d])
-			}
+	t, width := in[0].Shape[0], o.Heads*o.HeadDim
+	for i, seg := range o.SegmentStarts(in[3].I32(), t) {
+		lo, hi := o.Visible(i, seg)
+		o.define(y[i*width:(i+1)*width], lse[i*o.Heads:(i+1)*o.Heads], q[i*width:(i+1)*width], k, v, lo, hi)
+	}
+}
+
+// define lets one query look at the keys [lo, hi). A nil lse is not wanted.
+func (o Attention) define(y, lse, q, k, v []float32, lo, hi int) {
+	d := o.HeadDim
+	p := make([]float64, hi-lo)
+	for h := range o.Heads {
+		kv := h / (o.Heads / o.KVHeads)
+		qh := q[h*d:][:d]
+		top := math.Inf(-1)
+		for j := lo; j < hi; j++ {
+			p[j-lo] = float64(o.score(qh, k[(j*o.KVHeads+kv)*d:][:d]))
+			top = max(top, p[j-lo])
+		}
+		var sum float64
+		for j := range p {
+			p[j] = math.Exp(p[j] - top)
+			sum += p[j]
+		}
+		if lse != nil {
+			lse[h] = float32(top + math.Log(sum))
+		}
+		yh := y[h*d:][:d]
+		clear(yh)
+		for j := lo; j < hi; j++ {
+			axpy(yh, float32(p[j-lo]/sum), v[(j*o.KVHeads+kv)*d:][:d])
 		}
 	}
 }
 
-// AttentionGrad is the gradient of Attention with Offset 0 and S = T. Devices compute
-// the probabilities again from lse, tile by tile (Dao et al., 2022).
+// AttentionGrad is the gradient of Attention. Devices compute the probabilities again
+// from lse, tile by tile (Dao et al., 2022).
 //
-//	in: q, k, v, bounds, o, lse as Attention's (k, v F32), do as o
+//	in: q, k, v, bounds, o, lse as Attention's, do as o
 //	out: dq, dk, dv F32 as q, k, v
 type AttentionGrad struct{ Attention }
 
@@ -147,12 +153,9 @@ func (o AttentionGrad) Infer(in []Spec) ([]Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := firstErr(wantType(in, 1, "k", F32), want(in, 1, "k", in[0].Shape[0], -1), want(in, 4, "o", fwd[0].Shape...), wantType(in, 4, "o", F32),
+	if err := firstErr(want(in, 4, "o", fwd[0].Shape...), wantType(in, 4, "o", F32),
 		want(in, 5, "lse", fwd[1].Shape...), wantType(in, 5, "lse", F32), want(in, 6, "do", fwd[0].Shape...), wantType(in, 6, "do", F32)); err != nil {
 		return nil, err
-	}
-	if o.Offset != 0 {
-		return nil, fmt.Errorf("offset is %d, the gradient needs 0", o.Offset)
 	}
 	return []Spec{in[0], in[1], in[2]}, nil
 }

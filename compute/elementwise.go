@@ -110,15 +110,14 @@ func (o Fill) Define(out, _ []Array) {
 	}
 }
 
-// CopyRows writes rows [At, At+T) of its output and leaves the others as they are. Keys
-// and values enter a KV cache this way. Floats are rounded to the output's type, to
-// nearest even. Packed numbers (U32) are copied as they are, to make a quantized cache
-// larger.
+// CopyRows writes the first T rows of its output and leaves the others as they are: a KV
+// cache moves into a larger one this way. Floats are rounded to the output's type, to
+// nearest even. Packed numbers (U32) are copied as they are.
 //
 //	in: x [T, D] of a float type;  out: To [Rows, D], U32 if x is
 type CopyRows struct {
-	At, Rows int
-	To       DType
+	Rows int
+	To   DType
 }
 
 func (CopyRows) Name() string { return "copy_rows" }
@@ -132,8 +131,8 @@ func (o CopyRows) Infer(in []Spec) ([]Spec, error) {
 			return nil, err
 		}
 	}
-	if t := in[0].Shape[0]; o.At < 0 || o.At+t > o.Rows {
-		return nil, fmt.Errorf("rows %d to %d do not fit into %d", o.At, o.At+t, o.Rows)
+	if t := in[0].Shape[0]; t > o.Rows {
+		return nil, fmt.Errorf("%d rows do not fit into %d", t, o.Rows)
 	}
 	return []Spec{{Shape{o.Rows, in[0].Shape[1]}, o.To}}, nil
 }
@@ -141,8 +140,7 @@ func (o CopyRows) Infer(in []Spec) ([]Spec, error) {
 func (o CopyRows) Cost(in []Spec) Cost { return Cost{Bytes: 2 * in[0].Bytes()} }
 
 func (o CopyRows) Define(out, in []Array) {
-	row := in[0].Shape[1] * o.To.Size()
-	part := Array{Spec: Spec{in[0].Shape, o.To}, Data: out[0].Data[o.At*row : (o.At+in[0].Shape[0])*row]}
+	part := Array{Spec: Spec{in[0].Shape, o.To}, Data: out[0].Data[:in[0].Shape.Elems()*o.To.Size()]}
 	if o.To == U32 {
 		copy(part.Data, in[0].Data)
 		return

@@ -33,23 +33,22 @@ func with(first Spec, rest ...Spec) []Spec { return append([]Spec{first}, rest..
 
 func inferCases() []inferCase {
 	crossEntropy := []Spec{f32(5, 64), i32(5), f32(5), f32(3, 64)}
-	attention := []Spec{f32(5, 32), f32(9, 16), f32(9, 16), i32(2)}
+	attention := []Spec{f32(5, 32), f32(5, 16), f32(5, 16), i32(2)}
 	gradient := []Spec{f32(5, 32), f32(5, 16), f32(5, 16), i32(2), f32(5, 32), f32(5, 4), f32(5, 32)}
 	swap := func(l []Spec, i int, s Spec) []Spec {
 		l = append([]Spec(nil), l...)
 		l[i] = s
 		return l
 	}
-	fromRow := grouped
-	fromRow.Offset = 5
-	before := grouped
-	before.Offset = -1
 	uneven := grouped
 	uneven.KVHeads = 3
-	wide := Attention{Heads: 4, KVHeads: 2, HeadDim: 32, Scale: 1, Offset: 4}
+	wide := Attention{Heads: 4, KVHeads: 2, HeadDim: 32, Scale: 1}
 	wider := quant.Format{Kind: quant.Affine, DType: F16, Bits: 4, Group: 64}
-	cached := QuantizedAttention{wide, affineWeight.Format}
-	quantized := []Spec{f32(5, 128), {Shape{9, 8}, U32}, f16(9, 2), f16(9, 2), {Shape{9, 8}, U32}, f16(9, 2), f16(9, 2), i32(2)}
+	halves := quant.Format{Kind: quant.Dense, DType: F16}
+	cached, quantized := CacheAttention{grouped, halves}, CacheAttention{wide, affineWeight.Format}
+	caches := []Spec{f32(5, 32), i32(2, 4), f16(9, 16), f16(9, 16), f16(4, 16), f16(4, 16)}
+	packed := []Spec{f32(5, 128), i32(1, 4), {Shape{9, 8}, U32}, f16(9, 2), f16(9, 2), {Shape{9, 8}, U32}, f16(9, 2), f16(9, 2)}
+	store := StoreRows{Format: halves, Cols: 8, Rows: []int{9, 4}}
 	return []inferCase{
 		{"good", Adafactor{Stack: 2, Momentum: true}, []Spec{f32(6, 5), f32(6, 5), f32(2, 3), f32(2, 5), f32(6, 5), f32(2)}, "", []Spec{f32(6, 5), f32(2, 3), f32(2, 5), f32(6, 5)}},
 		{"good vector", Adafactor{Stack: 1}, []Spec{f32(6), f32(6), f32(6), f32(2)}, "", []Spec{f32(6), f32(6)}},
@@ -127,32 +126,34 @@ func inferCases() []inferCase {
 		{"sin in float16", RoPE{HeadDim: 12}, []Spec{f32(5, 24), f32(5, 4), f16(5, 4)}, "sin has type", nil},
 
 		{"good", grouped, attention, "", []Spec{f32(5, 32), f32(5, 4)}},
-		{"good, cache", grouped, []Spec{f32(5, 32), f16(9, 16), f16(9, 16), i32(3)}, "", []Spec{f32(5, 32), f32(5, 4)}},
 		{"heads not in whole groups", uneven, attention, "not a multiple of 3", nil},
-		{"cache too short", fromRow, attention, "k has 9 rows, queries end at 10", nil},
-		{"offset below zero", before, attention, "offset -1", nil},
+		{"k of more tokens", grouped, swap(attention, 1, f32(9, 16)), "k has shape", nil},
 		{"v unlike k", grouped, swap(attention, 2, f32(8, 16)), "v has shape", nil},
-		{"v of another type", grouped, swap(attention, 2, f16(9, 16)), "v has type", nil},
-		{"k of integers", grouped, swap(attention, 1, i32(9, 16)), "k has type", nil},
+		{"v of another type", grouped, swap(attention, 2, f16(5, 16)), "v has type", nil},
+		{"k of integers", grouped, swap(attention, 1, i32(5, 16)), "k has type", nil},
 		{"q of fewer heads", grouped, swap(attention, 0, f32(5, 24)), "q has shape", nil},
 		{"no bounds", grouped, swap(attention, 3, i32(1)), "bounds has 1 entries", nil},
 		{"no heads", Attention{}, attention, "positive heads", nil},
 
-		{"good", cached, quantized, "", []Spec{f32(5, 128), f32(5, 4)}},
-		{"group wider than a head", QuantizedAttention{wide, wider}, quantized, "head size is 32, not a multiple of 64", nil},
-		{"dense keys", QuantizedAttention{wide, denseWeight.Format}, quantized, "stored as f32, want affine", nil},
-		{"k for other heads", cached, swap(quantized, 1, Spec{Shape{9, 9}, U32}), "k: matrix buffer 0", nil},
-		{"v of fewer rows", cached, swap(quantized, 5, f16(8, 2)), "v: matrix buffer 1", nil},
-		{"k without rows", cached, swap(quantized, 1, f32()), "k: weight has shape", nil},
-		{"q of fewer heads", cached, swap(quantized, 0, f32(5, 96)), "q has shape", nil},
-		{"no v", cached, quantized[:5], "takes 8 inputs, 5 given", nil},
+		{"good", cached, caches, "", []Spec{f32(5, 32)}},
+		{"spans of two numbers", cached, swap(caches, 1, i32(2, 2)), "spans has shape", nil},
+		{"spans in float32", cached, swap(caches, 1, f32(2, 4)), "spans has type", nil},
+		{"a span without a cache", cached, swap(caches, 1, i32(3, 4)), "takes 8 inputs, 6 given", nil},
+		{"keys in float32", cached, swap(caches, 2, f32(9, 16)), "k 0: matrix buffer 0", nil},
+		{"values of fewer rows", cached, swap(caches, 5, f16(3, 16)), "v 1: matrix buffer 0", nil},
+		{"q of fewer heads", cached, swap(caches, 0, f32(5, 24)), "q has shape", nil},
+		{"nothing", cached, nil, "spans is missing", nil},
+		{"blocks", CacheAttention{grouped, quant.Format{Kind: quant.Q4K}}, caches, "want affine", nil},
+		{"good", quantized, packed, "", []Spec{f32(5, 128)}},
+		{"group wider than a head", CacheAttention{wide, wider}, packed, "head size is 32, not a multiple of 64", nil},
+		{"k for other heads", quantized, swap(packed, 2, Spec{Shape{9, 9}, U32}), "k 0: matrix buffer 0", nil},
+		{"v of fewer rows", quantized, swap(packed, 6, f16(8, 2)), "v 0: matrix buffer 1", nil},
+		{"k without rows", quantized, swap(packed, 2, f32()), "k 0: weight has shape", nil},
+		{"no v", quantized, packed[:5], "takes 8 inputs, 5 given", nil},
 
 		{"good", AttentionGrad{grouped}, gradient, "", gradient[:3]},
-		{"keys of a cache", AttentionGrad{grouped}, swap(swap(gradient, 1, f32(9, 16)), 2, f32(9, 16)), "k has shape", nil},
-		{"keys in float16", AttentionGrad{grouped}, swap(swap(gradient, 1, f16(5, 16)), 2, f16(5, 16)), "k has type", nil},
 		{"lse of the row", AttentionGrad{grouped}, swap(gradient, 5, f32(5)), "lse has shape", nil},
 		{"do of another shape", AttentionGrad{grouped}, swap(gradient, 6, f32(4, 32)), "do has shape", nil},
-		{"with an offset", AttentionGrad{fromRow}, swap(swap(gradient, 1, f32(10, 16)), 2, f32(10, 16)), "k has shape", nil},
 
 		{"good", SwiGLU{}, []Spec{f32(5, 8), f32(5, 8)}, "", []Spec{f32(5, 8)}},
 		{"up of another shape", SwiGLU{}, []Spec{f32(5, 8), f32(8, 5)}, "up has shape", nil},
@@ -167,20 +168,23 @@ func inferCases() []inferCase {
 		{"good", Fill{Shape: Shape{2, 3}}, nil, "", []Spec{f32(2, 3)}},
 		{"an input", Fill{Shape: Shape{2, 3}}, []Spec{f32(2, 3)}, "takes 0 inputs", nil},
 
-		{"good", CopyRows{At: 4, Rows: 9, To: F16}, []Spec{f32(5, 8)}, "", []Spec{f16(9, 8)}},
-		{"beyond the end", CopyRows{At: 5, Rows: 9, To: F16}, []Spec{f32(5, 8)}, "rows 5 to 10 do not fit into 9", nil},
+		{"good", CopyRows{Rows: 9, To: F16}, []Spec{f32(5, 8)}, "", []Spec{f16(9, 8)}},
+		{"beyond the end", CopyRows{Rows: 4, To: F16}, []Spec{f32(5, 8)}, "5 rows do not fit into 4", nil},
 		{"from integers", CopyRows{Rows: 9, To: F32}, []Spec{i32(5, 8)}, "x has type I32", nil},
-		{"before the start", CopyRows{At: -1, Rows: 9, To: F16}, []Spec{f32(5, 8)}, "rows -1 to 4", nil},
 		{"to integers", CopyRows{Rows: 9, To: I32}, []Spec{f32(5, 8)}, "out has type", nil},
 		{"nothing", CopyRows{Rows: 9, To: F16}, nil, "takes 1 inputs", nil},
 
-		{"good, packed", CopyRows{At: 4, Rows: 9, To: U32}, []Spec{{Shape{5, 8}, U32}}, "", []Spec{{Shape{9, 8}, U32}}},
+		{"good, packed", CopyRows{Rows: 9, To: U32}, []Spec{{Shape{5, 8}, U32}}, "", []Spec{{Shape{9, 8}, U32}}},
 		{"packed to floats", CopyRows{Rows: 9, To: F16}, []Spec{{Shape{5, 8}, U32}}, "x has type U32", nil},
 		{"floats to packed", CopyRows{Rows: 9, To: U32}, []Spec{f32(5, 8)}, "out has type U32", nil},
-		{"good", QuantizeRows{At: 1, Weight: affineWeight}, []Spec{f16(2, 64)}, "", affineParts},
-		{"beyond the end", QuantizeRows{At: 2, Weight: affineWeight}, []Spec{f16(2, 64)}, "rows 2 to 4 do not fit into 3", nil},
-		{"rows of another width", QuantizeRows{Weight: affineWeight}, []Spec{f16(2, 32)}, "x has shape", nil},
-		{"to floats", QuantizeRows{Weight: denseWeight}, []Spec{f32(2, 64)}, "stored as f32, want affine", nil},
+		{"good", QuantizeRows{affineWeight}, []Spec{f16(3, 64)}, "", affineParts},
+		{"fewer rows", QuantizeRows{affineWeight}, []Spec{f16(2, 64)}, "x has shape", nil},
+		{"to floats", QuantizeRows{denseWeight}, []Spec{f32(3, 64)}, "stored as f32, want affine", nil},
+		{"good", store, []Spec{f32(5, 8), i32(2, 4)}, "", []Spec{f16(9, 8), f16(4, 8)}},
+		{"good, packed", StoreRows{affineWeight.Format, 64, []int{3}}, []Spec{f32(5, 64), i32(1, 4)}, "", affineParts},
+		{"a cache without a span", store, []Spec{f32(5, 8), i32(1, 4)}, "1 spans for 2 caches", nil},
+		{"rows of another width", store, []Spec{f32(5, 9), i32(2, 4)}, "x has shape", nil},
+		{"an empty cache", StoreRows{halves, 8, []int{0}}, []Spec{f32(5, 8), i32(1, 4)}, "cache 0: weight has shape", nil},
 
 		{"good", GatherRows{}, []Spec{f32(5, 8), i32(3)}, "", []Spec{f32(3, 8)}},
 		{"float rows", GatherRows{}, []Spec{f32(5, 8), f32(3)}, "rows has type", nil},

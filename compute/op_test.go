@@ -83,8 +83,8 @@ func TestAccumulate(t *testing.T) {
 
 func TestCopyRowsKeepsOthers(t *testing.T) {
 	out := []Array{array([]float32{1, 2, 3, 4, 5, 6, 7, 8}, 4, 2)}
-	CopyRows{At: 1, Rows: 4, To: F32}.Define(out, []Array{array([]float32{-1, -2, -3, -4}, 2, 2)})
-	for i, want := range []float32{1, 2, -1, -2, -3, -4, 7, 8} {
+	CopyRows{Rows: 4, To: F32}.Define(out, []Array{array([]float32{-1, -2, -3, -4}, 2, 2)})
+	for i, want := range []float32{-1, -2, -3, -4, 5, 6, 7, 8} {
 		if got := out[0].F32()[i]; got != want {
 			t.Errorf("element %d is %v, want %v", i, got, want)
 		}

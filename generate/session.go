@@ -175,7 +175,7 @@ func (s *Session) stepLast(tokens []int32, n int) ([]float32, error) {
 	t.Stop = s.stop
 	var logits []float32
 	t.Scope(func() *tensor.Tensor {
-		logits = t.Read(s.model.StepLast(t, tokens, n, s.cache))
+		logits = t.Read(s.model.StepRows(t, []model.Row{{Tokens: tokens, Last: n, Cache: s.cache}}))
 		return nil
 	})
 	t.Stop = nil

@@ -45,7 +45,7 @@ type Model struct {
 type Batch struct {
 	Tokens    []int32
 	Positions []int32 // of each token in its own sequence
-	Bounds    []int32 // start of each sequence, and the end of the last
+	Bounds    []int32 // start of each sequence, and the end of the last; of no use with caches
 }
 
 // Sequence is a batch of one sequence whose first token has position at.
@@ -131,15 +131,18 @@ func (m *Model) CheckTokens(ids []int32) error {
 }
 
 // Begin embeds the batch: x [T, hidden], and what all layers need to know of the
-// pass. cache is nil when training.
-func (m *Model) Begin(t *tensor.Tape, b Batch, cache *nn.Cache) (*tensor.Tensor, nn.Pass) {
-	pass := m.Pass(t, b, cache)
+// pass. caches are nil when training.
+func (m *Model) Begin(t *tensor.Tape, b Batch, caches *nn.Caches) (*tensor.Tensor, nn.Pass) {
+	pass := m.Pass(t, b, caches)
 	return t.Embed(t.Ints(b.Tokens), m.Embed), pass
 }
 
 // Pass is what all layers need to know of a forward pass over the batch.
-func (m *Model) Pass(t *tensor.Tape, b Batch, cache *nn.Cache) nn.Pass {
-	pass := nn.Pass{Bounds: t.Ints(b.Bounds), Cache: cache}
+func (m *Model) Pass(t *tensor.Tape, b Batch, caches *nn.Caches) nn.Pass {
+	pass := nn.Pass{Caches: caches}
+	if caches == nil {
+		pass.Bounds = t.Ints(b.Bounds)
+	}
 	pass.Rotation = t.RopeTable(t.Ints(b.Positions), m.frequencies, m.arch.RopeScale)
 	return pass
 }
@@ -175,25 +178,43 @@ func (m *Model) Logits(t *tensor.Tape, h *tensor.Tensor) *tensor.Tensor { return
 // the logits of the last one [1, vocab]. Tokens count as seen unless the tape has
 // an error.
 func (m *Model) Step(t *tensor.Tape, tokens []int32, cache *nn.Cache) *tensor.Tensor {
-	return m.StepLast(t, tokens, 1, cache)
+	return m.StepRows(t, []Row{{Tokens: tokens, Last: 1, Cache: cache}})
 }
 
-// StepLast is Step with the logits of the last n tokens [n, vocab].
-func (m *Model) StepLast(t *tensor.Tape, tokens []int32, n int, cache *nn.Cache) *tensor.Tensor {
-	last := make([]int32, n)
-	for i := range last {
-		last[i] = int32(len(tokens) - n + i)
+// A Row is the next tokens of one sequence.
+type Row struct {
+	Tokens []int32 // at least one
+	Last   int     // how many of them, the last, logits are wanted of
+	Cache  *nn.Cache
+}
+
+// StepRows is Step for several sequences in one pass, each with a cache of its own. It
+// returns the logits of the last tokens of the first row, of those of the second and so
+// on, [Σ Last, vocab].
+func (m *Model) StepRows(t *tensor.Tape, rows []Row) *tensor.Tensor {
+	var b Batch
+	var last []int32
+	pieces := make([]nn.Piece, len(rows))
+	for i, r := range rows {
+		for k := range r.Tokens {
+			b.Positions = append(b.Positions, int32(r.Cache.Len()+k))
+		}
+		b.Tokens = append(b.Tokens, r.Tokens...)
+		for k := r.Last; k > 0; k-- {
+			last = append(last, int32(len(b.Tokens)-k))
+		}
+		pieces[i] = nn.Piece{Tokens: len(r.Tokens), Cache: r.Cache}
 	}
+	var caches *nn.Caches
 	y := t.Scope(func() *tensor.Tensor {
-		b := Sequence(tokens, cache.Len())
-		b.Bounds[1] = int32(cache.Held(len(tokens)))
-		in, pass := m.Begin(t, b, cache)
+		caches = nn.NewCaches(t, pieces)
+		in, pass := m.Begin(t, b, caches)
 		x := m.Layers(t, in, pass, 0, len(m.Blocks), false)
-		h := t.GatherRows(x, t.Ints(last)) // [n, hidden]
+		h := t.GatherRows(x, t.Ints(last)) // [Σ Last, hidden]
 		return m.Logits(t, m.Final(t, h))
 	})
 	if t.Err() == nil {
-		cache.Advance(len(tokens))
+		caches.Advance()
 	}
 	return y
 }

@@ -8,13 +8,13 @@ import (
 // Pass is what all layers need to know of one forward pass.
 type Pass struct {
 	Rotation tensor.Rotation
-	Bounds   *tensor.Tensor // I32 [segments+1]
-	Cache    *Cache         // nil when training
+	Bounds   *tensor.Tensor // I32 [segments+1]; nil with caches
+	Caches   *Caches        // nil when training
 }
 
 // Attention is the part of a block in which tokens look at those before them.
 type Attention interface {
-	// Forward is [T, D] -> [T, D]; layer is the index of the block and of its cache.
+	// Forward is [T, D] -> [T, D]; layer is the index of the block and of its caches.
 	Forward(t *tensor.Tape, x *tensor.Tensor, pass Pass, layer int) *tensor.Tensor
 	// Linears lists the projections in mlx-lm's order of attachment.
 	Linears() []*Linear
@@ -58,8 +58,8 @@ func (a *GQA) Forward(t *tensor.Tape, x *tensor.Tensor, pass Pass, layer int) *t
 		t.RoPE(k, pass.Rotation, a.HeadDim, a.Traditional) // [T, KVHeads·HeadDim]
 	}
 	op := compute.Attention{Heads: a.Heads, KVHeads: a.KVHeads, HeadDim: a.HeadDim, Scale: a.Scale, Window: a.Window}
-	if pass.Cache != nil {
-		return a.O.Forward(t, pass.Cache.attend(t, layer, q, k, v, pass.Bounds, op))
+	if pass.Caches != nil {
+		return a.O.Forward(t, pass.Caches.attend(t, layer, q, k, v, op))
 	}
 	return a.O.Forward(t, t.Attention(q, k, v, pass.Bounds, op))
 }

@@ -45,8 +45,11 @@ type Cache struct {
 // A layerCache holds the keys and values of one layer. seen is how many tokens the
 // sequence has had before the call.
 type layerCache interface {
-	// attend adds k and v [T, Heads·HeadDim] and lets the queries q look at all that is held.
-	attend(t *tensor.Tape, seen int, q, k, v, bounds *tensor.Tensor, op compute.Attention) *tensor.Tensor
+	// place tells in which slot the first of n more tokens lies, and how many slots are in
+	// use with them. These follow it.
+	place(seen, n int) (at, keys int)
+	// held is where keys and values lie.
+	held() *pair
 	// stores is the format of keys and values.
 	stores() quant.Format
 	// limits is how many tokens are held at most, and how many of these are the
@@ -110,14 +113,6 @@ func (c *Cache) Format(layer int) quant.Format { return c.layers[layer].stores()
 // Len is the number of tokens seen.
 func (c *Cache) Len() int { return c.seen }
 
-// Held is how many tokens can be looked back at after n more.
-func (c *Cache) Held(n int) int {
-	if c.limit > 0 {
-		return min(c.seen+n, c.limit)
-	}
-	return c.seen + n
-}
-
 // Room is how many tokens the next forward pass may take: any number (-1), or with a
 // limit as many as fit without forgetting, and one at a time from then on.
 func (c *Cache) Room() int {
@@ -126,14 +121,6 @@ func (c *Cache) Room() int {
 	}
 	return max(1, c.least-c.seen)
 }
-
-// attend adds k and v to what a layer holds and lets the queries q look at all of it.
-func (c *Cache) attend(t *tensor.Tape, layer int, q, k, v, bounds *tensor.Tensor, op compute.Attention) *tensor.Tensor {
-	return c.layers[layer].attend(t, c.seen, q, k, v, bounds, op)
-}
-
-// Advance counts n tokens in, after all layers have taken them.
-func (c *Cache) Advance(n int) { c.seen += n }
 
 // Trimmable reports whether Trim can go back: not once a ring is full.
 func (c *Cache) Trimmable() bool { return c.least == 0 || c.seen < c.least }

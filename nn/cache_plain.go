@@ -1,7 +1,6 @@
 package nn
 
 import (
-	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/tensor"
 )
@@ -12,13 +11,7 @@ type plain struct {
 	window int // of the layer's attention; 0 is all
 }
 
-func (c *plain) attend(t *tensor.Tape, seen int, q, k, v, bounds *tensor.Tensor, op compute.Attention) *tensor.Tensor {
-	op.Offset = seen
-	if !c.put(t, k, v, seen, 0) {
-		return t.Attention(q, k, v, bounds, op)
-	}
-	return t.Attention(q, c.keys.parts[0], c.values.parts[0], bounds, op)
-}
+func (c *plain) place(seen, n int) (at, keys int) { return seen, seen + n }
 
 func (c *plain) limits() (most, first int) { return 0, 0 }
 
@@ -50,11 +43,3 @@ func (c *plain) quantize(t *tensor.Tape, f quant.Format) layerCache {
 
 // quantized is a plain cache of affine integers in groups along each head.
 type quantized struct{ plain }
-
-func (c *quantized) attend(t *tensor.Tape, seen int, q, k, v, bounds *tensor.Tensor, op compute.Attention) *tensor.Tensor {
-	op.Offset = seen
-	if !c.put(t, k, v, seen, 0) {
-		return t.Attention(q, k, v, bounds, op)
-	}
-	return t.QuantizedAttention(q, c.keys.parts, c.values.parts, bounds, compute.QuantizedAttention{Attention: op, Format: c.format})
-}

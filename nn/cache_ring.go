@@ -1,9 +1,7 @@
 package nn
 
 import (
-	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/quant"
-	"github.com/lentil-lm/lentil/tensor"
 )
 
 // ring is a layerCache of floats that holds the sequence's first tokens and the
@@ -22,15 +20,9 @@ func (c *ring) slot(token int) int {
 	return c.sink + (token-c.sink)%(c.most-c.sink)
 }
 
-func (c *ring) attend(t *tensor.Tape, seen int, q, k, v, bounds *tensor.Tensor, op compute.Attention) *tensor.Tensor {
-	// A token that comes to a full ring sees all that is held, in whatever order it lies:
-	// no window is smaller than the ring.
-	op.Offset = min(seen, c.most-1)
-	if !c.put(t, k, v, c.slot(seen), c.most) {
-		return t.Attention(q, k, v, bounds, op)
-	}
-	return t.Attention(q, c.keys.parts[0], c.values.parts[0], bounds, op)
-}
+// place gives a token that comes to a full ring all that is held to see, in whatever
+// order it lies: no window is smaller than the ring.
+func (c *ring) place(seen, n int) (at, keys int) { return c.slot(seen), min(seen+n, c.most) }
 
 func (c *ring) limits() (most, first int) { return c.most, c.sink }
 

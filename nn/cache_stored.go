@@ -23,15 +23,13 @@ type pair struct {
 
 func (p *pair) stores() quant.Format { return p.format }
 
-// put writes k and v [T, cols] into the slots from at on, of which there are most (0
-// for any number). It reports whether the tape has no error.
-func (p *pair) put(t *tensor.Tape, k, v *tensor.Tensor, at, most int) bool {
-	p.grow(t, &p.keys, at+k.Rows(), k.Cols(), most)
-	p.grow(t, &p.values, at+v.Rows(), v.Cols(), most)
-	if t.Err() == nil {
-		p.keys.put(t, k, at)
-		p.values.put(t, v, at)
-	}
+func (p *pair) held() *pair { return p }
+
+// room makes room for n tokens of cols keys and values, of which there are most (0 for
+// any number). It reports whether the tape has no error.
+func (p *pair) room(t *tensor.Tape, n, cols, most int) bool {
+	p.grow(t, &p.keys, n, cols, most)
+	p.grow(t, &p.values, n, cols, most)
 	return t.Err() == nil
 }
 
@@ -55,7 +53,7 @@ func (p *pair) grow(t *tensor.Tape, held **stored, n, cols, most int) {
 	}
 	if old != nil {
 		for i, part := range old.parts {
-			t.CopyRows(bigger.parts[i], part, 0)
+			t.CopyRows(bigger.parts[i], part)
 		}
 	}
 	if t.Err() != nil {
@@ -99,15 +97,6 @@ func newStored(dev compute.Device, w compute.Weight, content *quant.Matrix) (*st
 	return s, nil
 }
 
-// put writes x [T, cols] into the slots from at on.
-func (s *stored) put(t *tensor.Tape, x *tensor.Tensor, at int) {
-	if s.Format.Kind == quant.Affine {
-		t.QuantizeRows(s.parts, s.Weight, x, at)
-		return
-	}
-	t.CopyRows(s.parts[0], x, at)
-}
-
 // quantized makes affine integers of floats, with the same room to grow: what lies
 // there is rounded along with the tokens, and never read.
 func (s *stored) quantized(t *tensor.Tape, dev compute.Device, f quant.Format) *stored {
@@ -116,7 +105,7 @@ func (s *stored) quantized(t *tensor.Tape, dev compute.Device, f quant.Format) *
 		t.Fail(err)
 		return nil
 	}
-	q.put(t, s.parts[0], 0)
+	t.QuantizeRows(q.parts, q.Weight, s.parts[0])
 	return q
 }
 

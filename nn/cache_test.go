@@ -202,9 +202,9 @@ func (c *cacheTest) attend(layer, n int) (q, k, v, y []float32) {
 	q, k, v = c.normal(n*cacheHeads*cacheDim), c.normal(n*shape.Cols()), c.normal(n*shape.Cols())
 	c.tape.Reset(false)
 	c.tape.Scope(func() *tensor.Tensor {
-		t, bounds := c.tape, c.tape.Ints([]int32{0, int32(c.cache.Held(n))})
+		t := c.tape
 		op := compute.Attention{Heads: cacheHeads, KVHeads: shape.Heads, HeadDim: cacheDim, Scale: cacheScale, Window: shape.Window}
-		y = t.Read(c.cache.attend(t, layer, t.Floats(q, n, len(q)/n), t.Floats(k, n, shape.Cols()), t.Floats(v, n, shape.Cols()), bounds, op))
+		y = t.Read(NewCaches(t, []Piece{{n, c.cache}}).attend(t, layer, t.Floats(q, n, len(q)/n), t.Floats(k, n, shape.Cols()), t.Floats(v, n, shape.Cols()), op))
 		return nil
 	})
 	return q, k, v, y
@@ -224,7 +224,7 @@ func (c *cacheTest) append(n int) {
 		}
 		c.sees(layer, n, q, y)
 	}
-	c.cache.Advance(n)
+	(&Caches{pieces: []Piece{{n, c.cache}}}).Advance()
 	c.list.seen += n
 	c.list.peak = max(c.list.peak, c.list.seen)
 }

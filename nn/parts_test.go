@@ -414,10 +414,10 @@ func (p *parts) cached(a *GQA, x []float32) {
 	for _, end := range []int{4, 5, n} {
 		at := cache.Len()
 		got = append(got, p.run(false, func(t *tensor.Tape) *tensor.Tensor {
-			pass := Pass{Rotation: p.rotation(t, one[at:end], headDim/2), Bounds: t.Ints([]int32{0, int32(end)}), Cache: cache}
+			pass := Pass{Rotation: p.rotation(t, one[at:end], headDim/2), Caches: NewCaches(t, []Piece{{end - at, cache}})}
+			defer pass.Caches.Advance()
 			return a.Forward(t, t.Floats(x[at*width:end*width], end-at, width), pass, 0)
 		})...)
-		cache.Advance(end - at)
 	}
 	p.near("in pieces", got, p.attention64(a, widen(x, width), one, []int32{0, int32(n)}))
 	cache.Free()

@@ -267,9 +267,9 @@ func (t *Tape) SwiGLU(gate, up *Tensor) *Tensor {
 	return y
 }
 
-// CopyRows writes x [T, D] into rows [at, at+T) of dst, rounding to its type.
-func (t *Tape) CopyRows(dst, x *Tensor, at int) {
-	t.run(compute.CopyRows{At: at, Rows: dst.Rows(), To: dst.spec.DType}, bufs(dst.buf), bufs(x.buf))
+// CopyRows writes x [T, D] into the first T rows of dst, rounding to its type.
+func (t *Tape) CopyRows(dst, x *Tensor) {
+	t.run(compute.CopyRows{Rows: dst.Rows(), To: dst.spec.DType}, bufs(dst.buf), bufs(x.buf))
 }
 
 // GatherRows picks rows of x [T, D] by index [R]: [R, D].

@@ -57,19 +57,26 @@ func benchCases() []testCase {
 		return []compute.Array{g.normal(tokens, width), g.normal(tokens, 32), g.normal(tokens, 32)}
 	})
 	for _, s := range []attentionSize{
-		{"training", 512, 512, heads(32, 8, 64), []int32{0, 512}, compute.F32},
-		{"packed", 512, 512, heads(32, 8, 64), []int32{0, 100, 230, 400, 512}, compute.F32},
+		{"training", 512, heads(32, 8, 64), []int32{0, 512}},
+		{"packed", 512, heads(32, 8, 64), []int32{0, 100, 230, 400, 512}},
 	} {
 		add(s.op, s.note, s.inputs)
 		add(compute.AttentionGrad{Attention: s.op}, s.note, s.gradInputs)
 	}
-	decode := attentionSize{"decode", 1, 2048, heads(32, 8, 64), []int32{0, 2048}, compute.F16}
-	decode.op.Offset = 2047
-	add(decode.op, decode.note, decode.inputs)
-	for _, bits := range []int{4, 8} {
-		c := quantizedAttention(decode, affine(bits, 64, compute.F16))
-		add(c.op, fmt.Sprintf("decode, %d bits", bits), c.inputs)
+	decode := cacheSize{"decode", 1, heads(32, 8, 64), []compute.Span{{From: 0, To: 1, At: 2047, Keys: 2048}}, []int{2048}}
+	together := cacheSize{note: "decode of 16", t: 16, op: decode.op}
+	for i := range together.t {
+		together.spans = append(together.spans, compute.Span{From: i, To: i + 1, At: 128*i + 100, Keys: 128*i + 101})
+		together.rows = append(together.rows, 2048)
 	}
+	for _, s := range []cacheSize{decode, together} {
+		for _, f := range []quant.Format{dense(compute.F16), affine(4, 64, compute.F16), affine(8, 64, compute.F16)} {
+			c := s.attend(f)
+			add(c.op, c.note, c.inputs)
+		}
+	}
+	store := together.store(dense(compute.F16))
+	add(store.op, store.note, store.inputs)
 	add(compute.QuantizeRows{Weight: compute.Weight{Format: affine(4, 64, compute.F16), Rows: tokens, Cols: width}}, "4 bits, row", matrices(row))
 	wide := [2]int{tokens, middle}
 	add(compute.SwiGLU{}, "row", matrices(wide, wide))

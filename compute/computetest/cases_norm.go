@@ -86,10 +86,9 @@ func ropeCases() []testCase {
 // An attentionSize is an attention op with its shapes and bounds.
 type attentionSize struct {
 	note   string
-	t, s   int
+	t      int
 	op     compute.Attention
 	bounds []int32
-	kv     compute.DType
 }
 
 func heads(h, kv, dim int) compute.Attention {
@@ -103,42 +102,21 @@ func trainingSizes() []attentionSize {
 	capped.Softcap, capped.Scale = 3, 1
 	both.Window, both.Softcap = 5, 20
 	return []attentionSize{
-		{"one token", 1, 1, heads(1, 1, 1), []int32{0, 1}, compute.F32},
-		{"odd size", 9, 9, heads(3, 1, 13), []int32{0, 9}, compute.F32},
-		{"packed", 35, 35, heads(4, 4, 16), []int32{0, 1, 9, 33, 35}, compute.F32},
-		{"grouped, size 80", 21, 21, heads(4, 2, 80), []int32{0, 10, 21}, compute.F32},
-		{"window", 33, 33, windowed, []int32{0, 20, 33}, compute.F32},
-		{"softcap", 17, 17, capped, []int32{0, 17}, compute.F32},
-		{"window, softcap, packed", 40, 40, both, []int32{0, 3, 4, 31, 40}, compute.F32},
-		{"bounds beyond the row", 6, 6, heads(2, 2, 8), []int32{0, 4, 4, 100, 200}, compute.F32},
-		{"many tiles", 150, 150, heads(4, 2, 64), []int32{0, 70, 150}, compute.F32},
+		{"one token", 1, heads(1, 1, 1), []int32{0, 1}},
+		{"odd size", 9, heads(3, 1, 13), []int32{0, 9}},
+		{"packed", 35, heads(4, 4, 16), []int32{0, 1, 9, 33, 35}},
+		{"grouped, size 80", 21, heads(4, 2, 80), []int32{0, 10, 21}},
+		{"window", 33, windowed, []int32{0, 20, 33}},
+		{"softcap", 17, capped, []int32{0, 17}},
+		{"window, softcap, packed", 40, both, []int32{0, 3, 4, 31, 40}},
+		{"bounds beyond the row", 6, heads(2, 2, 8), []int32{0, 4, 4, 100, 200}},
+		{"many tiles", 150, heads(4, 2, 64), []int32{0, 70, 150}},
 	}
-}
-
-// cacheSizes are those of generation: queries at the end of a longer cache.
-func cacheSizes() []attentionSize {
-	at := func(op compute.Attention, offset, window int) compute.Attention {
-		op.Offset, op.Window = offset, window
-		return op
-	}
-	var all []attentionSize
-	for _, kv := range []compute.DType{compute.F32, compute.F16} {
-		all = append(all,
-			attentionSize{"decode", 1, 64, at(heads(8, 2, 64), 37, 0), []int32{0, 1 << 30}, kv},
-			attentionSize{"decode, full cache, odd size", 1, 130, at(heads(3, 3, 33), 129, 0), []int32{0, 130}, kv},
-			attentionSize{"decode, window", 1, 90, at(heads(4, 1, 128), 80, 16), []int32{0, 1 << 30}, kv},
-			attentionSize{"chunk", 7, 20, at(heads(4, 2, 32), 13, 0), []int32{0, 20}, kv},
-			attentionSize{"chunk, window, packed", 30, 80, at(heads(4, 2, 24), 41, 12), []int32{0, 45, 60, 80}, kv},
-			attentionSize{"long", 3, 700, at(heads(2, 1, 64), 690, 0), []int32{0, 700}, kv})
-	}
-	return all
 }
 
 func (s attentionSize) inputs(g gen) []compute.Array {
-	k := g.floats(s.kv, 1, s.s, s.op.KVHeads*s.op.HeadDim)
-	v := g.floats(s.kv, 1, s.s, s.op.KVHeads*s.op.HeadDim)
-	poison(k, s.op.Offset+s.t)
-	poison(v, s.op.Offset+s.t)
+	kv := []int{s.t, s.op.KVHeads * s.op.HeadDim}
+	k, v := g.normal(kv...), g.normal(kv...)
 	return []compute.Array{g.normal(s.t, s.op.Heads*s.op.HeadDim), k, v, intArray(s.bounds...)}
 }
 
@@ -153,14 +131,12 @@ func (s attentionSize) gradInputs(g gen) []compute.Array {
 
 func attentionCases() []testCase {
 	var all []testCase
-	for _, s := range append(trainingSizes(), cacheSizes()...) {
-		note := fmt.Sprintf("%s T=%d S=%d %dx%d/%d %v", s.note, s.t, s.s, s.op.Heads, s.op.HeadDim, s.op.KVHeads, s.kv)
-		tol := attended(s.op.HeadDim, s.s)
-		all = append(all, testCase{op: s.op, note: note, tol: tol, inputs: s.inputs})
-		if s.op.Offset == 0 && s.t == s.s && s.kv == compute.F32 {
+	for _, s := range trainingSizes() {
+		note := fmt.Sprintf("%s T=%d %dx%d/%d", s.note, s.t, s.op.Heads, s.op.HeadDim, s.op.KVHeads)
+		tol := attended(s.op.HeadDim, s.t)
+		all = append(all, testCase{op: s.op, note: note, tol: tol, inputs: s.inputs},
 			// The difference of two dot products of dim terms, summed over keys.
-			all = append(all, testCase{op: compute.AttentionGrad{Attention: s.op}, note: note, tol: 4 * tol, inputs: s.gradInputs})
-		}
+			testCase{op: compute.AttentionGrad{Attention: s.op}, note: note, tol: 4 * tol, inputs: s.gradInputs})
 	}
 	return all
 }

@@ -372,20 +372,43 @@ func lossPairs(t *testing.T) []pair {
 	}
 }
 
-// TestAttentionDefinition checks both outputs in all forms, with a cache as well.
+// TestAttentionDefinition checks both outputs in all forms.
 func TestAttentionDefinition(t *testing.T) {
-	for _, s := range append(trainingSizes(), cacheSizes()...) {
+	for _, s := range trainingSizes() {
 		in := s.inputs(newGen(s.note))
 		got := define(t, s.op, in...)
 		o, lse := attention64(s.op, wide(in[0]), wide(in[1]), wide(in[2]), s.bounds)
-		for i, exact := range []floats64{o, lse} {
-			want := make([]float32, len(exact))
-			for j, v := range exact {
-				want[j] = float32(v)
-			}
-			if j := attended(s.op.HeadDim, s.s).worst(got[i].F32(), want); j >= 0 {
-				t.Errorf("%s: output %d, element %d is %v, float64 says %v", s.note, i, j, got[i].F32()[j], want[j])
-			}
+		alike(t, s.note, got[0].F32(), o, attended(s.op.HeadDim, s.t))
+		alike(t, s.note+", lse", got[1].F32(), lse, attended(s.op.HeadDim, s.t))
+	}
+}
+
+// TestCacheAttentionDefinition checks each span by itself.
+func TestCacheAttentionDefinition(t *testing.T) {
+	for _, s := range cacheSizes() {
+		c := s.attend(dense(compute.F16))
+		op := c.op.(compute.CacheAttention)
+		in := c.inputs(newGen(s.note))
+		y := zeros(in[0].Spec)
+		op.Define([]compute.Array{y}, in)
+		width, cols := op.Heads*op.HeadDim, op.KVHeads*op.HeadDim
+		for i, span := range s.spans {
+			keys := func(a compute.Array) floats64 { return wide(a)[:span.Keys*cols] }
+			q := wide(in[0])[span.From*width : span.To*width]
+			o, _ := attention64(op.Attention, q, keys(in[2+2*i]), keys(in[3+2*i]), []int32{0, 1 << 30})
+			alike(t, fmt.Sprintf("%s, span %d", s.note, i), y.F32()[span.From*width:span.To*width], o, attended(op.HeadDim, span.Keys))
 		}
+	}
+}
+
+// alike compares a definition's output with float64's.
+func alike(t *testing.T, what string, got []float32, exact floats64, tol tolerance) {
+	t.Helper()
+	want := make([]float32, len(exact))
+	for j, v := range exact {
+		want[j] = float32(v)
+	}
+	if j := tol.worst(got, want); j >= 0 {
+		t.Errorf("%s: element %d is %v, float64 says %v", what, j, got[j], want[j])
 	}
 }

@@ -77,7 +77,8 @@ func rope64(x floats64, t int, dim int, angle func(t, i int) float64, half int, 
 	return y
 }
 
-// attention64 goes over all pairs of query and key and masks; offset is op's.
+// attention64 goes over all pairs of query and key and masks. The queries are the newest
+// of the keys.
 func attention64(op compute.Attention, q, k, v floats64, bounds []int32) (o, lse floats64) {
 	d := op.HeadDim
 	t, s := len(q)/(op.Heads*d), len(k)/(op.KVHeads*d)
@@ -91,7 +92,7 @@ func attention64(op compute.Attention, q, k, v floats64, bounds []int32) (o, lse
 	o, lse = make(floats64, len(q)), make(floats64, t*op.Heads)
 	for i := range t {
 		for h := range op.Heads {
-			kv, p := h*op.KVHeads/op.Heads, op.Offset+i
+			kv, p := h*op.KVHeads/op.Heads, s-t+i
 			e, sum := make(floats64, s), 0.0
 			for j := range s {
 				if j > p || segment(j) != segment(p) || op.Window > 0 && p-j >= op.Window {

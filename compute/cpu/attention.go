@@ -66,13 +66,14 @@ func scaleLanesGeneric(x []float32, n, w int, keep *[maxLanes]float32) {
 	}
 }
 
-// attend is what forward and backward have in common.
+// attend is what forward and backward have in common: the queries of one sequence with a
+// cache, or of packed sequences without.
 type attend struct {
 	compute.Attention
 	kn      *kernels
-	t, keys int // queries, visible keys
-	group   int // query heads to a key head
-	starts  []int
+	t, keys int   // queries, visible keys: the queries are the newest of them
+	group   int   // query heads to a key head
+	starts  []int // first keys of the queries' segments; nil where all are 0
 	q       []float32
 	k, v    keyed
 }
@@ -85,12 +86,23 @@ type keyed struct {
 
 func (d *Device) newAttend(o compute.Attention, in []compute.Array) (*attend, error) {
 	t := in[0].Shape[0]
-	if err := checkBounds(in[3].I32(), o.Offset+t); err != nil {
+	if err := checkBounds(in[3].I32(), t); err != nil {
 		return nil, err
 	}
-	return &attend{Attention: o, kn: d.kernels, t: t, keys: o.Offset + t, group: o.Heads / o.KVHeads,
+	return &attend{Attention: o, kn: d.kernels, t: t, keys: t, group: o.Heads / o.KVHeads,
 		starts: o.SegmentStarts(in[3].I32(), t), q: in[0].F32(), k: keyed{Array: in[1]}, v: keyed{Array: in[2]}}, nil
 }
+
+// start is the first key of query q's segment.
+func (a *attend) start(q int) int {
+	if a.starts == nil {
+		return 0
+	}
+	return a.starts[q]
+}
+
+// visible is the range of keys that query q sees.
+func (a *attend) visible(q int) (lo, hi int) { return a.Visible(a.keys-a.t+q, a.start(q)) }
 
 // block is a run of queries whose panels are worked on together. Its panels are in
 // the order of the queries, the heads of nr queries side by side, so that the panels
@@ -114,8 +126,8 @@ func (a *attend) panel(b block, p int) (q, n, head int) {
 
 // seen returns the range of keys that any of the queries [q, q+n) sees.
 func (a *attend) seen(q, n int) (lo, hi int) {
-	lo, _ = a.Visible(q, a.starts[q])
-	_, hi = a.Visible(q+n-1, a.starts[q+n-1])
+	lo, _ = a.visible(q)
+	_, hi = a.visible(q + n - 1)
 	return lo, hi
 }
 
@@ -124,7 +136,7 @@ func (a *attend) setRange(st *lanes, q, n, k0 int) {
 	for i := range a.kn.nr {
 		st.lo[i], st.hi[i] = 0, 0
 		if i < n {
-			lo, hi := a.Visible(q+i, a.starts[q+i])
+			lo, hi := a.visible(q + i)
 			st.lo[i], st.hi[i] = int32(max(lo-k0, 0)), int32(max(hi-k0, 0))
 		}
 	}
@@ -201,9 +213,17 @@ func (d *Device) attention(o compute.Attention, out, in []compute.Array) error {
 
 func (d *Device) attend(a *attend, out []compute.Array) error {
 	y, lse := out[0].F32(), out[1].F32()
-	if a.t <= chunkedQueries || a.RowWise {
-		return d.attendChunks(a, y, lse)
+	if a.byChunks() {
+		return d.attendChunks([]*chunked{{attend: a, y: y, lse: lse}})
 	}
+	return d.attendPanels(a, y, lse)
+}
+
+// byChunks tells whether the queries go by chunks of keys, and not in panels.
+func (a *attend) byChunks() bool { return a.t <= chunkedQueries || a.RowWise }
+
+// attendPanels is attention for many queries. A nil lse is not wanted.
+func (d *Device) attendPanels(a *attend, y, lse []float32) error {
 	nr, mr := a.kn.nr, a.kn.mr
 	step := a.queries()
 	most := step / nr * a.group // panels of a block
@@ -233,7 +253,7 @@ func (d *Device) attend(a *attend, out []compute.Array) error {
 func (a *attend) blockStarts(step int) []int {
 	var out []int
 	for q := range a.t {
-		if n := len(out); n == 0 || a.starts[q] != a.starts[q-1] || q-out[n-1] == step {
+		if n := len(out); n == 0 || a.start(q) != a.start(q-1) || q-out[n-1] == step {
 			out = append(out, q)
 		}
 	}
@@ -328,8 +348,10 @@ func (w *forward) finish(b block, p int, y, lse []float32) {
 	dp := roundUp(d, w.kn.mr)
 	q, n, head := w.panel(b, p)
 	st := &w.states[p]
-	for i := range n {
-		lse[(q+i)*w.Heads+head] = st.top[i] + float32(math.Log(float64(st.sum[i])))
+	if lse != nil {
+		for i := range n {
+			lse[(q+i)*w.Heads+head] = st.top[i] + float32(math.Log(float64(st.sum[i])))
+		}
 	}
 	for i := range nr {
 		st.keep[i] = 1 / max(st.sum[i], math.SmallestNonzeroFloat32)

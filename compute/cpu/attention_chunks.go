@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/lentil-lm/lentil/compute"
 )
@@ -30,50 +31,111 @@ const chunkKeys = 256
 // mergeGrain is the fewest queries of a head worth a task that merges their chunks.
 const mergeGrain = 8
 
-// attendChunks is attention for few queries, as in decoding. Each head goes once over
-// its keys and values where they lie, mostly in half precision. Every chunk of keys
-// gives a partial softmax; these are merged in order.
-func (d *Device) attendChunks(a *attend, y, lse []float32) error {
-	first, _ := a.seen(0, a.t)
-	chunk, pass := chunkKeys, d.floatChunks
-	if a.k.quantized != nil {
-		chunk, pass = widenedKeys, d.quantizedChunks
+// chunked is one sequence whose attention goes by chunks of keys.
+type chunked struct {
+	*attend
+	y, lse []float32 // lse is nil where it is not wanted
+
+	chunk  int       // keys of a chunk
+	first  int       // first key of the first chunk
+	chunks int       // of a head
+	parts  []float32 // [chunks, KVHeads, rows, HeadDim+2] partial softmaxes: output, largest score, sum
+}
+
+// rows is how many queries go to a key head.
+func (c *chunked) rows() int { return c.t * c.group }
+
+// part is the partial softmaxes of a chunk and key head, [rows, HeadDim+2].
+func (c *chunked) part(chunk, kv int) []float32 {
+	n := c.rows() * (c.HeadDim + 2)
+	return c.parts[(chunk*c.KVHeads+kv)*n:][:n]
+}
+
+// attendChunks is attention for few queries of each of several sequences, as in decoding.
+// Each head goes once over its keys and values where they lie, mostly in half precision.
+// Every chunk of keys gives a partial softmax; these are merged in order. The sequences
+// are of one kind: their caches have the same format, their queries the same heads.
+func (d *Device) attendChunks(list []*chunked) (err error) {
+	for _, c := range list {
+		c.chunk = chunkKeys
+		if c.k.quantized != nil {
+			c.chunk = widenedKeys
+		}
+		c.first, _ = c.seen(0, c.t)
+		c.first -= c.first % c.chunk // a query's chunks do not depend on the other queries
+		c.chunks = blocksOf(c.keys-c.first, c.chunk)
+		if c.parts, err = d.scratch.floats(c.KVHeads * c.chunks * c.rows() * (c.HeadDim + 2)); err != nil {
+			return err
+		}
 	}
-	first -= first % chunk // a query's chunks do not depend on the other queries
-	chunks := blocksOf(a.keys-first, chunk)
-	rows := a.t * a.group // of queries to one key head
-	size := a.HeadDim + 2 // output, largest score, sum
-	parts, err := d.scratch.floats(a.KVHeads * chunks * rows * size)
-	if err != nil {
+	pass := d.floatChunks
+	if list[0].k.quantized != nil {
+		pass = d.quantizedChunks
+	}
+	if err := pass(list); err != nil {
 		return err
 	}
-	if err := pass(a, first, chunks, parts); err != nil {
-		return err
-	}
-	d.pool.split(a.t*a.Heads, mergeGrain, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			t, h := i/a.Heads, i%a.Heads
-			kv, g := h/a.group, h%a.group
-			lse[i] = d.merge(y[i*a.HeadDim:(i+1)*a.HeadDim], chunks, func(c int) []float32 {
-				return parts[((c*a.KVHeads+kv)*rows+t*a.group+g)*size:][:size]
+	queries := inTurn(list, func(c *chunked) int { return c.t * c.Heads })
+	d.pool.split(queries.total(), mergeGrain, func(lo, hi int) {
+		for n := lo; n < hi; n++ {
+			s, i := queries.find(n)
+			c := list[s]
+			h := i % c.Heads
+			at := (i/c.Heads*c.group + h%c.group) * (c.HeadDim + 2)
+			lse := d.merge(c.y[i*c.HeadDim:(i+1)*c.HeadDim], c.chunks, func(chunk int) []float32 {
+				return c.part(chunk, h/c.group)[at:][:c.HeadDim+2]
 			})
+			if c.lse != nil {
+				c.lse[i] = lse
+			}
 		}
 	})
 	return nil
 }
 
+// ends numbers the work of several sequences, one sequence after the other: where each ends.
+type ends []int
+
+// inTurn numbers work of which sequence c has n(c).
+func inTurn(list []*chunked, n func(c *chunked) int) ends {
+	e := make(ends, len(list))
+	sum := 0
+	for i, c := range list {
+		sum += n(c)
+		e[i] = sum
+	}
+	return e
+}
+
+func (e ends) total() int { return e[len(e)-1] }
+
+// find tells whose number n is, and which of that sequence's.
+func (e ends) find(n int) (sequence, i int) {
+	sequence, _ = slices.BinarySearch(e, n+1)
+	if sequence > 0 {
+		n -= e[sequence-1]
+	}
+	return sequence, n
+}
+
 // floatChunks computes the partial softmaxes. A task takes a chunk of keys of one head.
-func (d *Device) floatChunks(a *attend, first, chunks int, parts []float32) error {
-	rows, size := a.t*a.group, a.HeadDim+2
-	sizes := []int{chunkKeys * rows}
+func (d *Device) floatChunks(list []*chunked) error {
+	most := 0
+	for _, c := range list {
+		most = max(most, c.rows())
+	}
+	sizes := []int{chunkKeys * most}
 	private, each, err := d.perWorker(sizes)
 	if err != nil {
 		return err
 	}
-	d.pool.run(a.KVHeads*chunks, func(worker, task int) {
-		kv, k0 := task%a.KVHeads, first+task/a.KVHeads*chunkKeys
+	tasks := inTurn(list, func(c *chunked) int { return c.KVHeads * c.chunks })
+	d.pool.run(tasks.total(), func(worker, task int) {
+		s, i := tasks.find(task)
+		c := list[s]
+		kv, k0 := i%c.KVHeads, c.first+i/c.KVHeads*chunkKeys
 		area := cut(private[worker*each:], sizes)
-		f := keyChunk{attend: a, kv: kv, k0: k0, n: min(chunkKeys, a.keys-k0), keys: chunkKeys, p: area[0], out: parts[task*rows*size:][:rows*size]}
+		f := keyChunk{attend: c.attend, kv: kv, k0: k0, n: min(chunkKeys, c.keys-k0), keys: chunkKeys, p: area[0], out: c.part(i/c.KVHeads, kv)}
 		f.run()
 	})
 	return nil
@@ -171,7 +233,7 @@ func (f *keyChunk) addValues(out, p []float32, lo int) {
 // row returns the chunk's keys that row r sees, and its query.
 func (f *keyChunk) row(r int) (lo, hi int, q []float32) {
 	t, head := r/f.group, f.kv*f.group+r%f.group
-	lo, hi = f.Visible(t, f.starts[t])
+	lo, hi = f.visible(t)
 	q = f.q[(t*f.Heads+head)*f.HeadDim:][:f.HeadDim]
 	return max(lo-f.k0, 0), min(hi-f.k0, f.n), q
 }

@@ -10,15 +10,10 @@ const quantizeWork = 8
 
 // quantizeRows is compute.QuantizeRows.
 func (d *Device) quantizeRows(o compute.QuantizeRows, out, in []compute.Array) error {
-	m, t := o.Weight.Matrix(out), in[0].Shape[0]
+	m := o.Weight.Matrix(out)
 	n := m.Cols
 	if in[0].DType == compute.F32 {
-		x := in[0].F32()
-		d.pool.split(t, rowGrain(quantizeWork*n), func(lo, hi int) {
-			for i := lo; i < hi; i++ {
-				m.PutRow(o.At+i, x[i*n:(i+1)*n], quant.RuleCPU)
-			}
-		})
+		d.putRows(m, 0, in[0].F32())
 		return nil
 	}
 	size := in[0].DType.Size()
@@ -26,24 +21,22 @@ func (d *Device) quantizeRows(o compute.QuantizeRows, out, in []compute.Array) e
 	if err != nil {
 		return err
 	}
-	d.pool.run(t, func(worker, i int) {
+	d.pool.run(m.Rows, func(worker, i int) {
 		row := wide[worker*n : (worker+1)*n]
 		d.kernels.widen(row, in[0].Data[i*n*size:(i+1)*n*size], in[0].DType)
-		m.PutRow(o.At+i, row, quant.RuleCPU)
+		m.PutRow(i, row, quant.RuleCPU)
 	})
 	return nil
 }
 
-// quantizedAttention is compute.QuantizedAttention. It takes the same ways as
-// attention, which widen a tile of rows at a time.
-func (d *Device) quantizedAttention(o compute.QuantizedAttention, out, in []compute.Array) error {
-	a, err := d.newAttend(o.Attention, []compute.Array{in[0], {}, {}, in[7]})
-	if err != nil || a.t == 0 {
-		return err
-	}
-	k, v := o.Matrices(in)
-	a.k.quantized, a.v.quantized = k, v
-	return d.attend(a, out)
+// putRows rounds whole rows to those of an affine matrix from row at on.
+func (d *Device) putRows(m *quant.Matrix, at int, x []float32) {
+	n := m.Cols
+	d.pool.split(len(x)/n, rowGrain(quantizeWork*n), func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			m.PutRow(at+i, x[i*n:(i+1)*n], quant.RuleCPU)
+		}
+	})
 }
 
 // unpackHead widens n rows of one key head from row k0 on to dst [n, HeadDim].
@@ -75,25 +68,28 @@ const (
 // tileRows is how many rows of n values are widened at a time.
 func tileRows(n int) int { return min(max(widenedTile/n, 1), widenedKeys) }
 
-// quantizedChunks computes the partial softmaxes over a quantized cache. A task takes
+// quantizedChunks computes the partial softmaxes over quantized caches. A task takes
 // a chunk of keys of all heads.
-func (d *Device) quantizedChunks(a *attend, first, chunks int, parts []float32) error {
-	n := a.KVHeads * a.HeadDim
-	tile := tileRows(n)
-	sizes := []int{a.t * a.Heads * widenedKeys, tile * n, spareFloats(tile * n)}
+func (d *Device) quantizedChunks(list []*chunked) error {
+	n := list[0].KVHeads * list[0].HeadDim
+	tile, most := tileRows(n), 0
+	for _, c := range list {
+		most = max(most, c.t*c.Heads)
+	}
+	sizes := []int{most * widenedKeys, tile * n, spareFloats(tile * n)}
 	private, each, err := d.perWorker(sizes)
 	if err != nil {
 		return err
 	}
-	rows := a.t * a.group
-	size := a.HeadDim + 2
-	d.pool.run(chunks, func(worker, task int) {
+	tasks := inTurn(list, func(c *chunked) int { return c.chunks })
+	d.pool.run(tasks.total(), func(worker, task int) {
 		area := cut(private[worker*each:], sizes)
-		k0 := first + task*widenedKeys
-		w := quantizedChunk{attend: a, k0: k0, n: min(widenedKeys, a.keys-k0), step: tile, tile: area[1], spare: area[2], heads: make([]keyChunk, a.KVHeads)}
+		s, chunk := tasks.find(task)
+		c := list[s]
+		k0 := c.first + chunk*widenedKeys
+		w := quantizedChunk{attend: c.attend, k0: k0, n: min(widenedKeys, c.keys-k0), step: tile, tile: area[1], spare: area[2], heads: make([]keyChunk, c.KVHeads)}
 		for kv := range w.heads {
-			w.heads[kv] = keyChunk{attend: a, kv: kv, k0: k0, n: w.n, keys: widenedKeys,
-				p: area[0][kv*rows*widenedKeys:], out: parts[(task*a.KVHeads+kv)*rows*size:][:rows*size]}
+			w.heads[kv] = keyChunk{attend: c.attend, kv: kv, k0: k0, n: w.n, keys: widenedKeys, p: area[0][kv*c.rows()*widenedKeys:], out: c.part(chunk, kv)}
 		}
 		w.run()
 	})

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
 )
 
 // attentionTolerance is looser than sumTolerance: an error in a score is one in
@@ -15,36 +16,28 @@ const attentionTolerance = 1e-4
 func TestAttention(t *testing.T) {
 	cases := []struct {
 		op     compute.Attention
-		t, s   int
+		t      int
 		bounds []int32
 	}{
-		{compute.Attention{Heads: 3, KVHeads: 1, HeadDim: 64}, 300, 300, []int32{0, 300}},
-		{compute.Attention{Heads: 2, KVHeads: 2, HeadDim: 20, Window: 37}, 211, 211, []int32{0, 211}},
-		{compute.Attention{Heads: 4, KVHeads: 2, HeadDim: 33, Softcap: 2}, 190, 190, []int32{0, 100, 101, 101, 130, 190}},
-		{compute.Attention{Heads: 8, KVHeads: 1, HeadDim: 16, Window: 5}, 170, 170, []int32{0, 3, 90, 200}},
-		{compute.Attention{Heads: 16, KVHeads: 16, HeadDim: 8}, 90, 90, []int32{0, 40, 90}},
-		{compute.Attention{Heads: 4, KVHeads: 2, HeadDim: 64, Offset: 301}, 40, 350, []int32{0, 350}},
-		{compute.Attention{Heads: 4, KVHeads: 2, HeadDim: 64, Offset: 600}, 1, 700, []int32{0, 700}},
-		{compute.Attention{Heads: 4, KVHeads: 4, HeadDim: 64, Offset: 600, Window: 300, Softcap: 3}, 5, 605, []int32{0, 200, 605}},
-		{compute.Attention{Heads: 5, KVHeads: 1, HeadDim: 12}, 8, 8, []int32{0, 3, 8}},
+		{compute.Attention{Heads: 3, KVHeads: 1, HeadDim: 64}, 300, []int32{0, 300}},
+		{compute.Attention{Heads: 2, KVHeads: 2, HeadDim: 20, Window: 37}, 211, []int32{0, 211}},
+		{compute.Attention{Heads: 4, KVHeads: 2, HeadDim: 33, Softcap: 2}, 190, []int32{0, 100, 101, 101, 130, 190}},
+		{compute.Attention{Heads: 8, KVHeads: 1, HeadDim: 16, Window: 5}, 170, []int32{0, 3, 90, 200}},
+		{compute.Attention{Heads: 16, KVHeads: 16, HeadDim: 8}, 90, []int32{0, 40, 90}},
+		{compute.Attention{Heads: 5, KVHeads: 1, HeadDim: 12}, 8, []int32{0, 3, 8}},
 	}
 	eachFamily(t, func(t *testing.T, d *Device) {
 		r := newRand(8)
 		for i, c := range cases {
 			o := c.op
 			o.Scale = 0.2
-			for _, dt := range []compute.DType{compute.F32, compute.F16} {
-				q := random(r, compute.F32, c.t, o.Heads*o.HeadDim)
-				k, v := random(r, dt, c.s, o.KVHeads*o.HeadDim), random(r, dt, c.s, o.KVHeads*o.HeadDim)
-				in := []compute.Array{q, k, v, ints(c.bounds...)}
-				check(t, d, o, nil, in, attentionTolerance)
-				if o.Offset > 0 || dt != compute.F32 {
-					continue
-				}
-				fwd := defined(t, o, nil, in)
-				in = append(in, fwd[0], fwd[1], random(r, compute.F32, c.t, o.Heads*o.HeadDim))
-				check(t, d, compute.AttentionGrad{Attention: o}, nil, in, attentionTolerance)
-			}
+			q := random(r, compute.F32, c.t, o.Heads*o.HeadDim)
+			k, v := random(r, compute.F32, c.t, o.KVHeads*o.HeadDim), random(r, compute.F32, c.t, o.KVHeads*o.HeadDim)
+			in := []compute.Array{q, k, v, ints(c.bounds...)}
+			check(t, d, o, nil, in, attentionTolerance)
+			fwd := defined(t, o, nil, in)
+			in = append(in, fwd[0], fwd[1], random(r, compute.F32, c.t, o.Heads*o.HeadDim))
+			check(t, d, compute.AttentionGrad{Attention: o}, nil, in, attentionTolerance)
 			if t.Failed() {
 				t.Fatalf("case %d", i)
 			}
@@ -83,12 +76,6 @@ func TestAttentionOfPackedSegments(t *testing.T) {
 	})
 }
 
-// cutRows views rows [lo, hi).
-func cutRows(a compute.Array, lo, hi int) compute.Array {
-	row := a.Shape.Cols() * a.DType.Size()
-	return compute.Array{Spec: compute.Spec{Shape: compute.Shape{hi - lo, a.Shape.Cols()}, DType: a.DType}, Data: a.Data[lo*row : hi*row]}
-}
-
 func BenchmarkAttention(b *testing.B) {
 	for _, k := range families() {
 		if k == generic {
@@ -103,8 +90,8 @@ func BenchmarkAttention(b *testing.B) {
 			in = append(in, random(r, compute.F32, n, 576), random(r, compute.F32, n, 9), random(r, compute.F32, n, 576))
 			bench(b, d, fmt.Sprintf("%s/grad/%d", k.name, n), compute.AttentionGrad{Attention: o}, in)
 		}
-		o := compute.Attention{Heads: 32, KVHeads: 8, HeadDim: 64, Scale: 0.125, Offset: 1023}
-		in := []compute.Array{random(r, compute.F32, 1, 2048), random(r, compute.F16, 1024, 512), random(r, compute.F16, 1024, 512), ints(0, 1024)}
+		o := compute.CacheAttention{Attention: compute.Attention{Heads: 32, KVHeads: 8, HeadDim: 64, Scale: 0.125}, Format: quant.Format{Kind: quant.Dense, DType: compute.F16}}
+		in := []compute.Array{random(r, compute.F32, 1, 2048), spans(compute.Span{From: 0, To: 1, At: 1023, Keys: 1024}), random(r, compute.F16, 1024, 512), random(r, compute.F16, 1024, 512)}
 		bench(b, d, k.name+"/decode/1024", o, in)
 	}
 }

@@ -79,9 +79,8 @@ func (d *Device) convert(dst, src compute.Array) {
 }
 
 func (d *Device) copyRows(o compute.CopyRows, out, in []compute.Array) {
-	row := in[0].Shape[1] * o.To.Size()
 	part := compute.Spec{Shape: in[0].Shape, DType: o.To}
-	d.convert(compute.Array{Spec: part, Data: out[0].Data[o.At*row : (o.At+in[0].Shape[0])*row]}, in[0])
+	d.convert(compute.Array{Spec: part, Data: out[0].Data[:part.Bytes()]}, in[0])
 }
 
 // inRange checks row numbers that come from outside.

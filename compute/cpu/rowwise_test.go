@@ -95,36 +95,6 @@ func TestRowWisePacked(t *testing.T) {
 	})
 }
 
-// TestRowWiseAttention also lets a window begin at another key for each query.
-func TestRowWiseAttention(t *testing.T) {
-	eachFamily(t, func(t *testing.T, d *Device) {
-		r := newRand(32)
-		for _, op := range []compute.Attention{
-			{Heads: 4, KVHeads: 2, HeadDim: 64, Scale: 0.1, Offset: 0},
-			{Heads: 4, KVHeads: 2, HeadDim: 64, Scale: 0.1, Offset: 254},
-			{Heads: 3, KVHeads: 1, HeadDim: 20, Scale: 0.2, Offset: 600, Window: 300},
-			{Heads: 2, KVHeads: 2, HeadDim: 32, Scale: 0.2, Offset: 510, Window: 256, Softcap: 3},
-		} {
-			for _, tokens := range []int{2, 4, 8, 13} {
-				keys, end := op.Offset+tokens, int32(op.Offset+tokens)
-				q := random(r, compute.F32, tokens, op.Heads*op.HeadDim)
-				for _, dtype := range []compute.DType{compute.F16, compute.F32} {
-					k, v := random(r, dtype, keys, op.KVHeads*op.HeadDim), random(r, dtype, keys, op.KVHeads*op.HeadDim)
-					bounds := compute.Array{Spec: compute.Spec{Shape: compute.Shape{2}, DType: compute.I32}, Data: compute.IntBytes([]int32{0, end})}
-					together := op
-					together.RowWise = true
-					got := run(t, d, together, nil, []compute.Array{q, k, v, bounds})[0]
-					for i := range tokens {
-						single := op
-						single.Offset += i
-						checkRow(t, "attention", got, i, run(t, d, single, nil, []compute.Array{rowOf(q, i), k, v, bounds})[0])
-					}
-				}
-			}
-		}
-	})
-}
-
 // TestRowWiseUpdate is for the products of a low-rank update.
 func TestRowWiseUpdate(t *testing.T) {
 	eachFamily(t, func(t *testing.T, d *Device) {

@@ -55,8 +55,10 @@ func (d *Device) dispatch(op compute.Op, out, in []compute.Array) error {
 		return d.crossEntropyLogits(out, in)
 	case compute.Attention:
 		return d.attention(o, out, in)
-	case compute.QuantizedAttention:
-		return d.quantizedAttention(o, out, in)
+	case compute.CacheAttention:
+		return d.cacheAttention(o, out, in)
+	case compute.StoreRows:
+		return d.storeRows(o, out, in)
 	case compute.QuantizeRows:
 		return d.quantizeRows(o, out, in)
 	case compute.AttentionGrad:
