@@ -137,6 +137,10 @@ type Info struct {
 	WidthUnit      int // the model's widths are multiples of it; 0 is any width
 	// Repeatable says that the same ops on the same content give the same bits.
 	Repeatable bool
+	// Async says that Run returns before the work is done, on memory of the device's own.
+	// Callers then queue the next work before they read a result, and leave there what they
+	// will need again.
+	Async bool
 }
 
 // Device runs ops over buffers of its own, in the order they are given.
@@ -156,7 +160,8 @@ type Device interface {
 	// Supports reports whether the device has a way to run the op on such inputs, which
 	// the op's shape rule accepts. Package fallback runs the others on the host.
 	Supports(op Op, in []Spec) bool
-	// Read waits for the buffer's content and copies it out; len(dst) is Spec().Bytes().
+	// Read waits for the buffer's content and copies it out; len(dst) is Spec().Bytes(). It
+	// does not wait for work that was queued behind the buffer's last writer.
 	Read(Buffer, []byte) error
 	// Write copies host bytes into the buffer.
 	Write(Buffer, []byte) error

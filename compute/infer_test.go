@@ -236,9 +236,11 @@ func inferCases() []inferCase {
 		{"good", MagnitudeGrad{}, []Spec{f32(5, 8), f32(8), f32(8), f32(5, 8)}, "", []Spec{f32(5, 8), f32(8)}},
 		{"dy of another shape", MagnitudeGrad{}, []Spec{f32(5, 8), f32(8), f32(8), f32(8, 5)}, "dy has shape", nil},
 
-		{"good", Dropout{Rate: 0.5}, []Spec{f32(5)}, "", []Spec{f32(5)}},
-		{"rate of 1", Dropout{Rate: 1}, []Spec{f32(5)}, "rate is 1", nil},
-		{"negative rate", Dropout{Rate: -0.1}, []Spec{f32(5)}, "rate is -0.1", nil},
+		{"good", Dropout{Rate: 0.5, Row: 1}, []Spec{f32(5), {Shape{2, 2}, U32}}, "", []Spec{f32(5)}},
+		{"no such key", Dropout{Rate: 0.5, Row: 2}, []Spec{f32(5), {Shape{2, 2}, U32}}, "key 2 of 2", nil},
+		{"no keys", Dropout{Rate: 0.5}, []Spec{f32(5)}, "takes 2 inputs", nil},
+		{"rate of 1", Dropout{Rate: 1}, []Spec{f32(5), {Shape{1, 2}, U32}}, "rate is 1", nil},
+		{"negative rate", Dropout{Rate: -0.1}, []Spec{f32(5), {Shape{1, 2}, U32}}, "rate is -0.1", nil},
 	}
 }
 

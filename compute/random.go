@@ -68,13 +68,13 @@ func (k Key) hash(a, b uint32) (uint32, uint32) {
 }
 
 // Dropout zeroes each value with probability Rate and divides the others by 1-Rate. The
-// mask depends on Key alone and is drawn as by mx.random.bernoulli. So the gradient is
-// the same op on dy.
+// mask depends on the key in row Row of keys alone and is drawn as by
+// mx.random.bernoulli. So the gradient is the same op on dy.
 //
-//	in: x F32 of any shape;  out: F32 as x (may be x itself)
+//	in: x F32 of any shape, keys U32 [N, 2];  out: F32 as x (may be x itself)
 type Dropout struct {
 	Rate float32
-	Key  Key
+	Row  int
 }
 
 func (Dropout) Name() string { return "dropout" }
@@ -83,17 +83,23 @@ func (o Dropout) Infer(in []Spec) ([]Spec, error) {
 	if !(o.Rate >= 0 && o.Rate < 1) {
 		return nil, fmt.Errorf("rate is %g, want 0 <= rate < 1", o.Rate)
 	}
-	return sameShape(in, "x")
+	if err := firstErr(arity(in, 2), want(in, 1, "keys", -1, 2), wantType(in, 1, "keys", U32)); err != nil {
+		return nil, err
+	}
+	if n := in[1].Shape[0]; o.Row < 0 || o.Row >= n {
+		return nil, fmt.Errorf("key %d of %d", o.Row, n)
+	}
+	return sameShape(in[:1], "x")
 }
 
-func (Dropout) Cost(in []Spec) Cost { return elementCost(in, 40, 1) }
+func (Dropout) Cost(in []Spec) Cost { return elementCost(in[:1], 40, 1) }
 
 func (o Dropout) Define(out, in []Array) {
 	x, y := in[0].F32(), out[0].F32()
 	keep := 1 - o.Rate
 	limit := keep * 4294967808 // 2^32 + 512: MLX's bound in float32
 	scale := 1 / keep
-	for i, b := range o.Key.Bits(len(x)) {
+	for i, b := range in[1].Keys()[o.Row].Bits(len(x)) {
 		if float32(b) < limit {
 			y[i] = x[i] * scale
 		} else {

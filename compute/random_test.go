@@ -86,6 +86,8 @@ func TestUniformStaysBelowTheUpperBound(t *testing.T) {
 	}
 }
 
+func keys(k ...Key) Array { return Array{Spec: Spec{Shape{len(k), 2}, U32}, Data: KeyBytes(k)} }
+
 func TestDropout(t *testing.T) {
 	const n = 1 << 16
 	ones := make([]float32, n)
@@ -93,8 +95,8 @@ func TestDropout(t *testing.T) {
 		ones[i] = 1
 	}
 	for _, rate := range []float32{0, 0.1, 0.5, 0.9} {
-		op := Dropout{Rate: rate, Key: NewKey(11)}
-		y := run(t, op, array(ones, n))[0].F32()
+		op := Dropout{Rate: rate, Row: 1}
+		y := run(t, op, array(ones, n), keys(NewKey(3), NewKey(11)))[0].F32()
 		kept := 0
 		for i, v := range y {
 			if v == 0 {
@@ -111,9 +113,8 @@ func TestDropout(t *testing.T) {
 		}
 	}
 	// The mask is MLX's: bits below (1-rate)·2^32, drawn in the key's order.
-	op := Dropout{Rate: 0.3, Key: NewKey(0)}
-	y := run(t, op, array(ones[:99], 99))[0].F32()
-	for i, b := range op.Key.Bits(99) {
+	y := run(t, Dropout{Rate: 0.3}, array(ones[:99], 99), keys(NewKey(0)))[0].F32()
+	for i, b := range NewKey(0).Bits(99) {
 		if keep := float64(b) < 0.7*(1<<32); keep != (y[i] != 0) {
 			t.Errorf("value %d: word %d gives %v", i, b, y[i])
 		}

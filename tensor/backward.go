@@ -11,6 +11,7 @@ import (
 // incomplete: ZeroGrad discards them.
 func (t *Tape) Backward() error {
 	t.backward(0)
+	t.drawn.endPass()
 	return t.err
 }
 
@@ -111,7 +112,7 @@ func (t *Tape) Checkpoint(x *Tensor, f func(x *Tensor) *Tensor, uses ...*Tensor)
 		return y // nothing in f is trained, and nothing before it
 	}
 	t.push(y, func() {
-		after, first := t.Keys, len(t.nodes)
+		after, masks, first := t.Keys, t.drawn.masks, len(t.nodes)
 		t.Keys, t.record = keys, true
 		in := &Tensor{spec: x.spec, buf: x.buf, fixed: true, needsGrad: x.needsGrad}
 		in.moveGrad(x)
@@ -124,7 +125,7 @@ func (t *Tape) Checkpoint(x *Tensor, f func(x *Tensor) *Tensor, uses ...*Tensor)
 			return nil
 		})
 		x.moveGrad(in)
-		t.Keys, t.record = after, false
+		t.Keys, t.drawn.masks, t.record = after, masks, false
 	}, append([]*Tensor{x}, uses...)...)
 	return y
 }

@@ -85,9 +85,9 @@ func (t *Tape) ExpertLinearLowRank(x *Tensor, w *Weight, ids *Tensor, experts in
 		}
 		g := t.alloc(x.spec)
 		t.run(down.gradInput(down.own(x), false), bufs(g.buf), bufs(dz.buf, ids.buf, a.buf))
-		t.run(l.mask, bufs(g.buf), bufs(g.buf))
+		l.mask.cover(t, g)
 		t.give(x, g)
-	}, x, ids, l.z)
+	}, l.mask.saved(x, ids, l.z)...)
 	return y
 }
 

@@ -83,7 +83,7 @@ func (t *Tape) LinearLowRank(x *Tensor, w *Weight, bias, a, b *Tensor, scale, dr
 		var dx compute.Buffer
 		dx, op.Accumulate = t.target(x)
 		t.run(op, bufs(dx), in)
-	}, x, l.z)
+	}, l.mask.saved(x, l.z)...)
 	return y
 }
 
@@ -100,29 +100,20 @@ func (t *Tape) LowRank(y, x, a, b *Tensor, scale, dropout float32) {
 		if x.needsGrad {
 			l.giveInput(t, dz)
 		}
-	}, x, l.z)
+	}, l.mask.saved(x, l.z)...)
 }
 
 // lowRank is one low-rank update of a step.
 type lowRank struct {
 	x, a, b, z *Tensor // z = x A, [T, r]
 	scale      float32
-	mask       compute.Dropout
+	mask       mask
 }
 
 func (t *Tape) newLowRank(x, a, b *Tensor, scale, dropout float32) *lowRank {
 	l := &lowRank{x: x, a: a, b: b, scale: scale, mask: t.newMask(dropout)}
 	l.z = t.apply(compute.MatMul{Alpha: 1, RowWise: t.rowWise()}, l.masked(t).buf, a.buf)[0]
 	return l
-}
-
-// newMask draws the key of a mask of dropout. There is dropout while recording only.
-func (t *Tape) newMask(dropout float32) (mask compute.Dropout) {
-	if dropout > 0 && t.record {
-		mask.Rate = dropout
-		t.Keys, mask.Key = t.Keys.Split()
-	}
-	return mask
 }
 
 func (l *lowRank) recorded(t *Tape) bool {
@@ -134,7 +125,7 @@ func (l *lowRank) masked(t *Tape) *Tensor {
 	if l.mask.Rate == 0 {
 		return l.x
 	}
-	return t.apply(l.mask, l.x.buf)[0]
+	return t.apply(l.mask.Dropout, l.x.buf, l.mask.keys.buf)[0]
 }
 
 // gradients adds to the gradients of A and B, and returns that of z. y has its own.
@@ -160,7 +151,7 @@ func (l *lowRank) giveInput(t *Tape, dz *Tensor) {
 		return
 	}
 	g := t.apply(compute.MatMul{TransB: true, Alpha: 1}, dz.buf, l.a.buf)[0]
-	t.run(l.mask, bufs(g.buf), bufs(g.buf))
+	l.mask.cover(t, g)
 	t.give(l.x, g)
 }
 
@@ -293,8 +284,7 @@ func (t *Tape) Choose(dst, logits *Tensor, how []compute.Sampling, keys []comput
 		t.run(compute.ArgMax{}, bufs(dst.buf), bufs(logits.buf))
 		return
 	}
-	k := t.upload(compute.Spec{Shape: compute.Shape{len(keys), 2}, DType: compute.U32}, compute.KeyBytes(keys))
-	t.run(compute.Sample{Rows: how}, bufs(dst.buf), bufs(logits.buf, k.buf))
+	t.run(compute.Sample{Rows: how}, bufs(dst.buf), bufs(logits.buf, t.keys(keys).buf))
 }
 
 // CrossEntropy is the loss [R] of predicting targets [R] from h [R, D] through

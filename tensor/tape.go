@@ -21,7 +21,8 @@ type Tape struct {
 	// can promise it (see compute.Linear). A recording tape ignores it.
 	RowWise bool
 	// Keys is the random stream of dropout.
-	Keys compute.Key
+	Keys  compute.Key
+	drawn drawn // from it, for masks to come
 	// Stop is asked before each op, and its error ends the work as that of an op does.
 	// Nil is never.
 	Stop func() error
@@ -47,6 +48,7 @@ func (t *Tape) Reset(recording bool) {
 		t.drop(&t.nodes[i])
 	}
 	t.nodes = t.nodes[:0]
+	t.drawn.endPass()
 	t.err = nil
 	t.record = recording
 }

@@ -82,7 +82,7 @@ func benchCases() []testCase {
 	add(compute.SwiGLU{}, "row", matrices(wide, wide))
 	add(compute.SwiGLUGrad{}, "row", matrices(wide, wide, wide))
 	add(compute.Add{Alpha: 1}, "row", matrices(row, row))
-	add(compute.Dropout{Rate: 0.1}, "row", matrices(row))
+	add(compute.Dropout{Rate: 0.1}, "row", func(g gen) []compute.Array { return append(matrices(row)(g), g.keys(1)) })
 	add(compute.CopyRows{Rows: tokens, To: compute.F16}, "row", matrices(row))
 	head := compute.Weight{Format: affine(4, 64, compute.BF16), Rows: 32000, Cols: 1024}
 	add(compute.CrossEntropy{Weight: head, Grad: true}, "4-bit 64x32000x1024", func(g gen) []compute.Array {

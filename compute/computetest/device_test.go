@@ -103,4 +103,19 @@ func (d *reference) Sync() error { return nil }
 func (d *reference) Memory() (used, peak int64) { return 0, 0 }
 func (d *reference) Close() error               { return nil }
 
+func TestAsync(t *testing.T) {
+	dev := NewAsync(&reference{})
+	checkBuffers(t, dev)
+	checkErrors(t, dev)
+	for _, c := range some(cases(), 40) {
+		c.check(t, dev)
+	}
+	if c := dev.Take(); c.Reads == 0 || c.Runs == 0 || c.Writes == 0 || len(c.Behind) != c.Reads || len(c.Ops) != c.Runs {
+		t.Errorf("counted %d reads, %d runs, %d writes", c.Reads, c.Runs, c.Writes)
+	}
+	if err := dev.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestReference(t *testing.T) { Run(t, &reference{}) }

@@ -219,8 +219,8 @@ func shapePairs(t *testing.T) []pair {
 		}
 		return y
 	}
-	drop := compute.Dropout{Rate: 0.3, Key: compute.NewKey(5)}
-	mask := wide(define(t, drop, floatArray(ones(rows*cols), rows, cols))[0])
+	drop, keys := compute.Dropout{Rate: 0.3}, g.keys(1)
+	mask := wide(define(t, drop, floatArray(ones(rows*cols), rows, cols), keys)[0])
 	embedding := compute.Weight{Format: dense(compute.F32), Rows: rows, Cols: cols}
 	matrix := func() compute.Array { return g.normal(rows, cols) }
 	return []pair{
@@ -252,9 +252,9 @@ func shapePairs(t *testing.T) []pair {
 				}
 				return y
 			},
-			forward: func(x []compute.Array) compute.Array { return define(t, drop, x...)[0] },
+			forward: func(x []compute.Array) compute.Array { return define(t, drop, x[0], keys)[0] },
 			backward: func(_ []compute.Array, _, dy compute.Array) []compute.Array {
-				return define(t, drop, dy)
+				return define(t, drop, dy, keys)
 			}},
 		{name: "add", x: []compute.Array{matrix(), matrix()},
 			reference: func(x []floats64) floats64 { return moved(x[0], x[1], float64(float32(-0.7))) },

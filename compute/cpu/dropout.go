@@ -9,7 +9,7 @@ import (
 // dropout is compute.Dropout with its mask drawn in parts. Block i of the generator
 // gives two words of the mask: i and, in the second half, i+(n+1)/2.
 func (d *Device) dropout(o compute.Dropout, out, in []compute.Array) {
-	x, y := in[0].F32(), out[0].F32()
+	x, y, key := in[0].F32(), out[0].F32(), in[1].Keys()[o.Row]
 	n := len(x)
 	half, pairs := (n+1)/2, n/2
 	keep := 1 - o.Rate
@@ -24,11 +24,11 @@ func (d *Device) dropout(o compute.Dropout, out, in []compute.Array) {
 	d.pool.split(half, grain/threefryWork, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			if i == pairs { // n is odd: the last block has no second counter
-				a, _ := threefry(o.Key, uint32(i), 0)
+				a, _ := threefry(key, uint32(i), 0)
 				drop(i, a)
 				continue
 			}
-			a, b := threefry(o.Key, uint32(i), uint32(half+i))
+			a, b := threefry(key, uint32(i), uint32(half+i))
 			drop(i, a)
 			drop(half+i, b)
 		}
