@@ -230,6 +230,16 @@ func (m *Model) Loss(t *tensor.Tape, x *tensor.Tensor, at, targets []int32, weig
 	return t.CrossEntropy(h, t.Ints(targets), t.Floats(weight), m.Head.Weight)
 }
 
+// TokenLosses is Loss for objectives in which the losses decide how much each counts: see
+// tensor.Tape.TokenLosses.
+func (m *Model) TokenLosses(t *tensor.Tape, x *tensor.Tensor, at, targets []int32) *tensor.Tensor {
+	h := m.Final(t, t.GatherRows(x, t.Ints(at))) // [R, hidden]
+	if m.Head.Adapter != nil {
+		return t.TokenLossesLogits(m.Logits(t, h), t.Ints(targets))
+	}
+	return t.TokenLosses(h, t.Ints(targets), m.Head.Weight)
+}
+
 // Linears are all projections of the model by module path: block by block in
 // mlx-lm's order of attachment, the head last unless it is tied.
 func (m *Model) Linears() []*nn.Linear {

@@ -140,7 +140,11 @@ var graphs = map[string]func(b *bench) graph{
 		w := b.param(vocab)
 		return func(t *tensor.Tape) *tensor.Tensor { return ending(t, t.RMSNorm(x, w, 1e-5)) }
 	},
-	"attention with rope": attention,
+	"attention with rope":                   attention,
+	"DPO over a frozen head":                func(b *bench) graph { return preference(b, compute.DPO{Beta: 0.7}, b.frozen(vocab, 32)) },
+	"DPO over a trained head":               func(b *bench) graph { return preference(b, compute.DPO{Beta: 0.7}, b.weight(vocab, 32)) },
+	"ORPO over a frozen head":               func(b *bench) graph { return preference(b, compute.ORPO{Beta: 1.3}, b.frozen(vocab, 32)) },
+	"ORPO over logits, with an adapter too": orpoLogits,
 	"swiglu": func(b *bench) graph {
 		x, gate, up := b.param(rows, 6), b.weight(vocab, 6), b.weight(vocab, 6)
 		return func(t *tensor.Tape) *tensor.Tensor {
@@ -211,6 +215,30 @@ func lowRank(b *bench, dropout float32, trainBias bool) graph {
 	return func(t *tensor.Tape) *tensor.Tensor {
 		return ending(t, t.LinearLowRank(x, w, bias, a, up, 3, dropout))
 	}
+}
+
+// preference is the loss of a pair whose chosen sequence has three tokens, two of the answer.
+func preference(b *bench, op compute.Op, head *tensor.Weight) graph {
+	x := b.param(rows, 32)
+	return func(t *tensor.Tape) *tensor.Tensor { return ofPair(t, op, t.TokenLosses(x, t.Ints(targets), head)) }
+}
+
+func orpoLogits(b *bench) graph {
+	x, w, a, up := b.param(rows, 32), b.frozen(vocab, 32), b.param(32, 2), b.param(2, vocab)
+	return func(t *tensor.Tape) *tensor.Tensor {
+		logits := t.LinearLowRank(x, w, nil, a, up, 3, 0)
+		return ofPair(t, compute.ORPO{Beta: 1.3}, t.TokenLossesLogits(logits, t.Ints(targets)))
+	}
+}
+
+// ofPair ends a graph in the loss of a pair.
+func ofPair(t *tensor.Tape, op compute.Op, losses *tensor.Tensor) *tensor.Tensor {
+	bounds, other := t.Ints([]int32{0, 3, rows}), t.Ints([]int32{1, 3})
+	if _, ok := op.(compute.DPO); ok {
+		other = t.Constant(func() *tensor.Tensor { return t.SegmentSums(t.Floats([]float32{1, 2, 1.5, 2.5, 0.25}), bounds) })
+	}
+	pairs := t.Read(t.Preference(op, losses, bounds, other, t.Floats(rowWeight[:1])))
+	return t.Floats(pairs[:1])
 }
 
 // attention has grouped heads, two packed sequences, a window and turned q and k.

@@ -222,6 +222,7 @@ func lossCases() []testCase {
 			all = append(all, testCase{op: compute.CrossEntropy{Weight: w, Grad: true, GradWeight: true}, note: note + " grad weight", inputs: inputs, tol: tol, keeps: []int{2}})
 		}
 	}
+	all = append(all, preferenceCases()...)
 	for _, s := range [][2]int{{1, 1}, {3, 33}, {7, 1030}} {
 		all = append(all, testCase{op: compute.CrossEntropyLogits{}, note: fmt.Sprintf("%dx%d", s[0], s[1]), tol: summed(s[1]) + approximated, alias: []map[int]int{{1: 0}},
 			inputs: func(g gen) []compute.Array {

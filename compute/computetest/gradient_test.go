@@ -124,7 +124,7 @@ func moved(x, u floats64, by float64) floats64 {
 // TestGradients compares every gradient op with finite differences in float64.
 func TestGradients(t *testing.T) {
 	var all []pair
-	for _, part := range [][]pair{linearPairs(t), shapePairs(t), normPairs(t), attentionPairs(t), lossPairs(t), doraPairs(t), expertPairs(t)} {
+	for _, part := range [][]pair{linearPairs(t), shapePairs(t), normPairs(t), attentionPairs(t), lossPairs(t), preferencePairs(t), doraPairs(t), expertPairs(t)} {
 		all = append(all, part...)
 	}
 	for _, p := range all {

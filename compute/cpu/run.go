@@ -140,6 +140,8 @@ func (d *Device) infallible(op compute.Op, out, in []compute.Array) {
 		if !compute.GivenUp(in[2], out, in[:1]) {
 			d.add(o.Step(in[2]), out, in[:2])
 		}
+	case compute.ScaleRows:
+		d.defineRows(op, out, in, []bool{true, true})
 	case compute.UnitNorm:
 		d.unitNorm(o, out, in)
 	case compute.Adam:
