@@ -50,6 +50,8 @@ type Item struct {
 	// EmptyAnswer says that a message to be learnt is empty, OddRole is the first role that is none.
 	EmptyAnswer bool
 	OddRole     string
+	// Rejected is the worse answer of a pair, to the same prompt; nil for other rows.
+	Rejected *Item
 	// Unread is how many bytes at the end of a very long row were not tokenised.
 	Unread int
 }

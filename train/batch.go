@@ -11,9 +11,12 @@ import (
 // padding, and the positions where loss counts.
 type packed struct {
 	model.Batch
-	index   []int   // of each sequence: its example's number in the split
+	index   []int   // of each sequence that has tokens: its number in the split
 	rows    []int32 // index into Tokens whose output predicts ...
 	targets []int32 // ... this token
+	// Of all sequences, also those without tokens:
+	segments []int32 // bounds of their rows, [S+1]
+	answers  []int32 // first row of each that is of the answer, [S]
 }
 
 // length is the number of tokens of sequence i.
@@ -27,15 +30,17 @@ const padUnit = 32
 // predict token 0 after its end.
 func pack(list []Example, maxLen int, padTarget bool) packed {
 	var p packed
-	p.Bounds = []int32{0}
+	p.Bounds, p.segments = []int32{0}, []int32{0}
 	longest := 0
 	for _, e := range list {
 		longest = max(longest, len(e.IDs))
 	}
 	width := min(1+padUnit*((longest+padUnit-1)/padUnit), maxLen)
-	for i, e := range list {
-		n := min(len(e.IDs), maxLen)
-		p.add(i, e, n, padTarget && 0 < n && n < width)
+	for _, e := range list {
+		for _, s := range append([]Example{e}, e.Others...) {
+			n := min(len(s.IDs), maxLen)
+			p.add(len(p.answers), s, n, padTarget && 0 < n && n < width)
+		}
 	}
 	return p
 }
@@ -51,8 +56,12 @@ func (p *packed) add(index int, e Example, n int, padTarget bool) {
 	for at := range inputs {
 		p.Positions = append(p.Positions, int32(at))
 	}
+	answer := len(p.rows)
 	for _, span := range e.Loss {
 		for s := max(span[0], 1); s < min(span[1], n); s++ {
+			if s < e.Offset {
+				answer++
+			}
 			p.rows = append(p.rows, int32(start+s-1))
 			p.targets = append(p.targets, e.IDs[s])
 		}
@@ -61,6 +70,7 @@ func (p *packed) add(index int, e Example, n int, padTarget bool) {
 		p.rows = append(p.rows, int32(start+n-1))
 		p.targets = append(p.targets, 0)
 	}
+	p.answers, p.segments = append(p.answers, int32(answer)), append(p.segments, int32(len(p.rows)))
 	if inputs > 0 {
 		p.Bounds = append(p.Bounds, int32(len(p.Tokens)))
 		p.index = append(p.index, index)
@@ -89,13 +99,23 @@ func Losses(t *tensor.Tape, m *model.Model, list []Example) ([]float32, error) {
 	return losses, t.Err()
 }
 
-// example fetches example i and checks that the model can take it.
-func example(m *model.Model, from Examples, i int) (Example, error) {
+// example fetches example i and checks that the model and the objective can take it, cut to
+// maxLen tokens.
+func example(m *model.Model, o Objective, from Examples, i, maxLen int) (Example, error) {
 	e, err := from.Example(i)
 	if err != nil {
 		return e, err
 	}
-	if err := m.CheckTokens(e.IDs); err != nil {
+	err = m.CheckTokens(e.IDs)
+	for _, s := range e.Others {
+		if err == nil {
+			err = m.CheckTokens(s.IDs)
+		}
+	}
+	if err == nil {
+		err = checkSequences(o, e, maxLen)
+	}
+	if err != nil {
 		where := fmt.Sprintf("row %d", i)
 		if w, ok := from.(interface{ Where(i int) string }); ok {
 			where = w.Where(i)
@@ -106,17 +126,18 @@ func example(m *model.Model, from Examples, i int) (Example, error) {
 }
 
 // load fetches and packs the examples of one batch.
-func load(m *model.Model, from Examples, index []int, maxLen int, padTarget bool) (packed, error) {
+func load(m *model.Model, o Objective, from Examples, index []int, maxLen int, padTarget bool) (packed, error) {
 	list := make([]Example, len(index))
 	for i, k := range index {
 		var err error
-		if list[i], err = example(m, from, k); err != nil {
+		if list[i], err = example(m, o, from, k, maxLen); err != nil {
 			return packed{}, err
 		}
 	}
 	p := pack(list, maxLen, padTarget)
+	n := o.sequences()
 	for i, k := range p.index {
-		p.index[i] = index[k]
+		p.index[i] = index[k/n]*n + k%n
 	}
 	return p, nil
 }

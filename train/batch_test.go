@@ -108,17 +108,17 @@ func TestPack(t *testing.T) {
 		at      []int32
 		targets []int32
 	}{
-		{"row of six, prompt of four", []Example{{ids(6, 10), [][2]int{{4, 6}}}}, 2048, false, ids(5, 10), []int32{0, 5}, []int32{3, 4}, []int32{14, 15}},
-		{"with the pad target", []Example{{ids(6, 10), [][2]int{{4, 6}}}}, 2048, true, ids(6, 10), []int32{0, 6}, []int32{3, 4, 5}, []int32{14, 15, 0}},
-		{"token 0 is never predicted", []Example{{ids(3, 10), [][2]int{{0, 3}}}}, 2048, false, ids(2, 10), []int32{0, 2}, []int32{0, 1}, []int32{11, 12}},
-		{"two rows", []Example{{ids(3, 10), whole(3)}, {ids(2, 20), whole(2)}}, 2048, false, []int32{10, 11, 20}, []int32{0, 2, 3}, []int32{0, 1, 2}, []int32{11, 12, 21}},
-		{"cut", []Example{{ids(9, 10), whole(9)}}, 4, false, ids(3, 10), []int32{0, 3}, []int32{0, 1, 2}, []int32{11, 12, 13}},
-		{"cut, no room for a pad target", []Example{{ids(9, 10), whole(9)}}, 4, true, ids(3, 10), []int32{0, 3}, []int32{0, 1, 2}, []int32{11, 12, 13}},
-		{"prompt longer than the limit", []Example{{ids(9, 10), [][2]int{{6, 9}}}}, 4, true, ids(3, 10), []int32{0, 3}, nil, nil},
-		{"two spans", []Example{{ids(6, 10), [][2]int{{1, 2}, {4, 99}}}}, 2048, false, ids(5, 10), []int32{0, 5}, []int32{0, 3, 4}, []int32{11, 14, 15}},
-		{"one token", []Example{{ids(1, 10), nil}, {ids(2, 20), whole(2)}}, 2048, false, []int32{20}, []int32{0, 1}, []int32{0}, []int32{21}},
-		{"no token", []Example{{nil, nil}, {ids(2, 20), whole(2)}}, 2048, true, []int32{20, 21}, []int32{0, 2}, []int32{0, 1}, []int32{21, 0}},
-		{"no token, yet a span", []Example{{nil, whole(3)}}, 2048, true, nil, []int32{0}, nil, nil},
+		{"row of six, prompt of four", []Example{{IDs: ids(6, 10), Loss: [][2]int{{4, 6}}}}, 2048, false, ids(5, 10), []int32{0, 5}, []int32{3, 4}, []int32{14, 15}},
+		{"with the pad target", []Example{{IDs: ids(6, 10), Loss: [][2]int{{4, 6}}}}, 2048, true, ids(6, 10), []int32{0, 6}, []int32{3, 4, 5}, []int32{14, 15, 0}},
+		{"token 0 is never predicted", []Example{{IDs: ids(3, 10), Loss: [][2]int{{0, 3}}}}, 2048, false, ids(2, 10), []int32{0, 2}, []int32{0, 1}, []int32{11, 12}},
+		{"two rows", []Example{{IDs: ids(3, 10), Loss: whole(3)}, {IDs: ids(2, 20), Loss: whole(2)}}, 2048, false, []int32{10, 11, 20}, []int32{0, 2, 3}, []int32{0, 1, 2}, []int32{11, 12, 21}},
+		{"cut", []Example{{IDs: ids(9, 10), Loss: whole(9)}}, 4, false, ids(3, 10), []int32{0, 3}, []int32{0, 1, 2}, []int32{11, 12, 13}},
+		{"cut, no room for a pad target", []Example{{IDs: ids(9, 10), Loss: whole(9)}}, 4, true, ids(3, 10), []int32{0, 3}, []int32{0, 1, 2}, []int32{11, 12, 13}},
+		{"prompt longer than the limit", []Example{{IDs: ids(9, 10), Loss: [][2]int{{6, 9}}}}, 4, true, ids(3, 10), []int32{0, 3}, nil, nil},
+		{"two spans", []Example{{IDs: ids(6, 10), Loss: [][2]int{{1, 2}, {4, 99}}}}, 2048, false, ids(5, 10), []int32{0, 5}, []int32{0, 3, 4}, []int32{11, 14, 15}},
+		{"one token", []Example{{IDs: ids(1, 10), Loss: nil}, {IDs: ids(2, 20), Loss: whole(2)}}, 2048, false, []int32{20}, []int32{0, 1}, []int32{0}, []int32{21}},
+		{"no token", []Example{{IDs: nil, Loss: nil}, {IDs: ids(2, 20), Loss: whole(2)}}, 2048, true, []int32{20, 21}, []int32{0, 2}, []int32{0, 1}, []int32{21, 0}},
+		{"no token, yet a span", []Example{{IDs: nil, Loss: whole(3)}}, 2048, true, nil, []int32{0}, nil, nil},
 	} {
 		p := pack(test.rows, test.max, test.pad)
 		if !slices.Equal(p.Tokens, test.tokens) || !slices.Equal(p.Bounds, test.bounds) || !slices.Equal(p.rows, test.at) || !slices.Equal(p.targets, test.targets) {
@@ -143,7 +143,7 @@ func TestPadTargets(t *testing.T) {
 		{2048, 2048, 2048, 2047}, {3000, 3000, 2048, 2047}, {2047, 2047, 2048, 2047},
 		{33, 33, 33, 32}, {32, 32, 33, 32}, {3000, 5, 2048, 5},
 	} {
-		list := []Example{{ids(test.row, 1), [][2]int{{1, test.row}}}}
+		list := []Example{{IDs: ids(test.row, 1), Loss: [][2]int{{1, test.row}}}}
 		if test.longest != test.row {
 			list = append(list, Example{IDs: ids(test.longest, 1)})
 		}
@@ -232,7 +232,7 @@ func TestFromRows(t *testing.T) {
 	if got, err := from.Example(0); err != nil || !slices.Equal(got.IDs, []int32{'a', 'b', 0}) || len(got.Loss) != 1 || got.Loss[0][1] != 3 {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if _, err := example(&model.Model{Config: &model.Config{VocabSize: 'z'}}, from, 1); err == nil || !strings.Contains(err.Error(), "train.jsonl") || !strings.Contains(err.Error(), "2") {
+	if _, err := example(&model.Model{Config: &model.Config{VocabSize: 'z'}}, CrossEntropy{}, from, 1, 64); err == nil || !strings.Contains(err.Error(), "train.jsonl") || !strings.Contains(err.Error(), "2") {
 		t.Errorf("a token beyond the vocabulary: %v", err)
 	}
 }

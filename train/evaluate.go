@@ -61,20 +61,27 @@ func evaluate(ctx context.Context, m *model.Model, f *frozen, examples Examples,
 	t := tensor.NewTape(m.Device())
 	t.Exact, t.Stop = true, o.stop
 	objective := objectiveOr(o.Objective)
+	reference, err := newReference(m, objective)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	if reference != nil {
+		defer reference.Free()
+	}
 	var sum, units float64
 	var e Evaluation
 	for done := range total {
 		if err := ctx.Err(); err != nil {
 			return e, err
 		}
-		b, err := load(m, examples, order.next(random), o.MaxSeqLength, o.CompatMLX)
+		b, err := load(m, objective, examples, order.next(random), o.MaxSeqLength, o.CompatMLX)
 		if err != nil {
 			return e, err
 		}
 		if n := objective.units(&b); n > 0 {
 			var left []float32
 			t.Scope(func() *tensor.Tensor {
-				left = t.Read(objective.loss(&pass{tape: t, model: m, frozen: f}, &b, 1/float32(n)))
+				left = t.Read(objective.loss(&pass{tape: t, model: m, reference: reference, frozen: f}, &b, 1/float32(n)))
 				return nil
 			})
 			if t.Err() != nil {

@@ -8,6 +8,10 @@ type Example struct {
 	// Loss are half-open ranges of indices into IDs: the tokens to be predicted.
 	// Index 0 is never predicted.
 	Loss [][2]int
+	// Offset is the first token of the answer, for objectives that tell it from the prompt.
+	Offset int
+	// Others are sequences that belong to it and are in its batch: the rejected answer of a pair.
+	Others []Example
 }
 
 // Examples is a split of the data, tokenised on demand. One with a method
@@ -38,5 +42,9 @@ type datasetRows struct{ *dataset.Rows }
 
 func (r datasetRows) Example(i int) (Example, error) {
 	item, err := r.Item(i)
-	return Example{IDs: item.IDs, Loss: item.Loss}, err
+	e := Example{IDs: item.IDs, Loss: item.Loss, Offset: item.Offset}
+	if other := item.Rejected; other != nil {
+		e.Others = []Example{{IDs: other.IDs, Loss: other.Loss, Offset: other.Offset}}
+	}
+	return e, err
 }

@@ -37,8 +37,9 @@ type Trainer struct {
 	// Reporter hears of every step. May be nil.
 	Reporter run.Reporter
 
-	params []nn.Param
-	tape   *tensor.Tape
+	params    []nn.Param
+	tape      *tensor.Tape
+	reference *model.Model // see pass
 
 	store         *frozenStore // nil when nothing is kept
 	frozen, valid *frozen      // of the splits
@@ -81,7 +82,7 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 	}
 	o, it := tr.Options, s.result.Iterations+1
 	next := *s // a step that is interrupted leaves s as it was
-	batch, err := load(tr.Model, tr.Train, next.order.next(&next.random), o.MaxSeqLength, o.CompatMLX)
+	batch, err := load(tr.Model, o.objective(), tr.Train, next.order.next(&next.random), o.MaxSeqLength, o.CompatMLX)
 	if err != nil {
 		return err
 	}
@@ -275,7 +276,7 @@ func (tr *Trainer) check(examples Examples, split string) (order, error) {
 		return o, err
 	}
 	for i := range examples.Len() {
-		if _, err := example(tr.Model, examples, i); err != nil {
+		if _, err := example(tr.Model, tr.Options.objective(), examples, i, tr.Options.MaxSeqLength); err != nil {
 			return o, err
 		}
 	}
@@ -290,7 +291,15 @@ func (tr *Trainer) begin() (*updates, error) {
 	}
 	tr.tape = tensor.NewTape(tr.Model.Device())
 	tr.tape.Stop = tr.abandoned
-	return newUpdates(tr.Model.Device(), tr.Options.Optimizer, tr.params)
+	u, err := newUpdates(tr.Model.Device(), tr.Options.Optimizer, tr.params)
+	if err != nil {
+		return nil, err
+	}
+	if tr.reference, err = newReference(tr.Model, tr.Options.objective()); err != nil {
+		u.free()
+		return nil, err
+	}
+	return u, nil
 }
 
 // keepFrozen sets up the cache of the frozen layers, for the splits whose examples
@@ -308,11 +317,15 @@ func (tr *Trainer) close(s *state) {
 	for _, p := range tr.params {
 		p.FreeGrad()
 	}
+	if tr.reference != nil {
+		tr.reference.Free()
+		tr.reference = nil
+	}
 }
 
-// DryRun does one step on examples of the given token counts: on the plan device it
-// tells what a step of this run needs. All but the first token of each example count
-// in the loss.
+// DryRun does one step on sequences of the given token counts: on the plan device it
+// tells what a step of this run needs. All but the first token of each count in
+// the loss, and those that follow each other make up examples.
 func (tr *Trainer) DryRun(lengths []int) error {
 	if n := tr.Options.MaxSeqLength; n < 2 {
 		return fault.Value("max_seq_length", n, "2 or more")
@@ -321,6 +334,7 @@ func (tr *Trainer) DryRun(lengths []int) error {
 	for i, n := range lengths {
 		list[i] = Example{IDs: make([]int32, n), Loss: [][2]int{{1, n}}}
 	}
+	list = grouped(list, tr.Options.objective().sequences())
 	u, err := tr.begin()
 	if err != nil {
 		return err
@@ -336,4 +350,16 @@ func (tr *Trainer) DryRun(lengths []int) error {
 		return nil
 	})
 	return err
+}
+
+// grouped makes examples of n sequences each; what is left at the end is repeated.
+func grouped(list []Example, n int) (out []Example) {
+	for ; len(list) > 0; list = list[min(n, len(list)):] {
+		e := list[0]
+		for i := 1; i < n; i++ {
+			e.Others = append(e.Others, list[min(i, len(list)-1)])
+		}
+		out = append(out, e)
+	}
+	return out
 }

@@ -17,6 +17,8 @@ type Objective interface {
 	check() error
 	// sequences is how many an example has; those of an example are in one batch.
 	sequences() int
+	// reference tells whether a pass needs the model without its adapter.
+	reference() bool
 	// units counts what the loss of a batch is a mean over; 0 if there is nothing to learn.
 	units(b *packed) int
 	// loss runs a batch forward and returns what measure needs. When recording, the backward
@@ -37,8 +39,9 @@ type measure struct {
 // CrossEntropy is the mean over tokens of -log p(token), the loss of ordinary fine-tuning.
 type CrossEntropy struct{}
 
-func (CrossEntropy) check() error   { return nil }
-func (CrossEntropy) sequences() int { return 1 }
+func (CrossEntropy) check() error    { return nil }
+func (CrossEntropy) sequences() int  { return 1 }
+func (CrossEntropy) reference() bool { return false }
 
 func (CrossEntropy) units(b *packed) int { return len(b.rows) }
 
@@ -62,7 +65,8 @@ func (CrossEntropy) measure(b *packed, losses []float32) measure {
 type pass struct {
 	tape       *tensor.Tape
 	model      *model.Model
-	frozen     *frozen // may be nil
+	reference  *model.Model // of the same weights, without an adapter; nil if the objective needs none
+	frozen     *frozen      // may be nil
 	checkpoint bool
 }
 
@@ -72,7 +76,26 @@ func (p *pass) forward(b *packed) *tensor.Tensor {
 	return p.above(x, pass, first)
 }
 
+// unchanged runs a batch through the blocks that training does not change, which give the
+// same with and without the adapter: the number of blocks done, and x [T, hidden].
+func (p *pass) unchanged(b *packed) (x *tensor.Tensor, pass nn.Pass, done int) {
+	x, pass, done = p.frozen.below(p.tape, p.model, b, p.checkpoint)
+	if first := p.model.FirstTrained(); done < first {
+		x, done = p.model.Layers(p.tape, x, pass, done, first, false), first
+	}
+	return x, pass, done
+}
+
 // above runs the blocks from first on.
 func (p *pass) above(x *tensor.Tensor, pass nn.Pass, first int) *tensor.Tensor {
 	return p.model.Layers(p.tape, x, pass, first, len(p.model.Blocks), p.checkpoint)
+}
+
+// newReference is the model without its adapter, if the objective needs it; its memory is
+// that of its structs. It is to be freed.
+func newReference(m *model.Model, o Objective) (*model.Model, error) {
+	if !o.reference() {
+		return nil, nil
+	}
+	return m.Share()
 }

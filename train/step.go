@@ -104,7 +104,7 @@ func (tr *Trainer) gradients(s *state, b *packed) (*tensor.Tensor, error) {
 
 // pass is that of a step.
 func (tr *Trainer) pass() *pass {
-	return &pass{tape: tr.tape, model: tr.Model, frozen: tr.frozen, checkpoint: tr.Options.GradCheckpoint}
+	return &pass{tape: tr.tape, model: tr.Model, reference: tr.reference, frozen: tr.frozen, checkpoint: tr.Options.GradCheckpoint}
 }
 
 // average makes the gradients those of the mean loss over all units of the accumulation,
