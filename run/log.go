@@ -19,11 +19,12 @@ const maxLogBytes = 512 << 20
 
 // An eventLog is a log open for appending. Each event is one write of one whole line.
 type eventLog struct {
-	mu   sync.Mutex
-	file *os.File
-	err  error // the first failed write
-	lost int   // events that could not be written
-	torn bool  // the last line may not be whole
+	mu     sync.Mutex
+	file   *os.File
+	opened int64 // its length then
+	err    error // the first failed write
+	lost   int   // events that could not be written
+	torn   bool  // the last line may not be whole
 
 	write func([]byte) (int, error) // to the file
 	now   func() time.Time
@@ -40,7 +41,12 @@ func openLog(path string) (*eventLog, error) {
 		file.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &eventLog{file: file, write: file.Write, now: time.Now}, nil
+	info, err := file.Stat()
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &eventLog{file: file, opened: info.Size(), write: file.Write, now: time.Now}, nil
 }
 
 // dropTornLine cuts file after its last newline.

@@ -53,6 +53,25 @@ func (x *Tensor) Grad() compute.Buffer {
 	return x.grad
 }
 
+// FillGrad is Grad where there is a gradient. Where there is none, it makes one of zeros.
+func (x *Tensor) FillGrad(dev compute.Device) (compute.Buffer, error) {
+	if x.gradSet {
+		return x.grad, nil
+	}
+	if x.grad == nil {
+		g, err := dev.Alloc(x.spec.Shape, compute.F32)
+		if err != nil {
+			return nil, err
+		}
+		x.grad = g
+	}
+	if err := dev.Run(compute.Fill{Shape: x.spec.Shape}, bufs(x.grad), nil); err != nil {
+		return nil, err
+	}
+	x.gradSet = true
+	return x.grad, nil
+}
+
 // Trainable reports whether a gradient flows into the tensor.
 func (x *Tensor) Trainable() bool { return x.needsGrad }
 

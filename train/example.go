@@ -1,6 +1,14 @@
 package train
 
-import "github.com/lentil-lm/lentil/dataset"
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io"
+
+	"github.com/lentil-lm/lentil/dataset"
+)
 
 // Example is one tokenised example.
 type Example struct {
@@ -47,4 +55,33 @@ func (r datasetRows) Example(i int) (Example, error) {
 		e.Others = []Example{{IDs: other.IDs, Loss: other.Loss, Offset: other.Offset}}
 	}
 	return e, err
+}
+
+// Hash tells examples from others, by their tokens and what of them is learnt.
+func Hash(examples Examples) (string, error) {
+	hash := sha256.New()
+	fmt.Fprintln(hash, examples.Len())
+	for i := range examples.Len() {
+		e, err := examples.Example(i)
+		if err != nil {
+			return "", err
+		}
+		if err := e.hash(hash); err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+func (e *Example) hash(w io.Writer) error {
+	fmt.Fprintln(w, len(e.IDs), e.Loss, e.Offset, len(e.Others))
+	if err := binary.Write(w, binary.LittleEndian, e.IDs); err != nil {
+		return err
+	}
+	for i := range e.Others {
+		if err := e.Others[i].hash(w); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -88,7 +88,7 @@ func trainFrozen(t *testing.T, kernels string, spec modeltest.Spec, fit fitting,
 	l := &log{}
 	tr := &Trainer{
 		Model: m, Train: longRows(13, 1), Valid: longRows(5, 2), Reporter: l, Options: o, PeakMemory: func() int64 { return 0 },
-		Save: func(int, bool) (run.Saved, error) { return run.Saved{}, nil },
+		Save: func(Snapshot) (run.Saved, error) { return run.Saved{}, nil },
 	}
 	if _, err := tr.Run(t.Context()); err != nil {
 		t.Fatal(err)
@@ -276,7 +276,7 @@ func BenchmarkSecondEpoch(b *testing.B) {
 		start = time.Now()
 	}}
 	tr := &Trainer{Model: m, Train: rows, Reporter: l, Options: o, PeakMemory: func() int64 { return 0 },
-		Save: func(int, bool) (run.Saved, error) { return run.Saved{}, nil }}
+		Save: func(Snapshot) (run.Saved, error) { return run.Saved{}, nil }}
 	if _, err := tr.Run(ctx); !errors.Is(err, ErrInterrupted) {
 		b.Fatal(err)
 	}

@@ -26,9 +26,10 @@ type Trainer struct {
 	Valid   Examples // may be empty or nil
 	Options Options  // see Defaults
 
-	// Save keeps what is trained, also under the number of the iteration at a
-	// checkpoint. Nil saves nothing.
-	Save func(iteration int, checkpoint bool) (run.Saved, error)
+	// From is the state that the run goes on from, to the bit. Run closes it. Nil begins.
+	From *State
+	// Save keeps a snapshot: what is trained, and what the run needs to go on. Nil saves nothing.
+	Save func(Snapshot) (run.Saved, error)
 	// PeakMemory tells the most bytes held so far, for reports. May be nil.
 	PeakMemory func() int64
 	// Abandon ends when the step under way is to be given up: the end of Run's ctx waits
@@ -40,6 +41,8 @@ type Trainer struct {
 	params    []nn.Param
 	tape      *tensor.Tape
 	reference *model.Model // see pass
+	safe      state        // the last one to which a step that is given up can go back
+	saved     int          // iteration of the last save
 
 	store         *frozenStore // nil when nothing is kept
 	frozen, valid *frozen      // of the splits
@@ -102,12 +105,21 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 	}
 	next.count(got)
 	*s = next
+	defer func() {
+		if s.waiting.units == 0 {
+			tr.safe = *s
+		}
+	}()
 	tr.report(run.Step{Iteration: it, Loss: got.loss, Tokens: got.tokens})
 	if got.units > 0 {
 		tr.watch(s, got.loss, untrained)
 	}
-	if it%o.StepsPerReport == 0 || it == o.Iters {
+	switch w := s.window; {
+	case it%o.StepsPerReport == 0:
 		tr.sumUp(s)
+	case it == o.Iters:
+		tr.sumUp(s)
+		s.window = w // who adds iterations later goes on with it
 	}
 	if it%o.SaveEvery != 0 {
 		return nil
@@ -124,15 +136,13 @@ func (tr *Trainer) abandoned() error {
 	return nil
 }
 
-// giveUp goes back to s from the step that made next. If that step has touched the
-// gradients, those of the steps before it that wait for an update are lost with them.
+// giveUp goes back to s from the step that made next. If that step has touched gradients
+// that wait for an update, they are lost: it goes back to where none waited, or to the last
+// save.
 func (tr *Trainer) giveUp(s, next *state) {
-	if next.waiting.units >= s.waiting.units {
-		return
+	if next.waiting.units < s.waiting.units {
+		*s = tr.safe
 	}
-	s.result.Iterations -= s.result.Iterations % tr.Options.GradAccumulationSteps
-	s.result.TrainedTokens -= int64(s.waiting.tokens)
-	s.waiting = accumulation{}
 }
 
 // watch warns of a loss that rises.
@@ -212,24 +222,19 @@ func (tr *Trainer) save(s *state, checkpoint bool) error {
 	if tr.Save == nil {
 		return nil
 	}
-	saved, err := tr.Save(s.result.Iterations, checkpoint)
+	saved, err := tr.Save(Snapshot{Iteration: s.result.Iterations, Checkpoint: checkpoint, tr: tr, state: s})
 	if err != nil {
 		return err
 	}
+	tr.safe, tr.saved = *s, s.result.Iterations
 	tr.report(saved)
 	return nil
 }
 
-// interrupted saves what there is before a run ends early. Gradients that wait for an
-// update are applied: who goes on from the saved weights cannot add to them.
+// interrupted saves what there is before a run ends early, unless that is saved already.
 func (tr *Trainer) interrupted(s *state) error {
-	if s.result.Iterations == 0 {
+	if s.result.Iterations == tr.saved {
 		return ErrInterrupted
-	}
-	if s.waiting.units > 0 && !tr.Options.CompatMLX {
-		if err := tr.update(s, tr.Options.Schedule(s.updates.done), nil); err != nil {
-			return err
-		}
 	}
 	if err := tr.save(s, true); err != nil {
 		return err
@@ -262,8 +267,17 @@ func (tr *Trainer) prepare() (*state, error) {
 	if err != nil {
 		return nil, err
 	}
+	s := newState(order, o.Seed, u)
+	if tr.From != nil {
+		err := tr.restore(s, tr.From)
+		if err = errors.Join(err, tr.From.Close()); err != nil {
+			tr.close(s)
+			return nil, err
+		}
+	}
+	tr.safe, tr.saved = *s, s.result.Iterations
 	tr.keepFrozen()
-	return newState(order, o.Seed, u), nil
+	return s, nil
 }
 
 // check looks at all examples of a split.

@@ -91,12 +91,12 @@ func newTrainer(t testing.TB, dev compute.Device, o Options) (*Trainer, *log) {
 	return &Trainer{
 		Model: m, Train: someRows(12), Valid: someRows(5), Reporter: l, Options: o,
 		PeakMemory: func() int64 { return 3e9 },
-		Save: func(it int, checkpoint bool) (run.Saved, error) {
-			s := run.Saved{Iteration: it, Path: "adapters"}
-			if checkpoint {
-				s.Checkpoint = fmt.Sprint(it)
+		Save: func(s Snapshot) (run.Saved, error) {
+			saved := run.Saved{Iteration: s.Iteration, Path: "adapters"}
+			if s.Checkpoint {
+				saved.Checkpoint = fmt.Sprint(s.Iteration)
 			}
-			return s, nil
+			return saved, nil
 		},
 	}, l
 }
@@ -297,11 +297,11 @@ func TestSavesThatFail(t *testing.T) {
 		o.Iters, o.SaveEvery = 6, 2
 		tr, l := newTrainer(t, newCPU(t), o)
 		save := tr.Save
-		tr.Save = func(it int, checkpoint bool) (run.Saved, error) {
-			if err := test.fail[it]; err != nil {
+		tr.Save = func(s Snapshot) (run.Saved, error) {
+			if err := test.fail[s.Iteration]; err != nil {
 				return run.Saved{}, err
 			}
-			return save(it, checkpoint)
+			return save(s)
 		}
 		result, err := tr.Run(t.Context())
 		if !errors.Is(err, test.want) || result.Iterations != test.done {
@@ -484,7 +484,7 @@ func TestRunErrors(t *testing.T) {
 		{"optimizer", func(tr *Trainer) { tr.Options.Optimizer.Name = "lion" }, []string{"optimizer lion", "adam, adamw, muon, sgd or adafactor"}},
 		{"betas", func(tr *Trainer) { tr.Options.Optimizer.Options = map[string]any{"betas": []any{0.9, 1}} }, []string{"optimizer_config: adam: number 2 of betas is 1, expected a number, 0 or more and less than 1"}},
 		{"saving", func(tr *Trainer) {
-			tr.Save = func(int, bool) (run.Saved, error) { return run.Saved{}, noSpace }
+			tr.Save = func(Snapshot) (run.Saved, error) { return run.Saved{}, noSpace }
 		}, []string{"disk full"}},
 		{"a row", func(tr *Trainer) { tr.Train = brokenRows{someRows(12)} }, []string{"row 5 is broken"}},
 	} {

@@ -38,15 +38,19 @@ func (o *order) batches() int {
 	return (o.examples + o.size - 1) / o.size
 }
 
+// length is how long a permutation is.
+func (o *order) length() int {
+	if o.mlx {
+		return o.batches()
+	}
+	return o.examples
+}
+
 // next returns the numbers of the examples in the next batch. The first batch of a
 // pass draws its permutation.
 func (o *order) next(random *numpyRandom) []int {
 	if o.at == len(o.permutation) {
-		n := o.examples
-		if o.mlx {
-			n = o.batches()
-		}
-		o.permutation, o.at = random.permutation(n), 0
+		o.permutation, o.at = random.permutation(o.length()), 0
 	}
 	if !o.mlx {
 		first := o.at

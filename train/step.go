@@ -61,9 +61,8 @@ func (tr *Trainer) learn(s *state, b *packed, left *tensor.Tensor, due bool, lr 
 // An accumulation is the gradients that wait for an update: of the sum of its units'
 // losses, divided by unit. Under mlx-lm's rules they need no more than the update.
 type accumulation struct {
-	unit   int // units of its first batch
-	units  int // of all its batches: see Objective
-	tokens int // of all its batches
+	unit  int // units of its first batch
+	units int // of all its batches: see Objective
 }
 
 // gradients adds the gradients of the batch's loss to those of the parameters. It returns
@@ -78,7 +77,6 @@ func (tr *Trainer) gradients(s *state, b *packed) (*tensor.Tensor, error) {
 		s.waiting.unit = units
 	}
 	s.waiting.units += units
-	s.waiting.tokens += len(b.rows)
 	share := 1 / float32(s.waiting.unit)
 	if tr.Options.CompatMLX { // a mean of means
 		share = 1 / float32(units) / float32(tr.Options.GradAccumulationSteps)

@@ -11,8 +11,28 @@ import (
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/run"
 )
+
+// checkFolder refuses a folder in which a run may neither begin nor go on.
+func (o Options) checkFolder(r *Recipe) error {
+	if o.Resume && o.Overwrite {
+		return fault.Of("%v goes on with a run, and %v begins anew: only one of them can be given", fault.Setting("resume"), fault.Setting("overwrite"))
+	}
+	// What a killed run had decided to save is completed, before anybody looks.
+	if err := atomicfile.Finish(r.AdapterPath); err != nil {
+		return fault.At("adapter_path", "%w", err)
+	}
+	switch {
+	case o.Overwrite || hasState(r.AdapterPath):
+		return nil
+	case o.Resume:
+		return fault.At("resume", "there is no run in %s that could go on: it has no %s", r.AdapterPath, filepath.Join(stateDir, identityName)).
+			Try("Give the %v of the run, or leave %v out to begin.", fault.Setting("adapter_path"), fault.Setting("resume"))
+	}
+	return checkFolder(r.AdapterPath, r.ResumeAdapterFile)
+}
 
 // checkFolder refuses to train over what should not be lost: an adapter that another program trained, and one of a run
 // that came to its end. Who resumes from a file of the folder means to go on there; a run of ours that was cut short is

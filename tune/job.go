@@ -19,9 +19,10 @@ type Job struct {
 	Engine *engine.Engine
 	Data   *dataset.Splits
 
-	encoder *dataset.Encoder
-	options Options
-	trained *train.Result // nil before a training
+	encoder  *dataset.Encoder
+	options  Options
+	identity identity      // of the run, before its training begins
+	trained  *train.Result // nil before a training
 }
 
 // Result is what a run found.
@@ -61,8 +62,8 @@ func Open(ctx context.Context, r Recipe, o Options) (*Job, error) {
 	if err := r.Check(); err != nil {
 		return nil, err
 	}
-	if r.Train && !o.Overwrite {
-		if err := checkFolder(r.AdapterPath, r.ResumeAdapterFile); err != nil {
+	if r.Train {
+		if err := o.checkFolder(&r); err != nil {
 			return nil, err
 		}
 	}

@@ -21,8 +21,10 @@ type Options struct {
 	// num_layers the model, and the measure of a test its adapter. Nil: all are chosen.
 	Given func(setting string) bool
 
-	// Overwrite has training replace the adapter that lies at AdapterPath.
-	Overwrite bool
+	// A run whose state lies at AdapterPath goes on, if it is of the same recipe. Resume
+	// refuses to begin where there is none; Overwrite begins anew, over the adapter that
+	// lies there.
+	Resume, Overwrite bool
 
 	// Abandon ends when a step of training that is under way is to be given up and what is
 	// trained to be saved: the end of the run's ctx waits for that step. Nil never ends.

@@ -31,6 +31,11 @@ func (j *Job) Train(ctx context.Context) (result Result, err error) {
 		return result, err
 	}
 	defer release()
+	earlier, err := j.lookBack()
+	if err != nil {
+		return result, err
+	}
+	defer earlier.close()
 	rows, err := j.Rows(ctx, j.Data.Train)
 	if err != nil {
 		return result, err
@@ -38,6 +43,17 @@ func (j *Job) Train(ctx context.Context) (result Result, err error) {
 	valid, err := j.Rows(ctx, j.Data.Valid)
 	if err != nil {
 		return result, err
+	}
+	if j.identity, err = j.identify(train.FromRows(rows), train.FromRows(valid)); err != nil {
+		return result, err
+	}
+	if earlier != nil {
+		if err := j.sameRun(earlier, j.identity); err != nil {
+			return result, err
+		}
+		if earlier.finished() && j.Recipe.Iters == earlier.was.Iters {
+			return j.finish(earlier)
+		}
 	}
 	if text := j.Data.ValidWarning(); text != "" {
 		j.options.report(run.Warning{Text: fault.Say("%s", strings.TrimPrefix(text, "Warning: "))})
@@ -50,13 +66,30 @@ func (j *Job) Train(ctx context.Context) (result Result, err error) {
 	if err != nil {
 		return result, err
 	}
-	if err := j.makeTrainable(); err != nil {
+	if err := j.makeTrainable(earlier); err != nil {
 		return result, err
 	}
-	if err := j.writeManifest(folder); err != nil {
+	if err := j.begin(folder, earlier); err != nil {
 		return result, err
 	}
-	return j.loop(ctx, plan, rows, valid)
+	return j.loop(ctx, folder, plan, earlier, rows, valid)
+}
+
+// begin readies the folder for the run.
+func (j *Job) begin(folder *run.Folder, earlier *earlierRun) error {
+	started := time.Now().UTC()
+	if earlier == nil {
+		if err := forget(j.Recipe.AdapterPath); err != nil {
+			return err
+		}
+	} else {
+		started = earlier.began.Started
+		if err := folder.Rewind(earlier.done.Iterations); err != nil {
+			return err
+		}
+		j.options.say("Going on from iteration %d of %d.", earlier.done.Iterations, j.Recipe.Iters)
+	}
+	return j.writeManifest(folder, started)
 }
 
 // record opens the folder of the run. Its log hears all events until release, which warns of those that it could not hold.
@@ -88,13 +121,13 @@ func (r *Recipe) makeTrainable(m *model.Model) error {
 }
 
 // makeTrainable is that of the recipe on the open model, with the weights of
-// ResumeAdapterFile over the new adapter's, by name.
-func (j *Job) makeTrainable() error {
+// ResumeAdapterFile over the new adapter's, by name, unless a run goes on.
+func (j *Job) makeTrainable(earlier *earlierRun) error {
 	if err := j.Recipe.makeTrainable(j.Engine.Model); err != nil {
 		return err
 	}
 	path := j.Recipe.ResumeAdapterFile
-	if path == "" {
+	if path == "" || earlier != nil {
 		return nil
 	}
 	j.options.say("Loading fine-tuned weights from %s", path)
@@ -107,7 +140,7 @@ func (j *Job) makeTrainable() error {
 }
 
 // loop runs the training loop with its first and last events.
-func (j *Job) loop(ctx context.Context, plan run.Plan, rows, valid *dataset.Rows) (result Result, err error) {
+func (j *Job) loop(ctx context.Context, folder *run.Folder, plan run.Plan, from *earlierRun, rows, valid *dataset.Rows) (result Result, err error) {
 	settings, err := j.Recipe.training()
 	if err != nil {
 		return result, err
@@ -116,18 +149,23 @@ func (j *Job) loop(ctx context.Context, plan run.Plan, rows, valid *dataset.Rows
 	trainer := &train.Trainer{
 		Model: j.Engine.Model, Train: train.FromRows(rows), Valid: train.FromRows(valid),
 		PeakMemory: machine.PeakMemory, Reporter: j.options.Report, Options: settings, Abandon: j.options.Abandon,
-		Save: func(iteration int, checkpoint bool) (run.Saved, error) {
-			saved, err := j.save(iteration, checkpoint)
-			if err == nil && checkpoint {
+		Save: func(s train.Snapshot) (run.Saved, error) {
+			saved, err := j.save(folder, s)
+			if err == nil && s.Checkpoint {
 				result.Checkpoint = saved.Checkpoint
 			}
 			return saved, err
 		},
 	}
+	first, before := 1, earlier(j.Recipe.ResumeAdapterFile)
+	if from != nil {
+		trainer.From, from.state = from.state, nil
+		first, before = from.done.Iterations+1, from.before
+	}
 	trainable, total := j.Engine.Model.CountParameters()
 	j.options.report(run.Start{
-		Title: j.title(), Model: j.Recipe.Model, AdapterPath: j.Recipe.AdapterPath, FirstIteration: 1, Iterations: j.Recipe.Iters,
-		TrainableParams: trainable, TotalParams: total, Earlier: earlier(j.Recipe.ResumeAdapterFile),
+		Title: j.title(), Model: j.Recipe.Model, AdapterPath: j.Recipe.AdapterPath, FirstIteration: first, Iterations: j.Recipe.Iters,
+		TrainableParams: trainable, TotalParams: total, Earlier: before,
 	})
 	began := time.Now()
 	trained, err := trainer.Run(ctx)
@@ -141,7 +179,7 @@ func (j *Job) loop(ctx context.Context, plan run.Plan, rows, valid *dataset.Rows
 	}
 	j.options.report(end)
 	if end.Outcome == run.Interrupted {
-		j.sayHowToGoOn(result)
+		j.sayHowToGoOn(trained.Iterations)
 	}
 	return result, err
 }
@@ -170,36 +208,45 @@ func earlier(file string) (iterations []int) {
 	return iterations
 }
 
-func (j *Job) sayHowToGoOn(r Result) {
-	done := r.Trained.Iterations
+func (j *Job) sayHowToGoOn(done int) {
 	if done == 0 {
-		j.options.say("Nothing was trained yet; run the same command again.")
+		j.options.say("Nothing was trained yet; give the same command again.")
 		return
 	}
-	anew := "the optimizer's averages and the order of the rows"
-	if j.Recipe.LRSchedule != nil {
-		anew = "the optimizer's averages, the learning rate's schedule and the order of the rows"
-	}
-	j.options.say("Going on begins %s anew: the weights will not be those of a run without a stop.", anew)
-	j.options.say("To go on from iteration %d, give the same command with: %v %s %v %d", done,
-		fault.Setting("resume_adapter_file"), r.Checkpoint, fault.Setting("iters"), max(1, j.Recipe.Iters-done))
+	j.options.say("To go on from iteration %d of %d, give the same command again.", done, j.Recipe.Iters)
 }
 
-// save writes the adapter, and a numbered copy at a checkpoint.
-func (j *Job) save(iteration int, checkpoint bool) (run.Saved, error) {
-	saved := run.Saved{Iteration: iteration, Path: filepath.Join(j.Recipe.AdapterPath, adapter.File)}
-	if err := adapter.SaveWeights(j.Engine.Model, saved.Path); err != nil {
+// save writes the adapter, a numbered copy at a checkpoint, and the state that goes with them: all or nothing.
+func (j *Job) save(folder *run.Folder, s train.Snapshot) (run.Saved, error) {
+	dir := j.Recipe.AdapterPath
+	saved := run.Saved{Iteration: s.Iteration, Path: filepath.Join(dir, adapter.File)}
+	set, err := atomicfile.Begin(dir)
+	if err != nil {
 		return saved, err
 	}
-	if !checkpoint {
-		return saved, nil
+	defer set.Discard()
+	names := []string{adapter.File}
+	if s.Checkpoint {
+		names = append(names, fmt.Sprintf("%07d_%s", s.Iteration, adapter.File))
+		saved.Checkpoint = filepath.Join(dir, names[1])
 	}
-	saved.Checkpoint = filepath.Join(j.Recipe.AdapterPath, fmt.Sprintf("%07d_%s", iteration, adapter.File))
-	return saved, adapter.SaveWeights(j.Engine.Model, saved.Checkpoint)
+	for _, name := range names {
+		if err := adapter.SaveWeights(j.Engine.Model, filepath.Join(set.Dir(), name)); err != nil {
+			return saved, err
+		}
+	}
+	if err := j.writeState(set, s); err != nil {
+		return saved, err
+	}
+	// What the log tells of the run so far has to be there if the state is.
+	if err := folder.Sync(); err != nil {
+		return saved, err
+	}
+	return saved, set.Commit()
 }
 
 // writeManifest writes run.json and mlx-lm's adapter_config.json, before training starts.
-func (j *Job) writeManifest(folder *run.Folder) error {
+func (j *Job) writeManifest(folder *run.Folder, started time.Time) error {
 	config, err := j.Recipe.config()
 	if err != nil {
 		return err
@@ -208,7 +255,7 @@ func (j *Job) writeManifest(folder *run.Folder) error {
 	if err != nil {
 		return err
 	}
-	m := run.Manifest{Version: j.options.Version, Command: j.options.Command, Started: time.Now().UTC(), Model: j.Recipe.Model, Settings: j.Recipe.all(config)}
+	m := run.Manifest{Version: j.options.Version, Command: j.options.Command, Started: started, Model: j.Recipe.Model, Settings: j.Recipe.all(config)}
 	for _, split := range []*dataset.Split{j.Data.Train, j.Data.Valid, j.Data.Test} {
 		for _, path := range split.Files {
 			if i := slices.IndexFunc(m.Data, func(d run.DataFile) bool { return d.Path == path }); i >= 0 {

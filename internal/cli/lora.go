@@ -35,9 +35,10 @@ func newLoRA(streams Streams, name string, work func(context.Context, Streams, *
 	default:
 		cmd.Short = "Fine-tune a model, or test it, with mlx-lm's flags"
 		cmd.Long = `Fine-tune a model (--train), measure its loss on a test set (--test), or both.
-Before the first step it tells what the run will need. Ctrl-C finishes the step,
-saves and says how to go on; a second one gives the step up and saves; a third ends
-at once.
+Before the first step it tells what the run will need. Ctrl-C finishes the step and
+saves; a second one gives the step up and saves; a third ends at once. The same
+command goes on from the last save, also after a crash, and trains what a run
+without a stop would have trained, to the bit.
 
 A config has any of the flags, with dashes as underscores. The flags for the adapter
 are parts of lora_parameters there, and schedules and options of optimizers stand
@@ -86,7 +87,7 @@ func runLoRA(ctx context.Context, streams Streams, o *loraOptions) error {
 	display := streams.display()
 	defer display.Close()
 	options := streams.tuning(display)
-	options.Overwrite = o.overwrite
+	options.Resume, options.Overwrite = o.resume, o.overwrite
 	if o.Train {
 		options.Abandon = streams.presses.abandoning()
 	}

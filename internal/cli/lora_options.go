@@ -23,6 +23,7 @@ type loraOptions struct {
 	tune.Recipe
 	JSON string
 
+	resume    bool
 	overwrite bool
 	lora      tune.LoRA       // what the flags for its members say
 	epochs    float64         // mlx-lm has no such flag: see countSteps
@@ -48,7 +49,8 @@ func (o *loraOptions) declare(cmd *cobra.Command) {
 		f.StringVar(&r.Model, "model", r.Model, "`folder` or .gguf file of the base model")
 		f.StringVar(&r.Data, "data", r.Data, "`folder` with train.jsonl, valid.jsonl and test.jsonl, a file of rows,\nor a dataset ORG/NAME on the hub (Parquet, JSON or CSV)")
 		f.StringVar(&r.AdapterPath, "adapter-path", r.AdapterPath, "`folder` of the adapter: written by --train, read by --test\n(\"\" with --test: the base model alone)")
-		f.BoolVar(&o.overwrite, "overwrite", false, "train over a finished adapter in that folder")
+		f.BoolVar(&o.resume, "resume", false, "go on with the run in that folder, as the same command does by itself;\nan error if there is none")
+		f.BoolVar(&o.overwrite, "overwrite", false, "begin anew, over the adapter in that folder")
 		f.StringVar(&r.ResumeAdapterFile, "resume-adapter-file", r.ResumeAdapterFile, "start from the weights in this `file`")
 		f.StringVarP(&r.Config, "config", "c", r.Config, "YAML `file` with any of these options, dashes as underscores;\nflags on the command line win")
 		f.BoolVar(&r.TrustRemoteCode, "trust-remote-code", r.TrustRemoteCode, "")

@@ -66,7 +66,7 @@ func TestSettingsHaveFlags(t *testing.T) {
 		}
 	}
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if name := strings.ReplaceAll(f.Name, "-", "_"); name != "json" && name != "overwrite" && name != "epochs" && !slices.Contains(loraFlags, name) && !slices.Contains(known, name) {
+		if name := strings.ReplaceAll(f.Name, "-", "_"); name != "json" && name != "overwrite" && name != "resume" && name != "epochs" && !slices.Contains(loraFlags, name) && !slices.Contains(known, name) {
 			t.Errorf("--%s is no setting of a recipe", f.Name)
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -217,7 +218,8 @@ func TestInterruptedTrainingSaves(t *testing.T) {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	code, _, held := lentil(t, "", "train", "--model", model, "--data", data, "--adapter-path", adapter, "--num-layers", "2", "--threads", "1")
+	command := []string{"train", "--model", model, "--data", data, "--adapter-path", adapter, "--num-layers", "2", "--threads", "1", "--steps-per-eval", "1000000"}
+	code, _, held := lentil(t, "", command...)
 	if code != ExitUsage || !strings.Contains(held, fmt.Sprintf("is held by process %d", os.Getpid())) {
 		t.Errorf("a second run in the folder: %d %q", code, held)
 	}
@@ -225,13 +227,23 @@ func TestInterruptedTrainingSaves(t *testing.T) {
 	if code := <-done; code != ExitInterrupted || errOut.String() != "" {
 		t.Errorf("exit %d, stderr %q", code, errOut.String())
 	}
-	form := regexp.MustCompile(`To go on from iteration (\d+), give the same command with: --resume-adapter-file (\S+) --iters \d+\n$`)
+	form := regexp.MustCompile(`To go on from iteration (\d+) of 1000000, give the same command again.\n$`)
 	match := form.FindStringSubmatch(out.String())
 	if match == nil {
 		t.Fatalf("output does not say how to go on:\n%s", out.String())
 	}
-	again := mustRun(t, "", "train", "--model", model, "--data", data, "--adapter-path", adapter, "--iters", "1", "--num-layers", "2", "--threads", "1", "--resume-adapter-file", match[2])
-	if !strings.Contains(again, "Loading fine-tuned weights from "+match[2]) {
+	from, _ := strconv.Atoi(match[1])
+	again := mustRun(t, "", append(command, "--resume", "--iters", strconv.Itoa(from+2))...)
+	if !strings.Contains(again, fmt.Sprintf("Going on from iteration %d of %d.\n", from, from+2)) || !strings.Contains(again, fmt.Sprintf("Resuming training at iteration %d...", from+1)) {
+		t.Errorf("no word of going on in\n%s", again)
+	}
+	again = mustRun(t, "", append(command, "--iters", strconv.Itoa(from+2))...)
+	if !strings.Contains(again, "nothing is left to be trained. Give a larger --iters") {
+		t.Errorf("a run that has come to its end:\n%s", again)
+	}
+	weights := filepath.Join(adapter, "adapters.safetensors")
+	again = mustRun(t, "", append(command, "--iters", "1", "--resume-adapter-file", weights)...)
+	if !strings.Contains(again, "Loading fine-tuned weights from "+weights) || !strings.Contains(again, "Starting training..., iters: 1\n") {
 		t.Errorf("no word of the resumed weights in\n%s", again)
 	}
 }
