@@ -3,49 +3,82 @@ package generate
 import (
 	"context"
 	"slices"
+
+	"github.com/lentil-lm/lentil/nn"
+	"github.com/lentil-lm/lentil/tensor"
 )
 
 // decoder chooses the tokens of an answer one after another.
+//
+// The device does the choosing, and the host reads no more than the token. A device that
+// works beside the host (compute.Info's Async) has the pass of that token queued by then,
+// so that it need not wait for the host: the decoder is one token behind.
 type decoder struct {
 	session *Session
-	draw    sampler
+	draw    sampler // of the next token
 	prompt  []int32
 	answer  []int32 // the session has run all but the last
 	most    int     // tokens that the answer may have, -1 for any number
 
-	// What the session has run ahead: guesses at the next tokens, and the logits of the
-	// next token and of the one after each guess, [1+len(guesses), vocab]. Both are empty
-	// when the answer's last token must be run.
+	// What the session has run ahead: guesses at the next tokens, and what is chosen after
+	// the answer's last token and after each guess: on the device, and once it is read, on
+	// the host. There is neither when the answer's last token must be run.
 	guesses []int32
-	logits  []float32
+	coming  *tensor.Tensor // I32 [1+len(guesses)]
+	choices []int32
 
 	drafted, accepted int
 }
 
 // next is the next token, and whether it was guessed.
 func (d *decoder) next(ctx context.Context) (id int32, guessed bool, err error) {
-	if err = ctx.Err(); err == nil && len(d.logits) == 0 {
-		err = d.score(ctx)
+	if err = ctx.Err(); err == nil && len(d.choices) == 0 {
+		err = d.choose(ctx)
+	}
+	if err == nil {
+		err = check(d.choices[0])
 	}
 	if err != nil {
 		return 0, false, err
 	}
-	vocab := d.session.model.Config.VocabSize
-	if err := usable(d.logits[:vocab]); err != nil {
-		return 0, false, err
-	}
-	id = d.draw.pick(d.logits[:vocab])
+	id = d.choices[0]
+	d.draw = d.draw.after(1)
 	d.answer = append(d.answer, id)
 	if len(d.guesses) > 0 && d.guesses[0] == id {
-		d.logits, d.guesses = d.logits[vocab:], d.guesses[1:]
+		d.choices, d.guesses = d.choices[1:], d.guesses[1:]
 		d.accepted++
 		return id, true, nil
 	}
-	d.logits, d.guesses = nil, nil
+	d.choices, d.guesses = nil, nil
 	return id, false, nil
 }
 
-// score runs the answer's last token and guesses at those behind it, all in one pass.
+// choose fills choices.
+func (d *decoder) choose(ctx context.Context) error {
+	if d.coming == nil {
+		if err := d.score(ctx); err != nil {
+			return err
+		}
+	}
+	choice, ahead := d.coming, d.mayRunAhead()
+	d.coming = nil
+	if ahead {
+		if err := d.runAhead(choice); err != nil {
+			choice.Free()
+			return err
+		}
+	}
+	var err error
+	d.choices, err = d.session.read(choice)
+	if ahead && err == nil {
+		seen := d.session.tokens
+		seen[len(seen)-1] = d.choices[0]
+	}
+	return err
+}
+
+// score runs the answer's last token and guesses at those behind it, all in one pass, and
+// has the device choose what follows each.
 func (d *decoder) score(ctx context.Context) error {
 	if err := d.forget(); err != nil {
 		return err
@@ -53,10 +86,69 @@ func (d *decoder) score(ctx context.Context) error {
 	if err := d.guess(ctx); err != nil {
 		return err
 	}
+	s, n := d.session, 1+len(d.guesses)
+	choice, err := s.newChoice(n)
+	if err != nil {
+		return err
+	}
 	last := d.answer[len(d.answer)-1]
-	logits, err := d.session.stepLast(append([]int32{last}, d.guesses...), 1+len(d.guesses))
-	d.logits = logits
-	return err
+	if err := s.step(append([]int32{last}, d.guesses...), n, d.draw.into(choice)); err != nil {
+		choice.Free()
+		return err
+	}
+	d.coming = choice
+	return nil
+}
+
+// mayRunAhead reports whether the pass of the token that is coming can be queued before it
+// is known. If that token ends the answer, the pass was in vain and is taken back; so it
+// must change nothing else.
+func (d *decoder) mayRunAhead() bool {
+	s := d.session
+	switch {
+	case !s.model.Device().Info().Async || s.drafter != nil:
+		return false
+	case d.most >= 0 && len(d.answer)+1 >= d.most: // it is the last
+		return false
+	case s.limited: // a full ring forgets a token for each
+		return false
+	}
+	return s.kvBits.Bits == 0 || s.cache.Len()+1 != s.kvBits.Start // it would quantize what is there
+}
+
+// runAhead queues the pass of a token that the device has chosen, and the choice after it.
+func (d *decoder) runAhead(chosen *tensor.Tensor) error {
+	s := d.session
+	choice, err := s.newChoice(1)
+	if err != nil {
+		return err
+	}
+	err = s.pass(false, func(t *tensor.Tape) *tensor.Tensor {
+		return s.model.StepChosen(t, []*nn.Cache{s.cache}, chosen)
+	}, d.draw.after(1).into(choice))
+	if err == nil {
+		s.tokens = append(s.tokens, unknown)
+		err = s.quantize()
+	}
+	if err != nil {
+		choice.Free()
+		return err
+	}
+	d.coming = choice
+	return nil
+}
+
+// unknown stands for a token that has not been read.
+const unknown = -1
+
+// end gives back what the decoder holds, and leaves the session as if nothing had been run
+// ahead.
+func (d *decoder) end() error {
+	if d.coming != nil {
+		d.coming.Free()
+		d.coming = nil
+	}
+	return d.forget()
 }
 
 // forget cuts guesses off the session's cache: it is left as if none had been made.

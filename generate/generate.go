@@ -67,7 +67,7 @@ func (s *Session) stream(ctx context.Context, tok *tokenizer.Tokenizer, prompt [
 	if err != nil {
 		return err
 	}
-	defer r.decoder.forget() // should it fail, the next prompt fails there, too
+	defer r.decoder.end() // should it fail, the next prompt fails there, too
 	for o.MaxTokens < 0 || r.stats.GenerationTokens < o.MaxTokens {
 		piece, err := r.next(ctx)
 		if err != nil {

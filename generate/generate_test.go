@@ -85,7 +85,7 @@ func greedy(t *testing.T, m *model.Model, prompt []int32, n int) (out []int32) {
 	s := newSession(t, m, 0)
 	for range n {
 		s.Reset()
-		logits, err := s.prefill(t.Context(), slices.Concat(prompt, out), 1<<20, nil)
+		logits, err := s.Prefill(t.Context(), slices.Concat(prompt, out), 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,7 +167,7 @@ func TestSessionReuse(t *testing.T) {
 			t.Errorf("%s: %d tokens were cached, want %d", test.name, last.Stats.CachedTokens, test.cached)
 		}
 		if test.name == "going on" { // back to where the next row begins
-			if _, err := s.prefill(t.Context(), test.prompt, 8, nil); err != nil {
+			if _, err := s.Prefill(t.Context(), test.prompt, 8); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -30,18 +30,18 @@ func (s *Session) begin(ctx context.Context, tok *tokenizer.Tokenizer, prompt []
 	if err := s.model.CheckTokens(prompt); err != nil {
 		return nil, fmt.Errorf("prompt: %w", err)
 	}
-	step := o.PrefillStep
-	if step <= 0 {
-		step = prefillStep
-	}
 	r := &reply{Options: o, chars: tok.Stream(), text: stopper{stops: o.StopStrings}, began: time.Now()}
 	r.stats = Stats{PromptTokens: len(prompt), CachedTokens: s.cached(prompt)}
-	logits, err := s.prefill(ctx, prompt, step, o.Progress)
+	choice, err := s.newChoice(1)
 	if err != nil {
 		return nil, err
 	}
-	draw := sampler{Sampling: o.Sampling, keys: compute.NewKey(o.Seed)}
-	r.decoder = decoder{session: s, draw: draw, prompt: prompt, most: o.MaxTokens, logits: logits}
+	draw := sampler{Sampling: o.Sampling, stream: compute.NewKey(o.Seed)}
+	if err := s.prefill(ctx, prompt, o.PrefillStep, o.Progress, draw.into(choice)); err != nil {
+		choice.Free()
+		return nil, err
+	}
+	r.decoder = decoder{session: s, draw: draw, prompt: prompt, most: o.MaxTokens, coming: choice}
 	return r, nil
 }
 

@@ -3,7 +3,6 @@ package generate
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/fault"
@@ -76,29 +75,37 @@ func (s *Session) cached(prompt []int32) int {
 // 2048), and returns the logits of the next token [vocab]: for callers that
 // choose tokens themselves. A prompt that begins like what the session has seen
 // reuses it.
-func (s *Session) Prefill(ctx context.Context, prompt []int32, step int) ([]float32, error) {
+func (s *Session) Prefill(ctx context.Context, prompt []int32, step int) (logits []float32, err error) {
+	if err := s.prefill(ctx, prompt, step, nil, into(&logits)); err != nil {
+		return nil, err
+	}
+	return logits, check(Argmax(logits))
+}
+
+// into copies the logits to the host.
+func into(logits *[]float32) use {
+	return func(t *tensor.Tape, x *tensor.Tensor) { *logits = t.Read(x) }
+}
+
+// prefill is Prefill that tells its progress and leaves the last token's logits to last.
+func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progress func(done, total int), last use) error {
 	if step <= 0 {
 		step = prefillStep
 	}
-	return s.prefill(ctx, prompt, step, nil)
-}
-
-// prefill is Prefill that tells its progress.
-func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progress func(done, total int)) (logits []float32, err error) {
 	if len(prompt) == 0 {
-		return nil, errors.New("the prompt has no tokens")
+		return errors.New("the prompt has no tokens")
 	}
 	if limit := s.model.Config.MaxPositionEmbeddings; limit > 0 && !s.limited && s.loaded+len(prompt) > limit {
-		return nil, fault.Of("the prompt has %d tokens, the model takes %d (max_position_embeddings)", s.loaded+len(prompt), limit).
+		return fault.Of("the prompt has %d tokens, the model takes %d (max_position_embeddings)", s.loaded+len(prompt), limit).
 			Try("Shorten it, or give %v.", fault.Setting("max_kv_size"))
 	}
 	at := s.cached(prompt)
 	if err := s.rewind(at); err != nil {
-		return nil, err
+		return err
 	}
 	for at < len(prompt) {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		n := min(step, len(prompt)-at)
 		if room := s.cache.Room(); room > 0 {
@@ -110,17 +117,22 @@ func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progres
 		if n > 1 { // which takes long, and forgets nothing: the cache counts the tokens at the end
 			s.stop = ctx.Err
 		}
-		logits, err = s.step(prompt[at : at+n])
+		var err error
+		if part := prompt[at : at+n]; at+n == len(prompt) {
+			err = s.step(part, 1, last)
+		} else {
+			_, err = s.choose(part, 1, sampler{}) // for its check: it takes the time of a step, and waits for it
+		}
 		s.stop = nil
 		if err != nil {
-			return nil, err
+			return err
 		}
 		at += n
 		if progress != nil {
 			progress(at, len(prompt))
 		}
 	}
-	return logits, nil
+	return nil
 }
 
 // rewind makes the session one that has seen n tokens after the loaded ones: those that
@@ -152,46 +164,68 @@ func (s *Session) cut(n int) error {
 }
 
 // Next takes one more token and returns the logits of the one after it [vocab].
-func (s *Session) Next(id int32) ([]float32, error) { return s.step([]int32{id}) }
-
-// step runs more tokens and returns the logits after the last [vocab].
-func (s *Session) step(tokens []int32) ([]float32, error) {
-	logits, err := s.stepLast(tokens, 1)
-	if err == nil {
-		err = usable(logits)
+func (s *Session) Next(id int32) (logits []float32, err error) {
+	if err := s.step([]int32{id}, 1, into(&logits)); err != nil {
+		return nil, err
 	}
+	return logits, check(Argmax(logits))
+}
+
+// use makes something of the logits [n, vocab] of a pass before they are gone.
+type use func(t *tensor.Tape, logits *tensor.Tensor)
+
+// step runs more tokens and uses the logits after each of the last n.
+func (s *Session) step(tokens []int32, n int, logits use) error {
+	err := s.pass(n > 1, func(t *tensor.Tape) *tensor.Tensor {
+		return s.model.StepRows(t, []model.Row{{Tokens: tokens, Last: n, Cache: s.cache}})
+	}, logits)
+	if err == nil {
+		s.tokens = append(s.tokens, tokens...)
+		err = s.quantize()
+	}
+	return err
+}
+
+// choose runs more tokens and returns what is chosen after each of the last n, as far as
+// there is something to choose.
+func (s *Session) choose(tokens []int32, n int, how sampler) ([]int32, error) {
+	c, err := s.newChoice(n)
 	if err != nil {
 		return nil, err
 	}
-	return logits, nil
+	if err := s.step(tokens, n, how.into(c)); err != nil {
+		c.Free()
+		return nil, err
+	}
+	return s.read(c)
 }
 
-// stepLast is step with the logits after each of the last n tokens [n, vocab], usable
-// or not.
-func (s *Session) stepLast(tokens []int32, n int) ([]float32, error) {
+// pass runs one forward pass.
+func (s *Session) pass(rowWise bool, forward func(t *tensor.Tape) *tensor.Tensor, logits use) error {
 	t := s.tape
 	t.Reset(false)
-	t.RowWise = n > 1
+	t.RowWise = rowWise
 	t.Stop = s.stop
-	var logits []float32
 	t.Scope(func() *tensor.Tensor {
-		logits = t.Read(s.model.StepRows(t, []model.Row{{Tokens: tokens, Last: n, Cache: s.cache}}))
+		logits(t, forward(t))
 		return nil
 	})
 	t.Stop = nil
-	if err := t.Err(); err != nil {
-		return nil, err
-	}
-	s.tokens = append(s.tokens, tokens...)
-	return logits, s.quantize()
+	return t.Err()
 }
 
-// usable refuses logits of one token that are not finite.
-func usable(logits []float32) error {
-	for id, v := range logits {
-		if v-v != 0 { // NaN or infinite
-			return fmt.Errorf("the model's output for token %d is %g: the weights, or an adapter whose training diverged, are not usable", id, v)
-		}
+// newChoice is room on the device for n tokens: I32 [n].
+func (s *Session) newChoice(n int) (*tensor.Tensor, error) {
+	return tensor.New(s.model.Device(), compute.Shape{n}, compute.I32, nil)
+}
+
+// read waits for tokens that the device has chosen, and frees them. The first must be a
+// token; others need not.
+func (s *Session) read(choice *tensor.Tensor) ([]int32, error) {
+	defer choice.Free()
+	tokens := make([]int32, choice.Shape()[0])
+	if err := s.model.Device().Read(choice.Buffer(), compute.IntBytes(tokens)); err != nil {
+		return nil, err
 	}
-	return nil
+	return tokens, check(tokens[0])
 }

@@ -73,21 +73,29 @@ func (d modelDrafter) draft(ctx context.Context, text []int32, n int, draw sampl
 	}
 	// The prompt is read without the answer's first token, as the model has read it: with
 	// 8-bit activations the company of that token would round the others differently.
-	var err error
-	if last := len(text) - 1; last-d.session.cached(text) > 1 {
-		_, err = d.session.prefill(ctx, text[:last], prefillStep, nil)
+	one, err := d.session.newChoice(1)
+	if err != nil {
+		return nil, fmt.Errorf("draft model: %w", err)
 	}
-	var logits []float32
+	if last := len(text) - 1; last-d.session.cached(text) > 1 {
+		err = d.session.prefill(ctx, text[:last], prefillStep, nil, sampler{}.into(one))
+	}
 	if err == nil {
-		logits, err = d.session.prefill(ctx, text, prefillStep, nil)
+		err = d.session.prefill(ctx, text, prefillStep, nil, draw.into(one))
+	}
+	var guess []int32
+	if err == nil {
+		guess, err = d.session.read(one)
+	} else {
+		one.Free()
 	}
 	var guesses []int32
 	for err == nil {
-		guesses = append(guesses, draw.pick(logits))
-		if len(guesses) == n {
+		if guesses = append(guesses, guess[0]); len(guesses) == n {
 			return guesses, nil
 		}
-		logits, err = d.session.step(guesses[len(guesses)-1:])
+		draw = draw.after(1)
+		guess, err = d.session.choose(guess, 1, draw)
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()

@@ -191,7 +191,20 @@ type Row struct {
 // StepRows is Step for several sequences in one pass, each with a cache of its own. It
 // returns the logits of the last tokens of the first row, of those of the second and so
 // on, [Σ Last, vocab].
-func (m *Model) StepRows(t *tensor.Tape, rows []Row) *tensor.Tensor {
+func (m *Model) StepRows(t *tensor.Tape, rows []Row) *tensor.Tensor { return m.step(t, rows, nil) }
+
+// StepChosen is StepRows of one token a row, which the device has chosen and the host need
+// not know: chosen I32 [len(rows)].
+func (m *Model) StepChosen(t *tensor.Tape, caches []*nn.Cache, chosen *tensor.Tensor) *tensor.Tensor {
+	rows := make([]Row, len(caches))
+	for i, c := range caches {
+		rows[i] = Row{Tokens: make([]int32, 1), Last: 1, Cache: c}
+	}
+	return m.step(t, rows, chosen)
+}
+
+// step runs the tokens of rows, or as many ids in their place.
+func (m *Model) step(t *tensor.Tape, rows []Row, ids *tensor.Tensor) *tensor.Tensor {
 	var b Batch
 	var last []int32
 	pieces := make([]nn.Piece, len(rows))
@@ -208,10 +221,15 @@ func (m *Model) StepRows(t *tensor.Tape, rows []Row) *tensor.Tensor {
 	var caches *nn.Caches
 	y := t.Scope(func() *tensor.Tensor {
 		caches = nn.NewCaches(t, pieces)
-		in, pass := m.Begin(t, b, caches)
-		x := m.Layers(t, in, pass, 0, len(m.Blocks), false)
-		h := t.GatherRows(x, t.Ints(last)) // [Σ Last, hidden]
-		return m.Logits(t, m.Final(t, h))
+		if ids == nil {
+			ids = t.Ints(b.Tokens)
+		}
+		pass := m.Pass(t, b, caches)
+		x := m.Layers(t, t.Embed(ids, m.Embed), pass, 0, len(m.Blocks), false)
+		if len(last) < len(b.Tokens) {
+			x = t.GatherRows(x, t.Ints(last)) // [Σ Last, hidden]
+		}
+		return m.Logits(t, m.Final(t, x))
 	})
 	if t.Err() == nil {
 		caches.Advance()
