@@ -13,9 +13,9 @@ import (
 // sequences can lie packed in one row of tokens. With Softcap > 0 a score s becomes
 // Softcap·tanh(s/Softcap). Keys that were computed before are CacheAttention's.
 //
-//	in: q F32 [T, Heads·HeadDim], k and v F32 [T, KVHeads·HeadDim], bounds I32
+//	in: q float [T, Heads·HeadDim], k and v [T, KVHeads·HeadDim] of q's type, bounds I32
 //	    [segments+1] rising from 0 to at least T
-//	out: o F32 [T, Heads·HeadDim], lse F32 [T, Heads] (log of the sum of exp of the scores)
+//	out: o as q, lse F32 [T, Heads] (log of the sum of exp of the scores)
 //
 // RowWise asks that a query's output does not depend, to the bit, on the other queries:
 // it is what the query alone gives without RowWise.
@@ -33,8 +33,8 @@ func (o Attention) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 4); err != nil {
 		return nil, err
 	}
-	if err := firstErr(o.check(in), want(in, 1, "k", dim(in, 0, 0), o.KVHeads*o.HeadDim), wantType(in, 1, "k", F32),
-		want(in, 2, "v", in[1].Shape...), wantType(in, 2, "v", F32), want(in, 3, "bounds", -1), wantType(in, 3, "bounds", I32)); err != nil {
+	if err := firstErr(o.check(in), want(in, 1, "k", dim(in, 0, 0), o.KVHeads*o.HeadDim), wantType(in, 1, "k", in[0].DType),
+		want(in, 2, "v", in[1].Shape...), wantType(in, 2, "v", in[0].DType), want(in, 3, "bounds", -1), wantType(in, 3, "bounds", I32)); err != nil {
 		return nil, err
 	}
 	if n := in[3].Shape[0]; n < 2 {
@@ -48,22 +48,22 @@ func (o Attention) check(in []Spec) error {
 	if o.Window < 0 || o.Softcap < 0 || o.Heads <= 0 || o.HeadDim <= 0 {
 		return fmt.Errorf("heads %d of %d, window %d, softcap %g: want positive heads and nothing negative", o.Heads, o.HeadDim, o.Window, o.Softcap)
 	}
-	return firstErr(divides(o.Heads, o.KVHeads, "number of heads"), want(in, 0, "q", -1, o.Heads*o.HeadDim), wantType(in, 0, "q", F32))
+	return firstErr(divides(o.Heads, o.KVHeads, "number of heads"), want(in, 0, "q", -1, o.Heads*o.HeadDim), wantActivation(in, 0, "q"))
 }
 
 // Cost counts, for every query, all keys up to its own. Segments shorter than the row
 // cost less, but shapes do not tell them.
-func (o Attention) Cost(in []Spec) Cost { return o.cost(in[0].Shape[0], in[0].Shape[0], F32) }
+func (o Attention) Cost(in []Spec) Cost { return o.cost(in[0], in[0].Shape[0], in[0].DType) }
 
-// cost is that of t queries at the end of s keys of a type.
-func (o Attention) cost(t, s int, kv DType) Cost {
-	n, keys := int64(t), int64(s)
+// cost is that of queries at the end of s keys of a type.
+func (o Attention) cost(q Spec, s int, kv DType) Cost {
+	n, keys := int64(q.Shape[0]), int64(s)
 	seen := n*(keys-n) + n*(n+1)/2
 	if o.Window > 0 {
 		seen = min(seen, n*int64(o.Window))
 	}
 	width := int64(o.Heads * o.HeadDim)
-	return Cost{FLOPs: 4 * seen * width, Bytes: 2*4*n*width + 2*keys*int64(o.KVHeads*o.HeadDim*kv.Size())}
+	return Cost{FLOPs: 4 * seen * width, Bytes: 2*q.Bytes() + 2*keys*int64(o.KVHeads*o.HeadDim*kv.Size())}
 }
 
 // Visible returns the half-open range of keys that query t sees; seg is the
@@ -99,8 +99,10 @@ func (o Attention) score(q, k []float32) float32 {
 }
 
 func (o Attention) Define(out, in []Array) {
-	q, k, v := in[0].F32(), in[1].F32(), in[2].F32()
-	y, lse := out[0].F32(), out[1].F32()
+	q, k, v := in[0].Floats(), in[1].Floats(), in[2].Floats()
+	lse := out[1].F32()
+	y, put := out[0].working()
+	defer put()
 	t, width := in[0].Shape[0], o.Heads*o.HeadDim
 	for i, seg := range o.SegmentStarts(in[3].I32(), t) {
 		lo, hi := o.Visible(i, seg)
@@ -140,7 +142,7 @@ func (o Attention) define(y, lse, q, k, v []float32, lo, hi int) {
 // from lse, tile by tile (Dao et al., 2022).
 //
 //	in: q, k, v, bounds, o, lse as Attention's, do as o
-//	out: dq, dk, dv F32 as q, k, v
+//	out: dq, dk, dv as q, k, v
 type AttentionGrad struct{ Attention }
 
 func (AttentionGrad) Name() string { return "attention_grad" }
@@ -153,8 +155,8 @@ func (o AttentionGrad) Infer(in []Spec) ([]Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := firstErr(want(in, 4, "o", fwd[0].Shape...), wantType(in, 4, "o", F32),
-		want(in, 5, "lse", fwd[1].Shape...), wantType(in, 5, "lse", F32), want(in, 6, "do", fwd[0].Shape...), wantType(in, 6, "do", F32)); err != nil {
+	if err := firstErr(want(in, 4, "o", fwd[0].Shape...), wantType(in, 4, "o", in[0].DType),
+		want(in, 5, "lse", fwd[1].Shape...), wantType(in, 5, "lse", F32), want(in, 6, "do", fwd[0].Shape...), wantType(in, 6, "do", in[0].DType)); err != nil {
 		return nil, err
 	}
 	return []Spec{in[0], in[1], in[2]}, nil
@@ -166,8 +168,13 @@ func (o AttentionGrad) Cost(in []Spec) Cost {
 }
 
 func (o AttentionGrad) Define(out, in []Array) {
-	q, k, v, y, lse, dy := in[0].F32(), in[1].F32(), in[2].F32(), in[4].F32(), in[5].F32(), in[6].F32()
-	dq, dk, dv := out[0].F32(), out[1].F32(), out[2].F32()
+	q, k, v, y, lse, dy := in[0].Floats(), in[1].Floats(), in[2].Floats(), in[4].Floats(), in[5].F32(), in[6].Floats()
+	dq, put := out[0].working()
+	defer put()
+	dk, put := out[1].working()
+	defer put()
+	dv, put := out[2].working()
+	defer put()
 	clear(dq)
 	clear(dk)
 	clear(dv)

@@ -77,7 +77,7 @@ func wantStored(f quant.Format) error {
 // [From, To) of x go to rows from At on of the span's cache, whose other rows stay.
 // Floats are rounded to nearest even, affine integers as by QuantizeRows.
 //
-//	in: x F32 [T, Cols], spans I32 [n, 4]
+//	in: x float [T, Cols], spans I32 [n, 4]
 //	out: the buffers of n matrices [Rows[i], Cols] in Format, see Weight.Specs
 type StoreRows struct {
 	Format quant.Format // of all caches
@@ -88,7 +88,7 @@ type StoreRows struct {
 func (StoreRows) Name() string { return "store_rows" }
 
 func (o StoreRows) Infer(in []Spec) ([]Spec, error) {
-	if err := firstErr(arity(in, 2), wantStored(o.Format), want(in, 0, "x", -1, o.Cols), wantType(in, 0, "x", F32)); err != nil {
+	if err := firstErr(arity(in, 2), wantStored(o.Format), want(in, 0, "x", -1, o.Cols), wantActivation(in, 0, "x")); err != nil {
 		return nil, err
 	}
 	if n, err := wantSpans(in, 1); err != nil || n != len(o.Rows) {
@@ -115,7 +115,7 @@ func (o StoreRows) Cost(in []Spec) Cost {
 }
 
 func (o StoreRows) Define(out, in []Array) {
-	x := in[0].F32()
+	x := in[0].Floats()
 	for i, s := range Spans(in[1]) {
 		rows, m := x[s.From*o.Cols:s.To*o.Cols], o.Cache(out, i)
 		if o.Format.Kind == quant.Affine {
@@ -139,9 +139,9 @@ func (o StoreRows) Cache(out []Array, i int) *quant.Matrix {
 // of a span stands at key p = Keys-(To-From)+r-From. It sees the keys j <= p of its cache
 // and, when Window > 0, j > p-Window. Groups of affine integers lie along each head.
 //
-//	in: q F32 [T, Heads·HeadDim], spans I32 [n, 4], and for each of the n spans the
+//	in: q float [T, Heads·HeadDim], spans I32 [n, 4], and for each of the n spans the
 //	    buffers of k and those of v, [rows, KVHeads·HeadDim] in Format (see Weight.Specs)
-//	out: o F32 [T, Heads·HeadDim], the rows of the spans; the others stay
+//	out: o as q, the rows of the spans; the others stay
 //
 // What a sequence gets does not depend, to the bit, on the others, on devices that can
 // promise it.
@@ -194,8 +194,9 @@ func (o CacheAttention) Cost(in []Spec) (c Cost) {
 	for i := range n {
 		w := o.stored(in, 2+2*i*o.parts())
 		t := in[0].Shape[0]*(i+1)/n - in[0].Shape[0]*i/n
-		one := o.cost(t, w.Rows, o.Format.DType)
-		one.Bytes = 2*4*int64(t*o.Heads*o.HeadDim) + 2*w.bytes()
+		q := Spec{Shape{t, o.Heads * o.HeadDim}, in[0].DType}
+		one := o.cost(q, w.Rows, o.Format.DType)
+		one.Bytes = 2*q.Bytes() + 2*w.bytes()
 		if o.Format.Kind == quant.Affine {
 			one.FLOPs += 4 * int64(w.Rows) * int64(w.Cols)
 		}
@@ -205,7 +206,9 @@ func (o CacheAttention) Cost(in []Spec) (c Cost) {
 }
 
 func (o CacheAttention) Define(out, in []Array) {
-	q, y, width := in[0].F32(), out[0].F32(), o.Heads*o.HeadDim
+	q, width := in[0].Floats(), o.Heads*o.HeadDim
+	y, put := out[0].working()
+	defer put()
 	for i, s := range Spans(in[1]) {
 		k, v := o.Cache(in, i)
 		keys, values := k.Floats(), v.Floats()

@@ -6,6 +6,10 @@
 //   - Arrays are row-major. A matrix of activations is [T, D]: one row a token.
 //   - Weight matrices are [out, in] as in the model files: y = x Wᵀ.
 //   - Token ids, positions and row indices are I32.
+//   - Activations and their gradients have the type that the device likes (Info.Activations);
+//     "float" below is F32, BF16 or F16. What ops return is of their input's type, or of
+//     that which their attribute To names (F32 when it is not set). Statistics, parameters,
+//     their gradients, losses and the state of optimizers are F32.
 //   - A buffer's content after Alloc is unspecified; an op writes all of its
 //     outputs unless its comment says that it adds to them or writes a part.
 //   - An element-wise op may be given the same buffer as input and output.

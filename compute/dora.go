@@ -83,7 +83,7 @@ func (o UpdatedNorm) Define(out, in []Array) {
 // Magnitude is x · m/norm (+ bias), by column. The quotient is 0 where norm is: a row
 // of zeros has no direction. The output may be x.
 //
-//	in: x F32 [T, N], m, norm F32 [N], bias [N] when Bias;  out: F32 [T, N]
+//	in: x float [T, N], m, norm F32 [N], bias [N] when Bias;  out: as x
 type Magnitude struct{ Bias bool }
 
 func (Magnitude) Name() string { return "magnitude" }
@@ -107,7 +107,7 @@ func (o Magnitude) Infer(in []Spec) ([]Spec, error) {
 // checkMagnitude checks x, m and norm.
 func checkMagnitude(in []Spec) error {
 	n := dim(in, 0, 1)
-	return firstErr(want(in, 0, "x", -1, -1), wantType(in, 0, "x", F32), want(in, 1, "m", n), wantType(in, 1, "m", F32),
+	return firstErr(want(in, 0, "x", -1, -1), wantActivation(in, 0, "x"), want(in, 1, "m", n), wantType(in, 1, "m", F32),
 		want(in, 2, "norm", n), wantType(in, 2, "norm", F32))
 }
 
@@ -116,7 +116,9 @@ func (o Magnitude) Cost(in []Spec) Cost {
 }
 
 func (o Magnitude) Define(out, in []Array) {
-	x, m, norm, y := in[0].F32(), in[1].F32(), in[2].F32(), out[0].F32()
+	x, m, norm := in[0].Floats(), in[1].F32(), in[2].F32()
+	y, put := out[0].working()
+	defer put()
 	n := len(m)
 	bias := make([]float32, n)
 	if o.Bias {
@@ -138,8 +140,8 @@ func Gain(m, norm float32) float32 {
 // MagnitudeGrad is the gradient of Magnitude by x and m. DoRA defines norm to be a
 // constant here. The op adds to dm. dx may be dy.
 //
-//	in: x F32 [T, N], m, norm F32 [N], dy F32 [T, N]
-//	out: dx F32 [T, N], dm += F32 [N]
+//	in: x float [T, N], m, norm F32 [N], dy as x
+//	out: dx as x, dm += F32 [N]
 type MagnitudeGrad struct{}
 
 func (MagnitudeGrad) Name() string { return "magnitude_grad" }
@@ -148,7 +150,7 @@ func (MagnitudeGrad) Infer(in []Spec) ([]Spec, error) {
 	if err := firstErr(arity(in, 4), checkMagnitude(in)); err != nil {
 		return nil, err
 	}
-	if err := firstErr(want(in, 3, "dy", in[0].Shape...), wantType(in, 3, "dy", F32)); err != nil {
+	if err := firstErr(want(in, 3, "dy", in[0].Shape...), wantType(in, 3, "dy", in[0].DType)); err != nil {
 		return nil, err
 	}
 	return []Spec{in[0], in[1]}, nil
@@ -159,8 +161,10 @@ func (MagnitudeGrad) Cost(in []Spec) Cost {
 }
 
 func (MagnitudeGrad) Define(out, in []Array) {
-	x, m, norm, dy := in[0].F32(), in[1].F32(), in[2].F32(), in[3].F32()
-	dx, dm, n := out[0].F32(), out[1].F32(), len(m)
+	x, m, norm, dy := in[0].Floats(), in[1].F32(), in[2].F32(), in[3].Floats()
+	dm, n := out[1].F32(), len(m)
+	dx, put := out[0].working()
+	defer put()
 	sum := make([]float32, n)
 	for i, d := range dy {
 		sum[i%n] += d * x[i]

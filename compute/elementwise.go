@@ -7,17 +7,19 @@ import (
 
 // SwiGLU is silu(gate) · up (Shazeer, 2020).
 //
-//	in: gate, up F32 [T, D];  out: F32 [T, D]
+//	in: gate, up float [T, D] of one type;  out: as gate
 type SwiGLU struct{}
 
 func (SwiGLU) Name() string { return "swiglu" }
 
-func (SwiGLU) Infer(in []Spec) ([]Spec, error) { return sameShape(in, "gate", "up") }
+func (SwiGLU) Infer(in []Spec) ([]Spec, error) { return alike(in, "gate", "up") }
 
 func (SwiGLU) Cost(in []Spec) Cost { return elementCost(in, 6, 1) }
 
 func (SwiGLU) Define(out, in []Array) {
-	gate, up, y := in[0].F32(), in[1].F32(), out[0].F32()
+	gate, up := in[0].Floats(), in[1].Floats()
+	y, put := out[0].working()
+	defer put()
 	for i, g := range gate {
 		y[i] = g * sigmoid(g) * up[i]
 	}
@@ -25,13 +27,13 @@ func (SwiGLU) Define(out, in []Array) {
 
 // SwiGLUGrad is the gradient of SwiGLU. Outputs may be the inputs gate and up.
 //
-//	in: gate, up, dy F32 [T, D];  out: dgate, dup F32 [T, D]
+//	in: gate, up, dy float [T, D] of one type;  out: dgate, dup as gate
 type SwiGLUGrad struct{}
 
 func (SwiGLUGrad) Name() string { return "swiglu_grad" }
 
 func (SwiGLUGrad) Infer(in []Spec) ([]Spec, error) {
-	s, err := sameShape(in, "gate", "up", "dy")
+	s, err := alike(in, "gate", "up", "dy")
 	if err != nil {
 		return nil, err
 	}
@@ -41,8 +43,11 @@ func (SwiGLUGrad) Infer(in []Spec) ([]Spec, error) {
 func (SwiGLUGrad) Cost(in []Spec) Cost { return elementCost(in, 12, 2) }
 
 func (SwiGLUGrad) Define(out, in []Array) {
-	gate, up, dy := in[0].F32(), in[1].F32(), in[2].F32()
-	dgate, dup := out[0].F32(), out[1].F32()
+	gate, up, dy := in[0].Floats(), in[1].Floats(), in[2].Floats()
+	dgate, put := out[0].working()
+	defer put()
+	dup, put := out[1].working()
+	defer put()
 	for i, g := range gate {
 		s, u, d := sigmoid(g), up[i], dy[i]
 		dgate[i], dup[i] = d*u*s*(1+g*(1-s)), d*g*s
@@ -53,17 +58,19 @@ func sigmoid(x float32) float32 { return float32(1 / (1 + math.Exp(-float64(x)))
 
 // Add is a + Alpha·b. The output may be a.
 //
-//	in: a, b F32 of one shape;  out: F32 as a
+//	in: a, b float of one shape and type;  out: as a
 type Add struct{ Alpha float32 }
 
 func (Add) Name() string { return "add" }
 
-func (Add) Infer(in []Spec) ([]Spec, error) { return sameShape(in, "a", "b") }
+func (Add) Infer(in []Spec) ([]Spec, error) { return alike(in, "a", "b") }
 
 func (Add) Cost(in []Spec) Cost { return elementCost(in, 2, 1) }
 
 func (o Add) Define(out, in []Array) {
-	a, b, y := in[0].F32(), in[1].F32(), out[0].F32()
+	a, b := in[0].Floats(), in[1].Floats()
+	y, put := out[0].working()
+	defer put()
 	for i := range a {
 		y[i] = a[i] + o.Alpha*b[i]
 	}
@@ -71,17 +78,19 @@ func (o Add) Define(out, in []Array) {
 
 // Scale is Alpha·x. The output may be x.
 //
-//	in: x F32;  out: F32 as x
+//	in: x float;  out: as x
 type Scale struct{ Alpha float32 }
 
 func (Scale) Name() string { return "scale" }
 
-func (Scale) Infer(in []Spec) ([]Spec, error) { return sameShape(in, "x") }
+func (Scale) Infer(in []Spec) ([]Spec, error) { return alike(in, "x") }
 
 func (Scale) Cost(in []Spec) Cost { return elementCost(in, 1, 1) }
 
 func (o Scale) Define(out, in []Array) {
-	x, y := in[0].F32(), out[0].F32()
+	x := in[0].Floats()
+	y, put := out[0].working()
+	defer put()
 	for i, v := range x {
 		y[i] = o.Alpha * v
 	}
@@ -150,7 +159,7 @@ func (o CopyRows) Define(out, in []Array) {
 
 // GatherRows picks rows.
 //
-//	in: x F32 [T, D], rows I32 [R];  out: F32 [R, D]
+//	in: x float [T, D], rows I32 [R];  out: [R, D] of x's type
 type GatherRows struct{}
 
 func (GatherRows) Name() string { return "gather_rows" }
@@ -159,18 +168,18 @@ func (GatherRows) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 2); err != nil {
 		return nil, err
 	}
-	if err := firstErr(want(in, 0, "x", -1, -1), wantType(in, 0, "x", F32), want(in, 1, "rows", -1), wantType(in, 1, "rows", I32)); err != nil {
+	if err := firstErr(want(in, 0, "x", -1, -1), wantActivation(in, 0, "x"), want(in, 1, "rows", -1), wantType(in, 1, "rows", I32)); err != nil {
 		return nil, err
 	}
-	return []Spec{{Shape{in[1].Shape[0], in[0].Shape[1]}, F32}}, nil
+	return []Spec{{Shape{in[1].Shape[0], in[0].Shape[1]}, in[0].DType}}, nil
 }
 
 func (GatherRows) Cost(in []Spec) Cost {
-	return Cost{Bytes: 8 * int64(in[1].Shape[0]) * int64(in[0].Shape[1])}
+	return Cost{Bytes: 2 * int64(in[1].Shape[0]) * int64(in[0].Shape[1]*in[0].DType.Size())}
 }
 
 func (GatherRows) Define(out, in []Array) {
-	x, y, d := in[0].F32(), out[0].F32(), in[0].Shape[1]
+	x, y, d := in[0].Data, out[0].Data, in[0].Shape[1]*in[0].DType.Size()
 	for i, r := range in[1].I32() {
 		copy(y[i*d:(i+1)*d], x[int(r)*d:(int(r)+1)*d])
 	}
@@ -179,7 +188,7 @@ func (GatherRows) Define(out, in []Array) {
 // ScatterRows is the gradient of GatherRows: zeros, to which row i of dy is added at
 // row rows[i].
 //
-//	in: dy F32 [R, D], rows I32 [R];  out: F32 [Rows, D]
+//	in: dy float [R, D], rows I32 [R];  out: [Rows, D] of dy's type
 type ScatterRows struct{ Rows int }
 
 func (ScatterRows) Name() string { return "scatter_rows" }
@@ -188,22 +197,37 @@ func (o ScatterRows) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 2); err != nil {
 		return nil, err
 	}
-	if err := firstErr(want(in, 0, "dy", -1, -1), wantType(in, 0, "dy", F32), want(in, 1, "rows", dim(in, 0, 0)), wantType(in, 1, "rows", I32)); err != nil {
+	if err := firstErr(want(in, 0, "dy", -1, -1), wantActivation(in, 0, "dy"), want(in, 1, "rows", dim(in, 0, 0)), wantType(in, 1, "rows", I32)); err != nil {
 		return nil, err
 	}
-	return []Spec{{Shape{o.Rows, in[0].Shape[1]}, F32}}, nil
+	return []Spec{{Shape{o.Rows, in[0].Shape[1]}, in[0].DType}}, nil
 }
 
 func (o ScatterRows) Cost(in []Spec) Cost {
-	return Cost{Bytes: in[0].Bytes() + 4*int64(o.Rows)*int64(in[0].Shape[1])}
+	return Cost{Bytes: in[0].Bytes() + int64(o.Rows)*int64(in[0].Shape[1]*in[0].DType.Size())}
 }
 
 func (o ScatterRows) Define(out, in []Array) {
-	dy, dx, d := in[0].F32(), out[0].F32(), in[0].Shape[1]
+	dy, d := in[0].Floats(), in[0].Shape[1]
+	dx, put := out[0].working()
+	defer put()
 	clear(dx)
 	for i, r := range in[1].I32() {
 		axpy(dx[int(r)*d:(int(r)+1)*d], 1, dy[i*d:(i+1)*d])
 	}
+}
+
+// alike is the rule of ops whose inputs and output are activations of one shape and type.
+func alike(in []Spec, names ...string) ([]Spec, error) {
+	if err := arity(in, len(names)); err != nil {
+		return nil, err
+	}
+	for i, name := range names {
+		if err := firstErr(want(in, i, name, in[0].Shape...), wantActivation(in, i, name), wantType(in, i, name, in[0].DType)); err != nil {
+			return nil, err
+		}
+	}
+	return []Spec{in[0]}, nil
 }
 
 // sameShape is the rule of ops whose inputs and output are F32 of one shape.

@@ -37,8 +37,8 @@ func (w Weight) expertCost(experts int, ids Spec) Cost {
 
 // ExpertLinear is Linear with the matrices of the experts that each row has picked.
 //
-//	in: x F32 [T, Cols], [T·K, Cols] when Own; ids I32 [T, K]; weight [Rows, Cols]
-//	out: F32 [T·K, Rows/Experts]
+//	in: x float [T, Cols], [T·K, Cols] when Own; ids I32 [T, K]; weight [Rows, Cols]
+//	out: To [T·K, Rows/Experts]
 //
 // Row t·K+k of the output is x_t W_eᵀ with e = ids[t, k]. With Own each pair has its
 // own row of x, t·K+k. Exact and RowWise are as in Linear.
@@ -48,6 +48,7 @@ type ExpertLinear struct {
 	Own     bool
 	Exact   bool
 	RowWise bool
+	To      DType
 }
 
 func (ExpertLinear) Name() string { return "expert_linear" }
@@ -63,16 +64,16 @@ func (o ExpertLinear) Infer(in []Spec) ([]Spec, error) {
 		return nil, err
 	}
 	rows, err := expertRows(o.Weight.Rows, o.Experts)
-	if err := firstErr(err, o.Weight.check(in, 2)); err != nil {
+	if err := firstErr(err, o.Weight.check(in, 2), wantFloat("out", output(o.To))); err != nil {
 		return nil, err
 	}
-	return []Spec{{Shape{pairs, rows}, F32}}, nil
+	return []Spec{{Shape{pairs, rows}, output(o.To)}}, nil
 }
 
 // checkExpertRows checks the rows of x, input i, and the ids, input j, and returns
 // the number of pairs.
 func checkExpertRows(in []Spec, i, j, cols int, own bool) (pairs int, err error) {
-	if err := firstErr(want(in, i, "x", -1, cols), wantType(in, i, "x", F32)); err != nil {
+	if err := firstErr(want(in, i, "x", -1, cols), wantActivation(in, i, "x")); err != nil {
 		return 0, err
 	}
 	t := in[i].Shape[0]
@@ -92,12 +93,14 @@ func checkExpertRows(in []Spec, i, j, cols int, own bool) (pairs int, err error)
 
 func (o ExpertLinear) Cost(in []Spec) Cost {
 	c := o.Weight.expertCost(o.Experts, in[1])
-	c.Bytes += in[0].Bytes() + 4*int64(in[1].Shape.Elems())*int64(o.Weight.Rows/o.Experts)
+	c.Bytes += in[0].Bytes() + int64(in[1].Shape.Elems())*int64(o.Weight.Rows/o.Experts)*int64(output(o.To).Size())
 	return c
 }
 
 func (o ExpertLinear) Define(out, in []Array) {
-	m, x, y := o.Weight.Of(in[2]), in[0].F32(), out[0].F32()
+	m, x := o.Weight.Of(in[2]), in[0].Floats()
+	y, put := out[0].working()
+	defer put()
 	rows, row := m.Rows/o.Experts, make([]float32, m.Cols)
 	eachExpert(in[1], o.Experts, o.Own, func(e int, pairs []expertPair) {
 		for r := range rows {
@@ -132,13 +135,14 @@ func eachExpert(ids Array, experts int, own bool, do func(expert int, pairs []ex
 // ExpertGradInput is the gradient of ExpertLinear's x. With Own it has a row for every
 // pair, otherwise their sum over the experts of a row.
 //
-//	in: dy F32 [T·K, Rows/Experts], ids I32 [T, K], weight [Rows, Cols]
-//	out: F32 [T, Cols], [T·K, Cols] when Own, added to when Accumulate
+//	in: dy float [T·K, Rows/Experts], ids I32 [T, K], weight [Rows, Cols]
+//	out: To [T, Cols], [T·K, Cols] when Own, added to when Accumulate
 type ExpertGradInput struct {
 	Weight     Weight
 	Experts    int
 	Own        bool
 	Accumulate bool
+	To         DType
 }
 
 func (ExpertGradInput) Name() string { return "expert_grad_input" }
@@ -158,13 +162,13 @@ func (o ExpertGradInput) Infer(in []Spec) ([]Spec, error) {
 		return nil, err
 	}
 	t := in[1].Shape[0]
-	if err := firstErr(want(in, 0, "dy", t*k, rows), wantType(in, 0, "dy", F32), o.Weight.check(in, 2)); err != nil {
+	if err := firstErr(want(in, 0, "dy", t*k, rows), wantActivation(in, 0, "dy"), o.Weight.check(in, 2), wantFloat("out", output(o.To))); err != nil {
 		return nil, err
 	}
 	if o.Own {
 		t *= k
 	}
-	return []Spec{{Shape{t, o.Weight.Cols}, F32}}, nil
+	return []Spec{{Shape{t, o.Weight.Cols}, output(o.To)}}, nil
 }
 
 func (o ExpertGradInput) Cost(in []Spec) Cost {
@@ -173,12 +177,14 @@ func (o ExpertGradInput) Cost(in []Spec) Cost {
 	if o.Own {
 		rows *= in[1].Shape[1]
 	}
-	c.Bytes += in[0].Bytes() + 4*int64(rows)*int64(o.Weight.Cols)
+	c.Bytes += in[0].Bytes() + int64(rows)*int64(o.Weight.Cols)*int64(output(o.To).Size())
 	return c
 }
 
 func (o ExpertGradInput) Define(out, in []Array) {
-	m, dy, dx := o.Weight.Of(in[2]), in[0].F32(), out[0].F32()
+	m, dy := o.Weight.Of(in[2]), in[0].Floats()
+	dx, put := out[0].working()
+	defer put()
 	if !o.Accumulate {
 		clear(dx)
 	}
@@ -196,7 +202,7 @@ func (o ExpertGradInput) Define(out, in []Array) {
 // ExpertGradWeight is the gradient of ExpertLinear's weight, times Alpha. It is zero for
 // experts that no row picked.
 //
-//	in: dy F32 [T·K, out], x F32 [T, Cols], [T·K, Cols] when Own; ids I32 [T, K]
+//	in: dy float [T·K, out], x float [T, Cols], [T·K, Cols] when Own; ids I32 [T, K]
 //	out: F32 [Experts·out, Cols], added to when Accumulate
 type ExpertGradWeight struct {
 	Experts    int
@@ -212,7 +218,7 @@ func (o ExpertGradWeight) Infer(in []Spec) ([]Spec, error) {
 		return nil, err
 	}
 	pairs, err := checkExpertRows(in, 1, 2, -1, o.Own)
-	if err := firstErr(err, want(in, 0, "dy", pairs, -1), wantType(in, 0, "dy", F32)); err != nil {
+	if err := firstErr(err, want(in, 0, "dy", pairs, -1), wantActivation(in, 0, "dy")); err != nil {
 		return nil, err
 	}
 	if o.Experts < 1 {
@@ -227,7 +233,7 @@ func (o ExpertGradWeight) Cost(in []Spec) Cost {
 }
 
 func (o ExpertGradWeight) Define(out, in []Array) {
-	dy, x, dw := in[0].F32(), in[1].F32(), out[0].F32()
+	dy, x, dw := in[0].Floats(), in[1].Floats(), out[0].F32()
 	rows, cols := in[0].Shape[1], in[1].Shape[1]
 	if !o.Accumulate {
 		clear(dw)

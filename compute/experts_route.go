@@ -12,7 +12,7 @@ import (
 // 2024). A NaN counts as the smallest logit, so that ids are always good, and makes the
 // scores NaN.
 //
-//	in: logits F32 [T, E];  out: ids I32 [T, K], scores F32 [T, K]
+//	in: logits float [T, E];  out: ids I32 [T, K], scores F32 [T, K]
 type Route struct {
 	K         int
 	Normalize bool
@@ -21,7 +21,7 @@ type Route struct {
 func (Route) Name() string { return "route" }
 
 func (o Route) Infer(in []Spec) ([]Spec, error) {
-	if err := firstErr(arity(in, 1), want(in, 0, "logits", -1, -1), wantType(in, 0, "logits", F32)); err != nil {
+	if err := firstErr(arity(in, 1), want(in, 0, "logits", -1, -1), wantActivation(in, 0, "logits")); err != nil {
 		return nil, err
 	}
 	if e := in[0].Shape[1]; o.K < 1 || o.K > e {
@@ -36,7 +36,7 @@ func (o Route) Cost(in []Spec) Cost {
 }
 
 func (o Route) Define(out, in []Array) {
-	logits, ids, scores, e := in[0].F32(), out[0].I32(), out[1].F32(), in[0].Shape[1]
+	logits, ids, scores, e := in[0].Floats(), out[0].I32(), out[1].F32(), in[0].Shape[1]
 	for t := range in[0].Shape[0] {
 		o.Pick(ids[t*o.K:(t+1)*o.K], scores[t*o.K:(t+1)*o.K], logits[t*e:(t+1)*e])
 	}
@@ -80,13 +80,13 @@ func exp(x float32) float32 { return float32(math.Exp(float64(x))) }
 
 // RouteGrad is the gradient of Route's scores. The choice counts as given.
 //
-//	in: logits F32 [T, E], ids I32 [T, K], dscores F32 [T, K];  out: F32 [T, E]
+//	in: logits float [T, E], ids I32 [T, K], dscores F32 [T, K];  out: as logits
 type RouteGrad struct{ Normalize bool }
 
 func (RouteGrad) Name() string { return "route_grad" }
 
 func (o RouteGrad) Infer(in []Spec) ([]Spec, error) {
-	if err := firstErr(arity(in, 3), want(in, 0, "logits", -1, -1), wantType(in, 0, "logits", F32)); err != nil {
+	if err := firstErr(arity(in, 3), want(in, 0, "logits", -1, -1), wantActivation(in, 0, "logits")); err != nil {
 		return nil, err
 	}
 	k, err := expertIDs(in, 1, in[0].Shape[0])
@@ -101,7 +101,9 @@ func (o RouteGrad) Cost(in []Spec) Cost {
 }
 
 func (o RouteGrad) Define(out, in []Array) {
-	logits, ids, ds, dl := in[0].F32(), in[1].I32(), in[2].F32(), out[0].F32()
+	logits, ids, ds := in[0].Floats(), in[1].I32(), in[2].F32()
+	dl, put := out[0].working()
+	defer put()
 	e, k := in[0].Shape[1], in[1].Shape[1]
 	for t := range in[0].Shape[0] {
 		o.Row(dl[t*e:(t+1)*e], logits[t*e:(t+1)*e], ids[t*k:(t+1)*k], ds[t*k:(t+1)*k])
@@ -138,7 +140,7 @@ func (o RouteGrad) Row(dl, logits []float32, ids []int32, ds []float32) {
 
 // Combine adds up the results of a token's experts, times their scores.
 //
-//	in: y F32 [T·K, D], scores F32 [T, K];  out: F32 [T, D]
+//	in: y float [T·K, D], scores F32 [T, K];  out: [T, D] of y's type
 type Combine struct{}
 
 func (Combine) Name() string { return "combine" }
@@ -150,7 +152,7 @@ func (Combine) Infer(in []Spec) ([]Spec, error) {
 	if err := checkScores(in, 0, 1); err != nil {
 		return nil, err
 	}
-	return []Spec{{Shape{in[1].Shape[0], in[0].Shape[1]}, F32}}, nil
+	return []Spec{{Shape{in[1].Shape[0], in[0].Shape[1]}, in[0].DType}}, nil
 }
 
 // checkScores checks y, input i, and the scores, input j.
@@ -161,15 +163,17 @@ func checkScores(in []Spec, i, j int) error {
 	if in[j].Shape[1] == 0 {
 		return fmt.Errorf("scores are %v, expected one expert for each row or more", in[j].Shape)
 	}
-	return firstErr(want(in, i, "y", in[j].Shape.Elems(), -1), wantType(in, i, "y", F32))
+	return firstErr(want(in, i, "y", in[j].Shape.Elems(), -1), wantActivation(in, i, "y"))
 }
 
 func (Combine) Cost(in []Spec) Cost {
-	return Cost{FLOPs: 2 * int64(in[0].Shape.Elems()), Bytes: traffic(in) + 4*int64(in[1].Shape[0])*int64(in[0].Shape[1])}
+	return Cost{FLOPs: 2 * int64(in[0].Shape.Elems()), Bytes: traffic(in) + int64(in[1].Shape[0])*int64(in[0].Shape[1]*in[0].DType.Size())}
 }
 
 func (Combine) Define(out, in []Array) {
-	y, scores, sum, d, k := in[0].F32(), in[1].F32(), out[0].F32(), in[0].Shape[1], in[1].Shape[1]
+	y, scores, d, k := in[0].Floats(), in[1].F32(), in[0].Shape[1], in[1].Shape[1]
+	sum, put := out[0].working()
+	defer put()
 	clear(sum)
 	for i, s := range scores {
 		t := i / k
@@ -179,7 +183,7 @@ func (Combine) Define(out, in []Array) {
 
 // CombineGrad is the gradient of Combine. dy may be y.
 //
-//	in: dout F32 [T, D], y F32 [T·K, D], scores F32 [T, K]
+//	in: dout float [T, D], y [T·K, D] of dout's type, scores F32 [T, K]
 //	out: dy as y, dscores as scores
 type CombineGrad struct{}
 
@@ -189,7 +193,7 @@ func (CombineGrad) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 3); err != nil {
 		return nil, err
 	}
-	if err := firstErr(checkScores(in, 1, 2), want(in, 0, "dout", dim(in, 2, 0), dim(in, 1, 1)), wantType(in, 0, "dout", F32)); err != nil {
+	if err := firstErr(checkScores(in, 1, 2), want(in, 0, "dout", dim(in, 2, 0), dim(in, 1, 1)), wantType(in, 0, "dout", in[1].DType)); err != nil {
 		return nil, err
 	}
 	return []Spec{in[1], in[2]}, nil
@@ -200,8 +204,10 @@ func (CombineGrad) Cost(in []Spec) Cost {
 }
 
 func (CombineGrad) Define(out, in []Array) {
-	dout, y, scores := in[0].F32(), in[1].F32(), in[2].F32()
-	dy, ds, d, k := out[0].F32(), out[1].F32(), in[1].Shape[1], in[2].Shape[1]
+	dout, y, scores := in[0].Floats(), in[1].Floats(), in[2].F32()
+	ds, d, k := out[1].F32(), in[1].Shape[1], in[2].Shape[1]
+	dy, put := out[0].working()
+	defer put()
 	for i, s := range scores {
 		from := dout[i/k*d : (i/k+1)*d]
 		ds[i] = dot(from, y[i*d:(i+1)*d])

@@ -3,8 +3,11 @@ package compute
 // Embed looks up rows of a weight matrix. A negative id, which says that no token could be
 // chosen (see Unusable), gives zeros.
 //
-//	in: ids I32 [T], weight [V, D];  out: F32 [T, D]
-type Embed struct{ Weight Weight }
+//	in: ids I32 [T], weight [V, D];  out: To [T, D]
+type Embed struct {
+	Weight Weight
+	To     DType
+}
 
 func (Embed) Name() string { return "embed" }
 
@@ -14,19 +17,21 @@ func (o Embed) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 2); err != nil {
 		return nil, err
 	}
-	if err := firstErr(want(in, 0, "ids", -1), wantType(in, 0, "ids", I32), o.Weight.check(in, 1)); err != nil {
+	if err := firstErr(want(in, 0, "ids", -1), wantType(in, 0, "ids", I32), o.Weight.check(in, 1), wantFloat("out", output(o.To))); err != nil {
 		return nil, err
 	}
-	return []Spec{{Shape{in[0].Shape[0], o.Weight.Cols}, F32}}, nil
+	return []Spec{{Shape{in[0].Shape[0], o.Weight.Cols}, output(o.To)}}, nil
 }
 
 func (o Embed) Cost(in []Spec) Cost {
 	t := int64(in[0].Shape[0])
-	return Cost{Bytes: t * int64(4*o.Weight.Cols+o.Weight.Format.RowBytes(o.Weight.Cols))}
+	return Cost{Bytes: t * int64(output(o.To).Size()*o.Weight.Cols+o.Weight.Format.RowBytes(o.Weight.Cols))}
 }
 
 func (o Embed) Define(out, in []Array) {
-	m, y := o.Weight.Of(in[1]), out[0].F32()
+	m := o.Weight.Of(in[1])
+	y, put := out[0].working()
+	defer put()
 	for t, id := range in[0].I32() {
 		row := y[t*m.Cols : (t+1)*m.Cols]
 		if id < 0 {
@@ -39,7 +44,7 @@ func (o Embed) Define(out, in []Array) {
 
 // EmbedGrad is the gradient of Embed's weight. It adds to its output.
 //
-//	in: dy F32 [T, D], ids I32 [T];  out: += F32 [Rows, D]
+//	in: dy float [T, D], ids I32 [T];  out: += F32 [Rows, D]
 type EmbedGrad struct{ Rows int }
 
 func (EmbedGrad) Name() string { return "embed_grad" }
@@ -48,7 +53,7 @@ func (o EmbedGrad) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 2); err != nil {
 		return nil, err
 	}
-	if err := firstErr(want(in, 0, "dy", -1, -1), wantType(in, 0, "dy", F32), want(in, 1, "ids", dim(in, 0, 0)), wantType(in, 1, "ids", I32)); err != nil {
+	if err := firstErr(want(in, 0, "dy", -1, -1), wantActivation(in, 0, "dy"), want(in, 1, "ids", dim(in, 0, 0)), wantType(in, 1, "ids", I32)); err != nil {
 		return nil, err
 	}
 	return []Spec{{Shape{o.Rows, in[0].Shape[1]}, F32}}, nil
@@ -59,7 +64,7 @@ func (o EmbedGrad) Cost(in []Spec) Cost {
 }
 
 func (o EmbedGrad) Define(out, in []Array) {
-	dy, dw, d := in[0].F32(), out[0].F32(), in[0].Shape[1]
+	dy, dw, d := in[0].Floats(), out[0].F32(), in[0].Shape[1]
 	for t, id := range in[1].I32() {
 		axpy(dw[int(id)*d:(int(id)+1)*d], 1, dy[t*d:(t+1)*d])
 	}
@@ -67,11 +72,11 @@ func (o EmbedGrad) Define(out, in []Array) {
 
 // Linear is y = x Wᵀ (+ bias) (+ Scale · u v). The last term is a low-rank update.
 //
-//	in: x F32 [T, Cols], weight [Rows, Cols], bias [Rows] when Bias,
-//	    u F32 [T, Rank] and v F32 [Rank, Rows] when Rank is not 0
-//	out: F32 [T, Rows]
+//	in: x float [T, Cols], weight [Rows, Cols], bias [Rows] when Bias,
+//	    u float [T, Rank] and v F32 [Rank, Rows] when Rank is not 0
+//	out: To [T, Rows]
 //
-// Exact keeps the activations in float32. Without it, a device may quantize x to 8 bits
+// Exact keeps the activations in their type. Without it, a device may quantize x to 8 bits
 // in groups where the weight has 8 bits or fewer, as llama.cpp does. Training always
 // sets Exact.
 //
@@ -84,6 +89,7 @@ type Linear struct {
 	RowWise bool
 	Rank    int
 	Scale   float32
+	To      DType
 }
 
 func (Linear) Name() string { return "linear" }
@@ -98,7 +104,7 @@ func (o Linear) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, n); err != nil {
 		return nil, err
 	}
-	if err := firstErr(want(in, 0, "x", -1, o.Weight.Cols), wantType(in, 0, "x", F32), o.Weight.check(in, 1)); err != nil {
+	if err := firstErr(want(in, 0, "x", -1, o.Weight.Cols), wantActivation(in, 0, "x"), o.Weight.check(in, 1), wantFloat("out", output(o.To))); err != nil {
 		return nil, err
 	}
 	if o.Bias {
@@ -109,7 +115,7 @@ func (o Linear) Infer(in []Spec) ([]Spec, error) {
 	if err := checkUpdate(in, o.Rank, o.Rank, o.Weight.Rows); err != nil {
 		return nil, err
 	}
-	return []Spec{{Shape{in[0].Shape[0], o.Weight.Rows}, F32}}, nil
+	return []Spec{{Shape{in[0].Shape[0], o.Weight.Rows}, output(o.To)}}, nil
 }
 
 // updateInputs is how many inputs a low-rank update takes.
@@ -126,11 +132,11 @@ func checkUpdate(in []Spec, rank int, v ...int) error {
 		return nil
 	}
 	i := len(in) - 2
-	return firstErr(want(in, i, "u", in[0].Shape[0], rank), wantType(in, i, "u", F32), want(in, i+1, "v", v...), wantType(in, i+1, "v", F32))
+	return firstErr(want(in, i, "u", in[0].Shape[0], rank), wantActivation(in, i, "u"), want(in, i+1, "v", v...), wantType(in, i+1, "v", F32))
 }
 
 func (o Linear) Cost(in []Spec) Cost {
-	return o.Weight.cost(in[0].Shape[0]).Add(updateCost(in, o.Rank, o.Weight.Rows))
+	return o.Weight.cost(in[0], o.Weight.Rows, o.To).Add(updateCost(in, o.Rank, o.Weight.Rows))
 }
 
 // updateCost is what a low-rank update of n columns adds.
@@ -141,14 +147,16 @@ func updateCost(in []Spec, rank, n int) Cost {
 	return Cost{FLOPs: 2 * int64(in[0].Shape[0]) * int64(rank) * int64(n), Bytes: traffic(in[len(in)-2:])}
 }
 
-// cost is that of one product with t rows of activations.
-func (w Weight) cost(t int) Cost {
-	r, c, n := int64(w.Rows), int64(w.Cols), int64(t)
-	return Cost{FLOPs: 2 * n * r * c, Bytes: w.bytes() + 4*n*(r+c)}
+// cost is that of one product with the activations x, of which n columns result.
+func (w Weight) cost(x Spec, n int, to DType) Cost {
+	t := int64(x.Shape[0])
+	return Cost{FLOPs: 2 * t * int64(w.Rows) * int64(w.Cols), Bytes: w.bytes() + x.Bytes() + t*int64(n*output(to).Size())}
 }
 
 func (o Linear) Define(out, in []Array) {
-	m, x, y := o.Weight.Of(in[1]), in[0].F32(), out[0].F32()
+	m, x := o.Weight.Of(in[1]), in[0].Floats()
+	y, put := out[0].working()
+	defer put()
 	var bias []float32
 	if o.Bias {
 		bias = in[2].Floats()
@@ -165,19 +173,25 @@ func (o Linear) Define(out, in []Array) {
 		}
 	}
 	if o.Rank > 0 {
-		MatMul{Alpha: o.Scale, Accumulate: true}.Define(out, in[len(in)-2:])
+		MatMul{Alpha: o.Scale, Accumulate: true}.Define(asF32(out[0], y), in[len(in)-2:])
 	}
+}
+
+// asF32 is an F32 array of a's shape over v, as an op's outputs.
+func asF32(a Array, v []float32) []Array {
+	return []Array{{Spec: Spec{a.Shape, F32}, Data: FloatBytes(v)}}
 }
 
 // LinearGradInput is the gradient of Linear's x: dx = dy W (+ u vᵀ). The last term is the
 // part of a low-rank update.
 //
-//	in: dy F32 [T, Rows], weight [Rows, Cols], u F32 [T, Rank] and v F32 [Cols, Rank] when Rank is not 0
-//	out: F32 [T, Cols], added to when Accumulate
+//	in: dy float [T, Rows], weight [Rows, Cols], u float [T, Rank] and v F32 [Cols, Rank] when Rank is not 0
+//	out: To [T, Cols], added to when Accumulate
 type LinearGradInput struct {
 	Weight     Weight
 	Accumulate bool
 	Rank       int
+	To         DType
 }
 
 func (LinearGradInput) Name() string { return "linear_grad_input" }
@@ -188,21 +202,23 @@ func (o LinearGradInput) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 2+updateInputs(o.Rank)); err != nil {
 		return nil, err
 	}
-	if err := firstErr(want(in, 0, "dy", -1, o.Weight.Rows), wantType(in, 0, "dy", F32), o.Weight.check(in, 1)); err != nil {
+	if err := firstErr(want(in, 0, "dy", -1, o.Weight.Rows), wantActivation(in, 0, "dy"), o.Weight.check(in, 1), wantFloat("out", output(o.To))); err != nil {
 		return nil, err
 	}
 	if err := checkUpdate(in, o.Rank, o.Weight.Cols, o.Rank); err != nil {
 		return nil, err
 	}
-	return []Spec{{Shape{in[0].Shape[0], o.Weight.Cols}, F32}}, nil
+	return []Spec{{Shape{in[0].Shape[0], o.Weight.Cols}, output(o.To)}}, nil
 }
 
 func (o LinearGradInput) Cost(in []Spec) Cost {
-	return o.Weight.cost(in[0].Shape[0]).Add(updateCost(in, o.Rank, o.Weight.Cols))
+	return o.Weight.cost(in[0], o.Weight.Cols, o.To).Add(updateCost(in, o.Rank, o.Weight.Cols))
 }
 
 func (o LinearGradInput) Define(out, in []Array) {
-	m, dy, dx := o.Weight.Of(in[1]), in[0].F32(), out[0].F32()
+	m, dy := o.Weight.Of(in[1]), in[0].Floats()
+	dx, put := out[0].working()
+	defer put()
 	if !o.Accumulate {
 		clear(dx)
 	}
@@ -214,14 +230,14 @@ func (o LinearGradInput) Define(out, in []Array) {
 		}
 	}
 	if o.Rank > 0 {
-		MatMul{TransB: true, Alpha: 1, Accumulate: true}.Define(out, in[len(in)-2:])
+		MatMul{TransB: true, Alpha: 1, Accumulate: true}.Define(asF32(out[0], dx), in[len(in)-2:])
 	}
 }
 
 // MatMul is c = Alpha · op(a) op(b), where op transposes if TransA or TransB say so.
 //
-//	in: a F32 [M, K] ([K, M] when TransA), b F32 [K, N] ([N, K] when TransB)
-//	out: c F32 [M, N], added to when Accumulate
+//	in: a float [M, K] ([K, M] when TransA), b float [K, N] ([N, K] when TransB)
+//	out: c To [M, N], added to when Accumulate
 //
 // RowWise asks that a row of c is, to the bit, what it is when M is 1, as in Linear.
 type MatMul struct {
@@ -229,6 +245,7 @@ type MatMul struct {
 	Alpha          float32
 	Accumulate     bool
 	RowWise        bool
+	To             DType
 }
 
 func (MatMul) Name() string { return "matmul" }
@@ -249,7 +266,7 @@ func (o MatMul) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 2); err != nil {
 		return nil, err
 	}
-	if err := firstErr(want(in, 0, "a", -1, -1), want(in, 1, "b", -1, -1), wantType(in, 0, "a", F32), wantType(in, 1, "b", F32)); err != nil {
+	if err := firstErr(want(in, 0, "a", -1, -1), want(in, 1, "b", -1, -1), wantActivation(in, 0, "a"), wantActivation(in, 1, "b"), wantFloat("out", output(o.To))); err != nil {
 		return nil, err
 	}
 	m, n, k := o.Dims(in)
@@ -260,17 +277,19 @@ func (o MatMul) Infer(in []Spec) ([]Spec, error) {
 	if err := want(in, 1, "b", b...); err != nil {
 		return nil, err
 	}
-	return []Spec{{Shape{m, n}, F32}}, nil
+	return []Spec{{Shape{m, n}, output(o.To)}}, nil
 }
 
 func (o MatMul) Cost(in []Spec) Cost {
 	m, n, k := o.Dims(in)
-	return Cost{FLOPs: 2 * int64(m) * int64(n) * int64(k), Bytes: traffic(in) + 4*int64(m)*int64(n)}
+	return Cost{FLOPs: 2 * int64(m) * int64(n) * int64(k), Bytes: traffic(in) + int64(m)*int64(n)*int64(output(o.To).Size())}
 }
 
 func (o MatMul) Define(out, in []Array) {
 	m, n, k := o.Dims([]Spec{in[0].Spec, in[1].Spec})
-	a, b, c := in[0].F32(), in[1].F32(), out[0].F32()
+	a, b := in[0].Floats(), in[1].Floats()
+	c, put := out[0].working()
+	defer put()
 	for i := range m {
 		for j := range n {
 			var sum float32
@@ -295,13 +314,13 @@ func (o MatMul) Define(out, in []Array) {
 
 // SumRows adds up the rows of a matrix: the gradient of a bias.
 //
-//	in: F32 [T, N];  out: F32 [N], added to when Accumulate
+//	in: float [T, N];  out: F32 [N], added to when Accumulate
 type SumRows struct{ Accumulate bool }
 
 func (SumRows) Name() string { return "sum_rows" }
 
 func (o SumRows) Infer(in []Spec) ([]Spec, error) {
-	if err := firstErr(arity(in, 1), want(in, 0, "x", -1, -1), wantType(in, 0, "x", F32)); err != nil {
+	if err := firstErr(arity(in, 1), want(in, 0, "x", -1, -1), wantActivation(in, 0, "x")); err != nil {
 		return nil, err
 	}
 	return []Spec{{Shape{in[0].Shape[1]}, F32}}, nil
@@ -312,7 +331,7 @@ func (o SumRows) Cost(in []Spec) Cost {
 }
 
 func (o SumRows) Define(out, in []Array) {
-	x, y, n := in[0].F32(), out[0].F32(), in[0].Shape[1]
+	x, y, n := in[0].Floats(), out[0].F32(), in[0].Shape[1]
 	if !o.Accumulate {
 		clear(y)
 	}

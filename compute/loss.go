@@ -9,8 +9,8 @@ import (
 // [R, V] never exist as a whole: loss_r = logsumexp(h_r Wᵀ) - (h_r Wᵀ)[target_r].
 // With Grad it also gives the gradient of Σ rowWeight_r·loss_r.
 //
-//	in: h F32 [R, Cols], targets I32 [R], rowWeight F32 [R], weight [Rows, Cols]
-//	out: loss F32 [R]; with Grad, dh F32 [R, Cols]; with GradWeight too, dW += F32 [Rows, Cols]
+//	in: h float [R, Cols], targets I32 [R], rowWeight F32 [R], weight [Rows, Cols]
+//	out: loss F32 [R]; with Grad, dh as h; with GradWeight too, dW += F32 [Rows, Cols]
 type CrossEntropy struct {
 	Weight           Weight
 	Grad, GradWeight bool
@@ -27,7 +27,7 @@ func (o CrossEntropy) Infer(in []Spec) ([]Spec, error) {
 	if o.GradWeight && !o.Grad {
 		return nil, errors.New("GradWeight needs Grad")
 	}
-	if err := firstErr(want(in, 0, "h", -1, o.Weight.Cols), wantType(in, 0, "h", F32), want(in, 1, "targets", dim(in, 0, 0)), wantType(in, 1, "targets", I32),
+	if err := firstErr(want(in, 0, "h", -1, o.Weight.Cols), wantActivation(in, 0, "h"), want(in, 1, "targets", dim(in, 0, 0)), wantType(in, 1, "targets", I32),
 		want(in, 2, "rowWeight", dim(in, 0, 0)), wantType(in, 2, "rowWeight", F32), o.Weight.check(in, 3)); err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (o CrossEntropy) Infer(in []Spec) ([]Spec, error) {
 }
 
 func (o CrossEntropy) Cost(in []Spec) Cost {
-	c := o.Weight.cost(in[0].Shape[0])
+	c := o.Weight.cost(in[0], o.Weight.Rows, F32)
 	if o.Grad {
 		c.FLOPs *= 2
 	}
@@ -55,8 +55,14 @@ func (o CrossEntropy) Cost(in []Spec) Cost {
 
 func (o CrossEntropy) Define(out, in []Array) {
 	m := o.Weight.Of(in[3])
-	h, targets, weight, loss := in[0].F32(), in[1].I32(), in[2].F32(), out[0].F32()
+	h, targets, weight, loss := in[0].Floats(), in[1].I32(), in[2].F32(), out[0].F32()
 	w := m.Floats()
+	var grad []float32
+	if o.Grad {
+		var put func()
+		grad, put = out[1].working()
+		defer put()
+	}
 	d, logits := m.Cols, make([]float32, m.Rows)
 	for r := range loss {
 		hr := h[r*d : (r+1)*d]
@@ -69,7 +75,7 @@ func (o CrossEntropy) Define(out, in []Array) {
 			continue
 		}
 		softmaxGrad(logits, lse, targets[r], weight[r])
-		dh := out[1].F32()[r*d : (r+1)*d]
+		dh := grad[r*d : (r+1)*d]
 		clear(dh)
 		for v, g := range logits {
 			axpy(dh, g, w[v*d:(v+1)*d])
@@ -83,8 +89,8 @@ func (o CrossEntropy) Define(out, in []Array) {
 // CrossEntropyLogits is the loss over given logits: the composed form of
 // CrossEntropy, for heads that carry an adapter.
 //
-//	in: logits F32 [R, V], targets I32 [R], rowWeight F32 [R]
-//	out: loss F32 [R], dlogits F32 [R, V] (may be logits itself): gradient of Σ rowWeight_r·loss_r
+//	in: logits float [R, V], targets I32 [R], rowWeight F32 [R]
+//	out: loss F32 [R], dlogits as logits (may be logits itself): gradient of Σ rowWeight_r·loss_r
 type CrossEntropyLogits struct{}
 
 func (CrossEntropyLogits) Name() string { return "cross_entropy_logits" }
@@ -93,7 +99,7 @@ func (CrossEntropyLogits) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 3); err != nil {
 		return nil, err
 	}
-	if err := firstErr(want(in, 0, "logits", -1, -1), wantType(in, 0, "logits", F32), want(in, 1, "targets", dim(in, 0, 0)), wantType(in, 1, "targets", I32),
+	if err := firstErr(want(in, 0, "logits", -1, -1), wantActivation(in, 0, "logits"), want(in, 1, "targets", dim(in, 0, 0)), wantType(in, 1, "targets", I32),
 		want(in, 2, "rowWeight", dim(in, 0, 0)), wantType(in, 2, "rowWeight", F32)); err != nil {
 		return nil, err
 	}
@@ -103,8 +109,10 @@ func (CrossEntropyLogits) Infer(in []Spec) ([]Spec, error) {
 func (CrossEntropyLogits) Cost(in []Spec) Cost { return elementCost(in, 8, 1) }
 
 func (CrossEntropyLogits) Define(out, in []Array) {
-	logits, targets, weight := in[0].F32(), in[1].I32(), in[2].F32()
-	loss, grad, v := out[0].F32(), out[1].F32(), in[0].Shape[1]
+	logits, targets, weight := in[0].Floats(), in[1].I32(), in[2].F32()
+	loss, v := out[0].F32(), in[0].Shape[1]
+	grad, put := out[1].working()
+	defer put()
 	for r := range loss {
 		row := logits[r*v : (r+1)*v]
 		lse := logSumExp(row)

@@ -9,7 +9,7 @@ import (
 // y = x / sqrt(mean(x²) + Eps) · w (Zhang and Sennrich, 2019).
 // With w [D], an input [T, heads·D] is normalized head by head.
 //
-//	in: x F32 [T, n·D], w [D];  out: F32 as x
+//	in: x float [T, n·D], w [D];  out: as x
 type RMSNorm struct{ Eps float32 }
 
 func (RMSNorm) Name() string { return "rmsnorm" }
@@ -18,7 +18,7 @@ func (o RMSNorm) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 2); err != nil {
 		return nil, err
 	}
-	if err := firstErr(wantType(in, 0, "x", F32), want(in, 1, "w", -1), wantType(in, 1, "w", floats...),
+	if err := firstErr(wantActivation(in, 0, "x"), want(in, 1, "w", -1), wantType(in, 1, "w", floats...),
 		divides(in[0].Shape.Cols(), dim(in, 1, 0), "row of x")); err != nil {
 		return nil, err
 	}
@@ -30,7 +30,9 @@ func (o RMSNorm) Cost(in []Spec) Cost {
 }
 
 func (o RMSNorm) Define(out, in []Array) {
-	x, w, y := in[0].F32(), in[1].Floats(), out[0].F32()
+	x, w := in[0].Floats(), in[1].Floats()
+	y, put := out[0].working()
+	defer put()
 	d := len(w)
 	for r := 0; r < len(x); r += d {
 		inv := o.rstd(x[r : r+d])
@@ -51,7 +53,7 @@ func (o RMSNorm) rstd(x []float32) float32 {
 
 // RMSNormGrad is the gradient of RMSNorm.
 //
-//	in: x F32 [T, n·D], w [D], dy as x
+//	in: x float [T, n·D], w [D], dy as x
 //	out: dx as x, added to when Accumulate; and, when Weight, dw += F32 [D]
 type RMSNormGrad struct {
 	Eps        float32
@@ -65,8 +67,8 @@ func (o RMSNormGrad) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 3); err != nil {
 		return nil, err
 	}
-	if err := firstErr(wantType(in, 0, "x", F32), want(in, 1, "w", -1), wantType(in, 1, "w", floats...),
-		divides(in[0].Shape.Cols(), dim(in, 1, 0), "row of x"), want(in, 2, "dy", in[0].Shape...), wantType(in, 2, "dy", F32)); err != nil {
+	if err := firstErr(wantActivation(in, 0, "x"), want(in, 1, "w", -1), wantType(in, 1, "w", floats...),
+		divides(in[0].Shape.Cols(), dim(in, 1, 0), "row of x"), want(in, 2, "dy", in[0].Shape...), wantType(in, 2, "dy", in[0].DType)); err != nil {
 		return nil, err
 	}
 	out := []Spec{in[0]}
@@ -81,7 +83,9 @@ func (o RMSNormGrad) Cost(in []Spec) Cost {
 }
 
 func (o RMSNormGrad) Define(out, in []Array) {
-	x, w, dy, dx := in[0].F32(), in[1].Floats(), in[2].F32(), out[0].F32()
+	x, w, dy := in[0].Floats(), in[1].Floats(), in[2].Floats()
+	dx, put := out[0].working()
+	defer put()
 	d := len(w)
 	for r := 0; r < len(x); r += d {
 		inv := RMSNorm{o.Eps}.rstd(x[r : r+d])
@@ -149,7 +153,7 @@ func (o RopeTable) Define(out, in []Array) {
 // token's angles. Pairs are (i, i+R/2), or (2i, 2i+1) when Traditional.
 // Inverse rotates by the opposite angles, which is the gradient.
 //
-//	in: x F32 [T, n·HeadDim], cos, sin F32 [T, R/2];  out: F32 as x (may be x itself)
+//	in: x float [T, n·HeadDim], cos, sin F32 [T, R/2];  out: as x (may be x itself)
 type RoPE struct {
 	HeadDim     int
 	Traditional bool
@@ -162,7 +166,7 @@ func (o RoPE) Infer(in []Spec) ([]Spec, error) {
 	if err := arity(in, 3); err != nil {
 		return nil, err
 	}
-	if err := firstErr(want(in, 0, "x", -1, -1), wantType(in, 0, "x", F32), divides(dim(in, 0, 1), o.HeadDim, "row of x"),
+	if err := firstErr(want(in, 0, "x", -1, -1), wantActivation(in, 0, "x"), divides(dim(in, 0, 1), o.HeadDim, "row of x"),
 		want(in, 1, "cos", dim(in, 0, 0), -1), wantType(in, 1, "cos", F32), want(in, 2, "sin", in[1].Shape...), wantType(in, 2, "sin", F32)); err != nil {
 		return nil, err
 	}
@@ -177,7 +181,9 @@ func (o RoPE) Cost(in []Spec) Cost {
 }
 
 func (o RoPE) Define(out, in []Array) {
-	x, cos, sin, y := in[0].F32(), in[1].F32(), in[2].F32(), out[0].F32()
+	x, cos, sin := in[0].Floats(), in[1].F32(), in[2].F32()
+	y, put := out[0].working()
+	defer put()
 	half := in[1].Shape[1]
 	width := in[0].Shape[1]
 	for t := range in[0].Shape[0] {

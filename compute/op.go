@@ -18,8 +18,9 @@ type Op interface {
 	Infer(in []Spec) ([]Spec, error)
 	// Cost counts the work for inputs that Infer accepts.
 	Cost(in []Spec) Cost
-	// Define computes the outputs in plain Go and float32. Every device is tested
-	// against this definition, and a device without a kernel of its own may run it.
+	// Define computes the outputs in plain Go and float32, and rounds them to their type.
+	// Every device is tested against this definition, and package fallback runs it where a
+	// device has no kernel of its own.
 	Define(out, in []Array)
 }
 
@@ -84,6 +85,16 @@ func (a Array) SetFloats(src []float32) {
 		return
 	}
 	quant.PutFloats(a.Data, src, a.DType)
+}
+
+// working returns the content as float32 to be changed, and put, which rounds it to the
+// array's type and stores it. An F32 array is changed where it lies.
+func (a Array) working() (v []float32, put func()) {
+	if a.DType == F32 {
+		return a.F32(), func() {}
+	}
+	v = a.Floats()
+	return v, func() { a.SetFloats(v) }
 }
 
 // FloatBytes views float32 values as their bytes, for Device.Write and Read.
@@ -174,6 +185,17 @@ func wantType(in []Spec, i int, name string, types ...DType) error {
 		return fmt.Errorf("%s has type %v, want %v", name, in[i].DType, types)
 	}
 	return nil
+}
+
+// wantActivation checks that one input has a type that activations have on some device.
+func wantActivation(in []Spec, i int, name string) error { return wantType(in, i, name, floats...) }
+
+// output is the type that an op's attribute To stands for: F32 unless it is set.
+func output(to DType) DType {
+	if to == 0 {
+		return F32
+	}
+	return to
 }
 
 // wantFloat checks that an attribute names one of the float types of buffers.

@@ -44,13 +44,13 @@ func sumOf(x []float32) (sum float64) {
 
 // ScaleRows multiplies each row of x by a number of its own. The output may be x.
 //
-//	in: x F32 [R, D], s F32 [R];  out: F32 [R, D]
+//	in: x float [R, D], s F32 [R];  out: as x
 type ScaleRows struct{}
 
 func (ScaleRows) Name() string { return "scale_rows" }
 
 func (ScaleRows) Infer(in []Spec) ([]Spec, error) {
-	if err := firstErr(arity(in, 2), want(in, 0, "x", -1, -1), wantType(in, 0, "x", F32), want(in, 1, "s", dim(in, 0, 0)), wantType(in, 1, "s", F32)); err != nil {
+	if err := firstErr(arity(in, 2), want(in, 0, "x", -1, -1), wantActivation(in, 0, "x"), want(in, 1, "s", dim(in, 0, 0)), wantType(in, 1, "s", F32)); err != nil {
 		return nil, err
 	}
 	return in[:1], nil
@@ -59,7 +59,9 @@ func (ScaleRows) Infer(in []Spec) ([]Spec, error) {
 func (ScaleRows) Cost(in []Spec) Cost { return elementCost(in, 1, 1) }
 
 func (ScaleRows) Define(out, in []Array) {
-	x, y, d := in[0].F32(), out[0].F32(), in[0].Shape[1]
+	x, d := in[0].Floats(), in[0].Shape[1]
+	y, put := out[0].working()
+	defer put()
 	for r, s := range in[1].F32() {
 		for i := r * d; i < (r+1)*d; i++ {
 			y[i] = s * x[i]

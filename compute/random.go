@@ -71,7 +71,7 @@ func (k Key) hash(a, b uint32) (uint32, uint32) {
 // mask depends on the key in row Row of keys alone and is drawn as by
 // mx.random.bernoulli. So the gradient is the same op on dy.
 //
-//	in: x F32 of any shape, keys U32 [N, 2];  out: F32 as x (may be x itself)
+//	in: x float of any shape, keys U32 [N, 2];  out: as x (may be x itself)
 type Dropout struct {
 	Rate float32
 	Row  int
@@ -89,13 +89,15 @@ func (o Dropout) Infer(in []Spec) ([]Spec, error) {
 	if n := in[1].Shape[0]; o.Row < 0 || o.Row >= n {
 		return nil, fmt.Errorf("key %d of %d", o.Row, n)
 	}
-	return sameShape(in[:1], "x")
+	return alike(in[:1], "x")
 }
 
 func (Dropout) Cost(in []Spec) Cost { return elementCost(in[:1], 40, 1) }
 
 func (o Dropout) Define(out, in []Array) {
-	x, y := in[0].F32(), out[0].F32()
+	x := in[0].Floats()
+	y, put := out[0].working()
+	defer put()
 	keep := 1 - o.Rate
 	limit := keep * 4294967808 // 2^32 + 512: MLX's bound in float32
 	scale := 1 / keep

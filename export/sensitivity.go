@@ -241,7 +241,7 @@ func (c *calibration) draw(hidden []float32) (next []int32) {
 	const rows = 32 // at a time: logits are wide
 	for part := range slices.Chunk(hidden, rows*width) {
 		t.Scope(func() *tensor.Tensor {
-			h := m.Final(t, t.Floats(part, len(part)/width, width))
+			h := m.Final(t, t.Activations(part, len(part)/width, width))
 			next = append(next, c.headRows(t.Read(h), t.Read(m.Logits(t, h)))...)
 			return nil
 		})

@@ -34,8 +34,11 @@ type Session struct {
 // exact keeps activations and cache in float32.
 func NewSession(m *model.Model, maxKVSize int, exact bool) (*Session, error) {
 	dtype := compute.F16
-	if exact {
+	switch {
+	case exact:
 		dtype = compute.F32
+	case m.Device().Info().Activations == compute.BF16:
+		dtype = compute.BF16
 	}
 	cache, err := m.NewCache(maxKVSize, dtype)
 	if err != nil {

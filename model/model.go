@@ -171,8 +171,10 @@ func (m *Model) Final(t *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
 	return t.RMSNorm(x, m.Norm, float32(m.Config.RMSNormEps))
 }
 
-// Logits is the head: [R, hidden] -> [R, vocab].
-func (m *Model) Logits(t *tensor.Tape, h *tensor.Tensor) *tensor.Tensor { return m.Head.Forward(t, h) }
+// Logits is the head: [R, hidden] -> F32 [R, vocab].
+func (m *Model) Logits(t *tensor.Tape, h *tensor.Tensor) *tensor.Tensor {
+	return t.InFloat32(func() *tensor.Tensor { return m.Head.Forward(t, h) })
+}
 
 // Step runs tokens through the whole model behind those of the cache and returns
 // the logits of the last one [1, vocab]. Tokens count as seen unless the tape has

@@ -31,14 +31,14 @@ func (t *Tape) backward(first int) {
 	t.record = record
 }
 
-// target is the buffer for an op's contribution to x's gradient, and whether the op
-// must add to what is there.
+// target is the buffer for an op's contribution to x's gradient, which has the type of x,
+// and whether the op must add to what is there.
 func (t *Tape) target(x *Tensor) (buf compute.Buffer, accumulate bool) {
 	if t.err != nil {
 		return nil, false
 	}
 	if x.grad == nil {
-		buf, err := t.dev.Alloc(x.spec.Shape, compute.F32)
+		buf, err := t.dev.Alloc(x.spec.Shape, x.spec.DType)
 		if err != nil {
 			t.fail(fmt.Errorf("gradient %v: %w", x.spec, err))
 			return nil, false

@@ -24,7 +24,7 @@ func (t *Tape) Route(logits *Tensor, k int, normalize bool) (ids, scores *Tensor
 // expert has a row of its own.
 func (t *Tape) ExpertLinear(x *Tensor, w *Weight, ids *Tensor, experts int) *Tensor {
 	l := expertLinear{w: w, ids: ids, experts: experts}
-	y := l.apply(t, x)
+	y := l.apply(t, x, t.act)
 	trainW := w.Param != nil && w.Param.needsGrad
 	if !t.record || !(x.needsGrad || trainW) {
 		return y
@@ -53,11 +53,11 @@ func (t *Tape) ExpertLinearLowRank(x *Tensor, w *Weight, ids *Tensor, experts in
 	down := expertLinear{w: denseWeight(a), ids: ids, experts: experts}
 	up := expertLinear{w: denseWeight(b), ids: ids, experts: experts}
 	t.Scope(func() *Tensor {
-		l.z = down.apply(t, l.masked(t)) // [T·K, r]
+		l.z = down.apply(t, l.masked(t), compute.F32) // [T·K, r]
 		return l.z
 	})
 	t.Scope(func() *Tensor {
-		t.run(compute.Add{Alpha: scale}, bufs(y.buf), bufs(y.buf, up.apply(t, l.z).buf))
+		t.run(compute.Add{Alpha: scale}, bufs(y.buf), bufs(y.buf, up.apply(t, l.z, y.spec.DType).buf))
 		return nil
 	})
 	if !l.recorded(t) {
@@ -71,7 +71,7 @@ func (t *Tape) ExpertLinearLowRank(x *Tensor, w *Weight, ids *Tensor, experts in
 			return
 		}
 		dz := t.alloc(l.z.spec)
-		t.run(up.gradInput(true, false), bufs(dz.buf), bufs(y.grad, ids.buf, b.buf))
+		t.run(up.gradInput(dz, true, false), bufs(dz.buf), bufs(y.grad, ids.buf, b.buf))
 		t.run(compute.Scale{Alpha: scale}, bufs(dz.buf), bufs(dz.buf))
 		if a.needsGrad {
 			down.giveWeight(t, a, l.masked(t), dz.buf, 1)
@@ -84,7 +84,7 @@ func (t *Tape) ExpertLinearLowRank(x *Tensor, w *Weight, ids *Tensor, experts in
 			return
 		}
 		g := t.alloc(x.spec)
-		t.run(down.gradInput(down.own(x), false), bufs(g.buf), bufs(dz.buf, ids.buf, a.buf))
+		t.run(down.gradInput(g, down.own(x), false), bufs(g.buf), bufs(dz.buf, ids.buf, a.buf))
 		l.mask.cover(t, g)
 		t.give(x, g)
 	}, l.mask.saved(x, ids, l.z)...)
@@ -123,19 +123,20 @@ func (l expertLinear) own(x *Tensor) bool {
 	return x.Rows() == l.ids.Rows()*l.ids.Cols()
 }
 
-func (l expertLinear) apply(t *Tape, x *Tensor) *Tensor {
-	op := compute.ExpertLinear{Weight: l.w.Weight, Experts: l.experts, Own: t.err == nil && l.own(x), Exact: t.Exact || t.record, RowWise: t.rowWise()}
+func (l expertLinear) apply(t *Tape, x *Tensor, to compute.DType) *Tensor {
+	op := compute.ExpertLinear{Weight: l.w.Weight, Experts: l.experts, Own: t.err == nil && l.own(x), Exact: t.Exact || t.record, RowWise: t.rowWise(), To: to}
 	return t.apply(op, x.buf, l.ids.buf, l.w.buf)[0]
 }
 
-func (l expertLinear) gradInput(own, accumulate bool) compute.ExpertGradInput {
-	return compute.ExpertGradInput{Weight: l.w.Weight, Experts: l.experts, Own: own, Accumulate: accumulate}
+// gradInput is the op for the gradient of x, of x's type.
+func (l expertLinear) gradInput(x *Tensor, own, accumulate bool) compute.ExpertGradInput {
+	return compute.ExpertGradInput{Weight: l.w.Weight, Experts: l.experts, Own: own, Accumulate: accumulate, To: x.spec.DType}
 }
 
 // giveInput adds to the gradient of x; dy is that of y.
 func (l expertLinear) giveInput(t *Tape, x *Tensor, dy compute.Buffer) {
 	dx, acc := t.target(x)
-	t.run(l.gradInput(l.own(x), acc), bufs(dx), bufs(dy, l.ids.buf, l.w.buf))
+	t.run(l.gradInput(x, l.own(x), acc), bufs(dx), bufs(dy, l.ids.buf, l.w.buf))
 }
 
 // giveWeight adds alpha times the gradient of the weight to that of param, for inputs x

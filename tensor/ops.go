@@ -8,7 +8,7 @@ import (
 
 // Embed looks up ids [T] in w [V, D]: [T, D].
 func (t *Tape) Embed(ids *Tensor, w *Weight) *Tensor {
-	y := t.apply(compute.Embed{Weight: w.Weight}, ids.buf, w.buf)[0]
+	y := t.apply(compute.Embed{Weight: w.Weight, To: t.act}, ids.buf, w.buf)[0]
 	if t.record && w.Param != nil && w.Param.needsGrad {
 		t.push(y, func() {
 			t.run(compute.EmbedGrad{Rows: w.Rows}, bufs(t.sum(w.Param)), bufs(y.grad, ids.buf))
@@ -19,7 +19,7 @@ func (t *Tape) Embed(ids *Tensor, w *Weight) *Tensor {
 
 // Linear is x Wᵀ + bias: [T, in] -> [T, out]. A nil bias is none.
 func (t *Tape) Linear(x *Tensor, w *Weight, bias *Tensor) *Tensor {
-	op := compute.Linear{Weight: w.Weight, Bias: bias != nil, Exact: t.Exact || t.record, RowWise: t.rowWise()}
+	op := compute.Linear{Weight: w.Weight, Bias: bias != nil, Exact: t.Exact || t.record, RowWise: t.rowWise(), To: t.act}
 	in := bufs(x.buf, w.buf)
 	if bias != nil {
 		in = append(in, bias.buf)
@@ -37,7 +37,7 @@ func (t *Tape) Linear(x *Tensor, w *Weight, bias *Tensor) *Tensor {
 	t.push(y, func() {
 		if x.needsGrad {
 			dx, acc := t.target(x)
-			t.run(compute.LinearGradInput{Weight: w.Weight, Accumulate: acc}, bufs(dx), bufs(y.grad, w.buf))
+			t.run(compute.LinearGradInput{Weight: w.Weight, Accumulate: acc, To: x.spec.DType}, bufs(dx), bufs(y.grad, w.buf))
 		}
 		if trainW {
 			dw, acc := t.target(w.Param)
@@ -60,7 +60,7 @@ func (t *Tape) LinearLowRank(x *Tensor, w *Weight, bias, a, b *Tensor, scale, dr
 		return y
 	}
 	l := t.newLowRank(x, a, b, scale, dropout)
-	op := compute.Linear{Weight: w.Weight, Bias: bias != nil, Exact: t.Exact || t.record, RowWise: t.rowWise(), Rank: a.Cols(), Scale: scale}
+	op := compute.Linear{Weight: w.Weight, Bias: bias != nil, Exact: t.Exact || t.record, RowWise: t.rowWise(), Rank: a.Cols(), Scale: scale, To: t.act}
 	in := bufs(x.buf, w.buf)
 	if bias != nil {
 		in = append(in, bias.buf)
@@ -74,7 +74,7 @@ func (t *Tape) LinearLowRank(x *Tensor, w *Weight, bias, a, b *Tensor, scale, dr
 		if !x.needsGrad {
 			return
 		}
-		op, in := compute.LinearGradInput{Weight: w.Weight}, bufs(y.grad, w.buf)
+		op, in := compute.LinearGradInput{Weight: w.Weight, To: x.spec.DType}, bufs(y.grad, w.buf)
 		if l.mask.Rate == 0 {
 			op.Rank, in = a.Cols(), append(in, dz.buf, a.buf)
 		} else {
@@ -91,7 +91,7 @@ func (t *Tape) LinearLowRank(x *Tensor, w *Weight, bias, a, b *Tensor, scale, dr
 // just made.
 func (t *Tape) LowRank(y, x, a, b *Tensor, scale, dropout float32) {
 	l := t.newLowRank(x, a, b, scale, dropout)
-	t.run(compute.MatMul{Alpha: scale, Accumulate: true, RowWise: t.rowWise()}, bufs(y.buf), bufs(l.z.buf, b.buf))
+	t.run(compute.MatMul{Alpha: scale, Accumulate: true, RowWise: t.rowWise(), To: y.spec.DType}, bufs(y.buf), bufs(l.z.buf, b.buf))
 	if !l.recorded(t) {
 		return
 	}
@@ -105,7 +105,7 @@ func (t *Tape) LowRank(y, x, a, b *Tensor, scale, dropout float32) {
 
 // lowRank is one low-rank update of a step.
 type lowRank struct {
-	x, a, b, z *Tensor // z = x A, [T, r]
+	x, a, b, z *Tensor // z = x A, F32 [T, r]
 	scale      float32
 	mask       mask
 }
@@ -147,10 +147,10 @@ func (l *lowRank) gradients(t *Tape, y *Tensor) *Tensor {
 func (l *lowRank) giveInput(t *Tape, dz *Tensor) {
 	if l.mask.Rate == 0 {
 		dx, acc := t.target(l.x)
-		t.run(compute.MatMul{TransB: true, Alpha: 1, Accumulate: acc}, bufs(dx), bufs(dz.buf, l.a.buf))
+		t.run(compute.MatMul{TransB: true, Alpha: 1, Accumulate: acc, To: l.x.spec.DType}, bufs(dx), bufs(dz.buf, l.a.buf))
 		return
 	}
-	g := t.apply(compute.MatMul{TransB: true, Alpha: 1}, dz.buf, l.a.buf)[0]
+	g := t.apply(compute.MatMul{TransB: true, Alpha: 1, To: l.x.spec.DType}, dz.buf, l.a.buf)[0]
 	l.mask.cover(t, g)
 	t.give(l.x, g)
 }

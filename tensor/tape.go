@@ -4,13 +4,15 @@ import (
 	"fmt"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
 )
 
 // Tape runs ops on a device. It is not safe for concurrent use.
 type Tape struct {
 	dev       compute.Device
-	record    bool // remember steps for Backward
-	transient bool // first pass of a Checkpoint: note which tensors need a gradient, remember no steps
+	act       compute.DType // of activations that ops make of integers and weights
+	record    bool          // remember steps for Backward
+	transient bool          // first pass of a Checkpoint: note which tensors need a gradient, remember no steps
 	nodes     []node
 	scopes    [][]*Tensor
 	err       error
@@ -37,7 +39,19 @@ type node struct {
 }
 
 // NewTape returns a tape that does not record.
-func NewTape(dev compute.Device) *Tape { return &Tape{dev: dev} }
+func NewTape(dev compute.Device) *Tape {
+	return &Tape{dev: dev, act: max(dev.Info().Activations, compute.F32)} // F32 is the smallest
+}
+
+// InFloat32 runs f with products in float32, on every device: logits, which are compared
+// with one another.
+func (t *Tape) InFloat32(f func() *Tensor) *Tensor {
+	act := t.act
+	t.act = compute.F32
+	y := f()
+	t.act = act
+	return y
+}
 
 // Err is the first error since the tape was made or Reset.
 func (t *Tape) Err() error { return t.err }
@@ -132,6 +146,17 @@ func (t *Tape) Floats(v []float32, shape ...int) *Tensor {
 	return t.upload(compute.Spec{Shape: shape, DType: compute.F32}, compute.FloatBytes(v))
 }
 
+// Activations copies host values to the device, in the type that its activations have.
+func (t *Tape) Activations(v []float32, shape ...int) *Tensor {
+	spec := compute.Spec{Shape: shape, DType: t.act}
+	if spec.DType == compute.F32 {
+		return t.upload(spec, compute.FloatBytes(v))
+	}
+	data := make([]byte, spec.Bytes())
+	quant.PutFloats(data, v, spec.DType)
+	return t.upload(spec, data)
+}
+
 func (t *Tape) upload(spec compute.Spec, data []byte) *Tensor {
 	x := t.alloc(spec)
 	if t.err == nil {
@@ -140,7 +165,7 @@ func (t *Tape) upload(spec compute.Spec, data []byte) *Tensor {
 	return x
 }
 
-// Read copies an F32 tensor to the host, nil after an error.
+// Read copies a tensor of floats to the host, nil after an error.
 func (t *Tape) Read(x *Tensor) []float32 {
 	if t.err != nil {
 		return nil

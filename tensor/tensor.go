@@ -172,13 +172,21 @@ func NewFloats(dev compute.Device, shape compute.Shape, data []float32) (*Tensor
 	return New(dev, shape, compute.F32, compute.FloatBytes(data))
 }
 
-// ReadFloats copies an F32 tensor to the host.
+// ReadFloats copies a tensor of floats to the host.
 func ReadFloats(dev compute.Device, x *Tensor) ([]float32, error) {
-	if x.spec.DType != compute.F32 {
-		return nil, fmt.Errorf("tensor: reading %v as F32", x.spec)
+	if !x.spec.DType.IsWeight() {
+		return nil, fmt.Errorf("tensor: reading %v as floats", x.spec)
 	}
 	out := make([]float32, x.spec.Shape.Elems())
-	return out, dev.Read(x.buf, compute.FloatBytes(out))
+	if x.spec.DType == compute.F32 {
+		return out, dev.Read(x.buf, compute.FloatBytes(out))
+	}
+	data := make([]byte, x.spec.Bytes())
+	if err := dev.Read(x.buf, data); err != nil {
+		return nil, err
+	}
+	quant.Floats(out, data, x.spec.DType)
+	return out, nil
 }
 
 // Weight is a matrix [Rows, Cols] in any stored format. A trainable one is

@@ -57,7 +57,7 @@ func (f *frozen) below(t *tensor.Tape, m *model.Model, b *packed, checkpoint boo
 		return x, pass, 0
 	}
 	if values := f.load(b); values != nil {
-		return t.Floats(values, len(b.Tokens), f.width), m.Pass(t, b.Batch, nil), f.first
+		return t.Activations(values, len(b.Tokens), f.width), m.Pass(t, b.Batch, nil), f.first
 	}
 	in, pass := m.Begin(t, b.Batch, nil)
 	x = m.Layers(t, in, pass, 0, f.first, checkpoint)

@@ -16,12 +16,15 @@
 //   - inputs stay as they are,
 //   - an output that the op adds to, or writes a part of, keeps what was there,
 //   - an output may be an input where the op's comment allows it,
-//   - a second run gives the same bits.
+//   - a second run gives the same bits, if the device's Info promises that.
+//
+// A device whose activations are BF16 or F16 runs every op with these, too, and is allowed
+// their rounding.
 //
 // This package's own tests check the definitions themselves, against independent
 // float64 forms and, for gradients, finite differences of these.
 //
-// Short tests take every fourth case, and at least one of each op.
+// Short tests take every fourth case, and at least one of each op and type.
 //
 // [Bench] times the ops over larger cases of the same kind.
 package computetest
@@ -35,10 +38,13 @@ import (
 
 // Run checks that dev keeps the contract of compute.Device and computes every
 // op as it is defined. Ops that the device does not support are skipped by name.
-func Run(t *testing.T, dev compute.Device) {
+func Run(t *testing.T, dev compute.Device) { run(t, dev, 1) }
+
+// run is Run with every nth case.
+func run(t *testing.T, dev compute.Device, n int) {
 	t.Run("buffers", func(t *testing.T) { checkBuffers(t, dev) })
 	t.Run("errors", func(t *testing.T) { checkErrors(t, dev) })
-	for _, c := range some(cases(), 1) {
+	for _, c := range some(table(dev.Info().Activations), n) {
 		t.Run(c.name(), func(t *testing.T) {
 			if !dev.Supports(c.op, specsOf(c.inputs(newGen(c.name())))) {
 				checkUnsupported(t, dev, c)
@@ -57,7 +63,7 @@ func some(all []testCase, n int) []testCase {
 	var out []testCase
 	seen := map[string]bool{}
 	for i, c := range all {
-		if name := c.op.Name(); i%n == 0 || !seen[name] {
+		if name := c.op.Name() + c.types; i%n == 0 || !seen[name] {
 			seen[name] = true
 			out = append(out, c)
 		}

@@ -12,6 +12,7 @@ import (
 // reference is a device that runs the definitions. The suite must pass on it, and must
 // not with a fault.
 type reference struct {
+	activations compute.DType
 	// fault changes what an op left in its outputs.
 	fault func(op compute.Op, out, in []compute.Array)
 }
@@ -24,7 +25,9 @@ type hostBuffer struct {
 func (b *hostBuffer) Spec() compute.Spec { return b.Array.Spec }
 func (b *hostBuffer) Free()              {}
 
-func (d *reference) Info() compute.Info { return compute.Info{Name: "reference"} }
+func (d *reference) Info() compute.Info {
+	return compute.Info{Name: "reference", Activations: d.activations, Repeatable: true}
+}
 
 func (d *reference) Alloc(shape compute.Shape, t compute.DType) (compute.Buffer, error) {
 	s := compute.Spec{Shape: shape, DType: t}
@@ -118,4 +121,9 @@ func TestAsync(t *testing.T) {
 	}
 }
 
-func TestReference(t *testing.T) { Run(t, &reference{}) }
+func TestReference(t *testing.T) {
+	Run(t, &reference{})
+	for _, activations := range []compute.DType{compute.BF16, compute.F16} {
+		t.Run(activations.String(), func(t *testing.T) { run(t, &reference{activations: activations}, 8) })
+	}
+}

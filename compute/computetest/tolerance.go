@@ -1,6 +1,10 @@
 package computetest
 
-import "math"
+import (
+	"math"
+
+	"github.com/lentil-lm/lentil/compute"
+)
 
 // A tolerance is how far a device may be from the definition: this share of the value
 // itself or of the root mean square of the whole output, whichever is larger. Random
@@ -26,6 +30,19 @@ const (
 	// of a few thousand, and cases of few outputs that all happen to be small.
 	int8Activations tolerance = 0.042
 )
+
+// activationTolerance is added where activations have a type of fewer bits: a unit in the
+// last place, since sums that differ in float32 may round to neighbours, and half of one
+// for factors that tensor cores take in that type (probabilities, matrices of adapters).
+func activationTolerance(t compute.DType) tolerance {
+	switch t {
+	case compute.BF16:
+		return 1.5 / (1 << 7)
+	case compute.F16:
+		return 1.5 / (1 << 10)
+	}
+	return 0
+}
 
 // summed is for float32 sums over n terms of mixed sign. Rounding errors of the partial
 // sums walk at random, sqrt(n) steps of eps, on the device and in the definition.

@@ -42,6 +42,10 @@ func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
 
 // dispatch calls the op's kernel, or its definition where there is none.
 func (d *Device) dispatch(op compute.Op, out, in []compute.Array) error {
+	if !inFloat32(op, out, in) {
+		op.Define(out, in)
+		return nil
+	}
 	switch o := op.(type) {
 	case compute.MatMul:
 		return d.matMul(o, out, in)
@@ -149,6 +153,22 @@ func (d *Device) infallible(op compute.Op, out, in []compute.Array) {
 	default:
 		op.Define(out, in)
 	}
+}
+
+// inFloat32 reports whether the activations that op reads and writes are float32, which
+// the kernels take.
+func inFloat32(op compute.Op, out, in []compute.Array) bool {
+	activations := compute.Activations(op)
+	for _, i := range activations {
+		if in[i].DType != compute.F32 {
+			return false
+		}
+	}
+	if _, stores := op.(compute.StoreRows); stores {
+		return true
+	}
+	_, embeds := op.(compute.Embed)
+	return activations == nil && !embeds || out[0].DType == compute.F32 || out[0].DType == compute.I32
 }
 
 func arrays(buffers []compute.Buffer) ([]compute.Array, error) {
