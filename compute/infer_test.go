@@ -48,6 +48,7 @@ func inferCases() []inferCase {
 	cached, quantized := CacheAttention{grouped, halves}, CacheAttention{wide, affineWeight.Format}
 	caches := []Spec{f32(5, 32), i32(2, 4), f16(9, 16), f16(9, 16), f16(4, 16), f16(4, 16)}
 	packed := []Spec{f32(5, 128), i32(1, 4), {Shape{9, 8}, U32}, f16(9, 2), f16(9, 2), {Shape{9, 8}, U32}, f16(9, 2), f16(9, 2)}
+	updates, adapters := LowRankRows{Scales: []float32{1, 2}}, []Spec{f32(5, 8), i32(2, 2), f32(8, 3), f32(3, 7), f32(8, 1), f32(1, 7)}
 	store := StoreRows{Format: halves, Cols: 8, Rows: []int{9, 4}}
 	return []inferCase{
 		{"good", Adafactor{Stack: 2, Momentum: true}, []Spec{f32(6, 5), f32(6, 5), f32(2, 3), f32(2, 5), f32(6, 5), f32(2)}, "", []Spec{f32(6, 5), f32(2, 3), f32(2, 5), f32(6, 5)}},
@@ -192,6 +193,14 @@ func inferCases() []inferCase {
 		{"a cache without a span", store, []Spec{f32(5, 8), i32(1, 4)}, "1 spans for 2 caches", nil},
 		{"rows of another width", store, []Spec{f32(5, 9), i32(2, 4)}, "x has shape", nil},
 		{"an empty cache", StoreRows{halves, 8, []int{0}}, []Spec{f32(5, 8), i32(1, 4)}, "cache 0: weight has shape", nil},
+
+		{"good", updates, adapters, "", []Spec{f32(5, 7)}},
+		{"no update", LowRankRows{}, adapters[:2], "no updates", nil},
+		{"matrices of one update", updates, adapters[:4], "takes 6 inputs, 4 given", nil},
+		{"rows of one update", updates, swap(adapters, 1, i32(1, 2)), "rows has shape", nil},
+		{"A of another width", updates, swap(adapters, 4, f32(7, 1)), "update 1: A has shape", nil},
+		{"B of another rank", updates, swap(adapters, 3, f32(2, 7)), "update 0: B has shape", nil},
+		{"B of another width", updates, swap(adapters, 5, f32(1, 8)), "update 1: B has shape", nil},
 
 		{"good", GatherRows{}, []Spec{f32(5, 8), i32(3)}, "", []Spec{f32(3, 8)}},
 		{"float rows", GatherRows{}, []Spec{f32(5, 8), f32(3)}, "rows has type", nil},

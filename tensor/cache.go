@@ -9,7 +9,7 @@ import (
 // Spans copies spans to the device, I32 [n, 4].
 func (t *Tape) Spans(spans []compute.Span) *Tensor {
 	v := compute.SpanInts(spans...)
-	return t.upload(compute.Spec{Shape: compute.Shape{len(spans), len(v) / len(spans)}, DType: compute.I32}, compute.IntBytes(v))
+	return t.IntRows(v, len(v)/len(spans))
 }
 
 // QuantizeRows rounds x [Rows, Cols] to an affine matrix; dst are its buffers (see

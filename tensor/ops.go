@@ -1,6 +1,7 @@
 package tensor
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -101,6 +102,16 @@ func (t *Tape) LowRank(y, x, a, b *Tensor, scale, dropout float32) {
 			l.giveInput(t, dz)
 		}
 	}, l.mask.saved(x, l.z)...)
+}
+
+// LowRankRows adds the updates of several adapters to y in place, each to rows of its own:
+// rows I32 [n, 2] says which. updates are A and B of each. It has no gradient.
+func (t *Tape) LowRankRows(y, x, rows *Tensor, updates []*Tensor, scales []float32) {
+	if t.record {
+		t.fail(errors.New("updates of several adapters have no gradient"))
+	}
+	op := compute.LowRankRows{Scales: scales, RowWise: t.rowWise()}
+	t.run(op, bufs(y.buf), append(bufs(x.buf, rows.buf), buffers(updates)...))
 }
 
 // lowRank is one low-rank update of a step.

@@ -138,6 +138,11 @@ func (t *Tape) Ints(v []int32) *Tensor {
 	return t.upload(compute.Spec{Shape: compute.Shape{len(v)}, DType: compute.I32}, compute.IntBytes(v))
 }
 
+// IntRows copies rows of n host integers to the device, I32 [len(v)/n, n].
+func (t *Tape) IntRows(v []int32, n int) *Tensor {
+	return t.upload(compute.Spec{Shape: compute.Shape{len(v) / n, n}, DType: compute.I32}, compute.IntBytes(v))
+}
+
 // Floats copies host values to the device.
 func (t *Tape) Floats(v []float32, shape ...int) *Tensor {
 	if len(shape) == 0 {

@@ -111,6 +111,9 @@ func (x *Tensor) Share() *Tensor {
 	return &Tensor{spec: x.spec, buf: x.buf, fixed: true, users: x.users}
 }
 
+// Shares reports whether both are handles on the same memory.
+func (x *Tensor) Shares(other *Tensor) bool { return x.users == other.users }
+
 // Own gives the handle memory that no other shares, so that its content may be changed.
 func (x *Tensor) Own(dev compute.Device) error {
 	if x.users.Load() == 1 {
@@ -241,6 +244,9 @@ func (w *Weight) Share() *Weight {
 	w.users.Add(1)
 	return &Weight{Weight: w.Weight, buf: w.buf, host: w.host, users: w.users}
 }
+
+// Shares reports whether both are handles on the same frozen weight.
+func (w *Weight) Shares(other *Weight) bool { return w.users != nil && w.users == other.users }
 
 // Free gives the weight back, or one handle of several on it.
 func (w *Weight) Free() {

@@ -177,6 +177,7 @@ func matmulCases() []testCase {
 			all = append(all, c)
 		}
 	}
+	all = append(all, lowRankCases()...)
 	for _, s := range [][2]int{{1, 1}, {7, 33}, {1, 64}, {130, 65}} {
 		for _, acc := range []bool{false, true} {
 			c := testCase{op: compute.SumRows{Accumulate: acc}, note: fmt.Sprintf("%dx%d", s[0], s[1]), tol: summed(s[0]),
@@ -186,6 +187,36 @@ func matmulCases() []testCase {
 			}
 			all = append(all, c)
 		}
+	}
+	return all
+}
+
+// lowRankCases have rows of several adapters, and of none.
+func lowRankCases() []testCase {
+	var all []testCase
+	for _, s := range []struct {
+		t, in, out int
+		rows       []int32
+		ranks      []int
+	}{
+		{1, 64, 48, []int32{0, 1}, []int{8}},
+		{16, 96, 130, []int32{0, 1, 1, 6, 6, 6, 9, 16}, []int{8, 16, 8, 3}},
+		{7, 33, 5, []int32{4, 7, 0, 2}, []int{1, 8}},
+		{60, 300, 33, []int32{0, 3, 3, 60}, []int{8, 64}},
+	} {
+		op := compute.LowRankRows{}
+		for i := range s.ranks {
+			op.Scales = append(op.Scales, []float32{1, -2.5}[i%2])
+		}
+		all = append(all, testCase{op: op, note: fmt.Sprintf("%dx%dx%d, ranks %v", s.t, s.in, s.out, s.ranks), tol: summed(s.in), keeps: []int{0}, inputs: func(g gen) []compute.Array {
+			rows := zeros(spec(compute.I32, len(s.ranks), 2))
+			copy(rows.I32(), s.rows)
+			in := []compute.Array{g.normal(s.t, s.in), rows}
+			for _, r := range s.ranks {
+				in = append(in, g.floats(compute.F32, 0.1, s.in, r), g.floats(compute.F32, 0.1, r, s.out))
+			}
+			return in
+		}})
 	}
 	return all
 }

@@ -233,29 +233,32 @@ func blocksOf(n, size int) int { return (n + size - 1) / size }
 // matMul is compute.MatMul.
 func (d *Device) matMul(o compute.MatMul, out, in []compute.Array) error {
 	m, n, k := o.Dims([]compute.Spec{in[0].Spec, in[1].Spec})
-	av, bv, c := in[0].F32(), in[1].F32(), out[0].F32()
-	// Both operands, to be packed or to be read in place.
-	a, b := operand(rowMajor{av, k}), operand(colMajor{bv, n})
-	aLines, bLines := strided{av, k, 1}, strided{bv, 1, n}
+	if o.RowWise && !o.TransA && m > narrowMost {
+		return d.matMulRows(o, out[0], in)
+	}
+	if p, ok := narrowOf(o, out[0], in[0], in[1]); ok {
+		return d.narrow(p)
+	}
+	a, b, _, _ := operands(o, in[0], in[1])
+	if o.Alpha != 1 {
+		a = scaled{a, o.Alpha}
+	}
+	return d.gemm(product{m: m, n: n, k: k, a: a, b: b, c: out[0].F32(), ldc: n, add: o.Accumulate})
+}
+
+// operands are both sides of a product, to be packed or to be read in place.
+func operands(o compute.MatMul, left, right compute.Array) (a, b operand, aLines, bLines strided) {
+	m, n, k := o.Dims([]compute.Spec{left.Spec, right.Spec})
+	av, bv := left.F32(), right.F32()
+	a, b = operand(rowMajor{av, k}), operand(colMajor{bv, n})
+	aLines, bLines = strided{av, k, 1}, strided{bv, 1, n}
 	if o.TransA {
 		a, aLines = colMajor{av, m}, strided{av, 1, m}
 	}
 	if o.TransB {
 		b, bLines = rowMajor{bv, k}, strided{bv, k, 1}
 	}
-	if o.RowWise && !o.TransA && m > narrowMost {
-		return d.matMulRows(o, out[0], in)
-	}
-	switch {
-	case narrowB(m, n, k, o.RowWise):
-		return d.narrow(narrowProduct{m: m, n: n, k: k, a: aLines, b: b, alpha: o.Alpha, c: c, line: n, column: 1, add: o.Accumulate})
-	case narrowA(m, n, k, o.RowWise):
-		return d.narrow(narrowProduct{m: n, n: m, k: k, a: bLines, b: a, alpha: o.Alpha, c: c, line: 1, column: n, add: o.Accumulate})
-	}
-	if o.Alpha != 1 {
-		a = scaled{a, o.Alpha}
-	}
-	return d.gemm(product{m: m, n: n, k: k, a: a, b: b, c: c, ldc: n, add: o.Accumulate})
+	return a, b, aLines, bLines
 }
 
 // scaled is an operand times a number.

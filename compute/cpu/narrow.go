@@ -1,6 +1,10 @@
 package cpu
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/lentil-lm/lentil/compute"
+)
 
 // Products with a side of few rows or columns, those of low-rank updates above all, are
 // bound by reading the long operand. They do without packing it: the kernel walks it by
@@ -42,31 +46,62 @@ type narrowProduct struct {
 	add          bool
 }
 
-// narrow computes a product with few columns.
-func (d *Device) narrow(p narrowProduct) error {
-	kn := d.kernels
-	width := roundUp(p.n, narrowSide)
-	packed, err := d.scratch.floats(width * p.k) // b in panels [k, narrowSide]
-	if err != nil {
-		return err
+// narrowOf is c (+)= a b as a product that goes this way, if it does.
+func narrowOf(o compute.MatMul, c, left, right compute.Array) (p narrowProduct, ok bool) {
+	m, n, k := o.Dims([]compute.Spec{left.Spec, right.Spec})
+	a, b, aLines, bLines := operands(o, left, right)
+	p = narrowProduct{k: k, alpha: o.Alpha, c: c.F32(), add: o.Accumulate}
+	switch {
+	case o.RowWise && !o.TransA && m > narrowMost: // row by row, see rowwise.go
+		return p, false
+	case narrowB(m, n, k, o.RowWise):
+		p.m, p.n, p.a, p.b, p.line, p.column = m, n, aLines, b, n, 1
+	case narrowA(m, n, k, o.RowWise):
+		p.m, p.n, p.a, p.b, p.line, p.column = n, m, bLines, a, 1, n
+	default:
+		return p, false
 	}
-	step := roundUp(max(blocksOf(p.m, narrowTasks*d.pool.threads), narrowUnit), narrowUnit)
-	each := step*width + tmpFloats
+	return p, true
+}
+
+// width is that of b in whole panels.
+func (p *narrowProduct) width() int { return roundUp(p.n, narrowSide) }
+
+// narrow computes products with few columns, all of them in one region of tasks.
+func (d *Device) narrow(list ...narrowProduct) error {
+	kn := d.kernels
+	packed := make([][]float32, len(list)) // b in panels [k, narrowSide]
+	steps, packs, tasks := make([]int, len(list)), make(ends, len(list)), make(ends, len(list))
+	each, packCount, taskCount := 0, 0, 0
+	for i := range list {
+		p := &list[i]
+		var err error
+		if packed[i], err = d.scratch.floats(p.width() * p.k); err != nil {
+			return err
+		}
+		steps[i] = roundUp(max(blocksOf(p.m, max(narrowTasks*d.pool.threads/len(list), 1)), narrowUnit), narrowUnit)
+		each = max(each, steps[i]*p.width()+tmpFloats)
+		packCount += blocksOf(p.k, blockK)
+		taskCount += blocksOf(p.m, steps[i])
+		packs[i], tasks[i] = packCount, taskCount
+	}
 	private, err := d.scratch.floats(d.pool.threads * each)
 	if err != nil {
 		return err
 	}
-	d.pool.run(blocksOf(p.k, blockK), func(worker, task int) {
-		l := task * blockK
+	d.pool.run(packCount, func(worker, task int) {
+		i, block := packs.find(task)
+		p, l := &list[i], block*blockK
 		kc := min(blockK, p.k-l)
-		p.b.pack(kn, packed[l*width:(l+kc)*width], narrowSide, 0, p.n, l, kc, private[worker*each:][:tmpFloats])
+		p.b.pack(kn, packed[i][l*p.width():(l+kc)*p.width()], narrowSide, 0, p.n, l, kc, private[worker*each:][:tmpFloats])
 	})
-	d.pool.run(blocksOf(p.m, step), func(worker, task int) {
-		sums := private[worker*each:][tmpFloats:each]
-		first := task * step
-		end := min(first+step, p.m)
-		p.multiply(kn, sums, packed, width, first, end)
-		p.store(sums, width, first, end)
+	d.pool.run(taskCount, func(worker, task int) {
+		i, part := tasks.find(task)
+		p, sums := &list[i], private[worker*each:][tmpFloats:each]
+		first := part * steps[i]
+		end := min(first+steps[i], p.m)
+		p.multiply(kn, sums, packed[i], p.width(), first, end)
+		p.store(sums, p.width(), first, end)
 	})
 	return nil
 }

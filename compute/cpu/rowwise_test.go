@@ -112,6 +112,39 @@ func TestRowWiseUpdate(t *testing.T) {
 	})
 }
 
+// TestRowWiseAdapters: a row of an adapter's in a pass of several adapters has the bits of
+// a Linear with this adapter's update, alone.
+func TestRowWiseAdapters(t *testing.T) {
+	eachFamily(t, func(t *testing.T, d *Device) {
+		r := newRand(36)
+		for _, ranks := range [][]int{{8, 8, 16}, {4, 64, 1}} {
+			const cols, rows, tokens = 512, 96, 12
+			w, data := randomWeight(r, quant.Format{Kind: quant.Affine, DType: quant.F16, Bits: 4, Group: 64}, rows, cols)
+			x, bias := random(r, compute.F32, tokens, cols), random(r, compute.F32, rows)
+			at := []int32{0, 1, 2, 9, 9, 12}
+			op := compute.LowRankRows{RowWise: true}
+			in := []compute.Array{x, {Spec: compute.Spec{Shape: compute.Shape{3, 2}, DType: compute.I32}, Data: compute.IntBytes(at)}}
+			for i, rank := range ranks {
+				op.Scales = append(op.Scales, 0.5+float32(i))
+				in = append(in, random(r, compute.F32, cols, rank), random(r, compute.F32, rank, rows))
+			}
+			got := run(t, d, compute.Linear{Weight: w, Bias: true, RowWise: true}, nil, append(append([]compute.Array{x}, data...), bias))
+			got = run(t, d, op, got, in)
+			for k := range tokens {
+				one, linear := append([]compute.Array{rowOf(x, k)}, data...), compute.Linear{Weight: w, Bias: true}
+				one = append(one, bias)
+				for i, rank := range ranks {
+					if int32(k) >= at[2*i] && int32(k) < at[2*i+1] {
+						z := run(t, d, compute.MatMul{Alpha: 1}, nil, []compute.Array{rowOf(x, k), in[2+2*i]})[0]
+						linear.Rank, linear.Scale, one = rank, op.Scales[i], append(one, z, in[3+2*i])
+					}
+				}
+				checkRow(t, fmt.Sprint("adapters of ranks ", ranks), got[0], k, run(t, d, linear, nil, one)[0])
+			}
+		}
+	})
+}
+
 // TestRowWiseElements: ops that work element by element or row by row are always row-wise,
 // wherever the cuts between workers and the ends of vectors are.
 func TestRowWiseElements(t *testing.T) {

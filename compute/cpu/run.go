@@ -49,6 +49,8 @@ func (d *Device) dispatch(op compute.Op, out, in []compute.Array) error {
 	switch o := op.(type) {
 	case compute.MatMul:
 		return d.matMul(o, out, in)
+	case compute.LowRankRows:
+		return d.lowRankRows(o, out, in)
 	case compute.Linear:
 		return d.linear(o, out, in)
 	case compute.LinearGradInput:
