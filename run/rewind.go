@@ -10,7 +10,8 @@ import (
 func (f *Folder) Sync() error { return f.log.sync() }
 
 // Rewind takes out of the log what the last run in it did after an iteration. A run that goes on from there does it
-// again, so that the log tells of each iteration once. What was logged since OpenFolder stays.
+// again, so that the log tells of each iteration once. With 0 that is a run that saved nothing; another one stays. What
+// was logged since OpenFolder stays.
 func (f *Folder) Rewind(iteration int) error { return f.log.rewind(iteration) }
 
 func (l *eventLog) sync() error {
@@ -45,11 +46,13 @@ func (l *eventLog) rewind(iteration int) error {
 
 // after is where in a log the first event of the last run after an iteration begins; its length if there is none.
 func after(log []byte, iteration int) (int, error) {
-	cut := len(log)
-	at := 0
+	cut, saved, at := len(log), false, 0
 	for number := 1; ; number++ {
 		line, _, whole := bytes.Cut(log[at:], []byte("\n"))
-		if !whole {
+		switch {
+		case !whole && iteration == 0 && saved:
+			return len(log), nil
+		case !whole:
 			return cut, nil
 		}
 		rec, err := decode(line)
@@ -60,7 +63,7 @@ func after(log []byte, iteration int) (int, error) {
 		switch e := rec.Event.(type) {
 		case Start:
 			if e.FirstIteration <= 1 {
-				cut = len(log) // another run
+				cut, saved = len(log), false // another run
 			}
 		case TestReport:
 			later = true // of other weights than those that the run will have
@@ -69,7 +72,7 @@ func after(log []byte, iteration int) (int, error) {
 		case Validation:
 			later = e.Iteration > iteration
 		case Saved:
-			later = e.Iteration > iteration
+			later, saved = e.Iteration > iteration, true
 		}
 		if later && at < cut {
 			cut = at

@@ -26,8 +26,13 @@ func TestRewind(t *testing.T) {
 		"a test":           {[]Event{begun, report, saved, End{}, later[3]}, 4},
 		"gone on before":   {[]Event{begun, report, saved, on, later[0]}, 4},
 		"not an older run": {[]Event{begun, later[0], later[2], begun, report, saved}, 6},
+		"nothing saved":    {[]Event{begun, report, saved, begun, later[1], later[0]}, 4},
+		"all saved":        {[]Event{begun, report, saved, later[0]}, 4},
 	} {
-		dir := t.TempDir()
+		dir, iteration := t.TempDir(), 4
+		if strings.HasSuffix(name, " saved") {
+			iteration = 0
+		}
 		for round, events := range [][]Event{test.was, {Warning{}, Message{}}} {
 			f, err := OpenFolder(dir)
 			if err != nil {
@@ -37,7 +42,7 @@ func TestRewind(t *testing.T) {
 				f.Report(e)
 			}
 			if round == 1 {
-				if err := f.Rewind(4); err != nil {
+				if err := f.Rewind(iteration); err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
 				f.Report(on)

@@ -31,6 +31,9 @@ func (j *Job) Train(ctx context.Context) (result Result, err error) {
 		return result, err
 	}
 	defer release()
+	if _, err := atomicfile.Settle(j.Recipe.AdapterPath); err != nil { // what a killed run left
+		return result, err
+	}
 	earlier, err := j.lookBack()
 	if err != nil {
 		return result, err
@@ -80,6 +83,9 @@ func (j *Job) begin(folder *run.Folder, earlier *earlierRun) error {
 	started := time.Now().UTC()
 	if earlier == nil {
 		if err := forget(j.Recipe.AdapterPath); err != nil {
+			return err
+		}
+		if err := folder.Rewind(0); err != nil {
 			return err
 		}
 	} else {
