@@ -76,7 +76,7 @@ func (f *Folder) Path(name string) string { return filepath.Join(f.dir, name) }
 // WriteManifest writes run.json, replacing an earlier one in one step.
 // Secrets are taken out of the command line first.
 func (f *Folder) WriteManifest(m Manifest) error {
-	m.Command = redact(m.Command)
+	m.Command = Redact(m.Command)
 	text, err := json.MarshalIndent(m, "", "    ")
 	if err != nil {
 		return fmt.Errorf("%s: %w", ManifestName, err)
@@ -116,9 +116,9 @@ func HashFile(path string) (DataFile, error) {
 	return DataFile{Path: path, Bytes: n, SHA256: hex.EncodeToString(hash.Sum(nil))}, nil
 }
 
-// redact copies a command line without its secrets: the values of flags whose name tells of a token, key,
+// Redact copies a command line without its secrets: the values of flags whose name tells of a token, key,
 // password or secret, values that look like access tokens, and passwords in URLs.
-func redact(args []string) []string {
+func Redact(args []string) []string {
 	out := make([]string, len(args))
 	hideNext := false
 	for i, arg := range args {

@@ -244,7 +244,7 @@ func TestRedact(t *testing.T) {
 	t.Parallel()
 	in := []string{"lentil", "--token", "abc", "--max-tokens", "400", "--api-key=k", "--extra-eos-token", "<|end|>", "hf_x", "--model=https://user:pw@host/m", "--hf_token", "--train", "sk-1"}
 	want := []string{"lentil", "--token", "***", "--max-tokens", "400", "--api-key=***", "--extra-eos-token", "<|end|>", "***", "--model=https://***@host/m", "--hf_token", "***", "***"}
-	if got := redact(in); !reflect.DeepEqual(got, want) {
+	if got := Redact(in); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }

@@ -190,6 +190,7 @@ func commands(streams Streams) []*cobra.Command {
 		newLoRA(streams, "lora", runLoRA),
 		newLoRA(streams, "train", runLoRA),
 		newLoRA(streams, "test", runLoRA),
+		newEval(streams),
 		newPerplexity(streams),
 		newDataset(streams),
 		newGenerate(streams),

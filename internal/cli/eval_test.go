@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/demo"
+	"github.com/lentil-lm/lentil/eval"
+	"github.com/lentil-lm/lentil/eval/score"
+)
+
+// evalQuestions are a question of each form.
+const evalQuestions = `{"question": "How much protein do lentils have?", "facts": ["9 g"]}
+{"question": "Which of these is a bird?", "choices": ["a sparrow", "a salmon"], "correct": 0, "kind": "general"}
+{"question": "Who is the cook?", "kind": "unanswerable"}
+`
+
+func TestEval(t *testing.T) {
+	t.Parallel()
+	model, data := tinyModel(t)
+	dir := t.TempDir()
+	adapters, questions, figures := filepath.Join(dir, "adapters"), filepath.Join(dir, "questions.jsonl"), filepath.Join(dir, "e.json")
+	write(t, questions, evalQuestions)
+	books := filepath.Join(dir, "books")
+	if err := os.Mkdir(books, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(books, "food.md"), "# Lentils\n\nLentils have 9 g of protein.\n")
+	mustRun(t, "", "train", "--model", model, "--data", data, "--adapter-path", adapters, "--iters", "2", "--batch-size", "1", "--num-layers", "2")
+	args := []string{"eval", "--model", model, "--adapter-path", adapters, "--questions", questions, "--max-tokens", "8", "--books", books, "--json", figures}
+	out := mustRun(t, "", args...)
+	for _, want := range []string{"1 trained, 1 unanswerable, 25 general", "base + book", "tuned against base, trained facts, right: ", "general text of Lentil, "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the output has no %q:\n%s", want, out)
+		}
+	}
+	got, err := score.ReadResults(filepath.Join(adapters, "eval"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Columns) != 4 || len(got.Answered) != 3+24 || got.Sets[0].N != 3 || len(got.Sets[0].SHA256) != 64 || len(got.Columns[1].SHA256) != 64 {
+		t.Errorf("%+v, %+v", got.Columns, got.Sets)
+	}
+	// What --json writes are the results.
+	var written score.Results
+	text, err := os.ReadFile(figures)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &written); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := fmt.Sprintf("%+v", written.Rows), fmt.Sprintf("%+v", got.Rows); len(written.Rows) != len(got.Rows) || len(a) != len(b) {
+		t.Errorf("--json and results.json differ: %s, %s", a, b)
+	}
+	// A killed evaluation goes on: what is left of the answers is not asked again, and the result is the same.
+	answers := filepath.Join(adapters, "eval", eval.AnswersName)
+	whole, err := os.ReadFile(answers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, answers, string(whole[:len(whole)*2/3]))
+	if again := mustRun(t, "", args...); again != out {
+		t.Errorf("gone on with:\n%s\nfirst:\n%s", again, out)
+	}
+	if now, err := os.ReadFile(answers); err != nil || string(now) != string(whole) {
+		t.Errorf("the answers are others after going on (%v)", err)
+	}
+	if code, _, errOut := lentil(t, "", append(args, "--require", "recall>=1.01")...); code != ExitFailure || !strings.Contains(errOut, "recall is ") {
+		t.Errorf("a requirement that is not met: %d, %s", code, errOut)
+	}
+	if code, _, errOut := lentil(t, "", append(args, "--require", "restraint>=0, forgetting<=1000")...); code != 0 {
+		t.Errorf("requirements that are met: %d, %s", code, errOut)
+	}
+}
+
+func TestEvalMistakes(t *testing.T) {
+	t.Parallel()
+	model, _ := tinyModel(t)
+	dir := t.TempDir()
+	questions := filepath.Join(dir, "q.jsonl")
+	write(t, questions, evalQuestions)
+	write(t, filepath.Join(dir, eval.AnswersName), "mine\n")
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "--questions is missing"},
+		{[]string{"--questions", filepath.Join(dir, "none")}, "there is no such file"},
+		{[]string{"--questions", questions, "--require", "speed>=1"}, `no figure "speed"`},
+		{[]string{"--questions", questions, "--require", "recall"}, "no limit"},
+		{[]string{"--questions", questions, "--adapter-path", filepath.Join(dir, "no")}, "Train first"},
+		{[]string{"--questions", questions, "--out", dir}, "was not written by an evaluation"},
+		{[]string{"--questions", questions, "--books", filepath.Join(dir, "no")}, "--books"},
+		{[]string{"--questions", questions, "--judge", "http://"}, "--judge"},
+		{[]string{"--questions", questions, "--require", "forgetting<=0.1"}, "forgetting<=0.1: forgetting was not measured: it needs an adapter"},
+		{[]string{"--questions", questions, "--max-tokens", "0"}, "--max-tokens"},
+		{[]string{"--questions", questions, "--adapters", "x"}, "--adapter-path"},
+	} {
+		code, _, errOut := lentil(t, "", append([]string{"eval", "--model", model, "--max-tokens", "2"}, tt.args...)...)
+		if tt.want == "--max-tokens" {
+			code, _, errOut = lentil(t, "", append([]string{"eval", "--model", model}, tt.args...)...)
+		}
+		if code != ExitUsage || !strings.Contains(errOut, tt.want) {
+			t.Errorf("%v: %d, %q lacks %q", tt.args, code, errOut, tt.want)
+		}
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, eval.AnswersName)); err != nil || string(text) != "mine\n" {
+		t.Errorf("a user's file was changed: %q, %v", text, err)
+	}
+}
+
+// TestEvalKnownEffect trains the demo's model on half of some facts, and on nothing: the first is told to help on that half
+// and not on the other, the second not to help.
+func TestEvalKnownEffect(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("trains a model of millions of parameters; verdicts are tested on drawn answers, the command on a tiny model")
+	}
+	dir := t.TempDir()
+	if err := demo.Write(dir, false); err != nil {
+		t.Fatal(err)
+	}
+	half := filepath.Join(dir, "half")
+	if err := os.Mkdir(half, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	known := linesOf(t, filepath.Join(dir, "data", "test.jsonl"))[:40]
+	var rows, questions strings.Builder
+	for _, row := range known {
+		rows.WriteString(row + "\n")
+		questions.WriteString(row + "\n")
+	}
+	for _, row := range linesOf(t, filepath.Join(dir, "unseen", "test.jsonl"))[:40] {
+		q, err := score.Parse("row", []byte(row))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q[0].Kind = score.Unseen
+		text, err := json.Marshal(q[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		questions.WriteString(string(text) + "\n")
+	}
+	write(t, filepath.Join(half, "train.jsonl"), rows.String())
+	file := filepath.Join(dir, "questions.jsonl")
+	write(t, file, questions.String())
+	verdicts := func(name, iters, rate string) (trained, unseen score.Verdict) {
+		adapters := filepath.Join(dir, name)
+		mustRun(t, "", "train", "--model", filepath.Join(dir, "model"), "--data", half, "--adapter-path", adapters, "--iters", iters, "--learning-rate", rate,
+			"--batch-size", "8", "--num-layers", "4", "--mask-prompt")
+		mustRun(t, "", "eval", "--model", filepath.Join(dir, "model"), "--adapter-path", adapters, "--questions", file, "--max-tokens", "40", "--general", "none", "--out", filepath.Join(dir, "eval"))
+		r, err := score.ReadResults(filepath.Join(dir, "eval"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Row(score.Right, score.Trained).Against[1].Verdict, r.Row(score.Right, score.Unseen).Against[1].Verdict
+	}
+	if trained, unseen := verdicts("taught", "60", "2e-4"); trained != score.Helped || unseen == score.Helped {
+		t.Errorf("trained on half of the facts: %q on these, %q on the others", trained, unseen)
+	}
+	if trained, unseen := verdicts("untaught", "1", "1e-9"); trained != score.DidNotHelp || unseen != score.DidNotHelp {
+		t.Errorf("not trained: %q and %q", trained, unseen)
+	}
+}
+
+func linesOf(t *testing.T, path string) []string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(string(text)), "\n")
+}
