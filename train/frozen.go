@@ -16,6 +16,7 @@ import (
 // the bit: devices that do not compute each example independently of the others in its
 // batch (compute.Info's BatchInvariant) keep nothing. Neither does the zero value.
 type FrozenCache struct {
+	Device int64  // most bytes on the device, where its memory is not the host's; used first
 	Memory int64  // most bytes in memory
 	Disk   int64  // most bytes in a temporary file, used when memory is full
 	Dir    string // folder of that file
@@ -33,7 +34,8 @@ type frozen struct {
 // kept is the output [tokens, width] for one example.
 type kept struct {
 	tokens int
-	values []float32 // nil: in the file at offset
+	device *tensor.Tensor // nil: on the host
+	values []float32      // nil: in the file at offset
 	offset int64
 }
 
@@ -56,72 +58,181 @@ func (f *frozen) below(t *tensor.Tape, m *model.Model, b *packed, checkpoint boo
 		x, pass = m.Begin(t, b.Batch, nil)
 		return x, pass, 0
 	}
-	if values := f.load(b); values != nil {
-		return t.Activations(values, len(b.Tokens), f.width), m.Pass(t, b.Batch, nil), f.first
+	if x := f.load(t, b); x != nil {
+		return x, m.Pass(t, b.Batch, nil), f.first
 	}
 	in, pass := m.Begin(t, b.Batch, nil)
 	x = m.Layers(t, in, pass, 0, f.first, checkpoint)
 	t.Done(in)
-	f.keep(b, t.Read(x))
+	f.keep(t, b, x)
 	return x, pass, f.first
 }
 
 // load assembles the kept output for a batch [T, width]. It is nil when an example
 // is missing.
-func (f *frozen) load(b *packed) []float32 {
+//
+// An example may be one token longer in one batch than in another: mlx-lm's pad target.
+// The model is causal, so the common part is the same.
+func (f *frozen) load(t *tensor.Tape, b *packed) *tensor.Tensor {
+	onDevice := false
 	for i, row := range b.index {
-		if k, ok := f.rows[row]; !ok || k.tokens < b.length(i) {
+		k, ok := f.rows[row]
+		if !ok || k.tokens < b.length(i) {
 			return nil
 		}
+		onDevice = onDevice || k.device != nil
+	}
+	if onDevice {
+		return f.loadParts(t, b)
 	}
 	out := make([]float32, len(b.Tokens)*f.width)
 	for i, row := range b.index {
-		// An example may be one token longer in one batch than in another: mlx-lm's
-		// pad target. The model is causal, so the common part is the same.
-		part := out[int(b.Bounds[i])*f.width : int(b.Bounds[i+1])*f.width]
-		k := f.rows[row]
-		if k.values != nil {
-			copy(part, k.values)
-		} else if !f.store.read(part, k.offset) {
-			delete(f.rows, row)
+		if !f.copy(out[int(b.Bounds[i])*f.width:int(b.Bounds[i+1])*f.width], row) {
 			return nil
 		}
 	}
-	return out
+	return t.Activations(out, len(b.Tokens), f.width)
 }
 
-// keep stores the output for the examples that are not kept yet, while there is room.
-func (f *frozen) keep(b *packed, values []float32) {
-	if values == nil {
-		return // the tape has an error
-	}
+// loadParts is load where examples are on the device; those on the host go there.
+func (f *frozen) loadParts(t *tensor.Tape, b *packed) *tensor.Tensor {
+	parts, lengths := make([]*tensor.Tensor, len(b.index)), make([]int, len(b.index))
 	for i, row := range b.index {
-		n := b.length(i)
-		if k, ok := f.rows[row]; ok && k.tokens >= n {
+		lengths[i] = b.length(i)
+		if parts[i] = f.rows[row].device; parts[i] != nil {
 			continue
+		}
+		values := make([]float32, lengths[i]*f.width)
+		if !f.copy(values, row) {
+			return nil
+		}
+		parts[i] = t.Activations(values, lengths[i], f.width)
+	}
+	return t.Stack(parts, lengths)
+}
+
+// copy fills dst with what is kept of an example on the host, its first tokens.
+func (f *frozen) copy(dst []float32, row int) bool {
+	k := f.rows[row]
+	if k.values != nil {
+		copy(dst, k.values)
+		return true
+	}
+	if !f.store.read(dst, k.offset) {
+		delete(f.rows, row)
+		return false
+	}
+	return true
+}
+
+// keep stores the output x [T, width] for the examples that are not kept yet, while there
+// is room. It comes to the host only if some of it is to stay there.
+func (f *frozen) keep(t *tensor.Tape, b *packed, x *tensor.Tensor) {
+	if t.Err() != nil {
+		return
+	}
+	var values []float32
+	for _, i := range f.keepOnDevice(t, b, x) {
+		n := b.length(i)
+		if t.Err() != nil || !f.store.room(n*f.width) {
+			continue
+		}
+		if values == nil {
+			if values = t.Read(x); values == nil {
+				return // the tape has an error
+			}
 		}
 		if k, ok := f.store.put(values[int(b.Bounds[i])*f.width : int(b.Bounds[i+1])*f.width]); ok {
 			k.tokens = n
-			f.rows[row] = k
+			f.rows[b.index[i]] = k
 		}
 	}
+}
+
+// keepOnDevice is keep on the device. It returns the examples of the batch that are still
+// to be kept.
+func (f *frozen) keepOnDevice(t *tensor.Tape, b *packed, x *tensor.Tensor) (rest []int) {
+	var made []*tensor.Tensor
+	var from, rows []int
+	for i, row := range b.index {
+		n := b.length(i)
+		old, ok := f.rows[row]
+		if ok && old.tokens >= n {
+			continue
+		}
+		k, ok := f.store.putOnDevice(x, n)
+		if !ok {
+			rest = append(rest, i)
+			continue
+		}
+		f.store.freeDevice(old)
+		f.rows[row] = k
+		made, from, rows = append(made, k.device), append(from, int(b.Bounds[i])), append(rows, row)
+	}
+	if len(made) == 0 {
+		return rest
+	}
+	t.Unstack(made, x, from)
+	for i := 0; i < len(rows) && t.Err() != nil; i++ { // they hold nothing
+		f.store.freeDevice(f.rows[rows[i]])
+		delete(f.rows, rows[i])
+	}
+	return rest
+}
+
+// free gives back what is on the device.
+func (f *frozen) free() {
+	if f == nil {
+		return
+	}
+	for _, k := range f.rows {
+		f.store.freeDevice(k)
+	}
+	f.rows = nil
 }
 
 // frozenStore is the memory and disk space that the splits of a run share.
 type frozenStore struct {
 	left FrozenCache // what may still be used
-	file *os.File    // nil until memory is full
-	path string      // of the file while it has a name
-	end  int64       // of the file
+	dev  compute.Device
+	file *os.File // nil until memory is full
+	path string   // of the file while it has a name
+	end  int64    // of the file
 	warn func(text string)
 }
 
-func newFrozenStore(limits FrozenCache, warn func(text string)) *frozenStore {
-	if limits.Memory <= 0 && limits.Disk <= 0 {
+func newFrozenStore(dev compute.Device, limits FrozenCache, warn func(text string)) *frozenStore {
+	if limits.Device <= 0 && limits.Memory <= 0 && limits.Disk <= 0 {
 		return nil
 	}
-	return &frozenStore{left: limits, warn: warn}
+	return &frozenStore{left: limits, dev: dev, warn: warn}
 }
+
+// putOnDevice makes room for n rows like those of x. It is false when there is none.
+func (s *frozenStore) putOnDevice(x *tensor.Tensor, n int) (kept, bool) {
+	spec := compute.Spec{Shape: compute.Shape{n, x.Cols()}, DType: x.Buffer().Spec().DType}
+	if spec.Bytes() > s.left.Device {
+		return kept{}, false
+	}
+	copied, err := tensor.New(s.dev, spec.Shape, spec.DType, nil)
+	if err != nil { // others have taken it
+		s.left.Device = 0
+		return kept{}, false
+	}
+	s.left.Device -= spec.Bytes()
+	return kept{tokens: n, device: copied}, true
+}
+
+// freeDevice gives back what k has on the device.
+func (s *frozenStore) freeDevice(k kept) {
+	if k.device != nil {
+		s.left.Device += k.device.Buffer().Spec().Bytes()
+		k.device.Free()
+	}
+}
+
+// room reports whether put has room for n values on the host.
+func (s *frozenStore) room(n int) bool { return int64(4*n) <= max(s.left.Memory, s.left.Disk) }
 
 // put keeps a copy of values. It is false when there is no room.
 func (s *frozenStore) put(values []float32) (kept, bool) {

@@ -150,8 +150,10 @@ func TestFrozenCacheChangesNothing(t *testing.T) {
 					"memory and disk": {Memory: 60_000, Disk: 1 << 20, Dir: t.TempDir()},
 					"disk":            {Disk: 1 << 20, Dir: t.TempDir()},
 					"too small":       {Memory: 60_000},
+					"device":          {Device: 1 << 20},
+					"everywhere":      {Device: 70_000, Memory: 50_000, Disk: 1 << 20, Dir: t.TempDir()},
 				} {
-					if test.name != "4-bit" && name != "memory and disk" {
+					if test.name != "4-bit" && name != "memory and disk" && name != "everywhere" {
 						continue
 					}
 					with := trainFrozen(t, kernels, test.spec, test.fit, func(o *Options) { test.change(o); o.Frozen = limits })
@@ -187,22 +189,30 @@ func TestFrozenCacheWithoutAFolder(t *testing.T) {
 func TestFrozenStoreReadFails(t *testing.T) {
 	t.Parallel()
 	var warned []string
-	s := newFrozenStore(FrozenCache{Disk: 100, Dir: t.TempDir()}, func(text string) { warned = append(warned, text) })
+	dev := newCPU(t)
+	tape := tensor.NewTape(dev)
+	s := newFrozenStore(dev, FrozenCache{Disk: 100, Dir: t.TempDir()}, func(text string) { warned = append(warned, text) })
 	f := &frozen{first: 1, width: 2, rows: map[int]kept{}, store: s}
 	b := packed{index: []int{7}}
-	b.Tokens, b.Bounds = make([]int32, 3), []int32{0, 3}
-	f.keep(&b, []float32{1, 2, 3, 4, 5, 6})
-	if got := f.load(&b); !slices.Equal(got, []float32{1, 2, 3, 4, 5, 6}) {
+	keep := func(values []float32) {
+		b.Tokens, b.Bounds = make([]int32, len(values)/2), []int32{0, int32(len(values) / 2)}
+		f.keep(tape, &b, tape.Floats(values, len(values)/2, 2))
+	}
+	load := func() []float32 {
+		if x := f.load(tape, &b); x != nil {
+			return tape.Read(x)
+		}
+		return nil
+	}
+	keep([]float32{1, 2, 3, 4, 5, 6})
+	if got := load(); !slices.Equal(got, []float32{1, 2, 3, 4, 5, 6}) {
 		t.Fatalf("kept %v", got)
 	}
 	s.file.Close()
-	if got := f.load(&b); got != nil || len(f.rows) != 0 || len(warned) != 1 {
+	if got := load(); got != nil || len(f.rows) != 0 || len(warned) != 1 {
 		t.Errorf("from a closed file %v, rows %v, warnings %q", got, f.rows, warned)
 	}
-	if b.Tokens, b.Bounds = make([]int32, 30), []int32{0, 30}; true {
-		f.keep(&b, make([]float32, 60))
-	}
-	if len(f.rows) != 0 {
+	if keep(make([]float32, 60)); len(f.rows) != 0 {
 		t.Error("more was kept than there is room for")
 	}
 	s.close()
@@ -211,8 +221,8 @@ func TestFrozenStoreReadFails(t *testing.T) {
 func TestFrozenCacheOnlyWhereItHelps(t *testing.T) {
 	t.Parallel()
 	dev := newCPU(t)
-	store := newFrozenStore(FrozenCache{Memory: 1}, func(string) {})
-	if newFrozenStore(FrozenCache{}, nil) != nil {
+	store := newFrozenStore(nil, FrozenCache{Memory: 1}, func(string) {})
+	if newFrozenStore(nil, FrozenCache{}, nil) != nil {
 		t.Error("no room makes a store")
 	}
 	m := modeltest.Load(t, dev, modeltest.Spec{Type: "llama"})

@@ -320,12 +320,14 @@ func (tr *Trainer) begin() (*updates, error) {
 // come more than once.
 func (tr *Trainer) keepFrozen() {
 	o := tr.Options
-	tr.store = newFrozenStore(o.Frozen, func(text string) { tr.report(run.Warning{Text: fault.Say("%s", text)}) })
+	tr.store = newFrozenStore(tr.Model.Device(), o.Frozen, func(text string) { tr.report(run.Warning{Text: fault.Say("%s", text)}) })
 	tr.frozen = newFrozen(tr.Model, tr.store, o.Iters > tr.Train.Len()/o.BatchSize)
 	tr.valid = newFrozen(tr.Model, tr.store, tr.hasValid() && o.Iters > 1)
 }
 
 func (tr *Trainer) close(s *state) {
+	tr.frozen.free()
+	tr.valid.free()
 	tr.store.close()
 	s.updates.free()
 	for _, p := range tr.params {

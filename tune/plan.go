@@ -230,16 +230,23 @@ func (p *planner) reductions() []reduction {
 	return out
 }
 
-// frozenCache bounds what is kept of the frozen layers: a quarter of the memory, at most 2 GiB and what the
-// run leaves free; beyond that half of the free disk, beside the adapter.
-func (r *Recipe) frozenCache(p run.Plan) train.FrozenCache {
+// frozenCache bounds what is kept of the frozen layers: on a device with memory of its own half of what the run
+// leaves free there; then a quarter of the memory, at most 2 GiB and what the run leaves free; beyond that half of
+// the free disk, beside the adapter.
+func (r *Recipe) frozenCache(p run.Plan, info compute.Info) (c train.FrozenCache) {
 	const most = 2 << 30
 	if r.NoFrozenCache {
-		return train.FrozenCache{}
+		return c
 	}
-	memory := int64(most)
-	if p.AvailableBytes > 0 {
-		memory = max(0, min(most, p.AvailableBytes/4, p.AvailableBytes-p.TotalBytes))
+	c = train.FrozenCache{Memory: most, Disk: machine.FreeDisk(r.AdapterPath) / 2, Dir: r.AdapterPath}
+	switch free := p.AvailableBytes - p.TotalBytes; {
+	case info.Async:
+		c.Device = max(0, free/2)
+		if host := machine.AvailableMemory(); host > 0 {
+			c.Memory = min(most, host/4)
+		}
+	case p.AvailableBytes > 0:
+		c.Memory = max(0, min(most, p.AvailableBytes/4, free))
 	}
-	return train.FrozenCache{Memory: memory, Disk: machine.FreeDisk(r.AdapterPath) / 2, Dir: r.AdapterPath}
+	return c
 }

@@ -147,12 +147,16 @@ func TestFrozenCacheLimits(t *testing.T) {
 		{gib, 0, 2 * gib}, {gib, 64 * gib, 2 * gib}, {gib, 4 * gib, gib}, {3*gib + gib/2, 4 * gib, gib / 2}, {5 * gib, 4 * gib, 0},
 	} {
 		r := &Recipe{AdapterPath: t.TempDir()}
-		got := r.frozenCache(run.Plan{TotalBytes: c.total, AvailableBytes: c.available})
+		p := run.Plan{TotalBytes: c.total, AvailableBytes: c.available}
+		got := r.frozenCache(p, compute.Info{})
 		if got.Memory != c.want || got.Dir != r.AdapterPath {
 			t.Errorf("%+v: %+v", c, got)
 		}
+		if got := r.frozenCache(p, compute.Info{Async: true}); got.Device != max(0, (c.available-c.total)/2) || got.Memory > 2*gib || got.Dir != r.AdapterPath {
+			t.Errorf("%+v, a device with memory of its own: %+v", c, got)
+		}
 		r.NoFrozenCache = true
-		if got := r.frozenCache(run.Plan{}); got != (train.FrozenCache{}) {
+		if got := r.frozenCache(run.Plan{}, compute.Info{}); got != (train.FrozenCache{}) {
 			t.Errorf("without the cache: %+v", got)
 		}
 	}

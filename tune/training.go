@@ -151,7 +151,7 @@ func (j *Job) loop(ctx context.Context, folder *run.Folder, plan run.Plan, from 
 	if err != nil {
 		return result, err
 	}
-	settings.Frozen = j.Recipe.frozenCache(plan)
+	settings.Frozen = j.Recipe.frozenCache(plan, j.Engine.Model.Device().Info())
 	trainer := &train.Trainer{
 		Model: j.Engine.Model, Train: train.FromRows(rows), Valid: train.FromRows(valid),
 		PeakMemory: machine.PeakMemory, Reporter: j.options.Report, Options: settings, Abandon: j.options.Abandon,

@@ -1,0 +1,158 @@
+package train
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/computetest"
+	"github.com/lentil-lm/lentil/model/modeltest"
+	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/tensor"
+)
+
+// trainCounted is trainFrozen on a device that works beside its caller, with what each step
+// has waited for.
+func trainCounted(t *testing.T, spec modeltest.Spec, fit fitting, change func(*Options)) (got outcome, steps []computetest.Counts) {
+	t.Helper()
+	cpu := newCPU(t)
+	dev := computetest.NewAsync(cpu)
+	spec.Config = map[string]any{"num_hidden_layers": 6}
+	m := modeltest.Load(t, dev, spec)
+	if err := fit(m); err != nil {
+		t.Fatal(err)
+	}
+	o := options()
+	o.Iters, o.BatchSize, o.MaxSeqLength, o.Schedule = 12, 3, 140, Constant(1e-3)
+	change(&o)
+	l := &log{do: func(e run.Event) {
+		switch e := e.(type) {
+		case run.Step:
+			got.losses = append(got.losses, e.Loss)
+			steps = append(steps, dev.Take())
+		case run.Validation:
+			got.valid = append(got.valid, e.Loss)
+			dev.Take()
+		case run.Saved:
+			dev.Take()
+		}
+	}}
+	tr := &Trainer{
+		Model: m, Train: longRows(13, 1), Valid: longRows(5, 2), Reporter: l, Options: o, PeakMemory: func() int64 { return 0 },
+		Save: func(Snapshot) (run.Saved, error) { return run.Saved{}, nil },
+	}
+	if err := dev.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	before := used(cpu)
+	if _, err := tr.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range m.Trainable() {
+		values, err := tensor.ReadFloats(dev, p.Tensor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.params = append(got.params, values)
+	}
+	if err := dev.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if after := used(cpu); after != before {
+		t.Errorf("the run has left %d bytes on the device", after-before)
+	}
+	return got, steps
+}
+
+// TestOneWaitPerStep: a step of training waits for the device once, to read its losses, and
+// the update is queued by then. The numbers are those of a device that works at once.
+func TestOneWaitPerStep(t *testing.T) {
+	t.Parallel()
+	const losses = 4 * 3 * 140 // bytes, at most
+	for _, test := range []struct {
+		name   string
+		bits   int
+		fit    fitting
+		change func(*Options)
+		spills bool
+	}{
+		{"LoRA", 4, lora, func(*Options) {}, false},
+		{"all of a layer, adamw", 0, full, func(o *Options) {
+			o.Optimizer = OptimizerConfig{Name: "adamw", Options: map[string]any{"bias_correction": true}}
+		}, false},
+		{"DoRA, muon, accumulation", 4, dora, func(o *Options) { o.Optimizer.Name, o.GradAccumulationSteps = "muon", 2 }, false},
+		{"checkpoints, adafactor", 4, lora, func(o *Options) { o.Optimizer.Name, o.GradCheckpoint = "adafactor", true }, false},
+		{"frozen layers on the device", 4, lora, func(o *Options) { o.Frozen = FrozenCache{Device: 1 << 20} }, false},
+		{"no room for frozen layers", 4, lora, func(o *Options) { o.Frozen = FrozenCache{Device: 1} }, false},
+		{"frozen layers in memory", 4, lora, func(o *Options) { o.Frozen = FrozenCache{Device: 60_000, Memory: 1 << 20} }, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			spec := modeltest.Spec{Type: "llama", Bits: test.bits}
+			got, steps := trainCounted(t, spec, test.fit, test.change)
+			want := trainFrozen(t, "", spec, test.fit, func(o *Options) { test.change(o); o.Frozen = FrozenCache{} })
+			if !got.same(want) {
+				t.Errorf("losses %v, %v; on a device that works at once %v, %v", got.losses, got.valid, want.losses, want.valid)
+			}
+			spilt := 0
+			for i, c := range steps {
+				if c.Reads > 1 {
+					spilt++
+				}
+				if c.Syncs > 0 || c.Reads > 1 && !test.spills || c.Bytes > losses && !test.spills {
+					t.Errorf("step %d: %d reads of %d bytes and %d waits for all", i+1, c.Reads, c.Bytes, c.Syncs)
+				}
+				if last := c.Behind[len(c.Behind)-1]; last == 0 {
+					t.Errorf("step %d: nothing was queued when the loss was read", i+1)
+				}
+			}
+			if test.spills != (spilt > 0) {
+				t.Errorf("%d steps have read activations", spilt)
+			}
+		})
+	}
+}
+
+// TestStepsAreAlike: the ops of a step, with all that is not an input of theirs, are those
+// of the step before, so that a device may run them again as they are.
+func TestStepsAreAlike(t *testing.T) {
+	t.Parallel()
+	for _, name := range Optimizers {
+		dev := &recorder{Device: newCPU(t)}
+		o := options()
+		o.Optimizer.Name, o.Iters, o.StepsPerEval, o.ValBatches = name, 6, 100, 0
+		o.Schedule = func(step int) float64 { return 1e-3 / float64(1+step) }
+		tr, l := newTrainer(t, dev, o)
+		tr.Train = rowList{someRows(9)[8], someRows(9)[8], someRows(9)[8], someRows(9)[8]} // one shape
+		var steps [][]compute.Op
+		l.do = func(e run.Event) {
+			if _, ok := e.(run.Step); ok {
+				steps = append(steps, dev.ops)
+				dev.ops = nil
+			}
+		}
+		if _, err := tr.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		last := len(steps) - 1
+		if len(steps[last]) == 0 || len(steps[last]) != len(steps[last-1]) {
+			t.Fatalf("%s: %d ops, then %d", name, len(steps[last-1]), len(steps[last]))
+		}
+		for i, op := range steps[last] {
+			if before := steps[last-1][i]; !reflect.DeepEqual(op, before) {
+				t.Errorf("%s: op %d is %+v, one step before %+v", name, i, op, before)
+			}
+		}
+	}
+}
+
+// recorder notes the ops that a device runs.
+type recorder struct {
+	compute.Device
+	ops []compute.Op
+}
+
+func (d *recorder) Run(op compute.Op, out, in []compute.Buffer) error {
+	d.ops = append(d.ops, op)
+	return d.Device.Run(op, out, in)
+}
