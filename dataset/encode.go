@@ -79,7 +79,7 @@ func (e *Encoder) check(f Format) error {
 	switch {
 	case f == Text && e.opt.MaskPrompt:
 		return errMaskText
-	case f != Text && e.renderer == nil:
+	case f != Text && f != Preference && e.renderer == nil:
 		return fmt.Errorf("%s rows need a chat template: %w", f, chat.ErrNoTemplate)
 	}
 	return nil
@@ -90,22 +90,34 @@ func (e *Encoder) Encode(row Row) (Item, error) {
 	if err := e.check(row.Format); err != nil {
 		return Item{}, err
 	}
-	if row.Format == Text {
+	switch row.Format {
+	case Text:
 		return e.text(row.Text)
+	case Preference:
+		return e.encodePair(row)
 	}
+	learnt := 0
+	if e.opt.MaskPrompt {
+		learnt = len(row.Messages) - 1
+	}
+	return e.conversation(row, learnt)
+}
+
+// conversation tokenises messages of which those from learnt on are learnt.
+func (e *Encoder) conversation(row Row, learnt int) (Item, error) {
 	full, err := e.fit(&row)
 	if err != nil {
 		return Item{}, err
 	}
 	var item Item
-	if err := e.look(&item, full, row); err != nil && !e.opt.CompatMLX {
+	if err := e.look(&item, full, row, learnt); err != nil && !e.opt.CompatMLX {
 		return Item{}, err
 	}
 	if item.IDs, item.Unread, err = e.rendered(full); err != nil {
 		return Item{}, err
 	}
-	if e.opt.MaskPrompt {
-		if err := e.mask(&item, full, row); err != nil {
+	if learnt > 0 || e.opt.MaskPrompt {
+		if err := e.mask(&item, full, row, learnt); err != nil {
 			return Item{}, err
 		}
 	}
@@ -170,10 +182,10 @@ func (e *Encoder) write(messages []chat.Value, tools chat.Value, generate bool) 
 	return e.renderer.Render(messages, tools, chat.Options{AddGenerationPrompt: generate, Now: e.opt.Now})
 }
 
-// mask finds where the final message begins: after the rendering of the messages before it, with the opening of the
+// mask finds where message number learnt begins: after the rendering of the messages before it, with the opening of the
 // assistant's turn.
-func (e *Encoder) mask(item *Item, full string, row Row) error {
-	prompt := row.Messages[:len(row.Messages)-1]
+func (e *Encoder) mask(item *Item, full string, row Row, learnt int) error {
+	prompt := row.Messages[:learnt]
 	role, _ := row.Messages[len(prompt)].(*chat.Dict).Get("role")
 	if role != "assistant" {
 		item.FinalRole, _ = role.(string)
@@ -183,7 +195,7 @@ func (e *Encoder) mask(item *Item, full string, row Row) error {
 	}
 	text, err := e.write(prompt, row.Tools, role == "assistant")
 	if err != nil {
-		return fmt.Errorf("rendering all but the final message: %w", err)
+		return fmt.Errorf("rendering the messages before the answer: %w", err)
 	}
 	ids, _, err := e.rendered(text)
 	if err != nil {

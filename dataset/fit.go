@@ -216,7 +216,7 @@ func flawed(text string, messages []chat.Value, tools chat.Value) bool {
 
 // look finds what of a row the template leaves out of its text: what may be taken away without a change. It fails if
 // nothing of the messages that are to be learnt is left.
-func (e *Encoder) look(item *Item, text string, row Row) error {
+func (e *Encoder) look(item *Item, text string, row Row, learnt int) error {
 	for _, m := range row.Messages {
 		role, _ := m.(*chat.Dict).Get("role")
 		if name, _ := role.(string); !slices.Contains(knownRoles, name) && item.OddRole == "" {
@@ -255,7 +255,7 @@ func (e *Encoder) look(item *Item, text string, row Row) error {
 			item.LeftOut |= kind
 		}
 	}
-	return e.lookAtAnswers(item, row)
+	return e.lookAtAnswers(item, row, learnt)
 }
 
 // knownRoles are those that templates know; "developer" stands for system, "ipython" and "function" for tool.
@@ -277,16 +277,12 @@ func hasReasoning(m *chat.Dict) bool {
 
 // lookAtAnswers tells an answer that is empty from the start, and fails if the template leaves out all that the answers
 // to be learnt have.
-func (e *Encoder) lookAtAnswers(item *Item, row Row) error {
-	first := 0
-	if e.opt.MaskPrompt {
-		first = len(row.Messages) - 1
-	}
+func (e *Encoder) lookAtAnswers(item *Item, row Row, first int) error {
 	lost, left := -1, false
 	for i, v := range row.Messages[first:] {
 		m := v.(*chat.Dict)
 		if roleOf(m) != "assistant" {
-			left = left || e.opt.MaskPrompt // learnt all the same, and told
+			left = left || first > 0 || e.opt.MaskPrompt // learnt all the same, and told
 			continue
 		}
 		content, _ := m.Get("content")

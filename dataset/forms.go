@@ -62,6 +62,12 @@ func (o *Options) messages(d *chat.Dict, key string) ([]chat.Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	return o.messagesIn(v, key)
+}
+
+// messagesIn takes the messages of a list, which was under a key.
+func (o *Options) messagesIn(v chat.Value, key string) ([]chat.Value, error) {
+	var err error
 	if list, ok := v.(*chat.List); ok && !o.CompatMLX {
 		if v, err = fromShareGPT(list); err != nil {
 			return nil, fmt.Errorf("%s%w", key, err)
@@ -196,11 +202,7 @@ func shareGPT(d *chat.Dict) (row Row, err error) {
 	if row.Messages, err = o.messages(d, conversationsKey); err != nil {
 		return row, err
 	}
-	system, err := optional(d, systemKey)
-	if err == nil && system != "" && roleOf(row.Messages[0].(*chat.Dict)) != "system" {
-		row.Messages = append([]chat.Value{chat.NewMessage("system", system)}, row.Messages...)
-	}
-	return row, err
+	return row, addSystem(&row, d)
 }
 
 // alpaca reads a row of Alpaca's form: the input follows the instruction on a line of its own, as in LLaMA-Factory. Its
@@ -274,8 +276,8 @@ func optional(d *chat.Dict, key string) (string, error) {
 
 // preference says that rows are for another kind of training, and how their better halves are trained on.
 func (o *Options) preference(d *chat.Dict) error {
-	m := fault.Of("the rows are pairs of a chosen and a rejected answer, for preference training (DPO), which is not what runs here")
-	chosen, _ := d.Get("chosen")
+	m := fault.Of("the rows are pairs of a chosen and a rejected answer, for preference training. Set %v to dpo or orpo to learn from both", fault.Setting("train_mode"))
+	chosen, _ := d.Get(chosenKey)
 	if _, ok := chosen.(*chat.List); ok {
 		return m.Try("To train on the chosen answers alone, set %v to chosen.", fault.Setting("chat_feature"))
 	}

@@ -22,6 +22,8 @@ type Options struct {
 	ChatFeature       string // default "messages"
 	TextFeature       string // default "text"
 
+	// Preference takes the rows for pairs of a chosen and a rejected answer.
+	Preference bool
 	// CompatMLX takes a validation set by the name "valid" only, as mlx-lm does.
 	CompatMLX bool
 }
@@ -40,11 +42,14 @@ func (o *Options) setDefaults() {
 // where they are not needed: they may be of any type.
 func (o *Options) columns(have []string) []string {
 	has := func(name string) bool { return slices.Contains(have, name) }
+	if o.Preference {
+		return []string{o.PromptFeature, chosenKey, rejectedKey, "tools", systemKey}
+	}
 	usual := []string{o.PromptFeature, o.CompletionFeature, o.ChatFeature, o.TextFeature, "tools"}
 	if has(o.PromptFeature) && has(o.CompletionFeature) || has(o.ChatFeature) || has(o.TextFeature) {
 		return usual
 	}
-	return append(usual, conversationsKey, systemKey, instructionKey, inputKey, outputKey, historyKey, "chosen", "rejected")
+	return append(usual, conversationsKey, systemKey, instructionKey, inputKey, outputKey, historyKey, chosenKey, rejectedKey)
 }
 
 // Splits are the three parts of a dataset; a part without rows is empty, never nil.

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -10,11 +11,12 @@ import (
 // Report tells what a split holds, in tokens.
 type Report struct {
 	Split      string
-	Rows       int // without those of NoLoss, unless mlx-lm's behaviour is copied
-	Tokens     int // of all rows, uncut, but for what is unread
-	LossTokens int // tokens to be predicted, after cutting
-	Longest    int // tokens of the longest row
-	P50, P95   int // median and 95th percentile of row lengths
+	Pairs      bool // each row is two sequences, and counts as one
+	Rows       int  // without those of NoLoss, unless mlx-lm's behaviour is copied
+	Tokens     int  // of all rows, uncut, but for what is unread
+	LossTokens int  // tokens to be predicted, after cutting
+	Longest    int  // tokens of the longest row
+	P50, P95   int  // median and 95th percentile of row lengths
 
 	Truncated  int // rows longer than the limit
 	LostTokens int // tokens beyond the limit
@@ -36,17 +38,20 @@ type Report struct {
 
 // add counts an item and reports whether it has anything to learn.
 func (r *Report) add(item Item, where string) bool {
-	n := len(item.IDs)
-	r.Tokens += n
-	if n > r.Longest {
-		r.Longest, r.longestAt = n, where
+	learnt, cut := r.addTokens(item, where)
+	if other := item.Rejected; other != nil {
+		r.Pairs = true
+		learntToo, cutToo := r.addTokens(*other, where)
+		learnt, cut = learnt && learntToo, cut || cutToo
+		item.NotPrefix = item.NotPrefix || other.NotPrefix
+		item.LeftOut |= other.LeftOut
+		item.EmptyAnswer = item.EmptyAnswer || other.EmptyAnswer
+		item.FinalRole = cmp.Or(item.FinalRole, other.FinalRole)
+		item.OddRole = cmp.Or(item.OddRole, other.OddRole)
 	}
-	if r.limit > 0 && n > r.limit {
+	if cut {
 		r.Truncated++
-		r.LostTokens += n - r.limit
-		n = r.limit
 	}
-	r.Unread += item.Unread
 	if item.NotPrefix {
 		if r.NotPrefix++; r.NotPrefix == 1 {
 			r.notPrefixAt = where
@@ -58,17 +63,31 @@ func (r *Report) add(item Item, where string) bool {
 			r.notByModelAt, r.role = where, item.FinalRole
 		}
 	}
-	loss := 0
-	for _, span := range item.Loss {
-		loss += max(0, min(span[1], n)-span[0])
-	}
-	r.LossTokens += loss
-	if loss == 0 {
+	if !learnt {
 		if r.NoLoss++; r.NoLoss <= maxReported {
 			r.noLossAt = append(r.noLossAt, where)
 		}
 	}
-	return loss > 0
+	return learnt
+}
+
+// addTokens counts those of a sequence and reports whether any of its answer is learnt, and whether it will be cut.
+func (r *Report) addTokens(item Item, where string) (learnt, cut bool) {
+	n := len(item.IDs)
+	r.Tokens += n
+	if n > r.Longest {
+		r.Longest, r.longestAt = n, where
+	}
+	if cut = r.limit > 0 && n > r.limit; cut {
+		r.LostTokens += n - r.limit
+		n = r.limit
+	}
+	r.Unread += item.Unread
+	for _, span := range item.Loss {
+		r.LossTokens += max(0, min(span[1], n)-span[0])
+		learnt = learnt || min(span[1], n) > max(span[0], item.Offset)
+	}
+	return learnt, cut
 }
 
 // addOdd counts what is likely a mistake in the row, or in the choice of the model.
@@ -100,8 +119,8 @@ func (r *Report) noLossRemedy() fault.Note {
 
 // String sums up the report in one line.
 func (r *Report) String() string {
-	return fmt.Sprintf("%s: %d rows, %d tokens (%d learnt), row length median %d, 95 %% up to %d, longest %d",
-		r.Split, r.Rows, r.Tokens, r.LossTokens, r.P50, r.P95, r.Longest)
+	return fmt.Sprintf("%s: %d %s, %d tokens (%d learnt), row length median %d, 95 %% up to %d, longest %d",
+		r.Split, r.Rows, map[bool]string{false: "rows", true: "pairs"}[r.Pairs], r.Tokens, r.LossTokens, r.P50, r.P95, r.Longest)
 }
 
 // Warnings tell, one each, what is likely not meant: rows that will be cut, rows without loss, odd masks.

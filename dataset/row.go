@@ -18,10 +18,11 @@ const (
 	Text                          // {"text": "..."}
 	ShareGPT                      // {"conversations": [{"from": "human", "value": "..."}, ...]}; its rows become those of Chat
 	Alpaca                        // {"instruction": "...", "input": "...", "output": "..."}; its rows become those of Completions
+	Preference                    // {"prompt": ..., "chosen": ..., "rejected": ...}, texts or messages: see preference.go
 )
 
 func (f Format) String() string {
-	return [...]string{"none", "chat", "completions", "text", "ShareGPT", "Alpaca"}[f]
+	return [...]string{"none", "chat", "completions", "text", "ShareGPT", "Alpaca", "preference"}[f]
 }
 
 // Row is one decoded example.
@@ -30,6 +31,10 @@ type Row struct {
 	Messages []chat.Value // of Chat, and of Completions as a user's and an assistant's message
 	Tools    chat.Value   // nil or a list of tool schemas
 	Text     string       // of Text
+
+	// Of Preference: Messages, or Text if there are none, are the prompt, and these are what follows.
+	Chosen, Rejected         []chat.Value
+	ChosenText, RejectedText string
 }
 
 // Row decodes row i.
@@ -48,6 +53,9 @@ func (s *Split) Row(i int) (Row, error) {
 
 // detect chooses the format by the keys of a split's first row, in mlx-lm's order; what mlx-lm does not know comes last.
 func (o *Options) detect(d *chat.Dict) (Format, error) {
+	if o.Preference {
+		return o.detectPair(d)
+	}
 	has := func(key string) bool { _, ok := d.Get(key); return ok }
 	switch {
 	case has(o.PromptFeature) && has(o.CompletionFeature):
@@ -60,7 +68,7 @@ func (o *Options) detect(d *chat.Dict) (Format, error) {
 		return ShareGPT, nil
 	case has(instructionKey) && has(outputKey):
 		return Alpaca, nil
-	case has("chosen") && has("rejected"):
+	case has(chosenKey) && has(rejectedKey):
 		return 0, o.preference(d)
 	}
 	return 0, fault.Of("unknown row format: expected %q, or %q and %q, or %q; found %s", o.ChatFeature, o.PromptFeature, o.CompletionFeature, o.TextFeature, keyList(d)).
@@ -89,6 +97,8 @@ func (o *Options) row(f Format, d *chat.Dict) (Row, error) {
 		return shareGPT(d)
 	case Alpaca:
 		return alpaca(d)
+	case Preference:
+		return o.pair(d)
 	}
 	row := Row{Format: f}
 	var err error

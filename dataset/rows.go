@@ -79,6 +79,9 @@ func (r *Rows) Prepare(ctx context.Context, progress func(done, total int)) (*Re
 	for _, i := range r.order {
 		item := r.items[i].item
 		lengths = append(lengths, len(item.IDs))
+		if item.Rejected != nil {
+			lengths = append(lengths, len(item.Rejected.IDs))
+		}
 		if rep.add(item, r.split.Where(i)) || rep.keep {
 			kept = append(kept, i)
 		}
