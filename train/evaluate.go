@@ -30,8 +30,14 @@ type Evaluation struct {
 	Figures run.Figures // what else the objective tells, as means
 }
 
-// Perplexity is exp(Loss), which means something for CrossEntropy.
-func (e Evaluation) Perplexity() float64 { return math.Exp(e.Loss) }
+// Perplexity is exp(Loss) of CrossEntropy, and NaN of objectives that tell figures: their loss
+// is no mean over tokens.
+func (e Evaluation) Perplexity() float64 {
+	if len(e.Figures) > 0 {
+		return math.NaN()
+	}
+	return math.Exp(e.Loss)
+}
 
 // Evaluate measures the loss over examples; progress may be nil. A set in which no
 // example has a token to predict is an error.

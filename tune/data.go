@@ -19,6 +19,7 @@ type DataQuery struct {
 	Sources []Source // instead of Data: several datasets, or parts of them
 
 	Features  Features // of Data
+	Pairs     bool     // rows are pairs of a chosen and a rejected answer
 	CompatMLX bool     // take a validation set by mlx-lm's name for it only
 
 	// The splits that are needed. Of a repository only their files are downloaded.
@@ -73,7 +74,7 @@ func FindData(ctx context.Context, q DataQuery, o Options) (*dataset.Splits, err
 }
 
 func (q *DataQuery) options(f Features) dataset.Options {
-	return dataset.Options{PromptFeature: f.Prompt, CompletionFeature: f.Completion, ChatFeature: f.Chat, TextFeature: f.Text, CompatMLX: q.CompatMLX}
+	return dataset.Options{PromptFeature: f.Prompt, CompletionFeature: f.Completion, ChatFeature: f.Chat, TextFeature: f.Text, Preference: q.Pairs, CompatMLX: q.CompatMLX}
 }
 
 // A part is a source on its way to be read.

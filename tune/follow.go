@@ -18,7 +18,7 @@ import (
 // This file sets what the user did not choose by what is found.
 
 // measure are the settings that decide what a test measures.
-var measure = []string{"mask_prompt", "max_seq_length", "compat"}
+var measure = []string{"train_mode", "beta", "mask_prompt", "max_seq_length", "compat"}
 
 // followAdapter gives a test of a saved adapter the measure that it was trained with, so
 // that its loss can be compared with the training's. It tells of that, and warns where the
@@ -81,15 +81,20 @@ func (r *Recipe) trainedAs(dir string) (Recipe, error) {
 			err = errors.Join(err, as.Set(name, value))
 		}
 	}
+	// adapter_config.json, which is mlx-lm's, does not have these.
+	if m, failed := run.ReadManifest(dir); failed == nil {
+		path = filepath.Join(dir, run.ManifestName)
+		for _, name := range []string{"train_mode", "beta", "compat"} {
+			if value, ok := m.Settings[name]; ok {
+				err = errors.Join(err, as.Set(name, value))
+			}
+		}
+	}
 	if err == nil {
 		err = as.Check()
 	}
 	if err != nil {
 		return as, fault.Of("%s: %w", path, err)
-	}
-	// adapter_config.json, which is mlx-lm's, does not have it.
-	if m, err := run.ReadManifest(dir); err == nil && m.Settings["compat"] == "mlx" {
-		as.Compat = "mlx"
 	}
 	return as, nil
 }

@@ -113,7 +113,7 @@ func (j *Job) openData(ctx context.Context) (err error) {
 		return err
 	}
 	j.encoder = dataset.NewEncoder(j.Engine.Tokenizer, renderer, dataset.EncoderOptions{
-		MaskPrompt: r.MaskPrompt, CompatMLX: r.compatMLX(), MaxSeqLength: r.MaxSeqLength,
+		MaskPrompt: r.MaskPrompt || r.TrainMode == dpo, CompatMLX: r.compatMLX(), MaxSeqLength: r.MaxSeqLength,
 	})
 	return nil
 }

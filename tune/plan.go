@@ -21,7 +21,7 @@ type planner struct {
 	device  compute.Device // that the run will be on
 	source  weights.Source // of the base model
 	blocks  int            // of the model
-	lengths []int          // of the rows, in tokens, sorted
+	lengths []int          // of the sequences of all rows, in tokens, sorted
 	program int64          // bytes of the program's own file that are in memory
 	own     int64          // bytes of memory that the process has for itself: tokenizer, rows, copies of weights
 }
@@ -84,15 +84,18 @@ func tooLarge(p run.Plan) error {
 	return fault.Of("the run needs %s of memory and %s is available", run.Bytes(p.TotalBytes), run.Bytes(p.AvailableBytes)).Try("%v", remedies)
 }
 
-// rowLengths gives the number of tokens of each row, sorted.
+// rowLengths gives the number of tokens of each sequence of the rows, sorted.
 func rowLengths(rows *dataset.Rows) ([]int, error) {
-	lengths := make([]int, rows.Len())
-	for i := range lengths {
+	lengths := make([]int, 0, rows.Len())
+	for i := range rows.Len() {
 		item, err := rows.Item(i)
 		if err != nil {
 			return nil, fault.Mark(err)
 		}
-		lengths[i] = len(item.IDs)
+		lengths = append(lengths, len(item.IDs))
+		if item.Rejected != nil {
+			lengths = append(lengths, len(item.Rejected.IDs))
+		}
 	}
 	slices.Sort(lengths)
 	return lengths, nil
@@ -145,7 +148,7 @@ func (p *planner) need(r Recipe) (need, error) {
 	trainer := &train.Trainer{Model: m, Options: settings}
 	before := dev.Report()
 	n := need{held: p.program + p.own, mapped: mapped, trainable: before.CurrentBytes}
-	longest := p.lengths[max(0, len(p.lengths)-r.BatchSize):]
+	longest := p.lengths[max(0, len(p.lengths)-r.BatchSize*r.sequences()):]
 	if err := trainer.DryRun(longest); err != nil {
 		return need{}, fault.Mark(err, compute.ErrNoMemory)
 	}
@@ -170,7 +173,7 @@ func (p *planner) averageBatch(r Recipe) []int {
 	for _, n := range p.lengths {
 		sum += min(n, r.MaxSeqLength)
 	}
-	batch := make([]int, min(r.BatchSize, len(p.lengths)))
+	batch := make([]int, min(r.BatchSize*r.sequences(), len(p.lengths)))
 	for i := range batch {
 		batch[i] = max(2, sum/len(p.lengths))
 	}

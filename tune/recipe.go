@@ -22,7 +22,9 @@ type Recipe struct {
 	Data         string   // folder, file, or ORG/NAME on the hub; see FindData
 	Sources      []Source // instead of Data: hf_dataset, several datasets or parts of them
 	Features     Features // the keys of the rows, where they are not the usual ones
-	MaskPrompt   bool     // count the loss of the answer only
+	TrainMode    string   // sft: learn the rows; dpo, orpo: pairs of a chosen and a rejected answer
+	Beta         float64  // of dpo: how firmly the adapter stays near its base; of orpo: the weight of the preference
+	MaskPrompt   bool     // count the loss of the answer only; dpo always does, orpo counts the chosen prompt otherwise, as TRL does
 	MaxSeqLength int      // longer rows are cut, in tokens
 
 	AdapterPath       string // folder that training writes and a test reads; empty with Test alone: no adapter
@@ -80,12 +82,21 @@ func New() Recipe {
 	t := train.Defaults()
 	return Recipe{
 		Model: "Qwen/Qwen3-0.6B", Data: "mlx-community/WikiSQL", AdapterPath: "adapters",
-		FineTuneType: "lora", NumLayers: 16, LoRA: LoRA{Rank: 8, Scale: 20},
+		TrainMode: sft, Beta: 0.1, FineTuneType: "lora", NumLayers: 16, LoRA: LoRA{Rank: 8, Scale: 20},
 		Iters: t.Iters, BatchSize: t.BatchSize, GradAccumulation: t.GradAccumulationSteps, Optimizer: t.Optimizer.Name, LearningRate: t.Schedule(0),
 		MaxSeqLength: t.MaxSeqLength, StepsPerReport: t.StepsPerReport, StepsPerEval: t.StepsPerEval, ValBatches: t.ValBatches, TestBatches: 500,
 		SaveEvery: t.SaveEvery,
 	}
 }
+
+// Values of Recipe.TrainMode.
+const (
+	sft  = "sft"
+	dpo  = "dpo"
+	orpo = "orpo"
+)
+
+var trainModes = []string{sft, dpo, orpo}
 
 // fineTuneTypes are the values of Recipe.FineTuneType.
 var fineTuneTypes = []string{"lora", "dora", "full"}
@@ -122,7 +133,7 @@ func (r *Recipe) checkValues() error {
 		setting fault.Setting
 		value   string
 		known   []string
-	}{{"fine_tune_type", r.FineTuneType, fineTuneTypes}, {"compat", r.Compat, []string{"", "mlx"}}} {
+	}{{"train_mode", r.TrainMode, trainModes}, {"fine_tune_type", r.FineTuneType, fineTuneTypes}, {"compat", r.Compat, []string{"", "mlx"}}} {
 		if err := fault.Choice(c.setting, c.value, c.known...); err != nil {
 			return err
 		}
@@ -131,6 +142,11 @@ func (r *Recipe) checkValues() error {
 	case r.ReportTo != "":
 		return fault.Given("report_to", r.ReportTo, "Lentil sends nothing to a service").
 			Try("Leave it out: %s in the folder of %v has every event of the run, one JSON object a line.", run.LogName, fault.Setting("adapter_path"))
+	case r.pairs() && r.compatMLX():
+		return fault.Of("%v %s is not in mlx-lm, whose rules %v mlx copies", fault.Setting("train_mode"), r.TrainMode, fault.Setting("compat")).Try("Leave one of them out.")
+	case r.TrainMode == dpo && r.FineTuneType == "full":
+		return fault.Of("%v dpo compares with the model without its adapter, and %v full has none", fault.Setting("train_mode"), fault.Setting("fine_tune_type")).
+			Try("Use lora or dora, or %v orpo, which needs no model to compare with.", fault.Setting("train_mode"))
 	case math.IsNaN(r.LearningRate) || r.LearningRate < 0:
 		return fault.Value("learning_rate", r.LearningRate, "0 or more")
 	case r.TrainEmbeddings && r.FineTuneType != "full":
@@ -156,7 +172,7 @@ func (r *Recipe) lora() adapter.Config {
 // training gives the settings of the training loop.
 func (r *Recipe) training() (train.Options, error) {
 	t := train.Options{
-		BatchSize: r.BatchSize, Iters: r.Iters, ValBatches: r.ValBatches, StepsPerReport: r.StepsPerReport,
+		Objective: r.objective(), BatchSize: r.BatchSize, Iters: r.Iters, ValBatches: r.ValBatches, StepsPerReport: r.StepsPerReport,
 		StepsPerEval: r.StepsPerEval, SaveEvery: r.SaveEvery, GradAccumulationSteps: r.GradAccumulation,
 		MaxSeqLength: r.MaxSeqLength, GradCheckpoint: r.GradCheckpoint, Seed: uint64(r.Seed), CompatMLX: r.compatMLX(),
 		Schedule: train.Constant(r.LearningRate),
@@ -188,12 +204,34 @@ func (r *Recipe) ItersFor(ctx context.Context, passes float64) (iters, rows int,
 	return max(1, int(math.Ceil(passes*float64(t.StepsPerPass(rows))))), rows, true
 }
 
+// objective is the loss of the recipe's mode.
+func (r *Recipe) objective() train.Objective {
+	switch r.TrainMode {
+	case dpo:
+		return train.DPO{Beta: r.Beta}
+	case orpo:
+		return train.ORPO{Beta: r.Beta}
+	}
+	return train.CrossEntropy{}
+}
+
+// pairs tells whether the rows are pairs of a chosen and a rejected answer.
+func (r *Recipe) pairs() bool { return r.TrainMode == dpo || r.TrainMode == orpo }
+
+// sequences is how many a row has.
+func (r *Recipe) sequences() int {
+	if r.pairs() {
+		return 2
+	}
+	return 1
+}
+
 func (r *Recipe) compatMLX() bool { return r.Compat == "mlx" }
 
 // evaluation gives the settings of a test.
 func (r *Recipe) evaluation() train.EvalOptions {
 	return train.EvalOptions{
-		BatchSize: r.BatchSize, Batches: r.TestBatches, MaxSeqLength: r.MaxSeqLength, Seed: uint64(r.Seed), CompatMLX: r.compatMLX(),
+		Objective: r.objective(), BatchSize: r.BatchSize, Batches: r.TestBatches, MaxSeqLength: r.MaxSeqLength, Seed: uint64(r.Seed), CompatMLX: r.compatMLX(),
 	}
 }
 
@@ -201,6 +239,6 @@ func (r *Recipe) evaluation() train.EvalOptions {
 func (r *Recipe) query() DataQuery {
 	return DataQuery{
 		Data: r.Data, Sources: r.Sources, Features: r.Features, CompatMLX: r.compatMLX(),
-		Train: r.Train, Valid: r.Train, Test: r.Test,
+		Pairs: r.pairs(), Train: r.Train, Valid: r.Train, Test: r.Test,
 	}
 }

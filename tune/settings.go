@@ -38,7 +38,7 @@ const (
 // settings are all that are single values.
 func (r *Recipe) settings() []setting {
 	return []setting{
-		{"adapter_path", &r.AdapterPath, always}, {"batch_size", &r.BatchSize, always},
+		{"adapter_path", &r.AdapterPath, always}, {"batch_size", &r.BatchSize, always}, {"beta", &r.Beta, ours},
 		{"chat_feature", &r.Features.Chat, ifGiven}, {"clear_cache_threshold", &r.ClearCacheThreshold, always},
 		{"compat", &r.Compat, ours}, {"completion_feature", &r.Features.Completion, ifGiven},
 		{"config", &r.Config, orNull}, {"data", &r.Data, always}, {"fine_tune_type", &r.FineTuneType, always},
@@ -50,7 +50,7 @@ func (r *Recipe) settings() []setting {
 		{"resume_adapter_file", &r.ResumeAdapterFile, orNull}, {"save_every", &r.SaveEvery, always}, {"seed", &r.Seed, always},
 		{"steps_per_eval", &r.StepsPerEval, always}, {"steps_per_report", &r.StepsPerReport, always}, {"test", &r.Test, always},
 		{"test_batches", &r.TestBatches, always}, {"text_feature", &r.Features.Text, ifGiven}, {"threads", &r.Threads, ours},
-		{"train", &r.Train, always}, {"train_embeddings", &r.TrainEmbeddings, ours}, {"trust_remote_code", &r.TrustRemoteCode, always},
+		{"train", &r.Train, always}, {"train_embeddings", &r.TrainEmbeddings, ours}, {"train_mode", &r.TrainMode, ours}, {"trust_remote_code", &r.TrustRemoteCode, always},
 		{"val_batches", &r.ValBatches, always},
 	}
 }

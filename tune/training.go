@@ -290,6 +290,9 @@ func (j *Job) title() string {
 	if r.FineTuneType != "full" {
 		parts = append(parts, fmt.Sprintf("rank %d", r.LoRA.Rank))
 	}
+	if r.pairs() {
+		parts = append(parts, r.TrainMode)
+	}
 	return strings.Join(append(parts, fmt.Sprintf("batch %d", r.BatchSize)), " · ")
 }
 
@@ -316,6 +319,6 @@ func (j *Job) Test(ctx context.Context) (got train.Evaluation, err error) {
 	if err != nil {
 		return got, err
 	}
-	j.options.report(run.TestReport{Loss: got.Loss, Perplexity: got.Perplexity(), Tokens: got.Tokens})
+	j.options.report(run.TestReport{Loss: got.Loss, Perplexity: got.Perplexity(), Tokens: got.Tokens, Figures: got.Figures})
 	return got, nil
 }
