@@ -18,6 +18,17 @@ type Figure struct {
 	Value float64
 }
 
+// Names of the figures of preference training, which are TRL's. The reward of an answer is beta
+// times its log p, with a reference model that less the reference's.
+const (
+	RewardsChosen     = "rewards/chosen"
+	RewardsRejected   = "rewards/rejected"
+	RewardsMargins    = "rewards/margins"
+	RewardsAccuracies = "rewards/accuracies" // share of the pairs whose chosen answer has the larger reward
+	LogpsChosen       = "logps/chosen"
+	LogpsRejected     = "logps/rejected"
+)
+
 // Get is the figure of a name.
 func (f Figures) Get(name string) (value float64, ok bool) {
 	i := slices.IndexFunc(f, func(x Figure) bool { return x.Name == name })

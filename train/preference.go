@@ -22,17 +22,6 @@ type ORPO struct{ Beta float64 }
 // perPair is a chosen and a rejected answer.
 const perPair = 2
 
-// Names of the figures that DPO and ORPO tell, which are TRL's. The reward of an answer is
-// Beta times its log p, in DPO less the reference's.
-const (
-	RewardsChosen     = "rewards/chosen"
-	RewardsRejected   = "rewards/rejected"
-	RewardsMargins    = "rewards/margins"
-	RewardsAccuracies = "rewards/accuracies" // share of the pairs whose chosen answer has the larger reward
-	LogpsChosen       = "logps/chosen"
-	LogpsRejected     = "logps/rejected"
-)
-
 func (o DPO) check() error  { return checkBeta(o.Beta) }
 func (o ORPO) check() error { return checkBeta(o.Beta) }
 
@@ -116,8 +105,8 @@ func ofPairs(b *packed, pairs []float32, reward func(pair []float32) (chosen, re
 		}
 	}
 	f := run.Figures{
-		{Name: RewardsChosen, Value: chosen}, {Name: RewardsRejected, Value: rejected}, {Name: RewardsMargins, Value: chosen - rejected},
-		{Name: RewardsAccuracies, Value: right}, {Name: LogpsChosen, Value: logChosen}, {Name: LogpsRejected, Value: logRejected},
+		{Name: run.RewardsChosen, Value: chosen}, {Name: run.RewardsRejected, Value: rejected}, {Name: run.RewardsMargins, Value: chosen - rejected},
+		{Name: run.RewardsAccuracies, Value: right}, {Name: run.LogpsChosen, Value: logChosen}, {Name: run.LogpsRejected, Value: logRejected},
 	}
 	return measure{loss: loss / float64(n), units: n, tokens: len(b.rows), figures: f.Over(float64(n))}
 }

@@ -163,16 +163,16 @@ func TestPreferenceLearns(t *testing.T) {
 		}
 		reports, valid := eventsOf[run.TrainReport](l), eventsOf[run.Validation](l)
 		first, last := reports[0].Figures, reports[len(reports)-1].Figures
-		from, _ := first.Get(RewardsMargins)
-		to, ok := last.Get(RewardsMargins)
-		right, _ := last.Get(RewardsAccuracies)
+		from, _ := first.Get(run.RewardsMargins)
+		to, ok := last.Get(run.RewardsMargins)
+		right, _ := last.Get(run.RewardsAccuracies)
 		if !ok || to <= 2*from || right < 0.9 {
 			t.Errorf("%s: from %v to %v", name, first, last)
 		}
 		if len(valid) == 0 || len(valid[0].Figures) < 6 {
 			t.Fatalf("%s: validations %+v", name, valid)
 		}
-		margin, _ := valid[0].Figures.Get(RewardsMargins)
+		margin, _ := valid[0].Figures.Get(run.RewardsMargins)
 		if name == "dpo" && (margin != 0 || math.Abs(valid[0].Loss-math.Ln2) > 1e-6) {
 			t.Errorf("before the first step: loss %v, margin %v", valid[0].Loss, margin)
 		}

@@ -142,17 +142,27 @@ func settingRows(settings map[string]any) (rows []hub.CardRow) {
 			add("LoRA "+name, lora[name])
 		}
 	}
+	if mode := settings["train_mode"]; mode == dpo || mode == orpo {
+		add("train_mode", mode)
+		add("beta", settings["beta"])
+	}
 	for _, name := range []string{"num_layers", "iters", "batch_size", "grad_accumulation_steps", "learning_rate", "optimizer", "max_seq_length", "mask_prompt", "seed"} {
 		add(name, settings[name])
 	}
 	return rows
 }
 
-// measured gives the perplexities that the last run in a log took: of the base model, before the first step,
-// and of what became of it. resumed says that the run began with another's adapter.
+// measured gives the perplexities that the last run in a log took, or how often it preferred the chosen answers of pairs:
+// of the base model, before the first step, and of what became of it. resumed says that the run began with another's
+// adapter.
 func measured(records []run.Record, resumed bool) []hub.CardFigure {
-	valid := hub.CardFigure{Name: "perplexity on the validation set"}
-	test := hub.CardFigure{Name: "perplexity on the test set"}
+	var valid, test hub.CardFigure
+	name := func(figures run.Figures) string {
+		if len(figures) > 0 {
+			return "chosen answers preferred"
+		}
+		return "perplexity"
+	}
 	for _, r := range records {
 		switch e := r.Event.(type) {
 		case run.Start:
@@ -160,15 +170,17 @@ func measured(records []run.Record, resumed bool) []hub.CardFigure {
 				valid.Base, valid.Tuned, test.Tuned = "", "", ""
 			}
 		case run.Validation:
+			valid.Name = name(e.Figures) + " on the validation set"
 			if e.Iteration <= 1 {
 				if !resumed {
-					valid.Base = perplexityText(e.Loss)
+					valid.Base = measureText(e.Loss, e.Figures)
 				}
 				continue
 			}
-			valid.Tuned = perplexityText(e.Loss)
+			valid.Tuned = measureText(e.Loss, e.Figures)
 		case run.TestReport:
-			test.Tuned = perplexityText(e.Loss)
+			test.Name = name(e.Figures) + " on the test set"
+			test.Tuned = measureText(e.Loss, e.Figures)
 		}
 	}
 	var out []hub.CardFigure
@@ -178,6 +190,20 @@ func measured(records []run.Record, resumed bool) []hub.CardFigure {
 		}
 	}
 	return out
+}
+
+// measureText is a loss as a perplexity, or the share of the pairs whose chosen answer is preferred, with the mean margin.
+// A model has no margin over itself.
+func measureText(loss float64, figures run.Figures) string {
+	if len(figures) == 0 {
+		return perplexityText(loss)
+	}
+	right, ok := figures.Get(run.RewardsAccuracies)
+	margin, _ := figures.Get(run.RewardsMargins)
+	if !ok || math.IsNaN(right) || math.IsNaN(margin) || margin == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.0f %%, margin %.3f", 100*right, margin)
 }
 
 // perplexityText is a loss as a perplexity, "" if it is none.

@@ -1,6 +1,7 @@
 package tune
 
 import (
+	"math"
 	"reflect"
 	"slices"
 	"testing"
@@ -12,6 +13,7 @@ import (
 func TestMeasured(t *testing.T) {
 	t.Parallel()
 	const valid, test = "perplexity on the validation set", "perplexity on the test set"
+	preferred := run.Figures{{Name: run.RewardsMargins, Value: .3124}, {Name: run.RewardsAccuracies, Value: .75}}
 	first, last, tested := run.Validation{Iteration: 1, Loss: 3}, run.Validation{Iteration: 20, Loss: 2}, run.TestReport{Loss: 1}
 	for _, tt := range []struct {
 		name    string
@@ -25,6 +27,10 @@ func TestMeasured(t *testing.T) {
 		{"gone on", []run.Event{run.Start{FirstIteration: 1}, first, run.Start{FirstIteration: 11}, last}, false, []hub.CardFigure{{Name: valid, Base: "20.086", Tuned: "7.389"}}},
 		{"another run", []run.Event{run.Start{FirstIteration: 1}, first, last, tested, run.Start{FirstIteration: 1}, last}, false, []hub.CardFigure{{Name: valid, Tuned: "7.389"}}},
 		{"on another's adapter", []run.Event{run.Start{FirstIteration: 1}, first, last}, true, []hub.CardFigure{{Name: valid, Tuned: "7.389"}}},
+		{"pairs", []run.Event{
+			run.Start{FirstIteration: 1}, run.Validation{Iteration: 1, Loss: math.Ln2, Figures: run.Figures{{Name: run.RewardsMargins}, {Name: run.RewardsAccuracies}}},
+			run.Validation{Iteration: 9, Loss: .5, Figures: preferred}, run.TestReport{Loss: .5, Figures: preferred},
+		}, false, []hub.CardFigure{{Name: "chosen answers preferred on the validation set", Tuned: "75 %, margin 0.312"}, {Name: "chosen answers preferred on the test set", Tuned: "75 %, margin 0.312"}}},
 		{"without a number", []run.Event{run.Validation{Iteration: 20, Loss: 1e9}}, false, nil},
 	} {
 		var records []run.Record

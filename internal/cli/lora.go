@@ -80,13 +80,30 @@ type loraFigures struct {
 	TrainedTokens int64   `json:"trained_tokens"`
 	Seconds       float64 `json:"seconds"`
 	PeakBytes     int64   `json:"peak_bytes"`
+	// What an objective tells beside the loss: of the last report, validation and test.
+	TrainFigures run.Figures `json:"train_figures,omitempty"`
+	ValFigures   run.Figures `json:"val_figures,omitempty"`
+	TestFigures  run.Figures `json:"test_figures,omitempty"`
+}
+
+// Report takes the figures of events.
+func (f *loraFigures) Report(e run.Event) {
+	switch e := e.(type) {
+	case run.TrainReport:
+		f.TrainFigures = e.Figures
+	case run.Validation:
+		f.ValFigures = e.Figures
+	case run.TestReport:
+		f.TestFigures = e.Figures
+	}
 }
 
 func runLoRA(ctx context.Context, streams Streams, o *loraOptions) error {
 	began := time.Now()
 	display := streams.display()
 	defer display.Close()
-	options := streams.tuning(display)
+	var f loraFigures
+	options := streams.tuning(run.Multi(display, &f))
 	options.Resume, options.Overwrite = o.resume, o.overwrite
 	if o.Train {
 		options.Abandon = streams.presses.abandoning()
@@ -99,7 +116,7 @@ func runLoRA(ctx context.Context, streams Streams, o *loraOptions) error {
 	if err != nil {
 		return err
 	}
-	f := loraFigures{AdapterPath: o.AdapterPath, Seconds: time.Since(began).Seconds(), PeakBytes: machine.PeakMemory()}
+	f.AdapterPath, f.Seconds, f.PeakBytes = o.AdapterPath, time.Since(began).Seconds(), machine.PeakMemory()
 	if t := result.Trained; t != nil {
 		f.Iterations, f.TrainedTokens, f.TrainLoss, f.ValLoss = t.Iterations, t.TrainedTokens, figure(t.TrainLoss), figure(t.ValLoss)
 	}

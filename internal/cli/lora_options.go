@@ -60,6 +60,8 @@ func (o *loraOptions) declare(cmd *cobra.Command) {
 		f.BoolVar(&r.Train, "train", r.Train, "fine-tune")
 		f.BoolVar(&r.Test, "test", r.Test, "measure the loss on the test set, after training if both are given")
 		f.StringVar(&r.FineTuneType, "fine-tune-type", r.FineTuneType, "`type` of fine-tuning: lora, dora or full")
+		f.StringVar(&r.TrainMode, "train-mode", r.TrainMode, "`mode`: sft learns the rows; dpo and orpo learn from pairs of a chosen and\na rejected answer: to prefer the one to the other")
+		f.Float64Var(&r.Beta, "beta", r.Beta, "with dpo: `strength` of the tie to the base model;\nwith orpo: weight of the preference beside the loss of the chosen answer")
 		f.IntVar(&r.NumLayers, "num-layers", r.NumLayers, "train the last `n` blocks; -1 for all")
 		f.BoolVar(&r.TrainEmbeddings, "train-embeddings", r.TrainEmbeddings, "with --fine-tune-type full: also embeddings, final norm and head")
 		f.BoolVar(&r.MaskPrompt, "mask-prompt", r.MaskPrompt, "count the loss of the answer only, not of the prompt")
@@ -120,6 +122,9 @@ func (o *loraOptions) resolve(ctx context.Context, flags *pflag.FlagSet, streams
 	}
 	if flags.Changed("epochs") {
 		return o.countSteps(ctx)
+	}
+	if flags.Changed("beta") && o.TrainMode == "sft" && o.Train {
+		return fault.Of("--beta goes with --train-mode dpo or orpo, not %s", o.TrainMode)
 	}
 	if !o.Train && !o.Test {
 		return fault.Of("Must provide at least one of --train or --test").Try("`lentil train` and `lentil test` are short for them.")

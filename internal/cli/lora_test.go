@@ -93,7 +93,7 @@ func TestLoRAMistakes(t *testing.T) {
 		want string
 	}{
 		{[]string{"lora"}, "Must provide at least one of --train or --test\n"},
-		{[]string{"lora", "--tr"}, "--tr could be --trust-remote-code or --train or --train-embeddings\n"},
+		{[]string{"lora", "--tr"}, "--tr could be --trust-remote-code or --train or --train-mode or --train-embeddings\n"},
 		{[]string{"lora", "--s", "1"}, "--s could be "},
 		{[]string{"train", "--fine-tune-type", "lroa"}, "--fine-tune-type lroa: expected lora, dora or full\nDid you mean: --fine-tune-type lora"},
 		{[]string{"train", "--optimizer", "lion"}, "--optimizer lion: expected adam, "},
@@ -112,6 +112,9 @@ func TestLoRAMistakes(t *testing.T) {
 		{[]string{"train", "--temperature", "1"}, "unknown flag --temperature\nSee: "},
 		{[]string{"fuse", "--de-quantize"}, "unknown flag --de-quantize\nIt is --dequantize here.\n"},
 		{[]string{"train", "--epochs", "3", "--data", "org/name"}, "--epochs 3 is not known: as in mlx-lm, a run is counted in steps of --batch-size rows\nGive --iters: the rows"},
+		{[]string{"train", "--beta", "0.3"}, "--beta goes with --train-mode dpo or orpo, not sft"},
+		{[]string{"train", "--train-mode", "dpo", "--beta", "0"}, "--beta 0: expected a number above 0"},
+		{[]string{"train", "--train-mode", "kto"}, "--train-mode kto: expected sft, dpo or orpo"},
 		{[]string{"train", "-c", "no.yaml"}, "--config no.yaml: there is no such file\nGive a YAML file"},
 	} {
 		_, _, err := parseLoRA(t, c.args...)

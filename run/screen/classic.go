@@ -42,16 +42,19 @@ func classicText(e run.Event) string {
 	case run.Plan:
 		return planText(e)
 	case run.TrainReport:
-		return fmt.Sprintf("Iter %d: Train loss %.3f, Learning Rate %.3e, It/sec %.3f, Tokens/sec %.3f, Trained Tokens %d, Peak mem %.3f GB\n",
-			e.Iteration, e.TrainLoss, e.LearningRate, e.IterationsPerSecond, e.TokensPerSecond, e.TrainedTokens, e.PeakMemory)
+		return fmt.Sprintf("Iter %d: Train loss %.3f, Learning Rate %.3e, It/sec %.3f, Tokens/sec %.3f, Trained Tokens %d, Peak mem %.3f GB%s\n",
+			e.Iteration, e.TrainLoss, e.LearningRate, e.IterationsPerSecond, e.TokensPerSecond, e.TrainedTokens, e.PeakMemory, figuresText(e.Figures))
 	case run.Validation:
-		return fmt.Sprintf("Iter %d: Val loss %.3f, Val took %.3fs\n", e.Iteration, e.Loss, e.Seconds)
+		return fmt.Sprintf("Iter %d: Val loss %.3f, Val took %.3fs%s\n", e.Iteration, e.Loss, e.Seconds, figuresText(e.Figures))
 	case run.Saved:
 		if e.Checkpoint == "" {
 			return fmt.Sprintf("Saved final weights to %s.\n", e.Path)
 		}
 		return fmt.Sprintf("Iter %d: Saved adapter weights to %s and %s.\n", e.Iteration, e.Path, e.Checkpoint)
 	case run.TestReport:
+		if len(e.Figures) > 0 {
+			return fmt.Sprintf("Test loss %.3f%s.\n", e.Loss, figuresText(e.Figures))
+		}
 		return fmt.Sprintf("Test loss %.3f, Test ppl %.3f.\n", e.Loss, e.Perplexity)
 	case run.Message:
 		return e.Text.String() + "\n"
@@ -63,6 +66,14 @@ func classicText(e run.Event) string {
 		}
 	}
 	return ""
+}
+
+// figuresText goes on with a line of losses.
+func figuresText(figures run.Figures) (text string) {
+	for _, f := range figures {
+		text += fmt.Sprintf(", %s %.4g", f.Name, f.Value)
+	}
+	return text
 }
 
 func classicStart(e run.Start) string {

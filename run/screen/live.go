@@ -99,7 +99,8 @@ type view struct {
 	train     []point
 	val       []point
 	report    run.TrainReport
-	firstLoss float64 // of the first report
+	valid     run.Figures // of the last validation
+	firstLoss float64     // of the first report
 	saved     string
 	progress  run.Progress
 	taskBegan time.Time
@@ -134,6 +135,7 @@ func (v *view) take(e run.Event, now time.Time, s *terminal) (above string) {
 	case run.Validation:
 		v.progress = run.Progress{}
 		v.val = append(v.val, point{e.Iteration, e.Loss})
+		v.valid = e.Figures
 	case run.Saved:
 		v.saved = e.Path
 		if e.Checkpoint != "" {
@@ -164,6 +166,9 @@ func (v *view) lines(s *terminal, now time.Time, width, height int) []string {
 	if v.running {
 		out = append(out, s.paint(bold, clean(v.start.Title)), v.progressLine(s, now, width))
 		out = append(out, v.lossLine(s), v.speedLine(s))
+		if line := v.preferenceLine(s); line != "" {
+			out = append(out, line)
+		}
 		if spare := height - 1 - len(out) - 2; spare >= 4 {
 			curve := s.chart(v.train, v.val, v.start.FirstIteration, v.start.Iterations, width, min(chartRows, spare))
 			out = append(out, curve...)
@@ -208,6 +213,23 @@ func (v *view) lossLine(s *terminal) string {
 	return strings.Join(parts, "   ")
 }
 
+// preferenceLine tells how often and by how much the chosen answers of pairs are preferred.
+func (v *view) preferenceLine(s *terminal) string {
+	of := func(f run.Figures) string {
+		right, ok := f.Get(run.RewardsAccuracies)
+		margin, _ := f.Get(run.RewardsMargins)
+		if !ok {
+			return ""
+		}
+		return fmt.Sprintf("preferred %.0f %%, margin %.3f", 100*right, margin)
+	}
+	text := of(v.report.Figures)
+	if val := of(v.valid); val != "" {
+		text = strings.TrimPrefix(text+"   "+s.paint(alarm, s.pick("● ", "o "))+val, "   ")
+	}
+	return text
+}
+
 func (v *view) speedLine(s *terminal) string {
 	r := v.report
 	if r.Iteration == 0 {
@@ -238,6 +260,9 @@ func (v *view) summary(e run.End, s *terminal) string {
 	}
 	if n := len(v.val); n > 0 {
 		best := lowest(v.val)
+		if line := v.preferenceLine(s); line != "" {
+			lines = append(lines, "  "+line)
+		}
 		lines = append(lines, fmt.Sprintf("  val loss %.3f%s%.3f, best %.3f at iteration %d", v.val[0].loss, arrow, v.val[n-1].loss, best.loss, best.iteration))
 	}
 	width, _ := s.size()
