@@ -350,6 +350,13 @@ func TestPrepare(t *testing.T) {
 	if rep.Rows != 39 || rows.Len() != 39 || rep.NoLoss != 1 || rep.Truncated != 2 || rep.Longest < 400 {
 		t.Errorf("report %+v", rep)
 	}
+	binned := 0
+	for _, n := range rep.Bins {
+		binned += n
+	}
+	if n := len(rep.Bins); binned != rep.Rows+rep.NoLoss || n == 0 || n > maxBins || rep.Longest > n*rep.BinWidth || rep.Longest <= (n-1)*rep.BinWidth {
+		t.Errorf("%d bins of %d hold %d of %d rows, the longest of %d tokens", n, rep.BinWidth, binned, rep.Rows, rep.Longest)
+	}
 	if rep.P50 > 40 || rep.P95 > 40 || rep.P50 > rep.P95 || rep.P50 == 0 {
 		t.Errorf("percentiles %d, %d", rep.P50, rep.P95)
 	}

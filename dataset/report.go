@@ -11,12 +11,14 @@ import (
 // Report tells what a split holds, in tokens.
 type Report struct {
 	Split      string
-	Pairs      bool // each row is two sequences, and counts as one
-	Rows       int  // without those of NoLoss, unless mlx-lm's behaviour is copied
-	Tokens     int  // of all rows, uncut, but for what is unread
-	LossTokens int  // tokens to be predicted, after cutting
-	Longest    int  // tokens of the longest row
-	P50, P95   int  // median and 95th percentile of row lengths
+	Pairs      bool  // each row is two sequences, and counts as one
+	Rows       int   // without those of NoLoss, unless mlx-lm's behaviour is copied
+	Tokens     int   // of all rows, uncut, but for what is unread
+	LossTokens int   // tokens to be predicted, after cutting
+	Longest    int   // tokens of the longest row
+	P50, P95   int   // median and 95th percentile of row lengths
+	BinWidth   int   // of Bins
+	Bins       []int // rows of 1 to BinWidth tokens, BinWidth+1 to 2·BinWidth, and so on
 
 	Truncated  int // rows longer than the limit
 	LostTokens int // tokens beyond the limit
@@ -34,6 +36,21 @@ type Report struct {
 	noLossAt                                   []string
 	leftOut                                    LeftOut // all kinds
 	leftOutAt, emptyAt, oddRoleAt, oddRole     string
+}
+
+// maxBins bounds Report.Bins.
+const maxBins = 30
+
+// count fills the bins with the lengths of rows.
+func (r *Report) count(lengths []int) {
+	for r.BinWidth = 1; r.Longest > maxBins*r.BinWidth; r.BinWidth *= 2 {
+	}
+	r.Bins = make([]int, (r.Longest+r.BinWidth-1)/r.BinWidth)
+	for _, n := range lengths {
+		if n > 0 {
+			r.Bins[(n-1)/r.BinWidth]++
+		}
+	}
 }
 
 // add counts an item and reports whether it has anything to learn.

@@ -89,6 +89,7 @@ func (r *Rows) Prepare(ctx context.Context, progress func(done, total int)) (*Re
 	r.order = kept
 	rep.Rows = len(kept)
 	slices.Sort(lengths)
+	rep.count(lengths)
 	rep.P50, rep.P95 = percentile(lengths, 50), percentile(lengths, 95)
 	if len(lengths) > 0 && len(kept) == 0 {
 		return rep, fault.Of("%s: no row has a token to learn", r.split.source()).Try("%v", rep.noLossRemedy())

@@ -54,3 +54,12 @@ func Features() []string {
 
 // unknownProcessor is the name of a processor that the system does not tell.
 const unknownProcessor = "unknown processor"
+
+// Name describes the computer in a line: processor, cores, memory, system.
+func Name() string {
+	text := fmt.Sprintf("%s, %d cores", Processor(), Cores())
+	if m := TotalMemory(); m > 0 {
+		text += fmt.Sprintf(", %.0f GB", float64(m)/1e9)
+	}
+	return text + ", " + runtime.GOOS + "/" + runtime.GOARCH
+}

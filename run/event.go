@@ -103,6 +103,44 @@ type TestReport struct {
 	Figures    Figures `json:"figures"`
 }
 
+// Data is what a split of the data holds, in tokens of the model.
+type Data struct {
+	Split      string `json:"split"`
+	Rows       int    `json:"rows"`
+	Tokens     int    `json:"tokens"`
+	LossTokens int    `json:"loss_tokens"` // that are to be predicted: the others are masked, or cut off
+	Median     int    `json:"median"`      // of the lengths of rows
+	P95        int    `json:"p95"`
+	Longest    int    `json:"longest"`
+	Cut        int    `json:"cut"`       // rows that are longer than the limit
+	BinWidth   int    `json:"bin_width"` // of Bins, in tokens
+	Bins       []int  `json:"bins"`      // rows of 1 to BinWidth tokens, and so on
+}
+
+// Asked is how questions were answered in the middle of a run, measured after Iteration.
+type Asked struct {
+	Iteration int      `json:"iteration"`
+	Questions int      `json:"questions"`
+	Right     int      `json:"right"`
+	Seconds   float64  `json:"seconds"`
+	Samples   []Sample `json:"samples"`
+}
+
+// A Sample is one answer that was given on the way.
+type Sample struct {
+	Question string `json:"question"`
+	Answer   string `json:"answer"`
+	Right    bool   `json:"right"`
+}
+
+// Fused tells how much of the update was left when the adapter of a run was fused.
+type Fused struct {
+	Path          string  `json:"path"`
+	Survival      float64 `json:"fuse_survival"`
+	Worst         string  `json:"worst_matrix"`
+	WorstSurvival float64 `json:"worst_survival"`
+}
+
 // Message is a plain line, such as "Loading datasets".
 type Message struct {
 	Text fault.Note `json:"text"`
@@ -139,11 +177,14 @@ func (TestReport) kind() string  { return "test" }
 func (Message) kind() string     { return "message" }
 func (Warning) kind() string     { return "warning" }
 func (End) kind() string         { return "end" }
+func (Data) kind() string        { return "data" }
+func (Asked) kind() string       { return "asked" }
+func (Fused) kind() string       { return "fused" }
 
 // logged lists the events that a log may hold, by kind.
 var logged = func() map[string]reflect.Type {
 	types := map[string]reflect.Type{}
-	for _, e := range []Event{Start{}, Plan{}, TrainReport{}, Validation{}, Saved{}, TestReport{}, Message{}, Warning{}, End{}} {
+	for _, e := range []Event{Start{}, Plan{}, TrainReport{}, Validation{}, Saved{}, TestReport{}, Message{}, Warning{}, End{}, Data{}, Asked{}, Fused{}} {
 		types[e.kind()] = reflect.TypeOf(e)
 	}
 	return types

@@ -28,6 +28,7 @@ type Manifest struct {
 	Version  string         `json:"version"` // of Lentil
 	Command  []string       `json:"command"` // the command line, without secrets
 	Started  time.Time      `json:"started"`
+	Machine  string         `json:"machine,omitempty"` // that it was made on
 	Model    string         `json:"model"`
 	Data     []DataFile     `json:"data"`
 	Settings map[string]any `json:"settings"`

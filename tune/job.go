@@ -136,6 +136,10 @@ func (j *Job) Rows(ctx context.Context, split *dataset.Split) (*dataset.Rows, er
 		}
 		return nil, fault.Mark(err)
 	}
+	j.options.report(run.Data{
+		Split: report.Split, Rows: report.Rows, Tokens: report.Tokens, LossTokens: report.LossTokens, Median: report.P50, P95: report.P95,
+		Longest: report.Longest, Cut: report.Truncated, BinWidth: report.BinWidth, Bins: report.Bins,
+	})
 	for _, w := range report.Warnings() {
 		j.options.report(run.Warning{Text: w})
 	}

@@ -261,7 +261,7 @@ func (j *Job) writeManifest(folder *run.Folder, started time.Time) error {
 	if err != nil {
 		return err
 	}
-	m := run.Manifest{Version: j.options.Version, Command: j.options.Command, Started: started, Model: j.Recipe.Model, Settings: j.Recipe.all(config)}
+	m := run.Manifest{Version: j.options.Version, Command: j.options.Command, Started: started, Machine: machine.Name(), Model: j.Recipe.Model, Settings: j.Recipe.all(config)}
 	for _, split := range []*dataset.Split{j.Data.Train, j.Data.Valid, j.Data.Test} {
 		for _, path := range split.Files {
 			if i := slices.IndexFunc(m.Data, func(d run.DataFile) bool { return d.Path == path }); i >= 0 {
