@@ -96,6 +96,28 @@ func (o Scale) Define(out, in []Array) {
 	}
 }
 
+// ScaleBy is Scale by a number that is not known when the op is made: by·x. The output may
+// be x.
+//
+//	in: x float, by F32 [1];  out: as x
+type ScaleBy struct{}
+
+func (ScaleBy) Name() string { return "scale_by" }
+
+func (ScaleBy) Infer(in []Spec) ([]Spec, error) {
+	if err := firstErr(arity(in, 2), want(in, 1, "by", 1), wantType(in, 1, "by", F32)); err != nil {
+		return nil, err
+	}
+	return alike(in[:1], "x")
+}
+
+func (ScaleBy) Cost(in []Spec) Cost { return elementCost(in, 1, 1) }
+
+// Scale is the op for a known number.
+func (ScaleBy) Scale(by Array) Scale { return Scale{Alpha: by.F32()[0]} }
+
+func (o ScaleBy) Define(out, in []Array) { o.Scale(in[1]).Define(out, in[:1]) }
+
 // Fill sets every element to Value.
 //
 //	in: none;  out: F32 of shape Shape

@@ -172,6 +172,8 @@ func inferCases() []inferCase {
 		{"in two types", Add{}, []Spec{f16(5), f32(5)}, "b has type F32", nil},
 		{"in integers", Scale{}, []Spec{i32(5)}, "x has type I32", nil},
 		{"good", Scale{}, []Spec{f32(5)}, "", []Spec{f32(5)}},
+		{"good", ScaleBy{}, []Spec{f32(5), f32(1)}, "", []Spec{f32(5)}},
+		{"two numbers", ScaleBy{}, []Spec{f32(5), f32(2)}, "by has shape", nil},
 		{"two inputs", Scale{}, []Spec{f32(5), f32(5)}, "takes 1 inputs", nil},
 		{"good", Fill{Shape: Shape{2, 3}}, nil, "", []Spec{f32(2, 3)}},
 		{"an input", Fill{Shape: Shape{2, 3}}, []Spec{f32(2, 3)}, "takes 0 inputs", nil},

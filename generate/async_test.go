@@ -1,6 +1,7 @@
 package generate
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -97,17 +98,38 @@ func TestBeside(t *testing.T) {
 	compare(t, "ring, stopped", ring, full, prompt, Options{MaxTokens: 20, StopTokens: ids[14:15]})
 }
 
-// passes counts the forward passes of a device that the host waits for.
+// passes notes the ops of each forward pass of a device that the host waits for.
 type passes struct {
 	compute.Device
-	n int
+	ops [][]compute.Op
 }
 
 func (d *passes) Run(op compute.Op, out, in []compute.Buffer) error {
-	if _, ok := op.(compute.Embed); ok {
-		d.n++
+	if _, ok := op.(compute.RopeTable); ok {
+		d.ops = append(d.ops, nil)
+	}
+	if n := len(d.ops); n > 0 {
+		d.ops[n-1] = append(d.ops[n-1], op)
 	}
 	return d.Device.Run(op, out, in)
+}
+
+// TestPassesAreAlike: the ops of a token, with all that is not an input of theirs, are those
+// of the token before, so that a device may run them again as they are.
+func TestPassesAreAlike(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []int{0, 8} {
+		dev := &passes{Device: newCPU(t)}
+		s := newSession(t, modeltest.Load(t, dev, spec), limit)
+		answer(t, s, prompt, Options{MaxTokens: 12, Sampling: Sampling{Temp: 1, TopP: 0.9, XTCProbability: 0.5, XTCThreshold: 0.1}})
+		for i := 2; i < len(dev.ops); i++ {
+			for k, op := range dev.ops[i] {
+				if n := len(dev.ops[i-1]); n != len(dev.ops[i]) || !reflect.DeepEqual(op, dev.ops[i-1][k]) {
+					t.Fatalf("limit %d, pass %d: op %d of %d is %s %+v, which is new", limit, i+1, k, n, op.Name(), op)
+				}
+			}
+		}
+	}
 }
 
 // TestNothingInVain: where a pass takes the host's time, none is run that nobody asks for.
@@ -117,10 +139,10 @@ func TestNothingInVain(t *testing.T) {
 	s := newSession(t, modeltest.Load(t, dev, spec), 0)
 	_, ids, _ := answer(t, s, prompt, Options{MaxTokens: 9})
 	s.Reset()
-	dev.n = 0
+	dev.ops = nil
 	_, got, _ := answer(t, s, prompt, Options{MaxTokens: 9, StopTokens: ids[5:6]})
-	if dev.n != len(got) { // the prompt's, and one for each token but the last
-		t.Errorf("%d passes for %d tokens", dev.n, len(got))
+	if len(dev.ops) != len(got) { // the prompt's, and one for each token but the last
+		t.Errorf("%d passes for %d tokens", len(dev.ops), len(got))
 	}
 }
 

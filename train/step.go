@@ -113,13 +113,18 @@ func (tr *Trainer) average(s *state) error {
 	if a.units == a.unit || tr.Options.CompatMLX {
 		return nil
 	}
-	op := compute.Scale{Alpha: float32(float64(a.unit) / float64(a.units))}
+	by := []float32{float32(float64(a.unit) / float64(a.units))}
+	factor, err := tensor.NewFloats(tr.Model.Device(), compute.Shape{1}, by)
+	if err != nil {
+		return err
+	}
+	defer factor.Free()
 	for _, p := range tr.params {
 		g := p.Grad()
 		if g == nil {
 			continue // no path from the loss to this parameter
 		}
-		if err := tr.Model.Device().Run(op, bufs(g), bufs(g)); err != nil {
+		if err := tr.Model.Device().Run(compute.ScaleBy{}, bufs(g), bufs(g, factor.Buffer())); err != nil {
 			return fmt.Errorf("gradient of %s: %w", p.Name, err)
 		}
 	}

@@ -33,6 +33,8 @@ func elementCases() []testCase {
 			testCase{op: compute.Add{Alpha: 1}, note: size, tol: exact, alias: []map[int]int{{0: 0}}, inputs: two},
 			testCase{op: compute.Add{Alpha: -0.3}, note: size + " scaled", tol: rounded, alias: []map[int]int{{0: 0}, {0: 1}}, inputs: two},
 			testCase{op: compute.Scale{Alpha: 1.7}, note: size, tol: exact, alias: []map[int]int{{0: 0}}, inputs: one},
+			testCase{op: compute.ScaleBy{}, note: size, tol: exact, alias: []map[int]int{{0: 0}},
+				inputs: func(g gen) []compute.Array { return append(one(g), floatArray([]float32{-0.3}, 1)) }},
 			testCase{op: compute.Fill{Value: -2.5, Shape: shape}, note: size, tol: exact, inputs: func(gen) []compute.Array { return nil }})
 		for _, rate := range []float32{0, 0.1, 0.5} {
 			all = append(all, testCase{op: compute.Dropout{Rate: rate, Row: 1}, note: fmt.Sprintf("%s rate %g", size, rate),

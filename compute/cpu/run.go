@@ -118,6 +118,8 @@ func (d *Device) infallible(op compute.Op, out, in []compute.Array) {
 		d.add(o, out, in)
 	case compute.Scale:
 		d.scale(o, out, in)
+	case compute.ScaleBy:
+		d.scale(o.Scale(in[1]), out, in[:1])
 	case compute.Fill:
 		d.fill(o, out)
 	case compute.CopyRows:
