@@ -217,8 +217,8 @@ func LoadParts(parts []Part) (*Splits, error) {
 	for _, p := range parts {
 		p.setDefaults()
 		l := loader{&p, map[string]source{}}
-		for split, rows := range map[*Split]string{s.Train: p.Train, s.Valid: p.Valid, s.Test: p.Test} {
-			if err := l.add(split, rows); err != nil {
+		for i, rows := range []string{p.Train, p.Valid, p.Test} { // in order: the first mistake is told
+			if err := l.add([]*Split{s.Train, s.Valid, s.Test}[i], rows); err != nil {
 				if p.Name != "" {
 					err = fmt.Errorf("%s: %w", p.Name, err)
 				}
