@@ -72,8 +72,9 @@ var house = map[string]room{
 	"compute/cuda":        {imports: []string{"compute", "quant", "machine"}},
 	"compute/mlx":         {imports: []string{"compute", "quant", "machine"}},
 	"compute/plan":        {imports: []string{"compute", "quant"}},
+	"compute/fallback":    {imports: []string{"compute", "quant"}},
 	"compute/computetest": {imports: []string{"compute", "quant"}},
-	"compute/all":         {imports: []string{"compute", "compute/cpu", "compute/cuda", "compute/mlx"}},
+	"compute/all":         {imports: []string{"compute", "compute/fallback", "compute/cpu", "compute/cuda", "compute/mlx"}},
 	// 3 maths
 	"tensor": {imports: []string{"compute", "quant"}},
 	"nn":     {imports: []string{"tensor", "compute"}},

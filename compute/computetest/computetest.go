@@ -38,10 +38,10 @@ import (
 
 // Run checks that dev keeps the contract of compute.Device and computes every
 // op as it is defined. Ops that the device does not support are skipped by name.
-func Run(t *testing.T, dev compute.Device) { run(t, dev, 1) }
+func Run(t *testing.T, dev compute.Device) { RunSome(t, dev, 1) }
 
-// run is Run with every nth case.
-func run(t *testing.T, dev compute.Device, n int) {
+// RunSome is Run with every nth case, and at least one of each op and type.
+func RunSome(t *testing.T, dev compute.Device, n int) {
 	t.Run("buffers", func(t *testing.T) { checkBuffers(t, dev) })
 	t.Run("errors", func(t *testing.T) { checkErrors(t, dev) })
 	for _, c := range some(table(dev.Info().Activations), n) {

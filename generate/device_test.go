@@ -1,0 +1,68 @@
+package generate
+
+import (
+	"math"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/computetest"
+	"github.com/lentil-lm/lentil/compute/fallback"
+	"github.com/lentil-lm/lentil/model/modeltest"
+)
+
+// halfLogits is how far logits of BF16 activations may be from those of F32, root mean
+// square over the same: a few units in the last place, 2^-7, of two layers. Probabilities
+// of attention are sharp in a random model, and make errors larger for some tokens.
+const halfLogits = 0.06
+
+// TestPartialDevice: a device that supports a third of the ops and keeps activations, keys
+// and values in BF16 answers, with logits close to the CPU's, each token of which comes
+// from one read.
+func TestPartialDevice(t *testing.T) {
+	t.Parallel()
+	spec := spec
+	spec.Bits = 4
+	cpu := newSession(t, modeltest.Load(t, newCPU(t), spec), 0)
+	partial := computetest.NewPartial(compute.BF16)
+	dev := fallback.New(computetest.NewAsync(partial))
+	m := modeltest.Load(t, dev, spec)
+	s, err := NewSession(m, 0, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.cache.DType(); got != compute.BF16 {
+		t.Errorf("keys and values are %v, want BF16", got)
+	}
+	prompt := modeltest.Sequence(12)
+	for range 4 {
+		got, err1 := s.Prefill(t.Context(), prompt, 5)
+		want, err2 := cpu.Prefill(t.Context(), prompt, 5)
+		if err1 != nil || err2 != nil {
+			t.Fatal(err1, err2)
+		}
+		var squares, off float64
+		next := 0
+		for i, w := range want {
+			squares += float64(w) * float64(w)
+			off += math.Pow(float64(got[i]-w), 2)
+			if w > want[next] {
+				next = i
+			}
+		}
+		if off := math.Sqrt(off / squares); !(off <= halfLogits) {
+			t.Errorf("after %d tokens logits are off by %.3f of their size", len(prompt), off)
+		}
+		prompt = append(prompt, int32(next))
+	}
+	if _, ids, _ := answer(t, s, prompt, Options{MaxTokens: 9, Sampling: Sampling{Temp: 0.7}}); len(ids) != 9 {
+		t.Errorf("%d tokens, want 9", len(ids))
+	}
+	s.Close()
+	m.Free()
+	if err := dev.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := partial.Close(); err != nil {
+		t.Error(err)
+	}
+}

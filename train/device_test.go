@@ -1,0 +1,76 @@
+package train
+
+import (
+	"math"
+	"testing"
+
+	"github.com/lentil-lm/lentil/adapter"
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/computetest"
+	"github.com/lentil-lm/lentil/compute/fallback"
+	"github.com/lentil-lm/lentil/model/modeltest"
+	"github.com/lentil-lm/lentil/run"
+)
+
+// halfLoss is how far the loss of a step on BF16 activations may be from that on F32, as a
+// share of it: a unit in the last place of BF16 is 2^-7 of a number, the errors of many
+// activations average out, and ten updates of Adam, which looks at signs at first, let
+// parameters drift apart.
+const halfLoss = 0.02
+
+// TestPartialDevice: every family trains on a device that supports a third of the ops and
+// keeps activations in BF16, with losses close to the CPU's that fall as those do.
+func TestPartialDevice(t *testing.T) {
+	t.Parallel()
+	families := modeltest.Architectures()
+	if testing.Short() {
+		families = append(families[:1:1], modeltest.Mixtures()[0])
+	}
+	for _, spec := range families {
+		spec.Bits = 4
+		want := tenLosses(t, newCPU(t), spec)
+		partial := computetest.NewPartial(compute.BF16)
+		dev := fallback.New(computetest.NewAsync(partial))
+		got := tenLosses(t, dev, spec)
+		for i := range want {
+			if math.Abs(got[i]-want[i]) > halfLoss*want[i] {
+				t.Errorf("%s: loss %.4f at step %d, %.4f on the CPU", spec.Type, got[i], i+1, want[i])
+			}
+		}
+		t.Logf("%s: %.4f, on the CPU %.4f", spec.Type, got, want)
+		if last := len(got) - 1; got[last] > 0.9*got[0] {
+			t.Errorf("%s: losses %.4f do not fall", spec.Type, got)
+		}
+		if c := dev.Counts(); c["linear"].Device == 0 || c["attention_grad"].Host == 0 {
+			t.Errorf("%s: ops ran as %v, want linear on the device and attention_grad on the host", spec.Type, c)
+		}
+		if err := dev.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := partial.Close(); err != nil {
+			t.Errorf("%s: %v", spec.Type, err)
+		}
+	}
+}
+
+// tenLosses are those of ten steps of a LoRA on a tiny model.
+func tenLosses(t *testing.T, dev compute.Device, spec modeltest.Spec) []float64 {
+	t.Helper()
+	m := modeltest.Load(t, dev, spec)
+	defer m.Free()
+	if _, err := adapter.New(m, adapter.Config{Rank: 4, Scale: 4, Dropout: 0.1}, compute.NewKey(0)); err != nil {
+		t.Fatal(err)
+	}
+	o := options()
+	o.BatchSize, o.StepsPerReport, o.Schedule = 12, 1, Constant(1e-3)
+	l := &log{}
+	tr := &Trainer{Model: m, Train: someRows(12), Valid: someRows(2), Reporter: l, Options: o, Save: func(Snapshot) (run.Saved, error) { return run.Saved{}, nil }}
+	if _, err := tr.Run(t.Context()); err != nil {
+		t.Fatalf("%s: %v", spec.Type, err)
+	}
+	var list []float64
+	for _, r := range eventsOf[run.TrainReport](l) {
+		list = append(list, r.TrainLoss)
+	}
+	return list
+}
