@@ -45,20 +45,15 @@ func (a Answers) once(ctx context.Context, b *Bench) ([]Phase, Trial, error) {
 	var readOps, writeOps []Op
 	for range a.Batch {
 		s.Reset()
-		start := time.Now()
-		logits, err := s.Prefill(ctx, b.randomTokens(random, a.Prompt), a.PrefillStep)
-		if err != nil {
-			return nil, Trial{}, err
-		}
-		read.Seconds += time.Since(start).Seconds()
-		readOps = append(readOps, b.dev.take()...)
-		start = time.Now()
-		for range a.Generate - 1 {
-			if err := ctx.Err(); err != nil {
+		start, first := time.Now(), true
+		for _, err := range s.Tokens(ctx, b.randomTokens(random, a.Prompt), generate.Options{MaxTokens: a.Generate, PrefillStep: a.PrefillStep}) {
+			if err != nil {
 				return nil, Trial{}, err
 			}
-			if logits, err = s.Next(generate.Argmax(logits)); err != nil {
-				return nil, Trial{}, err
+			if first { // it comes from the prompt's last
+				read.Seconds += time.Since(start).Seconds()
+				readOps = append(readOps, b.dev.take()...)
+				start, first = time.Now(), false
 			}
 		}
 		write.Seconds += time.Since(start).Seconds()
@@ -67,7 +62,7 @@ func (a Answers) once(ctx context.Context, b *Bench) ([]Phase, Trial, error) {
 	read.Ops, write.Ops = merge(readOps), merge(writeOps)
 	t := Trial{PromptTPS: float64(a.Batch*a.Prompt) / read.Seconds, Seconds: read.Seconds + write.Seconds}
 	if a.Generate == 1 {
-		return []Phase{read}, t, nil // the first token comes from the prompt's last
+		return []Phase{read}, t, nil
 	}
 	t.GenerationTPS = float64(a.Batch*(a.Generate-1)) / write.Seconds
 	return []Phase{read, write}, t, nil

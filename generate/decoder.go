@@ -2,8 +2,10 @@ package generate
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
+	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/nn"
 	"github.com/lentil-lm/lentil/tensor"
 )
@@ -28,6 +30,26 @@ type decoder struct {
 	choices []int32
 
 	drafted, accepted int
+}
+
+// newDecoder reads the prompt, after which the first token is coming.
+func (s *Session) newDecoder(ctx context.Context, prompt []int32, o Options) (*decoder, error) {
+	if err := o.Sampling.Check(); err != nil {
+		return nil, err
+	}
+	if err := s.model.CheckTokens(prompt); err != nil {
+		return nil, fmt.Errorf("prompt: %w", err)
+	}
+	choice, err := s.newChoice(1)
+	if err != nil {
+		return nil, err
+	}
+	draw := sampler{Sampling: o.Sampling, stream: compute.NewKey(o.Seed)}
+	if err := s.prefill(ctx, prompt, o.PrefillStep, o.Progress, draw.into(choice)); err != nil {
+		choice.Free()
+		return nil, err
+	}
+	return &decoder{session: s, draw: draw, prompt: prompt, most: o.MaxTokens, coming: choice}, nil
 }
 
 // next is the next token, and whether it was guessed.

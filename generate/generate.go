@@ -6,6 +6,7 @@ package generate
 import (
 	"context"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/lentil-lm/lentil/tokenizer"
@@ -79,6 +80,25 @@ func (s *Session) stream(ctx context.Context, tok *tokenizer.Tokenizer, prompt [
 	}
 	yield(Piece{Finish: FinishLength, Stats: r.stats}, nil)
 	return nil
+}
+
+// Tokens is Stream without text, and so without stop strings: the tokens alone, a stop token
+// the last.
+func (s *Session) Tokens(ctx context.Context, prompt []int32, o Options) iter.Seq2[int32, error] {
+	return func(yield func(int32, error) bool) {
+		d, err := s.newDecoder(ctx, prompt, o)
+		if err != nil {
+			yield(0, err)
+			return
+		}
+		defer d.end() // should it fail, the next prompt fails there, too
+		for n := 0; n < o.MaxTokens || o.MaxTokens < 0; n++ {
+			id, _, err := d.next(ctx)
+			if !yield(id, err) || err != nil || slices.Contains(o.StopTokens, id) {
+				return
+			}
+		}
+	}
 }
 
 // Answer collects Stream: the whole text and the last figures.

@@ -89,7 +89,7 @@ func greedy(t *testing.T, m *model.Model, prompt []int32, n int) (out []int32) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, Argmax(logits))
+		out = append(out, largest(logits))
 	}
 	return out
 }
@@ -121,6 +121,37 @@ func TestGreedy(t *testing.T) {
 		if !slices.IsSorted(progress) || progress[len(progress)-1] != len(prompt) {
 			t.Errorf("progress %v", progress)
 		}
+	}
+}
+
+// TestTokens: the tokens of Stream.
+func TestTokens(t *testing.T) {
+	t.Parallel()
+	s := newSession(t, modeltest.Load(t, newCPU(t), spec), 0)
+	o := Options{MaxTokens: 9, Sampling: Sampling{Temp: 1}, Seed: 4}
+	tokens := func(prompt []int32, o Options) (ids []int32, err error) {
+		for id, err := range s.Tokens(t.Context(), prompt, o) {
+			if err != nil {
+				return ids, err
+			}
+			ids = append(ids, id)
+		}
+		return ids, nil
+	}
+	_, want, _ := answer(t, s, prompt, o)
+	if got, err := tokens(prompt, o); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v (%v), Stream gives %v", got, err, want)
+	}
+	o.StopTokens = want[3:4]
+	if got, err := tokens(prompt, o); err != nil || !slices.Equal(got, want[:4]) {
+		t.Errorf("to the stop token: %v (%v), want %v", got, err, want[:4])
+	}
+	if got, err := tokens([]int32{1 << 20}, o); err == nil || len(got) > 0 {
+		t.Errorf("an unknown token gives %v", got)
+	}
+	o.Sampling.TopP = 2
+	if _, err := tokens(prompt, o); err == nil {
+		t.Error("top_p of 2 was taken")
 	}
 }
 

@@ -86,7 +86,7 @@ func goesOn(t *testing.T, s *Session, prompt []int32) (all []float32) {
 			t.Fatal(err)
 		}
 		all = append(all, logits...)
-		logits, err = s.Next(Argmax(logits))
+		logits, err = s.Next(largest(logits))
 	}
 	return all
 }

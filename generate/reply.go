@@ -2,18 +2,16 @@ package generate
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
-	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/tokenizer"
 )
 
 // reply is one answer under way.
 type reply struct {
 	Options
-	decoder decoder
+	decoder *decoder
 	chars   *tokenizer.Stream
 	text    stopper
 	stats   Stats
@@ -24,25 +22,11 @@ type reply struct {
 
 // begin reads the prompt.
 func (s *Session) begin(ctx context.Context, tok *tokenizer.Tokenizer, prompt []int32, o Options) (*reply, error) {
-	if err := o.Sampling.Check(); err != nil {
-		return nil, err
-	}
-	if err := s.model.CheckTokens(prompt); err != nil {
-		return nil, fmt.Errorf("prompt: %w", err)
-	}
 	r := &reply{Options: o, chars: tok.Stream(), text: stopper{stops: o.StopStrings}, began: time.Now()}
 	r.stats = Stats{PromptTokens: len(prompt), CachedTokens: s.cached(prompt)}
-	choice, err := s.newChoice(1)
-	if err != nil {
-		return nil, err
-	}
-	draw := sampler{Sampling: o.Sampling, stream: compute.NewKey(o.Seed)}
-	if err := s.prefill(ctx, prompt, o.PrefillStep, o.Progress, draw.into(choice)); err != nil {
-		choice.Free()
-		return nil, err
-	}
-	r.decoder = decoder{session: s, draw: draw, prompt: prompt, most: o.MaxTokens, coming: choice}
-	return r, nil
+	var err error
+	r.decoder, err = s.newDecoder(ctx, prompt, o)
+	return r, err
 }
 
 // next is the piece of one more token.

@@ -44,6 +44,5 @@ func check(token int32) error {
 	return fmt.Errorf("the model's output for token %d is not a finite number: the weights, or an adapter whose training diverged, are not usable", logit)
 }
 
-// Argmax is the token of the largest logit, the first of several: what a
-// temperature of 0 takes.
-func Argmax(v []float32) int32 { return Sampling{}.Pick(v, nil, compute.Key{}) }
+// largest is the token of the largest logit, the first of several, or what check refuses.
+func largest(v []float32) int32 { return Sampling{}.Pick(v, nil, compute.Key{}) }

@@ -82,7 +82,7 @@ func (s *Session) Prefill(ctx context.Context, prompt []int32, step int) (logits
 	if err := s.prefill(ctx, prompt, step, nil, into(&logits)); err != nil {
 		return nil, err
 	}
-	return logits, check(Argmax(logits))
+	return logits, check(largest(logits))
 }
 
 // into copies the logits to the host.
@@ -171,7 +171,7 @@ func (s *Session) Next(id int32) (logits []float32, err error) {
 	if err := s.step([]int32{id}, 1, into(&logits)); err != nil {
 		return nil, err
 	}
-	return logits, check(Argmax(logits))
+	return logits, check(largest(logits))
 }
 
 // use makes something of the logits [n, vocab] of a pass before they are gone.
