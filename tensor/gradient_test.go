@@ -238,7 +238,7 @@ func ofPair(t *tensor.Tape, op compute.Op, losses *tensor.Tensor) *tensor.Tensor
 		other = t.Constant(func() *tensor.Tensor { return t.SegmentSums(t.Floats([]float32{1, 2, 1.5, 2.5, 0.25}), bounds) })
 	}
 	pairs := t.Read(t.Preference(op, losses, bounds, other, t.Floats(rowWeight[:1])))
-	return t.Floats(pairs[:1])
+	return t.Floats(pairs[:min(1, len(pairs))])
 }
 
 // attention has grouped heads, two packed sequences, a window and turned q and k.
