@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"math"
 
 	"github.com/lentil-lm/lentil/fault"
@@ -20,7 +21,8 @@ type EvalOptions struct {
 	CompatMLX    bool
 	After        *Result // of a training: its random numbers go on in place of Seed's; may be nil
 
-	stop func() error // asked before each op; its error ends the measurement. Nil: never
+	stop   func() error // asked before each op; its error ends the measurement. Nil: never
+	reduce Reduce       // with other workers; may be nil
 }
 
 // Evaluation is an objective's loss over a set: the mean over all its units.
@@ -54,11 +56,30 @@ func Evaluate(ctx context.Context, m *model.Model, examples Examples, o EvalOpti
 	return e, err
 }
 
-// evaluate gives a loss of NaN when there was no token to predict. f and progress may be nil.
+// evaluate gives a loss of NaN when there was no token to predict. f and progress may be nil. With other workers it
+// measures this one's share, and all come to the end: they are stopped together.
 func evaluate(ctx context.Context, m *model.Model, f *frozen, examples Examples, o EvalOptions, random *numpyRandom, progress func(done, total int)) (Evaluation, error) {
+	got, err := evaluateShare(ctx, m, f, examples, o, random, progress)
+	if _, size := rankOf(o.reduce); size > 1 {
+		stopped := err != nil && (ctx.Err() != nil || errors.Is(err, ErrInterrupted))
+		if err != nil && !stopped {
+			return Evaluation{}, err
+		}
+		var wished []bool
+		if got, wished, err = sumMeasure(o.reduce, got, false, stopped); err == nil && wished[0] {
+			err = ErrInterrupted
+		}
+	}
+	if got.units == 0 {
+		got.loss = math.NaN()
+	}
+	return Evaluation{Loss: got.loss, Tokens: int64(got.tokens), Figures: got.figures}, err
+}
+
+func evaluateShare(ctx context.Context, m *model.Model, f *frozen, examples Examples, o EvalOptions, random *numpyRandom, progress func(done, total int)) (all measure, err error) {
 	order, err := newOrder(examples, "evaluation", o.BatchSize, o.CompatMLX)
 	if err != nil {
-		return Evaluation{}, err
+		return all, err
 	}
 	total := order.batches()
 	if o.Batches >= 0 {
@@ -69,20 +90,18 @@ func evaluate(ctx context.Context, m *model.Model, f *frozen, examples Examples,
 	objective := objectiveOr(o.Objective)
 	reference, err := newReference(m, objective)
 	if err != nil {
-		return Evaluation{}, err
+		return all, err
 	}
 	if reference != nil {
 		defer reference.Free()
 	}
-	var sum, units float64
-	var e Evaluation
 	for done := range total {
 		if err := ctx.Err(); err != nil {
-			return e, err
+			return all, err
 		}
-		b, err := load(m, objective, examples, order.next(random), o.MaxSeqLength, o.CompatMLX)
+		b, err := load(m, objective, examples, share(order.next(random), o.reduce), o.MaxSeqLength, o.CompatMLX)
 		if err != nil {
-			return e, err
+			return all, err
 		}
 		if n := objective.units(&b); n > 0 {
 			var left []float32
@@ -91,20 +110,20 @@ func evaluate(ctx context.Context, m *model.Model, f *frozen, examples Examples,
 				return nil
 			})
 			if t.Err() != nil {
-				return e, t.Err()
+				return all, t.Err()
 			}
 			got := objective.measure(&b, left)
-			sum += got.loss * float64(n)
-			e.Figures = e.Figures.Plus(got.figures, float64(n))
-			units += float64(n)
-			e.Tokens += int64(got.tokens)
+			all.loss += got.loss * float64(n)
+			all.figures = all.figures.Plus(got.figures, float64(n))
+			all.units += n
+			all.tokens += got.tokens
 		}
 		if progress != nil {
 			progress(done+1, total)
 		}
 	}
-	e.Loss, e.Figures = sum/units, e.Figures.Over(units)
-	return e, nil
+	all.loss, all.figures = all.loss/float64(all.units), all.figures.Over(float64(all.units))
+	return all, nil
 }
 
 func mean(v []float32) float64 {

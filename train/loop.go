@@ -35,6 +35,8 @@ type Trainer struct {
 	// Abandon ends when the step under way is to be given up: the end of Run's ctx waits
 	// for that step. The state before it is saved. Nil never ends.
 	Abandon context.Context
+	// Reduce joins this worker with others. Nil works alone.
+	Reduce Reduce
 	// Reporter hears of every step. May be nil.
 	Reporter run.Reporter
 
@@ -43,6 +45,8 @@ type Trainer struct {
 	reference *model.Model // see pass
 	safe      state        // the last one to which a step that is given up can go back
 	saved     int          // iteration of the last save
+	ending    func() bool  // whether Run's ctx has ended
+	stopping  bool         // after this step, as a worker wishes
 
 	store         *frozenStore // nil when nothing is kept
 	frozen, valid *frozen      // of the splits
@@ -61,11 +65,23 @@ type Result struct {
 // Run trains until Iters, an error or the end of ctx. The end of ctx saves first and
 // returns ErrInterrupted.
 func (tr *Trainer) Run(ctx context.Context) (Result, error) {
+	result, err := tr.run(ctx)
+	if tr.together() && err != nil && err != ErrInterrupted {
+		tr.Reduce.Leave(err)
+	}
+	return result, err
+}
+
+func (tr *Trainer) run(ctx context.Context) (Result, error) {
+	tr.ending, tr.stopping = func() bool { return ctx.Err() != nil }, false
 	s, err := tr.prepare()
 	if err != nil {
 		return Result{}, err
 	}
 	defer tr.close(s)
+	if err := tr.meet(s); err != nil {
+		return Result{}, err
+	}
 	for s.result.Iterations < tr.Options.Iters {
 		if err := tr.iterate(ctx, s); err != nil {
 			if err == ErrInterrupted {
@@ -80,12 +96,12 @@ func (tr *Trainer) Run(ctx context.Context) (Result, error) {
 
 // iterate does a step, and what is due before and after it.
 func (tr *Trainer) iterate(ctx context.Context, s *state) error {
-	if ctx.Err() != nil {
+	if tr.stopping || !tr.together() && ctx.Err() != nil {
 		return ErrInterrupted
 	}
 	o, it := tr.Options, s.result.Iterations+1
 	next := *s // a step that is interrupted leaves s as it was
-	batch, err := load(tr.Model, o.objective(), tr.Train, next.order.next(&next.random), o.MaxSeqLength, o.CompatMLX)
+	batch, err := load(tr.Model, o.objective(), tr.Train, share(next.order.next(&next.random), tr.Reduce), o.MaxSeqLength, o.CompatMLX)
 	if err != nil {
 		return err
 	}
@@ -105,11 +121,6 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 	}
 	next.count(got)
 	*s = next
-	defer func() {
-		if s.waiting.units == 0 {
-			tr.safe = *s
-		}
-	}()
 	tr.report(run.Step{Iteration: it, Loss: got.loss, Tokens: got.tokens})
 	if got.units > 0 {
 		tr.watch(s, got.loss, untrained)
@@ -120,6 +131,9 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 	case it == o.Iters:
 		tr.sumUp(s)
 		s.window = w // who adds iterations later goes on with it
+	}
+	if s.waiting.units == 0 {
+		tr.safe = *s
 	}
 	if it%o.SaveEvery != 0 {
 		return nil
@@ -140,7 +154,7 @@ func (tr *Trainer) abandoned() error {
 // that wait for an update, they are lost: it goes back to where none waited, or to the last
 // save.
 func (tr *Trainer) giveUp(s, next *state) {
-	if next.waiting.units < s.waiting.units {
+	if next.waiting.units < s.waiting.units || tr.together() {
 		*s = tr.safe
 	}
 }
@@ -175,7 +189,7 @@ func (tr *Trainer) validate(ctx context.Context, s *state) error {
 	began := time.Now()
 	o := EvalOptions{
 		Objective: tr.Options.Objective, BatchSize: tr.Options.BatchSize, Batches: tr.Options.ValBatches, MaxSeqLength: tr.Options.MaxSeqLength,
-		CompatMLX: tr.Options.CompatMLX, stop: tr.abandoned,
+		CompatMLX: tr.Options.CompatMLX, stop: tr.abandoned, reduce: tr.Reduce,
 	}
 	batches := 0
 	got, err := evaluate(ctx, tr.Model, tr.valid, tr.Valid, o, &s.random, func(done, total int) {
@@ -183,7 +197,7 @@ func (tr *Trainer) validate(ctx context.Context, s *state) error {
 		tr.report(run.Progress{Task: "Calculating loss", Done: done, Total: total})
 	})
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case err == ErrInterrupted || err != nil && ctx.Err() != nil && !tr.together():
 		return ErrInterrupted
 	case err != nil:
 		return err
@@ -219,15 +233,23 @@ func ofDisk(err error) bool {
 }
 
 func (tr *Trainer) save(s *state, checkpoint bool) error {
-	if tr.Save == nil {
-		return nil
+	it, kept := s.result.Iterations, s
+	if tr.together() {
+		// Gradients that wait are not in one place: the state is that before them, whose weights are the same.
+		kept = &tr.safe
 	}
-	saved, err := tr.Save(Snapshot{Iteration: s.result.Iterations, Checkpoint: checkpoint, tr: tr, state: s})
+	keys, err := tr.gatherKeys(kept.keys)
 	if err != nil {
 		return err
 	}
-	tr.safe, tr.saved = *s, s.result.Iterations
-	tr.report(saved)
+	if rank, _ := tr.rank(); rank == 0 && tr.Save != nil {
+		saved, err := tr.Save(Snapshot{Iteration: it, Checkpoint: checkpoint, tr: tr, state: kept, keys: keys})
+		if err != nil {
+			return err
+		}
+		tr.report(saved)
+	}
+	tr.safe, tr.saved = *kept, it
 	return nil
 }
 
@@ -268,6 +290,8 @@ func (tr *Trainer) prepare() (*state, error) {
 		return nil, err
 	}
 	s := newState(order, o.Seed, u)
+	rank, _ := tr.rank()
+	s.keys = dropoutKey(o.Seed, rank)
 	if tr.From != nil {
 		err := tr.restore(s, tr.From)
 		if err = errors.Join(err, tr.From.Close()); err != nil {

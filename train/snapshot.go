@@ -53,6 +53,7 @@ type Snapshot struct {
 
 	tr    *Trainer
 	state *state
+	keys  []compute.Key // of dropout, of each worker
 }
 
 // figures are what a saved state has beside arrays.
@@ -65,7 +66,7 @@ type figures struct {
 	Updates       int           `json:"updates"`
 	OrderAt       int           `json:"order_at"`
 	RandomAt      int           `json:"random_at"`
-	DropoutKey    compute.Key   `json:"dropout_key"`
+	DropoutKeys   []compute.Key `json:"dropout_keys"` // of each worker
 	WaitingUnit   int           `json:"waiting_unit"`
 	WaitingUnits  int           `json:"waiting_units"`
 	Window        windowFigures `json:"window"`
@@ -116,7 +117,9 @@ func (e *exact) UnmarshalText(text []byte) error {
 // beside the figures, each trained weight in float32, what the optimizer keeps, and
 // gradients that wait.
 func (s Snapshot) WriteState(set *atomicfile.Set, dir string) error {
-	text, err := json.MarshalIndent(s.state.figures(), "", "    ")
+	figures := s.state.figures()
+	figures.DropoutKeys = s.keys
+	text, err := json.MarshalIndent(figures, "", "    ")
 	if err != nil {
 		return fmt.Errorf("%s: %w", stateFigures, err)
 	}
@@ -131,7 +134,7 @@ func (s *state) figures() figures {
 	f := figures{
 		Format: stateFormat, Iterations: s.result.Iterations, TrainedTokens: s.result.TrainedTokens,
 		TrainLoss: exact(s.result.TrainLoss), ValLoss: exact(s.result.ValLoss), Updates: s.updates.done,
-		OrderAt: s.order.at, RandomAt: s.random.next, DropoutKey: s.keys,
+		OrderAt: s.order.at, RandomAt: s.random.next,
 		WaitingUnit: s.waiting.unit, WaitingUnits: s.waiting.units,
 		Window: windowFigures{w.spent, exact(w.loss), w.tokens, w.steps, w.learnt, nil},
 		Trend:  trendFigures{nil, t.steps, exact(t.sum), exact(t.square), t.told},
@@ -270,7 +273,11 @@ func (tr *Trainer) restoreAll(s *state, from *State) error {
 	if err := s.order.restore(from, f.OrderAt); err != nil {
 		return err
 	}
-	s.random, s.keys = from.random, f.DropoutKey
+	rank, size := tr.rank()
+	if n := len(f.DropoutKeys); n != size {
+		return fmt.Errorf("it is the state of %d workers, and this are %d", n, size)
+	}
+	s.random, s.keys = from.random, f.DropoutKeys[rank]
 	s.waiting = accumulation{f.WaitingUnit, f.WaitingUnits}
 	s.window = window{spent: f.Window.Spent, loss: float64(f.Window.Loss), tokens: f.Window.Tokens, steps: f.Window.Steps, learnt: f.Window.Learnt}
 	for _, x := range f.Window.Sums {

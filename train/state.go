@@ -27,9 +27,8 @@ type state struct {
 const dropoutStream = 0x6c656e74696c
 
 func newState(order order, seed uint64, u *updates) *state {
-	_, keys := compute.NewKey(seed ^ dropoutStream).Split()
 	return &state{
-		order: order, random: newNumpyRandom(uint32(seed)), keys: keys, updates: u,
+		order: order, random: newNumpyRandom(uint32(seed)), keys: dropoutKey(seed, 0), updates: u,
 		window: window{start: time.Now()}, result: Result{ValLoss: math.NaN()},
 	}
 }

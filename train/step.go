@@ -18,12 +18,17 @@ func (tr *Trainer) step(s *state, b *packed) (got measure, err error) {
 		return got, fault.At("learning_rate", "it is %g at iteration %d", lr, it).Try("Check %v and %v.", fault.Setting("learning_rate"), fault.Setting("lr_schedule"))
 	}
 	tr.tape.Scope(func() *tensor.Tensor {
-		var left *tensor.Tensor
-		if left, err = tr.gradients(s, b); err != nil {
-			return nil
-		}
 		last := it == tr.Options.Iters && !tr.Options.CompatMLX
-		got, err = tr.learn(s, b, left, it%n == 0 || last, lr)
+		due := it%n == 0 || last
+		left, failed := tr.gradients(s, b)
+		switch {
+		case tr.together():
+			got, err = tr.learnTogether(s, b, left, failed, due, lr)
+		case failed != nil:
+			err = failed
+		default:
+			got, err = tr.learn(s, b, left, due, lr)
+		}
 		return nil
 	})
 	if err != nil {
@@ -40,6 +45,25 @@ func (tr *Trainer) learn(s *state, b *packed, left *tensor.Tensor, due bool, lr 
 			return measure{}, err
 		}
 	}
+	got, err := tr.measure(b, left)
+	if err == nil && !isNumber(got.loss) {
+		if due {
+			s.updates.takeBack()
+		}
+		err = diverged(got.loss)
+	}
+	return got, err
+}
+
+func isNumber(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+func diverged(loss float64) error {
+	return fault.Advise(fmt.Errorf("the loss is %g: the weights have diverged", loss),
+		"Go back to the last saved adapter and use a smaller %v.", fault.Setting("learning_rate"))
+}
+
+// measure waits for what the loss of a batch was. left is that of gradients.
+func (tr *Trainer) measure(b *packed, left *tensor.Tensor) (measure, error) {
 	if left == nil {
 		return measure{}, nil
 	}
@@ -47,22 +71,14 @@ func (tr *Trainer) learn(s *state, b *packed, left *tensor.Tensor, due bool, lr 
 	if err := tr.tape.Err(); err != nil {
 		return measure{}, err
 	}
-	got := tr.Options.objective().measure(b, values)
-	if math.IsNaN(got.loss) || math.IsInf(got.loss, 0) {
-		if due {
-			s.updates.takeBack()
-		}
-		return got, fault.Advise(fmt.Errorf("the loss is %g: the weights have diverged", got.loss),
-			"Go back to the last saved adapter and use a smaller %v.", fault.Setting("learning_rate"))
-	}
-	return got, nil
+	return tr.Options.objective().measure(b, values), nil
 }
 
 // An accumulation is the gradients that wait for an update: of the sum of its units'
 // losses, divided by unit. Under mlx-lm's rules they need no more than the update.
 type accumulation struct {
-	unit  int // units of its first batch
-	units int // of all its batches: see Objective
+	unit  int // units of its first batch, of this worker's share
+	units int // of all its batches, of all workers: see Objective
 }
 
 // gradients adds the gradients of the batch's loss to those of the parameters. It returns
@@ -73,7 +89,7 @@ func (tr *Trainer) gradients(s *state, b *packed) (*tensor.Tensor, error) {
 	if units == 0 {
 		return nil, nil
 	}
-	if s.waiting.units == 0 {
+	if s.waiting.unit == 0 {
 		s.waiting.unit = units
 	}
 	s.waiting.units += units
@@ -91,13 +107,18 @@ func (tr *Trainer) gradients(s *state, b *packed) (*tensor.Tensor, error) {
 	}
 	s.keys = t.Keys
 	if err := t.Backward(); err != nil { // the gradients are incomplete
-		for _, p := range tr.params {
-			p.ZeroGrad()
-		}
-		s.waiting = accumulation{}
+		tr.dropGradients(s)
 		return nil, err
 	}
 	return left, nil
+}
+
+// dropGradients forgets what waits for an update.
+func (tr *Trainer) dropGradients(s *state) {
+	for _, p := range tr.params {
+		p.ZeroGrad()
+	}
+	s.waiting = accumulation{}
 }
 
 // pass is that of a step.
@@ -106,15 +127,29 @@ func (tr *Trainer) pass() *pass {
 }
 
 // average makes the gradients those of the mean loss over all units of the accumulation,
-// and ends it.
+// also those of other workers, and ends it.
 func (tr *Trainer) average(s *state) error {
 	a := s.waiting
 	s.waiting = accumulation{}
-	if a.units == a.unit || tr.Options.CompatMLX {
-		return nil
+	alpha := float64(a.unit) / float64(a.units)
+	if tr.Options.CompatMLX { // a mean of the workers' means
+		_, size := tr.rank()
+		alpha = 1 / float64(size)
 	}
-	by := []float32{float32(float64(a.unit) / float64(a.units))}
-	factor, err := tensor.NewFloats(tr.Model.Device(), compute.Shape{1}, by)
+	if a.units > 0 && alpha != 1 {
+		if err := tr.scale(alpha); err != nil {
+			return err
+		}
+	}
+	if tr.together() {
+		return tr.reduce()
+	}
+	return nil
+}
+
+// scale multiplies all gradients.
+func (tr *Trainer) scale(alpha float64) error {
+	factor, err := tensor.NewFloats(tr.Model.Device(), compute.Shape{1}, []float32{float32(alpha)})
 	if err != nil {
 		return err
 	}

@@ -54,6 +54,9 @@ func TestKilledTraining(t *testing.T) {
 		"muon": {"optimizer: muon\n", "--save-every 5 --batch-size 3 --num-layers 2"},
 		"mlx":  {"optimizer: adafactor\n", "--save-every 3 --compat mlx --grad-accumulation-steps 2"},
 	} {
+		if testing.Short() && name != "accumulation" && name != "full" {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			model, config := at("model"), at(name+".yaml")
