@@ -153,7 +153,7 @@ func TestFrozenCacheChangesNothing(t *testing.T) {
 					"device":          {Device: 1 << 20},
 					"everywhere":      {Device: 70_000, Memory: 50_000, Disk: 1 << 20, Dir: t.TempDir()},
 				} {
-					if test.name != "4-bit" && name != "memory and disk" && name != "everywhere" {
+					if test.name != "4-bit" && name != "everywhere" {
 						continue
 					}
 					with := trainFrozen(t, kernels, test.spec, test.fit, func(o *Options) { test.change(o); o.Frozen = limits })
