@@ -89,7 +89,7 @@ var house = map[string]room{
 	"eval":   {imports: and(below, "engine")},
 	"export": {imports: and(below, "engine")},
 	"tune":   {imports: and(below, "engine", "internal/yaml")},
-	"bench":  {imports: and(below, "engine")},
+	"bench":  {imports: and(below, "engine", "compute/fallback")},
 	"serve":  {imports: and(below, "engine")},
 	// 7 shell
 	"internal/cli": {open: true},

@@ -47,7 +47,12 @@ func Open(ctx context.Context, name string, o engine.Options) (*Bench, error) {
 		src.Close()
 		return nil, err
 	}
-	b := &Bench{dev: &profiler{Device: dev, ops: map[string]*Op{}}, source: src}
+	return newBench(dev, src)
+}
+
+// newBench loads a model. Device and source are closed with the Bench, or on an error.
+func newBench(dev compute.Device, src weights.Source) (b *Bench, err error) {
+	b = &Bench{dev: &profiler{Device: dev, ops: map[string]*Op{}}, source: src}
 	if b.Model, err = model.Load(b.dev, src); err != nil {
 		b.Close()
 		return nil, fault.Mark(err, compute.ErrNoMemory)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/all"
+	"github.com/lentil-lm/lentil/quant"
 )
 
 // A Device is one of this machine and how fast it was found to be; zero figures were not measured.
@@ -14,35 +15,46 @@ type Device struct {
 	Detail    string  `json:"detail"`
 	Threads   int     `json:"threads"`
 	Memory    int64   `json:"memory_bytes"`
-	GFLOPS    float64 `json:"gflops"`               // float32 matrix product
-	Bandwidth float64 `json:"gigabytes_per_second"` // read from memory
+	Type      string  `json:"activations,omitempty"` // of activations: F32, BF16 or F16
+	GFLOPS    float64 `json:"gflops"`                // of a matrix product in that type
+	Bandwidth float64 `json:"gigabytes_per_second"`  // read from memory
 	Error     string  `json:"error,omitempty"`
 }
 
-// Devices lists the devices of this machine, the best first, and measures them unless quick.
+// Devices lists the devices that Lentil knows how to use, the best first, with the reason
+// (Error) why one is not used here. It measures the others unless quick.
 func Devices(ctx context.Context, threads int, quick bool) []Device {
 	var list []Device
-	for _, info := range all.List() {
-		dev, err := all.Open(info.Name, all.Options{Threads: threads})
-		if err != nil {
-			list = append(list, Device{Name: info.Name, Error: err.Error()})
+	for _, entry := range all.List() {
+		if entry.Reason != nil {
+			list = append(list, Device{Name: entry.Name, Error: entry.Reason.Error()})
 			continue
 		}
-		d := describe(dev)
-		if !quick && ctx.Err() == nil {
-			if d, err = measure(dev); err != nil {
-				d.Error = err.Error()
-			}
+		d, err := OneDevice(ctx, entry.Name, threads, quick)
+		if err != nil {
+			d.Error = err.Error()
 		}
-		dev.Close()
 		list = append(list, d)
 	}
 	return list
 }
 
+// OneDevice describes a device by its name, and measures it unless quick.
+func OneDevice(ctx context.Context, name string, threads int, quick bool) (Device, error) {
+	dev, err := all.Open(name, all.Options{Threads: threads})
+	if err != nil {
+		return Device{Name: name}, err
+	}
+	defer dev.Close()
+	if quick || ctx.Err() != nil {
+		return describe(dev), nil
+	}
+	return measure(dev)
+}
+
 func describe(dev compute.Device) Device {
 	info := dev.Info()
-	return Device{Name: info.Name, Detail: info.Detail, Threads: info.Threads, Memory: info.Memory}
+	return Device{Name: info.Name, Detail: info.Detail, Threads: info.Threads, Memory: info.Memory, Type: max(info.Activations, compute.F32).String()}
 }
 
 // patience is how long an op is repeated to find out how fast it can be.
@@ -53,12 +65,16 @@ const patience = 250 * time.Millisecond
 // vector far beyond any cache.
 func measure(dev compute.Device) (d Device, err error) {
 	d = describe(dev)
-	const side = 512
-	rate, err := opRate(dev, compute.MatMul{Alpha: 1}, []compute.Shape{{side, side}, {side, side}})
+	// Other devices than the processor have more units to keep busy, and a type of their own.
+	t, side := max(dev.Info().Activations, compute.F32), 512
+	if t != compute.F32 {
+		side = 4096
+	}
+	rate, err := opRate(dev, compute.MatMul{Alpha: 1}, t, []compute.Shape{{side, side}, {side, side}})
 	if err != nil {
 		return d, err
 	}
-	d.GFLOPS = 2 * side * side * side * rate / 1e9
+	d.GFLOPS = 2 * float64(side) * float64(side) * float64(side) * rate / 1e9
 	// The last-level caches of servers go to hundreds of megabytes; small machines
 	// have small caches and less memory to spare.
 	const most, least = 1 << 29, 1 << 26
@@ -68,13 +84,19 @@ func measure(dev compute.Device) (d Device, err error) {
 			bytes /= 2
 		}
 	}
-	rate, err = opRate(dev, compute.SumSquares{}, []compute.Shape{{bytes / 4}})
-	d.Bandwidth = float64(bytes) * rate / 1e9
+	var op compute.Op = compute.SumSquares{}
+	if t != compute.F32 {
+		op = compute.Scale{Alpha: 1}
+		bytes /= 2 // it writes as much
+	}
+	rate, err = opRate(dev, op, t, []compute.Shape{{bytes / t.Size()}})
+	d.Bandwidth = float64(op.Cost([]compute.Spec{{Shape: compute.Shape{bytes / t.Size()}, DType: t}}).Bytes) * rate / 1e9
 	return d, err
 }
 
-// opRate is how often a second a device can run an op on inputs of these shapes, all ones.
-func opRate(dev compute.Device, op compute.Op, shapes []compute.Shape) (float64, error) {
+// opRate is how often a second a device can run an op on inputs of these shapes and a type,
+// all ones.
+func opRate(dev compute.Device, op compute.Op, t compute.DType, shapes []compute.Shape) (float64, error) {
 	in := make([]compute.Buffer, 0, len(shapes))
 	defer func() {
 		for _, b := range in {
@@ -82,16 +104,36 @@ func opRate(dev compute.Device, op compute.Op, shapes []compute.Shape) (float64,
 		}
 	}()
 	for _, shape := range shapes {
-		b, err := dev.Alloc(shape, compute.F32)
+		b, err := ones(dev, shape, t)
 		if err != nil {
 			return 0, err
 		}
 		in = append(in, b)
-		if err := dev.Run(compute.Fill{Value: 1, Shape: shape}, []compute.Buffer{b}, nil); err != nil {
-			return 0, err
-		}
 	}
 	return Rate(dev, op, in, patience)
+}
+
+// ones makes a buffer of ones.
+func ones(dev compute.Device, shape compute.Shape, t compute.DType) (compute.Buffer, error) {
+	b, err := dev.Alloc(shape, t)
+	if err != nil {
+		return nil, err
+	}
+	if t == compute.F32 {
+		err = dev.Run(compute.Fill{Value: 1, Shape: shape}, []compute.Buffer{b}, nil)
+	} else {
+		data, one := make([]byte, b.Spec().Bytes()), make([]byte, t.Size())
+		quant.PutFloats(one, []float32{1}, t)
+		for i := 0; i < len(data); i += len(one) {
+			copy(data[i:], one)
+		}
+		err = dev.Write(b, data)
+	}
+	if err != nil {
+		b.Free()
+		return nil, err
+	}
+	return b, nil
 }
 
 // Rate is how often a second a device can run an op: the best seen in the time given, as others may use the machine too.

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/lentil-lm/lentil/chat"
+	"github.com/lentil-lm/lentil/compute/all"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/machine"
@@ -28,6 +29,9 @@ func Find(ctx context.Context, name string, patterns []string, o Options) (path 
 
 func find(ctx context.Context, setting fault.Setting, name string, patterns []string, o Options) (path string, err error) {
 	if err := machine.CheckThreads(o.Threads); err != nil { // the device would say so, after a download
+		return "", err
+	}
+	if err := all.Check(o.Device); err != nil {
 		return "", err
 	}
 	if name == "" {

@@ -44,7 +44,7 @@ func (o Options) report(e run.Event) {
 
 // engine gives the options for opening a model.
 func (o Options) engine(r *Recipe) engine.Options {
-	e := engine.Options{Threads: r.Threads, MLX: r.compatMLX(), Download: o.Download, Warn: o.warn}
+	e := engine.Options{Device: r.Device, Threads: r.Threads, MLX: r.compatMLX(), Download: o.Download, Warn: o.warn}
 	if !r.Train {
 		e.Adapter = r.AdapterPath
 	}

@@ -52,6 +52,7 @@ type Recipe struct {
 
 	Compat        string // "mlx": mlx-lm's loss mask, data order, random numbers and reading of config.json
 	NoFrozenCache bool   // compute the layers that are not trained anew in every epoch
+	Device        string // name of the device to train on; "auto" for the best there is
 	Threads       int    // of the CPU; 0 for one per core
 
 	// These are kept in adapter_config.json, as mlx-lm keeps them, and change nothing here.
@@ -85,7 +86,7 @@ func New() Recipe {
 		TrainMode: sft, Beta: 0.1, FineTuneType: "lora", NumLayers: 16, LoRA: LoRA{Rank: 8, Scale: 20},
 		Iters: t.Iters, BatchSize: t.BatchSize, GradAccumulation: t.GradAccumulationSteps, Optimizer: t.Optimizer.Name, LearningRate: t.Schedule(0),
 		MaxSeqLength: t.MaxSeqLength, StepsPerReport: t.StepsPerReport, StepsPerEval: t.StepsPerEval, ValBatches: t.ValBatches, TestBatches: 500,
-		SaveEvery: t.SaveEvery,
+		SaveEvery: t.SaveEvery, Device: "auto",
 	}
 }
 

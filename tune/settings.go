@@ -41,7 +41,7 @@ func (r *Recipe) settings() []setting {
 		{"adapter_path", &r.AdapterPath, always}, {"batch_size", &r.BatchSize, always}, {"beta", &r.Beta, ours},
 		{"chat_feature", &r.Features.Chat, ifGiven}, {"clear_cache_threshold", &r.ClearCacheThreshold, always},
 		{"compat", &r.Compat, ours}, {"completion_feature", &r.Features.Completion, ifGiven},
-		{"config", &r.Config, orNull}, {"data", &r.Data, always}, {"fine_tune_type", &r.FineTuneType, always},
+		{"config", &r.Config, orNull}, {"data", &r.Data, always}, {"device", &r.Device, ours}, {"fine_tune_type", &r.FineTuneType, always},
 		{"grad_accumulation_steps", &r.GradAccumulation, always}, {"grad_checkpoint", &r.GradCheckpoint, always},
 		{"iters", &r.Iters, always}, {"learning_rate", &r.LearningRate, always}, {"mask_prompt", &r.MaskPrompt, always},
 		{"max_seq_length", &r.MaxSeqLength, always}, {"model", &r.Model, always}, {"no_frozen_cache", &r.NoFrozenCache, ours},

@@ -1,14 +1,16 @@
 // Package all is the only place that lists the devices. A new device is one
-// folder beside this one and one entry in devices.
+// folder beside this one and one entry in kinds.
 package all
 
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
+	"github.com/lentil-lm/lentil/compute/fallback"
 	"github.com/lentil-lm/lentil/fault"
 )
 
@@ -18,59 +20,140 @@ type Options struct {
 	Kernels string // CPU: kernel family ("generic", "avx2", ...), empty is the best
 }
 
-// A device opens one kind of device. Its error says why there is none here.
-type device struct {
+// A kind of device. One machine may have several of a kind: their names are the kind's,
+// or that with ":" and a number.
+type kind struct {
 	name string
-	open func(Options) (compute.Device, error)
+	// find names those of this machine, the best first, or says why there is none.
+	find func() ([]string, error)
+	open func(name string, o Options) (compute.Device, error)
+	// whole says that it supports every op. What others lack runs on the host.
+	whole bool
 }
 
-// devices, best first: "auto" takes the first that opens.
-var devices = []device{
-	{"cpu", func(o Options) (compute.Device, error) {
-		return cpu.New(cpu.Options{Threads: o.Threads, Kernels: o.Kernels})
-	}},
+// kinds, best first: "auto" takes the first device that opens.
+var kinds = []kind{
+	{
+		name: "cpu",
+		find: func() ([]string, error) { return []string{"cpu"}, nil },
+		open: func(_ string, o Options) (compute.Device, error) {
+			return cpu.New(cpu.Options{Threads: o.Threads, Kernels: o.Kernels})
+		},
+		whole: true,
+	},
+}
+
+// openNamed opens a device of the kind.
+func (k kind) openNamed(name string, o Options) (compute.Device, error) {
+	dev, err := k.open(name, o)
+	if err != nil {
+		return nil, err
+	}
+	if !k.whole {
+		dev = fallback.New(dev)
+	}
+	return dev, nil
 }
 
 // Open opens a device by name; "auto" or "" takes the best that this machine
 // has. A device holds threads and memory until Close.
 func Open(name string, o Options) (compute.Device, error) {
-	if name == "" || name == "auto" {
-		var all []error
-		for _, d := range devices {
-			dev, err := d.open(o)
-			if err == nil {
+	if isAuto(name) {
+		return openBest(o)
+	}
+	k, name, err := lookUp(name)
+	if err != nil {
+		return nil, err
+	}
+	return k.openNamed(name, o)
+}
+
+// Check reports a name that Open would not know, or whose device is not here, without
+// opening it.
+func Check(name string) error {
+	if isAuto(name) {
+		return nil
+	}
+	_, _, err := lookUp(name)
+	return err
+}
+
+func isAuto(name string) bool { return name == "" || name == "auto" }
+
+// openBest opens the first device that can be opened.
+func openBest(o Options) (compute.Device, error) {
+	var reasons []error
+	for _, k := range kinds {
+		found, err := k.find()
+		if err == nil && len(found) > 0 {
+			var dev compute.Device
+			if dev, err = k.openNamed(found[0], o); err == nil {
 				return dev, nil
 			}
-			all = append(all, err)
 		}
-		return nil, fmt.Errorf("no device could be opened: %w", errors.Join(all...))
+		reasons = append(reasons, err)
 	}
-	for _, d := range devices {
-		if d.name == name {
-			return d.open(o)
-		}
-	}
-	return nil, fault.Value("device", name, "auto or one of: "+strings.Join(names(), ", "))
+	return nil, fmt.Errorf("no device could be opened: %w", errors.Join(reasons...))
 }
 
+// lookUp finds the device of a name: that of the kind alone is its best.
+func lookUp(name string) (kind, string, error) {
+	before, _, _ := strings.Cut(name, ":")
+	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == before })
+	if i < 0 {
+		return kind{}, "", fault.Value("device", name, "auto or one of: "+strings.Join(known(), ", "))
+	}
+	k := kinds[i]
+	found, err := k.find()
+	switch {
+	case err != nil:
+		return kind{}, "", fault.Given("device", name, "there is none here: %w", err).Try("Take another one of: %s.", strings.Join(names(), ", "))
+	case name == k.name:
+		return k, found[0], nil
+	case !slices.Contains(found, name):
+		return kind{}, "", fault.Value("device", name, "one that is here: "+strings.Join(names(), ", "))
+	}
+	return k, name, nil
+}
+
+// known are the names of all kinds.
+func known() []string {
+	var list []string
+	for _, k := range kinds {
+		list = append(list, k.name)
+	}
+	return list
+}
+
+// names are those of the devices of this machine.
 func names() []string {
-	var all []string
-	for _, d := range devices {
-		all = append(all, d.name)
+	var list []string
+	for _, k := range kinds {
+		if found, err := k.find(); err == nil {
+			list = append(list, found...)
+		}
 	}
-	return all
+	return list
 }
 
-// List describes the devices that this machine has, best first.
-func List() []compute.Info {
-	var all []compute.Info
-	for _, d := range devices {
-		dev, err := d.open(Options{})
+// An Entry is a device that Lentil knows how to use.
+type Entry struct {
+	Name   string
+	Reason error // why it is not here; nil if it is
+}
+
+// List names all devices, best first: those that this machine has, and the kinds of which
+// it has none. It opens none.
+func List() []Entry {
+	var list []Entry
+	for _, k := range kinds {
+		found, err := k.find()
 		if err != nil {
-			continue
+			list = append(list, Entry{k.name, err})
 		}
-		all = append(all, dev.Info())
-		dev.Close()
+		for _, name := range found {
+			list = append(list, Entry{Name: name})
+		}
 	}
-	return all
+	return list
 }

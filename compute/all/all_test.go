@@ -1,8 +1,13 @@
 package all
 
 import (
+	"errors"
 	"strings"
 	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/computetest"
+	"github.com/lentil-lm/lentil/compute/fallback"
 )
 
 func TestOpen(t *testing.T) {
@@ -16,9 +21,6 @@ func TestOpen(t *testing.T) {
 		}
 		dev.Close()
 	}
-	if _, err := Open("abacus", Options{}); err == nil || !strings.Contains(err.Error(), "cpu") {
-		t.Errorf("unknown device: %v, want an error that lists the known", err)
-	}
 	if _, err := Open("cpu", Options{Kernels: "abacus"}); err == nil {
 		t.Error("unknown kernels passed")
 	}
@@ -26,7 +28,61 @@ func TestOpen(t *testing.T) {
 
 func TestList(t *testing.T) {
 	list := List()
-	if len(list) == 0 || list[len(list)-1].Name != "cpu" {
+	if len(list) == 0 || list[len(list)-1].Name != "cpu" || list[len(list)-1].Reason != nil {
 		t.Errorf("devices %+v, want the cpu last", list)
 	}
 }
+
+// TestKinds: with kinds that have several devices, one that breaks, or none, names lead to
+// the right one, and errors tell what there is and why another one is not taken.
+func TestKinds(t *testing.T) {
+	was := kinds
+	defer func() { kinds = was }()
+	var opened string
+	kinds = append([]kind{
+		{name: "loom", find: func() ([]string, error) { return nil, errors.New("no thread in the needle") }},
+		{name: "abacus", find: func() ([]string, error) { return []string{"abacus:0", "abacus:1"}, nil }, open: func(name string, _ Options) (compute.Device, error) {
+			if opened = name; name == "abacus:1" {
+				return nil, errors.New("a bead is lost")
+			}
+			return computetest.NewPartial(compute.BF16), nil
+		}},
+	}, was...)
+	for _, name := range []string{"auto", "abacus", "abacus:0"} {
+		dev, err := Open(name, Options{})
+		if err != nil || Check(name) != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, ok := dev.(*fallback.Device); !ok || opened != "abacus:0" {
+			t.Errorf("%s opens %s as %T, want abacus:0 with the host for what it lacks", name, opened, dev)
+		}
+		dev.Close()
+	}
+	for name, want := range map[string]string{
+		"loom": "no thread in the needle", "loom:1": "abacus:0, abacus:1, cpu", "slide rule": "auto or one of: loom, abacus, cpu",
+		"abacus:2": "abacus:0, abacus:1, cpu", "abacus:x": "abacus:0",
+	} {
+		for _, err := range []error{second(Open(name, Options{})), Check(name)} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q in it", name, err, want)
+			}
+		}
+	}
+	if err := second(Open("abacus:1", Options{})); err == nil || !strings.Contains(err.Error(), "bead") {
+		t.Errorf("a device that does not open: %v", err)
+	}
+	var lines []string
+	for _, e := range List() {
+		line := e.Name
+		if e.Reason != nil {
+			line += ": " + e.Reason.Error()
+		}
+		lines = append(lines, line)
+	}
+	want := "loom: no thread in the needle; abacus:0; abacus:1; cpu"
+	if got := strings.Join(lines, "; "); got != want {
+		t.Errorf("list %s, want %s", got, want)
+	}
+}
+
+func second(_ compute.Device, err error) error { return err }

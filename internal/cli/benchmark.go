@@ -35,8 +35,8 @@ type benchmarkOptions struct {
 	SeqLength, NLayers int
 	GradCheckpoint     bool
 	Exact, Profile     bool
-	Threads            int
-	JSON               string
+	deviceFlags
+	JSON string
 }
 
 func newBenchmark(streams Streams) *cobra.Command {
@@ -103,7 +103,7 @@ func (o *benchmarkOptions) declare(cmd *cobra.Command) {
 	group(cmd, "Engine and output", func(f *pflag.FlagSet) {
 		f.BoolVar(&o.Exact, "exact", false, "float32 all the way, instead of 8-bit activations and a 16-bit cache")
 		f.BoolVar(&o.Profile, "profile", false, "also tell the time of each kind of op, of one more trial")
-		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
+		o.deviceFlags.declare(f)
 		f.StringVar(&o.JSON, "json", "", "also write the figures to this `file`")
 	})
 	f := cmd.Flags()
@@ -158,7 +158,7 @@ func runBenchmark(ctx context.Context, streams Streams, o benchmarkOptions) erro
 		return err
 	}
 	defer remove()
-	b, err := bench.Open(ctx, name, streams.opening(o.Threads))
+	b, err := bench.Open(ctx, name, o.opening(streams))
 	if err != nil {
 		return err
 	}

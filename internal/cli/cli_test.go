@@ -106,6 +106,8 @@ func TestMistakes(t *testing.T) {
 		{[]string{"tokenize", "--model"}, "--model: there is no value after it\nSee: lentil tokenize --help\n"},
 		{[]string{"render", "--t", "x"}, "--t could be --template or --tools\nWrite more of it.\n"},
 		{[]string{"doctor", "--threads", "many"}, "--threads many: expected a whole number\nSee: lentil doctor --help\n"},
+		{[]string{"doctor", "--device", "abacus"}, "--device abacus: expected auto or one of: cpu"},
+		{[]string{"generate", "--model", "./nowhere", "--device", "cpu:7"}, "--device cpu:7: expected one that is here: cpu"},
 		{[]string{"doctor", "now"}, "lentil doctor takes no argument \"now\"\nSee: lentil doctor --help\n"},
 		{[]string{"tokenize", "text"}, "--model is missing\n"},
 		{[]string{"tokenize", "--model", "no/where", "text"}, "--model no/where: no folder or file here, and as a repository: no/where is not in the cache"},

@@ -27,11 +27,11 @@ type convertOptions struct {
 	Quant, Calibration   string
 	TargetBPW            float64
 	CalibrationTokens    int
-	Threads              int
-	DType, GGUF          string
-	Ollama, Overwrite    bool
-	UploadRepo, JSON     string
-	TrustRemoteCode      bool
+	deviceFlags
+	DType, GGUF       string
+	Ollama, Overwrite bool
+	UploadRepo, JSON  string
+	TrustRemoteCode   bool
 }
 
 func newConvert(streams Streams) *cobra.Command {
@@ -74,7 +74,7 @@ becomes a GGUF file for llama.cpp, Ollama and others.`,
 		f.Float64Var(&o.TargetBPW, "target-bpw", 0, "`bits` per weight that the model may take, scales included; default 4.5")
 		f.StringVar(&o.Calibration, "calibration", "", "text `file` or dataset to measure on, best of what the model is for; default: a handbook that comes with Lentil")
 		f.IntVar(&o.CalibrationTokens, "calibration-tokens", 0, "measure on `n` tokens at most; default 2048")
-		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
+		o.deviceFlags.declare(f)
 	})
 	group(cmd, "GGUF", func(f *pflag.FlagSet) {
 		f.StringVar(&o.GGUF, "gguf", "", "write a GGUF file of this `type`: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K_M, Q5_K_M or Q6_K")
@@ -159,7 +159,7 @@ func runConvert(ctx context.Context, streams Streams, o convertOptions) error {
 // convertFolder writes the folder; base is the repository of the model, if it has one. figures are what --json holds: the report, or
 // one that holds it.
 func convertFolder(ctx context.Context, streams Streams, o convertOptions, base string) (report export.ConvertReport, figures any, err error) {
-	files, err := engine.OpenFiles(ctx, o.Model, streams.opening(o.Threads))
+	files, err := engine.OpenFiles(ctx, o.Model, o.opening(streams))
 	if err != nil {
 		return report, nil, err
 	}

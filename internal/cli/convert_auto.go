@@ -169,7 +169,7 @@ func (a *autoConversion) tokens(ctx context.Context, path string) ([]int32, erro
 // further with it.
 func (a *autoConversion) measure(ctx context.Context, files *engine.Files, held [][]int32, further func(*model.Model) error) (eval.Perplexity, error) {
 	var p eval.Perplexity
-	e, err := files.Load(ctx, a.streams.opening(a.options.Threads))
+	e, err := files.Load(ctx, a.options.opening(a.streams))
 	if err != nil {
 		return p, err
 	}

@@ -44,7 +44,7 @@ type demoOptions struct {
 	Iters, NumLayers int
 	BatchSize        int
 	LearningRate     float64
-	Threads          int
+	deviceFlags
 }
 
 // demoFigures is what demo's --json writes.
@@ -84,7 +84,7 @@ ask it, fuse it. It takes a few minutes. With --model it does the same to any mo
 		f.IntVar(&o.NumLayers, "num-layers", 0, "train the last `n` blocks; -1 for all (default 4; with --model 8)")
 		f.IntVar(&o.BatchSize, "batch-size", 0, "rows per `step` (default 16; with --model 4)")
 		f.Float64Var(&o.LearningRate, "learning-rate", 0, "`rate` at its highest (default 1e-3; with --model 1e-4)")
-		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
+		o.deviceFlags.declare(f)
 		f.StringVar(&o.JSON, "json", "", "also write the figures to this `file`")
 	})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), streams, o) }
@@ -104,7 +104,7 @@ func (o *demoOptions) recipe(streams Streams) (tune.Recipe, error) {
 		r.Model, r.Train, r.MaskPrompt = o.Model, true, true
 		r.NumLayers, r.BatchSize, r.Iters, r.LearningRate = 8, 4, 300, 1e-4
 	}
-	r.Data, r.AdapterPath, r.Threads = at(demoData), at(demoAdapters), o.Threads
+	r.Data, r.AdapterPath, r.Device, r.Threads = at(demoData), at(demoAdapters), o.Device, o.Threads
 	if o.Iters != 0 && o.Model == "" {
 		r.LRSchedule, r.LearningRate = nil, 5e-4 // the schedule of the demo's config ends with its last step
 	}
@@ -130,6 +130,9 @@ func (o *demoOptions) command() string {
 		if f.value != 0 {
 			args = append(args, f.flag, strconv.Itoa(f.value))
 		}
+	}
+	if o.Device != "auto" {
+		args = append(args, "--device", o.Device)
 	}
 	if o.LearningRate != 0 {
 		args = append(args, "--learning-rate", strconv.FormatFloat(o.LearningRate, 'g', -1, 64))
@@ -301,7 +304,7 @@ func mark(q demo.Question, answer string) string {
 func (s *show) fuse(ctx context.Context, streams Streams) (string, error) {
 	path := filepath.Join(s.options.Dir, demoFused)
 	fmt.Fprintf(streams.Out, "\n== Fusing: %s fuse --model %s --adapter-path %s --save-path %s\n", program(), s.Recipe.Model, s.Recipe.AdapterPath, path)
-	options := streams.opening(s.Recipe.Threads)
+	options := deviceFlags{s.Recipe.Device, s.Recipe.Threads}.opening(streams)
 	options.Adapter = s.Recipe.AdapterPath
 	base, err := engine.Open(ctx, s.Recipe.Model, options)
 	if err != nil {
@@ -314,7 +317,7 @@ func (s *show) fuse(ctx context.Context, streams Streams) (string, error) {
 	}
 	s.figures.Survival = report.Survival
 	printFuseReport(streams.Out, report, s.Recipe.Model)
-	fused, err := engine.Open(ctx, path, streams.opening(s.Recipe.Threads))
+	fused, err := engine.Open(ctx, path, deviceFlags{s.Recipe.Device, s.Recipe.Threads}.opening(streams))
 	if err != nil {
 		return "", err
 	}

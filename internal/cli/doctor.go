@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,16 +21,17 @@ import (
 
 // doctorFigures is what doctor finds out, and its --json writes.
 type doctorFigures struct {
-	Version    string         `json:"version"`
-	Go         string         `json:"go"`
-	System     string         `json:"system"`
-	CPU        cpuFacts       `json:"cpu"`
-	Memory     memoryFacts    `json:"memory"`
-	Disk       diskFacts      `json:"disk"`
-	ModelCache string         `json:"model_cache"`
-	Terminal   bool           `json:"terminal"`
-	Devices    []bench.Device `json:"devices"`
-	GPUs       []string       `json:"gpus"` // device nodes
+	Version    string            `json:"version"`
+	Go         string            `json:"go"`
+	System     string            `json:"system"`
+	CPU        cpuFacts          `json:"cpu"`
+	Memory     memoryFacts       `json:"memory"`
+	Disk       diskFacts         `json:"disk"`
+	ModelCache string            `json:"model_cache"`
+	Terminal   bool              `json:"terminal"`
+	Devices    []bench.Device    `json:"devices"`
+	Ops        []bench.Placement `json:"ops,omitempty"` // where they ran on the device that was asked for
+	GPUs       []string          `json:"gpus"`          // device nodes
 }
 
 type cpuFacts struct {
@@ -50,25 +52,31 @@ type diskFacts struct {
 
 func newDoctor(streams Streams) *cobra.Command {
 	var jsonPath string
-	var threads int
+	var device deviceFlags
 	var quick bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Tell what this machine can do",
 		Long: `Tell what this machine can do: processor features, memory, disk, the devices
-that Lentil found, and how fast they are, measured with Lentil's own kernels.`,
-		Example: "  lentil doctor\n  lentil doctor --json machine.json",
+that Lentil found, and how fast they are, measured with Lentil's own kernels.
+With --device, only that one, and tiny models are trained and run on it: which ops
+it has itself, and which run on the host because it lacks them.`,
+		Example: "  lentil doctor\n  lentil doctor --device cpu\n  lentil doctor --json machine.json",
 		GroupID: groupInspect,
 		Args:    noArguments,
 	}
 	group(cmd, "Flags", func(f *pflag.FlagSet) {
 		f.StringVar(&jsonPath, "json", "", "also write the findings to this `file`")
-		f.IntVar(&threads, "threads", 0, "worker `threads`; 0 for one per core")
+		device.declare(f)
 		f.BoolVar(&quick, "quick", false, "leave the measurements out")
 	})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c := examine(streams)
-		c.Devices = bench.Devices(cmd.Context(), threads, quick)
+		if !cmd.Flags().Changed("device") {
+			c.Devices = bench.Devices(cmd.Context(), device.Threads, quick)
+		} else if err := c.try(cmd.Context(), streams, device, quick); err != nil {
+			return err
+		}
 		for _, d := range c.Devices {
 			if d.Name == "cpu" {
 				c.Memory.Available = d.Memory
@@ -102,6 +110,17 @@ func examine(streams Streams) doctorFigures {
 	}
 }
 
+// try looks at one device.
+func (c *doctorFigures) try(ctx context.Context, streams Streams, device deviceFlags, quick bool) error {
+	d, err := bench.OneDevice(ctx, device.Device, device.Threads, quick)
+	if err != nil {
+		return err
+	}
+	c.Devices = []bench.Device{d}
+	c.Ops, err = bench.Placements(ctx, device.opening(streams))
+	return err
+}
+
 func (c doctorFigures) print(w io.Writer) {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
@@ -129,6 +148,9 @@ func (c doctorFigures) print(w io.Writer) {
 	for _, d := range c.Devices {
 		row("device", "%s", deviceLine(d))
 	}
+	if len(c.Ops) > 0 {
+		row("ops", "%s", opsLine(c.Ops))
+	}
 	found := "none found"
 	if len(c.GPUs) > 0 {
 		found = strings.Join(c.GPUs, " ")
@@ -136,6 +158,9 @@ func (c doctorFigures) print(w io.Writer) {
 	row("GPUs", "%s; they are not used yet: all work is done by the processor", found)
 	row("to begin", "%s demo", program())
 }
+
+// typeNames are those of types of activations in words.
+var typeNames = map[string]string{"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 // bytesPer4Bits is what a weight of 4 bits takes, with its share of a 16-bit scale and bias for 64 of them.
 const bytesPer4Bits = (4 + 32.0/64) / 8
@@ -157,6 +182,20 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// opsLine tells which ops a device lacks.
+func opsLine(ops []bench.Placement) string {
+	var host []string
+	for _, op := range ops {
+		if op.Host > 0 {
+			host = append(host, op.Op)
+		}
+	}
+	if len(host) == 0 {
+		return fmt.Sprintf("all %d that tiny models need run on the device", len(ops))
+	}
+	return fmt.Sprintf("of %d that tiny models need, the device lacks %d, which run on the host, slowly: %s", len(ops), len(host), strings.Join(host, " "))
+}
+
 // deviceLine tells of a device what is known.
 func deviceLine(d bench.Device) string {
 	text := d.Name
@@ -170,7 +209,7 @@ func deviceLine(d bench.Device) string {
 		text += ", " + run.Bytes(d.Memory)
 	}
 	if d.GFLOPS > 0 {
-		text += fmt.Sprintf(", %.1f GFLOP/s float32, %.1f GB/s", d.GFLOPS, d.Bandwidth)
+		text += fmt.Sprintf(", %.1f GFLOP/s %s, %.1f GB/s", d.GFLOPS, typeNames[d.Type], d.Bandwidth)
 	}
 	if d.Error != "" {
 		text += ", " + d.Error

@@ -34,7 +34,7 @@ type evalOptions struct {
 	Out, JSON, Require string
 	MaxTokens, Flips   int
 	Seed               int64
-	Threads            int
+	deviceFlags
 }
 
 // ownGeneral has --general take the texts and questions that come with Lentil.
@@ -92,7 +92,7 @@ Answers are kept as they come: the same command goes on where it was stopped.`,
 	group(cmd, "Engine", func(f *pflag.FlagSet) {
 		f.IntVar(&o.MaxTokens, "max-tokens", 256, "longest answer in `tokens`")
 		f.Int64Var(&o.Seed, "seed", 0, "`number` that the intervals follow from")
-		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
+		o.deviceFlags.declare(f)
 	})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := o.check(); err != nil {
@@ -178,7 +178,7 @@ func evaluate(ctx context.Context, streams Streams, o *evalOptions) (results *sc
 		}
 	}
 	fmt.Fprintf(streams.Out, "Loading model from %s...\n", o.Model)
-	e, err := engine.Open(ctx, o.Model, streams.opening(o.Threads))
+	e, err := engine.Open(ctx, o.Model, o.opening(streams))
 	if err != nil {
 		return nil, err
 	}
@@ -339,7 +339,7 @@ func (o *evalOptions) judge(ctx context.Context, streams Streams, v *eval.Evalua
 		v.Judge, err = eval.OpenEndpoint(ctx, "judge", o.Judge, o.JudgeModel, os.Getenv("LENTIL_JUDGE_KEY"))
 	default:
 		var e *engine.Engine
-		if e, err = engine.Open(ctx, o.Judge, streams.opening(o.Threads)); err != nil {
+		if e, err = engine.Open(ctx, o.Judge, o.opening(streams)); err != nil {
 			return end, fault.Given("judge", o.Judge, "%w", err)
 		}
 		v.Judge, end = eval.ModelJudge{Engine: e, Label: cmp.Or(filepath.Base(filepath.Clean(o.Judge)), o.Judge)}, e.Close

@@ -22,11 +22,11 @@ type fuseOptions struct {
 	Overwrite                    bool
 	Dequantize, KeepBits         bool
 	TrustRemoteCode              bool
-	Threads                      int
-	UploadRepo                   string
-	ExportGGUF, Ollama           bool
-	GGUFPath, GGUFType           string
-	JSON                         string
+	deviceFlags
+	UploadRepo         string
+	ExportGGUF, Ollama bool
+	GGUFPath, GGUFType string
+	JSON               string
 }
 
 func newFuse(streams Streams) *cobra.Command {
@@ -55,7 +55,7 @@ matrix by matrix, and matrices that would keep less than 90 % get more bits.`,
 		f.StringVar(&o.GGUFType, "gguf-type", "F16", "`type` of its weights: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K_M, Q5_K_M or Q6_K")
 		f.BoolVar(&o.Ollama, "ollama", false, "also write a Modelfile for Ollama; needs --export-gguf")
 		f.StringVar(&o.JSON, "json", "", "also write the figures to this `file`")
-		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
+		o.deviceFlags.declare(f)
 		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "")
 		ignore(f.Lookup("trust-remote-code"), noRemoteCode)
 	})
@@ -95,7 +95,7 @@ func runFuse(ctx context.Context, streams Streams, o fuseOptions) error {
 		}
 	}
 	fmt.Fprintln(streams.Out, "Loading pretrained model")
-	options := streams.opening(o.Threads)
+	options := o.opening(streams)
 	options.Adapter = o.AdapterPath
 	e, err := engine.Open(ctx, o.Model, options)
 	if err != nil {

@@ -30,8 +30,8 @@ type perplexityOptions struct {
 	NumSamples         int
 	BatchSize          int
 	Seed               int64
-	Threads            int
-	JSON               string
+	deviceFlags
+	JSON string
 }
 
 func newPerplexity(streams Streams) *cobra.Command {
@@ -65,7 +65,7 @@ With --mask-prompt only answers count, and each row stands by itself.`,
 		f.IntVar(&o.BatchSize, "batch-size", 8, "`samples` at a time")
 	})
 	group(cmd, "Engine", func(f *pflag.FlagSet) {
-		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
+		o.deviceFlags.declare(f)
 		f.StringVar(&o.JSON, "json", "", "also write the figures to this `file`")
 	})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -112,7 +112,7 @@ func runPerplexity(ctx context.Context, streams Streams, o perplexityOptions) er
 	streams.presses.stopping("Stopping: a part of the measure is no measure, and is not told. Ctrl-C again ends at once.")
 	out := streams.Out
 	fmt.Fprintf(out, "Loading model from %s...\n", o.Model)
-	options := streams.opening(o.Threads)
+	options := o.opening(streams)
 	options.Adapter = o.AdapterPath
 	e, err := engine.Open(ctx, o.Model, options)
 	if err != nil {

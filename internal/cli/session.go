@@ -18,7 +18,7 @@ type sessionFlags struct {
 	MaxKVSize          int
 	KV                 kvFlags
 	Exact              bool
-	Threads            int
+	deviceFlags
 }
 
 func (s *sessionFlags) declareModel(f *pflag.FlagSet, model string) {
@@ -30,7 +30,7 @@ func (s *sessionFlags) declareEngine(f *pflag.FlagSet) {
 	f.IntVar(&s.MaxKVSize, "max-kv-size", 0, "remember at most this many `tokens`; 0 for no limit")
 	s.KV.declare(f)
 	f.BoolVar(&s.Exact, "exact", false, "float32 all the way, instead of 8-bit activations and a 16-bit cache")
-	f.IntVar(&s.Threads, "threads", 0, "worker `threads`; 0 for one per core")
+	s.deviceFlags.declare(f)
 }
 
 // open loads the model and begins a session with it. What cannot work is refused before anything is loaded.
@@ -41,7 +41,7 @@ func (s *sessionFlags) open(ctx context.Context, streams Streams) (*engine.Engin
 	if err := s.Draft.check(s.MaxKVSize); err != nil {
 		return nil, nil, err
 	}
-	options := streams.opening(s.Threads)
+	options := s.opening(streams)
 	options.Adapter, options.Draft = s.AdapterPath, s.Draft.Model
 	e, err := engine.Open(ctx, s.Model, options)
 	if err != nil {
