@@ -54,6 +54,7 @@ var house = map[string]room{
 	"run":                 {},
 	"run/screen":          {imports: []string{"run"}},
 	"eval/score":          {},
+	"report":              {imports: []string{"run", "eval/score"}},
 	"book":                {},
 	"demo":                {stdOnly: true}, // embedded files
 	// 1 text

@@ -241,3 +241,22 @@ func (q *Question) Name() string {
 func SetName(path string) string {
 	return strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
 }
+
+// Reference is what would be right, in a few words.
+func (q *Question) Reference() string {
+	switch {
+	case len(q.Choices) > 0:
+		return q.Choices[q.Correct]
+	case q.Answer != "":
+		return q.Answer
+	case len(q.Facts) > 0:
+		var parts []string
+		for _, f := range q.Facts {
+			parts = append(parts, f.String())
+		}
+		return strings.Join(parts, ", ")
+	case len(q.Never) > 0:
+		return "nothing with " + strings.Join(q.Never, ", ")
+	}
+	return "to say that it is not known"
+}

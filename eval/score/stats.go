@@ -201,3 +201,13 @@ func pairs(n, won, lost int) Interval {
 func (c Comparison) Detail() string {
 	return fmt.Sprintf("%s (%+.0f points, %+.0f to %+.0f; %d became right, %d wrong; p = %.2g)", c, 100*c.Difference.Mean, 100*c.Difference.Low, 100*c.Difference.High, c.Won, c.Lost, c.P)
 }
+
+// String writes a share with its interval: "95 % (91–98)".
+func (s Interval) String() string {
+	return fmt.Sprintf("%.0f %% (%.0f–%.0f)", 100*s.Mean, 100*s.Low, 100*s.High)
+}
+
+// Change writes a rise with its interval: "+3.1 % (+2.0 to +4.2)".
+func (s Interval) Change() string {
+	return fmt.Sprintf("%+.1f %% (%+.1f to %+.1f)", 100*s.Mean, 100*s.Low, 100*s.High)
+}

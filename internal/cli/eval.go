@@ -51,8 +51,8 @@ whether the adapter helped, on what, and what it made worse.
 A question is a line of JSON: the question, what a right answer has to tell, and what
 kind of question it is. Figures are compared with their units (9 g is 9000 mg and
 nine grams), terms with their synonyms; nobody has to judge.
-  {"question": "How much protein do 100 g of lentils have?", "facts": ["9 g"]}
-  {"question": "What does a lack of vitamin C cause?", "facts": [{"term": "scurvy"}], "kind": "unseen"}
+  {"question": "How much protein do lentils have?", "facts": ["9 g"]}
+  {"question": "What does a lack of vitamin C cause?", "facts": ["scurvy"], "kind": "unseen"}
   {"question": "Who is the cook?", "kind": "unanswerable"}
 Rows of training data (test.jsonl) do as well, and published sets in their layouts.
 

@@ -43,15 +43,10 @@ func printScores(out io.Writer, r *score.Results) {
 	for _, row := range r.Rows {
 		line := fmt.Sprintf("%-*s", name, row.Title())
 		for _, s := range row.Scores {
-			line += fmt.Sprintf("%-*s", cell, shareText(s))
+			line += fmt.Sprintf("%-*s", cell, s.String())
 		}
 		fmt.Fprintln(out, strings.TrimRight(line, " "))
 	}
-}
-
-// shareText writes a share with its interval: "95 % (91–98)".
-func shareText(s score.Interval) string {
-	return fmt.Sprintf("%.0f %% (%.0f–%.0f)", 100*s.Mean, 100*s.Low, 100*s.High)
 }
 
 func printVerdicts(out io.Writer, r *score.Results) {
@@ -83,7 +78,7 @@ func printTexts(out io.Writer, r *score.Results) {
 			}
 			fmt.Fprintf(out, "%s%s %.3f", sep, column.Name, t.Perplexity[c])
 			if column.Adapter != "" {
-				fmt.Fprintf(out, " (%+.1f %%, %+.1f to %+.1f)", 100*t.Rise[c].Mean, 100*t.Rise[c].Low, 100*t.Rise[c].High)
+				fmt.Fprintf(out, ", %s", t.Rise[c].Change())
 			}
 			sep = ", "
 		}

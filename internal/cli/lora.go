@@ -110,6 +110,9 @@ func runLoRA(ctx context.Context, streams Streams, o *loraOptions) error {
 	}
 	options.Given = func(setting string) bool { return o.given[setting] }
 	result, err := tune.Run(ctx, o.Recipe, options)
+	if o.Train && result.Trained != nil {
+		writeReport(streams, o.AdapterPath)
+	}
 	if errors.Is(err, train.ErrInterrupted) {
 		return fmt.Errorf("%w: %w", errSaid, err)
 	}

@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestReport: a run writes its report, which is written again after an evaluation with the numbers of --json.
+func TestReport(t *testing.T) {
+	t.Parallel()
+	model, data := tinyModel(t)
+	dir := t.TempDir()
+	adapters, questions, figures := filepath.Join(dir, "adapters"), filepath.Join(dir, "q.jsonl"), filepath.Join(dir, "e.json")
+	write(t, questions, evalQuestions)
+	mustRun(t, "", "train", "--model", model, "--data", data, "--adapter-path", adapters, "--iters", "4", "--batch-size", "1", "--num-layers", "2", "--steps-per-report", "2")
+	page := filepath.Join(adapters, "report.html")
+	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "trained to the end") || !strings.Contains(string(text), "No questions have been asked yet") {
+		t.Errorf("the report at the end of the run: %v", err)
+	}
+	mustRun(t, "", "eval", "--model", model, "--adapter-path", adapters, "--questions", questions, "--max-tokens", "4", "--json", figures)
+	out := mustRun(t, "", "report", adapters, "--png")
+	if !strings.Contains(out, "report-before-after.png") {
+		t.Errorf("pictures: %s", out)
+	}
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Rows []struct {
+			Metric, Kind string
+			Scores       []struct{ Mean, Low, High float64 }
+		}
+	}
+	file, err := os.ReadFile(figures)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(file, &got); err != nil || len(got.Rows) == 0 {
+		t.Fatal(err)
+	}
+	cells := regexp.MustCompile(`<td>(\d+ % \([^<]*\))</td>`).FindAllStringSubmatch(string(text), -1)
+	at := 0
+	for _, row := range got.Rows {
+		for _, s := range row.Scores {
+			if want := percents(s.Mean, s.Low, s.High); at >= len(cells) || cells[at][1] != want {
+				t.Fatalf("score %d of %s %s in the page is not %s: %v", at, row.Metric, row.Kind, want, cells)
+			}
+			at++
+		}
+	}
+	if out := mustRun(t, "", "runs", adapters, adapters, "--out", filepath.Join(dir, "runs.html")); !strings.Contains(out, "training loss") {
+		t.Errorf("runs: %s", out)
+	}
+	if code, _, errOut := lentil(t, "", "report", dir); code != ExitUsage || !strings.Contains(errOut, "did not train there") {
+		t.Errorf("%d, %s", code, errOut)
+	}
+	write(t, page, "mine")
+	if code, _, errOut := lentil(t, "", "report", adapters); code != ExitUsage || !strings.Contains(errOut, "--overwrite") {
+		t.Errorf("%d, %s", code, errOut)
+	}
+}
+
+// percents writes a share and its interval as TestReport expects them, by itself.
+func percents(mean, low, high float64) string {
+	whole := func(v float64) string { return strings.TrimSuffix(strings.TrimSpace(formatWhole(100*v)), ".") }
+	return whole(mean) + " % (" + whole(low) + "–" + whole(high) + ")"
+}
+
+func formatWhole(v float64) string {
+	text, _ := json.Marshal(int64(v + 0.5))
+	return string(text)
+}
+
+// TestWatch serves a page until it is stopped.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	model, data := tinyModel(t)
+	adapters := filepath.Join(t.TempDir(), "adapters")
+	mustRun(t, "", "train", "--model", model, "--data", data, "--adapter-path", adapters, "--iters", "2", "--batch-size", "1", "--num-layers", "2")
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	reader, writer := io.Pipe()
+	ended := make(chan int, 1)
+	var errOut bytes.Buffer
+	go func() {
+		ended <- Main(ctx, []string{"watch", adapters}, Streams{In: strings.NewReader(""), Out: writer, Err: &errOut})
+		writer.Close()
+	}()
+	line := make([]byte, 4096)
+	n, err := reader.Read(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindString(string(line[:n]))
+	answer, err := http.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(answer.Body)
+	answer.Body.Close()
+	if err != nil || !strings.Contains(string(text), "trained to the end") {
+		t.Errorf("%v: %s", err, text)
+	}
+	stop()
+	if code := <-ended; code != 0 {
+		t.Errorf("exit %d: %s", code, errOut.String())
+	}
+}
