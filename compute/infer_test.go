@@ -239,6 +239,8 @@ func inferCases() []inferCase {
 		{"good", SumSquares{}, []Spec{f32(5, 2, 3)}, "", []Spec{f32(1)}},
 		{"nothing", SumSquares{}, nil, "takes 1 inputs", nil},
 		{"integers", SumSquares{}, []Spec{i32(5)}, "x has type", nil},
+		{"good", ClipFactor{Max: 1}, []Spec{f32(1)}, "", []Spec{f32(1)}},
+		{"several sums", ClipFactor{Max: 1}, []Spec{f32(2)}, "squares has shape", nil},
 
 		{"good", RowSquares{affineWeight}, []Spec{affineSpec}, "", []Spec{f32(3)}},
 		{"another weight", RowSquares{denseWeight}, []Spec{f16(3, 64)}, "weight is", nil},

@@ -113,6 +113,12 @@ func TestDescend(t *testing.T) {
 	near(t, "p", run(t, Descend{Factor: 3}, array([]float32{2, -1}, 2), array([]float32{0.5, 4}, 2), rate(0.1, 9))[0].F32(), []float64{1.85, -2.2})
 }
 
+func TestClipFactor(t *testing.T) {
+	for squares, want := range map[float32]float64{0: 1, 3.9: 1, 16: 0.5, 400: 0.1} {
+		near(t, "factor", run(t, ClipFactor{Max: 2}, array([]float32{squares}, 1))[0].F32(), []float64{want})
+	}
+}
+
 func TestUnitNorm(t *testing.T) {
 	near(t, "y", run(t, UnitNorm{}, array([]float32{3, 0, -4, 12}, 2, 2))[0].F32(), []float64{3. / 13, 0, -4. / 13, 12. / 13})
 	near(t, "y", run(t, UnitNorm{Eps: 5}, array([]float32{3, 4}, 2))[0].F32(), []float64{0.3, 0.4})

@@ -47,6 +47,7 @@ type Trainer struct {
 	saved     int          // iteration of the last save
 	ending    func() bool  // whether Run's ctx has ended
 	stopping  bool         // after this step, as a worker wishes
+	clip      *clip        // nil where gradients are not clipped
 
 	store         *frozenStore // nil when nothing is kept
 	frozen, valid *frozen      // of the splits
@@ -117,6 +118,9 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 		return ErrInterrupted
 	}
 	if err != nil {
+		return err
+	}
+	if got, err = tr.skip(&next, got); err != nil {
 		return err
 	}
 	next.count(got)
@@ -333,8 +337,12 @@ func (tr *Trainer) begin() (*updates, error) {
 	if err != nil {
 		return nil, err
 	}
-	if tr.reference, err = newReference(tr.Model, tr.Options.objective()); err != nil {
+	if tr.reference, err = newReference(tr.Model, tr.Options.objective()); err == nil && tr.Options.MaxGradNorm > 0 {
+		tr.clip, err = newClip(tr.Model.Device(), tr.Options.MaxGradNorm)
+	}
+	if err != nil {
 		u.free()
+		tr.release()
 		return nil, err
 	}
 	return u, nil
@@ -357,10 +365,17 @@ func (tr *Trainer) close(s *state) {
 	for _, p := range tr.params {
 		p.FreeGrad()
 	}
+	tr.release()
+}
+
+// release gives back what steps have beside the state.
+func (tr *Trainer) release() {
 	if tr.reference != nil {
 		tr.reference.Free()
 		tr.reference = nil
 	}
+	tr.clip.free()
+	tr.clip = nil
 }
 
 // DryRun does one step on sequences of the given token counts: on the plan device it

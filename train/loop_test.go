@@ -464,7 +464,7 @@ func TestRunErrors(t *testing.T) {
 		change func(*Trainer)
 		want   []string
 	}{
-		{"divergence", func(tr *Trainer) { tr.Options.Schedule = Constant(1e38) }, []string{"iteration 2", "loss is NaN", "a smaller learning_rate"}},
+		{"divergence", func(tr *Trainer) { tr.Options.Schedule = Constant(1e38) }, []string{"iteration 4", "loss is NaN", "a smaller learning_rate"}},
 		{"learning rate", func(tr *Trainer) { tr.Options.Schedule = Constant(math.NaN()) }, []string{"learning_rate: it is NaN at iteration 1", "lr_schedule"}},
 		{"token beyond the vocabulary", func(tr *Trainer) {
 			rows := someRows(12)

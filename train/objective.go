@@ -34,6 +34,7 @@ type measure struct {
 	units   int         // 0: there was nothing to learn
 	tokens  int         // that were to be predicted
 	figures run.Figures // further means over the units
+	norm    float64     // of the gradients, before they were clipped, where an update was due and they may be clipped
 }
 
 // CrossEntropy is the mean over tokens of -log p(token), the loss of ordinary fine-tuning.

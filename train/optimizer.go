@@ -121,15 +121,15 @@ func newZeros(dev compute.Device, shape compute.Shape) (*tensor.Tensor, error) {
 	return x, nil
 }
 
-// apply applies the gradients with learning rate lr and forgets them. If loss, which may be
-// nil, holds something that is no number, nothing else changes: the device sees to that, and
-// the host, once it has read the loss, calls takeBack.
-func (u *updates) apply(lr float64, loss *tensor.Tensor) error {
+// apply applies the gradients with learning rate lr and forgets them. If one of guards
+// holds something that is no number, nothing else changes: the device sees to that, and
+// the host, once it has read them, calls takeBack.
+func (u *updates) apply(lr float64, guards ...*tensor.Tensor) error {
 	if err := u.next(lr); err != nil {
 		return err
 	}
-	if loss != nil {
-		if err := u.dev.Run(compute.Guard{}, bufs(u.rate.Buffer()), bufs(loss.Buffer(), u.rate.Buffer())); err != nil {
+	for _, x := range guards {
+		if err := u.dev.Run(compute.Guard{}, bufs(u.rate.Buffer()), bufs(x.Buffer(), u.rate.Buffer())); err != nil {
 			return err
 		}
 	}

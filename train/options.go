@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/lentil-lm/lentil/fault"
 )
@@ -21,6 +22,7 @@ type Options struct {
 	Seed                  uint64
 	Optimizer             OptimizerConfig
 	Schedule              Schedule
+	MaxGradNorm           float64 // gradients of an update with a larger norm, over all parameters, are scaled down to it; 0: none are
 	// CompatMLX copies mlx-lm's choices that do not help: the pad target in the
 	// loss, batches of consecutive examples, a dropped last batch.
 	CompatMLX bool
@@ -57,6 +59,9 @@ func (o Options) Check() error {
 	}
 	if o.Schedule == nil {
 		return fault.Missing("learning_rate")
+	}
+	if m := o.MaxGradNorm; !(m >= 0) || math.IsInf(m, 0) {
+		return fault.Value("max_grad_norm", m, "0 for no limit, or more")
 	}
 	if err := o.objective().check(); err != nil {
 		return err

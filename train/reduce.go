@@ -153,12 +153,18 @@ func (tr *Trainer) learnTogether(s *state, b *packed, left *tensor.Tensor, faile
 		tr.dropGradients(s)
 		return all, ErrInterrupted
 	}
-	if !isNumber(all.loss) {
+	if !all.sound() {
 		tr.dropGradients(s)
-		return all, diverged(all.loss)
+		return all, nil
 	}
-	if due {
-		err = tr.update(s, lr, nil)
+	if !due {
+		return all, nil
+	}
+	if err = tr.update(s, lr, nil); err == nil {
+		all.norm, err = tr.clip.read()
+	}
+	if err == nil && !all.sound() {
+		s.updates.takeBack()
 	}
 	return all, err
 }

@@ -71,15 +71,18 @@ type figures struct {
 	WaitingUnits  int           `json:"waiting_units"`
 	Window        windowFigures `json:"window"`
 	Trend         trendFigures  `json:"trend"`
+	Skipped       int           `json:"skipped"`
 }
 
 type windowFigures struct {
-	Spent  time.Duration `json:"spent"` // nanoseconds
-	Loss   exact         `json:"loss"`
-	Tokens int           `json:"tokens"`
-	Steps  int           `json:"steps"`
-	Learnt int           `json:"learnt"`
-	Sums   []namedSum    `json:"sums"`
+	Spent   time.Duration `json:"spent"` // nanoseconds
+	Loss    exact         `json:"loss"`
+	Tokens  int           `json:"tokens"`
+	Steps   int           `json:"steps"`
+	Learnt  int           `json:"learnt"`
+	Sums    []namedSum    `json:"sums"`
+	Norms   exact         `json:"norms"`
+	Updates int           `json:"updates"`
 }
 
 type namedSum struct {
@@ -136,8 +139,9 @@ func (s *state) figures() figures {
 		TrainLoss: exact(s.result.TrainLoss), ValLoss: exact(s.result.ValLoss), Updates: s.updates.done,
 		OrderAt: s.order.at, RandomAt: s.random.next,
 		WaitingUnit: s.waiting.unit, WaitingUnits: s.waiting.units,
-		Window: windowFigures{w.spent, exact(w.loss), w.tokens, w.steps, w.learnt, nil},
-		Trend:  trendFigures{nil, t.steps, exact(t.sum), exact(t.square), t.told},
+		Window:  windowFigures{w.spent, exact(w.loss), w.tokens, w.steps, w.learnt, nil, exact(w.norms), w.updates},
+		Trend:   trendFigures{nil, t.steps, exact(t.sum), exact(t.square), t.told},
+		Skipped: s.skipped,
 	}
 	for _, x := range w.figures {
 		f.Window.Sums = append(f.Window.Sums, namedSum{x.Name, exact(x.Value)})
@@ -279,7 +283,7 @@ func (tr *Trainer) restoreAll(s *state, from *State) error {
 	}
 	s.random, s.keys = from.random, f.DropoutKeys[rank]
 	s.waiting = accumulation{f.WaitingUnit, f.WaitingUnits}
-	s.window = window{spent: f.Window.Spent, loss: float64(f.Window.Loss), tokens: f.Window.Tokens, steps: f.Window.Steps, learnt: f.Window.Learnt}
+	s.window = window{spent: f.Window.Spent, loss: float64(f.Window.Loss), tokens: f.Window.Tokens, steps: f.Window.Steps, learnt: f.Window.Learnt, norms: float64(f.Window.Norms), updates: f.Window.Updates}
 	for _, x := range f.Window.Sums {
 		s.window.figures = append(s.window.figures, run.Figure{Name: x.Name, Value: float64(x.Sum)})
 	}
@@ -288,6 +292,7 @@ func (tr *Trainer) restoreAll(s *state, from *State) error {
 	for _, b := range f.Trend.Before {
 		s.trend.measured(float64(b.Loss), b.Batches)
 	}
+	s.skipped = f.Skipped
 	s.result, s.updates.done = from.Result(), f.Updates
 	s.result.random = numpyRandom{}
 	if err := from.restoreWeights(tr.Model, tr.params); err != nil {

@@ -19,6 +19,7 @@ type state struct {
 	waiting accumulation // gradients since the last update
 	window  window       // steps since the last report
 	trend   trend        // of the loss, since the run began
+	skipped int          // steps, one after another up to now, whose loss was no number
 	result  Result       // so far
 }
 
@@ -48,7 +49,9 @@ type window struct {
 	figures run.Figures // sums of the steps'
 	tokens  int
 	steps   int
-	learnt  int // steps that had something to learn
+	learnt  int     // steps that had something to learn
+	norms   float64 // sum of the norms of gradients ...
+	updates int     // ... of so many updates
 }
 
 func (w *window) add(m measure) {
@@ -59,6 +62,10 @@ func (w *window) add(m measure) {
 		w.figures = w.figures.Plus(m.figures, 1)
 		w.tokens += m.tokens
 		w.learnt++
+	}
+	if m.norm > 0 {
+		w.norms += m.norm
+		w.updates++
 	}
 }
 
@@ -73,9 +80,13 @@ const gigabyte = 1e9
 
 func (w *window) report(it int, lr float64, trained, peak int64) run.TrainReport {
 	s := max(w.spent, time.Nanosecond).Seconds() // some clocks are coarse
+	figures := w.figures.Over(float64(w.learnt))
+	if w.updates > 0 {
+		figures = append(figures, run.Figure{Name: "grad_norm", Value: w.norms / float64(w.updates)})
+	}
 	return run.TrainReport{
 		Iteration: it, TrainLoss: w.mean(), LearningRate: lr,
 		IterationsPerSecond: float64(w.steps) / s, TokensPerSecond: float64(w.tokens) / s,
-		TrainedTokens: trained, PeakMemory: float64(peak) / gigabyte, Figures: w.figures.Over(float64(w.learnt)),
+		TrainedTokens: trained, PeakMemory: float64(peak) / gigabyte, Figures: figures,
 	}
 }

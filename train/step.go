@@ -46,20 +46,17 @@ func (tr *Trainer) learn(s *state, b *packed, left *tensor.Tensor, due bool, lr 
 		}
 	}
 	got, err := tr.measure(b, left)
-	if err == nil && !isNumber(got.loss) {
-		if due {
-			s.updates.takeBack()
-		}
-		err = diverged(got.loss)
+	if err == nil && due {
+		got.norm, err = tr.clip.read()
+	}
+	switch {
+	case err != nil || got.sound():
+	case due:
+		s.updates.takeBack()
+	default: // what waits has the gradients of this loss in it
+		tr.dropGradients(s)
 	}
 	return got, err
-}
-
-func isNumber(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
-
-func diverged(loss float64) error {
-	return fault.Advise(fmt.Errorf("the loss is %g: the weights have diverged", loss),
-		"Go back to the last saved adapter and use a smaller %v.", fault.Setting("learning_rate"))
 }
 
 // measure waits for what the loss of a batch was. left is that of gradients.
@@ -166,13 +163,23 @@ func (tr *Trainer) scale(alpha float64) error {
 	return nil
 }
 
-// update applies the gradients that wait, unless loss has something that is no number; it
-// may be nil.
+// update applies the gradients that wait, unless they or loss, which may be nil, have
+// something that is no number.
 func (tr *Trainer) update(s *state, lr float64, loss *tensor.Tensor) error {
 	if err := tr.average(s); err != nil {
 		return err
 	}
-	if err := s.updates.apply(lr, loss); err != nil {
+	var guards []*tensor.Tensor
+	if loss != nil {
+		guards = append(guards, loss)
+	}
+	if tr.clip != nil {
+		if err := tr.clip.apply(tr.params); err != nil {
+			return err
+		}
+		guards = append(guards, tr.clip.squares)
+	}
+	if err := s.updates.apply(lr, guards...); err != nil {
 		return err
 	}
 	return tr.Model.RefreshAdapters()

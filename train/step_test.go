@@ -3,7 +3,6 @@ package train
 import (
 	"math"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -81,8 +80,8 @@ func TestDivergedStep(t *testing.T) {
 		broken[0] = float32(math.NaN())
 		write(t, dev, first, broken)
 		before := all()
-		if _, err := tr.step(s, &b); err == nil || !strings.Contains(err.Error(), "the loss is NaN") {
-			t.Errorf("%s: %v", c.Name, err)
+		if got, err := tr.step(s, &b); err != nil || got.sound() {
+			t.Errorf("%s: %v, loss %v", c.Name, err, got.loss)
 		}
 		for i, x := range all() {
 			if !slices.EqualFunc(x, before[i], func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }) {

@@ -49,6 +49,10 @@ func optimizerCases() []testCase {
 			all = append(all, c)
 		}
 	}
+	for _, squares := range []float32{0, 0.5, 1, 9, 1e30, float32(math.Inf(1))} {
+		all = append(all, testCase{op: compute.ClipFactor{Max: 1}, note: fmt.Sprint(squares), tol: rounded,
+			inputs: func(gen) []compute.Array { return []compute.Array{floatArray([]float32{squares}, 1)} }})
+	}
 	return givenUp(append(all, adafactorCases()...))
 }
 
