@@ -333,6 +333,48 @@ func TestWith(t *testing.T) {
 	with.Close()
 }
 
+// TestBatch: sessions of engines over the same weights, with a draft and without, answer in one batch what each
+// answers alone.
+func TestBatch(t *testing.T) {
+	dir := folder(t)
+	saved := savedAdapter(t, dir)
+	e := open(t, dir, engine.Options{Draft: dir})
+	with, err := e.With(saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer with.Close()
+	prompt, err := e.Prompt([]chat.Value{chat.NewMessage("user", question)}, engine.PromptOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := generate.NewBatch(generate.BatchOptions{RowWise: true})
+	defer b.Close()
+	var all sync.WaitGroup
+	for e, want := range map[*engine.Engine]string{e: answer(t, e), with: answer(t, with)} {
+		for range 3 {
+			all.Go(func() {
+				s, err := e.Session(engine.SessionOptions{Batch: b})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer s.Close()
+				for _, again := range []string{"", ", asked again"} {
+					got, last, err := s.Answer(t.Context(), prompt, generate.Options{MaxTokens: 12})
+					if err != nil || got != want {
+						t.Errorf("%q%s, %v, want %q", got, again, err, want)
+					}
+					if n := len(prompt) - 1; again != "" && last.Stats.CachedTokens != n {
+						t.Errorf("%d tokens were cached%s, want %d", last.Stats.CachedTokens, again, n)
+					}
+				}
+			})
+		}
+	}
+	all.Wait()
+}
+
 func flag(s fault.Setting) string { return "--" + strings.ReplaceAll(string(s), "_", "-") }
 
 // TestDraft: what a draft guesses changes no answer, and only a model with the same tokens can guess.

@@ -16,6 +16,10 @@ type SessionOptions struct {
 	KV          generate.KVBits // how keys and values are quantized; zero for not at all
 	Exact       bool            // float32 all the way, instead of 8-bit activations and a 16-bit cache
 	DraftTokens int             // tokens that the draft model guesses at a time; 0 is 3
+
+	// Batch runs the session's passes together with those of others, of this engine or of
+	// any other. MaxKVSize, KV and Exact are the batch's then. Nil is passes of its own.
+	Batch *generate.Batch
 }
 
 // draftTokens is mlx-lm's default of SessionOptions.DraftTokens.
@@ -40,10 +44,12 @@ func (e *Engine) Session(o SessionOptions) (*Session, error) {
 }
 
 func (s *Session) open(o SessionOptions) (err error) {
-	if s.Session, err = generate.NewSession(s.engine.Model, o.MaxKVSize, o.Exact); err != nil {
-		return err
+	if o.Batch != nil {
+		s.Session, err = o.Batch.Session(s.engine.Model)
+	} else if s.Session, err = generate.NewSession(s.engine.Model, o.MaxKVSize, o.Exact); err == nil {
+		err = s.QuantizeKV(o.KV)
 	}
-	if err := s.QuantizeKV(o.KV); err != nil || s.engine.draft == nil {
+	if err != nil || s.engine.draft == nil {
 		return err
 	}
 	if s.draft, err = generate.NewSession(s.engine.draft.model, 0, o.Exact); err != nil {

@@ -26,7 +26,7 @@ type decoder struct {
 	// the answer's last token and after each guess: on the device, and once it is read, on
 	// the host. There is neither when the answer's last token must be run.
 	guesses []int32
-	coming  *tensor.Tensor // I32 [1+len(guesses)]
+	coming  *choice // of 1+len(guesses)
 	choices []int32
 
 	drafted, accepted int
@@ -114,7 +114,7 @@ func (d *decoder) score(ctx context.Context) error {
 		return err
 	}
 	last := d.answer[len(d.answer)-1]
-	if err := s.step(append([]int32{last}, d.guesses...), n, d.draw.into(choice)); err != nil {
+	if err := s.step(ctx, append([]int32{last}, d.guesses...), n, d.draw.into(choice)); err != nil {
 		choice.Free()
 		return err
 	}
@@ -128,7 +128,7 @@ func (d *decoder) score(ctx context.Context) error {
 func (d *decoder) mayRunAhead() bool {
 	s := d.session
 	switch {
-	case !s.model.Device().Info().Async || s.drafter != nil:
+	case !s.model.Device().Info().Async || s.drafter != nil || s.member != nil:
 		return false
 	case d.most >= 0 && len(d.answer)+1 >= d.most: // it is the last
 		return false
@@ -139,14 +139,14 @@ func (d *decoder) mayRunAhead() bool {
 }
 
 // runAhead queues the pass of a token that the device has chosen, and the choice after it.
-func (d *decoder) runAhead(chosen *tensor.Tensor) error {
+func (d *decoder) runAhead(chosen *choice) error {
 	s := d.session
 	choice, err := s.newChoice(1)
 	if err != nil {
 		return err
 	}
 	err = s.pass(false, func(t *tensor.Tape) *tensor.Tensor {
-		return s.model.StepChosen(t, []*nn.Cache{s.cache}, chosen)
+		return s.model.StepChosen(t, []*nn.Cache{s.cache}, chosen.Tensor)
 	}, d.draw.after(1).into(choice))
 	if err == nil {
 		s.tokens = append(s.tokens, unknown)

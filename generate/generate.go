@@ -20,6 +20,10 @@ type Options struct {
 	StopTokens  []int32
 	StopStrings []string // the answer ends before the first of them
 	PrefillStep int      // tokens of the prompt at a time; 0 is 2048
+	// In a Batch: answers of higher priority begin first, and their prompts are read first.
+	// Of one priority, those of clients begin first that have fewer under way.
+	Priority int
+	Client   string
 	// Progress is told how much of the prompt has been read; may be nil.
 	Progress func(done, total int)
 }
@@ -64,6 +68,11 @@ func (s *Session) Stream(ctx context.Context, tok *tokenizer.Tokenizer, prompt [
 }
 
 func (s *Session) stream(ctx context.Context, tok *tokenizer.Tokenizer, prompt []int32, o Options, yield func(Piece, error) bool) error {
+	leave, err := s.enter(ctx, len(prompt), o)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	r, err := s.begin(ctx, tok, prompt, o)
 	if err != nil {
 		return err
@@ -86,6 +95,12 @@ func (s *Session) stream(ctx context.Context, tok *tokenizer.Tokenizer, prompt [
 // the last.
 func (s *Session) Tokens(ctx context.Context, prompt []int32, o Options) iter.Seq2[int32, error] {
 	return func(yield func(int32, error) bool) {
+		leave, err := s.enter(ctx, len(prompt), o)
+		if err != nil {
+			yield(0, err)
+			return
+		}
+		defer leave()
 		d, err := s.newDecoder(ctx, prompt, o)
 		if err != nil {
 			yield(0, err)

@@ -22,17 +22,52 @@ func (s sampler) after(n int) sampler {
 	return s
 }
 
-// into lets the device choose tokens into dst I32 [n], from the logits [n, vocab] of n
-// tokens that follow each other.
-func (s sampler) into(dst *tensor.Tensor) use {
-	keys := make([]compute.Key, dst.Shape()[0])
+// into lets the device choose tokens into c, from the logits of tokens that follow each other.
+func (s sampler) into(c *choice) use { return use{choice: c, how: s} }
+
+// use is what is made of the logits [n, vocab] of a pass before they are gone: tokens are
+// chosen, or they are copied to the host.
+type use struct {
+	choice *choice // of n tokens; nil for logits
+	how    sampler // of the first of them
+	logits *[]float32
+}
+
+func (u use) of(t *tensor.Tape, logits *tensor.Tensor) {
+	if u.choice == nil {
+		*u.logits = t.Read(logits)
+		return
+	}
+	keys := make([]compute.Key, u.choice.Shape()[0])
 	for i := range keys {
-		keys[i] = s.stream
-		s = s.after(1)
+		keys[i] = u.how.after(i).stream
 	}
-	return func(t *tensor.Tape, logits *tensor.Tensor) {
-		t.Choose(dst, logits, []compute.Sampling{s.Sampling}, keys)
+	t.Choose(u.choice.Tensor, logits, []compute.Sampling{u.how.Sampling}, keys)
+}
+
+// choice is tokens that the device has chosen.
+type choice struct {
+	*tensor.Tensor         // I32 [n]
+	tokens         []int32 // what it holds, once the host knows
+}
+
+// newChoice is room on the device for n tokens.
+func (s *Session) newChoice(n int) (*choice, error) {
+	x, err := tensor.New(s.model.Device(), compute.Shape{n}, compute.I32, nil)
+	return &choice{Tensor: x}, err
+}
+
+// read waits for the tokens of a choice, and frees it. The first must be a token; others
+// need not.
+func (s *Session) read(c *choice) ([]int32, error) {
+	defer c.Free()
+	if c.tokens == nil {
+		c.tokens = make([]int32, c.Shape()[0])
+		if err := s.model.Device().Read(c.Buffer(), compute.IntBytes(c.tokens)); err != nil {
+			return nil, err
+		}
 	}
+	return c.tokens, check(c.tokens[0])
 }
 
 // check refuses a token that stands for logits that are not finite.

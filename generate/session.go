@@ -26,6 +26,9 @@ type Session struct {
 
 	stop func() error // its error ends the pass under way; nil for never
 
+	member   *member // its place in a batch; nil for passes of its own
+	priority int     // there
+
 	drafter     drafter // nil for none
 	draftTokens int     // tokens that it drafts at a time
 }
@@ -53,10 +56,27 @@ func NewSession(m *model.Model, maxKVSize int, exact bool) (*Session, error) {
 func (s *Session) Reset() {
 	s.cache.Free()
 	s.tokens, s.loaded = nil, 0
+	if s.member != nil {
+		s.member.forget()
+	}
+}
+
+// bytesFor is what keys and values of n tokens take at most.
+func (s *Session) bytesFor(n int) int64 {
+	if s.kvBits.Bits == 0 || n < s.kvBits.Start {
+		return s.cache.BytesFor(n, 0, 0)
+	}
+	return max(s.cache.BytesFor(s.kvBits.Start, 0, 0), s.cache.BytesFor(n, s.kvBits.Bits, s.kvBits.Group))
 }
 
 // Close gives the cache back.
-func (s *Session) Close() { s.cache.Free() }
+func (s *Session) Close() {
+	s.cache.Free()
+	if s.member != nil {
+		s.member.close()
+		s.member = nil
+	}
+}
 
 // cached is how many tokens of prompt the session need not compute again.
 func (s *Session) cached(prompt []int32) int {
@@ -79,21 +99,19 @@ func (s *Session) cached(prompt []int32) int {
 // choose tokens themselves. A prompt that begins like what the session has seen
 // reuses it.
 func (s *Session) Prefill(ctx context.Context, prompt []int32, step int) (logits []float32, err error) {
-	if err := s.prefill(ctx, prompt, step, nil, into(&logits)); err != nil {
+	if err := s.prefill(ctx, prompt, step, nil, use{logits: &logits}); err != nil {
 		return nil, err
 	}
 	return logits, check(largest(logits))
-}
-
-// into copies the logits to the host.
-func into(logits *[]float32) use {
-	return func(t *tensor.Tape, x *tensor.Tensor) { *logits = t.Read(x) }
 }
 
 // prefill is Prefill that tells its progress and leaves the last token's logits to last.
 func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progress func(done, total int), last use) error {
 	if step <= 0 {
 		step = prefillStep
+	}
+	if s.member != nil {
+		step = min(step, s.member.batch.o.PrefillStep)
 	}
 	if len(prompt) == 0 {
 		return errors.New("the prompt has no tokens")
@@ -122,9 +140,9 @@ func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progres
 		}
 		var err error
 		if part := prompt[at : at+n]; at+n == len(prompt) {
-			err = s.step(part, 1, last)
+			err = s.step(ctx, part, 1, last)
 		} else {
-			_, err = s.choose(part, 1, sampler{}) // for its check: it takes the time of a step, and waits for it
+			_, err = s.choose(ctx, part, 1, sampler{}) // for its check: it takes the time of a step, and waits for it
 		}
 		s.stop = nil
 		if err != nil {
@@ -168,20 +186,21 @@ func (s *Session) cut(n int) error {
 
 // Next takes one more token and returns the logits of the one after it [vocab].
 func (s *Session) Next(id int32) (logits []float32, err error) {
-	if err := s.step([]int32{id}, 1, into(&logits)); err != nil {
+	if err := s.step(context.Background(), []int32{id}, 1, use{logits: &logits}); err != nil {
 		return nil, err
 	}
 	return logits, check(largest(logits))
 }
 
-// use makes something of the logits [n, vocab] of a pass before they are gone.
-type use func(t *tensor.Tape, logits *tensor.Tensor)
-
 // step runs more tokens and uses the logits after each of the last n.
-func (s *Session) step(tokens []int32, n int, logits use) error {
-	err := s.pass(n > 1, func(t *tensor.Tape) *tensor.Tensor {
-		return s.model.StepRows(t, []model.Row{{Tokens: tokens, Last: n, Cache: s.cache}})
-	}, logits)
+func (s *Session) step(ctx context.Context, tokens []int32, n int, u use) (err error) {
+	if s.member != nil {
+		err = s.member.run(ctx, &job{Session: s, tokens: tokens, last: n, use: u, stop: s.stop, priority: s.priority})
+	} else {
+		err = s.pass(n > 1, func(t *tensor.Tape) *tensor.Tensor {
+			return s.model.StepRows(t, []model.Row{{Tokens: tokens, Last: n, Cache: s.cache}})
+		}, u)
+	}
 	if err == nil {
 		s.tokens = append(s.tokens, tokens...)
 		err = s.quantize()
@@ -191,12 +210,12 @@ func (s *Session) step(tokens []int32, n int, logits use) error {
 
 // choose runs more tokens and returns what is chosen after each of the last n, as far as
 // there is something to choose.
-func (s *Session) choose(tokens []int32, n int, how sampler) ([]int32, error) {
+func (s *Session) choose(ctx context.Context, tokens []int32, n int, how sampler) ([]int32, error) {
 	c, err := s.newChoice(n)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.step(tokens, n, how.into(c)); err != nil {
+	if err := s.step(ctx, tokens, n, how.into(c)); err != nil {
 		c.Free()
 		return nil, err
 	}
@@ -205,30 +224,25 @@ func (s *Session) choose(tokens []int32, n int, how sampler) ([]int32, error) {
 
 // pass runs one forward pass.
 func (s *Session) pass(rowWise bool, forward func(t *tensor.Tape) *tensor.Tensor, logits use) error {
-	t := s.tape
+	t, seen := s.tape, s.cache.Len()
 	t.Reset(false)
 	t.RowWise = rowWise
 	t.Stop = s.stop
 	t.Scope(func() *tensor.Tensor {
-		logits(t, forward(t))
+		logits.of(t, forward(t))
 		return nil
 	})
 	t.Stop = nil
-	return t.Err()
-}
-
-// newChoice is room on the device for n tokens: I32 [n].
-func (s *Session) newChoice(n int) (*tensor.Tensor, error) {
-	return tensor.New(s.model.Device(), compute.Shape{n}, compute.I32, nil)
-}
-
-// read waits for tokens that the device has chosen, and frees them. The first must be a
-// token; others need not.
-func (s *Session) read(choice *tensor.Tensor) ([]int32, error) {
-	defer choice.Free()
-	tokens := make([]int32, choice.Shape()[0])
-	if err := s.model.Device().Read(choice.Buffer(), compute.IntBytes(tokens)); err != nil {
-		return nil, err
+	if err := t.Err(); err != nil {
+		s.takeBack(seen)
+		return err
 	}
-	return tokens, check(tokens[0])
+	return nil
+}
+
+// takeBack makes the cache one of seen tokens again, after a pass that failed at its end.
+func (s *Session) takeBack(seen int) {
+	if s.cache.Len() > seen && s.cache.Trim(seen) != nil { // a ring has forgotten others for them
+		s.Reset()
+	}
 }

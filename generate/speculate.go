@@ -95,7 +95,7 @@ func (d modelDrafter) draft(ctx context.Context, text []int32, n int, draw sampl
 			return guesses, nil
 		}
 		draw = draw.after(1)
-		guess, err = d.session.choose(guess, 1, draw)
+		guess, err = d.session.choose(ctx, guess, 1, draw)
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()

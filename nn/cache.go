@@ -142,6 +142,25 @@ func (c *Cache) Bytes() (n int64) {
 	return n
 }
 
+// BytesFor is the most that Bytes gets to with n tokens, however they come: as floats, or
+// as integers of so many bits.
+func (c *Cache) BytesFor(n, bits, group int) (total int64) {
+	format := c.floats()
+	if bits > 0 {
+		format = quant.Format{Kind: quant.Affine, DType: c.dtype, Bits: bits, Group: group}
+	}
+	for i, l := range c.layers {
+		rows := mostRoomFor(n)
+		if most, _ := l.limits(); most > 0 {
+			rows = min(rows, most)
+		}
+		for _, spec := range (compute.Weight{Format: format, Rows: rows, Cols: c.shapes[i].Cols()}).Specs() {
+			total += 2 * spec.Bytes()
+		}
+	}
+	return total
+}
+
 // Quantize turns what the layers hold, and what they will, into affine integers:
 // bits and group are those of quant.QuantizeAffine, the group within a head.
 // Layers that are quantized stay as they are. A cache with a limit cannot be.

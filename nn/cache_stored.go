@@ -14,6 +14,12 @@ const cacheStep = 256
 // roomFor is the capacity for n tokens: whole steps.
 func roomFor(n int) int { return (n + cacheStep - 1) / cacheStep * cacheStep }
 
+// mostRoomFor is the largest capacity that a cache of n tokens may have grown to.
+func mostRoomFor(n int) int { return max(roomFor(n), grown(roomFor(n)-cacheStep)) }
+
+// grown is the capacity after the next one: larger by half, so that copying stays cheap.
+func grown(capacity int) int { return capacity * 3 / 2 / cacheStep * cacheStep }
+
 // pair is the keys and the values of a layer, which grow as tokens come.
 type pair struct {
 	dev          compute.Device
@@ -40,8 +46,8 @@ func (p *pair) grow(t *tensor.Tape, held **stored, n, cols, most int) {
 		return
 	}
 	capacity := roomFor(n)
-	if old != nil { // grow by half at least, so that copying stays cheap
-		capacity = max(capacity, old.Rows*3/2/cacheStep*cacheStep)
+	if old != nil {
+		capacity = max(capacity, grown(old.Rows))
 	}
 	if most > 0 {
 		capacity = min(capacity, most)

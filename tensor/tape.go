@@ -180,6 +180,16 @@ func (t *Tape) Read(x *Tensor) []float32 {
 	return v
 }
 
+// ReadInts copies an I32 tensor to the host, nil after an error.
+func (t *Tape) ReadInts(x *Tensor) []int32 {
+	if t.err != nil {
+		return nil
+	}
+	v := make([]int32, x.spec.Shape.Elems())
+	t.fail(t.dev.Read(x.buf, compute.IntBytes(v)))
+	return v
+}
+
 // mostOutputs is how many outputs an op has at most.
 const mostOutputs = 3
 
