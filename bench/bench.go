@@ -19,7 +19,6 @@ import (
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
-	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/weights"
 )
@@ -158,7 +157,7 @@ func (b *Bench) Run(ctx context.Context, w Work, o Options) (Figures, error) {
 	if o.Ready != nil {
 		o.Ready()
 	}
-	if err := f.trials(ctx, once, o); err != nil {
+	if err := f.trials(ctx, b.dev.Device, once, o); err != nil {
 		return f, err
 	}
 	for i := range f.Achieved {
@@ -182,7 +181,7 @@ func (b *Bench) Run(ctx context.Context, w Work, o Options) (Figures, error) {
 }
 
 // trials measures and works out averages.
-func (f *Figures) trials(ctx context.Context, once pass, o Options) error {
+func (f *Figures) trials(ctx context.Context, dev compute.Device, once pass, o Options) error {
 	avg, n := &f.Averages, float64(o.Trials)
 	for i := range o.Trials {
 		if i > 0 && o.Delay > 0 {
@@ -196,7 +195,7 @@ func (f *Figures) trials(ctx context.Context, once pass, o Options) error {
 		if err != nil {
 			return err
 		}
-		t.PeakMemory = float64(machine.PeakMemory()) / 1e9
+		t.PeakMemory = float64(engine.PeakMemory(dev)) / 1e9
 		f.Trials = append(f.Trials, t)
 		if i == 0 {
 			f.Achieved = make([]Phase, len(phases))

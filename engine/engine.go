@@ -33,6 +33,7 @@ import (
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
 	"github.com/lentil-lm/lentil/hub"
+	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/model"
 )
 
@@ -121,9 +122,7 @@ func (e *Engine) load(ctx context.Context, o Options) (err error) {
 	}
 	if o.Draft != "" {
 		e.draft, err = e.openDraft(ctx, o)
-		if info := e.device.Info(); err == nil && !info.RowWise && o.Warn != nil {
-			o.Warn(fmt.Sprintf("%s rounds tokens that are checked together in another way than single ones: with a draft model, an answer may differ from the one without it", info.Name))
-		}
+		warnDraft(e.device.Info(), o.Warn)
 	}
 	return err
 }
@@ -179,6 +178,26 @@ func (e *Engine) openDraft(ctx context.Context, o Options) (*draft, error) {
 	return d, nil
 }
 
+// PeakMemory is the most bytes that were held at once: see the function of this name.
+func (e *Engine) PeakMemory() int64 { return PeakMemory(e.device) }
+
+// PeakMemory is the most bytes that a device held at once, if it has memory of its own, and
+// else those of the process.
+func PeakMemory(dev compute.Device) int64 {
+	if dev.Info().Async {
+		_, peak := dev.Memory()
+		return peak
+	}
+	return machine.PeakMemory()
+}
+
+// warnDraft tells what a draft model may change on a device.
+func warnDraft(info compute.Info, warn func(text string)) {
+	if !info.RowWise && warn != nil {
+		warn(fmt.Sprintf("%s rounds tokens that are checked together in another way than single ones: with a draft model, an answer may differ from the one without it", info.Name))
+	}
+}
+
 // Close frees the model; its sessions are closed before. With the last engine
 // over the same weights, the device's workers end and the files are unmapped.
 func (e *Engine) Close() {
@@ -187,6 +206,9 @@ func (e *Engine) Close() {
 	}
 	if e.users.Add(-1) > 0 {
 		return
+	}
+	if e.draft != nil {
+		e.draft.model.Free()
 	}
 	e.device.Close()
 	if e.draft != nil {

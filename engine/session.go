@@ -62,6 +62,9 @@ func (s *Session) open(o SessionOptions) (err error) {
 	return s.Speculate(s.draft, n)
 }
 
+// PeakMemory is that of the engine.
+func (s *Session) PeakMemory() int64 { return s.engine.PeakMemory() }
+
 // Close gives the memory back.
 func (s *Session) Close() {
 	for _, session := range []*generate.Session{s.draft, s.Session} {

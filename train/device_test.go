@@ -27,41 +27,67 @@ func TestPartialDevice(t *testing.T) {
 		families = append(families[:1:1], modeltest.Mixtures()[0])
 	}
 	for _, spec := range families {
-		spec.Bits = 4
-		want := tenLosses(t, newCPU(t), spec)
-		partial := computetest.NewPartial(compute.BF16)
-		dev := fallback.New(computetest.NewAsync(partial))
-		got := tenLosses(t, dev, spec)
-		for i := range want {
-			if math.Abs(got[i]-want[i]) > halfLoss*want[i] {
-				t.Errorf("%s: loss %.4f at step %d, %.4f on the CPU", spec.Type, got[i], i+1, want[i])
-			}
-		}
-		t.Logf("%s: %.4f, on the CPU %.4f", spec.Type, got, want)
-		if last := len(got) - 1; got[last] > 0.9*got[0] {
-			t.Errorf("%s: losses %.4f do not fall", spec.Type, got)
-		}
-		if c := dev.Counts(); c["linear"].Device == 0 || c["attention_grad"].Host == 0 {
-			t.Errorf("%s: ops ran as %v, want linear on the device and attention_grad on the host", spec.Type, c)
-		}
-		if err := dev.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := partial.Close(); err != nil {
-			t.Errorf("%s: %v", spec.Type, err)
-		}
+		onPartial(t, spec, plainLoRA)
+	}
+	for _, how := range []trainable{magnitude, whole} {
+		onPartial(t, families[0], how)
 	}
 }
 
-// tenLosses are those of ten steps of a LoRA on a tiny model.
-func tenLosses(t *testing.T, dev compute.Device, spec modeltest.Spec) []float64 {
+// trainable says what is trained.
+type trainable string
+
+const (
+	plainLoRA trainable = "lora"
+	magnitude trainable = "dora"
+	whole     trainable = "whole weights"
+)
+
+func onPartial(t *testing.T, spec modeltest.Spec, how trainable) {
+	if spec.Bits = 4; how == whole {
+		spec.Bits = 0
+	}
+	what := spec.Type + ", " + string(how)
+	want := tenLosses(t, newCPU(t), spec, how)
+	partial := computetest.NewPartial(compute.BF16)
+	dev := fallback.New(computetest.NewAsync(partial))
+	got := tenLosses(t, dev, spec, how)
+	t.Logf("%s: %.4f, on the CPU %.4f", what, got, want)
+	for i := range want {
+		if math.Abs(got[i]-want[i]) > halfLoss*want[i] {
+			t.Errorf("%s: loss %.4f at step %d, %.4f on the CPU", what, got[i], i+1, want[i])
+		}
+	}
+	if last := len(got) - 1; got[last] > 0.9*got[0] {
+		t.Errorf("%s: losses %.4f do not fall", what, got)
+	}
+	if c := dev.Counts(); c["linear"].Device+c["rmsnorm"].Device == 0 || c["attention_grad"].Host == 0 {
+		t.Errorf("%s: ops ran as %v, want some on the device and attention_grad on the host", what, c)
+	}
+	if err := dev.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := partial.Close(); err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
+// tenLosses are those of ten steps on a tiny model.
+func tenLosses(t *testing.T, dev compute.Device, spec modeltest.Spec, how trainable) []float64 {
 	t.Helper()
 	m := modeltest.Load(t, dev, spec)
 	defer m.Free()
-	if _, err := adapter.New(m, adapter.Config{Rank: 4, Scale: 4, Dropout: 0.1}, compute.NewKey(0)); err != nil {
+	var err error
+	if how == whole {
+		err = m.Unfreeze(-1, true)
+	} else {
+		_, err = adapter.New(m, adapter.Config{Rank: 4, Scale: 4, Dropout: 0.1, DoRA: how == magnitude}, compute.NewKey(0))
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	o := options()
+	o.GradCheckpoint = how == magnitude
 	o.BatchSize, o.StepsPerReport, o.Schedule = 12, 1, Constant(1e-3)
 	l := &log{}
 	tr := &Trainer{Model: m, Train: someRows(12), Valid: someRows(2), Reporter: l, Options: o, Save: func(Snapshot) (run.Saved, error) { return run.Saved{}, nil }}

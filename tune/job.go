@@ -30,6 +30,7 @@ type Result struct {
 	Trained    *train.Result     // nil if nothing was trained
 	Tested     *train.Evaluation // nil if nothing was tested
 	Checkpoint string            // the last numbered copy of the adapter; empty if there is none
+	PeakBytes  int64             // the most memory that was held, see engine.Engine.PeakMemory
 }
 
 // Run opens a recipe, trains and tests as it says, and closes it. When ctx ends, the
@@ -54,6 +55,7 @@ func Run(ctx context.Context, r Recipe, o Options) (result Result, err error) {
 		}
 		result.Tested = &tested
 	}
+	result.PeakBytes = j.Engine.PeakMemory()
 	return result, nil
 }
 

@@ -53,7 +53,18 @@ type need struct {
 	flops     int64 // of an average step
 }
 
-func (n need) total() int64 { return n.held + n.mapped + n.trainable + n.step + n.garbage }
+// host is what the program needs beside the device's memory, if that is not the same.
+func (n need) host() int64 { return n.held + n.garbage }
+
+// total is what the memory of the device has to hold. Where that is the computer's, the
+// program is there, too.
+func (p *planner) total(n need) int64 {
+	total := n.mapped + n.trainable + n.step
+	if p.device.Info().Async {
+		return total
+	}
+	return total + n.host()
+}
 
 // plan tells what the run needs, and refuses one that does not fit into memory.
 func (j *Job) plan(rows *dataset.Rows) (run.Plan, error) {
@@ -111,11 +122,15 @@ func (p *planner) plan() (run.Plan, error) {
 	if p.recipe.FineTuneType == "full" {
 		part = "trained weights"
 	}
+	parts := []run.PlanPart{
+		{Name: "program and data", Bytes: n.host()}, {Name: "weights, mapped", Bytes: n.mapped}, {Name: part, Bytes: n.trainable}, {Name: "step, at most", Bytes: n.step},
+	}
+	if p.device.Info().Async {
+		parts = parts[1:]
+		parts[0].Name = "weights"
+	}
 	out := run.Plan{
-		Parts: []run.PlanPart{
-			{Name: "program and data", Bytes: n.held + n.garbage}, {Name: "weights, mapped", Bytes: n.mapped}, {Name: part, Bytes: n.trainable}, {Name: "step, at most", Bytes: n.step},
-		},
-		TotalBytes: n.total(), AvailableBytes: p.device.Info().Memory, FLOPsPerStep: float64(n.flops), Iterations: p.recipe.Iters,
+		Parts: parts, TotalBytes: p.total(n), AvailableBytes: p.device.Info().Memory, FLOPsPerStep: float64(n.flops), Iterations: p.recipe.Iters,
 		Fits: p.fits(n),
 	}
 	if !out.Fits {
@@ -126,7 +141,7 @@ func (p *planner) plan() (run.Plan, error) {
 
 func (p *planner) fits(n need) bool {
 	memory := p.device.Info().Memory
-	return memory == 0 || n.total() <= memory
+	return memory == 0 || p.total(n) <= memory
 }
 
 // need does a step of the run on the plan device: with the longest rows for the memory,
@@ -192,7 +207,7 @@ func (p *planner) remedies() ([]fault.Note, error) {
 			return nil, err
 		}
 		if p.fits(n) {
-			return []fault.Note{fault.Say("%v(%s)", said, run.Bytes(n.total()))}, nil
+			return []fault.Note{fault.Say("%v(%s)", said, run.Bytes(p.total(n)))}, nil
 		}
 	}
 	return []fault.Note{fault.Say("a smaller or a quantized model: even %vis not enough", said)}, nil

@@ -89,6 +89,33 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// halfDevice has memory of its own and keeps activations in BF16.
+type halfDevice struct{ compute.Device }
+
+func (d halfDevice) Info() compute.Info {
+	return compute.Info{Name: "half", Memory: 1 << 40, Activations: compute.BF16, Async: true}
+}
+
+// TestPlanOwnMemory: a device with memory of its own holds what lies there and not the
+// program, and activations of two bytes take less than those of four.
+func TestPlanOwnMemory(t *testing.T) {
+	t.Parallel()
+	p := newPlanner(t, func(*Recipe) {})
+	full, err1 := p.need(p.recipe)
+	p.device = halfDevice{p.device}
+	half, err2 := p.need(p.recipe)
+	plan, err3 := p.plan()
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	if half.step >= full.step*3/4 {
+		t.Errorf("a step takes %d bytes in BF16 and %d in F32", half.step, full.step)
+	}
+	if want := half.mapped + half.trainable + half.step; plan.TotalBytes != want || len(plan.Parts) != 3 || plan.Parts[0].Name != "weights" {
+		t.Errorf("%+v, want %d bytes of weights, adapter and step", plan, want)
+	}
+}
+
 // TestRemedies: what is advised is what makes the run fit, and no more.
 func TestRemedies(t *testing.T) {
 	t.Parallel()
@@ -108,10 +135,10 @@ func TestRemedies(t *testing.T) {
 			t.Fatal(err)
 		}
 		said += []string{"", "batch_size 1 grad_accumulation_steps 8 ", "max_seq_length 64 "}[i]
-		p.device = smallDevice{device, n.total()}
+		p.device = smallDevice{device, p.total(n)}
 		plan, err := p.plan()
-		if want := said + "(" + run.Bytes(n.total()) + ")"; err != nil || plan.Fits || len(plan.Remedies) != 1 || plan.Remedies[0].String() != want {
-			t.Errorf("with %d bytes: %v, %v, want %s", n.total(), plan.Remedies, err, want)
+		if want := said + "(" + run.Bytes(p.total(n)) + ")"; err != nil || plan.Fits || len(plan.Remedies) != 1 || plan.Remedies[0].String() != want {
+			t.Errorf("with %d bytes: %v, %v, want %s", p.total(n), plan.Remedies, err, want)
 		}
 	}
 }

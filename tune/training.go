@@ -154,7 +154,7 @@ func (j *Job) loop(ctx context.Context, folder *run.Folder, plan run.Plan, from 
 	settings.Frozen = j.Recipe.frozenCache(plan, j.Engine.Model.Device().Info())
 	trainer := &train.Trainer{
 		Model: j.Engine.Model, Train: train.FromRows(rows), Valid: train.FromRows(valid),
-		PeakMemory: machine.PeakMemory, Reporter: j.options.Report, Options: settings, Abandon: j.options.Abandon,
+		PeakMemory: j.Engine.PeakMemory, Reporter: j.options.Report, Options: settings, Abandon: j.options.Abandon,
 		Save: func(s train.Snapshot) (run.Saved, error) {
 			saved, err := j.save(folder, s)
 			if err == nil && s.Checkpoint {

@@ -20,7 +20,6 @@ import (
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
-	"github.com/lentil-lm/lentil/machine"
 )
 
 type cachePromptOptions struct {
@@ -130,7 +129,7 @@ func runCachePrompt(ctx context.Context, streams Streams, o cachePromptOptions) 
 	if err != nil {
 		return err
 	}
-	peak := machine.PeakMemory()
+	peak := e.PeakMemory()
 	fmt.Fprintf(out, "Peak memory: %s\nSaving...\n", gigabytes(peak))
 	config, err := o.tokenizerConfig()
 	if err != nil {

@@ -14,7 +14,6 @@ import (
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/internal/smallfile"
-	"github.com/lentil-lm/lentil/machine"
 )
 
 // A chatCommand is what a message that begins with / does.
@@ -308,5 +307,5 @@ func (t *talk) doStats(context.Context, string) error {
 	}
 	return t.tell("messages  %d\ncontext   %s\nanswers   %d, %d tokens\nlast      %d tokens, %.1f tok/s; prompt %d tokens, %d known before, %.1f tok/s\nmemory    peak %.2f GB",
 		len(t.messages), used, t.answers, t.tokens, t.last.GenerationTokens, t.last.GenerationTPS,
-		t.last.PromptTokens, t.last.CachedTokens, t.last.PromptTPS, float64(machine.PeakMemory())/1e9)
+		t.last.PromptTokens, t.last.CachedTokens, t.last.PromptTPS, float64(t.engine.PeakMemory())/1e9)
 }

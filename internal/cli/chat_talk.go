@@ -14,7 +14,6 @@ import (
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
-	"github.com/lentil-lm/lentil/machine"
 )
 
 // A talk is a conversation going on.
@@ -244,7 +243,7 @@ func (t *talk) answer(ctx context.Context) error {
 	t.answers++
 	t.tokens += t.last.GenerationTokens
 	_, err = fmt.Fprintf(t.out, "\n%d tokens · %.1f tok/s · prompt %.1f tok/s · peak %.2f GB\n%s",
-		t.last.GenerationTokens, t.last.GenerationTPS, t.last.PromptTPS, float64(machine.PeakMemory())/1e9, t.remark(finish, room))
+		t.last.GenerationTokens, t.last.GenerationTPS, t.last.PromptTPS, float64(t.engine.PeakMemory())/1e9, t.remark(finish, room))
 	return err
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
-	"github.com/lentil-lm/lentil/machine"
 )
 
 // defaultModel is the model that mlx-lm asks when none is given.
@@ -291,7 +290,7 @@ func streamAnswer(ctx context.Context, out io.Writer, s *engine.Session, prompt 
 		result.Stats, result.FinishReason = piece.Stats, piece.Finish
 	}
 	result.Text = text.String()
-	result.PeakBytes = machine.PeakMemory()
+	result.PeakBytes = s.PeakMemory()
 	fmt.Fprintln(out)
 	if !verbose {
 		return result, nil

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
 	"github.com/lentil-lm/lentil/tune"
@@ -119,7 +118,7 @@ func runLoRA(ctx context.Context, streams Streams, o *loraOptions) error {
 	if err != nil {
 		return err
 	}
-	f.AdapterPath, f.Seconds, f.PeakBytes = o.AdapterPath, time.Since(began).Seconds(), machine.PeakMemory()
+	f.AdapterPath, f.Seconds, f.PeakBytes = o.AdapterPath, time.Since(began).Seconds(), result.PeakBytes
 	if t := result.Trained; t != nil {
 		f.Iterations, f.TrainedTokens, f.TrainLoss, f.ValLoss = t.Iterations, t.TrainedTokens, figure(t.TrainLoss), figure(t.ValLoss)
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/eval"
 	"github.com/lentil-lm/lentil/fault"
-	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/train"
 	"github.com/lentil-lm/lentil/tune"
 )
@@ -146,7 +145,7 @@ func runPerplexity(ctx context.Context, streams Streams, o perplexityOptions) er
 	}
 	f := perplexityFigures{
 		Model: o.Model, AdapterPath: o.AdapterPath, DataPath: o.DataPath, Perplexity: figure(got.Value()), StandardError: figure(got.StdErr()),
-		Loss: figure(got.Loss), Tokens: got.Tokens, Samples: len(samples), Seconds: time.Since(began).Seconds(), PeakBytes: machine.PeakMemory(),
+		Loss: figure(got.Loss), Tokens: got.Tokens, Samples: len(samples), Seconds: time.Since(began).Seconds(), PeakBytes: e.PeakMemory(),
 	}
 	f.TPS = float64(got.Tokens) / f.Seconds
 	printPerplexity(out, got, f, samples)
