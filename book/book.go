@@ -1,8 +1,10 @@
 // Package book reads books into blocks: headings, paragraphs, lists, tables, quotes, notes, captions and
 // preformatted text, each with the headings above it, its chapter or page, and where its text lies in the whole.
 //
-// Plain text, Markdown, HTML and EPUB 2 and 3 are read. A file is hostile until it is read: the limits in
+// Plain text, Markdown, HTML, EPUB 2 and 3 and PDF are read. A file is hostile until it is read: the limits in
 // limits.go bound what it may unpack to, nest and grow to, and nothing outside of it is opened.
+//
+// PDF files are read by package book/pdf, five times as fast in programs that call pdf.Serve at their begin.
 //
 // Nothing vanishes silently: what a reader leaves out of the text of a book (page marks, marks of notes, soft
 // hyphens) is in Document.Removed, and Document.Whole puts it back.
@@ -36,13 +38,22 @@ const (
 
 // A Document is a book as its reader understood it.
 type Document struct {
-	Format   string    `json:"format"`   // "text", "markdown", "html", "epub"
+	Format   string    `json:"format"`   // "text", "markdown", "html", "epub", "pdf"
 	Encoding string    `json:"encoding"` // of the file's text: "utf-8", "windows-1252", ...
 	Title    string    `json:"title,omitempty"`
 	Authors  []string  `json:"authors,omitempty"`
 	Language string    `json:"language,omitempty"`
 	Blocks   []Block   `json:"blocks"`
 	Removed  []Removal `json:"removed"` // in the order of the book
+	// Pages is how many pages a PDF has, Unread those that gave no text.
+	Pages  int      `json:"pages,omitempty"`
+	Unread []Unread `json:"unread,omitempty"`
+}
+
+// An Unread page is one that could not be read.
+type Unread struct {
+	Page int    `json:"page"` // from 1, as programs that show the file count
+	Why  string `json:"why"`
 }
 
 // A Block is a piece of a book that belongs together.
@@ -79,9 +90,14 @@ type Reason string
 
 // The reasons.
 const (
-	PageMark   Reason = "page mark"
-	NoteMark   Reason = "note mark"
-	SoftHyphen Reason = "soft hyphen"
+	PageMark    Reason = "page mark"
+	NoteMark    Reason = "note mark"
+	SoftHyphen  Reason = "soft hyphen"
+	LineHyphen  Reason = "hyphen at a line's end"
+	RunningHead Reason = "running head"
+	ListMark    Reason = "list mark"
+	Leader      Reason = "leader dots"
+	Turned      Reason = "text in another direction"
 )
 
 // A Removal is a text that was left out, and where it stood.
@@ -135,6 +151,7 @@ var formats = []format{
 	{"markdown", []string{".md", ".markdown"}, maxMarkdown, readMarkdown},
 	{"html", []string{".html", ".htm", ".xhtml"}, maxMarkup, readHTML},
 	{"epub", []string{".epub"}, maxBook, readEPUB},
+	{"pdf", []string{".pdf"}, maxBook, readPDF},
 }
 
 // Open reads a book. The end of its name says what it is; a file that is something else, is damaged, encrypted or
@@ -145,12 +162,12 @@ func Open(path string) (*Document, error) {
 		return nil, err
 	}
 	if info.IsDir() {
-		return nil, fault.Of("%s is a folder, expected a book", path).Try("Give one file: .txt, .md, .html or .epub.")
+		return nil, fault.Of("%s is a folder, expected a book", path).Try("Give one file: .txt, .md, .html, .epub or .pdf.")
 	}
 	end := strings.ToLower(filepath.Ext(path))
 	i := slices.IndexFunc(formats, func(f format) bool { return slices.Contains(f.ends, end) })
 	if i < 0 {
-		return nil, fault.Of("%s: books that end in %q are not read, expected .txt, .md, .html or .epub", path, end).
+		return nil, fault.Of("%s: books that end in %q are not read, expected .txt, .md, .html, .epub or .pdf", path, end).
 			Try("Convert it to one of these, or rename it if it is one.")
 	}
 	f := formats[i]
@@ -158,7 +175,7 @@ func Open(path string) (*Document, error) {
 	if err != nil {
 		return nil, fault.Mark(err)
 	}
-	if f.name != "epub" {
+	if f.name != "epub" && f.name != "pdf" {
 		if err := checkText(path, data); err != nil {
 			return nil, err
 		}
@@ -169,7 +186,7 @@ func Open(path string) (*Document, error) {
 	}
 	d.Format = f.name
 	if len(d.Blocks) == 0 {
-		return nil, fault.Of("%s has no text", path).Try("If its pages are pictures, run text recognition on them first.")
+		return nil, fault.Of("%s has no text", path).Try("If its pages are pictures, text recognition (OCR) has to be run on them first.")
 	}
 	return d, nil
 }

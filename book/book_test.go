@@ -259,7 +259,8 @@ func TestEncodings(t *testing.T) {
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	for _, c := range [][3]string{
-		{"a.pdf", "%PDF-1.7", `".pdf" are not read`},
+		{"a.pdf", "%PDF-1.7", "is no PDF file, or it is damaged"},
+		{"a.doc", "x", `".doc" are not read`},
 		{"a.txt", "PK\x03\x04zip", "a zip file"},
 		{"a.md", "a\x00b", "bytes that no text has"},
 		{"a.html", "<p> </p>", "has no text"},

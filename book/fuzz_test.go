@@ -3,7 +3,10 @@ package book
 import (
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
+	"github.com/lentil-lm/lentil/book/pdf"
 	"github.com/lentil-lm/lentil/internal/spoil"
 )
 
@@ -48,6 +51,60 @@ func FuzzNav(f *testing.F) {
 		d, err := readEPUB("fuzz", testEPUB(t, 2, "OEBPS/book.opf", opf, "OEBPS/nav.xhtml", nav, "OEBPS/toc.ncx", ncx))
 		if err == nil {
 			check(t, d)
+		}
+	})
+}
+
+// FuzzPaper makes pages of words of whatever the fuzzer gives: no places of words break the layout, or lose one.
+func FuzzPaper(f *testing.F) {
+	_, pages, _, err := pdfPages("seed", testPaper().bytes())
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, p := range pages {
+		var seed []byte
+		for _, w := range p.Words {
+			seed = append(seed, byte(w.Left/2), byte(w.Base/3), byte(w.Size*8), byte(len(w.Text)))
+			seed = append(seed, w.Text...)
+		}
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		pages := []*pdf.Page{{}, nil}
+		letters := 0
+		for len(data) > 4 {
+			x, y, size, n := data[0], data[1], data[2], int(data[3]%32)
+			data = data[4:]
+			text := strings.Map(func(r rune) rune {
+				if unicode.IsSpace(r) || unicode.IsControl(r) || r == utf8.RuneError {
+					return -1
+				}
+				return r
+			}, string(data[:min(n, len(data))]))
+			data = data[min(n, len(data)):]
+			if text == "" {
+				pages = append(pages, &pdf.Page{})
+				continue
+			}
+			w := pdf.Word{Text: text, Left: float64(x) * 2, Base: float64(y) * 3, Size: 1 + float64(size)/8, Bold: size&1 > 0, Turned: size == 255, Glued: size&2 > 0}
+			w.Right, w.Bottom, w.Top = w.Left+w.Size*float64(len(text))/2, w.Base-0.2*w.Size, w.Base+0.8*w.Size
+			p := pages[len(pages)-1]
+			if p == nil {
+				p = &pdf.Page{}
+				pages = append(pages, p)
+			}
+			p.Words = append(p.Words, w)
+			letters += len(ligatures.Replace(text))
+		}
+		w := newWriter("fuzz")
+		newPaper(w, pages, nil).write()
+		d, err := w.done()
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, d)
+		if n := len(strings.ReplaceAll(solid(d.Whole()), "\t", "")); n != letters {
+			t.Errorf("%d bytes of %d", n, letters)
 		}
 	})
 }

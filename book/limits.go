@@ -19,6 +19,10 @@ const (
 	maxReferences = 10_000    // lines of Markdown that begin with "[", one after another
 	maxMarkdown   = 16 << 20  // bytes of Markdown
 	maxTitle      = 300       // bytes of a heading or chapter as the blocks below it repeat it
+	maxPages      = 10_000    // of a PDF
+	maxPDFWords   = 4 << 20   // of a PDF: each takes about 150 bytes of memory
+	maxSlow       = 5         // pages of a PDF that take too long; after them no more are tried
+	maxFailures   = 50        // pages of a PDF that cannot be read; after them no more are tried
 	maxList       = 32        // lists within each other; deeper ones are shown at this depth
 )
 

@@ -122,7 +122,7 @@ func TestDietAndHealth(t *testing.T) {
 			want = append(want, h)
 		}
 	}
-	for _, ext := range []string{"txt", "html", "epub"} {
+	for _, ext := range []string{"txt", "html", "epub", "pdf"} {
 		d, err := Open(diet(t, ext))
 		if err != nil {
 			t.Error(err)
@@ -141,8 +141,12 @@ func TestDietAndHealth(t *testing.T) {
 		if ext == "txt" { // which marks none: they are guessed from empty lines and capitals
 			headings = 0.6
 		}
-		if r < 0.995 || o < 0.99 || h < headings {
-			t.Errorf("%s: recall %.4f, order %.4f, headings %.4f, expected 0.995, 0.99, %.2f or more", ext, r, o, h, headings)
+		least := [2]float64{0.995, 0.99}
+		if ext == "pdf" { // whose words and order are guessed from places on the page
+			least = [2]float64{0.98, 0.97}
+		}
+		if r < least[0] || o < least[1] || h < headings {
+			t.Errorf("%s: recall %.4f, order %.4f, headings %.4f, expected %.3f, %.2f, %.2f or more", ext, r, o, h, least[0], least[1], headings)
 		}
 	}
 }

@@ -7,10 +7,12 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/lentil-lm/lentil/book/pdf"
 	"github.com/lentil-lm/lentil/internal/cli"
 )
 
 func main() {
+	pdf.Serve() // this process may be one that reads a PDF file for another
 	ctx, cancel := context.WithCancel(context.Background())
 	asked := requests(cancel)
 	stopWithoutReader(cancel)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,7 @@ func newDatasetRead(streams Streams) *cobra.Command {
 		Short: "Show what was understood of a book, and what was left out of it",
 		Long: `Read a book and show how it was understood: its headings, how many blocks of each
 kind it has, and what was left out of its text, such as page numbers and marks of
-notes. Books are EPUB 2 and 3, HTML, Markdown and plain text files.`,
+notes. Books are PDF, EPUB 2 and 3, HTML, Markdown and plain text files.`,
 		Example: `  lentil dataset read book.epub
   lentil dataset read book.epub --markdown > book.md
   lentil dataset read book.html --json book.json`,
@@ -72,6 +73,7 @@ func bookSummary(path string, d *book.Document) string {
 			fmt.Fprintf(&b, "%s%s\n", strings.Repeat("  ", block.Level), strings.ReplaceAll(block.Text, "\n", " "))
 		}
 	}
+	b.WriteString(unreadPages(d))
 	if len(d.Removed) == 0 {
 		b.WriteString("\nNothing was left out.\n")
 		return b.String()
@@ -84,6 +86,26 @@ func bookSummary(path string, d *book.Document) string {
 	for _, reason := range slices.Sorted(maps.Keys(removed)) {
 		texts := removed[reason]
 		fmt.Fprintf(&b, "%7d  %s: %.100q\n", len(texts), reason, strings.Join(texts[:min(len(texts), 8)], " "))
+	}
+	return b.String()
+}
+
+// unreadPages tells which pages of a PDF gave no text, those with one reason together.
+func unreadPages(d *book.Document) string {
+	var b strings.Builder
+	for i := 0; i < len(d.Unread); {
+		end := i
+		var pages []string
+		for end < len(d.Unread) && d.Unread[end].Why == d.Unread[i].Why {
+			pages = append(pages, strconv.Itoa(d.Unread[end].Page))
+			end++
+		}
+		more := ""
+		if len(pages) > 20 {
+			pages, more = pages[:20], fmt.Sprintf(" and %d more", len(pages)-20)
+		}
+		fmt.Fprintf(&b, "\nNot read, of %d pages: %s%s: %s\n", d.Pages, strings.Join(pages, ", "), more, d.Unread[i].Why)
+		i = end
 	}
 	return b.String()
 }

@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"github.com/lentil-lm/lentil/book/pdf"
 )
 
 // TestMain keeps the tests off the network and away from the user's own cache and token.
 func TestMain(m *testing.M) {
+	pdf.Serve()
 	home, err := os.MkdirTemp("", "lentil-cli-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
