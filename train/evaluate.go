@@ -21,6 +21,7 @@ type EvalOptions struct {
 	CompatMLX    bool
 	After        *Result // of a training: its random numbers go on in place of Seed's; may be nil
 
+	known  *references  // of the examples; may be nil
 	stop   func() error // asked before each op; its error ends the measurement. Nil: never
 	reduce Reduce       // with other workers; may be nil
 }
@@ -106,13 +107,14 @@ func evaluateShare(ctx context.Context, m *model.Model, f *frozen, examples Exam
 		if n := objective.units(&b); n > 0 {
 			var left []float32
 			t.Scope(func() *tensor.Tensor {
-				left = t.Read(objective.loss(&pass{tape: t, model: m, reference: reference, frozen: f}, &b, 1/float32(n)))
+				left = t.Read(objective.loss(&pass{tape: t, model: m, reference: reference, known: o.known, frozen: f}, &b, 1/float32(n)))
 				return nil
 			})
 			if t.Err() != nil {
 				return all, t.Err()
 			}
 			got := objective.measure(&b, left)
+			o.known.keep(&b, got.references)
 			all.loss += got.loss * float64(n)
 			all.figures = all.figures.Plus(got.figures, float64(n))
 			all.units += n

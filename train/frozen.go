@@ -42,13 +42,18 @@ type kept struct {
 // newFrozen returns nil when there is nothing to gain (no frozen block at the bottom, or
 // no example that comes again), and where the batch of an example shows in its output.
 func newFrozen(m *model.Model, store *frozenStore, again bool) *frozen {
-	first, c := m.FirstTrained(), m.Config
-	info := m.Device().Info()
-	unit := max(info.WidthUnit, 1)
-	if store == nil || !again || first == 0 || !info.BatchInvariant || c.HiddenSize%unit != 0 || c.IntermediateSize%unit != 0 {
+	first := m.FirstTrained()
+	if store == nil || !again || first == 0 || !batchInvariant(m) {
 		return nil
 	}
-	return &frozen{first: first, width: c.HiddenSize, small: info.SmallBatch, rows: map[int]kept{}, store: store}
+	return &frozen{first: first, width: m.Config.HiddenSize, small: m.Device().Info().SmallBatch, rows: map[int]kept{}, store: store}
+}
+
+// batchInvariant tells whether larger batches give each of their examples, to the bit, the same.
+func batchInvariant(m *model.Model) bool {
+	c, info := m.Config, m.Device().Info()
+	unit := max(info.WidthUnit, 1)
+	return info.BatchInvariant && c.HiddenSize%unit == 0 && c.IntermediateSize%unit == 0
 }
 
 // below runs a batch through the blocks that are kept, of which there may be none: the

@@ -51,6 +51,8 @@ type Trainer struct {
 
 	store         *frozenStore // nil when nothing is kept
 	frozen, valid *frozen      // of the splits
+
+	known, knownValid *references // of the splits
 }
 
 // Result sums up a run.
@@ -193,7 +195,7 @@ func (tr *Trainer) validate(ctx context.Context, s *state) error {
 	began := time.Now()
 	o := EvalOptions{
 		Objective: tr.Options.Objective, BatchSize: tr.Options.BatchSize, Batches: tr.Options.ValBatches, MaxSeqLength: tr.Options.MaxSeqLength,
-		CompatMLX: tr.Options.CompatMLX, stop: tr.abandoned, reduce: tr.Reduce,
+		CompatMLX: tr.Options.CompatMLX, known: tr.knownValid, stop: tr.abandoned, reduce: tr.Reduce,
 	}
 	batches := 0
 	got, err := evaluate(ctx, tr.Model, tr.valid, tr.Valid, o, &s.random, func(done, total int) {
@@ -353,8 +355,11 @@ func (tr *Trainer) begin() (*updates, error) {
 func (tr *Trainer) keepFrozen() {
 	o := tr.Options
 	tr.store = newFrozenStore(tr.Model.Device(), o.Frozen, func(text string) { tr.report(run.Warning{Text: fault.Say("%s", text)}) })
-	tr.frozen = newFrozen(tr.Model, tr.store, o.Iters > tr.Train.Len()/o.BatchSize)
-	tr.valid = newFrozen(tr.Model, tr.store, tr.hasValid() && o.Iters > 1)
+	again, validAgain := o.Iters > tr.Train.Len()/o.BatchSize, tr.hasValid() && o.Iters > 1
+	tr.frozen = newFrozen(tr.Model, tr.store, again)
+	tr.valid = newFrozen(tr.Model, tr.store, validAgain)
+	tr.known = newReferences(tr.Model, o.objective(), tr.store != nil && again)
+	tr.knownValid = newReferences(tr.Model, o.objective(), tr.store != nil && validAgain)
 }
 
 func (tr *Trainer) close(s *state) {

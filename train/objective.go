@@ -34,7 +34,9 @@ type measure struct {
 	units   int         // 0: there was nothing to learn
 	tokens  int         // that were to be predicted
 	figures run.Figures // further means over the units
-	norm    float64     // of the gradients, before they were clipped, where an update was due and they may be clipped
+
+	references []float32 // of each sequence, for pass.known
+	norm       float64   // of the gradients, before they were clipped, where an update was due and they may be clipped
 }
 
 // CrossEntropy is the mean over tokens of -log p(token), the loss of ordinary fine-tuning.
@@ -67,6 +69,7 @@ type pass struct {
 	tape       *tensor.Tape
 	model      *model.Model
 	reference  *model.Model // of the same weights, without an adapter; nil if the objective needs none
+	known      *references  // may be nil
 	frozen     *frozen      // may be nil
 	checkpoint bool
 }

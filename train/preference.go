@@ -47,6 +47,9 @@ func (o DPO) loss(p *pass, b *packed, share float32) *tensor.Tensor {
 		x, pass, done := p.unchanged(b)
 		bounds := t.Ints(b.segments)
 		reference := t.Constant(func() *tensor.Tensor { // [2P]
+			if sums := p.known.load(b); sums != nil {
+				return t.Floats(sums)
+			}
 			y := p.reference.Layers(t, x, pass, done, len(p.reference.Blocks), false)
 			return t.SegmentSums(p.reference.TokenLosses(t, y, b.rows, b.targets), bounds)
 		})
@@ -73,9 +76,13 @@ func (p *packed) ofPairs(weight float32) []float32 {
 }
 
 func (o DPO) measure(b *packed, pairs []float32) measure {
-	return ofPairs(b, pairs, func(p []float32) (chosen, rejected float64) {
+	m := ofPairs(b, pairs, func(p []float32) (chosen, rejected float64) {
 		return o.Beta * (float64(p[1]) - float64(p[3])), o.Beta * (float64(p[2]) - float64(p[4]))
 	})
+	for p := range m.units {
+		m.references = append(m.references, -pairs[p*compute.PairFigures+3], -pairs[p*compute.PairFigures+4])
+	}
+	return m
 }
 
 func (o ORPO) measure(b *packed, pairs []float32) measure {

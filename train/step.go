@@ -68,7 +68,9 @@ func (tr *Trainer) measure(b *packed, left *tensor.Tensor) (measure, error) {
 	if err := tr.tape.Err(); err != nil {
 		return measure{}, err
 	}
-	return tr.Options.objective().measure(b, values), nil
+	got := tr.Options.objective().measure(b, values)
+	tr.known.keep(b, got.references)
+	return got, nil
 }
 
 // An accumulation is the gradients that wait for an update: of the sum of its units'
@@ -120,7 +122,7 @@ func (tr *Trainer) dropGradients(s *state) {
 
 // pass is that of a step.
 func (tr *Trainer) pass() *pass {
-	return &pass{tape: tr.tape, model: tr.Model, reference: tr.reference, frozen: tr.frozen, checkpoint: tr.Options.GradCheckpoint}
+	return &pass{tape: tr.tape, model: tr.Model, reference: tr.reference, known: tr.known, frozen: tr.frozen, checkpoint: tr.Options.GradCheckpoint}
 }
 
 // average makes the gradients those of the mean loss over all units of the accumulation,

@@ -97,7 +97,7 @@ func (o *loraOptions) declare(cmd *cobra.Command) {
 	})
 	group(cmd, "Engine", func(f *pflag.FlagSet) {
 		f.StringVar(&r.Compat, "compat", r.Compat, "`mlx`: mlx-lm's loss mask, data order, random numbers and reading of\nconfig.json, so that loss curves can be laid over each other")
-		f.BoolVar(&r.NoFrozenCache, "no-frozen-cache", r.NoFrozenCache, "compute the layers that are not trained anew in every epoch,\ninstead of keeping what they gave for a row: same losses, less memory, more time")
+		f.BoolVar(&r.NoFrozenCache, "no-frozen-cache", r.NoFrozenCache, "compute the layers that are not trained anew in every epoch,\ninstead of keeping what they gave for a row, and the reference of dpo as well:\nsame losses, less memory, more time")
 		declareDevice(f, &r.Device, &r.Threads, r.Device, r.Threads)
 		f.IntVar(&r.ClearCacheThreshold, "clear-cache-threshold", r.ClearCacheThreshold, "")
 		ignore(f.Lookup("clear-cache-threshold"), "Lentil keeps what the next step needs")
