@@ -25,23 +25,26 @@ func (w *waits) Read(b compute.Buffer, dst []byte) error {
 	return w.Device.Read(b, dst)
 }
 
-// TestOneWaitAStep: the host waits for a step's loss only, and when the update is queued.
-func TestOneWaitAStep(t *testing.T) {
+// TestOneWaitForPairs: in preference training, too, the host waits once a step, when the update
+// is queued: the weights of the tokens never leave the device.
+func TestOneWaitForPairs(t *testing.T) {
 	t.Parallel()
-	dev := &waits{Device: newCPU(t)}
-	tr, _ := newTrainer(t, dev, options())
-	s, err := tr.prepare()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tr.close(s)
-	b := pack(someRows(4), 64, false)
-	dev.log = nil
-	if _, err := tr.step(s, &b); err != nil {
-		t.Fatal(err)
-	}
-	if n := len(dev.log); n == 0 || slices.Index(dev.log, "read") != n-1 || !slices.Contains(dev.log, "adam") {
-		t.Errorf("the host waits before the end of the step: %v", dev.log)
+	for name, objective := range objectives {
+		dev := &waits{Device: newCPU(t)}
+		tr, _ := newPairTrainer(t, dev, objective, 2)
+		s, err := tr.prepare()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := pack(somePairs(4, 1, false), 64, false)
+		dev.log = nil
+		if _, err := tr.step(s, &b); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(dev.log); n == 0 || slices.Index(dev.log, "read") != n-1 || !slices.Contains(dev.log, "adam") || !slices.Contains(dev.log, name) {
+			t.Errorf("%s: the host waits before the end of the step: %v", name, dev.log)
+		}
+		tr.close(s)
 	}
 }
 

@@ -215,3 +215,24 @@ func TestBar(t *testing.T) {
 	none.Set("x", 1, 2)
 	none.Clear()
 }
+
+// TestLivePreferences: how often and by how much chosen answers win, while it runs and after.
+func TestLivePreferences(t *testing.T) {
+	t.Parallel()
+	live, term, now := newTestLive(100, 24, false)
+	live.Report(run.Start{Title: "tiny", FirstIteration: 1, Iterations: 20})
+	figures := func(right, margin float64) run.Figures {
+		return run.Figures{{Name: run.RewardsMargins, Value: margin}, {Name: run.RewardsAccuracies, Value: right}}
+	}
+	live.Report(run.Validation{Iteration: 1, Loss: .69, Figures: figures(0, 0)})
+	live.Report(run.TrainReport{Iteration: 10, TrainLoss: .5, Figures: figures(.75, .3124)})
+	*now = now.Add(time.Second)
+	live.Report(run.Step{Iteration: 11, Loss: .4})
+	if got := term.text(); !strings.Contains(got, "preferred 75 %, margin 0.312   o preferred 0 %, margin 0.000") {
+		t.Errorf("while it runs:\n%s", got)
+	}
+	live.Report(run.End{Outcome: run.Done, Iteration: 20, Seconds: 20})
+	if got := term.text(); strings.Count(got, "preferred 75 %, margin 0.312") != 1 {
+		t.Errorf("at the end:\n%s", got)
+	}
+}

@@ -1,6 +1,7 @@
 package screen
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -20,6 +21,8 @@ func TestClassicLines(t *testing.T) {
 		run.Saved{Iteration: 100, Path: "a/adapters.safetensors", Checkpoint: "a/0000100_adapters.safetensors"},
 		run.Saved{Iteration: 120, Path: "a/adapters.safetensors"},
 		run.TestReport{Loss: 1.5, Perplexity: 4.4817, Tokens: 900},
+		run.Validation{Iteration: 1, Loss: .693, Seconds: 1, Figures: run.Figures{{Name: run.RewardsMargins, Value: .01234}, {Name: run.RewardsAccuracies, Value: 1}}},
+		run.TestReport{Loss: .5, Perplexity: math.NaN(), Figures: run.Figures{{Name: run.RewardsAccuracies, Value: .75}}},
 		run.Message{Text: fault.Say("%s", "Loading datasets")},
 		run.Warning{Text: fault.Say("%s", "a <tag> & a \"quote\"")},
 		run.End{Outcome: run.Interrupted, Iteration: 120, Seconds: 12.5},
@@ -36,6 +39,8 @@ Iter 10: Train loss 2.662, Learning Rate 1.000e-05, It/sec 0.490, Tokens/sec 161
 Iter 100: Saved adapter weights to a/adapters.safetensors and a/0000100_adapters.safetensors.
 Saved final weights to a/adapters.safetensors.
 Test loss 1.500, Test ppl 4.482.
+Iter 1: Val loss 0.693, Val took 1.000s, rewards/margins 0.01234, rewards/accuracies 1
+Test loss 0.500, rewards/accuracies 0.75.
 Loading datasets
 Warning: a <tag> & a "quote"
 Interrupted after iteration 120, 13s.
