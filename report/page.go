@@ -135,8 +135,18 @@ func (r *Run) Summary() (out []Command) {
 	if b := r.Best(); b != nil {
 		add("best validation", "%s at iteration %d", number(b.Loss), b.Iteration)
 	}
-	if r.Tested != nil {
-		add("test perplexity", "%s", number(r.Tested.Perplexity))
+	if n := len(r.Valid); n > 0 {
+		for _, f := range r.Valid[n-1].Figures {
+			add("validation "+f.Name, "%s", number(f.Value))
+		}
+	}
+	if t := r.Tested; t != nil && len(t.Figures) == 0 {
+		add("test perplexity", "%s", number(t.Perplexity))
+	} else if t != nil { // of an objective that has none
+		add("test loss", "%s", number(t.Loss))
+		for _, f := range t.Figures {
+			add("test "+f.Name, "%s", number(f.Value))
+		}
 	}
 	if r.End != nil {
 		add("time", "%s", run.Duration(time.Duration(r.End.Seconds*float64(time.Second))))

@@ -324,3 +324,21 @@ func TestTicks(t *testing.T) {
 		}
 	}
 }
+
+// TestPreferences: a run on pairs tells how often chosen answers win, and no perplexity.
+func TestPreferences(t *testing.T) {
+	t.Parallel()
+	figures := run.Figures{{Name: run.RewardsMargins, Value: 0.3124}, {Name: run.RewardsAccuracies, Value: 0.75}}
+	r, err := Load(folderOf(t, run.Start{FirstIteration: 1, Iterations: 10}, run.Validation{Iteration: 10, Loss: 0.5, Figures: figures}, run.TestReport{Loss: 0.6, Perplexity: math.NaN(), Figures: figures}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range r.Summary() {
+		got = append(got, fmt.Sprint(s))
+	}
+	all := strings.Join(got, "\n")
+	if !strings.Contains(all, "validation rewards/accuracies 0.75") || !strings.Contains(all, "test rewards/margins 0.312") || strings.Contains(all, "perplexity") {
+		t.Errorf("%s", all)
+	}
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/lentil-lm/lentil/eval/score"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
+	"github.com/lentil-lm/lentil/run"
 )
 
 //go:embed runs.tmpl
@@ -91,11 +92,23 @@ func (c *Comparison) figures() {
 		return ""
 	})
 	c.row("test perplexity", func(r *Run) string {
-		if r.Tested != nil {
+		if r.Tested != nil && len(r.Tested.Figures) == 0 {
 			return fmt.Sprintf("%.3f", r.Tested.Perplexity)
 		}
 		return ""
 	})
+	for _, name := range []string{run.RewardsAccuracies, run.RewardsMargins} {
+		c.row("test "+name, func(r *Run) string {
+			if r.Tested == nil {
+				return ""
+			}
+			v, ok := r.Tested.Figures.Get(name)
+			if !ok {
+				return ""
+			}
+			return number(v)
+		})
+	}
 	var titles []string
 	rows := map[string][]string{}
 	for i, r := range c.Runs {
