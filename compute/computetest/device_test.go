@@ -124,6 +124,6 @@ func TestAsync(t *testing.T) {
 func TestReference(t *testing.T) {
 	Run(t, &reference{})
 	for _, activations := range []compute.DType{compute.BF16, compute.F16} {
-		t.Run(activations.String(), func(t *testing.T) { RunSome(t, &reference{activations: activations}, 8) })
+		t.Run(activations.String(), func(t *testing.T) { RunSome(t, &reference{activations: activations}, 24) })
 	}
 }
