@@ -2,6 +2,10 @@ package eval
 
 import (
 	"context"
+	"iter"
+	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/engine"
@@ -40,25 +44,65 @@ func promptOf(e *engine.Engine, q *score.Question, passage string) ([]int32, err
 	return e.Prompt(append(messages, chat.NewMessage("user", text)), engine.PromptOptions{})
 }
 
-// Answers decodes an answer to each prompt with the likeliest words, and gives each to got as it comes, by its index. It is
-// the one place that decodes for measuring.
+// together is how many answers are decoded at a time.
+const together = 16
+
+// Answers decodes an answer to each prompt with the likeliest words, and gives them to got in their order. It is the one
+// place that decodes for measuring. Answers are decoded together, and each is what it is alone: that is what RowWise is for.
 func Answers(ctx context.Context, e *engine.Engine, prompts [][]int32, maxTokens int, got func(i int, text string) error) error {
-	s, err := e.Session(engine.SessionOptions{})
+	if len(prompts) == 0 {
+		return nil
+	}
+	stops, err := e.Stops()
 	if err != nil {
 		return err
 	}
-	defer s.Close()
-	for i, ids := range prompts {
-		s.Reset() // so that an answer does not hang on the one before
-		text, _, err := s.Answer(ctx, ids, generate.Options{MaxTokens: maxTokens})
-		if err != nil {
-			return err
+	batch := generate.NewBatch(generate.BatchOptions{Most: together, RowWise: true})
+	defer batch.Close()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	type answer struct {
+		text string
+		err  error
+	}
+	answers := make([]chan answer, len(prompts))
+	for i := range answers {
+		answers[i] = make(chan answer, 1)
+	}
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer stop() // before the workers are waited for
+	for range min(together, len(prompts)) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(prompts); i = int(next.Add(1)) - 1 {
+				text, err := collect(batch.Stream(ctx, e.Model, e.Tokenizer, prompts[i], generate.Options{MaxTokens: maxTokens, StopTokens: stops}))
+				answers[i] <- answer{text, err}
+			}
+		})
+	}
+	for i := range prompts {
+		a := <-answers[i]
+		if a.err != nil {
+			return a.err
 		}
-		if err := got(i, tidyAnswer(text)); err != nil {
+		if err := got(i, tidyAnswer(a.text)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// collect joins the pieces of an answer.
+func collect(pieces iter.Seq2[generate.Piece, error]) (string, error) {
+	var text strings.Builder
+	for p, err := range pieces {
+		if err != nil {
+			return "", err
+		}
+		text.WriteString(p.Text)
+	}
+	return text.String(), nil
 }
 
 // Likelihoods are the log-likelihoods of choices after a prompt, each divided by its length in bytes as lm-eval's acc_norm does.

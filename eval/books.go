@@ -169,18 +169,18 @@ func (l *Library) version(used bool) string {
 	return fmt.Sprint(l.hash, passages)
 }
 
-// Look gives the passages that fit a question best, one behind the other; empty if none has a word of it.
-func (l *Library) Look(question string) string {
+// Look gives the n passages that fit a question best, one behind the other; empty if none has a word of it.
+func (l *Library) Look(question string, n int) string {
 	scores := map[int32]float64{}
 	seen := map[string]bool{}
-	n := float64(len(l.passages))
+	all := float64(len(l.passages))
 	for _, w := range score.Words(question) {
 		list := l.postings[w]
 		if seen[w] || len(list) == 0 {
 			continue
 		}
 		seen[w] = true
-		idf := math.Log(1 + (n-float64(len(list))+0.5)/(float64(len(list))+0.5))
+		idf := math.Log(1 + (all-float64(len(list))+0.5)/(float64(len(list))+0.5))
 		for _, p := range list {
 			tf, length := float64(p.count), float64(l.passages[p.passage].words)
 			scores[p.passage] += idf * tf * (bm25K + 1) / (tf + bm25K*(1-bm25B+bm25B*length/l.mean))
@@ -200,7 +200,7 @@ func (l *Library) Look(question string) string {
 		return int(a - b)
 	})
 	var out []string
-	for _, p := range best[:min(passages, len(best))] {
+	for _, p := range best[:min(n, len(best))] {
 		out = append(out, l.passages[p].text)
 	}
 	return strings.Join(out, "\n\n")

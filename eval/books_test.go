@@ -31,8 +31,13 @@ func TestLibrary(t *testing.T) {
 		"What about chickpea fiber?":        "Foods › Chickpeas\nCooked chickpeas",
 		"Xylophone?":                        "",
 	} {
-		if got := l.Look(question); !strings.HasPrefix(got, want) || want == "" && got != "" {
+		if got := l.Look(question, passages); !strings.HasPrefix(got, want) || want == "" && got != "" {
 			t.Errorf("%s: %q, want %q first", question, got, want)
+		}
+	}
+	for n, want := range map[int]string{0: "", 1: "One ", 2: "One two\n", 9: "One two\nthree"} {
+		if got := firstWords("One two\nthree", n); got != want {
+			t.Errorf("%d words are %q", n, got)
 		}
 	}
 	for _, p := range l.passages {

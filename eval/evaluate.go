@@ -3,8 +3,10 @@ package eval
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/eval/score"
@@ -128,17 +130,13 @@ func (v *Evaluation) ask(ctx context.Context, e *engine.Engine, r *score.Results
 	}
 	for i := range r.Answered {
 		q := &r.Answered[i].Question
-		passage := ""
-		if column.Books {
-			passage = v.Books.Look(q.Question)
+		ids, passage, err := v.promptOf(e, q, column.Books)
+		if err != nil {
+			return fault.Of("question %d (%s): %w", i+1, q.Name(), err)
 		}
 		if answer, ok := v.Answers.find(by, q.Key()); ok && len(answer.Likelihoods) == len(q.Choices) {
 			reply(i, passage, answer)
 			continue
-		}
-		ids, err := promptOf(e, q, passage)
-		if err != nil {
-			return fault.Of("question %d (%s): %w", i+1, q.Name(), err)
 		}
 		prompts = append(prompts, prompt{i, ids, passage})
 	}
@@ -152,6 +150,44 @@ func (v *Evaluation) ask(ctx context.Context, e *engine.Engine, r *score.Results
 		return v.Answers.add(answer)
 	}
 	return v.answers(ctx, e, r, prompts, got)
+}
+
+// promptOf is a question as a column is asked it, with as much of the passages that fit it as the model has room for.
+func (v *Evaluation) promptOf(e *engine.Engine, q *score.Question, books bool) (ids []int32, passage string, err error) {
+	if !books {
+		ids, err = promptOf(e, q, "")
+		return ids, "", err
+	}
+	room := e.Model.Config.MaxPositionEmbeddings
+	if room -= min(v.maxTokens(), room/2); room <= 0 {
+		room = math.MaxInt
+	}
+	for n, words := passages, math.MaxInt; ; {
+		passage = firstWords(v.Books.Look(q.Question, n), words)
+		if ids, err = promptOf(e, q, passage); err != nil || len(ids) <= room || passage == "" {
+			return ids, passage, err
+		}
+		if n > 1 {
+			n--
+			continue
+		}
+		words = len(strings.Fields(passage)) * 3 / 4
+	}
+}
+
+// firstWords cuts a text after n words.
+func firstWords(text string, n int) string {
+	at, inWord := 0, false
+	for i, r := range text {
+		if space := unicode.IsSpace(r); space == inWord {
+			if inWord = !space; inWord {
+				if at++; at > n {
+					return text[:i]
+				}
+			}
+		}
+	}
+	return text
 }
 
 // answers asks the open questions, and takes the likelihoods of choices.

@@ -73,6 +73,7 @@ var peers = map[string]struct{ path, remedy string }{
 	"datasets":  {"../.interop/datasets/stamp", "interop/datasets.sh"},
 	"llama.cpp": {"../.interop/node/node_modules/node-llama-cpp/package.json", "interop/llama.sh"},
 	"SmolLM2":   {smolPath, "interop/llama.sh"},
+	"browser":   {"../.interop/browser/node_modules/axe-core/package.json", "interop/browser.sh"},
 }
 
 const smolPath = "../.interop/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -215,7 +215,7 @@ func (p *Page) Verdicts() (out []Verdict) {
 		for _, row := range p.Results.Rows {
 			if got := row.Against[c]; got != nil {
 				class := map[score.Verdict]string{score.Helped: "good", score.Harmed: "bad"}[got.Verdict]
-				out = append(out, Verdict{fmt.Sprintf("%s against %s, %s", column.Name, p.Results.Columns[column.Against].Name, strings.ToLower(row.Title())), got.Detail(), class})
+				out = append(out, Verdict{fmt.Sprintf("%s against %s, %s", column.Name, p.Results.Columns[column.Against].Name, strings.ToLower(row.Title())), row.Said(c), class})
 			}
 		}
 	}

@@ -332,3 +332,15 @@ func (r *Row) Title() string {
 	}
 	return "All questions, right"
 }
+
+// Said is the verdict on column c with its figures. Of general knowledge nobody expects a gain: what is told is whether it stayed.
+func (r *Row) Said(c int) string {
+	got := r.Against[c]
+	if r.Kind != General || got.Verdict != DidNotHelp {
+		return got.Detail()
+	}
+	if got.Difference.Low > -worth {
+		return got.detail("stayed as it was")
+	}
+	return got.detail("no gain, and a loss cannot be excluded")
+}

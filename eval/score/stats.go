@@ -197,9 +197,15 @@ func pairs(n, won, lost int) Interval {
 	return Interval{N: n, Mean: float64(won-lost) / float64(n), Low: max(-1, d-half), High: min(1, d+half)}
 }
 
-// Detail is the verdict with its figures: "helped (+83 points, 78 to 88; 70 became right, 1 wrong; p = 1e-19)".
-func (c Comparison) Detail() string {
-	return fmt.Sprintf("%s (%+.0f points, %+.0f to %+.0f; %d became right, %d wrong; p = %.2g)", c, 100*c.Difference.Mean, 100*c.Difference.Low, 100*c.Difference.High, c.Won, c.Lost, c.P)
+// Detail is the verdict with its figures: "helped (+83 points, +78 to +88; 70 became right, 1 wrong; p < 0.001)".
+func (c Comparison) Detail() string { return c.detail(c.String()) }
+
+func (c Comparison) detail(said string) string {
+	p := fmt.Sprintf("p = %.2g", c.P)
+	if c.P < 0.001 {
+		p = "p < 0.001"
+	}
+	return fmt.Sprintf("%s (%+.0f points, %+.0f to %+.0f; %d became right, %d wrong; %s)", said, 100*c.Difference.Mean, 100*c.Difference.Low, 100*c.Difference.High, c.Won, c.Lost, p)
 }
 
 // String writes a share with its interval: "95 % (91–98)".

@@ -53,15 +53,14 @@ func printVerdicts(out io.Writer, r *score.Results) {
 	first := true
 	for c, column := range r.Columns {
 		for _, row := range r.Rows {
-			got := row.Against[c]
-			if got == nil {
+			if row.Against[c] == nil {
 				continue
 			}
 			if first {
 				fmt.Fprintln(out)
 				first = false
 			}
-			fmt.Fprintf(out, "%s against %s, %s: %s\n", column.Name, r.Columns[column.Against].Name, lowerFirst(row.Title()), got.Detail())
+			fmt.Fprintf(out, "%s against %s, %s: %s\n", column.Name, r.Columns[column.Against].Name, lowerFirst(row.Title()), row.Said(c))
 		}
 	}
 }

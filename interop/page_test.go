@@ -1,0 +1,115 @@
+package interop
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/demo"
+)
+
+// chromium finds the browser, or skips the test.
+func chromium(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{os.Getenv("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); name != "" && err == nil {
+			return path
+		}
+	}
+	if os.Getenv("LENTIL_REQUIRE_PEERS") == "1" {
+		t.Fatal("peer Chromium is missing: install it, or name it in CHROMIUM")
+	}
+	t.Skip("peer Chromium is missing: install it, or name it in CHROMIUM")
+	return ""
+}
+
+// TestPages opens reports in Chromium at two sizes, light and dark: axe-core finds nothing, no script fails, nothing but the page
+// is asked for, and it is no wider than the window. LENTIL_SHOTS names a folder for screenshots.
+func TestPages(t *testing.T) {
+	need(t, "browser")
+	browser := chromium(t)
+	dir := t.TempDir()
+	if err := demo.Write(dir, false); err != nil {
+		t.Fatal(err)
+	}
+	at := func(name string) string { return filepath.Join(dir, name) }
+	rows, err := os.ReadFile(at("data/test.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	questions := strings.Join(strings.SplitAfter(string(rows), "\n")[:12], "")
+	if err := os.WriteFile(at("questions.jsonl"), []byte(questions), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lentil(t, "train", "--model", at("model"), "--data", at("data"), "--adapter-path", at("adapters"), "--iters", "40", "--batch-size", "4", "--steps-per-eval", "20",
+		"--steps-per-report", "5", "--mask-prompt", "--val-batches", "2")
+	lentil(t, "eval", "--model", at("model"), "--adapter-path", at("adapters"), "--questions", at("questions.jsonl"), "--books", at("handbook"), "--max-tokens", "30")
+	lentil(t, "report", at("adapters"))
+	lentil(t, "runs", at("adapters"), at("adapters"), "--out", at("runs.html"))
+	watched := exec.Command(mustBuild(t), "watch", at("adapters"))
+	out, err := watched.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := watched.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		watched.Process.Kill()
+		watched.Wait()
+	}()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	live := regexp.MustCompile(`http://[\d.:]+`).FindString(line) + "/"
+
+	shots := os.Getenv("LENTIL_SHOTS")
+	if shots == "" {
+		shots = t.TempDir()
+	}
+	cmd := exec.Command("node", "peer/page.mjs", browser, shots, "file://"+at("adapters/report.html"), "file://"+at("runs.html"), live)
+	modules, err := filepath.Abs("../.interop/browser/node_modules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(os.Environ(), "BROWSER_MODULES="+modules)
+	var found []struct {
+		URL                          string
+		Width                        int
+		Scheme                       string
+		Violations, Requests, Errors []string
+		Passes, Overflow             int
+	}
+	if err := json.Unmarshal([]byte(command(t, cmd)), &found); err != nil {
+		t.Fatal(err)
+	}
+	if len(found) != 3+3*4 {
+		t.Fatalf("%d looks at pages", len(found))
+	}
+	for _, f := range found {
+		if len(f.Violations)+len(f.Errors) > 0 || f.Overflow > 0 || f.Passes == 0 {
+			t.Errorf("%s, %d wide, %s: %d checks passed, %q, errors %q, %d too wide", f.URL, f.Width, f.Scheme, f.Passes, f.Violations, f.Errors, f.Overflow)
+		}
+		for _, r := range f.Requests {
+			if r != f.URL && !(f.URL == live && strings.HasPrefix(r, live)) {
+				t.Errorf("%s asks for %s", f.URL, r)
+			}
+		}
+	}
+}
+
+// mustBuild is the path of the built command.
+func mustBuild(t *testing.T) string {
+	t.Helper()
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
