@@ -123,7 +123,7 @@ func (d *Async) ImportWeight(m *quant.Matrix) (compute.Buffer, error) {
 	return &asyncBuffer{Buffer: b, dev: d, weight: m}, nil
 }
 
-// Run checks the op at once and queues it.
+// Run checks the op at once, refuses what the device lacks, and queues the rest.
 func (d *Async) Run(op compute.Op, out, in []compute.Buffer) error {
 	if err := compute.Check(op, bufferSpecs(out), bufferSpecs(in)); err != nil {
 		return err
@@ -139,6 +139,9 @@ func (d *Async) Run(op compute.Op, out, in []compute.Buffer) error {
 				return err
 			}
 		}
+	}
+	if !d.dev.Supports(op, bufferSpecs(in)) {
+		return fmt.Errorf("%s: %w", op.Name(), compute.ErrUnsupported)
 	}
 	d.mu.Lock()
 	d.counts.Runs++

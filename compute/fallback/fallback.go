@@ -8,8 +8,10 @@
 package fallback
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -78,10 +80,18 @@ func inner(b compute.Buffer) compute.Buffer {
 	return b
 }
 
+// inners are the device's buffers: the same list, unless there is a weight in it.
 func inners(buffers []compute.Buffer) []compute.Buffer {
-	list := make([]compute.Buffer, len(buffers))
+	list := buffers
 	for i, b := range buffers {
-		list[i] = inner(b)
+		w, ok := b.(*weight)
+		if !ok {
+			continue
+		}
+		if &list[0] == &buffers[0] {
+			list = slices.Clone(buffers)
+		}
+		list[i] = w.Buffer
 	}
 	return list
 }
@@ -89,29 +99,20 @@ func inners(buffers []compute.Buffer) []compute.Buffer {
 // Supports is true for every op.
 func (d *Device) Supports(compute.Op, []compute.Spec) bool { return true }
 
-// Run runs the op where it can.
+// Run runs the op on the device, and if that has no way to, on the host. The device has
+// checked the op by then.
 func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
-	ins := specs(in)
-	if err := compute.Check(op, specs(out), ins); err != nil {
-		return err
+	err := d.Device.Run(op, inners(out), inners(in))
+	lacks := errors.Is(err, compute.ErrUnsupported)
+	if lacks {
+		if err = d.onHost(op, out, in); err != nil {
+			err = fmt.Errorf("%s on the host: %w", op.Name(), err)
+		}
 	}
-	onDevice := d.Device.Supports(op, ins)
-	d.count(op.Name(), onDevice)
-	if onDevice {
-		return d.Device.Run(op, inners(out), inners(in))
+	if err == nil {
+		d.count(op.Name(), !lacks)
 	}
-	if err := d.onHost(op, out, in); err != nil {
-		return fmt.Errorf("%s on the host: %w", op.Name(), err)
-	}
-	return nil
-}
-
-func specs(buffers []compute.Buffer) []compute.Spec {
-	list := make([]compute.Spec, len(buffers))
-	for i, b := range buffers {
-		list[i] = b.Spec()
-	}
-	return list
+	return err
 }
 
 func (d *Device) count(name string, onDevice bool) {
@@ -129,6 +130,11 @@ func (d *Device) count(name string, onDevice bool) {
 // onHost runs the op's definition on copies. Outputs are read, too: an op may add to
 // them, or write a part.
 func (d *Device) onHost(op compute.Op, out, in []compute.Buffer) error {
+	for i, b := range out {
+		if _, ok := b.(*weight); ok {
+			return fmt.Errorf("output %d is a weight, which is read-only", i)
+		}
+	}
 	ins, err := d.arrays(in)
 	if err != nil {
 		return err

@@ -53,6 +53,11 @@ func TestBadIndices(t *testing.T) {
 		}
 		return b
 	}
+	// CopyRows is one of the ops that the device lacks.
+	x := buffer(compute.Shape{2, 3}, compute.F32, make([]byte, 24))
+	if err := dev.Run(compute.CopyRows{Rows: 2, To: compute.F32}, []compute.Buffer{w}, []compute.Buffer{x}); err == nil {
+		t.Error("a weight as an output passed")
+	}
 	h, loss := buffer(compute.Shape{1, 3}, compute.F32, make([]byte, 12)), buffer(compute.Shape{1}, compute.F32, nil)
 	one := buffer(compute.Shape{1}, compute.F32, make([]byte, 4))
 	for _, target := range []int32{1, 2, -1} {
