@@ -1,7 +1,7 @@
 // Package book reads books into blocks: headings, paragraphs, lists, tables, quotes, notes, captions and
 // preformatted text, each with the headings above it, its chapter or page, and where its text lies in the whole.
 //
-// Plain text, Markdown, HTML, EPUB 2 and 3 and PDF are read. A file is hostile until it is read: the limits in
+// Plain text, Markdown, HTML, EPUB 2 and 3, DOCX and PDF are read. A file is hostile until it is read: the limits in
 // limits.go bound what it may unpack to, nest and grow to, and nothing outside of it is opened.
 //
 // PDF files are read by package book/pdf, five times as fast in programs that call pdf.Serve at their begin.
@@ -38,7 +38,7 @@ const (
 
 // A Document is a book as its reader understood it.
 type Document struct {
-	Format   string    `json:"format"`   // "text", "markdown", "html", "epub", "pdf"
+	Format   string    `json:"format"`   // "text", "markdown", "html", "epub", "docx", "pdf"
 	Encoding string    `json:"encoding"` // of the file's text: "utf-8", "windows-1252", ...
 	Title    string    `json:"title,omitempty"`
 	Authors  []string  `json:"authors,omitempty"`
@@ -151,6 +151,7 @@ var formats = []format{
 	{"markdown", []string{".md", ".markdown"}, maxMarkdown, readMarkdown},
 	{"html", []string{".html", ".htm", ".xhtml"}, maxMarkup, readHTML},
 	{"epub", []string{".epub"}, maxBook, readEPUB},
+	{"docx", []string{".docx", ".docm"}, maxBook, readDOCX},
 	{"pdf", []string{".pdf"}, maxBook, readPDF},
 }
 
@@ -162,12 +163,12 @@ func Open(path string) (*Document, error) {
 		return nil, err
 	}
 	if info.IsDir() {
-		return nil, fault.Of("%s is a folder, expected a book", path).Try("Give one file: .txt, .md, .html, .epub or .pdf.")
+		return nil, fault.Of("%s is a folder, expected a book", path).Try("Give one file: .txt, .md, .html, .epub, .docx or .pdf.")
 	}
 	end := strings.ToLower(filepath.Ext(path))
 	i := slices.IndexFunc(formats, func(f format) bool { return slices.Contains(f.ends, end) })
 	if i < 0 {
-		return nil, fault.Of("%s: books that end in %q are not read, expected .txt, .md, .html, .epub or .pdf", path, end).
+		return nil, fault.Of("%s: books that end in %q are not read, expected .txt, .md, .html, .epub, .docx or .pdf", path, end).
 			Try("Convert it to one of these, or rename it if it is one.")
 	}
 	f := formats[i]
@@ -175,7 +176,7 @@ func Open(path string) (*Document, error) {
 	if err != nil {
 		return nil, fault.Mark(err)
 	}
-	if f.name != "epub" && f.name != "pdf" {
+	if f.name != "epub" && f.name != "docx" && f.name != "pdf" {
 		if err := checkText(path, data); err != nil {
 			return nil, err
 		}

@@ -55,6 +55,21 @@ func FuzzNav(f *testing.F) {
 	})
 }
 
+func FuzzDOCX(f *testing.F) {
+	fuzz(f, readDOCX, string(testDOCX(f, docxBody)))
+}
+
+// FuzzDOCXText fuzzes the text, the styles and the numbering of an archive that is whole.
+func FuzzDOCXText(f *testing.F) {
+	f.Add(docxBody, docxStyles, docxNumbering, docxNotes)
+	f.Fuzz(func(t *testing.T, body, styles, numbering, notes string) {
+		d, err := readDOCX("fuzz", testDOCX(t, body, "word/styles.xml", styles, "word/numbering.xml", numbering, "word/footnotes.xml", notes))
+		if err == nil {
+			check(t, d)
+		}
+	})
+}
+
 // FuzzPaper makes pages of words of whatever the fuzzer gives: no places of words break the layout, or lose one.
 func FuzzPaper(f *testing.F) {
 	_, pages, _, err := pdfPages("seed", testPaper().bytes())
@@ -115,7 +130,7 @@ func TestSpoiled(t *testing.T) {
 		read reader
 		data string
 	}{
-		"html": {readHTML, testPage}, "epub2": {readEPUB, string(testEPUB(t, 2))}, "epub3": {readEPUB, string(testEPUB(t, 3))},
+		"html": {readHTML, testPage}, "epub2": {readEPUB, string(testEPUB(t, 2))}, "epub3": {readEPUB, string(testEPUB(t, 3))}, "docx": {readDOCX, string(testDOCX(t, docxBody))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spoil.Each(t, []byte(c.data), spoil.Limit{Bytes: 16 << 20}, func(t *testing.T, spoiled []byte) {

@@ -3,6 +3,7 @@ package book
 import (
 	"bytes"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/html"
@@ -209,22 +210,53 @@ func (p *page) table(n *html.Node, c context) {
 		}
 	}
 	p.begin(Table)
+	var down [maxSpan]int // rows that a cell of a column still reaches down
 	for i, row := range rows {
 		if i > 0 {
 			p.cut('\n')
 		}
-		first := true
-		for cell := range row.ChildNodes() {
-			if cell.DataAtom == atom.Td || cell.DataAtom == atom.Th {
-				if !first {
+		column := 0
+		skip := func() { // what cells of rows above reach down to
+			for ; column < maxSpan && down[column] > 0; column++ {
+				down[column]--
+				if column > 0 {
 					p.cut('\t')
 				}
-				first = false
+			}
+		}
+		for cell := range row.ChildNodes() {
+			if cell.DataAtom != atom.Td && cell.DataAtom != atom.Th {
+				p.walk(cell, c)
+				continue
+			}
+			skip()
+			if column > 0 {
+				p.cut('\t')
 			}
 			p.walk(cell, c)
+			width, rows := cellSpan(cell, "colspan"), cellSpan(cell, "rowspan")
+			for k := range width {
+				if k > 0 {
+					p.cut('\t')
+				}
+				if column < maxSpan {
+					down[column] = rows - 1
+				}
+				column++
+			}
 		}
+		skip()
 		p.space = false
 	}
+}
+
+// cellSpan is how many columns or rows a cell takes.
+func cellSpan(cell *html.Node, key string) int {
+	n, err := strconv.Atoi(attribute(cell, key))
+	if err != nil || n < 1 {
+		return 1
+	}
+	return min(n, maxSpan)
 }
 
 // pageMark notes the number of the page that begins, and leaves it out of the text.

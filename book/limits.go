@@ -23,6 +23,7 @@ const (
 	maxPDFWords   = 4 << 20   // of a PDF: each takes about 150 bytes of memory
 	maxSlow       = 5         // pages of a PDF that take too long; after them no more are tried
 	maxFailures   = 50        // pages of a PDF that cannot be read; after them no more are tried
+	maxSpan       = 64        // columns that a cell of a table takes, and rows
 	maxList       = 32        // lists within each other; deeper ones are shown at this depth
 )
 

@@ -122,7 +122,7 @@ func TestDietAndHealth(t *testing.T) {
 			want = append(want, h)
 		}
 	}
-	for _, ext := range []string{"txt", "html", "epub", "pdf"} {
+	for _, ext := range []string{"txt", "html", "epub", "docx", "pdf"} {
 		d, err := Open(diet(t, ext))
 		if err != nil {
 			t.Error(err)

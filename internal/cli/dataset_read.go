@@ -24,7 +24,8 @@ func newDatasetRead(streams Streams) *cobra.Command {
 		Short: "Show what was understood of a book, and what was left out of it",
 		Long: `Read a book and show how it was understood: its headings, how many blocks of each
 kind it has, and what was left out of its text, such as page numbers and marks of
-notes. Books are PDF, EPUB 2 and 3, HTML, Markdown and plain text files.`,
+notes. Books are PDF, EPUB 2 and 3, DOCX, HTML, Markdown and plain
+text files.`,
 		Example: `  lentil dataset read book.epub
   lentil dataset read book.epub --markdown > book.md
   lentil dataset read book.html --json book.json`,
