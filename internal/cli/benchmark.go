@@ -173,7 +173,11 @@ func runBenchmark(ctx context.Context, streams Streams, o benchmarkOptions) erro
 		fmt.Fprintf(out, "Achieved, %s: %.1f GFLOP/s, %.1f GB/s\n", p.Name, p.GFLOPS, p.Bandwidth)
 	}
 	d := figures.Device
-	fmt.Fprintf(out, "Measured peak: %.1f GFLOP/s, %.1f GB/s (%s, %d threads)\n", d.GFLOPS, d.Bandwidth, d.Detail, d.Threads)
+	threads := ""
+	if d.Threads > 0 {
+		threads = fmt.Sprintf(", %d threads", d.Threads)
+	}
+	fmt.Fprintf(out, "Measured peak: %.1f GFLOP/s, %.1f GB/s (%s%s)\n", d.GFLOPS, d.Bandwidth, d.Detail, threads)
 	for _, p := range figures.Profile {
 		printProfile(out, p)
 	}
