@@ -531,9 +531,10 @@ func FuzzLoad(f *testing.F) {
 	f.Add(`{"text": "a"}` + "\n\n" + `{"text": "b"}`)
 	f.Add(`{"messages": [{"role": "user", "content": null}, {"role": "assistant"}], "tools": []}`)
 	f.Add(`{"prompt": "a", "completion": "b", "prompt": "c"}`)
+	f.Add(`{"prompt": "a", "chosen": "b", "rejected": [{"role": "user"}]}`)
 	tok := smallTokenizer(f, chatML)
 	f.Fuzz(func(t *testing.T, content string) {
-		s, err := Load(writeFiles(t, map[string]string{"train.jsonl": content}), Options{})
+		s, err := Load(writeFiles(t, map[string]string{"train.jsonl": content}), Options{Preference: strings.Contains(content, chosenKey)})
 		if err != nil {
 			return
 		}
@@ -545,6 +546,9 @@ func FuzzLoad(f *testing.F) {
 			item, err := rows.Item(i)
 			if err != nil {
 				continue
+			}
+			if other := item.Rejected; other != nil && other.Offset != item.Offset {
+				t.Fatalf("row %d: answers begin at %d and %d", i, item.Offset, other.Offset)
 			}
 			for _, span := range item.Loss {
 				if span[0] < 1 || span[0] >= span[1] || span[1] > len(item.IDs) {

@@ -50,6 +50,7 @@ A test measures as its adapter was trained (--mask-prompt, --max-seq-length) unl
 told otherwise.`
 		cmd.Example = `  lentil lora --model ./model --data ./data --train --fine-tune-type lora --batch-size 4 \
       --num-layers 16 --iters 1000 --adapter-path ./adapters --mask-prompt
+  lentil lora --model ./model --data ./pairs --train --train-mode dpo --beta 0.1
   lentil lora --model ./model --adapter-path ./adapters --data ./data --test
   lentil lora --config lora.yaml --train`
 	}
