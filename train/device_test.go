@@ -73,6 +73,36 @@ func onPartial(t *testing.T, spec modeltest.Spec, how trainable) {
 	}
 }
 
+// TestPairsOnPartialDevice: so do DPO and ORPO.
+func TestPairsOnPartialDevice(t *testing.T) {
+	t.Parallel()
+	for name, objective := range objectives {
+		losses := func(dev compute.Device) (list []float64) {
+			tr, l := newPairTrainer(t, dev, objective, 2)
+			tr.Options.BatchSize, tr.Options.StepsPerReport, tr.Options.Schedule = 12, 1, Constant(1e-3)
+			if _, err := tr.Run(t.Context()); err != nil {
+				t.Fatal(name, err)
+			}
+			for _, r := range eventsOf[run.TrainReport](l) {
+				list = append(list, r.TrainLoss)
+			}
+			return list
+		}
+		want := losses(newCPU(t))
+		dev := fallback.New(computetest.NewAsync(computetest.NewPartial(compute.BF16)))
+		got := losses(dev)
+		t.Logf("%s: %.4f, on the CPU %.4f", name, got, want)
+		for i := range want {
+			if math.Abs(got[i]-want[i]) > halfLoss*want[0] {
+				t.Errorf("%s: loss %.4f at step %d, %.4f on the CPU", name, got[i], i+1, want[i])
+			}
+		}
+		if last := len(got) - 1; got[last] > 0.9*got[0] {
+			t.Errorf("%s: losses %.4f do not fall", name, got)
+		}
+	}
+}
+
 // tenLosses are those of ten steps on a tiny model.
 func tenLosses(t *testing.T, dev compute.Device, spec modeltest.Spec, how trainable) []float64 {
 	t.Helper()
