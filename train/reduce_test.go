@@ -83,6 +83,7 @@ func TestWorkers(t *testing.T) {
 		"three, accumulation":  {3, func(o *Options) { o.GradAccumulationSteps = 3 }, someRows(12)},
 		"rows without loss":    {2, func(o *Options) { o.BatchSize, o.GradAccumulationSteps = 2, 2 }, slices.Concat(someRows(5), rowList{silent, silent, silent, silent})},
 		"only rows of that":    {2, func(*Options) {}, rowList{silent, silent, silent}},
+		"pairs":                {2, func(o *Options) { o.Objective, o.GradAccumulationSteps = DPO{Beta: 0.02}, 2 }, somePairs(11, 3, false)},
 		"adafactor, more rows": {2, func(o *Options) { o.Optimizer.Name, o.BatchSize = "adafactor", 12 }, someRows(12)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,6 +94,9 @@ func TestWorkers(t *testing.T) {
 			saves := make([]int, test.size)
 			change := func(rank int, tr *Trainer, _ *log) {
 				tr.Train = test.rows
+				if o.Objective != nil {
+					tr.Valid = somePairs(5, 4, false)
+				}
 				save := tr.Save
 				tr.Save = func(s Snapshot) (run.Saved, error) {
 					saves[rank]++
