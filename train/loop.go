@@ -30,6 +30,8 @@ type Trainer struct {
 	From *State
 	// Save keeps a snapshot: what is trained, and what the run needs to go on. Nil saves nothing.
 	Save func(Snapshot) (run.Saved, error)
+	// SaveBest keeps the weights of the best validation so far. Nil keeps none.
+	SaveBest func(Best) error
 	// PeakMemory tells the most bytes held so far, for reports. May be nil.
 	PeakMemory func() int64
 	// Abandon ends when the step under way is to be given up: the end of Run's ctx waits
@@ -61,6 +63,8 @@ type Result struct {
 	TrainLoss     float64 // of the last report
 	ValLoss       float64 // of the last validation, NaN without one
 	TrainedTokens int64
+	Best          Best // validation
+	Early         bool // ended by EarlyStop
 
 	random numpyRandom // as the run left it
 }
@@ -85,7 +89,7 @@ func (tr *Trainer) run(ctx context.Context) (Result, error) {
 	if err := tr.meet(s); err != nil {
 		return Result{}, err
 	}
-	for s.result.Iterations < tr.Options.Iters {
+	for s.result.Iterations < tr.Options.Iters && !s.result.Early {
 		if err := tr.iterate(ctx, s); err != nil {
 			if err == ErrInterrupted {
 				err = tr.interrupted(s)
@@ -134,7 +138,7 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 	switch w := s.window; {
 	case it%o.StepsPerReport == 0:
 		tr.sumUp(s)
-	case it == o.Iters:
+	case it == o.Iters || s.result.Early:
 		tr.sumUp(s)
 		s.window = w // who adds iterations later goes on with it
 	}
@@ -213,21 +217,28 @@ func (tr *Trainer) validate(ctx context.Context, s *state) error {
 		s.trend.measured(got.Loss, batches)
 	}
 	tr.report(run.Validation{Iteration: s.result.Iterations + 1, Loss: got.Loss, Seconds: time.Since(began).Seconds(), Figures: got.Figures})
-	s.window.goOn()
-	return nil
+	defer s.window.goOn()
+	if got.Tokens == 0 {
+		return nil
+	}
+	return tr.compare(s)
 }
 
 func (tr *Trainer) hasValid() bool {
 	return tr.Valid != nil && tr.Valid.Len() > 0 && tr.Options.ValBatches != 0
 }
 
-// checkpoint saves on the way. A disk that is full now may not be so at the next save: the run goes on.
+// checkpoint saves on the way.
 func (tr *Trainer) checkpoint(s *state) error {
-	err := tr.save(s, true)
+	return tr.orWarn(tr.save(s, true), "iteration", s.result.Iterations)
+}
+
+// orWarn warns of a save that failed. A disk that is full now may not be so at the next save: the run goes on.
+func (tr *Trainer) orWarn(err error, what string, iteration int) error {
 	if err == nil || !ofDisk(err) {
 		return err
 	}
-	tr.report(run.Warning{Text: fault.Say("iteration %d could not be saved, the training goes on and tries again at the next save: %v", s.result.Iterations, err)})
+	tr.report(run.Warning{Text: fault.Say("%s %d could not be saved, the training goes on and tries again at the next save: %v", what, iteration, err)})
 	return nil
 }
 
@@ -290,6 +301,9 @@ func (tr *Trainer) prepare() (*state, error) {
 		if _, err := tr.check(tr.Valid, "validation"); err != nil {
 			return nil, err
 		}
+	}
+	if o.EarlyStop > 0 && !tr.hasValid() {
+		return nil, fault.Given("early_stop", o.EarlyStop, "there are no validations that could tell when").Try("Add a validation set, or leave %v out.", fault.Setting("early_stop"))
 	}
 	u, err := tr.begin()
 	if err != nil {

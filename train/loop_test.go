@@ -437,6 +437,8 @@ func TestOptionsCheck(t *testing.T) {
 		"grad_accumulation_steps": func(o *Options) { o.GradAccumulationSteps = 0 },
 		"max_seq_length":          func(o *Options) { o.MaxSeqLength = 1 },
 		"learning_rate":           func(o *Options) { o.Schedule = nil },
+		"early_stop":              func(o *Options) { o.EarlyStop = -1 },
+		"max_grad_norm":           func(o *Options) { o.MaxGradNorm = math.NaN() },
 		"optimizer":               func(o *Options) { o.Optimizer = OptimizerConfig{} },
 		"optimizer_config":        func(o *Options) { o.Optimizer.Options = map[string]any{"eps": 0} },
 	} {

@@ -22,6 +22,7 @@ type Options struct {
 	Seed                  uint64
 	Optimizer             OptimizerConfig
 	Schedule              Schedule
+	EarlyStop             int     // end after so many validations in a row that are not better than the best; 0: never
 	MaxGradNorm           float64 // gradients of an update with a larger norm, over all parameters, are scaled down to it; 0: none are
 	// CompatMLX copies mlx-lm's choices that do not help: the pad target in the
 	// loss, batches of consecutive examples, a dropped last batch.
@@ -59,6 +60,9 @@ func (o Options) Check() error {
 	}
 	if o.Schedule == nil {
 		return fault.Missing("learning_rate")
+	}
+	if o.EarlyStop < 0 {
+		return fault.Value("early_stop", o.EarlyStop, "0 for never, or more")
 	}
 	if m := o.MaxGradNorm; !(m >= 0) || math.IsInf(m, 0) {
 		return fault.Value("max_grad_norm", m, "0 for no limit, or more")

@@ -72,6 +72,10 @@ type figures struct {
 	Window        windowFigures `json:"window"`
 	Trend         trendFigures  `json:"trend"`
 	Skipped       int           `json:"skipped"`
+	Worse         int           `json:"worse"`
+	BestIteration int           `json:"best_iteration"`
+	BestLoss      exact         `json:"best_loss"`
+	Early         bool          `json:"early"`
 }
 
 type windowFigures struct {
@@ -141,7 +145,7 @@ func (s *state) figures() figures {
 		WaitingUnit: s.waiting.unit, WaitingUnits: s.waiting.units,
 		Window:  windowFigures{w.spent, exact(w.loss), w.tokens, w.steps, w.learnt, nil, exact(w.norms), w.updates},
 		Trend:   trendFigures{nil, t.steps, exact(t.sum), exact(t.square), t.told},
-		Skipped: s.skipped,
+		Skipped: s.skipped, Worse: s.worse, BestIteration: s.result.Best.Iteration, BestLoss: exact(s.result.Best.Loss), Early: s.result.Early,
 	}
 	for _, x := range w.figures {
 		f.Window.Sums = append(f.Window.Sums, namedSum{x.Name, exact(x.Value)})
@@ -234,7 +238,8 @@ func (s *State) Close() error { return s.arrays.Close() }
 // Result is that of the run so far.
 func (s *State) Result() Result {
 	f := s.figures
-	return Result{Iterations: f.Iterations, TrainLoss: float64(f.TrainLoss), ValLoss: float64(f.ValLoss), TrainedTokens: f.TrainedTokens, random: s.random}
+	return Result{Iterations: f.Iterations, TrainLoss: float64(f.TrainLoss), ValLoss: float64(f.ValLoss), TrainedTokens: f.TrainedTokens,
+		Best: Best{f.BestIteration, float64(f.BestLoss)}, Early: f.Early, random: s.random}
 }
 
 // check refuses figures that no run has.
@@ -292,7 +297,7 @@ func (tr *Trainer) restoreAll(s *state, from *State) error {
 	for _, b := range f.Trend.Before {
 		s.trend.measured(float64(b.Loss), b.Batches)
 	}
-	s.skipped = f.Skipped
+	s.skipped, s.worse = f.Skipped, f.Worse
 	s.result, s.updates.done = from.Result(), f.Updates
 	s.result.random = numpyRandom{}
 	if err := from.restoreWeights(tr.Model, tr.params); err != nil {

@@ -19,6 +19,7 @@ type state struct {
 	waiting accumulation // gradients since the last update
 	window  window       // steps since the last report
 	trend   trend        // of the loss, since the run began
+	worse   int          // validations, one after another up to now, that were not better than the best
 	skipped int          // steps, one after another up to now, whose loss was no number
 	result  Result       // so far
 }

@@ -18,7 +18,7 @@ func (tr *Trainer) step(s *state, b *packed) (got measure, err error) {
 		return got, fault.At("learning_rate", "it is %g at iteration %d", lr, it).Try("Check %v and %v.", fault.Setting("learning_rate"), fault.Setting("lr_schedule"))
 	}
 	tr.tape.Scope(func() *tensor.Tensor {
-		last := it == tr.Options.Iters && !tr.Options.CompatMLX
+		last := (it == tr.Options.Iters || s.result.Early) && !tr.Options.CompatMLX
 		due := it%n == 0 || last
 		left, failed := tr.gradients(s, b)
 		switch {
