@@ -123,15 +123,28 @@ func SaveWeights(m *model.Model, path string) error {
 		if !finite(values) {
 			return fmt.Errorf("%s: not written: %w", path, diverged(p.Name))
 		}
-		dtype := quant.F32
-		if base, ok := m.Source().Tensor(p.Name); ok && base.DType.IsWeight() {
-			dtype = base.DType
-		}
+		dtype := fileType(m, p)
 		data := make([]byte, len(values)*dtype.Size())
 		quant.PutFloats(data, values, dtype)
 		out = append(out, weights.Tensor{Name: p.Name, DType: dtype, Shape: p.FileShape(), Data: data})
 	}
 	return weights.WriteSafetensors(path, out, nil)
+}
+
+// fileType is the type that files have a parameter in.
+func fileType(m *model.Model, p nn.Param) quant.DType {
+	if base, ok := m.Source().Tensor(p.Name); ok && base.DType.IsWeight() {
+		return base.DType
+	}
+	return quant.F32
+}
+
+// FileBytes is how many bytes the numbers take that SaveWeights writes.
+func FileBytes(m *model.Model) (n int64) {
+	for _, p := range m.Trainable() {
+		n += int64(p.Shape().Elems()) * int64(fileType(m, p).Size())
+	}
+	return n
 }
 
 // Save writes what training changes as a folder that [Load] and mlx-lm read:

@@ -46,7 +46,9 @@ type Plan struct {
 	SecondsPerStep float64      `json:"seconds_per_step"` // 0 if unknown
 	Iterations     int          `json:"iterations"`
 	Fits           bool         `json:"fits"`
-	Remedies       []fault.Note `json:"remedies"` // settings that would lower the need, most useful first
+	DiskBytes      int64        `json:"disk_bytes"`      // that its files take, at most at once
+	FreeDiskBytes  int64        `json:"free_disk_bytes"` // 0 if unknown
+	Remedies       []fault.Note `json:"remedies"`        // settings that would lower the need, most useful first
 }
 
 // PlanPart is one line of a plan: what the memory is for.
@@ -93,6 +95,13 @@ type Saved struct {
 	Iteration  int    `json:"iteration"`
 	Path       string `json:"path"`
 	Checkpoint string `json:"checkpoint"`
+}
+
+// BestSaved tells that the weights before the update of Iteration were written, whose validation is the best so far.
+type BestSaved struct {
+	Iteration int     `json:"iteration"`
+	Loss      float64 `json:"val_loss"`
+	Path      string  `json:"path"`
 }
 
 // TestReport is the loss over the test set.
@@ -173,6 +182,7 @@ func (Progress) kind() string    { return "" }
 func (TrainReport) kind() string { return "train" }
 func (Validation) kind() string  { return "validation" }
 func (Saved) kind() string       { return "save" }
+func (BestSaved) kind() string   { return "best" }
 func (TestReport) kind() string  { return "test" }
 func (Message) kind() string     { return "message" }
 func (Warning) kind() string     { return "warning" }
@@ -184,7 +194,7 @@ func (Fused) kind() string       { return "fused" }
 // logged lists the events that a log may hold, by kind.
 var logged = func() map[string]reflect.Type {
 	types := map[string]reflect.Type{}
-	for _, e := range []Event{Start{}, Plan{}, TrainReport{}, Validation{}, Saved{}, TestReport{}, Message{}, Warning{}, End{}, Data{}, Asked{}, Fused{}} {
+	for _, e := range []Event{Start{}, Plan{}, TrainReport{}, Validation{}, Saved{}, BestSaved{}, TestReport{}, Message{}, Warning{}, End{}, Data{}, Asked{}, Fused{}} {
 		types[e.kind()] = reflect.TypeOf(e)
 	}
 	return types

@@ -32,6 +32,7 @@ type Manifest struct {
 	Model    string         `json:"model"`
 	Data     []DataFile     `json:"data"`
 	Settings map[string]any `json:"settings"`
+	Best     *BestSaved     `json:"best,omitempty"` // of the validations, whose weights are kept
 }
 
 // A DataFile names one file that a run read.
@@ -77,12 +78,21 @@ func (f *Folder) Path(name string) string { return filepath.Join(f.dir, name) }
 // WriteManifest writes run.json, replacing an earlier one in one step.
 // Secrets are taken out of the command line first.
 func (f *Folder) WriteManifest(m Manifest) error {
+	text, err := m.Text()
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(f.Path(ManifestName), text)
+}
+
+// Text is the manifest as run.json has it, without secrets in its command line.
+func (m Manifest) Text() ([]byte, error) {
 	m.Command = Redact(m.Command)
 	text, err := json.MarshalIndent(m, "", "    ")
 	if err != nil {
-		return fmt.Errorf("%s: %w", ManifestName, err)
+		return nil, fmt.Errorf("%s: %w", ManifestName, err)
 	}
-	return atomicfile.Write(f.Path(ManifestName), append(text, '\n'))
+	return append(text, '\n'), nil
 }
 
 // Close closes the log and gives the folder free.

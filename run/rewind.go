@@ -71,6 +71,10 @@ func after(log []byte, iteration int) (int, error) {
 			later = e.Iteration > iteration
 		case Validation:
 			later = e.Iteration > iteration
+		case Asked:
+			later = e.Iteration > iteration
+		case BestSaved:
+			later = e.Iteration > iteration
 		case Saved:
 			later, saved = e.Iteration > iteration, true
 		}

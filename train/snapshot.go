@@ -176,6 +176,26 @@ func (tr *Trainer) arrays(s *state) []weights.Entry {
 	return out
 }
 
+// StateBytes is how many bytes the arrays of a saved state take at most, for a model that is ready to be trained.
+func StateBytes(m *model.Model, o Options) (int64, error) {
+	rule, err := newOptimizer(o.Optimizer)
+	if err != nil {
+		return 0, err
+	}
+	var numbers int64
+	for _, p := range m.Trainable() {
+		n := int64(p.Shape().Elems())
+		numbers += n
+		if o.GradAccumulationSteps > 1 {
+			numbers += n // gradients that wait
+		}
+		for _, s := range rule.state(p) {
+			numbers += int64(s.Elems())
+		}
+	}
+	return numbers * int64(compute.F32.Size()), nil
+}
+
 func words(name string, list []uint32) weights.Entry {
 	return weights.Entry{Name: name, DType: quant.U32, Shape: []int{len(list)}, Bytes: func() ([]byte, error) {
 		out := make([]byte, 0, 4*len(list))

@@ -21,7 +21,8 @@ import (
 // Describe puts the settings and figures of the run that filled a folder into a model card: from run.json and the
 // event log, or, where mlx-lm trained, from adapter_config.json. A folder without them tells nothing.
 func Describe(card *hub.Card, folder string) error {
-	settings, files, err := trainingOf(folder)
+	dir, best := runOf(folder)
+	settings, files, err := trainingOf(dir)
 	if err != nil || settings == nil {
 		return err
 	}
@@ -30,15 +31,62 @@ func Describe(card *hub.Card, folder string) error {
 	}
 	trained, measuredOn := namesOf(files, settings["test"] == true)
 	card.Data, card.Measured = dataName(settings["data"], trained), strings.Join(measuredOn, ", ")
-	records, err := run.ReadLog(filepath.Join(folder, run.LogName))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	records, err := eventsOf(dir)
+	if err != nil {
 		return err
 	}
 	_, resumed := settings["resume_adapter_file"].(string)
 	settings["iters"] = iterations(records, settings["iters"], resumed)
-	card.Settings = settingRows(settings)
+	switch {
+	case best == nil:
+		card.Settings = settingRows(settings)
+	case dir == filepath.Clean(folder):
+		card.Settings = append(settingRows(settings), hub.CardRow{Name: "best validation",
+			Value: fmt.Sprintf("iteration %d, loss %.3f: %s/%s", best.Iteration, best.Loss, bestDir, adapter.File)})
+	default:
+		settings["iters"] = fmt.Sprintf("%d, of a run that went on and validated worse", best.Iteration-1)
+		card.Settings = settingRows(settings)
+		records = before(records, best.Iteration)
+	}
 	card.Results = measured(records, resumed)
 	return nil
+}
+
+// runOf is the folder of the run that an adapter's folder is of, and the run's best validation if its adapter is kept:
+// in the folder best of it.
+func runOf(folder string) (dir string, best *run.BestSaved) {
+	folder = filepath.Clean(folder)
+	if m, err := run.ReadManifest(folder); err == nil {
+		return folder, m.Best
+	}
+	if above := filepath.Dir(folder); filepath.Base(folder) == bestDir {
+		if m, err := run.ReadManifest(above); err == nil && m.Best != nil {
+			return above, m.Best
+		}
+	}
+	return folder, nil
+}
+
+// eventsOf reads the events of a run; a folder without a log has none.
+func eventsOf(folder string) ([]run.Record, error) {
+	records, err := run.ReadLog(filepath.Join(folder, run.LogName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return records, err
+}
+
+// before leaves out what was measured of weights that came after a validation.
+func before(records []run.Record, iteration int) []run.Record {
+	return slices.DeleteFunc(slices.Clone(records), func(r run.Record) bool {
+		switch e := r.Event.(type) {
+		case run.Validation:
+			return e.Iteration > iteration
+		case run.TestReport:
+			return true
+		}
+		return false
+	})
 }
 
 // namesOf parts the files of a run into those that it was trained on and those that it was

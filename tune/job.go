@@ -23,6 +23,10 @@ type Job struct {
 	options  Options
 	identity identity      // of the run, before its training begins
 	trained  *train.Result // nil before a training
+
+	manifest    *run.Manifest // of the training, as it is written
+	config      []byte        // adapter_config.json
+	checkpoints []int         // iterations of the run's numbered copies
 }
 
 // Result is what a run found.

@@ -1,9 +1,12 @@
 package tune
 
 import (
+	"os"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/plan"
 	"github.com/lentil-lm/lentil/dataset"
@@ -51,6 +54,7 @@ type need struct {
 	step      int64 // at most during a step: activations, gradients, optimizer, and blocks kept for the next
 	garbage   int64 // copies that a save makes, and what the collector has not taken yet
 	flops     int64 // of an average step
+	disk      int64 // see diskBytes
 }
 
 // host is what the program needs beside the device's memory, if that is not the same.
@@ -80,6 +84,10 @@ func (j *Job) plan(rows *dataset.Rows) (run.Plan, error) {
 		return p, err
 	}
 	j.options.report(p)
+	if p.FreeDiskBytes > 0 && p.DiskBytes > p.FreeDiskBytes {
+		j.options.report(run.Warning{Text: fault.Say("the run writes up to %s to %s, where %s are free: give %v 1, or a larger %v",
+			run.Bytes(p.DiskBytes), j.Recipe.AdapterPath, run.Bytes(p.FreeDiskBytes), fault.Setting("keep_checkpoints"), fault.Setting("save_every"))})
+	}
 	if !p.Fits {
 		return p, tooLarge(p)
 	}
@@ -131,7 +139,7 @@ func (p *planner) plan() (run.Plan, error) {
 	}
 	out := run.Plan{
 		Parts: parts, TotalBytes: p.total(n), AvailableBytes: p.device.Info().Memory, FLOPsPerStep: float64(n.flops), Iterations: p.recipe.Iters,
-		Fits: p.fits(n),
+		Fits: p.fits(n), DiskBytes: n.disk, FreeDiskBytes: freeDisk(p.recipe.AdapterPath),
 	}
 	if !out.Fits {
 		out.Remedies, err = p.remedies()
@@ -160,9 +168,13 @@ func (p *planner) need(r Recipe) (need, error) {
 	if err != nil {
 		return need{}, err
 	}
+	disk, err := r.diskBytes(m, settings)
+	if err != nil {
+		return need{}, err
+	}
 	trainer := &train.Trainer{Model: m, Options: settings}
 	before := dev.Report()
-	n := need{held: p.program + p.own, mapped: mapped, trainable: before.CurrentBytes}
+	n := need{held: p.program + p.own, mapped: mapped, trainable: before.CurrentBytes, disk: disk}
 	longest := p.lengths[max(0, len(p.lengths)-r.BatchSize*r.sequences()):]
 	if err := trainer.DryRun(longest); err != nil {
 		return need{}, fault.Mark(err, compute.ErrNoMemory)
@@ -180,6 +192,38 @@ func (p *planner) need(r Recipe) (need, error) {
 	n.step = after.HeldBytes - n.trainable
 	n.garbage = laterPages + n.trainable + (p.own+after.HeapBytes)*garbagePercent/100
 	return n, nil
+}
+
+// diskBytes is what a run writes beside its log, at most at once: the adapter, its numbered copies and the state, and a
+// second one of each that is saved while the old ones are still there.
+func (r *Recipe) diskBytes(m *model.Model, o train.Options) (int64, error) {
+	state, err := train.StateBytes(m, o)
+	if err != nil {
+		return 0, err
+	}
+	copies := r.Iters / r.SaveEvery
+	if keep := r.KeepCheckpoints; keep > 0 {
+		copies = min(copies, keep)
+	}
+	files := int64(1 + copies + 2)
+	if r.SaveBest {
+		files++
+	}
+	return files*adapter.FileBytes(m) + 2*state, nil
+}
+
+// freeDisk is the space where a folder is or will be; 0 if unknown.
+func freeDisk(dir string) int64 {
+	for {
+		if _, err := os.Stat(dir); err == nil {
+			return machine.FreeDisk(dir)
+		}
+		above := filepath.Dir(dir)
+		if above == dir {
+			return 0
+		}
+		dir = above
+	}
 }
 
 // averageBatch is a batch of rows of the average length, after cutting.

@@ -44,11 +44,17 @@ type Recipe struct {
 	GradCheckpoint   bool                  // compute activations twice instead of keeping them
 	Seed             int64                 // all random choices follow from it
 
+	MaxGradNorm float64 // larger gradients are scaled down to this norm, over all parameters; 0: none are
+	EarlyStop   int     // end after so many validations in a row that are not better than the best; 0: never
+	SaveBest    bool    // keep the adapter of the best validation in the folder best of AdapterPath
+
 	StepsPerReport int
 	StepsPerEval   int
 	ValBatches     int // of a validation; -1 for all
 	TestBatches    int // of a test; -1 for all
 	SaveEvery      int // steps between two saves
+	// KeepCheckpoints is how many numbered copies stay, of those that the run writes; 0: all.
+	KeepCheckpoints int
 
 	Compat        string // "mlx": mlx-lm's loss mask, data order, random numbers and reading of config.json
 	NoFrozenCache bool   // compute the layers that are not trained anew in every epoch
@@ -148,6 +154,8 @@ func (r *Recipe) checkValues() error {
 	case r.TrainMode == dpo && r.FineTuneType == "full":
 		return fault.Of("%v dpo compares with the model without its adapter, and %v full has none", fault.Setting("train_mode"), fault.Setting("fine_tune_type")).
 			Try("Use lora or dora, or %v orpo, which needs no model to compare with.", fault.Setting("train_mode"))
+	case r.KeepCheckpoints < 0:
+		return fault.Value("keep_checkpoints", r.KeepCheckpoints, "0 for all, or more")
 	case math.IsNaN(r.LearningRate) || r.LearningRate < 0:
 		return fault.Value("learning_rate", r.LearningRate, "0 or more")
 	case r.TrainEmbeddings && r.FineTuneType != "full":
@@ -175,6 +183,7 @@ func (r *Recipe) training() (train.Options, error) {
 	t := train.Options{
 		Objective: r.objective(), BatchSize: r.BatchSize, Iters: r.Iters, ValBatches: r.ValBatches, StepsPerReport: r.StepsPerReport,
 		StepsPerEval: r.StepsPerEval, SaveEvery: r.SaveEvery, GradAccumulationSteps: r.GradAccumulation,
+		EarlyStop: r.EarlyStop, MaxGradNorm: r.MaxGradNorm,
 		MaxSeqLength: r.MaxSeqLength, GradCheckpoint: r.GradCheckpoint, Seed: uint64(r.Seed), CompatMLX: r.compatMLX(),
 		Schedule: train.Constant(r.LearningRate),
 	}

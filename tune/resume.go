@@ -55,12 +55,14 @@ type earlierRun struct {
 	done   train.Result // by it
 	began  run.Manifest
 	before []int // see run.Start.Earlier
+	// checkpoints are the iterations of its numbered copies.
+	checkpoints []int
 }
 
 // indecisive are settings that change no number of a run: names and places, what is said and kept, and what gives the
 // same numbers in another way. Data and model are compared by what they are.
 var indecisive = []string{
-	"adapter_path", "chat_feature", "clear_cache_threshold", "completion_feature", "config", "data", "device", "grad_checkpoint", "iters", "model",
+	"adapter_path", "chat_feature", "clear_cache_threshold", "completion_feature", "config", "data", "device", "grad_checkpoint", "iters", "keep_checkpoints", "model",
 	"no_frozen_cache", "project_name", "prompt_feature", "report_to", "save_every", "steps_per_report", "test", "test_batches", "text_feature",
 	"threads", "train", "trust_remote_code",
 }
@@ -157,10 +159,19 @@ func readEarlier(dir string) (e *earlierRun, err error) {
 		return nil, err
 	}
 	for _, r := range records {
-		if start, ok := r.Event.(run.Start); ok {
-			e.before = start.Earlier
+		switch event := r.Event.(type) {
+		case run.Start:
+			e.before = event.Earlier
+			if event.FirstIteration <= 1 {
+				e.checkpoints = nil
+			}
+		case run.Saved:
+			if event.Checkpoint != "" && event.Iteration < e.done.Iterations {
+				e.checkpoints = append(e.checkpoints, event.Iteration)
+			}
 		}
 	}
+	e.checkpoints = append(e.checkpoints, e.done.Iterations) // of which the log may not have been told any more
 	return e, nil
 }
 
@@ -172,7 +183,7 @@ func (e *earlierRun) close() {
 }
 
 // finished tells whether the run has come to its end.
-func (e *earlierRun) finished() bool { return e.done.Iterations >= e.was.Iters }
+func (e *earlierRun) finished() bool { return e.done.Early || e.done.Iterations >= e.was.Iters }
 
 // others tells what to do where a run cannot go on.
 func (j *Job) others() fault.Note {
@@ -294,7 +305,7 @@ func (j *Job) otherRows(e *earlierRun, split *dataset.Split) error {
 func (j *Job) moreIters(e *earlierRun) error {
 	r := &j.Recipe
 	done, was, now := e.done.Iterations, e.was.Iters, r.Iters
-	if now == was {
+	if now == was || e.done.Early && now > done {
 		return nil
 	}
 	if now < done || now == done && !e.finished() {
@@ -356,10 +367,15 @@ func forget(dir string) error {
 	for _, name := range append(train.StateFiles(), identityName) {
 		set.Remove(stateDir + "/" + name)
 	}
+	if m, err := run.ReadManifest(dir); err == nil && m.Best != nil {
+		set.Remove(bestDir+"/"+adapter.File, bestDir+"/"+adapter.ConfigFile)
+	}
 	if err := set.Commit(); err != nil {
 		return err
 	}
-	os.Remove(filepath.Join(dir, stateDir)) // unless others have files there
+	for _, name := range []string{stateDir, bestDir} {
+		os.Remove(filepath.Join(dir, name)) // unless others have files there
+	}
 	return nil
 }
 

@@ -10,12 +10,10 @@ import (
 	"time"
 
 	"github.com/lentil-lm/lentil/adapter"
-	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
-	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
@@ -54,7 +52,7 @@ func (j *Job) Train(ctx context.Context) (result Result, err error) {
 		if err := j.sameRun(earlier, j.identity); err != nil {
 			return result, err
 		}
-		if earlier.finished() && j.Recipe.Iters == earlier.was.Iters {
+		if earlier.finished() && (earlier.done.Early || j.Recipe.Iters == earlier.was.Iters) {
 			return j.finish(earlier)
 		}
 	}
@@ -81,6 +79,7 @@ func (j *Job) Train(ctx context.Context) (result Result, err error) {
 // begin readies the folder for the run.
 func (j *Job) begin(folder *run.Folder, earlier *earlierRun) error {
 	started := time.Now().UTC()
+	var best *run.BestSaved
 	if earlier == nil {
 		if err := forget(j.Recipe.AdapterPath); err != nil {
 			return err
@@ -89,13 +88,14 @@ func (j *Job) begin(folder *run.Folder, earlier *earlierRun) error {
 			return err
 		}
 	} else {
-		started = earlier.began.Started
+		started, best = earlier.began.Started, earlier.began.Best
+		j.checkpoints = earlier.checkpoints
 		if err := folder.Rewind(earlier.done.Iterations); err != nil {
 			return err
 		}
 		j.options.say("Going on from iteration %d of %d.", earlier.done.Iterations, j.Recipe.Iters)
 	}
-	return j.writeManifest(folder, started)
+	return j.writeManifest(folder, started, best)
 }
 
 // record opens the folder of the run. Its log hears all events until release, which warns of those that it could not hold.
@@ -163,6 +163,9 @@ func (j *Job) loop(ctx context.Context, folder *run.Folder, plan run.Plan, from 
 			return saved, err
 		},
 	}
+	if j.Recipe.SaveBest {
+		trainer.SaveBest = j.saveBest
+	}
 	first, before := 1, earlier(j.Recipe.ResumeAdapterFile)
 	if from != nil {
 		trainer.From, from.state = from.state, nil
@@ -184,6 +187,9 @@ func (j *Job) loop(ctx context.Context, folder *run.Folder, plan run.Plan, from 
 		end.Outcome, end.Error = run.Failed, err.Error()
 	}
 	j.options.report(end)
+	if b := j.manifest.Best; b != nil && err == nil {
+		j.options.say("The best validation was that of iteration %d, with a loss of %.3f: its adapter is %s.", b.Iteration, b.Loss, b.Path)
+	}
 	if end.Outcome == run.Interrupted {
 		j.sayHowToGoOn(trained.Iterations)
 	}
@@ -196,7 +202,11 @@ func earlier(file string) (iterations []int) {
 	if file == "" {
 		return nil
 	}
-	records, err := run.ReadLog(filepath.Join(filepath.Dir(file), run.LogName))
+	dir := filepath.Dir(file)
+	if filepath.Base(dir) == bestDir {
+		dir = filepath.Dir(dir)
+	}
+	records, err := run.ReadLog(filepath.Join(dir, run.LogName))
 	if err != nil {
 		return nil // a card will not tell of them: no reason not to train
 	}
@@ -206,8 +216,12 @@ func earlier(file string) (iterations []int) {
 		case run.Start:
 			before = e.Earlier
 		case run.Saved:
-			if name := filepath.Base(file); name == filepath.Base(e.Path) || name == filepath.Base(e.Checkpoint) {
+			if name := filepath.Base(file); dir == filepath.Dir(file) && (name == filepath.Base(e.Path) || name == filepath.Base(e.Checkpoint)) {
 				iterations = append(slices.Clone(before), e.Iteration)
+			}
+		case run.BestSaved:
+			if dir != filepath.Dir(file) {
+				iterations = append(slices.Clone(before), e.Iteration-1)
 			}
 		}
 	}
@@ -220,66 +234,6 @@ func (j *Job) sayHowToGoOn(done int) {
 		return
 	}
 	j.options.say("To go on from iteration %d of %d, give the same command again.", done, j.Recipe.Iters)
-}
-
-// save writes the adapter, a numbered copy at a checkpoint, and the state that goes with them: all or nothing.
-func (j *Job) save(folder *run.Folder, s train.Snapshot) (run.Saved, error) {
-	dir := j.Recipe.AdapterPath
-	saved := run.Saved{Iteration: s.Iteration, Path: filepath.Join(dir, adapter.File)}
-	set, err := atomicfile.Begin(dir)
-	if err != nil {
-		return saved, err
-	}
-	defer set.Discard()
-	names := []string{adapter.File}
-	if s.Checkpoint {
-		names = append(names, fmt.Sprintf("%07d_%s", s.Iteration, adapter.File))
-		saved.Checkpoint = filepath.Join(dir, names[1])
-	}
-	for _, name := range names {
-		if err := adapter.SaveWeights(j.Engine.Model, filepath.Join(set.Dir(), name)); err != nil {
-			return saved, err
-		}
-	}
-	if err := j.writeState(set, s); err != nil {
-		return saved, err
-	}
-	// What the log tells of the run so far has to be there if the state is.
-	if err := folder.Sync(); err != nil {
-		return saved, err
-	}
-	return saved, set.Commit()
-}
-
-// writeManifest writes run.json and mlx-lm's adapter_config.json, before training starts.
-func (j *Job) writeManifest(folder *run.Folder, started time.Time) error {
-	config, err := j.Recipe.config()
-	if err != nil {
-		return err
-	}
-	text, err := jinja.DumpJSON(config, 4)
-	if err != nil {
-		return err
-	}
-	m := run.Manifest{Version: j.options.Version, Command: j.options.Command, Started: started, Machine: machine.Name(), Model: j.Recipe.Model, Settings: j.Recipe.all(config)}
-	for _, split := range []*dataset.Split{j.Data.Train, j.Data.Valid, j.Data.Test} {
-		for _, path := range split.Files {
-			if i := slices.IndexFunc(m.Data, func(d run.DataFile) bool { return d.Path == path }); i >= 0 {
-				m.Data[i].Splits = append(m.Data[i].Splits, split.Name) // two splits of one file
-				continue
-			}
-			file, err := run.HashFile(path)
-			if err != nil {
-				return err
-			}
-			file.Splits = []string{split.Name}
-			m.Data = append(m.Data, file)
-		}
-	}
-	if err := folder.WriteManifest(m); err != nil {
-		return err
-	}
-	return atomicfile.Write(folder.Path(adapter.ConfigFile), []byte(text))
 }
 
 // title is the headline of a live view.

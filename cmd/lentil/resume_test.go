@@ -18,6 +18,7 @@ import (
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/demo"
 	"github.com/lentil-lm/lentil/internal/atomicfile/killtest"
+	"github.com/lentil-lm/lentil/report"
 	"github.com/lentil-lm/lentil/run"
 )
 
@@ -51,8 +52,8 @@ func TestKilledTraining(t *testing.T) {
 			"lr_schedule: {name: cosine_decay, arguments: [1e-3, 10, 1e-5], warmup: 3}\n", "--save-every 1"},
 		"full": {"", "--fine-tune-type full --save-every 4"},
 		"DoRA": {"", "--fine-tune-type dora --grad-checkpoint --dropout 0.2 --save-every 2"},
-		"muon": {"optimizer: muon\n", "--save-every 5 --batch-size 3 --num-layers 2"},
-		"mlx":  {"optimizer: adafactor\n", "--save-every 3 --compat mlx --grad-accumulation-steps 2"},
+		"muon": {"optimizer: muon\n", "--save-every 3 --batch-size 3 --num-layers 2 --steps-per-eval 2 --early-stop 2 --save-best --keep-checkpoints 2"},
+		"mlx":  {"optimizer: adafactor\n", "--save-every 3 --compat mlx --grad-accumulation-steps 2 --max-grad-norm 0.5"},
 	} {
 		if testing.Short() && name != "accumulation" && name != "full" {
 			continue
@@ -124,7 +125,9 @@ func compareRuns(t *testing.T, got, want string) {
 	for _, all := range []map[string]string{files, wanted} {
 		delete(all, run.ManifestName)
 		delete(all, run.LogName)
+		delete(all, report.PageName)    // tells times
 		delete(all, adapter.ConfigFile) // names the folder
+		delete(all, "best/"+adapter.ConfigFile)
 		all["state/state.json"] = withoutTime(t, all["state/state.json"])
 	}
 	if !slices.Equal(slices.Sorted(maps.Keys(files)), slices.Sorted(maps.Keys(wanted))) {
@@ -168,6 +171,8 @@ func logged(t *testing.T, dir string) (out []string) {
 			out = append(out, fmt.Sprintf("train %d %v %v %d", e.Iteration, e.TrainLoss, e.LearningRate, e.TrainedTokens))
 		case run.Validation:
 			out = append(out, fmt.Sprintf("validation %d %v", e.Iteration, e.Loss))
+		case run.BestSaved:
+			out = append(out, fmt.Sprintf("best %d %v", e.Iteration, e.Loss))
 		}
 	}
 	return out

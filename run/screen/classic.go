@@ -51,6 +51,8 @@ func classicText(e run.Event) string {
 			return fmt.Sprintf("Saved final weights to %s.\n", e.Path)
 		}
 		return fmt.Sprintf("Iter %d: Saved adapter weights to %s and %s.\n", e.Iteration, e.Path, e.Checkpoint)
+	case run.BestSaved:
+		return fmt.Sprintf("Iter %d: Best val loss so far, saved its adapter weights to %s.\n", e.Iteration, e.Path)
 	case run.TestReport:
 		if len(e.Figures) > 0 {
 			return fmt.Sprintf("Test loss %.3f%s.\n", e.Loss, figuresText(e.Figures))

@@ -27,7 +27,7 @@ func count(n int64) string {
 func planText(p run.Plan) string {
 	var b strings.Builder
 	b.WriteString("Plan\n")
-	width := len("FLOPs per step")
+	width := len("on disk, at most")
 	for _, part := range p.Parts {
 		width = max(width, len(part.Name))
 	}
@@ -38,6 +38,9 @@ func planText(p run.Plan) string {
 	row("memory, total", run.Bytes(p.TotalBytes))
 	if p.AvailableBytes > 0 {
 		row("available", run.Bytes(p.AvailableBytes))
+	}
+	if p.DiskBytes > 0 {
+		row("on disk, at most", run.Bytes(p.DiskBytes))
 	}
 	if p.FLOPsPerStep > 0 {
 		row("FLOPs per step", flops(p.FLOPsPerStep))

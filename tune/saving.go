@@ -1,0 +1,130 @@
+package tune
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/lentil-lm/lentil/adapter"
+	"github.com/lentil-lm/lentil/chat/jinja"
+	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
+	"github.com/lentil-lm/lentil/machine"
+	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/train"
+)
+
+// bestDir is the folder, in that of an adapter, with the adapter of the best validation.
+const bestDir = "best"
+
+// save writes the adapter, a numbered copy at a checkpoint, and the state that goes with them: all or nothing.
+func (j *Job) save(folder *run.Folder, s train.Snapshot) (run.Saved, error) {
+	dir := j.Recipe.AdapterPath
+	saved := run.Saved{Iteration: s.Iteration, Path: filepath.Join(dir, adapter.File)}
+	set, err := atomicfile.Begin(dir)
+	if err != nil {
+		return saved, err
+	}
+	defer set.Discard()
+	names := []string{adapter.File}
+	if s.Checkpoint {
+		names = append(names, checkpointName(s.Iteration))
+		saved.Checkpoint = filepath.Join(dir, names[1])
+		j.checkpointed(set, s.Iteration)
+	}
+	for _, name := range names {
+		if err := adapter.SaveWeights(j.Engine.Model, filepath.Join(set.Dir(), name)); err != nil {
+			return saved, err
+		}
+	}
+	if err := j.writeState(set, s); err != nil {
+		return saved, err
+	}
+	// What the log tells of the run so far has to be there if the state is.
+	if err := folder.Sync(); err != nil {
+		return saved, err
+	}
+	return saved, set.Commit()
+}
+
+// checkpointName is the file of the weights after an iteration.
+func checkpointName(iteration int) string { return fmt.Sprintf("%07d_%s", iteration, adapter.File) }
+
+// checkpointed notes a numbered copy, and has the oldest go with the set that has brought it, where there are too many.
+func (j *Job) checkpointed(set *atomicfile.Set, iteration int) {
+	if !slices.Contains(j.checkpoints, iteration) {
+		j.checkpoints = append(j.checkpoints, iteration)
+	}
+	most := j.Recipe.KeepCheckpoints
+	if most == 0 {
+		return
+	}
+	for _, old := range j.checkpoints[:max(0, len(j.checkpoints)-most)] {
+		set.Remove(checkpointName(old))
+	}
+}
+
+// saveBest writes the adapter of the best validation so far as a folder of its own, and its place into run.json.
+func (j *Job) saveBest(b train.Best) error {
+	dir := j.Recipe.AdapterPath
+	saved := run.BestSaved{Iteration: b.Iteration, Loss: b.Loss, Path: filepath.Join(dir, bestDir, adapter.File)}
+	set, err := atomicfile.Begin(dir)
+	if err != nil {
+		return err
+	}
+	defer set.Discard()
+	if err := set.Write(bestDir+"/"+adapter.ConfigFile, j.config); err != nil {
+		return err
+	}
+	if err := adapter.SaveWeights(j.Engine.Model, filepath.Join(set.Dir(), bestDir, adapter.File)); err != nil {
+		return err
+	}
+	m := *j.manifest
+	m.Best = &saved
+	text, err := m.Text()
+	if err != nil {
+		return err
+	}
+	if err := set.Write(run.ManifestName, text); err != nil {
+		return err
+	}
+	if err := set.Commit(); err != nil {
+		return err
+	}
+	j.manifest = &m
+	j.options.report(saved)
+	return nil
+}
+
+// writeManifest writes run.json and mlx-lm's adapter_config.json, before training starts.
+func (j *Job) writeManifest(folder *run.Folder, started time.Time, best *run.BestSaved) error {
+	config, err := j.Recipe.config()
+	if err != nil {
+		return err
+	}
+	text, err := jinja.DumpJSON(config, 4)
+	if err != nil {
+		return err
+	}
+	m := &run.Manifest{Version: j.options.Version, Command: j.options.Command, Started: started, Machine: machine.Name(), Model: j.Recipe.Model, Settings: j.Recipe.all(config), Best: best}
+	for _, split := range []*dataset.Split{j.Data.Train, j.Data.Valid, j.Data.Test} {
+		for _, path := range split.Files {
+			if i := slices.IndexFunc(m.Data, func(d run.DataFile) bool { return d.Path == path }); i >= 0 {
+				m.Data[i].Splits = append(m.Data[i].Splits, split.Name) // two splits of one file
+				continue
+			}
+			file, err := run.HashFile(path)
+			if err != nil {
+				return err
+			}
+			file.Splits = []string{split.Name}
+			m.Data = append(m.Data, file)
+		}
+	}
+	if err := folder.WriteManifest(*m); err != nil {
+		return err
+	}
+	j.manifest, j.config = m, []byte(text)
+	return atomicfile.Write(folder.Path(adapter.ConfigFile), j.config)
+}
