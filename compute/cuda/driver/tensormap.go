@@ -1,0 +1,36 @@
+package driver
+
+import (
+	"errors"
+	"unsafe"
+)
+
+// A TensorMap tells the copy engine of Hopper how a matrix lies: an argument of kernels, 128 bytes at a multiple of 64.
+type TensorMap struct{ memory [192]byte }
+
+// Addr is where the description begins. It is valid as long as m is held, which lies on the heap.
+func (m *TensorMap) Addr() uintptr {
+	return (uintptr(unsafe.Pointer(&m.memory[0])) + 63) &^ 63
+}
+
+// Tiles describes a bf16 matrix [rows, cols], row-major with stride elements from one row to the next (a multiple of
+// 8), read in tiles of boxRows rows by 64 columns, swizzled by 128 bytes. What lies outside is read as zeros.
+func (d *Driver) Tiles(m *TensorMap, p Ptr, rows, cols, stride, boxRows int) error {
+	if d.tensorMap == 0 {
+		return errors.New("the driver has no cuTensorMapEncodeTiled")
+	}
+	const (
+		bfloat16   = 9
+		rank       = 2
+		swizzle128 = 3
+		promote256 = 3
+	)
+	dims, strides := [2]uint64{uint64(cols), uint64(rows)}, [1]uint64{uint64(stride) * 2}
+	box, steps := [2]uint32{64, uint32(boxRows)}, [2]uint32{1, 1}
+	code := Code(int32(invoke(d.tensorMap, m.Addr(), bfloat16, rank, uintptr(p), uintptr(unsafe.Pointer(&dims)), uintptr(unsafe.Pointer(&strides)),
+		uintptr(unsafe.Pointer(&box)), uintptr(unsafe.Pointer(&steps)), 0, swizzle128, promote256, 0)))
+	if code != 0 {
+		return &Error{Call: "cuTensorMapEncodeTiled", Code: code, Name: d.errorName(code)}
+	}
+	return nil
+}

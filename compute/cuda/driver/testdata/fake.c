@@ -1,0 +1,80 @@
+// A driver without a card, for tests of the binding: device memory is memory of the host, kernels do nothing but keep
+// the numbers of their launch. The environment FAKE_CUDA asks for failures: "init=100", "version=11080", "launch=700".
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef uint64_t ptr;
+static uint64_t limit = 1 << 30, used, most, last[16];
+
+static int asked(const char *what, int otherwise) {
+    const char *e = getenv("FAKE_CUDA");
+    size_t n = strlen(what);
+    return e && !strncmp(e, what, n) && e[n] == '=' ? atoi(e + n + 1) : otherwise;
+}
+
+int cuGetErrorName(int code, const char **s) {
+    *s = code == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : code == 100 ? "CUDA_ERROR_NO_DEVICE" : code == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS" : NULL;
+    return *s ? 0 : 1;
+}
+int cuInit(unsigned flags) { return flags ? 1 : asked("init", 0); }
+int cuDriverGetVersion(int *v) { *v = asked("version", 12040); return 0; }
+int cuDeviceGetCount(int *n) { *n = 2; return 0; }
+int cuDeviceGet(int *d, int n) { *d = n; return n < 2 ? 0 : 101; }
+int cuDeviceGetName(char *s, int n, int d) { snprintf(s, n, "Fake %d", d); return 0; }
+int cuDeviceGetAttribute(int *v, int a, int d) {
+    *v = a == 75 ? 9 : a == 76 ? 0 : a == 16 ? 132 : a == 97 ? 232448 : a == 115 ? asked("pools", 1) : 7;
+    return 0;
+}
+int cuDeviceTotalMem_v2(size_t *n, int d) { *n = limit; return 0; }
+int cuDevicePrimaryCtxRetain(void **c, int d) { *c = (void *)(uintptr_t)(d + 1); return 0; }
+int cuDevicePrimaryCtxRelease_v2(int d) { return 0; }
+int cuCtxSetCurrent(void *c) { return 0; }
+int cuMemGetInfo_v2(size_t *f, size_t *t) { *f = limit - used; *t = limit; return 0; }
+int cuMemAllocAsync(ptr *p, size_t n, void *s) {
+    if (n == 0) return 1;
+    if (used + n > limit) return 2;
+    uint64_t *m = malloc(n + 64);
+    *m = n, used += n;
+    if (used > most) most = used;
+    *p = (ptr)(uintptr_t)(m + 8);
+    return 0;
+}
+int cuMemFreeAsync(ptr p, void *s) { uint64_t *m = (uint64_t *)(uintptr_t)p - 8; used -= *m; free(m); return 0; }
+int cuDeviceGetDefaultMemPool(void **p, int d) { *p = (void *)1; return 0; }
+int cuMemPoolSetAttribute(void *p, int a, void *v) { return a == 4 ? 0 : 1; }
+int cuMemPoolGetAttribute(void *p, int a, uint64_t *v) { *v = a == 5 ? used : most; return 0; }
+int cuMemPoolTrimTo(void *p, size_t n) { return 0; }
+int cuMemHostAlloc(void **p, size_t n, unsigned f) { *p = malloc(n); return 0; }
+int cuMemFreeHost(void *p) { free(p); return 0; }
+int cuMemHostRegister_v2(void *p, size_t n, unsigned f) { return f == 8 && (uintptr_t)p % 4096 == 0 ? 0 : 1; }
+int cuMemHostUnregister(void *p) { return 0; }
+int cuMemcpyHtoDAsync_v2(ptr d, const void *s, size_t n, void *st) { memcpy((void *)(uintptr_t)d, s, n); return 0; }
+int cuMemcpyDtoHAsync_v2(void *d, ptr s, size_t n, void *st) { memcpy(d, (void *)(uintptr_t)s, n); return 0; }
+int cuMemcpyDtoDAsync_v2(ptr d, ptr s, size_t n, void *st) { memcpy((void *)(uintptr_t)d, (void *)(uintptr_t)s, n); return 0; }
+int cuMemsetD8Async(ptr d, unsigned char b, size_t n, void *st) { memset((void *)(uintptr_t)d, b, n); return 0; }
+int cuModuleLoadData(void **m, const void *image) {
+    if (!strncmp(image, "\x7f" "ELF", 4)) return asked("cubin", 0);
+    *m = (void *)2;
+    return asked("ptx", 0);
+}
+int cuModuleGetFunction(void **f, void *m, const char *name) { *f = (void *)last; return strcmp(name, "none") ? 0 : 500; }
+int cuFuncSetAttribute(void *f, int a, int v) { return 0; }
+// The first two arguments are taken for 64-bit numbers, and where the second is an address, the launch is told there.
+int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
+                   void *s, void **args, void **extra) {
+    last[0] = gx, last[1] = gy, last[2] = gz, last[3] = bx, last[4] = shared, last[5] = *(uint64_t *)args[0];
+    uint64_t to = *(uint64_t *)args[1];
+    if (to > 4096) memcpy((void *)(uintptr_t)to, last, sizeof last);
+    return asked("launch", 0);
+}
+int cuStreamCreate(void **s, unsigned f) { *s = (void *)3; return f == 1 ? 0 : 1; }
+int cuStreamDestroy_v2(void *s) { return 0; }
+int cuStreamSynchronize(void *s) { return asked("wait", 0); }
+int cuStreamWaitEvent(void *s, void *e, unsigned f) { return 0; }
+int cuEventCreate(void **e, unsigned f) { *e = (void *)4; return 0; }
+int cuEventRecord(void *e, void *s) { return 0; }
+int cuEventSynchronize(void *e) { return 0; }
+int cuEventElapsedTime(float *ms, void *a, void *b) { *ms = 1.5f; return 0; }
+int cuEventDestroy_v2(void *e) { return 0; }
