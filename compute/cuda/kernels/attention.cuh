@@ -1,0 +1,243 @@
+// Attention forward. Query t stands at key p = offset + t and sees the keys from max(starts[t], p+1-window) to p.
+#pragma once
+#include "tiles.cuh"
+
+// segment_ends finds the first key of each query's segment, and where the segment ends.
+extern "C" __global__ void segment_ends(int *starts, int *ends, const int *bounds, int n, int T, int offset) {
+    int t = blockIdx.x * blockDim.x + threadIdx.x, s = 0;
+    if (t >= T) return;
+    while (s + 1 < n && bounds[s + 1] <= offset + t) s++;
+    starts[t] = bounds[s];
+    if (ends) ends[t] = s + 1 < n ? min(bounds[s + 1], offset + T) : offset + T;
+}
+
+// store_rows writes rows of x into one KV cache of `room` rows, as its span says (see compute.Span): one row of x a block.
+template <class Y, class X> __device__ __forceinline__ void store_rows(uint32_t *bad, Y *y, const X *x, const int *span, int cols, int room) {
+    int t = blockIdx.x, from = span[0], to = span[1], at = span[2];
+    if (t < from || t >= to) return;
+    int64_t row = at + t - from;
+    if (row < 0 || row >= room) {
+        if (threadIdx.x == 0) *bad = 1;
+        return;
+    }
+    for (int c = threadIdx.x; c < cols; c += blockDim.x) round_to(y + row * cols + c, widen(x[(int64_t)t * cols + c]));
+}
+#define K_STORE(s, Y, X) \
+    extern "C" __global__ void store_rows_##s(uint32_t *bad, Y *y, const X *x, const int *span, int cols, int room) { store_rows(bad, y, x, span, cols, room); }
+K_STORE(ff, float, float) K_STORE(fb, float, bf16) K_STORE(hf, __half, float) K_STORE(hb, __half, bf16) K_STORE(bf, bf16, float) K_STORE(bb, bf16, bf16)
+
+namespace {
+struct Heads {
+    int T, heads, kv, dim, offset, window;
+    float scale, cap;
+};
+
+// of_span takes the queries of one span for all: it moves o to them and returns the first. Keys beyond the room of the
+// cache set *bad and leave no query.
+__device__ __forceinline__ int of_span(Heads &o, const int *span, int room, uint32_t *bad) {
+    if (!span) return 0;
+    o.T = min(span[1] - span[0], o.T - span[0]);
+    o.offset = span[3] - o.T;
+    if (span[0] < 0 || o.offset < 0 || span[3] > room) {
+        if (threadIdx.x == 0) *bad = 1;
+        o.T = 0;
+    }
+    return span[0];
+}
+
+// first_key is the first that query t sees; without starts there is one segment.
+__device__ __forceinline__ int first_key(const Heads &o, const int *starts, int t) {
+    int lo = starts ? starts[t] : 0;
+    return o.window ? max(lo, o.offset + t + 1 - o.window) : lo;
+}
+// cap_all is capped for a tile of scores.
+__device__ __forceinline__ void cap_all(const Heads &o, float (&s)[8][4]) {
+#pragma unroll
+    for (int n = 0; n < 8; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) s[n][e] *= o.scale;
+    if (o.cap <= 0) return;
+#pragma unroll
+    for (int n = 0; n < 8; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) s[n][e] = o.cap * tanhf(s[n][e] / o.cap);
+}
+__device__ __forceinline__ float capped(const Heads &o, float s) {
+    s *= o.scale;
+    return o.cap > 0 ? o.cap * tanhf(s / o.cap) : s;
+}
+
+// any: one query of one head a block of 8 warps, which share its keys. Heads of at most 256 values, of any types.
+template <class T, class K> __device__ __forceinline__ void any(uint32_t *bad, T *y, float *lse, const T *q, const K *k, const K *v, const int *starts, const int *span, int room, Heads o) {
+    __shared__ float tops[8], sums[8], parts[8][256];
+    const int from = of_span(o, span, room, bad), t = blockIdx.x, h = blockIdx.y, lane = threadIdx.x & 31, w = threadIdx.x >> 5, d = o.dim;
+    if (t >= o.T) return;
+    const int64_t width = (int64_t)o.kv * d, row = (int64_t)(from + t) * o.heads + h;
+    q += row * d;
+    k += (int64_t)(h / (o.heads / o.kv)) * d, v += (int64_t)(h / (o.heads / o.kv)) * d;
+    float qv[8], acc[8] = {}, top = -INFINITY, sum = 0;
+#pragma unroll
+    for (int i = 0; i < 8; i++) qv[i] = lane + 32 * i < d ? widen(q[lane + 32 * i]) : 0;
+    const int hi = o.offset + t + 1;
+#pragma unroll 2
+    for (int j = first_key(o, starts, t) + w; j < hi; j += 8) {
+        const K *kj = k + j * width, *vj = v + j * width;
+        float s = 0, vv[8];
+#pragma unroll
+        for (int i = 0; i < 8; i++) if (32 * i < d) {
+            bool in = lane + 32 * i < d;
+            s += in ? qv[i] * widen(kj[lane + 32 * i]) : 0;
+            vv[i] = in ? widen(vj[lane + 32 * i]) : 0;
+        }
+        s = capped(o, warp_sum(s));
+        float next = fmaxf(top, s), keep = expf(top - next), p = expf(s - next);
+        sum = sum * keep + p;
+#pragma unroll
+        for (int i = 0; i < 8; i++) if (32 * i < d) acc[i] = acc[i] * keep + p * vv[i];
+        top = next;
+    }
+    if (lane == 0) tops[w] = top, sums[w] = sum;
+#pragma unroll
+    for (int i = 0; i < 8; i++) if (32 * i < d) parts[w][lane + 32 * i] = acc[i];
+    __syncthreads();
+    float most = tops[0], total = 0;
+    for (int i = 1; i < 8; i++) most = fmaxf(most, tops[i]);
+    for (int i = 0; i < 8; i++) total += sums[i] * expf(tops[i] - most);
+    for (int c = threadIdx.x; c < d; c += 256) {
+        float s = 0;
+        for (int i = 0; i < 8; i++) s += parts[i][c] * expf(tops[i] - most);
+        round_to(y + row * d + c, s / total);
+    }
+    if (lse && threadIdx.x == 0) lse[row] = most + logf(total);
+}
+
+// dots: s [16, 64] = 16 rows of one tile by 64 of another.
+template <int DP> __device__ __forceinline__ void dots(float (&s)[8][4], uint32_t rows, int r0, uint32_t cols) {
+#pragma unroll
+    for (int j = 0; j < 8; j++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) s[j][e] = 0;
+#pragma unroll
+    for (int k = 0; k < DP / 16; k++) {
+        uint32_t a[4];
+        rows16<DP>(a, rows, r0, k);
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            uint32_t b[4];
+            cols16<DP>(b, cols, 16 * j, k);
+            mma(s[2 * j], a, b[0], b[1]);
+            mma(s[2 * j + 1], a, b[2], b[3]);
+        }
+    }
+}
+
+// sums: acc [16, DP] += p [16, 64] by the tile's 64 rows, p rounded to bf16.
+template <int DP> __device__ __forceinline__ void sums(float (&acc)[DP / 8][4], const float (&p)[8][4], uint32_t tile) {
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        uint32_t a[4] = {pack2(p[2 * k][0], p[2 * k][1]), pack2(p[2 * k][2], p[2 * k][3]), pack2(p[2 * k + 1][0], p[2 * k + 1][1]), pack2(p[2 * k + 1][2], p[2 * k + 1][3])};
+#pragma unroll
+        for (int d = 0; d < DP / 16; d++) {
+            uint32_t b[4];
+            down16<DP>(b, tile, 16 * k, d);
+            mma(acc[2 * d], a, b[0], b[1]);
+            mma(acc[2 * d + 1], a, b[2], b[3]);
+        }
+    }
+}
+
+// put_tile writes a warp's 16 rows of a head, those below `rows`, times two factors for rows r and r + 8.
+template <int DP> __device__ __forceinline__ void put_tile(bf16 *y, int64_t width, int row0, int rows, int dim, const float (&acc)[DP / 8][4], float f0, float f1) {
+    int lane = threadIdx.x & 31, r = row0 + (lane >> 2);
+#pragma unroll
+    for (int j = 0; j < DP / 8; j++) {
+        int c = 8 * j + 2 * (lane & 3);
+        if (c >= dim) continue;
+        if (r < rows) *(uint32_t *)(y + r * width + c) = pack2(acc[j][0] * f0, acc[j][1] * f0);
+        if (r + 8 < rows) *(uint32_t *)(y + (r + 8) * width + c) = pack2(acc[j][2] * f1, acc[j][3] * f1);
+    }
+}
+
+// flash: 64 queries of one head a block of 4 warps, keys 64 at a time (Dao, 2023).
+template <int DP> __device__ __forceinline__ void flash(uint32_t *bad, bf16 *y, float *lse, const bf16 *q, const bf16 *k, const bf16 *v, const int *starts, const int *span, int room, Heads o) {
+    extern __shared__ __align__(128) uint8_t smem[];
+    constexpr int Tile = 64 * DP * 2;
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, from = of_span(o, span, room, bad);
+    const int t0 = (gridDim.x - 1 - blockIdx.x) * 64, h = blockIdx.y, kv = h / (o.heads / o.kv), rows = o.offset + o.T;
+    if (t0 >= o.T) return;
+    const int64_t qw = (int64_t)o.heads * o.dim, kw = (int64_t)o.kv * o.dim;
+    const uint32_t qs = smem32(smem), ks = qs + Tile, vs = ks + 2 * Tile;
+    q += from * qw + (int64_t)h * o.dim, y += from * qw + (int64_t)h * o.dim, k += (int64_t)kv * o.dim, v += (int64_t)kv * o.dim;
+    const int last = min(t0 + 63, o.T - 1), j0 = first_key(o, starts, t0) / 64, j1 = (o.offset + last) / 64;
+    load_tile<DP>(qs, q, qw, t0, o.T, o.dim);
+    load_tile<DP>(ks, k, kw, j0 * 64, rows, o.dim);
+    load_tile<DP>(vs, v, kw, j0 * 64, rows, o.dim);
+    cp_commit();
+    int t[2], lo[2];
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        t[i] = t0 + warp * 16 + (lane >> 2) + 8 * i;
+        lo[i] = t[i] < o.T ? first_key(o, starts, t[i]) : 0;
+    }
+    float acc[DP / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
+#pragma unroll 1
+    for (int j = j0, b = 0; j <= j1; j++, b ^= 1) {
+        cp_wait<0>();
+        __syncthreads();
+        if (j < j1) {
+            load_tile<DP>(ks + (b ^ 1) * Tile, k, kw, (j + 1) * 64, rows, o.dim);
+            load_tile<DP>(vs + (b ^ 1) * Tile, v, kw, (j + 1) * 64, rows, o.dim);
+            cp_commit();
+        }
+        float s[8][4];
+        dots<DP>(s, qs, warp * 16, ks + b * Tile);
+        cap_all(o, s);
+        float most[2] = {-INFINITY, -INFINITY};
+#pragma unroll
+        for (int n = 0; n < 8; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                int key = j * 64 + 8 * n + 2 * (lane & 3) + (e & 1), i = e >> 1;
+                s[n][e] = key >= lo[i] && key <= o.offset + t[i] ? s[n][e] : -INFINITY;
+                most[i] = fmaxf(most[i], s[n][e]);
+            }
+        float keep[2];
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            most[i] = fmaxf(most[i], __shfl_xor_sync(~0u, most[i], 1));
+            most[i] = fmaxf(most[i], __shfl_xor_sync(~0u, most[i], 2));
+            float next = fmaxf(top[i], most[i]), base = next == -INFINITY ? 0 : next;
+            keep[i] = __expf(top[i] - base);
+            top[i] = next;
+            most[i] = base;
+            sum[i] *= keep[i];
+        }
+#pragma unroll
+        for (int n = 0; n < 8; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                s[n][e] = __expf(s[n][e] - most[e >> 1]);
+                sum[e >> 1] += s[n][e];
+            }
+#pragma unroll
+        for (int d = 0; d < DP / 8; d++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) acc[d][e] *= keep[e >> 1];
+        sums<DP>(acc, s, vs + b * Tile);
+    }
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        sum[i] += __shfl_xor_sync(~0u, sum[i], 1);
+        sum[i] += __shfl_xor_sync(~0u, sum[i], 2);
+        if (lse && (lane & 3) == 0 && t[i] < o.T) lse[(int64_t)t[i] * o.heads + h] = top[i] + logf(sum[i]);
+    }
+    put_tile<DP>(y, qw, t0 + warp * 16, o.T, o.dim, acc, 1 / sum[0], 1 / sum[1]);
+}
+}  // namespace
+
+#define K_ANY(s, T, K) \
+    extern "C" __global__ void __launch_bounds__(256) attention_##s(uint32_t *bad, T *y, float *lse, const T *q, const K *k, const K *v, const int *starts, const int *span, int room, Heads o) { any(bad, y, lse, q, k, v, starts, span, room, o); }
+K_ANY(ff, float, float) K_ANY(fh, float, __half) K_ANY(bb, bf16, bf16) K_ANY(bh, bf16, __half) K_ANY(bf, bf16, float)
+#define K_FLASH(DP, N) \
+    extern "C" __global__ void __launch_bounds__(128, N) flash_##DP(uint32_t *bad, bf16 *y, float *lse, const bf16 *q, const bf16 *k, const bf16 *v, const int *starts, const int *span, int room, Heads o) { flash<DP>(bad, y, lse, q, k, v, starts, span, room, o); }
+K_FLASH(64, 3) K_FLASH(128, 2)

@@ -1,0 +1,11 @@
+// All kernels of the device, one module for each kind of card: see _generate.
+#include "elements.cuh"
+#include "norm.cuh"
+#include "matmul.cuh"
+#include "weights.cuh"
+#include "linear_w4.cuh"
+#include "linear_dense.cuh"
+#include "linear_wg.cuh"
+#include "attention_grad.cuh"
+#include "loss.cuh"
+#include "optimizer.cuh"

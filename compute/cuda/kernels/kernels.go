@@ -1,0 +1,60 @@
+// Package kernels holds the compiled kernels of package cuda: machine code for each kind of card, and PTX that the driver
+// compiles for all others. They are made from the sources beside it by
+//
+//	go run ./compute/cuda/kernels/_generate -cuda DIR/nvidia
+package kernels
+
+import (
+	"bytes"
+	"compress/gzip"
+	"embed"
+	"fmt"
+	"io"
+)
+
+//go:embed *.gz
+var images embed.FS
+
+// An Image is one compiled form of all kernels.
+type Image struct {
+	Name string // "sm_90a", or "compute_80" for PTX
+	// Hopper says that the kernels of wgmma are among them.
+	Hopper bool
+}
+
+// For lists the images for a card of this compute capability (90 is 9.0), best first. What a driver does not take, the
+// next one serves.
+func For(capability int) []Image {
+	var all []Image
+	switch {
+	case capability >= 80 && capability < 90:
+		all = append(all, Image{Name: "sm_80"})
+	case capability == 90:
+		all = append(all, Image{Name: "sm_90a", Hopper: true})
+	case capability >= 100 && capability < 110:
+		all = append(all, Image{Name: "sm_100"})
+	case capability >= 120 && capability < 130:
+		all = append(all, Image{Name: "sm_120"})
+	}
+	if capability >= 80 {
+		all = append(all, Image{Name: "compute_80"})
+	}
+	return all
+}
+
+// Data unpacks the image, and ends it with a zero.
+func (i Image) Data() ([]byte, error) {
+	packed, err := images.ReadFile(i.Name + ".gz")
+	if err != nil {
+		return nil, fmt.Errorf("kernels for %s: %w", i.Name, err)
+	}
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, fmt.Errorf("kernels for %s: %w", i.Name, err)
+	}
+	data, err := io.ReadAll(z)
+	if err != nil {
+		return nil, fmt.Errorf("kernels for %s: %w", i.Name, err)
+	}
+	return append(data, 0), nil
+}

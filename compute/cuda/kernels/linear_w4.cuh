@@ -1,0 +1,59 @@
+// Products with packed 4-bit weights for few tokens (decoding), on every card: one pass over the weights at the speed of
+// memory. The numbers are widened to A operands of mma in registers, tokens are the B operand.
+#include "w4.cuh"
+
+namespace {
+// skinny: y [T, N] = x [T, K] Wᵀ (+ bias), T at most 8*NT. A block makes 16 rows of W; its 8 warps share K.
+template <int NT, class Y> __device__ __forceinline__ void skinny_w4(Y *y, const bf16 *x, const uint8_t *w, const void *bias, int biasType, int T, int N, int K, int KB, uint32_t zero) {
+    __shared__ float part[8][16 * NT * 8];
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, r = lane >> 2, c = lane & 3;
+    const int s16 = blockIdx.x & 3;
+    const uint8_t *row = w + (int64_t)(blockIdx.x >> 2) * KB * BlockBytes;
+    const int u0 = unit(s16, 0, r, c), u1 = unit(s16, 1, r, c), sc = 2048 + 64 * s16 + 16 * (r >> 1);
+    float acc[NT][4] = {};
+    const int blocks = (K + 63) / 64;
+#pragma unroll 2
+    for (int kb = warp; kb < blocks; kb += 8) {
+        const uint8_t *blk = row + (int64_t)kb * BlockBytes;
+        uint2 q0 = __ldg((const uint2 *)blk + u0), q1 = __ldg((const uint2 *)blk + u1);
+        uint4 v = __ldg((const uint4 *)(blk + sc));
+        uint32_t a[4][4];
+        rows_frag(a, q0, q1, v, r & 1, zero);
+#pragma unroll
+        for (int t = 0; t < NT; t++) {
+            int tok = 8 * t + r;
+            const bf16 *xr = x + (int64_t)tok * K + kb * 64 + 2 * c;
+            bool in = tok < T;
+            bool whole = kb * 64 + 64 <= K;
+#pragma unroll
+            for (int s = 0; s < 4; s++) {
+                uint32_t b0 = 0, b1 = 0;
+                int k = kb * 64 + 16 * s + 2 * c;
+                if (in && (whole || k < K)) b0 = __ldg((const uint32_t *)(xr + 16 * s));
+                if (in && (whole || k + 8 < K)) b1 = __ldg((const uint32_t *)(xr + 16 * s + 8));
+                mma(acc[t], a[s], b0, b1);
+            }
+        }
+    }
+    // acc[t][e]: row r (+8 for e >= 2), token 8t + 2c + (e&1).
+#pragma unroll
+    for (int t = 0; t < NT; t++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) part[warp][(8 * t + 2 * c + (e & 1)) * 16 + r + 8 * (e >> 1)] = acc[t][e];
+    __syncthreads();
+    for (int p = threadIdx.x; p < 16 * NT * 8; p += 256) {
+        int tok = p >> 4, n = blockIdx.x * 16 + (p & 15);
+        if (tok >= T || n >= N) continue;
+        float s = 0;
+#pragma unroll
+        for (int i = 0; i < 8; i++) s += part[i][p];
+        if (bias) s += at(bias, biasType, n);
+        round_to(y + (int64_t)tok * N + n, s);
+    }
+}
+}  // namespace
+
+#define K_SKINNY(NT, s, Y) \
+    extern "C" __global__ void __launch_bounds__(256) skinny_w4_##NT##_##s(Y *y, const bf16 *x, const uint8_t *w, const void *bias, int biasType, int T, int N, int K, int KB, uint32_t zero) { skinny_w4<NT>(y, x, w, bias, biasType, T, N, K, KB, zero); }
+K_SKINNY(1, b, bf16) K_SKINNY(2, b, bf16) K_SKINNY(4, b, bf16)
+K_SKINNY(1, f, float) K_SKINNY(2, f, float) K_SKINNY(4, f, float)

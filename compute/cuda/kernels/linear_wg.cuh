@@ -1,0 +1,242 @@
+// Products with packed 4-bit weights on Hopper (sm_90a), for many tokens: y [T, N] = x [T, K] Wᵀ (+ bias + u vᵀ), and with
+// BACK the gradient of the input, dx [T, K] = dy [T, N] W (+ u vᵀ), from the same blocks.
+//
+// The product is made transposed: weights are the A operand, widened from 4 bits straight into registers; tokens are the B
+// operand, brought to shared memory by the tensor copy engine. A tile is 128 rows of weights by 256 tokens; one thread
+// brings data, two warpgroups multiply (64 rows each). The grid is persistent. The low-rank part is a last step of the
+// sum: u [T, 64*steps] comes as tokens do, v [rows, 64*steps] is read straight into registers.
+#include "w4.cuh"
+
+struct alignas(64) TensorMap { uint8_t opaque[128]; };
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#include "wgmma.cuh"
+
+namespace {
+namespace wg {
+constexpr int BT = 256, BR = 128, BK = 64, Stages = 4;
+constexpr int XBytes = BT * BK * 2, WBytes = 2 * BlockBytes, OutBytes = 2 * BT * 128;
+constexpr int OffW = Stages * XBytes, OffOut = OffW + Stages * WBytes, OffBar = OffOut + OutBytes;
+
+__device__ __forceinline__ void bar_init(uint32_t b, int n) { asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(b), "r"(n)); }
+__device__ __forceinline__ void bar_expect(uint32_t b, int bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(b), "r"(bytes) : "memory");
+}
+__device__ __forceinline__ void bar_arrive(uint32_t b) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(b) : "memory"); }
+__device__ __forceinline__ void bar_wait(uint32_t b, int phase) {
+    asm volatile("{\n.reg .pred p;\nL:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@p bra D;\nbra L;\nD:\n}" ::"r"(b), "r"(phase) : "memory");
+}
+__device__ __forceinline__ void copy_tile(uint32_t dst, const TensorMap *m, int c0, int c1, uint32_t bar) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];"
+                 ::"r"(dst), "l"(m), "r"(c0), "r"(c1), "r"(bar) : "memory");
+}
+__device__ __forceinline__ void copy_bytes(uint32_t dst, const void *src, int n, uint32_t bar) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(dst), "l"(src), "r"(n), "r"(bar) : "memory");
+}
+// desc tells a tile of rows of 128 bytes, swizzled by 128: rows in groups of 8, 1024 bytes apart.
+__device__ __forceinline__ uint64_t desc(uint32_t addr) { return (uint64_t)((addr & 0x3FFFF) >> 4) | (uint64_t)1 << 16 | (uint64_t)64 << 32 | (uint64_t)1 << 62; }
+__device__ __forceinline__ __nv_bfloat162 bf2(uint32_t v) { return *(__nv_bfloat162 *)&v; }
+
+__device__ __forceinline__ void frag_fwd(uint32_t (&a)[4][4], const uint8_t *blk, int tid, uint32_t zero) {
+    int lane = tid & 31, w = tid >> 5, r = lane >> 2;
+    rows_frag(a, ((const uint2 *)blk)[unit(w, 0, r, lane & 3)], ((const uint2 *)blk)[unit(w, 1, r, lane & 3)], *(const uint4 *)(blk + 2048 + 64 * w + 16 * (r >> 1)), r & 1, zero);
+}
+
+// pair_of is pairs for one nibble of two rows' words.
+__device__ __forceinline__ uint32_t pair_of(uint32_t p, int sh, uint32_t s, uint32_t b, uint32_t zero) {
+    uint32_t t = ((p >> sh) & 0x000F000Fu) | 0x43004300u;
+    __nv_bfloat162 q = __hfma2(__hadd2(bf2(t), bf2(zero)), bf2(s), bf2(b));
+    return *(uint32_t *)&q;
+}
+
+// frag_back is the A operand for 64 columns of W (as rows) by 64 rows (reduced). Row 16w+g of the operand is column
+// back_column(w, g) of the block, row 16w+g+8 the next: nibbles w and w+4 of one word, so the words of two neighbouring
+// rows give all that a lane needs of them.
+__device__ __forceinline__ void frag_back(uint32_t (&a)[4][4], const uint8_t *blk, int tid, uint32_t zero) {
+    int lane = tid & 31, w = tid >> 5, g = lane >> 2, c = lane & 3;
+#pragma unroll
+    for (int s = 0; s < 4; s++) {
+        uint2 q0 = ((const uint2 *)blk)[unit(s, g >> 2, 2 * c, g & 3)], q1 = ((const uint2 *)blk)[unit(s, g >> 2, 2 * c + 1, g & 3)];
+        uint4 v = *(const uint4 *)(blk + 2048 + 64 * s + 16 * c);
+        a[s][0] = pair_of(__byte_perm(q0.x, q1.x, 0x5410), 4 * w, v.x, v.y, zero);
+        a[s][1] = pair_of(__byte_perm(q0.x, q1.x, 0x7632), 4 * w, v.x, v.y, zero);
+        a[s][2] = pair_of(__byte_perm(q0.y, q1.y, 0x5410), 4 * w, v.z, v.w, zero);
+        a[s][3] = pair_of(__byte_perm(q0.y, q1.y, 0x7632), 4 * w, v.z, v.w, zero);
+    }
+}
+__device__ __forceinline__ int back_column(int w, int g) { return 32 * (g >> 2) + 8 * w + 2 * (g & 3); }
+
+// frag_update is the A operand of the low-rank part: rows r and r2 of v, 64 columns from l0 on.
+__device__ __forceinline__ void frag_update(uint32_t (&a)[4][4], const bf16 *v, int width, int r, int r2, int c) {
+    const bf16 *p = v + (int64_t)r * width + 2 * c, *p2 = v + (int64_t)r2 * width + 2 * c;
+#pragma unroll
+    for (int s = 0; s < 4; s++) {
+        a[s][0] = *(const uint32_t *)(p + 16 * s);
+        a[s][1] = *(const uint32_t *)(p2 + 16 * s);
+        a[s][2] = *(const uint32_t *)(p + 16 * s + 8);
+        a[s][3] = *(const uint32_t *)(p2 + 16 * s + 8);
+    }
+}
+
+__device__ __forceinline__ void put_row(bf16 *y, uint4 v, int have) {
+    if (have == 8 && ((uintptr_t)y & 15) == 0) {
+        *(uint4 *)y = v;
+        return;
+    }
+    uint32_t q[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+    for (int k = 0; k < 8; k++) if (k < have) round_to(y + k, k & 1 ? high(q[k >> 1]) : low(q[k >> 1]));
+}
+
+// T tokens; R rows of the transposed product; D the reduced extent. Block (row block i, reduced block k) lies at
+// i*si + k*sk blocks. Updates is how many steps of 64 the low-rank part takes.
+template <bool BACK, class Y>
+__device__ __forceinline__ void product(const TensorMap *xm, const TensorMap *um, Y *y, const uint8_t *wt, const bf16 *v, const void *bias, int biasType,
+                                        int T, int R, int D, int si, int sk, int updates, int accumulate, uint32_t zero) {
+    extern __shared__ __align__(1024) uint8_t smem[];
+    const uint32_t s0 = smem32(smem), full = s0 + OffBar, empty = full + 8 * Stages;
+    const int group = threadIdx.x >> 7, tid = threadIdx.x & 127;
+    const int steps = (D + 127) / 128 * 2, tt = (T + BT - 1) / BT, tiles = tt * ((R + BR - 1) / BR);
+    if (threadIdx.x == 0) {
+        for (int s = 0; s < Stages; s++) {
+            bar_init(full + 8 * s, 1);
+            bar_init(empty + 8 * s, 8);  // one arrival a multiplying warp
+        }
+        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    }
+    __syncthreads();
+    int stage = 0, phase = 0;
+    if (group == 0) {
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+        if (tid == 0) {
+            for (int t = blockIdx.x; t < tiles; t += gridDim.x) {
+                int t0 = (t % tt) * BT, r0 = t / tt * 2;
+                for (int k = 0; k < steps + updates; k++) {
+                    bar_wait(empty + 8 * stage, phase ^ 1);
+                    uint32_t bar = full + 8 * stage, ws = s0 + OffW + stage * WBytes;
+                    if (k < steps) {
+                        bar_expect(bar, XBytes + WBytes);
+                        copy_tile(s0 + stage * XBytes, xm, k * BK, t0, bar);
+                        const uint8_t *w = wt + ((int64_t)r0 * si + (int64_t)k * sk) * BlockBytes;
+                        copy_bytes(ws, w, BlockBytes, bar);
+                        copy_bytes(ws + BlockBytes, w + (int64_t)si * BlockBytes, BlockBytes, bar);
+                    } else {
+                        bar_expect(bar, XBytes);
+                        copy_tile(s0 + stage * XBytes, um, (k - steps) * BK, t0, bar);
+                    }
+                    if (++stage == Stages) stage = 0, phase ^= 1;
+                }
+            }
+        }
+    } else {
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+        const int half = group - 1, lane = tid & 31, w = tid >> 5;
+        uint8_t *outp = smem + OffOut + half * BT * 128;
+        const uint32_t outs = s0 + OffOut + half * BT * 128;
+        float d[128];
+        uint32_t a[2][4][4];
+        for (int t = blockIdx.x; t < tiles; t += gridDim.x) {
+            const int t0 = (t % tt) * BT, r0 = t / tt * BR + half * 64;
+            int prev = -1;
+            for (int k = 0; k < steps; k += 2) {
+#pragma unroll
+                for (int u = 0; u < 2; u++) {
+                    bar_wait(full + 8 * stage, phase);
+                    const uint8_t *blk = smem + OffW + stage * WBytes + half * BlockBytes;
+                    if (BACK) frag_back(a[u], blk, tid, zero); else frag_fwd(a[u], blk, tid, zero);
+                    uint64_t b = desc(s0 + stage * XBytes);
+                    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#pragma unroll
+                    for (int s = 0; s < 4; s++) wgmma_rs(d, a[u][s], b + 2 * s, (k + u) | s);
+                    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+                    asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
+                    if (lane == 0 && prev >= 0) bar_arrive(empty + 8 * prev);
+                    prev = stage;
+                    if (++stage == Stages) stage = 0, phase ^= 1;
+                }
+            }
+            asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+            if (lane == 0) bar_arrive(empty + 8 * prev);
+            for (int l = 0; l < updates; l++) {
+                bar_wait(full + 8 * stage, phase);
+                int g = lane >> 2, r = BACK ? r0 + back_column(w, g) : r0 + 16 * w + g;
+                frag_update(a[0], v + 64 * l, 64 * updates, r, BACK ? r + 1 : r + 8, lane & 3);
+                uint64_t b = desc(s0 + stage * XBytes);
+                asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#pragma unroll
+                for (int s = 0; s < 4; s++) wgmma_rs(d, a[0][s], b + 2 * s, 1);
+                asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+                asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+                if (lane == 0) bar_arrive(empty + 8 * stage);
+                if (++stage == Stages) stage = 0, phase ^= 1;
+            }
+            float b0 = 0, b1 = 0;  // of rows r and r + 8: added on the way out, as the accumulators are wgmma's own
+            if (!BACK && bias) {
+                int r = r0 + 16 * w + (lane >> 2);
+                if (r < R) b0 = at(bias, biasType, r);
+                if (r + 8 < R) b1 = at(bias, biasType, r + 8);
+            }
+            if (sizeof(Y) == 4) {  // logits: rows of 8 neighbours go straight to memory, whole sectors of 32 bytes
+#pragma unroll
+                for (int i = 0; i < 32; i++)
+#pragma unroll
+                    for (int e = 0; e < 4; e++) {
+                        int tok = t0 + 8 * i + 2 * (lane & 3) + (e & 1), r = r0 + 16 * w + (lane >> 2) + 8 * (e >> 1);
+                        if (tok < T && r < R) ((float *)y)[(int64_t)tok * R + r] = d[4 * i + e] + (e >> 1 ? b1 : b0);
+                    }
+                continue;
+            }
+            asm volatile("bar.sync %0, 128;" ::"r"(1 + half) : "memory");
+#pragma unroll
+            for (int i = 0; i < 32; i += 2) {
+                if (BACK) {
+#pragma unroll
+                    for (int e = 0; e < 4; e++) {  // tokens 8(i + e/2) + 2c + e%2; two columns
+                        int tok = 8 * (i + (e >> 1)) + 2 * (lane & 3) + (e & 1), g = lane >> 2;
+                        const float *f = d + 4 * (i + (e >> 1)) + (e & 1);
+                        int chunk = 4 * (g >> 2) + w;
+                        float f0 = f[0], f2 = f[2];
+                        if (accumulate && t0 + tok < T) {
+                            const bf16 *o = (const bf16 *)y + (int64_t)(t0 + tok) * R;
+                            int n = r0 + chunk * 8 + 2 * (g & 3);
+                            if (n < R) f0 += widen(o[n]);
+                            if (n + 1 < R) f2 += widen(o[n + 1]);
+                        }
+                        *(uint32_t *)(outp + tok * 128 + ((chunk ^ (tok & 7)) << 4) + 4 * (g & 3)) = pack2(f0, f2);
+                    }
+                } else {
+                    uint32_t q[4];
+#pragma unroll
+                    for (int m = 0; m < 4; m++) {
+                        const float *f = d + 4 * (i + (m >> 1)) + 2 * (m & 1);
+                        float b = m & 1 ? b1 : b0;
+                        q[m] = pack2(f[0] + b, f[1] + b);
+                    }
+                    int tok = 8 * (i + (lane >> 4)) + (lane & 7), chunk = 2 * w + ((lane >> 3) & 1);
+                    uint32_t p = outs + tok * 128 + ((chunk ^ (tok & 7)) << 4);
+                    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(p), "r"(q[0]), "r"(q[1]), "r"(q[2]), "r"(q[3]) : "memory");
+                }
+            }
+            asm volatile("bar.sync %0, 128;" ::"r"(1 + half) : "memory");
+#pragma unroll 4
+            for (int p = tid; p < BT * 8; p += 128) {
+                int tok = p >> 3, chunk = p & 7, n = r0 + chunk * 8;
+                if (t0 + tok >= T || n >= R) continue;
+                put_row((bf16 *)y + (int64_t)(t0 + tok) * R + n, *(const uint4 *)(outp + tok * 128 + ((chunk ^ (tok & 7)) << 4)), min(8, R - n));
+            }
+        }
+    }
+}
+}  // namespace wg
+}  // namespace
+
+#define K_WG(name, BACK, Y)                                                                                                                      \
+    extern "C" __global__ void __launch_bounds__(384, 1)                                                                                         \
+    name(const __grid_constant__ TensorMap xm, const __grid_constant__ TensorMap um, Y *y, const uint8_t *w, const bf16 *v, const void *bias,     \
+         int biasType, int T, int R, int D, int si, int sk, int updates, int acc, uint32_t zero) {                                                              \
+        wg::product<BACK>(&xm, &um, y, w, v, bias, biasType, T, R, D, si, sk, updates, acc, zero);                                                     \
+    }
+K_WG(wg_b, false, bf16)
+K_WG(wg_f, false, float)
+K_WG(wg_grad_b, true, bf16)
+#endif

@@ -1,0 +1,110 @@
+// RMSNorm, its gradient, and rotations.
+#include "common.cuh"
+
+namespace {
+// One row of d values by N threads: a warp of a block of 8 rows, or a block.
+template <int N> __device__ __forceinline__ int64_t own_row() { return N == 32 ? (int64_t)blockIdx.x * 8 + (threadIdx.x >> 5) : blockIdx.x; }
+template <int N> __device__ __forceinline__ int own_lane() { return N == 32 ? threadIdx.x & 31 : threadIdx.x; }
+
+// each8 calls f(first, values) for this thread's share of a row: 8 at a time where rows lie at multiples of 16 bytes.
+template <class T, class F> __device__ __forceinline__ void each8(const T *x, int d, int lane, int threads, F f) {
+    float v[8];
+    if (d % 8 == 0) {
+        for (int i = lane * 8; i < d; i += threads * 8) {
+            get8(v, x, i, d);
+            f(i, v, 8);
+        }
+        return;
+    }
+    for (int i = lane; i < d; i += threads) {
+        v[0] = widen(x[i]);
+        f(i, v, 1);
+    }
+}
+
+template <int N, class T> __device__ __forceinline__ float rstd(const T *x, int d, float eps) {
+    float s = 0;
+    each8(x, d, own_lane<N>(), N, [&](int, float (&v)[8], int n) {
+#pragma unroll
+        for (int k = 0; k < 8; k++) if (k < n) s += v[k] * v[k];
+    });
+    return rsqrtf(row_sum<N>(s) / d + eps);
+}
+
+template <int N, class T> __device__ __forceinline__ void rmsnorm(T *y, const T *x, const void *w, int wt, int64_t rows, int d, float eps) {
+    int64_t r = own_row<N>();
+    if (r >= rows) return;
+    x += r * d, y += r * d;
+    float inv = rstd<N>(x, d, eps);
+    each8(x, d, own_lane<N>(), N, [&](int i, float (&v)[8], int n) {
+        float wv[8];
+        if (n == 8) get8(wv, w, wt, i, d); else wv[0] = at(w, wt, i);
+#pragma unroll
+        for (int k = 0; k < 8; k++) if (k < n) v[k] *= inv * wv[k];
+        if (n == 8) put8(y, v, i, d); else round_to(y + i, v[0]);
+    });
+}
+
+template <int N, class T> __device__ __forceinline__ void rmsnorm_grad(T *dx, const T *x, const void *w, int wt, const T *dy, int64_t rows, int d, float eps, int accumulate) {
+    int64_t r = own_row<N>();
+    if (r >= rows) return;
+    x += r * d, dy += r * d, dx += r * d;
+    float inv = rstd<N>(x, d, eps), s = 0;
+    each8(x, d, own_lane<N>(), N, [&](int i, float (&v)[8], int n) {
+        float g[8], wv[8];
+        if (n == 8) get8(g, dy, i, d), get8(wv, w, wt, i, d); else g[0] = widen(dy[i]), wv[0] = at(w, wt, i);
+#pragma unroll
+        for (int k = 0; k < 8; k++) if (k < n) s += g[k] * wv[k] * v[k];
+    });
+    float mean = row_sum<N>(s) * inv / d;
+    each8(x, d, own_lane<N>(), N, [&](int i, float (&v)[8], int n) {
+        float g[8], wv[8], old[8];
+        if (n == 8) get8(g, dy, i, d), get8(wv, w, wt, i, d); else g[0] = widen(dy[i]), wv[0] = at(w, wt, i);
+        if (accumulate) { if (n == 8) get8(old, dx, i, d); else old[0] = widen(dx[i]); }
+#pragma unroll
+        for (int k = 0; k < 8; k++) if (k < n) {
+            g[k] = inv * (g[k] * wv[k] - v[k] * inv * mean);
+            if (accumulate) g[k] += old[k];
+        }
+        if (n == 8) put8(dx, g, i, d); else round_to(dx + i, g[0]);
+    });
+}
+}  // namespace
+
+#define K_NORM(s, T)                                                                                                                                           \
+    extern "C" __global__ void __launch_bounds__(256) rmsnorm_warp_##s(T *y, const T *x, const void *w, int wt, int64_t rows, int d, float eps) { rmsnorm<32>(y, x, w, wt, rows, d, eps); } \
+    extern "C" __global__ void __launch_bounds__(256) rmsnorm_block_##s(T *y, const T *x, const void *w, int wt, int64_t rows, int d, float eps) { rmsnorm<256>(y, x, w, wt, rows, d, eps); } \
+    extern "C" __global__ void __launch_bounds__(256) rmsnorm_grad_warp_##s(T *dx, const T *x, const void *w, int wt, const T *dy, int64_t rows, int d, float eps, int acc) { rmsnorm_grad<32>(dx, x, w, wt, dy, rows, d, eps, acc); } \
+    extern "C" __global__ void __launch_bounds__(256) rmsnorm_grad_block_##s(T *dx, const T *x, const void *w, int wt, const T *dy, int64_t rows, int d, float eps, int acc) { rmsnorm_grad<256>(dx, x, w, wt, dy, rows, d, eps, acc); }
+EACH_TYPE(K_NORM)
+
+// rope_table: cos, sin [T, half] of position times frequency.
+extern "C" __global__ void rope_table(float *c, float *s, const int *positions, const float *freq, int half, int64_t n, float scale) {
+    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n) return;
+    float sn, cs;
+    sincosf((float)positions[i / half] * freq[i % half], &sn, &cs);
+    c[i] = cs * scale, s[i] = sn * scale;
+}
+
+// rope turns pairs of each head: one token a block.
+template <class T> __device__ __forceinline__ void rope(T *y, const T *x, const float *c, const float *s, int width, int head, int half, int traditional, float sign) {
+    int64_t t = blockIdx.x;
+    x += t * width, y += t * width, c += t * half, s += t * half;
+    for (int p = threadIdx.x; p < width / head * half; p += blockDim.x) {
+        int h = p / half * head, i = p % half;
+        int a = h + (traditional ? 2 * i : i), b = traditional ? a + 1 : a + half;
+        float u = widen(x[a]), v = widen(x[b]), sn = sign * s[i];
+        round_to(y + a, u * c[i] - v * sn);
+        round_to(y + b, u * sn + v * c[i]);
+    }
+    int rest = head - 2 * half;
+    if (x == y || rest == 0) return;
+    for (int p = threadIdx.x; p < width / head * rest; p += blockDim.x) {
+        int i = p / rest * head + 2 * half + p % rest;
+        y[i] = x[i];
+    }
+}
+#define K_ROPE(s_, T) \
+    extern "C" __global__ void rope_##s_(T *y, const T *x, const float *c, const float *s, int width, int head, int half, int traditional, float sign) { rope(y, x, c, s, width, head, half, traditional, sign); }
+EACH_TYPE(K_ROPE)
