@@ -121,9 +121,15 @@ func (s attentionSize) inputs(g gen) []compute.Array {
 }
 
 // gradInputs are the inputs of the gradient: inputs and outputs of the forward op, and
-// the gradient of its first output.
+// the gradient of its first output. Queries and keys are numbers of BF16 on every device, so
+// that the outputs are theirs: no probability is above 1.
 func (s attentionSize) gradInputs(g gen) []compute.Array {
 	in := s.inputs(g)
+	for _, a := range in[:2] {
+		short := zeros(spec(compute.BF16, a.Shape...))
+		short.SetFloats(a.Floats())
+		a.SetFloats(short.Floats())
+	}
 	out := []compute.Array{zeros(in[0].Spec), zeros(spec(compute.F32, s.t, s.op.Heads))}
 	s.op.Define(out, in)
 	return append(append(in, out...), g.normal(in[0].Shape...))

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
 )
 
 // table is cases, and what they become on a device that keeps activations in another type
@@ -73,6 +74,10 @@ func (c testCase) typed(t compute.DType) []testCase {
 		}
 		if !moves(c.op) {
 			v.tol, v.statistic = c.tol+activationTolerance(t), c.tol
+			if c.op.Name() == (compute.AttentionGrad{}).Name() {
+				// Probabilities are rounded to t, and the first keys' are many times those of the others.
+				v.tol += activationTolerance(t)
+			}
 		}
 		list = append(list, v)
 	}
@@ -89,13 +94,15 @@ func moves(op compute.Op) bool {
 }
 
 // isStatistic reports whether an output is a sum over a row that is as exact as on a
-// device of F32 activations: a loss, or the logarithm of a sum.
+// device of F32 activations: a loss, or the logarithm of a sum. Losses are if the head's
+// weights have no more bits than activations, as tensor cores round them to that type.
 func isStatistic(op compute.Op, output int) bool {
-	switch op.(type) {
+	switch o := op.(type) {
 	case compute.Attention:
 		return output == 1
 	case compute.CrossEntropy:
-		return output == 0
+		f := o.Weight.Format
+		return output == 0 && (f.Kind.IsFP() || f.Kind == quant.Dense && f.DType == quant.BF16)
 	}
 	return false
 }
