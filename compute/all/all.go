@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
+	"github.com/lentil-lm/lentil/compute/cuda"
 	"github.com/lentil-lm/lentil/compute/fallback"
 	"github.com/lentil-lm/lentil/fault"
 )
@@ -29,10 +31,24 @@ type kind struct {
 	open func(name string, o Options) (compute.Device, error)
 	// whole says that it supports every op. What others lack runs on the host.
 	whole bool
+	// asked says that it is taken where its name is given, and not by "auto".
+	asked bool
 }
 
 // kinds, best first: "auto" takes the first device that opens.
 var kinds = []kind{
+	{
+		name: "cuda",
+		find: cuda.Cards,
+		open: func(name string, _ Options) (compute.Device, error) {
+			n, err := strconv.Atoi(strings.TrimPrefix(name, "cuda:"))
+			if err != nil {
+				return nil, fault.Value("device", name, "cuda or cuda:0, cuda:1 and so on")
+			}
+			return cuda.New(cuda.Options{Card: n})
+		},
+		asked: true,
+	},
 	{
 		name: "cpu",
 		find: func() ([]string, error) { return []string{"cpu"}, nil },
@@ -84,6 +100,9 @@ func isAuto(name string) bool { return name == "" || name == "auto" }
 func openBest(o Options) (compute.Device, error) {
 	var reasons []error
 	for _, k := range kinds {
+		if k.asked {
+			continue
+		}
 		found, err := k.find()
 		if err == nil && len(found) > 0 {
 			var dev compute.Device

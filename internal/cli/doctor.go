@@ -155,7 +155,7 @@ func (c doctorFigures) print(w io.Writer) {
 	if len(c.GPUs) > 0 {
 		found = strings.Join(c.GPUs, " ")
 	}
-	row("GPUs", "%s; they are not used yet: all work is done by the processor", found)
+	row("GPUs", "%s; all work is done by the processor unless --device names another one", found)
 	row("to begin", "%s demo", program())
 }
 

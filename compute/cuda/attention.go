@@ -1,0 +1,93 @@
+package cuda
+
+import (
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/cuda/driver"
+)
+
+// widestHead is the longest head that has kernels.
+const widestHead = 256
+
+// flashHead is the size of head that the tiles are made for, 0 where heads of this size have none.
+func flashHead(o compute.Attention, types ...compute.DType) int {
+	for _, t := range types {
+		if t != compute.BF16 {
+			return 0
+		}
+	}
+	switch {
+	case o.HeadDim%8 != 0 || o.HeadDim > 128:
+		return 0
+	case o.HeadDim > 64:
+		return 128
+	}
+	return 64
+}
+
+func flashName(name string, head int) string {
+	if head == 64 {
+		return name + "64"
+	}
+	return name + "128"
+}
+
+// segments finds the first key of each query, and with ends where its segment ends.
+func (d *Device) segments(bounds array, t int, ends bool) (starts, stops array) {
+	starts = d.scratch(compute.I32, t)
+	if ends {
+		stops = d.scratch(compute.I32, t)
+	}
+	d.kernel("segment_ends").arrays(starts, stops, bounds).int(bounds.Shape[0], t, 0).each(t)
+	return starts, stops
+}
+
+// attend queues the forward kernel. span is an address, 0 for all of the row; lse may be 0.
+func (d *Device) attend(o compute.Attention, y, q, k, v array, lse, starts, span driver.Ptr) {
+	t, room := q.Shape[0], k.Shape[0]
+	if t == 0 {
+		return
+	}
+	if head := flashHead(o, q.DType, k.DType); head > 0 && t > 1 {
+		d.kernel(flashName("flash_", head)).status().ptr(y.ptr).ptr(lse).arrays(q, k, v).ptr(starts).ptr(span).int(room).heads(o, t, 0).
+			launch(driver.Grid{X: (t + 63) / 64, Y: o.Heads, Threads: 128})
+		return
+	}
+	d.kernel("attention_"+letter(q.DType)+letter(k.DType)).status().ptr(y.ptr).ptr(lse).arrays(q, k, v).ptr(starts).ptr(span).int(room).heads(o, t, 0).
+		launch(driver.Grid{X: t, Y: o.Heads, Threads: 256})
+}
+
+func (d *Device) attention(o compute.Attention, out, in []*buffer) {
+	q := in[0].array
+	starts, _ := d.segments(in[3].array, q.Shape[0], false)
+	d.attend(o, out[0].array, q, in[1].array, in[2].array, out[1].ptr, starts.ptr, 0)
+}
+
+// cacheAttention takes one span after another.
+func (d *Device) cacheAttention(o compute.CacheAttention, out, in []*buffer) {
+	q, spans := in[0].array, in[1].array
+	for i := range spans.Shape[0] {
+		k, v := in[2+2*i].array, in[3+2*i].array
+		d.attend(o.Attention, out[0].array, q, k, v, 0, 0, spans.ptr+driver.Ptr(16*i))
+	}
+}
+
+func (d *Device) attentionGrad(o compute.AttentionGrad, out, in []*buffer) {
+	q, k, v, bounds, y, lse, dy := in[0].array, in[1].array, in[2].array, in[3].array, in[4].array, in[5].array, in[6].array
+	t := q.Shape[0]
+	if t == 0 {
+		return
+	}
+	starts, ends := d.segments(bounds, t, true)
+	delta := d.scratch(compute.F32, t, o.Heads)
+	d.kernel("row_dots_"+letter(q.DType)).arrays(delta, y, dy).long(int64(t * o.Heads)).int(o.HeadDim).blocks((t*o.Heads + 7) / 8)
+	dq, dkv := "attention_dq_"+letter(q.DType), "attention_dkv_"+letter(q.DType)
+	grid := driver.Grid{X: t, Threads: 256}
+	if head := flashHead(o.Attention, q.DType); head > 0 {
+		dq, dkv = flashName("flash_dq_", head), flashName("flash_dkv_", head)
+		grid = driver.Grid{X: (t + 63) / 64, Threads: 128}
+	}
+	grid.Y = o.Heads
+	d.kernel(dq).arrays(out[0].array, q, k, v, dy, lse, delta, starts).heads(o.Attention, t, 0).launch(grid)
+	grid.Y = o.KVHeads
+	d.kernel(dkv).arrays(out[1].array, out[2].array, q, k, v, dy, lse, delta, starts, ends).heads(o.Attention, t, 0).launch(grid)
+}

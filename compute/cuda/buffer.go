@@ -1,0 +1,252 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/cuda/driver"
+	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// array is content on the card: what kernels take.
+type array struct {
+	compute.Spec
+	ptr driver.Ptr
+}
+
+// rows is the part of an array from row a to row b.
+func (a array) rows(from, to int) array {
+	row := int64(a.Shape.Cols() * a.DType.Size())
+	return array{compute.Spec{Shape: compute.Shape{to - from, a.Shape.Cols()}, DType: a.DType}, a.ptr + driver.Ptr(int64(from)*row)}
+}
+
+// buffer is memory of the card.
+type buffer struct {
+	array
+	dev    *Device
+	bytes  int64         // taken
+	weight *quant.Matrix // what it was imported from; nil for a buffer of Alloc
+	stored stored        // how a weight lies
+	freed  bool
+	// written is recorded behind the last op that wrote a small buffer, so that reading it waits for nothing else.
+	written driver.Event
+}
+
+// smallBuffer is the most bytes of a buffer with an event of its own: chosen tokens, losses.
+const smallBuffer = 4096
+
+func (b *buffer) Spec() compute.Spec { return b.array.Spec }
+
+// Free gives the memory back once the work that was queued before is done.
+func (b *buffer) Free() {
+	d := b.dev
+	defer d.enter()()
+	if b.freed || d.closed {
+		return
+	}
+	b.freed = true
+	if b.written != 0 {
+		d.fail(d.drv.DestroyEvent(b.written))
+	}
+	d.release(b.ptr, b.bytes)
+}
+
+// Alloc returns a buffer of unspecified content.
+func (d *Device) Alloc(shape compute.Shape, t compute.DType) (compute.Buffer, error) {
+	spec := compute.Spec{Shape: shape, DType: t}
+	if err := spec.Check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", d.name, err)
+	}
+	defer d.enter()()
+	ptr, bytes, err := d.memory(spec.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("%s: buffer %v: %w", d.name, spec, err)
+	}
+	return &buffer{array: array{spec, ptr}, dev: d, bytes: bytes}, nil
+}
+
+// memory takes bytes of the card, rounded up to whole reads of kernels.
+func (d *Device) memory(n int64) (driver.Ptr, int64, error) {
+	if d.closed {
+		return 0, 0, errClosed
+	}
+	n = max((n+511)&^511, 512)
+	p, err := d.drv.Alloc(n, d.stream)
+	if driver.Is(err, driver.OutOfMemory) { // kept blocks may be of other sizes
+		d.drv.Wait(d.stream)
+		d.drv.Trim(d.pool)
+		p, err = d.drv.Alloc(n, d.stream)
+	}
+	if err != nil {
+		return 0, 0, d.noMemory(n, err)
+	}
+	d.used += n
+	d.peak = max(d.peak, d.used)
+	return p, n, nil
+}
+
+// noMemory is the error of a failed allocation.
+func (d *Device) noMemory(n int64, err error) error {
+	if !driver.Is(err, driver.OutOfMemory) {
+		d.fail(err)
+		return d.take()
+	}
+	free, _ := d.drv.FreeMemory()
+	err = fmt.Errorf("%w: %d MiB wanted, %d MiB held, %d of %d MiB free", compute.ErrNoMemory, n>>20, d.used>>20, free>>20, d.card.Memory>>20)
+	return fault.Advise(err, "Other programs on the card take memory too: see nvidia-smi.")
+}
+
+func (d *Device) release(p driver.Ptr, n int64) {
+	d.used -= n
+	d.fail(d.drv.Free(p, d.stream))
+}
+
+var (
+	errForeign  = errors.New("buffer of another device")
+	errFreed    = errors.New("buffer was freed")
+	errReadOnly = errors.New("buffer is a weight and read-only")
+)
+
+// own returns the device's view of a buffer.
+func (d *Device) own(b compute.Buffer) (*buffer, error) {
+	c, ok := b.(*buffer)
+	switch {
+	case !ok || c.dev != d:
+		return nil, errForeign
+	case d.closed:
+		return nil, errClosed
+	case c.freed:
+		return nil, errFreed
+	}
+	return c, nil
+}
+
+// checkTransfer is the rule of Read and Write.
+func (d *Device) checkTransfer(b compute.Buffer, host []byte) (*buffer, error) {
+	c, err := d.own(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.name, err)
+	}
+	if want := c.array.Bytes(); int64(len(host)) != want {
+		return nil, fmt.Errorf("%s: %d bytes given for buffer %v, which has %d", d.name, len(host), c.array.Spec, want)
+	}
+	return c, nil
+}
+
+// Read waits for the buffer's content and copies it out. A weight is read where it was imported from.
+func (d *Device) Read(b compute.Buffer, dst []byte) error {
+	defer d.enter()()
+	c, err := d.checkTransfer(b, dst)
+	if err != nil {
+		return err
+	}
+	if m := c.weight; m != nil {
+		n := copy(dst, m.Data)
+		n += copy(dst[n:], m.Scales)
+		copy(dst[n:], m.Biases)
+		return nil
+	}
+	if len(dst) > 0 {
+		s := d.stream
+		if c.written != 0 {
+			s = d.reads
+			d.fail(d.drv.StreamWait(s, c.written))
+		}
+		d.fail(d.drv.CopyOut(dst, c.ptr, s))
+		d.fail(d.drv.Wait(s))
+	}
+	d.checkStatus()
+	return d.take()
+}
+
+// Write copies host bytes into the buffer. It does not wait for the card unless there are many of them.
+func (d *Device) Write(b compute.Buffer, src []byte) error {
+	defer d.enter()()
+	c, err := d.checkTransfer(b, src)
+	if err != nil {
+		return err
+	}
+	if c.weight != nil {
+		return fmt.Errorf("%s: %w", d.name, errReadOnly)
+	}
+	d.fail(d.stage.copyIn(d.drv, c.ptr, src, d.stream))
+	d.mark(c)
+	return d.take()
+}
+
+// mark notes that a buffer was written by the work queued so far.
+func (d *Device) mark(b *buffer) {
+	if b.bytes > smallBuffer || d.err != nil {
+		return
+	}
+	if b.written == 0 {
+		var err error
+		if b.written, err = d.drv.NewEvent(); err != nil {
+			d.fail(err)
+			return
+		}
+	}
+	d.fail(d.drv.Record(b.written, d.stream))
+}
+
+// staging is pinned memory through which the host's bytes go to the card without waiting: two halves, each with an event
+// behind the last copy from it.
+type staging struct {
+	memory []byte
+	halves [2]driver.Event
+	half   int
+	at     int // in the half
+}
+
+// stagingHalf is the size of a half.
+const stagingHalf = 2 << 20
+
+func (s *staging) open(drv *driver.Driver) (err error) {
+	if s.memory, err = drv.HostAlloc(2 * stagingHalf); err != nil {
+		return err
+	}
+	for i := range s.halves {
+		if s.halves[i], err = drv.NewEvent(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *staging) close(drv *driver.Driver) {
+	for _, e := range s.halves {
+		if e != 0 {
+			drv.DestroyEvent(e)
+		}
+	}
+	if s.memory != nil {
+		drv.HostFree(s.memory)
+	}
+	s.memory = nil
+}
+
+// copyIn copies src to dst in the order of the stream. src may be changed as soon as it returns.
+func (s *staging) copyIn(drv *driver.Driver, dst driver.Ptr, src []byte, stream driver.Stream) error {
+	for len(src) > 0 {
+		if s.at == stagingHalf {
+			if err := drv.Record(s.halves[s.half], stream); err != nil {
+				return err
+			}
+			s.half, s.at = 1-s.half, 0
+			if err := drv.WaitEvent(s.halves[s.half]); err != nil {
+				return err
+			}
+		}
+		at := s.half*stagingHalf + s.at
+		n := copy(s.memory[at:(s.half+1)*stagingHalf], src)
+		if err := drv.CopyIn(dst, s.memory[at:at+n], stream); err != nil {
+			return err
+		}
+		s.at += (n + 63) &^ 63
+		s.at = min(s.at, stagingHalf)
+		dst, src = dst+driver.Ptr(n), src[n:]
+	}
+	return nil
+}

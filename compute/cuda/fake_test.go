@@ -1,0 +1,167 @@
+//go:build linux && (amd64 || arm64) && !static
+
+package cuda
+
+import (
+	"bytes"
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/cuda/driver"
+	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// fake is a device on the driver without a card, whose kernels do nothing.
+func fake(t *testing.T, env string) (*Device, error) {
+	t.Helper()
+	gcc, err := exec.LookPath("gcc")
+	if err != nil {
+		t.Skip("gcc is missing, which builds the fake driver")
+	}
+	path := filepath.Join(t.TempDir(), "libfakecuda.so")
+	if out, err := exec.Command(gcc, "-shared", "-fPIC", "-O1", "-o", path, "driver/testdata/fake.c").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Setenv("FAKE_CUDA", env)
+	dev, err := New(Options{Driver: path})
+	if err != nil {
+		return nil, err
+	}
+	return dev.(*Device), nil
+}
+
+// TestMemory moves bytes through buffers, large ones in several pieces, and counts what is held.
+func TestMemory(t *testing.T) {
+	d, err := fake(t, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{0, 1, 511, 4096, 3*stagingHalf + 5} {
+		src, dst := make([]byte, n), make([]byte, n)
+		for i := range src {
+			src[i] = byte(i * 7)
+		}
+		b, err := d.Alloc(compute.Shape{n}, compute.U8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(d.Write(b, src), d.Read(b, dst)); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(src, dst) {
+			t.Errorf("%d bytes came back changed", n)
+		}
+		if used, _ := d.Memory(); used != max(512, int64(n+511)&^511) {
+			t.Errorf("%d bytes are held for %d", used, n)
+		}
+		b.Free()
+		b.Free()
+		if d.Read(b, dst) == nil {
+			t.Error("a freed buffer was read")
+		}
+	}
+	if used, peak := d.Memory(); used != 0 || peak < 3*stagingHalf {
+		t.Errorf("held %d, at most %d", used, peak)
+	}
+	if _, err := d.Alloc(compute.Shape{2 << 30}, compute.U8); !errors.Is(err, compute.ErrNoMemory) || !strings.Contains(err.Error(), "2048 MiB wanted") {
+		t.Errorf("too much memory: %v", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close(), d.Close()); err != nil {
+		t.Error(err)
+	}
+	if _, err := d.Alloc(compute.Shape{1}, compute.U8); err == nil {
+		t.Error("a closed device has memory")
+	}
+}
+
+// TestWeights imports each way a weight can lie, and reads it back.
+func TestWeights(t *testing.T) {
+	d, err := fake(t, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		f     quant.Format
+		cols  int
+		form  form
+		bytes int64
+	}{
+		{quant.Format{Kind: quant.Affine, DType: quant.BF16, Bits: 4, Group: 64}, 192, packed, 2 * 4 * blockBytes},
+		{quant.Format{Kind: quant.Affine, DType: quant.F16, Bits: 4, Group: 32}, 192, raw, 0},
+		{quant.Format{Kind: quant.Affine, DType: quant.F32, Bits: 3, Group: 64}, 192, raw, 0},
+		{quant.Format{Kind: quant.MXFP4, DType: quant.U8, Bits: 4, Group: 32}, 64, raw, 0},
+		{quant.Format{Kind: quant.Q6K}, 256, raw, 0},
+		{quant.Format{Kind: quant.Dense, DType: quant.F16}, 7, dense, 5 * 7 * 2},
+	} {
+		m := &quant.Matrix{Format: c.f, Rows: 5, Cols: c.cols, Data: pattern(5 * c.f.RowBytes(c.cols))}
+		if c.f.HasScales() {
+			m.Scales = pattern(5 * c.cols / c.f.Group * c.f.DType.Size())
+		}
+		if c.f.Kind == quant.Affine {
+			m.Biases = pattern(len(m.Scales))
+		}
+		b, err := d.ImportWeight(m)
+		if err != nil {
+			t.Fatalf("%v: %v", c.f, err)
+		}
+		own := b.(*buffer)
+		if own.stored.form != c.form || c.bytes > 0 && own.bytes != (c.bytes+511)&^511 {
+			t.Errorf("%v lies in form %d, %d bytes", c.f, own.stored.form, own.bytes)
+		}
+		got := make([]byte, b.Spec().Bytes())
+		if err := d.Read(b, got); err != nil || !bytes.Equal(got, bytes.Join([][]byte{m.Data, m.Scales, m.Biases}, nil)) {
+			t.Errorf("%v came back changed: %v", c.f, err)
+		}
+		if d.Write(b, got) == nil {
+			t.Errorf("%v could be written", c.f)
+		}
+		b.Free()
+	}
+	if used, _ := d.Memory(); used != 0 {
+		t.Errorf("%d bytes are still held", used)
+	}
+}
+
+// pattern is n bytes that are no NaN as any float.
+func pattern(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i % 61)
+	}
+	return b
+}
+
+// TestRefusals demands a reason and a remedy where a card cannot be used, and where it stops.
+func TestRefusals(t *testing.T) {
+	if _, err := fake(t, "cubin=209"); err != nil {
+		t.Errorf("a driver that compiles PTX: %v", err)
+	}
+	t.Setenv("FAKE_CUDA", "pools=0")
+	if _, err := fake(t, "pools=0"); err == nil || !strings.Contains(words(err), "525 or later") {
+		t.Errorf("an old driver: %v", err)
+	}
+	d, err := fake(t, "launch=700")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := d.Alloc(compute.Shape{8}, compute.F32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := []compute.Buffer{b}
+	if err := d.Run(compute.Scale{Alpha: 2}, one, one); !driver.Lost(err) || !strings.Contains(words(err), "start again") {
+		t.Errorf("a card that stops: %v", err)
+	}
+	if err := d.Run(compute.UnitNorm{}, one, one); err == nil {
+		t.Error("an op without a kernel passed")
+	}
+}
+
+func words(err error) string {
+	return fault.Text(err, func(s fault.Setting) string { return string(s) })
+}

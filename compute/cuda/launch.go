@@ -1,0 +1,191 @@
+package cuda
+
+import (
+	"fmt"
+	"math"
+	"unsafe"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/cuda/driver"
+)
+
+// A call is a kernel with its arguments, laid out one after another. A device has one, so that launches take no memory.
+type call struct {
+	d     *Device
+	f     driver.Func
+	name  string
+	at    [24]uintptr // addresses of arguments
+	args  int
+	cells [40]uint64
+	next  int
+	maps  [2]driver.TensorMap
+}
+
+// shared is the dynamic shared memory of kernels that have some, in bytes.
+var shared = map[string]int{
+	"linear_b": denseShared, "linear_f": denseShared, "linear_grad_b": denseShared, "linear_grad_f": denseShared,
+	"wg_b": wgShared, "wg_f": wgShared, "wg_grad_b": wgShared,
+	"flash_64": 5 * 64 * 64 * 2, "flash_128": 5 * 64 * 128 * 2,
+	"flash_dq_64": 6 * 64 * 64 * 2, "flash_dq_128": 6 * 64 * 128 * 2,
+	"flash_dkv_64": 6 * 64 * 64 * 2, "flash_dkv_128": 6 * 64 * 128 * 2,
+}
+
+const (
+	denseShared = 3 * 2 * 128 * 64 * 2
+	// four stages of 256 tokens by 64 and two blocks of weights, the outgoing tile, and the barriers.
+	wgShared = 4*(256*64*2+2*blockBytes) + 2*256*128 + 2*4*8
+)
+
+// kernel begins a call. Where an op has failed already, the call does nothing.
+func (d *Device) kernel(name string) *call {
+	c := d.call
+	c.name, c.args, c.next = name, 0, 0
+	if d.err != nil {
+		return c
+	}
+	f, ok := d.funcs[name]
+	if !ok {
+		var err error
+		if f, err = d.drv.Func(d.module, name); err != nil {
+			d.fail(fmt.Errorf("kernel %s: %w", name, err))
+			return c
+		}
+		if n := shared[name]; n > 32<<10 { // some kernels have a few kilobytes beside it; together 48 need no leave
+			d.fail(d.drv.SetSharedMemory(f, n))
+		}
+		d.funcs[name] = f
+	}
+	c.f = f
+	return c
+}
+
+// cell adds an argument of 8 bytes or less.
+func (c *call) cell(v uint64) *call {
+	c.cells[c.next] = v
+	c.at[c.args] = uintptr(unsafe.Pointer(&c.cells[c.next]))
+	c.next++
+	c.args++
+	return c
+}
+
+func (c *call) ptr(p driver.Ptr) *call { return c.cell(uint64(p)) }
+func (c *call) long(v int64) *call     { return c.cell(uint64(v)) }
+func (c *call) float(v float32) *call  { return c.cell(uint64(math.Float32bits(v))) }
+func (c *call) double(v float64) *call { return c.cell(math.Float64bits(v)) }
+func (c *call) flag(v bool) *call      { return c.int(btoi(v)) }
+func (c *call) status() *call {
+	return c.cell(uint64(uintptr(unsafe.Pointer(unsafe.SliceData(c.d.status)))))
+}
+func (c *call) arrays(a ...array) *call {
+	for _, x := range a {
+		c.ptr(x.ptr)
+	}
+	return c
+}
+
+// int adds numbers of 32 bits.
+func (c *call) int(v ...int) *call {
+	for _, x := range v {
+		c.cell(uint64(uint32(int32(x))))
+	}
+	return c
+}
+
+// heads adds the struct Heads of attention.cuh: six numbers of 32 bits and two floats.
+func (c *call) heads(o compute.Attention, t, offset int) *call {
+	c.at[c.args] = uintptr(unsafe.Pointer(&c.cells[c.next]))
+	c.args++
+	words := [8]uint32{uint32(t), uint32(o.Heads), uint32(o.KVHeads), uint32(o.HeadDim), uint32(offset), uint32(o.Window),
+		math.Float32bits(o.Scale), math.Float32bits(o.Softcap)}
+	*(*[8]uint32)(unsafe.Pointer(&c.cells[c.next])) = words
+	c.next += 4
+	return c
+}
+
+// tiles adds the description of a bf16 matrix in tiles of boxRows rows by 64 columns; i is 0 or 1.
+func (c *call) tiles(i int, a array, boxRows int) *call {
+	if c.d.err == nil {
+		rows, cols := a.Shape[0], a.Shape[1]
+		c.d.fail(c.d.drv.Tiles(&c.maps[i], a.ptr, rows, cols, cols, boxRows))
+	}
+	c.at[c.args] = c.maps[i].Addr()
+	c.args++
+	return c
+}
+
+// launch queues the call. A grid without blocks does nothing.
+func (c *call) launch(g driver.Grid) {
+	if c.d.err != nil || g.X == 0 {
+		return
+	}
+	g.Shared = shared[c.name]
+	if err := c.d.drv.Launch(c.f, g, &c.at[0], c.d.stream); err != nil {
+		c.d.fail(fmt.Errorf("kernel %s: %w", c.name, err))
+	}
+}
+
+// each8 queues the call over n elements, 8 a thread.
+func (c *call) each8(n int) { c.launch(driver.Grid{X: (n + 2047) / 2048, Threads: 256}) }
+
+// each queues the call over n elements, one a thread.
+func (c *call) each(n int) { c.launch(driver.Grid{X: (n + 255) / 256, Threads: 256}) }
+
+// blocks queues the call with one block of 256 threads for each of n rows.
+func (c *call) blocks(n int) { c.launch(driver.Grid{X: n, Threads: 256}) }
+
+// scratch is work memory of one op, given back in the order of the stream: the next op may have it.
+func (d *Device) scratch(t compute.DType, shape ...int) array {
+	a := array{Spec: compute.Spec{Shape: shape, DType: t}}
+	if d.err != nil {
+		return a
+	}
+	p, n, err := d.memory(a.Bytes())
+	if err != nil {
+		d.fail(fmt.Errorf("work memory %v: %w", a.Spec, err))
+		return a
+	}
+	a.ptr = p
+	d.areas = append(d.areas, area{p, n})
+	return a
+}
+
+// area is work memory to give back when the op is queued.
+type area struct {
+	ptr   driver.Ptr
+	bytes int64
+}
+
+func (d *Device) freeAreas() {
+	for _, a := range d.areas {
+		d.release(a.ptr, a.bytes)
+	}
+	d.areas = d.areas[:0]
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// letter names an element type in names of kernels, code in their arguments.
+func letter(t compute.DType) string {
+	switch t {
+	case compute.F32:
+		return "f"
+	case compute.F16:
+		return "h"
+	}
+	return "b"
+}
+
+func code(t compute.DType) int {
+	switch t {
+	case compute.F32:
+		return 0
+	case compute.F16:
+		return 1
+	}
+	return 2
+}

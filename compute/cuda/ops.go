@@ -1,0 +1,180 @@
+package cuda
+
+import (
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/cuda/driver"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// widest is the longest row that a warp normalizes; longer ones get a block.
+const widest = 1024
+
+// perRow queues a kernel of norms, which has a form for short rows and one for long ones.
+func (d *Device) perRow(name string, t compute.DType, width int, rows int, args func(*call) *call) {
+	if width <= widest {
+		args(d.kernel(name + "_warp_" + letter(t))).blocks((rows + 7) / 8)
+		return
+	}
+	args(d.kernel(name + "_block_" + letter(t))).blocks(rows)
+}
+
+func (d *Device) rmsNorm(o compute.RMSNorm, out, in []*buffer) {
+	x, w := in[0].array, in[1].array
+	width := w.Shape[0]
+	rows := x.Shape.Elems() / width
+	d.perRow("rmsnorm", x.DType, width, rows, func(c *call) *call {
+		return c.arrays(out[0].array, x, w).int(code(w.DType)).long(int64(rows)).int(width).float(o.Eps)
+	})
+}
+
+func (d *Device) rmsNormGrad(o compute.RMSNormGrad, out, in []*buffer) {
+	x, w, dy := in[0].array, in[1].array, in[2].array
+	width := w.Shape[0]
+	rows := x.Shape.Elems() / width
+	d.perRow("rmsnorm_grad", x.DType, width, rows, func(c *call) *call {
+		return c.arrays(out[0].array, x, w).int(code(w.DType)).arrays(dy).long(int64(rows)).int(width).float(o.Eps).flag(o.Accumulate)
+	})
+}
+
+func (d *Device) ropeTable(o compute.RopeTable, out, in []*buffer) {
+	n := out[0].array.Shape.Elems()
+	d.kernel("rope_table").arrays(out[0].array, out[1].array, in[0].array, in[1].array).int(in[1].array.Shape[0]).long(int64(n)).float(o.Scale).each(n)
+}
+
+func (d *Device) rope(o compute.RoPE, out, in []*buffer) {
+	x, half := in[0].array, in[1].array.Shape[1]
+	sign := float32(1)
+	if o.Inverse {
+		sign = -1
+	}
+	d.kernel("rope_"+letter(x.DType)).arrays(out[0].array, x, in[1].array, in[2].array).int(x.Shape[1], o.HeadDim, half).flag(o.Traditional).float(sign).blocks(x.Shape[0])
+}
+
+// elements queues a kernel over all elements of arrays of one type, with a factor.
+func (d *Device) elements(name string, alpha float32, a ...array) {
+	n := a[0].Shape.Elems()
+	d.kernel(name + "_" + letter(a[0].DType)).arrays(a...).float(alpha).long(int64(n)).each8(n)
+}
+
+// gated is elements without a factor.
+func (d *Device) gated(name string, a ...array) {
+	n := a[0].Shape.Elems()
+	d.kernel(name + "_" + letter(a[0].DType)).arrays(a...).long(int64(n)).each8(n)
+}
+
+func (d *Device) copyRows(o compute.CopyRows, out, in []*buffer) {
+	x := in[0].array
+	n := x.Shape.Elems()
+	if o.To == x.DType {
+		if n > 0 {
+			d.fail(d.drv.Copy(out[0].ptr, x.ptr, x.Bytes(), d.stream))
+		}
+		return
+	}
+	d.kernel("cast_"+letter(o.To)+letter(x.DType)).arrays(out[0].array, x).long(int64(n)).each(n)
+}
+
+func (d *Device) gatherRows(out, in []*buffer) {
+	x, rows := in[0].array, in[1].array
+	d.kernel("gather").status().arrays(out[0].array, x, rows).int(x.Shape[1]*x.DType.Size()/2, x.Shape[0]).blocks(rows.Shape[0])
+}
+
+func (d *Device) scatterRows(o compute.ScatterRows, out, in []*buffer) {
+	dy, rows := in[0].array, in[1].array
+	d.kernel("scatter_"+letter(dy.DType)).status().arrays(out[0].array, dy, rows).int(rows.Shape[0], dy.Shape[1], o.Rows).blocks(o.Rows)
+}
+
+func (d *Device) embed(o compute.Embed, out, in []*buffer) {
+	d.weightRows(out[0].array, in[1], in[0].ptr, o.Weight.Rows, o.Weight.Cols, in[0].array.Shape[0])
+}
+
+func (d *Device) sumRows(o compute.SumRows, out, in []*buffer) {
+	x := in[0].array
+	d.kernel("sum_rows_"+letter(x.DType)).arrays(out[0].array, x).int(x.Shape[0], x.Shape[1]).flag(o.Accumulate).blocks((x.Shape[1] + 31) / 32)
+}
+
+// sumParts is how many partial sums SumSquares makes first.
+const sumParts = 256
+
+func (d *Device) sumSquares(o compute.SumSquares, out, in []*buffer) {
+	x := in[0].array
+	parts := d.scratch(compute.U8, 8*sumParts)
+	d.kernel("squares_"+letter(x.DType)).arrays(parts, x).long(int64(x.Shape.Elems())).blocks(sumParts)
+	d.kernel("sum_parts").arrays(out[0].array, parts).int(sumParts).flag(o.Accumulate).blocks(1)
+}
+
+func (d *Device) adam(o compute.Adam, out, in []*buffer) {
+	n := in[0].array.Shape.Elems()
+	b1, a1, b2, a2 := o.Decays()
+	c := d.kernel("adam")
+	for _, b := range append(append([]*buffer{}, out...), in...) {
+		c.arrays(b.array)
+	}
+	c.long(int64(n)).float(o.Eps).float(o.WeightDecay).float(b1).float(a1).float(b2).float(a2).double(o.Beta1).double(o.Beta2).flag(o.BiasCorrection).each(n)
+}
+
+func (d *Device) guard(out, in []*buffer) {
+	x := in[0].array
+	d.kernel("guard").arrays(out[0].array, in[1].array, x).long(int64(x.Shape.Elems())).blocks(1)
+}
+
+func (d *Device) argMax(out, in []*buffer) {
+	x := in[0].array
+	d.kernel("argmax_"+letter(x.DType)).arrays(out[0].array, x).int(x.Shape[1]).launch(driver.Grid{X: x.Shape[0], Threads: 512})
+}
+
+// logitBytes is about how much memory the logits of a piece of the rows may take.
+const logitBytes = 512 << 20
+
+// crossEntropy makes the logits of some rows at a time, and their gradient, and forgets them.
+func (d *Device) crossEntropy(o compute.CrossEntropy, out, in []*buffer) {
+	h, targets, weight := in[0].array, in[1].array, in[2].array
+	v, cols, rows := o.Weight.Rows, o.Weight.Cols, h.Shape[0]
+	if rows == 0 {
+		return
+	}
+	piece := max(1, logitBytes/(4+h.DType.Size())/v)
+	if piece > 256 {
+		piece &^= 255
+	}
+	piece = min(piece, rows)
+	logits := d.scratch(compute.F32, piece, v)
+	grads := logits // float32 ones may lie where the logits were
+	if h.DType != compute.F32 && o.Grad {
+		grads = d.scratch(h.DType, piece, v)
+	}
+	for at := 0; at < rows; at += piece {
+		n := min(piece, rows-at)
+		part, dl := logits.rows(0, n), grads.rows(0, n)
+		hp := h.rows(at, at+n)
+		d.multiply(product{x: hp, y: part, w: in[3], rows: v, cols: cols})
+		d.entropy(out[0].ptr+driver.Ptr(4*at), dl, part, targets.ptr+driver.Ptr(4*at), weight.ptr+driver.Ptr(4*at), o.Grad)
+		if o.Grad {
+			d.multiply(product{x: dl, y: out[1].array.rows(at, at+n), w: in[3], rows: v, cols: cols, back: true})
+		}
+		if o.GradWeight {
+			d.general(out[2].array, dl, hp, n, 1, int64(v), int64(cols), 1, 1, true, nil)
+		}
+	}
+}
+
+// entropy queues the losses of rows of logits, and their gradient.
+func (d *Device) entropy(loss driver.Ptr, g, logits array, targets, weight driver.Ptr, grad bool) {
+	name := "cross_entropy_" + letter(logits.DType) + letter(g.DType)
+	if !grad {
+		g.ptr, name = 0, "cross_entropy_"+letter(logits.DType)+letter(logits.DType)
+	}
+	d.kernel(name).status().ptr(loss).arrays(g, logits).ptr(targets).ptr(weight).int(logits.Shape[1]).launch(driver.Grid{X: logits.Shape[0], Threads: 512})
+}
+
+// storeRows writes each span's rows into its cache.
+func (d *Device) storeRows(o compute.StoreRows, out, in []*buffer) {
+	x, spans := in[0].array, in[1].array
+	for i, b := range out {
+		d.kernel("store_rows_"+letter(o.Format.DType)+letter(x.DType)).status().arrays(b.array, x).ptr(spans.ptr+driver.Ptr(16*i)).int(o.Cols, o.Rows[i]).
+			launch(driver.Grid{X: x.Shape[0], Threads: min(256, max(32, (o.Cols+31)&^31))})
+	}
+}
+
+// isDense reports whether a cache holds floats.
+func isDense(f quant.Format) bool { return f.Kind == quant.Dense }

@@ -1,0 +1,218 @@
+package cuda
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// weight4 is a random 4-bit matrix with weights of about 0.05.
+func weight4(rows, cols int) *quant.Matrix {
+	r := rand.New(rand.NewPCG(uint64(rows), uint64(cols)))
+	m := &quant.Matrix{Format: quant.Format{Kind: quant.Affine, DType: quant.BF16, Bits: 4, Group: 64}, Rows: rows, Cols: cols,
+		Data: make([]byte, rows*cols/2), Scales: make([]byte, rows*cols/32), Biases: make([]byte, rows*cols/32)}
+	for i := 0; i < len(m.Data); i += 4 {
+		v := r.Uint32()
+		m.Data[i], m.Data[i+1], m.Data[i+2], m.Data[i+3] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24)
+	}
+	groups := rows * cols / 64
+	scales, biases := make([]float32, groups), make([]float32, groups)
+	for i := range scales {
+		scales[i] = 0.008 + 0.004*r.Float32()
+		biases[i] = -8 * scales[i]
+	}
+	quant.PutFloats(m.Scales, scales, quant.BF16)
+	quant.PutFloats(m.Biases, biases, quant.BF16)
+	return m
+}
+
+// filled is a buffer of random numbers.
+func filled(t testing.TB, d *Device, dtype compute.DType, shape ...int) compute.Buffer {
+	t.Helper()
+	b, err := d.Alloc(shape, dtype)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	v := make([]float32, b.Spec().Shape.Elems())
+	for i := range v {
+		v[i] = float32(r.NormFloat64())
+	}
+	data := make([]byte, b.Spec().Bytes())
+	if dtype == compute.F32 {
+		copy(data, compute.FloatBytes(v))
+	} else {
+		quant.PutFloats(data, v, dtype)
+	}
+	if err := d.Write(b, data); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func floats(t testing.TB, d *Device, b compute.Buffer) []float32 {
+	t.Helper()
+	data := make([]byte, b.Spec().Bytes())
+	if err := d.Read(b, data); err != nil {
+		t.Fatal(err)
+	}
+	return compute.Array{Spec: b.Spec(), Data: data}.Floats()
+}
+
+// alike compares with a reference, by the root mean square of the difference.
+func alike(t *testing.T, what string, got, want []float32, tolerance float64) {
+	t.Helper()
+	var diff, all, most float64
+	for i := range want {
+		e := float64(got[i]) - float64(want[i])
+		diff, all, most = diff+e*e, all+float64(want[i])*float64(want[i]), max(most, math.Abs(e))
+	}
+	if r := math.Sqrt(diff / all); !(r < tolerance) || !(most < 40*tolerance*math.Sqrt(all/float64(len(want)))) {
+		t.Errorf("%s: relative difference %.2g, largest %.2g", what, r, most)
+	}
+}
+
+// TestProducts compares the fast kernels with products in float32, over sizes that fill no tile.
+func TestProducts(t *testing.T) {
+	d := card(t, "")
+	const rank = 8
+	for _, c := range []struct{ t, n, k int }{{33, 64, 64}, {300, 448, 576}, {256, 512, 1024}, {1000, 136, 320}, {70, 1032, 128}, {513, 4096, 4096}} {
+		w, err := d.ImportWeight(weight4(c.n, c.k))
+		if err != nil {
+			t.Fatal(err)
+		}
+		weight := compute.WeightOf(w.(*buffer).weight)
+		x, x32 := filled(t, d, compute.BF16, c.t, c.k), filled(t, d, compute.F32, c.t, c.k)
+		bias, u, v := filled(t, d, compute.BF16, c.n), filled(t, d, compute.F32, c.t, rank), filled(t, d, compute.F32, rank, c.n)
+		run := func(to compute.DType, x compute.Buffer) []float32 {
+			y, err := d.Alloc(compute.Shape{c.t, c.n}, to)
+			if err != nil {
+				t.Fatal(err)
+			}
+			op := compute.Linear{Weight: weight, Bias: true, Exact: true, Rank: rank, Scale: 0.5, To: to}
+			if err := d.Run(op, []compute.Buffer{y}, []compute.Buffer{x, w, bias, u, v}); err != nil {
+				t.Fatal(err)
+			}
+			return floats(t, d, y)
+		}
+		want := run(compute.F32, x32)
+		name := fmt.Sprintf("%d tokens, [%d, %d]", c.t, c.n, c.k)
+		alike(t, name, run(compute.BF16, x), want, 0.006)
+		alike(t, name+" to float32", run(compute.F32, x), want, 0.004)
+
+		dy, dy32, down := filled(t, d, compute.BF16, c.t, c.n), filled(t, d, compute.F32, c.t, c.n), filled(t, d, compute.F32, c.k, rank)
+		back := func(to compute.DType, dy compute.Buffer) []float32 {
+			dx := filled(t, d, to, c.t, c.k)
+			op := compute.LinearGradInput{Weight: weight, Accumulate: true, Rank: rank, To: to}
+			if err := d.Run(op, []compute.Buffer{dx}, []compute.Buffer{dy, w, u, down}); err != nil {
+				t.Fatal(err)
+			}
+			return floats(t, d, dx)
+		}
+		alike(t, name+" gradient", back(compute.BF16, dy), back(compute.F32, dy32), 0.008)
+	}
+}
+
+// BenchmarkStep times what a training step of the Ministral-8B shape consists of, at 2048 tokens.
+func BenchmarkStep(b *testing.B) {
+	d := card(b, "")
+	const tokens, heads, kv, head = 2048, 32, 8, 128
+	bench := func(name string, op compute.Op, in ...compute.Buffer) []compute.Buffer {
+		specs := make([]compute.Spec, len(in))
+		for i := range in {
+			specs[i] = in[i].Spec()
+		}
+		outs, err := compute.Infer(op, specs)
+		if err != nil {
+			b.Fatal(err)
+		}
+		out := make([]compute.Buffer, len(outs))
+		for i, s := range outs {
+			if out[i], err = d.Alloc(s.Shape, s.DType); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.Run(name, func(b *testing.B) {
+			const repeat = 20                          // so that waiting for the card counts little
+			if err := d.Run(op, out, in); err != nil { // the driver loads a kernel when it is first used
+				b.Fatal(err)
+			}
+			if err := d.Sync(); err != nil {
+				b.Fatal(err)
+			}
+			b.ResetTimer()
+			for b.Loop() {
+				for range repeat {
+					if err := d.Run(op, out, in); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if err := d.Sync(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			c, s := op.Cost(specs), b.Elapsed().Seconds()/float64(b.N*repeat)
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(1e6*s, "us")
+			b.ReportMetric(float64(c.FLOPs)/s/1e12, "TFLOP/s")
+			b.ReportMetric(float64(c.Bytes)/s/1e9, "GB/s")
+		})
+		return out
+	}
+	act := func(cols int) compute.Buffer { return filled(b, d, compute.BF16, tokens, cols) }
+	u := filled(b, d, compute.F32, tokens, 8)
+	for _, s := range []struct{ n, k int }{{4096, 4096}, {1024, 4096}, {12288, 4096}, {4096, 12288}} {
+		w, err := d.ImportWeight(weight4(s.n, s.k))
+		if err != nil {
+			b.Fatal(err)
+		}
+		weight := compute.WeightOf(w.(*buffer).weight)
+		x, dy, a, up := act(s.k), act(s.n), filled(b, d, compute.F32, s.k, 8), filled(b, d, compute.F32, 8, s.n)
+		name := fmt.Sprintf("[%d,%d]/", s.n, s.k)
+		bench(name+"forward", compute.Linear{Weight: weight, Exact: true, To: compute.BF16}, x, w)
+		bench(name+"forward+lora", compute.Linear{Weight: weight, Exact: true, To: compute.BF16, Rank: 8, Scale: 2}, x, w, u, up)
+		bench(name+"gradient", compute.LinearGradInput{Weight: weight, To: compute.BF16}, dy, w)
+		bench(name+"xA", compute.MatMul{Alpha: 1}, x, a)
+		bench(name+"dB", compute.MatMul{TransA: true, Alpha: 1}, u, dy)
+		bench(name+"dA", compute.MatMul{TransA: true, Alpha: 1}, x, u)
+		one := filled(b, d, compute.BF16, 1, s.k)
+		bench(name+"decode", compute.Linear{Weight: weight, To: compute.BF16}, one, w)
+	}
+	q, k, v := act(heads*head), act(kv*head), act(kv*head)
+	for _, segments := range [][]int32{{0, 512, 1024, 1536, 2048}, {0, 2048}} {
+		bounds, err := d.Alloc(compute.Shape{len(segments)}, compute.I32)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := d.Write(bounds, compute.IntBytes(segments)); err != nil {
+			b.Fatal(err)
+		}
+		op := compute.Attention{Heads: heads, KVHeads: kv, HeadDim: head, Scale: 0.088}
+		name := fmt.Sprintf("attention %d/", len(segments)-1)
+		y := bench(name+"forward", op, q, k, v, bounds)
+		bench(name+"gradient", compute.AttentionGrad{Attention: op}, q, k, v, bounds, y[0], y[1], act(heads*head))
+	}
+	x, norm := act(4096), filled(b, d, compute.BF16, 4096)
+	bench("rmsnorm", compute.RMSNorm{Eps: 1e-5}, x, norm)
+	bench("rmsnorm_grad", compute.RMSNormGrad{Eps: 1e-5}, x, norm, act(4096))
+	bench("swiglu", compute.SwiGLU{}, act(12288), act(12288))
+	bench("swiglu_grad", compute.SwiGLUGrad{}, act(12288), act(12288), act(12288))
+	bench("rope", compute.RoPE{HeadDim: head}, q, filled(b, d, compute.F32, tokens, 64), filled(b, d, compute.F32, tokens, 64))
+	bench("add", compute.Add{Alpha: 1}, x, act(4096))
+	w, err := d.ImportWeight(weight4(131072, 4096))
+	if err != nil {
+		b.Fatal(err)
+	}
+	targets, err := d.Alloc(compute.Shape{tokens}, compute.I32)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := d.Write(targets, make([]byte, 4*tokens)); err != nil {
+		b.Fatal(err)
+	}
+	bench("cross_entropy", compute.CrossEntropy{Weight: compute.WeightOf(w.(*buffer).weight), Grad: true}, x, targets, filled(b, d, compute.F32, tokens), w)
+}

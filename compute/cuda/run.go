@@ -1,0 +1,175 @@
+package cuda
+
+import (
+	"fmt"
+
+	"github.com/lentil-lm/lentil/compute"
+)
+
+// Run checks the op against its shape rule and queues it.
+func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
+	defer d.enter()()
+	outs, outSpecs, err := d.buffers(out)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op.Name(), err)
+	}
+	ins, inSpecs, err := d.buffers(in)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op.Name(), err)
+	}
+	for _, b := range outs {
+		if b.weight != nil {
+			return fmt.Errorf("%s: output: %w", op.Name(), errReadOnly)
+		}
+	}
+	if err := compute.Check(op, outSpecs, inSpecs); err != nil {
+		return err
+	}
+	for i, b := range ins {
+		if b.weight != nil {
+			if err := compute.CheckWeight(op, i, b.weight); err != nil {
+				return err
+			}
+		}
+	}
+	if !d.has(op, outSpecs, inSpecs) {
+		return fmt.Errorf("%s: %w", op.Name(), compute.ErrUnsupported)
+	}
+	d.dispatch(op, outs, ins)
+	d.freeAreas()
+	for _, b := range outs {
+		d.mark(b)
+	}
+	if err := d.take(); err != nil {
+		return fmt.Errorf("%s: %w", op.Name(), err)
+	}
+	return nil
+}
+
+func (d *Device) buffers(list []compute.Buffer) ([]*buffer, []compute.Spec, error) {
+	own, specs := make([]*buffer, len(list)), make([]compute.Spec, len(list))
+	for i, b := range list {
+		c, err := d.own(b)
+		if err != nil {
+			return nil, nil, err
+		}
+		own[i], specs[i] = c, c.array.Spec
+	}
+	return own, specs, nil
+}
+
+// Supports reports whether there is a kernel.
+func (d *Device) Supports(op compute.Op, in []compute.Spec) bool {
+	out, err := compute.Infer(op, in)
+	return err == nil && d.has(op, out, in)
+}
+
+// has reports whether there is a kernel for these types and sizes.
+func (d *Device) has(op compute.Op, out, in []compute.Spec) bool {
+	if w, i, ok := compute.WeightInput(op); ok && !isExact(w.Format) && isExactOp(out, in[:i]) {
+		return false
+	}
+	switch o := op.(type) {
+	case compute.Embed, compute.RopeTable, compute.Fill, compute.CopyRows, compute.Adam, compute.Guard, compute.ArgMax:
+		return isActivation(out[0].DType) || out[0].DType == compute.F16 && op.Name() == "copy_rows" || !out[0].DType.IsFloat()
+	case compute.Linear, compute.LinearGradInput, compute.CrossEntropy, compute.MatMul, compute.RMSNorm, compute.RoPE, compute.SwiGLU, compute.SwiGLUGrad,
+		compute.Add, compute.Scale, compute.GatherRows, compute.ScatterRows, compute.SumRows, compute.SumSquares:
+		return isActivation(in[0].DType) && isActivation(out[0].DType)
+	case compute.CrossEntropyLogits:
+		return in[0].DType == out[1].DType && isActivation(in[0].DType)
+	case compute.RMSNormGrad:
+		return isActivation(in[0].DType) && !o.Weight
+	case compute.Attention:
+		return isActivation(in[0].DType) && o.HeadDim <= widestHead
+	case compute.AttentionGrad:
+		return isActivation(in[0].DType) && o.HeadDim <= widestHead
+	case compute.StoreRows:
+		return isActivation(in[0].DType) && isDense(o.Format)
+	case compute.CacheAttention:
+		return isActivation(in[0].DType) && isDense(o.Format) && o.HeadDim <= widestHead && (in[0].DType == compute.BF16 || o.Format.DType != compute.BF16)
+	}
+	return false
+}
+
+// isExactOp reports whether all of an op's activations, in and out, are float32. Its weights must be exact then.
+func isExactOp(out, in []compute.Spec) bool {
+	for _, s := range append(out[:1:1], in[:min(1, len(in))]...) {
+		if s.DType.IsFloat() && s.DType != compute.F32 {
+			return false
+		}
+	}
+	return true
+}
+
+// isActivation reports whether kernels take activations of the type.
+func isActivation(t compute.DType) bool { return t == compute.F32 || t == compute.BF16 }
+
+// dispatch queues the op's kernels.
+func (d *Device) dispatch(op compute.Op, out, in []*buffer) {
+	switch o := op.(type) {
+	case compute.Linear:
+		d.linear(o, out, in)
+	case compute.LinearGradInput:
+		d.linearGradInput(o, out, in)
+	case compute.MatMul:
+		d.matMul(o, out, in)
+	case compute.Embed:
+		d.embed(o, out, in)
+	case compute.RMSNorm:
+		d.rmsNorm(o, out, in)
+	case compute.RMSNormGrad:
+		d.rmsNormGrad(o, out, in)
+	case compute.RopeTable:
+		d.ropeTable(o, out, in)
+	case compute.RoPE:
+		d.rope(o, out, in)
+	case compute.Attention:
+		d.attention(o, out, in)
+	case compute.AttentionGrad:
+		d.attentionGrad(o, out, in)
+	case compute.StoreRows:
+		d.storeRows(o, out, in)
+	case compute.CacheAttention:
+		d.cacheAttention(o, out, in)
+	case compute.CrossEntropy:
+		d.crossEntropy(o, out, in)
+	case compute.CrossEntropyLogits:
+		if in[0].array.Shape[0] > 0 {
+			d.entropy(out[0].ptr, out[1].array, in[0].array, in[1].ptr, in[2].ptr, true)
+		}
+	default:
+		d.small(op, out, in)
+	}
+}
+
+// small are the ops over elements and rows.
+func (d *Device) small(op compute.Op, out, in []*buffer) {
+	switch o := op.(type) {
+	case compute.SwiGLU:
+		d.gated("swiglu", out[0].array, in[0].array, in[1].array)
+	case compute.SwiGLUGrad:
+		d.gated("swiglu_grad", out[0].array, out[1].array, in[0].array, in[1].array, in[2].array)
+	case compute.Add:
+		d.elements("add", o.Alpha, out[0].array, in[0].array, in[1].array)
+	case compute.Scale:
+		d.elements("scale", o.Alpha, out[0].array, in[0].array)
+	case compute.Fill:
+		d.elements("fill", o.Value, out[0].array)
+	case compute.CopyRows:
+		d.copyRows(o, out, in)
+	case compute.GatherRows:
+		d.gatherRows(out, in)
+	case compute.ScatterRows:
+		d.scatterRows(o, out, in)
+	case compute.SumRows:
+		d.sumRows(o, out, in)
+	case compute.SumSquares:
+		d.sumSquares(o, out, in)
+	case compute.Adam:
+		d.adam(o, out, in)
+	case compute.Guard:
+		d.guard(out, in)
+	case compute.ArgMax:
+		d.argMax(out, in)
+	}
+}
