@@ -71,16 +71,23 @@ func TestPreferenceGradients(t *testing.T) {
 		tolerance = 2e-3 // of the gradient: float32 losses over the step
 	)
 	for name, objective := range objectives {
-		for _, full := range []bool{false, true} {
-			if _, ok := objective.(DPO); ok && full {
-				continue // the reference is the model as it was
-			}
+		for _, trained := range []string{"LoRA", "LoRA of the head, checkpoints", "full"} {
 			tr, _ := newPairTrainer(t, newCPU(t), objective, 2)
-			if full {
-				tr.Model = modeltest.Load(t, newCPU(t), modeltest.Spec{Type: "llama"})
-				if err := tr.Model.Unfreeze(1, true); err != nil {
-					t.Fatal(err)
+			var err error
+			switch trained {
+			case "full":
+				if objective.reference() {
+					continue // the reference is the model as it was
 				}
+				tr.Model = modeltest.Load(t, newCPU(t), modeltest.Spec{Type: "llama"})
+				err = tr.Model.Unfreeze(1, true)
+			case "LoRA of the head, checkpoints":
+				tr.Model = modeltest.Load(t, newCPU(t), modeltest.Spec{Type: "llama", Config: map[string]any{"tie_word_embeddings": false}})
+				tr.Options.GradCheckpoint = true
+				_, err = adapter.New(tr.Model, adapter.Config{Rank: 2, Scale: 4, NumLayers: 1, Keys: []string{"self_attn.v_proj", "lm_head"}}, compute.NewKey(0))
+			}
+			if err != nil {
+				t.Fatal(err)
 			}
 			modeltest.Shake(t, tr.Model, 0.1)
 			s, err := tr.prepare()
@@ -140,7 +147,7 @@ func TestPreferenceGradients(t *testing.T) {
 				h := step * math.Sqrt(float64(len(tr.params))) // some of it for each
 				numeric := (8*(at(h)-at(-h)) - (at(2*h) - at(-2*h))) / (12 * h)
 				if !(math.Abs(slope-numeric) <= tolerance*math.Sqrt(norm)) {
-					t.Errorf("%s, full %v, direction %d: gradient %g, finite differences %g, norm %g", name, full, try, slope, numeric, math.Sqrt(norm))
+					t.Errorf("%s, %s, direction %d: gradient %g, finite differences %g, norm %g", name, trained, try, slope, numeric, math.Sqrt(norm))
 				}
 			}
 			tr.close(s)
