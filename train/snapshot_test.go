@@ -72,6 +72,11 @@ func TestGoingOn(t *testing.T) {
 			}
 			tr.Model = m
 		},
+		"DPO": func(o *Options, tr *Trainer) {
+			other, _ := newPairTrainer(t, dev, DPO{Beta: 0.1}, 1)
+			tr.Model, tr.Train, tr.Valid, o.Objective = other.Model, other.Train, other.Valid, DPO{Beta: 0.1}
+			o.Frozen = FrozenCache{Memory: 1 << 20}
+		},
 		"frozen layers": func(o *Options, tr *Trainer) {
 			o.Frozen = FrozenCache{Memory: 1 << 20}
 			tr.Model = modeltest.Load(t, dev, modeltest.Spec{Type: "llama", Bits: 4, Config: map[string]any{"num_hidden_layers": 4}})

@@ -35,8 +35,8 @@ func (o Options) checkFolder(r *Recipe) error {
 }
 
 // checkFolder refuses to train over what should not be lost: an adapter that another program trained, and one of a run
-// that came to its end. Who resumes from a file of the folder means to go on there; a run of ours that was cut short is
-// begun anew.
+// that came to its end. Who resumes from a file of the folder means to go on there; a run of ours that was cut short
+// before its first save, or whose state was deleted, is begun anew.
 func checkFolder(dir, resume string) error {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		return fault.Given("adapter_path", dir, "this is a file, expected a folder").Try("Give another name.")

@@ -68,7 +68,7 @@ func Open(ctx context.Context, r Recipe, o Options) (*Job, error) {
 	if err := r.Check(); err != nil {
 		return nil, err
 	}
-	if r.Train {
+	if r.Train && o.first() {
 		if err := o.checkFolder(&r); err != nil {
 			return nil, err
 		}

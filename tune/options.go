@@ -7,6 +7,7 @@ import (
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/train"
 )
 
 // Options are what a run needs beside its recipe. The zero value is good.
@@ -30,6 +31,11 @@ type Options struct {
 	// trained to be saved: the end of the run's ctx waits for that step. Nil never ends.
 	Abandon context.Context
 
+	// Reduce joins this worker with others that run the same recipe, each with a device or a
+	// computer of its own. The first one writes the folder, which the others only read, to go
+	// on; rows, model and settings have to be the same everywhere. Nil works alone.
+	Reduce train.Reduce
+
 	// Version and Command go into run.json: of the program, and its command line, from
 	// which secrets are taken out.
 	Version string
@@ -49,6 +55,15 @@ func (o Options) engine(r *Recipe) engine.Options {
 		e.Adapter = r.AdapterPath
 	}
 	return e
+}
+
+// first tells whether this worker writes the folder.
+func (o Options) first() bool {
+	if o.Reduce == nil {
+		return true
+	}
+	rank, _ := o.Reduce.Rank()
+	return rank == 0
 }
 
 func (o Options) given(setting string) bool { return o.Given == nil || o.Given(setting) }

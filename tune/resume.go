@@ -106,6 +106,34 @@ func hasState(dir string) bool {
 	return err == nil
 }
 
+// goOn is lookBack for all workers: the others follow the first one.
+func (j *Job) goOn() (*earlierRun, error) {
+	r := j.options.Reduce
+	if j.options.first() {
+		if _, err := atomicfile.Settle(j.Recipe.AdapterPath); err != nil { // what a killed run left
+			return nil, err
+		}
+		e, err := j.lookBack()
+		if err != nil || r == nil {
+			return e, err
+		}
+		done := []float64{0}
+		if e != nil {
+			done[0] = float64(e.done.Iterations)
+		}
+		if err := r.Sum(done); err != nil {
+			e.close()
+			return nil, err
+		}
+		return e, nil
+	}
+	done := []float64{0}
+	if err := r.Sum(done); err != nil || done[0] == 0 {
+		return nil, err
+	}
+	return j.lookBack()
+}
+
 // lookBack finds the run at AdapterPath that this one goes on from; nil where it begins. A
 // run with other settings is refused.
 func (j *Job) lookBack() (*earlierRun, error) {

@@ -175,6 +175,26 @@ func TestGoesOnRefused(t *testing.T) {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}
+	// Another processor, or another model in the place of the old one, is told by what the run was begun with.
+	begun := filepath.Join(r.AdapterPath, stateDir, identityName)
+	sound, err := os.ReadFile(begun)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for member, want := range map[string]string{
+		`"kernels": "`: "was begun on cpu with the kernels x", `"device": "`: "was begun on xcpu", `"weights": "`: "model " + r.Model + ": these are other weights",
+		`"valid": "`: "data: the valid set is not that of the run",
+	} {
+		if err := os.WriteFile(begun, []byte(strings.Replace(string(sound), member, member+"x", 1)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Run(t.Context(), r, Options{}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "overwrite to begin anew") {
+			t.Errorf("%s: %v\nwant %s", member, err, want)
+		}
+	}
+	if err := os.WriteFile(begun, sound, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	spoiled := filepath.Join(r.AdapterPath, stateDir, "state.json")
 	state, err := os.ReadFile(spoiled)
 	if err != nil {

@@ -27,11 +27,11 @@ func (j *Job) save(folder *run.Folder, s train.Snapshot) (run.Saved, error) {
 		return saved, err
 	}
 	defer set.Discard()
-	names := []string{adapter.File}
+	names, checkpoints := []string{adapter.File}, j.checkpoints
 	if s.Checkpoint {
 		names = append(names, checkpointName(s.Iteration))
 		saved.Checkpoint = filepath.Join(dir, names[1])
-		j.checkpointed(set, s.Iteration)
+		checkpoints = j.prune(set, s.Iteration)
 	}
 	for _, name := range names {
 		if err := adapter.SaveWeights(j.Engine.Model, filepath.Join(set.Dir(), name)); err != nil {
@@ -45,24 +45,30 @@ func (j *Job) save(folder *run.Folder, s train.Snapshot) (run.Saved, error) {
 	if err := folder.Sync(); err != nil {
 		return saved, err
 	}
-	return saved, set.Commit()
+	if err := set.Commit(); err != nil {
+		return saved, err
+	}
+	j.checkpoints = checkpoints
+	return saved, nil
 }
 
 // checkpointName is the file of the weights after an iteration.
 func checkpointName(iteration int) string { return fmt.Sprintf("%07d_%s", iteration, adapter.File) }
 
-// checkpointed notes a numbered copy, and has the oldest go with the set that has brought it, where there are too many.
-func (j *Job) checkpointed(set *atomicfile.Set, iteration int) {
-	if !slices.Contains(j.checkpoints, iteration) {
-		j.checkpoints = append(j.checkpoints, iteration)
+// prune gives the iterations of the numbered copies once a set brings a new one, and has the oldest go with it where there
+// are too many.
+func (j *Job) prune(set *atomicfile.Set, iteration int) []int {
+	all := slices.Clone(j.checkpoints)
+	if !slices.Contains(all, iteration) {
+		all = append(all, iteration)
 	}
-	most := j.Recipe.KeepCheckpoints
-	if most == 0 {
-		return
+	if most := j.Recipe.KeepCheckpoints; most > 0 && len(all) > most {
+		for _, old := range all[:len(all)-most] {
+			set.Remove(checkpointName(old))
+		}
+		all = all[len(all)-most:]
 	}
-	for _, old := range j.checkpoints[:max(0, len(j.checkpoints)-most)] {
-		set.Remove(checkpointName(old))
-	}
+	return all
 }
 
 // saveBest writes the adapter of the best validation so far as a folder of its own, and its place into run.json.

@@ -13,7 +13,6 @@ import (
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/fault"
-	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
@@ -24,15 +23,20 @@ import (
 // may hold: the plan first, then the manifest, the training, the adapter. When ctx ends
 // it saves and returns train.ErrInterrupted, with what was trained.
 func (j *Job) Train(ctx context.Context) (result Result, err error) {
+	result, err = j.train(ctx)
+	if r := j.options.Reduce; r != nil && err != nil && !errors.Is(err, train.ErrInterrupted) {
+		r.Leave(err)
+	}
+	return result, err
+}
+
+func (j *Job) train(ctx context.Context) (result Result, err error) {
 	folder, release, err := j.record()
 	if err != nil {
 		return result, err
 	}
 	defer release()
-	if _, err := atomicfile.Settle(j.Recipe.AdapterPath); err != nil { // what a killed run left
-		return result, err
-	}
-	earlier, err := j.lookBack()
+	earlier, err := j.goOn()
 	if err != nil {
 		return result, err
 	}
@@ -78,6 +82,9 @@ func (j *Job) Train(ctx context.Context) (result Result, err error) {
 
 // begin readies the folder for the run.
 func (j *Job) begin(folder *run.Folder, earlier *earlierRun) error {
+	if folder == nil {
+		return nil
+	}
 	started := time.Now().UTC()
 	var best *run.BestSaved
 	if earlier == nil {
@@ -98,8 +105,12 @@ func (j *Job) begin(folder *run.Folder, earlier *earlierRun) error {
 	return j.writeManifest(folder, started, best)
 }
 
-// record opens the folder of the run. Its log hears all events until release, which warns of those that it could not hold.
+// record opens the folder of the run, for the worker that writes it. Its log hears all events until release, which warns
+// of those that it could not hold.
 func (j *Job) record() (folder *run.Folder, release func(), err error) {
+	if !j.options.first() {
+		return nil, func() {}, nil
+	}
 	if folder, err = run.OpenFolder(j.Recipe.AdapterPath); err != nil {
 		return nil, nil, err
 	}
@@ -154,7 +165,7 @@ func (j *Job) loop(ctx context.Context, folder *run.Folder, plan run.Plan, from 
 	settings.Frozen = j.Recipe.frozenCache(plan, j.Engine.Model.Device().Info())
 	trainer := &train.Trainer{
 		Model: j.Engine.Model, Train: train.FromRows(rows), Valid: train.FromRows(valid),
-		PeakMemory: j.Engine.PeakMemory, Reporter: j.options.Report, Options: settings, Abandon: j.options.Abandon,
+		PeakMemory: j.Engine.PeakMemory, Reporter: j.options.Report, Options: settings, Abandon: j.options.Abandon, Reduce: j.options.Reduce,
 		Save: func(s train.Snapshot) (run.Saved, error) {
 			saved, err := j.save(folder, s)
 			if err == nil && s.Checkpoint {
@@ -187,7 +198,8 @@ func (j *Job) loop(ctx context.Context, folder *run.Folder, plan run.Plan, from 
 		end.Outcome, end.Error = run.Failed, err.Error()
 	}
 	j.options.report(end)
-	if b := j.manifest.Best; b != nil && err == nil {
+	if m := j.manifest; m != nil && m.Best != nil && err == nil {
+		b := m.Best
 		j.options.say("The best validation was that of iteration %d, with a loss of %.3f: its adapter is %s.", b.Iteration, b.Loss, b.Path)
 	}
 	if end.Outcome == run.Interrupted {
