@@ -60,7 +60,7 @@ var house = map[string]room{
 	// 1 text
 	"chat/jinja":    {},
 	"chat":          {imports: []string{"chat/jinja", "tokenizer"}},
-	"dataset":       {imports: []string{"book", "chat", "tokenizer", "run"}},
+	"dataset":       {imports: []string{"book", "chat", "tokenizer", "run", "eval/score"}},
 	"internal/yaml": {imports: []string{"chat/jinja"}},
 	"demo/facts":    {stdOnly: true},
 	"demo/corpus":   {imports: []string{"demo/facts", "tokenizer"}},

@@ -7,16 +7,17 @@ import (
 // newDataset is the group of commands that make and check datasets.
 func newDataset(streams Streams) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "dataset",
-		Short:   "Read books that a dataset is to be made of",
-		Long:    `From books to a dataset. So far books are read: see lentil dataset read --help.`,
-		Example: `  lentil dataset read book.epub`,
+		Use:   "dataset",
+		Short: "Make and check datasets: from books to rows",
+		Long:  `From books to a dataset: read a book, make rows and questions of books.`,
+		Example: `  lentil dataset read book.epub
+  lentil dataset make ./books --out ./data`,
 		GroupID: groupTrain,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
 	}
-	cmd.AddCommand(newDatasetRead(streams))
+	cmd.AddCommand(newDatasetRead(streams), newDatasetMake(streams))
 	return cmd
 }

@@ -1,0 +1,350 @@
+package making
+
+import (
+	"cmp"
+	"context"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/lentil-lm/lentil/book"
+	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/dataset/near"
+	"github.com/lentil-lm/lentil/dataset/pii"
+	"github.com/lentil-lm/lentil/eval/score"
+	"github.com/lentil-lm/lentil/fault"
+)
+
+// Privacy says what becomes of addresses and numbers of persons.
+type Privacy string
+
+// What may become of them.
+const (
+	Mask Privacy = "mask" // the kind stands in brackets in their place
+	Keep Privacy = "keep"
+	Drop Privacy = "drop" // rows that have some are left out
+)
+
+// Options say what is made of books. New gives the defaults.
+type Options struct {
+	Books  []string // files, and folders of files
+	Format Format
+	System string // the system message of every row; "" for none
+
+	Rows     int // at most, in all splits; 0 for all that the books give
+	Wordings int // of the question of a fact, in training data
+	Seed     uint64
+	Valid    float64 // shares of the text
+	Test     float64
+	Privacy  Privacy
+
+	TextTokens int // of a row of continued pretraining
+	// Count counts tokens. Nil: a token is taken for four bytes.
+	Count func(text string) (int, error)
+	Mix   []Mix
+
+	// Warn hears of what is left out. May be nil.
+	Warn func(fault.Note)
+}
+
+// A Mix is rows of another dataset that come along, so that the model does not forget what it could.
+type Mix struct {
+	Path  string
+	Share float64 // of all tokens of the training data, below 1
+	Data  dataset.Options
+}
+
+// New gives the options of a dataset as most will want it.
+func New(books ...string) Options {
+	return Options{Books: books, Format: Messages, Wordings: 3, Valid: 0.05, Test: 0.1, Privacy: Mask, TextTokens: 512}
+}
+
+// A Row is a row of the dataset, with where it comes from.
+type Row struct {
+	Kind     Kind
+	Question string
+	Answer   string
+	Wrong    string // an answer that is worse, for pairs; "" for none
+	By       string // the rule, or the prompt, that made it
+	Model    string // that wrote it; "none"
+	Quote    string // of the page
+	Near     string // the row that it is nearly the same as, if any
+	Split    string
+
+	fact    *fact
+	passage *Passage
+	block   int
+	mixed   *dataset.Row
+	tokens  int
+}
+
+// A Made dataset is what [Make] gives and [Made.Write] writes.
+type Made struct {
+	Rows      []Row // train, valid and test, each in the order of its file
+	Texts     map[string][]string
+	Questions []score.Question
+	Report    Report
+
+	opt Options
+}
+
+// maker is the state of one Make.
+type maker struct {
+	opt      Options
+	passages []*Passage
+	words    *lexicon
+	short    shorts
+	facts    []*fact
+	dropped  map[string]int
+	report   Report
+
+	bookWords map[string]int // words that the reader of a book gave, by path
+}
+
+// Make reads the books and makes a dataset of them, without a model. The same books and options give the same dataset.
+func Make(ctx context.Context, o Options) (*Made, error) {
+	m := &maker{opt: o, words: newLexicon(), dropped: map[string]int{}, bookWords: map[string]int{}}
+	if err := m.read(ctx); err != nil {
+		return nil, err
+	}
+	m.split()
+	for _, p := range m.passages {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		m.facts = append(m.facts, m.factsOf(p)...)
+	}
+	m.ambiguous()
+	m.twins()
+	return m.finish()
+}
+
+// read opens all books. One that cannot be read is warned of; if none can, that is an error.
+func (m *maker) read(ctx context.Context) error {
+	paths, err := bookFiles(m.opt.Books)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, path := range paths {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		d, err := book.Open(path)
+		if err != nil {
+			failed = cmp.Or(failed, err)
+			m.report.Unread = append(m.report.Unread, path)
+			m.warn(fault.Say("left out: %v", err))
+			continue
+		}
+		m.bookWords[path] = wordCount(d.Text())
+		from, to := boilerplate(d)
+		m.report.Licence += len(d.Blocks) - (to - from)
+		part := *d
+		part.Blocks = d.Blocks[from:to]
+		english := isEnglish(part.Text())
+		found := passagesOf(path, &part)
+		for _, p := range found {
+			if m.opt.Privacy != Keep {
+				p.Text, _ = pii.Mask(p.Text)
+			}
+			m.words.add(p.Text)
+			m.short.learn(p.Text)
+			for i := p.From; i < p.To; i++ {
+				b := &part.Blocks[i]
+				if b.Kind == book.Paragraph {
+					m.words.learn(b.Text)
+				}
+				if b.Kind == book.Table {
+					for _, row := range b.Rows() {
+						if len(row) == 2 {
+							m.short.learnRow(row[0], row[1])
+						}
+					}
+				}
+			}
+		}
+		if !english {
+			m.warn(fault.Say("%s does not look English: without a model it gives rows of text alone, in the folder text", path))
+			m.report.Foreign = append(m.report.Foreign, path)
+		}
+		m.passages = append(m.passages, found...)
+	}
+	if len(m.passages) == 0 {
+		if failed != nil {
+			return fault.Mark(failed)
+		}
+		return fault.Of("no book was given").Try("Give files: .epub, .html, .md, .txt ..., or a folder of them.")
+	}
+	return nil
+}
+
+func (m *maker) warn(n fault.Note) {
+	if m.opt.Warn != nil {
+		m.opt.Warn(n)
+	}
+}
+
+// maxBooks bounds the files of a folder, as someone may give their home folder.
+const maxBooks = 10_000
+
+// bookFiles finds the books among files and folders.
+func bookFiles(given []string) (paths []string, err error) {
+	for _, path := range given {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, fault.Given("books", path, "%w", err).Try("Give the path of a book, or of a folder of books.")
+		}
+		if !info.IsDir() {
+			paths = append(paths, path)
+			continue
+		}
+		before := len(paths)
+		err = filepath.WalkDir(path, func(at string, e fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case at != path && strings.HasPrefix(e.Name(), ".") && e.IsDir():
+				return fs.SkipDir
+			case e.IsDir() || strings.HasPrefix(e.Name(), ".") || !isBook(at):
+				return nil
+			case len(paths)-before >= maxBooks:
+				return fault.Given("books", path, "it has more than %d books", maxBooks).Try("Give a folder that has the books and nothing else.")
+			}
+			paths = append(paths, at)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(paths) == before {
+			return nil, fault.Given("books", path, "the folder has no books").Try("Books end in %s.", strings.Join(bookEnds, ", "))
+		}
+	}
+	return paths, nil
+}
+
+// bookEnds are the ends of names of what may be a book.
+var bookEnds = []string{".epub", ".pdf", ".docx", ".html", ".htm", ".xhtml", ".md", ".markdown", ".txt", ".text"}
+
+func isBook(path string) bool {
+	return slices.Contains(bookEnds, strings.ToLower(filepath.Ext(path)))
+}
+
+// factsOf finds what a passage states.
+func (m *maker) factsOf(p *Passage) []*fact {
+	if slices.Contains(m.report.Foreign, p.Book) {
+		return nil
+	}
+	all := m.facts
+	m.facts = nil
+	m.section(p)
+	for i := p.From; i < p.To; i++ {
+		switch p.doc.Blocks[i].Kind {
+		case book.Table:
+			m.table(p, i)
+		case book.List:
+			m.list(p, i)
+		case book.Paragraph, book.Note, book.Quote:
+			m.prose(p, i)
+		}
+	}
+	found := m.facts
+	m.facts = all
+	return found
+}
+
+// add takes a fact, unless it tells of persons where that is not wanted.
+func (m *maker) add(f *fact) {
+	if m.opt.Privacy != Keep {
+		for _, text := range []*string{&f.quote, &f.answers[0]} {
+			masked, found := pii.Mask(*text)
+			if len(found) == 0 {
+				continue
+			}
+			m.report.Personal += len(found)
+			if m.opt.Privacy == Drop {
+				m.dropped["tells of persons"]++
+				return
+			}
+			*text = masked
+			f.answers = f.answers[:1]
+		}
+	}
+	m.facts = append(m.facts, f)
+}
+
+// ambiguous takes out questions that have several answers in the books, and facts that are there twice.
+func (m *maker) ambiguous() {
+	answers := map[string]string{}
+	several := map[string]bool{}
+	for _, f := range m.facts {
+		for _, a := range f.asks {
+			k, answer := key(a), key(f.answers[0])
+			if was, ok := answers[k]; ok && was != answer {
+				several[k] = true
+			}
+			answers[k] = answer
+		}
+	}
+	seen := map[string]bool{}
+	m.facts = slices.DeleteFunc(m.facts, func(f *fact) bool {
+		k := string(f.kind) + key(f.asks[1]) + "\x00" + key(f.answers[0])
+		if seen[k] {
+			m.dropped["the same as another row"]++
+			return true
+		}
+		seen[k] = true
+		for i := len(f.asks) - 1; i >= 0; i-- {
+			if f.asks[i] == "" || !several[key(f.asks[i])] {
+				continue
+			}
+			if i == 0 {
+				f.asks[0] = ""
+			} else {
+				f.asks = slices.Delete(f.asks, i, i+1)
+			}
+		}
+		if len(f.asks) < 2 {
+			m.dropped["the books answer the question in several ways"]++
+			return true
+		}
+		return false
+	})
+}
+
+// twins puts facts that are nearly the same on one side of the split: that of training, if one of them is there.
+func (m *maker) twins() {
+	var x near.Index
+	for i, f := range m.facts {
+		s := near.Of(f.quote + " " + f.answers[0])
+		if at, _ := x.Find(s); at >= 0 {
+			twin := m.facts[at]
+			f.near = twin
+			if f.passage.split != twin.passage.split && f.side() != twin.side() {
+				m.report.Moved++
+			}
+		}
+		x.Add(s)
+		_ = i
+	}
+	for _, f := range m.facts {
+		if f.near == nil {
+			continue
+		}
+		if first := f.near; first.side() == "train" || f.side() == "train" {
+			f.moved, first.moved = "train", "train"
+		} else {
+			f.moved = first.side()
+		}
+	}
+}
+
+// side is the split that a fact lies in.
+func (f *fact) side() string { return cmp.Or(f.moved, f.passage.split) }
+
+// dice gives the random numbers of one purpose: they do not depend on what else is drawn.
+func (m *maker) dice(purpose uint64) *rand.Rand { return rand.New(rand.NewPCG(m.opt.Seed, purpose)) }

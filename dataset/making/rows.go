@@ -1,0 +1,295 @@
+package making
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/eval/score"
+	"github.com/lentil-lm/lentil/fault"
+)
+
+// splitNames are the splits in the order in which they are told.
+var splitNames = []string{"train", "valid", "test"}
+
+// Bounds of questions for measuring, by kind. More than these make no interval much narrower.
+const (
+	mostTrained = 150
+	mostUnseen  = 60
+	mostUnknown = 20
+)
+
+// finish makes rows and questions of the facts.
+func (m *maker) finish() (*Made, error) {
+	made := &Made{opt: m.opt, Texts: map[string][]string{}}
+	facts := m.chosen()
+	m.report.Facts = len(facts)
+	dice := m.dice(2)
+	for _, f := range facts {
+		for i, ask := range m.trainAsks(f) {
+			r := Row{Kind: f.kind, Question: ask, Answer: f.answers[i%len(f.answers)], Wrong: f.wrong, By: f.by, Model: "none", Quote: f.quote, Split: f.side(), fact: f, passage: f.passage, block: f.block}
+			if f.near != nil {
+				r.Near = f.near.asks[1]
+			}
+			made.Rows = append(made.Rows, r)
+		}
+	}
+	m.unknownRows(made, facts)
+	if err := m.count(made); err != nil {
+		return nil, err
+	}
+	if err := m.mix(made); err != nil {
+		return nil, err
+	}
+	m.order(made, dice)
+	if err := m.texts(made); err != nil {
+		return nil, err
+	}
+	m.questions(made, facts)
+	m.fillReport(made)
+	made.Report = m.report
+	if len(made.Rows) == 0 && len(made.Texts["train"]) == 0 {
+		return nil, fault.Of("the books gave no row").Try("Look at what was understood of one: lentil dataset read BOOK")
+	}
+	return made, nil
+}
+
+// chosen gives the facts that become rows: all, or as many as the limit allows, one of each passage in turn, so that
+// every page keeps some.
+func (m *maker) chosen() []*fact {
+	if m.opt.Rows == 0 || m.opt.Rows >= len(m.facts)*m.opt.Wordings {
+		return m.facts
+	}
+	by := map[*Passage][]*fact{}
+	for _, f := range m.facts {
+		by[f.passage] = append(by[f.passage], f)
+	}
+	dice := m.dice(3)
+	for _, p := range m.passages {
+		list := by[p]
+		dice.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	}
+	keep := map[*fact]bool{}
+	for rows, turn := 0, 0; rows < m.opt.Rows; turn++ {
+		any := false
+		for _, p := range m.passages {
+			if list := by[p]; turn < len(list) && rows < m.opt.Rows {
+				keep[list[turn]], any = true, true
+				rows += len(m.trainAsks(list[turn]))
+			}
+		}
+		if !any {
+			break
+		}
+	}
+	out := slices.DeleteFunc(slices.Clone(m.facts), func(f *fact) bool { return !keep[f] })
+	m.dropped["more than the rows that were asked for"] += len(m.facts) - len(out)
+	return out
+}
+
+// trainAsks are the wordings of a fact in rows, the same for each seed.
+func (m *maker) trainAsks(f *fact) []string {
+	asks := slices.Clone(f.asks[1:])
+	dice := rand.New(rand.NewPCG(m.opt.Seed, f.id()))
+	dice.Shuffle(len(asks), func(i, j int) { asks[i], asks[j] = asks[j], asks[i] })
+	return asks[:min(len(asks), m.opt.Wordings)]
+}
+
+// unknownRows adds rows that teach to say so where the books do not tell.
+func (m *maker) unknownRows(made *Made, facts []*fact) {
+	n := int(unknownShare * float64(len(made.Rows)))
+	things := slices.Clone(facts)
+	m.dice(4).Shuffle(len(things), func(i, j int) { things[i], things[j] = things[j], things[i] })
+	things = slices.DeleteFunc(things, func(f *fact) bool { return f.side() != "train" })
+	for _, f := range m.unknown(unknownTrained, things, n) {
+		made.Rows = append(made.Rows, Row{Kind: Unknown, Question: f.asks[1], Answer: f.answers[0], By: f.by, Model: "none", Split: "train", fact: f, passage: f.passage, block: f.block})
+	}
+}
+
+// order shuffles the rows of each split, one split behind the other.
+func (m *maker) order(made *Made, dice *rand.Rand) {
+	dice.Shuffle(len(made.Rows), func(i, j int) { made.Rows[i], made.Rows[j] = made.Rows[j], made.Rows[i] })
+	slices.SortStableFunc(made.Rows, func(a, b Row) int { return slices.Index(splitNames, a.Split) - slices.Index(splitNames, b.Split) })
+}
+
+// tokens counts those of a text.
+func (m *maker) tokens(text string) (int, error) {
+	if m.opt.Count == nil {
+		return (len(text) + 3) / 4, nil
+	}
+	return m.opt.Count(text)
+}
+
+func (m *maker) count(made *Made) error {
+	for i := range made.Rows {
+		r := &made.Rows[i]
+		n, err := m.tokens(m.opt.System + "\n" + r.Question + "\n" + r.Answer)
+		if err != nil {
+			return err
+		}
+		r.tokens = n
+	}
+	return nil
+}
+
+// mix adds rows of other datasets to those of training until they have their share of its tokens.
+func (m *maker) mix(made *Made) error {
+	own, shares := 0, 0.0
+	for _, r := range made.Rows {
+		if r.Split == "train" {
+			own += r.tokens
+		}
+	}
+	for _, x := range m.opt.Mix {
+		shares += x.Share
+	}
+	for k, x := range m.opt.Mix {
+		splits, err := dataset.Load(x.Path, x.Data)
+		if err != nil {
+			return fault.At("mix", "%w", err)
+		}
+		if err := splits.CheckTrain(); err != nil {
+			return fault.Given("mix", x.Path, "%w", err)
+		}
+		want := int(x.Share / (1 - shares) * float64(own))
+		order := m.dice(100 + uint64(k)).Perm(splits.Train.Len())
+		got := 0
+		for _, i := range order {
+			if got >= want {
+				break
+			}
+			row, err := splits.Train.Row(i)
+			if err != nil {
+				return fault.At("mix", "%w", err)
+			}
+			if len(row.Messages) == 0 {
+				return fault.Given("mix", x.Path, "its rows are %s rows, expected conversations", row.Format).Try("Give rows of messages, of prompt and completion, or in ShareGPT's or Alpaca's form.")
+			}
+			n, err := m.tokens(textOf(row))
+			if err != nil {
+				return err
+			}
+			got += n
+			made.Rows = append(made.Rows, Row{Kind: Mixed, By: splits.Train.Where(i), Model: "", Split: "train", mixed: &row, tokens: n})
+		}
+		if got < want {
+			m.warn(fault.Say("%s has %d tokens, too few for a share of %g: it would take %d", x.Path, got, x.Share, want))
+		}
+	}
+	return nil
+}
+
+// texts makes rows of continued pretraining: passages of one chapter, joined as far as a row takes them.
+func (m *maker) texts(made *Made) error {
+	type open struct {
+		text   string
+		tokens int
+		unit   int
+		path   string
+	}
+	cur := map[string]*open{}
+	flush := func(split string) {
+		if o := cur[split]; o != nil && o.text != "" {
+			made.Texts[split] = append(made.Texts[split], o.text)
+		}
+		delete(cur, split)
+	}
+	for _, p := range m.passages {
+		for _, piece := range m.pieces(p) {
+			n, err := m.tokens(piece)
+			if err != nil {
+				return err
+			}
+			if o := cur[p.split]; o == nil || o.unit != p.unit || o.path != p.Book || o.tokens+n > m.opt.TextTokens {
+				flush(p.split)
+				cur[p.split] = &open{unit: p.unit, path: p.Book}
+			} else {
+				o.text += "\n\n"
+			}
+			cur[p.split].text += piece
+			cur[p.split].tokens += n
+		}
+	}
+	for _, split := range splitNames {
+		flush(split)
+	}
+	return nil
+}
+
+// pieces cuts a passage into parts that a row takes, at the ends of blocks, lines and sentences.
+func (m *maker) pieces(p *Passage) (out []string) {
+	fits := func(s string) bool { n, err := m.tokens(s); return err != nil || n <= m.opt.TextTokens }
+	var cut func(s string, by []func(string) []string, join []string)
+	cut = func(s string, by []func(string) []string, join []string) {
+		if fits(s) || len(by) == 0 {
+			out = append(out, s)
+			return
+		}
+		whole := ""
+		for _, part := range by[0](s) {
+			switch {
+			case whole == "" && fits(part):
+				whole = part
+			case whole != "" && fits(whole+join[0]+part):
+				whole += join[0] + part
+			default:
+				if whole != "" {
+					out = append(out, whole)
+				}
+				if whole = ""; fits(part) {
+					whole = part
+				} else {
+					cut(part, by[1:], join[1:])
+				}
+			}
+		}
+		if whole != "" {
+			out = append(out, whole)
+		}
+	}
+	split := func(sep string) func(string) []string {
+		return func(s string) []string { return strings.Split(s, sep) }
+	}
+	cut(p.Text, []func(string) []string{split("\n\n"), split("\n"), sentences, strings.Fields}, []string{"\n\n", "\n", " ", " "})
+	return out
+}
+
+// questions are for measuring: of facts in training data, of facts in test passages, and of what the books do not tell.
+func (m *maker) questions(made *Made, facts []*fact) {
+	trained := map[string]bool{} // questions of rows
+	for _, r := range made.Rows {
+		if r.Split != "test" {
+			trained[key(r.Question)] = true
+		}
+	}
+	pick := func(side string, kind score.Kind, most int, purpose uint64) {
+		list := slices.DeleteFunc(slices.Clone(facts), func(f *fact) bool {
+			return f.side() != side || !f.sound() || trained[key(f.asks[0])]
+		})
+		m.dice(purpose).Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		asked := map[string]bool{}
+		for _, f := range list {
+			if k := key(f.asks[0]); !asked[k] && len(asked) < most {
+				asked[k] = true
+				made.Questions = append(made.Questions, f.question(kind))
+			}
+		}
+	}
+	pick("train", score.Trained, mostTrained, 5)
+	pick("test", score.Unseen, mostUnseen, 6)
+	things := slices.Clone(facts)
+	m.dice(7).Shuffle(len(things), func(i, j int) { things[i], things[j] = things[j], things[i] })
+	for _, f := range m.unknown(unknownAsks, things, mostUnknown) {
+		made.Questions = append(made.Questions, score.Question{Question: f.asks[0], Kind: score.Unanswerable})
+	}
+}
+
+// textOf is what the messages of a row say.
+func textOf(row dataset.Row) string {
+	var b strings.Builder
+	for _, v := range row.Messages {
+		b.WriteString(contentOf(v) + "\n")
+	}
+	return b.String()
+}

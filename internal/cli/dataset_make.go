@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lentil-lm/lentil/dataset/making"
+	"github.com/lentil-lm/lentil/engine"
+	"github.com/lentil-lm/lentil/fault"
+)
+
+type makeOptions struct {
+	making.Options
+	Out, Tokenizer string
+	Mixes          []string
+	Seed           int64
+	Plan           bool
+	Sample         int
+	Overwrite      bool
+	JSON           string
+	format, pii    string
+}
+
+func newDatasetMake(streams Streams) *cobra.Command {
+	o := makeOptions{Options: making.New()}
+	cmd := &cobra.Command{
+		Use:   "make BOOKS...",
+		Short: "Make training data and questions for measuring of books",
+		Long: `Make a dataset of books: train.jsonl, valid.jsonl and test.jsonl as lentil train and
+mlx-lm read them, questions.jsonl for lentil eval, text/ for continued pretraining,
+provenance.jsonl with the page of each row, and report.html.
+
+No model is needed: what the pages state in tables, definitions, sentences with figures
+and reasons, lists, recipes and below headings becomes questions and answers, each with
+its quote. The wordings of questions.jsonl are in no row. Chapters and their parts lie
+on one side of the split, and so does what is told twice.`,
+		Example: `  lentil dataset make ./books --out ./data
+  lentil dataset make book.epub --out ./data --rows 2000 --mix chats.jsonl:0.2
+  lentil dataset make book.epub --sample 20`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return fault.Of("no book was given").Try("Usage: %s", cmd.UseLine())
+			}
+			return nil
+		},
+	}
+	group(cmd, "What is made", func(f *pflag.FlagSet) {
+		f.StringVar(&o.Out, "out", "", "`folder` for the dataset (required, except with --plan and --sample)")
+		f.StringVar(&o.format, "format", string(making.Messages), "`layout` of the rows: "+strings.Join(making.Formats, ", "))
+		f.IntVar(&o.Rows, "rows", 0, "`rows` at most, with some of each page; 0: all that the books give")
+		f.IntVar(&o.Wordings, "wordings", o.Wordings, "`ways` of asking for one fact, 1 to 4")
+		f.StringVar(&o.System, "system", "", "system `message` of every row")
+		f.StringArrayVar(&o.Mixes, "mix", nil, "rows of other data that come along, by their share of the tokens, so that\nthe model forgets less: `FILE:share`, such as chats.jsonl:0.2")
+		f.StringVar(&o.pii, "pii", string(o.Privacy), "addresses and numbers of persons: `mask`, keep, or drop rows with them")
+	})
+	group(cmd, "Split and lengths", func(f *pflag.FlagSet) {
+		f.Float64Var(&o.Valid, "valid-share", o.Valid, "`share` of the text for validation")
+		f.Float64Var(&o.Test, "test-share", o.Test, "`share` of the text for testing")
+		f.StringVar(&o.Tokenizer, "tokenizer", "", "`model` that is to be trained: lengths are counted in its tokens\n(default: a token for four bytes)")
+		f.IntVar(&o.TextTokens, "max-seq-length", o.TextTokens, "`tokens` of a row of text/")
+		f.Int64Var(&o.Seed, "seed", 0, "`number` that choices follow from: the same one gives the same rows")
+	})
+	group(cmd, "Before it is written", func(f *pflag.FlagSet) {
+		f.BoolVar(&o.Plan, "plan", false, "only tell what would be made")
+		f.IntVar(&o.Sample, "sample", 0, "only show `n` rows")
+		f.BoolVar(&o.Overwrite, "overwrite", false, "replace files in the folder that this command did not write")
+		f.StringVar(&o.JSON, "json", "", "also write the report to this `file`")
+	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		o.Books = args
+		if err := o.check(); err != nil {
+			return err
+		}
+		return runDatasetMake(cmd.Context(), streams, &o)
+	}
+	return cmd
+}
+
+func (o *makeOptions) check() error {
+	o.Format, o.Privacy, o.Options.Seed = making.Format(o.format), making.Privacy(o.pii), uint64(o.Seed)
+	if err := fault.Choice("format", o.format, making.Formats...); err != nil {
+		return err
+	}
+	if err := fault.Choice("pii", o.pii, string(making.Mask), string(making.Keep), string(making.Drop)); err != nil {
+		return err
+	}
+	switch {
+	case o.Out == "" && !o.Plan && o.Sample == 0:
+		return fault.Missing("out").Try("Give the folder that the dataset is to lie in.")
+	case o.Rows < 0:
+		return fault.Value("rows", o.Rows, "0 or more")
+	case o.Sample < 0:
+		return fault.Value("sample", o.Sample, "0 or more")
+	case o.Wordings < 1 || o.Wordings > 4:
+		return fault.Value("wordings", o.Wordings, "1 to 4")
+	case o.Seed < 0:
+		return fault.Value("seed", o.Seed, "0 or more")
+	case !(o.Valid >= 0 && o.Valid < 1):
+		return fault.Value("valid_share", o.Valid, "0 to below 1")
+	case !(o.Test >= 0 && o.Test+o.Valid < 1):
+		return fault.Value("test_share", o.Test, "0 to below 1, with the share for validation")
+	case o.TextTokens < 16:
+		return fault.Value("max_seq_length", o.TextTokens, "16 or more")
+	case o.System != "" && o.Format == making.Completions:
+		return fault.Given("system", o.System, "rows of prompt and completion have no place for it").Try("Take another format, such as messages.")
+	}
+	return o.mixes()
+}
+
+// mixes takes FILE:share apart.
+func (o *makeOptions) mixes() error {
+	sum := 0.0
+	for _, text := range o.Mixes {
+		at := strings.LastIndexByte(text, ':')
+		if at < 1 {
+			return fault.Given("mix", text, "there is no share").Try("Give FILE:share, such as chats.jsonl:0.2")
+		}
+		share, err := strconv.ParseFloat(text[at+1:], 64)
+		if err != nil || !(share > 0 && share < 1) {
+			return fault.Given("mix", text, "the share is %q, expected a number between 0 and 1", text[at+1:]).Try("Give FILE:share, such as chats.jsonl:0.2")
+		}
+		if sum += share; sum >= 1 {
+			return fault.Given("mix", text, "the shares together are %g, expected less than 1", sum)
+		}
+		o.Mix = append(o.Mix, making.Mix{Path: text[:at], Share: share})
+	}
+	return nil
+}
+
+func runDatasetMake(ctx context.Context, streams Streams, o *makeOptions) error {
+	o.Warn = func(n fault.Note) { fmt.Fprintf(streams.Err, "Warning: %s\n", n.Spell(flagName)) }
+	if o.Tokenizer != "" {
+		tok, err := engine.OpenTokenizer(ctx, o.Tokenizer, streams.opening(0))
+		if err != nil {
+			return err
+		}
+		o.Count = func(text string) (int, error) {
+			ids, err := tok.EncodePlain(text)
+			return len(ids), err
+		}
+	}
+	made, err := making.Make(ctx, o.Options)
+	if err != nil {
+		return err
+	}
+	if o.Sample > 0 {
+		printSample(streams, made, o.Sample)
+		return nil
+	}
+	if o.Plan {
+		fmt.Fprintf(streams.Out, "%sNothing is written, and no model is asked.\n", made.Report.String())
+		return writeFigures(o.JSON, &made.Report)
+	}
+	if err := made.Write(o.Out, o.Overwrite); err != nil {
+		return err
+	}
+	fmt.Fprintf(streams.Out, "%s\nWritten to %s; look at %s/report.html.\n\nNext:\n  lentil train --model MODEL --data %s\n  lentil eval --model MODEL --adapter-path ./adapters --questions %s/questions.jsonl\n",
+		made.Report.String(), o.Out, o.Out, o.Out, o.Out)
+	return writeFigures(o.JSON, &made.Report)
+}
+
+// printSample shows rows of all kinds, evenly from the dataset.
+func printSample(streams Streams, made *making.Made, n int) {
+	n = min(n, len(made.Rows))
+	for k := range n {
+		r := &made.Rows[k*len(made.Rows)/n]
+		fmt.Fprintf(streams.Out, "[%s] %s\nQ: %s\nA: %s\n\n", r.Kind, r.Place(), r.Question, r.Answer)
+	}
+}
