@@ -6,7 +6,7 @@ func Activations(op Op) []int {
 	switch op.(type) {
 	case Linear, LinearGradInput, SumRows, EmbedGrad, ExpertLinear, ExpertGradInput, Route, RouteGrad, Combine, Magnitude,
 		CrossEntropy, CrossEntropyLogits, RMSNorm, RoPE, Scale, GatherRows, ScatterRows, Dropout, StoreRows, CacheAttention,
-		ScaleRows, ArgMax, Sample:
+		ScaleBy, ScaleRows, LowRankRows, ArgMax, Sample:
 		return first
 	case MatMul, ExpertGradWeight, CombineGrad, SwiGLU, Add:
 		return firstTwo
@@ -50,6 +50,9 @@ func WithOutput(op Op, to DType) Op {
 		o.To = to
 		return o
 	case ExpertGradInput:
+		o.To = to
+		return o
+	case LowRankRows:
 		o.To = to
 		return o
 	}

@@ -2,6 +2,7 @@ package generate
 
 import (
 	"math"
+	"sync"
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -64,5 +65,25 @@ func TestPartialDevice(t *testing.T) {
 	}
 	if err := partial.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPartialDeviceBatch: models with different adapters answer together there.
+func TestPartialDeviceBatch(t *testing.T) {
+	t.Parallel()
+	dev := fallback.New(computetest.NewAsync(computetest.NewPartial(compute.BF16)))
+	models, b := family(t, dev, spec), newBatch(t, BatchOptions{})
+	var all sync.WaitGroup
+	for _, r := range requests(models, 6) {
+		all.Go(func() {
+			r.MaxTokens = 4
+			if ids, _, err := tokensOf(b.Stream(t.Context(), r.model, newTokenizer(t), r.prompt, r.Options)); err != nil || len(ids) == 0 {
+				t.Errorf("together: %d tokens, %v", len(ids), err)
+			}
+		})
+	}
+	all.Wait()
+	if c := dev.Counts()["low_rank_rows"]; c.Host == 0 {
+		t.Error("no pass had rows of different adapters")
 	}
 }

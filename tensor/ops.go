@@ -110,7 +110,7 @@ func (t *Tape) LowRankRows(y, x, rows *Tensor, updates []*Tensor, scales []float
 	if t.record {
 		t.fail(errors.New("updates of several adapters have no gradient"))
 	}
-	op := compute.LowRankRows{Scales: scales, RowWise: t.rowWise()}
+	op := compute.LowRankRows{Scales: scales, RowWise: t.rowWise(), To: y.spec.DType}
 	t.run(op, bufs(y.buf), append(bufs(x.buf, rows.buf), buffers(updates)...))
 }
 

@@ -103,6 +103,35 @@ func TestPairsOnPartialDevice(t *testing.T) {
 	}
 }
 
+// halfPairs is how far a loss of pairs may be, as a share of the first one: that of DPO follows
+// from a difference of sums over the tokens of answers, which goes from zero far out.
+const halfPairs = 0.05
+
+// TestPartialDevicePairs: pairs train there, too.
+func TestPartialDevicePairs(t *testing.T) {
+	t.Parallel()
+	for name, o := range objectives {
+		var losses [2][]float64
+		partial := computetest.NewPartial(compute.BF16)
+		for i, dev := range []compute.Device{newCPU(t), fallback.New(computetest.NewAsync(partial))} {
+			tr, l := newPairTrainer(t, dev, o, -1)
+			tr.Options.Schedule, tr.Options.StepsPerReport = Constant(3e-4), 1
+			if _, err := tr.Run(t.Context()); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			for _, r := range eventsOf[run.TrainReport](l) {
+				losses[i] = append(losses[i], r.TrainLoss)
+			}
+		}
+		t.Logf("%s: %.4f, on the CPU %.4f", name, losses[1], losses[0])
+		for i, want := range losses[0] {
+			if got := losses[1][i]; math.Abs(got-want) > halfPairs*losses[0][0] {
+				t.Errorf("%s: loss %.4f at step %d, %.4f on the CPU", name, got, i+1, want)
+			}
+		}
+	}
+}
+
 // tenLosses are those of ten steps on a tiny model.
 func tenLosses(t *testing.T, dev compute.Device, spec modeltest.Spec, how trainable) []float64 {
 	t.Helper()
