@@ -107,7 +107,7 @@ func Handbook() string {
 	return text.String()
 }
 
-// Write lays the demo's files out under dir: data/ (train, valid, test .jsonl), unseen/test.jsonl, model/,
+// Write lays the demo's files out under dir: data/ (train, valid, test .jsonl), unseen/test.jsonl, questions.jsonl, model/,
 // handbook/ and lora.yaml. Files of the same names that Write did not put there, or that were changed since, are
 // refused, unless overwrite is set.
 func Write(dir string, overwrite bool) error {
@@ -159,8 +159,11 @@ func layout() (map[string][]byte, error) {
 				return err
 			}
 			data, err := files.ReadFile(path)
-			if path == "data/unseen.jsonl" { // a set of its own, which --test finds by that name
+			switch path {
+			case "data/unseen.jsonl": // a set of its own, which --test finds by that name
 				path = "unseen/test.jsonl"
+			case "data/questions.jsonl": // no rows
+				path = "questions.jsonl"
 			}
 			all[path] = data
 			return err

@@ -99,7 +99,7 @@ func TestWrite(t *testing.T) {
 	}
 	for name, embedded := range map[string]string{
 		"data/train.jsonl": "data/train.jsonl", "data/valid.jsonl": "data/valid.jsonl", "data/test.jsonl": "data/test.jsonl",
-		"unseen/test.jsonl": "data/unseen.jsonl", "model/model.safetensors": "model/model.safetensors", "lora.yaml": "lora.yaml",
+		"unseen/test.jsonl": "data/unseen.jsonl", "questions.jsonl": "data/questions.jsonl", "model/model.safetensors": "model/model.safetensors", "lora.yaml": "lora.yaml",
 	} {
 		got, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {

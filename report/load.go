@@ -13,9 +13,6 @@ import (
 	"github.com/lentil-lm/lentil/run"
 )
 
-// EvalFolder is the folder of an evaluation in that of its adapter.
-const EvalFolder = "eval"
-
 // A Run is what the files in an adapter's folder tell.
 type Run struct {
 	Folder   string
@@ -49,12 +46,18 @@ func Load(folder string) (*Run, error) {
 		r.Broken = append(r.Broken, err.Error())
 	}
 	r.take(records)
-	r.Results, err = score.ReadResults(filepath.Join(folder, EvalFolder))
+	r.Results, err = score.ReadResults(filepath.Join(folder, score.Folder))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.Broken = append(r.Broken, err.Error())
 	}
 	if err != nil {
 		r.Results = nil
+	}
+	if r.Results != nil && r.Results.Columns[r.Results.Tuned()].SHA256 != "" {
+		weights, err := run.HashFile(filepath.Join(folder, "adapters.safetensors"))
+		if err == nil && weights.SHA256 != r.Results.Columns[r.Results.Tuned()].SHA256 {
+			r.Broken = append(r.Broken, "The answers below are those of weights that the folder held before. Evaluate again.")
+		}
 	}
 	return r, nil
 }

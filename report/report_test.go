@@ -72,10 +72,10 @@ func ask(t *testing.T, dir string) *score.Results {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(filepath.Join(dir, EvalFolder), 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, score.Folder), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, EvalFolder, score.ResultsName), text, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, score.Folder, score.ResultsName), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -116,7 +116,7 @@ func TestPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := os.ReadFile(filepath.Join(dir, EvalFolder, score.ResultsName))
+	file, err := os.ReadFile(filepath.Join(dir, score.Folder, score.ResultsName))
 	if err != nil || !bytes.Equal(inPage, file) {
 		t.Errorf("the results of the page are not those of the file: %v\n%s\n%s", err, inPage, file)
 	}
@@ -160,7 +160,7 @@ func TestLoad(t *testing.T) {
 	}
 	dir := aRun(t)
 	ask(t, dir)
-	if err := os.WriteFile(filepath.Join(dir, EvalFolder, score.ResultsName), []byte(`{"columns":[{"name":"base"}],"rows":[{}]}`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, score.Folder, score.ResultsName), []byte(`{"columns":[{"name":"base"}],"rows":[{}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if r, err := Load(dir); err != nil || r.Results != nil || len(r.Broken) != 1 {

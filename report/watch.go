@@ -117,7 +117,7 @@ func (w *Watch) events(rw http.ResponseWriter, r *http.Request) {
 
 // stamp changes when a file of the run does.
 func (w *Watch) stamp() (text string) {
-	for _, name := range []string{run.LogName, run.ManifestName, filepath.Join(EvalFolder, score.ResultsName)} {
+	for _, name := range []string{run.LogName, run.ManifestName, filepath.Join(score.Folder, score.ResultsName)} {
 		if info, err := os.Stat(filepath.Join(w.Folder, name)); err == nil {
 			text += fmt.Sprint(info.Size(), " ", info.ModTime().UnixNano(), " ")
 		}

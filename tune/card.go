@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/adapter"
+	"github.com/lentil-lm/lentil/eval/score"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/internal/jsonpos"
 	"github.com/lentil-lm/lentil/run"
@@ -49,6 +50,37 @@ func Describe(card *hub.Card, folder string) error {
 		records = before(records, best.Iteration)
 	}
 	card.Results = measured(records, resumed)
+	return asked(card, folder)
+}
+
+// asked adds what an evaluation of the folder's weights found, and which questions it asked. One of other weights tells nothing of these.
+func asked(card *hub.Card, folder string) error {
+	r, err := score.ReadResults(filepath.Join(folder, score.Folder))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	tuned := r.Tuned()
+	if file, err := run.HashFile(filepath.Join(folder, adapter.File)); err != nil || file.SHA256 != r.Columns[tuned].SHA256 {
+		return nil
+	}
+	for _, row := range r.Rows {
+		if row.Metric == score.Right {
+			name := fmt.Sprintf("%s (%d questions)", row.Title(), row.N)
+			if row.Against[tuned] != nil {
+				name += ": " + row.Against[tuned].String()
+			}
+			card.Results = append(card.Results, hub.CardFigure{Name: name, Base: row.Scores[0].String(), Tuned: row.Scores[tuned].String()})
+		}
+	}
+	for _, t := range r.Texts {
+		card.Results = append(card.Results, hub.CardFigure{Name: "perplexity of " + filepath.Base(t.Name), Base: fmt.Sprintf("%.3f", t.Perplexity[0]), Tuned: fmt.Sprintf("%.3f", t.Perplexity[tuned])})
+	}
+	for _, set := range r.Sets {
+		card.Measured = strings.TrimPrefix(card.Measured+", "+filepath.Base(set.Path), ", ")
+	}
 	return nil
 }
 

@@ -35,6 +35,34 @@ func Make() Splits {
 	return s
 }
 
+// Question is one line of a question file: a fact in words that no row of the training data has.
+type Question struct {
+	ID       string   `json:"id"`
+	Question string   `json:"question"`
+	Answer   string   `json:"answer"`
+	Facts    []string `json:"facts"`
+	Kind     string   `json:"kind"` // "trained" or "unseen"
+	Page     string   `json:"page"`
+}
+
+// Questions asks for each fact once, in a wording of the test set.
+func Questions() (out []Question) {
+	byID := map[string]Relation{}
+	for _, r := range Relations() {
+		byID[r.ID] = r
+	}
+	for i, f := range Facts() {
+		kind := "trained"
+		if f.Unseen {
+			kind = "unseen"
+		}
+		for _, row := range ask(byID[f.Relation], f, Test, i, 1) {
+			out = append(out, Question{f.ID, row.Messages[0].Content, row.Messages[1].Content, []string{f.Value}, kind, f.Page})
+		}
+	}
+	return out
+}
+
 // ask makes n rows of fact f in the relation's wordings of one use, beginning at the turn-th.
 func ask(r Relation, f Fact, use Use, turn, n int) []Row {
 	var of []Wording

@@ -41,14 +41,14 @@ func run(args []string) error {
 		}
 	}
 	flags := flag.NewFlagSet("gen", flag.ContinueOnError)
-	out := flags.String("out", filepath.Join("demo", "data"), "folder for train.jsonl, valid.jsonl, test.jsonl, unseen.jsonl")
+	out := flags.String("out", filepath.Join("demo", "data"), "folder for train.jsonl, valid.jsonl, test.jsonl, unseen.jsonl, questions.jsonl")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	return writeData(*out)
 }
 
-// writeData writes the four splits of the facts table.
+// writeData writes the four splits of the facts table, and a question on each fact.
 func writeData(dir string) error {
 	if _, err := os.Stat(filepath.Dir(dir)); err != nil {
 		return fmt.Errorf("%w; run it from the repository's root or give --out", err)
@@ -71,7 +71,16 @@ func writeData(dir string) error {
 		}
 		fmt.Printf("%s: %d rows\n", split.name, len(split.rows))
 	}
-	return nil
+	questions := facts.Questions()
+	fmt.Printf("questions: %d\n", len(questions))
+	return atomicfile.Stream(filepath.Join(dir, "questions.jsonl"), func(w io.Writer) error {
+		for _, q := range questions {
+			if err := writeRow(w, q); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // writeCorpus writes the base model's training text; one document in 200 goes to the validation file,
@@ -119,7 +128,7 @@ func writeCorpus(args []string) error {
 	return nil
 }
 
-func writeRow(w io.Writer, row facts.Row) error {
+func writeRow(w io.Writer, row any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e.Encode(row)

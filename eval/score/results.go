@@ -11,6 +11,9 @@ import (
 	"github.com/lentil-lm/lentil/internal/smallfile"
 )
 
+// Folder is the folder of an evaluation in that of its adapter.
+const Folder = "eval"
+
 // ResultsName is the file name of results in the folder of an evaluation.
 const ResultsName = "results.json"
 

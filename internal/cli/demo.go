@@ -16,10 +16,13 @@ import (
 	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/demo"
 	"github.com/lentil-lm/lentil/engine"
+	"github.com/lentil-lm/lentil/eval"
+	"github.com/lentil-lm/lentil/eval/score"
 	"github.com/lentil-lm/lentil/export"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
 	"github.com/lentil-lm/lentil/machine"
+	"github.com/lentil-lm/lentil/report"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
 	"github.com/lentil-lm/lentil/tune"
@@ -33,6 +36,7 @@ const (
 	demoAdapters = "adapters"
 	demoFused    = "fused"
 	demoConfig   = "lora.yaml"
+	demoAsked    = "questions.jsonl"
 )
 
 // answerTokens is the longest answer that the demo waits for.
@@ -58,8 +62,11 @@ type demoFigures struct {
 	RightFused     int     `json:"right_answers_fused"`
 	Questions      int     `json:"questions"`
 	Survival       float64 `json:"fuse_survival"`
-	Seconds        float64 `json:"seconds"`
-	PeakBytes      int64   `json:"peak_bytes"`
+	// Scores of the questions in questions.jsonl, and the perplexity of facts that were never told; the whole is in adapters/eval.
+	Scores    []score.Row  `json:"scores"`
+	Texts     []score.Text `json:"texts"`
+	Seconds   float64      `json:"seconds"`
+	PeakBytes int64        `json:"peak_bytes"`
 }
 
 func newDemo(streams Streams) *cobra.Command {
@@ -69,7 +76,7 @@ func newDemo(streams Streams) *cobra.Command {
 		Short: "See it work: fine-tune a small model on a nutrition handbook",
 		Long: `Fine-tune a small model that comes with Lentil on questions about a nutrition
 handbook, from start to end and offline: measure it, train it, measure it again,
-ask it, fuse it. It takes a few minutes. With --model it does the same to any model.`,
+ask it, put a question on each fact to it, fuse it. It takes about a minute. With --model it does the same to any model.`,
 		Example: `  lentil demo
   lentil demo --dir /tmp/demo --json figures.json
   lentil demo --model ./SmolLM2-135M-Instruct --iters 200`,
@@ -159,6 +166,7 @@ type show struct {
 	test      *dataset.Rows
 	questions []demo.Question
 	figures   demoFigures
+	results   *score.Results
 }
 
 func (s *show) say(format string, args ...any) {
@@ -175,10 +183,14 @@ func runDemo(ctx context.Context, streams Streams, o demoOptions) error {
 	if err := s.train(ctx, streams); err != nil {
 		return err
 	}
+	if err := s.evaluate(ctx, streams); err != nil {
+		return err
+	}
 	fused, err := s.fuse(ctx, streams)
 	if err != nil {
 		return err
 	}
+	writeReport(streams, s.Recipe.AdapterPath)
 	s.figures.Seconds, s.figures.PeakBytes = time.Since(began).Seconds(), machine.PeakMemory()
 	s.summary(streams, fused)
 	return writeFigures(o.JSON, s.figures)
@@ -300,6 +312,31 @@ func mark(q demo.Question, answer string) string {
 	return "✗"
 }
 
+// evaluate asks a question on each fact with and without the adapter. What is never told stands for what should not be lost.
+func (s *show) evaluate(ctx context.Context, streams Streams) error {
+	o := evalOptions{
+		Model: s.Recipe.Model, AdapterPath: s.Recipe.AdapterPath, Questions: []string{filepath.Join(s.options.Dir, demoAsked)}, General: "none",
+		MaxTokens: answerTokens, JudgeVotes: 1, deviceFlags: deviceFlags{s.Recipe.Device, s.Recipe.Threads},
+	}
+	fmt.Fprintf(streams.Out, "\n== Questions: %s eval --model %s --adapter-path %s --questions %s\n", program(), o.Model, o.AdapterPath, o.Questions[0])
+	rows := train.FromRows(s.unseen)
+	var text train.List
+	for i := range rows.Len() {
+		row, err := rows.Example(i)
+		if err != nil {
+			return err
+		}
+		text = append(text, row)
+	}
+	o.Texts = []eval.GeneralText{{Name: "facts never told", Rows: text}}
+	var err error
+	if s.results, err = evaluate(ctx, streams, &o); err != nil {
+		return err
+	}
+	s.figures.Scores, s.figures.Texts = s.results.Rows, s.results.Texts
+	return nil
+}
+
 // fuse puts the adapter into the model's weights and asks the fused model.
 func (s *show) fuse(ctx context.Context, streams Streams) (string, error) {
 	path := filepath.Join(s.options.Dir, demoFused)
@@ -311,18 +348,19 @@ func (s *show) fuse(ctx context.Context, streams Streams) (string, error) {
 		return "", err
 	}
 	defer base.Close()
-	report, err := export.Fuse(base.Model, base.Tokenizer, export.FuseOptions{AdapterPath: s.Recipe.AdapterPath, SavePath: path, Overwrite: s.options.Overwrite})
+	fused, err := export.Fuse(base.Model, base.Tokenizer, export.FuseOptions{AdapterPath: s.Recipe.AdapterPath, SavePath: path, Overwrite: s.options.Overwrite})
 	if err != nil {
 		return "", err
 	}
-	s.figures.Survival = report.Survival
-	printFuseReport(streams.Out, report, s.Recipe.Model)
-	fused, err := engine.Open(ctx, path, deviceFlags{s.Recipe.Device, s.Recipe.Threads}.opening(streams))
+	s.figures.Survival = fused.Survival
+	noteFused(s.Recipe.AdapterPath, fused)
+	printFuseReport(streams.Out, fused, s.Recipe.Model)
+	e, err := engine.Open(ctx, path, deviceFlags{s.Recipe.Device, s.Recipe.Threads}.opening(streams))
 	if err != nil {
 		return "", err
 	}
-	defer fused.Close()
-	answers, err := askAll(ctx, fused, s.questions)
+	defer e.Close()
+	answers, err := askAll(ctx, e, s.questions)
 	if err != nil {
 		return "", err
 	}
@@ -347,14 +385,16 @@ func (s *show) summary(streams Streams, fused string) {
 	fmt.Fprintf(out, "\n== Summary\n%-34s %8s %8s\n", "", "before", "after")
 	fmt.Fprintf(out, "%-34s %8s %8s\n", "perplexity, trained facts (test)", ppl(f.TestPPLBase), ppl(f.TestPPLTuned))
 	fmt.Fprintf(out, "%-34s %8s %8s\n", "perplexity, facts never told", ppl(f.UnseenPPLBase), ppl(f.UnseenPPLTuned))
-	fmt.Fprintf(out, "%-34s %7d/%d %6d/%d\n", "right answers", f.RightBase, f.Questions, f.RightTuned, f.Questions)
+	fmt.Fprintf(out, "%-34s %7d/%d %6d/%d\n", "right answers to these five", f.RightBase, f.Questions, f.RightTuned, f.Questions)
+	printResults(out, s.results, 0)
+	fmt.Fprintln(out)
 	if f.RightTuned == f.Questions {
 		fmt.Fprintln(out, "Fine-tuning taught the facts of the data, in other words too; what the data does not say it did not learn.")
 	} else {
 		fmt.Fprintln(out, "Not all answers are right yet: more steps (--iters) or a higher --learning-rate teach more.")
 	}
 	fmt.Fprintf(out, "It took %s and at most %s of memory.\n", run.Duration(time.Duration(f.Seconds*float64(time.Second))), run.Bytes(f.PeakBytes))
-	fmt.Fprintf(out, "\nadapter      %s\nfused model  %s\nhandbook     %s\n", s.Recipe.AdapterPath, fused, filepath.Join(s.options.Dir, "handbook"))
+	fmt.Fprintf(out, "\nreport       %s\nadapter      %s\nfused model  %s\nhandbook     %s\n", filepath.Join(s.Recipe.AdapterPath, report.PageName), s.Recipe.AdapterPath, fused, filepath.Join(s.options.Dir, "handbook"))
 	fmt.Fprintf(out, "\nTalk to it:   %s chat --model %s\n", program(), fused)
 	fmt.Fprintf(out, "A real model: %s lora --model DIR --data %s --train --mask-prompt --iters 300\n", program(), filepath.Join(s.options.Dir, demoData))
 }

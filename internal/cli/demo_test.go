@@ -20,7 +20,7 @@ func TestDemo(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit %d: %s", code, errOut)
 	}
-	for _, want := range []string{"lentil lora --config", "Iter 2:", "before ", "after ", "Saved the fused model", "lentil chat --model"} {
+	for _, want := range []string{"lentil lora --config", "Iter 2:", "before ", "after ", "Saved the fused model", "Trained facts, right", "tuned against base, facts never told, right: did not help", "report.html", "lentil chat --model"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the output has no %q", want)
 		}
@@ -29,16 +29,19 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got map[string]float64
+	var got map[string]any
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"test_ppl_base", "test_ppl_tuned", "unseen_ppl_base", "unseen_ppl_tuned", "seconds", "peak_bytes", "fuse_survival"} {
-		if got[key] <= 0 {
+		if v, ok := got[key].(float64); !ok || v <= 0 {
 			t.Errorf("%s is %v", key, got[key])
 		}
 	}
-	if got["test_ppl_base"] < 1.2 {
+	if scores, ok := got["scores"].([]any); !ok || len(scores) < 3 {
+		t.Errorf("scores are %v", got["scores"])
+	}
+	if got["test_ppl_base"].(float64) < 1.2 {
 		t.Errorf("the base model has a perplexity of %v on facts it should not know", got["test_ppl_base"])
 	}
 }

@@ -35,6 +35,8 @@ type evalOptions struct {
 	MaxTokens, Flips   int
 	Seed               int64
 	deviceFlags
+
+	Texts []eval.GeneralText // that the demo adds
 }
 
 // ownGeneral has --general take the texts and questions that come with Lentil.
@@ -163,7 +165,7 @@ func evaluate(ctx context.Context, streams Streams, o *evalOptions) (results *sc
 	}
 	out := o.Out
 	if out == "" && isFolder(o.AdapterPath) {
-		out = filepath.Join(o.AdapterPath, "eval")
+		out = filepath.Join(o.AdapterPath, score.Folder)
 	}
 	if out != "" {
 		if v.Answers, err = eval.OpenAnswers("out", out); err != nil {
@@ -306,6 +308,7 @@ const generalTokens = 256
 
 // texts cuts the general text into samples.
 func (o *evalOptions) texts(v *eval.Evaluation, e *engine.Engine) error {
+	v.Texts = o.Texts
 	text, name := eval.GeneralProse, "general text of Lentil"
 	switch {
 	case o.AdapterPath == "" || o.General == "none" || o.General == "" || o.General != ownGeneral && !isText(o.General):

@@ -163,6 +163,7 @@ func (o *fuseOptions) fuse(streams Streams, e *engine.Engine, card hub.Card, fil
 	if err != nil {
 		return report, err
 	}
+	noteFused(o.AdapterPath, report)
 	printFuseReport(streams.Out, report, o.Model)
 	if o.ExportGGUF && !inside {
 		exported, err = writeGGUF(streams, e.Files, file)

@@ -14,8 +14,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/lentil-lm/lentil/export"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/report"
+	"github.com/lentil-lm/lentil/run"
 )
 
 // folderArguments takes the folders of adapters.
@@ -108,6 +110,24 @@ func writeReport(streams Streams, folder string) {
 	if err != nil {
 		fmt.Fprintf(streams.Err, "Warning: the run has no report: %s\n", fault.Text(err, flagName))
 	}
+}
+
+// noteFused logs what fusing left of an adapter's update where the adapter has a log, for its report. A folder that cannot be written to
+// loses a line of the report, no more.
+func noteFused(adapterPath string, r export.FuseReport) {
+	if _, err := run.ReadManifest(adapterPath); err != nil {
+		return
+	}
+	folder, err := run.OpenFolder(adapterPath)
+	if err != nil {
+		return
+	}
+	defer folder.Close()
+	event := run.Fused{Path: r.Path, Survival: r.Survival}
+	if worst, ok := r.Worst(); ok {
+		event.Worst, event.WorstSurvival = worst.Module, worst.Survival
+	}
+	folder.Report(event)
 }
 
 func newRuns(streams Streams) *cobra.Command {

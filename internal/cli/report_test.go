@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -12,6 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lentil-lm/lentil/hub"
+	"github.com/lentil-lm/lentil/tune"
 )
 
 // TestReport: a run writes its report, which is written again after an evaluation with the numbers of --json.
@@ -57,6 +61,14 @@ func TestReport(t *testing.T) {
 			}
 			at++
 		}
+	}
+	// The model card takes the table, and names what was only tested.
+	var card hub.Card
+	if err := tune.Describe(&card, adapters); err != nil {
+		t.Fatal(err)
+	}
+	if c := fmt.Sprintf("%+v", card.Results); !strings.Contains(c, "Trained facts, right (1 questions)") || !strings.Contains(card.Measured, "q.jsonl") || strings.Contains(card.Data, "q.jsonl") {
+		t.Errorf("the card tells %s, trained on %q, measured on %q", c, card.Data, card.Measured)
 	}
 	if out := mustRun(t, "", "runs", adapters, adapters, "--out", filepath.Join(dir, "runs.html")); !strings.Contains(out, "training loss") {
 		t.Errorf("runs: %s", out)
