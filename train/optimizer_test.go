@@ -40,7 +40,7 @@ func TestOptimizers(t *testing.T) {
 			g := []float32{0.1, -1, 0.01 * float32(step), -0.3}
 			setGrad(t, p, dev, g)
 			lr := 0.1 / float64(step)
-			if err := o.apply(lr, nil); err != nil {
+			if err := o.apply(lr); err != nil {
 				t.Fatal(err)
 			}
 			for i := range want {
