@@ -34,6 +34,7 @@ const (
 	Note      Kind = "note"
 	Code      Kind = "code" // preformatted: its spaces and line ends count
 	Caption   Kind = "caption"
+	Recipe    Kind = "recipe" // ingredients and steps, as the roles of its items tell
 )
 
 // A Document is a book as its reader understood it.
@@ -64,16 +65,18 @@ type Block struct {
 	// Chapter is what the table of contents calls the part of the book that the block lies in.
 	Chapter string `json:"chapter,omitempty"`
 	Page    string `json:"page,omitempty"` // as printed ("xii", "104"), where the file tells
+	Part    Part   `json:"part,omitempty"` // contents, index or bibliography
 	Offset  int    `json:"offset"`         // of Text in Document.Text, in bytes
 	// Text has an item of a list in each line; a row of a table in each line, with tabs between its cells.
 	Text  string `json:"text"`
-	Items []Item `json:"items,omitempty"` // of a list, one for each line of Text
+	Items []Item `json:"items,omitempty"` // of a list or recipe, one for each line of Text
 }
 
 // An Item of a list says how its line of text stands in it.
 type Item struct {
 	Depth   int  `json:"depth"` // 0 for the outermost list
 	Ordered bool `json:"ordered,omitempty"`
+	Role    Role `json:"role,omitempty"` // in a recipe
 }
 
 // Rows are the cells of a table, row by row.
@@ -186,6 +189,7 @@ func Open(path string) (*Document, error) {
 		return nil, err
 	}
 	d.Format = f.name
+	d.recognize()
 	if len(d.Blocks) == 0 {
 		return nil, fault.Of("%s has no text", path).Try("If its pages are pictures, text recognition (OCR) has to be run on them first.")
 	}

@@ -46,7 +46,7 @@ func check(t *testing.T, d *Document) {
 			t.Fatalf("block %d is empty", i)
 		case (b.Kind == Heading) != (b.Level > 0), len(b.Path) > 6:
 			t.Fatalf("block %d: %s of level %d below %q", i, b.Kind, b.Level, b.Path)
-		case b.Kind == List && len(b.Items) != strings.Count(b.Text, "\n")+1:
+		case (b.Kind == List || b.Kind == Recipe) && len(b.Items) != strings.Count(b.Text, "\n")+1:
 			t.Fatalf("block %d: %d items for %q", i, len(b.Items), b.Text)
 		}
 		last = b.Offset + len(b.Text)
@@ -227,7 +227,7 @@ func TestText(t *testing.T) {
 	same(t, tell(d), `
 heading1 : "THE BOOK"
 heading1 : "CHAPTER I"
-paragraph CHAPTER I: "A para- graph of three lines."
+paragraph CHAPTER I: "A paragraph of three lines."
 list CHAPTER I 0 0: "- salt\n- oil"
 code CHAPTER I: "Beans      81\nPeas      100"
 `)

@@ -20,6 +20,7 @@ func fuzz(f *testing.F, read reader, seeds ...string) {
 		if err != nil {
 			return
 		}
+		d.recognize()
 		check(t, d)
 		d.Markdown()
 		if whole := d.Whole(); len(whole) < len(d.Text()) {

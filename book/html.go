@@ -124,8 +124,14 @@ func (p *page) element(n *html.Node, c context) {
 		p.inner(n, c)
 		p.space = true
 	default:
+		was := p.part
+		if part := partOf(n); part != "" {
+			p.flush()
+			p.part = part
+		}
 		p.block(n, c)
 		p.begin(c.kind)
+		p.part = was
 	}
 }
 
@@ -168,7 +174,7 @@ func (p *page) inner(n *html.Node, c context) {
 		p.children(n, c)
 		return
 	}
-	depth, last := c.depth, Item{c.depth, false}
+	depth, last := c.depth, Item{Depth: c.depth}
 	if len(p.items) > 0 {
 		last = p.items[len(p.items)-1]
 	}
@@ -280,6 +286,22 @@ var (
 	noteMarks = []string{"noteref", "doc-noteref", "footnote-ref", "footnoteref", "fnanchor", "doc-backlink", "footnote-back", "footnote-backref"}
 	notes     = []string{"footnote", "footnotes", "endnote", "endnotes", "rearnote", "rearnotes", "doc-footnote", "doc-endnote", "doc-endnotes"}
 )
+
+// partOf is the part of the book that an element says it is.
+func partOf(n *html.Node) Part {
+	if n.DataAtom != atom.Nav && n.DataAtom != atom.Section && n.DataAtom != atom.Div && n.DataAtom != atom.Ol && n.DataAtom != atom.Ul {
+		return ""
+	}
+	switch section := n.DataAtom == atom.Nav || n.DataAtom == atom.Section; {
+	case says(n, []string{"doc-toc", "toc", "loi", "lot", "landmarks", "page-list"}):
+		return Contents
+	case says(n, []string{"doc-index"}), section && says(n, []string{"index"}):
+		return Index
+	case says(n, []string{"doc-bibliography"}), section && says(n, []string{"bibliography"}):
+		return Bibliography
+	}
+	return ""
+}
 
 // says tells whether an element names one of the words.
 func says(n *html.Node, words []string) bool {

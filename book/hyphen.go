@@ -3,6 +3,7 @@ package book
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 func isWordRune(r rune) bool { return unicode.IsLetter(r) || unicode.Is(unicode.M, r) }
@@ -38,7 +39,7 @@ const hyphens = "-\u2010"
 // isBroken tells whether a line that ends in this word may break it.
 func isBroken(word string) bool {
 	head := strings.TrimRight(word, hyphens)
-	if len(head) == len(word) || len(word)-len(head) > 3 {
+	if utf8.RuneCountInString(word)-utf8.RuneCountInString(head) != 1 { // two are a dash
 		return false
 	}
 	last := []rune(head)

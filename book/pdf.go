@@ -114,7 +114,6 @@ type paper struct {
 	labels  []string // of the pages
 	outline []pdf.Bookmark
 	parts   []part
-	words   vocabulary
 	found   []furnished
 	turned  map[int]string // the text of a page that runs in other directions
 	told    int            // pages whose furniture was dropped
@@ -122,7 +121,8 @@ type paper struct {
 }
 
 func newPaper(w *writer, pages []*pdf.Page, outline []pdf.Bookmark) *paper {
-	b := &paper{writer: w, pages: pages, outline: outline, words: vocabulary{}, turned: map[int]string{}, marks: map[string]bool{}}
+	w.words = vocabulary{}
+	b := &paper{writer: w, pages: pages, outline: outline, turned: map[int]string{}, marks: map[string]bool{}}
 	b.measureSize()
 	b.spans = make([][]span, len(pages))
 	for i, p := range pages {

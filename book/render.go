@@ -31,11 +31,17 @@ func (b *Block) markdown(out *strings.Builder) {
 			fence += "`"
 		}
 		out.WriteString(fence + "\n" + b.Text + "\n" + fence + "\n")
-	case List:
+	case List, Recipe:
 		for i, line := range lines {
 			mark := "- "
-			if b.Items[i].Ordered {
+			switch {
+			case b.Items[i].Role == Label:
+				mark = "\n"
+			case b.Items[i].Ordered:
 				mark = "1. "
+			}
+			if i > 0 && b.Items[i].Role != b.Items[i-1].Role {
+				out.WriteString("\n")
 			}
 			if bullet.MatchString(line) { // plain text brings its own
 				mark = ""

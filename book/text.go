@@ -13,6 +13,7 @@ func readText(name string, data []byte) (*Document, error) {
 	w := newWriter(name)
 	text, encoding := decode(data, false)
 	w.doc.Encoding = encoding
+	words, broken := vocabulary{}, false
 	var lines []string
 	empty := 2 // lines before the paragraph; the begin of a file is as good as two
 	finish := func() {
@@ -22,6 +23,10 @@ func readText(name string, data []byte) (*Document, error) {
 		}
 	}
 	all := strings.NewReplacer("\r\n", "\n", "\r", "\n", "\f", "\n\n\n").Replace(string(text))
+	for line := range strings.SplitSeq(all, "\n") {
+		broken = words.add(line, broken)
+	}
+	w.words = words
 	for line := range strings.SplitSeq(all, "\n") {
 		line = strings.TrimRightFunc(line, unicode.IsSpace)
 		if line == "" {
@@ -72,9 +77,47 @@ func (w *writer) paragraph(lines []string, empty int) {
 		}
 	default:
 		w.begin(Paragraph)
-		w.text(strings.Join(lines, "\n"))
+		switch {
+		case noteStart.MatchString(lines[0]):
+			w.kind = Note
+		case pictureStart.MatchString(lines[0]):
+			w.kind = Caption
+		}
+		w.joined(lines)
 	}
 	w.flush()
+}
+
+// How transcribers begin notes and the captions of pictures.
+var (
+	noteStart    = regexp.MustCompile(`^\s*\[(?:(?:Footnote|Sidenote|Note)\b|(?:\d{1,3}|[A-Z*†])\])`)
+	pictureStart = regexp.MustCompile(`^\s*\[(?:Illustration|Picture|Figure|Image)\b`)
+)
+
+// joined writes lines as one text. A word that a line ends with the first half of is put together; the book's other
+// words tell whether its hyphen stays.
+func (w *writer) joined(lines []string) {
+	for i, line := range lines {
+		if i == len(lines)-1 {
+			w.text(line)
+			break
+		}
+		last := line[strings.LastIndexFunc(line, unicode.IsSpace)+1:]
+		first, _, _ := strings.Cut(strings.TrimLeftFunc(lines[i+1], unicode.IsSpace), " ")
+		one, hyphen := w.words.joins(last, first)
+		switch {
+		case one && !hyphen:
+			at := strings.TrimRight(line, hyphens)
+			w.text(at)
+			w.drop(line[len(at):], LineHyphen)
+			lines[i+1] = strings.TrimLeftFunc(lines[i+1], unicode.IsSpace)
+		case one:
+			w.text(line)
+			lines[i+1] = strings.TrimLeftFunc(lines[i+1], unicode.IsSpace)
+		default:
+			w.text(line + "\n")
+		}
+	}
 }
 
 // headingLevel is 1 or 2 for a heading, by the empty lines before it or its words; 0 for none.

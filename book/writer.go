@@ -31,6 +31,8 @@ type writer struct {
 	items   []Item
 	removed []Removal // offsets in buf
 
+	part     Part
+	words    vocabulary // of a file whose lines break words
 	removals int
 	err      error
 }
@@ -129,7 +131,7 @@ func (w *writer) add(text string) int {
 		}
 	}
 	at := w.end
-	w.doc.Blocks = append(w.doc.Blocks, Block{Kind: w.kind, Level: w.level, Path: slices.Clip(w.path), Chapter: w.begun.chapter, Page: w.begun.page, Offset: at, Text: text, Items: w.lines(text)})
+	w.doc.Blocks = append(w.doc.Blocks, Block{Kind: w.kind, Level: w.level, Path: slices.Clip(w.path), Chapter: w.begun.chapter, Page: w.begun.page, Part: w.part, Offset: at, Text: text, Items: w.lines(text)})
 	if w.kind == Heading {
 		// A path is shared by the blocks below it: a longer one is another slice.
 		w.path = append(slices.Clip(w.path), shorten(text))
@@ -150,7 +152,7 @@ func shorten(title string) string {
 
 // item begins an item of a list, in the place of the last one if that has no text.
 func (w *writer) item(depth int, ordered bool) {
-	it := Item{min(depth, maxList), ordered}
+	it := Item{Depth: min(depth, maxList), Ordered: ordered}
 	n := len(w.buf)
 	if len(w.items) > 0 && (n == 0 || w.buf[n-1] == '\n') {
 		w.items[len(w.items)-1] = it

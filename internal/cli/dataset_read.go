@@ -74,6 +74,7 @@ func bookSummary(path string, d *book.Document) string {
 			fmt.Fprintf(&b, "%s%s\n", strings.Repeat("  ", block.Level), strings.ReplaceAll(block.Text, "\n", " "))
 		}
 	}
+	b.WriteString(markedParts(d))
 	b.WriteString(unreadPages(d))
 	if len(d.Removed) == 0 {
 		b.WriteString("\nNothing was left out.\n")
@@ -89,6 +90,24 @@ func bookSummary(path string, d *book.Document) string {
 		fmt.Fprintf(&b, "%7d  %s: %.100q\n", len(texts), reason, strings.Join(texts[:min(len(texts), 8)], " "))
 	}
 	return b.String()
+}
+
+// markedParts tells how much of a book only helps to find one's way in it.
+func markedParts(d *book.Document) string {
+	words := map[book.Part]int{}
+	for i := range d.Blocks {
+		if b := &d.Blocks[i]; b.Part != "" {
+			words[b.Part] += len(strings.Fields(b.Text))
+		}
+	}
+	var parts []string
+	for _, part := range slices.Sorted(maps.Keys(words)) {
+		parts = append(parts, fmt.Sprintf("%s (%d words)", part, words[part]))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "\nRecognized, and kept in the text: " + strings.Join(parts, ", ") + "\n"
 }
 
 // unreadPages tells which pages of a PDF gave no text, those with one reason together.
