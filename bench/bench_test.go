@@ -56,7 +56,7 @@ func TestAnswers(t *testing.T) {
 	b := tiny(t)
 	ready, heard := 0, []Trial{}
 	began := time.Now()
-	f, err := b.Run(t.Context(), Answers{Prompt: 12, Generate: 5, Batch: 2, PrefillStep: 8}, Options{
+	f, err := b.Run(t.Context(), Answers{Prompt: 12, Generate: 5, Batch: 1, PrefillStep: 8}, Options{
 		Trials: 2, Delay: 30 * time.Millisecond, Profile: true,
 		Ready: func() { ready++ },
 		Trial: func(n int, tr Trial) {
@@ -79,8 +79,8 @@ func TestAnswers(t *testing.T) {
 	if want := (f.Trials[0].PromptTPS + f.Trials[1].PromptTPS) / 2; math.Abs(f.Averages.PromptTPS/want-1) > 1e-9 {
 		t.Errorf("average %g, want %g", f.Averages.PromptTPS, want)
 	}
-	// Two prompts in two steps and two answers of four further tokens, through two blocks of seven projections and the head.
-	linears := []int{2 * 2 * 15, 2 * 4 * 15}
+	// A prompt in two steps and four further tokens, through two blocks of seven projections and the head.
+	linears := []int{2 * 15, 4 * 15}
 	for i, p := range f.Profile {
 		if p.Name != []string{"prompt", "generation"}[i] || calls(p, "linear") != linears[i] {
 			t.Errorf("%s: %d linears, want %d", p.Name, calls(p, "linear"), linears[i])
@@ -99,6 +99,15 @@ func TestAnswers(t *testing.T) {
 	one, err := b.Run(t.Context(), Answers{Prompt: 3, Generate: 1, Batch: 1, PrefillStep: 8}, Options{Trials: 1})
 	if err != nil || len(one.Achieved) != 1 || one.Trials[0].GenerationTPS != 0 || one.Profile != nil {
 		t.Errorf("an answer of one token: %+v, %v", one, err)
+	}
+	together, err := b.Run(t.Context(), Answers{Prompt: 12, Generate: 5, Batch: 3, PrefillStep: 8}, Options{Trials: 1})
+	if err != nil || !(together.Trials[0].PromptTPS > 0) || !(together.Trials[0].GenerationTPS > 0) {
+		t.Fatalf("answers together: %+v, %v", together, err)
+	}
+	for i, p := range together.Achieved {
+		if n := calls(p, "linear"); n < linears[i] || n > 3*linears[i] {
+			t.Errorf("%s of three answers: %d linears, want %d to %d", p.Name, n, linears[i], 3*linears[i])
+		}
 	}
 }
 
@@ -164,10 +173,12 @@ func TestSettings(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	b := tiny(t)
 	for name, o := range map[string]Options{"working": {Trials: 1000}, "waiting": {Trials: 2, Delay: time.Hour}} {
-		ctx, cancel := context.WithCancel(t.Context())
-		o.Trial = func(int, Trial) { cancel() }
-		if _, err := b.Run(ctx, Answers{Prompt: 2, Generate: 3, Batch: 1, PrefillStep: 8}, o); !errors.Is(err, context.Canceled) {
-			t.Errorf("%s: %v", name, err)
+		for _, answers := range []int{1, 3} {
+			ctx, cancel := context.WithCancel(t.Context())
+			o.Trial = func(int, Trial) { cancel() }
+			if _, err := b.Run(ctx, Answers{Prompt: 2, Generate: 3, Batch: answers, PrefillStep: 8}, o); !errors.Is(err, context.Canceled) {
+				t.Errorf("%s, %d answers: %v", name, answers, err)
+			}
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())

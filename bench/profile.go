@@ -78,16 +78,3 @@ func Sum(ops []Op) (all Op) {
 	}
 	return all
 }
-
-// merge adds up figures of the same op.
-func merge(ops []Op) []Op {
-	p := profiler{ops: map[string]*Op{}}
-	for _, f := range ops {
-		if have := p.ops[f.Name]; have != nil {
-			f = Sum([]Op{*have, f})
-			f.Name = have.Name
-		}
-		p.ops[f.Name] = &f
-	}
-	return p.take()
-}

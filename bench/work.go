@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/lentil-lm/lentil/adapter"
@@ -19,7 +20,7 @@ import (
 // Answers is the work of reading random prompts and writing answers that no token ends.
 type Answers struct {
 	Prompt, Generate int  // tokens of a prompt and of its answer
-	Batch            int  // answers, one after the other
+	Batch            int  // answers, at the same time
 	PrefillStep      int  // tokens of the prompt at a time
 	Exact            bool // float32 all the way, instead of 8-bit activations and a 16-bit cache
 }
@@ -35,31 +36,65 @@ func (a Answers) begin(b *Bench) (pass, error) {
 }
 
 func (a Answers) once(ctx context.Context, b *Bench) ([]Phase, Trial, error) {
-	s, err := generate.NewSession(b.Model, 0, a.Exact)
-	if err != nil {
+	session := func() (*generate.Session, error) { return generate.NewSession(b.Model, 0, a.Exact) }
+	if a.Batch > 1 {
+		batch := generate.NewBatch(generate.BatchOptions{Most: a.Batch, PrefillStep: a.PrefillStep, Exact: a.Exact})
+		defer batch.Close()
+		session = func() (*generate.Session, error) { return batch.Session(b.Model) }
+	}
+	var sessions []*generate.Session
+	defer func() {
+		for _, s := range sessions {
+			s.Close()
+		}
+	}()
+	for range a.Batch {
+		s, err := session()
+		if err != nil {
+			return nil, Trial{}, err
+		}
+		sessions = append(sessions, s)
+	}
+	random := rand.New(rand.NewPCG(0, 0))
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var read Phase
+	start := time.Now()
+	begun, missing, mu := make(chan struct{}), a.Batch, sync.Mutex{}
+	arrive := func() { // at the first token, which comes from the prompt's last
+		mu.Lock()
+		defer mu.Unlock()
+		if missing--; missing == 0 {
+			read = Phase{Name: "prompt", Seconds: time.Since(start).Seconds(), Ops: b.dev.take()}
+			start = time.Now()
+			close(begun)
+		}
+	}
+	var done sync.WaitGroup
+	for _, s := range sessions {
+		prompt := b.randomTokens(random, a.Prompt)
+		done.Go(func() {
+			n := 0
+			for _, err := range s.Tokens(ctx, prompt, generate.Options{MaxTokens: a.Generate, PrefillStep: a.PrefillStep}) {
+				if err != nil {
+					cancel(err)
+					break
+				}
+				if n++; n == 1 {
+					arrive()
+					<-begun
+				}
+			}
+			if n == 0 {
+				arrive()
+			}
+		})
+	}
+	done.Wait()
+	write := Phase{Name: "generation", Seconds: time.Since(start).Seconds(), Ops: b.dev.take()}
+	if err := context.Cause(ctx); err != nil {
 		return nil, Trial{}, err
 	}
-	defer s.Close()
-	random := rand.New(rand.NewPCG(0, 0))
-	read, write := Phase{Name: "prompt"}, Phase{Name: "generation"}
-	var readOps, writeOps []Op
-	for range a.Batch {
-		s.Reset()
-		start, first := time.Now(), true
-		for _, err := range s.Tokens(ctx, b.randomTokens(random, a.Prompt), generate.Options{MaxTokens: a.Generate, PrefillStep: a.PrefillStep}) {
-			if err != nil {
-				return nil, Trial{}, err
-			}
-			if first { // it comes from the prompt's last
-				read.Seconds += time.Since(start).Seconds()
-				readOps = append(readOps, b.dev.take()...)
-				start, first = time.Now(), false
-			}
-		}
-		write.Seconds += time.Since(start).Seconds()
-		writeOps = append(writeOps, b.dev.take()...)
-	}
-	read.Ops, write.Ops = merge(readOps), merge(writeOps)
 	t := Trial{PromptTPS: float64(a.Batch*a.Prompt) / read.Seconds, Seconds: read.Seconds + write.Seconds}
 	if a.Generate == 1 {
 		return []Phase{read}, t, nil

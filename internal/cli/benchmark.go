@@ -91,7 +91,7 @@ func (o *benchmarkOptions) declare(cmd *cobra.Command) {
 	group(cmd, "What to measure", func(f *pflag.FlagSet) {
 		f.IntVarP(&o.PromptTokens, "prompt-tokens", "p", 512, "`tokens` of the prompt")
 		f.IntVarP(&o.GenerationTokens, "generation-tokens", "g", 1024, "`tokens` of the answer")
-		f.IntVarP(&o.BatchSize, "batch-size", "b", 1, "`sequences`: answered one after the other, or the rows of a training step")
+		f.IntVarP(&o.BatchSize, "batch-size", "b", 1, "`sequences`: answered together, or the rows of a training step")
 		f.IntVarP(&o.Trials, "num-trials", "n", 5, "`times` to measure")
 		f.IntVar(&o.PrefillStep, "prefill-step-size", 2048, "`tokens` of the prompt at a time")
 		f.Float64Var(&o.Delay, "delay", 0, "`seconds` to wait between trials")
