@@ -38,6 +38,7 @@ var avx512 = func() *kernels {
 	k.mr, k.nr = 14, 32
 	k.tile = tile14x32
 	k.scatter = scatter32AVX512
+	k.dotWide = wideAVX512
 	k.dotFP8 = func(y []float32, w []byte, scales, x []float32) {
 		dotFP8AVX512(&y[0], len(y), &w[0], &scales[0], &x[0], len(x)/32)
 	}

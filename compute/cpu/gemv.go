@@ -50,6 +50,8 @@ func (kn *kernels) planGemv(f quant.Format, cols int, exact, several bool) gemvP
 		return gemvPlan{}
 	case f.Kind == quant.Dense:
 		return gemvPlan{most: gemvDense, multiply: (*vectorProduct).dotDense}
+	case f.Kind == quant.Affine && several && kn.dotWide != nil:
+		return gemvPlan{most: gemvFloats, spare: wideRows * cols, multiply: (*vectorProduct).wideAffine}
 	case f.Kind == quant.Affine:
 		return gemvPlan{most: gemvFloats, spare: roundUp(f.RowBytes(cols)+codesOver, 4) / 4, multiply: (*vectorProduct).dotAffine}
 	case f.Kind == quant.MXFP8 && kn.dotFP8 != nil:
@@ -256,6 +258,21 @@ func (v *vectorProduct) dotAffine(b *weightBlock) {
 		if n < len(y) {
 			v.kn.dotAffine(y[n:], last, b.scales[n*g:], b.biases[n*g:], x, bits)
 		}
+	}
+}
+
+// wideRows is how many weight rows are widened at a time for several rows of x: as many as
+// a kernel takes.
+const wideRows = 2
+
+// wideAffine is dotAffine for several rows of x: the weights are unpacked once for all.
+func (v *vectorProduct) wideAffine(b *weightBlock) {
+	bits, n, g, bytes := v.m.Format.Bits, v.m.Cols, v.m.Cols/v.m.Format.Group, v.m.Format.RowBytes(v.m.Cols)
+	for r := 0; r < b.r1-b.r0; r += wideRows {
+		end := min(r+wideRows, b.r1-b.r0)
+		w := b.spare[:(end-r)*n]
+		v.kn.affineRow(w, b.w[r*bytes:end*bytes], b.scales[r*g:end*g], b.biases[r*g:end*g], bits)
+		v.kn.dotWide(v.y[b.r0+r:], v.m.Rows, w, v.x, n, v.t)
 	}
 }
 

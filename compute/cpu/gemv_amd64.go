@@ -121,6 +121,7 @@ var avx2Dots = dotKernels{
 		groups := len(scales) / len(y)
 		dotAffineAVX2(&y[0], len(y), &w[0], &scales[0], &biases[0], &x[0], groups, len(x)/groups, bits)
 	},
+	dotWide: wideAVX2,
 	dotRows: func(y, x []float32, ld int, q []float32) {
 		if len(q)%8 != 0 || len(y) == 0 {
 			dotRowsGeneric(y, x, ld, q)

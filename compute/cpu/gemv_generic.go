@@ -98,6 +98,14 @@ func dotAffineGeneric(y []float32, w []byte, scales, biases, x []float32, bits i
 	}
 }
 
+// dotWideGeneric multiplies rows of n widened weights with rows of x:
+// y[r*ldy+j] = Σ w[j*n+i]·x[r*n+i]. n is a multiple of 32.
+func dotWideGeneric(y []float32, ldy int, w, x []float32, n, rows int) {
+	for r := range rows {
+		dotRowsGeneric(y[r*ldy:r*ldy+len(w)/n], w, n, x[r*n:(r+1)*n])
+	}
+}
+
 // dotDenseGeneric multiplies rows of F32, F16 or BF16 weights with x.
 func dotDenseGeneric(y []float32, w []byte, x []float32, t compute.DType) {
 	var tmp [256]float32

@@ -66,6 +66,9 @@ type dotKernels struct {
 	dotFP4    func(y []float32, w []byte, halves []float32, x []int8, scale []float32, start []int32)
 	dotFP8    func(y []float32, w []byte, scales, x []float32)
 	dotAffine func(y []float32, w []byte, scales, biases, x []float32, bits int)
+	// dotWide multiplies widened affine weights with several rows of x, each as dotAffine does
+	// with one, see dotWideGeneric; nil where there is no such kernel.
+	dotWide   func(y []float32, ldy int, w, x []float32, n, rows int)
 	dotDense  func(y []float32, w []byte, x []float32, t compute.DType)
 	dotRows   func(y, x []float32, ld int, q []float32)
 	addRows   func(y, p, x []float32, ld int)

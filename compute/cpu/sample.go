@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"slices"
 	"unsafe"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -15,7 +16,7 @@ func (d *Device) argMax(out, in []compute.Array) {
 	best := make([]int32, len(tokens)*parts)
 	d.pool.run(len(best), func(_, i int) {
 		row, from := logits[i/parts*v:][:v], i%parts*part
-		best[i] = largest(row[from:min(from+part, v)])
+		best[i] = d.kernels.largest(row[from:min(from+part, v)])
 		if best[i] >= 0 {
 			best[i] += int32(from)
 		} else {
@@ -35,8 +36,11 @@ func (d *Device) argMax(out, in []compute.Array) {
 }
 
 // largest is the index of the largest value, or -1-i for the first value i that is NaN or
-// infinite.
-func largest(v []float32) int32 {
+// infinite. The sum of squares tells that there is none, unless values are enormous.
+func (kn *kernels) largest(v []float32) int32 {
+	if sum := kn.dot(v, v); sum-sum == 0 {
+		return int32(slices.Index(v, kn.max(v)))
+	}
 	at, top := 0, v[0]
 	for i, x := range v {
 		if x-x != 0 {
