@@ -173,8 +173,7 @@ func TestPreparePairs(t *testing.T) {
 }
 
 // TestSpoiledPairs cuts and changes a file of pairs.
-func TestSpoiledPairs(t *testing.T) {
-	t.Parallel()
+func TestSpoiledPairs(t *testing.T) { // not parallel: it measures memory
 	tok := smallTokenizer(t, chatML)
 	for _, content := range []string{
 		`{"prompt": "Which pulse?", "chosen": "Lupins é.", "rejected": "Rice."}` + "\n",
