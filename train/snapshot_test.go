@@ -18,6 +18,7 @@ import (
 	"github.com/lentil-lm/lentil/compute/cpu"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
+	"github.com/lentil-lm/lentil/internal/atomicfile/killtest"
 	"github.com/lentil-lm/lentil/internal/spoil"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/run"
@@ -295,5 +296,39 @@ func TestSpoiledState(t *testing.T) {
 		if err := os.WriteFile(path, whole, 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestKilledSaves: weights and the state that belongs to them come together, wherever a save is killed.
+func TestKilledSaves(t *testing.T) {
+	o := options()
+	o.Iters, o.SaveEvery, o.GradAccumulationSteps, o.ValBatches = 6, 2, 4, 0
+	tr, _ := newTrainer(t, newCPU(t), o)
+	old := t.TempDir()
+	save := func(dir string, s Snapshot) error {
+		set, err := atomicfile.Begin(dir)
+		if err != nil {
+			return err
+		}
+		defer set.Discard()
+		if err := adapter.SaveWeights(tr.Model, filepath.Join(set.Dir(), adapter.File)); err != nil {
+			return err
+		}
+		if err := s.WriteState(set, "state"); err != nil {
+			return err
+		}
+		return set.Commit()
+	}
+	tr.Save = func(s Snapshot) (run.Saved, error) {
+		if s.Iteration == 2 {
+			return run.Saved{}, save(old, s)
+		}
+		if s.Iteration == 6 && s.Checkpoint {
+			killtest.Everywhere(t, func(dir string) error { return os.CopyFS(dir, os.DirFS(old)) }, func(dir string) error { return save(dir, s) })
+		}
+		return run.Saved{}, nil
+	}
+	if _, err := tr.Run(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }

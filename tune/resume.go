@@ -101,10 +101,7 @@ func (r *Recipe) decisive() (map[string]any, error) {
 }
 
 // hasState tells whether the folder of an adapter holds a run that may go on.
-func hasState(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, stateDir, identityName))
-	return err == nil
-}
+func hasState(dir string) bool { return isThere(filepath.Join(dir, stateDir, identityName)) }
 
 // goOn is lookBack for all workers: the others follow the first one.
 func (j *Job) goOn() (*earlierRun, error) {
@@ -161,6 +158,17 @@ func (j *Job) lookBack() (*earlierRun, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// Waiting tells whether a run with the settings of a recipe lies at its AdapterPath and has not come to its end. The
+// recipe goes on with it, if data, model and machine are the same as well.
+func Waiting(r Recipe) bool {
+	e, err := readEarlier(r.AdapterPath)
+	if err != nil {
+		return false
+	}
+	defer e.close()
+	return !e.finished() && r.Iters == e.was.Iters && (&Job{Recipe: r}).sameSettings(e) == nil
 }
 
 // readEarlier reads what a run has left in a folder.
@@ -356,7 +364,7 @@ func (j *Job) moreIters(e *earlierRun) error {
 		Try("%v", j.others())
 }
 
-// finish is Train where the run has come to its end before.
+// finish is Train where the run has come to its end before. An adapter that was deleted since is there again.
 func (j *Job) finish(e *earlierRun) (Result, error) {
 	j.options.say("The run in %s has come to its end after %d iterations: nothing is left to be trained. Give a larger %v to go on with it, another folder, or %v to begin anew.",
 		j.Recipe.AdapterPath, e.done.Iterations, fault.Setting("iters"), fault.Setting("overwrite"))
@@ -366,8 +374,18 @@ func (j *Job) finish(e *earlierRun) (Result, error) {
 	if err := e.state.Restore(j.Engine.Model); err != nil {
 		return Result{}, err
 	}
+	if path := filepath.Join(j.Recipe.AdapterPath, adapter.File); j.options.first() && !isThere(path) {
+		if err := adapter.SaveWeights(j.Engine.Model, path); err != nil {
+			return Result{}, err
+		}
+	}
 	j.trained = &e.done
 	return Result{Trained: &e.done}, nil
+}
+
+func isThere(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // writeState puts what the run needs to go on into a set.

@@ -1,6 +1,7 @@
 package tune
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/spoil"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
 )
@@ -89,6 +91,11 @@ func TestGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	stopAt(t, r, 3)
+	longer, other := r, r
+	longer.Iters, other.Seed = 7, 9
+	if !Waiting(r) || Waiting(longer) || Waiting(other) || Waiting(want) {
+		t.Errorf("waiting: %v, with more iterations %v, another seed %v, when finished %v", Waiting(r), Waiting(longer), Waiting(other), Waiting(want))
+	}
 	var told events
 	got, err := Run(t.Context(), r, Options{Report: &told, Resume: true})
 	if err != nil || told.text("Going on from") != "Going on from iteration 3 of 6." || *got.Trained != *wanted.Trained || got.Tested.Loss != wanted.Tested.Loss {
@@ -103,9 +110,16 @@ func TestGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	told = nil
+	file := filepath.Join(r.AdapterPath, adapter.File)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
 	got, err = Run(t.Context(), r, Options{Report: &told})
 	if err != nil || told.text("The run in") == "" || slices.Contains(told.kinds(), "Start") || *got.Trained != *wanted.Trained || got.Tested.Loss != wanted.Tested.Loss {
 		t.Errorf("again: %v, %+v, %v", err, got, told.kinds())
+	}
+	if a, b := spoil.ReadFile(t, file), spoil.ReadFile(t, filepath.Join(want.AdapterPath, adapter.File)); !bytes.Equal(a, b) {
+		t.Error("again: another adapter")
 	}
 	// More iterations are those of a longer run.
 	want.AdapterPath, want.Iters, want.StepsPerEval = filepath.Join(t.TempDir(), "longer"), 12, 3

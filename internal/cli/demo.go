@@ -147,7 +147,7 @@ func (o *demoOptions) command() string {
 	return program() + " lora " + strings.Join(args, " ")
 }
 
-// tuning are the options of the demo's training. An adapter that a demo trained may be trained over.
+// tuning are the options of the demo's training. An adapter that a demo trained may be trained over, once that is finished.
 func (o *demoOptions) tuning(streams Streams, report run.Reporter) tune.Options {
 	const name = "demo"
 	options := streams.tuning(report)
@@ -208,6 +208,7 @@ func (s *show) train(ctx context.Context, streams Streams) error {
 	}
 	s.report = display
 	tuning := s.options.tuning(streams, display)
+	tuning.Overwrite = s.options.Overwrite || tuning.Overwrite && !tune.Waiting(recipe)
 	tuning.Abandon = streams.presses.abandoning()
 	tuning.Given = func(setting string) bool { return setting != "num_layers" || s.options.NumLayers != 0 }
 	if s.Job, err = tune.Open(ctx, recipe, tuning); err != nil {
