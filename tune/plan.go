@@ -70,8 +70,8 @@ func (p *planner) total(n need) int64 {
 	return total + n.host()
 }
 
-// plan tells what the run needs, and refuses one that does not fit into memory.
-func (j *Job) plan(rows *dataset.Rows) (run.Plan, error) {
+// Forecast tells what a training on the rows would need, without one.
+func (j *Job) Forecast(rows *dataset.Rows) (run.Plan, error) {
 	lengths, err := rowLengths(rows)
 	if err != nil {
 		return run.Plan{}, err
@@ -79,7 +79,12 @@ func (j *Job) plan(rows *dataset.Rows) (run.Plan, error) {
 	m := j.Engine.Model
 	debug.FreeOSMemory() // what loading has left behind is not needed again
 	own, program := machine.HeldMemory()
-	p, err := (&planner{j.Recipe, m.Device(), m.Source(), len(m.Blocks), lengths, program, own}).plan()
+	return (&planner{j.Recipe, m.Device(), m.Source(), len(m.Blocks), lengths, program, own}).plan()
+}
+
+// plan tells what the run needs, and refuses one that does not fit into memory.
+func (j *Job) plan(rows *dataset.Rows) (run.Plan, error) {
+	p, err := j.Forecast(rows)
 	if err != nil {
 		return p, err
 	}

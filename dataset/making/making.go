@@ -145,7 +145,7 @@ func (m *maker) read(ctx context.Context) error {
 		m.report.Licence += len(d.Blocks) - (to - from)
 		part := *d
 		part.Blocks = d.Blocks[from:to]
-		english := isEnglish(part.Text())
+		foreign := isForeign(&part)
 		found := passagesOf(path, &part)
 		for _, p := range found {
 			if m.opt.Privacy != Keep {
@@ -167,8 +167,8 @@ func (m *maker) read(ctx context.Context) error {
 				}
 			}
 		}
-		if !english {
-			m.warn(fault.Say("%s does not look English: without a model it gives rows of text alone, in the folder text", path))
+		if foreign {
+			m.warn(fault.Say("%s is not in English: without a model it gives rows of text alone, in the folder text", path))
 			m.report.Foreign = append(m.report.Foreign, path)
 		}
 		m.passages = append(m.passages, found...)

@@ -49,6 +49,9 @@ func (m *maker) finish() (*Made, error) {
 	m.questions(made, facts)
 	m.fillReport(made)
 	made.Report = m.report
+	if len(made.Rows) == 0 && m.opt.Format != Texts && len(made.Texts["train"]) > 0 {
+		m.warn(fault.Say("the books gave no questions, only the rows of text in the folder %s", TextFolder))
+	}
 	if len(made.Rows) == 0 && len(made.Texts["train"]) == 0 {
 		return nil, fault.Of("the books gave no row").Try("Look at what was understood of one: lentil dataset read BOOK")
 	}

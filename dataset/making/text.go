@@ -5,6 +5,9 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/lentil-lm/lentil/book"
+	"github.com/lentil-lm/lentil/dataset/audit"
 )
 
 // oneLine makes runs of white space one space.
@@ -159,7 +162,7 @@ func ended(s string) string {
 	return s + "."
 }
 
-// common are English words that say little; also how a text is known to be English.
+// common are English words that say little.
 var common = map[string]bool{}
 
 func init() {
@@ -168,17 +171,26 @@ func init() {
 	}
 }
 
-// isEnglish tells whether at least a quarter of the words are those that any English text has; other languages share a
-// few of them.
-func isEnglish(text string) bool {
-	words := wordRE.FindAllString(text, 20000)
-	n := 0
-	for _, w := range words {
-		if common[strings.ToLower(w)] {
-			n++
+// isForeign tells whether a book is in another language than English, by the language of most of its pages of prose.
+// Tables alone tell nothing.
+func isForeign(d *book.Document) bool {
+	counts, size := map[string]int{}, 0
+	var page strings.Builder
+	for i := range d.Blocks {
+		if d.Blocks[i].Kind == book.Paragraph {
+			page.WriteString(d.Blocks[i].Text + "\n")
+		}
+		if page.Len() > 2000 || i == len(d.Blocks)-1 {
+			counts[audit.Language(page.String())]++
+			page.Reset()
 		}
 	}
-	return len(words) > 0 && n*4 >= len(words)
+	english := counts["English"]
+	delete(counts, audit.Unknown)
+	for _, n := range counts {
+		size = max(size, n)
+	}
+	return size > english
 }
 
 // key is a question or quote as it is compared: words and digits in lower case.

@@ -9,15 +9,16 @@ func newDataset(streams Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dataset",
 		Short: "Make and check datasets: from books to rows",
-		Long:  `From books to a dataset: read a book, make rows and questions of books.`,
+		Long:  `From books to a dataset: read a book, make rows and questions of books, check rows.`,
 		Example: `  lentil dataset read book.epub
-  lentil dataset make ./books --out ./data`,
+  lentil dataset make ./books --out ./data
+  lentil dataset check ./data --model ./model`,
 		GroupID: groupTrain,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
 	}
-	cmd.AddCommand(newDatasetRead(streams), newDatasetMake(streams))
+	cmd.AddCommand(newDatasetRead(streams), newDatasetMake(streams), newDatasetCheck(streams))
 	return cmd
 }

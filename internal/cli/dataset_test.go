@@ -38,3 +38,53 @@ func TestDatasetRead(t *testing.T) {
 		}
 	}
 }
+
+// TestDatasetMakeAndCheck: rows are made of a book, checked with a model, trained on and asked; a bad dataset is told.
+func TestDatasetMakeAndCheck(t *testing.T) {
+	t.Parallel()
+	model, _ := tinyModel(t)
+	dir := t.TempDir()
+	text := "# Flour\n\n| Flour | Water | Time |\n|---|---|---|\n| Rye | 80 % | 60 minutes |\n| Wheat | 65 % | 40 minutes |\n\nA quern is a hand mill of two round stones.\n"
+	book, data := writeFile(t, "mill.md", text), filepath.Join(dir, "data")
+	out := mustRun(t, "", "dataset", "make", book, "--out", data, "--tokenizer", model, "--valid-share", "0", "--test-share", "0")
+	for _, want := range []string{"1 of 1 places with rows", "0.0 % of the rows of valid and test", "Questions for measuring: 5 trained", "lentil train --model MODEL --data "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%s\nhas no %q", out, want)
+		}
+	}
+	if out := mustRun(t, "", "dataset", "make", book, "--sample", "3"); strings.Count(out, "\nQ: ") != 3 {
+		t.Error(out)
+	}
+	if out := mustRun(t, "", "dataset", "make", book, "--plan"); !strings.Contains(out, "Nothing is written") {
+		t.Error(out)
+	}
+	figures := filepath.Join(dir, "check.json")
+	out = mustRun(t, "", "dataset", "check", data, "--model", model, "--max-seq-length", "512", "--json", figures)
+	for _, want := range []string{"train, 0 valid, 0 test", "min ", "cut at 512: 0", "--batch-size 2"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%s\nhas no %q", out, want)
+		}
+	}
+	var c checked
+	if text, err := os.ReadFile(figures); err != nil || json.Unmarshal(text, &c) != nil || len(c.Splits) != 1 || c.Splits[0].Rows == 0 || c.Suggest == 0 || c.Batch == 0 {
+		t.Errorf("%v: %+v", err, c)
+	}
+	mustRun(t, "", "train", "--model", model, "--data", data, "--adapter-path", filepath.Join(dir, "adapters"), "--iters", "1", "--batch-size", "1")
+	bad := writeFile(t, "bad.jsonl", `{"prompt": "Why?", "completion": " "}`+"\n")
+	if code, out, errOut := lentil(t, "", "dataset", "check", bad); code != ExitFailure || !strings.Contains(out, "WRONG: empty answer: 1") || errOut != "" {
+		t.Errorf("exit %d\n%s%s", code, out, errOut)
+	}
+	cut := writeFile(t, "cut.jsonl", `{"prompt": "`+strings.Repeat("why ", 50)+`", "completion": "So."}`+"\n"+`{"prompt": "Why?", "completion": "So."}`+"\n")
+	if code, out, _ := lentil(t, "", "dataset", "check", cut, "--model", model, "--max-seq-length", "40"); code != ExitFailure || !strings.Contains(out, "without a token of the answer: 1") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	for _, args := range [][]string{
+		{"make"}, {"make", book}, {"make", "none.epub", "--out", data}, {"make", book, "--out", data, "--format", "xml"}, {"make", book, "--out", data, "--mix", "x.jsonl"},
+		{"make", book, "--out", data, "--mix", "x.jsonl:2"}, {"make", book, "--out", data, "--wordings", "9"}, {"make", book, "--out", data, "--test-share", "1"},
+		{"make", book, "--out", data, "--pii", "sell"}, {"make", book, "--out", dir}, {"check"}, {"check", "none"}, {"check", data, "--batch-size", "0"},
+	} {
+		if code, out, errOut := lentil(t, "", append([]string{"dataset"}, args...)...); code != ExitUsage || goisms.MatchString(errOut) {
+			t.Errorf("%q: exit %d\n%s%s", args, code, out, errOut)
+		}
+	}
+}
