@@ -12,9 +12,9 @@ package book
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/lentil-lm/lentil/fault"
@@ -49,6 +49,8 @@ type Document struct {
 	// Pages is how many pages a PDF has, Unread those that gave no text.
 	Pages  int      `json:"pages,omitempty"`
 	Unread []Unread `json:"unread,omitempty"`
+	// OCR are the pages, from 1, whose text a command has read off their picture.
+	OCR []int `json:"ocr,omitempty"`
 }
 
 // An Unread page is one that could not be read.
@@ -146,32 +148,50 @@ type format struct {
 	name string
 	ends []string
 	most int64 // bytes of a file
+	text bool  // the file is text
 	read reader
 }
 
 var formats = []format{
-	{"text", []string{".txt", ".text"}, maxText, readText},
-	{"markdown", []string{".md", ".markdown"}, maxMarkdown, readMarkdown},
-	{"html", []string{".html", ".htm", ".xhtml"}, maxMarkup, readHTML},
-	{"epub", []string{".epub"}, maxBook, readEPUB},
-	{"docx", []string{".docx", ".docm"}, maxBook, readDOCX},
-	{"pdf", []string{".pdf"}, maxBook, readPDF},
+	{"text", []string{".txt", ".text"}, maxText, true, readText},
+	{"markdown", []string{".md", ".markdown"}, maxMarkdown, true, readMarkdown},
+	{"html", []string{".html", ".htm", ".xhtml"}, maxMarkup, true, readHTML},
+	{"epub", []string{".epub"}, maxBook, false, readEPUB},
+	{"docx", []string{".docx", ".docm"}, maxBook, false, readDOCX},
+	{"pdf", []string{".pdf"}, maxBook, false, nil}, // Options.readPDF
+}
+
+// Options say how books are read.
+type Options struct {
+	// OCR is a command that reads the text off the pages of a PDF that are pictures: it gets the path of a picture
+	// (PNG, 300 dots an inch) in the place of {}, else as its last word, and prints the text. Empty leaves them unread.
+	OCR string
+
+	words []string // of OCR
 }
 
 // Open reads a book. The end of its name says what it is; a file that is something else, is damaged, encrypted or
 // past the limits is a mistake (package fault) that names the file and the part of it at fault.
-func Open(path string) (*Document, error) {
+func Open(path string) (*Document, error) { return Options{}.Open(context.Background(), path) }
+
+// Open is the function Open with options. A context that is done ends the reading of a PDF.
+func (o Options) Open(ctx context.Context, path string) (*Document, error) {
+	if o.OCR != "" {
+		var err error
+		if o.words, err = splitCommand(o.OCR); err != nil {
+			return nil, err
+		}
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if info.IsDir() {
-		return nil, fault.Of("%s is a folder, expected a book", path).Try("Give one file: .txt, .md, .html, .epub, .docx or .pdf.")
+		return nil, fault.Of("%s is a folder, expected a book", path).Try("Give one file: %s.", bookEnds())
 	}
-	end := strings.ToLower(filepath.Ext(path))
-	i := slices.IndexFunc(formats, func(f format) bool { return slices.Contains(f.ends, end) })
+	i := formatOf(path)
 	if i < 0 {
-		return nil, fault.Of("%s: books that end in %q are not read, expected .txt, .md, .html, .epub, .docx or .pdf", path, end).
+		return nil, fault.Of("%s: books that end in %q are not read, expected %s", path, strings.ToLower(filepath.Ext(path)), bookEnds()).
 			Try("Convert it to one of these, or rename it if it is one.")
 	}
 	f := formats[i]
@@ -179,19 +199,28 @@ func Open(path string) (*Document, error) {
 	if err != nil {
 		return nil, fault.Mark(err)
 	}
-	if f.name != "epub" && f.name != "docx" && f.name != "pdf" {
+	if f.text {
 		if err := checkText(path, data); err != nil {
 			return nil, err
 		}
 	}
-	d, err := f.read(path, data)
+	var d *Document
+	if f.read != nil {
+		d, err = f.read(path, data)
+	} else {
+		d, err = o.readPDF(ctx, path, data)
+	}
 	if err != nil {
 		return nil, err
 	}
 	d.Format = f.name
 	d.recognize()
 	if len(d.Blocks) == 0 {
-		return nil, fault.Of("%s has no text", path).Try("If its pages are pictures, text recognition (OCR) has to be run on them first.")
+		m := fault.Of("%s has no text", path)
+		if len(d.Unread) > 0 {
+			return nil, m.Try("Its pages are pictures: give a command that reads them, like %v 'tesseract {} stdout'.", fault.Setting("ocr"))
+		}
+		return nil, m.Try("If its pages are pictures, text recognition (OCR) has to be run on them first.")
 	}
 	return d, nil
 }

@@ -73,7 +73,7 @@ func FuzzDOCXText(f *testing.F) {
 
 // FuzzPaper makes pages of words of whatever the fuzzer gives: no places of words break the layout, or lose one.
 func FuzzPaper(f *testing.F) {
-	_, pages, _, err := pdfPages("seed", testPaper().bytes())
+	_, pages, _, err := pdfPages(f.Context(), "seed", testPaper().bytes())
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func FuzzPaper(f *testing.F) {
 			letters += len(ligatures.Replace(text))
 		}
 		w := newWriter("fuzz")
-		newPaper(w, pages, nil).write()
+		newPaper(w, pages, nil, nil).write()
 		d, err := w.done()
 		if err != nil {
 			t.Fatal(err)

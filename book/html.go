@@ -34,7 +34,7 @@ func (w *writer) html(name string, text []byte, chapters map[string]string) erro
 	}
 	p := page{writer: w, chapters: chapters, structured: map[*html.Node]bool{}}
 	p.survey(root)
-	p.walk(root, context{kind: Paragraph})
+	p.walk(root, scope{kind: Paragraph})
 	w.flush()
 	return w.err
 }
@@ -48,8 +48,8 @@ type page struct {
 	structured map[*html.Node]bool
 }
 
-// A context is what the elements above a node say about it.
-type context struct {
+// A scope is what the elements above a node say about it.
+type scope struct {
 	kind   Kind // of its paragraphs
 	inline bool // in a heading, list, table or preformatted text: all in one block
 	depth  int  // lists around it
@@ -84,7 +84,7 @@ func (p *page) survey(root *html.Node) {
 }
 
 // walk adds a node and all below it. The parser bounds how deep they nest.
-func (p *page) walk(n *html.Node, c context) {
+func (p *page) walk(n *html.Node, c scope) {
 	switch {
 	case n.Type == html.TextNode:
 		p.text(n.Data)
@@ -101,13 +101,13 @@ func (p *page) walk(n *html.Node, c context) {
 	}
 }
 
-func (p *page) children(n *html.Node, c context) {
+func (p *page) children(n *html.Node, c scope) {
 	for child := range n.ChildNodes() {
 		p.walk(child, c)
 	}
 }
 
-func (p *page) element(n *html.Node, c context) {
+func (p *page) element(n *html.Node, c scope) {
 	switch {
 	case says(n, pageMarks):
 		p.pageMark(n)
@@ -136,12 +136,12 @@ func (p *page) element(n *html.Node, c context) {
 }
 
 // block adds an element that has lines of its own.
-func (p *page) block(n *html.Node, c context) {
+func (p *page) block(n *html.Node, c scope) {
 	if says(n, notes) {
 		c.kind = Note
 	}
 	level := slices.Index(headings, n.DataAtom) + 1
-	inside := context{kind: c.kind, inline: true}
+	inside := scope{kind: c.kind, inline: true}
 	switch {
 	case level > 0:
 		p.begin(Heading)
@@ -169,7 +169,7 @@ func (p *page) block(n *html.Node, c context) {
 }
 
 // inner adds a block element within another block: lists keep their items.
-func (p *page) inner(n *html.Node, c context) {
+func (p *page) inner(n *html.Node, c scope) {
 	if p.kind != List || !isList(n) {
 		p.children(n, c)
 		return
@@ -188,7 +188,7 @@ func isList(n *html.Node) bool {
 }
 
 // list adds the items of a list to the block; the explanations of a definition list lie one deeper than its terms.
-func (p *page) list(n *html.Node, c context) {
+func (p *page) list(n *html.Node, c scope) {
 	ordered := n.DataAtom == atom.Ol
 	p.item(c.depth, ordered)
 	for child := range n.ChildNodes() {
@@ -199,12 +199,12 @@ func (p *page) list(n *html.Node, c context) {
 		if child.Type == html.ElementNode {
 			p.item(depth, ordered)
 		}
-		p.walk(child, context{kind: c.kind, inline: true, depth: depth})
+		p.walk(child, scope{kind: c.kind, inline: true, depth: depth})
 	}
 }
 
 // table adds a table that holds text alone, its caption before it.
-func (p *page) table(n *html.Node, c context) {
+func (p *page) table(n *html.Node, c scope) {
 	var rows []*html.Node
 	for d := range n.Descendants() {
 		switch d.DataAtom {

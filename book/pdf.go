@@ -2,6 +2,7 @@ package book
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"math"
 	"runtime"
@@ -17,10 +18,16 @@ import (
 
 // readPDF reads the text of a PDF file: its words by their places on the pages become lines, columns, paragraphs,
 // tables, lists, headings and notes.
-func readPDF(name string, data []byte) (*Document, error) {
-	head, pages, unread, err := pdfPages(name, data)
+func (o Options) readPDF(ctx context.Context, name string, data []byte) (*Document, error) {
+	head, pages, unread, err := pdfPages(ctx, name, data)
 	if err != nil {
 		return nil, err
+	}
+	var texts map[int]string
+	if o.words != nil {
+		if texts, unread, err = recognizeText(ctx, o.words, data, unread); err != nil {
+			return nil, err
+		}
 	}
 	w := newWriter(name)
 	w.doc.Encoding = "utf-8"
@@ -28,8 +35,11 @@ func readPDF(name string, data []byte) (*Document, error) {
 	if head.Author != "" {
 		w.doc.Authors = []string{head.Author}
 	}
-	b := newPaper(w, pages, head.Outline)
-	b.write()
+	for page := range texts {
+		w.doc.OCR = append(w.doc.OCR, page+1)
+	}
+	slices.Sort(w.doc.OCR)
+	newPaper(w, pages, texts, head.Outline).write()
 	return w.done()
 }
 
@@ -37,7 +47,7 @@ func readPDF(name string, data []byte) (*Document, error) {
 const noText = "no text: it is a picture"
 
 // pdfPages takes all pages apart, several at a time. A page that cannot be read is nil, and the reason is told.
-func pdfPages(name string, data []byte) (head pdf.Head, pages []*pdf.Page, unread []Unread, err error) {
+func pdfPages(ctx context.Context, name string, data []byte) (head pdf.Head, pages []*pdf.Page, unread []Unread, err error) {
 	first, err := pdf.Open(data)
 	if err == nil {
 		defer first.Close()
@@ -59,7 +69,7 @@ func pdfPages(name string, data []byte) (head pdf.Head, pages []*pdf.Page, unrea
 	work := func(f *pdf.File) {
 		for {
 			i := int(next.Add(1)) - 1
-			if i >= len(pages) || failed.Load() > maxFailures || slow.Load() > maxSlow || words.Load() > maxPDFWords {
+			if ctx.Err() != nil || i >= len(pages) || failed.Load() > maxFailures || slow.Load() > maxSlow || words.Load() > maxPDFWords {
 				return
 			}
 			p, err := f.Page(i)
@@ -96,6 +106,8 @@ func pdfPages(name string, data []byte) (head pdf.Head, pages []*pdf.Page, unrea
 	work(first)
 	all.Wait()
 	switch {
+	case ctx.Err() != nil:
+		return head, nil, nil, ctx.Err()
 	case words.Load() > maxPDFWords:
 		return head, nil, nil, tooMuch(name, "words", maxPDFWords)
 	case failed.Load() > maxFailures, slow.Load() > maxSlow:
@@ -110,8 +122,9 @@ type paper struct {
 	*writer
 	layout
 	pages   []*pdf.Page
-	spans   [][]span // of each page, without its furniture
-	labels  []string // of the pages
+	spans   [][]span       // of each page, without its furniture
+	texts   map[int]string // of pages that a command has read
+	labels  []string       // of the pages
 	outline []pdf.Bookmark
 	parts   []part
 	found   []furnished
@@ -120,9 +133,9 @@ type paper struct {
 	marks   map[string]bool
 }
 
-func newPaper(w *writer, pages []*pdf.Page, outline []pdf.Bookmark) *paper {
+func newPaper(w *writer, pages []*pdf.Page, texts map[int]string, outline []pdf.Bookmark) *paper {
 	w.words = vocabulary{}
-	b := &paper{writer: w, pages: pages, outline: outline, turned: map[int]string{}, marks: map[string]bool{}}
+	b := &paper{writer: w, pages: pages, texts: texts, outline: outline, turned: map[int]string{}, marks: map[string]bool{}}
 	b.measureSize()
 	b.spans = make([][]span, len(pages))
 	for i, p := range pages {
@@ -177,6 +190,9 @@ func (b *paper) clear() {
 		}
 	}
 	for i, list := range b.spans {
+		for line := range strings.SplitSeq(b.texts[i], "\n") {
+			b.words.add(line, false)
+		}
 		b.spans[i] = slices.DeleteFunc(list, func(s span) bool { return s.words == nil })
 		broken := false
 		for j := range b.spans[i] {

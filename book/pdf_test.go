@@ -82,7 +82,7 @@ code On Oats: "for pea in jar {\n    soak(pea)"
 // checkLetters holds kept and removed text together against all characters of the pages, whatever their order.
 func checkLetters(t *testing.T, data []byte, d *Document) {
 	t.Helper()
-	_, pages, _, err := pdfPages("a.pdf", data)
+	_, pages, _, err := pdfPages(t.Context(), "a.pdf", data)
 	if err != nil {
 		t.Fatal(err)
 	}

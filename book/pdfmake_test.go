@@ -25,6 +25,12 @@ func (m *paperMaker) put(font string, size, x, y float64, text string) *paperMak
 	return m
 }
 
+// draw puts a picture on a page: a black square.
+func (m *paperMaker) draw() *paperMaker {
+	m.pages[len(m.pages)-1].WriteString("50 50 100 100 re f\n")
+	return m
+}
+
 // lines sets lines below each other, 12 points apart, and gives the height of the next one.
 func (m *paperMaker) lines(x, y float64, lines ...string) float64 {
 	for _, l := range lines {

@@ -328,7 +328,7 @@ func (b *paper) join() {
 			}
 		}
 		if p.kind == Paragraph && len(out) > 0 && b.firstOfRegion(i) {
-			if at := lastParagraph(out, p.region); at >= 0 && b.goesOn(&out[at], &p) {
+			if at := lastParagraph(out, p.region); at >= 0 && !b.textBetween(out[at].lines, p.page) && b.goesOn(&out[at], &p) {
 				out[at].lines = append(out[at].lines, p.lines...)
 				out[at].region = p.region
 				out[at].right = p.right
@@ -338,6 +338,16 @@ func (b *paper) join() {
 		out = append(out, p)
 	}
 	b.parts = out
+}
+
+// textBetween tells whether a command has read a page between lines and another page.
+func (b *paper) textBetween(lines []span, page int) bool {
+	for i := lines[len(lines)-1].page + 1; i < page; i++ {
+		if b.texts[i] != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // firstOfRegion tells whether nothing but notes, captions and tables stands before a part in its column.
@@ -399,6 +409,7 @@ func (b *paper) write() {
 			i += n - 1
 			continue
 		}
+		b.recognized(p.page)
 		b.turnTo(p.page)
 		b.begin(p.kind)
 		b.level = p.level
@@ -421,8 +432,22 @@ func (b *paper) write() {
 		}
 		b.flush()
 	}
+	b.recognized(len(b.pages))
 	b.turnTo(len(b.pages) - 1)
 	b.flush()
+}
+
+// recognized writes the pages before one that a command has read, as plain text.
+func (b *paper) recognized(before int) {
+	for page := b.told; page < before; page++ {
+		text := b.texts[page]
+		if text == "" {
+			continue
+		}
+		b.turnTo(page)
+		b.flush()
+		b.plain(lineEnds.Replace(text), 0)
+	}
 }
 
 // turnTo begins a page: what was taken off it and the pages before it is dropped here.

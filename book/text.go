@@ -14,20 +14,28 @@ func readText(name string, data []byte) (*Document, error) {
 	text, encoding := decode(data, false)
 	w.doc.Encoding = encoding
 	words, broken := vocabulary{}, false
+	all := lineEnds.Replace(string(text))
+	for line := range strings.SplitSeq(all, "\n") {
+		broken = words.add(line, broken)
+	}
+	w.words = words
+	w.plain(all, 2) // the begin of a file is as good as two empty lines
+	return w.done()
+}
+
+// lineEnds makes one kind of line ends of all. A new page begins a paragraph, and maybe a chapter.
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\f", "\n\n\n")
+
+// plain writes paragraphs between empty lines; empty is how many such were before.
+func (w *writer) plain(text string, empty int) {
 	var lines []string
-	empty := 2 // lines before the paragraph; the begin of a file is as good as two
 	finish := func() {
 		if len(lines) > 0 {
 			w.paragraph(lines, empty)
 			lines, empty = lines[:0], 0
 		}
 	}
-	all := strings.NewReplacer("\r\n", "\n", "\r", "\n", "\f", "\n\n\n").Replace(string(text))
-	for line := range strings.SplitSeq(all, "\n") {
-		broken = words.add(line, broken)
-	}
-	w.words = words
-	for line := range strings.SplitSeq(all, "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
 		line = strings.TrimRightFunc(line, unicode.IsSpace)
 		if line == "" {
 			finish()
@@ -37,7 +45,6 @@ func readText(name string, data []byte) (*Document, error) {
 		lines = append(lines, line)
 	}
 	finish()
-	return w.done()
 }
 
 var (

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -17,45 +18,94 @@ import (
 )
 
 func newDatasetRead(streams Streams) *cobra.Command {
-	var jsonPath string
-	var markdown bool
+	var o readOptions
 	cmd := &cobra.Command{
-		Use:   "read BOOK",
-		Short: "Show what was understood of a book, and what was left out of it",
-		Long: `Read a book and show how it was understood: its headings, how many blocks of each
-kind it has, and what was left out of its text, such as page numbers and marks of
-notes. Books are PDF, EPUB 2 and 3, DOCX, HTML, Markdown and plain
-text files.`,
+		Use:   "read BOOKS...",
+		Short: "Show what was understood of books, and what was left out of them",
+		Long: `Read books and show how they were understood: their headings, how many blocks of
+each kind they have, and what was left out of their text, such as page numbers,
+running heads and marks of notes. Books are PDF, EPUB 2 and 3, DOCX, HTML, Markdown
+and plain text files, and folders of these. One that cannot be read is told, and does
+not stop the others; the exit code is 2 then.
+
+Pages of a PDF that are pictures are named. --ocr has a command of yours read them: it
+gets a picture of the page (PNG) in the place of {} and prints the text.`,
 		Example: `  lentil dataset read book.epub
+  lentil dataset read ./books
   lentil dataset read book.epub --markdown > book.md
+  lentil dataset read scan.pdf --ocr 'tesseract {} stdout -l eng'
   lentil dataset read book.html --json book.json`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return fault.Of("found %d books, expected one", len(args)).Try("Usage: %s", cmd.UseLine())
+			if len(args) == 0 {
+				return fault.Of("found no book, expected one or more, or folders of them").Try("Usage: %s", cmd.UseLine())
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
-			d, err := book.Open(args[0])
-			if err != nil {
-				return fault.Mark(err)
-			}
-			if markdown {
-				_, err = io.WriteString(streams.Out, d.Markdown())
-			} else {
-				_, err = io.WriteString(streams.Out, bookSummary(args[0], d))
-			}
-			if err != nil {
-				return err
-			}
-			return writeFigures(jsonPath, d)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return readBooks(cmd.Context(), streams, args, o)
 		},
 	}
 	group(cmd, "Flags", func(f *pflag.FlagSet) {
-		f.BoolVar(&markdown, "markdown", false, "print the whole book as Markdown")
-		f.StringVar(&jsonPath, "json", "", "also write all blocks, and all that was left out, to a `file`")
+		f.BoolVar(&o.markdown, "markdown", false, "print the whole books as Markdown")
+		f.StringVar(&o.json, "json", "", "also write all blocks, and all that was left out, to a `file`")
+		f.StringVar(&o.ocr, "ocr", "", "`command` that reads the text off pages that are pictures: {} stands for the picture")
 	})
 	return cmd
+}
+
+type readOptions struct {
+	markdown  bool
+	json, ocr string
+}
+
+// A readBook is a document with the file that it was read from.
+type readBook struct {
+	File string `json:"file"`
+	*book.Document
+}
+
+// readBooks reads one book after the other. Of several, those that cannot be read do not stop the others.
+func readBooks(ctx context.Context, streams Streams, args []string, o readOptions) error {
+	paths, err := book.Shelf(args...)
+	if err != nil {
+		return fault.Mark(err)
+	}
+	several := len(paths) > 1
+	var books []readBook
+	failed := 0
+	for i, path := range paths {
+		d, err := book.Options{OCR: o.ocr}.Open(ctx, path)
+		if err != nil {
+			if err = fault.Mark(err, context.Canceled); !several || ctx.Err() != nil || fault.SettingOf(err) != "" {
+				return err
+			}
+			failed++
+			fmt.Fprint(streams.Err, errorText(err))
+			continue
+		}
+		text := bookSummary(path, d)
+		if o.markdown {
+			text = d.Markdown()
+		}
+		if i > failed {
+			text = "\n" + text
+		}
+		if _, err := io.WriteString(streams.Out, text); err != nil {
+			return err
+		}
+		if o.json != "" {
+			books = append(books, readBook{path, d})
+		}
+	}
+	if len(books) == 1 && !several {
+		err = writeFigures(o.json, books[0])
+	} else {
+		err = writeFigures(o.json, books)
+	}
+	if err == nil && failed > 0 {
+		err = fault.Of("%d of %d books could not be read", failed, len(paths))
+	}
+	return err
 }
 
 // bookSummary tells what a document holds, its headings, and what was left out of its text.
@@ -73,6 +123,9 @@ func bookSummary(path string, d *book.Document) string {
 		if block.Kind == book.Heading {
 			fmt.Fprintf(&b, "%s%s\n", strings.Repeat("  ", block.Level), strings.ReplaceAll(block.Text, "\n", " "))
 		}
+	}
+	if n := len(d.OCR); n > 0 {
+		fmt.Fprintf(&b, "\nRead off their pictures by the command of --ocr: %d of %d pages\n", n, d.Pages)
 	}
 	b.WriteString(markedParts(d))
 	b.WriteString(unreadPages(d))

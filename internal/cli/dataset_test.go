@@ -32,7 +32,21 @@ func TestDatasetRead(t *testing.T) {
 	if out := mustRun(t, "", "dataset", "read", path, "--markdown"); out != "# Peas\n\nGreen.\n\n## Split\n\n- soak\n- boil\n" {
 		t.Errorf("%q", out)
 	}
-	for _, args := range [][]string{{"dataset", "read"}, {"dataset", "read", "nothere.epub"}, {"dataset", "read", t.TempDir()}, {"dataset", "read", writeFile(t, "a.pdf", "%PDF-")}} {
+	// Several books, of which one is none: the others are read.
+	dir := t.TempDir()
+	for name, text := range map[string]string{"a.md": "# One\n\nPeas.", "b.epub": "no zip", "sub/c.txt": "Beans.", "d.jpg": "no book"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, out, errOut := lentil(t, "", "dataset", "read", dir, "--markdown", "--json", figures)
+	if code != ExitUsage || out != "# One\n\nPeas.\n\nBeans.\n" || !strings.Contains(errOut, "b.epub is no zip file") || !strings.Contains(errOut, "1 of 3 books") {
+		t.Errorf("exit %d\n%s\n%s", code, out, errOut)
+	}
+	for _, args := range [][]string{{"dataset", "read"}, {"dataset", "read", "nothere.epub"}, {"dataset", "read", path, "--ocr", "'"}, {"dataset", "read", t.TempDir()}, {"dataset", "read", writeFile(t, "a.pdf", "%PDF-")}} {
 		if code, _, errOut := lentil(t, "", args...); code != ExitUsage || goisms.MatchString(errOut) {
 			t.Errorf("%q: exit %d\n%s", args, code, errOut)
 		}
