@@ -2,8 +2,6 @@ package tune
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +11,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/dataset"
@@ -23,7 +20,6 @@ import (
 	"github.com/lentil-lm/lentil/internal/smallfile"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
-	"github.com/lentil-lm/lentil/weights"
 )
 
 // stateDir is the folder, in that of an adapter, with what its run needs to go on: what
@@ -42,7 +38,7 @@ type identity struct {
 	Settings map[string]any `json:"settings"` // see Recipe.decisive
 	Train    string         `json:"train"`    // hash of the rows, as tokens
 	Valid    string         `json:"valid"`
-	Weights  string         `json:"weights"` // of the base: see weightsIdentity
+	Weights  string         `json:"weights"` // of the base: see weights.Source
 	Device   string         `json:"device"`
 	Kernels  string         `json:"kernels"`
 	Threads  int            `json:"threads"`
@@ -282,17 +278,14 @@ func inWords(v any) string {
 // identify tells what decides the numbers of the job's run.
 func (j *Job) identify(rows, valid train.Examples) (id identity, err error) {
 	info := j.Engine.Model.Device().Info()
-	id = identity{Version: j.options.Version, Iters: j.Recipe.Iters, Device: info.Name, Kernels: info.Detail, Threads: info.Threads}
+	id = identity{Version: j.options.Version, Iters: j.Recipe.Iters, Device: info.Name, Kernels: info.Detail, Threads: info.Threads, Weights: j.Engine.Model.Source().Fingerprint()}
 	if id.Settings, err = j.Recipe.decisive(); err != nil {
 		return id, err
 	}
 	if id.Train, err = train.Hash(rows); err != nil {
 		return id, err
 	}
-	if id.Valid, err = train.Hash(valid); err != nil {
-		return id, err
-	}
-	id.Weights, err = hashWeights(j.Engine.Model.Source())
+	id.Valid, err = train.Hash(valid)
 	return id, err
 }
 
@@ -423,41 +416,4 @@ func forget(dir string) error {
 		os.Remove(filepath.Join(dir, name)) // unless others have files there
 	}
 	return nil
-}
-
-// Parts of a tensor that hashWeights takes: training changes all of one.
-const (
-	hashParts = 4
-	hashPart  = 4 << 10
-)
-
-// hashWeights tells weights from others by names, types, shapes, and parts of each tensor.
-func hashWeights(source weights.Source) (string, error) {
-	hash := sha256.New()
-	part := func(data []byte) {
-		fmt.Fprintln(hash, len(data))
-		if len(data) <= hashParts*hashPart {
-			hash.Write(data)
-			return
-		}
-		for i := range hashParts {
-			at := (len(data) - hashPart) / (hashParts - 1) * i
-			hash.Write(data[at : at+hashPart])
-		}
-	}
-	hash.Write(source.Config())
-	for _, name := range source.Names() {
-		if x, ok := source.Tensor(name); ok {
-			fmt.Fprintln(hash, name, x.DType, x.Shape)
-			part(x.Data)
-			continue
-		}
-		m, err := source.Matrix(strings.TrimSuffix(name, ".weight"))
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintln(hash, name, m.Format, m.Rows, m.Cols)
-		part(m.Data)
-	}
-	return hex.EncodeToString(hash.Sum(nil)), nil
 }

@@ -54,6 +54,9 @@ type Source interface {
 	Outline(module string) (*quant.Matrix, error)
 	// Has reports whether the tensor module+".weight" exists.
 	Has(module string) bool
+	// Fingerprint tells the model from others: by its config, the names, types and shapes of
+	// its tensors, and parts of their data. It is the same wherever the files lie.
+	Fingerprint() string
 	// Path returns what was given to Open.
 	Path() string
 	// Close unmaps the files. Nothing given out may be used afterwards.
