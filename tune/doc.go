@@ -11,6 +11,9 @@
 // recipe says. [Open] gives a [Job] instead, for those who want to ask the model
 // or measure it between the steps, and [FindData] opens rows alone.
 //
+// A run that was stopped or killed goes on when its recipe is run again, and gives what it
+// would have given without the stop: see [Options].
+//
 // The package prints nothing: events go to Options.Report (see package run), and
 // mistakes of the user are faults of settings (see package fault).
 package tune

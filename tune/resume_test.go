@@ -139,6 +139,26 @@ func TestGoesOn(t *testing.T) {
 	}
 }
 
+// TestIndecisive: the settings that may change between the parts of a run are settings.
+func TestIndecisive(t *testing.T) {
+	t.Parallel()
+	for _, name := range indecisive {
+		if !slices.Contains(Settings(), name) {
+			t.Errorf("%s is no setting", name)
+		}
+	}
+	r := New()
+	all, err := r.decisive()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range Settings() {
+		if _, decides := all[name]; decides == slices.Contains(indecisive, name) && !slices.Contains(mappings, name) {
+			t.Errorf("%s decides: %v", name, decides)
+		}
+	}
+}
+
 // TestGoesOnRefused: what would make other numbers is refused, by its name; what would not is not.
 func TestGoesOnRefused(t *testing.T) {
 	t.Parallel()
