@@ -29,7 +29,7 @@ const (
 	stateArrays  = "state.safetensors"
 	stateFormat  = 1
 	// maxFigures is how long the figures may be.
-	maxFigures = 1 << 20
+	maxFigures = 16 << 20
 )
 
 // StateFiles are the names of the files of a state.
@@ -304,7 +304,7 @@ func (tr *Trainer) restoreAll(s *state, from *State) error {
 	}
 	rank, size := tr.rank()
 	if n := len(f.DropoutKeys); n != size {
-		return fmt.Errorf("it is the state of %d workers, and this are %d", n, size)
+		return fmt.Errorf("it is the state of %d workers, and these are %d", n, size)
 	}
 	s.random, s.keys = from.random, f.DropoutKeys[rank]
 	s.waiting = accumulation{f.WaitingUnit, f.WaitingUnits}
