@@ -41,25 +41,37 @@ func (d *Device) segments(bounds array, t int, ends bool) (starts, stops array) 
 	return starts, stops
 }
 
-// attend queues the forward kernel. span is an address, 0 for all of the row; lse may be 0.
-func (d *Device) attend(o compute.Attention, y, q, k, v array, lse, starts, span driver.Ptr) {
+// attend queues the forward kernel. bounds is that of packed segments, or span the address of one span of a cache; lse may
+// be 0. What a query gets does not depend on other segments.
+func (d *Device) attend(o compute.Attention, y, q, k, v array, lse driver.Ptr, bounds *array, span driver.Ptr) {
 	t, room := q.Shape[0], k.Shape[0]
 	if t == 0 {
 		return
 	}
-	if head := flashHead(o, q.DType, k.DType); head > 0 && t > 1 {
-		d.kernel(flashName("flash_", head)).status().ptr(y.ptr).ptr(lse).arrays(q, k, v).ptr(starts).ptr(span).int(room).heads(o, t, 0).
-			launch(driver.Grid{X: (t + 63) / 64, Y: o.Heads, Threads: 128})
-		return
+	name, cut, grid := "", driver.Ptr(0), driver.Grid{X: t, Y: o.Heads, Threads: 256}
+	switch head := flashHead(o, q.DType, k.DType); {
+	case head > 0 && (t > 1 || bounds != nil):
+		name = flashName("flash_", head)
+		grid = driver.Grid{X: (t + 63) / 64, Y: o.Heads, Threads: 128}
+		if bounds != nil {
+			n := bounds.Shape[0] - 1
+			grid.X += n
+			cut = d.scratch(compute.I32, 4+4*grid.X).ptr
+			d.kernel("segment_tiles").ptr(cut).arrays(*bounds).int(n, t).each(n)
+		}
+	case bounds != nil:
+		starts, _ := d.segments(*bounds, t, false)
+		name, cut = "attention_"+letter(q.DType)+letter(k.DType), starts.ptr
+	case q.DType == compute.BF16 && o.HeadDim%8 == 0:
+		name = "few_" + letter(q.DType) + letter(k.DType)
+	default:
+		name = "attention_" + letter(q.DType) + letter(k.DType)
 	}
-	d.kernel("attention_"+letter(q.DType)+letter(k.DType)).status().ptr(y.ptr).ptr(lse).arrays(q, k, v).ptr(starts).ptr(span).int(room).heads(o, t, 0).
-		launch(driver.Grid{X: t, Y: o.Heads, Threads: 256})
+	d.kernel(name).status().ptr(y.ptr).ptr(lse).arrays(q, k, v).ptr(cut).ptr(span).int(room).heads(o, t, 0).launch(grid)
 }
 
 func (d *Device) attention(o compute.Attention, out, in []*buffer) {
-	q := in[0].array
-	starts, _ := d.segments(in[3].array, q.Shape[0], false)
-	d.attend(o, out[0].array, q, in[1].array, in[2].array, out[1].ptr, starts.ptr, 0)
+	d.attend(o, out[0].array, in[0].array, in[1].array, in[2].array, out[1].ptr, &in[3].array, 0)
 }
 
 // cacheAttention takes one span after another.
@@ -67,7 +79,7 @@ func (d *Device) cacheAttention(o compute.CacheAttention, out, in []*buffer) {
 	q, spans := in[0].array, in[1].array
 	for i := range spans.Shape[0] {
 		k, v := in[2+2*i].array, in[3+2*i].array
-		d.attend(o.Attention, out[0].array, q, k, v, 0, 0, spans.ptr+driver.Ptr(16*i))
+		d.attend(o.Attention, out[0].array, q, k, v, 0, nil, spans.ptr+driver.Ptr(16*i))
 	}
 }
 

@@ -34,8 +34,10 @@ type buffer struct {
 	written driver.Event
 }
 
-// smallBuffer is the most bytes of a buffer with an event of its own: chosen tokens, losses.
-const smallBuffer = 4096
+// isResult tells buffers that have an event of their own: chosen tokens, losses.
+func isResult(s compute.Spec) bool {
+	return s.DType == compute.I32 || s.DType == compute.F32 && len(s.Shape) == 1 && s.Shape[0] <= 1024
+}
 
 func (b *buffer) Spec() compute.Spec { return b.array.Spec }
 
@@ -178,7 +180,7 @@ func (d *Device) Write(b compute.Buffer, src []byte) error {
 
 // mark notes that a buffer was written by the work queued so far.
 func (d *Device) mark(b *buffer) {
-	if b.bytes > smallBuffer || d.err != nil {
+	if !isResult(b.array.Spec) || d.err != nil {
 		return
 	}
 	if b.written == 0 {

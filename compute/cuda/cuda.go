@@ -7,9 +7,11 @@
 package cuda
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"sync"
 
@@ -22,7 +24,8 @@ import (
 // Options choose a card.
 type Options struct {
 	Card int // from 0, as the driver counts
-	// Image is the compiled form of the kernels, "compute_80" for that of all cards. Empty is the card's best.
+	// Image is the compiled form of the kernels, "compute_80" for that of all cards. Empty takes the environment's
+	// LENTIL_CUDA, else the card's best.
 	Image string
 	// Driver is the path of the driver's library; empty is the system's.
 	Driver string
@@ -139,7 +142,7 @@ func (d *Device) open(opt Options) (err error) {
 	if err := d.drv.Set(d.counters, 0, 4*countersHeld, d.stream); err != nil {
 		return err
 	}
-	return d.load(opt.Image)
+	return d.load(cmp.Or(opt.Image, os.Getenv("LENTIL_CUDA")))
 }
 
 // load loads the first image of the kernels that the driver takes, or the one that is asked for.
@@ -198,6 +201,7 @@ func (d *Device) Info() compute.Info {
 		Name: d.name, Detail: fmt.Sprintf("%s, %s", d.card.Name, d.image.Name), Memory: d.card.Memory,
 		PeakBandwidth: 2 * 1000 * float64(d.card.MemoryKHz) * float64(d.card.BusBits) / 8,
 		Activations:   compute.BF16, Repeatable: true, Async: true,
+		BatchInvariant: true, SmallBatch: fewTokens, WidthUnit: 8,
 	}
 }
 

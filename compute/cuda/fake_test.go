@@ -12,12 +12,13 @@ import (
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cuda/driver"
+	"github.com/lentil-lm/lentil/compute/fallback"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/quant"
 )
 
 // fake is a device on the driver without a card, whose kernels do nothing.
-func fake(t *testing.T, env string) (*Device, error) {
+func fake(t testing.TB, env string) (*Device, error) {
 	t.Helper()
 	gcc, err := exec.LookPath("gcc")
 	if err != nil {
@@ -164,4 +165,37 @@ func TestRefusals(t *testing.T) {
 
 func words(err error) string {
 	return fault.Text(err, func(s fault.Setting) string { return string(s) })
+}
+
+// BenchmarkRun tells what an op takes of the host, on a driver that takes nothing.
+func BenchmarkRun(b *testing.B) {
+	d, err := fake(b, "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	dev := fallback.New(d)
+	x, norm := filled(b, d, compute.BF16, 1, 4096), filled(b, d, compute.BF16, 4096)
+	w, err := dev.ImportWeight(weight4(4096, 4096))
+	if err != nil {
+		b.Fatal(err)
+	}
+	y := filled(b, d, compute.BF16, 1, 4096)
+	for _, c := range []struct {
+		op compute.Op
+		in []compute.Buffer
+	}{
+		{compute.Add{Alpha: 1}, []compute.Buffer{x, x}},
+		{compute.RMSNorm{Eps: 1e-5}, []compute.Buffer{x, norm}},
+		{compute.Linear{Weight: compute.WeightOf(weight4(4096, 4096)), To: compute.BF16}, []compute.Buffer{x, w}},
+		{compute.Linear{Weight: compute.WeightOf(weight4(4096, 4096)), To: compute.BF16, Rank: 8}, []compute.Buffer{x, w, filled(b, d, compute.F32, 1, 8), filled(b, d, compute.F32, 8, 4096)}},
+	} {
+		b.Run(c.op.Name(), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := dev.Run(c.op, []compute.Buffer{y}, c.in); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -25,6 +25,7 @@ type call struct {
 var shared = map[string]int{
 	"linear_b": denseShared, "linear_f": denseShared, "linear_grad_b": denseShared, "linear_grad_f": denseShared,
 	"wg_b": wgShared, "wg_f": wgShared, "wg_grad_b": wgShared,
+	"wg_128_b": wgShared128, "wg_128_f": wgShared128, "wg_128_grad_b": wgShared128,
 	"flash_64": 5 * 64 * 64 * 2, "flash_128": 5 * 64 * 128 * 2,
 	"flash_dq_64": 6 * 64 * 64 * 2, "flash_dq_128": 6 * 64 * 128 * 2,
 	"flash_dkv_64": 6 * 64 * 64 * 2, "flash_dkv_128": 6 * 64 * 128 * 2,
@@ -32,8 +33,9 @@ var shared = map[string]int{
 
 const (
 	denseShared = 3 * 2 * 128 * 64 * 2
-	// four stages of 256 tokens by 64 and two blocks of weights, the outgoing tile, and the barriers.
-	wgShared = 4*(256*64*2+2*blockBytes) + 2*256*128 + 2*4*8
+	// four stages of tokens by 64 and two blocks of weights, the outgoing tile, and the barriers.
+	wgShared    = 4*(256*64*2+2*blockBytes) + 2*256*128 + 2*4*8
+	wgShared128 = 4*(128*64*2+2*blockBytes) + 2*128*128 + 2*4*8
 )
 
 // kernel begins a call. Where an op has failed already, the call does nothing.

@@ -123,37 +123,53 @@ func (d *Device) argMax(out, in []*buffer) {
 	d.kernel("argmax_"+letter(x.DType)).arrays(out[0].array, x).int(x.Shape[1]).launch(driver.Grid{X: x.Shape[0], Threads: 512})
 }
 
-// logitBytes is about how much memory the logits of a piece of the rows may take.
-const logitBytes = 512 << 20
+const (
+	// logitRows is how many rows have logits at a time.
+	logitRows = 512
+	// gradBytes is about how much memory the gradients of logits take: those of more rows than logitRows go into one product.
+	gradBytes = 768 << 20
+)
 
-// crossEntropy makes the logits of some rows at a time, and their gradient, and forgets them.
+// crossEntropy makes the logits of some rows at a time, and forgets them; gradients of logits are multiplied for more rows
+// at once.
 func (d *Device) crossEntropy(o compute.CrossEntropy, out, in []*buffer) {
 	h, targets, weight := in[0].array, in[1].array, in[2].array
 	v, cols, rows := o.Weight.Rows, o.Weight.Cols, h.Shape[0]
 	if rows == 0 {
 		return
 	}
-	piece := max(1, logitBytes/(4+h.DType.Size())/v)
-	if piece > 256 {
-		piece &^= 255
+	piece := min(rows, max(1, gradBytes/h.DType.Size()/v))
+	if piece > logitRows {
+		piece = piece / logitRows * logitRows
 	}
-	piece = min(piece, rows)
-	logits := d.scratch(compute.F32, piece, v)
-	grads := logits // float32 ones may lie where the logits were
-	if h.DType != compute.F32 && o.Grad {
+	few := min(piece, logitRows)
+	var logits, grads array
+	if h.DType != compute.F32 || !o.Grad {
+		logits = d.scratch(compute.F32, few, v)
+	}
+	if o.Grad {
 		grads = d.scratch(h.DType, piece, v)
 	}
 	for at := 0; at < rows; at += piece {
 		n := min(piece, rows-at)
-		part, dl := logits.rows(0, n), grads.rows(0, n)
-		hp := h.rows(at, at+n)
-		d.multiply(product{x: hp, y: part, w: in[3], rows: v, cols: cols})
-		d.entropy(out[0].ptr+driver.Ptr(4*at), dl, part, targets.ptr+driver.Ptr(4*at), weight.ptr+driver.Ptr(4*at), o.Grad)
+		for i := 0; i < n; i += few {
+			m := min(few, n-i)
+			part, dl := logits, grads
+			if o.Grad {
+				dl = grads.rows(i, i+m)
+			}
+			if part = dl; h.DType != compute.F32 || !o.Grad { // float32 gradients lie where their logits were
+				part = logits.rows(0, m)
+			}
+			row := at + i
+			d.multiply(product{x: h.rows(row, row+m), y: part, w: in[3], rows: v, cols: cols})
+			d.entropy(out[0].ptr+driver.Ptr(4*row), dl, part, targets.ptr+driver.Ptr(4*row), weight.ptr+driver.Ptr(4*row), o.Grad)
+		}
 		if o.Grad {
-			d.multiply(product{x: dl, y: out[1].array.rows(at, at+n), w: in[3], rows: v, cols: cols, back: true})
+			d.multiply(product{x: grads.rows(0, n), y: out[1].array.rows(at, at+n), w: in[3], rows: v, cols: cols, back: true})
 		}
 		if o.GradWeight {
-			d.general(out[2].array, dl, hp, n, 1, int64(v), int64(cols), 1, 1, true, nil)
+			d.general(out[2].array, grads.rows(0, n), h.rows(at, at+n), n, 1, int64(v), int64(cols), 1, 1, true, nil)
 		}
 	}
 }

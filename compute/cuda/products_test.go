@@ -117,6 +117,86 @@ func TestProducts(t *testing.T) {
 	}
 }
 
+// TestBatchInvariant demands that rows are, to the bit, what they are in another batch: other tiles of products, other
+// neighbours of a segment.
+func TestBatchInvariant(t *testing.T) {
+	d := card(t, "")
+	const rows, few, heads, head = 700, 100, 4, 64
+	run := func(op compute.Op, in ...compute.Buffer) []byte {
+		specs := make([]compute.Spec, len(in))
+		for i := range in {
+			specs[i] = in[i].Spec()
+		}
+		out, err := compute.Infer(op, specs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var bufs []compute.Buffer
+		for _, s := range out {
+			b, err := d.Alloc(s.Shape, s.DType)
+			if err != nil {
+				t.Fatal(err)
+			}
+			bufs = append(bufs, b)
+		}
+		if err := d.Run(op, bufs, in); err != nil {
+			t.Fatal(err)
+		}
+		data := make([]byte, out[0].Bytes())
+		if err := d.Read(bufs[0], data); err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	part := func(b compute.Buffer, from, n int) compute.Buffer {
+		all := make([]byte, b.Spec().Bytes())
+		if err := d.Read(b, all); err != nil {
+			t.Fatal(err)
+		}
+		cols := b.Spec().Shape.Cols()
+		p, err := d.Alloc(compute.Shape{n, cols}, b.Spec().DType)
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := cols * b.Spec().DType.Size()
+		if err := d.Write(p, all[from*row:(from+n)*row]); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	ints := func(v ...int32) compute.Buffer {
+		b, err := d.Alloc(compute.Shape{len(v)}, compute.I32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Write(b, compute.IntBytes(v)); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	const from = 137
+	same := func(what string, all, some []byte) {
+		t.Helper()
+		row := len(some) / few
+		if string(all[from*row:(from+few)*row]) != string(some) {
+			t.Errorf("%s depends on the rows beside it", what)
+		}
+	}
+	for _, n := range []int{1024, 34000} { // few tiles, and so many that large ones are taken
+		w, err := d.ImportWeight(weight4(n, 512))
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, op := filled(t, d, compute.BF16, rows, 512), compute.Linear{Weight: compute.WeightOf(w.(*buffer).weight), Exact: true, To: compute.BF16}
+		same(fmt.Sprintf("product with [%d, 512]", n), run(op, x, w), run(op, part(x, from, few), w))
+	}
+	q, k, v := filled(t, d, compute.BF16, rows, heads*head), filled(t, d, compute.BF16, rows, heads*head), filled(t, d, compute.BF16, rows, heads*head)
+	op := compute.Attention{Heads: heads, KVHeads: heads, HeadDim: head, Scale: 0.125}
+	same("attention", run(op, q, k, v, ints(0, 40, from, from+few, rows)), run(op, part(q, from, few), part(k, from, few), part(v, from, few), ints(0, few)))
+	norm := filled(t, d, compute.BF16, heads*head)
+	same("rmsnorm", run(compute.RMSNorm{Eps: 1e-5}, q, norm), run(compute.RMSNorm{Eps: 1e-5}, part(q, from, few), norm))
+}
+
 // BenchmarkStep times what a training step of the Ministral-8B shape consists of, at 2048 tokens.
 func BenchmarkStep(b *testing.B) {
 	d := card(b, "")

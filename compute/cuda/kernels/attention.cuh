@@ -11,6 +11,21 @@ extern "C" __global__ void segment_ends(int *starts, int *ends, const int *bound
     if (ends) ends[t] = s + 1 < n ? min(bounds[s + 1], offset + T) : offset + T;
 }
 
+// segment_tiles cuts each segment of T queries into tiles of 64: how many there are, and from the fourth number on, for each
+// its first query, the end of the segment and the first key. What a query gets depends on its segment alone, to the bit.
+extern "C" __global__ void segment_tiles(int *tiles, const int *bounds, int n, int T) {
+    int s = blockIdx.x * blockDim.x + threadIdx.x, before = 0;
+    if (s >= n) return;
+    auto count = [&](int i) { return max(0, min(bounds[i + 1], T) - bounds[i] + 63) / 64; };
+    for (int i = 0; i < s; i++) before += count(i);
+    int own = count(s);
+    for (int i = 0; i < own; i++) {
+        int *t = tiles + 4 + 4 * (before + i);
+        t[0] = bounds[s] + 64 * i, t[1] = min(bounds[s + 1], T), t[2] = bounds[s];
+    }
+    if (s == n - 1) tiles[0] = before + own;
+}
+
 // store_rows writes rows of x into one KV cache of `room` rows, as its span says (see compute.Span): one row of x a block.
 template <class Y, class X> __device__ __forceinline__ void store_rows(uint32_t *bad, Y *y, const X *x, const int *span, int cols, int room) {
     int t = blockIdx.x, from = span[0], to = span[1], at = span[2];
@@ -111,6 +126,64 @@ template <class T, class K> __device__ __forceinline__ void any(uint32_t *bad, T
     if (lse && threadIdx.x == 0) lse[row] = most + logf(total);
 }
 
+// few: as any, for heads of multiples of 8 values: a lane takes a key for the scores, and a pair of values for the sums.
+template <class T, class K> __device__ __forceinline__ void few(uint32_t *bad, T *y, float *lse, const T *q, const K *k, const K *v, const int *starts, const int *span, int room, Heads o) {
+    __shared__ float tops[8], totals[8], parts[8][256], qs[256];
+    const int from = of_span(o, span, room, bad), t = blockIdx.x, h = blockIdx.y, lane = threadIdx.x & 31, w = threadIdx.x >> 5, d = o.dim;
+    if (t >= o.T) return;
+    const int64_t width = (int64_t)o.kv * d, row = (int64_t)(from + t) * o.heads + h;
+    k += (int64_t)(h / (o.heads / o.kv)) * d, v += (int64_t)(h / (o.heads / o.kv)) * d;
+    if (threadIdx.x < d) qs[threadIdx.x] = widen(q[row * d + threadIdx.x]);
+    __syncthreads();
+    const int hi = o.offset + t + 1;
+    float2 acc[4] = {};
+    float top = -INFINITY, sum = 0;
+    for (int j0 = first_key(o, starts, t) + 32 * w; j0 < hi; j0 += 256) {
+        const bool in = j0 + lane < hi;
+        float s = 0;
+        if (in) {
+            const K *kj = k + (j0 + lane) * width;
+#pragma unroll 8
+            for (int c = 0; c < d; c += 8) {
+                float x[8];
+                get8(x, kj, c, d);
+#pragma unroll
+                for (int i = 0; i < 8; i++) s += x[i] * qs[c + i];
+            }
+            s = capped(o, s);
+        }
+        float next = fmaxf(top, warp_max(in ? s : -INFINITY)), keep = expf(top - next), p = in ? expf(s - next) : 0;
+        top = next, sum = sum * keep + p;
+#pragma unroll
+        for (int i = 0; i < 4; i++) acc[i].x *= keep, acc[i].y *= keep;
+        const int n = min(32, hi - j0);
+        const K *vj = v + j0 * width + 2 * lane;
+#pragma unroll 8
+        for (int i = 0; i < n; i++) {
+            float pi = __shfl_sync(~0u, p, i);
+#pragma unroll
+            for (int x = 0; x < 4; x++) if (64 * x < d && 2 * lane + 64 * x < d) {
+                float2 f = two(vj + i * width + 64 * x);
+                acc[x].x += pi * f.x, acc[x].y += pi * f.y;
+            }
+        }
+    }
+    sum = warp_sum(sum);
+    if (lane == 0) tops[w] = top, totals[w] = sum;
+#pragma unroll
+    for (int x = 0; x < 4; x++) if (2 * lane + 64 * x < d) *(float2 *)&parts[w][2 * lane + 64 * x] = acc[x];
+    __syncthreads();
+    float most = tops[0], total = 0;
+    for (int i = 1; i < 8; i++) most = fmaxf(most, tops[i]);
+    for (int i = 0; i < 8; i++) total += totals[i] * expf(tops[i] - most);
+    if (threadIdx.x < d) {
+        float s = 0;
+        for (int i = 0; i < 8; i++) s += parts[i][threadIdx.x] * expf(tops[i] - most);
+        round_to(y + row * d + threadIdx.x, s / total);
+    }
+    if (lse && threadIdx.x == 0) lse[row] = most + logf(total);
+}
+
 // dots: s [16, 64] = 16 rows of one tile by 64 of another.
 template <int DP> __device__ __forceinline__ void dots(float (&s)[8][4], uint32_t rows, int r0, uint32_t cols) {
 #pragma unroll
@@ -159,25 +232,33 @@ template <int DP> __device__ __forceinline__ void put_tile(bf16 *y, int64_t widt
 }
 
 // flash: 64 queries of one head a block of 4 warps, keys 64 at a time (Dao, 2023).
-template <int DP> __device__ __forceinline__ void flash(uint32_t *bad, bf16 *y, float *lse, const bf16 *q, const bf16 *k, const bf16 *v, const int *starts, const int *span, int room, Heads o) {
+template <int DP> __device__ __forceinline__ void flash(uint32_t *bad, bf16 *y, float *lse, const bf16 *q, const bf16 *k, const bf16 *v, const int *tiles, const int *span, int room, Heads o) {
     extern __shared__ __align__(128) uint8_t smem[];
     constexpr int Tile = 64 * DP * 2;
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, from = of_span(o, span, room, bad);
-    const int t0 = (gridDim.x - 1 - blockIdx.x) * 64, h = blockIdx.y, kv = h / (o.heads / o.kv), rows = o.offset + o.T;
-    if (t0 >= o.T) return;
+    const int h = blockIdx.y, kv = h / (o.heads / o.kv);
+    int t0 = (gridDim.x - 1 - blockIdx.x) * 64, end = o.T, start = 0;
+    if (tiles) {
+        int i = gridDim.x - 1 - blockIdx.x;
+        if (i >= tiles[0]) return;
+        t0 = tiles[4 + 4 * i], end = tiles[5 + 4 * i], start = tiles[6 + 4 * i];
+    }
+    if (t0 >= end) return;
+    const int rows = o.offset + end;
+    auto first = [&](int t) { return o.window ? max(start, o.offset + t + 1 - o.window) : start; };
     const int64_t qw = (int64_t)o.heads * o.dim, kw = (int64_t)o.kv * o.dim;
     const uint32_t qs = smem32(smem), ks = qs + Tile, vs = ks + 2 * Tile;
     q += from * qw + (int64_t)h * o.dim, y += from * qw + (int64_t)h * o.dim, k += (int64_t)kv * o.dim, v += (int64_t)kv * o.dim;
-    const int last = min(t0 + 63, o.T - 1), j0 = first_key(o, starts, t0) / 64, j1 = (o.offset + last) / 64;
-    load_tile<DP>(qs, q, qw, t0, o.T, o.dim);
-    load_tile<DP>(ks, k, kw, j0 * 64, rows, o.dim);
-    load_tile<DP>(vs, v, kw, j0 * 64, rows, o.dim);
+    const int last = min(t0 + 63, end - 1), j0 = (first(t0) - start) / 64, j1 = (o.offset + last - start) / 64;
+    load_tile<DP>(qs, q, qw, t0, end, o.dim);
+    load_tile<DP>(ks, k, kw, start + j0 * 64, rows, o.dim);
+    load_tile<DP>(vs, v, kw, start + j0 * 64, rows, o.dim);
     cp_commit();
     int t[2], lo[2];
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         t[i] = t0 + warp * 16 + (lane >> 2) + 8 * i;
-        lo[i] = t[i] < o.T ? first_key(o, starts, t[i]) : 0;
+        lo[i] = t[i] < end ? first(t[i]) : 0;
     }
     float acc[DP / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
 #pragma unroll 1
@@ -185,8 +266,8 @@ template <int DP> __device__ __forceinline__ void flash(uint32_t *bad, bf16 *y, 
         cp_wait<0>();
         __syncthreads();
         if (j < j1) {
-            load_tile<DP>(ks + (b ^ 1) * Tile, k, kw, (j + 1) * 64, rows, o.dim);
-            load_tile<DP>(vs + (b ^ 1) * Tile, v, kw, (j + 1) * 64, rows, o.dim);
+            load_tile<DP>(ks + (b ^ 1) * Tile, k, kw, start + (j + 1) * 64, rows, o.dim);
+            load_tile<DP>(vs + (b ^ 1) * Tile, v, kw, start + (j + 1) * 64, rows, o.dim);
             cp_commit();
         }
         float s[8][4];
@@ -197,7 +278,7 @@ template <int DP> __device__ __forceinline__ void flash(uint32_t *bad, bf16 *y, 
         for (int n = 0; n < 8; n++)
 #pragma unroll
             for (int e = 0; e < 4; e++) {
-                int key = j * 64 + 8 * n + 2 * (lane & 3) + (e & 1), i = e >> 1;
+                int key = start + j * 64 + 8 * n + 2 * (lane & 3) + (e & 1), i = e >> 1;
                 s[n][e] = key >= lo[i] && key <= o.offset + t[i] ? s[n][e] : -INFINITY;
                 most[i] = fmaxf(most[i], s[n][e]);
             }
@@ -229,15 +310,18 @@ template <int DP> __device__ __forceinline__ void flash(uint32_t *bad, bf16 *y, 
     for (int i = 0; i < 2; i++) {
         sum[i] += __shfl_xor_sync(~0u, sum[i], 1);
         sum[i] += __shfl_xor_sync(~0u, sum[i], 2);
-        if (lse && (lane & 3) == 0 && t[i] < o.T) lse[(int64_t)t[i] * o.heads + h] = top[i] + logf(sum[i]);
+        if (lse && (lane & 3) == 0 && t[i] < end) lse[(int64_t)t[i] * o.heads + h] = top[i] + logf(sum[i]);
     }
-    put_tile<DP>(y, qw, t0 + warp * 16, o.T, o.dim, acc, 1 / sum[0], 1 / sum[1]);
+    put_tile<DP>(y, qw, t0 + warp * 16, end, o.dim, acc, 1 / sum[0], 1 / sum[1]);
 }
 }  // namespace
 
 #define K_ANY(s, T, K) \
     extern "C" __global__ void __launch_bounds__(256) attention_##s(uint32_t *bad, T *y, float *lse, const T *q, const K *k, const K *v, const int *starts, const int *span, int room, Heads o) { any(bad, y, lse, q, k, v, starts, span, room, o); }
+#define K_FEW(s, T, K) \
+    extern "C" __global__ void __launch_bounds__(256) few_##s(uint32_t *bad, T *y, float *lse, const T *q, const K *k, const K *v, const int *starts, const int *span, int room, Heads o) { few(bad, y, lse, q, k, v, starts, span, room, o); }
+K_FEW(bb, bf16, bf16) K_FEW(bh, bf16, __half) K_FEW(bf, bf16, float)
 K_ANY(ff, float, float) K_ANY(fh, float, __half) K_ANY(bb, bf16, bf16) K_ANY(bh, bf16, __half) K_ANY(bf, bf16, float)
 #define K_FLASH(DP, N) \
-    extern "C" __global__ void __launch_bounds__(128, N) flash_##DP(uint32_t *bad, bf16 *y, float *lse, const bf16 *q, const bf16 *k, const bf16 *v, const int *starts, const int *span, int room, Heads o) { flash<DP>(bad, y, lse, q, k, v, starts, span, room, o); }
+    extern "C" __global__ void __launch_bounds__(128, N) flash_##DP(uint32_t *bad, bf16 *y, float *lse, const bf16 *q, const bf16 *k, const bf16 *v, const int *tiles, const int *span, int room, Heads o) { flash<DP>(bad, y, lse, q, k, v, tiles, span, room, o); }
 K_FLASH(64, 3) K_FLASH(128, 2)

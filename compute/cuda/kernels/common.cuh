@@ -64,6 +64,12 @@ __device__ __forceinline__ void get8(float (&v)[8], const float *p, int64_t i, i
     for (int k = 0; k < 8; k++) v[k] = i + k < n ? p[i + k] : 0;
 }
 __device__ __forceinline__ void get8(float (&v)[8], const __half *p, int64_t i, int64_t n) {
+    if (i + 8 <= n) {
+        uint4 q = *(const uint4 *)(p + i);
+        float2 a = __half22float2(*(__half2 *)&q.x), b = __half22float2(*(__half2 *)&q.y), c = __half22float2(*(__half2 *)&q.z), d = __half22float2(*(__half2 *)&q.w);
+        v[0] = a.x, v[1] = a.y, v[2] = b.x, v[3] = b.y, v[4] = c.x, v[5] = c.y, v[6] = d.x, v[7] = d.y;
+        return;
+    }
 #pragma unroll
     for (int k = 0; k < 8; k++) v[k] = i + k < n ? widen(p[i + k]) : 0;
 }
@@ -89,6 +95,14 @@ __device__ __forceinline__ void put8(float *p, const float (&v)[8], int64_t i, i
     }
 #pragma unroll
     for (int k = 0; k < 8; k++) if (i + k < n) p[i + k] = v[k];
+}
+
+// two reads neighbours at a multiple of their size.
+__device__ __forceinline__ float2 two(const float *p) { return *(const float2 *)p; }
+__device__ __forceinline__ float2 two(const __half *p) { return __half22float2(*(const __half2 *)p); }
+__device__ __forceinline__ float2 two(const bf16 *p) {
+    uint32_t v = *(const uint32_t *)p;
+    return make_float2(low(v), high(v));
 }
 
 __device__ __forceinline__ float warp_sum(float v) {

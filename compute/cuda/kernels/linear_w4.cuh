@@ -12,26 +12,35 @@ template <int NT, class Y> __device__ __forceinline__ void skinny_w4(Y *y, const
     const int u0 = unit(s16, 0, r, c), u1 = unit(s16, 1, r, c), sc = 2048 + 64 * s16 + 16 * (r >> 1);
     float acc[NT][4] = {};
     const int blocks = (K + 63) / 64;
-#pragma unroll 2
-    for (int kb = warp; kb < blocks; kb += 8) {
-        const uint8_t *blk = row + (int64_t)kb * BlockBytes;
-        uint2 q0 = __ldg((const uint2 *)blk + u0), q1 = __ldg((const uint2 *)blk + u1);
-        uint4 v = __ldg((const uint4 *)(blk + sc));
-        uint32_t a[4][4];
-        rows_frag(a, q0, q1, v, r & 1, zero);
+    constexpr int Ahead = 4;  // blocks that a warp reads at once
+    for (int k0 = warp; k0 < blocks; k0 += 8 * Ahead) {
+        uint2 q0[Ahead], q1[Ahead];
+        uint4 v[Ahead];
 #pragma unroll
-        for (int t = 0; t < NT; t++) {
-            int tok = 8 * t + r;
-            const bf16 *xr = x + (int64_t)tok * K + kb * 64 + 2 * c;
-            bool in = tok < T;
-            bool whole = kb * 64 + 64 <= K;
+        for (int i = 0; i < Ahead; i++) {
+            const uint8_t *blk = row + (int64_t)min(k0 + 8 * i, blocks - 1) * BlockBytes;
+            q0[i] = __ldcs((const uint2 *)blk + u0), q1[i] = __ldcs((const uint2 *)blk + u1), v[i] = __ldcs((const uint4 *)(blk + sc));
+        }
 #pragma unroll
-            for (int s = 0; s < 4; s++) {
-                uint32_t b0 = 0, b1 = 0;
-                int k = kb * 64 + 16 * s + 2 * c;
-                if (in && (whole || k < K)) b0 = __ldg((const uint32_t *)(xr + 16 * s));
-                if (in && (whole || k + 8 < K)) b1 = __ldg((const uint32_t *)(xr + 16 * s + 8));
-                mma(acc[t], a[s], b0, b1);
+        for (int i = 0; i < Ahead; i++) {
+            const int kb = k0 + 8 * i;
+            if (kb >= blocks) break;
+            uint32_t a[4][4];
+            rows_frag(a, q0[i], q1[i], v[i], r & 1, zero);
+            const bool whole = kb * 64 + 64 <= K;
+#pragma unroll
+            for (int t = 0; t < NT; t++) {
+                int tok = 8 * t + r;
+                const bf16 *xr = x + (int64_t)tok * K + kb * 64 + 2 * c;
+                bool in = tok < T;
+#pragma unroll
+                for (int s = 0; s < 4; s++) {
+                    uint32_t b0 = 0, b1 = 0;
+                    int k = kb * 64 + 16 * s + 2 * c;
+                    if (in && (whole || k < K)) b0 = __ldg((const uint32_t *)(xr + 16 * s));
+                    if (in && (whole || k + 8 < K)) b1 = __ldg((const uint32_t *)(xr + 16 * s + 8));
+                    mma(acc[t], a[s], b0, b1);
+                }
             }
         }
     }

@@ -14,9 +14,7 @@ struct alignas(64) TensorMap { uint8_t opaque[128]; };
 
 namespace {
 namespace wg {
-constexpr int BT = 256, BR = 128, BK = 64, Stages = 4;
-constexpr int XBytes = BT * BK * 2, WBytes = 2 * BlockBytes, OutBytes = 2 * BT * 128;
-constexpr int OffW = Stages * XBytes, OffOut = OffW + Stages * WBytes, OffBar = OffOut + OutBytes;
+constexpr int BR = 128, BK = 64, Stages = 4, WBytes = 2 * BlockBytes;
 
 __device__ __forceinline__ void bar_init(uint32_t b, int n) { asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(b), "r"(n)); }
 __device__ __forceinline__ void bar_expect(uint32_t b, int bytes) {
@@ -78,6 +76,19 @@ __device__ __forceinline__ void frag_update(uint32_t (&a)[4][4], const bf16 *v, 
     }
 }
 
+__device__ __forceinline__ void put_row(bf16 *y, const float (&v)[8], int have) {
+    if (have == 8 && ((uintptr_t)y & 15) == 0) {
+        put8(y, v, 0, 8);
+        return;
+    }
+#pragma unroll
+    for (int k = 0; k < 8; k++) if (k < have) round_to(y + k, v[k]);
+}
+__device__ __forceinline__ void get_row(float (&v)[8], const bf16 *y, int have) {
+    if (have == 8 && ((uintptr_t)y & 15) == 0) return get8(v, y, 0, 8);
+#pragma unroll
+    for (int k = 0; k < 8; k++) v[k] = k < have ? widen(y[k]) : 0;
+}
 __device__ __forceinline__ void put_row(bf16 *y, uint4 v, int have) {
     if (have == 8 && ((uintptr_t)y & 15) == 0) {
         *(uint4 *)y = v;
@@ -89,10 +100,12 @@ __device__ __forceinline__ void put_row(bf16 *y, uint4 v, int have) {
 }
 
 // T tokens; R rows of the transposed product; D the reduced extent. Block (row block i, reduced block k) lies at
-// i*si + k*sk blocks. Updates is how many steps of 64 the low-rank part takes.
-template <bool BACK, class Y>
+// i*si + k*sk blocks. Updates is how many steps of 64 the low-rank part takes. BT is 256 tokens, or 128 where tiles of
+// 256 would leave cores of the card without work.
+template <bool BACK, int BT, class Y>
 __device__ __forceinline__ void product(const TensorMap *xm, const TensorMap *um, Y *y, const uint8_t *wt, const bf16 *v, const void *bias, int biasType,
                                         int T, int R, int D, int si, int sk, int updates, int accumulate, uint32_t zero) {
+    constexpr int XBytes = BT * BK * 2, OffW = Stages * XBytes, OffOut = OffW + Stages * WBytes, OffBar = OffOut + 2 * BT * 128;
     extern __shared__ __align__(1024) uint8_t smem[];
     const uint32_t s0 = smem32(smem), full = s0 + OffBar, empty = full + 8 * Stages;
     const int group = threadIdx.x >> 7, tid = threadIdx.x & 127;
@@ -133,7 +146,7 @@ __device__ __forceinline__ void product(const TensorMap *xm, const TensorMap *um
         const int half = group - 1, lane = tid & 31, w = tid >> 5;
         uint8_t *outp = smem + OffOut + half * BT * 128;
         const uint32_t outs = s0 + OffOut + half * BT * 128;
-        float d[128];
+        float d[BT / 2];
         uint32_t a[2][4][4];
         for (int t = blockIdx.x; t < tiles; t += gridDim.x) {
             const int t0 = (t % tt) * BT, r0 = t / tt * BR + half * 64;
@@ -178,7 +191,7 @@ __device__ __forceinline__ void product(const TensorMap *xm, const TensorMap *um
             }
             if (sizeof(Y) == 4) {  // logits: rows of 8 neighbours go straight to memory, whole sectors of 32 bytes
 #pragma unroll
-                for (int i = 0; i < 32; i++)
+                for (int i = 0; i < BT / 8; i++)
 #pragma unroll
                     for (int e = 0; e < 4; e++) {
                         int tok = t0 + 8 * i + 2 * (lane & 3) + (e & 1), r = r0 + 16 * w + (lane >> 2) + 8 * (e >> 1);
@@ -186,23 +199,43 @@ __device__ __forceinline__ void product(const TensorMap *xm, const TensorMap *um
                     }
                 continue;
             }
+            if (BACK && accumulate) {  // half of the tokens at a time, in float: what is there is added before rounding
+                for (int h = 0; h < 2; h++) {
+                    asm volatile("bar.sync %0, 128;" ::"r"(1 + half) : "memory");
+#pragma unroll
+                    for (int i = 0; i < BT / 8; i++) {
+                        if (i / (BT / 16) != h) continue;
+#pragma unroll
+                        for (int e = 0; e < 2; e++) {
+                            int tok = 8 * (i % (BT / 16)) + 2 * (lane & 3) + e, g = lane >> 2, chunk = 8 * (g >> 2) + 2 * w + ((g & 3) >> 1);
+                            *(float2 *)(outp + tok * 256 + ((chunk ^ (tok & 7)) << 4) + 8 * (g & 1)) = make_float2(d[4 * i + e], d[4 * i + e + 2]);
+                        }
+                    }
+                    asm volatile("bar.sync %0, 128;" ::"r"(1 + half) : "memory");
+#pragma unroll 4
+                    for (int p = tid; p < BT * 4; p += 128) {
+                        int tok = p >> 3, c = p & 7, t = t0 + h * (BT / 2) + tok, n = r0 + c * 8, have = min(8, R - n);
+                        if (t >= T || n >= R) continue;
+                        bf16 *to = (bf16 *)y + (int64_t)t * R + n;
+                        float old[8];
+                        get_row(old, to, have);
+                        float4 a = *(const float4 *)(outp + tok * 256 + (((2 * c) ^ (tok & 7)) << 4)), b = *(const float4 *)(outp + tok * 256 + (((2 * c + 1) ^ (tok & 7)) << 4));
+                        old[0] += a.x, old[1] += a.y, old[2] += a.z, old[3] += a.w, old[4] += b.x, old[5] += b.y, old[6] += b.z, old[7] += b.w;
+                        put_row(to, old, have);
+                    }
+                }
+                continue;
+            }
             asm volatile("bar.sync %0, 128;" ::"r"(1 + half) : "memory");
 #pragma unroll
-            for (int i = 0; i < 32; i += 2) {
+            for (int i = 0; i < BT / 8; i += 2) {
                 if (BACK) {
 #pragma unroll
                     for (int e = 0; e < 4; e++) {  // tokens 8(i + e/2) + 2c + e%2; two columns
                         int tok = 8 * (i + (e >> 1)) + 2 * (lane & 3) + (e & 1), g = lane >> 2;
                         const float *f = d + 4 * (i + (e >> 1)) + (e & 1);
                         int chunk = 4 * (g >> 2) + w;
-                        float f0 = f[0], f2 = f[2];
-                        if (accumulate && t0 + tok < T) {
-                            const bf16 *o = (const bf16 *)y + (int64_t)(t0 + tok) * R;
-                            int n = r0 + chunk * 8 + 2 * (g & 3);
-                            if (n < R) f0 += widen(o[n]);
-                            if (n + 1 < R) f2 += widen(o[n + 1]);
-                        }
-                        *(uint32_t *)(outp + tok * 128 + ((chunk ^ (tok & 7)) << 4) + 4 * (g & 3)) = pack2(f0, f2);
+                        *(uint32_t *)(outp + tok * 128 + ((chunk ^ (tok & 7)) << 4) + 4 * (g & 3)) = pack2(f[0], f[2]);
                     }
                 } else {
                     uint32_t q[4];
@@ -230,13 +263,16 @@ __device__ __forceinline__ void product(const TensorMap *xm, const TensorMap *um
 }  // namespace wg
 }  // namespace
 
-#define K_WG(name, BACK, Y)                                                                                                                      \
+#define K_WG(name, BACK, BT, Y)                                                                                                                  \
     extern "C" __global__ void __launch_bounds__(384, 1)                                                                                         \
     name(const __grid_constant__ TensorMap xm, const __grid_constant__ TensorMap um, Y *y, const uint8_t *w, const bf16 *v, const void *bias,     \
-         int biasType, int T, int R, int D, int si, int sk, int updates, int acc, uint32_t zero) {                                                              \
-        wg::product<BACK>(&xm, &um, y, w, v, bias, biasType, T, R, D, si, sk, updates, acc, zero);                                                     \
+         int biasType, int T, int R, int D, int si, int sk, int updates, int acc, uint32_t zero) {                                               \
+        wg::product<BACK, BT>(&xm, &um, y, w, v, bias, biasType, T, R, D, si, sk, updates, acc, zero);                                           \
     }
-K_WG(wg_b, false, bf16)
-K_WG(wg_f, false, float)
-K_WG(wg_grad_b, true, bf16)
+K_WG(wg_b, false, 256, bf16)
+K_WG(wg_f, false, 256, float)
+K_WG(wg_grad_b, true, 256, bf16)
+K_WG(wg_128_b, false, 128, bf16)
+K_WG(wg_128_f, false, 128, float)
+K_WG(wg_128_grad_b, true, 128, bf16)
 #endif

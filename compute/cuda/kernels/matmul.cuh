@@ -106,12 +106,13 @@ __device__ __forceinline__ void halves(float a, float b, uint32_t &hi, uint32_t 
 // narrow_mma is narrow for bf16 rows with K a multiple of 8: 16 rows by 8*NT columns a block, b in two parts of bf16. A lane
 // takes 8 neighbours of the sum at once, for a and b alike.
 template <int NT, class C> __device__ __forceinline__ void narrow_mma(C *c, const bf16 *a, const float *b, int M, int N, int K, float alpha, int bt, int accumulate) {
-    __shared__ float part[8][16 * 8 * NT];
+    constexpr int Warps = 16;
+    __shared__ float part[Warps][16 * 8 * NT];
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3, m0 = blockIdx.x * 16, n0 = blockIdx.y * 8 * NT;
     const bf16 *a0 = a + (int64_t)min(m0 + g, M - 1) * K, *a1 = a + (int64_t)min(m0 + g + 8, M - 1) * K;
     float acc[NT][4] = {};
 #pragma unroll 2
-    for (int k0 = warp * 32; k0 < K; k0 += 256) {
+    for (int k0 = warp * 32; k0 < K; k0 += 32 * Warps) {
         int k = k0 + 8 * q;
         bool in = k < K;
         uint4 x = in ? *(const uint4 *)(a0 + k) : make_uint4(0, 0, 0, 0), z = in ? *(const uint4 *)(a1 + k) : make_uint4(0, 0, 0, 0);
@@ -142,12 +143,12 @@ template <int NT, class C> __device__ __forceinline__ void narrow_mma(C *c, cons
 #pragma unroll
         for (int e = 0; e < 4; e++) part[warp][(g + 8 * (e >> 1)) * 8 * NT + 8 * t + 2 * q + (e & 1)] = acc[t][e];
     __syncthreads();
-    for (int p = threadIdx.x; p < 16 * 8 * NT; p += 256) {
+    for (int p = threadIdx.x; p < 16 * 8 * NT; p += 32 * Warps) {
         int m = m0 + p / (8 * NT), n = n0 + p % (8 * NT);
         if (m >= M || n >= N) continue;
         float s = 0;
 #pragma unroll
-        for (int i = 0; i < 8; i++) s += part[i][p];
+        for (int i = 0; i < Warps; i++) s += part[i][p];
         C *to = c + (int64_t)m * N + n;
         round_to(to, alpha * s + (accumulate ? widen(*to) : 0));
     }
@@ -273,7 +274,7 @@ template <class C, class A, class B> __device__ __forceinline__ void general(C *
     extern "C" __global__ void __launch_bounds__(256) narrow_##s(C *c, const A *a, const float *b, int M, int N, int K, float alpha, int bt, int acc) { narrow(c, a, b, M, N, K, alpha, bt, acc); }
 K_NARROW(ff, float, float) K_NARROW(fb, bf16, float) K_NARROW(bf, float, bf16) K_NARROW(bb, bf16, bf16)
 #define K_NARROW_MMA(NT, s, C) \
-    extern "C" __global__ void __launch_bounds__(256) narrow_mma_##NT##_##s(C *c, const bf16 *a, const float *b, int M, int N, int K, float alpha, int bt, int acc) { narrow_mma<NT>(c, a, b, M, N, K, alpha, bt, acc); }
+    extern "C" __global__ void __launch_bounds__(512) narrow_mma_##NT##_##s(C *c, const bf16 *a, const float *b, int M, int N, int K, float alpha, int bt, int acc) { narrow_mma<NT>(c, a, b, M, N, K, alpha, bt, acc); }
 K_NARROW_MMA(1, f, float) K_NARROW_MMA(2, f, float) K_NARROW_MMA(4, f, float)
 #define K_TALL(s, X) \
     extern "C" __global__ void __launch_bounds__(1024) tall_##s(float *c, const float *z, const X *x, int T, int R, int W, float alpha, int wide, int acc) { tall(c, z, x, T, R, W, alpha, wide, acc); }

@@ -87,16 +87,27 @@ extern "C" __global__ void rope_table(float *c, float *s, const int *positions, 
     c[i] = cs * scale, s[i] = sn * scale;
 }
 
-// rope turns pairs of each head: one token a block.
+// rope turns pairs of each head: one token a block. Where pairs lie half a head apart, two neighbouring pairs a thread.
 template <class T> __device__ __forceinline__ void rope(T *y, const T *x, const float *c, const float *s, int width, int head, int half, int traditional, float sign) {
     int64_t t = blockIdx.x;
     x += t * width, y += t * width, c += t * half, s += t * half;
-    for (int p = threadIdx.x; p < width / head * half; p += blockDim.x) {
-        int h = p / half * head, i = p % half;
-        int a = h + (traditional ? 2 * i : i), b = traditional ? a + 1 : a + half;
-        float u = widen(x[a]), v = widen(x[b]), sn = sign * s[i];
-        round_to(y + a, u * c[i] - v * sn);
-        round_to(y + b, u * sn + v * c[i]);
+    if (sizeof(T) == 2 && !traditional && half % 2 == 0 && head % 2 == 0) {
+        for (int p = threadIdx.x; p < width / head * (half / 2); p += blockDim.x) {
+            int i = p % (half / 2) * 2, a = p / (half / 2) * head + i, b = a + half;
+            uint32_t u = *(const uint32_t *)(x + a), v = *(const uint32_t *)(x + b);
+            float2 cs = *(const float2 *)(c + i), sn = *(const float2 *)(s + i);
+            sn.x *= sign, sn.y *= sign;
+            *(uint32_t *)(y + a) = pack2(low(u) * cs.x - low(v) * sn.x, high(u) * cs.y - high(v) * sn.y);
+            *(uint32_t *)(y + b) = pack2(low(u) * sn.x + low(v) * cs.x, high(u) * sn.y + high(v) * cs.y);
+        }
+    } else {
+        for (int p = threadIdx.x; p < width / head * half; p += blockDim.x) {
+            int h = p / half * head, i = p % half;
+            int a = h + (traditional ? 2 * i : i), b = traditional ? a + 1 : a + half;
+            float u = widen(x[a]), v = widen(x[b]), sn = sign * s[i];
+            round_to(y + a, u * c[i] - v * sn);
+            round_to(y + b, u * sn + v * c[i]);
+        }
     }
     int rest = head - 2 * half;
     if (x == y || rest == 0) return;
