@@ -127,8 +127,8 @@ func (r *Run) add(e run.Event) {
 		r.Train = append(r.Train, e)
 	case run.Validation:
 		r.Valid = append(r.Valid, e)
-	case run.Asked:
-		r.Asked = append(r.Asked, e)
+	case run.Asked: // a run that goes on asks again where it begins
+		r.Asked = append(slices.DeleteFunc(r.Asked, func(a run.Asked) bool { return a.Iteration == e.Iteration }), e)
 	case run.Saved:
 		r.Saved = append(r.Saved, e)
 	case run.TestReport:

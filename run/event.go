@@ -98,9 +98,12 @@ type Saved struct {
 }
 
 // BestSaved tells that the weights before the update of Iteration were written, whose validation is the best so far.
+// Where questions are asked, those with the most right answers are the best, and there is no loss.
 type BestSaved struct {
 	Iteration int     `json:"iteration"`
 	Loss      float64 `json:"val_loss"`
+	Right     int     `json:"right_answers,omitempty"`
+	Questions int     `json:"questions,omitempty"` // 0: the loss tells
 	Path      string  `json:"path"`
 }
 

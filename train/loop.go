@@ -32,6 +32,10 @@ type Trainer struct {
 	Save func(Snapshot) (run.Saved, error)
 	// SaveBest keeps the weights of the best validation so far. Nil keeps none.
 	SaveBest func(Best) error
+	// Ask looks at the model, which it leaves as it is: before the first step, every AskEvery
+	// iterations, and at the end. done is the number of iterations so far. May be nil.
+	Ask      func(ctx context.Context, done int) error
+	AskEvery int // 0: not in between
 	// PeakMemory tells the most bytes held so far, for reports. May be nil.
 	PeakMemory func() int64
 	// Abandon ends when the step under way is to be given up: the end of Run's ctx waits
@@ -98,6 +102,12 @@ func (tr *Trainer) run(ctx context.Context) (Result, error) {
 		}
 	}
 	s.result.random = s.random
+	if err := tr.askNow(ctx, s); err != nil {
+		if err == ErrInterrupted {
+			err = tr.interrupted(s)
+		}
+		return s.result, err
+	}
 	return s.result, tr.save(s, false)
 }
 
@@ -105,6 +115,9 @@ func (tr *Trainer) run(ctx context.Context) (Result, error) {
 func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 	if tr.stopping || !tr.together() && ctx.Err() != nil {
 		return ErrInterrupted
+	}
+	if err := tr.ask(ctx, s); err != nil {
+		return err
 	}
 	o, it := tr.Options, s.result.Iterations+1
 	next := *s // a step that is interrupted leaves s as it was

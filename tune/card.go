@@ -127,7 +127,7 @@ func namesOf(files []run.DataFile, tested bool) (trained, measured []string) {
 	for _, f := range files {
 		name := filepath.Base(f.Path)
 		switch {
-		case len(f.Splits) == 0 || slices.Contains(f.Splits, "train"):
+		case len(f.Splits) == 0 || slices.Contains(f.Splits, "train") || slices.Contains(f.Splits, replaySplit):
 			trained = append(trained, name)
 		case tested || slices.Contains(f.Splits, "valid"):
 			measured = append(measured, name)

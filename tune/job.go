@@ -20,6 +20,7 @@ type Job struct {
 	Data   *dataset.Splits
 
 	encoder  *dataset.Encoder
+	replay   *dataset.Split // nil for none
 	options  Options
 	identity identity      // of the run, before its training begins
 	trained  *train.Result // nil before a training
@@ -68,6 +69,9 @@ func Open(ctx context.Context, r Recipe, o Options) (*Job, error) {
 	if err := r.Check(); err != nil {
 		return nil, err
 	}
+	if err := o.checkAsking(&r); err != nil {
+		return nil, err
+	}
 	if r.Train && o.first() {
 		if err := o.checkFolder(&r); err != nil {
 			return nil, err
@@ -108,6 +112,9 @@ func (j *Job) openData(ctx context.Context) (err error) {
 		if err := j.Data.CheckTrain(); err != nil {
 			return fault.Mark(err)
 		}
+	}
+	if err := j.openReplay(); err != nil {
+		return err
 	}
 	if r.Test {
 		if err := j.Data.CheckTest(); err != nil {

@@ -31,6 +31,10 @@ type Options struct {
 	// trained to be saved: the end of the run's ctx waits for that step. Nil never ends.
 	Abandon context.Context
 
+	// Ask puts the questions of Recipe.EvalQuestions to the model as it is now, and leaves it as
+	// it is. Nil where there are none.
+	Ask func(context.Context, *engine.Engine) (run.Asked, error)
+
 	// Reduce joins this worker with others that run the same recipe, each with a device or a
 	// computer of its own. The first one writes the folder, which the others only read, to go
 	// on; rows, model and settings have to be the same everywhere. Nil works alone.

@@ -76,6 +76,11 @@ func (j *Job) Forecast(rows *dataset.Rows) (run.Plan, error) {
 	if err != nil {
 		return run.Plan{}, err
 	}
+	return j.forecast(lengths)
+}
+
+// forecast is Forecast for rows of these lengths, sorted.
+func (j *Job) forecast(lengths []int) (run.Plan, error) {
 	m := j.Engine.Model
 	debug.FreeOSMemory() // what loading has left behind is not needed again
 	own, program := machine.HeldMemory()
@@ -83,8 +88,8 @@ func (j *Job) Forecast(rows *dataset.Rows) (run.Plan, error) {
 }
 
 // plan tells what the run needs, and refuses one that does not fit into memory.
-func (j *Job) plan(rows *dataset.Rows) (run.Plan, error) {
-	p, err := j.Forecast(rows)
+func (j *Job) plan(lengths []int) (run.Plan, error) {
+	p, err := j.forecast(lengths)
 	if err != nil {
 		return p, err
 	}

@@ -50,9 +50,17 @@ type Recipe struct {
 
 	StepsPerReport int
 	StepsPerEval   int
-	ValBatches     int // of a validation; -1 for all
-	TestBatches    int // of a test; -1 for all
-	SaveEvery      int // steps between two saves
+	// EvalQuestions is a file of questions that the model is asked on the way, every EvalEvery steps
+	// (0: every StepsPerEval), by Options.Ask. SaveBest keeps the adapter with the most right answers, then.
+	EvalQuestions string
+	EvalEvery     int
+	// Replay is FILE:SHARE, rows that have nothing to do with the data and their share of all that
+	// is trained on: what they show is forgotten less.
+	Replay string
+
+	ValBatches  int // of a validation; -1 for all
+	TestBatches int // of a test; -1 for all
+	SaveEvery   int // steps between two saves
 	// KeepCheckpoints is how many numbered copies stay, of those that the run writes; 0: all.
 	KeepCheckpoints int
 
@@ -119,6 +127,9 @@ func (r *Recipe) Check() error {
 	if err := r.checkValues(); err != nil {
 		return err
 	}
+	if err := r.checkReplay(); err != nil {
+		return err
+	}
 	for i := range r.Sources {
 		s := &r.Sources[i]
 		if err := s.check(); err != nil {
@@ -154,6 +165,8 @@ func (r *Recipe) checkValues() error {
 	case r.TrainMode == dpo && r.FineTuneType == "full":
 		return fault.Of("%v dpo compares with the model without its adapter, and %v full has none", fault.Setting("train_mode"), fault.Setting("fine_tune_type")).
 			Try("Use lora or dora, or %v orpo, which needs no model to compare with.", fault.Setting("train_mode"))
+	case r.EvalEvery < 0:
+		return fault.Value("eval_every", r.EvalEvery, "0 or more")
 	case r.KeepCheckpoints < 0:
 		return fault.Value("keep_checkpoints", r.KeepCheckpoints, "0 for all, or more")
 	case math.IsNaN(r.LearningRate) || r.LearningRate < 0:

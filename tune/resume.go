@@ -58,8 +58,8 @@ type earlierRun struct {
 // indecisive are settings that change no number of a run: names and places, what is said and kept, and what gives the
 // same numbers in another way. Data and model are compared by what they are.
 var indecisive = []string{
-	"adapter_path", "chat_feature", "clear_cache_threshold", "completion_feature", "config", "data", "device", "grad_checkpoint", "iters", "keep_checkpoints", "model",
-	"no_frozen_cache", "project_name", "prompt_feature", "report_to", "save_every", "steps_per_report", "test", "test_batches", "text_feature",
+	"adapter_path", "chat_feature", "clear_cache_threshold", "completion_feature", "config", "data", "device", "eval_every", "eval_questions", "grad_checkpoint", "iters", "keep_checkpoints", "model",
+	"no_frozen_cache", "project_name", "prompt_feature", "replay", "report_to", "save_every", "steps_per_report", "test", "test_batches", "text_feature",
 	"threads", "train", "trust_remote_code",
 }
 

@@ -71,10 +71,13 @@ func (j *Job) prune(set *atomicfile.Set, iteration int) []int {
 	return all
 }
 
-// saveBest writes the adapter of the best validation so far as a folder of its own, and its place into run.json.
-func (j *Job) saveBest(b train.Best) error {
+// saveBest writes the adapter of the best validation so far, or with the most right answers, as a folder of its own, and its place into run.json.
+func (j *Job) saveBest(b train.Best, asked *run.Asked) error {
 	dir := j.Recipe.AdapterPath
 	saved := run.BestSaved{Iteration: b.Iteration, Loss: b.Loss, Path: filepath.Join(dir, bestDir, adapter.File)}
+	if asked != nil {
+		saved.Right, saved.Questions = asked.Right, asked.Questions
+	}
 	set, err := atomicfile.Begin(dir)
 	if err != nil {
 		return err
@@ -114,7 +117,10 @@ func (j *Job) writeManifest(folder *run.Folder, started time.Time, best *run.Bes
 		return err
 	}
 	m := &run.Manifest{Version: j.options.Version, Command: j.options.Command, Started: started, Machine: machine.Name(), Model: j.Recipe.Model, Settings: j.Recipe.all(config), Best: best}
-	for _, split := range []*dataset.Split{j.Data.Train, j.Data.Valid, j.Data.Test} {
+	for _, split := range []*dataset.Split{j.Data.Train, j.Data.Valid, j.Data.Test, j.replay} {
+		if split == nil {
+			continue
+		}
 		for _, path := range split.Files {
 			if i := slices.IndexFunc(m.Data, func(d run.DataFile) bool { return d.Path == path }); i >= 0 {
 				m.Data[i].Splits = append(m.Data[i].Splits, split.Name) // two splits of one file

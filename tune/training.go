@@ -1,6 +1,7 @@
 package tune
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,11 @@ func (j *Job) train(ctx context.Context) (result Result, err error) {
 	if err != nil {
 		return result, err
 	}
-	if j.identity, err = j.identify(train.FromRows(rows), train.FromRows(valid)); err != nil {
+	examples, lengths, err := j.examples(ctx, rows)
+	if err != nil {
+		return result, err
+	}
+	if j.identity, err = j.identify(examples, train.FromRows(valid)); err != nil {
 		return result, err
 	}
 	if earlier != nil {
@@ -67,7 +72,7 @@ func (j *Job) train(ctx context.Context) (result Result, err error) {
 		j.options.report(run.Warning{Text: fault.Say("%v %d is more than the %d rows of the training set: each step takes all of them", fault.Setting("batch_size"), j.Recipe.BatchSize, n)})
 	}
 	defer collectOften()()
-	plan, err := j.plan(rows)
+	plan, err := j.plan(lengths)
 	if err != nil {
 		return result, err
 	}
@@ -77,7 +82,7 @@ func (j *Job) train(ctx context.Context) (result Result, err error) {
 	if err := j.begin(folder, earlier); err != nil {
 		return result, err
 	}
-	return j.loop(ctx, folder, plan, earlier, rows, valid)
+	return j.loop(ctx, folder, plan, earlier, examples, valid)
 }
 
 // begin readies the folder for the run.
@@ -157,14 +162,14 @@ func (j *Job) makeTrainable(earlier *earlierRun) error {
 }
 
 // loop runs the training loop with its first and last events.
-func (j *Job) loop(ctx context.Context, folder *run.Folder, plan run.Plan, from *earlierRun, rows, valid *dataset.Rows) (result Result, err error) {
+func (j *Job) loop(ctx context.Context, folder *run.Folder, plan run.Plan, from *earlierRun, rows train.Examples, valid *dataset.Rows) (result Result, err error) {
 	settings, err := j.Recipe.training()
 	if err != nil {
 		return result, err
 	}
 	settings.Frozen = j.Recipe.frozenCache(plan, j.Engine.Model.Device().Info())
 	trainer := &train.Trainer{
-		Model: j.Engine.Model, Train: train.FromRows(rows), Valid: train.FromRows(valid),
+		Model: j.Engine.Model, Train: rows, Valid: train.FromRows(valid),
 		PeakMemory: j.Engine.PeakMemory, Reporter: j.options.Report, Options: settings, Abandon: j.options.Abandon, Reduce: j.options.Reduce,
 		Save: func(s train.Snapshot) (run.Saved, error) {
 			saved, err := j.save(folder, s)
@@ -174,8 +179,9 @@ func (j *Job) loop(ctx context.Context, folder *run.Folder, plan run.Plan, from 
 			return saved, err
 		},
 	}
-	if j.Recipe.SaveBest {
-		trainer.SaveBest = j.saveBest
+	trainer.AskEvery = cmp.Or(j.Recipe.EvalEvery, j.Recipe.StepsPerEval)
+	if trainer.Ask = j.ask(j.earlierEvents(from)); j.Recipe.SaveBest && trainer.Ask == nil {
+		trainer.SaveBest = func(b train.Best) error { return j.saveBest(b, nil) }
 	}
 	first, before := 1, earlier(j.Recipe.ResumeAdapterFile)
 	if from != nil {
@@ -200,12 +206,28 @@ func (j *Job) loop(ctx context.Context, folder *run.Folder, plan run.Plan, from 
 	j.options.report(end)
 	if m := j.manifest; m != nil && m.Best != nil && err == nil {
 		b := m.Best
-		j.options.say("The best validation was that of iteration %d, with a loss of %.3f: its adapter is %s.", b.Iteration, b.Loss, b.Path)
+		if b.Questions > 0 {
+			j.options.say("After iteration %d the most answers were right, %d of %d: its adapter is %s.", b.Iteration-1, b.Right, b.Questions, b.Path)
+		} else {
+			j.options.say("The best validation was that of iteration %d, with a loss of %.3f: its adapter is %s.", b.Iteration, b.Loss, b.Path)
+		}
 	}
 	if end.Outcome == run.Interrupted {
 		j.sayHowToGoOn(trained.Iterations)
 	}
 	return result, err
+}
+
+// earlierEvents are those of the run that goes on, up to where it does.
+func (j *Job) earlierEvents(from *earlierRun) []run.Record {
+	if from == nil {
+		return nil
+	}
+	records, err := run.ReadLog(filepath.Join(j.Recipe.AdapterPath, run.LogName))
+	if err != nil {
+		return nil // the best of before is not known: a later one is kept all the same
+	}
+	return records
 }
 
 // earlier lists the iterations of each run that trained a file of weights, as the log of

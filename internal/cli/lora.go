@@ -109,6 +109,12 @@ func runLoRA(ctx context.Context, streams Streams, o *loraOptions) error {
 		options.Abandon = streams.presses.abandoning()
 	}
 	options.Given = func(setting string) bool { return o.given[setting] }
+	var err error
+	if o.Train && o.EvalQuestions != "" {
+		if options.Ask, err = asking(o.EvalQuestions); err != nil {
+			return err
+		}
+	}
 	result, err := tune.Run(ctx, o.Recipe, options)
 	if o.Train && result.Trained != nil {
 		writeReport(streams, o.AdapterPath)

@@ -3,6 +3,7 @@ package screen
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,12 +53,17 @@ func classicText(e run.Event) string {
 		}
 		return fmt.Sprintf("Iter %d: Saved adapter weights to %s and %s.\n", e.Iteration, e.Path, e.Checkpoint)
 	case run.BestSaved:
+		if e.Questions > 0 {
+			return fmt.Sprintf("Iter %d: Most right answers so far, saved its adapter weights to %s.\n", e.Iteration-1, e.Path)
+		}
 		return fmt.Sprintf("Iter %d: Best val loss so far, saved its adapter weights to %s.\n", e.Iteration, e.Path)
 	case run.TestReport:
 		if len(e.Figures) > 0 {
 			return fmt.Sprintf("Test loss %.3f%s.\n", e.Loss, figuresText(e.Figures))
 		}
 		return fmt.Sprintf("Test loss %.3f, Test ppl %.3f.\n", e.Loss, e.Perplexity)
+	case run.Asked:
+		return askedText(e)
 	case run.Message:
 		return e.Text.String() + "\n"
 	case run.Warning:
@@ -76,6 +82,29 @@ func figuresText(figures run.Figures) (text string) {
 		text += fmt.Sprintf(", %s %.4g", f.Name, f.Value)
 	}
 	return text
+}
+
+// askedText tells of the answers on the way, with two of them.
+func askedText(e run.Asked) string {
+	text := fmt.Sprintf("Iter %d: %d of %d answers right, asking took %.3fs\n", e.Iteration, e.Right, e.Questions, e.Seconds)
+	for _, s := range e.Samples {
+		mark := "wrong"
+		if s.Right {
+			mark = "right"
+		}
+		text += fmt.Sprintf("  %s\n  %s: %s\n", oneLine(s.Question), mark, oneLine(s.Answer))
+	}
+	return text
+}
+
+// oneLine shows the beginning of a text on one line.
+func oneLine(text string) string {
+	const most = 160
+	r := []rune(strings.Join(strings.Fields(text), " "))
+	if len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return string(r)
 }
 
 func classicStart(e run.Start) string {

@@ -111,7 +111,7 @@ func (v *view) take(e run.Event, now time.Time, s *terminal) (above string) {
 	switch e := e.(type) {
 	case run.Start:
 		*v = view{start: e, running: true, began: now, iteration: max(e.FirstIteration, 1) - 1}
-	case run.Plan, run.TestReport:
+	case run.Plan, run.TestReport, run.Asked:
 		v.progress = run.Progress{}
 		return clean(classicText(e))
 	case run.Message:

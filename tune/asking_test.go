@@ -1,0 +1,99 @@
+package tune
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/engine"
+	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/run"
+)
+
+// TestAsking: the weights with the most right answers are kept, not those with the lowest loss.
+func TestAsking(t *testing.T) {
+	t.Parallel()
+	r := demoRecipe(t)
+	r.EvalQuestions, r.EvalEvery, r.SaveBest = "questions.jsonl", 2, true
+	rights := []int{9, 1, 3, 2, 9}
+	var told events
+	o := Options{Report: &told, Ask: func(_ context.Context, e *engine.Engine) (run.Asked, error) {
+		right := rights[0]
+		rights = rights[1:]
+		return run.Asked{Questions: 10, Right: right}, nil
+	}}
+	r.Iters = 6
+	if _, err := Run(t.Context(), r, o); err != nil {
+		t.Fatal(err)
+	}
+	var asked []int
+	var best []run.BestSaved
+	for _, e := range told {
+		switch e := e.(type) {
+		case run.Asked:
+			asked = append(asked, e.Iteration)
+		case run.BestSaved:
+			best = append(best, e)
+		}
+	}
+	text, err := json.Marshal([]any{asked, best})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(r.AdapterPath, "best", "adapters.safetensors")
+	want := `[[0,2,4,6],[{"iteration":3,"val_loss":0,"right_answers":1,"questions":10,"path":"` + path + `"},{"iteration":5,"val_loss":0,"right_answers":3,"questions":10,"path":"` + path + `"}]]`
+	if string(text) != want {
+		t.Errorf("%s, want %s", text, want)
+	}
+	r.AdapterPath = t.TempDir()
+	if _, err := Run(t.Context(), r, Options{}); fault.SettingOf(err) != "eval_questions" {
+		t.Error(err)
+	}
+}
+
+// TestReplay: rows of a file come among those of the data, in their share, and are told as trained on.
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	r := demoRecipe(t)
+	rows, err := os.ReadFile(filepath.Join(r.Data, "test.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "more.jsonl")
+	if err := os.WriteFile(file, rows, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.Replay = file + ":20%"
+	var told events
+	if _, err := Run(t.Context(), r, Options{Report: &told}); err != nil {
+		t.Fatal(err)
+	}
+	said := ""
+	for _, e := range told {
+		if m, ok := e.(run.Message); ok {
+			said += m.Text.String() + "\n"
+		}
+	}
+	if !strings.Contains(said, "2 of 10 rows are replayed from more.jsonl (8 there).") {
+		t.Errorf("said %q", said)
+	}
+	m, err := run.ReadManifest(r.AdapterPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if trained, _ := namesOf(m.Data, false); strings.Join(trained, " ") != "train.jsonl more.jsonl" {
+		t.Errorf("trained on %v", trained)
+	}
+	for replay, want := range map[string]string{
+		"rows.jsonl": "expected FILE:SHARE", "rows.jsonl:2": "between 0 and 1", "rows.jsonl:0": "between 0 and 1", "rows.jsonl:x": "between 0 and 1", filepath.Join(t.TempDir(), "none") + ":0.5": "none",
+	} {
+		r := demoRecipe(t)
+		r.Replay = replay
+		if _, err := Run(t.Context(), r, Options{}); fault.SettingOf(err) != "replay" || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", replay, err, want)
+		}
+	}
+}
