@@ -74,7 +74,7 @@ func BenchmarkTogether(b *testing.B) {
 	}
 }
 
-const decoded = 16 // tokens
+const decoded = 32 // tokens
 
 // decode is the time that tokens after the first take; first is called when that is there.
 func decode(b *testing.B, s *generate.Session, prompt []int32, first func()) time.Duration {

@@ -89,8 +89,11 @@ func (m *member) run(ctx context.Context, j *job) error {
 	}
 	m.awaited = false
 	b.jobs = append(b.jobs, j)
+	complete := !b.awaits()
 	b.mu.Unlock()
-	b.signal()
+	if complete || j.isPrompt() { // otherwise the loop waits for the others, until its deadline
+		b.signal()
+	}
 	select {
 	case err := <-j.done:
 		return err
@@ -148,10 +151,7 @@ func (b *Batch) form(now time.Time) (pass []*job, wait time.Duration) {
 		b.prompts = false
 		return b.take(b.pieces(piece)), 0
 	}
-	if token == nil {
-		return nil, 0
-	}
-	if wait := b.await(now); wait > 0 {
+	if wait := b.await(now); wait > 0 || token == nil {
 		return nil, wait
 	}
 	b.prompts = true
@@ -218,11 +218,17 @@ const (
 	mostLate      = 16 // passes at most for which one that was late is not awaited
 )
 
+// awaits tells whether there are answers that came in time for the last pass, and have not
+// asked for their next token.
+func (b *Batch) awaits() bool {
+	return slices.ContainsFunc(b.running, func(m *member) bool { return m.awaited })
+}
+
 // await tells how long to wait for answers that came in time for the last pass: until all
 // have asked for their next token, but no longer than a share of a pass. One that was late
 // is not awaited for some passes, more of them each time.
 func (b *Batch) await(now time.Time) time.Duration {
-	if !slices.ContainsFunc(b.running, func(m *member) bool { return m.awaited }) {
+	if !b.awaits() {
 		return 0
 	}
 	if wait := b.deadline.Sub(now); wait > 0 {
