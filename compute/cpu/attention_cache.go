@@ -19,21 +19,25 @@ func (d *Device) storeRows(o compute.StoreRows, out, in []compute.Array) error {
 	}
 	row := o.Format.RowBytes(o.Cols)
 	if len(spans) > 1 && len(x) <= len(spans)*grain { // a few rows each: a task takes whole sequences
-		d.pool.split(len(spans), blocksOf(grain*len(spans), len(x)), func(lo, hi int) {
+		d.pool.split(len(spans), storesEach, func(lo, hi int) {
 			for i := lo; i < hi; i++ {
 				s := spans[i]
-				d.kernels.narrow(o.Cache(out, i).Data[s.At*row:(s.At+s.To-s.From)*row], x[s.From*o.Cols:s.To*o.Cols], o.Format.DType)
+				d.kernels.narrow(out[i].Data[s.At*row:(s.At+s.To-s.From)*row], x[s.From*o.Cols:s.To*o.Cols], o.Format.DType)
 			}
 		})
 		return nil
 	}
 	for i, s := range spans {
 		shape := compute.Shape{s.To - s.From, o.Cols}
-		to := compute.Array{Spec: compute.Spec{Shape: shape, DType: o.Format.DType}, Data: o.Cache(out, i).Data[s.At*row : (s.At+s.To-s.From)*row]}
+		to := compute.Array{Spec: compute.Spec{Shape: shape, DType: o.Format.DType}, Data: out[i].Data[s.At*row : (s.At+s.To-s.From)*row]}
 		d.convert(to, cutRows(in[0], s.From, s.To))
 	}
 	return nil
 }
+
+// storesEach is the fewest sequences worth a task that stores a few rows of each: their
+// caches lie far apart, and none of the lines is at hand.
+const storesEach = 4
 
 // cutRows views rows [lo, hi).
 func cutRows(a compute.Array, lo, hi int) compute.Array {

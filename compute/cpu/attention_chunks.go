@@ -75,22 +75,30 @@ func (d *Device) attendChunks(list []*chunked) (err error) {
 	if err := pass(list); err != nil {
 		return err
 	}
-	queries := inTurn(list, func(c *chunked) int { return c.t * c.Heads })
+	long := slices.DeleteFunc(slices.Clone(list), func(c *chunked) bool { return c.chunks == 1 }) // the others are done
+	if len(long) == 0 {
+		return nil
+	}
+	queries := inTurn(long, func(c *chunked) int { return c.t * c.Heads })
 	d.pool.split(queries.total(), mergeGrain, func(lo, hi int) {
 		for n := lo; n < hi; n++ {
 			s, i := queries.find(n)
-			c := list[s]
-			h := i % c.Heads
-			at := (i/c.Heads*c.group + h%c.group) * (c.HeadDim + 2)
-			lse := d.merge(c.y[i*c.HeadDim:(i+1)*c.HeadDim], c.chunks, func(chunk int) []float32 {
-				return c.part(chunk, h/c.group)[at:][:c.HeadDim+2]
-			})
-			if c.lse != nil {
-				c.lse[i] = lse
-			}
+			d.mergeQuery(long[s], i)
 		}
 	})
 	return nil
+}
+
+// mergeQuery joins the chunks of query and head i.
+func (d *Device) mergeQuery(c *chunked, i int) {
+	h := i % c.Heads
+	at := (i/c.Heads*c.group + h%c.group) * (c.HeadDim + 2)
+	lse := d.merge(c.y[i*c.HeadDim:(i+1)*c.HeadDim], c.chunks, func(chunk int) []float32 {
+		return c.part(chunk, h/c.group)[at:][:c.HeadDim+2]
+	})
+	if c.lse != nil {
+		c.lse[i] = lse
+	}
 }
 
 // ends numbers the work of several sequences, one sequence after the other: where each ends.
@@ -137,6 +145,9 @@ func (d *Device) floatChunks(list []*chunked) error {
 		area := cut(private[worker*each:], sizes)
 		f := keyChunk{attend: c.attend, kv: kv, k0: k0, n: min(chunkKeys, c.keys-k0), keys: chunkKeys, p: area[0], out: c.part(i/c.KVHeads, kv)}
 		f.run()
+		for r := 0; c.chunks == 1 && r < c.rows(); r++ {
+			d.mergeQuery(c, r/c.group*c.Heads+kv*c.group+r%c.group)
+		}
 	})
 	return nil
 }

@@ -92,6 +92,9 @@ func (d *Device) quantizedChunks(list []*chunked) error {
 			w.heads[kv] = keyChunk{attend: c.attend, kv: kv, k0: k0, n: w.n, keys: widenedKeys, p: area[0][kv*c.rows()*widenedKeys:], out: c.part(chunk, kv)}
 		}
 		w.run()
+		for i := 0; c.chunks == 1 && i < c.t*c.Heads; i++ {
+			d.mergeQuery(c, i)
+		}
 	})
 	return nil
 }

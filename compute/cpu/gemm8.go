@@ -33,10 +33,14 @@ type byteTile struct {
 	c      *float32 // [rows, cols]
 	ldc    int      // from row to row of c
 	groups int
-	runs   int // of a group
-	pieces int // of a run
+	runs   int     // of a group
+	pieces int     // of a run
+	next   uintptr // address of what is wanted next, nextBytes for each piece; it is never read
 	add    bool
 }
+
+// nextBytes is how much a tile kernel asks for while it multiplies a piece, if it does.
+const nextBytes = 128
 
 // byteKernels multiply tiles of 8-bit numbers, see gemm8_generic.go.
 type byteKernels struct {
@@ -45,6 +49,7 @@ type byteKernels struct {
 	tileRows, tileCols int
 	maxCode            int // the largest code that the kernel takes
 	tile               func(rows int, t *byteTile)
+	tileAsks           bool // for what is wanted next
 	// packed multiplies packed weights with up to packedMost rows of x, see packed.go;
 	// nil where there is no such kernel.
 	packed       func(rows int, t *packedTile, kind quant.Kind)

@@ -189,7 +189,7 @@ var avx2Bytes = byteKernels{
 // vnniBytes is avx2Bytes with wider tiles.
 var vnniBytes = func() byteKernels {
 	k := avx2Bytes
-	k.tileRows, k.tileCols, k.maxCode = 6, 32, 255
+	k.tileRows, k.tileCols, k.maxCode, k.tileAsks = 6, 32, 255, true
 	k.tile = func(rows int, t *byteTile) {
 		switch {
 		case t.start == nil && rows == 6:

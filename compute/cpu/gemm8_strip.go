@@ -1,6 +1,10 @@
 package cpu
 
-import "github.com/lentil-lm/lentil/quant"
+import (
+	"unsafe"
+
+	"github.com/lentil-lm/lentil/quant"
+)
 
 // stripPlan is how the strips of a weight are cut and unpacked.
 type stripPlan struct {
@@ -89,6 +93,7 @@ type strip struct {
 	*product8
 	n0, n, cols, t0, t1 int
 	tile                byteTile
+	next                []byte // the weight from the next strip on, less what has been asked for
 
 	codes  []byte    // of a block, [depth/4, cols, 4]
 	ws, wb []float32 // scales and biases, [k/group, cols]
@@ -120,12 +125,16 @@ func (s *strip) run(p *product8, n0, t0, t1 int) {
 	s.loadScales()
 	ld := p.m.Format.RowBytes(p.m.Cols)
 	src := p.m.Data[n0*ld : (n0+s.n)*ld]
+	asks := s.ask(ld)
 	for l := 0; l < p.m.Cols; l += p.plan.depth {
 		kc := min(p.plan.depth, p.m.Cols-l)
 		width := p.m.Format.RowBytes(kc)
 		ahead := width
 		if l+kc == p.m.Cols { // the next strip comes next
 			ahead = (s.cols-1)*ld + width
+		}
+		if asks {
+			ahead = 0
 		}
 		s.unpack(src, ld, width, ahead, kc)
 		s.block(l, kc)
@@ -134,6 +143,20 @@ func (s *strip) run(p *product8, n0, t0, t1 int) {
 	for i, place := range p.places {
 		copy(p.y[int(place)*p.m.Rows+n0:][:s.n], s.edge[i*s.cols:])
 	}
+}
+
+// ask has the tile kernels ask for the next strip while they multiply this one, where they
+// can and are called often enough. Asked for at once, as unpack does otherwise, it would
+// hold up the processor: few lines can be on their way.
+func (s *strip) ask(ld int) bool {
+	tiles := blocksOf(s.t1-s.t0, s.k.tileRows)
+	if s.next = nil; !s.k.tileAsks || s.cols*ld > tiles*s.m.Cols/piece*nextBytes {
+		return false
+	}
+	if at := (s.n0 + s.cols) * ld; at < len(s.m.Data) {
+		s.next = s.m.Data[at:]
+	}
+	return true
 }
 
 // loadScales writes scales and biases of the strip as columns.
@@ -178,6 +201,10 @@ func (s *strip) block(l, kc int) {
 	for i := s.t0; i < s.t1; i += s.k.tileRows {
 		at, h := s.x.panel(i)
 		at += l * h
+		s.tile.next = uintptr(unsafe.Pointer(s.tile.w))
+		if n := kc / piece * nextBytes; len(s.next) > 0 {
+			s.tile.next, s.next = uintptr(unsafe.Pointer(&s.next[0])), s.next[min(n, len(s.next)):]
+		}
 		s.tile.x, s.tile.scale, s.tile.sum = &s.x.q[at], &s.x.scale[at/run], &s.x.sum[at/group]
 		if s.plan.fp4 {
 			s.tile.start = &s.x.start[at/run]

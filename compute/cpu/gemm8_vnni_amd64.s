@@ -10,7 +10,7 @@
 // Z0 to Z11 are integer sums, two a row, Z12 to Z23 float32 ones likewise; Z24
 // and Z25 codes, Z26 and Z27 temporary, Z28 and Z29 scales, Z30 and Z31 biases.
 // AX x, BX w, R8 scale, R9 sum or start, R10 ws, R11 wb, DI c, SI bytes from row to
-// row of c, CX groups, R12 runs, R13 pieces, DX the arguments.
+// row of c, CX groups, R12 runs, R13 pieces, R15 what is wanted next, DX the arguments.
 
 #define CODES(s) \
 	VMOVDQU64 (128*s)(BX), Z24;    \
@@ -192,6 +192,7 @@
 	MOVQ byteTile_c(DX), DI;      \
 	MOVQ byteTile_ldc(DX), SI;    \
 	MOVQ byteTile_groups(DX), CX; \
+	MOVQ byteTile_next(DX), R15;  \
 	SHLQ $2, SI;                  \
 	MOVQ DI, R12;                 \
 	fetchN;                       \
@@ -204,10 +205,13 @@ run:                              \
 	zeroN;                        \
 	MOVQ byteTile_pieces(DX), R13; \
 piece:                            \
+	PREFETCHT1 (R15);             \
 	lineN(0);                     \
 	lineN(1);                     \
+	PREFETCHT1 64(R15);           \
 	lineN(2);                     \
 	lineN(3);                     \
+	ADDQ $128, R15;               \
 	ADDQ $(16*n), AX;             \
 	ADDQ $512, BX;                \
 	DECQ R13;                     \
