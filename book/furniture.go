@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/lentil-lm/lentil/book/pdf"
 )
 
 // A margin is a line at the top or bottom of a page that may be a running head or a page number.
@@ -18,6 +20,7 @@ type margin struct {
 	height float64 // of its base line
 	foot   bool
 	text   string
+	depth  int     // lines between it and the edge of the page
 	white  float64 // between it and the next line towards the middle of the page
 }
 
@@ -56,6 +59,7 @@ func findMargins(pages [][]span) []margin {
 			}
 			m := lines[i]
 			m.foot = i >= len(lines)-marginLines && i >= marginLines || i >= len(lines)/2
+			m.depth = min(i, len(lines)-1-i)
 			m.white = math.Inf(1)
 			if inner := i + 1; !m.foot && inner < len(lines) {
 				m.white = m.height - lines[inner].height - list[lines[inner].spans[0]].size
@@ -150,7 +154,7 @@ type furnished struct {
 
 // furniture finds running heads (much the same line at the same height of several pages near each other) and page
 // numbers (numbers that count on with the pages).
-func furniture(pages [][]span, size float64) []furnished {
+func furniture(pages [][]span, from []*pdf.Page, size float64) []furnished {
 	all := findMargins(pages)
 	var out []furnished
 	begin, numbered := 0, make([]bool, len(all))
@@ -172,14 +176,16 @@ func furniture(pages [][]span, size float64) []furnished {
 				counts++
 			}
 			// A number beside it is that of the page, or always the same: those of notes are neither.
-			if m.key != "" && same < headStreak && (m.number == o.number || value(o.number)-value(m.number) == d) && alike(m.key, o.key) {
+			if m.key != "" && same < headWindow && (m.number == o.number || value(o.number)-value(m.number) == d) && alike(m.key, o.key) {
 				same++
 			}
 		}
-		switch numbered[i] = counts >= near; {
+		labelled := m.number != "" && from[m.page].Label == m.number // the file says so itself
+		large := pages[m.page][m.spans[0]].size > 1.2*size           // a chapter's heading
+		switch numbered[i] = counts >= near || labelled && m.key == ""; {
 		case m.key == "" && numbered[i]:
 			out = append(out, furnished{m, PageMark})
-		case m.key != "" && (same >= headStreak-1 && m.white > 0.5*size || counts >= headStreak-1) && short(pages[m.page], m):
+		case m.key != "" && (same >= need(m.depth, len(pages)) && m.white > 0.5*size || !large && (counts >= headStreak-1 || labelled && counts > 0)) && short(pages[m.page], m):
 			out = append(out, furnished{m, RunningHead})
 		}
 	}
@@ -196,6 +202,14 @@ func furniture(pages [][]span, size float64) []furnished {
 		}
 	}
 	return outermost(out, all)
+}
+
+// need is how many other pages near by have to have a line: more for one below others, which may be the head of a table.
+func need(depth, pages int) int {
+	if depth == 0 {
+		return headStreak - 1
+	}
+	return max(headStreak-1, min(headWindow-1, pages/2))
 }
 
 // short tells whether a line can be a running head: one line of few words.

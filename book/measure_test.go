@@ -150,3 +150,60 @@ func TestDietAndHealth(t *testing.T) {
 		}
 	}
 }
+
+// tableCells are the cells of all tables that have a text, as words.
+func tableCells(d *Document) map[string]int {
+	cells := map[string]int{}
+	for i := range d.Blocks {
+		if b := &d.Blocks[i]; b.Kind == Table || b.Kind == Recipe {
+			for _, row := range b.Rows() {
+				for _, cell := range row {
+					if w := strings.Join(words(cell), " "); w != "" {
+						cells[w]++
+					}
+				}
+			}
+		}
+	}
+	return cells
+}
+
+var (
+	tableElement = regexp.MustCompile(`(?is)<table.*?</table>`)
+	cellElement  = regexp.MustCompile(`(?is)<t[dh][^>]*>(.*?)</t[dh]>`)
+)
+
+// TestDietTables: the cells in the source of the page are those that each format's tables have. In the PDF a quarter of the cells stand no
+// further from the next one than words do, or in tables of one row: white space does not tell them.
+func TestDietTables(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(diet(t, "html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, total := map[string]int{}, 0
+	for _, table := range tableElement.FindAll(page, -1) {
+		for _, m := range cellElement.FindAllSubmatch(table, -1) {
+			if w := strings.Join(words(html.UnescapeString(anyTag.ReplaceAllString(string(m[1]), " "))), " "); w != "" {
+				want[w]++
+				total++
+			}
+		}
+	}
+	for ext, least := range map[string]float64{"html": 0.99, "epub": 0.99, "docx": 0.99, "pdf": 0.7} {
+		d, err := Open(diet(t, ext))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		found := 0
+		for w, n := range tableCells(d) {
+			found += min(n, want[w])
+		}
+		share := float64(found) / float64(total)
+		t.Logf("%s: %.4f of %d cells", ext, share, total)
+		if share < least {
+			t.Errorf("%s: %.4f of the cells, expected %.2f or more", ext, share, least)
+		}
+	}
+}

@@ -154,7 +154,7 @@ func newPaper(w *writer, pages []*pdf.Page, texts map[int]string, outline []pdf.
 		}
 		b.turned[i] = strings.Join(turned, " ")
 	}
-	b.found = furniture(b.spans, b.size)
+	b.found = furniture(b.spans, pages, b.size)
 	b.label()
 	b.clear()
 	b.measureLeading()
@@ -166,13 +166,19 @@ func newPaper(w *writer, pages []*pdf.Page, texts map[int]string, outline []pdf.
 // measureSize finds the size of most letters.
 func (b *paper) measureSize() {
 	count := map[float64]int{}
+	typed, all := 0, 0
 	for _, p := range b.pages {
 		if p != nil {
 			for _, w := range p.Words {
+				all++
+				if isTyped(&span{words: []pdf.Word{w}}) {
+					typed++
+				}
 				count[math.Round(w.Size*10)/10] += len(w.Text)
 			}
 		}
 	}
+	b.typed = typed*2 > all
 	b.size = 10
 	most := 0
 	for size, n := range count {

@@ -45,6 +45,7 @@ type layout struct {
 	size    float64 // of most letters
 	leading float64 // from one base line to the next within a paragraph, as a share of size
 	gutters []float64
+	typed   bool // all of the book is set like a typescript
 }
 
 // parts takes one column of a page apart.
@@ -53,12 +54,16 @@ func (l *layout) parts(page int, list []span) []part {
 	left, right := edges(rs)
 	var out []part
 	var lines []span
+	begin := 0 // of the rows that lines are of
 	flush := func() {
 		out = append(out, l.paragraphs(page, lines, left, right)...)
 		lines = nil
 	}
 	for i := 0; i < len(rs); {
 		n := tableEnd(rs[i:])
+		if n > 0 && !l.typed && allTyped(rs[i:i+n]) {
+			n = 0 // a program
+		}
 		led := ledRows(rs[i:])
 		if led > n {
 			n = led
@@ -68,27 +73,53 @@ func (l *layout) parts(page int, list []span) []part {
 			i++
 			continue
 		}
-		flush()
 		table := part{kind: Table, page: page, left: left, right: right}
 		for _, r := range rs[i : i+n] {
 			table.lines = append(table.lines, r.lines...)
-		}
-		if i > 0 {
-			table.above = rs[i-1].bottom - rs[i].top
 		}
 		if table.led = led == n; table.led {
 			table.cells = ledCells(rs[i : i+n])
 		} else {
 			table.cells = cells(rs[i : i+n])
 		}
+		if begin = max(begin, i-4); !table.led && n > 1 {
+			if k := tableBegin(rs[begin:i], rs[i:i+n]); k > 0 && k <= len(lines) {
+				taken := rs[i-k : i+n]
+				lines = lines[:len(lines)-k]
+				table.lines = nil
+				for _, r := range taken {
+					table.lines = append(table.lines, r.lines...)
+				}
+				table.cells = cells(taken)
+			}
+		}
+		if len(table.cells) < 2 && !table.led { // one line with a gap
+			lines = append(lines, table.lines...)
+			i += n
+			continue
+		}
+		flush()
 		out = append(out, table)
 		i += n
+		begin = i
 	}
 	flush()
 	for i := 1; i < len(out); i++ {
 		out[i].above = out[i-1].bottom() - out[i].lines[0].top
 	}
 	return out
+}
+
+// allTyped tells whether rows are set like a typescript, in which spaces make the columns.
+func allTyped(rs []row) bool {
+	for _, r := range rs {
+		for i := range r.spans {
+			if !isTyped(&r.spans[i]) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // ledRows is how many rows, from the first, have dots that lead from a text to its number.
@@ -166,8 +197,19 @@ func (l *layout) paragraphs(page int, lines []span, left, right float64) []part 
 
 // fitsAbove tells whether the first word of a line would have had room in the line before it, so that the line was ended on purpose.
 func fitsAbove(before, line *span, right float64) bool {
-	w := line.words[0]
-	return before.right+0.3*before.size+(w.Right-w.Left) < right-0.3*before.size
+	end := 1
+	for end < len(line.words) && line.words[end].Glued {
+		end++
+	}
+	return before.right+0.3*before.size+(line.words[end-1].Right-line.words[0].Left) < right-0.3*before.size
+}
+
+// sameSize tells whether two lines can be of one paragraph: one that is mostly of another font has words of the other's size.
+func sameSize(a, b *span) bool {
+	has := func(s *span, size float64) bool {
+		return slices.ContainsFunc(s.words, func(w pdf.Word) bool { return math.Abs(w.Size-size) < 0.08*size })
+	}
+	return has(a, b.size) || has(b, a.size) && math.Abs(a.size-b.size) < 0.2*a.size
 }
 
 // hangs tells whether all lines of an entry but the first are indented, as in an index or a bibliography.
@@ -196,7 +238,7 @@ func (l *layout) begins(lines []span, start, i int, left, right float64, hanging
 	size := max(a.size, b.size)
 	dent := b.left - a.left
 	switch {
-	case math.Abs(a.size-b.size) > 0.08*size && !isCap(a) && !isCap(b), a.bold != b.bold && len(b.words) > 1 && len(a.words) > 1, step < 0.5*size:
+	case !sameSize(a, b) && !isCap(a) && !isCap(b), a.bold != b.bold && len(b.words) > 1 && len(a.words) > 1, step < 0.5*size:
 		return true
 	case step > l.leading*size+0.35*size:
 		return true

@@ -156,7 +156,7 @@ func continuesCell(so []row, next *row) bool {
 func cells(list []row) [][]string {
 	columns := columnsOf(list)
 	if finer := refine(list); len(list) > 2 {
-		if c := columnsOf(finer); len(c) > len(columns) {
+		if c := columnsOf(finer); len(c) > len(columns) && filled(finer, c) {
 			list, columns = finer, c
 		}
 	}
@@ -202,6 +202,53 @@ func cells(list []row) [][]string {
 	}
 	flush()
 	return out
+}
+
+// filled tells whether most rows have something in all columns.
+func filled(list []row, columns []interval) bool {
+	n := 0
+	for _, r := range list {
+		some := make([]bool, len(columns))
+		for i := range r.spans {
+			some[columnOf(columns, &r.spans[i])] = true
+		}
+		if !slices.Contains(some, false) {
+			n++
+		}
+	}
+	return n*2 >= len(list)
+}
+
+// tableBegin is how many rows right above a table belong to it though their gaps are small: their words stand within its columns.
+func tableBegin(above, table []row) int {
+	n := 0
+	columns := columnsOf(table)
+	for n < min(4, len(above)) {
+		r := &above[len(above)-1-n]
+		next := &table[0]
+		if n > 0 {
+			next = &above[len(above)-n]
+		}
+		if r.bottom-next.top > 1.2*next.spans[0].size || len(r.lines) != 1 || r.spans[0].bold != next.spans[0].bold {
+			return n
+		}
+		in := map[int]bool{}
+		for _, s := range refine([]row{*r})[0].spans {
+			c := columnOf(columns, &s)
+			if near := s.left >= columns[c].left-2*narrowGap && s.right <= columns[c].right+2*narrowGap; !near && !(c == 0 && s.right < columns[1].left-1) {
+				return n
+			}
+			if in[c] {
+				return n
+			}
+			in[c] = true
+		}
+		if len(in) < 2 {
+			return n
+		}
+		n++
+	}
+	return n
 }
 
 // refine parts the cells of rows at smaller gaps, that only many rows together show to be white between columns.

@@ -18,7 +18,7 @@ func (b *paper) sidenotes(list []span) (text []span, notes []part) {
 	margin := func(s *span) bool { return s.size < 0.92*b.size && s.right-s.left < 12*b.size && len(s.words) <= 6 }
 	for i := range list {
 		s := &list[i]
-		if !margin(s) || isLeader(s.words[0].Text) {
+		if text := s.text(); !margin(s) || isLeader(text) || mark.MatchString(text) || !strings.ContainsFunc(text, isWordRune) {
 			continue
 		}
 		for j := max(0, i-15); j < min(len(list), i+16); j++ {
@@ -107,7 +107,7 @@ var footMark = regexp.MustCompile(`^(?:\[?(\d{1,3})[\].)]?|([*†‡§¶]{1,3}))
 func (b *paper) classify() {
 	titles := map[string]int{} // of the outline, with their levels
 	for _, m := range b.outline {
-		titles[plainTitle(m.Title)] = m.Level
+		titles[titleKey(m.Title)] = m.Level
 	}
 	for i := range b.parts {
 		p := &b.parts[i]
@@ -115,12 +115,12 @@ func (b *paper) classify() {
 			continue
 		}
 		size, text := p.lines[0].size, p.text()
-		_, listed := titles[plainTitle(text)]
+		_, listed := titles[titleKey(text)]
 		switch {
+		case !b.typed && p.all(isTyped) && !p.lines[0].bold && size < 1.1*b.size:
+			p.kind = Code
 		case b.isHeading(i, listed):
 			p.kind = Heading
-		case p.all(isTyped):
-			p.kind = Code
 		case captionStart.MatchString(text) && (len(p.lines) <= 6 && (size < 0.97*b.size || p.lines[0].italic || p.lines[0].words[0].Bold) || regexp.MustCompile(`^\S+\s+\S+[.:]\s`).MatchString(text) && len(p.lines) <= 4):
 			p.kind = Caption
 		case len(p.lines) > 1 && !isItem(text) && b.isQuote(p):
@@ -131,7 +131,13 @@ func (b *paper) classify() {
 	b.levels(titles)
 }
 
-// plainTitle is a heading without what its printed form may add to the outline's.
+// titleNumber is the number that headings have, and outlines often do not.
+var titleNumber = regexp.MustCompile(`^\s*(?:(?i:chapter|part|appendix)\s+)?(?:\d{1,3}(?:\.\d{1,3})*|[A-Z](?:\.\d{1,3})+|[IVXLC]+\.)[.):]?\s+`)
+
+// titleKey is a heading without what its printed form may add to the outline's.
+func titleKey(s string) string { return plainTitle(titleNumber.ReplaceAllString(s, "")) }
+
+// plainTitle is the letters and digits of a heading.
 func plainTitle(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) {
@@ -265,7 +271,7 @@ func (b *paper) levels(titles map[string]int) {
 			if votes[s] == nil {
 				votes[s] = map[int]int{}
 			}
-			if level := titles[plainTitle(p.text())]; level > 0 {
+			if level := titles[titleKey(p.text())]; level > 0 {
 				votes[s][level]++
 			}
 		}
@@ -302,7 +308,7 @@ func (b *paper) levels(titles map[string]int) {
 	for i := range b.parts {
 		if p := &b.parts[i]; p.kind == Heading {
 			p.level = level[p.style()]
-			if l := titles[plainTitle(p.text())]; l > 0 {
+			if l := titles[titleKey(p.text())]; l > 0 {
 				p.level = min(l, 6)
 			}
 		}
@@ -322,7 +328,7 @@ func (b *paper) join() {
 			}
 		}
 		if p.kind == Code && len(out) > 0 {
-			if last := &out[len(out)-1]; last.kind == Code && last.region == p.region && p.above < 0.8*b.size {
+			if last := &out[len(out)-1]; last.kind == Code && last.region == p.region && p.above < 2*b.size {
 				last.lines = append(last.lines, p.lines...)
 				continue
 			}
@@ -424,6 +430,9 @@ func (b *paper) write() {
 				b.turnTo(p.lines[j].page)
 				if j > 0 {
 					b.cut('\n')
+					if a := &p.lines[j-1]; a.page == p.lines[j].page && a.bottom-p.lines[j].top > 0.8*b.size {
+						b.cut('\n')
+					}
 				}
 				b.writer.text(p.lines[j].typed(p.left))
 			}
@@ -474,9 +483,9 @@ func (b *paper) turnTo(page int) {
 
 // hasHeading tells whether a heading on the page of a bookmark is its title.
 func (b *paper) hasHeading(m pdf.Bookmark) bool {
-	title := plainTitle(m.Title)
+	title := titleKey(m.Title)
 	for i := range b.parts {
-		if p := &b.parts[i]; p.page == m.Page && p.kind == Heading && plainTitle(p.text()) == title {
+		if p := &b.parts[i]; p.page == m.Page && p.kind == Heading && titleKey(p.text()) == title {
 			return true
 		}
 	}
@@ -485,9 +494,9 @@ func (b *paper) hasHeading(m pdf.Bookmark) bool {
 
 // setChapter takes the outline's name of a heading.
 func (b *paper) setChapter(p *part) {
-	title := plainTitle(p.text())
+	title := titleKey(p.text())
 	for _, m := range b.outline {
-		if m.Page == p.page && plainTitle(m.Title) == title {
+		if m.Page == p.page && titleKey(m.Title) == title {
 			b.chapter = shorten(m.Title)
 		}
 	}

@@ -56,6 +56,9 @@ func (d *Document) markParts() {
 			continue
 		}
 		part, ok := partNames[plainTitle(b.Text)]
+		if title := strings.ToLower(b.Text); !ok && strings.HasSuffix(title, " index") && len(strings.Fields(title)) <= 5 {
+			part, ok = Index, true
+		}
 		if !ok {
 			continue
 		}
