@@ -29,7 +29,7 @@ type room struct {
 
 // below is floors 0 to 4, which the products on floor 5 stand on.
 var below = []string{
-	"machine", "quant", "tokenizer", "hub", "run", "run/screen", "eval/score", "book", "chat", "dataset", "weights", "compute",
+	"machine", "quant", "tokenizer", "hub", "run", "run/screen", "run/tensorboard", "eval/score", "book", "chat", "dataset", "weights", "compute",
 	"tensor", "nn", "model", "adapter", "train", "generate",
 }
 
@@ -53,6 +53,7 @@ var house = map[string]room{
 	"hub":                 {},
 	"run":                 {},
 	"run/screen":          {imports: []string{"run"}},
+	"run/tensorboard":     {imports: []string{"run"}},
 	"eval/score":          {},
 	"report":              {imports: []string{"run", "eval/score"}},
 	"book":                {},

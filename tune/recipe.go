@@ -69,9 +69,11 @@ type Recipe struct {
 	Device        string // name of the device to train on; "auto" for the best there is
 	Threads       int    // of the CPU; 0 for one per core
 
+	// ReportTo is "tensorboard" for event files in the folder tensorboard of AdapterPath.
+	ReportTo string
+
 	// These are kept in adapter_config.json, as mlx-lm keeps them, and change nothing here.
 	Config              string // file that settings came from
-	ReportTo            string
 	ProjectName         string
 	ClearCacheThreshold int
 	TrustRemoteCode     bool
@@ -110,6 +112,9 @@ const (
 	dpo  = "dpo"
 	orpo = "orpo"
 )
+
+// reportTensorBoard is the one value of Recipe.ReportTo.
+const reportTensorBoard = "tensorboard"
 
 var trainModes = []string{sft, dpo, orpo}
 
@@ -157,9 +162,10 @@ func (r *Recipe) checkValues() error {
 		}
 	}
 	switch {
-	case r.ReportTo != "":
+	case r.ReportTo != "" && r.ReportTo != reportTensorBoard:
 		return fault.Given("report_to", r.ReportTo, "Lentil sends nothing to a service").
-			Try("Leave it out: %s in the folder of %v has every event of the run, one JSON object a line.", run.LogName, fault.Setting("adapter_path"))
+			Try("Give %v %s, which writes files that the tools of wandb and swanlab import, too (wandb sync, swanlab convert). %s in the folder of %v has every event of the run, one JSON object a line.",
+				fault.Setting("report_to"), reportTensorBoard, run.LogName, fault.Setting("adapter_path"))
 	case r.pairs() && r.compatMLX():
 		return fault.Of("%v %s is not in mlx-lm, whose rules %v mlx copies", fault.Setting("train_mode"), r.TrainMode, fault.Setting("compat")).Try("Leave one of them out.")
 	case r.TrainMode == dpo && r.FineTuneType == "full":

@@ -16,6 +16,7 @@ import (
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/run/tensorboard"
 	"github.com/lentil-lm/lentil/train"
 	"github.com/lentil-lm/lentil/weights"
 )
@@ -120,13 +121,37 @@ func (j *Job) record() (folder *run.Folder, release func(), err error) {
 		return nil, nil, err
 	}
 	report := j.options.Report
+	events, err := j.events()
+	if err != nil {
+		return nil, nil, errors.Join(err, folder.Close())
+	}
 	j.options.Report = run.Multi(folder, report)
+	if events != nil {
+		j.options.Report = run.Multi(folder, events, report)
+	}
 	return folder, func() {
 		j.options.Report = report
+		if events != nil {
+			if err := events.Close(); err != nil {
+				j.options.report(run.Warning{Text: fault.Say("%v", err)})
+			}
+		}
 		if err := folder.Close(); err != nil {
 			j.options.report(run.Warning{Text: fault.Say("%v", err)})
 		}
 	}, nil
+}
+
+// events opens a file of events for TensorBoard, if one is wanted.
+func (j *Job) events() (*tensorboard.Writer, error) {
+	if j.Recipe.ReportTo != reportTensorBoard {
+		return nil, nil
+	}
+	w, err := tensorboard.Create(filepath.Join(j.Recipe.AdapterPath, tensorboard.Folder))
+	if err != nil {
+		return nil, fault.At("report_to", "%w", err)
+	}
+	return w, nil
 }
 
 // makeTrainable puts a new adapter on m, or frees its weights for full fine-tuning.

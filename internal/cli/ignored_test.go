@@ -28,7 +28,7 @@ func TestIgnoredFlags(t *testing.T) {
 // TestReportTo: a service that gets no reports is refused, by flag and by config, with what there is instead.
 func TestReportTo(t *testing.T) {
 	t.Parallel()
-	const want = " wandb: Lentil sends nothing to a service\nLeave it out: run.jsonl in the folder of --adapter-path"
+	const want = " wandb: Lentil sends nothing to a service\nGive --report-to tensorboard, which writes files that the tools of wandb and swanlab import, too"
 	config := writeFile(t, "lora.yaml", "report_to: wandb\n")
 	for _, args := range [][]string{{"train", "--report-to", "wandb"}, {"test", "--report-to=wandb"}, {"train", "--config", config}} {
 		if code, _, text := lentil(t, "", args...); code != ExitUsage || !strings.Contains(text, want) {

@@ -99,7 +99,7 @@ func (o *loraOptions) declare(cmd *cobra.Command) {
 		f.IntVar(&r.KeepCheckpoints, "keep-checkpoints", r.KeepCheckpoints, "remove all but the last `n` numbered copies that the run has saved; 0 keeps all")
 		f.IntVar(&r.SaveEvery, "save-every", r.SaveEvery, "`steps` between two saves")
 		f.StringVar(&o.JSON, "json", "", "also write the figures to this `file`")
-		f.StringVar(&r.ReportTo, "report-to", r.ReportTo, "refused: Lentil sends nothing to a `service`; the event log is <adapter-path>/run.jsonl")
+		f.StringVar(&r.ReportTo, "report-to", r.ReportTo, "tensorboard writes event files to <adapter-path>/tensorboard; other `services` are\nrefused, as Lentil sends nothing anywhere")
 		f.StringVar(&r.ProjectName, "project-name", r.ProjectName, "`name` kept in the adapter's config")
 	})
 	group(cmd, "Engine", func(f *pflag.FlagSet) {
