@@ -8,11 +8,13 @@ import (
 	"syscall"
 
 	"github.com/lentil-lm/lentil/book/pdf"
+	"github.com/lentil-lm/lentil/compute/mlx"
 	"github.com/lentil-lm/lentil/internal/cli"
 )
 
 func main() {
 	pdf.Serve() // this process may be one that reads a PDF file for another
+	mlx.Serve() // or one that tries MLX's library
 	ctx, cancel := context.WithCancel(context.Background())
 	asked := requests(cancel)
 	stopWithoutReader(cancel)

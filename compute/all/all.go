@@ -13,6 +13,7 @@ import (
 	"github.com/lentil-lm/lentil/compute/cpu"
 	"github.com/lentil-lm/lentil/compute/cuda"
 	"github.com/lentil-lm/lentil/compute/fallback"
+	"github.com/lentil-lm/lentil/compute/mlx"
 	"github.com/lentil-lm/lentil/fault"
 )
 
@@ -47,6 +48,12 @@ var kinds = []kind{
 			}
 			return cuda.New(cuda.Options{Card: n})
 		},
+		asked: true,
+	},
+	{
+		name:  "mlx",
+		find:  mlx.Devices,
+		open:  func(string, Options) (compute.Device, error) { return mlx.New(mlx.Options{}) },
 		asked: true,
 	},
 	{

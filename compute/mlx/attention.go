@@ -1,0 +1,249 @@
+package mlx
+
+import (
+	"math"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/mlx/mlxc"
+)
+
+// A piece is queries [from, to) of a pass over the last of the keys [0, keys) that begin at row first.
+type piece struct{ from, to, first, keys int }
+
+// pieces are the segments of a packed row of t tokens, none longer than most queries.
+func pieces(bounds []int32, t, most int) []piece {
+	var all []piece
+	for i := range len(bounds) - 1 {
+		first, end := int(bounds[i]), min(int(bounds[i+1]), t)
+		for from := first; from < end; from += most {
+			to := min(from+most, end)
+			all = append(all, piece{from, to, first, to - first})
+		}
+	}
+	return all
+}
+
+var negInf = float32(math.Inf(-1))
+
+// scoreBytes is what the scores of a piece may take, in float32, where attention is composed.
+const scoreBytes = 64 << 20
+
+// most is how many queries at once are composed over t keys.
+func most(o compute.Attention, t int) int { return max(16, scoreBytes/(4*o.Heads*t)) }
+
+// attention runs each segment by itself. The sums of exponentials are nodes that nobody may ever compute.
+func (c *call) attention(o compute.Attention) error {
+	bounds, t := c.d.ints(c.in[3]).I32(), c.dims(0)[0]
+	q, k, v := c.heads(c.x(0), t, o.Heads, o), c.heads(c.x(1), t, o.KVHeads, o), c.heads(c.x(2), t, o.KVHeads, o)
+	var outs, sums []mlxc.Array
+	for _, p := range pieces(bounds, t, most(o, t)) {
+		qp := c.span(q, p.from, p.to, o.Heads, o)
+		kp, vp := c.span(k, p.first, p.first+p.keys, o.KVHeads, o), c.span(v, p.first, p.first+p.keys, o.KVHeads, o)
+		scores, _ := c.scores(o, qp, kp, p)
+		lse := c.g.LogSumExp(scores, -1, true) // [KV, heads/KV, queries, 1]
+		outs = append(outs, c.attend(o, qp, kp, vp, p))
+		sums = append(sums, c.g.Reshape(lse, o.Heads, p.to-p.from))
+	}
+	c.results[0] = c.rows(c.g.Concatenate(1, outs...), t, o.Heads, o)
+	c.results[1] = c.g.Transpose(c.g.Concatenate(1, sums...), 1, 0)
+	return nil
+}
+
+// heads is [T, n·HeadDim] as [n, T, HeadDim].
+func (c *call) heads(x mlxc.Array, t, n int, o compute.Attention) mlxc.Array {
+	if !c.d.gpu { // the processor's attention rounds scores to the type of q
+		x = c.g.As(x, mlxc.F32)
+	}
+	return c.g.Transpose(c.g.Reshape(x, t, n, o.HeadDim), 1, 0, 2)
+}
+
+// rows is [n, T, HeadDim] as [T, n·HeadDim].
+func (c *call) rows(x mlxc.Array, t, n int, o compute.Attention) mlxc.Array {
+	return c.g.Reshape(c.g.Transpose(x, 1, 0, 2), t, n*o.HeadDim)
+}
+
+// span is tokens [from, to) of [n, T, HeadDim].
+func (c *call) span(x mlxc.Array, from, to, n int, o compute.Attention) mlxc.Array {
+	return c.g.Slice(x, []int{0, from, 0}, []int{n, to, o.HeadDim}, []int{1, 1, 1})
+}
+
+// attend is the output of a piece, [heads, queries, HeadDim]: MLX's own attention where it has one.
+func (c *call) attend(o compute.Attention, q, k, v mlxc.Array, p piece) mlxc.Array {
+	g, n := c.g, p.to-p.from
+	if o.Softcap > 0 {
+		scores, _ := c.scores(o, q, k, p)
+		return g.Reshape(g.MatMul(c.softmax(scores), c.grouped(v, o.KVHeads, p.keys, o)), o.Heads, n, o.HeadDim)
+	}
+	causal := n > 1
+	var mask mlxc.Array
+	if o.Window > 0 && o.Window < p.keys {
+		causal, mask = false, c.mask(n, p.keys, o.Window)
+	}
+	four := func(x mlxc.Array, heads, t int) mlxc.Array { return g.Reshape(x, 1, heads, t, o.HeadDim) }
+	y := g.Attention(four(q, o.Heads, n), four(k, o.KVHeads, p.keys), four(v, o.KVHeads, p.keys), o.Scale, causal, mask)
+	return g.Reshape(y, o.Heads, n, o.HeadDim)
+}
+
+// grouped is [n, T, HeadDim] in float32 as [KV, n/KV, T, HeadDim].
+func (c *call) grouped(x mlxc.Array, n, t int, o compute.Attention) mlxc.Array {
+	return c.g.Reshape(c.g.As(x, mlxc.F32), o.KVHeads, n/o.KVHeads, t, o.HeadDim)
+}
+
+// scores are those of a piece in float32, [KV, heads/KV, queries, keys], capped, -Inf where a query sees no key; and
+// the slope of the cap, or 0.
+func (c *call) scores(o compute.Attention, q, k mlxc.Array, p piece) (scores, slope mlxc.Array) {
+	g, n := c.g, p.to-p.from
+	k = g.Transpose(c.grouped(k, o.KVHeads, p.keys, o), 0, 1, 3, 2)
+	scores = c.scaled(g.MatMul(c.grouped(q, o.Heads, n, o), k), o.Scale)
+	if o.Softcap > 0 {
+		tanh := g.Tanh(g.Multiply(scores, g.Float(1/o.Softcap)))
+		slope = g.Subtract(g.Float(1), g.Square(tanh))
+		scores = g.Multiply(tanh, g.Float(o.Softcap))
+	}
+	if n == 1 && (o.Window == 0 || o.Window >= p.keys) {
+		return scores, slope
+	}
+	return g.Where(c.mask(n, p.keys, o.Window), scores, g.Float(negInf)), slope
+}
+
+// softmax is exp(x) over its sum, along the last axis.
+func (c *call) softmax(x mlxc.Array) mlxc.Array {
+	return c.g.Exp(c.g.Subtract(x, c.g.LogSumExp(x, -1, true)))
+}
+
+// attentionGrad computes the probabilities again, a piece of the queries at a time.
+func (c *call) attentionGrad(o compute.AttentionGrad) error {
+	g, t, a := c.g, c.dims(0)[0], o.Attention
+	bounds := c.d.ints(c.in[3]).I32()
+	q, k, v := c.heads(c.x(0), t, o.Heads, a), c.heads(c.x(1), t, o.KVHeads, a), c.heads(c.x(2), t, o.KVHeads, a)
+	y, dy := c.heads(c.x(4), t, o.Heads, a), c.heads(c.x(6), t, o.Heads, a)
+	var dq []mlxc.Array
+	dk, dv := g.Zeros(mlxc.F32, o.KVHeads, t, o.HeadDim), g.Zeros(mlxc.F32, o.KVHeads, t, o.HeadDim)
+	for _, p := range pieces(bounds, t, most(a, t)) {
+		n, end := p.to-p.from, p.first+p.keys
+		qp, kp := c.span(q, p.from, p.to, o.Heads, a), c.span(k, p.first, end, o.KVHeads, a)
+		vp := c.grouped(c.span(v, p.first, end, o.KVHeads, a), o.KVHeads, p.keys, a)
+		yp := c.grouped(c.span(y, p.from, p.to, o.Heads, a), o.Heads, n, a)
+		dyp := c.grouped(c.span(dy, p.from, p.to, o.Heads, a), o.Heads, n, a)
+		scores, slope := c.scores(a, qp, kp, p)
+		prob := c.softmax(scores)
+		delta := g.Sum(g.Multiply(dyp, yp), -1, true)
+		ds := g.Multiply(prob, g.Subtract(g.MatMul(dyp, g.Transpose(vp, 0, 1, 3, 2)), delta))
+		if slope != 0 {
+			ds = g.Multiply(ds, slope)
+		}
+		ds = c.scaled(ds, o.Scale)
+		dq = append(dq, g.Reshape(g.MatMul(ds, c.grouped(kp, o.KVHeads, p.keys, a)), o.Heads, n, o.HeadDim))
+		dkp := g.Sum(g.MatMul(g.Transpose(ds, 0, 1, 3, 2), c.grouped(qp, o.Heads, n, a)), 1, false) // [KV, keys, HeadDim]
+		dvp := g.Sum(g.MatMul(g.Transpose(prob, 0, 1, 3, 2), dyp), 1, false)
+		dk, dv = c.addSpan(dk, dkp, p, a), c.addSpan(dv, dvp, p, a)
+	}
+	c.results[0] = c.rows(g.Concatenate(1, dq...), t, o.Heads, a)
+	c.results[1], c.results[2] = c.rows(dk, t, o.KVHeads, a), c.rows(dv, t, o.KVHeads, a)
+	return nil
+}
+
+// addSpan adds a piece's part to the gradient of its keys or values.
+func (c *call) addSpan(sum, part mlxc.Array, p piece, o compute.Attention) mlxc.Array {
+	end := p.first + p.keys
+	part = c.g.Add(c.span(sum, p.first, end, o.KVHeads, o), part)
+	return c.g.Update(sum, part, []int{0, p.first, 0}, []int{o.KVHeads, end, o.HeadDim})
+}
+
+// storeRows writes rows into caches, which MLX does in place where nobody else has their arrays.
+func (c *call) storeRows(o compute.StoreRows) error {
+	spans := compute.Spans(c.d.ints(c.in[1]))
+	if err := compute.CheckSpans(spans, c.dims(0)[0], func(i int) int { return o.Rows[i] }); err != nil {
+		return err
+	}
+	for i, s := range spans {
+		cache := c.d.value(c.out[i])
+		if c.results[i] = cache; s.From == s.To {
+			continue
+		}
+		rows := c.g.As(c.g.Rows(c.x(0), s.From, s.To, o.Cols), types[o.Format.DType])
+		c.results[i] = c.g.Update(cache, rows, []int{s.At, 0}, []int{s.At + s.To - s.From, o.Cols})
+	}
+	return nil
+}
+
+// cacheAttention runs each sequence by itself.
+func (c *call) cacheAttention(o compute.CacheAttention) error {
+	spans, t, a := compute.Spans(c.d.ints(c.in[1])), c.dims(0)[0], o.Attention
+	if err := compute.CheckSpans(spans, t, func(i int) int { return c.dims(2 + 2*i)[0] }); err != nil {
+		return err
+	}
+	q := c.heads(c.x(0), t, o.Heads, a)
+	width := o.Heads * o.HeadDim
+	y := c.g.As(c.d.value(c.out[0]), mlxc.F32)
+	for i, s := range spans {
+		if s.From == s.To {
+			continue
+		}
+		first := 0
+		if o.Window > 0 { // keys that no query of the span sees
+			first = max(0, s.Keys-(s.To-s.From)+1-o.Window)
+		}
+		p := piece{s.From, s.To, first, s.Keys - first}
+		kv := func(input int) mlxc.Array {
+			rows := c.g.Rows(c.x(input), first, s.Keys, o.KVHeads*o.HeadDim)
+			return c.heads(rows, p.keys, o.KVHeads, a)
+		}
+		one := c.attend(a, c.span(q, s.From, s.To, o.Heads, a), kv(2+2*i), kv(3+2*i), p)
+		one = c.rows(one, s.To-s.From, o.Heads, a)
+		if s.From == 0 && s.To == t {
+			y = one
+			continue
+		}
+		y = c.g.Update(y, c.g.As(one, mlxc.F32), []int{s.From, 0}, []int{s.To, width})
+	}
+	c.results[0] = y
+	return nil
+}
+
+// A mask of bools tells which of keys each of n queries, the last of them, sees; window 0 is all before it.
+type maskOf struct{ n, keys, window int }
+
+// masks are those made lately.
+type masks map[maskOf]mlxc.Array
+
+// masksHeld is how many are kept.
+const masksHeld = 8
+
+func (m masks) free(lib *mlxc.Library) {
+	for _, a := range m {
+		lib.Free(a)
+	}
+}
+
+// mask is [n, keys].
+func (c *call) mask(n, keys, window int) mlxc.Array {
+	of := maskOf{n, keys, window}
+	if a := c.d.masks[of]; a != 0 {
+		return a
+	}
+	bools := make([]byte, n*keys)
+	for i := range n {
+		at := keys - n + i
+		from := 0
+		if window > 0 {
+			from = max(0, at+1-window)
+		}
+		for j := from; j <= at; j++ {
+			bools[i*keys+j] = 1
+		}
+	}
+	if len(c.d.masks) >= masksHeld {
+		c.d.masks.free(c.d.lib)
+		c.d.masks = nil
+	}
+	kept := c.g.Keep(c.g.New(bools, mlxc.Bool, n, keys))
+	if kept == 0 {
+		return 0
+	}
+	if c.d.masks == nil {
+		c.d.masks = masks{}
+	}
+	c.d.masks[of] = kept
+	return kept
+}

@@ -1,0 +1,276 @@
+package mlx
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/mlx/mlxc"
+	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// buffer is a slot.
+type buffer struct {
+	dev    *Device
+	spec   compute.Spec
+	array  mlxc.Array // 0 before it is written, and for quantized weights
+	weight *weight    // nil for a buffer of Alloc
+	freed  bool
+	fresh  bool // in Device.fresh
+	// host is a copy of integers that the host wrote: bounds and spans, by which graphs are built.
+	host []byte
+}
+
+// hostBytes is the most bytes of integers that are kept on the host, too.
+const hostBytes = 1 << 16
+
+func (b *buffer) Spec() compute.Spec { return b.spec }
+
+// Free empties the slot. Work that was built before keeps its arrays.
+func (b *buffer) Free() {
+	d := b.dev
+	d.enter(func() error {
+		if b.freed {
+			return nil
+		}
+		b.freed = true
+		if b.weight == nil {
+			d.held -= b.spec.Bytes()
+		} else {
+			d.held -= b.weight.bytes
+			b.weight.free(d.lib)
+		}
+		d.lib.Free(b.array)
+		b.array, b.host = 0, nil
+		return nil
+	})
+}
+
+// Alloc returns a slot. Its content is zeros until it is written.
+func (d *Device) Alloc(shape compute.Shape, t compute.DType) (compute.Buffer, error) {
+	spec := compute.Spec{Shape: slices.Clone(shape), DType: t}
+	if err := spec.Check(); err != nil {
+		return nil, fmt.Errorf("mlx: %w", err)
+	}
+	if _, ok := types[t]; !ok {
+		return nil, fmt.Errorf("mlx: buffer %v: elements of that type are not used here", spec)
+	}
+	b := &buffer{dev: d, spec: spec}
+	return b, d.enter(func() error { return d.admit(spec.Bytes()) })
+}
+
+// admit counts bytes of a slot, if they fit. MLX itself would end the process.
+func (d *Device) admit(n int64) error {
+	if d.limit > 0 && d.held+n > d.limit {
+		err := fmt.Errorf("mlx: %w: %d MiB wanted, %d MiB held, %d MiB are for buffers", compute.ErrNoMemory, n>>20, d.held>>20, d.limit>>20)
+		return fault.Advise(err, "Other programs take memory too: close some.")
+	}
+	d.held += n
+	return nil
+}
+
+// types are MLX's names of element types.
+var types = map[compute.DType]mlxc.Type{
+	compute.F32: mlxc.F32, compute.F16: mlxc.F16, compute.BF16: mlxc.BF16, compute.I32: mlxc.I32, compute.U32: mlxc.U32, compute.U8: mlxc.U8,
+}
+
+var (
+	errForeign  = errors.New("buffer of another device")
+	errFreed    = errors.New("buffer was freed")
+	errReadOnly = errors.New("buffer is a weight and read-only")
+)
+
+// own returns the device's view of a buffer.
+func (d *Device) own(b compute.Buffer) (*buffer, error) {
+	c, ok := b.(*buffer)
+	switch {
+	case !ok || c.dev != d:
+		return nil, errForeign
+	case c.freed:
+		return nil, errFreed
+	}
+	return c, nil
+}
+
+// checkTransfer is the rule of Read and Write.
+func (d *Device) checkTransfer(b compute.Buffer, host []byte) (*buffer, error) {
+	c, err := d.own(b)
+	if err != nil {
+		return nil, fmt.Errorf("mlx: %w", err)
+	}
+	if want := c.spec.Bytes(); int64(len(host)) != want {
+		return nil, fmt.Errorf("mlx: %d bytes given for buffer %v, which has %d", len(host), c.spec, want)
+	}
+	return c, nil
+}
+
+// Read waits for the buffer's content and copies it out. A weight is read where it was imported from.
+func (d *Device) Read(b compute.Buffer, dst []byte) error {
+	return d.enter(func() error {
+		c, err := d.checkTransfer(b, dst)
+		if err != nil {
+			return err
+		}
+		if c.weight != nil {
+			n := 0
+			for _, part := range [][]byte{c.weight.matrix.Data, c.weight.matrix.Scales, c.weight.matrix.Biases} {
+				n += copy(dst[n:], part)
+			}
+			return nil
+		}
+		d.g.Read(d.value(c), dst)
+		return nil
+	})
+}
+
+// Write copies host bytes into the buffer.
+func (d *Device) Write(b compute.Buffer, src []byte) error {
+	return d.enter(func() error {
+		c, err := d.checkTransfer(b, src)
+		if err != nil {
+			return err
+		}
+		if c.weight != nil {
+			return fmt.Errorf("mlx: %w", errReadOnly)
+		}
+		a := d.g.New(src, types[c.spec.DType], c.spec.Shape...)
+		if d.g.Failed() {
+			return nil
+		}
+		d.put(c, a)
+		if c.spec.DType == compute.I32 && len(src) <= hostBytes {
+			c.host = slices.Clone(src)
+		}
+		return nil
+	})
+}
+
+// value is the array in a slot.
+func (d *Device) value(b *buffer) mlxc.Array {
+	if b.array == 0 && b.weight == nil {
+		d.put(b, d.g.Zeros(types[b.spec.DType], b.spec.Shape...))
+	}
+	return b.array
+}
+
+// put puts an array of the buffer's type and shape into its slot.
+func (d *Device) put(b *buffer, a mlxc.Array) {
+	kept := d.g.Keep(a)
+	d.lib.Free(b.array)
+	b.array, b.host = kept, nil
+}
+
+// ints are the integers of a buffer: the host's copy, or what the device has, which is waited for.
+func (d *Device) ints(b *buffer) compute.Array {
+	if b.host == nil {
+		data := make([]byte, b.spec.Bytes())
+		d.g.Read(d.value(b), data)
+		if d.g.Failed() || len(data) > hostBytes {
+			return compute.Array{Spec: b.spec, Data: data}
+		}
+		b.host = data
+	}
+	return compute.Array{Spec: b.spec, Data: b.host}
+}
+
+// weight is an imported matrix.
+type weight struct {
+	matrix *quant.Matrix
+	bytes  int64
+	packed mlxc.Quantized // of formats that MLX has; else the matrix is the buffer's array
+}
+
+func (w *weight) free(lib *mlxc.Library) {
+	lib.Free(w.packed.Packed)
+	lib.Free(w.packed.Scales)
+	lib.Free(w.packed.Biases)
+	w.packed = mlxc.Quantized{}
+}
+
+// isPacked reports whether MLX multiplies by a format as it is.
+func isPacked(f quant.Format) bool {
+	switch f.Kind {
+	case quant.Affine:
+		return f.Group >= 32
+	case quant.MXFP4, quant.MXFP8, quant.NVFP4:
+		return true
+	}
+	return false
+}
+
+// ImportWeight copies a matrix. Formats that MLX lacks become dense.
+func (d *Device) ImportWeight(m *quant.Matrix) (compute.Buffer, error) {
+	if err := m.Check(); err != nil {
+		return nil, fmt.Errorf("mlx: weight: %w", err)
+	}
+	b := &buffer{dev: d, spec: compute.WeightOf(m).Spec(), weight: &weight{matrix: m}}
+	if a, ok := m.ToAffine(quant.F32); ok { // Q4_K, exactly
+		m = a
+	}
+	return b, d.enter(func() error {
+		w := b.weight
+		w.bytes = int64(len(m.Data) + len(m.Scales) + len(m.Biases))
+		dense := d.denseType(m.Format)
+		if !isPacked(m.Format) {
+			w.bytes = int64(m.Rows) * int64(m.Cols) * int64(dense.Size())
+		}
+		if err := d.admit(w.bytes); err != nil {
+			return err
+		}
+		if !isPacked(m.Format) {
+			d.put(b, d.dense(m, dense))
+			return nil
+		}
+		f := m.Format
+		w.packed = mlxc.Quantized{Group: f.Group, Bits: f.Bits, Mode: "affine"}
+		if f.Kind != quant.Affine {
+			w.packed.Mode = f.Mode()
+		}
+		scales := types[f.DType]
+		w.packed.Packed = d.g.Keep(d.g.New(m.Data, mlxc.U32, m.Rows, f.RowBytes(m.Cols)/4))
+		w.packed.Scales = d.g.Keep(d.g.New(m.Scales, scales, m.Rows, m.Cols/f.Group))
+		if f.Kind == quant.Affine {
+			w.packed.Biases = d.g.Keep(d.g.New(m.Biases, scales, m.Rows, m.Cols/f.Group))
+		}
+		return nil
+	})
+}
+
+// isExact reports whether a weight is imported without rounding.
+func (d *Device) isExact(f quant.Format) bool {
+	switch f.Kind {
+	case quant.Dense:
+		return f.DType.Size() <= 4
+	case quant.Q6K:
+		return d.denseType(f) == compute.F32
+	}
+	return true
+}
+
+// denseType is what a format that MLX lacks is stored in.
+func (d *Device) denseType(f quant.Format) compute.DType {
+	_, ok := types[f.DType]
+	switch {
+	case f.Kind == quant.Dense && ok:
+		return f.DType
+	case d.info.Activations == compute.F32:
+		return compute.F32
+	}
+	return d.info.Activations
+}
+
+// dense copies a matrix in a type of floats.
+func (d *Device) dense(m *quant.Matrix, t compute.DType) mlxc.Array {
+	if m.Format.Kind == quant.Dense && m.Format.DType == t {
+		return d.g.New(m.Data, types[t], m.Rows, m.Cols)
+	}
+	data := make([]byte, int64(m.Rows)*int64(m.Cols)*int64(t.Size()))
+	row := make([]float32, m.Cols)
+	for r := range m.Rows {
+		m.Row(row, r)
+		quant.PutFloats(data[r*m.Cols*t.Size():(r+1)*m.Cols*t.Size()], row, t)
+	}
+	return d.g.New(data, types[t], m.Rows, m.Cols)
+}

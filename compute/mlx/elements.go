@@ -1,0 +1,171 @@
+package mlx
+
+import (
+	"math"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/mlx/mlxc"
+)
+
+// elements are the ops over elements, and over rows of one matrix. All compute in float32.
+func (c *call) elements(op compute.Op) {
+	g := c.g
+	switch o := op.(type) {
+	case compute.Add:
+		c.results[0] = g.Add(c.f32(0), c.scaled(c.f32(1), o.Alpha))
+	case compute.Scale:
+		c.results[0] = g.Multiply(c.f32(0), g.Float(o.Alpha))
+	case compute.ScaleBy:
+		c.results[0] = g.Multiply(c.f32(0), c.x(1))
+	case compute.ScaleRows:
+		c.results[0] = g.Multiply(c.f32(0), g.Reshape(c.x(1), -1, 1))
+	case compute.Fill:
+		c.results[0] = g.BroadcastTo(g.Float(o.Value), o.Shape...)
+	case compute.SumSquares:
+		c.results[0] = c.added(o.Accumulate, g.Sum(g.Reshape(g.Square(c.x(0)), -1), 0, true))
+	case compute.SwiGLU:
+		gate := c.f32(0)
+		c.results[0] = g.Multiply(g.Multiply(gate, g.Sigmoid(gate)), c.f32(1))
+	case compute.SwiGLUGrad:
+		c.swiGLUGrad()
+	case compute.RMSNorm:
+		c.rmsNorm(o)
+	case compute.RMSNormGrad:
+		c.rmsNormGrad(o)
+	case compute.RopeTable:
+		c.ropeTable(o)
+	case compute.RoPE:
+		c.rope(o)
+	}
+}
+
+func (c *call) swiGLUGrad() {
+	g := c.g
+	gate, up, dy, one := c.f32(0), c.f32(1), c.f32(2), c.g.Float(1)
+	s := g.Sigmoid(gate)
+	slope := g.Multiply(s, g.Add(one, g.Multiply(gate, g.Subtract(one, s)))) // of silu
+	c.results[0] = g.Multiply(g.Multiply(dy, up), slope)
+	c.results[1] = g.Multiply(dy, g.Multiply(gate, s))
+}
+
+func (c *call) rmsNorm(o compute.RMSNorm) {
+	y := c.g.RMSNorm(c.g.Reshape(c.x(0), -1, c.dims(1)[0]), c.x(1), o.Eps)
+	c.results[0] = c.g.Reshape(y, c.dims(0)...)
+}
+
+func (c *call) rmsNormGrad(o compute.RMSNormGrad) {
+	g, d := c.g, c.dims(1)[0]
+	x, w, dy := g.Reshape(c.f32(0), -1, d), c.f32(1), g.Reshape(c.f32(2), -1, d) // [T·n, D]
+	share := g.Float(1 / float32(d))
+	inv := g.Rsqrt(g.Add(g.Multiply(g.Sum(g.Square(x), -1, true), share), g.Float(o.Eps)))
+	unit, dyw := g.Multiply(x, inv), g.Multiply(dy, w)
+	mean := g.Multiply(g.Sum(g.Multiply(dyw, unit), -1, true), share)
+	dx := g.Multiply(inv, g.Subtract(dyw, g.Multiply(unit, mean)))
+	c.results[0] = c.added(o.Accumulate, g.Reshape(dx, c.dims(0)...))
+	if o.Weight {
+		c.results[1] = g.Add(c.d.value(c.out[1]), g.Sum(g.Multiply(dy, unit), 0, false))
+	}
+}
+
+func (c *call) ropeTable(o compute.RopeTable) {
+	angles := c.g.Multiply(c.g.Reshape(c.f32(0), -1, 1), c.x(1))
+	c.results[0], c.results[1] = c.scaled(c.g.Cos(angles), o.Scale), c.scaled(c.g.Sin(angles), o.Scale)
+}
+
+// rope turns pairs by the table's angles: MLX's own rope knows one position and those after it, and not the several
+// sequences of a packed row.
+func (c *call) rope(o compute.RoPE) {
+	g, t, half := c.g, c.dims(0)[0], c.dims(1)[1]
+	heads := c.dims(0)[1] / o.HeadDim
+	cos, sin := g.Reshape(c.x(1), t, 1, half), g.Reshape(c.x(2), t, 1, half)
+	if o.Inverse {
+		sin = g.Negative(sin)
+	}
+	x := g.Reshape(c.f32(0), t, heads, o.HeadDim)
+	part := func(from, to, step int) mlxc.Array {
+		return g.Slice(x, []int{0, 0, from}, []int{t, heads, to}, []int{1, 1, step})
+	}
+	a, b := part(0, half, 1), part(half, 2*half, 1)
+	if o.Traditional {
+		a, b = part(0, 2*half, 2), part(1, 2*half, 2)
+	}
+	a, b = g.Subtract(g.Multiply(a, cos), g.Multiply(b, sin)), g.Add(g.Multiply(a, sin), g.Multiply(b, cos))
+	parts := []mlxc.Array{a, b}
+	if o.Traditional { // [t, heads, half, 2]
+		pairs := g.Concatenate(-1, g.Reshape(a, t, heads, half, 1), g.Reshape(b, t, heads, half, 1))
+		parts = []mlxc.Array{g.Reshape(pairs, t, heads, 2*half)}
+	}
+	if 2*half < o.HeadDim {
+		parts = append(parts, part(2*half, o.HeadDim, 1))
+	}
+	c.results[0] = g.Reshape(g.Concatenate(-1, parts...), c.dims(0)...)
+}
+
+// gatherRows picks rows.
+func (c *call) gatherRows() error {
+	rows, err := c.indices(1, c.dims(0)[0])
+	c.results[0] = c.g.Take(c.x(0), rows, 0)
+	return err
+}
+
+// scatter adds each row of the first input to the row of sums that an input of indices tells.
+func (c *call) scatter(input, rows int, sums mlxc.Array) error {
+	at, err := c.indices(input, rows)
+	if err != nil {
+		return err
+	}
+	shape := c.dims(0)
+	at = c.g.BroadcastTo(c.g.Reshape(at, shape[0], 1), shape...)
+	c.results[0] = c.g.ScatterAdd(sums, at, c.f32(0), 0)
+	return nil
+}
+
+func (c *call) copyRows(o compute.CopyRows) {
+	shape := c.dims(0)
+	x := c.g.As(c.x(0), types[o.To])
+	if shape[0] == o.Rows {
+		c.results[0] = x
+		return
+	}
+	c.results[0] = c.g.Update(c.d.value(c.out[0]), x, []int{0, 0}, shape)
+}
+
+// adam keeps all as it was where the update's number is 0.
+func (c *call) adam(o compute.Adam) {
+	g := c.g
+	p, grad, m, v := c.x(0), c.x(1), c.x(2), c.x(3)
+	lr, step := c.vector(c.x(4), 0, 1), c.vector(c.x(4), 1, 2)
+	b1, a1, b2, a2 := o.Decays()
+	m2 := g.Add(g.Multiply(g.Float(b1), m), g.Multiply(g.Float(a1), grad))
+	v2 := g.Add(g.Multiply(g.Float(b2), v), g.Multiply(g.Float(a2), g.Square(grad)))
+	keep := g.Subtract(g.Float(1), g.Multiply(lr, g.Float(o.WeightDecay)))
+	rate, root := lr, g.Sqrt(v2)
+	if o.BiasCorrection {
+		rate = g.Divide(rate, c.oneMinusPower(o.Beta1, step))
+		root = g.Divide(root, g.Sqrt(c.oneMinusPower(o.Beta2, step)))
+	}
+	p2 := g.Subtract(g.Multiply(p, keep), g.Divide(g.Multiply(rate, m2), g.Add(root, g.Float(o.Eps))))
+	givenUp := g.Equal(step, g.Float(0))
+	c.results[0], c.results[1], c.results[2] = g.Where(givenUp, p, p2), g.Where(givenUp, m, m2), g.Where(givenUp, v, v2)
+}
+
+// oneMinusPower is 1 - beta^n, which float32 would lose most of for a beta near 1.
+func (c *call) oneMinusPower(beta float64, n mlxc.Array) mlxc.Array {
+	return c.g.Negative(c.g.Expm1(c.g.Multiply(n, c.g.Float(float32(math.Log(beta))))))
+}
+
+func (c *call) guard() {
+	g := c.g
+	fine := g.All(g.Reshape(g.IsFinite(c.x(0)), -1), 0, true)
+	step := g.Where(fine, c.vector(c.x(1), 1, 2), g.Float(0))
+	c.results[0] = g.Concatenate(0, c.vector(c.x(1), 0, 1), step)
+}
+
+// argMax gives -1-i where i is the first logit that is not finite.
+func (c *call) argMax() {
+	g := c.g
+	fine := g.IsFinite(c.x(0))
+	wrong := g.As(g.ArgMax(g.Where(fine, g.Int(0), g.Int(1)), -1, false), mlxc.I32)
+	best := g.As(g.ArgMax(c.x(0), -1, false), mlxc.I32)
+	c.results[0] = g.Where(g.All(fine, -1, false), best, g.Subtract(g.Int(-1), wrong))
+}

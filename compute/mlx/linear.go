@@ -1,0 +1,176 @@
+package mlx
+
+import (
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/mlx/mlxc"
+)
+
+// times is x Wᵀ, or x W where transposed is not set, for a weight: [T, Cols] and [T, Rows].
+func (c *call) times(x mlxc.Array, input int, transposed bool) mlxc.Array {
+	b := c.in[input]
+	if b.weight != nil && b.weight.packed.Packed != 0 {
+		if !c.d.gpu { // the processor's products add up in the type of x
+			x = c.g.As(x, mlxc.F32)
+		}
+		return c.g.QuantizedMatMul(x, b.weight.packed, transposed)
+	}
+	w := b.array
+	if transposed {
+		w = c.g.Transpose(w, 1, 0)
+	}
+	return c.g.MatMul(x, w)
+}
+
+// widest is the first input, in float32 where the result is: MLX rounds products to the type of what it multiplies.
+func (c *call) widest() mlxc.Array {
+	if c.out[0].spec.DType == compute.F32 {
+		return c.f32(0)
+	}
+	return c.x(0)
+}
+
+func (c *call) linear(o compute.Linear) {
+	y, next := c.times(c.widest(), 1, true), 2
+	if o.Bias {
+		y, next = c.g.Add(y, c.x(2)), 3
+	}
+	if o.Rank > 0 {
+		y = c.g.Add(y, c.scaled(c.g.MatMul(c.f32(next), c.x(next+1)), o.Scale))
+	}
+	c.results[0] = y
+}
+
+func (c *call) linearGradInput(o compute.LinearGradInput) {
+	dx := c.times(c.widest(), 1, false)
+	if o.Rank > 0 {
+		dx = c.g.Add(dx, c.g.MatMul(c.f32(2), c.g.Transpose(c.x(3), 1, 0)))
+	}
+	c.results[0] = c.added(o.Accumulate, dx)
+}
+
+// matMul computes in float32 what has float32 results: gradients of parameters.
+func (c *call) matMul(o compute.MatMul) {
+	a, b := c.x(0), c.x(1)
+	if c.out[0].spec.DType == compute.F32 {
+		a, b = c.f32(0), c.f32(1)
+	}
+	if o.TransA {
+		a = c.g.Transpose(a, 1, 0)
+	}
+	if o.TransB {
+		b = c.g.Transpose(b, 1, 0)
+	}
+	c.results[0] = c.added(o.Accumulate, c.scaled(c.g.MatMul(a, b), o.Alpha))
+}
+
+func (c *call) lowRankRows(o compute.LowRankRows) error {
+	y, n := c.g.As(c.d.value(c.out[0]), mlxc.F32), c.out[0].spec.Shape[1]
+	rows := c.d.ints(c.in[1])
+	for i, scale := range o.Scales {
+		from, to := o.Rows([]compute.Array{{}, rows}, i)
+		if from < 0 || to < from || to > c.dims(0)[0] {
+			return checkIndices([]int32{int32(from), int32(to)}, 0, c.dims(0)[0]+1)
+		}
+		if from == to {
+			continue
+		}
+		z := c.g.MatMul(c.g.Rows(c.f32(0), from, to, c.dims(0)[1]), c.x(2+2*i))
+		sum := c.g.Add(c.g.Rows(y, from, to, n), c.scaled(c.g.MatMul(z, c.x(3+2*i)), scale))
+		y = c.g.Update(y, sum, []int{from, 0}, []int{to, n})
+	}
+	c.results[0] = y
+	return nil
+}
+
+// embed looks rows up. Those of negative ids are zeros.
+func (c *call) embed(o compute.Embed) error {
+	if host := c.in[0].host; host != nil {
+		ids := compute.Array{Spec: c.in[0].spec, Data: host}.I32()
+		least := 0
+		for _, id := range ids {
+			least = min(least, int(id))
+		}
+		if err := checkIndices(ids, least, o.Weight.Rows); err != nil {
+			return err
+		}
+	}
+	t := c.dims(0)[0]
+	ids := c.g.Maximum(c.x(0), c.g.Int(0))
+	var rows mlxc.Array
+	if w := c.in[1].weight; w != nil && w.packed.Packed != 0 {
+		part := w.packed
+		part.Packed, part.Scales = c.g.Take(part.Packed, ids, 0), c.g.Take(part.Scales, ids, 0)
+		if part.Biases != 0 { // MLX widens in the type of the scales
+			part.Scales, part.Biases = c.g.As(part.Scales, mlxc.F32), c.g.As(c.g.Take(part.Biases, ids, 0), mlxc.F32)
+		}
+		rows = c.g.Dequantize(part, types[c.out[0].spec.DType])
+	} else {
+		rows = c.g.Take(c.x(1), ids, 0)
+	}
+	there := c.g.Reshape(c.g.GreaterEqual(c.x(0), c.g.Int(0)), t, 1)
+	c.results[0] = c.g.Where(there, rows, c.g.Zeros(types[c.out[0].spec.DType], 1, 1))
+	return nil
+}
+
+// lossBytes is what the logits of a piece may take, in float32.
+const lossBytes = 64 << 20
+
+// crossEntropy computes the logits of some rows at a time.
+func (c *call) crossEntropy(o compute.CrossEntropy) error {
+	targets, err := c.indices(1, o.Weight.Rows)
+	if err != nil {
+		return err
+	}
+	rows, cols := c.dims(0)[0], c.dims(0)[1]
+	step := max(1, lossBytes/(4*o.Weight.Rows))
+	var losses, grads []mlxc.Array
+	var dw mlxc.Array
+	if o.GradWeight {
+		dw = c.d.value(c.out[2])
+	}
+	for from := 0; from < rows; from += step {
+		to := min(from+step, rows)
+		h := c.g.Rows(c.f32(0), from, to, cols)
+		loss, grad := c.entropy(c.times(h, 3, true), c.vector(targets, from, to), c.vector(c.x(2), from, to), to-from)
+		losses = append(losses, loss)
+		if o.Grad {
+			grads = append(grads, c.times(grad, 3, false))
+		}
+		if o.GradWeight {
+			dw = c.g.Add(dw, c.g.MatMul(c.g.Transpose(grad, 1, 0), h))
+		}
+	}
+	c.results[0] = c.g.Concatenate(0, losses...)
+	if o.Grad {
+		c.results[1] = c.g.Concatenate(0, grads...)
+	}
+	if o.GradWeight {
+		c.results[2] = dw
+	}
+	return nil
+}
+
+// vector is elements [from, to).
+func (c *call) vector(a mlxc.Array, from, to int) mlxc.Array {
+	return c.g.Slice(a, []int{from}, []int{to}, []int{1})
+}
+
+// entropy gives the losses of rows of logits, and the gradient of the weighted sum of these.
+func (c *call) entropy(logits, targets, weight mlxc.Array, rows int) (loss, grad mlxc.Array) {
+	g := c.g
+	logits = g.As(logits, mlxc.F32)
+	at, weight := g.Reshape(targets, rows, 1), g.Reshape(weight, rows, 1)
+	lse := g.LogSumExp(logits, -1, true)
+	loss = g.Reshape(g.Subtract(lse, g.TakeAlong(logits, at, 1)), rows)
+	grad = g.Multiply(weight, g.Exp(g.Subtract(logits, lse)))
+	return loss, g.ScatterAdd(grad, at, g.Negative(weight), 1)
+}
+
+func (c *call) crossEntropyLogits() error {
+	targets, err := c.indices(1, c.dims(0)[1])
+	if err != nil {
+		return err
+	}
+	c.results[0], c.results[1] = c.entropy(c.x(0), targets, c.x(2), c.dims(0)[0])
+	return nil
+}

@@ -1,0 +1,193 @@
+// Package mlx is the device of Apple's GPUs, through the MLX library, which is found and opened at run time (package
+// mlxc). Where there is no GPU, as on Linux, MLX computes on the processor: that is for tests.
+//
+// A buffer is a slot that holds an array of MLX's. Run adds nodes to MLX's graph and puts the results into the outputs'
+// slots; every few ops what is new is queued, so that graphs, command buffers and live arrays stay few. Weights stay in
+// MLX's own quantized layout. Ops are built of MLX's own functions; those that are not here run on the host.
+package mlx
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/mlx/mlxc"
+	"github.com/lentil-lm/lentil/machine"
+)
+
+// Options choose a library.
+type Options struct {
+	Library string // path; empty looks for it (mlxc.Find)
+	// Activations is the type of activations: BF16 on a GPU and F32 without one, if it is 0.
+	Activations compute.DType
+}
+
+// Device is a compute.Device on MLX. Its methods may be called from several goroutines.
+type Device struct {
+	lib    *mlxc.Library
+	info   compute.Info
+	gpu    bool
+	limit  int64 // bytes that buffers may take
+	before int64 // bytes that MLX held when the device was opened
+
+	mu     sync.Mutex // held by every method
+	stream mlxc.Stream
+	g      *mlxc.Graph
+	held   int64     // bytes of slots
+	fresh  []*buffer // written since work was queued last
+	ops    int       // since then
+	masks  masks
+	closed bool
+}
+
+var errClosed = errors.New("mlx: device is closed")
+
+// New opens MLX's library, or says why it cannot be used.
+func New(opt Options) (compute.Device, error) {
+	path := opt.Library
+	if path == "" {
+		var err error
+		if path, err = mlxc.Find(); err != nil {
+			return nil, err
+		}
+	}
+	if err := probe(path); err != nil {
+		return nil, err
+	}
+	lib, err := mlxc.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	d := &Device{lib: lib}
+	lib.Do(func() { err = d.open(opt) })
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return d, nil
+}
+
+// Devices names the device of this machine, or says why there is none. It looks for the library and does not open it.
+func Devices() ([]string, error) {
+	if _, err := mlxc.Find(); err != nil {
+		return nil, err
+	}
+	return []string{"mlx"}, nil
+}
+
+// cacheShare is the part of the memory that MLX may keep of freed arrays.
+const cacheShare = 8
+
+func (d *Device) open(opt Options) error {
+	var err error
+	if d.gpu, err = d.lib.Metal(); err != nil {
+		return err
+	}
+	version, err := d.lib.Version()
+	if err != nil {
+		return err
+	}
+	if d.stream, err = d.lib.NewStream(d.gpu); err != nil {
+		return err
+	}
+	d.g = d.lib.NewGraph(d.stream)
+	where, activations := "processor", compute.F32
+	d.limit = machine.AvailableMemory()
+	if d.gpu {
+		where, activations = "GPU", compute.BF16
+		if n := d.lib.GPUFact("max_recommended_working_set_size"); n > 0 {
+			d.limit = n
+		}
+	}
+	if d.limit > 0 {
+		if err := d.lib.LimitCache(d.limit / cacheShare); err != nil {
+			return err
+		}
+	}
+	if opt.Activations != 0 {
+		activations = opt.Activations
+	}
+	if d.before, _, _, err = d.lib.Memory(); err != nil {
+		return err
+	}
+	d.info = compute.Info{
+		Name: "mlx", Detail: fmt.Sprintf("MLX %s, mlx-c %s, on the %s", version, d.lib.Interface(), where), Memory: d.limit,
+		Activations: activations, Repeatable: true, Async: true,
+	}
+	return d.lib.ResetPeak()
+}
+
+// enter locks the device and runs f on the library's thread.
+func (d *Device) enter(f func() error) (err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return errClosed
+	}
+	d.lib.Do(func() {
+		err = f()
+		if e := d.g.Close(); err == nil {
+			err = e
+		}
+	})
+	return err
+}
+
+// Info tells the library.
+func (d *Device) Info() compute.Info { return d.info }
+
+// Memory returns what MLX's arrays take now and took at most.
+func (d *Device) Memory() (used, peak int64) {
+	d.enter(func() error {
+		active, most, _, err := d.lib.Memory()
+		used, peak = max(active-d.before, 0), max(most-d.before, 0)
+		return err
+	})
+	return used, peak
+}
+
+// ResetPeak starts a new measurement of the peak that Memory returns.
+func (d *Device) ResetPeak() { d.enter(d.lib.ResetPeak) }
+
+// Sync waits for all work.
+func (d *Device) Sync() error {
+	return d.enter(func() error {
+		d.start()
+		return d.lib.Wait(d.stream)
+	})
+}
+
+// pieceOps is how many ops are queued at once, about a layer: a command buffer of theirs is far from what macOS takes for
+// one that hangs.
+const pieceOps = 16
+
+// start queues what was built.
+func (d *Device) start() {
+	var arrays []mlxc.Array
+	for _, b := range d.fresh {
+		b.fresh = false
+		if b.array != 0 {
+			arrays = append(arrays, b.array)
+		}
+	}
+	d.fresh, d.ops = d.fresh[:0], 0
+	d.g.Start(arrays)
+}
+
+// Close gives everything back. Buffers must not be used afterwards. The library stays open.
+func (d *Device) Close() error {
+	err := d.enter(func() error {
+		d.start()
+		err := d.lib.Wait(d.stream)
+		d.masks.free(d.lib)
+		d.lib.FreeStream(d.stream)
+		return errors.Join(err, d.lib.ClearCache())
+	})
+	if errors.Is(err, errClosed) {
+		return nil
+	}
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	return err
+}

@@ -1,0 +1,105 @@
+package mlxc
+
+// A function of the library, an index into names.
+type function int
+
+const (
+	setErrorHandler function = iota
+	versionOf
+	stringNew
+	stringData
+	stringFree
+	metalIsAvailable
+	defaultCPUStream
+	defaultGPUStream
+	streamFree
+	synchronize
+	deviceNewType
+	deviceFree
+	deviceInfoNew
+	deviceInfoGet
+	deviceInfoGetSize
+	deviceInfoFree
+	getActiveMemory
+	getPeakMemory
+	getCacheMemory
+	resetPeakMemory
+	clearCache
+	setCacheLimit
+	setWiredLimit
+
+	arrayNewData
+	arrayFree
+	arraySet
+	arrayEval
+	arrayBytes
+	arrayData
+	vectorNew
+	vectorNewData
+	vectorFree
+	asyncEval
+
+	matmul
+	quantizedMatmul
+	dequantize
+	transposeAxes
+	reshape
+	broadcastTo
+	add
+	subtract
+	multiply
+	divide
+	maximum
+	negative
+	square
+	sqrt
+	rsqrt
+	exp
+	expm1
+	tanh
+	sigmoid
+	cosine
+	sine
+	isFinite
+	equal
+	greaterEqual
+	where
+	sumAxis
+	allAxis
+	logSumExpAxis
+	argMaxAxis
+	takeAxis
+	takeAlongAxis
+	scatterAddAxis
+	slice
+	sliceUpdate
+	concatenateAxis
+	astype
+	contiguous
+	zeros
+	fastRMSNorm
+	fastAttention
+	functions // how many there are
+)
+
+// names are the symbols of the library, without their "mlx_".
+var names = [functions]string{
+	setErrorHandler: "set_error_handler", versionOf: "version", stringNew: "string_new", stringData: "string_data", stringFree: "string_free",
+	metalIsAvailable: "metal_is_available", defaultCPUStream: "default_cpu_stream_new", defaultGPUStream: "default_gpu_stream_new",
+	streamFree: "stream_free", synchronize: "synchronize", deviceNewType: "device_new_type", deviceFree: "device_free",
+	deviceInfoNew: "device_info_new", deviceInfoGet: "device_info_get", deviceInfoGetSize: "device_info_get_size", deviceInfoFree: "device_info_free",
+	getActiveMemory: "get_active_memory", getPeakMemory: "get_peak_memory", getCacheMemory: "get_cache_memory",
+	resetPeakMemory: "reset_peak_memory", clearCache: "clear_cache", setCacheLimit: "set_cache_limit", setWiredLimit: "set_wired_limit",
+
+	arrayNewData: "array_new_data", arrayFree: "array_free", arraySet: "array_set", arrayEval: "array_eval", arrayBytes: "array_nbytes",
+	arrayData: "array_data_uint8", vectorNew: "vector_array_new", vectorNewData: "vector_array_new_data", vectorFree: "vector_array_free",
+	asyncEval: "async_eval",
+
+	matmul: "matmul", quantizedMatmul: "quantized_matmul", dequantize: "dequantize", transposeAxes: "transpose_axes", reshape: "reshape",
+	broadcastTo: "broadcast_to", add: "add", subtract: "subtract", multiply: "multiply", divide: "divide", maximum: "maximum", negative: "negative",
+	square: "square", sqrt: "sqrt", rsqrt: "rsqrt", exp: "exp", expm1: "expm1", tanh: "tanh", sigmoid: "sigmoid", cosine: "cos", sine: "sin",
+	isFinite: "isfinite", equal: "equal", greaterEqual: "greater_equal", where: "where", sumAxis: "sum_axis", allAxis: "all_axis",
+	logSumExpAxis: "logsumexp_axis", argMaxAxis: "argmax_axis", takeAxis: "take_axis", takeAlongAxis: "take_along_axis",
+	scatterAddAxis: "scatter_add_axis", slice: "slice", sliceUpdate: "slice_update", concatenateAxis: "concatenate_axis", astype: "astype",
+	contiguous: "contiguous", zeros: "zeros", fastRMSNorm: "fast_rms_norm", fastAttention: "fast_scaled_dot_product_attention",
+}

@@ -1,0 +1,339 @@
+package mlxc
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// A Graph adds nodes on a stream; nothing is computed before Eval. Its methods run on the library's thread. The first
+// error sticks, and all that follows does nothing: Close tells it.
+//
+// Arrays that methods return live until Close, unless they are taken with Keep.
+type Graph struct {
+	lib   *Library
+	s     Stream
+	temps []Array
+	err   error
+	res   *Array // where the library writes a result
+}
+
+// NewGraph begins a graph.
+func (l *Library) NewGraph(s Stream) *Graph { return &Graph{lib: l, s: s, res: new(Array)} }
+
+// Close frees what was not kept and returns the first error. The graph can be used again.
+func (g *Graph) Close() error {
+	for _, a := range g.temps {
+		g.lib.Free(a)
+	}
+	err := g.err
+	g.temps, g.err = g.temps[:0], nil
+	return err
+}
+
+// Fail keeps an error.
+func (g *Graph) Fail(err error) {
+	if g.err == nil {
+		g.err = err
+	}
+}
+
+// Failed tells whether there was an error.
+func (g *Graph) Failed() bool { return g.err != nil }
+
+// Keep returns a handle of a's array that lives on after Close.
+func (g *Graph) Keep(a Array) Array {
+	if g.err != nil {
+		return 0
+	}
+	*g.res = 0
+	g.Fail(g.lib.do(arraySet, uintptr(unsafe.Pointer(g.res)), uintptr(a)))
+	if *g.res != 0 {
+		g.lib.live++
+	}
+	return *g.res
+}
+
+// Free gives a kept handle back.
+func (l *Library) Free(a Array) {
+	if a != 0 {
+		l.live--
+		l.call(arrayFree, uintptr(a))
+	}
+}
+
+// node calls a function whose first argument is the place of its result, and whose last is the stream.
+//
+//go:uintptrescapes
+func (g *Graph) node(f function, args ...uintptr) Array {
+	if g.err != nil {
+		return 0
+	}
+	*g.res = 0
+	var all [16]uintptr
+	n := copy(all[1:], args)
+	all[0], all[n+1] = uintptr(unsafe.Pointer(g.res)), uintptr(g.s)
+	return g.result(f, int32(invoke(g.lib.addr[f], all[:n+2]...)))
+}
+
+// result takes what a function wrote.
+func (g *Graph) result(f function, status int32) Array {
+	if err := g.lib.check(f, status); err != nil {
+		g.Fail(err)
+		return 0
+	}
+	if *g.res == 0 {
+		g.Fail(fmt.Errorf("mlx_%s gave no array", names[f]))
+		return 0
+	}
+	g.lib.live++
+	g.temps = append(g.temps, *g.res)
+	return *g.res
+}
+
+// New copies host bytes into an array. No dimension makes a scalar.
+func (g *Graph) New(data []byte, t Type, shape ...int) Array {
+	if g.err != nil {
+		return 0
+	}
+	dims := ints(shape)
+	if len(data) == 0 {
+		return g.Zeros(t, shape...)
+	}
+	a := Array(g.lib.call(arrayNewData, uintptr(unsafe.Pointer(&data[0])), uintptr(unsafe.Pointer(&dims[0])), uintptr(len(shape)), uintptr(t)))
+	if a == 0 {
+		g.Fail(g.lib.check(arrayNewData, 1))
+		return 0
+	}
+	g.lib.live++
+	g.temps = append(g.temps, a)
+	return a
+}
+
+// Float is a scalar F32.
+func (g *Graph) Float(v float32) Array {
+	return g.New(unsafe.Slice((*byte)(unsafe.Pointer(&v)), 4), F32)
+}
+
+// Int is a scalar I32.
+func (g *Graph) Int(v int) Array {
+	n := int32(v)
+	return g.New(unsafe.Slice((*byte)(unsafe.Pointer(&n)), 4), I32)
+}
+
+// ints are extents as C takes them, with one entry at least, so that there is an address.
+func ints(v []int) []int32 {
+	out := make([]int32, max(len(v), 1))
+	for i, n := range v {
+		out[i] = int32(n)
+	}
+	return out
+}
+
+// Start queues the computation of arrays and of all that they need.
+func (g *Graph) Start(arrays []Array) {
+	if g.err != nil || len(arrays) == 0 {
+		return
+	}
+	v := g.lib.call(vectorNewData, uintptr(unsafe.Pointer(&arrays[0])), uintptr(len(arrays)))
+	g.Fail(g.lib.do(asyncEval, v))
+	g.lib.call(vectorFree, v)
+}
+
+// Read waits for a and copies it out.
+func (g *Graph) Read(a Array, dst []byte) {
+	if len(dst) == 0 {
+		return
+	}
+	a = g.node(contiguous, uintptr(a), 0)
+	if g.err == nil {
+		g.Fail(g.lib.do(arrayEval, uintptr(a)))
+	}
+	if g.err != nil {
+		return
+	}
+	if n := int(g.lib.call(arrayBytes, uintptr(a))); n != len(dst) {
+		g.Fail(fmt.Errorf("MLX: an array of %d bytes is read into %d", n, len(dst)))
+		return
+	}
+	copy(dst, unsafe.Slice(pointer(g.lib.call(arrayData, uintptr(a))), len(dst)))
+}
+
+// Elementwise ops of two arrays, whose shapes are broadcast.
+
+func (g *Graph) Add(a, b Array) Array          { return g.node(add, uintptr(a), uintptr(b)) }
+func (g *Graph) Subtract(a, b Array) Array     { return g.node(subtract, uintptr(a), uintptr(b)) }
+func (g *Graph) Multiply(a, b Array) Array     { return g.node(multiply, uintptr(a), uintptr(b)) }
+func (g *Graph) Divide(a, b Array) Array       { return g.node(divide, uintptr(a), uintptr(b)) }
+func (g *Graph) Maximum(a, b Array) Array      { return g.node(maximum, uintptr(a), uintptr(b)) }
+func (g *Graph) Equal(a, b Array) Array        { return g.node(equal, uintptr(a), uintptr(b)) }
+func (g *Graph) GreaterEqual(a, b Array) Array { return g.node(greaterEqual, uintptr(a), uintptr(b)) }
+
+// Where is a where cond is true, else b.
+func (g *Graph) Where(cond, a, b Array) Array {
+	return g.node(where, uintptr(cond), uintptr(a), uintptr(b))
+}
+
+// Elementwise ops of one array.
+
+func (g *Graph) Negative(a Array) Array { return g.node(negative, uintptr(a)) }
+func (g *Graph) Square(a Array) Array   { return g.node(square, uintptr(a)) }
+func (g *Graph) Sqrt(a Array) Array     { return g.node(sqrt, uintptr(a)) }
+func (g *Graph) Rsqrt(a Array) Array    { return g.node(rsqrt, uintptr(a)) }
+func (g *Graph) Exp(a Array) Array      { return g.node(exp, uintptr(a)) }
+func (g *Graph) Expm1(a Array) Array    { return g.node(expm1, uintptr(a)) }
+func (g *Graph) Tanh(a Array) Array     { return g.node(tanh, uintptr(a)) }
+func (g *Graph) Sigmoid(a Array) Array  { return g.node(sigmoid, uintptr(a)) }
+func (g *Graph) Cos(a Array) Array      { return g.node(cosine, uintptr(a)) }
+func (g *Graph) Sin(a Array) Array      { return g.node(sine, uintptr(a)) }
+func (g *Graph) IsFinite(a Array) Array { return g.node(isFinite, uintptr(a)) }
+
+// As is a in another type.
+func (g *Graph) As(a Array, t Type) Array { return g.node(astype, uintptr(a), uintptr(t)) }
+
+// Reductions over one axis, negative from the last on, which stays with an extent of 1 where keep is set.
+
+func (g *Graph) Sum(a Array, axis int, keep bool) Array { return g.axis(sumAxis, a, axis, keep) }
+func (g *Graph) All(a Array, axis int, keep bool) Array { return g.axis(allAxis, a, axis, keep) }
+func (g *Graph) LogSumExp(a Array, axis int, keep bool) Array {
+	return g.axis(logSumExpAxis, a, axis, keep)
+}
+func (g *Graph) ArgMax(a Array, axis int, keep bool) Array { return g.axis(argMaxAxis, a, axis, keep) }
+
+func (g *Graph) axis(f function, a Array, axis int, keep bool) Array {
+	return g.node(f, uintptr(a), number(axis), flag(keep))
+}
+
+// number is an int argument of C.
+func number(n int) uintptr { return uintptr(uint32(int32(n))) }
+
+func flag(b bool) uintptr {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Reshape gives a another shape; one extent may be -1.
+func (g *Graph) Reshape(a Array, shape ...int) Array {
+	dims := ints(shape)
+	return g.node(reshape, uintptr(a), uintptr(unsafe.Pointer(&dims[0])), uintptr(len(shape)))
+}
+
+// BroadcastTo repeats a along extents of 1.
+func (g *Graph) BroadcastTo(a Array, shape ...int) Array {
+	dims := ints(shape)
+	return g.node(broadcastTo, uintptr(a), uintptr(unsafe.Pointer(&dims[0])), uintptr(len(shape)))
+}
+
+// Transpose puts the axes in another order.
+func (g *Graph) Transpose(a Array, axes ...int) Array {
+	dims := ints(axes)
+	return g.node(transposeAxes, uintptr(a), uintptr(unsafe.Pointer(&dims[0])), uintptr(len(axes)))
+}
+
+// Zeros is an array of zeros.
+func (g *Graph) Zeros(t Type, shape ...int) Array {
+	dims := ints(shape)
+	return g.node(zeros, uintptr(unsafe.Pointer(&dims[0])), uintptr(len(shape)), uintptr(t))
+}
+
+// Slice is a[start:stop:step] along every axis.
+func (g *Graph) Slice(a Array, start, stop, step []int) Array {
+	from, to, by, n := ints(start), ints(stop), ints(step), uintptr(len(start))
+	return g.node(slice, uintptr(a), uintptr(unsafe.Pointer(&from[0])), n, uintptr(unsafe.Pointer(&to[0])), n, uintptr(unsafe.Pointer(&by[0])), n)
+}
+
+// Update is a with b in the place of a[start:stop].
+func (g *Graph) Update(a, b Array, start, stop []int) Array {
+	from, to, by, n := ints(start), ints(stop), ints(ones(len(start))), uintptr(len(start))
+	return g.node(sliceUpdate, uintptr(a), uintptr(b), uintptr(unsafe.Pointer(&from[0])), n, uintptr(unsafe.Pointer(&to[0])), n, uintptr(unsafe.Pointer(&by[0])), n)
+}
+
+func ones(n int) []int {
+	v := make([]int, n)
+	for i := range v {
+		v[i] = 1
+	}
+	return v
+}
+
+// Rows is rows [from, to) of a matrix of n columns.
+func (g *Graph) Rows(a Array, from, to, n int) Array {
+	return g.Slice(a, []int{from, 0}, []int{to, n}, []int{1, 1})
+}
+
+// Concatenate joins arrays along an axis.
+func (g *Graph) Concatenate(axis int, arrays ...Array) Array {
+	if g.err != nil {
+		return 0
+	}
+	v := g.lib.call(vectorNewData, uintptr(unsafe.Pointer(&arrays[0])), uintptr(len(arrays)))
+	defer g.lib.call(vectorFree, v)
+	return g.node(concatenateAxis, v, number(axis))
+}
+
+// Take picks along an axis.
+func (g *Graph) Take(a, indices Array, axis int) Array {
+	return g.node(takeAxis, uintptr(a), uintptr(indices), number(axis))
+}
+
+// TakeAlong picks one element for each index along an axis.
+func (g *Graph) TakeAlong(a, indices Array, axis int) Array {
+	return g.node(takeAlongAxis, uintptr(a), uintptr(indices), number(axis))
+}
+
+// ScatterAdd adds values to those elements of a that indices tell along an axis.
+func (g *Graph) ScatterAdd(a, indices, values Array, axis int) Array {
+	return g.node(scatterAddAxis, uintptr(a), uintptr(indices), uintptr(values), number(axis))
+}
+
+// MatMul is the product of the last two axes.
+func (g *Graph) MatMul(a, b Array) Array { return g.node(matmul, uintptr(a), uintptr(b)) }
+
+// Quantized is a matrix in MLX's own layout. Biases is 0 where the mode has none.
+type Quantized struct {
+	Packed, Scales, Biases Array
+	Group, Bits            int
+	Mode                   string // "affine", "mxfp4" and so on
+}
+
+// QuantizedMatMul is x Wᵀ, or x W where transpose is not set.
+func (g *Graph) QuantizedMatMul(x Array, w Quantized, transpose bool) Array {
+	return g.node(quantizedMatmul, uintptr(x), uintptr(w.Packed), uintptr(w.Scales), uintptr(w.Biases), flag(transpose),
+		optional(w.Group), optional(w.Bits), uintptr(unsafe.Pointer(cstring(w.Mode))))
+}
+
+// Dequantize is W in a type of floats.
+func (g *Graph) Dequantize(w Quantized, t Type) Array {
+	return g.node(dequantize, uintptr(w.Packed), uintptr(w.Scales), uintptr(w.Biases),
+		optional(w.Group), optional(w.Bits), uintptr(unsafe.Pointer(cstring(w.Mode))), 0, optional(int(t)))
+}
+
+// optional is an optional int of C: 32 bits of value, and whether there is one.
+func optional(v int) uintptr { return uintptr(uint32(int32(v))) | 1<<32 }
+
+// RMSNorm normalizes rows by their root mean square and a weight.
+func (g *Graph) RMSNorm(x, w Array, eps float32) Array {
+	if g.err != nil {
+		return 0
+	}
+	*g.res = 0
+	return g.result(fastRMSNorm, g.lib.rmsNorm(g.res, x, w, eps, g.s))
+}
+
+// Attention is softmax(scale q kᵀ) v over q [B, heads, T, D] and k, v [B, kvHeads, S, D]. A causal query t sees the keys
+// up to S-T+t; else a mask of bools [T, S], unless it is 0, tells which.
+func (g *Graph) Attention(q, k, v Array, scale float32, causal bool, mask Array) Array {
+	if g.err != nil {
+		return 0
+	}
+	mode := cstring("")
+	if causal {
+		mode = cstring("causal")
+	}
+	*g.res = 0
+	if g.lib.minor < 7 {
+		return g.result(fastAttention, g.lib.attention6(g.res, q, k, v, scale, mode, mask, 0, g.s))
+	}
+	return g.result(fastAttention, g.lib.attention(g.res, q, k, v, scale, mode, mask, 0, false, g.s))
+}

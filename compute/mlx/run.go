@@ -1,0 +1,229 @@
+package mlx
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/mlx/mlxc"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// Run checks the op against its shape rule and adds its nodes to the graph.
+func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
+	return d.enter(func() error {
+		if err := d.run(op, out, in); err != nil {
+			return fmt.Errorf("%s: %w", op.Name(), err)
+		}
+		return nil
+	})
+}
+
+func (d *Device) run(op compute.Op, out, in []compute.Buffer) error {
+	outs, outSpecs, err := d.buffers(out)
+	if err != nil {
+		return err
+	}
+	ins, inSpecs, err := d.buffers(in)
+	if err != nil {
+		return err
+	}
+	for _, b := range outs {
+		if b.weight != nil {
+			return fmt.Errorf("output: %w", errReadOnly)
+		}
+	}
+	if err := compute.Check(op, outSpecs, inSpecs); err != nil {
+		return err
+	}
+	for i, b := range ins {
+		if b.weight != nil {
+			if err := compute.CheckWeight(op, i, b.weight.matrix); err != nil {
+				return err
+			}
+		}
+	}
+	if !d.has(op, outSpecs, inSpecs) {
+		return compute.ErrUnsupported
+	}
+	c := &call{d: d, g: d.g, out: outs, in: ins, results: make([]mlxc.Array, len(outs))}
+	for i := range ins {
+		if ins[i].weight == nil {
+			d.value(ins[i])
+		}
+	}
+	if err := c.dispatch(op); err != nil {
+		return err
+	}
+	for i, b := range outs {
+		if d.g.Failed() {
+			break // Close of the graph tells it
+		}
+		if c.results[i] == 0 {
+			return fmt.Errorf("output %d was not computed", i)
+		}
+		d.put(b, d.g.As(c.results[i], types[b.spec.DType]))
+		if !b.fresh && !isLazy(op, i) {
+			b.fresh = true
+			d.fresh = append(d.fresh, b)
+		}
+	}
+	if d.ops++; d.ops >= pieceOps {
+		d.start()
+	}
+	return nil
+}
+
+// isLazy tells an output that is not queued with the others, as most never read it: AttentionGrad computes sums of its own.
+func isLazy(op compute.Op, i int) bool {
+	_, ok := op.(compute.Attention)
+	return ok && i == 1
+}
+
+func (d *Device) buffers(list []compute.Buffer) ([]*buffer, []compute.Spec, error) {
+	own, specs := make([]*buffer, len(list)), make([]compute.Spec, len(list))
+	for i, b := range list {
+		c, err := d.own(b)
+		if err != nil {
+			return nil, nil, err
+		}
+		own[i], specs[i] = c, c.spec
+	}
+	return own, specs, nil
+}
+
+// Supports reports whether the op is built of MLX's functions.
+func (d *Device) Supports(op compute.Op, in []compute.Spec) bool {
+	out, err := compute.Infer(op, in)
+	return err == nil && d.has(op, out, in)
+}
+
+// has reports whether the op is built of MLX's functions, for these sizes.
+func (d *Device) has(op compute.Op, out, in []compute.Spec) bool {
+	for _, s := range slices.Concat(out, in) {
+		if s.Shape.Elems() == 0 {
+			return false // nothing to compute: the host does that, too
+		}
+	}
+	if w, i, ok := compute.WeightInput(op); ok && !d.isExact(w.Format) && isExactOp(out, in[:i]) {
+		return false
+	}
+	switch o := op.(type) {
+	case compute.Linear, compute.LinearGradInput, compute.MatMul, compute.Embed, compute.LowRankRows, compute.SumRows,
+		compute.CrossEntropy, compute.CrossEntropyLogits,
+		compute.RMSNorm, compute.RMSNormGrad, compute.RopeTable, compute.RoPE, compute.Attention, compute.AttentionGrad,
+		compute.SwiGLU, compute.SwiGLUGrad, compute.Add, compute.Scale, compute.ScaleBy, compute.ScaleRows, compute.Fill,
+		compute.GatherRows, compute.ScatterRows, compute.EmbedGrad, compute.CopyRows,
+		compute.Adam, compute.Guard, compute.SumSquares, compute.ArgMax:
+		return true
+	case compute.StoreRows:
+		return o.Format.Kind == quant.Dense
+	case compute.CacheAttention:
+		return o.Format.Kind == quant.Dense
+	}
+	return false
+}
+
+// isExactOp reports whether all of an op's activations are float32. Its weights must be exact then.
+func isExactOp(out, in []compute.Spec) bool {
+	for _, s := range append(out[:1:1], in[:min(1, len(in))]...) {
+		if s.DType.IsFloat() && s.DType != compute.F32 {
+			return false
+		}
+	}
+	return true
+}
+
+// A call is an op under way.
+type call struct {
+	d       *Device
+	g       *mlxc.Graph
+	out, in []*buffer
+	results []mlxc.Array // of out, in any type of floats
+}
+
+// dispatch builds the op.
+func (c *call) dispatch(op compute.Op) error {
+	switch o := op.(type) {
+	case compute.Linear:
+		c.linear(o)
+	case compute.LinearGradInput:
+		c.linearGradInput(o)
+	case compute.MatMul:
+		c.matMul(o)
+	case compute.LowRankRows:
+		return c.lowRankRows(o)
+	case compute.SumRows:
+		c.results[0] = c.added(o.Accumulate, c.g.Sum(c.f32(0), 0, false))
+	case compute.Embed:
+		return c.embed(o)
+	case compute.EmbedGrad:
+		return c.scatter(1, o.Rows, c.g.As(c.out[0].array, mlxc.F32))
+	case compute.CrossEntropy:
+		return c.crossEntropy(o)
+	case compute.CrossEntropyLogits:
+		return c.crossEntropyLogits()
+	case compute.Attention:
+		return c.attention(o)
+	case compute.AttentionGrad:
+		return c.attentionGrad(o)
+	case compute.StoreRows:
+		return c.storeRows(o)
+	case compute.CacheAttention:
+		return c.cacheAttention(o)
+	case compute.Adam:
+		c.adam(o)
+	case compute.Guard:
+		c.guard()
+	case compute.ArgMax:
+		c.argMax()
+	case compute.GatherRows:
+		return c.gatherRows()
+	case compute.ScatterRows:
+		return c.scatter(1, o.Rows, c.g.Zeros(mlxc.F32, c.out[0].spec.Shape...))
+	case compute.CopyRows:
+		c.copyRows(o)
+	default:
+		c.elements(op)
+	}
+	return nil
+}
+
+// x is input i.
+func (c *call) x(i int) mlxc.Array { return c.in[i].array }
+
+// f32 is input i in float32.
+func (c *call) f32(i int) mlxc.Array { return c.g.As(c.in[i].array, mlxc.F32) }
+
+// dims is the shape of input i.
+func (c *call) dims(i int) compute.Shape { return c.in[i].spec.Shape }
+
+// added is y, or y and what the first output holds.
+func (c *call) added(accumulate bool, y mlxc.Array) mlxc.Array {
+	if !accumulate {
+		return y
+	}
+	return c.g.Add(c.g.As(c.d.value(c.out[0]), mlxc.F32), y)
+}
+
+// scaled is alpha·x, in float32 unless alpha is 1.
+func (c *call) scaled(x mlxc.Array, alpha float32) mlxc.Array {
+	if alpha == 1 {
+		return x
+	}
+	return c.g.Multiply(x, c.g.Float(alpha))
+}
+
+// indices is input i, of integers, all of them below n. Those of the host are checked, and the device's are read for it.
+func (c *call) indices(i, n int) (mlxc.Array, error) {
+	return c.x(i), checkIndices(c.d.ints(c.in[i]).I32(), 0, n)
+}
+
+func checkIndices(list []int32, from, n int) error {
+	for _, v := range list {
+		if int(v) < from || int(v) >= n {
+			return fmt.Errorf("index %d is beyond the %d rows of its matrix", v, n)
+		}
+	}
+	return nil
+}
