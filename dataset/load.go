@@ -62,6 +62,7 @@ type Split struct {
 	Format Format   // of the first row, and of all where all are from one dataset
 	sought string   // what was looked for, if nothing was found
 	parts  []part
+	vain   []int // pairs of which Row's error is nothingToPrefer, in order
 }
 
 // A part is a run of rows of one file.
@@ -425,6 +426,10 @@ func (s *Split) check(parts []part, ownKeys bool) error {
 				s.Format = p.format
 			}
 			if err == nil {
+				continue
+			}
+			if errors.As(err, new(nothingToPrefer)) {
+				s.vain = append(s.vain, p.start+i-p.from)
 				continue
 			}
 			err = at(p.src, i, err)

@@ -212,10 +212,15 @@ func continuations(row *Row, chosen, rejected string) error {
 	return nil
 }
 
-var errSame = fault.Of("chosen and rejected are the same: there is nothing to prefer").Try("Remove the row, or correct it.")
+// A nothingToPrefer is why a pair teaches nothing. Published sets have such rows, so that they are skipped and counted.
+type nothingToPrefer struct{ error }
+
+func (e nothingToPrefer) Unwrap() error { return e.error }
+
+var errSame = nothingToPrefer{fault.Of("chosen and rejected are the same: there is nothing to prefer").Try("Remove the row, or correct it.")}
 
 func emptyAnswer(key string) error {
-	return fault.Of("the %s answer is empty", key).Try("Write it, or remove the row.")
+	return nothingToPrefer{fault.Of("the %s answer is empty", key).Try("Write it, or remove the row.")}
 }
 
 // checkSides refuses answers that are empty or equal.

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/chat/jinja"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/spoil"
 )
 
@@ -86,18 +88,8 @@ func pairOf(t *testing.T, chosen, rejected string) *jinja.Dict {
 
 func TestPairMistakes(t *testing.T) {
 	t.Parallel()
-	const q, a, b = `{"role": "user", "content": "Q"}`, `{"role": "assistant", "content": "A"}`, `{"role": "assistant", "content": ""}`
+	const q, a = `{"role": "user", "content": "Q"}`, `{"role": "assistant", "content": "A"}`
 	for row, want := range map[string]string{
-		`{"prompt": "Q", "chosen": "A", "rejected": "A"}`:                                           "chosen and rejected are the same",
-		`{"chosen": "QA", "rejected": "QA"}`:                                                        "chosen and rejected are the same",
-		`{"chosen": [` + q + `, ` + a + `], "rejected": [` + q + `, ` + a + `]}`:                    "chosen and rejected are the same",
-		`{"prompt": "Q", "chosen": "A", "rejected": " "}`:                                           "the rejected answer is empty",
-		`{"prompt": "Q", "chosen": "", "rejected": "B"}`:                                            "the chosen answer is empty",
-		`{"prompt": "Q", "chosen": null, "rejected": "B"}`:                                          "the chosen answer is empty",
-		`{"prompt": [` + q + `], "chosen": [` + a + `], "rejected": [` + b + `]}`:                   "the rejected answer is empty",
-		`{"prompt": [` + q + `], "chosen": [], "rejected": [` + a + `]}`:                            "the chosen answer is empty",
-		`{"chosen": [` + q + `], "rejected": [` + q + `, ` + a + `]}`:                               "the chosen answer is empty",
-		`{"chosen": "Q", "rejected": "QA"}`:                                                         "the chosen answer is empty",
 		`{"chosen": "one", "rejected": "two"}`:                                                      "have different prompts: the texts begin differently",
 		`{"chosen": [` + q + `, ` + a + `], "rejected": [` + a + `]}`:                               "have different prompts: their first messages differ",
 		`{"chosen": [` + a + `, ` + q + `], "rejected": [` + a + `, ` + a + `]}`:                    `they part at chosen[1], which is of the role "user"`,
@@ -111,6 +103,66 @@ func TestPairMistakes(t *testing.T) {
 		_, err := Load(writeFiles(t, map[string]string{"train.jsonl": row}), Options{Preference: true})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "train.jsonl:") {
 			t.Errorf("%s: %v, want %q", row, err, want)
+		}
+	}
+}
+
+// TestPairsInVain: rows without anything to prefer are skipped, counted and named; a set of nothing else is refused.
+func TestPairsInVain(t *testing.T) {
+	t.Parallel()
+	const q, a, b = `{"role": "user", "content": "Q"}`, `{"role": "assistant", "content": "A"}`, `{"role": "assistant", "content": ""}`
+	tok := smallTokenizer(t, chatML)
+	for row, why := range map[string]string{
+		`{"prompt": "Q", "chosen": "A", "rejected": "A"}`:                                                                       "are the same",
+		`{"chosen": "QA", "rejected": "QA"}`:                                                                                    "are the same",
+		`{"chosen": [` + q + `, ` + a + `], "rejected": [` + q + `, ` + a + `]}`:                                                "are the same",
+		`{"prompt": "Q", "chosen": "A", "rejected": " "}`:                                                                       "rejected answer is empty",
+		`{"prompt": "Q", "chosen": "", "rejected": "B"}`:                                                                        "chosen answer is empty",
+		`{"prompt": "Q", "chosen": null, "rejected": "B"}`:                                                                      "chosen answer is empty",
+		`{"prompt": [` + q + `], "chosen": [` + a + `], "rejected": [` + b + `]}`:                                               "rejected answer is empty",
+		`{"prompt": [` + q + `], "chosen": [], "rejected": [` + a + `]}`:                                                        "chosen answer is empty",
+		`{"chosen": [` + q + `], "rejected": [` + q + `, ` + a + `]}`:                                                           "chosen answer is empty",
+		`{"chosen": "Q", "rejected": "QA"}`:                                                                                     "chosen answer is empty",
+		`{"chosen": "Q: ` + strings.Repeat("A", 60) + `B", "rejected": "Q: ` + strings.Repeat("A", 60) + `C", "prompt": "Q: "}`: "", // are cut before they part
+	} {
+		const good = `{"prompt": "Q", "chosen": "A", "rejected": "B"}` + "\n"
+		for _, rows := range []string{row + "\n" + good + good, good + row + "\n" + good, good + good + row, row} {
+			s, err := Load(writeFiles(t, map[string]string{"train.jsonl": rows}), Options{Preference: true})
+			if err != nil {
+				t.Errorf("%s: %v", rows, err)
+				continue
+			}
+			line := 1 + strings.Count(rows[:strings.Index(rows, row)], "\n")
+			if _, err := s.Train.Row(line - 1); why != "" && (err == nil || !strings.Contains(err.Error(), why)) {
+				t.Errorf("%s: %v, want %q", row, err, why)
+			}
+			list, err := encoder(t, tok, EncoderOptions{MaskPrompt: true, MaxSeqLength: 60}).Rows(s.Train)
+			if err != nil {
+				t.Fatal(err)
+			}
+			report, err := list.Prepare(t.Context(), nil)
+			where := fmt.Sprintf("train.jsonl:%d", line)
+			if rows == row {
+				if err == nil || !strings.Contains(err.Error(), "no row is left: ") || !strings.Contains(err.Error(), where) {
+					t.Errorf("%s alone: %v", row, err)
+				}
+				continue
+			}
+			if err != nil || list.Len() != 2 || report.Rows != 2 || report.Vain != 1 {
+				t.Errorf("%s: %d rows, %+v, %v", rows, list.Len(), report, err)
+				continue
+			}
+			w := report.Warnings()
+			if !slices.ContainsFunc(w, func(n fault.Note) bool {
+				return strings.Contains(n.String(), "1 row is skipped, as chosen") && strings.Contains(n.String(), where)
+			}) {
+				t.Errorf("%s: %v", rows, w)
+			}
+			for i := range list.Len() {
+				if _, err := list.Item(i); err != nil {
+					t.Errorf("%s: %v", rows, err)
+				}
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package dataset
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lentil-lm/lentil/fault"
@@ -24,6 +25,7 @@ type Report struct {
 	LostTokens int // tokens beyond the limit
 	Unread     int // bytes beyond the limit that were not even tokenised
 	NoLoss     int // rows without a token to learn
+	Vain       int // pairs whose answers are equal, or one of them is empty: they are not among Rows
 	NotPrefix  int // rows that do not begin with their rendered prompt
 	NotByModel int // rows whose learnt final message is not the assistant's
 	LeftOut    int // rows of which the template leaves something out
@@ -33,7 +35,7 @@ type Report struct {
 	limit                                      int
 	keep                                       bool // rows without loss stay
 	longestAt, notPrefixAt, notByModelAt, role string
-	noLossAt                                   []string
+	noLossAt, vainAt                           []string
 	leftOut                                    LeftOut // all kinds
 	leftOutAt, emptyAt, oddRoleAt, oddRole     string
 }
@@ -56,10 +58,12 @@ func (r *Report) count(lengths []int) {
 // add counts an item and reports whether it has anything to learn.
 func (r *Report) add(item Item, where string) bool {
 	learnt, cut := r.addTokens(item, where)
+	vain := false
 	if other := item.Rejected; other != nil {
 		r.Pairs = true
 		learntToo, cutToo := r.addTokens(*other, where)
 		learnt, cut = learnt && learntToo, cut || cutToo
+		vain = learnt && slices.Equal(r.read(item), r.read(*other))
 		item.NotPrefix = item.NotPrefix || other.NotPrefix
 		item.LeftOut |= other.LeftOut
 		item.EmptyAnswer = item.EmptyAnswer || other.EmptyAnswer
@@ -85,7 +89,26 @@ func (r *Report) add(item Item, where string) bool {
 			r.noLossAt = append(r.noLossAt, where)
 		}
 	}
-	return learnt
+	if vain {
+		r.addVain(where)
+	}
+	return learnt && !vain
+}
+
+// read gives the tokens within the limit. Those of a pair may be equal though its texts are not: the
+// template trims answers, and the limit may cut them before they part.
+func (r *Report) read(item Item) []int32 {
+	if r.limit > 0 {
+		return item.IDs[:min(len(item.IDs), r.limit)]
+	}
+	return item.IDs
+}
+
+// addVain counts a pair that teaches nothing.
+func (r *Report) addVain(where string) {
+	if r.Vain++; r.Vain <= maxReported {
+		r.vainAt = append(r.vainAt, where)
+	}
 }
 
 // addTokens counts those of a sequence and reports whether any of its answer is learnt, and whether it will be cut.
@@ -151,16 +174,15 @@ func (r *Report) Warnings() []fault.Note {
 		w = append(w, fault.Say("%s: %s longer than %d tokens and will be cut there, losing %s; the longest, %s, has %d. Split long rows beforehand or raise %v.",
 			r.Split, rowsAre(r.Truncated), r.limit, lost, r.longestAt, r.Longest, fault.Setting("max_seq_length")))
 	}
+	if r.Vain > 0 {
+		w = append(w, fault.Say("%s: %s skipped, as chosen and rejected are equal, or one of them is empty: %s.", r.Split, rowsAre(r.Vain), listed(r.vainAt, r.Vain)))
+	}
 	if r.NoLoss > 0 {
-		list := strings.Join(r.noLossAt, ", ")
-		if r.NoLoss > len(r.noLossAt) {
-			list += fmt.Sprintf(" and %d more", r.NoLoss-len(r.noLossAt))
-		}
 		fate := "and will be skipped"
 		if r.keep {
 			fate = "but stay, as in mlx-lm"
 		}
-		w = append(w, fault.Say("%s: %s without a token to learn %s: %s. %v.", r.Split, rowsAre(r.NoLoss), fate, list, r.noLossRemedy()))
+		w = append(w, fault.Say("%s: %s without a token to learn %s: %s. %v.", r.Split, rowsAre(r.NoLoss), fate, listed(r.noLossAt, r.NoLoss), r.noLossRemedy()))
 	}
 	if r.NotPrefix > 0 {
 		w = append(w, fault.Say("%s: in %d rows the chat template writes the prompt differently once the answer follows (first in %s); there the loss begins where the two renderings part.",
@@ -187,6 +209,15 @@ func (r *Report) oddWarnings() (w []fault.Note) {
 			r.Split, rows(r.OddRoles), r.oddRoleAt, r.oddRole))
 	}
 	return w
+}
+
+// listed names the first of n rows.
+func listed(first []string, n int) string {
+	text := strings.Join(first, ", ")
+	if n > len(first) {
+		text += fmt.Sprintf(" and %d more", n-len(first))
+	}
+	return text
 }
 
 func rows(n int) string {

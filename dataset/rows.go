@@ -33,9 +33,14 @@ func (e *Encoder) Rows(s *Split) (*Rows, error) {
 			return nil, fmt.Errorf("%s: %w", s.source(), err)
 		}
 	}
-	r := &Rows{split: s, enc: e, order: make([]int, s.Len()), items: make([]encoded, s.Len())}
-	for i := range r.order {
-		r.order[i] = i
+	r := &Rows{split: s, enc: e, items: make([]encoded, s.Len())}
+	vain := s.vain
+	for i := range s.Len() {
+		if len(vain) > 0 && vain[0] == i {
+			vain = vain[1:]
+			continue
+		}
+		r.order = append(r.order, i)
 	}
 	if e.opt.CompatMLX { // mlx-lm sorts by "length", which for rows not yet tokenised is their number of keys
 		slices.SortStableFunc(r.order, func(i, j int) int { return s.keys(i) - s.keys(j) })
@@ -43,7 +48,7 @@ func (e *Encoder) Rows(s *Split) (*Rows, error) {
 	return r, nil
 }
 
-// Len returns the number of rows; after [Rows.Prepare] without those that have nothing to learn.
+// Len returns the number of rows, without pairs of equal or empty answers; after [Rows.Prepare] without all that have nothing to learn.
 func (r *Rows) Len() int { return len(r.order) }
 
 // Where names row i by file and line.
@@ -74,6 +79,9 @@ func (r *Rows) Prepare(ctx context.Context, progress func(done, total int)) (*Re
 		return nil, err
 	}
 	rep := &Report{Split: r.split.Name, limit: r.enc.opt.MaxSeqLength, keep: r.enc.opt.CompatMLX}
+	for _, i := range r.split.vain {
+		rep.addVain(r.split.Where(i))
+	}
 	var kept []int
 	lengths := make([]int, 0, len(r.order))
 	for _, i := range r.order {
@@ -91,6 +99,10 @@ func (r *Rows) Prepare(ctx context.Context, progress func(done, total int)) (*Re
 	slices.Sort(lengths)
 	rep.count(lengths)
 	rep.P50, rep.P95 = percentile(lengths, 50), percentile(lengths, 95)
+	if len(kept) == 0 && rep.Vain > rep.NoLoss {
+		return rep, fault.Of("%s: no row is left: chosen and rejected are equal, or one of them is empty, in %s (%s)", r.split.source(), rows(rep.Vain), listed(rep.vainAt, rep.Vain)).
+			Try("Give pairs of a better and a worse answer.")
+	}
 	if len(lengths) > 0 && len(kept) == 0 {
 		return rep, fault.Of("%s: no row has a token to learn", r.split.source()).Try("%v", rep.noLossRemedy())
 	}
