@@ -9,7 +9,8 @@
 //
 // For a conversation, [Files.Prompt] turns messages into tokens and
 // [Engine.Session] makes a session that remembers what it has read; its Stream
-// gives an answer piece by piece. Sessions of one engine may run at the same time.
+// gives an answer piece by piece. Sessions of one engine may run at the same time, and
+// faster as part of a [generate.Batch].
 //
 // What only looks at a model opens less of it: [Find] gives its place on disk,
 // [OpenTokenizer] its tokenizer, [OpenFiles] tokenizer and weights.

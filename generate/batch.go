@@ -117,14 +117,23 @@ func (b *Batch) Session(m *model.Model) (*Session, error) {
 		s.Close()
 		return nil, err
 	}
+	if err := b.adopt(s); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// adopt makes a session one of the batch's, with what its cache holds.
+func (b *Batch) adopt(s *Session) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
-		s.Close()
-		return nil, ErrClosed
+		return ErrClosed
 	}
-	s.member = &member{batch: b, group: b.join(m)}
-	return s, nil
+	s.member = &member{batch: b, group: b.join(s.model)}
+	s.member.hold(s.cache.Bytes())
+	return nil
 }
 
 // Stream answers one prompt in a session of its own: see Session.Stream. It may be called

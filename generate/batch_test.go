@@ -414,6 +414,69 @@ func TestBatchMemory(t *testing.T) {
 	}
 }
 
+// TestFork: sessions that begin alike go on by themselves, alone and in a batch, with caches
+// of all kinds.
+func TestFork(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	m := modeltest.Load(t, dev, modeltest.Spec{Type: "llama", Config: map[string]any{"vocab_size": vocab, "head_dim": 32}})
+	tok := newTokenizer(t)
+	for _, o := range []BatchOptions{{Exact: true}, {Exact: true, MaxKVSize: 12}, {RowWise: true, KV: KVBits{Bits: 4, Group: 32, Start: 3}}} {
+		b := newBatch(t, o)
+		alone := func() (*Session, error) {
+			s, err := NewSession(m, o.MaxKVSize, o.Exact)
+			if err == nil {
+				err = s.QuantizeKV(o.KV)
+			}
+			return s, err
+		}
+		for name, open := range map[string]func() (*Session, error){"alone": alone, "in a batch": func() (*Session, error) { return b.Session(m) }} {
+			held := used(dev)
+			stem, err := open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := stem.Prefill(t.Context(), prompt, 0); err != nil {
+				t.Fatal(err)
+			}
+			var done sync.WaitGroup
+			for i := range 3 {
+				fork, err := stem.Fork()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if l := b.Load(); stem.member != nil && l.Bytes < fork.cache.Bytes() {
+					t.Errorf("%s: %d bytes are set aside", name, l.Bytes)
+				}
+				done.Go(func() {
+					defer fork.Close()
+					longer := append(slices.Clone(prompt), int32(20+i), 31)
+					own, err := alone()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer own.Close()
+					if _, err := own.Prefill(t.Context(), prompt, 0); err != nil { // in the same pieces
+						t.Error(err)
+						return
+					}
+					want, _, err1 := tokensOf(own.Stream(t.Context(), tok, longer, Options{MaxTokens: 15}))
+					got, _, err2 := tokensOf(fork.Stream(t.Context(), tok, longer, Options{MaxTokens: 15}))
+					if err := errors.Join(err1, err2); err != nil || !slices.Equal(got, want) {
+						t.Errorf("%+v, %s: fork %d says %v, %v, want %v", o, name, i, got, err, want)
+					}
+				})
+			}
+			done.Wait()
+			stem.Close()
+			if now := used(dev); now != held {
+				t.Errorf("%s: %d bytes are held afterwards", name, now-held)
+			}
+		}
+	}
+}
+
 // TestBatchClose: what waits and what is under way ends, and nothing begins.
 func TestBatchClose(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package generate
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/fault"
@@ -59,6 +60,27 @@ func (s *Session) Reset() {
 	if s.member != nil {
 		s.member.forget()
 	}
+}
+
+// Fork makes a session that has seen the same, and goes on by itself: for several answers
+// to one prompt, and for conversations that begin alike. In a batch it is of the batch too.
+func (s *Session) Fork() (*Session, error) {
+	s.tape.Reset(false)
+	cache, err := s.cache.Clone(s.tape)
+	if err != nil {
+		return nil, err
+	}
+	other := &Session{model: s.model, tape: tensor.NewTape(s.model.Device()), cache: cache, limited: s.limited, kvBits: s.kvBits,
+		loaded: s.loaded, tokens: slices.Clone(s.tokens)}
+	other.tape.Exact = s.tape.Exact
+	if s.member == nil {
+		return other, nil
+	}
+	if err := s.member.batch.adopt(other); err != nil {
+		other.Close()
+		return nil, err
+	}
+	return other, nil
 }
 
 // bytesFor is what keys and values of n tokens take at most.

@@ -134,6 +134,24 @@ func (c *Cache) Trim(n int) error {
 	return nil
 }
 
+// Clone makes a cache that holds the same, and goes on by itself. It has as much room.
+func (c *Cache) Clone(t *tensor.Tape) (*Cache, error) {
+	other, err := NewCache(c.dev, c.shapes, c.limit, c.dtype)
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range c.layers {
+		other.layers[i] = other.layer(i, l.stores())
+		other.layers[i].held().copy(t, l.held())
+	}
+	if err := t.Err(); err != nil {
+		other.Free()
+		return nil, err
+	}
+	other.seen, other.floor = c.seen, c.floor
+	return other, nil
+}
+
 // Bytes is the memory that keys and values take, room to grow included.
 func (c *Cache) Bytes() (n int64) {
 	for _, l := range c.layers {

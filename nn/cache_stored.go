@@ -70,6 +70,27 @@ func (p *pair) grow(t *tensor.Tape, held **stored, n, cols, most int) {
 	*held = bigger
 }
 
+// copy takes what other holds.
+func (p *pair) copy(t *tensor.Tape, other *pair) {
+	for _, part := range []struct {
+		to   **stored
+		from *stored
+	}{{&p.keys, other.keys}, {&p.values, other.values}} {
+		if part.from == nil || t.Err() != nil {
+			continue
+		}
+		s, err := newStored(p.dev, part.from.Weight, nil)
+		if err != nil {
+			t.Fail(err)
+			return
+		}
+		*part.to = s
+		for i, x := range part.from.parts {
+			t.CopyRows(s.parts[i], x)
+		}
+	}
+}
+
 func (p *pair) bytes() int64 { return p.keys.bytes() + p.values.bytes() }
 
 func (p *pair) free() {

@@ -24,6 +24,10 @@ func (h *harness) works() []work {
 		sides: []side{{"lentil", func(context.Context) (float64, error) { return attentionMemory(8192, h.threads) }}}})
 	all = append(all, work{name: "second epoch, 16 of 36 layers trained", unit: "of the first", lower: true, goal: "0.70 of the first",
 		sides: []side{{"lentil", h.secondEpoch}}})
+	for _, mode := range []string{"fast", "rowwise", "exact"} {
+		all = append(all, work{name: "sixteen answers together, smollm2-135m, decoding, " + mode, unit: "times as fast as in turn", goal: map[string]string{"fast": "5 x in turn"}[mode],
+			sides: []side{{"lentil", func(ctx context.Context) (float64, error) { return h.together(ctx, mode) }}}})
+	}
 	for _, shape := range []string{"smollm2-135m", "qwen2.5-0.5b", "llama-3.2-1b", "ministral-8b", "qwen3-30b-a3b-8-layers"} {
 		if !h.shapes[shape] {
 			continue
@@ -187,11 +191,23 @@ var ofTheFirst = regexp.MustCompile(`([0-9.]+) of_the_first`)
 
 // secondEpoch is the benchmark in package train.
 func (h *harness) secondEpoch(ctx context.Context) (float64, error) {
-	text, err := h.output(ctx, "go", "test", "./train", "-run", "^$", "-bench", "SecondEpoch", "-benchtime", "3x")
+	return h.ratio(ctx, ofTheFirst, "./train", "SecondEpoch")
+}
+
+var timesAsFast = regexp.MustCompile(`([0-9.]+) times_as_fast`)
+
+// together is the benchmark in package bench.
+func (h *harness) together(ctx context.Context, mode string) (float64, error) {
+	return h.ratio(ctx, timesAsFast, "./bench", "Together/"+mode)
+}
+
+// ratio is what a Go benchmark reports.
+func (h *harness) ratio(ctx context.Context, pattern *regexp.Regexp, pkg, name string) (float64, error) {
+	text, err := h.output(ctx, "go", "test", pkg, "-run", "^$", "-bench", name, "-benchtime", "3x")
 	if err != nil {
 		return 0, err
 	}
-	found := ofTheFirst.FindSubmatch(text)
+	found := pattern.FindSubmatch(text)
 	if found == nil {
 		return 0, fmt.Errorf("no ratio in %q", text)
 	}
