@@ -1,6 +1,7 @@
 package making
 
 import (
+	"encoding/json"
 	"hash/fnv"
 	"strings"
 
@@ -32,11 +33,18 @@ type fact struct {
 	// an empty one says that the fact is not measured.
 	asks    []string
 	answers []string // ways of saying the answer
+	about   string   // what it is a fact of: "butter"; "" where that is no simple thing
 	wrong   string   // an answer of the same form that is wrong, for pairs; "" for none
 	quote   string   // of the page, word for word but for white space
 	must    []score.Fact
 	passage *Passage
 	block   int
+
+	// Of rows that a model wrote:
+	model   string
+	profile string   // what is known of the user
+	more    []string // a second question and its answer
+	second  *Passage // that the answer is from as well; nil for none
 
 	near  *fact  // that it is nearly the same as; nil for none
 	moved string // the split that it was put into for that; "" for that of its passage
@@ -79,6 +87,13 @@ func (f *fact) sound() bool {
 		return false
 	}
 	q := f.question(score.Trained)
+	line, err := json.Marshal(q)
+	if err != nil {
+		return false
+	}
+	if _, err := score.Parse("", line); err != nil { // a figure that is none to those who measure
+		return false
+	}
 	for _, a := range f.answers {
 		if !q.Mark(a, "").Right {
 			return false

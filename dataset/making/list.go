@@ -90,9 +90,6 @@ func (m *maker) items(p *Passage, i int, items []string, ordered bool) {
 	}
 	text := listed(items, ordered)
 	switch {
-	case amounts(items) && title != "" && m.stepsFollow(p, i):
-		m.recipe(p, i, title, items)
-		return
 	case ordered && (strings.HasPrefix(strings.ToLower(title), "how to ") || imperative(items)):
 		f.kind = HowTo
 		f.asks = []string{"", "What are the steps of “" + name + "”?", "How does one go about “" + name + "”?", "Take me through “" + name + "” step by step."}
@@ -153,72 +150,90 @@ func imperative(lines []string) bool {
 	return len(lines) > 0 && n*2 >= len(lines)
 }
 
-// stepsFollow tells whether what follows a list of quantities says what to do with them.
-func (m *maker) stepsFollow(p *Passage, i int) bool {
-	if i+1 >= p.To {
-		return false
+// recipe makes facts of a recipe: what goes into it, how much of each, and what is done.
+func (m *maker) recipe(p *Passage, i int) {
+	b := &p.doc.Blocks[i]
+	ingredients, steps := b.Recipe()
+	title := ""
+	if len(b.Path) > 0 {
+		title = m.title(b.Path[len(b.Path)-1])
 	}
-	b := p.doc.Blocks[i+1]
-	if b.Kind == book.List {
-		return imperative(strings.Split(itemMark.ReplaceAllString(b.Text, ""), "\n"))
+	if title == "" || len(ingredients) == 0 {
+		return
 	}
-	return b.Kind == book.Paragraph && imperative(sentences(b.Text)[:1])
-}
-
-// recipe makes facts of ingredients and of the steps behind them.
-func (m *maker) recipe(p *Passage, i int, title string, items []string) {
 	dish := m.words.calm(title)
-	need := &fact{kind: ListOf, by: "recipe", passage: p, block: i, quote: oneLine(p.doc.Blocks[i].Text), answers: []string{"For " + dish + ":\n" + listed(items, false)}}
-	need.asks = []string{
-		"I want to make " + dish + ". What has to be in the house?",
-		"What do I need for " + dish + "?",
-		"Which ingredients go into " + dish + "?",
-		"List the ingredients of " + dish + " with their amounts.",
+	for k, line := range ingredients {
+		ingredients[k] = strings.TrimSpace(itemMark.ReplaceAllString(strings.ReplaceAll(line, "\t", " "), ""))
 	}
-	for _, it := range items[:min(3, len(items))] {
-		need.must = append(need.must, termFacts(m.words.rare(it, dish, 1))...)
+	if len(ingredients) <= 2*maxItems {
+		need := &fact{kind: ListOf, by: "recipe", passage: p, block: i, quote: linesWith(b.Text, ingredients), answers: []string{"For " + dish + ":\n" + listed(ingredients, false)}}
+		need.asks = []string{
+			"I want to make " + dish + ". What has to be in the house?",
+			"What do I need for " + dish + "?",
+			"Which ingredients go into " + dish + "?",
+			"List the ingredients of " + dish + " with their amounts.",
+		}
+		for _, it := range ingredients[:min(3, len(ingredients))] {
+			need.must = append(need.must, termFacts(m.words.rare(it, dish, 1))...)
+		}
+		m.add(need)
 	}
-	m.add(need)
-	for _, it := range items {
-		f := figures(it)
-		what := strings.TrimPrefix(strings.TrimSpace(it[f0end(f):]), "of ")
-		if len(f) != 1 || f[0].from != 0 || what == "" || wordCount(what) > 5 || f[0].unit == "" {
-			continue
+	for _, it := range ingredients {
+		m.ingredient(p, i, dish, it)
+	}
+	if how := strings.Join(steps, "\n"); how != "" && len(how) <= mostSteps {
+		answer := oneLine(how)
+		if len(steps) > 1 {
+			answer = listed(steps, true)
 		}
 		m.add(&fact{
-			kind: Numbers, by: "recipe", passage: p, block: i, quote: it,
-			asks: []string{
-				"I am making " + dish + ": what amount of " + what + "?",
-				"How much " + what + " goes into " + dish + "?",
-				"What quantity of " + what + " does " + dish + " take?",
-				capital(dish) + ": how much " + what + "?",
-			},
-			answers: []string{capital(dish) + " takes " + it + ".", "For " + dish + ", it is " + it + "."},
-			must:    []score.Fact{{Figure: strings.TrimRight(it[:f[0].end], " .")}},
+			kind: HowTo, by: "recipe", passage: p, block: i, quote: oneLine(how), answers: []string{answer},
+			asks: []string{"", "How do I make " + dish + "?", "How is " + dish + " made?", "Give me the steps for " + dish + "."},
 		})
 	}
-	steps := p.doc.Blocks[i+1]
-	how := oneLine(steps.Text)
-	if steps.Kind == book.List {
-		how = listed(strings.Split(steps.Text, "\n"), true)
+}
+
+// mostSteps bounds the steps of a recipe that is one answer, in bytes.
+const mostSteps = 1500
+
+// linesWith are the lines of a text from the first to the last of some.
+func linesWith(text string, some []string) string {
+	from, to := -1, 0
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		line = strings.TrimSpace(itemMark.ReplaceAllString(strings.ReplaceAll(line, "\t", " "), ""))
+		if slices.Contains(some, line) {
+			if from < 0 {
+				from = i
+			}
+			to = i + 1
+		}
 	}
-	if len(how) > 1200 {
+	return oneLine(strings.Join(lines[max(from, 0):to], "\n"))
+}
+
+// ingredient makes a fact of an amount.
+func (m *maker) ingredient(p *Passage, i int, dish, it string) {
+	f := figures(it)
+	if len(f) != 1 || f[0].from != 0 || f[0].unit == "" {
+		return
+	}
+	what := strings.TrimPrefix(strings.TrimSpace(it[f[0].end:]), "of ")
+	what, _, _ = strings.Cut(what, ",")
+	if what == "" || wordCount(what) > 5 {
 		return
 	}
 	m.add(&fact{
-		kind: HowTo, by: "recipe", passage: p, block: i + 1, quote: oneLine(steps.Text), answers: []string{how},
+		kind: Numbers, by: "recipe", passage: p, block: i, quote: it,
 		asks: []string{
-			"", "How do I make " + dish + "?", "How is " + dish + " made?", "Give me the steps for " + dish + ".",
+			"I am making " + dish + ": what amount of " + what + "?",
+			"How much " + what + " goes into " + dish + "?",
+			"What quantity of " + what + " does " + dish + " take?",
+			capital(dish) + ": how much " + what + "?",
 		},
+		answers: []string{capital(dish) + " takes " + it + ".", "For " + dish + ", it is " + it + "."},
+		must:    []score.Fact{{Figure: strings.TrimRight(it[:f[0].end], " .")}},
 	})
-}
-
-// f0end is the end of the first figure.
-func f0end(f []figure) int {
-	if len(f) == 0 {
-		return 0
-	}
-	return f[0].end
 }
 
 // Bounds of what stands for a section in an answer, in words.

@@ -3,12 +3,8 @@ package making
 import (
 	"cmp"
 	"context"
-	"io/fs"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/lentil-lm/lentil/book"
 	"github.com/lentil-lm/lentil/dataset"
@@ -31,6 +27,7 @@ const (
 // Options say what is made of books. New gives the defaults.
 type Options struct {
 	Books  []string // files, and folders of files
+	OCR    string   // command that reads pages that are pictures, see book.Options; "" for none
 	Format Format
 	System string // the system message of every row; "" for none
 
@@ -45,6 +42,11 @@ type Options struct {
 	// Count counts tokens. Nil: a token is taken for four bytes.
 	Count func(text string) (int, error)
 	Mix   []Mix
+
+	// Writer is a model that writes rows beside those that need none; nil for none.
+	Writer *Writer
+	// PlanOnly reckons what the writer would be asked, and asks nothing.
+	PlanOnly bool
 
 	// Warn hears of what is left out. May be nil.
 	Warn func(fault.Note)
@@ -67,11 +69,13 @@ type Row struct {
 	Kind     Kind
 	Question string
 	Answer   string
-	Wrong    string // an answer that is worse, for pairs; "" for none
-	By       string // the rule, or the prompt, that made it
-	Model    string // that wrote it; "none"
-	Quote    string // of the page
-	Near     string // the row that it is nearly the same as, if any
+	Wrong    string   // an answer that is worse, for pairs; "" for none
+	By       string   // the rule, or the prompt, that made it
+	Model    string   // that wrote it; "none"
+	Quote    string   // of the page
+	More     []string // a second question and its answer
+	Profile  string   // what is known of the user
+	Near     string   // the row that it is nearly the same as, if any
 	Split    string
 
 	fact    *fact
@@ -104,7 +108,7 @@ type maker struct {
 	bookWords map[string]int // words that the reader of a book gave, by path
 }
 
-// Make reads the books and makes a dataset of them, without a model. The same books and options give the same dataset.
+// Make reads the books and makes a dataset of them. The same books and options give the same dataset.
 func Make(ctx context.Context, o Options) (*Made, error) {
 	m := &maker{opt: o, words: newLexicon(), dropped: map[string]int{}, bookWords: map[string]int{}}
 	if err := m.read(ctx); err != nil {
@@ -117,6 +121,17 @@ func Make(ctx context.Context, o Options) (*Made, error) {
 		}
 		m.facts = append(m.facts, m.factsOf(p)...)
 	}
+	if w := o.Writer; w != nil && o.PlanOnly {
+		plan, err := m.plan(w)
+		if err != nil {
+			return nil, err
+		}
+		m.report.Plan = &plan
+	} else if w != nil {
+		if err := m.write(ctx, w); err != nil {
+			return nil, err
+		}
+	}
 	m.ambiguous()
 	m.twins()
 	return m.finish()
@@ -124,16 +139,19 @@ func Make(ctx context.Context, o Options) (*Made, error) {
 
 // read opens all books. One that cannot be read is warned of; if none can, that is an error.
 func (m *maker) read(ctx context.Context) error {
-	paths, err := bookFiles(m.opt.Books)
+	paths, err := book.Shelf(m.opt.Books...)
 	if err != nil {
-		return err
+		return fault.Mark(err)
 	}
 	var failed error
 	for _, path := range paths {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		d, err := book.Open(path)
+		d, err := book.Options{OCR: m.opt.OCR}.Open(ctx, path)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err != nil {
 			failed = cmp.Or(failed, err)
 			m.report.Unread = append(m.report.Unread, path)
@@ -188,52 +206,6 @@ func (m *maker) warn(n fault.Note) {
 	}
 }
 
-// maxBooks bounds the files of a folder, as someone may give their home folder.
-const maxBooks = 10_000
-
-// bookFiles finds the books among files and folders.
-func bookFiles(given []string) (paths []string, err error) {
-	for _, path := range given {
-		info, err := os.Stat(path)
-		if err != nil {
-			return nil, fault.Given("books", path, "%w", err).Try("Give the path of a book, or of a folder of books.")
-		}
-		if !info.IsDir() {
-			paths = append(paths, path)
-			continue
-		}
-		before := len(paths)
-		err = filepath.WalkDir(path, func(at string, e fs.DirEntry, err error) error {
-			switch {
-			case err != nil:
-				return err
-			case at != path && strings.HasPrefix(e.Name(), ".") && e.IsDir():
-				return fs.SkipDir
-			case e.IsDir() || strings.HasPrefix(e.Name(), ".") || !isBook(at):
-				return nil
-			case len(paths)-before >= maxBooks:
-				return fault.Given("books", path, "it has more than %d books", maxBooks).Try("Give a folder that has the books and nothing else.")
-			}
-			paths = append(paths, at)
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		if len(paths) == before {
-			return nil, fault.Given("books", path, "the folder has no books").Try("Books end in %s.", strings.Join(bookEnds, ", "))
-		}
-	}
-	return paths, nil
-}
-
-// bookEnds are the ends of names of what may be a book.
-var bookEnds = []string{".epub", ".pdf", ".docx", ".html", ".htm", ".xhtml", ".md", ".markdown", ".txt", ".text"}
-
-func isBook(path string) bool {
-	return slices.Contains(bookEnds, strings.ToLower(filepath.Ext(path)))
-}
-
 // factsOf finds what a passage states.
 func (m *maker) factsOf(p *Passage) []*fact {
 	if slices.Contains(m.report.Foreign, p.Book) {
@@ -243,9 +215,14 @@ func (m *maker) factsOf(p *Passage) []*fact {
 	m.facts = nil
 	m.section(p)
 	for i := p.From; i < p.To; i++ {
+		if p.doc.Blocks[i].Part != "" { // contents, index or bibliography: it states nothing
+			continue
+		}
 		switch p.doc.Blocks[i].Kind {
 		case book.Table:
 			m.table(p, i)
+		case book.Recipe:
+			m.recipe(p, i)
 		case book.List:
 			m.list(p, i)
 		case book.Paragraph, book.Note, book.Quote:

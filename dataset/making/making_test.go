@@ -108,7 +108,7 @@ func TestMake(t *testing.T) {
 		}
 	}
 	for _, r := range m.Rows {
-		if r.Kind != Unknown && !grounded(r.Quote, r.passage) {
+		if r.Kind != Unknown && !r.grounded() {
 			t.Errorf("%q: the quote %q is not on the page", r.Question, r.Quote)
 		}
 		if low := strings.ToLower(r.Question); strings.Contains(low, "this text") || strings.Contains(low, "the passage") || strings.Contains(r.Question, "  ") {
@@ -133,6 +133,13 @@ func TestQuestions(t *testing.T) {
 		}
 		if rows[key(q.Question)] {
 			t.Errorf("%q is in a row", q.Question)
+		}
+		line, err := json.Marshal(q)
+		if err == nil {
+			_, err = score.Parse("questions", line)
+		}
+		if err != nil {
+			t.Errorf("%+v: %v", q, err)
 		}
 		if !q.Mark(q.Answer, "").Right || q.Mark("I do not know.", "").Right {
 			t.Errorf("%+v does not mark its own answer as right, or any", q)

@@ -115,7 +115,7 @@ func (m *maker) defined(term, is, answer, says string) *fact {
 	if is == "is" && isPlural(term) {
 		is = "are"
 	}
-	f := &fact{kind: Definition, by: "definition", answers: []string{answer}, quote: answer}
+	f := &fact{kind: Definition, by: "definition", about: term, answers: []string{answer}, quote: answer}
 	f.asks = []string{
 		"How would you define " + term + "?",
 		"What " + is + " " + term + "?",

@@ -39,6 +39,9 @@ type Report struct {
 	Personal  int            `json:"personal"`  // addresses and numbers of persons
 	Dropped   map[string]int `json:"dropped"`   // facts, by reason
 	WithFacts int            `json:"passages_with_rows"`
+	Calls     int            `json:"calls,omitempty"` // of the model
+	Spent     int            `json:"-"`               // tokens of its prompts and answers, in this process
+	Plan      *Plan          `json:"plan,omitempty"`  // where nothing was asked
 }
 
 // A BookReport tells which pages of a book gave rows.
@@ -84,7 +87,7 @@ func (m *maker) fillReport(made *Made) {
 		asked[key(row.Question)] = true
 		if row.Kind != Unknown {
 			answered[row.passage] = true
-			if grounded(row.Quote, row.passage) {
+			if row.grounded() {
 				r.Grounded++
 			}
 		}

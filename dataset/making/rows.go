@@ -1,11 +1,14 @@
 package making
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"strings"
 
+	"github.com/lentil-lm/lentil/book"
 	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/dataset/pii"
 	"github.com/lentil-lm/lentil/eval/score"
 	"github.com/lentil-lm/lentil/fault"
 )
@@ -28,7 +31,7 @@ func (m *maker) finish() (*Made, error) {
 	dice := m.dice(2)
 	for _, f := range facts {
 		for i, ask := range m.trainAsks(f) {
-			r := Row{Kind: f.kind, Question: ask, Answer: f.answers[i%len(f.answers)], Wrong: f.wrong, By: f.by, Model: "none", Quote: f.quote, Split: f.side(), fact: f, passage: f.passage, block: f.block}
+			r := Row{Kind: f.kind, Question: ask, Answer: f.answers[i%len(f.answers)], Wrong: f.wrong, By: f.by, Model: cmp.Or(f.model, "none"), Quote: f.quote, More: f.more, Profile: f.profile, Split: f.side(), fact: f, passage: f.passage, block: f.block}
 			if f.near != nil {
 				r.Near = f.near.asks[1]
 			}
@@ -183,79 +186,34 @@ func (m *maker) mix(made *Made) error {
 	return nil
 }
 
-// texts makes rows of continued pretraining: passages of one chapter, joined as far as a row takes them.
-func (m *maker) texts(made *Made) error {
-	type open struct {
-		text   string
-		tokens int
-		unit   int
-		path   string
+// texts makes rows of continued pretraining: chunks of each unit of the split, without what only helps to find one's way.
+func (m *maker) texts(made *Made) (err error) {
+	count := func(text string) int {
+		n, failed := m.tokens(text)
+		err = cmp.Or(err, failed)
+		return n
 	}
-	cur := map[string]*open{}
-	flush := func(split string) {
-		if o := cur[split]; o != nil && o.text != "" {
-			made.Texts[split] = append(made.Texts[split], o.text)
-		}
-		delete(cur, split)
-	}
-	for _, p := range m.passages {
-		for _, piece := range m.pieces(p) {
-			n, err := m.tokens(piece)
-			if err != nil {
-				return err
-			}
-			if o := cur[p.split]; o == nil || o.unit != p.unit || o.path != p.Book || o.tokens+n > m.opt.TextTokens {
-				flush(p.split)
-				cur[p.split] = &open{unit: p.unit, path: p.Book}
-			} else {
-				o.text += "\n\n"
-			}
-			cur[p.split].text += piece
-			cur[p.split].tokens += n
-		}
-	}
-	for _, split := range splitNames {
-		flush(split)
-	}
-	return nil
-}
-
-// pieces cuts a passage into parts that a row takes, at the ends of blocks, lines and sentences.
-func (m *maker) pieces(p *Passage) (out []string) {
-	fits := func(s string) bool { n, err := m.tokens(s); return err != nil || n <= m.opt.TextTokens }
-	var cut func(s string, by []func(string) []string, join []string)
-	cut = func(s string, by []func(string) []string, join []string) {
-		if fits(s) || len(by) == 0 {
-			out = append(out, s)
-			return
-		}
-		whole := ""
-		for _, part := range by[0](s) {
-			switch {
-			case whole == "" && fits(part):
-				whole = part
-			case whole != "" && fits(whole+join[0]+part):
-				whole += join[0] + part
-			default:
-				if whole != "" {
-					out = append(out, whole)
-				}
-				if whole = ""; fits(part) {
-					whole = part
-				} else {
-					cut(part, by[1:], join[1:])
+	for i := 0; i < len(m.passages); {
+		first := m.passages[i]
+		var unit book.Document
+		for ; i < len(m.passages) && m.passages[i].unit == first.unit; i++ {
+			for _, b := range m.passages[i].doc.Blocks[m.passages[i].From:m.passages[i].To] {
+				if b.Part == "" {
+					unit.Blocks = append(unit.Blocks, b)
 				}
 			}
 		}
-		if whole != "" {
-			out = append(out, whole)
+		for _, c := range unit.Chunks(book.Chunking{Tokens: m.opt.TextTokens, Count: count}) {
+			text := strings.TrimSpace(strings.ReplaceAll(c.Text, "\t", " | "))
+			if m.opt.Privacy != Keep {
+				text, _ = pii.Mask(text)
+			}
+			if text != "" {
+				made.Texts[first.split] = append(made.Texts[first.split], text)
+			}
 		}
 	}
-	split := func(sep string) func(string) []string {
-		return func(s string) []string { return strings.Split(s, sep) }
-	}
-	cut(p.Text, []func(string) []string{split("\n\n"), split("\n"), sentences, strings.Fields}, []string{"\n\n", "\n", " ", " "})
-	return out
+	return err
 }
 
 // questions are for measuring: of facts in training data, of facts in test passages, and of what the books do not tell.

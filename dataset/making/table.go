@@ -24,8 +24,12 @@ var (
 	leaders = regexp.MustCompile(`(?: ?\.){3,} ?|…+`)
 	dashes  = regexp.MustCompile(`^[\s—–_=-]+$`)
 	padding = regexp.MustCompile(` ?-- ?`)
+	// mixedNumber is written as a range is: "1-1/2".
+	mixedNumber = regexp.MustCompile(`\b(\d{1,3})-(\d{1,2}/\d)`)
 	// twoFigures is where a figure with its unit ends and another begins: "10 oz. 100 calories".
-	twoFigures = regexp.MustCompile(`(\d ?\pL+\.?) (\d)`)
+	twoFigures = regexp.MustCompile(`(\d ?)(\pL+)(\.?) (\d)`)
+	gluedUnit  = regexp.MustCompile(`(\d/\d)(\pL)`)
+	ditto      = regexp.MustCompile(`\s["”″]|^["”″]$|\bdo\.$`)
 	noLetter   = regexp.MustCompile(`^[^\pL]*$`)
 )
 
@@ -124,14 +128,23 @@ func (m *maker) entries(b *book.Block) (out []entry) {
 		if !isLabel(label) {
 			continue
 		}
-		if group != "" && !strings.Contains(strings.ToLower(label), strings.ToLower(group)) {
+		if group != "" && strings.Contains(strings.ToLower(label), strings.ToLower(group)) {
+			group = "" // rows that have it say so themselves
+		} else if group != "" {
 			label = group + ", " + m.words.begin(label)
 		}
 		for _, e := range valuesOf(row[1:], head) {
 			e.label, e.quote = m.short.expand(label), quote
 			e.attr, e.value = m.short.expand(e.attr), strings.TrimRight(m.short.expand(e.value), ". ")
-			e.value = twoFigures.ReplaceAllString(e.value, "$1; $2")
-			if e.value == "" || len(e.value) > 200 || hasDigit(e.value) && len(figures(e.value)) == 0 {
+			e.value = mixedNumber.ReplaceAllString(e.value, "$1 $2")
+			e.value = gluedUnit.ReplaceAllString(e.value, "$1 $2")
+			e.value = twoFigures.ReplaceAllStringFunc(e.value, func(s string) string {
+				if g := twoFigures.FindStringSubmatch(s); !common[strings.ToLower(g[2])] { // "3 or 4" is one
+					return g[1] + g[2] + g[3] + "; " + g[4]
+				}
+				return s
+			})
+			if e.value == "" || ditto.MatchString(e.value) || len(e.value) > 200 || hasDigit(e.value) && len(figures(e.value)) == 0 {
 				continue
 			}
 			if f := figures(e.value); len(f) == 1 {
@@ -276,7 +289,7 @@ func (m *maker) about(e entry) string {
 var labelVerb = regexp.MustCompile(`^(.{3,60}) (require|need|contain|have|weigh|consume|use|give|yield|equal|furnish|supply|produce|get|eat)(s?)$`)
 
 func (m *maker) entryFact(e entry, topic string) *fact {
-	f := &fact{kind: Numbers, by: "table", quote: e.quote, answers: m.entryAnswer(e)}
+	f := &fact{kind: Numbers, by: "table", quote: e.quote, answers: m.entryAnswer(e), about: m.words.begin(e.label)}
 	x := m.about(e)
 	if !e.figure && !hasDigit(e.value) {
 		f.kind = Cell
@@ -356,6 +369,13 @@ func headIsUnit(head, unit string) bool {
 
 func (m *maker) entryAnswer(e entry) []string {
 	x := m.about(e)
+	if v := labelVerb.FindStringSubmatch(e.label); v != nil && e.one != "" && (!e.head || prepositional(e.attr)) {
+		per := ""
+		if e.attr != "" {
+			per = " " + m.words.begin(e.attr)
+		}
+		return []string{capital(m.words.begin(e.label)) + " " + e.value + per + "."}
+	}
 	if e.head {
 		h := m.words.begin(e.attr)
 		if prepositional(e.attr) {
@@ -370,6 +390,9 @@ func (m *maker) entryAnswer(e entry) []string {
 			capital(x) + ", " + h + ": " + e.value + ".",
 			"The " + h + " for " + x + " is " + e.value + ".",
 		}
+	}
+	if prepositional(e.label) {
+		return []string{capital(x) + ": " + e.value + "."}
 	}
 	return []string{
 		"For " + x + ", it is " + e.value + ".",

@@ -51,19 +51,11 @@ func (m *maker) unknown(asks [][2]string, things []*fact, n int) (out []*fact) {
 	return out
 }
 
-// thing is what a fact of a table or a definition is about; "" where that is no simple word.
+// thing is what a fact is about, if that is a word or three.
 func (m *maker) thing(f *fact) string {
-	var x string
-	switch {
-	case f.kind == Definition:
-		x = strings.TrimSuffix(strings.TrimPrefix(f.asks[0], "How would you define "), "?")
-	case f.by == "table" && f.kind == Numbers:
-		x, _, _ = strings.Cut(f.answers[1], ":")
-		x, _, _ = strings.Cut(x, " (")
-		x, _, _ = strings.Cut(x, ", ")
-		x = m.words.begin(x)
-	}
-	if x == "" || wordCount(x) > 3 || hasDigit(x) || strings.ContainsAny(x, ",:;") {
+	x, _, _ := strings.Cut(f.about, " (")
+	x, _, _ = strings.Cut(x, ", ")
+	if x == "" || wordCount(x) > 3 || hasDigit(x) || strings.ContainsAny(x, ",:;") || labelVerb.MatchString(x) {
 		return ""
 	}
 	return x

@@ -77,15 +77,19 @@ func (r *Row) row(o *Options) dataset.Row {
 		return *r.mixed
 	}
 	var ask []chat.Value
-	if o.System != "" {
-		ask = append(ask, chat.NewMessage("system", o.System))
+	if system := strings.TrimSpace(o.System + "\n" + r.Profile); system != "" {
+		ask = append(ask, chat.NewMessage("system", system))
 	}
 	ask = append(ask, chat.NewMessage("user", r.Question))
 	answer := chat.NewMessage("assistant", r.Answer)
 	if o.Format == Pairs {
 		return dataset.Row{Format: dataset.Preference, Messages: ask, Chosen: []chat.Value{answer}, Rejected: []chat.Value{chat.NewMessage("assistant", r.Wrong)}}
 	}
-	return dataset.Row{Format: dataset.Chat, Messages: append(ask, answer)}
+	ask = append(ask, answer)
+	if len(r.More) == 2 && (o.Format == Messages || o.Format == ShareGPT) { // the others have one question and one answer
+		ask = append(ask, chat.NewMessage("user", r.More[0]), chat.NewMessage("assistant", r.More[1]))
+	}
+	return dataset.Row{Format: dataset.Chat, Messages: ask}
 }
 
 // lines writes the rows of a split, and where each comes from.
@@ -127,7 +131,7 @@ func (r *Row) provenance(line string, number int) Provenance {
 		v.Source, v.Title, v.Path, v.Offset = p.Book, p.Title, b.Path, b.Offset
 		v.Page, v.Chapter = cmp.Or(b.Page, p.Page), cmp.Or(b.Chapter, p.Chapter)
 		if r.Kind != Unknown {
-			v.Scores.Grounded = grounded(r.Quote, p)
+			v.Scores.Grounded = r.grounded()
 			v.Scores.Copied = copied(r.Answer, p.Text)
 		}
 	} else {
@@ -136,19 +140,14 @@ func (r *Row) provenance(line string, number int) Provenance {
 	return v
 }
 
-// grounded tells whether a quote stands in a passage, whatever the white space.
-func grounded(quote string, p *Passage) bool {
-	return quote != "" && strings.Contains(spaceless(p.Text), spaceless(quote))
-}
-
-// spaceless is a text without white space, and without the strokes that stand between cells.
-func spaceless(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '|' || r == ' ' || r == '\n' || r == '\t' || r == '\u00a0' {
-			return -1
-		}
-		return r
-	}, s)
+// grounded tells whether the row's quote stands on its page, whatever the white space and the signs.
+func (r *Row) grounded() bool {
+	page := r.passage.Text
+	if r.fact.second != nil {
+		page += r.fact.second.Text
+	}
+	quote := normal(r.Quote)
+	return quote != "" && strings.Contains(normal(page), quote)
 }
 
 // copied is the longest run of words that an answer has in common with a passage.
@@ -169,11 +168,14 @@ func copied(answer, passage string) int {
 	return most
 }
 
+// Vacant refuses a folder with files in it that no dataset's are.
+func Vacant(dir string) error { return atomicfile.Unowned("out", dir, mayStay) }
+
 // Write puts the dataset into a folder, all of it or nothing. What is there and was not written by an earlier Write is
 // refused, unless overwrite.
 func (m *Made) Write(dir string, overwrite bool) error {
 	if !overwrite {
-		if err := atomicfile.Unowned("out", dir, nil); err != nil {
+		if err := Vacant(dir); err != nil {
 			return err
 		}
 	}

@@ -24,6 +24,9 @@ type makeOptions struct {
 	Overwrite      bool
 	JSON           string
 	format, pii    string
+
+	Model, Endpoint, EndpointModel, Recipe       string
+	Budget, MaxCopy, Votes, Concurrency, Threads int
 }
 
 func newDatasetMake(streams Streams) *cobra.Command {
@@ -35,12 +38,19 @@ func newDatasetMake(streams Streams) *cobra.Command {
 mlx-lm read them, questions.jsonl for lentil eval, text/ for continued pretraining,
 provenance.jsonl with the page of each row, and report.html.
 
-No model is needed: what the pages state in tables, definitions, sentences with figures
+Without a model, what the pages state in tables, definitions, sentences with figures
 and reasons, lists, recipes and below headings becomes questions and answers, each with
-its quote. The wordings of questions.jsonl are in no row. Chapters and their parts lie
-on one side of the split, and so does what is told twice.`,
+its quote. With --model or --endpoint, a model writes further rows of every passage. Each has
+to quote the page, may have no figure that the page has not, and is judged where there
+is doubt; what does not hold is mended once, or left out with its reason. The wordings
+of questions.jsonl are in no row. Chapters and their parts lie on one side of the split,
+and so does what is told twice.
+
+Answers of the model are kept as they come: the same command goes on where it was
+stopped, and asks nothing twice.`,
 		Example: `  lentil dataset make ./books --out ./data
   lentil dataset make book.epub --out ./data --rows 2000 --mix chats.jsonl:0.2
+  lentil dataset make book.epub --out ./data --endpoint http://localhost:8080/v1 --recipe nutrition
   lentil dataset make book.epub --sample 20`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -57,6 +67,20 @@ on one side of the split, and so does what is told twice.`,
 		f.StringVar(&o.System, "system", "", "system `message` of every row")
 		f.StringArrayVar(&o.Mixes, "mix", nil, "rows of other data that come along, by their share of the tokens, so that\nthe model forgets less: `FILE:share`, such as chats.jsonl:0.2")
 		f.StringVar(&o.pii, "pii", string(o.Privacy), "addresses and numbers of persons: `mask`, keep, or drop rows with them")
+	})
+	group(cmd, "Books", func(f *pflag.FlagSet) {
+		f.StringVar(&o.OCR, "ocr", "", "`command` that reads the text off pages that are pictures: {} stands for the picture")
+	})
+	group(cmd, "Model that writes", func(f *pflag.FlagSet) {
+		f.StringVar(&o.Model, "model", noModel, "`folder` or .gguf file of a model that writes rows, or its repository")
+		f.StringVar(&o.Endpoint, "endpoint", "", "instead of it the `address` of an endpoint with OpenAI's API\n(key in LENTIL_ENDPOINT_KEY)")
+		f.StringVar(&o.EndpointModel, "endpoint-model", "", "its `name` at the endpoint; default: the first one there")
+		f.StringVar(&o.Recipe, "recipe", "general", "kinds of questions, and for whom: "+strings.Join(making.RecipeNames(), ", ")+", or a `file` .json")
+		f.IntVar(&o.Budget, "budget", 0, "`tokens` of prompts and answers, at most; 0: as many as it takes")
+		f.IntVar(&o.MaxCopy, "max-copy", 25, "`words` in a row, at most, that an answer may copy; 0: any number")
+		f.IntVar(&o.Votes, "votes", 3, "`votes` of the model on a row that its page supports poorly; 0: none")
+		f.IntVar(&o.Concurrency, "concurrency", 8, "`calls` of the endpoint at a time, at most")
+		f.IntVar(&o.Threads, "threads", 0, "worker `threads` of a model; 0 for one per core")
 	})
 	group(cmd, "Split and lengths", func(f *pflag.FlagSet) {
 		f.Float64Var(&o.Valid, "valid-share", o.Valid, "`share` of the text for validation")
@@ -94,6 +118,16 @@ func (o *makeOptions) check() error {
 		return fault.Missing("out").Try("Give the folder that the dataset is to lie in.")
 	case o.Rows < 0:
 		return fault.Value("rows", o.Rows, "0 or more")
+	case o.Endpoint != "" && o.Model != noModel && o.Model != "":
+		return fault.Given("endpoint", o.Endpoint, "%v names a model as well", fault.Setting("model")).Try("Give one of them.")
+	case o.Budget < 0:
+		return fault.Value("budget", o.Budget, "0 or more")
+	case o.MaxCopy < 0:
+		return fault.Value("max_copy", o.MaxCopy, "0 or more")
+	case o.Votes < 0 || o.Votes > 99:
+		return fault.Value("votes", o.Votes, "0 to 99")
+	case o.Concurrency < 1 || o.Concurrency > 1000:
+		return fault.Value("concurrency", o.Concurrency, "1 to 1000")
 	case o.Sample < 0:
 		return fault.Value("sample", o.Sample, "0 or more")
 	case o.Wordings < 1 || o.Wordings > 4:
@@ -144,6 +178,26 @@ func runDatasetMake(ctx context.Context, streams Streams, o *makeOptions) error 
 			return len(ids), err
 		}
 	}
+	if o.Out != "" && !o.Plan && !o.Overwrite {
+		if err := making.Vacant(o.Out); err != nil { // before a model works for hours
+			return err
+		}
+	}
+	writer, closeWriter, err := o.openWriter(ctx, streams)
+	if err != nil {
+		return err
+	}
+	defer closeWriter()
+	if writer != nil {
+		streams.presses.stopping("Stopping: what was written so far is kept, the same command goes on from there. Ctrl-C again ends at once.")
+		var clear func()
+		writer.Progress, clear = watchWriter(streams)
+		defer clear()
+		if o.System == "" {
+			o.System = writer.Recipe.System
+		}
+	}
+	o.Writer, o.PlanOnly = writer, o.Plan
 	made, err := making.Make(ctx, o.Options)
 	if err != nil {
 		return err
@@ -153,7 +207,14 @@ func runDatasetMake(ctx context.Context, streams Streams, o *makeOptions) error 
 		return nil
 	}
 	if o.Plan {
-		fmt.Fprintf(streams.Out, "%sNothing is written, and no model is asked.\n", made.Report.String())
+		fmt.Fprint(streams.Out, made.Report.String())
+		if plan := made.Report.Plan; plan != nil {
+			fmt.Fprintln(streams.Out)
+			if err := printPlan(ctx, streams, writer, plan); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintln(streams.Out, "Nothing is written.")
 		return writeFigures(o.JSON, &made.Report)
 	}
 	if err := made.Write(o.Out, o.Overwrite); err != nil {

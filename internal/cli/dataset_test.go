@@ -2,9 +2,13 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/lentil-lm/lentil/book"
@@ -99,6 +103,43 @@ func TestDatasetMakeAndCheck(t *testing.T) {
 	} {
 		if code, out, errOut := lentil(t, "", append([]string{"dataset"}, args...)...); code != ExitUsage || goisms.MatchString(errOut) {
 			t.Errorf("%q: exit %d\n%s%s", args, code, out, errOut)
+		}
+	}
+}
+
+// TestDatasetMakeWithEndpoint: a model behind an endpoint writes rows; the second run asks nothing again.
+func TestDatasetMakeWithEndpoint(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/models") {
+			fmt.Fprint(w, `{"data": [{"id": "writer"}]}`)
+			return
+		}
+		calls.Add(1)
+		row, _ := json.Marshal(`{"question": "What grinds grain at home?", "other_wording": "With what is grain ground at home?", "answer": "A quern, a hand mill of two round stones, grinds it.", "quote": "A quern is a hand mill of two round stones that grinds grain at home."}`)
+		fmt.Fprintf(w, `{"choices": [{"message": {"content": %s}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 9, "completion_tokens": 9}}`, row)
+	}))
+	defer server.Close()
+	book := writeFile(t, "mill.md", "# Mills\n\nA quern is a hand mill of two round stones that grinds grain at home. It was in every house of the valley, as the old people tell, and it made a noise that the children knew before they could speak.\n")
+	data := filepath.Join(t.TempDir(), "data")
+	args := []string{"dataset", "make", book, "--endpoint", server.URL + "/v1", "--recipe", "nutrition", "--valid-share", "0", "--test-share", "0"}
+	if out := mustRun(t, "", append(args, "--plan")...); !strings.Contains(out, "would be asked 1 times") {
+		t.Error(out)
+	}
+	mustRun(t, "", append(args, "--out", data)...)
+	asked := calls.Load()
+	mustRun(t, "", append(args, "--out", data, "--format", "sharegpt")...)
+	if calls.Load() != asked {
+		t.Errorf("%d calls after %d: answers are not kept", calls.Load(), asked)
+	}
+	from, err := os.ReadFile(filepath.Join(data, "provenance.jsonl"))
+	if err != nil || !strings.Contains(string(from), `"model":"writer"`) {
+		t.Errorf("%v: %s", err, from)
+	}
+	for _, bad := range [][]string{{"--endpoint", "nowhere"}, {"--model", "m", "--endpoint", server.URL}, {"--endpoint", server.URL, "--recipe", "soup"}, {"--budget", "-1"}} {
+		if code, _, errOut := lentil(t, "", append([]string{"dataset", "make", book, "--out", data}, bad...)...); code != ExitUsage || goisms.MatchString(errOut) {
+			t.Errorf("%q: exit %d\n%s", bad, code, errOut)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func NewBar(f *os.File, amount func(int64) string) *Bar {
 }
 
 // Set shows that done of total parts of the task are there; total 0 means unknown. A finished task
-// takes its line away.
+// takes its line away. What follows a colon in task tells how it comes along, and may change.
 func (b *Bar) Set(task string, done, total int) {
 	b.Set64(task, int64(done), int64(total))
 }
@@ -49,7 +49,8 @@ func (b *Bar) Set64(task string, done, total int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
-	if task != b.task {
+	name, _, _ := strings.Cut(task, ":") // what follows a colon changes with the work, and is no other task
+	if name != b.task {
 		b.task, b.started, b.last = task, now, time.Time{}
 	}
 	if total > 0 && done >= total {
