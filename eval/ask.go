@@ -15,8 +15,9 @@ import (
 	"github.com/lentil-lm/lentil/train"
 )
 
-// promptOf is a question as the model takes it: a conversation by its template, else a text that it goes on with.
-func promptOf(e *engine.Engine, q *score.Question, passage string) ([]int32, error) {
+// promptOf is a question as the model takes it: a conversation by its template, else, or if plain is set, a text that it goes
+// on with.
+func promptOf(e *engine.Engine, q *score.Question, passage string, plain bool) ([]int32, error) {
 	if passage == "" {
 		passage = q.Passage
 	}
@@ -28,7 +29,7 @@ func promptOf(e *engine.Engine, q *score.Question, passage string) ([]int32, err
 	if err != nil {
 		return nil, err
 	}
-	if template == nil {
+	if template == nil || plain {
 		if q.System != "" {
 			text = q.System + "\n\n" + text
 		}
@@ -47,14 +48,14 @@ func promptOf(e *engine.Engine, q *score.Question, passage string) ([]int32, err
 // together is how many answers are decoded at a time.
 const together = 16
 
-// Answers decodes an answer to each prompt with the likeliest words, and gives them to got in their order. It is the one
+// Answers decodes an answer to each prompt, and gives them to got in their order. It is the one
 // place that decodes for measuring. Answers are decoded together, and each is what it is alone: that is what RowWise is for.
-func Answers(ctx context.Context, e *engine.Engine, prompts [][]int32, maxTokens int, got func(i int, text string) error) error {
+func Answers(ctx context.Context, e *engine.Engine, prompts [][]int32, o generate.Options, got func(i int, text string) error) error {
 	if len(prompts) == 0 {
 		return nil
 	}
-	stops, err := e.Stops()
-	if err != nil {
+	var err error
+	if o.StopTokens, err = e.Stops(); err != nil {
 		return err
 	}
 	batch := generate.NewBatch(generate.BatchOptions{Most: together, RowWise: true})
@@ -76,7 +77,7 @@ func Answers(ctx context.Context, e *engine.Engine, prompts [][]int32, maxTokens
 	for range min(together, len(prompts)) {
 		workers.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(prompts); i = int(next.Add(1)) - 1 {
-				text, err := collect(batch.Stream(ctx, e.Model, e.Tokenizer, prompts[i], generate.Options{MaxTokens: maxTokens, StopTokens: stops}))
+				text, err := collect(batch.Stream(ctx, e.Model, e.Tokenizer, prompts[i], o))
 				answers[i] <- answer{text, err}
 			}
 		})
@@ -105,15 +106,15 @@ func collect(pieces iter.Seq2[generate.Piece, error]) (string, error) {
 	return text.String(), nil
 }
 
-// Likelihoods are the log-likelihoods of choices after a prompt, each divided by its length in bytes as lm-eval's acc_norm does.
-func Likelihoods(e *engine.Engine, prompt []int32, choices []string) ([]float64, error) {
+// likelihoods are the log-likelihoods of choices after a prompt of promptOf.
+func likelihoods(e *engine.Engine, prompt []int32, choices []string, plain bool) ([]float64, error) {
 	template, err := e.Template()
 	if err != nil {
 		return nil, err
 	}
 	rows := make([]train.Example, len(choices))
 	for i, choice := range choices {
-		if template == nil {
+		if template == nil || plain {
 			choice = " " + choice // after "Answer:"
 		}
 		ids, err := e.Tokenizer.EncodePlain(choice)
@@ -136,7 +137,6 @@ func Likelihoods(e *engine.Engine, prompt []int32, choices []string) ([]float64,
 			out[i] -= float64(loss)
 		}
 		losses = losses[n:]
-		out[i] /= float64(max(len(choices[i]), 1))
 	}
 	return out, nil
 }

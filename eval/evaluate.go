@@ -11,6 +11,7 @@ import (
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/eval/score"
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/generate"
 	"github.com/lentil-lm/lentil/train"
 )
 
@@ -23,9 +24,11 @@ type Evaluation struct {
 	Judge     Judge         // nil: nobody judges
 	Votes     int           // of the judge on each pair of answers, in each order; 0 is 1
 
-	Answers   *AnswerFile // keeps answers, and has those of an evaluation that was cut short; nil for none
-	MaxTokens int         // of an answer; 0 is 256
-	Seed      uint64      // of the intervals, and of the judge's order
+	Answers   *AnswerFile       // keeps answers, and has those of an evaluation that was cut short; nil for none
+	MaxTokens int               // of an answer; 0 is 256
+	Plain     bool              // the chat template is left out: a question is a text to go on with
+	Sampling  generate.Sampling // of answers; the zero value takes the likeliest tokens
+	Seed      uint64            // of the intervals, and of the judge's order
 	// Model names the weights in Answers: answers of other weights are not taken for theirs.
 	Model string
 	// Progress hears of each answer and each batch. May be nil.
@@ -118,7 +121,7 @@ type prompt struct {
 // ask puts all questions to one column.
 func (v *Evaluation) ask(ctx context.Context, e *engine.Engine, r *score.Results, c int) error {
 	column := r.Columns[c]
-	by := key(v.Model, column.SHA256, fmt.Sprint(column.Books, v.Books.version(column.Books), v.maxTokens()))
+	by := key(v.Model, column.SHA256, fmt.Sprint(column.Books, v.Books.version(column.Books), v.maxTokens(), v.Plain))
 	var prompts []prompt
 	reply := func(i int, passage string, answer kept) {
 		a := &r.Answered[i]
@@ -155,7 +158,7 @@ func (v *Evaluation) ask(ctx context.Context, e *engine.Engine, r *score.Results
 // promptOf is a question as a column is asked it, with as much of the passages that fit it as the model has room for.
 func (v *Evaluation) promptOf(e *engine.Engine, q *score.Question, books bool) (ids []int32, passage string, err error) {
 	if !books {
-		ids, err = promptOf(e, q, "")
+		ids, err = promptOf(e, q, "", v.Plain)
 		return ids, "", err
 	}
 	room := e.Model.Config.MaxPositionEmbeddings
@@ -164,7 +167,7 @@ func (v *Evaluation) promptOf(e *engine.Engine, q *score.Question, books bool) (
 	}
 	for n, words := passages, math.MaxInt; ; {
 		passage = firstWords(v.Books.Look(q.Question, n), words)
-		if ids, err = promptOf(e, q, passage); err != nil || len(ids) <= room || passage == "" {
+		if ids, err = promptOf(e, q, passage, v.Plain); err != nil || len(ids) <= room || passage == "" {
 			return ids, passage, err
 		}
 		if n > 1 {
@@ -202,11 +205,11 @@ func (v *Evaluation) answers(ctx context.Context, e *engine.Engine, r *score.Res
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		likelihoods, err := Likelihoods(e, p.ids, q.Choices)
+		sums, err := likelihoods(e, p.ids, q.Choices, v.Plain)
 		if err != nil {
 			return fault.Of("question %d (%s): %w", p.index+1, q.Name(), err)
 		}
-		if err := got(p, kept{Likelihoods: likelihoods}); err != nil {
+		if err := got(p, kept{Likelihoods: sums}); err != nil {
 			return err
 		}
 	}
@@ -214,7 +217,7 @@ func (v *Evaluation) answers(ctx context.Context, e *engine.Engine, r *score.Res
 	for i, p := range open {
 		ids[i] = p.ids
 	}
-	return Answers(ctx, e, ids, v.maxTokens(), func(i int, text string) error { return got(open[i], kept{Answer: text}) })
+	return Answers(ctx, e, ids, generate.Options{MaxTokens: v.maxTokens(), Sampling: v.Sampling, Seed: v.Seed}, func(i int, text string) error { return got(open[i], kept{Answer: text}) })
 }
 
 func (v *Evaluation) maxTokens() int {

@@ -124,11 +124,11 @@ func (m ModelJudge) Vote(ctx context.Context, prompt string, _ int) (byte, error
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	ids, err := promptOf(m.Engine, &score.Question{Question: prompt}, "")
+	ids, err := promptOf(m.Engine, &score.Question{Question: prompt}, "", false)
 	if err != nil {
 		return 0, err
 	}
-	l, err := Likelihoods(m.Engine, ids, []string{"A", "B"})
+	l, err := likelihoods(m.Engine, ids, []string{"A", "B"}, false)
 	switch {
 	case err != nil:
 		return 0, err

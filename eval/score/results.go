@@ -100,16 +100,18 @@ type Answered struct {
 // A Reply is what a column said to a question.
 type Reply struct {
 	Answer string `json:"answer"`
-	// Likelihoods are the log-likelihoods of the choices, each divided by its length in bytes.
+	// Likelihoods are the log-likelihoods of the choices.
 	Likelihoods []float64 `json:"likelihoods,omitempty"`
 	Mark        Mark      `json:"mark"`
 }
 
-// Choose marks a reply to a question of multiple choice by its likelihoods, and makes the likeliest choice the answer.
+// Choose marks a reply to a question of multiple choice by its log-likelihoods: the answer is the choice that is likeliest for
+// its length in bytes, as lm-eval's acc_norm has it.
 func (q *Question) Choose(likelihoods []float64) Reply {
 	best := 0
-	for i, l := range likelihoods {
-		if l > likelihoods[best] {
+	each := func(i int) float64 { return likelihoods[i] / float64(max(len(q.Choices[i]), 1)) }
+	for i := range likelihoods {
+		if each(i) > each(best) {
 			best = i
 		}
 	}

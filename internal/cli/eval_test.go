@@ -78,6 +78,46 @@ func TestEval(t *testing.T) {
 	}
 }
 
+// TestEvaluate: tasks in published layouts give lm-eval's metrics.
+func TestEvaluate(t *testing.T) {
+	t.Parallel()
+	model, _ := tinyModel(t)
+	dir := t.TempDir()
+	task := filepath.Join(dir, "piqa.jsonl")
+	write(t, task, `{"goal":"g","sol1":"a long way to do it","sol2":"b","label":0}`+"\n"+`{"goal":"h","sol1":"x","sol2":"y","label":1}`+"\n"+`{"goal":"i","sol1":"x","sol2":"y","label":1}`+"\n")
+	open := filepath.Join(dir, "gsm8k.jsonl")
+	write(t, open, `{"question":"6 times 7?","answer":"so\n#### 42"}`+"\n")
+	args := []string{"evaluate", "--model", model, "--tasks", task, strings.TrimSuffix(open, ".jsonl"), "--limit", "2", "--max-tokens", "4", "--output-dir", dir, "--batch-size", "4", "--no-apply-chat-template"}
+	for range 2 { // its own results it replaces
+		code, out, errOut := lentil(t, "", args...)
+		if code != 0 || !strings.Contains(out, "piqa, 2 questions\n  acc ") || !strings.Contains(out, "acc_norm") || !strings.Contains(out, "exact_match") || !strings.Contains(errOut, "--batch-size changes nothing") {
+			t.Fatalf("%d, %s, %s", code, out, errOut)
+		}
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "eval_*_lentil_piqa_gsm8k"))
+	if err != nil || len(names) != 1 {
+		t.Fatal(names, err)
+	}
+	text, err := os.ReadFile(names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Results map[string]map[string]any
+	}
+	if err := json.Unmarshal(text, &got); err != nil || got.Results["piqa"]["acc,none"] == nil || got.Results["piqa"]["acc_norm_stderr,none"] == nil || got.Results["gsm8k"]["right,none"] == nil {
+		t.Errorf("%v, %s", err, text)
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{{[]string{"--tasks", "arc_easy"}, "nor arc_easy.jsonl"}, {[]string{"--tasks", task, "--num-shots", "5"}, "--num-shots"}, {[]string{"--tasks", task, "--temp", "-1"}, "--temp"}, {nil, "--tasks"}} {
+		if code, _, errOut := lentil(t, "", append([]string{"evaluate", "--model", model}, tt.args...)...); code != ExitUsage || !strings.Contains(errOut, tt.want) {
+			t.Errorf("%v: %d, %s", tt.args, code, errOut)
+		}
+	}
+}
+
 func TestEvalMistakes(t *testing.T) {
 	t.Parallel()
 	model, _ := tinyModel(t)

@@ -191,6 +191,7 @@ func commands(streams Streams) []*cobra.Command {
 		newLoRA(streams, "train", runLoRA),
 		newLoRA(streams, "test", runLoRA),
 		newEval(streams),
+		newEvaluate(streams),
 		newReport(streams),
 		newRuns(streams),
 		newWatch(streams),

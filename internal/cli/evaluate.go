@@ -1,0 +1,256 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lentil-lm/lentil/engine"
+	"github.com/lentil-lm/lentil/eval"
+	"github.com/lentil-lm/lentil/eval/score"
+	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/generate"
+	"github.com/lentil-lm/lentil/internal/atomicfile"
+)
+
+// evaluateOptions are those of mlx_lm.evaluate.
+type evaluateOptions struct {
+	Model, AdapterPath string
+	Tasks              []string
+	OutputDir          string
+	NumShots           int
+	MaxTokens, Limit   int
+	Seed               int64
+	Template           bool
+	Sampling           generate.Sampling
+	deviceFlags
+}
+
+func newEvaluate(streams Streams) *cobra.Command {
+	var o evaluateOptions
+	var ignored struct {
+		batch                   int
+		multiturn, unsafe, code bool
+	}
+	noTemplate := false
+	temp, topP := 0.0, 1.0
+	cmd := &cobra.Command{
+		Use:   "evaluate",
+		Short: "Measure a model on published question sets that lie here",
+		Long: `Measure a model on published sets of questions, with mlx_lm.evaluate's flags. A task is
+a file of JSON lines in the layout in which its set is published (ARC, OpenBookQA, MMLU,
+HellaSwag, PIQA, WinoGrande, TruthfulQA, BoolQ, SQuAD, GSM8K, TriviaQA), or the name of
+such a file without .jsonl. Nothing is downloaded. Results are in the form of lm-eval:
+acc and acc_norm of choices by log-likelihood, exact_match and right of open answers.
+
+Did an adapter help? That is what lentil eval tells.`,
+		Example: `  lentil evaluate --model ./model --tasks arc_easy.jsonl piqa.jsonl --limit 200
+  lentil evaluate --model ./model --tasks gsm8k --max-tokens 256 --output-dir results`,
+		GroupID: groupTrain,
+		Args:    noArguments,
+	}
+	group(cmd, "Model and tasks", func(f *pflag.FlagSet) {
+		f.StringVar(&o.Model, "model", "", "`folder` or .gguf file of the model, or its repository (required)")
+		f.StringVar(&o.AdapterPath, "adapter-path", "", "`folder` of an adapter to put on it")
+		f.StringArrayVar(&o.Tasks, "tasks", nil, "`files` of questions, or their names without .jsonl (required)")
+		annotate(f.Lookup("tasks"), manyKey, "1")
+		f.StringVar(&o.OutputDir, "output-dir", ".", "`folder` for the results")
+		f.IntVar(&o.Limit, "limit", 0, "take the first `n` questions of each task; 0 for all")
+		f.IntVar(&o.NumShots, "num-shots", 0, "`examples` before a question: only 0 is possible")
+	})
+	group(cmd, "Answers", func(f *pflag.FlagSet) {
+		f.IntVar(&o.MaxTokens, "max-tokens", 256, "longest answer in `tokens`")
+		f.BoolVar(&o.Template, "apply-chat-template", true, "put questions by the model's chat template, if it has one")
+		f.BoolVar(&noTemplate, "no-apply-chat-template", false, "put them as texts to go on with")
+		f.Float64Var(&temp, "temp", 0, "`temperature` of open answers; 0 takes the likeliest tokens")
+		f.Float64Var(&topP, "top-p", 1, "take tokens that make up this `share` of the likelihood")
+		f.IntVar(&o.Sampling.TopK, "top-k", 0, "take the `n` likeliest tokens; 0 for all")
+		f.Int64Var(&o.Seed, "seed", 123, "`number` that random choices follow from")
+		f.IntVar(&ignored.batch, "batch-size", 8, "")
+		ignore(f.Lookup("batch-size"), "answers are decoded together as the model allows")
+		f.BoolVar(&ignored.multiturn, "fewshot-as-multiturn", false, "")
+		ignore(f.Lookup("fewshot-as-multiturn"), "there are no examples before a question")
+		f.BoolVar(&ignored.unsafe, "confirm-run-unsafe-code", false, "")
+		ignore(f.Lookup("confirm-run-unsafe-code"), "no task runs code")
+		f.BoolVar(&ignored.code, "trust-remote-code", false, "")
+		ignore(f.Lookup("trust-remote-code"), noRemoteCode)
+	})
+	group(cmd, "Engine", func(f *pflag.FlagSet) { o.deviceFlags.declare(f) })
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		switch {
+		case o.Model == "":
+			return fault.Missing("model").Try("Give the folder of a model, a .gguf file, or a repository ORG/NAME.")
+		case len(o.Tasks) == 0:
+			return fault.Missing("tasks").Try("Give files of questions, such as arc_easy.jsonl.")
+		case o.NumShots != 0:
+			return fault.Given("num_shots", o.NumShots, "examples are not put before a question").Try("Leave it out.")
+		case o.MaxTokens < 1:
+			return fault.Value("max_tokens", o.MaxTokens, "1 or more")
+		case o.Limit < 0:
+			return fault.Value("limit", o.Limit, "0 or more")
+		case o.Seed < 0:
+			return fault.Value("seed", o.Seed, "0 or more")
+		}
+		o.Template = o.Template && !noTemplate
+		o.Sampling.Temp, o.Sampling.TopP, o.Sampling.MinTokensToKeep = temp, topP, 1
+		if err := o.Sampling.Check(); err != nil {
+			return fault.Mark(err)
+		}
+		return runEvaluate(cmd.Context(), streams, &o)
+	}
+	return cmd
+}
+
+// A task is a set of questions with its name.
+type task struct {
+	name      string
+	questions []score.Question
+}
+
+// taskMetrics are the figures of one task, by lm-eval's names.
+type taskMetrics map[string]any
+
+func runEvaluate(ctx context.Context, streams Streams, o *evaluateOptions) error {
+	tasks, err := o.read()
+	if err != nil {
+		return err
+	}
+	name := "eval_" + strings.NewReplacer("/", "_", string(filepath.Separator), "_").Replace(o.Model) + "_lentil"
+	for _, t := range tasks {
+		name += "_" + t.name
+	}
+	out := filepath.Join(o.OutputDir, name)
+	if err := os.MkdirAll(o.OutputDir, 0o755); err != nil {
+		return fault.At("output_dir", "%w", err)
+	}
+	if err := checkFigures(out); err != nil {
+		return err
+	}
+	streams.presses.stopping("Stopping: a part of the measure is no measure, and is not told. Ctrl-C again ends at once.")
+	options := o.opening(streams)
+	options.Adapter = o.AdapterPath
+	e, err := engine.Open(ctx, o.Model, options)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	bar := streams.bar(nil)
+	defer bar.Clear()
+	results, counts := map[string]taskMetrics{}, map[string]int{}
+	for _, t := range tasks {
+		v := eval.Evaluation{Questions: t.questions, MaxTokens: o.MaxTokens, Sampling: o.Sampling, Seed: uint64(o.Seed), Plain: !o.Template}
+		v.Progress = func(_ string, done, total int) { bar.Set(t.name, done, total) }
+		got, err := v.Run(ctx, e)
+		if err != nil {
+			return err
+		}
+		results[t.name], counts[t.name] = metricsOf(got.Answered), len(got.Answered)
+	}
+	bar.Clear()
+	for _, t := range tasks {
+		printTask(streams, t, results[t.name])
+	}
+	figures := map[string]any{"lentil_figures": 1, "results": results, "n-samples": counts, "config": map[string]any{"model": o.Model, "adapter_path": o.AdapterPath, "limit": o.Limit, "seed": o.Seed, "version": Version()}}
+	text, err := json.MarshalIndent(figures, "", "    ")
+	if err != nil {
+		return err
+	}
+	text = append([]byte(figuresMark), strings.TrimPrefix(strings.Replace(string(text), "    \"lentil_figures\": 1,\n", "", 1), "{\n")...)
+	if err := atomicfile.Write(out, append(text, '\n')); err != nil {
+		return fault.At("output_dir", "%w", err)
+	}
+	fmt.Fprintf(streams.Out, "Wrote %s\n", out)
+	return nil
+}
+
+// read finds the files of the tasks.
+func (o *evaluateOptions) read() (tasks []task, err error) {
+	for _, name := range o.Tasks {
+		path := name
+		if _, err := os.Stat(path); err != nil {
+			if _, err := os.Stat(name + ".jsonl"); err != nil {
+				return nil, fault.Given("tasks", name, "there is no file of that name, nor %s.jsonl", name).
+					Try("Save the set's test rows as JSON lines, in the layout in which it is published: nothing is downloaded here.")
+			}
+			path = name + ".jsonl"
+		}
+		questions, err := score.Read("tasks", path)
+		if err != nil {
+			return nil, err
+		}
+		if o.Limit > 0 {
+			questions = questions[:min(o.Limit, len(questions))]
+		}
+		tasks = append(tasks, task{score.SetName(path), questions})
+	}
+	return tasks, nil
+}
+
+// metricsOf are lm-eval's metrics with their standard errors.
+func metricsOf(answered []score.Answered) taskMetrics {
+	scores := map[string][]float64{}
+	add := func(name string, right bool) {
+		v := 0.0
+		if right {
+			v = 1
+		}
+		scores[name] = append(scores[name], v)
+	}
+	for _, a := range answered {
+		r := a.Replies[0]
+		if n := len(r.Likelihoods); n > 0 {
+			best := 0
+			for i, l := range r.Likelihoods {
+				if l > r.Likelihoods[best] {
+					best = i
+				}
+			}
+			add("acc", best == a.Correct)
+			add("acc_norm", r.Mark.Right)
+			continue
+		}
+		add("exact_match", r.Mark.Exact)
+		add("right", r.Mark.Right)
+		scores["f1"] = append(scores["f1"], r.Mark.F1)
+	}
+	out := taskMetrics{}
+	for name, list := range scores {
+		mean, spread := 0.0, 0.0
+		for _, v := range list {
+			mean += v / float64(len(list))
+		}
+		for _, v := range list {
+			spread += (v - mean) * (v - mean)
+		}
+		out[name+",none"] = mean
+		out[name+"_stderr,none"] = figure(math.Sqrt(spread / float64(len(list)-1) / float64(len(list))))
+	}
+	return out
+}
+
+func printTask(streams Streams, t task, m taskMetrics) {
+	fmt.Fprintf(streams.Out, "%s, %d questions\n", t.name, len(t.questions))
+	var names []string
+	for name := range m {
+		if !strings.Contains(name, "_stderr") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		short := strings.TrimSuffix(name, ",none")
+		line := fmt.Sprintf("  %-12s %.4f", short, m[name])
+		if e, ok := m[short+"_stderr,none"].(float64); ok {
+			line += fmt.Sprintf(" ± %.4f", e)
+		}
+		fmt.Fprintln(streams.Out, line)
+	}
+}
