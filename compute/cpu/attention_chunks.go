@@ -191,13 +191,46 @@ func (f *keyChunk) run() {
 	d := f.HeadDim
 	for r := range f.t * f.group {
 		lo, hi, q := f.row(r)
-		if lo < hi {
+		switch {
+		case lo >= hi:
+		case r == 0:
+			f.firstDot(q, lo, hi)
+		default:
 			f.dot(f.scores(r)[lo:hi], q, lo)
 		}
 		f.softmax(r)
 		if lo < hi {
 			f.addValues(f.sum(r)[:d], f.scores(r)[lo:hi], lo)
 		}
+	}
+}
+
+// askEach is how many keys are multiplied before the next are asked for.
+const askEach = 8
+
+// firstDot is dot for the first row. It asks for the keys to come, and for the values of
+// those that are here: they lie too far apart for the processor to guess.
+func (f *keyChunk) firstDot(q []float32, lo, hi int) {
+	for j := lo; j < hi; j += askEach {
+		end := min(j+askEach, hi)
+		f.ask(f.v, j, end)
+		if end < hi {
+			f.ask(f.k, end, min(end+askEach, hi))
+		}
+		f.dot(f.scores(0)[j:end], q, j)
+	}
+}
+
+// ask asks for rows [lo, hi) of the chunk's head.
+func (f *keyChunk) ask(x keyed, lo, hi int) {
+	size := x.DType.Size()
+	ld, n := f.KVHeads*f.HeadDim*size, f.HeadDim*size
+	at := ((f.k0+lo)*f.KVHeads + f.kv) * f.HeadDim * size
+	for range hi - lo {
+		for b := 0; b < n; b += 192 {
+			f.kn.prefetch(&x.Data[at+b], &x.Data[at+b], &x.Data[at+b])
+		}
+		at += ld
 	}
 }
 
