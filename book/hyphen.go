@@ -34,7 +34,7 @@ func (v vocabulary) add(line string, broken bool) (breaks bool) {
 }
 
 // hyphens are the characters that break a word at the end of a line.
-const hyphens = "-\u2010"
+const hyphens = "-\u2010\u00ad"
 
 // isBroken tells whether a line that ends in this word may break it.
 func isBroken(word string) bool {
@@ -55,6 +55,9 @@ func (v vocabulary) joins(head, next string) (one, hyphen bool) {
 	first := []rune(next)
 	if len(first) == 0 || !isWordRune(first[0]) {
 		return false, false
+	}
+	if strings.HasSuffix(head, "\u00ad") { // which is there for nothing else
+		return true, false
 	}
 	last := func(s string) string {
 		return s[strings.LastIndexFunc(s, func(r rune) bool { return !isWordRune(r) && r != '-' && r != '\'' && r != '’' })+1:]

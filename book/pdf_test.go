@@ -79,6 +79,45 @@ code On Oats: "for pea in jar {\n    soak(pea)"
 	checkLetters(t, data, d)
 }
 
+// TestPDFParts: contents with dots, programs, recipes and an index in two columns.
+func TestPDFParts(t *testing.T) {
+	t.Parallel()
+	m := new(paperMaker)
+	m.page().put("B", 18, 50, 540, "Contents").lines(50, 500, "Peas . . . . . . . . . . . . . . . . . . . . 2", "Soups ........................... 2", "Index ........................... 3")
+	m.page().put("B", 18, 50, 540, "Peas")
+	y := m.lines(50, 500, "The program below counts the peas of a jar, and prints how many of them are green,", "which is what cooks ask for.")
+	m.put("M", 10, 50, y-6, "int    green;   /* of them */").put("M", 10, 50, y-18, "double weight;  /* in grams */").put("M", 10, 50, y-30, "char   name;    /* of the jar */")
+	m.put("B", 18, 50, y-70, "Soups")
+	y = m.lines(50, y-100, "500 g split peas", "2 onions", "1 tbsp. oil", "Heat the oil and fry the onions in it. Add the peas and water, and boil all of it until", "they are soft.")
+	m.page().put("B", 18, 50, 540, "Index")
+	for i := range 8 {
+		m.lines(50, 500-float64(12*i), fmt.Sprintf("%cpples, %d, %d", 'a'+i, i+1, i+12))
+		m.lines(220, 500-float64(12*i), fmt.Sprintf("%core beans, %d", 'l'+i, i+1))
+	}
+	d := mustOpen(t, "a.pdf", string(m.bytes()))
+	got := tell(d)
+	before, index, _ := strings.Cut(got, "paragraph Index")
+	same(t, before, `
+heading1 : "Contents"
+table Contents: "Peas\t2\nSoups\t2\nIndex\t3"
+heading1 : "Peas"
+paragraph Peas: "The program below counts the peas of a jar, and prints how many of them are green, which is what cooks ask for."
+code Peas: "int    green;   /* of them */\ndouble weight;  /* in grams */\nchar   name;    /* of the jar */"
+heading1 : "Soups"
+recipe Soups 0 0 0 0: "500 g split peas\n2 onions\n1 tbsp. oil\nHeat the oil and fry the onions in it. Add the peas and water, and boil all of it until they are soft."
+heading1 : "Index"
+`)
+	if lines := strings.Split(strings.TrimSpace(index), "\n"); len(lines) != 16 || !strings.Contains(lines[7], "hpples, 8, 19") || !strings.Contains(lines[8], "lore beans, 1") {
+		t.Errorf("%s", index)
+	}
+	for i, want := range map[int]Part{0: Contents, 1: Contents, 2: "", 7: Index, 8: Index} {
+		if d.Blocks[i].Part != want {
+			t.Errorf("block %d is %q, expected %q", i, d.Blocks[i].Part, want)
+		}
+	}
+	checkLetters(t, m.bytes(), d)
+}
+
 // checkLetters holds kept and removed text together against all characters of the pages, whatever their order.
 func checkLetters(t *testing.T, data []byte, d *Document) {
 	t.Helper()

@@ -421,15 +421,16 @@ func measureColumn(list []span) columnMeasure {
 			m.filled++
 		}
 		text := l.text()
+		led := slices.ContainsFunc(r.spans, func(s span) bool { return isLeader(s.words[0].Text) })
 		if hasLetter(text) {
-			if last := text[len(text)-1]; last >= '0' && last <= '9' && strings.Contains(text, ",") {
+			if last := text[len(text)-1]; last >= '0' && last <= '9' && (led || strings.Contains(text, ",")) {
 				m.entries++
 			}
 			if len(strings.FieldsFunc(text, func(r rune) bool { return !isWordRune(r) })) >= 2 {
 				m.letters++
 			}
 		}
-		if len(r.spans) > 1 && !mark.MatchString(r.spans[0].text()) {
+		if len(r.spans) > 1 && !led && !mark.MatchString(r.spans[0].text()) {
 			m.parted++
 		}
 		m.words += float64(len(l.words))

@@ -127,6 +127,9 @@ func ledRows(list []row) int {
 	n, last := 0, 0
 	for n < len(list) && n-last < 2 { // an entry may take a line more
 		led := slices.ContainsFunc(list[n].spans, func(s span) bool { return isLeader(s.words[0].Text) })
+		if !led && isBold(&list[n]) {
+			return last // a heading
+		}
 		n++
 		if led {
 			last = n
@@ -181,11 +184,18 @@ func (l *layout) paragraphs(page int, lines []span, left, right float64) []part 
 	if len(lines) == 0 {
 		return nil
 	}
-	hanging := hangs(lines, right)
+	hanging, entries := hangs(lines, right), 0
+	for i := range lines {
+		if entryEnd.MatchString(lines[i].text()) {
+			entries++
+		}
+	}
+	index := entries > 3 && entries*2 > len(lines)
 	var out []part
 	start := 0
 	for i := range lines {
-		if i == 0 || l.begins(lines, start, i, left, right, hanging) {
+		next := i > 0 && index && entryEnd.MatchString(lines[i-1].text()) && lines[i].left < lines[i-1].left+0.5*lines[i].size
+		if i == 0 || next || l.begins(lines, start, i, left, right, hanging) {
 			start = i
 			out = append(out, part{kind: Paragraph, page: page, left: left, right: right})
 		}
@@ -194,6 +204,9 @@ func (l *layout) paragraphs(page int, lines []span, left, right float64) []part 
 	}
 	return out
 }
+
+// entryEnd is how an entry of an index ends: in pages after a comma.
+var entryEnd = regexp.MustCompile(`\pL,\s*\d{1,4}(?:[\d\s,–-]|ff?\b|n\b)*\.?$`)
 
 // fitsAbove tells whether the first word of a line would have had room in the line before it, so that the line was ended on purpose.
 func fitsAbove(before, line *span, right float64) bool {

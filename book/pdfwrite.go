@@ -83,7 +83,7 @@ type style struct {
 func (p *part) style() style {
 	s := &p.lines[0]
 	text := p.text()
-	return style{math.Round(s.size*2) / 2, p.all(func(s *span) bool { return s.bold }), p.all(func(s *span) bool { return s.italic }), isUpper(text)}
+	return style{math.Round(s.size*2) / 2, p.all(func(s *span) bool { return s.bold }), p.all(func(s *span) bool { return s.italic }), isUpper(text) && utf8.RuneCountInString(text) > 3}
 }
 
 // isUpper tells whether all letters are capitals, and that there are some.
@@ -397,7 +397,7 @@ func (b *paper) goesOn(p, next *part) bool {
 	switch {
 	case isBroken(a.words[len(a.words)-1].Text):
 		return true
-	case strings.ContainsRune(".!?:", last):
+	case strings.ContainsRune(".!?:", last), entryEnd.MatchString(text):
 		return false
 	case unicode.IsLower(first):
 		return !indented || full
@@ -541,6 +541,9 @@ func (b *paper) dropHyphen() {
 	text := strings.TrimRight(string(b.buf[max(0, end-8):]), hyphens)
 	keep := max(0, end-8) + len(text)
 	gone := string(b.buf[keep:])
+	if gone == "" { // a soft one, which is dropped already
+		return
+	}
 	b.buf = b.buf[:keep]
 	for i := range b.removed { // those of the end of the page came before
 		b.removed[i].Offset = min(b.removed[i].Offset, keep)

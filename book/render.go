@@ -36,7 +36,7 @@ func (b *Block) markdown(out *strings.Builder) {
 			mark := "- "
 			switch {
 			case b.Items[i].Role == Label:
-				mark = "\n"
+				mark = ""
 			case b.Items[i].Ordered:
 				mark = "1. "
 			}

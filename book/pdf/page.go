@@ -146,6 +146,11 @@ func (s *splitter) char(i int) error {
 	if err != nil {
 		return err
 	}
+	if (r == '-' || r == '\u2010' || r == '\u00ad') && s.open && !box.turned && math.Abs(box.left-s.word.Right) < s.word.Size {
+		s.word.Right = max(s.word.Right, box.right) // those at line ends have odd boxes
+		s.chars.WriteRune(r)
+		return nil
+	}
 	if r >= '0' && r <= '9' && !box.turned {
 		s.raise(i, &box)
 	}
