@@ -75,7 +75,7 @@ type job struct {
 }
 
 // isPrompt tells pieces of a prompt from tokens of an answer, and guesses at them.
-func (j *job) isPrompt() bool { return len(j.tokens) > j.last }
+func (j *job) isPrompt() bool { return j.scoring || len(j.tokens) > j.last }
 
 // run has the batch run more tokens of a session. Once ctx has ended it returns, unless
 // the pass is under way.

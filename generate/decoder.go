@@ -30,6 +30,12 @@ type decoder struct {
 	choices []int32
 
 	drafted, accepted int
+
+	// With a filter the host chooses: from logits, once they have come, with work memory
+	// for as many weights.
+	filter  func(answer []int32, logits []float32) error
+	logits  []float32
+	weights []float64
 }
 
 // newDecoder reads the prompt, after which the first token is coming.
@@ -40,11 +46,15 @@ func (s *Session) newDecoder(ctx context.Context, prompt []int32, o Options) (*d
 	if err := s.model.CheckTokens(prompt); err != nil {
 		return nil, fmt.Errorf("prompt: %w", err)
 	}
+	draw := sampler{Sampling: o.Sampling, stream: compute.NewKey(o.Seed)}
+	if o.Filter != nil {
+		d := &decoder{session: s, draw: draw, prompt: prompt, most: o.MaxTokens, filter: o.Filter}
+		return d, s.prefill(ctx, prompt, o.PrefillStep, o.Progress, use{logits: &d.logits})
+	}
 	choice, err := s.newChoice(1)
 	if err != nil {
 		return nil, err
 	}
-	draw := sampler{Sampling: o.Sampling, stream: compute.NewKey(o.Seed)}
 	if err := s.prefill(ctx, prompt, o.PrefillStep, o.Progress, draw.into(choice)); err != nil {
 		choice.Free()
 		return nil, err
@@ -75,8 +85,34 @@ func (d *decoder) next(ctx context.Context) (id int32, guessed bool, err error) 
 	return id, false, nil
 }
 
+// pick fills choices with what the host chooses of the logits that the filter leaves.
+func (d *decoder) pick(ctx context.Context) error {
+	if d.logits == nil {
+		last := d.answer[len(d.answer)-1]
+		if err := d.session.step(ctx, []int32{last}, 1, use{logits: &d.logits}); err != nil {
+			return err
+		}
+	}
+	logits := d.logits
+	d.logits = nil
+	if err := check(largest(logits)); err != nil {
+		return err
+	}
+	if err := d.filter(d.answer, logits); err != nil {
+		return err
+	}
+	if d.weights == nil {
+		d.weights = make([]float64, len(logits))
+	}
+	d.choices = []int32{d.draw.Pick(logits, d.weights, d.draw.stream)}
+	return nil
+}
+
 // choose fills choices.
 func (d *decoder) choose(ctx context.Context) error {
+	if d.filter != nil {
+		return d.pick(ctx)
+	}
 	if d.coming == nil {
 		if err := d.score(ctx); err != nil {
 			return err

@@ -24,12 +24,20 @@ type Options struct {
 	// Of one priority, those of clients begin first that have fewer under way.
 	Priority int
 	Client   string
+	// Filter, where it is set, gets the logits [vocab] of each next token, with the answer's tokens so
+	// far, and may change them: Masked is a logit that is never chosen. The host chooses then, and
+	// drafts nothing. An error ends the answer.
+	Filter func(answer []int32, logits []float32) error
 	// Progress is told how much of the prompt has been read; may be nil.
 	Progress func(done, total int)
 }
 
 // prefillStep is mlx-lm's default of Options.PrefillStep.
 const prefillStep = 2048
+
+// Masked is the logit of a token that may not come. It is finite, since a logit that is not is
+// taken for a broken model.
+const Masked = -1e30
 
 // Why an answer ended: the model said so or a stop string came, or it has MaxTokens.
 const (

@@ -25,7 +25,8 @@ type Session struct {
 	loaded  int     // tokens of a prompt cache file, whose ids are not known
 	tokens  []int32 // tokens seen after these
 
-	stop func() error // its error ends the pass under way; nil for never
+	scoring bool         // logits of whole pieces of a prompt are asked for: see Score
+	stop    func() error // its error ends the pass under way; nil for never
 
 	member   *member // its place in a batch; nil for passes of its own
 	priority int     // there
@@ -219,7 +220,7 @@ func (s *Session) step(ctx context.Context, tokens []int32, n int, u use) (err e
 	if s.member != nil {
 		err = s.member.run(ctx, &job{Session: s, tokens: tokens, last: n, use: u, stop: s.stop, priority: s.priority})
 	} else {
-		err = s.pass(n > 1, func(t *tensor.Tape) *tensor.Tensor {
+		err = s.pass(n > 1 && !s.scoring, func(t *tensor.Tape) *tensor.Tensor {
 			return s.model.StepRows(t, []model.Row{{Tokens: tokens, Last: n, Cache: s.cache}})
 		}, u)
 	}
