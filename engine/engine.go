@@ -36,6 +36,7 @@ import (
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/nn"
 )
 
 // Options say how a model is opened. The zero value is a good choice.
@@ -153,6 +154,21 @@ func (e *Engine) With(path string) (*Engine, error) {
 	}
 	e.users.Add(1)
 	return &Engine{Files: e.Files, Model: m, base: e.base}, nil
+}
+
+// ScaleAdapter multiplies what the engine's adapter adds by a factor: 0.5 is half of it. Weights
+// of full fine-tuning have no such factor.
+func (e *Engine) ScaleAdapter(by float64) error {
+	linears := e.Model.Adapted()
+	if len(linears) == 0 && by != 1 {
+		return fault.Value("adapter_scale", by, "1, since there is no LoRA to scale")
+	}
+	for _, l := range linears {
+		if lora, ok := l.Adapter.(*nn.LoRA); ok {
+			lora.Scale *= float32(by)
+		}
+	}
+	return e.Model.RefreshAdapters()
 }
 
 // openDraft loads the draft model. An adapter on the engine is none of the draft's.

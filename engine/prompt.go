@@ -31,6 +31,7 @@ type PromptOptions struct {
 	// it. Without, the prompt ends where an answer of the assistant's begins.
 	ContinueFinal bool
 	Kwargs        *chat.Dict // more variables for the chat template, such as enable_thinking; may be nil
+	Tools         chat.Value // schemas of tools that the model may call; nil for none
 }
 
 // Render gives the text of a conversation, its oldest message first, by the
@@ -43,7 +44,7 @@ func (f *Files) Render(messages []chat.Value, o PromptOptions) (string, error) {
 	if renderer == nil {
 		return "", fault.Mark(chat.ErrNoTemplate)
 	}
-	text, err := renderer.Render(messages, nil, chat.Options{AddGenerationPrompt: !o.ContinueFinal, ContinueFinal: o.ContinueFinal, Kwargs: o.Kwargs})
+	text, err := renderer.Render(messages, o.Tools, chat.Options{AddGenerationPrompt: !o.ContinueFinal, ContinueFinal: o.ContinueFinal, Kwargs: o.Kwargs})
 	return text, fault.Mark(err)
 }
 

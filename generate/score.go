@@ -62,3 +62,6 @@ func (s *Session) Shared(prompt []int32) int {
 
 // Bytes is what the session's keys and values take.
 func (s *Session) Bytes() int64 { return s.cache.Bytes() }
+
+// Len is how many tokens the session has seen.
+func (s *Session) Len() int { return s.cache.Len() }
