@@ -17,6 +17,7 @@ import (
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/generate/grammar"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/run"
 )
@@ -55,6 +56,7 @@ type base struct {
 	bytes    int64
 	used     time.Time
 	variants map[string]*variant
+	vocab    *grammar.Vocabulary // made when it is first needed
 }
 
 // A variant is a model with or without an adapter, ready to run.
@@ -355,6 +357,16 @@ func (m *models) makeRoom(bytes int64) error {
 		}
 		m.unload(oldest)
 	}
+}
+
+// vocabulary is a model's tokens, prepared for masks.
+func (m *models) vocabulary(v *variant) (_ *grammar.Vocabulary, err error) {
+	m.load.Lock()
+	defer m.load.Unlock()
+	if v.base.vocab == nil {
+		v.base.vocab, err = grammar.NewVocabulary(v.Tokenizer, v.Ends())
+	}
+	return v.base.vocab, err
 }
 
 func (b *base) busy() bool {

@@ -163,7 +163,6 @@ func (s *Server) routes() http.Handler {
 		mux.HandleFunc("POST "+v+"/chat/completions", s.chatCompletions)
 		mux.HandleFunc("POST "+v+"/completions", s.completions)
 	}
-	s.moreRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		openAIError(w, &apiError{status: http.StatusNotFound, kind: "invalid_request_error", code: "not_found", message: "there is no " + r.Method + " " + r.URL.Path})
 	})

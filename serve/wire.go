@@ -136,7 +136,8 @@ func decodeRequest(data []byte, into any) error {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &kind):
-		return badField(kind.Field, "%s: found %s, expected %s", kind.Field, kind.Value, kindName(kind.Type.String()))
+		field := strings.TrimPrefix(kind.Field, "sampling.") // the struct that several requests have in them
+		return badField(field, "%s: found %s, expected %s", field, kind.Value, kindName(kind.Type.String()))
 	}
 	return badField("", "the body is no valid JSON: %v", err)
 }

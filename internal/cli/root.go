@@ -199,6 +199,8 @@ func commands(streams Streams) []*cobra.Command {
 		newDataset(streams),
 		newGenerate(streams),
 		newChat(streams),
+		newServe(streams, "serve", serveTokens),
+		newServe(streams, "server", serverTokens),
 		newCachePrompt(streams),
 		newFuse(streams),
 		newConvert(streams),
