@@ -154,8 +154,11 @@ func (x *shorts) add(long, form string) {
 		first = "[" + lower + upper + "]"
 	}
 	pattern := `(^|[\s(])` + first + regexp.QuoteMeta(strings.TrimSuffix(form[1:], "."))
-	if strings.HasSuffix(form, ".") {
+	switch {
+	case strings.HasSuffix(form, ".") && len(form) > 2:
 		pattern += `\.?`
+	case strings.HasSuffix(form, "."): // vitamin C is no calorie
+		pattern += `\.`
 	}
 	x.forms = append(x.forms, short{regexp.MustCompile(pattern + `($|[\s,;:)])`), strings.ToLower(long)})
 }

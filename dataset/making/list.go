@@ -35,7 +35,7 @@ func (m *maker) list(p *Passage, i int) {
 	b := &p.doc.Blocks[i]
 	var items []string
 	for line := range strings.SplitSeq(b.Text, "\n") {
-		items = append(items, strings.TrimSpace(itemMark.ReplaceAllString(line, "")))
+		items = append(items, strings.TrimSpace(references.ReplaceAllString(itemMark.ReplaceAllString(line, ""), "")))
 	}
 	m.items(p, i, items, len(b.Items) > 0 && b.Items[0].Ordered)
 }
@@ -298,8 +298,8 @@ func (m *maker) section(p *Passage) {
 	if words < leastSection || strings.HasSuffix(said[len(said)-1], ":") {
 		return
 	}
-	answer := strings.Join(said, " ")
-	f := &fact{kind: Section, by: "heading", passage: p, block: from, quote: answer, answers: []string{answer}}
+	quote := strings.Join(said, " ")
+	f := &fact{kind: Section, by: "heading", passage: p, block: from, quote: quote, answers: []string{references.ReplaceAllString(quote, "")}}
 	how, isHow := strings.CutPrefix(strings.ToLower(title), "how to ")
 	switch {
 	case strings.HasSuffix(heading, "?"):

@@ -147,6 +147,59 @@ func TestQuestions(t *testing.T) {
 	}
 }
 
+// TestTables: heads with units and bases, of people, of clauses; groups, torn labels, marks of sources, short forms.
+func TestTables(t *testing.T) {
+	const tables = `# Food
+
+CALORIE; symbol C.; a unit of heat.
+
+| Food, 100 g | Energy, kcal | Protein (g) | Source |
+|---|---|---|---|
+| Lentils, cooked [1] | 116 | 9 | [2] |
+| Tofu [1] | 144 | 17 | [2] |
+
+## Needs
+
+| Vitamin | Men | A rich source | Lack leads to |
+|---|---|---|---|
+| Vitamin C | 90 mg | oranges | scurvy |
+| Vitamin B1 | 1.2 mg | pork | beriberi |
+| Vitamin K | 120 µg | spinach | bleeding |
+
+## Meat
+
+| Beef: | | |
+|---|---|---|
+| Steak, lean | 2 oz. 100 C. | |
+| Occupations with standing, or | | |
+| manual labor | 2200 to 2500 C. | |
+| Total | 300 C. | |
+`
+	m := makeBook(t, tables, nil)
+	for question, want := range map[string]string{
+		"What is the energy of lentils, cooked (per 100 g)?":        "116 kcal",
+		"Give me the protein for tofu (per 100 g).":                 "17 g",
+		"What number of milligrams is given for vitamin C for men?": "90 mg",
+		"For vitamin C, what is a rich source?":                     "a rich source is oranges",
+		"Tell me this of vitamin C: lack leads to.":                 "scurvy",
+		"Which figure is given under “Meat” for beef, steak, lean?": "2 oz.; 100 calories",
+	} {
+		if got := answerTo(m, question); !strings.Contains(got, want) {
+			t.Errorf("%s\n got %q\nwant %q", question, got, want)
+		}
+	}
+	for _, r := range m.Rows {
+		if strings.Contains(r.Answer, "[") || strings.Contains(strings.ToLower(r.Question), "total") || strings.Contains(r.Question, "the a ") {
+			t.Errorf("%s -> %s", r.Question, r.Answer)
+		}
+	}
+	if t.Failed() {
+		for _, r := range m.Rows {
+			t.Logf("%s: %s -> %s", r.Kind, r.Question, r.Answer)
+		}
+	}
+}
+
 func TestPrivacy(t *testing.T) {
 	for _, p := range []Privacy{Mask, Keep, Drop} {
 		m := makeBook(t, handbook, func(o *Options) { o.Privacy = p })

@@ -23,7 +23,7 @@ func (m *maker) prose(p *Passage, i int) {
 			continue
 		}
 		for _, rule := range []func(string) *fact{m.definition, m.reason, m.amount} {
-			if f := rule(m.short.expand(s)); f != nil {
+			if f := rule(references.ReplaceAllString(m.short.expand(s), "")); f != nil {
 				f.passage, f.block, f.quote = p, i, s
 				m.add(f)
 				break
@@ -49,6 +49,9 @@ func subject(np string) bool {
 		case "that", "which", "who", "whom", "because", "if", "when", "is", "are", "was", "were", "it", "this", "these", "those", "i", "he", "she", "they", "we", "above", "following", "latter", "former", "said", "says":
 			return false
 		}
+	}
+	if len(words) == 2 && strings.EqualFold(words[0], "the") { // which one, only the sentences before tell
+		return false
 	}
 	return !slices.Contains([]string{"thing", "things", "reason", "reasons", "point", "answer", "result", "fact", "way", "rest", "latter", "former", "method"}, strings.ToLower(words[len(words)-1]))
 }

@@ -36,7 +36,7 @@ var (
 // cells cleans a row of a table.
 func (m *maker) cells(row []string) (out []string) {
 	for _, c := range row {
-		c = oneLine(leaders.ReplaceAllString(c, " "))
+		c = oneLine(leaders.ReplaceAllString(references.ReplaceAllString(c, ""), " "))
 		c = padding.ReplaceAllStringFunc(c, func(string) string { return "; " })
 		if dashes.MatchString(c) {
 			c = ""
@@ -60,13 +60,20 @@ func filled(row []string) (n int) {
 	return n
 }
 
-// headOf tells how many rows at the top of a table name its columns: without figures, where those below have some.
+// isValue tells a cell that is a figure from one that names something, such as "food, 100 g".
+func isValue(cell string) bool {
+	f := figures(cell)
+	return len(f) > 0 && strings.Trim(cell[:f[0].from], " <>≤≥~±$€£") == ""
+}
+
+// headOf tells how many rows at the top of a table name its columns: none of their cells is a figure, where those below
+// are; or, in a table of words, all of them are short.
 func headOf(rows [][]string) (head []string, n int) {
 	if len(rows) < 2 {
 		return nil, 0
 	}
-	words := func(row []string) bool {
-		return !slices.ContainsFunc(row, hasDigit) && slices.ContainsFunc(row[min(1, len(row)):], func(c string) bool { return c != "" })
+	names := func(row []string) bool {
+		return !slices.ContainsFunc(row, isValue) && slices.ContainsFunc(row[min(1, len(row)):], func(c string) bool { return c != "" })
 	}
 	below, withFigures := 0, 0
 	for _, row := range rows[1:] {
@@ -78,11 +85,12 @@ func headOf(rows [][]string) (head []string, n int) {
 			withFigures++
 		}
 	}
-	if !words(rows[0]) || below == 0 || withFigures*2 < below {
+	words := len(rows[0]) > 2 && len(rows) > 3 && filled(rows[0]) >= len(rows[0])-1 && !slices.ContainsFunc(rows[0], func(c string) bool { return wordCount(c) > 5 })
+	if !names(rows[0]) || below == 0 || withFigures*2 < below && !words {
 		return nil, 0
 	}
 	head, n = slices.Clone(rows[0]), 1
-	if len(rows) > 2 && words(rows[1]) && rows[1][0] == "" { // a head of two lines
+	if len(rows) > 2 && names(rows[1]) && rows[1][0] == "" { // a head of two lines
 		for c := range min(len(head), len(rows[1])) {
 			head[c] = strings.TrimSpace(head[c] + " " + rows[1][c])
 		}
@@ -90,6 +98,33 @@ func headOf(rows [][]string) (head []string, n int) {
 	}
 	return head, n
 }
+
+var (
+	// headUnit is a unit behind the name of a column: "protein, g", "energy (kcal)".
+	headUnit = regexp.MustCompile(`^(.{2,60}?)(?:, ?| ?\(| in )(%|°[CF]|[\pL]{1,12})\)?$`)
+	// headBasis is what the figures of a table are for, behind the name of its first column: "food, 100 g".
+	headBasis = regexp.MustCompile(`^.{2,60}?(?:,| \(|) ?(?:per |in )?(\d+ ?[\pL]{1,12})\)?$`)
+	// references are marks of notes and sources.
+	references = regexp.MustCompile(` ?\[\d{1,3}(?:[,;–-] ?\d{1,3})*\]`)
+	people     = regexp.MustCompile(`(?i)^(?:(?:pregnant|lactating|breastfeeding|adult|older|young|elderly|most|healthy) )*(?:men|women|children|boys|girls|adults|infants|babies|toddlers|teenagers|people|persons|athletes|vegetarians|vegans|mothers|patients|beginners|students|males|females)\b`)
+	clause     = regexp.MustCompile(`(?i)^(?:what|where|how|who|when|why|which|if|to|is|are|not)\b|\b(?:leads?|means?|has|have|is|are|does|do|found|used|made|good|bad|gives?|advises?|recommends?|needs?|takes?|allows?|says?)\b(?: \w+)?$`)
+	article    = regexp.MustCompile(`(?i)^(?:an?|the|some|its|their) `)
+)
+
+// unitOf takes the unit off the name of a column.
+func unitOf(head string) (name, unit string) {
+	g := headUnit.FindStringSubmatch(head)
+	if g == nil {
+		return head, ""
+	}
+	if low := strings.ToLower(g[2]); counted[low] == "" && !slices.Contains(unitNames, low) && !strings.HasPrefix(low, "°") && low != "%" {
+		return head, ""
+	}
+	return g[1], g[2]
+}
+
+// unitNames are units as they are written out.
+var unitNames = strings.Fields("grams kilograms milligrams micrograms ounces pounds litres liters millilitres milliliters calories kilocalories minutes hours days weeks months years percent degrees metres meters centimetres inches feet euros dollars tons tonnes")
 
 // entries reads a table.
 func (m *maker) entries(b *book.Block) (out []entry) {
@@ -99,6 +134,16 @@ func (m *maker) entries(b *book.Block) (out []entry) {
 		rows = append(rows, m.cells(row))
 	}
 	head, n := headOf(rows)
+	basis := ""
+	if n > 0 {
+		if g := headBasis.FindStringSubmatch(head[0]); g != nil {
+			basis = "per " + g[1]
+		}
+	}
+	units := make([]string, len(head))
+	for c := range head {
+		head[c], units[c] = unitOf(head[c])
+	}
 	group, before := "", "" // the label that counts for the rows below, and the begin of one that goes on
 	for i := n; i < len(rows); i++ {
 		row := rows[i]
@@ -133,8 +178,17 @@ func (m *maker) entries(b *book.Block) (out []entry) {
 		} else if group != "" {
 			label = group + ", " + m.words.begin(label)
 		}
-		for _, e := range valuesOf(row[1:], head) {
-			e.label, e.quote = m.short.expand(label), quote
+		for _, e := range valuesOf(row[1:], head, units) {
+			if e.head && basis != "" {
+				label := label
+				if !strings.Contains(label, basis) {
+					label += " (" + basis + ")"
+				}
+				e.label = label
+			} else {
+				e.label = label
+			}
+			e.label, e.quote = m.short.expand(e.label), quote
 			e.attr, e.value = m.short.expand(e.attr), strings.TrimRight(m.short.expand(e.value), ". ")
 			e.value = mixedNumber.ReplaceAllString(e.value, "$1 $2")
 			e.value = gluedUnit.ReplaceAllString(e.value, "$1 $2")
@@ -188,7 +242,7 @@ var alternatives = strings.Fields("or and if with without other others same also
 
 // valuesOf are the values of a row behind its label. Without a head, a cell of words and a figure behind it belong
 // together: "1 glass" and "160 calories".
-func valuesOf(row, head []string) (out []entry) {
+func valuesOf(row, head, units []string) (out []entry) {
 	var filled []string
 	for c, cell := range row {
 		if cell == "" {
@@ -196,7 +250,14 @@ func valuesOf(row, head []string) (out []entry) {
 		}
 		if head != nil {
 			if c+1 < len(head) && head[c+1] != "" {
-				out = append(out, entry{attr: head[c+1], head: true, value: cell})
+				if f := figures(cell); units[c+1] != "" && len(f) == 1 && f[0].unit == "" && f[0].to == len(cell) {
+					cell += " " + units[c+1]
+				}
+				attr := head[c+1]
+				if people.MatchString(attr) {
+					attr = "for " + strings.ToLower(attr[:1]) + attr[1:]
+				}
+				out = append(out, entry{attr: attr, head: true, value: cell})
 			}
 			continue
 		}
@@ -241,7 +302,7 @@ func (m *maker) topicOf(p *Passage, i int) string {
 }
 
 // plainTitles say nothing of what stands below them.
-var plainTitles = regexp.MustCompile(`(?i)^(?:review|key|answers?|contents|summary|notes?|introduction|conclusions?|preface|foreword|index|appendix|bibliography|references|questions|exercises|copyright|acknowledge?ments|(?:chapter|part|section|book)? ?[\divxlc.]+)$`)
+var plainTitles = regexp.MustCompile(`(?i)^(?:review|key|answers?|some points|points|the following|list|overview|contents|summary|notes?|introduction|conclusions?|preface|foreword|index|appendix|bibliography|references|questions|exercises|copyright|acknowledge?ments|(?:chapter|part|section|book)? ?[\divxlc.]+)$`)
 
 // title is a heading as it may stand in a question; "" for one that says nothing.
 func (m *maker) title(s string) string {
@@ -331,6 +392,22 @@ func (m *maker) entryFact(e entry, topic string) *fact {
 			"Give me the figure in " + e.one + " for " + x + per + ".",
 			"Do you know how many " + e.one + " are listed" + below + " for " + x + per + "?",
 		}
+	case e.head && (clause.MatchString(e.attr) || per != ""):
+		h := m.words.begin(e.attr)
+		f.asks = []string{
+			"What is known of " + x + ", " + h + "?",
+			capital(x) + ", " + h + ": what is listed?",
+			"What is listed for " + x + ", " + h + "?",
+			"Tell me this of " + x + ": " + h + ".",
+		}
+	case e.head && article.MatchString(e.attr):
+		h := m.words.begin(e.attr)
+		f.asks = []string{
+			"Do you know " + h + " for " + x + "?",
+			"For " + x + ", what is " + h + "?",
+			"Name " + h + " for " + x + ".",
+			capital(x) + ": what is " + h + "?",
+		}
 	case e.head:
 		h := m.words.begin(e.attr)
 		f.asks = []string{
@@ -384,6 +461,12 @@ func (m *maker) entryAnswer(e entry) []string {
 				capital(x) + ": " + e.value + " " + h + ".",
 				"It is " + e.value + " " + h + " for " + x + ".",
 			}
+		}
+		if clause.MatchString(e.attr) {
+			return []string{capital(x) + ", " + h + ": " + e.value + "."}
+		}
+		if article.MatchString(e.attr) {
+			return []string{"For " + x + ", " + h + " is " + e.value + ".", capital(x) + ": " + h + " is " + e.value + "."}
 		}
 		return []string{
 			"For " + x + ", the " + h + " is " + e.value + ".",

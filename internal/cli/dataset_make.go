@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -203,7 +205,7 @@ func runDatasetMake(ctx context.Context, streams Streams, o *makeOptions) error 
 		return err
 	}
 	if o.Sample > 0 {
-		printSample(streams, made, o.Sample)
+		printSample(streams, made, o.Sample, writer != nil)
 		return nil
 	}
 	if o.Plan {
@@ -225,11 +227,19 @@ func runDatasetMake(ctx context.Context, streams Streams, o *makeOptions) error 
 	return writeFigures(o.JSON, &made.Report)
 }
 
-// printSample shows rows of all kinds, evenly from the dataset.
-func printSample(streams Streams, made *making.Made, n int) {
-	n = min(n, len(made.Rows))
+// printSample shows rows, evenly from the dataset: those of the model, if there is one, and why others were not taken.
+func printSample(streams Streams, made *making.Made, n int, byModel bool) {
+	rows := slices.DeleteFunc(slices.Clone(made.Rows), func(r making.Row) bool { return byModel && r.Model == noModel })
+	if byModel {
+		fmt.Fprintf(streams.Out, "%d rows of the model were taken.\n", len(rows))
+		for _, reason := range slices.Sorted(maps.Keys(made.Report.Dropped)) {
+			fmt.Fprintf(streams.Out, "Left out: %d (%s)\n", made.Report.Dropped[reason], reason)
+		}
+		fmt.Fprintln(streams.Out)
+	}
+	n = min(n, len(rows))
 	for k := range n {
-		r := &made.Rows[k*len(made.Rows)/n]
+		r := &rows[k*len(rows)/n]
 		fmt.Fprintf(streams.Out, "[%s] %s\nQ: %s\nA: %s\n\n", r.Kind, r.Place(), r.Question, r.Answer)
 	}
 }
