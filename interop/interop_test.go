@@ -74,6 +74,7 @@ var peers = map[string]struct{ path, remedy string }{
 	"llama.cpp":   {"../.interop/node/node_modules/node-llama-cpp/package.json", "interop/llama.sh"},
 	"SmolLM2":     {smolPath, "interop/llama.sh"},
 	"TensorBoard": {"../.interop/tensorboard/stamp", "interop/tensorboard.sh"},
+	"MLX":         {"../.interop/mlx/stamp", "interop/mlx.sh"},
 	"browser":     {"../.interop/browser/node_modules/axe-core/package.json", "interop/browser.sh"},
 }
 

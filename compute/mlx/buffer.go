@@ -31,15 +31,19 @@ func (b *buffer) Spec() compute.Spec { return b.spec }
 // Free empties the slot. Work that was built before keeps its arrays.
 func (b *buffer) Free() {
 	d := b.dev
-	d.enter(func() error {
-		if b.freed {
-			return nil
-		}
-		b.freed = true
-		if b.weight == nil {
-			d.held -= b.spec.Bytes()
-		} else {
-			d.held -= b.weight.bytes
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if b.freed || d.closed {
+		return
+	}
+	b.freed = true
+	if b.weight == nil {
+		d.held -= b.spec.Bytes()
+	} else {
+		d.held -= b.weight.bytes
+	}
+	d.later(func() error {
+		if b.weight != nil {
 			b.weight.free(d.lib)
 		}
 		d.lib.Free(b.array)
@@ -57,8 +61,15 @@ func (d *Device) Alloc(shape compute.Shape, t compute.DType) (compute.Buffer, er
 	if _, ok := types[t]; !ok {
 		return nil, fmt.Errorf("mlx: buffer %v: elements of that type are not used here", spec)
 	}
-	b := &buffer{dev: d, spec: spec}
-	return b, d.enter(func() error { return d.admit(spec.Bytes()) })
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, errClosed
+	}
+	if err := d.admit(spec.Bytes()); err != nil {
+		return nil, err
+	}
+	return &buffer{dev: d, spec: spec}, nil
 }
 
 // admit counts bytes of a slot, if they fit. MLX itself would end the process.
@@ -82,7 +93,7 @@ var (
 	errReadOnly = errors.New("buffer is a weight and read-only")
 )
 
-// own returns the device's view of a buffer.
+// own returns the device's view of a buffer. The device is locked.
 func (d *Device) own(b compute.Buffer) (*buffer, error) {
 	c, ok := b.(*buffer)
 	switch {
@@ -127,24 +138,36 @@ func (d *Device) Read(b compute.Buffer, dst []byte) error {
 
 // Write copies host bytes into the buffer.
 func (d *Device) Write(b compute.Buffer, src []byte) error {
-	return d.enter(func() error {
-		c, err := d.checkTransfer(b, src)
-		if err != nil {
-			return err
-		}
-		if c.weight != nil {
-			return fmt.Errorf("mlx: %w", errReadOnly)
-		}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c, err := d.checkTransfer(b, src)
+	switch {
+	case d.closed:
+		return errClosed
+	case err != nil:
+		return err
+	case c.weight != nil:
+		return fmt.Errorf("mlx: %w", errReadOnly)
+	}
+	small := len(src) <= hostBytes
+	if small { // what is larger is copied once, now
+		src = slices.Clone(src)
+	}
+	d.later(func() error {
 		a := d.g.New(src, types[c.spec.DType], c.spec.Shape...)
 		if d.g.Failed() {
 			return nil
 		}
 		d.put(c, a)
-		if c.spec.DType == compute.I32 && len(src) <= hostBytes {
-			c.host = slices.Clone(src)
+		if c.spec.DType == compute.I32 && small {
+			c.host = src
 		}
 		return nil
 	})
+	if !small {
+		d.flush()
+	}
+	return d.take()
 }
 
 // value is the array in a slot.

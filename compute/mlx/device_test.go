@@ -60,6 +60,9 @@ func TestConformance(t *testing.T) {
 				every = 1
 			}
 			computetest.RunSome(t, d, every)
+			if err := d.Sync(); err != nil {
+				t.Error(err)
+			}
 			if live := d.lib.Live() - len(d.masks); live != before || d.held != 0 {
 				t.Errorf("%d arrays and %d bytes are still held", live-before, d.held)
 			}

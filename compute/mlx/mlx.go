@@ -38,6 +38,8 @@ type Device struct {
 	fresh  []*buffer // written since work was queued last
 	ops    int       // since then
 	masks  masks
+	jobs   []func() error // for the library's thread, in order
+	err    error          // the first of a job
 	closed bool
 }
 
@@ -117,19 +119,49 @@ func (d *Device) open(opt Options) error {
 	return d.lib.ResetPeak()
 }
 
-// enter locks the device and runs f on the library's thread.
-func (d *Device) enter(f func() error) (err error) {
+// jobsHeld is how many jobs wait for each other: to change threads takes longer than to build an op.
+const jobsHeld = 16
+
+// later leaves a job to the library's thread. The device is locked.
+func (d *Device) later(job func() error) {
+	if d.jobs = append(d.jobs, job); len(d.jobs) >= jobsHeld {
+		d.flush()
+	}
+}
+
+// flush runs all jobs, and keeps the first error.
+func (d *Device) flush() {
+	d.lib.Do(func() {
+		for _, job := range d.jobs {
+			err := job()
+			if e := d.g.Close(); err == nil {
+				err = e
+			}
+			if d.err == nil {
+				d.err = err
+			}
+		}
+	})
+	clear(d.jobs)
+	d.jobs = d.jobs[:0]
+}
+
+// enter locks the device and runs a job, behind those that wait. It tells the first error of all.
+func (d *Device) enter(job func() error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
 		return errClosed
 	}
-	d.lib.Do(func() {
-		err = f()
-		if e := d.g.Close(); err == nil {
-			err = e
-		}
-	})
+	d.jobs = append(d.jobs, job)
+	d.flush()
+	return d.take()
+}
+
+// take returns the kept error and forgets it.
+func (d *Device) take() error {
+	err := d.err
+	d.err = nil
 	return err
 }
 

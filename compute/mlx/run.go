@@ -11,51 +11,67 @@ import (
 
 // Run checks the op against its shape rule and adds its nodes to the graph.
 func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
-	return d.enter(func() error {
-		if err := d.run(op, out, in); err != nil {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return errClosed
+	}
+	c, err := d.check(op, out, in)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op.Name(), err)
+	}
+	d.later(func() error {
+		if err := c.build(op); err != nil {
 			return fmt.Errorf("%s: %w", op.Name(), err)
 		}
 		return nil
 	})
+	return d.take()
 }
 
-func (d *Device) run(op compute.Op, out, in []compute.Buffer) error {
+// check makes the call of an op that fits its buffers.
+func (d *Device) check(op compute.Op, out, in []compute.Buffer) (*call, error) {
 	outs, outSpecs, err := d.buffers(out)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ins, inSpecs, err := d.buffers(in)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, b := range outs {
 		if b.weight != nil {
-			return fmt.Errorf("output: %w", errReadOnly)
+			return nil, fmt.Errorf("output: %w", errReadOnly)
 		}
 	}
 	if err := compute.Check(op, outSpecs, inSpecs); err != nil {
-		return err
+		return nil, err
 	}
 	for i, b := range ins {
 		if b.weight != nil {
 			if err := compute.CheckWeight(op, i, b.weight.matrix); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
 	if !d.has(op, outSpecs, inSpecs) {
-		return compute.ErrUnsupported
+		return nil, compute.ErrUnsupported
 	}
-	c := &call{d: d, g: d.g, out: outs, in: ins, results: make([]mlxc.Array, len(outs))}
-	for i := range ins {
-		if ins[i].weight == nil {
-			d.value(ins[i])
+	return &call{d: d, g: d.g, out: outs, in: ins, results: make([]mlxc.Array, len(outs))}, nil
+}
+
+// build adds the op's nodes, and puts the results into the outputs' slots.
+func (c *call) build(op compute.Op) error {
+	d := c.d
+	for _, b := range c.in {
+		if b.weight == nil {
+			d.value(b)
 		}
 	}
 	if err := c.dispatch(op); err != nil {
 		return err
 	}
-	for i, b := range outs {
+	for i, b := range c.out {
 		if d.g.Failed() {
 			break // Close of the graph tells it
 		}
