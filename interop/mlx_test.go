@@ -4,7 +4,13 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/fallback"
+	mlxdevice "github.com/lentil-lm/lentil/compute/mlx"
+	"github.com/lentil-lm/lentil/model/modeltest"
 )
 
 // Training through MLX itself: the arithmetic is that of mlx-lm's own library.
@@ -23,6 +29,9 @@ func TestTrainingThroughMLX(t *testing.T) {
 		"dora": lossTolerance, "dora-dense": lossTolerance, "dora-bf16": bf16Tolerance,
 		"bf16": bf16Tolerance, "dropout": dropoutTolerance, "mixtral": lossTolerance, "qwen3_moe": lossTolerance,
 	} {
+		if os.Getenv("LENTIL_TEST_MLX") == "" && !slices.Contains([]string{"accumulate", "full", "dora", "bf16", "mixtral"}, name) {
+			continue // one of each kind of what is trained
+		}
 		t.Run(name, func(t *testing.T) {
 			want := readTraining(t, name)
 			folder := t.TempDir()
@@ -30,6 +39,53 @@ func TestTrainingThroughMLX(t *testing.T) {
 			options["device"] = "mlx"
 			sameCurve(t, h.train(t, options, folder), want, tolerance)
 			sameAdapter(t, folder, name, want)
+		})
+	}
+}
+
+// throughMLX opens MLX, with float32 activations.
+func throughMLX(t *testing.T) compute.Device {
+	t.Helper()
+	need(t, "MLX")
+	dev, err := mlxdevice.New(mlxdevice.Options{Library: "../.interop/mlx/lib/libmlxc.so", Activations: compute.F32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := fallback.New(dev)
+	t.Cleanup(func() { whole.Close() })
+	return whole
+}
+
+// Tiny models of every family: the logits of the processor's own device, in one pass and token by token.
+func TestLogitsThroughMLX(t *testing.T) {
+	t.Parallel()
+	dev := throughMLX(t)
+	folders := map[string]string{}
+	for _, s := range modeltest.Architectures() {
+		folders[s.Type] = modeltest.Write(t, s)
+	}
+	for _, name := range []string{"llama-4bit", "llama-4bit-bf16", "qwen3-mixed-3-6", "qwen2-every-width", "mixtral-4bit", "qwen3_moe-4bit"} {
+		folders[name] = "testdata/mlx/" + name
+	}
+	for name, folder := range folders {
+		t.Run(name, func(t *testing.T) {
+			own := open(t, folder, "")
+			m := modeltest.Open(t, dev, folder)
+			tokens := modeltest.Sequence(24)
+			for i := range tokens {
+				tokens[i] %= int32(own.Config.VocabSize)
+			}
+			want := forward(t, own, tokens)
+			width := float64(slices.Max(want) - slices.Min(want))
+			for how, got := range map[string][]float32{
+				"one pass": forward(t, m, tokens), "token by token": cached(t, m, tokens, compute.F32, 1), "pieces": cached(t, m, tokens, compute.F32, 9, 5, 1),
+			} {
+				worst, row := furthest(got, want, own.Config.VocabSize)
+				t.Logf("%s: furthest by %.1e of the range", how, worst/width)
+				if !(worst <= width*tolerance) {
+					t.Errorf("%s: logits of token %d differ by %.3g, allowed %.3g", how, row, worst, width*tolerance)
+				}
+			}
 		})
 	}
 }
