@@ -63,3 +63,38 @@ func (t *Tape) Constant(f func() *Tensor) *Tensor {
 	defer func() { t.record, t.Exact = record, exact }()
 	return t.Scope(f)
 }
+
+// Near has the backward pass start with the gradient of Σ weight·KL(q ‖ p): p is what h [R, D] predicts through the head w
+// [V, D], q what other [R, D] predicts, which stays as it is. The gradient of each logit is p - q, that of the
+// cross-entropy of h less that of other, whatever the targets [R] are: no logits have to exist. It returns
+// log q(target) - log p(target) [R].
+func (t *Tape) Near(h, other, targets *Tensor, weight []float32, w *Weight) *Tensor {
+	op := compute.CrossEntropy{Weight: w.Weight, Grad: t.record && h.needsGrad}
+	a := t.apply(op, h.buf, targets.buf, t.Floats(weight).buf, w.buf)
+	b := t.apply(op, other.buf, targets.buf, t.Floats(negated(weight)).buf, w.buf)
+	return t.near(h, a, b)
+}
+
+// NearLogits is Near over given logits [R, V].
+func (t *Tape) NearLogits(logits, other, targets *Tensor, weight []float32) *Tensor {
+	a := t.apply(compute.CrossEntropyLogits{}, logits.buf, targets.buf, t.Floats(weight).buf)
+	b := t.apply(compute.CrossEntropyLogits{}, other.buf, targets.buf, t.Floats(negated(weight)).buf)
+	return t.near(logits, a, b)
+}
+
+// near adds the gradients of both sides, a and b: the loss, and the gradient of x.
+func (t *Tape) near(x *Tensor, a, b []*Tensor) *Tensor {
+	if t.record && x.needsGrad {
+		t.run(compute.Add{Alpha: 1}, bufs(a[1].buf), bufs(a[1].buf, b[1].buf))
+		t.push(nil, func() { t.give(x, a[1]) }, a[1])
+	}
+	return t.apply(compute.Add{Alpha: -1}, a[0].buf, b[0].buf)[0]
+}
+
+func negated(x []float32) []float32 {
+	out := make([]float32, len(x))
+	for i, v := range x {
+		out[i] = -v
+	}
+	return out
+}

@@ -14,6 +14,8 @@ type packed struct {
 	index   []int   // of each sequence that has tokens: its number in the split
 	rows    []int32 // index into Tokens whose output predicts ...
 	targets []int32 // ... this token
+	// Those whose prediction is held, and what follows there.
+	held, heldTargets []int32
 	// Of all sequences, also those without tokens:
 	segments []int32 // bounds of their rows, [S+1]
 	answers  []int32 // first row of each that is of the answer, [S]
@@ -64,6 +66,12 @@ func (p *packed) add(index int, e Example, n int, padTarget bool) {
 			}
 			p.rows = append(p.rows, int32(start+s-1))
 			p.targets = append(p.targets, e.IDs[s])
+		}
+	}
+	for _, span := range e.Hold {
+		for s := max(span[0], 1); s < min(span[1], n); s++ {
+			p.held = append(p.held, int32(start+s-1))
+			p.heldTargets = append(p.heldTargets, e.IDs[s])
 		}
 	}
 	if padTarget && len(e.Loss) > 0 {

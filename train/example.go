@@ -16,6 +16,8 @@ type Example struct {
 	// Loss are half-open ranges of indices into IDs: the tokens to be predicted.
 	// Index 0 is never predicted.
 	Loss [][2]int
+	// Hold are ranges of tokens whose prediction is to stay near the base's, for Near.
+	Hold [][2]int
 	// Offset is the first token of the answer, for objectives that tell it from the prompt.
 	Offset int
 	// Others are sequences that belong to it and are in its batch: the rejected answer of a pair.

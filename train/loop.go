@@ -419,7 +419,7 @@ func (tr *Trainer) DryRun(lengths []int) error {
 	}
 	list := make([]Example, len(lengths))
 	for i, n := range lengths {
-		list[i] = Example{IDs: make([]int32, n), Loss: [][2]int{{1, n}}}
+		list[i] = Example{IDs: make([]int32, n), Loss: [][2]int{{1, n}}, Hold: [][2]int{{1, n}}}
 	}
 	list = grouped(list, tr.Options.objective().sequences())
 	u, err := tr.begin()

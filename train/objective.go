@@ -7,7 +7,7 @@ import (
 	"github.com/lentil-lm/lentil/tensor"
 )
 
-// An Objective is the loss that a run makes small: CrossEntropy, DPO or ORPO.
+// An Objective is the loss that a run makes small: CrossEntropy, Near, DPO or ORPO.
 //
 // It is a mean over units, which are tokens or pairs of answers. A batch's loss is put on
 // the tape and stays on the device; what is left of it there, [few numbers], is read once

@@ -87,6 +87,15 @@ func TestReplay(t *testing.T) {
 	if trained, _ := namesOf(m.Data, false); strings.Join(trained, " ") != "train.jsonl more.jsonl" {
 		t.Errorf("trained on %v", trained)
 	}
+	r = demoRecipe(t)
+	r.Replay, r.KL = file+":20%", 0.5
+	if result, err := Run(t.Context(), r, Options{}); err != nil || !(result.Trained.TrainLoss > 0) {
+		t.Errorf("near the base: %v", err)
+	}
+	r.AdapterPath, r.FineTuneType = t.TempDir(), "full"
+	if _, err := Run(t.Context(), r, Options{}); err == nil || !strings.Contains(err.Error(), "kl goes with an adapter") {
+		t.Errorf("near a base that changes: %v", err)
+	}
 	for replay, want := range map[string]string{
 		"rows.jsonl": "expected FILE:SHARE", "rows.jsonl:2": "between 0 and 1", "rows.jsonl:0": "between 0 and 1", "rows.jsonl:x": "between 0 and 1", filepath.Join(t.TempDir(), "none") + ":0.5": "none",
 	} {

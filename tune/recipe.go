@@ -57,6 +57,9 @@ type Recipe struct {
 	// Replay is FILE:SHARE, rows that have nothing to do with the data and their share of all that
 	// is trained on: what they show is forgotten less.
 	Replay string
+	// KL keeps the adapter near its base where the data says nothing, the more the larger it is: on prompts that are
+	// masked and on replayed rows, which then need no right answers. 0: nowhere.
+	KL float64
 
 	ValBatches  int // of a validation; -1 for all
 	TestBatches int // of a test; -1 for all
@@ -171,6 +174,11 @@ func (r *Recipe) checkValues() error {
 	case r.TrainMode == dpo && r.FineTuneType == "full":
 		return fault.Of("%v dpo compares with the model without its adapter, and %v full has none", fault.Setting("train_mode"), fault.Setting("fine_tune_type")).
 			Try("Use lora or dora, or %v orpo, which needs no model to compare with.", fault.Setting("train_mode"))
+	case math.IsNaN(r.KL) || math.IsInf(r.KL, 0) || r.KL < 0:
+		return fault.Value("kl", r.KL, "0 or more")
+	case r.KL > 0 && (r.pairs() || r.compatMLX() || r.FineTuneType == "full"):
+		return fault.Of("%v goes with an adapter and single answers under Lentil's own rules", fault.Setting("kl")).
+			Try("Leave it out, or %v %s, %v or %v full.", fault.Setting("train_mode"), r.TrainMode, fault.Setting("compat"), fault.Setting("fine_tune_type"))
 	case r.EvalEvery < 0:
 		return fault.Value("eval_every", r.EvalEvery, "0 or more")
 	case r.KeepCheckpoints < 0:
@@ -240,6 +248,9 @@ func (r *Recipe) objective() train.Objective {
 		return train.DPO{Beta: r.Beta}
 	case orpo:
 		return train.ORPO{Beta: r.Beta}
+	}
+	if r.KL > 0 {
+		return train.Near{Weight: r.KL}
 	}
 	return train.CrossEntropy{}
 }

@@ -71,6 +71,9 @@ func (j *Job) openReplay() error {
 func (j *Job) examples(ctx context.Context, rows *dataset.Rows) (train.Examples, []int, error) {
 	lengths, err := rowLengths(rows)
 	if err != nil || j.replay == nil {
+		if j.Recipe.KL > 0 {
+			return mixed{rows: train.FromRows(rows), hold: true}, lengths, err
+		}
 		return train.FromRows(rows), lengths, err
 	}
 	path, share, err := j.Recipe.replay()
@@ -81,7 +84,7 @@ func (j *Job) examples(ctx context.Context, rows *dataset.Rows) (train.Examples,
 	if err != nil {
 		return nil, nil, err
 	}
-	m := mixed{rows: train.FromRows(rows), again: train.FromRows(again)}
+	m := mixed{rows: train.FromRows(rows), again: train.FromRows(again), hold: j.Recipe.KL > 0}
 	m.extra = max(1, int(math.Round(share/(1-share)*float64(m.rows.Len()))))
 	of, err := rowLengths(again)
 	if err != nil {
@@ -108,6 +111,7 @@ func merge(a, b []int) []int {
 type mixed struct {
 	rows, again train.Examples
 	extra       int
+	hold        bool // what is not learnt is held, and of replayed rows all
 }
 
 // Len is the number of all.
@@ -115,10 +119,18 @@ func (m mixed) Len() int { return m.rows.Len() + m.extra }
 
 // Example returns example i.
 func (m mixed) Example(i int) (train.Example, error) {
-	if n := m.rows.Len(); i >= n {
-		return m.again.Example((i - n) % m.again.Len())
+	n := m.rows.Len()
+	var e train.Example
+	var err error
+	if i >= n {
+		e, err = m.again.Example((i - n) % m.again.Len())
+	} else {
+		e, err = m.rows.Example(i)
 	}
-	return m.rows.Example(i)
+	if err == nil && m.hold {
+		e = train.Held(e, i < n)
+	}
+	return e, err
 }
 
 // Where names example i.

@@ -43,7 +43,7 @@ func (r *Recipe) settings() []setting {
 		{"compat", &r.Compat, ours}, {"completion_feature", &r.Features.Completion, ifGiven},
 		{"config", &r.Config, orNull}, {"data", &r.Data, always}, {"device", &r.Device, ours}, {"early_stop", &r.EarlyStop, ours}, {"eval_every", &r.EvalEvery, ours}, {"eval_questions", &r.EvalQuestions, ours}, {"fine_tune_type", &r.FineTuneType, always},
 		{"grad_accumulation_steps", &r.GradAccumulation, always}, {"grad_checkpoint", &r.GradCheckpoint, always},
-		{"iters", &r.Iters, always}, {"keep_checkpoints", &r.KeepCheckpoints, ours}, {"learning_rate", &r.LearningRate, always}, {"mask_prompt", &r.MaskPrompt, always},
+		{"iters", &r.Iters, always}, {"keep_checkpoints", &r.KeepCheckpoints, ours}, {"kl", &r.KL, ours}, {"learning_rate", &r.LearningRate, always}, {"mask_prompt", &r.MaskPrompt, always},
 		{"max_grad_norm", &r.MaxGradNorm, ours}, {"max_seq_length", &r.MaxSeqLength, always}, {"model", &r.Model, always}, {"no_frozen_cache", &r.NoFrozenCache, ours},
 		{"num_layers", &r.NumLayers, always}, {"optimizer", &r.Optimizer, always}, {"project_name", &r.ProjectName, orNull},
 		{"prompt_feature", &r.Features.Prompt, ifGiven}, {"replay", &r.Replay, ours}, {"report_to", &r.ReportTo, orNull},

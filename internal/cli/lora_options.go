@@ -81,6 +81,7 @@ func (o *loraOptions) declare(cmd *cobra.Command) {
 		f.IntVar(&r.GradAccumulation, "grad-accumulation-steps", r.GradAccumulation, "add up the gradients of `n` steps before each update")
 		f.Float64Var(&r.MaxGradNorm, "max-grad-norm", r.MaxGradNorm, "scale the gradients of an update down where their `norm` is larger; 0 for no limit")
 		f.StringVar(&r.Replay, "replay", r.Replay, "rows about other things, and their `share` of all rows: FILE:0.2; what they\nshow is forgotten less")
+		f.Float64Var(&r.KL, "kl", r.KL, "`weight` of staying near the base where the data says nothing: on masked prompts,\nand on the rows of --replay, which then need no right answers; 0 for none")
 		f.IntVar(&r.MaxSeqLength, "max-seq-length", r.MaxSeqLength, "cut rows after this many `tokens`")
 		f.BoolVar(&r.GradCheckpoint, "grad-checkpoint", r.GradCheckpoint, "compute activations twice instead of keeping them: less memory, more time")
 		f.Float64Var(&o.epochs, "epochs", 0, "see countSteps")
