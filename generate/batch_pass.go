@@ -87,7 +87,9 @@ func (m *member) run(ctx context.Context, j *job) error {
 		b.mu.Unlock()
 		return ErrClosed
 	}
-	m.awaited = false
+	if m.awaited { // it is in time
+		m.awaited, m.late = false, m.late/2
+	}
 	b.jobs = append(b.jobs, j)
 	complete := !b.awaits()
 	b.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -411,6 +412,47 @@ func TestBatchMemory(t *testing.T) {
 	rest[0].Reset()
 	if _, _, err := tokensOf(b.Stream(t.Context(), m, tok, prompt, Options{MaxTokens: 2})); err != nil {
 		t.Errorf("after one was reset: %v", err)
+	}
+}
+
+// TestBatchCrowd: clients that come all at once, dawdle, run out of time or leave keep
+// nothing, and hold up nobody for ever.
+func TestBatchCrowd(t *testing.T) {
+	t.Parallel()
+	dev := newCPU(t)
+	models := family(t, dev, spec)
+	tok, held := newTokenizer(t), used(dev)
+	one, err := models[0].NewCache(0, compute.F16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBatch(t, BatchOptions{Most: 12, Waiting: 40, Memory: 10 * one.BytesFor(200, 0, 0), PrefillStep: 16})
+	var done sync.WaitGroup
+	for client := range 64 {
+		done.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(client), 1))
+			for range 4 {
+				p := modeltest.Sequence(1 + r.IntN(90))
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+r.IntN(300))*time.Millisecond)
+				o := Options{MaxTokens: 1 + r.IntN(60), Priority: r.IntN(2), Client: fmt.Sprint(client % 5)}
+				for _, err := range b.Stream(ctx, models[r.IntN(len(models))], tok, p, o) {
+					if err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrBusy) {
+						t.Error(err)
+					}
+					if r.IntN(40) == 0 {
+						time.Sleep(time.Duration(r.IntN(3)) * time.Millisecond)
+					}
+					if r.IntN(100) == 0 {
+						break
+					}
+				}
+				cancel()
+			}
+		})
+	}
+	done.Wait()
+	if l := b.Load(); l != (Load{}) || used(dev) != held {
+		t.Errorf("afterwards the batch has %+v, and %d bytes are held", l, used(dev)-held)
 	}
 }
 
