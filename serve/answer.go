@@ -100,12 +100,14 @@ type tokenLog struct {
 // An event is something that happens to an answer.
 type event struct {
 	choice int
-	part   *chat.Part  // a piece of it
-	logs   []tokenLog  // of the tokens since the last event, where they are asked for
-	finish string      // it has ended, and why
-	stats  answerStats // with finish
-	done   int         // tokens of the prompt that have been read, of total; without anything else
-	total  int
+	part   *chat.Part // a piece of it
+	logs   []tokenLog // of the tokens since the last event, where they are asked for
+	finish string     // it has ended, and why
+	// stopped tells, with finish, that one of the texts to stop at came.
+	stopped bool
+	stats   answerStats // with finish
+	done    int         // tokens of the prompt that have been read, of total; without anything else
+	total   int
 }
 
 // answerStats are the figures of one answer.
@@ -306,7 +308,8 @@ func (a *running) take(piece generate.Piece) error {
 		finish = "tool_calls"
 	}
 	a.s.metrics.tokens(piece.Stats.PromptTokens, piece.Stats.CachedTokens, piece.Stats.GenerationTokens)
-	return a.emit(event{finish: finish, logs: a.logs, stats: answerStats{piece.Stats, a.first.Sub(a.began), a.last.Sub(a.first)}})
+	stopped := piece.Finish == generate.FinishStop && !slices.Contains(a.q.options.StopTokens, piece.Token)
+	return a.emit(event{finish: finish, stopped: stopped, logs: a.logs, stats: answerStats{piece.Stats, a.first.Sub(a.began), a.last.Sub(a.first)}})
 }
 
 // logOf tells the log probability of a token, and the likeliest ones.

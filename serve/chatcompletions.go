@@ -51,13 +51,14 @@ type wholeAnswer struct {
 	calls           []chat.Call
 	logs            []tokenLog
 	finish          string
+	stopped         bool
 	stats           answerStats
 }
 
 func (a *wholeAnswer) take(e event) {
 	a.logs = append(a.logs, e.logs...)
 	if e.finish != "" {
-		a.finish, a.stats = e.finish, e.stats
+		a.finish, a.stopped, a.stats = e.finish, e.stopped, e.stats
 	}
 	if e.part == nil {
 		return

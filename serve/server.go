@@ -68,6 +68,8 @@ type Server struct {
 	handler http.Handler
 	started time.Time
 
+	embedding chan struct{} // held by the text that is embedded
+
 	mu       sync.Mutex
 	draining bool
 	stop     context.CancelFunc // ends the answers under way
@@ -81,7 +83,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if err := o.Sampling.Check(); err != nil {
 		return nil, fault.Mark(err)
 	}
-	s := &Server{o: o, started: time.Now()}
+	s := &Server{o: o, started: time.Now(), embedding: make(chan struct{}, 1)}
 	if err := s.kwargs.read(o.TemplateArgs); err != nil {
 		return nil, err
 	}
@@ -162,6 +164,14 @@ func (s *Server) routes() http.Handler {
 		mux.HandleFunc("GET "+v+"/models/{id...}", s.oneModel)
 		mux.HandleFunc("POST "+v+"/chat/completions", s.chatCompletions)
 		mux.HandleFunc("POST "+v+"/completions", s.completions)
+	}
+	for pattern, handle := range map[string]http.HandlerFunc{
+		"POST /v1/embeddings": s.embeddings, "POST /v1/responses": s.responses, "POST /tokenize": s.tokenize, "POST /detokenize": s.detokenize,
+		"POST /v1/messages": s.anthropicMessages, "POST /v1/messages/count_tokens": s.countTokens,
+		"GET /api/version": s.ollamaVersion, "GET /api/tags": s.ollamaTags, "GET /api/ps": s.ollamaRunning, "POST /api/show": s.ollamaShow,
+		"POST /api/chat": s.ollamaChat, "POST /api/generate": s.ollamaGenerate, "POST /api/embed": s.ollamaEmbed, "POST /api/embeddings": s.ollamaEmbed,
+	} {
+		mux.HandleFunc(pattern, handle)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		openAIError(w, &apiError{status: http.StatusNotFound, kind: "invalid_request_error", code: "not_found", message: "there is no " + r.Method + " " + r.URL.Path})
