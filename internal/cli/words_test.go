@@ -66,7 +66,6 @@ func TestHelpWidth(t *testing.T) {
 const wrongInput = `
 dataset read
 dataset read nothere.epub
-dataset read file.txt file.txt
 dataset read bad.gguf
 dataset read emptydir
 generate --model nothere --prompt x
