@@ -3,6 +3,7 @@ package book
 import (
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -159,3 +160,39 @@ func TestGrowth(t *testing.T) {
 		}
 	})
 }
+
+// TestCrowded: pages of more words than any book's, wherever they stand, take no time out of proportion.
+func TestCrowded(t *testing.T) {
+	t.Parallel()
+	begin := time.Now()
+	for _, n := range []int{maxPageWords, maxPageWords + 1} {
+		p := &pdf.Page{}
+		for i := range n { // a grid in two sizes, in which each gap may part columns
+			w := pdf.Word{Text: "pea", Left: float64(i%40) * 20, Base: 9000 - float64(i/40)*12, Size: 4 + float64(i%2)*6}
+			w.Right, w.Bottom, w.Top = w.Left+w.Size*1.2, w.Base-0.2*w.Size, w.Base+0.8*w.Size
+			p.Words = append(p.Words, w)
+		}
+		w := newWriter("crowded")
+		newPaper(w, []*pdf.Page{p}, nil, nil).write()
+		d, err := w.done()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(d.Text(), "pea"); got != n {
+			t.Errorf("%d of %d words", got, n)
+		}
+	}
+	var page strings.Builder
+	page.WriteString(strings.Repeat("<p>2 eggs</p>", 20_000))
+	d, err := readHTML("eggs", []byte(page.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.recognize()
+	if took := time.Since(begin); took > crowdTime {
+		t.Errorf("took %v", took)
+	}
+}
+
+// crowdTime is far above what these take on a busy machine (under 6 s); without limits they take minutes.
+const crowdTime = 60 * time.Second

@@ -20,6 +20,7 @@ const (
 	maxMarkdown   = 16 << 20  // bytes of Markdown
 	maxTitle      = 300       // bytes of a heading or chapter as the blocks below it repeat it
 	maxPages      = 10_000    // of a PDF
+	maxPageWords  = 6000      // of a page of a PDF that is layed out; those with more (a newspaper's has 5000) are read as they come
 	maxPDFWords   = 4 << 20   // of a PDF: each takes about 150 bytes of memory
 	maxSlow       = 5         // pages of a PDF that take too long; after them no more are tried
 	maxFailures   = 50        // pages of a PDF that cannot be read; after them no more are tried

@@ -123,7 +123,7 @@ type paper struct {
 	layout
 	pages   []*pdf.Page
 	spans   [][]span       // of each page, without its furniture
-	texts   map[int]string // of pages that a command has read
+	texts   map[int]string // of pages that a command has read, or that have too many words to find columns and tables in
 	labels  []string       // of the pages
 	outline []pdf.Bookmark
 	parts   []part
@@ -131,15 +131,24 @@ type paper struct {
 	turned  map[int]string // the text of a page that runs in other directions
 	told    int            // pages whose furniture was dropped
 	marks   map[string]bool
+	marked  map[int][]pdf.Bookmark // the outline by pages
+	heads   map[pageTitle]bool     // the headings of pages
 }
 
 func newPaper(w *writer, pages []*pdf.Page, texts map[int]string, outline []pdf.Bookmark) *paper {
 	w.words = vocabulary{}
+	if texts == nil {
+		texts = map[int]string{}
+	}
 	b := &paper{writer: w, pages: pages, texts: texts, outline: outline, turned: map[int]string{}, marks: map[string]bool{}}
 	b.measureSize()
 	b.spans = make([][]span, len(pages))
 	for i, p := range pages {
 		if p == nil {
+			continue
+		}
+		if len(p.Words) > maxPageWords {
+			b.texts[i] = inOrder(p.Words)
 			continue
 		}
 		b.spans[i] = spans(initials(p.Words, b.size))
@@ -161,6 +170,22 @@ func newPaper(w *writer, pages []*pdf.Page, texts map[int]string, outline []pdf.
 	b.findGutters()
 	b.takeApart()
 	return b
+}
+
+// inOrder is the words of a page as the file has them, a line for each base line.
+func inOrder(words []pdf.Word) string {
+	var b strings.Builder
+	for i, w := range words {
+		switch {
+		case i == 0 || w.Glued:
+		case near(w.Base, words[i-1].Base):
+			b.WriteByte(' ')
+		default:
+			b.WriteByte('\n')
+		}
+		b.WriteString(ligatures.Replace(w.Text))
+	}
+	return b.String()
 }
 
 // measureSize finds the size of most letters.

@@ -290,6 +290,7 @@ func regions(list []span, gutters []float64) [][]span {
 
 const (
 	maxColumns  = 4
+	maxTries    = 150  // strips that are looked at closely: a page has few that promise anything
 	maxLayedOut = 4000 // spans of a page; with more, its columns are not looked for
 )
 
@@ -301,14 +302,15 @@ func gutter(list []span, known []float64, columns int) (x, top, bottom float64, 
 	}
 	byTop := slices.Clone(list)
 	slices.SortStableFunc(byTop, func(a, b span) int { return cmp.Compare(b.base, a.base) })
-	most := 0
+	most, tries := 0, 0
 	for _, at := range gaps(byTop) {
 		begin := 0
 		for i := 0; i <= len(byTop); i++ {
 			if i < len(byTop) && (byTop[i].left > at-1 || byTop[i].right < at+1) {
 				continue
 			}
-			if run := byTop[begin:i]; len(run) > most {
+			if run := byTop[begin:i]; len(run) > most && tries < maxTries {
+				tries++
 				expected := slices.ContainsFunc(known, func(k float64) bool { return math.Abs(k-at) < 8 })
 				if areColumns(run, at, expected, columns) {
 					most, x, ok = len(run), at, true

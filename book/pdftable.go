@@ -54,6 +54,9 @@ const narrowGap = 3
 // fineGap, as a share of the size, is more than stands between the words of a cell.
 const fineGap = 0.5
 
+// maxTableRows of one page are looked at together.
+const maxTableRows = 200
+
 // mark is a span that is only the sign before an item of a list.
 var mark = regexp.MustCompile(`^(?:[•◦▪‣·●○■□–—*-]|\(?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)])$`)
 
@@ -65,7 +68,7 @@ func tableEnd(list []row) int {
 	// What may be of it: rows of several cells, and single lines (heads within it, second lines of cells) between them.
 	size := list[0].spans[0].size
 	ends := []int{1} // after each row of several cells
-	for end := 1; end < len(list); end++ {
+	for end := 1; end < min(len(list), maxTableRows); end++ {
 		next := &list[end]
 		if list[end-1].bottom-next.top > 2.5*size || mark.MatchString(next.spans[0].text()) {
 			break
@@ -92,6 +95,8 @@ func tableEnd(list []row) int {
 		}
 		if columns >= max(2, most-1) {
 			best = n
+		} else if n > best+8 {
+			break // the white has closed
 		}
 	}
 	if best == 0 || best == 1 && !agree(list[:ends[1]]) {

@@ -405,8 +405,23 @@ func (b *paper) goesOn(p, next *part) bool {
 	return full && !indented && len(p.lines) > 1
 }
 
+// A pageTitle is a title in its plain form on a page.
+type pageTitle struct {
+	page  int
+	title string
+}
+
 // write puts the parts into the document.
 func (b *paper) write() {
+	b.marked, b.heads = map[int][]pdf.Bookmark{}, map[pageTitle]bool{}
+	for _, m := range b.outline {
+		b.marked[m.Page] = append(b.marked[m.Page], m)
+	}
+	for i := range b.parts {
+		if p := &b.parts[i]; p.kind == Heading {
+			b.heads[pageTitle{p.page, titleKey(p.text())}] = true
+		}
+	}
 	for i := 0; i < len(b.parts); i++ {
 		p := &b.parts[i]
 		n := b.listEnd(i)
@@ -464,8 +479,8 @@ func (b *paper) turnTo(page int) {
 	for ; b.told <= page; b.told++ {
 		b.page = b.labels[b.told]
 		if len(b.buf) == 0 {
-			for _, m := range b.outline {
-				if m.Page == b.told && m.Title != "" && !b.hasHeading(m) {
+			for _, m := range b.marked[b.told] {
+				if m.Title != "" && !b.heads[pageTitle{m.Page, titleKey(m.Title)}] {
 					b.chapter = shorten(m.Title)
 				}
 			}
@@ -481,22 +496,11 @@ func (b *paper) turnTo(page int) {
 	}
 }
 
-// hasHeading tells whether a heading on the page of a bookmark is its title.
-func (b *paper) hasHeading(m pdf.Bookmark) bool {
-	title := titleKey(m.Title)
-	for i := range b.parts {
-		if p := &b.parts[i]; p.page == m.Page && p.kind == Heading && titleKey(p.text()) == title {
-			return true
-		}
-	}
-	return false
-}
-
 // setChapter takes the outline's name of a heading.
 func (b *paper) setChapter(p *part) {
 	title := titleKey(p.text())
-	for _, m := range b.outline {
-		if m.Page == p.page && titleKey(m.Title) == title {
+	for _, m := range b.marked[p.page] {
+		if titleKey(m.Title) == title {
 			b.chapter = shorten(m.Title)
 		}
 	}

@@ -206,8 +206,16 @@ func (d *Document) markRecipes() {
 	joined := false
 	var folded []string // headings within the last recipe, which are above no block any more
 	level := 0          // the highest of them
+	known := make([]likeness, len(d.Blocks))
+	last := -1 // block up to which nothing but ingredients without steps was found
 	for i := 0; i < len(d.Blocks); {
-		roles, n := recipeAt(d.Blocks[i:])
+		var roles []Role
+		n, end := 0, 0
+		if i > last {
+			if roles, n, end = recipeAt(d.Blocks[i:], known[i:]); n == 0 {
+				last = i + end - 1
+			}
+		}
 		if b := &d.Blocks[i]; b.Kind == Heading && b.Level <= level {
 			folded = nil
 		}
@@ -287,7 +295,8 @@ func (d *Document) move(out []Block) {
 }
 
 // recipeAt tells how many blocks, from the first, are a recipe, and what each is. A recipe has ingredients, then steps.
-func recipeAt(blocks []Block) (roles []Role, n int) {
+// Where there are none, no recipe begins before end either.
+func recipeAt(blocks []Block, known []likeness) (roles []Role, n, end int) {
 	label := func(b *Block) bool {
 		return b.Kind != Table && b.Kind != Code && !strings.Contains(b.Text, "\n") && (labels.MatchString(b.Text) || b.Kind != Heading && yield.MatchString(b.Text))
 	}
@@ -314,21 +323,32 @@ func recipeAt(blocks []Block) (roles []Role, n int) {
 		}
 	}
 	if blocks[0].Kind == Heading && !labels.MatchString(blocks[0].Text) {
-		return nil, 0
+		return nil, 0, 0
 	}
 	take(one(label), Label)
-	if !take(func(i int) int { return ingredientsAt(blocks[i:]) }, Ingredient) {
-		return nil, 0
+	if !take(func(i int) int { return ingredientsAt(blocks[i:], known[i:]) }, Ingredient) {
+		return nil, 0, n
 	}
+	end = n
 	take(one(label), Label)
 	if !take(one(isSteps), Step) {
-		return nil, 0
+		return nil, 0, end
 	}
-	return roles, n
+	return roles, n, 0
 }
 
+// A likeness is what is known of a paragraph: whether it can be an ingredient.
+type likeness int8
+
+const (
+	unknown likeness = iota
+	no
+	maybe
+	surely
+)
+
 // ingredientsAt is how many blocks, from the first, are ingredients: a list, a table, or short paragraphs.
-func ingredientsAt(blocks []Block) int {
+func ingredientsAt(blocks []Block, known []likeness) int {
 	switch b := &blocks[0]; b.Kind {
 	case List, Table:
 		if isIngredients(strings.Split(b.Text, "\n"), 2) {
@@ -338,16 +358,27 @@ func ingredientsAt(blocks []Block) int {
 		if lines := strings.Split(b.Text, "\n"); len(lines) > 2 && isIngredients(lines, 3) {
 			return 1
 		}
-		n := 0
-		var lines []string
-		for n < len(blocks) && blocks[n].Kind == Paragraph && n < 60 {
-			if can, _ := ingredientLine(blocks[n].Text); !can {
+		n, sure := 0, 0
+		for n < len(blocks) && blocks[n].Kind == Paragraph && n < 60 { // more are no recipe's
+			if known[n] == unknown {
+				switch can, sure := ingredientLine(blocks[n].Text); {
+				case sure:
+					known[n] = surely
+				case can:
+					known[n] = maybe
+				default:
+					known[n] = no
+				}
+			}
+			if known[n] == no {
 				break
 			}
-			lines = append(lines, blocks[n].Text)
+			if known[n] == surely {
+				sure++
+			}
 			n++
 		}
-		if isIngredients(lines, 3) {
+		if n >= 3 && sure > 0 && sure*3 >= n {
 			return n
 		}
 	}
