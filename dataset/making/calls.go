@@ -161,4 +161,6 @@ func (c *calls) ask(ctx context.Context, model dataset.Completer, p dataset.Prom
 }
 
 // mayStay tells the files of a dataset's folder that are its own, though no set wrote them.
-func mayStay(name string, typ fs.FileMode) bool { return name == CallsName && typ.IsRegular() }
+func mayStay(name string, typ fs.FileMode) bool {
+	return (name == CallsName || name == DecisionsName) && typ.IsRegular()
+}

@@ -318,7 +318,7 @@ func TestWrite(t *testing.T) {
 		}
 	}
 	m := makeBook(t, handbook, nil)
-	lines, from, err := m.lines("train")
+	lines, from, err := m.lines("train", nil)
 	if err != nil || len(lines) != len(from) {
 		t.Fatal(len(lines), len(from), err)
 	}

@@ -1,9 +1,13 @@
 package making
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/fault"
 )
 
 const writerSystem = `You write questions and answers from which a model learns what a book says. You reply with JSON and nothing else.`
@@ -89,4 +93,20 @@ func judgePrompt(d *draft, t *task) string {
 		return text + "\n\nCan the question be answered from the passage? Reply yes or no."
 	}
 	return text + "\nAnswer: " + strings.TrimSpace(d.Answer+" "+d.FollowAnswer) + "\n\nDoes the passage say everything that the answer claims? Reply yes or no."
+}
+
+// Rewrite has a model write another row of the same kind on a passage.
+func Rewrite(ctx context.Context, model dataset.Completer, row Reviewed, passage string, seed uint64) (question, answer string, err error) {
+	d := draft{Kind: Written(row.Kind), Question: row.Question, Answer: row.Answer, Quote: row.Quote}
+	user := "Passage:\n\"\"\"\n" + passage + "\n\"\"\"\n\nThis row was written for it:\n" + rowText(&d) +
+		"\n\nWrite a better one on the same: clear to someone who has not seen the passage, and with nothing that the passage does not say. " + formatText(d.Kind) + "\nReply with one JSON object."
+	out, err := model.Complete(ctx, dataset.Prompt{System: writerSystem, User: user, MaxTokens: answerTokens + 100, Temperature: temperature, Seed: seed})
+	if err != nil {
+		return "", "", err
+	}
+	drafts := parseDrafts(out.Text)
+	if len(drafts) == 0 {
+		return "", "", fault.Of("the model wrote no row").Try("Try it again.")
+	}
+	return drafts[0].Question, drafts[0].Answer, nil
 }

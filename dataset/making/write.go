@@ -3,8 +3,6 @@ package making
 import (
 	"bufio"
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"io"
 	"slices"
@@ -93,7 +91,7 @@ func (r *Row) row(o *Options) dataset.Row {
 }
 
 // lines writes the rows of a split, and where each comes from.
-func (m *Made) lines(split string) (lines []string, from []Provenance, err error) {
+func (m *Made) lines(split string, decided map[string]Decision) (lines []string, from []Provenance, err error) {
 	if m.opt.Format == Texts {
 		for _, text := range m.Texts[split] {
 			line, err := dataset.FormatRow(dataset.Row{Format: dataset.Text, Text: text}, dataset.Text)
@@ -104,27 +102,28 @@ func (m *Made) lines(split string) (lines []string, from []Provenance, err error
 		}
 		return lines, nil, nil
 	}
+	var rows []dataset.Row
 	for i := range m.Rows {
 		r := &m.Rows[i]
 		if r.Split != split || m.opt.Format == Pairs && r.Wrong == "" {
 			continue
 		}
-		line, err := dataset.FormatRow(r.row(&m.opt), written[m.opt.Format])
+		row := r.row(&m.opt)
+		line, err := dataset.FormatRow(row, written[m.opt.Format])
 		if err != nil {
 			if r.mixed != nil {
 				return nil, nil, fault.At("mix", "%s: %w", r.By, err).Try("Take the format messages.")
 			}
 			return nil, nil, err
 		}
-		lines = append(lines, line)
+		rows, lines = append(rows, row), append(lines, line)
 		from = append(from, r.provenance(line, len(lines)))
 	}
-	return lines, from, nil
+	return reviewed(rows, written[m.opt.Format], lines, from, decided)
 }
 
 func (r *Row) provenance(line string, number int) Provenance {
-	sum := sha256.Sum256([]byte(line))
-	v := Provenance{Split: r.Split, Row: number, Kind: r.Kind, Prompt: r.By, Model: r.Model, Quote: r.Quote, Near: r.Near, Hash: hex.EncodeToString(sum[:])}
+	v := Provenance{Split: r.Split, Row: number, Kind: r.Kind, Prompt: r.By, Model: r.Model, Quote: r.Quote, Near: r.Near, Hash: hashOf(line)}
 	v.Scores.Tokens = r.tokens
 	if p := r.passage; p != nil {
 		b := &p.doc.Blocks[r.block]
@@ -179,6 +178,10 @@ func (m *Made) Write(dir string, overwrite bool) error {
 			return err
 		}
 	}
+	decided, err := readDecisions(dir)
+	if err != nil {
+		return err
+	}
 	set, err := atomicfile.Begin(dir)
 	if err != nil {
 		return err
@@ -187,7 +190,7 @@ func (m *Made) Write(dir string, overwrite bool) error {
 	set.Record()
 	var from []Provenance
 	for _, split := range splitNames {
-		lines, of, err := m.lines(split)
+		lines, of, err := m.lines(split, decided)
 		if err != nil {
 			return err
 		}

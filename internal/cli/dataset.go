@@ -9,16 +9,17 @@ func newDataset(streams Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dataset",
 		Short: "Make and check datasets: from books to rows",
-		Long:  `From books to a dataset: read a book, make rows and questions of books, check rows.`,
+		Long:  `From books to a dataset: read a book, make rows and questions of books, check rows, go through them.`,
 		Example: `  lentil dataset read book.epub
   lentil dataset make ./books --out ./data
-  lentil dataset check ./data --model ./model`,
+  lentil dataset check ./data --model ./model
+  lentil dataset review ./data`,
 		GroupID: groupTrain,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
 	}
-	cmd.AddCommand(newDatasetRead(streams), newDatasetMake(streams), newDatasetCheck(streams))
+	cmd.AddCommand(newDatasetRead(streams), newDatasetMake(streams), newDatasetCheck(streams), newDatasetReview(streams))
 	return cmd
 }
