@@ -94,13 +94,17 @@ func (o Dropout) Infer(in []Spec) ([]Spec, error) {
 
 func (Dropout) Cost(in []Spec) Cost { return elementCost(in[:1], 40, 1) }
 
+// Bound is the number below which a random word keeps its value, and what that is multiplied by.
+func (o Dropout) Bound() (limit, scale float32) {
+	keep := 1 - o.Rate
+	return keep * 4294967808, 1 / keep // 2^32 + 512: MLX's bound in float32
+}
+
 func (o Dropout) Define(out, in []Array) {
 	x := in[0].Floats()
 	y, put := out[0].working()
 	defer put()
-	keep := 1 - o.Rate
-	limit := keep * 4294967808 // 2^32 + 512: MLX's bound in float32
-	scale := 1 / keep
+	limit, scale := o.Bound()
 	for i, b := range in[1].Keys()[o.Row].Bits(len(x)) {
 		if float32(b) < limit {
 			y[i] = x[i] * scale

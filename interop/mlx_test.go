@@ -1,16 +1,20 @@
 package interop
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
+	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/fallback"
 	mlxdevice "github.com/lentil-lm/lentil/compute/mlx"
 	"github.com/lentil-lm/lentil/model/modeltest"
+	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/train"
 )
 
 // Training through MLX itself: the arithmetic is that of mlx-lm's own library.
@@ -88,4 +92,77 @@ func TestLogitsThroughMLX(t *testing.T) {
 			}
 		})
 	}
+}
+
+// counter notes what MLX holds at each report.
+type counter struct {
+	dev    *mlxdevice.Device
+	arrays []int
+	used   []int64
+}
+
+func (c *counter) Report(e run.Event) {
+	if _, ok := e.(run.TrainReport); ok {
+		used, _ := c.dev.Memory()
+		c.arrays, c.used = append(c.arrays, c.dev.Arrays()), append(c.used, used)
+	}
+}
+
+// TestArraysStayFew: MLX ends a process that holds 499,000 arrays. A step holds no more than the one before it. Not parallel: what is counted is
+// that of all devices.
+func TestArraysStayFew(t *testing.T) {
+	need(t, "MLX")
+	dev, err := mlxdevice.New(mlxdevice.Options{Library: "../.interop/mlx/lib/libmlxc.so"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	m := modeltest.Load(t, fallback.New(dev), modeltest.Architectures()[0])
+	defer m.Free()
+	if _, err := adapter.New(m, adapter.Config{Rank: 4, Scale: 4}, compute.NewKey(0)); err != nil {
+		t.Fatal(err)
+	}
+	steps := 100
+	if os.Getenv("LENTIL_TEST_MLX") != "" {
+		steps = 500
+	}
+	c := &counter{dev: dev.(*mlxdevice.Device)}
+	tr := &train.Trainer{Model: m, Train: rowsOfLength(12), Valid: rowsOfLength(12), Reporter: c, Save: func(train.Snapshot) (run.Saved, error) { return run.Saved{}, nil },
+		Options: train.Options{
+			BatchSize: 12, Iters: steps, ValBatches: -1, StepsPerReport: 1, StepsPerEval: steps, SaveEvery: steps, GradAccumulationSteps: 1, MaxSeqLength: 64,
+			Optimizer: train.OptimizerConfig{Name: "adam"}, Schedule: train.Constant(1e-3),
+		}}
+	if _, err := tr.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const settled = 10 // steps
+	most, later := slices.Max(c.arrays[:settled]), slices.Max(c.arrays[settled:])
+	bytes, laterBytes := slices.Max(c.used[:settled]), slices.Max(c.used[settled:])
+	t.Logf("arrays after each of %d steps: at most %d in the first %d, %d later; bytes %d and %d", steps, most, settled, later, bytes, laterBytes)
+	if later > most || laterBytes > bytes+bytes/10 {
+		t.Error("what is held grows from step to step")
+	}
+}
+
+// rows are examples by their number.
+type rows []train.Example
+
+func (r rows) Len() int { return len(r) }
+
+func (r rows) Example(i int) (train.Example, error) { return r[i], nil }
+
+func (r rows) Where(i int) string { return fmt.Sprintf("row %d", i+1) }
+
+// rowsOfLength are so many rows of 6 to 10 tokens.
+func rowsOfLength(n int) rows {
+	var out rows
+	for i := range n {
+		row := train.Example{IDs: make([]int32, 6+i%5)}
+		for k := range row.IDs {
+			row.IDs[k] = int32((i + k*k*3 + 7*k) % modeltest.Vocab)
+		}
+		row.Loss = [][2]int{{3, len(row.IDs)}}
+		out = append(out, row)
+	}
+	return out
 }

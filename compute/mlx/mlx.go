@@ -178,6 +178,15 @@ func (d *Device) Memory() (used, peak int64) {
 	return used, peak
 }
 
+// Arrays is how many handles of MLX's arrays there are, of all devices.
+func (d *Device) Arrays() (n int) {
+	d.enter(func() error {
+		n = d.lib.Live()
+		return nil
+	})
+	return n
+}
+
 // ResetPeak starts a new measurement of the peak that Memory returns.
 func (d *Device) ResetPeak() { d.enter(d.lib.ResetPeak) }
 

@@ -130,7 +130,8 @@ func (d *Device) has(op compute.Op, out, in []compute.Spec) bool {
 		compute.RMSNorm, compute.RMSNormGrad, compute.RopeTable, compute.RoPE, compute.Attention, compute.AttentionGrad,
 		compute.SwiGLU, compute.SwiGLUGrad, compute.Add, compute.Scale, compute.ScaleBy, compute.ScaleRows, compute.Fill,
 		compute.GatherRows, compute.ScatterRows, compute.EmbedGrad, compute.CopyRows,
-		compute.Adam, compute.Guard, compute.SumSquares, compute.ArgMax:
+		compute.ExpertLinear, compute.ExpertGradInput, compute.ExpertGradWeight, compute.Route, compute.RouteGrad, compute.Combine, compute.CombineGrad,
+		compute.Dropout, compute.Adam, compute.Guard, compute.SumSquares, compute.ArgMax:
 		return true
 	case compute.StoreRows:
 		return o.Format.Kind == quant.Dense
@@ -187,6 +188,22 @@ func (c *call) dispatch(op compute.Op) error {
 		return c.storeRows(o)
 	case compute.CacheAttention:
 		return c.cacheAttention(o)
+	case compute.ExpertLinear:
+		return c.expertLinear(o)
+	case compute.ExpertGradInput:
+		return c.expertGradInput(o)
+	case compute.ExpertGradWeight:
+		return c.expertGradWeight(o)
+	case compute.Route:
+		c.route(o)
+	case compute.RouteGrad:
+		return c.routeGrad(o)
+	case compute.Combine:
+		c.combine()
+	case compute.CombineGrad:
+		c.combineGrad()
+	case compute.Dropout:
+		c.dropout(o)
 	case compute.Adam:
 		c.adam(o)
 	case compute.Guard:

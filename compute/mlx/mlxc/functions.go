@@ -41,6 +41,8 @@ const (
 
 	matmul
 	quantizedMatmul
+	gatherMM
+	gatherQMM
 	dequantize
 	transposeAxes
 	reshape
@@ -68,6 +70,8 @@ const (
 	allAxis
 	logSumExpAxis
 	argMaxAxis
+	argSortAxis
+	randomBits
 	takeAxis
 	takeAlongAxis
 	scatterAddAxis
@@ -95,11 +99,11 @@ var names = [functions]string{
 	arrayData: "array_data_uint8", vectorNew: "vector_array_new", vectorNewData: "vector_array_new_data", vectorFree: "vector_array_free",
 	asyncEval: "async_eval",
 
-	matmul: "matmul", quantizedMatmul: "quantized_matmul", dequantize: "dequantize", transposeAxes: "transpose_axes", reshape: "reshape",
+	matmul: "matmul", quantizedMatmul: "quantized_matmul", gatherMM: "gather_mm", gatherQMM: "gather_qmm", dequantize: "dequantize", transposeAxes: "transpose_axes", reshape: "reshape",
 	broadcastTo: "broadcast_to", add: "add", subtract: "subtract", multiply: "multiply", divide: "divide", maximum: "maximum", negative: "negative",
 	square: "square", sqrt: "sqrt", rsqrt: "rsqrt", exp: "exp", expm1: "expm1", tanh: "tanh", sigmoid: "sigmoid", cosine: "cos", sine: "sin",
 	isFinite: "isfinite", equal: "equal", greaterEqual: "greater_equal", where: "where", sumAxis: "sum_axis", allAxis: "all_axis",
-	logSumExpAxis: "logsumexp_axis", argMaxAxis: "argmax_axis", takeAxis: "take_axis", takeAlongAxis: "take_along_axis",
+	logSumExpAxis: "logsumexp_axis", argMaxAxis: "argmax_axis", argSortAxis: "argsort_axis", randomBits: "random_bits", takeAxis: "take_axis", takeAlongAxis: "take_along_axis",
 	scatterAddAxis: "scatter_add_axis", slice: "slice", sliceUpdate: "slice_update", concatenateAxis: "concatenate_axis", astype: "astype",
 	contiguous: "contiguous", zeros: "zeros", fastRMSNorm: "fast_rms_norm", fastAttention: "fast_scaled_dot_product_attention",
 }

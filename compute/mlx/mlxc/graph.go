@@ -303,6 +303,29 @@ func (g *Graph) QuantizedMatMul(x Array, w Quantized, transpose bool) Array {
 		optional(w.Group), optional(w.Bits), uintptr(unsafe.Pointer(cstring(w.Mode))))
 }
 
+// GatherMatMul is x[lhs] w[rhs] over the first axis of both: of x [N, M, K] and w [E, K, L] it makes [P, M, L].
+func (g *Graph) GatherMatMul(x, w, lhs, rhs Array) Array {
+	return g.node(gatherMM, uintptr(x), uintptr(w), uintptr(lhs), uintptr(rhs), 0)
+}
+
+// GatherQuantizedMatMul is GatherMatMul with a stack of quantized matrices [E, L, K], or [E, K, L] where transpose is not set.
+func (g *Graph) GatherQuantizedMatMul(x Array, w Quantized, lhs, rhs Array, transpose bool) Array {
+	return g.node(gatherQMM, uintptr(x), uintptr(w.Packed), uintptr(w.Scales), uintptr(w.Biases), uintptr(lhs), uintptr(rhs), flag(transpose),
+		optional(w.Group), optional(w.Bits), uintptr(unsafe.Pointer(cstring(w.Mode))), 0)
+}
+
+// ArgSort is the order that makes rows rise along an axis.
+func (g *Graph) ArgSort(a Array, axis int) Array {
+	return g.node(argSortAxis, uintptr(a), number(axis))
+}
+
+// RandomBits draws n words by a key, U32 [2].
+func (g *Graph) RandomBits(key Array, n int) Array {
+	const width = 4 // bytes of a word
+	dims := ints([]int{n})
+	return g.node(randomBits, uintptr(unsafe.Pointer(&dims[0])), 1, width, uintptr(key))
+}
+
 // Dequantize is W in a type of floats.
 func (g *Graph) Dequantize(w Quantized, t Type) Array {
 	return g.node(dequantize, uintptr(w.Packed), uintptr(w.Scales), uintptr(w.Biases),

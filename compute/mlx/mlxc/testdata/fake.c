@@ -37,5 +37,5 @@ S(reset_peak_memory) S(clear_cache) S(set_cache_limit) S(set_wired_limit) S(arra
 S(array_data_uint8) S(vector_array_new) S(vector_array_new_data) S(vector_array_free) S(async_eval) S(dequantize) S(reshape)
 S(broadcast_to) S(add) S(subtract) S(multiply) S(divide) S(maximum) S(negative) S(square) S(sqrt) S(rsqrt) S(exp) S(expm1) S(tanh) S(sigmoid)
 S(cos) S(sin) S(isfinite) S(equal) S(greater_equal) S(where) S(sum_axis) S(all_axis) S(logsumexp_axis) S(argmax_axis) S(take_axis)
-S(take_along_axis) S(scatter_add_axis) S(slice) S(slice_update) S(concatenate_axis) S(astype) S(contiguous) S(zeros) S(fast_rms_norm)
+S(take_along_axis) S(scatter_add_axis) S(slice) S(slice_update) S(concatenate_axis) S(astype) S(contiguous) S(zeros) S(fast_rms_norm) S(gather_mm) S(gather_qmm) S(argsort_axis) S(random_bits)
 S(fast_scaled_dot_product_attention)
