@@ -39,6 +39,11 @@ func (t *Tape) weighted(loss, x, dx *Tensor) {
 	}, dx)
 }
 
+// ScaleBy is x times the number by [1]. It has no gradient.
+func (t *Tape) ScaleBy(x, by *Tensor) *Tensor {
+	return t.apply(compute.ScaleBy{}, x.buf, by.buf)[0]
+}
+
 // SegmentSums adds up x [R] over its segments, bounds [S+1]: [S]. It has no gradient.
 func (t *Tape) SegmentSums(x, bounds *Tensor) *Tensor {
 	return t.apply(compute.SegmentSums{}, x.buf, bounds.buf)[0]

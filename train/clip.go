@@ -12,35 +12,44 @@ import (
 	"github.com/lentil-lm/lentil/tensor"
 )
 
-// clip keeps the norm of all gradients of an update below a bound. Nil does not.
-type clip struct {
+// norm is that of all gradients of an update. One that is no number stops the update, and one
+// that is too large is cut down.
+type norm struct {
 	dev             compute.Device
-	most            float32
-	squares, factor *tensor.Tensor // F32 [1]
+	most            float32        // +Inf where gradients are not scaled
+	squares, factor *tensor.Tensor // F32 [1]: of the norm; what gradients are scaled with
 }
 
-func newClip(dev compute.Device, most float64) (*clip, error) {
+// newNorm makes one that is kept to most; 0 is no bound.
+func newNorm(dev compute.Device, most float64) (*norm, error) {
+	if most == 0 {
+		most = math.Inf(1)
+	}
 	squares, err1 := newZeros(dev, compute.Shape{1})
 	factor, err2 := newZeros(dev, compute.Shape{1})
-	c := &clip{dev, float32(most), squares, factor}
+	n := &norm{dev, float32(most), squares, factor}
 	if err := errors.Join(err1, err2); err != nil {
-		c.free()
+		n.free()
 		return nil, fmt.Errorf("norm of the gradients: %w", err)
 	}
-	return c, nil
+	return n, nil
 }
 
-func (c *clip) free() {
-	if c != nil {
-		c.squares.Free()
-		c.factor.Free()
+func (n *norm) free() {
+	if n != nil {
+		n.squares.Free()
+		n.factor.Free()
 	}
 }
 
-// apply scales the gradients of all parameters by one factor.
-func (c *clip) apply(params []nn.Param) error {
-	squares, factor := c.squares.Buffer(), c.factor.Buffer()
-	if err := c.dev.Run(compute.Fill{Shape: compute.Shape{1}}, bufs(squares), nil); err != nil {
+// bounded tells whether gradients are scaled.
+func (n *norm) bounded() bool { return !math.IsInf(float64(n.most), 1) }
+
+// apply measures the gradients of all parameters, and scales them where the norm is bounded.
+// The factor is no number where the norm is none, and 1 otherwise where it is not bounded.
+func (n *norm) apply(params []nn.Param) error {
+	squares, factor := n.squares.Buffer(), n.factor.Buffer()
+	if err := n.dev.Run(compute.Fill{Shape: compute.Shape{1}}, bufs(squares), nil); err != nil {
 		return err
 	}
 	all := func(do func(g compute.Buffer) error) error {
@@ -56,27 +65,27 @@ func (c *clip) apply(params []nn.Param) error {
 		return nil
 	}
 	err := all(func(g compute.Buffer) error {
-		return c.dev.Run(compute.SumSquares{Accumulate: true}, bufs(squares), bufs(g))
+		return n.dev.Run(compute.SumSquares{Accumulate: true}, bufs(squares), bufs(g))
 	})
 	if err == nil {
-		err = c.dev.Run(compute.ClipFactor{Max: c.most}, bufs(factor), bufs(squares))
+		err = n.dev.Run(compute.ClipFactor{Max: n.most}, bufs(factor), bufs(squares))
 	}
-	if err == nil {
-		err = all(func(g compute.Buffer) error { return c.dev.Run(compute.ScaleBy{}, bufs(g), bufs(g, factor)) })
+	if err == nil && n.bounded() {
+		err = all(func(g compute.Buffer) error { return n.dev.Run(compute.ScaleBy{}, bufs(g), bufs(g, factor)) })
 	}
 	return err
 }
 
-// read is the norm of the gradients that were last clipped; 0 without a clip.
-func (c *clip) read() (float64, error) {
-	if c == nil {
-		return 0, nil
-	}
-	squares, err := tensor.ReadFloats(c.dev, c.squares)
+// read puts the norm into a measure, if it is bounded, hence reported, or no number.
+func (n *norm) read(m *measure) error {
+	squares, err := tensor.ReadFloats(n.dev, n.squares)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	return math.Sqrt(float64(squares[0])), nil
+	if v := math.Sqrt(float64(squares[0])); n.bounded() || !isNumber(v) {
+		m.norm = v
+	}
+	return nil
 }
 
 // sound tells whether loss and gradients are numbers.

@@ -69,7 +69,7 @@ func TestClip(t *testing.T) {
 }
 
 // TestSkippedSteps: a step whose loss is no number is told, and learns nothing; gradients that it would have been added
-// to are dropped with it. Three in a row end the run.
+// to are dropped with it. Three in a row end the run. Saves wait for a sound step.
 func TestSkippedSteps(t *testing.T) {
 	t.Parallel()
 	dev := newCPU(t)
@@ -79,19 +79,20 @@ func TestSkippedSteps(t *testing.T) {
 		most         float64
 		skipped      int
 		ends         bool
+		saved        []int // iterations, every second if its weights have been seen to be sound
 	}{
-		"none":                      {nil, 1, 0, 0, false},
-		"two":                       {[]int{2, 4}, 1, 0, 2, false},
-		"two in a row":              {[]int{3, 4}, 1, 0, 2, false},
-		"three in a row":            {[]int{3, 4, 5}, 1, 0, 3, true},
-		"three and a good one":      {[]int{1, 2, 4, 5, 6}, 1, 0, 5, true},
-		"in an accumulation":        {[]int{2}, 3, 0, 1, false},
-		"at its end":                {[]int{3}, 3, 0, 1, false},
-		"clipped":                   {[]int{2, 4}, 1, 1, 2, false},
-		"clipped, in accumulations": {[]int{2, 4}, 2, 1, 2, false},
+		"none":                      {nil, 1, 0, 0, false, []int{2, 4, 6, 6}},
+		"two":                       {[]int{2, 4}, 1, 0, 2, false, []int{3, 5, 6, 6}},
+		"two in a row":              {[]int{3, 4}, 1, 0, 2, false, []int{2, 5, 6, 6}},
+		"three in a row":            {[]int{3, 4, 5}, 1, 0, 3, true, []int{2}},
+		"three and a good one":      {[]int{1, 2, 4, 5, 6}, 1, 0, 5, true, []int{3}},
+		"in an accumulation":        {[]int{2}, 3, 0, 1, false, []int{3, 4, 6, 6}},
+		"at its end":                {[]int{3}, 3, 0, 1, false, []int{2, 4, 6, 6}},
+		"clipped":                   {[]int{2, 4}, 1, 1, 2, false, []int{3, 5, 6, 6}},
+		"clipped, in accumulations": {[]int{2, 4}, 2, 1, 2, false, []int{3, 5, 6, 6}},
 	} {
 		o := options()
-		o.Iters, o.GradAccumulationSteps, o.MaxGradNorm, o.ValBatches = 6, test.accumulation, test.most, 0
+		o.Iters, o.GradAccumulationSteps, o.MaxGradNorm, o.ValBatches, o.SaveEvery = 6, test.accumulation, test.most, 0, 2
 		tr, l := newTrainer(t, dev, o)
 		weight := tr.Model.Trainable()[0].Tensor
 		sound := read(t, dev, weight)
@@ -141,6 +142,13 @@ func TestSkippedSteps(t *testing.T) {
 		} else if err != nil || result.Iterations != o.Iters || len(counted)+test.skipped != o.Iters {
 			t.Errorf("%s: %d iterations, %v counted, %v", name, result.Iterations, counted, err)
 		}
+		var saved []int
+		for _, e := range eventsOf[run.Saved](l) {
+			saved = append(saved, e.Iteration)
+		}
+		if !slices.Equal(saved, test.saved) {
+			t.Errorf("%s: saved at %v, want %v", name, saved, test.saved)
+		}
 		if warned != want {
 			t.Errorf("%s: %d warnings, want %d", name, warned, want)
 		}
@@ -152,32 +160,65 @@ func TestSkippedSteps(t *testing.T) {
 	}
 }
 
-// TestSkippedGradients: a norm that is no number stops the update, too, though the loss is one.
+// TestSkippedGradients: a gradient that is no number stops the update, too, though the loss is one, and the run
+// goes on as one that never counted the update.
 func TestSkippedGradients(t *testing.T) {
 	t.Parallel()
 	dev := newCPU(t)
-	o := options()
-	o.Iters, o.MaxGradNorm, o.ValBatches, o.GradAccumulationSteps = 2, 1, 0, 2
-	tr, l := newTrainer(t, dev, o)
-	before := trained(t, tr)
-	l.do = func(e run.Event) {
-		if s, ok := e.(run.Step); ok && s.Iteration == 1 {
-			g := tr.params[0].Grad()
-			values := make([]float32, g.Spec().Shape.Elems())
-			values[0] = float32(math.Inf(1))
-			if err := dev.Write(g, compute.FloatBytes(values)); err != nil {
-				t.Error(err)
+	for name, test := range map[string]struct {
+		value, most float64
+		vain        bool // the step of the update has nothing to learn
+	}{
+		"infinite":            {math.Inf(1), 0, false},
+		"NaN":                 {math.NaN(), 0, false},
+		"infinite, clipped":   {math.Inf(1), 1, false},
+		"NaN, clipped":        {math.NaN(), 1, false},
+		"NaN, nothing learnt": {math.NaN(), 0, true},
+	} {
+		o := options()
+		o.Iters, o.MaxGradNorm, o.ValBatches, o.GradAccumulationSteps = 4, test.most, 0, 2
+		tr, l := newTrainer(t, dev, o)
+		rows, before := tr.Train.(rowList), trained(t, tr)
+		var skipped [][]float32
+		l.do = func(e run.Event) {
+			s, ok := e.(run.Step)
+			switch {
+			case ok && s.Iteration == 1:
+				g := tr.params[0].Grad()
+				values := make([]float32, g.Spec().Shape.Elems())
+				values[0] = float32(test.value)
+				if err := dev.Write(g, compute.FloatBytes(values)); err != nil {
+					t.Error(err)
+				}
+				if test.vain {
+					tr.Train = unlearnt(rows)
+				}
+			case ok && s.Iteration == 2:
+				skipped, tr.Train = trained(t, tr), rows
 			}
 		}
+		_, err := tr.Run(t.Context())
+		warnings := eventsOf[run.Warning](l)
+		if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0].Text.String(), "iteration 2: the norm of the gradients is ") {
+			t.Errorf("%s: %v, %v", name, warnings, err)
+		}
+		if !slices.EqualFunc(skipped, before, slices.Equal[[]float32]) {
+			t.Errorf("%s: the weights have changed", name)
+		}
+		after := trained(t, tr)
+		if slices.EqualFunc(after, before, slices.Equal[[]float32]) || slices.ContainsFunc(slices.Concat(after...), func(v float32) bool { return v != v }) {
+			t.Errorf("%s: the run has not gone on", name)
+		}
 	}
-	_, err := tr.Run(t.Context())
-	warnings := eventsOf[run.Warning](l)
-	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0].Text.String(), "the norm of the gradients is ") {
-		t.Errorf("%v, %v", warnings, err)
+}
+
+// unlearnt is rows without a token to learn.
+func unlearnt(rows rowList) rowList {
+	rows = slices.Clone(rows)
+	for i := range rows {
+		rows[i].Loss = nil
 	}
-	if !slices.EqualFunc(trained(t, tr), before, slices.Equal[[]float32]) {
-		t.Error("the weights have changed")
-	}
+	return rows
 }
 
 // TestWorkersSkip: a loss that is no number at one worker skips the step of all.

@@ -53,7 +53,7 @@ type Trainer struct {
 	saved     int          // iteration of the last save
 	ending    func() bool  // whether Run's ctx has ended
 	stopping  bool         // after this step, as a worker wishes
-	clip      *clip        // nil where gradients are not clipped
+	norm      *norm        // of the gradients
 
 	store         *frozenStore // nil when nothing is kept
 	frozen, valid *frozen      // of the splits
@@ -130,7 +130,7 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 			return err
 		}
 	}
-	untrained := s.updates.done == 0
+	untrained, skipped := s.updates.done == 0, s.skipped
 	got, err := tr.step(&next, &batch)
 	if errors.Is(err, ErrInterrupted) {
 		tr.giveUp(s, &next)
@@ -158,11 +158,18 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 	if s.waiting.units == 0 {
 		tr.safe = *s
 	}
-	if it%o.SaveEvery != 0 {
+	if !saveDue(it, o.SaveEvery, skipped) || s.skipped > 0 {
 		return nil
 	}
 	defer s.window.goOn()
 	return tr.checkpoint(s)
+}
+
+// saveDue tells whether an iteration, or one of those just before it that were skipped, is to be
+// saved. Steps without a number may mean that the weights have diverged, and these shall not take
+// the place of those saved before: such a save is put off.
+func saveDue(iteration, every, skipped int) bool {
+	return iteration/every > (iteration-skipped-1)/every
 }
 
 // abandoned is the error of a step that is to be given up.
@@ -366,8 +373,8 @@ func (tr *Trainer) begin() (*updates, error) {
 	if err != nil {
 		return nil, err
 	}
-	if tr.reference, err = newReference(tr.Model, tr.Options.objective()); err == nil && tr.Options.MaxGradNorm > 0 {
-		tr.clip, err = newClip(tr.Model.Device(), tr.Options.MaxGradNorm)
+	if tr.reference, err = newReference(tr.Model, tr.Options.objective()); err == nil {
+		tr.norm, err = newNorm(tr.Model.Device(), tr.Options.MaxGradNorm)
 	}
 	if err != nil {
 		u.free()
@@ -406,8 +413,8 @@ func (tr *Trainer) release() {
 		tr.reference.Free()
 		tr.reference = nil
 	}
-	tr.clip.free()
-	tr.clip = nil
+	tr.norm.free()
+	tr.norm = nil
 }
 
 // DryRun does one step on sequences of the given token counts: on the plan device it
@@ -432,7 +439,7 @@ func (tr *Trainer) DryRun(lengths []int) error {
 	tr.tape.Scope(func() *tensor.Tensor {
 		var left *tensor.Tensor
 		if left, err = tr.gradients(s, &b); err == nil && left != nil {
-			err = tr.update(s, 1, left)
+			_, err = tr.update(s, 1, left)
 		}
 		return nil
 	})

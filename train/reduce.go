@@ -160,8 +160,8 @@ func (tr *Trainer) learnTogether(s *state, b *packed, left *tensor.Tensor, faile
 	if !due {
 		return all, nil
 	}
-	if err = tr.update(s, lr, nil); err == nil {
-		all.norm, err = tr.clip.read()
+	if _, err = tr.update(s, lr, nil); err == nil {
+		err = tr.norm.read(&all)
 	}
 	if err == nil && !all.sound() {
 		s.updates.takeBack()

@@ -40,14 +40,18 @@ func (tr *Trainer) step(s *state, b *packed) (got measure, err error) {
 // learn queues the update if one is due, and then waits for what the loss of the batch was.
 // The update of a loss that is no number does not happen. left is that of gradients.
 func (tr *Trainer) learn(s *state, b *packed, left *tensor.Tensor, due bool, lr float64) (measure, error) {
+	told := left
 	if due {
-		if err := tr.update(s, lr, left); err != nil {
+		var err error
+		if told, err = tr.update(s, lr, left); err != nil {
 			return measure{}, err
 		}
 	}
-	got, err := tr.measure(b, left)
-	if err == nil && due {
-		got.norm, err = tr.clip.read()
+	got, err := tr.measure(b, told) // the one wait of a sound step
+	if err == nil && due && (left == nil || tr.norm.bounded() || !got.sound()) {
+		if got, err = tr.measure(b, left); err == nil {
+			err = tr.norm.read(&got)
+		}
 	}
 	switch {
 	case err != nil || got.sound():
@@ -166,23 +170,27 @@ func (tr *Trainer) scale(alpha float64) error {
 }
 
 // update applies the gradients that wait, unless they or loss, which may be nil, have
-// something that is no number.
-func (tr *Trainer) update(s *state, lr float64, loss *tensor.Tensor) error {
+// something that is no number. What it returns tells that with one read: it is loss, or no
+// number where the norm of the gradients is none.
+func (tr *Trainer) update(s *state, lr float64, loss *tensor.Tensor) (told *tensor.Tensor, err error) {
 	if err := tr.average(s); err != nil {
-		return err
+		return nil, err
 	}
-	var guards []*tensor.Tensor
-	if loss != nil {
+	if err := tr.norm.apply(tr.params); err != nil {
+		return nil, err
+	}
+	guards := []*tensor.Tensor{tr.norm.squares}
+	if told = loss; loss != nil {
 		guards = append(guards, loss)
-	}
-	if tr.clip != nil {
-		if err := tr.clip.apply(tr.params); err != nil {
-			return err
+		if !tr.norm.bounded() {
+			told = tr.tape.ScaleBy(loss, tr.norm.factor)
+			if err := tr.tape.Err(); err != nil {
+				return nil, err
+			}
 		}
-		guards = append(guards, tr.clip.squares)
 	}
 	if err := s.updates.apply(lr, guards...); err != nil {
-		return err
+		return nil, err
 	}
-	return tr.Model.RefreshAdapters()
+	return told, tr.Model.RefreshAdapters()
 }
