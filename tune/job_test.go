@@ -74,7 +74,7 @@ func TestRun(t *testing.T) {
 	if got := result.Trained; got.Iterations != 6 || !(got.TrainLoss > 0) || !(got.ValLoss > 0) || got.TrainedTokens == 0 || !(result.Tested.Loss > 0) {
 		t.Errorf("%+v, %+v", got, result.Tested)
 	}
-	want := "Message Message Message Data Data Plan Start Validation Step Step TrainReport Step Validation Step TrainReport Saved Step Validation Step TrainReport Saved End Message Data TestReport"
+	want := "Message Message Message Data Data Plan Start Message Validation Step Step TrainReport Step Validation Step TrainReport Saved Step Validation Step TrainReport Saved End Message Data TestReport"
 	if got := strings.Join(told.kinds(), " "); got != want {
 		t.Errorf("events\n%s, want\n%s", got, want)
 	}

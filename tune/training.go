@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -218,6 +219,7 @@ func (j *Job) loop(ctx context.Context, folder *run.Folder, plan run.Plan, from 
 		Title: j.title(), Model: j.Recipe.Model, AdapterPath: j.Recipe.AdapterPath, FirstIteration: first, Iterations: j.Recipe.Iters,
 		TrainableParams: trainable, TotalParams: total, Earlier: before,
 	})
+	j.sayWhatIsDone(rows.Len(), settings)
 	began := time.Now()
 	trained, err := trainer.Run(ctx)
 	result.Trained, j.trained = &trained, &trained
@@ -241,6 +243,39 @@ func (j *Job) loop(ctx context.Context, folder *run.Folder, plan run.Plan, from 
 		j.sayHowToGoOn(trained.Iterations)
 	}
 	return result, err
+}
+
+// sayWhatIsDone tells what the iterations come to, in rows and passes, and at which learning rate.
+func (j *Job) sayWhatIsDone(rows int, o train.Options) {
+	size := min(o.BatchSize, rows)
+	first, most := o.Schedule(0), highest(o)
+	rate := fmt.Sprint(most)
+	if first != most {
+		rate = fmt.Sprintf("%g at first and %g at most", first, most)
+	}
+	j.options.say("%d iterations of %s: %s over %s, at a learning rate of %s.", o.Iters, count(size, "row"), count(passes(o.Iters, o.StepsPerPass(rows)), "pass"), count(rows, "row"), rate)
+}
+
+// passes is how often all rows are seen, to a tenth.
+func passes(iters, steps int) float64 {
+	return math.Round(float64(iters)/float64(max(steps, 1))*10) / 10
+}
+
+// count writes a number with its noun, "1 row" or "4.5 passes".
+func count[N int | float64](n N, noun string) string {
+	if n != 1 {
+		noun += map[bool]string{true: "es", false: "s"}[strings.HasSuffix(noun, "s")]
+	}
+	return fmt.Sprint(n, " ", noun)
+}
+
+// highest is the largest learning rate of the run, as far as a thousand looks at its schedule tell.
+func highest(o train.Options) float64 {
+	most, n := 0.0, max(o.Iters/o.GradAccumulationSteps, 1)
+	for i := range min(n, 1000) {
+		most = max(most, o.Schedule(i*n/min(n, 1000)))
+	}
+	return most
 }
 
 // earlierEvents are those of the run that goes on, up to where it does.

@@ -119,6 +119,10 @@ func runLoRA(ctx context.Context, streams Streams, o *loraOptions) error {
 	if o.Train && result.Trained != nil {
 		writeReport(streams, o.AdapterPath)
 	}
+	if o.Train && err == nil {
+		display.Close()
+		sayWhatNext(streams, o.AdapterPath)
+	}
 	if errors.Is(err, train.ErrInterrupted) {
 		return fmt.Errorf("%w: %w", errSaid, err)
 	}

@@ -112,6 +112,17 @@ func writeReport(streams Streams, folder string) {
 	}
 }
 
+// sayWhatNext ends a training with the commands that go on from it.
+func sayWhatNext(streams Streams, folder string) {
+	p, err := pageOf(folder)
+	if err != nil {
+		return // writeReport has told why
+	}
+	for _, c := range append([]report.Command{{What: "Look at it", Line: filepath.Join(folder, report.PageName)}}, p.Commands...) {
+		fmt.Fprintf(streams.Out, "%-12s%s\n", c.What+":", c.Line)
+	}
+}
+
 // noteFused logs what fusing left of an adapter's update where the adapter has a log, for its report. A folder that cannot be written to
 // loses a line of the report, no more.
 func noteFused(adapterPath string, r export.FuseReport) {

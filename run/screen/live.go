@@ -186,12 +186,10 @@ func (v *view) lines(s *terminal, now time.Time, width, height int) []string {
 func (v *view) progressLine(s *terminal, now time.Time, width int) string {
 	total := v.start.Iterations
 	share := float64(v.iteration) / float64(max(total, 1))
-	tail := fmt.Sprintf("  %d/%d  %3.0f%%", v.iteration, total, 100*share)
+	tail := fmt.Sprintf("  %d/%d  %3.0f%%  %s elapsed", v.iteration, total, 100*share, run.Duration(now.Sub(v.began)))
 	if done := v.iteration - max(v.start.FirstIteration, 1) + 1; done > 0 {
 		each := float64(now.Sub(v.began)) / float64(done)
-		tail += "  ETA " + run.Duration(time.Duration(each*float64(total-v.iteration)))
-	} else {
-		tail += "  " + run.Duration(now.Sub(v.began))
+		tail += ", " + run.Duration(time.Duration(each*float64(total-v.iteration))) + " left"
 	}
 	return s.bar(share, max(min(48, width-1-cells(tail)), 5)) + tail
 }

@@ -121,7 +121,7 @@ func TestLiveViewAndSummary(t *testing.T) {
 		live.Report(run.Step{Iteration: 1, Loss: 3, Tokens: 10})
 		*now = now.Add(2 * time.Second)
 		live.Report(run.Step{Iteration: 2, Loss: 2, Tokens: 10})
-		if got := term.text(); !strings.Contains(got, "2/40    5%  ETA 38s") {
+		if got := term.text(); !strings.Contains(got, "2/40    5%  2.0s elapsed, 38s left") {
 			t.Errorf("no progress line:\n%s", got)
 		}
 		play(live, now, 40)
