@@ -24,6 +24,17 @@ func flashHead(o compute.Attention, types ...compute.DType) int {
 	return 64
 }
 
+// fewName begins the names of kernels for few queries.
+func fewName(head int) string {
+	switch {
+	case head <= 64:
+		return "few_1_"
+	case head <= 128:
+		return "few_2_"
+	}
+	return "few_4_"
+}
+
 func flashName(name string, head int) string {
 	if head == 64 {
 		return name + "64"
@@ -63,7 +74,7 @@ func (d *Device) attend(o compute.Attention, y, q, k, v array, lse driver.Ptr, b
 		starts, _ := d.segments(*bounds, t, false)
 		name, cut = "attention_"+letter(q.DType)+letter(k.DType), starts.ptr
 	case q.DType == compute.BF16 && o.HeadDim%8 == 0:
-		name = "few_" + letter(q.DType) + letter(k.DType)
+		name = fewName(o.HeadDim) + letter(q.DType) + letter(k.DType)
 	default:
 		name = "attention_" + letter(q.DType) + letter(k.DType)
 	}

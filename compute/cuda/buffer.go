@@ -3,6 +3,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cuda/driver"
@@ -74,11 +75,19 @@ func (d *Device) memory(n int64) (driver.Ptr, int64, error) {
 	if d.closed {
 		return 0, 0, errClosed
 	}
-	n = max((n+511)&^511, 512)
-	p, err := d.drv.Alloc(n, d.stream)
+	n = blockSize(n)
+	p, ok := d.kept.take(n)
+	var err error
+	if !ok {
+		p, err = d.drv.Alloc(n, d.stream)
+	}
 	if driver.Is(err, driver.OutOfMemory) { // kept blocks may be of other sizes
-		d.drv.Wait(d.stream)
-		d.drv.Trim(d.pool)
+		d.flush()
+		for _, k := range d.kept.drain() {
+			d.fail(d.drv.Free(k, d.stream))
+		}
+		d.fail(d.drv.Wait(d.stream))
+		d.fail(d.drv.Trim(d.pool))
 		p, err = d.drv.Alloc(n, d.stream)
 	}
 	if err != nil {
@@ -102,6 +111,10 @@ func (d *Device) noMemory(n int64, err error) error {
 
 func (d *Device) release(p driver.Ptr, n int64) {
 	d.used -= n
+	if n <= smallBlock {
+		d.kept.put(p, n)
+		return
+	}
 	d.fail(d.drv.Free(p, d.stream))
 }
 
@@ -150,6 +163,7 @@ func (d *Device) Read(b compute.Buffer, dst []byte) error {
 		copy(dst[n:], m.Biases)
 		return nil
 	}
+	d.flush()
 	if len(dst) > 0 {
 		s := d.stream
 		if c.written != 0 {
@@ -173,14 +187,22 @@ func (d *Device) Write(b compute.Buffer, src []byte) error {
 	if c.weight != nil {
 		return fmt.Errorf("%s: %w", d.name, errReadOnly)
 	}
+	d.flush()
 	d.fail(d.stage.copyIn(d.drv, c.ptr, src, d.stream))
-	d.mark(c)
+	d.record(c)
 	return d.take()
 }
 
-// mark notes that a buffer was written by the work queued so far.
+// mark notes that a result was written by the launches so far, which may be held back.
 func (d *Device) mark(b *buffer) {
-	if !isResult(b.array.Spec) || d.err != nil {
+	if isResult(b.array.Spec) && !slices.Contains(d.marks, b) {
+		d.marks = append(d.marks, b)
+	}
+}
+
+// record sets the event of a result behind what is queued.
+func (d *Device) record(b *buffer) {
+	if b.freed || !isResult(b.array.Spec) || d.err != nil {
 		return
 	}
 	if b.written == 0 {

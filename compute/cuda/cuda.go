@@ -46,7 +46,10 @@ type Device struct {
 	module driver.Module
 	funcs  map[string]driver.Func
 	call   *call
-	status []byte // of the host, where kernels tell a bad index
+	trace  trace
+	kept   blocks
+	marks  []*buffer // results to mark when launches are queued
+	status []byte    // of the host, where kernels tell a bad index
 	stage  staging
 
 	counters driver.Ptr // zeros, where blocks of a kernel count themselves
@@ -81,6 +84,7 @@ func New(opt Options) (compute.Device, error) {
 	}
 	d := &Device{drv: drv, card: card, name: fmt.Sprintf("cuda:%d", opt.Card), funcs: map[string]driver.Func{}}
 	d.call = &call{d: d}
+	d.trace.to = d
 	if err := d.open(opt); err != nil {
 		d.Close()
 		return nil, fmt.Errorf("%s (%s): %w", d.name, card.Name, err)
@@ -225,6 +229,7 @@ func (d *Device) Sync() error {
 	if d.closed {
 		return errClosed
 	}
+	d.flush()
 	d.fail(d.drv.Wait(d.stream))
 	d.checkStatus()
 	return d.take()
@@ -247,7 +252,12 @@ func (d *Device) Close() error {
 	}
 	d.closed = true
 	if d.stream != 0 {
+		d.flush()
 		d.fail(d.drv.Wait(d.stream))
+	}
+	d.trace.close()
+	for _, p := range d.kept.drain() {
+		d.fail(d.drv.Free(p, d.stream))
 	}
 	d.stage.close(d.drv)
 	if d.counters != 0 {

@@ -14,11 +14,12 @@ type call struct {
 	d     *Device
 	f     driver.Func
 	name  string
-	at    [24]uintptr // addresses of arguments
-	args  int
-	cells [40]uint64
+	cells [64]uint64
 	next  int
-	maps  [2]driver.TensorMap
+	at    [24]uint8 // cell at which each argument begins
+	args  int
+	tile  driver.TensorMap
+	table [24]uintptr // addresses of arguments, for the driver
 }
 
 // shared is the dynamic shared memory of kernels that have some, in bytes.
@@ -61,12 +62,17 @@ func (d *Device) kernel(name string) *call {
 	return c
 }
 
+// argument begins the next one.
+func (c *call) argument() {
+	c.at[c.args] = uint8(c.next)
+	c.args++
+}
+
 // cell adds an argument of 8 bytes or less.
 func (c *call) cell(v uint64) *call {
+	c.argument()
 	c.cells[c.next] = v
-	c.at[c.args] = uintptr(unsafe.Pointer(&c.cells[c.next]))
 	c.next++
-	c.args++
 	return c
 }
 
@@ -95,8 +101,7 @@ func (c *call) int(v ...int) *call {
 
 // heads adds the struct Heads of attention.cuh: six numbers of 32 bits and two floats.
 func (c *call) heads(o compute.Attention, t, offset int) *call {
-	c.at[c.args] = uintptr(unsafe.Pointer(&c.cells[c.next]))
-	c.args++
+	c.argument()
 	words := [8]uint32{uint32(t), uint32(o.Heads), uint32(o.KVHeads), uint32(o.HeadDim), uint32(offset), uint32(o.Window),
 		math.Float32bits(o.Scale), math.Float32bits(o.Softcap)}
 	*(*[8]uint32)(unsafe.Pointer(&c.cells[c.next])) = words
@@ -104,14 +109,15 @@ func (c *call) heads(o compute.Attention, t, offset int) *call {
 	return c
 }
 
-// tiles adds the description of a bf16 matrix in tiles of boxRows rows by 64 columns; i is 0 or 1.
-func (c *call) tiles(i int, a array, boxRows int) *call {
+// tiles adds the description of a bf16 matrix in tiles of boxRows rows by 64 columns.
+func (c *call) tiles(a array, boxRows int) *call {
 	if c.d.err == nil {
 		rows, cols := a.Shape[0], a.Shape[1]
-		c.d.fail(c.d.drv.Tiles(&c.maps[i], a.ptr, rows, cols, cols, boxRows))
+		c.d.fail(c.d.drv.Tiles(&c.tile, a.ptr, rows, cols, cols, boxRows))
 	}
-	c.at[c.args] = c.maps[i].Addr()
-	c.args++
+	c.argument()
+	words := c.tile.Words()
+	c.next += copy(c.cells[c.next:], words[:])
 	return c
 }
 
@@ -120,10 +126,57 @@ func (c *call) launch(g driver.Grid) {
 	if c.d.err != nil || g.X == 0 {
 		return
 	}
-	g.Shared = shared[c.name]
-	if err := c.d.drv.Launch(c.f, g, &c.at[0], c.d.stream); err != nil {
-		c.d.fail(fmt.Errorf("kernel %s: %w", c.name, err))
+	if g.Shared == 0 {
+		g.Shared = shared[c.name]
 	}
+	c.d.trace.add(c.f, g, c.cells[:c.next], c.at[:c.args])
+}
+
+// issue queues a launch.
+func (d *Device) issue(r record) {
+	if d.err != nil {
+		return
+	}
+	c := d.call
+	copy(c.cells[:], r.words)
+	for i, at := range r.at {
+		c.table[i] = uintptr(unsafe.Pointer(&c.cells[at]))
+	}
+	if err := d.drv.Launch(r.f, r.grid, &c.table[0], d.stream); err != nil {
+		d.fail(fmt.Errorf("kernel %s: %w", d.kernelName(r.f), err))
+	}
+}
+
+// kernelName finds the name of a kernel, for errors.
+func (d *Device) kernelName(f driver.Func) string {
+	for name, g := range d.funcs {
+		if g == f {
+			return name
+		}
+	}
+	return "?"
+}
+
+// capture makes a graph of launches.
+func (d *Device) capture(list []record) (driver.GraphExec, error) {
+	return d.drv.Capture(d.stream, func() {
+		for _, r := range list {
+			d.issue(r)
+		}
+	})
+}
+
+func (d *Device) replay(g driver.GraphExec)  { d.fail(d.drv.LaunchGraph(g, d.stream)) }
+func (d *Device) discard(g driver.GraphExec) { d.fail(d.drv.DestroyGraph(g)) }
+
+// flush queues all launches that are held back, and marks the buffers that they wrote. It comes before whatever else the
+// stream is given.
+func (d *Device) flush() {
+	d.trace.end()
+	for _, b := range d.marks {
+		d.record(b)
+	}
+	d.marks = d.marks[:0]
 }
 
 // each8 queues the call over n elements, 8 a thread.

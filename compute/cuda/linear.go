@@ -114,6 +114,11 @@ func (d *Device) skinny(p product) {
 		name = "skinny_w4_2_"
 	}
 	_, kb := packedBlocks(p.rows, p.cols)
+	if room := 128 * ((p.cols + 63) / 64); tokens == 1 && room <= 40<<10 {
+		d.kernel("one_w4_"+letter(p.y.DType)).arrays(p.y, p.x).ptr(p.w.ptr).biasArgs(p).int(p.rows, p.cols, kb, p.w.stored.zeroPair()).
+			launch(driver.Grid{X: (p.rows + 15) / 16, Threads: 256, Shared: room})
+		return
+	}
 	d.kernel(name+letter(p.y.DType)).arrays(p.y, p.x).ptr(p.w.ptr).biasArgs(p).int(tokens, p.rows, p.cols, kb, p.w.stored.zeroPair()).blocks((p.rows + 15) / 16)
 }
 
@@ -133,7 +138,7 @@ func (d *Device) wgmma(p product) {
 	if steps == 0 {
 		u = p.x // a description is wanted in any case
 	}
-	d.kernel(name+letter(p.y.DType)).tiles(0, p.x, tile).tiles(1, u, tile).arrays(p.y).ptr(p.w.ptr).arrays(v).biasArgs(p).
+	d.kernel(name+letter(p.y.DType)).tiles(p.x, tile).tiles(u, tile).arrays(p.y).ptr(p.w.ptr).arrays(v).biasArgs(p).
 		int(p.x.Shape[0], width, reduced, si, sk, steps).flag(p.accumulate).int(p.w.stored.zeroPair()).launch(driver.Grid{X: min(tiles, d.card.Multiprocessors), Threads: 384})
 }
 

@@ -136,6 +136,7 @@ func (d *Device) importWidened(b *buffer) (err error) {
 	if b.ptr, b.bytes, err = d.memory(2 * int64(m.Rows) * int64(m.Cols)); err != nil {
 		return err
 	}
+	d.flush()
 	row, data := make([]float32, m.Cols), make([]byte, 2*m.Cols)
 	for r := range m.Rows {
 		m.Row(row, r)
@@ -153,6 +154,7 @@ func (d *Device) copyMapped(dst driver.Ptr, src []byte) {
 	if len(src) == 0 || d.err != nil {
 		return
 	}
+	d.flush()
 	if len(src) >= directCopy {
 		pages := wholePages(src)
 		if d.drv.Register(pages) == nil {

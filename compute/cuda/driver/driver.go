@@ -53,6 +53,12 @@ const (
 	eventSynchronize
 	eventElapsedTime
 	eventDestroy
+	streamBeginCapture
+	streamEndCapture
+	graphInstantiate
+	graphDestroy
+	graphLaunch
+	graphExecDestroy
 	functions // how many there are
 )
 
@@ -65,7 +71,8 @@ var names = [functions]string{
 	"cuMemHostRegister_v2", "cuMemHostUnregister", "cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2",
 	"cuMemcpyDtoDAsync_v2", "cuMemsetD8Async", "cuModuleLoadData", "cuModuleGetFunction", "cuFuncSetAttribute",
 	"cuLaunchKernel", "cuStreamCreate", "cuStreamDestroy_v2", "cuStreamSynchronize", "cuStreamWaitEvent", "cuEventCreate", "cuEventRecord",
-	"cuEventSynchronize", "cuEventElapsedTime", "cuEventDestroy_v2",
+	"cuEventSynchronize", "cuEventElapsedTime", "cuEventDestroy_v2", "cuStreamBeginCapture_v2", "cuStreamEndCapture",
+	"cuGraphInstantiateWithFlags", "cuGraphDestroy", "cuGraphLaunch", "cuGraphExecDestroy",
 }
 
 // Handles of the driver.
@@ -410,3 +417,31 @@ func (d *Driver) DestroyEvent(e Event) error { return d.call(eventDestroy, uintp
 func (d *Driver) StreamWait(s Stream, e Event) error {
 	return d.call(streamWaitEvent, uintptr(s), uintptr(e), 0)
 }
+
+// GraphExec is a graph of launches that can be run.
+type GraphExec uintptr
+
+// Capture makes a graph of what run queues on the stream, which does not run.
+func (d *Driver) Capture(s Stream, run func()) (GraphExec, error) {
+	const threadLocal = 1
+	if err := d.call(streamBeginCapture, uintptr(s), threadLocal); err != nil {
+		return 0, err
+	}
+	run()
+	var graph uintptr
+	if err := d.call(streamEndCapture, uintptr(s), uintptr(unsafe.Pointer(&graph))); err != nil {
+		return 0, err
+	}
+	var exec GraphExec
+	err := d.call(graphInstantiate, uintptr(unsafe.Pointer(&exec)), graph, 0)
+	d.call(graphDestroy, graph)
+	return exec, err
+}
+
+// LaunchGraph queues a graph.
+func (d *Driver) LaunchGraph(g GraphExec, s Stream) error {
+	return d.call(graphLaunch, uintptr(g), uintptr(s))
+}
+
+// DestroyGraph ends a graph.
+func (d *Driver) DestroyGraph(g GraphExec) error { return d.call(graphExecDestroy, uintptr(g)) }

@@ -13,6 +13,13 @@ func (m *TensorMap) Addr() uintptr {
 	return (uintptr(unsafe.Pointer(&m.memory[0])) + 63) &^ 63
 }
 
+// Words is a copy of the description.
+func (m *TensorMap) Words() (w [16]uint64) {
+	at := m.Addr() - uintptr(unsafe.Pointer(&m.memory[0]))
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&w)), 128), m.memory[at:at+128])
+	return w
+}
+
 // Tiles describes a bf16 matrix [rows, cols], row-major with stride elements from one row to the next (a multiple of
 // 8), read in tiles of boxRows rows by 64 columns, swizzled by 128 bytes. What lies outside is read as zeros.
 func (d *Driver) Tiles(m *TensorMap, p Ptr, rows, cols, stride, boxRows int) error {

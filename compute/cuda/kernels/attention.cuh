@@ -126,9 +126,10 @@ template <class T, class K> __device__ __forceinline__ void any(uint32_t *bad, T
     if (lse && threadIdx.x == 0) lse[row] = most + logf(total);
 }
 
-// few: as any, for heads of multiples of 8 values: a lane takes a key for the scores, and a pair of values for the sums.
-template <class T, class K> __device__ __forceinline__ void few(uint32_t *bad, T *y, float *lse, const T *q, const K *k, const K *v, const int *starts, const int *span, int room, Heads o) {
-    __shared__ float tops[8], totals[8], parts[8][256], qs[256];
+// few: as any, for heads of multiples of 8 values, at most 64*X: a lane takes a key for the scores, and pairs of values for the sums.
+template <int X, class T, class K> __device__ __forceinline__ void few(uint32_t *bad, T *y, float *lse, const T *q, const K *k, const K *v, const int *starts, const int *span, int room, Heads o) {
+    __shared__ float tops[8], totals[8], parts[8][64 * X];
+    __shared__ __align__(16) float qs[64 * X];
     const int from = of_span(o, span, room, bad), t = blockIdx.x, h = blockIdx.y, lane = threadIdx.x & 31, w = threadIdx.x >> 5, d = o.dim;
     if (t >= o.T) return;
     const int64_t width = (int64_t)o.kv * d, row = (int64_t)(from + t) * o.heads + h;
@@ -136,42 +137,46 @@ template <class T, class K> __device__ __forceinline__ void few(uint32_t *bad, T
     if (threadIdx.x < d) qs[threadIdx.x] = widen(q[row * d + threadIdx.x]);
     __syncthreads();
     const int hi = o.offset + t + 1;
-    float2 acc[4] = {};
+    int at[X];  // of a pair of values; beyond the head some pair, whose sum nobody takes
+#pragma unroll
+    for (int x = 0; x < X; x++) at[x] = min(2 * lane + 64 * x, d - 2);
+    float2 acc[X] = {};
     float top = -INFINITY, sum = 0;
     for (int j0 = first_key(o, starts, t) + 32 * w; j0 < hi; j0 += 256) {
         const bool in = j0 + lane < hi;
+        const K *kj = k + min(j0 + lane, hi - 1) * width;
         float s = 0;
-        if (in) {
-            const K *kj = k + (j0 + lane) * width;
 #pragma unroll 8
-            for (int c = 0; c < d; c += 8) {
-                float x[8];
-                get8(x, kj, c, d);
-#pragma unroll
-                for (int i = 0; i < 8; i++) s += x[i] * qs[c + i];
-            }
-            s = capped(o, s);
+        for (int c = 0; c < d; c += 8) {
+            float x[8];
+            load8(x, kj + c);
+            float4 a = *(const float4 *)(qs + c), b = *(const float4 *)(qs + c + 4);
+            s += x[0] * a.x + x[1] * a.y + x[2] * a.z + x[3] * a.w + x[4] * b.x + x[5] * b.y + x[6] * b.z + x[7] * b.w;
         }
-        float next = fmaxf(top, warp_max(in ? s : -INFINITY)), keep = expf(top - next), p = in ? expf(s - next) : 0;
+        s = in ? capped(o, s) : -INFINITY;
+        float next = fmaxf(top, warp_max(s)), keep = expf(top - next), p = in ? expf(s - next) : 0;
         top = next, sum = sum * keep + p;
 #pragma unroll
-        for (int i = 0; i < 4; i++) acc[i].x *= keep, acc[i].y *= keep;
-        const int n = min(32, hi - j0);
-        const K *vj = v + j0 * width + 2 * lane;
-#pragma unroll 8
-        for (int i = 0; i < n; i++) {
-            float pi = __shfl_sync(~0u, p, i);
+        for (int x = 0; x < X; x++) acc[x].x *= keep, acc[x].y *= keep;
 #pragma unroll
-            for (int x = 0; x < 4; x++) if (64 * x < d && 2 * lane + 64 * x < d) {
-                float2 f = two(vj + i * width + 64 * x);
-                acc[x].x += pi * f.x, acc[x].y += pi * f.y;
+        for (int i0 = 0; i0 < 32; i0 += 8) {
+            float2 f[8][X];
+#pragma unroll
+            for (int i = 0; i < 8; i++)
+#pragma unroll
+                for (int x = 0; x < X; x++) f[i][x] = two(v + min(j0 + i0 + i, hi - 1) * width + at[x]);
+#pragma unroll
+            for (int i = 0; i < 8; i++) {
+                float pi = __shfl_sync(~0u, p, i0 + i);
+#pragma unroll
+                for (int x = 0; x < X; x++) acc[x].x += pi * f[i][x].x, acc[x].y += pi * f[i][x].y;
             }
         }
     }
     sum = warp_sum(sum);
     if (lane == 0) tops[w] = top, totals[w] = sum;
 #pragma unroll
-    for (int x = 0; x < 4; x++) if (2 * lane + 64 * x < d) *(float2 *)&parts[w][2 * lane + 64 * x] = acc[x];
+    for (int x = 0; x < X; x++) *(float2 *)&parts[w][2 * lane + 64 * x] = acc[x];
     __syncthreads();
     float most = tops[0], total = 0;
     for (int i = 1; i < 8; i++) most = fmaxf(most, tops[i]);
@@ -231,7 +236,8 @@ template <int DP> __device__ __forceinline__ void put_tile(bf16 *y, int64_t widt
     }
 }
 
-// flash: 64 queries of one head a block of 4 warps, keys 64 at a time (Dao, 2023).
+// flash: 64 queries of one head a block of 4 warps, keys 64 at a time (Dao, 2023). A warp has 16 queries, which stay in
+// registers. (Two pieces of 16, for which keys and values are read once, took 1.4 times as long on an H200.)
 template <int DP> __device__ __forceinline__ void flash(uint32_t *bad, bf16 *y, float *lse, const bf16 *q, const bf16 *k, const bf16 *v, const int *tiles, const int *span, int room, Heads o) {
     extern __shared__ __align__(128) uint8_t smem[];
     constexpr int Tile = 64 * DP * 2;
@@ -254,13 +260,10 @@ template <int DP> __device__ __forceinline__ void flash(uint32_t *bad, bf16 *y, 
     load_tile<DP>(ks, k, kw, start + j0 * 64, rows, o.dim);
     load_tile<DP>(vs, v, kw, start + j0 * 64, rows, o.dim);
     cp_commit();
-    int t[2], lo[2];
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        t[i] = t0 + warp * 16 + (lane >> 2) + 8 * i;
-        lo[i] = t[i] < end ? first(t[i]) : 0;
-    }
-    float acc[DP / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
+    // A thread has row lane/4 of the warp's queries, and the eighth one behind.
+    const int own = t0 + warp * 16 + (lane >> 2);
+    float acc[DP / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, sum[2] = {};
+    uint32_t qf[DP / 16][4];
 #pragma unroll 1
     for (int j = j0, b = 0; j <= j1; j++, b ^= 1) {
         cp_wait<0>();
@@ -270,19 +273,36 @@ template <int DP> __device__ __forceinline__ void flash(uint32_t *bad, bf16 *y, 
             load_tile<DP>(vs + (b ^ 1) * Tile, v, kw, start + (j + 1) * 64, rows, o.dim);
             cp_commit();
         }
-        float s[8][4];
-        dots<DP>(s, qs, warp * 16, ks + b * Tile);
+        if (j == j0) {
+#pragma unroll
+            for (int i = 0; i < DP / 16; i++) rows16<DP>(qf[i], qs, warp * 16, i);
+        }
+        const int key0 = start + j * 64;
+        float s[8][4] = {};
+#pragma unroll
+        for (int i = 0; i < DP / 16; i++)
+#pragma unroll
+            for (int n = 0; n < 4; n++) {
+                uint32_t kf[4];
+                cols16<DP>(kf, ks + b * Tile, 16 * n, i);
+                mma(s[2 * n], qf[i], kf[0], kf[1]);
+                mma(s[2 * n + 1], qf[i], kf[2], kf[3]);
+            }
         cap_all(o, s);
-        float most[2] = {-INFINITY, -INFINITY};
+        if (o.window || key0 + 63 > o.offset + t0 + warp * 16) {  // some keys are hidden from some queries
+#pragma unroll
+            for (int n = 0; n < 8; n++)
+#pragma unroll
+                for (int e = 0; e < 4; e++) {
+                    int key = key0 + 8 * n + 2 * (lane & 3) + (e & 1), t = own + 8 * (e >> 1);
+                    if (key < first(t) || key > o.offset + t) s[n][e] = -INFINITY;
+                }
+        }
+        float most[2] = {-INFINITY, -INFINITY}, keep[2];
 #pragma unroll
         for (int n = 0; n < 8; n++)
 #pragma unroll
-            for (int e = 0; e < 4; e++) {
-                int key = start + j * 64 + 8 * n + 2 * (lane & 3) + (e & 1), i = e >> 1;
-                s[n][e] = key >= lo[i] && key <= o.offset + t[i] ? s[n][e] : -INFINITY;
-                most[i] = fmaxf(most[i], s[n][e]);
-            }
-        float keep[2];
+            for (int e = 0; e < 4; e++) most[e >> 1] = fmaxf(most[e >> 1], s[n][e]);
 #pragma unroll
         for (int i = 0; i < 2; i++) {
             most[i] = fmaxf(most[i], __shfl_xor_sync(~0u, most[i], 1));
@@ -310,7 +330,8 @@ template <int DP> __device__ __forceinline__ void flash(uint32_t *bad, bf16 *y, 
     for (int i = 0; i < 2; i++) {
         sum[i] += __shfl_xor_sync(~0u, sum[i], 1);
         sum[i] += __shfl_xor_sync(~0u, sum[i], 2);
-        if (lse && (lane & 3) == 0 && t[i] < end) lse[(int64_t)t[i] * o.heads + h] = top[i] + logf(sum[i]);
+        int t = own + 8 * i;
+        if (lse && (lane & 3) == 0 && t < end) lse[(int64_t)t * o.heads + h] = top[i] + logf(sum[i]);
     }
     put_tile<DP>(y, qw, t0 + warp * 16, end, o.dim, acc, 1 / sum[0], 1 / sum[1]);
 }
@@ -318,9 +339,11 @@ template <int DP> __device__ __forceinline__ void flash(uint32_t *bad, bf16 *y, 
 
 #define K_ANY(s, T, K) \
     extern "C" __global__ void __launch_bounds__(256) attention_##s(uint32_t *bad, T *y, float *lse, const T *q, const K *k, const K *v, const int *starts, const int *span, int room, Heads o) { any(bad, y, lse, q, k, v, starts, span, room, o); }
-#define K_FEW(s, T, K) \
-    extern "C" __global__ void __launch_bounds__(256) few_##s(uint32_t *bad, T *y, float *lse, const T *q, const K *k, const K *v, const int *starts, const int *span, int room, Heads o) { few(bad, y, lse, q, k, v, starts, span, room, o); }
-K_FEW(bb, bf16, bf16) K_FEW(bh, bf16, __half) K_FEW(bf, bf16, float)
+#define K_FEW(X, s, T, K) \
+    extern "C" __global__ void __launch_bounds__(256) few_##X##_##s(uint32_t *bad, T *y, float *lse, const T *q, const K *k, const K *v, const int *starts, const int *span, int room, Heads o) { few<X>(bad, y, lse, q, k, v, starts, span, room, o); }
+K_FEW(1, bb, bf16, bf16) K_FEW(1, bh, bf16, __half) K_FEW(1, bf, bf16, float)
+K_FEW(2, bb, bf16, bf16) K_FEW(2, bh, bf16, __half) K_FEW(2, bf, bf16, float)
+K_FEW(4, bb, bf16, bf16) K_FEW(4, bh, bf16, __half) K_FEW(4, bf, bf16, float)
 K_ANY(ff, float, float) K_ANY(fh, float, __half) K_ANY(bb, bf16, bf16) K_ANY(bh, bf16, __half) K_ANY(bf, bf16, float)
 #define K_FLASH(DP, N) \
     extern "C" __global__ void __launch_bounds__(128, N) flash_##DP(uint32_t *bad, bf16 *y, float *lse, const bf16 *q, const bf16 *k, const bf16 *v, const int *tiles, const int *span, int room, Heads o) { flash<DP>(bad, y, lse, q, k, v, tiles, span, room, o); }

@@ -64,12 +64,6 @@ __device__ __forceinline__ void get8(float (&v)[8], const float *p, int64_t i, i
     for (int k = 0; k < 8; k++) v[k] = i + k < n ? p[i + k] : 0;
 }
 __device__ __forceinline__ void get8(float (&v)[8], const __half *p, int64_t i, int64_t n) {
-    if (i + 8 <= n) {
-        uint4 q = *(const uint4 *)(p + i);
-        float2 a = __half22float2(*(__half2 *)&q.x), b = __half22float2(*(__half2 *)&q.y), c = __half22float2(*(__half2 *)&q.z), d = __half22float2(*(__half2 *)&q.w);
-        v[0] = a.x, v[1] = a.y, v[2] = b.x, v[3] = b.y, v[4] = c.x, v[5] = c.y, v[6] = d.x, v[7] = d.y;
-        return;
-    }
 #pragma unroll
     for (int k = 0; k < 8; k++) v[k] = i + k < n ? widen(p[i + k]) : 0;
 }
@@ -95,6 +89,22 @@ __device__ __forceinline__ void put8(float *p, const float (&v)[8], int64_t i, i
     }
 #pragma unroll
     for (int k = 0; k < 8; k++) if (i + k < n) p[i + k] = v[k];
+}
+
+// load8 reads 8 elements at a multiple of 16 bytes.
+__device__ __forceinline__ void load8(float (&v)[8], const float *p) {
+    float4 a = *(const float4 *)p, b = *(const float4 *)(p + 4);
+    v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w, v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
+}
+__device__ __forceinline__ void load8(float (&v)[8], const bf16 *p) {
+    uint4 q = *(const uint4 *)p;
+    v[0] = low(q.x), v[1] = high(q.x), v[2] = low(q.y), v[3] = high(q.y);
+    v[4] = low(q.z), v[5] = high(q.z), v[6] = low(q.w), v[7] = high(q.w);
+}
+__device__ __forceinline__ void load8(float (&v)[8], const __half *p) {
+    uint4 q = *(const uint4 *)p;
+    float2 a = __half22float2(*(__half2 *)&q.x), b = __half22float2(*(__half2 *)&q.y), c = __half22float2(*(__half2 *)&q.z), d = __half22float2(*(__half2 *)&q.w);
+    v[0] = a.x, v[1] = a.y, v[2] = b.x, v[3] = b.y, v[4] = c.x, v[5] = c.y, v[6] = d.x, v[7] = d.y;
 }
 
 // two reads neighbours at a multiple of their size.

@@ -60,8 +60,74 @@ template <int NT, class Y> __device__ __forceinline__ void skinny_w4(Y *y, const
         round_to(y + (int64_t)tok * N + n, s);
     }
 }
+
+// one is skinny for one token, which lies in shared memory so that a lane finds what goes with its words in 32 bytes. The
+// numbers are multiplied as 128 + q, without their scale: a block is one group, so that scale and bias come after its sum,
+// y += s*(sum of (128+q)*x) + (b - (128+z)*s)*(sum of x).
+template <class Y> __device__ __forceinline__ void one_w4(Y *y, const bf16 *x, const uint8_t *w, const void *bias, int biasType, int N, int K, int KB, uint32_t zero) {
+    extern __shared__ __align__(16) uint32_t xs[];
+    __shared__ float part[8][16];
+    constexpr int Ahead = 4;
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, r = lane >> 2, c = lane & 3, s16 = blockIdx.x & 3, blocks = (K + 63) / 64;
+    const uint8_t *row = w + (int64_t)(blockIdx.x >> 2) * KB * BlockBytes;
+    const int u0 = unit(s16, 0, r, c), u1 = unit(s16, 1, r, c), sc = 2048 + 64 * s16 + 16 * (r >> 1);
+    uint2 q0[Ahead], q1[Ahead];
+    uint4 v[Ahead];
+    auto read = [&](int k0) {
+#pragma unroll
+        for (int i = 0; i < Ahead; i++) {
+            const uint8_t *blk = row + (int64_t)min(k0 + 8 * i, blocks - 1) * BlockBytes;
+            q0[i] = __ldcs((const uint2 *)blk + u0), q1[i] = __ldcs((const uint2 *)blk + u1), v[i] = __ldcs((const uint4 *)(blk + sc));
+        }
+    };
+    read(warp);
+    for (int p = threadIdx.x; p < blocks * 32; p += 256) {
+        int col = 2 * (p & 31);
+        xs[(p & ~31) + (col >> 1 & 3) * 8 + (col >> 5) * 4 + (col >> 3 & 3)] = 2 * p < K ? __ldg((const uint32_t *)x + p) : 0;
+    }
+    __syncthreads();
+    const float offset = low(zero);  // -128-z
+    float y0 = 0, y1 = 0;
+    for (int k0 = warp; k0 < blocks; k0 += 8 * Ahead) {
+#pragma unroll
+        for (int i = 0; i < Ahead; i++) {
+            const int kb = k0 + 8 * i;
+            if (kb >= blocks) break;
+            const uint4 h0 = ((const uint4 *)xs)[kb * 8 + 2 * c], h1 = ((const uint4 *)xs)[kb * 8 + 2 * c + 1];
+            const uint32_t b[8] = {h0.x, h0.y, h0.z, h0.w, h1.x, h1.y, h1.z, h1.w}, one[4] = {0x3F803F80u, 0x3F803F80u, 0x3F803F80u, 0x3F803F80u};
+            float acc[4] = {}, sum[4] = {};
+#pragma unroll
+            for (int s = 0; s < 4; s++) {
+                const uint2 q = s < 2 ? q0[i] : q1[i];
+                const int j = 8 * (s & 1);
+                uint32_t a[4] = {(q.x >> j & 0x000F000Fu) | 0x43004300u, (q.y >> j & 0x000F000Fu) | 0x43004300u,
+                                 (q.x >> (j + 4) & 0x000F000Fu) | 0x43004300u, (q.y >> (j + 4) & 0x000F000Fu) | 0x43004300u};
+                mma(acc, a, b[2 * s], b[2 * s + 1]);
+                mma(sum, one, b[2 * s], b[2 * s + 1]);
+            }
+            const float s0 = r & 1 ? high(v[i].x) : low(v[i].x), b0 = r & 1 ? high(v[i].y) : low(v[i].y);
+            const float s1 = r & 1 ? high(v[i].z) : low(v[i].z), b1 = r & 1 ? high(v[i].w) : low(v[i].w);
+            y0 += s0 * acc[0] + fmaf(offset, s0, b0) * sum[0];
+            y1 += s1 * acc[2] + fmaf(offset, s1, b1) * sum[0];
+        }
+        if (k0 + 8 * Ahead < blocks) read(k0 + 8 * Ahead);
+    }
+    if (c == 0) part[warp][r] = y0, part[warp][r + 8] = y1;  // all columns of the product are alike
+    __syncthreads();
+    int n = blockIdx.x * 16 + threadIdx.x;
+    if (threadIdx.x >= 16 || n >= N) return;
+    float s = 0;
+#pragma unroll
+    for (int i = 0; i < 8; i++) s += part[i][threadIdx.x];
+    if (bias) s += at(bias, biasType, n);
+    round_to(y + n, s);
+}
 }  // namespace
 
+#define K_ONE(s, Y) \
+    extern "C" __global__ void __launch_bounds__(256, 4) one_w4_##s(Y *y, const bf16 *x, const uint8_t *w, const void *bias, int biasType, int N, int K, int KB, uint32_t zero) { one_w4(y, x, w, bias, biasType, N, K, KB, zero); }
+K_ONE(b, bf16)
+K_ONE(f, float)
 #define K_SKINNY(NT, s, Y) \
     extern "C" __global__ void __launch_bounds__(256) skinny_w4_##NT##_##s(Y *y, const bf16 *x, const uint8_t *w, const void *bias, int biasType, int T, int N, int K, int KB, uint32_t zero) { skinny_w4<NT>(y, x, w, bias, biasType, T, N, K, KB, zero); }
 K_SKINNY(1, b, bf16) K_SKINNY(2, b, bf16) K_SKINNY(4, b, bf16)

@@ -77,4 +77,10 @@ int cuEventCreate(void **e, unsigned f) { *e = (void *)4; return 0; }
 int cuEventRecord(void *e, void *s) { return 0; }
 int cuEventSynchronize(void *e) { return 0; }
 int cuEventElapsedTime(float *ms, void *a, void *b) { *ms = 1.5f; return 0; }
+int cuStreamBeginCapture_v2(void *s, int mode) { return 0; }
+int cuStreamEndCapture(void *s, void **g) { *g = (void *)5; return 0; }
+int cuGraphInstantiateWithFlags(void **e, void *g, uint64_t f) { *e = (void *)6; return 0; }
+int cuGraphDestroy(void *g) { return 0; }
+int cuGraphLaunch(void *e, void *s) { return 0; }
+int cuGraphExecDestroy(void *e) { return 0; }
 int cuEventDestroy_v2(void *e) { return 0; }

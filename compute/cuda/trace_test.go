@@ -1,0 +1,81 @@
+package cuda
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute/cuda/driver"
+)
+
+// script writes down what a trace does: launches by their argument, [graphs] in brackets.
+type script struct {
+	text   strings.Builder
+	graphs [][]record
+}
+
+func (s *script) issue(r record) { fmt.Fprintf(&s.text, "%d ", r.words[0]) }
+func (s *script) capture(r []record) (driver.GraphExec, error) {
+	s.graphs = append(s.graphs, r)
+	return driver.GraphExec(len(s.graphs)), nil
+}
+func (s *script) replay(g driver.GraphExec) {
+	s.text.WriteString("[ ")
+	for _, r := range s.graphs[g-1] {
+		s.issue(r)
+	}
+	s.text.WriteString("] ")
+}
+func (s *script) discard(driver.GraphExec) {}
+
+// TestTrace: in whatever way launches come, they are run in their order, and as a graph from the third time on.
+func TestTrace(t *testing.T) {
+	s := &script{}
+	tr := trace{to: s}
+	var want strings.Builder
+	pass := func(graph bool, first, n, change int) {
+		if graph {
+			want.WriteString("[ ")
+		}
+		words := []uint64{0}
+		for i := range n {
+			words[0] = uint64(first + i)
+			if i == change {
+				words[0] = 999
+			}
+			fmt.Fprintf(&want, "%d ", words[0])
+			tr.add(1, driver.Grid{X: 1}, words, []uint8{0})
+		}
+		tr.end()
+		if graph {
+			want.WriteString("] ")
+		}
+	}
+	pass(false, 0, 20, -1)
+	pass(false, 0, 20, -1) // the second time makes the graph
+	pass(true, 0, 20, -1)
+	pass(false, 100, 20, -1) // another one
+	pass(true, 0, 20, -1)
+	pass(false, 0, 20, 10) // differs in the middle
+	pass(false, 0, 19, -1) // ends early
+	pass(false, 0, 21, -1) // goes on
+	pass(true, 0, 20, -1)
+	pass(false, 100, 20, -1)
+	pass(true, 100, 20, -1) // two graphs take turns
+	pass(true, 0, 20, -1)
+	for range 3 { // too short and too long for a graph
+		pass(false, 0, fewestLaunches-1, -1)
+		pass(false, 0, mostLaunches+1, -1)
+	}
+	for i := range 2 * mostGraphs { // no more are kept
+		pass(false, 10000+100*i, 20, -1)
+		pass(false, 10000+100*i, 20, -1)
+		pass(true, 10000+100*i, 20, -1)
+	}
+	if len(tr.graphs) > mostGraphs || len(tr.recent) > mostGraphs {
+		t.Errorf("%d graphs, %d sequences are kept", len(tr.graphs), len(tr.recent))
+	}
+	if got := s.text.String(); got != want.String() {
+		t.Errorf("ran  %.2000s\nwant %.2000s", got, want.String())
+	}
+}
