@@ -132,6 +132,9 @@ func (c *compiler) call(name string, args ...uintptr) error {
 // version replaces the line of PTX that tells for which compilers it is: the oldest that knows all that is used.
 var version = regexp.MustCompile(`(?m)^\.version .*$`)
 
+// hints are lines for newer compilers, which older drivers refuse.
+var hints = regexp.MustCompile(`(?m)^\s*\.pragma\s+"used_bytes_mask.*\n`)
+
 // compile gives machine code for sm_ targets, and PTX, ended by a zero, for others.
 func (c *compiler) compile(src, target string, include []string) ([]byte, error) {
 	var p uintptr
@@ -154,7 +157,7 @@ func (c *compiler) compile(src, target string, include []string) ([]byte, error)
 		return c.get(p, "CUBIN")
 	}
 	ptx, err := c.get(p, "PTX")
-	return version.ReplaceAll(ptx, []byte(".version 7.8")), err
+	return hints.ReplaceAll(version.ReplaceAll(ptx, []byte(".version 7.8")), nil), err
 }
 
 func (c *compiler) get(p uintptr, what string) ([]byte, error) {
