@@ -181,7 +181,7 @@ CALORIE; symbol C.; a unit of heat.
 		"Give me the protein for tofu (per 100 g).":                 "17 g",
 		"What number of milligrams is given for vitamin C for men?": "90 mg",
 		"For vitamin C, what is a rich source?":                     "a rich source is oranges",
-		"Tell me this of vitamin C: lack leads to.":                 "scurvy",
+		"What is listed for vitamin C under “Lack leads to”?":       "scurvy",
 		"Which figure is given under “Meat” for beef, steak, lean?": "2 oz.; 100 calories",
 	} {
 		if got := answerTo(m, question); !strings.Contains(got, want) {

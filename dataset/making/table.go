@@ -392,13 +392,20 @@ func (m *maker) entryFact(e entry, topic string) *fact {
 			"Give me the figure in " + e.one + " for " + x + per + ".",
 			"Do you know how many " + e.one + " are listed" + below + " for " + x + per + "?",
 		}
-	case e.head && (clause.MatchString(e.attr) || per != ""):
-		h := m.words.begin(e.attr)
+	case e.head && per != "":
 		f.asks = []string{
-			"What is known of " + x + ", " + h + "?",
-			capital(x) + ", " + h + ": what is listed?",
-			"What is listed for " + x + ", " + h + "?",
-			"Tell me this of " + x + ": " + h + ".",
+			"What is known of " + x + per + "?",
+			capital(x) + ": what is listed" + per + "?",
+			"What is listed for " + x + per + "?",
+			"Tell me what is given for " + x + per + ".",
+		}
+	case e.head && clause.MatchString(e.attr):
+		h := "“" + e.attr + "”"
+		f.asks = []string{
+			"What is known of " + x + " under " + h + "?",
+			capital(x) + ": what is noted under " + h + "?",
+			"What is listed for " + x + " under " + h + "?",
+			h + ": what is given there for " + x + "?",
 		}
 	case e.head && article.MatchString(e.attr):
 		h := m.words.begin(e.attr)
