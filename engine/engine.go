@@ -95,9 +95,22 @@ func Open(ctx context.Context, name string, o Options) (*Engine, error) {
 	return e, nil
 }
 
+// floats is the type that the model's weights, or their scales, have; 0 where they are in blocks of GGUF.
+func (f *Files) floats() compute.DType {
+	m, err := f.Source.Outline("model.embed_tokens")
+	if err != nil {
+		return 0
+	}
+	switch t := m.Format.DType; t {
+	case compute.F32, compute.F16, compute.BF16:
+		return t
+	}
+	return 0
+}
+
 // Load loads the model of files that are open. They stay open when the engine is closed.
 func (f *Files) Load(ctx context.Context, o Options) (*Engine, error) {
-	dev, err := all.Open(o.Device, all.Options{Threads: o.Threads})
+	dev, err := all.Open(o.Device, all.Options{Threads: o.Threads, Floats: f.floats()})
 	if err != nil {
 		return nil, err
 	}

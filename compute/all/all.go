@@ -21,6 +21,8 @@ import (
 type Options struct {
 	Threads int    // CPU: worker threads, 0 is one a core
 	Kernels string // CPU: kernel family ("generic", "avx2", ...), empty is the best
+	// Floats is the type of a model's own floats: GPUs that compute in several types take it. 0 is not known.
+	Floats compute.DType
 }
 
 // A kind of device. One machine may have several of a kind: their names are the kind's,
@@ -53,7 +55,7 @@ var kinds = []kind{
 	{
 		name:  "mlx",
 		find:  mlx.Devices,
-		open:  func(string, Options) (compute.Device, error) { return mlx.New(mlx.Options{}) },
+		open:  func(_ string, o Options) (compute.Device, error) { return mlx.New(mlx.Options{Floats: o.Floats}) },
 		asked: true,
 	},
 	{

@@ -41,6 +41,7 @@ func (b *buffer) Free() {
 		d.held -= b.spec.Bytes()
 	} else {
 		d.held -= b.weight.bytes
+		d.weights -= b.weight.bytes
 	}
 	d.later(func() error {
 		if b.weight != nil {
@@ -242,6 +243,7 @@ func (d *Device) ImportWeight(m *quant.Matrix) (compute.Buffer, error) {
 		if err := d.admit(w.bytes); err != nil {
 			return err
 		}
+		d.weights += w.bytes
 		if !isPacked(m.Format) {
 			d.put(b, d.dense(m, dense))
 			return nil

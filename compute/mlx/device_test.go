@@ -7,6 +7,7 @@ import (
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/computetest"
+	"github.com/lentil-lm/lentil/compute/mlx/mlxc"
 )
 
 func TestMain(m *testing.M) {
@@ -14,7 +15,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// library is MLX's C library: $LENTIL_MLXC, or the one that interop/mlx.sh made. LENTIL_TEST_MLX=1 says that there has to be one.
+// library is MLX's C library: $LENTIL_MLXC, or the one that interop/mlx.sh made,
+// or the one of the system. LENTIL_TEST_MLX=1 says that there has to be one.
 func library(t testing.TB) string {
 	t.Helper()
 	if path := os.Getenv("LENTIL_MLXC"); path != "" {
@@ -23,6 +25,9 @@ func library(t testing.TB) string {
 	path, err := filepath.Abs("../../.interop/mlx/lib/libmlxc.so")
 	if err == nil {
 		_, err = os.Stat(path)
+	}
+	if err != nil { // as on a Mac
+		path, err = mlxc.Find()
 	}
 	if err != nil && os.Getenv("LENTIL_TEST_MLX") != "" {
 		t.Fatal(err)

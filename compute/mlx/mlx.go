@@ -19,7 +19,9 @@ import (
 // Options choose a library.
 type Options struct {
 	Library string // path; empty looks for it (mlxc.Find)
-	// Activations is the type of activations: BF16 on a GPU and F32 without one, if it is 0.
+	// Floats is the type of a model's own floats, which activations have on a GPU; BF16 if it is 0. Without a GPU they are F32.
+	Floats compute.DType
+	// Activations is the type of activations in any case, if it is not 0.
 	Activations compute.DType
 }
 
@@ -29,18 +31,20 @@ type Device struct {
 	info   compute.Info
 	gpu    bool
 	limit  int64 // bytes that buffers may take
+	wired  int64 // bytes that stay in the GPU's reach
 	before int64 // bytes that MLX held when the device was opened
 
-	mu     sync.Mutex // held by every method
-	stream mlxc.Stream
-	g      *mlxc.Graph
-	held   int64     // bytes of slots
-	fresh  []*buffer // written since work was queued last
-	ops    int       // since then
-	masks  masks
-	jobs   []func() error // for the library's thread, in order
-	err    error          // the first of a job
-	closed bool
+	mu      sync.Mutex // held by every method
+	stream  mlxc.Stream
+	g       *mlxc.Graph
+	held    int64     // bytes of slots and weights
+	weights int64     // of these, of weights
+	fresh   []*buffer // written since work was queued last
+	ops     int       // since then
+	masks   masks
+	jobs    []func() error // for the library's thread, in order
+	err     error          // the first of a job
+	closed  bool
 }
 
 var errClosed = errors.New("mlx: device is closed")
@@ -97,6 +101,9 @@ func (d *Device) open(opt Options) error {
 	d.limit = machine.AvailableMemory()
 	if d.gpu {
 		where, activations = "GPU", compute.BF16
+		if opt.Floats != 0 {
+			activations = opt.Floats
+		}
 		if n := d.lib.GPUFact("max_recommended_working_set_size"); n > 0 {
 			d.limit = n
 		}
@@ -202,8 +209,19 @@ func (d *Device) Sync() error {
 // one that hangs.
 const pieceOps = 16
 
+// wire keeps the weights, and nothing else, in the GPU's reach between pieces of work: with all memory wired macOS stops.
+// Systems before macOS 15 cannot, and work without.
+func (d *Device) wire() {
+	if !d.gpu || d.wired == d.weights {
+		return
+	}
+	d.wired = d.weights
+	_ = d.lib.LimitWired(min(d.wired, d.limit))
+}
+
 // start queues what was built.
 func (d *Device) start() {
+	d.wire()
 	var arrays []mlxc.Array
 	for _, b := range d.fresh {
 		b.fresh = false
