@@ -32,6 +32,9 @@ const (
 	maxFigures = 16 << 20
 )
 
+// ErrState says that a state is none of the run that was to go on from it.
+var ErrState = errors.New("it is not the state of this run")
+
 // StateFiles are the names of the files of a state.
 func StateFiles() []string { return []string{stateFigures, stateArrays} }
 
@@ -266,7 +269,7 @@ func (s *State) Result() Result {
 func (f *figures) check() error {
 	for name, v := range map[string]int64{
 		"trained_tokens": f.TrainedTokens, "updates": int64(f.Updates), "order_at": int64(f.OrderAt),
-		"waiting_unit": int64(f.WaitingUnit), "waiting_units": int64(f.WaitingUnits), "window.spent": int64(f.Window.Spent),
+		"skipped": int64(f.Skipped), "worse": int64(f.Worse), "best_iteration": int64(f.BestIteration), "waiting_unit": int64(f.WaitingUnit), "waiting_units": int64(f.WaitingUnits), "window.spent": int64(f.Window.Spent),
 		"window.tokens": int64(f.Window.Tokens), "window.steps": int64(f.Window.Steps), "window.learnt": int64(f.Window.Learnt), "trend.steps": int64(f.Trend.Steps),
 	} {
 		if v < 0 {
@@ -278,6 +281,8 @@ func (f *figures) check() error {
 		return fmt.Errorf("iterations is %d, expected 1 or more", f.Iterations)
 	case f.Updates > f.Iterations:
 		return fmt.Errorf("updates is %d, more than the %d iterations", f.Updates, f.Iterations)
+	case f.Skipped >= mostSkipped:
+		return fmt.Errorf("skipped is %d, expected less than %d", f.Skipped, mostSkipped)
 	case f.RandomAt < 0 || f.RandomAt > mtWords:
 		return fmt.Errorf("random_at is %d, expected 0 to %d", f.RandomAt, mtWords)
 	case (f.WaitingUnit == 0) != (f.WaitingUnits == 0) || f.WaitingUnit > f.WaitingUnits:
@@ -288,10 +293,14 @@ func (f *figures) check() error {
 
 // restore puts a saved state into the trainer's new one, and its weights into the model.
 func (tr *Trainer) restore(s *state, from *State) error {
-	if err := tr.restoreAll(s, from); err != nil {
-		return fmt.Errorf("%s: %w", from.path, err)
+	return from.notOfThisRun(tr.restoreAll(s, from))
+}
+
+func (s *State) notOfThisRun(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s: %w: %w", s.path, ErrState, err)
 }
 
 func (tr *Trainer) restoreAll(s *state, from *State) error {
@@ -304,7 +313,7 @@ func (tr *Trainer) restoreAll(s *state, from *State) error {
 	}
 	rank, size := tr.rank()
 	if n := len(f.DropoutKeys); n != size {
-		return fmt.Errorf("it is the state of %d workers, and these are %d", n, size)
+		return fmt.Errorf("it is that of %d workers, and here %d would go on", n, size)
 	}
 	s.random, s.keys = from.random, f.DropoutKeys[rank]
 	s.waiting = accumulation{f.WaitingUnit, f.WaitingUnits}
@@ -351,10 +360,7 @@ func (tr *Trainer) restoreParam(p nn.Param, optimizer []*tensor.Tensor, from *St
 
 // Restore puts the weights of the state into a model on which the same is trained.
 func (s *State) Restore(m *model.Model) error {
-	if err := s.restoreWeights(m, m.Trainable()); err != nil {
-		return fmt.Errorf("%s: %w", s.path, err)
-	}
-	return nil
+	return s.notOfThisRun(s.restoreWeights(m, m.Trainable()))
 }
 
 func (s *State) restoreWeights(m *model.Model, params []nn.Param) error {

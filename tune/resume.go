@@ -147,13 +147,17 @@ func (j *Job) lookBack() (*earlierRun, error) {
 	if err == nil {
 		err = j.sameSettings(e)
 	} else {
-		err = fault.At("adapter_path", "the run there cannot go on: %w", err).Try("%v", j.others())
+		err = j.cannotGoOn(err)
 	}
 	if err != nil {
 		e.close()
 		return nil, err
 	}
 	return e, nil
+}
+
+func (j *Job) cannotGoOn(err error) error {
+	return fault.At("adapter_path", "the run there cannot go on: %w", err).Try("%v", j.others())
 }
 
 // Waiting tells whether a run with the settings of a recipe lies at its AdapterPath and has not come to its end. The
@@ -184,7 +188,10 @@ func readEarlier(dir string) (e *earlierRun, err error) {
 	if e.state, err = train.OpenState(filepath.Join(dir, stateDir)); err != nil {
 		return nil, err
 	}
-	e.done = e.state.Result()
+	if e.done = e.state.Result(); e.done.Iterations > e.was.Iters {
+		e.close()
+		return nil, fmt.Errorf("%s: %d iterations are done of the %d that %s tells of", filepath.Join(dir, stateDir), e.done.Iterations, e.was.Iters, identityName)
+	}
 	records, err := run.ReadLog(filepath.Join(dir, run.LogName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		e.close()
@@ -365,7 +372,7 @@ func (j *Job) finish(e *earlierRun) (Result, error) {
 		return Result{}, err
 	}
 	if err := e.state.Restore(j.Engine.Model); err != nil {
-		return Result{}, err
+		return Result{}, j.cannotGoOn(err)
 	}
 	if path := filepath.Join(j.Recipe.AdapterPath, adapter.File); j.options.first() && !isThere(path) {
 		if err := adapter.SaveWeights(j.Engine.Model, path); err != nil {

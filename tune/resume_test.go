@@ -234,11 +234,19 @@ func TestGoesOnRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(spoiled, state[1:], 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Run(t.Context(), r, Options{}); fault.SettingOf(err) != "adapter_path" || !strings.Contains(err.Error(), "the run there cannot go on: ") || !strings.Contains(err.Error(), "state.json") {
-		t.Errorf("a spoiled state: %v", err)
+	for broken, want := range map[string]string{
+		string(state[1:]): "state.json:",
+		strings.Replace(string(state), `"iterations": 3`, `"iterations": 99`, 1):           "99 iterations are done of the 6 that identity.json tells of",
+		strings.Replace(string(state), `"order_at": `, `"order_at": 9`, 1):                 "not the state of this run: the place in the order",
+		strings.Replace(string(state), `"dropout_keys": [`, `"dropout_keys": [[1, 2],`, 1): "it is that of 2 workers, and here 1 would go on",
+	} {
+		if err := os.WriteFile(spoiled, []byte(broken), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Run(t.Context(), r, Options{})
+		if fault.SettingOf(err) != "adapter_path" || !strings.Contains(err.Error(), "the run there cannot go on: ") || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "overwrite to begin anew") {
+			t.Errorf("a spoiled state: %v\nwant %s", err, want)
+		}
 	}
 	if err := os.WriteFile(spoiled, state, 0o644); err != nil {
 		t.Fatal(err)

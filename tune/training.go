@@ -222,6 +222,9 @@ func (j *Job) loop(ctx context.Context, folder *run.Folder, plan run.Plan, from 
 	j.sayWhatIsDone(rows.Len(), settings)
 	began := time.Now()
 	trained, err := trainer.Run(ctx)
+	if errors.Is(err, train.ErrState) {
+		err = j.cannotGoOn(err)
+	}
 	result.Trained, j.trained = &trained, &trained
 	end := run.End{Outcome: run.Done, Iteration: trained.Iterations, Seconds: time.Since(began).Seconds()}
 	switch {
