@@ -47,7 +47,7 @@ func TestPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	lentil(t, "train", "--model", at("model"), "--data", at("data"), "--adapter-path", at("adapters"), "--iters", "40", "--batch-size", "4", "--steps-per-eval", "20",
-		"--steps-per-report", "5", "--mask-prompt", "--val-batches", "2")
+		"--steps-per-report", "5", "--mask-prompt", "--val-batches", "2", "--eval-questions", at("questions.jsonl"), "--eval-every", "20")
 	lentil(t, "eval", "--model", at("model"), "--adapter-path", at("adapters"), "--questions", at("questions.jsonl"), "--books", at("handbook"), "--max-tokens", "30")
 	lentil(t, "report", at("adapters"))
 	lentil(t, "runs", at("adapters"), at("adapters"), "--out", at("runs.html"))

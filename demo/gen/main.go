@@ -4,6 +4,7 @@
 //	go run ./demo/gen corpus --out DIR --rows N [--seed S]  writes train.jsonl and valid.jsonl to train the base model from
 //	go run ./demo/gen base --out DIR                      writes the untrained base model: tokenizer, config, random weights
 //	go run ./demo/gen pack --model DIR                    quantizes the trained base model into demo/model
+//	lentil demo | go run ./demo/gen picture --out FILE    draws what a demo prints as an animated SVG: docs/demo.svg
 //
 // They give the same bytes every time. demo/base.yaml says how the base model was trained.
 package main
@@ -38,6 +39,8 @@ func run(args []string) error {
 			return writeBase(args[1:])
 		case "pack":
 			return pack(args[1:])
+		case "picture":
+			return pictureFrom(args[1:])
 		}
 	}
 	flags := flag.NewFlagSet("gen", flag.ContinueOnError)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/xml"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,5 +51,41 @@ func TestCorpusCommand(t *testing.T) {
 		if err := run(bad); err == nil {
 			t.Errorf("gen %s: no error", strings.Join(bad, " "))
 		}
+	}
+}
+
+func TestPicture(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "demo.svg")
+	text := "== A heading\n" + strings.Repeat("a line <of> text\n", 40) + strings.Repeat("word ", 60) + "\n✓ right\n"
+	if err := writePicture([]string{"--out", path}, strings.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
+	svg, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder := xml.NewDecoder(bytes.NewReader(svg))
+	texts := 0
+	for {
+		token, err := decoder.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := token.(xml.StartElement); ok && e.Name.Local == "text" {
+			texts++
+		}
+	}
+	if texts != 1+1+40+3+1 || !bytes.Contains(svg, []byte("prefers-reduced-motion")) {
+		t.Errorf("%d texts in %s", texts, svg[:600])
+	}
+	if err := writePicture(nil, strings.NewReader("x")); err == nil {
+		t.Error("no --out")
+	}
+	if err := writePicture([]string{"--out", path}, strings.NewReader("")); err == nil {
+		t.Error("no lines")
 	}
 }
