@@ -69,6 +69,8 @@ type Server struct {
 	started time.Time
 
 	embedding chan struct{} // held by the text that is embedded
+	store     *store        // of chats; nil for none
+	jobs      jobs          // answers of the page
 
 	mu       sync.Mutex
 	draining bool
@@ -83,7 +85,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if err := o.Sampling.Check(); err != nil {
 		return nil, fault.Mark(err)
 	}
-	s := &Server{o: o, started: time.Now(), embedding: make(chan struct{}, 1)}
+	s := &Server{o: o, started: time.Now(), embedding: make(chan struct{}, 1), jobs: jobs{all: map[string]*answerJob{}}}
 	if err := s.kwargs.read(o.TemplateArgs); err != nil {
 		return nil, err
 	}
@@ -91,9 +93,15 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if s.models, err = newModels(o); err != nil {
 		return nil, err
 	}
+	if o.Data != "" {
+		if s.store, err = openStore(o.Data); err != nil {
+			return nil, err
+		}
+	}
 	v, err := s.models.acquire(ctx, defaultModel)
 	if err != nil {
 		s.models.close()
+		s.closeStore()
 		return nil, err
 	}
 	s.models.release(v)
@@ -126,7 +134,17 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, drain time.Duration)
 	s.mu.Unlock()
 	wait, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
-	if server.Shutdown(wait) != nil { // some go on: they are told
+	ended := make(chan struct{})
+	go func() { // answers of the page go on without a request
+		s.jobs.wg.Wait()
+		close(ended)
+	}()
+	err := server.Shutdown(wait)
+	select {
+	case <-ended:
+	case <-wait.Done():
+	}
+	if err != nil { // some go on: they are told
 		s.stop()
 		wait, cancel := context.WithTimeout(context.Background(), headerTime)
 		defer cancel()
@@ -143,8 +161,16 @@ func (s *Server) Close() {
 	s.draining = true
 	s.mu.Unlock()
 	s.stop()
+	s.jobs.wg.Wait()
 	s.batch.Close()
 	s.models.close()
+	s.closeStore()
+}
+
+func (s *Server) closeStore() {
+	if s.store != nil {
+		s.store.close()
+	}
 }
 
 // isDraining reports whether new requests are refused.
@@ -172,6 +198,9 @@ func (s *Server) routes() http.Handler {
 		"POST /api/chat": s.ollamaChat, "POST /api/generate": s.ollamaGenerate, "POST /api/embed": s.ollamaEmbed, "POST /api/embeddings": s.ollamaEmbed,
 	} {
 		mux.HandleFunc(pattern, handle)
+	}
+	if s.store != nil {
+		s.pageRoutes(mux)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		openAIError(w, &apiError{status: http.StatusNotFound, kind: "invalid_request_error", code: "not_found", message: "there is no " + r.Method + " " + r.URL.Path})

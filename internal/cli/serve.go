@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -41,6 +42,7 @@ type serveOptions struct {
 	Exact                        bool
 	Drain                        time.Duration
 	LogLevel, Data               string
+	dataFlag                     *pflag.Flag
 	deviceFlags
 }
 
@@ -98,6 +100,10 @@ func (o *serveOptions) declare(cmd *cobra.Command, maxTokens int) {
 		f.StringSliceVar(&o.Hosts, "allowed-hosts", nil, "`names` that the server is reached by, with commas")
 		f.StringSliceVar(&o.Origins, "allowed-origins", nil, "web `pages` that may ask, such as https://example.org,\nwith commas; * for all")
 	})
+	group(cmd, "Chat page", func(f *pflag.FlagSet) {
+		f.StringVar(&o.Data, "data", dataFolder(), "`folder` that keeps the page's chats and feedback.jsonl;\nempty for no page")
+		o.dataFlag = f.Lookup("data")
+	})
 	group(cmd, "Answers", func(f *pflag.FlagSet) {
 		f.Float64Var(&o.Sampling.Temp, "temp", 0, "sampling `temperature` where a request has none")
 		f.Float64Var(&o.Sampling.TopP, "top-p", 1, "keep the likeliest tokens that add up to this `share`")
@@ -130,6 +136,18 @@ func (o *serveOptions) declare(cmd *cobra.Command, maxTokens int) {
 	cmd.Flags().Bool("pipeline", false, "")
 	annotate(cmd.Flags().Lookup("pipeline"), unsupportedKey, "1")
 	cmd.Flags().Lookup("pipeline").Hidden = true
+}
+
+// dataFolder is where chats are kept: with the user's other data.
+func dataFolder() string {
+	if dir := os.Getenv("XDG_DATA_HOME"); dir != "" {
+		return filepath.Join(dir, "lentil", "serve")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(home, ".local", "share", "lentil", "serve")
 }
 
 // byteSize is a number of bytes, as people write it: 512MB, 1.5GiB.
@@ -258,12 +276,21 @@ func runServe(ctx context.Context, streams Streams, o serveOptions) error {
 	}
 	defer listener.Close()
 	server, err := serve.New(ctx, o.options(streams))
+	if fault.SettingOf(err) == "data" && !o.dataFlag.Changed {
+		fmt.Fprintf(streams.Err, "There is no chat page: %s\n", fault.Text(err, flagName))
+		o.Data = ""
+		server, err = serve.New(ctx, o.options(streams))
+	}
 	if err != nil {
 		return err
 	}
 	defer server.Close()
 	streams.presses.stopping("Answers under way come to their end, new ones are refused. Ctrl-C again ends at once.")
-	fmt.Fprintf(streams.Out, "Serving at http://%s (API at /v1; Ctrl-C ends)\n", listener.Addr())
+	what := "the API alone, at /v1"
+	if o.Data != "" {
+		what = "chat page; API at /v1"
+	}
+	fmt.Fprintf(streams.Out, "Serving at http://%s (%s; Ctrl-C ends)\n", listener.Addr(), what)
 	if err := server.Serve(ctx, listener, o.Drain); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -1,0 +1,92 @@
+package interop
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/lentil-lm/lentil/demo"
+)
+
+// served starts lentil serve on the demo's model with an adapter of a few steps, and gives its address.
+func served(t *testing.T, args ...string) (url, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := demo.Write(dir, false); err != nil {
+		t.Fatal(err)
+	}
+	lentil(t, "train", "--model", filepath.Join(dir, "model"), "--data", filepath.Join(dir, "data"), "--adapter-path", filepath.Join(dir, "cook"), "--iters", "20",
+		"--batch-size", "4", "--steps-per-eval", "100", "--val-batches", "1")
+	cmd := exec.Command(mustBuild(t), append([]string{
+		"serve", "--model", "base=" + filepath.Join(dir, "model"), "--adapter-path", filepath.Join(dir, "cook"), "--port", "0", "--data", filepath.Join(dir, "chats"), "--log-level", "ERROR",
+	}, args...)...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	found := regexp.MustCompile(`http://\S+`).FindString(line)
+	if err != nil || found == "" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	return found + "/", dir
+}
+
+// TestChatPage uses the chat page in Chromium: what it offers works, no script fails, nothing but the server is asked, axe-core
+// finds nothing, and it is no wider than a phone. LENTIL_SHOTS names a folder for screenshots.
+func TestChatPage(t *testing.T) {
+	need(t, "browser")
+	browser := chromium(t)
+	url, dir := served(t)
+	shots := os.Getenv("LENTIL_SHOTS")
+	if shots == "" {
+		shots = t.TempDir()
+	}
+	cmd := exec.Command("node", "peer/chatpage.mjs", browser, shots, url)
+	modules, err := filepath.Abs("../.interop/browser/node_modules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(os.Environ(), "BROWSER_MODULES="+modules)
+	cmd.Stderr = os.Stderr
+	text, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	var got struct {
+		Steps                        map[string]string
+		Errors, Requests, Violations []string
+		Overflow                     int
+		Paint, Frame                 float64
+	}
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	for name, is := range got.Steps {
+		if is != "ok" {
+			t.Errorf("%s: %s", name, is)
+		}
+	}
+	if len(got.Steps) < 18 || len(got.Errors)+len(got.Requests)+len(got.Violations) > 0 || got.Overflow > 0 {
+		t.Errorf("%d steps; errors %q; asked of others %q; axe-core: %q; %d pixels too wide", len(got.Steps), got.Errors, got.Requests, got.Violations, got.Overflow)
+	}
+	pairs, err := os.ReadFile(filepath.Join(dir, "chats", "feedback.jsonl"))
+	if err != nil || !strings.Contains(string(pairs), "Rice is **good** food.") {
+		t.Errorf("feedback %s: %v", pairs, err)
+	}
+	t.Logf("first paint %.0f ms; the longest frame of 1,000 messages %.0f ms", got.Paint, got.Frame)
+}

@@ -1,0 +1,218 @@
+package serve
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/engine"
+)
+
+// do sends a request of the page's.
+func do(t testing.TB, method, url string, body any) (int, object) {
+	t.Helper()
+	data, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequest(method, url, bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reply.Body.Close()
+	text, _ := io.ReadAll(reply.Body)
+	var v object
+	json.Unmarshal(text, &v) // a list stays nil
+	return reply.StatusCode, v
+}
+
+const (
+	chatID = "chat-00000001"
+	askID  = "msg-000000001"
+)
+
+// watched reads an answer under way to its end.
+func watchedAnswer(t testing.TB, url, id string) (text string, last object) {
+	t.Helper()
+	r, err := http.Get(url + "/lentil/answers/" + id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	all, _ := io.ReadAll(r.Body)
+	for _, l := range strings.Split(string(all), "\n") {
+		if data, ok := strings.CutPrefix(l, "data: "); ok {
+			last = nil
+			if err := json.Unmarshal([]byte(data), &last); err != nil {
+				t.Fatal(err)
+			}
+			piece, _ := last["text"].(string)
+			text += piece
+		}
+	}
+	return text, last
+}
+
+// TestPage: a chat is asked, answered, answered again, voted on and corrected; another server finds it again.
+func TestPage(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, h := newServer(t, func(o *Options) { o.Data = dir })
+	want := content(t, h.URL, object{"messages": user(question)})
+	r, err := http.Get(h.URL + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	if policy := r.Header.Get("Content-Security-Policy"); r.StatusCode != 200 || !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
+		t.Errorf("the page: %d, %q", r.StatusCode, policy)
+	}
+	chats := h.URL + "/lentil/chats/" + chatID
+	if code, _ := do(t, "PUT", chats, object{"title": "Fibre"}); code != 200 {
+		t.Fatalf("a new chat: %d", code)
+	}
+	do(t, "PUT", chats+"/"+askID, object{"role": "user", "content": question})
+	answers := []string{"ans-000000001", "ans-000000002"}
+	for i, id := range answers {
+		if code, v := do(t, "POST", chats+"/"+askID+"/new", object{"id": id, "model": "base", "temperature": float64(i), "seed": 3}); code != 200 {
+			t.Fatalf("%d %v", code, v)
+		}
+		text, last := watchedAnswer(t, h.URL, id)
+		if at(last, "message", "content") != text || text == "" || i == 0 && text != want {
+			t.Errorf("answer %q, kept %v, want %q", text, last, want)
+		}
+	}
+	_, v := do(t, "GET", chats, nil)
+	if list, _ := at(v, "chat", "messages").([]any); len(list) != 3 || at(list[2], "parent") != askID || !(at(list[1], "figures", "predicted_n").(float64) > 0) {
+		t.Errorf("%v", v)
+	}
+	do(t, "POST", chats+"/"+answers[0], object{"vote": 1})
+	do(t, "POST", chats+"/"+answers[1], object{"vote": -1})
+	code, better := do(t, "POST", chats+"/"+answers[0], object{"content": "Fibre feeds the gut."})
+	if code != 200 || better["content"] != "Fibre feeds the gut." {
+		t.Errorf("%d %v", code, better)
+	}
+	pairs, err := os.ReadFile(filepath.Join(dir, "feedback.jsonl"))
+	lines := strings.Split(strings.TrimSpace(string(pairs)), "\n")
+	var pair struct{ Prompt, Chosen, Rejected []struct{ Role, Content string } }
+	if err != nil || len(lines) != 2 || json.Unmarshal([]byte(lines[0]), &pair) != nil || pair.Prompt[0].Content != question || pair.Chosen[0].Content != want || pair.Rejected[0].Content == want {
+		t.Errorf("feedback %s: %v", pairs, err)
+	}
+	for search, n := range map[string]int{"": 1, "FIBRE": 1, "gut feeds": 1, "rice": 0} {
+		if got := s.store.list(search); len(got) != n {
+			t.Errorf("search %q: %v", search, got)
+		}
+	}
+	exported, err := json.Marshal(s.store.export())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.store.take(exported); n != 1 || err != nil || len(s.store.list("")) != 2 {
+		t.Errorf("import: %d, %v", n, err)
+	}
+	if n, err := s.store.take([]byte(`[{"title": "W", "chat": {"title": "W", "history": {"currentId": "b", "messages": {"a": {"id": "a", "parentId": null, "role": "user", "content": "Hi"}, "b": {"id": "b", "parentId": "a", "role": "assistant", "content": "Yes", "model": "m"}}}}}]`)); n != 1 || err != nil || len(s.store.list("yes")) != 1 {
+		t.Errorf("Open WebUI's export: %d, %v", n, err)
+	}
+	for what, c := range map[string]struct {
+		method, path string
+		body         any
+		want         int
+	}{
+		"no such chat":      {"GET", "/lentil/chats/chat-none", nil, 404},
+		"a path as an id":   {"PUT", "/lentil/chats/..%2f..%2fx", object{}, 400},
+		"an answer by hand": {"PUT", "/lentil/chats/" + chatID + "/msg-000000009", object{"role": "assistant"}, 400},
+		"an unknown vote":   {"POST", "/lentil/chats/" + chatID + "/" + answers[0], object{"vote": 7}, 400},
+		"an id twice":       {"POST", "/lentil/chats/" + chatID + "/" + askID + "/new", object{"id": answers[0]}, 400},
+		"no such model":     {"POST", "/lentil/chats/" + chatID + "/" + askID + "/new", object{"id": "ans-000000004", "model": "x"}, 404},
+		"no such file":      {"GET", "/page/..%2fstore.go", nil, 404},
+		"a bad import":      {"POST", "/lentil/import", []object{{"title": "x"}}, 400},
+	} {
+		if code, v := do(t, c.method, h.URL+c.path, c.body); code != c.want {
+			t.Errorf("%s: %d %v, want %d", what, code, v, c.want)
+		}
+	}
+	if _, err := New(t.Context(), Options{Models: s.o.Models, Data: dir}); err == nil || !strings.Contains(err.Error(), "another server") {
+		t.Errorf("a second server: %v", err)
+	}
+	s.Close()
+	// A kill in the middle of a line.
+	f, err := os.OpenFile(s.store.path(chatID), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.WriteString(`{"message": {"id": "cu`)
+	f.Close()
+	again, err := openStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.close()
+	c, err := again.get(chatID)
+	if err != nil || len(c.Messages) != 4 || c.message(answers[0]).Vote != 1 {
+		t.Errorf("%v, %v", c, err)
+	}
+	if err := again.write(chatID, line{Message: &storedMessage{ID: "msg-000000008", Role: "user", Content: "more"}}); err != nil {
+		t.Error(err)
+	}
+	if err := again.read(again.path(chatID)); err != nil || again.chats[chatID].message("msg-000000008") == nil {
+		t.Errorf("a line behind one that was cut: %v", err)
+	}
+	if err := again.write(chatID, line{Deleted: true}); err != nil || slices.ContainsFunc(again.list(""), func(f found) bool { return f.ID == chatID }) {
+		t.Errorf("deleted: %v", err)
+	}
+}
+
+// TestStopAnswer: an answer that is stopped is kept as far as it has come.
+func TestStopAnswer(t *testing.T) {
+	t.Parallel()
+	_, h := newServer(t, func(o *Options) {
+		o.Data = t.TempDir()
+		o.Open = engine.Options{Threads: 1}
+	})
+	chats := h.URL + "/lentil/chats/" + chatID
+	do(t, "PUT", chats, object{"title": "x"})
+	do(t, "PUT", chats+"/"+askID, object{"role": "user", "content": question})
+	const id = "ans-000000001"
+	do(t, "POST", chats+"/"+askID+"/new", object{"id": id, "grammar": `root ::= [a-z]{400} [a-z]*`, "max_tokens": -1})
+	_, v := do(t, "GET", chats, nil)
+	if at(v, "running", 0, "id") != id { // its grammar has no end
+		t.Errorf("it is not under way: %v", v)
+	}
+	do(t, "DELETE", h.URL+"/lentil/answers/"+id, nil)
+	_, last := watchedAnswer(t, h.URL, id)
+	if finish := at(last, "message", "finish"); finish != "stopped" {
+		t.Errorf("%v", last)
+	}
+}
+
+// FuzzChatLine: no line of a chat's file, and no export, does harm.
+func FuzzChatLine(f *testing.F) {
+	f.Add([]byte(`{"chat": {"id": "chat-00000001", "title": "x"}}`), []byte(`[{"title": "x", "messages": [{"id": "a", "role": "user"}]}]`))
+	f.Fuzz(func(t *testing.T, text, export []byte) {
+		var l line
+		if json.Unmarshal(text, &l) == nil {
+			c := &storedChat{chatInfo: chatInfo{ID: chatID}}
+			c.apply(l)
+			c.find([]string{"x"})
+			for _, m := range c.Messages {
+				c.thread(m.ID)
+			}
+		}
+		var chats []json.RawMessage
+		if json.Unmarshal(export, &chats) == nil {
+			for _, raw := range chats {
+				readExported(raw)
+			}
+		}
+	})
+}

@@ -1,0 +1,475 @@
+package serve
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/filelock"
+)
+
+// A store keeps the chats of the page. Each is a file of lines that only grows, synced line by line: what was answered is
+// there after a kill, and a line that was cut is passed over. The last line of each message counts.
+//
+//	chats/ID.jsonl    lines of a chat: {"chat": {...}} and {"message": {...}}
+//	feedback.jsonl    pairs of answers, as preference training reads them
+type store struct {
+	dir  string
+	lock *os.File
+
+	mu    sync.Mutex
+	chats map[string]*storedChat
+}
+
+// A storedChat is a chat: a tree of messages, and what the page keeps of it.
+type storedChat struct {
+	chatInfo
+	Messages []*storedMessage `json:"messages"`
+	deleted  bool
+}
+
+// chatInfo is what is told of a chat in a list, and what its settings are.
+type chatInfo struct {
+	ID       string          `json:"id"`
+	Title    string          `json:"title"`
+	Folder   string          `json:"folder,omitempty"`
+	Leaf     string          `json:"leaf,omitempty"` // the message that the page shows the way to
+	Settings json.RawMessage `json:"settings,omitempty"`
+	Created  int64           `json:"created"` // Unix seconds
+	Updated  int64           `json:"updated"`
+}
+
+// A storedMessage hangs below the message that it answers; those with one parent are branches.
+type storedMessage struct {
+	ID        string         `json:"id"`
+	Parent    string         `json:"parent"` // "" for the first
+	Role      string         `json:"role"`
+	Content   string         `json:"content"`
+	Reasoning string         `json:"reasoning,omitempty"`
+	Model     string         `json:"model,omitempty"`
+	Finish    string         `json:"finish,omitempty"` // "stopped" where somebody stopped it
+	Error     string         `json:"error,omitempty"`
+	Vote      int            `json:"vote,omitempty"` // 1 good, -1 bad
+	Figures   map[string]any `json:"figures,omitempty"`
+	Created   int64          `json:"created"`
+}
+
+// line is a line of a chat's file.
+type line struct {
+	Chat    *chatInfo      `json:"chat,omitempty"`
+	Message *storedMessage `json:"message,omitempty"`
+	Deleted bool           `json:"deleted,omitempty"`
+}
+
+// Limits on what is kept.
+const (
+	mostChats    = 100_000
+	mostMessages = 20_000
+	mostChatFile = 256 << 20
+)
+
+// openStore reads the chats of a folder, which it makes if there is none.
+func openStore(dir string) (*store, error) {
+	if err := os.MkdirAll(filepath.Join(dir, "chats"), 0o700); err != nil {
+		return nil, fault.At("data", "%w", err)
+	}
+	s := &store{dir: dir, chats: map[string]*storedChat{}}
+	var err error
+	if s.lock, err = os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return nil, fault.At("data", "%w", err)
+	}
+	if err := filelock.Try(s.lock, 0); err != nil {
+		s.lock.Close()
+		return nil, fault.Given("data", dir, "another server keeps its chats there").Try("End it, or give another folder.")
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "chats", "*.jsonl"))
+	if err == nil && len(files) > mostChats {
+		err = fault.At("data", "%s has %d chats, %d are the most", dir, len(files), mostChats)
+	}
+	for _, f := range files {
+		if err == nil {
+			err = s.read(f)
+		}
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *store) close() { s.lock.Close() } // with it, the lock goes
+
+func (s *store) path(id string) string { return filepath.Join(s.dir, "chats", id+".jsonl") }
+
+// read reads the file of one chat.
+func (s *store) read(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && info.Size() > mostChatFile {
+		err = fault.At("data", "%s has %d bytes, %d are the most", path, info.Size(), mostChatFile)
+	}
+	if err != nil {
+		return err
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	id := strings.TrimSuffix(filepath.Base(path), ".jsonl")
+	c := &storedChat{chatInfo: chatInfo{ID: id}}
+	for _, text := range bytes.Split(data, []byte("\n")) {
+		var l line
+		if json.Unmarshal(text, &l) == nil { // else it was cut
+			c.apply(l)
+		}
+	}
+	if !c.deleted && c.ID == id {
+		s.chats[id] = c
+	}
+	return nil
+}
+
+// apply adds a line to a chat.
+func (c *storedChat) apply(l line) {
+	c.deleted = c.deleted || l.Deleted
+	if l.Chat != nil && l.Chat.ID == c.ID {
+		c.chatInfo = *l.Chat
+	}
+	m := l.Message
+	if m == nil {
+		return
+	}
+	if m.Created > c.Updated {
+		c.Updated = m.Created
+	}
+	if i := slices.IndexFunc(c.Messages, func(o *storedMessage) bool { return o.ID == m.ID }); i >= 0 {
+		c.Messages[i] = m
+	} else if len(c.Messages) < mostMessages {
+		c.Messages = append(c.Messages, m)
+	}
+}
+
+// message finds a message; nil if there is none.
+func (c *storedChat) message(id string) *storedMessage {
+	for _, m := range c.Messages {
+		if m.ID == id {
+			return m
+		}
+	}
+	return nil
+}
+
+// thread is the messages from the first to one.
+func (c *storedChat) thread(id string) (out []*storedMessage) {
+	for m := c.message(id); m != nil && len(out) <= len(c.Messages); m = c.message(m.Parent) {
+		out = append(out, m)
+	}
+	slices.Reverse(out)
+	return out
+}
+
+var errNoChat = errors.New("there is no such chat")
+
+// write adds lines to a chat; a chat that is not there yet is made where the first line names it.
+func (s *store) write(id string, lines ...line) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.chats[id]
+	if c == nil {
+		if len(lines) == 0 || lines[0].Chat == nil || lines[0].Chat.ID != id {
+			return errNoChat
+		}
+		if len(s.chats) >= mostChats {
+			return fault.Of("there are %d chats, which is the most", mostChats)
+		}
+		c = &storedChat{chatInfo: *lines[0].Chat}
+	}
+	var b bytes.Buffer
+	for _, l := range lines {
+		if l.Message != nil && c.message(l.Message.ID) == nil && len(c.Messages) >= mostMessages {
+			return fault.Of("the chat has %d messages, which is the most", mostMessages)
+		}
+		data, err := marshal(l)
+		if err != nil {
+			return err
+		}
+		b.Write(append(data, '\n'))
+	}
+	if err := appendTo(s.path(id), b.Bytes()); err != nil {
+		return err
+	}
+	for _, l := range lines {
+		c.apply(l)
+	}
+	if c.deleted {
+		delete(s.chats, id)
+		return os.Remove(s.path(id))
+	}
+	s.chats[id] = c
+	return nil
+}
+
+// appendTo adds lines to a file and waits until the disk has them. A line that was cut before them is ended.
+func appendTo(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if size, err := f.Seek(0, io.SeekEnd); err == nil && size > 0 {
+		var last [1]byte
+		if _, err := f.ReadAt(last[:], size-1); err == nil && last[0] != '\n' {
+			data = append([]byte{'\n'}, data...)
+		}
+	}
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// get is a copy of a chat.
+func (s *store) get(id string) (*storedChat, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.chats[id]
+	if c == nil {
+		return nil, errNoChat
+	}
+	out := *c
+	out.Messages = slices.Clone(c.Messages)
+	return &out, nil
+}
+
+// found is a chat that a search finds, with the place.
+type found struct {
+	chatInfo
+	Snippet string `json:"snippet,omitempty"`
+}
+
+// list gives all chats, the newest first, that have all words of a search in their title or in one message.
+func (s *store) list(search string) []found {
+	words := strings.Fields(strings.ToLower(search))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := []found{}
+	for _, c := range s.chats {
+		if at, ok := c.find(words); ok {
+			out = append(out, found{c.chatInfo, at})
+		}
+	}
+	slices.SortFunc(out, func(a, b found) int {
+		if a.Updated != b.Updated {
+			return int(b.Updated - a.Updated)
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	return out
+}
+
+// find looks for words, and gives the text around the first.
+func (c *storedChat) find(words []string) (snippet string, ok bool) {
+	has := func(text string) bool {
+		for _, w := range words {
+			if !strings.Contains(text, w) {
+				return false
+			}
+		}
+		return true
+	}
+	if has(strings.ToLower(c.Title)) {
+		return "", true
+	}
+	const around = 40 // characters
+	for _, m := range c.Messages {
+		low := strings.ToLower(m.Content)
+		if !has(low) {
+			continue
+		}
+		before, _, _ := strings.Cut(low, words[0])
+		text := []rune(m.Content)
+		at := min(len([]rune(before)), len(text))
+		return string(text[max(0, at-around):min(len(text), at+around)]), true
+	}
+	return "", false
+}
+
+// validID tells ids that the page makes: they are names of files.
+func validID(id string) bool {
+	if len(id) < 8 || len(id) > 64 {
+		return false
+	}
+	for _, c := range id {
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-') {
+			return false
+		}
+	}
+	return true
+}
+
+// prefer writes a pair of answers for preference training: messages up to the question, the better and the worse answer.
+func (s *store) prefer(thread []*storedMessage, chosen, rejected string) error {
+	prompt := []map[string]string{}
+	for _, m := range thread {
+		prompt = append(prompt, map[string]string{"role": m.Role, "content": m.Content})
+	}
+	said := func(text string) []map[string]string {
+		return []map[string]string{{"role": "assistant", "content": text}}
+	}
+	data, err := marshal(map[string]any{"prompt": prompt, "chosen": said(chosen), "rejected": said(rejected)})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return appendTo(filepath.Join(s.dir, "feedback.jsonl"), append(data, '\n'))
+}
+
+// vote notes that an answer is good (1), bad (-1) or neither (0). With an answer to the same question that has the other
+// vote it is a pair.
+func (s *store) vote(chat, message string, vote int) error {
+	c, err := s.get(chat)
+	if err != nil {
+		return err
+	}
+	m := c.message(message)
+	if m == nil || m.Role != "assistant" || vote < -1 || vote > 1 {
+		return badField("vote", "vote: expected -1, 0 or 1, for an answer of the chat")
+	}
+	voted := *m
+	voted.Vote = vote
+	if err := s.write(chat, line{Message: &voted}); err != nil || vote == 0 || vote == m.Vote {
+		return err
+	}
+	for _, other := range c.Messages {
+		if other.Parent != m.Parent || other.ID == m.ID || other.Vote != -vote {
+			continue
+		}
+		good, bad := m.Content, other.Content
+		if vote < 0 {
+			good, bad = bad, good
+		}
+		return s.prefer(c.thread(m.Parent), good, bad)
+	}
+	return nil
+}
+
+// correct keeps what an answer should have been: as a branch beside it, and as a pair.
+func (s *store) correct(chat, message, better string) (*storedMessage, error) {
+	c, err := s.get(chat)
+	if err != nil {
+		return nil, err
+	}
+	m := c.message(message)
+	if m == nil || m.Role != "assistant" || strings.TrimSpace(better) == "" || better == m.Content {
+		return nil, badField("content", "content: expected another text for an answer of the chat")
+	}
+	if err := s.prefer(c.thread(m.Parent), better, m.Content); err != nil {
+		return nil, err
+	}
+	out := &storedMessage{ID: newID("m-"), Parent: m.Parent, Role: "assistant", Content: better, Model: "you", Vote: 1, Created: time.Now().Unix()}
+	return out, s.write(chat, line{Message: out})
+}
+
+// export is all chats, whole.
+func (s *store) export() []*storedChat {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := []*storedChat{}
+	for _, c := range s.chats {
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b *storedChat) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
+// take adds chats from an export, of this page or of Open WebUI; it gives their number. Ids are new.
+func (s *store) take(data []byte) (int, error) {
+	var chats []json.RawMessage
+	if err := json.Unmarshal(data, &chats); err != nil {
+		return 0, badField("", "expected a list of chats, as an export has it")
+	}
+	for i, raw := range chats {
+		c, err := readExported(raw)
+		if err != nil {
+			return i, badField("", "chat %d: %v", i+1, err)
+		}
+		c.ID = newID("c-")
+		lines := []line{{Chat: &c.chatInfo}}
+		for _, m := range c.Messages {
+			lines = append(lines, line{Message: m})
+		}
+		if err := s.write(c.ID, lines...); err != nil {
+			return i, err
+		}
+	}
+	return len(chats), nil
+}
+
+// readExported reads a chat of an export.
+func readExported(raw json.RawMessage) (*storedChat, error) {
+	var c storedChat
+	var other struct {
+		Title     string
+		CreatedAt int64 `json:"created_at"`
+		Chat      *struct {
+			Title   string
+			History struct {
+				CurrentID string `json:"currentId"`
+				Messages  map[string]struct {
+					ID, Role, Content, Model string
+					ParentID                 *string
+					Timestamp                int64
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(raw, &other); err != nil {
+		return nil, err
+	}
+	if other.Chat == nil {
+		if err := json.Unmarshal(raw, &c); err != nil {
+			return nil, err
+		}
+	} else {
+		c.Title, c.Leaf, c.Created = other.Chat.Title, other.Chat.History.CurrentID, other.CreatedAt
+		if c.Title == "" {
+			c.Title = other.Title
+		}
+		for id, m := range other.Chat.History.Messages {
+			parent := ""
+			if m.ParentID != nil {
+				parent = *m.ParentID
+			}
+			c.Messages = append(c.Messages, &storedMessage{ID: id, Parent: parent, Role: m.Role, Content: m.Content, Model: m.Model, Created: m.Timestamp})
+		}
+		slices.SortFunc(c.Messages, func(a, b *storedMessage) int {
+			if a.Created != b.Created {
+				return int(a.Created - b.Created)
+			}
+			return strings.Compare(a.ID, b.ID)
+		})
+	}
+	for _, m := range c.Messages {
+		if m == nil || m.ID == "" || m.Role != "user" && m.Role != "assistant" && m.Role != "system" {
+			return nil, fmt.Errorf("a message without an id, or of no known role")
+		}
+	}
+	if len(c.Messages) == 0 || len(c.Messages) > mostMessages {
+		return nil, fmt.Errorf("it has %d messages, expected 1 to %d", len(c.Messages), mostMessages)
+	}
+	return &c, nil
+}
+
+// missing tells errors that say that something is not there.
+func missing(err error) bool { return errors.Is(err, errNoChat) || errors.Is(err, fs.ErrNotExist) }
