@@ -104,7 +104,9 @@ func TestPage(t *testing.T) {
 	}
 	pairs, err := os.ReadFile(filepath.Join(dir, "feedback.jsonl"))
 	lines := strings.Split(strings.TrimSpace(string(pairs)), "\n")
-	var pair struct{ Prompt, Chosen, Rejected []struct{ Role, Content string } }
+	var pair struct {
+		Prompt, Chosen, Rejected []struct{ Role, Content string }
+	}
 	if err != nil || len(lines) != 2 || json.Unmarshal([]byte(lines[0]), &pair) != nil || pair.Prompt[0].Content != question || pair.Chosen[0].Content != want || pair.Rejected[0].Content == want {
 		t.Errorf("feedback %s: %v", pairs, err)
 	}
