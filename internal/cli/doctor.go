@@ -123,7 +123,8 @@ func (c *doctorFigures) try(ctx context.Context, streams Streams, device deviceF
 
 func (c doctorFigures) print(w io.Writer) {
 	row := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
+		text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "\n"+strings.Repeat(" ", 13)) // a remedy
+		fmt.Fprintf(w, "%-12s %s\n", name, text)
 	}
 	orUnknown := func(n int64) string {
 		if n <= 0 {

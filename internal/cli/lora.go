@@ -39,9 +39,9 @@ saves; a second one gives the step up and saves; a third ends at once. The same
 command goes on from the last save, also after a crash, and trains what a run
 without a stop would have trained, to the bit.
 
-A config has any of the flags, with dashes as underscores. The flags for the adapter
-are parts of lora_parameters there, and schedules and options of optimizers stand
-in configs alone:
+A config has any of the flags, with dashes as underscores, but --resume, --overwrite
+and --json. Those for the adapter are parts of lora_parameters there, and schedules
+and options of optimizers stand in configs alone:
   lora_parameters: {rank: 16, scale: 20.0, dropout: 0.0, keys: [self_attn.q_proj]}
   lr_schedule: {name: cosine_decay, warmup: 50, arguments: [1e-4, 950, 1e-6]}
   optimizer_config: {adamw: {weight_decay: 0.01}}

@@ -5,8 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/tune"
 )
@@ -63,7 +66,7 @@ func TestEpochs(t *testing.T) {
 // TestOtherNamesInConfigs: keys of other tools and older versions lead to ours.
 func TestOtherNamesInConfigs(t *testing.T) {
 	t.Parallel()
-	config := writeFile(t, "c.yaml", "rank: 16\nlora_layers: 4\nlora_alpha: 32\nepochs: 3\n")
+	config := writeFile(t, "c.yaml", "rank: 16\nlora_layers: 4\nlora_alpha: 32\nepochs: 3\noverwrite: true\n")
 	_, stderr, err := parseLoRA(t, "train", "-c", config)
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +77,7 @@ func TestOtherNamesInConfigs(t *testing.T) {
 		"lora_layers is kept but does nothing; it is num_layers here",
 		"lora_alpha is kept but does nothing; write lora_parameters: {rank: 8, scale: 20.0, dropout: 0.0}, with your scale, alpha divided by the rank",
 		"epochs is kept but does nothing; give iters: the rows of the data divided by batch_size, times the passes over them",
+		"overwrite is kept but does nothing; give --overwrite with the command",
 	} {
 		fmt.Fprintf(&want, "Warning: %s:%d: unknown key %s\n", config, i+1, text)
 	}
@@ -95,4 +99,20 @@ func TestOtherNamesAreFlags(t *testing.T) {
 			t.Errorf("--%s leads to --%s, which no command has", old, other.flag)
 		}
 	}
+}
+
+// TestFlagsInConfigs: the help says that a config has any of the flags but a few.
+func TestFlagsInConfigs(t *testing.T) {
+	t.Parallel()
+	root := newRoot(Streams{In: strings.NewReader(""), Out: new(strings.Builder), Err: new(strings.Builder)})
+	cmd, _, err := root.Find([]string{"lora"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	apart := slices.Concat(loraFlags, flagsAlone, []string{"config", "help", "epochs"})
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden && !slices.Contains(tune.Settings(), strings.ReplaceAll(f.Name, "-", "_")) && !slices.Contains(apart, f.Name) {
+			t.Errorf("--%s cannot stand in a config", f.Name)
+		}
+	})
 }

@@ -219,11 +219,17 @@ func warnUnknown(warn io.Writer, path string, e yaml.Entry) {
 	fmt.Fprintf(warn, "Warning: %s:%d: unknown key %s is kept but does nothing%s\n", path, e.Line, e.Key, instead(e.Key))
 }
 
+// flagsAlone say what one command does, and are no settings of a run.
+var flagsAlone = []string{"resume", "overwrite", "json"}
+
 // instead tells what to write for a key that is no setting.
 func instead(key string) string {
 	other, known := otherNames[strings.ReplaceAll(key, "_", "-")]
 	if slices.Contains(loraFlags, key) {
 		other, known = otherName{flag: key}, true
+	}
+	if slices.Contains(flagsAlone, key) {
+		return "; give --" + key + " with the command"
 	}
 	switch near := fault.Nearest(key, tune.Settings()); {
 	case slices.Contains(loraFlags, other.flag):
