@@ -9,6 +9,7 @@ import (
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/run"
@@ -18,8 +19,23 @@ import (
 // bestDir is the folder, in that of an adapter, with the adapter of the best validation.
 const bestDir = "best"
 
-// save writes the adapter, a numbered copy at a checkpoint, and the state that goes with them: all or nothing.
+// save keeps a snapshot. The adapter of a run that is done is kept also where the disk has no room for the state,
+// without which the run cannot go on.
 func (j *Job) save(folder *run.Folder, s train.Snapshot) (run.Saved, error) {
+	saved, err := j.saveAll(folder, s, true)
+	if s.Checkpoint || !atomicfile.Full(err) {
+		return saved, err
+	}
+	saved, again := j.saveAll(folder, s, false)
+	if again != nil {
+		return saved, err
+	}
+	j.options.report(run.Warning{Text: fault.Say("the adapter is saved, and what a larger %v would need to go on with the run is not: %v", fault.Setting("iters"), err)})
+	return saved, nil
+}
+
+// saveAll writes the adapter, a numbered copy at a checkpoint, and, if it is wanted, the state that goes with them: all or nothing.
+func (j *Job) saveAll(folder *run.Folder, s train.Snapshot, state bool) (run.Saved, error) {
 	dir := j.Recipe.AdapterPath
 	saved := run.Saved{Iteration: s.Iteration, Path: filepath.Join(dir, adapter.File)}
 	set, err := atomicfile.Begin(dir)
@@ -38,8 +54,10 @@ func (j *Job) save(folder *run.Folder, s train.Snapshot) (run.Saved, error) {
 			return saved, err
 		}
 	}
-	if err := j.writeState(set, s); err != nil {
-		return saved, err
+	if state {
+		if err := j.writeState(set, s); err != nil {
+			return saved, err
+		}
 	}
 	// What the log tells of the run so far has to be there if the state is.
 	if err := folder.Sync(); err != nil {
