@@ -108,7 +108,7 @@ func Handbook() string {
 }
 
 // Write lays the demo's files out under dir: data/ (train, valid, test .jsonl), unseen/test.jsonl, questions.jsonl, model/,
-// handbook/ and lora.yaml. Files of the same names that Write did not put there, or that were changed since, are
+// handbook/, handbook.epub and lora.yaml. Files of the same names that Write did not put there, or that were changed since, are
 // refused, unless overwrite is set.
 func Write(dir string, overwrite bool) error {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
@@ -172,7 +172,9 @@ func layout() (map[string][]byte, error) {
 			return nil, err
 		}
 	}
-	return all, nil
+	epub, err := EPUB()
+	all[EPUBName] = epub
+	return all, err
 }
 
 // What may lie under a name: nothing, the file that is to be there, or another one.

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/dataset/making"
 	"github.com/lentil-lm/lentil/demo"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/eval"
@@ -37,6 +38,7 @@ const (
 	demoFused    = "fused"
 	demoConfig   = "lora.yaml"
 	demoAsked    = "questions.jsonl"
+	demoMade     = "made"
 )
 
 // answerTokens is the longest answer that the demo waits for.
@@ -75,8 +77,9 @@ func newDemo(streams Streams) *cobra.Command {
 		Use:   "demo",
 		Short: "See it work: fine-tune a small model on a nutrition handbook",
 		Long: `Fine-tune a small model that comes with Lentil on questions about a nutrition
-handbook, from start to end and offline: measure it, train it, measure it again,
-ask it, put a question on each fact to it, fuse it. It takes about a minute. With --model it does the same to any model.`,
+handbook, from start to end and offline: make rows of the handbook, measure the model,
+train it, measure it again, ask it, put a question on each fact to it, fuse it. It takes
+about a minute. With --model it does the same to any model.`,
 		Example: `  lentil demo
   lentil demo --dir /tmp/demo --json figures.json
   lentil demo --model ./SmolLM2-135M-Instruct --iters 200`,
@@ -180,6 +183,9 @@ func runDemo(ctx context.Context, streams Streams, o demoOptions) error {
 	}
 	s := &show{options: o, questions: demo.Questions()}
 	s.figures.Questions = len(s.questions)
+	if err := s.make(ctx, streams); err != nil {
+		return err
+	}
 	if err := s.train(ctx, streams); err != nil {
 		return err
 	}
@@ -196,11 +202,28 @@ func runDemo(ctx context.Context, streams Streams, o demoOptions) error {
 	return writeFigures(o.JSON, s.figures)
 }
 
+// make makes rows of the handbook as anyone's book, for models that understand more than the demo's own: that one knows the
+// wordings of its data, and learns values alone.
+func (s *show) make(ctx context.Context, streams Streams) error {
+	epub, out := filepath.Join(s.options.Dir, demo.EPUBName), filepath.Join(s.options.Dir, demoMade)
+	fmt.Fprintf(streams.Out, "Lentil fine-tunes a small model on a nutrition handbook.\nThe handbook, the questions made from it and the model are in %s.\n\n", s.options.Dir)
+	fmt.Fprintf(streams.Out, "== From the book to rows: %s dataset make %s --out %s\n", program(), epub, out)
+	made, err := making.Make(ctx, making.New(epub))
+	if err != nil {
+		return err
+	}
+	if err := made.Write(out, s.options.Overwrite); err != nil {
+		return err
+	}
+	fmt.Fprint(streams.Out, made.Report.String())
+	fmt.Fprintf(streams.Out, "The demo's small model knows the wordings of %s alone, and learns from these; models of other makers take the rows made here.\n\n", filepath.Join(s.options.Dir, demoData))
+	return nil
+}
+
 // train measures and asks the base, trains it, and measures and asks it again.
 func (s *show) train(ctx context.Context, streams Streams) error {
 	display := streams.display()
 	defer display.Close()
-	fmt.Fprintf(streams.Out, "Lentil fine-tunes a small model on a nutrition handbook.\nThe handbook, the questions made from it and the model are in %s.\n\n", s.options.Dir)
 	fmt.Fprintf(streams.Out, "== The command behind this: %s\n", s.options.command())
 	recipe, err := s.options.recipe(streams)
 	if err != nil {
@@ -397,5 +420,5 @@ func (s *show) summary(streams Streams, fused string) {
 	fmt.Fprintf(out, "It took %s and at most %s of memory.\n", run.Duration(time.Duration(f.Seconds*float64(time.Second))), run.Bytes(f.PeakBytes))
 	fmt.Fprintf(out, "\nreport       %s\nadapter      %s\nfused model  %s\nhandbook     %s\n", filepath.Join(s.Recipe.AdapterPath, report.PageName), s.Recipe.AdapterPath, fused, filepath.Join(s.options.Dir, "handbook"))
 	fmt.Fprintf(out, "\nTalk to it:   %s chat --model %s\n", program(), fused)
-	fmt.Fprintf(out, "A real model: %s lora --model DIR --data %s --train --mask-prompt --iters 300\n", program(), filepath.Join(s.options.Dir, demoData))
+	fmt.Fprintf(out, "A real model: %s lora --model DIR --data %s --train --mask-prompt --iters 600\n", program(), filepath.Join(s.options.Dir, demoMade))
 }

@@ -20,7 +20,7 @@ func TestDemo(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit %d: %s", code, errOut)
 	}
-	for _, want := range []string{"lentil lora --config", "Iter 2:", "before ", "after ", "Saved the fused model", "Trained facts, right", "tuned against base, facts never told, right: did not help", "report.html", "lentil chat --model"} {
+	for _, want := range []string{"dataset make ", " places with rows", "lentil lora --config", "Iter 2:", "before ", "after ", "Saved the fused model", "Trained facts, right", "tuned against base, facts never told, right: did not help", "report.html", "lentil chat --model"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the output has no %q", want)
 		}
