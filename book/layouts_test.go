@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-// TestLayouts: one text set in two columns, with notes and running heads, and plainly (interop/peer/make_layouts.py) is
+// TestLayouts: one text set in two and three columns, with notes and running heads, and plainly (interop/peer/make_layouts.py) is
 // understood block by block. No rule was made for these words.
 func TestLayouts(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"columns", "notes", "plain"} {
+	for _, name := range []string{"columns", "three", "notes", "plain"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join("testdata", "layouts", name)

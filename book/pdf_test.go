@@ -88,7 +88,7 @@ func TestPDFParts(t *testing.T) {
 	y := m.lines(50, 500, "The program below counts the peas of a jar, and prints how many of them are green,", "which is what cooks ask for.")
 	m.put("M", 10, 50, y-6, "int    green;   /* of them */").put("M", 10, 50, y-18, "double weight;  /* in grams */").put("M", 10, 50, y-30, "char   name;    /* of the jar */")
 	m.put("B", 18, 50, y-70, "Soups")
-	y = m.lines(50, y-100, "500 g split peas", "2 onions", "1 tbsp. oil", "Heat the oil and fry the onions in it. Add the peas and water, and boil all of it until", "they are soft.")
+	m.lines(50, y-100, "500 g split peas", "2 onions", "1 tbsp. oil", "Heat the oil and fry the onions in it. Add the peas and water, and boil all of it until", "they are soft.")
 	m.page().put("B", 18, 50, 540, "Index")
 	for i := range 8 {
 		m.lines(50, 500-float64(12*i), fmt.Sprintf("%cpples, %d, %d", 'a'+i, i+1, i+12))

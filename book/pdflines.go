@@ -290,7 +290,7 @@ func regions(list []span, gutters []float64) [][]span {
 
 const (
 	maxColumns  = 4
-	maxTries    = 150  // strips that are looked at closely: a page has few that promise anything
+	maxTries    = 200  // strips that are looked at closely: a page has few that promise anything
 	maxLayedOut = 4000 // spans of a page; with more, its columns are not looked for
 )
 
@@ -302,33 +302,41 @@ func gutter(list []span, known []float64, columns int) (x, top, bottom float64, 
 	}
 	byTop := slices.Clone(list)
 	slices.SortStableFunc(byTop, func(a, b span) int { return cmp.Compare(b.base, a.base) })
-	most, tries := 0, 0
+	type strip struct {
+		at         float64
+		begin, end int // of the spans beside it
+	}
+	var strips []strip
 	for _, at := range gaps(byTop) {
 		begin := 0
 		for i := 0; i <= len(byTop); i++ {
 			if i < len(byTop) && (byTop[i].left > at-1 || byTop[i].right < at+1) {
 				continue
 			}
-			if run := byTop[begin:i]; len(run) > most && tries < maxTries {
-				tries++
-				expected := slices.ContainsFunc(known, func(k float64) bool { return math.Abs(k-at) < 8 })
-				if areColumns(run, at, expected, columns) {
-					most, x, ok = len(run), at, true
-					top, bottom = math.Inf(1), math.Inf(-1)
-					if begin > 0 {
-						top = (byTop[begin-1].bottom + run[0].top) / 2
-						top = max(top, run[0].base+0.3*run[0].size)
-					}
-					if i < len(byTop) {
-						bottom = min(run[len(run)-1].bottom, (byTop[i].top+run[len(run)-1].bottom)/2)
-						bottom = min(bottom, run[len(run)-1].base)
-					}
-				}
+			if i-begin >= 3 {
+				strips = append(strips, strip{at, begin, i})
 			}
 			begin = i + 1
 		}
 	}
-	return x, top, bottom, ok
+	slices.SortStableFunc(strips, func(a, b strip) int { return cmp.Compare(b.end-b.begin, a.end-a.begin) })
+	for _, s := range strips[:min(len(strips), maxTries)] {
+		run := byTop[s.begin:s.end]
+		expected := slices.ContainsFunc(known, func(k float64) bool { return math.Abs(k-s.at) < 8 })
+		if !areColumns(run, s.at, expected, columns) {
+			continue
+		}
+		first, last := &run[0], &run[len(run)-1]
+		top, bottom = math.Inf(1), math.Inf(-1)
+		if s.begin > 0 {
+			top = max((byTop[s.begin-1].bottom+first.top)/2, first.base+0.3*first.size)
+		}
+		if s.end < len(byTop) {
+			bottom = min(last.bottom, (byTop[s.end].top+last.bottom)/2, last.base)
+		}
+		return s.at, top, bottom, true
+	}
+	return 0, 0, 0, false
 }
 
 // gaps are the middles of the white between spans beside each other, each only once.

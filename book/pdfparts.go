@@ -249,6 +249,9 @@ func (l *layout) begins(lines []span, start, i int, left, right float64, hanging
 	a, b := &lines[i-1], &lines[i]
 	step := a.base - b.base
 	size := max(a.size, b.size)
+	if full := func(w pdf.Word) bool { return math.Abs(w.Size-l.size) < 0.08*l.size }; size < l.size && (slices.ContainsFunc(a.words, full) || slices.ContainsFunc(b.words, full)) {
+		size = l.size // most of both is set smaller, as names in programs are
+	}
 	dent := b.left - a.left
 	switch {
 	case !sameSize(a, b) && !isCap(a) && !isCap(b), a.bold != b.bold && len(b.words) > 1 && len(a.words) > 1, step < 0.5*size:

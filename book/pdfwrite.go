@@ -386,7 +386,7 @@ func lastParagraph(list []part, region int) int {
 // goesOn tells whether a paragraph is the second half of another one.
 func (b *paper) goesOn(p, next *part) bool {
 	a, n := &p.lines[len(p.lines)-1], &next.lines[0]
-	if math.Abs(a.size-n.size) > 0.08*a.size || a.bold != n.bold || isItem(next.text()) {
+	if !sameSize(a, n) || a.bold != n.bold || isItem(next.text()) {
 		return false
 	}
 	text := a.text()

@@ -46,13 +46,6 @@ func (e *element) at(path ...string) *element {
 	return e
 }
 
-// has tells whether there is a child of a name that is not turned off.
-func (e *element) has(name string) bool {
-	c := e.at(name)
-	v := c.attr("val")
-	return c != nil && v != "0" && v != "false" && v != "off" && v != "none"
-}
-
 // readTree unpacks one file and reads its XML as it is. Entities that a file declares itself are refused, so nothing grows.
 func (a *archive) readTree(file string) (*element, error) {
 	data, err := a.read(file)

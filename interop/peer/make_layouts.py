@@ -1,12 +1,13 @@
 """Makes book/testdata/layouts: one text set in several ways by Typst, and what a reader should understand of it.
 
-Run with an environment that has typst (PyPI, 0.15.0 made what is there). The outline is left out, so that headings have to be told by
+Run with an environment that has typst (PyPI, 0.15.2 made what is there), for all or for those that are named. The outline is left out, so that headings have to be told by
 their looks. NAME.json is a list of [kind, text], of lists [kind, [item, ...]] and of tables [kind, [[cell, ...], ...]].
 """
 
 import json
 import random
 import re
+import sys
 from pathlib import Path
 
 import typst
@@ -26,6 +27,7 @@ INDENT = ", first-line-indent: 1em, spacing: 0.65em"
 LAYOUTS = {
     "columns": '#set page(paper: "a5", margin: 1.5cm, columns: 2, footer: context align(center)[#counter(page).get().first()], header: [Journal of Pulses #h(1fr) Volume 12])\n'
     + PAGE % (8, ""),
+    "three": '#set page(paper: "a4", margin: 1.5cm, columns: 3)\n' + PAGE % (7, ""),
     "notes": '#set page(paper: "a6", margin: (x: 1.4cm, y: 1.6cm), header: context { let n = counter(page).get().first(); if n > 1 { if calc.odd(n) '
     "[#h(1fr) The Wholesome Kitchen #h(1fr) #n] else [#n #h(1fr) A. Cook #h(1fr)] } })\n" + PAGE % (9, INDENT),
     "plain": '#set page(paper: "a6", margin: 1.4cm, numbering: "— 1 —")\n' + PAGE % (9, INDENT)
@@ -81,4 +83,5 @@ def make(name, head):
 
 OUT.mkdir(parents=True, exist_ok=True)
 for name, head in LAYOUTS.items():
-    make(name, head)
+    if name in sys.argv[1:] or len(sys.argv) == 1:
+        make(name, head)
