@@ -75,6 +75,7 @@ var peers = map[string]struct{ path, remedy string }{
 	"SmolLM2":     {smolPath, "interop/llama.sh"},
 	"TensorBoard": {"../.interop/tensorboard/stamp", "interop/tensorboard.sh"},
 	"MLX":         {"../.interop/mlx/stamp", "interop/mlx.sh"},
+	"clients":     {"../.interop/clients/stamp", "interop/clients.sh"},
 	"browser":     {"../.interop/browser/node_modules/axe-core/package.json", "interop/browser.sh"},
 }
 
