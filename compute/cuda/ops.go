@@ -62,6 +62,17 @@ func (d *Device) gated(name string, a ...array) {
 	d.kernel(name + "_" + letter(a[0].DType)).arrays(a...).long(int64(n)).each8(n)
 }
 
+// mostScaled is how many elements scaleBy takes: a grid has so many blocks of 64.
+const mostScaled = 65535 * 64
+
+// scaleBy is a product with a matrix of one element.
+func (d *Device) scaleBy(out, in []*buffer) {
+	column := func(a array) array {
+		return array{compute.Spec{Shape: compute.Shape{a.Shape.Elems(), 1}, DType: a.DType}, a.ptr}
+	}
+	d.general(column(out[0].array), column(in[0].array), in[1].array, 1, 1, 1, 1, 1, 1, false, nil)
+}
+
 func (d *Device) copyRows(o compute.CopyRows, out, in []*buffer) {
 	x := in[0].array
 	n, from, to := x.Shape.Elems(), letter(x.DType), letter(o.To)

@@ -75,6 +75,8 @@ func (d *Device) has(op compute.Op, out, in []compute.Spec) bool {
 	case compute.Linear, compute.LinearGradInput, compute.CrossEntropy, compute.MatMul, compute.RMSNorm, compute.RoPE, compute.SwiGLU, compute.SwiGLUGrad,
 		compute.Add, compute.Scale, compute.GatherRows, compute.ScatterRows, compute.SumRows, compute.SumSquares:
 		return isActivation(in[0].DType) && isActivation(out[0].DType)
+	case compute.ScaleBy:
+		return isActivation(in[0].DType) && in[0].Shape.Elems() <= mostScaled
 	case compute.CrossEntropyLogits:
 		return in[0].DType == out[1].DType && isActivation(in[0].DType)
 	case compute.RMSNormGrad:
@@ -153,6 +155,8 @@ func (d *Device) small(op compute.Op, out, in []*buffer) {
 		d.elements("add", o.Alpha, out[0].array, in[0].array, in[1].array)
 	case compute.Scale:
 		d.elements("scale", o.Alpha, out[0].array, in[0].array)
+	case compute.ScaleBy:
+		d.scaleBy(out, in)
 	case compute.Fill:
 		d.elements("fill", o.Value, out[0].array)
 	case compute.CopyRows:
