@@ -88,6 +88,7 @@ func TestSkippedSteps(t *testing.T) {
 		"three and a good one":      {[]int{1, 2, 4, 5, 6}, 1, 0, 5, true, []int{3}},
 		"in an accumulation":        {[]int{2}, 3, 0, 1, false, []int{3, 4, 6, 6}},
 		"at its end":                {[]int{3}, 3, 0, 1, false, []int{2, 4, 6, 6}},
+		"the last ones":             {[]int{5, 6}, 1, 0, 2, false, []int{2, 4, 6}},
 		"clipped":                   {[]int{2, 4}, 1, 1, 2, false, []int{3, 5, 6, 6}},
 		"clipped, in accumulations": {[]int{2, 4}, 2, 1, 2, false, []int{3, 5, 6, 6}},
 	} {
@@ -126,11 +127,12 @@ func TestSkippedSteps(t *testing.T) {
 		}
 		spoil(1)
 		result, err := tr.Run(t.Context())
-		warned := 0
+		warned, doubted := 0, false
 		for _, w := range eventsOf[run.Warning](l) {
 			if strings.Contains(w.Text.String(), "the step is skipped") {
 				warned++
 			}
+			doubted = doubted || strings.Contains(w.Text.String(), "its weights may have diverged")
 		}
 		want := test.skipped
 		if test.ends {
@@ -141,6 +143,9 @@ func TestSkippedSteps(t *testing.T) {
 			}
 		} else if err != nil || result.Iterations != o.Iters || len(counted)+test.skipped != o.Iters {
 			t.Errorf("%s: %d iterations, %v counted, %v", name, result.Iterations, counted, err)
+		}
+		if last := slices.Contains(test.bad, o.Iters) && !test.ends; doubted != last {
+			t.Errorf("%s: doubted %t, want %t", name, doubted, last)
 		}
 		var saved []int
 		for _, e := range eventsOf[run.Saved](l) {

@@ -101,6 +101,9 @@ func (tr *Trainer) run(ctx context.Context) (Result, error) {
 			return s.result, err
 		}
 	}
+	if s.skipped > 0 {
+		tr.report(run.Warning{Text: fault.Say("the run ends with steps that were skipped: its weights may have diverged. Test them, or begin again with a smaller %v.", fault.Setting("learning_rate"))})
+	}
 	s.result.random = s.random
 	if err := tr.askNow(ctx, s); err != nil {
 		if err == ErrInterrupted {
