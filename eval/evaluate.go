@@ -33,8 +33,6 @@ type Evaluation struct {
 	Model string
 	// Progress hears of each answer and each batch. May be nil.
 	Progress func(task string, done, total int)
-	// Warn hears of what is left out. May be nil.
-	Warn func(fault.Note)
 }
 
 // An Adapter is one that is evaluated.

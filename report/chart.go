@@ -70,10 +70,10 @@ type note struct {
 
 // A lineChart is curves over iterations.
 type lineChart struct {
-	id, title, unit string
-	curves          []curve
-	notes           []note
-	fromZero        bool
+	id, title string
+	curves    []curve
+	notes     []note
+	fromZero  bool
 }
 
 // draw lays a chart out; nil while it has fewer than two points.

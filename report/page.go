@@ -47,7 +47,6 @@ type Page struct {
 	*Run
 	Commands []Command // the caller knows how the program was begun
 	Live     bool      // it is served while the run goes on, and follows it
-	Now      time.Time
 }
 
 // HTML writes the page: one file that needs no other.

@@ -155,7 +155,7 @@ func runEval(ctx context.Context, streams Streams, o *evalOptions) error {
 // evaluate does all but the printing. Results lie in the folder of the evaluation, if it has one.
 func evaluate(ctx context.Context, streams Streams, o *evalOptions) (results *score.Results, err error) {
 	v := eval.Evaluation{MaxTokens: o.MaxTokens, Seed: uint64(o.Seed), Votes: o.JudgeVotes}
-	v.Warn = func(n fault.Note) { fmt.Fprintf(streams.Err, "Warning: %s\n", n.Spell(flagName)) }
+	warn := func(n fault.Note) { fmt.Fprintf(streams.Err, "Warning: %s\n", n.Spell(flagName)) }
 	sets, err := o.readQuestions(&v)
 	if err != nil {
 		return nil, err
@@ -175,7 +175,7 @@ func evaluate(ctx context.Context, streams Streams, o *evalOptions) (results *sc
 	}
 	streams.presses.stopping("Stopping: the answers so far are kept, the same command goes on from there. Ctrl-C again ends at once.")
 	if o.Books != "" {
-		if v.Books, err = eval.OpenLibrary("books", o.Books, v.Warn); err != nil {
+		if v.Books, err = eval.OpenLibrary("books", o.Books, warn); err != nil {
 			return nil, err
 		}
 	}

@@ -80,7 +80,7 @@ func pageOf(folder string) (*report.Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &report.Page{Run: r, Commands: nextCommands(r), Now: time.Now()}, nil
+	return &report.Page{Run: r, Commands: nextCommands(r)}, nil
 }
 
 // nextCommands are those that go on from a run, as they work when they are typed.
