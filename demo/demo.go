@@ -107,7 +107,7 @@ func Handbook() string {
 	return text.String()
 }
 
-// Write lays the demo's files out under dir: data/ (train, valid, test .jsonl), unseen/test.jsonl, questions.jsonl, model/,
+// Write lays the demo's files out under dir: data/ (train, valid, test .jsonl), unseen/test.jsonl, questions.jsonl, held.jsonl, model/,
 // handbook/, handbook.epub and lora.yaml. Files of the same names that Write did not put there, or that were changed since, are
 // refused, unless overwrite is set.
 func Write(dir string, overwrite bool) error {
@@ -162,8 +162,8 @@ func layout() (map[string][]byte, error) {
 			switch path {
 			case "data/unseen.jsonl": // a set of its own, which --test finds by that name
 				path = "unseen/test.jsonl"
-			case "data/questions.jsonl": // no rows
-				path = "questions.jsonl"
+			case "data/questions.jsonl", "data/held.jsonl": // no rows to learn
+				path = strings.TrimPrefix(path, "data/")
 			}
 			all[path] = data
 			return err

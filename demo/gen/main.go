@@ -60,7 +60,7 @@ func writeData(dir string) error {
 	for _, split := range []struct {
 		name string
 		rows []facts.Row
-	}{{"train", s.Train}, {"valid", s.Valid}, {"test", s.Test}, {"unseen", s.Unseen}} {
+	}{{"train", s.Train}, {"valid", s.Valid}, {"test", s.Test}, {"unseen", s.Unseen}, {"held", facts.Held()}} {
 		err := atomicfile.Stream(filepath.Join(dir, split.name+".jsonl"), func(w io.Writer) error {
 			for _, row := range split.rows {
 				if err := writeRow(w, row); err != nil {

@@ -17,7 +17,7 @@ func TestDataIsCurrent(t *testing.T) {
 	if err := run([]string{"--out", dir}); err != nil {
 		t.Fatal(err)
 	}
-	for _, split := range []string{"train", "valid", "test", "unseen", "questions"} {
+	for _, split := range []string{"train", "valid", "test", "unseen", "questions", "held"} {
 		got, err := os.ReadFile(filepath.Join(dir, split+".jsonl"))
 		if err != nil {
 			t.Fatal(err)
