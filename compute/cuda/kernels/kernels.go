@@ -44,17 +44,22 @@ func For(capability int) []Image {
 
 // Data unpacks the image, and ends it with a zero.
 func (i Image) Data() ([]byte, error) {
-	packed, err := images.ReadFile(i.Name + ".gz")
+	data, err := unpack(images.ReadFile(i.Name + ".gz"))
 	if err != nil {
 		return nil, fmt.Errorf("kernels for %s: %w", i.Name, err)
+	}
+	return data, nil
+}
+
+// unpack ends what it unpacks with a zero.
+func unpack(packed []byte, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
 	}
 	z, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
-		return nil, fmt.Errorf("kernels for %s: %w", i.Name, err)
+		return nil, err
 	}
 	data, err := io.ReadAll(z)
-	if err != nil {
-		return nil, fmt.Errorf("kernels for %s: %w", i.Name, err)
-	}
-	return append(data, 0), nil
+	return append(data, 0), err
 }

@@ -1,9 +1,11 @@
 package kernels
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,6 +34,36 @@ func TestSources(t *testing.T) {
 	}
 	if got := fmt.Sprintf("%x", h.Sum(nil)); got != strings.TrimSpace(string(want)) {
 		t.Errorf("the kernels were compiled of other sources (%s, now %s): run compute/cuda/kernels/_generate", strings.TrimSpace(string(want)), got)
+	}
+}
+
+// TestGenerated compiles the kernels again, where LENTIL_NVRTC names the folder of the compiler's packages, and demands
+// what is committed, to the byte.
+func TestGenerated(t *testing.T) {
+	packages := os.Getenv("LENTIL_NVRTC")
+	if packages == "" {
+		t.Skip("NVRTC is missing: see interop/nvrtc.sh")
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "run", "./_generate", "-cuda", packages, "-in", ".", "-out", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	have, _ := filepath.Glob("*.gz")
+	if len(have) == 0 {
+		t.Fatal("no images")
+	}
+	for _, name := range have {
+		made, err := unpack(os.ReadFile(filepath.Join(dir, name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept, err := Image{Name: strings.TrimSuffix(name, ".gz")}.Data()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(made, kept) {
+			t.Errorf("%s differs from what compute/cuda/kernels/_generate writes", name)
+		}
 	}
 }
 
