@@ -163,6 +163,9 @@ func TestGrowth(t *testing.T) {
 
 // TestCrowded: pages of more words than any book's, wherever they stand, take no time out of proportion.
 func TestCrowded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("seconds of layout: not in short tests")
+	}
 	t.Parallel()
 	begin := time.Now()
 	for _, n := range []int{maxPageWords, maxPageWords + 1} {

@@ -118,6 +118,29 @@ heading1 : "Index"
 	checkLetters(t, m.bytes(), d)
 }
 
+// TestTurnedPage: a page that is shown turned reads as it is shown; text that is turned on it is listed.
+func TestTurnedPage(t *testing.T) {
+	t.Parallel()
+	m := (&paperMaker{turn: 90}).page()
+	for i, line := range []string{"Peas are shown on a page that lies on its side, as pages with", "wide tables do; gypsum and jelly have tails, and ox has none.", "", "Food", "Peas"} {
+		if line != "" {
+			m.turned(60+float64(14*i), 50, line)
+		}
+		if i > 2 {
+			m.turned(60+float64(14*i), 250, []string{"kcal", "81"}[i-3])
+		}
+	}
+	m.put("R", 10, 50, 20, "turned")
+	d := mustOpen(t, "a.pdf", string(m.bytes()))
+	same(t, tell(d), `
+paragraph : "Peas are shown on a page that lies on its side, as pages with wide tables do; gypsum and jelly have tails, and ox has none."
+table : "Food\tkcal\nPeas\t81"
+`)
+	if len(d.Removed) != 1 || d.Removed[0].Text != "turned" || d.Removed[0].Reason != Turned {
+		t.Errorf("%+v", d.Removed)
+	}
+}
+
 // checkLetters holds kept and removed text together against all characters of the pages, whatever their order.
 func checkLetters(t *testing.T, data []byte, d *Document) {
 	t.Helper()

@@ -10,6 +10,7 @@ import (
 type paperMaker struct {
 	pages []strings.Builder
 	marks []string // "page title" of the outline
+	turn  int      // degrees that pages are shown turned by, clockwise
 }
 
 // page begins one of 400 by 600 points.
@@ -22,6 +23,12 @@ func (m *paperMaker) page() *paperMaker {
 func (m *paperMaker) put(font string, size, x, y float64, text string) *paperMaker {
 	text = strings.NewReplacer(`\`, `\\`, `(`, `\(`, `)`, `\)`).Replace(text)
 	fmt.Fprintf(&m.pages[len(m.pages)-1], "BT /%s %g Tf %g %g Td (%s) Tj ET\n", font, size, x, y, text)
+	return m
+}
+
+// turned sets a text that runs upwards, its base line so far from the left.
+func (m *paperMaker) turned(x, y float64, text string) *paperMaker {
+	fmt.Fprintf(&m.pages[len(m.pages)-1], "BT /R 10 Tf 0 1 -1 0 %g %g Tm (%s) Tj ET\n", x, y, text)
 	return m
 }
 
@@ -59,7 +66,7 @@ func (m *paperMaker) bytes() []byte {
 	for i := range m.pages {
 		text := m.pages[i].String()
 		object(fmt.Sprintf("<</Length %d>>stream\n%s\nendstream", len(text), text))
-		kids = append(kids, fmt.Sprintf("%d 0 R", object(fmt.Sprintf("<</Type/Page/Parent %d 0 R/MediaBox[0 0 400 600]/Contents %d 0 R/Resources<</Font<</R 1 0 R/B 2 0 R/I 3 0 R/M 4 0 R>>>>>>", tree, len(at)))))
+		kids = append(kids, fmt.Sprintf("%d 0 R", object(fmt.Sprintf("<</Type/Page/Parent %d 0 R/Rotate %d/MediaBox[0 0 400 600]/Contents %d 0 R/Resources<</Font<</R 1 0 R/B 2 0 R/I 3 0 R/M 4 0 R>>>>>>", tree, m.turn, len(at)))))
 	}
 	object(fmt.Sprintf("<</Type/Pages/Kids[%s]/Count %d>>", strings.Join(kids, " "), len(kids)))
 	outline := ""

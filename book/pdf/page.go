@@ -29,6 +29,8 @@ type Word struct {
 	Bold, Italic             bool
 	Glued                    bool // no space stands between it and the word before
 	Turned                   bool // it runs in another direction than from left to right
+
+	x, y float64 // of its first character's origin, if it is Turned
 }
 
 func (f *pdfium) page(i int) (p *Page, err error) {
@@ -90,8 +92,18 @@ func (p *Page) turn(quarters int) {
 		case 3:
 			w.Left, w.Right, w.Bottom, w.Top = p.Width-t, p.Width-b, l, r
 		}
-		w.Turned = !w.Turned
-		w.Base = w.Bottom + 0.2*(w.Top-w.Bottom)
+		if w.Turned = !w.Turned; w.Turned {
+			continue
+		}
+		switch quarters { // lines need what their words have in common
+		case 1:
+			w.Base = p.Height - w.x
+		case 2:
+			w.Base = p.Height - w.y
+		case 3:
+			w.Base = w.x
+		}
+		w.Bottom, w.Top = w.Base-0.2*w.Size, w.Base+0.8*w.Size
 	}
 }
 
@@ -194,13 +206,16 @@ func (s *splitter) box(i int) (box, error) {
 		return box{}, nil
 	}
 	b := box{left: float64(loose.Rect.Left), bottom: float64(loose.Rect.Bottom), right: float64(loose.Rect.Right), top: float64(loose.Rect.Top)}
-	if b.size = b.top - b.bottom; b.size < 0.5 { // turned, upside down or no font height: the ink alone
+	angle, err := s.pdf.FPDFText_GetCharAngle(&requests.FPDFText_GetCharAngle{TextPage: s.text, Index: i})
+	if b.turned = err == nil && math.Abs(math.Sin(float64(angle.CharAngle))) > 0.1; b.turned {
+		b.size = max(b.right-b.left, 1)
+		return b, nil
+	}
+	if b.size = b.top - b.bottom; b.size < 0.5 { // upside down, or of no font's height: the ink alone
 		if ink, err := s.pdf.FPDFText_GetCharBox(&requests.FPDFText_GetCharBox{TextPage: s.text, Index: i}); err == nil {
 			b.left, b.bottom, b.right, b.top = ink.Left, ink.Bottom, ink.Right, ink.Top
 		}
 		b.size = max(b.top-b.bottom, 1)
-		angle, err := s.pdf.FPDFText_GetCharAngle(&requests.FPDFText_GetCharAngle{TextPage: s.text, Index: i})
-		b.turned = err == nil && math.Abs(math.Sin(float64(angle.CharAngle))) > 0.1
 	}
 	return b, nil
 }
@@ -236,6 +251,23 @@ func (s *splitter) begin(i int, b box) {
 	s.word.Base = b.bottom + f.drop*b.size
 	if b.raised != 0 {
 		s.word.Base = b.raised
+	}
+	if b.turned {
+		s.turned(i)
+	}
+}
+
+// turned takes the size and the place of a turned word from its first character.
+func (s *splitter) turned(i int) {
+	if origin, err := s.pdf.FPDFText_GetCharOrigin(&requests.FPDFText_GetCharOrigin{TextPage: s.text, Index: i}); err == nil {
+		s.word.x, s.word.y = origin.X, origin.Y
+	}
+	size, err := s.pdf.FPDFText_GetFontSize(&requests.FPDFText_GetFontSize{TextPage: s.text, Index: i})
+	matrix, err2 := s.pdf.FPDFText_GetMatrix(&requests.FPDFText_GetMatrix{TextPage: s.text, Index: i})
+	if err == nil && err2 == nil {
+		if n := size.FontSize * math.Hypot(float64(matrix.Matrix.C), float64(matrix.Matrix.D)); n > 0.5 {
+			s.word.Size = n
+		}
 	}
 }
 

@@ -28,6 +28,7 @@ func Serve() {
 	// The collector waits for code that PDFium never comes back from, and all else with it: it runs between pages, so
 	// that the watch can end this process.
 	debug.SetGCPercent(-1)
+	runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))
 	in, out := gob.NewDecoder(bufio.NewReader(os.Stdin)), bufio.NewWriter(os.Stdout)
 	work(in, gob.NewEncoder(out), out)
 	os.Exit(0)
