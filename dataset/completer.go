@@ -20,6 +20,8 @@ type Prompt struct {
 	MaxTokens   int     `json:"max_tokens"`
 	Temperature float64 `json:"temperature"`
 	Seed        uint64  `json:"seed"`
+	// Schema is a JSON schema that the answer is to fit; "" for any text. A Completer that cannot promise that leaves it out.
+	Schema string `json:"schema,omitempty"`
 }
 
 // A Completion is what it answers.

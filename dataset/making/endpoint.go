@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lentil-lm/lentil/dataset"
@@ -26,6 +27,8 @@ type Endpoint struct {
 	client          *http.Client
 	most            int
 	wait            time.Duration // after the first failure; shorter in tests
+
+	free atomic.Bool // of schemas: the endpoint does not take them
 
 	mu      sync.Mutex
 	under   int       // calls under way
@@ -97,7 +100,16 @@ func (e *Endpoint) Complete(ctx context.Context, p dataset.Prompt) (out dataset.
 			Tokens int `json:"completion_tokens"`
 		} `json:"usage"`
 	}
-	if err := e.call(ctx, http.MethodPost, "/chat/completions", request, &reply); err != nil {
+	if p.Schema != "" && !e.free.Load() {
+		request["response_format"] = map[string]any{"type": "json_schema", "json_schema": map[string]any{"name": "rows", "schema": json.RawMessage(p.Schema)}}
+	}
+	err = e.call(ctx, http.MethodPost, "/chat/completions", request, &reply)
+	if _, asked := request["response_format"]; asked && errors.Is(err, errRefused) { // an endpoint that does not know schemas
+		e.free.Store(true)
+		delete(request, "response_format")
+		err = e.call(ctx, http.MethodPost, "/chat/completions", request, &reply)
+	}
+	if err != nil {
 		return out, err
 	}
 	out.Prompt, out.Tokens = reply.Usage.Prompt, reply.Usage.Tokens
@@ -214,6 +226,8 @@ func (e *Endpoint) once(ctx context.Context, method, path string, text []byte, r
 		return true, after, fmt.Errorf("the endpoint at %s answers %s: %s", e.url, response.Status, begin(data))
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		return false, 0, fault.At("endpoint", "%s answers %s: %s", e.url, response.Status, begin(data)).Try("Put the key into LENTIL_ENDPOINT_KEY.")
+	case code == http.StatusBadRequest || code == http.StatusUnprocessableEntity:
+		return false, 0, fault.At("endpoint", "%w: %s answers %s: %s", errRefused, e.url, response.Status, begin(data))
 	case code != http.StatusOK:
 		return false, 0, fault.At("endpoint", "%s answers %s: %s", e.url, response.Status, begin(data))
 	}
@@ -222,6 +236,9 @@ func (e *Endpoint) once(ctx context.Context, method, path string, text []byte, r
 	}
 	return false, 0, nil
 }
+
+// errRefused says that an endpoint does not take a request as it is.
+var errRefused = errors.New("the request was refused")
 
 // begin is what is shown of a reply.
 func begin(data []byte) string {

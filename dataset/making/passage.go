@@ -20,6 +20,7 @@ type Passage struct {
 	Text    string   `json:"text"`
 
 	doc   *book.Document
+	plain string // normal(Text), once it was asked for
 	unit  int    // of the split: passages of one unit lie on one side
 	split string // train, valid or test
 }

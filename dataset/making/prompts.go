@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lentil-lm/lentil/dataset"
@@ -51,6 +52,35 @@ func formatText(kind Written) string {
 	}
 	return `A row is {"kind": "...", "question": "...", "other_wording": "...", "answer": "...", "quote": "..."` + more + `}.`
 }
+
+// rowSchema is the form of a row, as a JSON schema: what a model writes in it can always be read.
+func rowSchema(kind Written) string {
+	names := []string{"question", "other_wording", "answer", "quote"}
+	if kind == "follow-up" {
+		names = append(names, "follow_question", "follow_answer")
+	}
+	var properties []string
+	for _, n := range names {
+		properties = append(properties, fmt.Sprintf(`"%s": {"type": "string", "maxLength": %d}`, n, schemaText))
+	}
+	return `{"type": "object", "properties": {` + strings.Join(properties, ", ") + `}, "required": ["` + strings.Join(names, `", "`) + `"], "additionalProperties": false}`
+}
+
+// schemaText is how long a text of a row may be, so that small models come to its end.
+const schemaText = 500
+
+// rowsSchema is the form of n rows. The rows of a task have the fields of its kinds.
+func rowsSchema(kinds []Written) string {
+	kind := Written("")
+	if slices.Contains(kinds, "follow-up") {
+		kind = "follow-up"
+	}
+	return fmt.Sprintf(`{"type": "object", "properties": {"rows": {"type": "array", "minItems": %d, "maxItems": %d, "items": %s}}, "required": ["rows"], "additionalProperties": false}`,
+		len(kinds), len(kinds), rowSchema(kind))
+}
+
+// verdictSchema is the form of what a judge says.
+const verdictSchema = `{"enum": ["yes", "no"]}`
 
 func passageText(t *task) string {
 	var b strings.Builder
@@ -100,7 +130,7 @@ func Rewrite(ctx context.Context, model dataset.Completer, row Reviewed, passage
 	d := draft{Kind: Written(row.Kind), Question: row.Question, Answer: row.Answer, Quote: row.Quote}
 	user := "Passage:\n\"\"\"\n" + passage + "\n\"\"\"\n\nThis row was written for it:\n" + rowText(&d) +
 		"\n\nWrite a better one on the same: clear to someone who has not seen the passage, and with nothing that the passage does not say. " + formatText(d.Kind) + "\nReply with one JSON object."
-	out, err := model.Complete(ctx, dataset.Prompt{System: writerSystem, User: user, MaxTokens: answerTokens + 100, Temperature: temperature, Seed: seed})
+	out, err := model.Complete(ctx, dataset.Prompt{System: writerSystem, User: user, MaxTokens: answerTokens + 100, Temperature: temperature, Seed: seed, Schema: rowSchema(d.Kind)})
 	if err != nil {
 		return "", "", err
 	}

@@ -319,14 +319,21 @@ func (m *maker) title(s string) string {
 
 var sectionNumber = regexp.MustCompile(`^(?:(?:chapter|part|section) )?(?:\d+(?:\.\d+)*|[IVXLC]+)[.:)]? +(?:[-–—] )?`)
 
+// maxEntries is how many values of a table are asked for: more are data, and no page of a book.
+const maxEntries = 2000
+
 // table makes facts of a table.
 func (m *maker) table(p *Passage, i int) {
 	topic := m.topicOf(p, i)
 	all := m.entries(&p.doc.Blocks[i])
+	if more := len(all) - maxEntries; more > 0 {
+		m.dropped["entries of very long tables"] += more
+		all = all[:maxEntries]
+	}
 	for _, e := range all {
 		f := m.entryFact(e, topic)
 		f.passage, f.block = p, i
-		for _, other := range all {
+		for _, other := range all[:min(len(all), 100)] {
 			if other.attr == e.attr && other.one == e.one && other.figure == e.figure && other.value != e.value {
 				f.wrong = m.entryAnswer(entry{label: e.label, attr: e.attr, head: e.head, value: other.value})[0]
 				break

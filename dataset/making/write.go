@@ -141,17 +141,27 @@ func (r *Row) provenance(line string, number int) Provenance {
 
 // grounded tells whether the row's quote stands on its page, whatever the white space and the signs.
 func (r *Row) grounded() bool {
-	page := r.passage.Text
-	if r.fact.second != nil {
-		page += r.fact.second.Text
-	}
 	quote := normal(r.Quote)
-	return quote != "" && strings.Contains(normal(page), quote)
+	if quote == "" {
+		return false
+	}
+	return strings.Contains(r.passage.normal(), quote) || r.fact.second != nil && strings.Contains(r.passage.normal()+r.fact.second.normal(), quote)
 }
+
+// normal is the passage for searching quotes.
+func (p *Passage) normal() string {
+	if p.plain == "" {
+		p.plain = normal(p.Text)
+	}
+	return p.plain
+}
+
+// maxCopied is how much of a passage is compared, in bytes: few are as long.
+const maxCopied = 50_000
 
 // copied is the longest run of words that an answer has in common with a passage.
 func copied(answer, passage string) int {
-	a, p := strings.Fields(key(answer)), strings.Fields(key(passage))
+	a, p := strings.Fields(key(answer)), strings.Fields(key(passage[:min(len(passage), maxCopied)]))
 	most := 0
 	run := make([]int, len(p)+1) // run[j+1]: words in common that end at a[i] and p[j]
 	for i := range a {

@@ -251,7 +251,7 @@ const temperature = 0.7
 
 // task has one passage asked, its rows looked at, and the bad ones mended once.
 func (w *writer) task(ctx context.Context, t *task) (out []*fact, err error) {
-	prompt := dataset.Prompt{System: writerSystem, User: w.instructions(t), MaxTokens: answerTokens*len(t.kinds) + 100, Temperature: temperature, Seed: t.seed}
+	prompt := dataset.Prompt{System: writerSystem, User: w.instructions(t), MaxTokens: answerTokens*len(t.kinds) + 100, Temperature: temperature, Seed: t.seed, Schema: rowsSchema(t.kinds)}
 	text, err := w.ask(ctx, prompt)
 	if err != nil {
 		return nil, err
@@ -310,7 +310,7 @@ func (w *writer) judged(ctx context.Context, d *draft, page string, t *task) (st
 	}
 	yes, said := 0, 0
 	for vote := range w.opt.Votes {
-		text, err := w.ask(ctx, dataset.Prompt{System: judgeSystem, User: judgePrompt(d, t), MaxTokens: 60, Temperature: temperature * float64(min(vote, 1)), Seed: t.seed + uint64(vote)})
+		text, err := w.ask(ctx, dataset.Prompt{System: judgeSystem, User: judgePrompt(d, t), MaxTokens: 60, Temperature: temperature * float64(min(vote, 1)), Seed: t.seed + uint64(vote), Schema: verdictSchema})
 		if err != nil {
 			return "", err
 		}
@@ -353,7 +353,7 @@ func verdict(text string) (yes, ok bool) {
 func (w *writer) mend(ctx context.Context, d *draft, page string, t *task, reason string) (*draft, string, error) {
 	user := passageText(t) + "\n\nThis row was written for it:\n" + rowText(d) + "\n\nIt cannot be taken: " + reason + ". " + howToMend[reason] +
 		"\nWrite it again, with everything in the answer from the passage. " + formatText(d.Kind) + "\nReply with one JSON object."
-	text, err := w.ask(ctx, dataset.Prompt{System: writerSystem, User: user, MaxTokens: answerTokens + 100, Temperature: 0, Seed: t.seed})
+	text, err := w.ask(ctx, dataset.Prompt{System: writerSystem, User: user, MaxTokens: answerTokens + 100, Temperature: 0, Seed: t.seed, Schema: rowSchema(d.Kind)})
 	if err != nil {
 		return d, "", err
 	}

@@ -18,8 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/generate/grammar"
 	"github.com/lentil-lm/lentil/internal/atomicfile/killtest"
 )
 
@@ -300,6 +302,51 @@ func FuzzReplies(f *testing.F) {
 	})
 }
 
+// TestSchemas: replies are asked for in a form; an endpoint that does not know forms is asked without, from then on.
+func TestSchemas(t *testing.T) {
+	for _, knows := range []bool{true, false} {
+		var with, without atomic.Int64
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/models") {
+				fmt.Fprint(w, `{"data": [{"id": "scripted"}]}`)
+				return
+			}
+			var request struct {
+				Format *struct {
+					Schema struct {
+						Schema map[string]any `json:"schema"`
+					} `json:"json_schema"`
+				} `json:"response_format"`
+			}
+			if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
+				t.Error(err)
+			}
+			if request.Format == nil {
+				without.Add(1)
+			} else if with.Add(1); !knows {
+				http.Error(w, "response_format is not known here", http.StatusBadRequest)
+				return
+			} else if len(request.Format.Schema.Schema) == 0 {
+				t.Error("an empty schema")
+			}
+			row, _ := json.Marshal(rowOf("How heavy is the upper stone?", "It has a weight of 12 kilograms.", "The upper stone weighs 12 kilograms."))
+			fmt.Fprintf(w, `{"choices": [{"message": {"content": %s}}]}`, row)
+		}))
+		e, err := OpenEndpoint(context.Background(), server.URL, "", "", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := writeWith(t, e, nil)
+		server.Close()
+		if err != nil || len(byModel(m)) == 0 {
+			t.Errorf("knows %v: %v", knows, err)
+		}
+		if knows && without.Load() > 0 || !knows && (with.Load() != 1 || without.Load() == 0) {
+			t.Errorf("knows %v: %d with a schema, %d without", knows, with.Load(), without.Load())
+		}
+	}
+}
+
 // TestBudget: no more is asked when it is spent, what is there is kept, and a larger one goes on.
 func TestBudget(t *testing.T) {
 	s := &script{say: say}
@@ -485,4 +532,17 @@ func TestKilledWriting(t *testing.T) {
 		t.Errorf("only %d of %d were killed", killed, kills)
 	}
 	t.Logf("%d killed; %d calls in all, %d are needed", killed, s.calls.Load(), needed)
+}
+
+// TestRowSchemas: the schemas are such that decoding can be held to them.
+func TestRowSchemas(t *testing.T) {
+	for _, schema := range []string{rowSchema("fact"), rowSchema("follow-up"), rowsSchema([]Written{"fact", "follow-up", "why"}), verdictSchema} {
+		v, err := jinja.ParseJSON([]byte(schema))
+		if err != nil {
+			t.Fatalf("%s: %v", schema, err)
+		}
+		if _, err := grammar.Schema(v); err != nil {
+			t.Errorf("%s: %v", schema, err)
+		}
+	}
 }

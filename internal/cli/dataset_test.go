@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/lentil-lm/lentil/book"
+	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/engine"
 )
 
 // TestDatasetRead: a book is summed up, or printed as Markdown, and the file of --json holds all of it.
@@ -140,6 +142,33 @@ func TestDatasetMakeWithEndpoint(t *testing.T) {
 	for _, bad := range [][]string{{"--endpoint", "nowhere"}, {"--model", "m", "--endpoint", server.URL}, {"--endpoint", server.URL, "--recipe", "soup"}, {"--budget", "-1"}} {
 		if code, _, errOut := lentil(t, "", append([]string{"dataset", "make", book, "--out", data}, bad...)...); code != ExitUsage || goisms.MatchString(errOut) {
 			t.Errorf("%q: exit %d\n%s", bad, code, errOut)
+		}
+	}
+}
+
+// TestEngineWriter: a model in this process, whatever it knows, answers in the form that it is asked for.
+func TestEngineWriter(t *testing.T) {
+	t.Parallel()
+	model, _ := tinyModel(t)
+	w, err := newEngineWriter(t.Context(), model, engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	for schema, fits := range map[string]func(string) bool{
+		`{"enum": ["yes", "no"]}`: func(s string) bool { return s == `"yes"` || s == `"no"` },
+		`{"type": "object", "properties": {"a": {"type": "string", "maxLength": 3}}, "required": ["a"], "additionalProperties": false}`: func(s string) bool {
+			var v struct{ A *string }
+			return json.Unmarshal([]byte(s), &v) == nil && v.A != nil
+		},
+	} {
+		out, err := w.Complete(t.Context(), dataset.Prompt{User: "Is it so?", MaxTokens: 200, Temperature: 0.7, Seed: 3, Schema: schema})
+		if err != nil || !fits(out.Text) || out.Cut || out.Tokens == 0 {
+			t.Errorf("%s: %+v, %v", schema, out, err)
+		}
+		again, err := w.Complete(t.Context(), dataset.Prompt{User: "Is it so?", MaxTokens: 200, Temperature: 0.7, Seed: 3, Schema: schema})
+		if err != nil || again.Text != out.Text {
+			t.Errorf("%q, then %q: %v", out.Text, again.Text, err)
 		}
 	}
 }

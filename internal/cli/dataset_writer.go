@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/lentil-lm/lentil/chat"
@@ -15,6 +16,7 @@ import (
 	"github.com/lentil-lm/lentil/eval"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
+	"github.com/lentil-lm/lentil/generate/grammar"
 	"github.com/lentil-lm/lentil/run"
 )
 
@@ -27,6 +29,10 @@ type engineWriter struct {
 	batch  *generate.Batch
 	stops  []int32
 	name   string
+
+	vocab    *grammar.Vocabulary
+	mu       sync.Mutex
+	grammars map[string]*grammar.Grammar // by their schema
 }
 
 func newEngineWriter(ctx context.Context, name string, o engine.Options) (*engineWriter, error) {
@@ -41,6 +47,9 @@ func newEngineWriter(ctx context.Context, name string, o engine.Options) (*engin
 	}
 	if err == nil {
 		w.stops, err = e.Stops()
+	}
+	if err == nil {
+		w.vocab, err = grammar.NewVocabulary(e.Tokenizer, e.Ends())
 	}
 	if err == nil {
 		w.name, err = eval.Fingerprint(e.Source.Path())
@@ -64,7 +73,33 @@ func (w *engineWriter) Close() {
 	w.engine.Close()
 }
 
-// Complete answers a prompt. It is, to the bit, what the model answers alone.
+// grammar makes the grammar of a schema.
+func (w *engineWriter) grammar(schema string) (*grammar.Grammar, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if g, ok := w.grammars[schema]; ok {
+		return g, nil
+	}
+	v, err := jinja.ParseJSON([]byte(schema))
+	if err != nil {
+		return nil, err
+	}
+	source, err := grammar.Schema(v)
+	if err != nil {
+		return nil, err
+	}
+	g, err := source.Compile(w.vocab)
+	if err != nil {
+		return nil, err
+	}
+	if w.grammars == nil {
+		w.grammars = map[string]*grammar.Grammar{}
+	}
+	w.grammars[schema] = g
+	return g, nil
+}
+
+// Complete answers a prompt. It is, to the bit, what the model answers alone, and fits the prompt's schema as far as it goes.
 func (w *engineWriter) Complete(ctx context.Context, p dataset.Prompt) (out dataset.Completion, err error) {
 	var messages []chat.Value
 	if p.System != "" {
@@ -78,6 +113,21 @@ func (w *engineWriter) Complete(ctx context.Context, p dataset.Prompt) (out data
 	}
 	var text strings.Builder
 	o := generate.Options{MaxTokens: p.MaxTokens, StopTokens: w.stops, Seed: p.Seed, Sampling: generate.Sampling{Temp: p.Temperature, TopP: 0.95}}
+	if p.Schema != "" {
+		g, err := w.grammar(p.Schema)
+		if err != nil {
+			return out, err
+		}
+		state, fed := g.Start(), 0
+		o.Filter = func(answer []int32, logits []float32) error {
+			for ; fed < len(answer); fed++ {
+				if err := state.Accept(answer[fed]); err != nil {
+					return err
+				}
+			}
+			return state.Mask(logits, generate.Masked)
+		}
+	}
 	for piece, err := range w.batch.Stream(ctx, w.engine.Model, w.engine.Tokenizer, ids, o) {
 		if err != nil {
 			return out, err
