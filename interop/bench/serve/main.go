@@ -1,0 +1,213 @@
+// Command serve puts load on a server with OpenAI's API, and tells what it does under it.
+//
+//	lentil serve --model MODEL --port 9000 --data "" --prompt-cache-size 40
+//	go run ./interop/bench/serve --url http://127.0.0.1:9000
+//
+// It prints the tokens per second of one stream and of several in the same run, how long the time between tokens is, how long
+// it is to the first token behind a prefix that the server knows and one that it does not, and with --seconds how that
+// stays under a mix of prompts, beside clients that leave and one that does not read.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+var (
+	url     = flag.String("url", "http://127.0.0.1:8080", "the server")
+	model   = flag.String("model", "", "id of the model")
+	streams = flag.Int("streams", 16, "streams at a time")
+	tokens  = flag.Int("tokens", 64, "tokens of each answer")
+	prefix  = flag.Int("prefix", 2000, "words of the prefix that is known")
+	seconds = flag.Int("seconds", 0, "length of the mixed load")
+)
+
+// answer is what a stream did.
+type answer struct {
+	first  time.Duration
+	gaps   []time.Duration
+	tokens int
+	err    error
+}
+
+// ask streams an answer of exactly n tokens, greedy: no token ends it before.
+func ask(ctx context.Context, prompt string, n int) (a answer) {
+	body, _ := json.Marshal(map[string]any{
+		"model": *model, "prompt": prompt, "max_tokens": n, "stream": true, "stream_options": map[string]any{"include_usage": true}, "temperature": 0,
+	})
+	began := time.Now()
+	r, _ := http.NewRequestWithContext(ctx, "POST", *url+"/v1/completions", bytes.NewReader(body))
+	reply, err := http.DefaultClient.Do(r)
+	if err != nil {
+		a.err = err
+		return a
+	}
+	defer reply.Body.Close()
+	if reply.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(reply.Body)
+		a.err = fmt.Errorf("%d %s", reply.StatusCode, text)
+		return a
+	}
+	last := time.Time{}
+	done := false
+	lines := bufio.NewScanner(reply.Body)
+	for lines.Scan() {
+		data, ok := strings.CutPrefix(lines.Text(), "data: ")
+		if !ok {
+			continue
+		}
+		if data == "[DONE]" {
+			done = true
+			break
+		}
+		var v struct {
+			Choices []struct{ Text string }
+			Usage   *struct {
+				CompletionTokens int `json:"completion_tokens"`
+			}
+			Error any
+		}
+		if err := json.Unmarshal([]byte(data), &v); err != nil || v.Error != nil {
+			a.err = fmt.Errorf("%s: %v", data, err)
+			return a
+		}
+		if v.Usage != nil {
+			a.tokens = v.Usage.CompletionTokens
+		}
+		if len(v.Choices) == 0 || v.Choices[0].Text == "" {
+			continue
+		}
+		now := time.Now()
+		if last.IsZero() {
+			a.first = now.Sub(began)
+		} else {
+			a.gaps = append(a.gaps, now.Sub(last))
+		}
+		last = now
+	}
+	if !done {
+		a.err = fmt.Errorf("the stream ended early: %v", lines.Err())
+	}
+	return a
+}
+
+// together runs n streams and gives tokens per second of all.
+func together(n int) (rate float64, all []answer) {
+	began := time.Now()
+	all = make([]answer, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { all[i] = ask(context.Background(), fmt.Sprintf("Story %d of a cook who", i), *tokens) })
+	}
+	wg.Wait()
+	total := 0
+	for _, a := range all {
+		if a.err != nil {
+			log.Fatal(a.err)
+		}
+		total += a.tokens
+	}
+	return float64(total) / time.Since(began).Seconds(), all
+}
+
+func quantile(v []time.Duration, q float64) time.Duration {
+	if len(v) == 0 {
+		return 0
+	}
+	slices.Sort(v)
+	return v[min(int(q*float64(len(v))), len(v)-1)].Round(time.Millisecond / 10)
+}
+
+// words makes a text of n words that no other has.
+func words(n int, seed uint64) string {
+	r := rand.New(rand.NewPCG(seed, seed))
+	stock := strings.Fields("beans rice oats iron fibre lentils water salt bread apple carrot protein starch grain pulse fruit")
+	var b strings.Builder
+	for range n {
+		b.WriteString(stock[r.IntN(len(stock))] + " ")
+	}
+	return b.String()
+}
+
+func main() {
+	flag.Parse()
+	together(1) // warm
+	one, _ := together(1)
+	many, all := together(*streams)
+	again, _ := together(1)
+	var gaps []time.Duration
+	for _, a := range all {
+		gaps = append(gaps, a.gaps...)
+	}
+	one = (one + again) / 2
+	fmt.Printf("1 stream: %.1f tokens/s; %d streams: %.1f tokens/s, %.2f times as many; between tokens p50 %s, p99 %s\n", one, *streams, many, many/one, quantile(gaps, 0.5), quantile(gaps, 0.99))
+	if *prefix > 0 {
+		text := words(*prefix, uint64(time.Now().UnixNano()))
+		cold := ask(context.Background(), text+"so", 2)
+		warm := ask(context.Background(), text+"then", 2)
+		if cold.err != nil || warm.err != nil {
+			log.Fatal(cold.err, warm.err)
+		}
+		fmt.Printf("first token behind %d words: %s unknown, %s known, 1/%.0f\n", *prefix, cold.first.Round(time.Millisecond), warm.first.Round(time.Millisecond), cold.first.Seconds()/warm.first.Seconds())
+	}
+	if *seconds > 0 {
+		mixed()
+	}
+}
+
+// mixed is the load of many: prompts of all sizes, every fifth client leaves early, and one never reads.
+func mixed() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(*seconds)*time.Second)
+	defer cancel()
+	stuck, _ := json.Marshal(map[string]any{"model": *model, "prompt": "x", "max_tokens": 1000, "stream": true, "logprobs": 20})
+	if r, err := http.Post(*url+"/v1/completions", "application/json", bytes.NewReader(stuck)); err == nil {
+		defer r.Body.Close()
+	}
+	var mu sync.Mutex
+	var gaps, firsts []time.Duration
+	answers, left, busy, errors := 0, 0, 0, 0
+	var wg sync.WaitGroup
+	for i := range *streams {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(i), 1))
+			for n := 0; ctx.Err() == nil; n++ {
+				one, leave := context.WithCancel(ctx)
+				early := (i+n)%5 == 0
+				if early {
+					time.AfterFunc(time.Duration(r.IntN(1000))*time.Millisecond, leave)
+				}
+				a := ask(one, words(1+r.IntN(200), r.Uint64()), 8+r.IntN(*tokens))
+				leave()
+				mu.Lock()
+				switch {
+				case a.err == nil:
+					answers++
+					firsts, gaps = append(firsts, a.first), append(gaps, a.gaps...)
+				case early || ctx.Err() != nil:
+					left++
+				case strings.HasPrefix(a.err.Error(), "429"):
+					busy++
+				default:
+					errors++
+					log.Print(a.err)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	fmt.Printf("%d s of %d clients: %d answers, %d left early, %d told to come again, %d errors; first token p50 %s p99 %s, between tokens p50 %s p99 %s\n",
+		*seconds, *streams, answers, left, busy, errors, quantile(firsts, 0.5), quantile(firsts, 0.99), quantile(gaps, 0.5), quantile(gaps, 0.99))
+}
