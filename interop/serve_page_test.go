@@ -51,7 +51,7 @@ func served(t *testing.T, args ...string) (url, dir string) {
 func TestChatPage(t *testing.T) {
 	need(t, "browser")
 	browser := chromium(t)
-	url, dir := served(t)
+	url, dir := served(t, "--books", "../demo/handbook")
 	shots := os.Getenv("LENTIL_SHOTS")
 	if shots == "" {
 		shots = t.TempDir()

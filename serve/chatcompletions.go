@@ -22,7 +22,7 @@ func (s *Server) chatCompletions(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.models.release(q.variant)
 	q.options.Client = s.clientOf(r)
-	reply := &chatReply{request: &request, id: newID("chatcmpl-"), created: time.Now().Unix(), stats: map[int]answerStats{}}
+	reply := &chatReply{annotate: func(text string) []any { return s.annotations(r, text) }, texts: map[int]string{}, request: &request, id: newID("chatcmpl-"), created: time.Now().Unix(), stats: map[int]answerStats{}}
 	if request.Stream {
 		s.finishStream(w, reply.stream(newStream(w, false)), func(emit func(event) error) error { return s.answer(r.Context(), q, emit) })
 		return
@@ -38,7 +38,11 @@ func (s *Server) chatCompletions(w http.ResponseWriter, r *http.Request) {
 	choices := []any{}
 	for i := range whole {
 		reply.stats[i] = whole[i].stats
-		choices = append(choices, whole[i].choice(i, request.Logprobs))
+		choice := whole[i].choice(i, request.Logprobs)
+		if sources := s.annotations(r, whole[i].text.String()); len(sources) > 0 {
+			choice["message"].(map[string]any)["annotations"] = sources
+		}
+		choices = append(choices, choice)
 	}
 	out := reply.head("chat.completion")
 	out["choices"], out["usage"], out["timings"] = choices, usageOf(statsOf(reply.stats)), timingsOf(reply.stats[0])
@@ -103,6 +107,9 @@ type chatReply struct {
 	created int64
 	stats   map[int]answerStats
 	calls   map[int]int // of each choice, so far
+
+	annotate func(text string) []any // sources of an answer
+	texts    map[int]string          // of each choice, so far
 }
 
 func (c *chatReply) head(object string) map[string]any {
@@ -163,6 +170,11 @@ func (c *chatReply) stream(out *stream) *streamed {
 				return out.send("", chunk(e.choice, c.delta(e), nil, e.logs))
 			}
 			c.stats[e.choice] = e.stats
+			if sources := c.annotate(c.texts[e.choice]); len(sources) > 0 {
+				if err := out.send("", chunk(e.choice, map[string]any{"annotations": sources}, nil, nil)); err != nil {
+					return err
+				}
+			}
 			m := chunk(e.choice, map[string]any{}, e.finish, e.logs)
 			m["timings"] = timingsOf(e.stats)
 			return out.send("", m)
@@ -194,5 +206,6 @@ func (c *chatReply) delta(e event) map[string]any {
 		c.calls[e.choice]++
 		return map[string]any{"tool_calls": []any{call}}
 	}
+	c.texts[e.choice] += e.part.Text
 	return map[string]any{"content": e.part.Text}
 }

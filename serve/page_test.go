@@ -218,3 +218,51 @@ func FuzzChatLine(f *testing.F) {
 		}
 	})
 }
+
+// TestSources: an answer comes with the passages of books that are nearest to it, and tells figures that are in none.
+func TestSources(t *testing.T) {
+	t.Parallel()
+	books := t.TempDir()
+	text := "# Food\n\n## Grains\n\n" + strings.Repeat("Oats have 10 grams of fibre in 100 grams. ", 15) + "\n\n## Pulses\n\nLentils keep bones strong, and have 1,500 seeds in a cup.\n"
+	if err := os.WriteFile(filepath.Join(books, "food.md"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s, h := newServer(t, func(o *Options) { o.Books = []string{books} })
+	got := s.shelf.look("Eat lentils for bones.")
+	if len(got) == 0 || !strings.Contains(got[0].Text, "Lentils") || !strings.Contains(got[0].Chapter, "Pulses") {
+		t.Fatalf("%+v", got)
+	}
+	if got := s.shelf.look("xyzzy"); len(got) != 0 {
+		t.Errorf("%+v", got)
+	}
+	if got := unfounded("1. Take 1500 seeds, 7 beans and 12 plums.\n2. Eat 3,5 of them", "With 7?", got); !slices.Equal(got, []string{"12", "3,5"}) {
+		t.Errorf("unfounded %q", got)
+	}
+	ask := object{"messages": user(question)} // "... is good for strong bones."
+	_, reply := post(t, h.URL, "/v1/chat/completions", ask)
+	url, _ := at(reply, "choices", 0, "message", "annotations", 0, "url_citation", "url").(string)
+	if url == "" {
+		t.Fatalf("no annotations: %v", reply)
+	}
+	r, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if passage, _ := io.ReadAll(r.Body); !strings.Contains(string(passage), "Lentils keep bones strong") {
+		t.Errorf("%s", passage)
+	}
+	ask["stream"] = true
+	values, _ := events(t, h.URL, "/v1/chat/completions", ask)
+	found := false
+	for _, v := range values {
+		found = found || at(v, "choices", 0, "delta", "annotations", 0, "url_citation", "title") != nil
+	}
+	if !found {
+		t.Error("no annotations in the stream")
+	}
+	dir, _ := modelFolder()
+	if _, err := New(t.Context(), Options{Models: []Model{{Path: dir}}, Books: []string{filepath.Join(books, "none")}}); err == nil || !strings.Contains(err.Error(), "no such") {
+		t.Errorf("books that are not there: %v", err)
+	}
+}

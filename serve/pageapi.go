@@ -298,13 +298,13 @@ func (s *Server) startAnswer(r *http.Request) (any, error) {
 	s.jobs.wg.Go(func() {
 		defer cancel()
 		defer s.models.release(q.variant)
-		s.runJob(ctx, job, q)
+		s.runJob(ctx, job, q, parent.Content)
 	})
 	return map[string]any{"id": answer.ID}, nil
 }
 
 // runJob runs an answer to its end and keeps it.
-func (s *Server) runJob(ctx context.Context, job *answerJob, q *query) {
+func (s *Server) runJob(ctx context.Context, job *answerJob, q *query, question string) {
 	a := job.answer
 	var thinking time.Duration
 	began := time.Now()
@@ -331,6 +331,10 @@ func (s *Server) runJob(ctx context.Context, job *answerJob, q *query) {
 		a.Finish = "stopped"
 	case err != nil:
 		a.Finish, a.Error = "error", s.toAPI(err).message
+	}
+	if s.shelf != nil && a.Content != "" {
+		a.Sources = s.shelf.look(a.Content)
+		a.Unfounded = unfounded(a.Content, question, a.Sources)
 	}
 	if thinking > 0 && a.Figures != nil {
 		a.Figures["reasoning_ms"] = thinking.Milliseconds()

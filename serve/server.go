@@ -36,6 +36,8 @@ type Options struct {
 	Sampling     generate.Sampling
 	TemplateArgs string // JSON object of variables for the chat template
 
+	Books []string // books, and folders of them, whose passages are shown beside answers
+
 	Data string // folder of chats and feedback; "" keeps none, and serves no page
 	// Log hears of requests, one line each, without what was asked or answered. May be nil.
 	Log func(text string)
@@ -71,6 +73,7 @@ type Server struct {
 	embedding chan struct{} // held by the text that is embedded
 	store     *store        // of chats; nil for none
 	jobs      jobs          // answers of the page
+	shelf     *shelf        // of books; nil for none
 
 	mu       sync.Mutex
 	draining bool
@@ -95,6 +98,12 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	}
 	if o.Data != "" {
 		if s.store, err = openStore(o.Data); err != nil {
+			return nil, err
+		}
+	}
+	if len(o.Books) > 0 {
+		if s.shelf, err = openShelf(o.Books, o.Open.Warn); err != nil {
+			s.closeStore()
 			return nil, err
 		}
 	}
@@ -185,6 +194,7 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", s.health)
 	mux.HandleFunc("GET /metrics", s.writeMetrics)
+	mux.HandleFunc("GET /lentil/passages/{id}", s.passageText)
 	for _, v := range []string{"/v1", ""} {
 		mux.HandleFunc("GET "+v+"/models", s.listModels)
 		mux.HandleFunc("GET "+v+"/models/{id...}", s.oneModel)

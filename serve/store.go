@@ -61,6 +61,8 @@ type storedMessage struct {
 	Error     string         `json:"error,omitempty"`
 	Vote      int            `json:"vote,omitempty"` // 1 good, -1 bad
 	Figures   map[string]any `json:"figures,omitempty"`
+	Sources   []passage      `json:"sources,omitempty"`
+	Unfounded []string       `json:"unfounded,omitempty"` // figures that are in no source
 	Created   int64          `json:"created"`
 }
 

@@ -25,7 +25,7 @@ const apiKeyVariable = "LENTIL_API_KEY"
 
 // serveOptions are mlx_lm.server's flags, and Lentil's own.
 type serveOptions struct {
-	Models, Adapters             []string
+	Models, Adapters, Books      []string
 	AdapterPath                  string
 	Host                         string
 	Port                         int
@@ -101,6 +101,7 @@ func (o *serveOptions) declare(cmd *cobra.Command, maxTokens int) {
 		f.StringSliceVar(&o.Origins, "allowed-origins", nil, "web `pages` that may ask, such as https://example.org,\nwith commas; * for all")
 	})
 	group(cmd, "Chat page", func(f *pflag.FlagSet) {
+		f.StringArrayVar(&o.Books, "books", nil, "`folder` of books, or one: the passages nearest to an\nanswer are shown with it; may be repeated")
 		f.StringVar(&o.Data, "data", dataFolder(), "`folder` that keeps the page's chats and feedback.jsonl;\nempty for no page")
 		o.dataFlag = f.Lookup("data")
 	})
@@ -251,7 +252,7 @@ func (o *serveOptions) options(streams Streams) serve.Options {
 	opening := o.opening(streams)
 	opening.Draft = o.Draft.Model
 	out := serve.Options{
-		Models: o.models(), Adapters: o.Adapters, Open: opening, Memory: int64(o.Memory),
+		Models: o.models(), Adapters: o.Adapters, Books: o.Books, Open: opening, Memory: int64(o.Memory),
 		Batch:         generate.BatchOptions{Most: o.Answers, Waiting: o.Queue, PrefillStep: min(o.Prefill, 256), Memory: int64(o.KVMemory)},
 		CacheSessions: o.CacheSize, CacheBytes: int64(o.CacheBytes),
 		Keys: o.keys(), Hosts: o.Hosts, Origins: o.Origins,

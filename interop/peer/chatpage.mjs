@@ -41,6 +41,7 @@ out.paint = await page.evaluate(() => performance.getEntriesByName("first-conten
 await step("models are listed", async () => { await page.waitForFunction(() => document.getElementById("model").options.length > 1); });
 await step("a question is answered", async () => { await send("What is fibre good for?"); await idle(); return (await answers.first().innerText()).length > 5; });
 await step("figures", async () => /tokens\/s/.test(await page.locator(".figures").first().innerText()));
+await step("sources", async () => { await page.locator(".turn.assistant summary", { hasText: "passages of the books" }).first().click(); return (await page.locator(".turn.assistant ol li").count()) > 0; });
 await step("the chat is listed", async () => (await page.locator("#chats .open").first().innerText()).includes("fibre"));
 await step("again makes a branch", async () => {
   await page.click("button[title^='Answer again']");

@@ -92,9 +92,24 @@ function draw(m) {
     if (running.has(m.id)) said.classList.add("wait");
   }
   turn.append(said);
+  if (m.sources?.length) turn.append(sources(m));
+  if (m.unfounded?.length) turn.append(el("p", "In no passage above: " + m.unfounded.join(", "), "error"));
   if (m.error) turn.append(el("p", m.error, "error"));
   if (!running.has(m.id)) turn.append(tools(m));
   return turn;
+}
+
+// sources lists the passages of books that are nearest to an answer.
+function sources(m) {
+  const d = el("details"), list = el("ol");
+  d.append(el("summary", `${m.sources.length} passages of the books`));
+  for (const s of m.sources) {
+    const li = el("li"), where = [s.book, s.chapter, s.page && "p. " + s.page].filter(Boolean).join(", ");
+    li.append(el("strong", where), el("p", s.text));
+    list.append(li);
+  }
+  d.append(list);
+  return d;
 }
 
 function tools(m) {
