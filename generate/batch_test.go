@@ -362,6 +362,91 @@ func TestBatchQueue(t *testing.T) {
 	}
 }
 
+// TestBatchTurns: a turn goes to the client with the fewest answers under way, and one that gives up in the queue holds up
+// none behind it.
+func TestBatchTurns(t *testing.T) {
+	t.Parallel()
+	m := modeltest.Load(t, newCPU(t), modeltest.Spec{Type: "llama", Config: map[string]any{"vocab_size": vocab, "max_position_embeddings": 1024}})
+	tok := newTokenizer(t)
+	began := make(chan string, 8)
+	var all sync.WaitGroup
+	// ask asks for an answer that is held at its first token until end.
+	ask := func(ctx context.Context, b *Batch, name, client string, tokens int) (end func()) {
+		gate, before := make(chan bool), b.Load()
+		all.Go(func() {
+			for _, err := range b.Stream(ctx, m, tok, prompt, Options{MaxTokens: tokens, Client: client}) {
+				if err == nil {
+					began <- name
+					<-gate
+				}
+				break
+			}
+		})
+		for b.Load() == before {
+			time.Sleep(time.Millisecond)
+		}
+		return func() { close(gate) }
+	}
+	next := func(want string) {
+		t.Helper()
+		select {
+		case got := <-began:
+			if got != want {
+				t.Errorf("%s began, want %s", got, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s did not begin", want)
+		}
+	}
+	b := newBatch(t, BatchOptions{Most: 2})
+	end1 := ask(t.Context(), b, "a", "A", 2)
+	next("a")
+	end2 := ask(t.Context(), b, "b", "B", 2)
+	next("b")
+	end3 := ask(t.Context(), b, "a again", "A", 2)
+	end4 := ask(t.Context(), b, "c", "C", 2)
+	end2()
+	next("c")
+	end4()
+	next("a again")
+	end1()
+	end3()
+
+	s, err := NewSession(m, 0, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const few, many = 2, 600
+	small, large := s.bytesFor(len(prompt)+few), s.bytesFor(min(len(prompt)+many, m.Config.MaxPositionEmbeddings))
+	if large <= small {
+		t.Fatalf("%d bytes, then %d: this tests nothing", small, large)
+	}
+	b = newBatch(t, BatchOptions{Memory: small + large - 1})
+	end1 = ask(t.Context(), b, "small", "", few)
+	next("small")
+	big, err := b.Session(m) // which stays
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer big.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	all.Go(func() {
+		if _, _, err := tokensOf(big.Stream(ctx, tok, prompt, Options{MaxTokens: many})); !errors.Is(err, context.Canceled) {
+			t.Errorf("the large one: %v", err)
+		}
+	})
+	for b.Load().Waiting == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	end2 = ask(t.Context(), b, "behind it", "", few)
+	cancel()
+	next("behind it")
+	end1()
+	end2()
+	all.Wait()
+}
+
 // TestBatchMemory: answers wait for the memory of others, and one that never fits is
 // refused.
 func TestBatchMemory(t *testing.T) {
@@ -580,10 +665,9 @@ func TestBatchErrors(t *testing.T) {
 	var done sync.WaitGroup
 	for i := range 6 {
 		done.Go(func() {
-			p := modeltest.Sequence(230 + i) // caches have room for 256, and would grow to 512
-			n := 20
-			if i == 3 {
-				n = 60
+			p, n := modeltest.Sequence(100+i), 100
+			if i == 3 { // caches have room for 256, and would grow to 512 while the others go on
+				p, n = modeltest.Sequence(233), 60
 			}
 			ids, _, err := tokensOf(b.Stream(t.Context(), m, tok, p, Options{MaxTokens: n}))
 			switch {
