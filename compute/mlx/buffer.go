@@ -233,34 +233,41 @@ func (d *Device) ImportWeight(m *quant.Matrix) (compute.Buffer, error) {
 	if a, ok := m.ToAffine(quant.F32); ok { // Q4_K, exactly
 		m = a
 	}
-	return b, d.enter(func() error {
-		w := b.weight
-		w.bytes = int64(len(m.Data) + len(m.Scales) + len(m.Biases))
-		dense := d.denseType(m.Format)
-		if !isPacked(m.Format) {
-			w.bytes = int64(m.Rows) * int64(m.Cols) * int64(dense.Size())
-		}
-		if err := d.admit(w.bytes); err != nil {
-			return err
-		}
-		d.weights += w.bytes
-		if !isPacked(m.Format) {
-			d.put(b, d.dense(m, dense))
-			return nil
-		}
-		f := m.Format
-		w.packed = mlxc.Quantized{Group: f.Group, Bits: f.Bits, Mode: "affine"}
-		if f.Kind != quant.Affine {
-			w.packed.Mode = f.Mode()
-		}
-		scales := types[f.DType]
-		w.packed.Packed = d.g.Keep(d.g.New(m.Data, mlxc.U32, m.Rows, f.RowBytes(m.Cols)/4))
-		w.packed.Scales = d.g.Keep(d.g.New(m.Scales, scales, m.Rows, m.Cols/f.Group))
-		if f.Kind == quant.Affine {
-			w.packed.Biases = d.g.Keep(d.g.New(m.Biases, scales, m.Rows, m.Cols/f.Group))
-		}
+	err := d.enter(func() error { return d.imported(b, m) })
+	if err != nil {
+		b.Free()
+		return nil, err
+	}
+	return b, nil
+}
+
+// imported copies m into the buffer.
+func (d *Device) imported(b *buffer, m *quant.Matrix) error {
+	w, g, f := b.weight, d.g, m.Format
+	dense, bytes := d.denseType(f), int64(len(m.Data)+len(m.Scales)+len(m.Biases))
+	if !isPacked(f) {
+		bytes = int64(m.Rows) * int64(m.Cols) * int64(dense.Size())
+	}
+	if err := d.admit(bytes); err != nil {
+		return err
+	}
+	w.bytes = bytes
+	d.weights += bytes
+	if !isPacked(f) {
+		d.put(b, d.dense(m, dense))
 		return nil
-	})
+	}
+	w.packed = mlxc.Quantized{Group: f.Group, Bits: f.Bits, Mode: "affine"}
+	if f.Kind != quant.Affine {
+		w.packed.Mode = f.Mode()
+	}
+	scales := types[f.DType]
+	w.packed.Packed = g.Keep(g.New(m.Data, mlxc.U32, m.Rows, f.RowBytes(m.Cols)/4))
+	w.packed.Scales = g.Keep(g.New(m.Scales, scales, m.Rows, m.Cols/f.Group))
+	if f.Kind == quant.Affine {
+		w.packed.Biases = g.Keep(g.New(m.Biases, scales, m.Rows, m.Cols/f.Group))
+	}
+	return nil
 }
 
 // isExact reports whether a weight is imported without rounding.

@@ -21,8 +21,6 @@ func (c *call) elements(op compute.Op) {
 		c.results[0] = g.Multiply(c.f32(0), g.Reshape(c.x(1), -1, 1))
 	case compute.Fill:
 		c.results[0] = g.BroadcastTo(g.Float(o.Value), o.Shape...)
-	case compute.SumSquares:
-		c.results[0] = c.added(o.Accumulate, g.Sum(g.Reshape(g.Square(c.x(0)), -1), 0, true))
 	case compute.SwiGLU:
 		gate := c.f32(0)
 		c.results[0] = g.Multiply(g.Multiply(gate, g.Sigmoid(gate)), c.f32(1))
@@ -36,6 +34,20 @@ func (c *call) elements(op compute.Op) {
 		c.ropeTable(o)
 	case compute.RoPE:
 		c.rope(o)
+	case compute.ArgMax:
+		c.argMax()
+	case compute.CopyRows:
+		c.copyRows(o)
+	case compute.Reshape:
+		c.results[0] = g.Reshape(c.x(0), o.Shape...)
+	case compute.Dropout:
+		c.dropout(o)
+	case compute.Magnitude:
+		c.magnitude(o)
+	case compute.MagnitudeGrad:
+		c.magnitudeGrad()
+	case compute.UpdatedNorm:
+		c.updatedNorm(o)
 	}
 }
 
@@ -168,4 +180,22 @@ func (c *call) argMax() {
 	wrong := g.As(g.ArgMax(g.Where(fine, g.Int(0), g.Int(1)), -1, false), mlxc.I32)
 	best := g.As(g.ArgMax(c.x(0), -1, false), mlxc.I32)
 	c.results[0] = g.Where(g.All(fine, -1, false), best, g.Subtract(g.Int(-1), wrong))
+}
+
+// clipFactor is the smaller of 1 and Max over the norm.
+func (c *call) clipFactor(o compute.ClipFactor) {
+	const least = 1e-6 // of the divisor
+	g := c.g
+	factor := g.Divide(g.Float(o.Max), g.Add(g.Sqrt(c.x(0)), g.Float(least)))
+	c.results[0] = g.Where(g.GreaterEqual(factor, g.Float(1)), g.Float(1), factor)
+}
+
+// dropout draws MLX's own bits, which are those of the definition.
+func (c *call) dropout(o compute.Dropout) {
+	g, n := c.g, c.in[0].spec.Shape.Elems()
+	key := g.Reshape(g.Rows(c.x(1), o.Row, o.Row+1, 2), 2)
+	limit, scale := o.Bound()
+	kept := g.GreaterEqual(g.As(g.RandomBits(key, n), mlxc.F32), g.Float(limit))
+	y := g.Where(g.Reshape(kept, c.dims(0)...), g.Float(0), g.Multiply(c.f32(0), g.Float(scale)))
+	c.results[0] = y
 }

@@ -167,13 +167,3 @@ func (c *call) combineGrad() {
 	c.results[0] = g.Reshape(g.Multiply(dout, g.Reshape(c.x(2), t, k, 1)), t*k, d)
 	c.results[1] = g.Sum(g.Multiply(dout, y), -1, false)
 }
-
-// dropout draws MLX's own bits, which are those of the definition.
-func (c *call) dropout(o compute.Dropout) {
-	g, n := c.g, c.in[0].spec.Shape.Elems()
-	key := g.Reshape(g.Rows(c.x(1), o.Row, o.Row+1, 2), 2)
-	limit, scale := o.Bound()
-	kept := g.GreaterEqual(g.As(g.RandomBits(key, n), mlxc.F32), g.Float(limit))
-	y := g.Where(g.Reshape(kept, c.dims(0)...), g.Float(0), g.Multiply(c.f32(0), g.Float(scale)))
-	c.results[0] = y
-}

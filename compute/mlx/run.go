@@ -131,6 +131,7 @@ func (d *Device) has(op compute.Op, out, in []compute.Spec) bool {
 		compute.SwiGLU, compute.SwiGLUGrad, compute.Add, compute.Scale, compute.ScaleBy, compute.ScaleRows, compute.Fill,
 		compute.GatherRows, compute.ScatterRows, compute.EmbedGrad, compute.CopyRows,
 		compute.ExpertLinear, compute.ExpertGradInput, compute.ExpertGradWeight, compute.Route, compute.RouteGrad, compute.Combine, compute.CombineGrad,
+		compute.Magnitude, compute.MagnitudeGrad, compute.UpdatedNorm, compute.ClipFactor, compute.Reshape,
 		compute.Dropout, compute.Adam, compute.Guard, compute.SumSquares, compute.ArgMax:
 		return true
 	case compute.StoreRows:
@@ -175,7 +176,7 @@ func (c *call) dispatch(op compute.Op) error {
 	case compute.Embed:
 		return c.embed(o)
 	case compute.EmbedGrad:
-		return c.scatter(1, o.Rows, c.g.As(c.out[0].array, mlxc.F32))
+		return c.scatter(1, o.Rows, c.g.As(c.d.value(c.out[0]), mlxc.F32))
 	case compute.CrossEntropy:
 		return c.crossEntropy(o)
 	case compute.CrossEntropyLogits:
@@ -188,6 +189,23 @@ func (c *call) dispatch(op compute.Op) error {
 		return c.storeRows(o)
 	case compute.CacheAttention:
 		return c.cacheAttention(o)
+	case compute.GatherRows:
+		return c.gatherRows()
+	case compute.ScatterRows:
+		return c.scatter(1, o.Rows, c.g.Zeros(mlxc.F32, c.out[0].spec.Shape...))
+	case compute.ExpertLinear, compute.ExpertGradInput, compute.ExpertGradWeight, compute.Route, compute.RouteGrad, compute.Combine, compute.CombineGrad:
+		return c.mixture(op)
+	case compute.Adam, compute.Guard, compute.ClipFactor, compute.SumSquares:
+		c.update(op)
+	default:
+		c.elements(op)
+	}
+	return nil
+}
+
+// mixture builds the ops of experts.
+func (c *call) mixture(op compute.Op) error {
+	switch o := op.(type) {
 	case compute.ExpertLinear:
 		return c.expertLinear(o)
 	case compute.ExpertGradInput:
@@ -202,24 +220,22 @@ func (c *call) dispatch(op compute.Op) error {
 		c.combine()
 	case compute.CombineGrad:
 		c.combineGrad()
-	case compute.Dropout:
-		c.dropout(o)
+	}
+	return nil
+}
+
+// update builds the ops of optimizers.
+func (c *call) update(op compute.Op) {
+	switch o := op.(type) {
 	case compute.Adam:
 		c.adam(o)
 	case compute.Guard:
 		c.guard()
-	case compute.ArgMax:
-		c.argMax()
-	case compute.GatherRows:
-		return c.gatherRows()
-	case compute.ScatterRows:
-		return c.scatter(1, o.Rows, c.g.Zeros(mlxc.F32, c.out[0].spec.Shape...))
-	case compute.CopyRows:
-		c.copyRows(o)
-	default:
-		c.elements(op)
+	case compute.ClipFactor:
+		c.clipFactor(o)
+	case compute.SumSquares:
+		c.results[0] = c.added(o.Accumulate, c.g.Sum(c.g.Reshape(c.g.Square(c.x(0)), -1), 0, true))
 	}
-	return nil
 }
 
 // x is input i.
