@@ -126,7 +126,8 @@ func (e ends) find(n int) (sequence, i int) {
 	return sequence, n
 }
 
-// floatChunks computes the partial softmaxes. A task takes a chunk of keys of one head.
+// floatChunks computes the partial softmaxes. A task takes a chunk of keys of one head, and
+// asks for the next task's meanwhile.
 func (d *Device) floatChunks(list []*chunked) error {
 	most := 0
 	for _, c := range list {
@@ -138,15 +139,24 @@ func (d *Device) floatChunks(list []*chunked) error {
 		return err
 	}
 	tasks := inTurn(list, func(c *chunked) int { return c.KVHeads * c.chunks })
-	d.pool.run(tasks.total(), func(worker, task int) {
+	chunkOf := func(task int) (*chunked, keyChunk) {
 		s, i := tasks.find(task)
 		c := list[s]
 		kv, k0 := i%c.KVHeads, c.first+i/c.KVHeads*chunkKeys
-		area := cut(private[worker*each:], sizes)
-		f := keyChunk{attend: c.attend, kv: kv, k0: k0, n: min(chunkKeys, c.keys-k0), keys: chunkKeys, p: area[0], out: c.part(i/c.KVHeads, kv)}
+		return c, keyChunk{attend: c.attend, kv: kv, k0: k0, n: min(chunkKeys, c.keys-k0), keys: chunkKeys, out: c.part(i/c.KVHeads, kv)}
+	}
+	asked := make([]int, d.pool.threads) // each worker has asked for the keys of the task before this
+	ahead := make([]keyChunk, d.pool.threads)
+	d.pool.streams(tasks.total(), func(worker, task int) {
+		c, f := chunkOf(task)
+		f.p, f.asked = private[worker*each:][:sizes[0]], asked[worker] == task+1
+		if task+1 < tasks.total() {
+			_, ahead[worker] = chunkOf(task + 1)
+			f.next, asked[worker] = &ahead[worker], task+2
+		}
 		f.run()
 		for r := 0; c.chunks == 1 && r < c.rows(); r++ {
-			d.mergeQuery(c, r/c.group*c.Heads+kv*c.group+r%c.group)
+			d.mergeQuery(c, r/c.group*c.Heads+f.kv*c.group+r%c.group)
 		}
 	})
 	return nil
@@ -156,6 +166,11 @@ func (d *Device) floatChunks(list []*chunked) error {
 // logarithm of the whole sum.
 func (d *Device) merge(y []float32, chunks int, part func(c int) []float32) float32 {
 	n := len(y)
+	if chunks == 1 {
+		p := part(0)
+		d.kernels.scale(y, 1/p[n+1], p[:n])
+		return p[n] + float32(math.Log(float64(p[n+1])))
+	}
 	top := float32(emptyTop)
 	for c := range chunks {
 		top = max(top, part(c)[n])
@@ -179,6 +194,8 @@ type keyChunk struct {
 	keys      int       // of a whole chunk
 	p         []float32 // [rows, keys] scores, then exponentials
 	out       []float32 // [rows, HeadDim+2]
+	asked     bool      // for the keys and values
+	next      *keyChunk // to be asked for; nil for none
 }
 
 // scores are row r's, for all keys of the chunk.
@@ -189,16 +206,20 @@ func (f *keyChunk) sum(r int) []float32 { return f.out[r*(f.HeadDim+2):][:f.Head
 
 func (f *keyChunk) run() {
 	d := f.HeadDim
-	for r := range f.t * f.group {
+	rows := f.t * f.group
+	for r := range rows {
 		lo, hi, q := f.row(r)
+		f.askNext(3*r, 3*rows)
 		switch {
 		case lo >= hi:
-		case r == 0:
+		case r == 0 && !f.asked:
 			f.firstDot(q, lo, hi)
 		default:
 			f.dot(f.scores(r)[lo:hi], q, lo)
 		}
+		f.askNext(3*r+1, 3*rows)
 		f.softmax(r)
+		f.askNext(3*r+2, 3*rows)
 		if lo < hi {
 			f.addValues(f.sum(r)[:d], f.scores(r)[lo:hi], lo)
 		}
@@ -219,6 +240,17 @@ func (f *keyChunk) firstDot(q []float32, lo, hi int) {
 		}
 		f.dot(f.scores(0)[j:end], q, j)
 	}
+}
+
+// askNext asks for part i of n of the next chunk. Little is asked for at a time: only a few
+// lines can be on their way.
+func (f *keyChunk) askNext(i, n int) {
+	if f.next == nil {
+		return
+	}
+	lo, hi := i*f.next.n/n, (i+1)*f.next.n/n
+	f.next.ask(f.next.k, lo, hi)
+	f.next.ask(f.next.v, lo, hi)
 }
 
 // ask asks for rows [lo, hi) of the chunk's head.

@@ -17,8 +17,8 @@ const (
 	piece      = 16  // values of one row of x that lie together in a panel
 	byteRun    = 32  // codes of a byte that a columnsKernel takes at once
 	leastParts = 8   // fewest panels of x worth a task of their own
-	// leastColumns is the fewest columns of a panel worth a task to round them.
-	leastColumns = 1024
+	// leastRounded is the fewest values of a panel worth a task to round them.
+	leastRounded = 2048
 )
 
 // byteTile is one call of a tile kernel: c (+)= x wᵀ for rows rows of x and cols rows of

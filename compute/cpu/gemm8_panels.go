@@ -29,8 +29,8 @@ func (d *Device) panels8(x []float32, t, k, height int, f quant.Format) (panels8
 		return a, err
 	}
 	parts := 1 // of a panel's columns
-	if t <= height {
-		parts = min(d.pool.threads, blocksOf(k, leastColumns))
+	if blocksOf(t, height) < tasksEach*d.pool.threads {
+		parts = min(d.pool.threads, blocksOf(k*min(t, height), leastRounded))
 	}
 	units := blocksOf(k, superBlock)
 	d.pool.run(blocksOf(t, height)*parts, func(worker, task int) {
