@@ -150,6 +150,21 @@ func TestKeepCheckpoints(t *testing.T) {
 	if size > plan.DiskBytes || size < plan.DiskBytes/3 {
 		t.Errorf("%d bytes lie there, planned at most %d", size, plan.DiskBytes)
 	}
+	// A new run in the folder leaves the old one's alone, also once it has been stopped.
+	r.Iters, r.SaveEvery, r.KeepCheckpoints = 18, 9, 1
+	ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	Run(ctx, r, Options{Overwrite: true, Report: reporter(func(e run.Event) {
+		if s, ok := e.(run.Saved); ok && s.Iteration == 9 {
+			cancel()
+		}
+	})})
+	if _, err := Run(t.Context(), r, Options{Resume: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := there(), []string{"0000001", "0000006", "0000008", "0000018"}; !slices.Equal(got, want) {
+		t.Errorf("begun anew: %v, want %v", got, want)
+	}
 	r.KeepCheckpoints = -1
 	if _, err := Run(t.Context(), r, Options{}); err == nil || !strings.Contains(err.Error(), "keep_checkpoints -1: expected 0 for all, or more") {
 		t.Errorf("less than none: %v", err)
