@@ -237,7 +237,13 @@ func (m *maker) factsOf(p *Passage) []*fact {
 // add takes a fact, unless it tells of persons where that is not wanted.
 func (m *maker) add(f *fact) {
 	if m.opt.Privacy != Keep {
-		for _, text := range []*string{&f.quote, &f.answers[0]} {
+		texts := []*string{&f.quote, &f.wrong}
+		for _, list := range [][]string{f.asks, f.answers, f.more} {
+			for i := range list {
+				texts = append(texts, &list[i])
+			}
+		}
+		for _, text := range texts {
 			masked, found := pii.Mask(*text)
 			if len(found) == 0 {
 				continue
@@ -248,7 +254,6 @@ func (m *maker) add(f *fact) {
 				return
 			}
 			*text = masked
-			f.answers = f.answers[:1]
 		}
 	}
 	m.facts = append(m.facts, f)

@@ -201,13 +201,14 @@ CALORIE; symbol C.; a unit of heat.
 }
 
 func TestPrivacy(t *testing.T) {
+	text := handbook + "\n| Miller | Stones |\n|---|---|\n| Anna, anna@example.org | 12 kilograms |\n| Bert, bert@example.org | 15 kilograms |\n"
 	for _, p := range []Privacy{Mask, Keep, Drop} {
-		m := makeBook(t, handbook, func(o *Options) { o.Privacy = p })
+		m := makeBook(t, text, func(o *Options) { o.Privacy = p })
 		all := strings.Join(m.Texts["train"], "\n")
 		for _, r := range m.Rows {
 			all += r.Question + r.Answer + r.Quote
 		}
-		if has := strings.Contains(all, "miller@example.org"); has != (p == Keep) {
+		if has := strings.Contains(all, "@example.org"); has != (p == Keep) {
 			t.Errorf("%s: the address is in the rows: %v", p, has)
 		}
 		if p == Mask && m.Report.Personal == 0 {
@@ -252,6 +253,22 @@ func TestSplit(t *testing.T) {
 	}
 	if unseen == 0 {
 		t.Error("no question on unseen chapters")
+	}
+}
+
+// TestRows: a limit takes passages all over the book, each before any twice.
+func TestRows(t *testing.T) {
+	m := makeBook(t, longBook(), func(o *Options) { o.Rows, o.Wordings = 16, 2 })
+	from := map[*Passage]bool{}
+	last := 0
+	for _, r := range m.Rows {
+		if r.Kind != Unknown {
+			from[r.passage] = true
+			last = max(last, r.passage.From)
+		}
+	}
+	if n := len(m.Rows); n < 14 || n > 18 || len(from) < 7 || last < 50 {
+		t.Errorf("%d rows of %d passages, the last at block %d", n, len(from), last)
 	}
 }
 

@@ -78,15 +78,21 @@ func (m *maker) chosen() []*fact {
 	}
 	keep := map[*fact]bool{}
 	for rows, turn := 0, 0; rows < m.opt.Rows; turn++ {
-		any := false
+		var next []*fact
 		for _, p := range m.passages {
-			if list := by[p]; turn < len(list) && rows < m.opt.Rows {
-				keep[list[turn]], any = true, true
-				rows += len(m.trainAsks(list[turn]))
+			if list := by[p]; turn < len(list) {
+				next = append(next, list[turn])
 			}
 		}
-		if !any {
+		if len(next) == 0 {
 			break
+		}
+		// The last turn does not come to all: it takes passages all over the books.
+		n := min(max((m.opt.Rows-rows+m.opt.Wordings-1)/m.opt.Wordings, 1), len(next))
+		for k := range n {
+			f := next[k*len(next)/n]
+			keep[f] = true
+			rows += len(m.trainAsks(f))
 		}
 	}
 	out := slices.DeleteFunc(slices.Clone(m.facts), func(f *fact) bool { return !keep[f] })
