@@ -81,7 +81,7 @@ func TestChatPage(t *testing.T) {
 			t.Errorf("%s: %s", name, is)
 		}
 	}
-	if len(got.Steps) < 18 || len(got.Errors)+len(got.Requests)+len(got.Violations) > 0 || got.Overflow > 0 {
+	if len(got.Steps) < 21 || len(got.Errors)+len(got.Requests)+len(got.Violations) > 0 || got.Overflow > 0 {
 		t.Errorf("%d steps; errors %q; asked of others %q; axe-core: %q; %d pixels too wide", len(got.Steps), got.Errors, got.Requests, got.Violations, got.Overflow)
 	}
 	pairs, err := os.ReadFile(filepath.Join(dir, "chats", "feedback.jsonl"))

@@ -58,7 +58,7 @@ await step("edit makes a branch", async () => {
 await step("a second question", async () => { await send("Is rice good?"); await page.waitForFunction(() => document.querySelectorAll(".turn.user").length === 2 && document.querySelectorAll(".turn.assistant").length === 2); await idle(); return (await page.locator(".turn.user").count()) === 2; });
 await step("continue", async () => { const n = (await answers.last().innerText()).length; await page.locator("button[title^='Go on']").last().click(); await page.waitForTimeout(200); await idle(); return (await answers.last().innerText()).length >= n; });
 await step("votes", async () => { await page.locator("button[title='A good answer']").last().click(); await page.waitForFunction(() => [...document.querySelectorAll("button[aria-pressed=true]")].length === 1); });
-await step("a correction", async () => { await page.locator("button[title^='Write what']").last().click(); await dialog("Rice is **good** food."); await page.waitForFunction(() => document.querySelector("#thread strong")?.textContent === "good"); });
+await step("a correction", async () => { await page.locator("button[title^='Write what']").last().click(); await dialog("Rice is **good** food."); await page.waitForFunction(() => document.querySelector("#thread .said strong")?.textContent === "good"); });
 await step("side by side", async () => {
   await page.selectOption("#beside", "base");
   await send("What has iron?");
