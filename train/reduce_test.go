@@ -284,7 +284,7 @@ func TestWorkersGoOn(t *testing.T) {
 	}
 	tr, _ := newTrainer(t, newCPU(t), o)
 	tr.From = openState(t, dir)
-	if _, err := tr.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "it is the state of 2 workers") {
+	if _, err := tr.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "it is that of 2 workers") {
 		t.Errorf("alone: %v", err)
 	}
 }
