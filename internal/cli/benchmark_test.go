@@ -50,16 +50,18 @@ op `
 	if len(got.Trials) != 2 || len(got.Achieved) != 2 || len(got.Profile) != 2 {
 		t.Fatalf("figures %+v", got)
 	}
-	// Two answers of four further tokens through two blocks of seven projections, and the head.
-	linears := []int{2 * 15, 2 * 4 * 15}
+	// Two answers of four further tokens through two blocks of seven projections, and the head. How many passes they share
+	// is a matter of time.
+	const pass = 2*7 + 1
+	passes := []int{1, 4} // if they share all
 	for i, p := range got.Profile {
 		all := bench.Sum(p.Ops)
 		if all.Seconds > p.Seconds || all.FLOPs != bench.Sum(got.Achieved[i].Ops).FLOPs {
 			t.Errorf("%s: ops take %+v of %g s; counted before %+v", p.Name, all, p.Seconds, bench.Sum(got.Achieved[i].Ops))
 		}
 		for _, op := range p.Ops {
-			if op.Name == "linear" && op.Calls != linears[i] {
-				t.Errorf("%s: %d linears, want %d", p.Name, op.Calls, linears[i])
+			if n := op.Calls / pass; op.Name == "linear" && (op.Calls%pass != 0 || n < passes[i] || n > 2*passes[i]) {
+				t.Errorf("%s: %d linears, want those of %d to %d passes", p.Name, op.Calls, passes[i], 2*passes[i])
 			}
 		}
 		if rate := float64(all.FLOPs) / p.Seconds / 1e9; math.Abs(p.GFLOPS/rate-1) > 1e-9 {
