@@ -65,6 +65,7 @@ type variant struct {
 	base    *base
 	stamp   string // of the adapter's files
 	users   int
+	used    time.Time // released last
 	retired bool // newer files have taken its place
 	idle    []*restingSession
 }
@@ -238,25 +239,18 @@ func (m *models) acquire(ctx context.Context, id string) (*variant, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.load.Lock() // one is loaded at a time
+	key, stamp := fmt.Sprintf("%s\x00%g", path, scale), stampOf(path)
+	if v, err := m.ready(b, key, stamp); v != nil || err != nil {
+		return v, err
+	}
+	m.load.Lock() // one is loaded at a time, and what is ready does not wait for it
 	defer m.load.Unlock()
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	key, stamp := fmt.Sprintf("%s\x00%g", path, scale), stampOf(path)
-	m.mu.Lock()
-	if m.closed {
-		m.mu.Unlock()
-		return nil, errClosing
+	if v, err := m.ready(b, key, stamp); v != nil || err != nil { // another request has loaded it
+		return v, err
 	}
-	b.used = time.Now()
-	v := b.variants[key]
-	if v != nil && v.stamp == stamp {
-		v.users++
-		m.mu.Unlock()
-		return v, nil
-	}
-	m.mu.Unlock()
 	if err := m.loadBase(ctx, b); err != nil {
 		return nil, err
 	}
@@ -273,11 +267,48 @@ func (m *models) acquire(ctx context.Context, id string) (*variant, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if v != nil {
-		m.retire(v)
+	if old := b.variants[key]; old != nil {
+		m.retire(old)
 	}
 	b.variants[key] = fresh
+	m.trim(b)
 	return fresh, nil
+}
+
+// mostVariants bounds how many variants of a model are kept: there are any number of shares of an adapter.
+const mostVariants = 32
+
+// trim lets go of variants that were used least and that nobody uses, where there are too many.
+func (m *models) trim(b *base) {
+	for len(b.variants) > mostVariants {
+		oldest := ""
+		for key, v := range b.variants {
+			if v.users == 0 && (oldest == "" || v.used.Before(b.variants[oldest].used)) {
+				oldest = key
+			}
+		}
+		if oldest == "" {
+			return
+		}
+		m.retire(b.variants[oldest])
+		delete(b.variants, oldest)
+	}
+}
+
+// ready is a variant that is loaded, and in use from now on; nil if there is none.
+func (m *models) ready(b *base, key, stamp string) (*variant, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil, errClosing
+	}
+	b.used = time.Now()
+	v := b.variants[key]
+	if v == nil || v.stamp != stamp {
+		return nil, nil
+	}
+	v.users++
+	return v, nil
 }
 
 // loadBase loads a model, for which others make room that nobody uses.
@@ -403,7 +434,8 @@ func (m *models) retire(v *variant) {
 func (m *models) release(v *variant) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v.base.used = time.Now()
+	v.used = time.Now()
+	v.base.used = v.used
 	if v.users--; v.users == 0 && v.retired {
 		v.Close()
 	}

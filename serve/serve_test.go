@@ -407,6 +407,14 @@ func TestModels(t *testing.T) {
 	if len(s.models.bases[0].variants) != 4 {
 		t.Errorf("%d variants", len(s.models.bases[0].variants))
 	}
+	for i := range mostVariants + 5 { // a client that asks for any share of it
+		if status, reply := post(t, h.URL, "/v1/messages/count_tokens", object{"model": fmt.Sprintf("base+cook:0.%03d", i+1), "messages": user("Hi")}); status != http.StatusOK {
+			t.Fatalf("%d %v", status, reply)
+		}
+	}
+	if n := len(s.models.bases[0].variants); n != mostVariants {
+		t.Errorf("%d variants are kept, want %d", n, mostVariants)
+	}
 	time.Sleep(10 * time.Millisecond) // for another time of the files
 	saveAdapter(t, filepath.Join(runs, "cook"), 0)
 	if again := ask("base+cook"); again != base {
