@@ -66,7 +66,7 @@ type variant struct {
 	stamp   string // of the adapter's files
 	users   int
 	used    time.Time // released last
-	retired bool // newer files have taken its place
+	retired bool      // newer files have taken its place
 	idle    []*restingSession
 }
 
