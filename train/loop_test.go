@@ -448,6 +448,13 @@ func TestOptionsCheck(t *testing.T) {
 			t.Errorf("%s: %v", setting, err)
 		}
 	}
+	for _, norm := range []float64{-1, 1e-300, 1e300, math.Inf(1)} { // as float32 they are none, or no bound
+		o := Defaults()
+		o.MaxGradNorm = norm
+		if err := o.Check(); fault.SettingOf(err) != "max_grad_norm" {
+			t.Errorf("max_grad_norm %g: %v", norm, err)
+		}
+	}
 	tr, _ := newTrainer(t, newCPU(t), Options{})
 	if _, err := tr.Run(t.Context()); fault.SettingOf(err) != "batch_size" {
 		t.Errorf("no options: %v", err)

@@ -64,8 +64,8 @@ func (o Options) Check() error {
 	if o.EarlyStop < 0 {
 		return fault.Value("early_stop", o.EarlyStop, "0 for never, or more")
 	}
-	if m := o.MaxGradNorm; !(m >= 0) || math.IsInf(m, 0) {
-		return fault.Value("max_grad_norm", m, "0 for no limit, or more")
+	if m := float32(o.MaxGradNorm); !(m >= 0) || m > math.MaxFloat32 || m == 0 && o.MaxGradNorm > 0 { // as float32 has it
+		return fault.Value("max_grad_norm", o.MaxGradNorm, "0 for no limit, or more")
 	}
 	if err := o.objective().check(); err != nil {
 		return err
