@@ -224,19 +224,19 @@ func emptyAnswer(key string) error {
 }
 
 // checkSides refuses answers that are empty or equal.
-func (row *Row) checkSides() error {
-	if row.Chosen == nil && row.Rejected == nil {
-		for i, text := range []string{row.ChosenText, row.RejectedText} {
+func (r *Row) checkSides() error {
+	if r.Chosen == nil && r.Rejected == nil {
+		for i, text := range []string{r.ChosenText, r.RejectedText} {
 			if strings.TrimSpace(text) == "" {
 				return emptyAnswer(pairKeys[i])
 			}
 		}
 		return nil
 	}
-	if n := alike(row.Chosen, row.Rejected); n == len(row.Chosen) && n == len(row.Rejected) {
+	if n := alike(r.Chosen, r.Rejected); n == len(r.Chosen) && n == len(r.Rejected) {
 		return errSame
 	}
-	for i, side := range [][]chat.Value{row.Chosen, row.Rejected} {
+	for i, side := range [][]chat.Value{r.Chosen, r.Rejected} {
 		if !slices.ContainsFunc(side, says) {
 			return emptyAnswer(pairKeys[i])
 		}

@@ -86,7 +86,6 @@ type look struct {
 
 type seen struct {
 	where, split, answer string
-	several              bool
 }
 
 type rowLanguage struct{ where, text, language string }

@@ -153,15 +153,6 @@ func capital(s string) string {
 	return string(unicode.ToUpper(r)) + s[n:]
 }
 
-// ended puts a full stop at the end of a sentence that has none.
-func ended(s string) string {
-	s = strings.TrimRight(s, " ,;:")
-	if s == "" || strings.ContainsRune(".!?", rune(s[len(s)-1])) || strings.HasSuffix(s, "”") || strings.HasSuffix(s, `"`) {
-		return s
-	}
-	return s + "."
-}
-
 // common are English words that say little.
 var common = map[string]bool{}
 

@@ -237,7 +237,7 @@ func (r *schemaReader) follow(v chat.Value) *chat.Dict {
 			return d
 		}
 		pointer, _ := p.(string)
-		var found chat.Value = r.root
+		found := r.root
 		for _, key := range strings.Split(strings.TrimPrefix(pointer, "#/"), "/") {
 			if f, ok := found.(*chat.Dict); ok {
 				found, _ = f.Get(key)

@@ -26,7 +26,7 @@ const step = async (name, f) => {
     out.steps[name] = String(e).slice(0, 400);
   }
 };
-const idle = () => page.waitForFunction(() => document.getElementById("stop").hidden && !document.querySelector(".wait"));
+const idle = () => page.waitForFunction(() => document.getElementById("thread").ariaBusy !== "true");
 const answers = page.locator(".turn.assistant .said");
 const send = async (text) => {
   await page.fill("#ask", text);
@@ -37,6 +37,7 @@ const dialog = async (text) => {
   await page.click("#dialog-ok");
 };
 await page.goto(url, { waitUntil: "load" });
+await page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint").length > 0);
 out.paint = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? -1);
 await step("models are listed", async () => { await page.waitForFunction(() => document.getElementById("model").options.length > 1); });
 await step("a question is answered", async () => { await send("What is fibre good for?"); await idle(); return (await answers.first().innerText()).length > 5; });
@@ -56,7 +57,7 @@ await step("edit makes a branch", async () => {
   await idle();
 });
 await step("a second question", async () => { await send("Is rice good?"); await page.waitForFunction(() => document.querySelectorAll(".turn.user").length === 2 && document.querySelectorAll(".turn.assistant").length === 2); await idle(); return (await page.locator(".turn.user").count()) === 2; });
-await step("continue", async () => { const n = (await answers.last().innerText()).length; await page.locator("button[title^='Go on']").last().click(); await page.waitForTimeout(200); await idle(); return (await answers.last().innerText()).length >= n; });
+await step("continue", async () => { const n = (await answers.last().innerText()).length; await page.locator("button[title^='Go on']").last().click(); await idle(); return (await answers.last().innerText()).length >= n; });
 await step("votes", async () => { await page.locator("button[title='A good answer']").last().click(); await page.waitForFunction(() => [...document.querySelectorAll("button[aria-pressed=true]")].length === 1); });
 await step("a correction", async () => { await page.locator("button[title^='Write what']").last().click(); await dialog("Rice is **good** food."); await page.waitForFunction(() => document.querySelector("#thread .said strong")?.textContent === "good"); });
 await step("side by side", async () => {

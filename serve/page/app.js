@@ -10,7 +10,21 @@ let running = new Map();     // answers under way, by id: {message, node}
 let list = [], asked = 0;
 
 const say = text => { $("status").textContent = text; };
-const guarded = f => async (...args) => { try { await f(...args); } catch (e) { say(e.message); } };
+
+let pending = 0; // actions that the server has yet to answer
+
+// busy tells, assistive technology too, whether the conversation is about to change, and which buttons that leaves.
+function busy() {
+  $("stop").hidden = running.size === 0;
+  $("send").hidden = running.size > 0;
+  $("thread").ariaBusy = String(pending + running.size > 0);
+}
+
+const guarded = f => async (...args) => {
+  pending++;
+  busy();
+  try { await f(...args); } catch (e) { say(e.message); } finally { pending--; busy(); }
+};
 
 // ask opens the dialog: for a text if there is one to begin with, else for yes or no.
 function ask(question, text) {
@@ -152,8 +166,7 @@ function render() {
   thread.replaceChildren(...parts);
   thread.scrollTop = thread.scrollHeight;
   $("title").textContent = chat?.title || "New chat";
-  $("stop").hidden = running.size === 0;
-  $("send").hidden = running.size > 0;
+  busy();
 }
 
 // redraw changes one message, and follows the text if its end was in view.
@@ -304,8 +317,7 @@ function follow(m) {
     running.delete(m.id);
     if (chat !== mine) return;
     redraw(m);
-    $("stop").hidden = running.size === 0;
-    $("send").hidden = running.size > 0;
+    busy();
     drawList().catch(() => {});
   });
 }

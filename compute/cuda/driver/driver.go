@@ -279,7 +279,7 @@ func (d *Driver) Trim(p Pool) error { return d.call(memPoolTrimTo, uintptr(p), 0
 // SetCurrent makes ctx the context of the calling thread.
 func (d *Driver) SetCurrent(ctx Context) error { return d.call(ctxSetCurrent, uintptr(ctx)) }
 
-// Free is how much of the card's memory nobody has.
+// FreeMemory is how much of the card's memory nobody has.
 func (d *Driver) FreeMemory() (int64, error) {
 	var free, total uint64
 	err := d.call(memGetInfo, uintptr(unsafe.Pointer(&free)), uintptr(unsafe.Pointer(&total)))
