@@ -31,13 +31,17 @@ func TestDotVariants(t *testing.T) {
 				for i := range 2 { // the second time the largest values there are, against overflow
 					_, q4 := randomWeight(r, quant.Format{Kind: quant.Q4K}, rows, n)
 					_, q6 := randomWeight(r, quant.Format{Kind: quant.Q6K}, rows, n)
-					_, a := randomWeight(r, quant.Format{Kind: quant.Affine, DType: quant.F32, Bits: 4, Group: 64}, rows, n)
+					affine, a := randomWeight(r, quant.Format{Kind: quant.Affine, DType: quant.F32, Bits: 4, Group: 64}, rows, n)
+					m := affine.Of(a[0])
+					scales, biases := make([]float32, rows*n/64), make([]float32, rows*n/64)
+					quant.Floats(scales, m.Scales, quant.F32)
+					quant.Floats(biases, m.Biases, quant.F32)
 					if i == 1 {
 						for j := range q {
 							q[j] = int8(127 - j/16%2*254)
 						}
-						for j := range a[0].Data {
-							a[0].Data[j] = 0xff
+						for j := range m.Data {
+							m.Data[j] = 0xff
 						}
 						for b := 0; b < len(q6[0].Data); b += bytesQ6K {
 							for j := range 192 {
@@ -48,7 +52,7 @@ func TestDotVariants(t *testing.T) {
 					for v, out := range map[*dotKernels][]float32{k: got, &genericDots: want} {
 						v.dotQ4K(out[:rows], q4[0].Data, q, scale, sum[:n/32])
 						v.dotQ6K(out[rows:2*rows], q6[0].Data, q, scale, sum)
-						v.dotQ4(out[2*rows:], a[0].Data, a[1].F32(), a[2].F32(), q, four, sum[:n/64])
+						v.dotQ4(out[2*rows:], m.Data, scales, biases, q, four, sum[:n/64])
 					}
 					if diff := difference(got, want); !(diff <= sumTolerance) {
 						t.Errorf("rows of %d: off by %g: got %v, want %v", n, diff, got, want)
