@@ -70,8 +70,3 @@ func advise(err error) error {
 	}
 	return fault.Of("NVIDIA driver: it does not start: %w", err).Try("Look at nvidia-smi. In a container, the card has to be passed in.")
 }
-
-// missing is the error where there is no library to open.
-func missing(err error) error {
-	return fault.Of("no NVIDIA driver: %w", err).Try("Install NVIDIA's driver; nothing else of CUDA is needed. In a container, the card has to be passed in.")
-}
