@@ -30,7 +30,7 @@ func TestOCR(t *testing.T) {
 		t.Fatalf("%+v, %v", d, err)
 	}
 	if runtime.GOOS == "windows" {
-		t.Skip("the commands are those of a Unix shell")
+		t.Skip("a Unix shell is missing, which the commands of the test are for")
 	}
 	read := func(command string) (*Document, error) { return Options{OCR: command}.Open(t.Context(), path) }
 	d, err = read(`sh -c 'head -c 4 "$0" | tail -c 3; echo; echo; basename "$0"; stat -c %a "$0" 2>/dev/null || echo 600; ls "$(dirname "$0")" | wc -l >&2'`)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/lentil-lm/lentil/demo"
@@ -48,34 +49,8 @@ func TestPages(t *testing.T) {
 	lentil(t, "eval", "--model", at("model"), "--adapter-path", at("adapters"), "--questions", at("questions.jsonl"), "--books", at("handbook"), "--max-tokens", "30")
 	lentil(t, "report", at("adapters"))
 	lentil(t, "runs", at("adapters"), at("adapters"), "--out", at("runs.html"))
-	watched := exec.Command(mustBuild(t), "watch", at("adapters"))
-	out, err := watched.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := watched.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		watched.Process.Kill()
-		watched.Wait()
-	}()
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	live := regexp.MustCompile(`http://[\d.:]+`).FindString(line) + "/"
-
-	shots := os.Getenv("LENTIL_SHOTS")
-	if shots == "" {
-		shots = t.TempDir()
-	}
-	cmd := exec.Command("node", "peer/page.mjs", browser, shots, "file://"+at("adapters/report.html"), "file://"+at("runs.html"), live)
-	modules, err := filepath.Abs("../.interop/browser/node_modules")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Env = append(os.Environ(), "BROWSER_MODULES="+modules)
+	live := listening(t, "watch", at("adapters"))
+	text := inBrowser(t, browser, "page", "file://"+at("adapters/report.html"), "file://"+at("runs.html"), live)
 	var found []struct {
 		URL                          string
 		Width                        int
@@ -83,7 +58,7 @@ func TestPages(t *testing.T) {
 		Violations, Requests, Errors []string
 		Passes, Overflow             int
 	}
-	if err := json.Unmarshal([]byte(command(t, cmd)), &found); err != nil {
+	if err := json.Unmarshal([]byte(text), &found); err != nil {
 		t.Fatal(err)
 	}
 	if len(found) != 3+3*4 {
@@ -102,6 +77,47 @@ func TestPages(t *testing.T) {
 }
 
 // mustBuild is the path of the built command.
+// listening starts a command that serves pages, and gives its address, "http://.../".
+func listening(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(mustBuild(t), args...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	found := regexp.MustCompile(`http://[\d.:]+`).FindString(line)
+	if err != nil || found == "" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	return found + "/"
+}
+
+// inBrowser runs peer/SCRIPT.mjs, which drives the browser over pages, and gives what it prints. LENTIL_SHOTS names a folder
+// for its screenshots.
+func inBrowser(t *testing.T, browser, script string, pages ...string) string {
+	t.Helper()
+	shots := os.Getenv("LENTIL_SHOTS")
+	if shots == "" {
+		shots = t.TempDir()
+	}
+	modules, err := filepath.Abs("../.interop/browser/node_modules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("node", append([]string{"peer/" + script + ".mjs", browser, shots}, pages...)...)
+	cmd.Env = append(os.Environ(), "BROWSER_MODULES="+modules)
+	return command(t, cmd)
+}
+
 func mustBuild(t *testing.T) string {
 	t.Helper()
 	path, err := built()

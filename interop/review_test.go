@@ -1,12 +1,9 @@
 package interop
 
 import (
-	"bufio"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -28,39 +25,14 @@ func TestReviewPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := exec.Command(mustBuild(t), "dataset", "review", data)
-	out, err := served.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := served.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		served.Process.Kill()
-		served.Wait()
-	}()
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	url := regexp.MustCompile(`http://[\d.:]+`).FindString(line) + "/"
-	shots := os.Getenv("LENTIL_SHOTS")
-	if shots == "" {
-		shots = t.TempDir()
-	}
-	modules, err := filepath.Abs("../.interop/browser/node_modules")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("node", "peer/review.mjs", browser, shots, url)
-	cmd.Env = append(os.Environ(), "BROWSER_MODULES="+modules)
+	url := listening(t, "dataset", "review", data)
+	text := inBrowser(t, browser, "review", url)
 	var saw struct {
 		Errors, Requests, Questions, Violations []string
 		Marked                                  int
 		Said                                    string
 	}
-	if err := json.Unmarshal([]byte(command(t, cmd)), &saw); err != nil {
+	if err := json.Unmarshal([]byte(text), &saw); err != nil {
 		t.Fatal(err)
 	}
 	if len(saw.Errors)+len(saw.Violations) > 0 || saw.Marked == 0 || len(saw.Questions) != 6 || saw.Questions[3] != saw.Questions[5] {

@@ -1,14 +1,10 @@
 package interop
 
 import (
-	"bufio"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/lentil-lm/lentil/demo"
@@ -23,27 +19,10 @@ func served(t *testing.T, args ...string) (url, dir string) {
 	}
 	lentil(t, "train", "--model", filepath.Join(dir, "model"), "--data", filepath.Join(dir, "data"), "--adapter-path", filepath.Join(dir, "cook"), "--iters", "20",
 		"--batch-size", "4", "--steps-per-eval", "100", "--val-batches", "1")
-	cmd := exec.Command(mustBuild(t), append([]string{
+	url = listening(t, append([]string{
 		"serve", "--model", "base=" + filepath.Join(dir, "model"), "--adapter-path", filepath.Join(dir, "cook"), "--port", "0", "--data", filepath.Join(dir, "chats"), "--log-level", "ERROR",
 	}, args...)...)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
-	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	found := regexp.MustCompile(`http://\S+`).FindString(line)
-	if err != nil || found == "" {
-		t.Fatalf("%q, %v", line, err)
-	}
-	return found + "/", dir
+	return url, dir
 }
 
 // TestChatPage uses the chat page in Chromium: what it offers works, no script fails, nothing but the server is asked, axe-core
@@ -52,28 +31,14 @@ func TestChatPage(t *testing.T) {
 	need(t, "browser")
 	browser := chromium(t)
 	url, dir := served(t, "--books", "../demo/handbook")
-	shots := os.Getenv("LENTIL_SHOTS")
-	if shots == "" {
-		shots = t.TempDir()
-	}
-	cmd := exec.Command("node", "peer/chatpage.mjs", browser, shots, url)
-	modules, err := filepath.Abs("../.interop/browser/node_modules")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Env = append(os.Environ(), "BROWSER_MODULES="+modules)
-	cmd.Stderr = os.Stderr
-	text, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v: %s", err, text)
-	}
+	text := inBrowser(t, browser, "chatpage", url)
 	var got struct {
 		Steps                        map[string]string
 		Errors, Requests, Violations []string
 		Overflow                     int
 		Paint, Frame                 float64
 	}
-	if err := json.Unmarshal(text, &got); err != nil {
+	if err := json.Unmarshal([]byte(text), &got); err != nil {
 		t.Fatal(err)
 	}
 	for name, is := range got.Steps {
