@@ -79,7 +79,11 @@ func copies(t *testing.T, d *Driver, s Stream) {
 			t.Error(err)
 			return
 		}
-		b, _ := d.Alloc(1000, s)
+		b, err := d.Alloc(1000, s)
+		if err != nil {
+			t.Error(err)
+			return
+		}
 		d.CopyIn(a, src, s)
 		runtime.GC()
 		d.Copy(b, a, 999, s)

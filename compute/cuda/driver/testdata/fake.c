@@ -1,12 +1,15 @@
 // A driver without a card, for tests of the binding: device memory is memory of the host, kernels do nothing but keep
 // the numbers of their launch. The environment FAKE_CUDA asks for failures: "init=100", "version=11080", "launch=700".
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef uint64_t ptr;
-static uint64_t limit = 1 << 30, used, most, last[16];
+static const uint64_t limit = 1 << 30;
+static _Atomic uint64_t used, most; // goroutines allocate and free side by side
+static uint64_t last[16];
 
 static int asked(const char *what, int otherwise) {
     const char *e = getenv("FAKE_CUDA");
@@ -34,10 +37,14 @@ int cuCtxSetCurrent(void *c) { return 0; }
 int cuMemGetInfo_v2(size_t *f, size_t *t) { *f = limit - used; *t = limit; return 0; }
 int cuMemAllocAsync(ptr *p, size_t n, void *s) {
     if (n == 0) return 1;
-    if (used + n > limit) return 2;
+    uint64_t now = used += n, before = most;
+    if (now > limit) {
+        used -= n;
+        return 2;
+    }
+    while (now > before && !atomic_compare_exchange_weak(&most, &before, now)) {}
     uint64_t *m = malloc(n + 64);
-    *m = n, used += n;
-    if (used > most) most = used;
+    *m = n;
     *p = (ptr)(uintptr_t)(m + 8);
     return 0;
 }
