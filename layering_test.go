@@ -29,7 +29,7 @@ type room struct {
 
 // below is floors 0 to 4, which the products on floor 5 stand on.
 var below = []string{
-	"machine", "quant", "tokenizer", "hub", "run", "run/screen", "run/tensorboard", "eval/score", "book", "chat", "dataset", "weights", "compute",
+	"machine", "quant", "tokenizer", "hub", "run", "run/screen", "run/tensorboard", "eval/score", "book", "book/search", "chat", "dataset", "weights", "compute",
 	"tensor", "nn", "model", "adapter", "train", "generate",
 }
 
@@ -57,6 +57,7 @@ var house = map[string]room{
 	"eval/score":          {},
 	"report":              {imports: []string{"run", "eval/score"}},
 	"book":                {},
+	"book/search":         {imports: []string{"book", "eval/score"}},
 	"demo":                {stdOnly: true}, // embedded files
 	// 1 text
 	"chat/jinja":    {},

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lentil-lm/lentil/book/search"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
@@ -102,10 +103,17 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		}
 	}
 	if len(o.Books) > 0 {
-		if s.shelf, err = openShelf(o.Books, o.Open.Warn); err != nil {
+		warn := func(n fault.Note) {
+			if o.Open.Warn != nil {
+				o.Open.Warn(n.String())
+			}
+		}
+		found, err := search.Open("books", o.Books, warn)
+		if err != nil {
 			s.closeStore()
 			return nil, err
 		}
+		s.shelf = &shelf{found}
 	}
 	v, err := s.models.acquire(ctx, defaultModel)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lentil-lm/lentil/book/search"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/filelock"
 )
@@ -51,19 +52,19 @@ type chatInfo struct {
 
 // A storedMessage hangs below the message that it answers; those with one parent are branches.
 type storedMessage struct {
-	ID        string         `json:"id"`
-	Parent    string         `json:"parent"` // "" for the first
-	Role      string         `json:"role"`
-	Content   string         `json:"content"`
-	Reasoning string         `json:"reasoning,omitempty"`
-	Model     string         `json:"model,omitempty"`
-	Finish    string         `json:"finish,omitempty"` // "stopped" where somebody stopped it
-	Error     string         `json:"error,omitempty"`
-	Vote      int            `json:"vote,omitempty"` // 1 good, -1 bad
-	Figures   map[string]any `json:"figures,omitempty"`
-	Sources   []passage      `json:"sources,omitempty"`
-	Unfounded []string       `json:"unfounded,omitempty"` // figures that are in no source
-	Created   int64          `json:"created"`
+	ID        string           `json:"id"`
+	Parent    string           `json:"parent"` // "" for the first
+	Role      string           `json:"role"`
+	Content   string           `json:"content"`
+	Reasoning string           `json:"reasoning,omitempty"`
+	Model     string           `json:"model,omitempty"`
+	Finish    string           `json:"finish,omitempty"` // "stopped" where somebody stopped it
+	Error     string           `json:"error,omitempty"`
+	Vote      int              `json:"vote,omitempty"` // 1 good, -1 bad
+	Figures   map[string]any   `json:"figures,omitempty"`
+	Sources   []search.Passage `json:"sources,omitempty"`
+	Unfounded []string         `json:"unfounded,omitempty"` // figures that are in no source
+	Created   int64            `json:"created"`
 }
 
 // line is a line of a chat's file.
