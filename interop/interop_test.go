@@ -91,12 +91,17 @@ func need(t *testing.T, names ...string) {
 		if _, err := os.Stat(peers[name].path); err == nil {
 			continue
 		}
-		text := fmt.Sprintf("peer %s is missing: run %s", name, peers[name].remedy)
-		if os.Getenv("LENTIL_REQUIRE_PEERS") == "1" {
-			t.Fatal(text)
-		}
-		t.Skip(text)
+		missing(t, fmt.Sprintf("peer %s is missing: run %s", name, peers[name].remedy))
 	}
+}
+
+// missing skips a test that lacks a peer, or fails it where all peers have to be there.
+func missing(t *testing.T, text string) {
+	t.Helper()
+	if os.Getenv("LENTIL_REQUIRE_PEERS") == "1" {
+		t.Fatal(text)
+	}
+	t.Skip(text)
 }
 
 // mlx runs peer/mlxpeer.py in this folder and reads its answer into answer.

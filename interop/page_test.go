@@ -14,7 +14,7 @@ import (
 	"github.com/lentil-lm/lentil/demo"
 )
 
-// chromium finds the browser, or skips the test.
+// chromium finds the browser, or ends the test as need does.
 func chromium(t *testing.T) string {
 	t.Helper()
 	for _, name := range []string{os.Getenv("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"} {
@@ -22,7 +22,7 @@ func chromium(t *testing.T) string {
 			return path
 		}
 	}
-	t.Skip("peer Chromium is missing: install it, or name it in CHROMIUM")
+	missing(t, "peer Chromium is missing: install it, or name it in CHROMIUM")
 	return ""
 }
 
@@ -76,7 +76,6 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// mustBuild is the path of the built command.
 // listening starts a command that serves pages, and gives its address, "http://.../".
 func listening(t *testing.T, args ...string) string {
 	t.Helper()
@@ -118,6 +117,7 @@ func inBrowser(t *testing.T, browser, script string, pages ...string) string {
 	return command(t, cmd)
 }
 
+// mustBuild is the path of the built command.
 func mustBuild(t *testing.T) string {
 	t.Helper()
 	path, err := built()
