@@ -1,7 +1,6 @@
 package computetest
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -71,8 +70,6 @@ type asyncBuffer struct {
 	weight *quant.Matrix // nil for a buffer of Alloc
 }
 
-var errReadOnly = errors.New("async: buffer is a weight and read-only")
-
 func (b *asyncBuffer) Free() {
 	b.dev.queue(func() error { b.Buffer.Free(); return nil })
 }
@@ -130,7 +127,7 @@ func (d *Async) Run(op compute.Op, out, in []compute.Buffer) error {
 	}
 	for _, b := range out {
 		if b.(*asyncBuffer).weight != nil {
-			return errReadOnly
+			return compute.ErrReadOnly
 		}
 	}
 	for i, b := range in {
@@ -192,7 +189,7 @@ func (d *Async) Write(b compute.Buffer, src []byte) error {
 		return fmt.Errorf("async: %d bytes given for a buffer of %d", len(src), want)
 	}
 	if b.(*asyncBuffer).weight != nil {
-		return errReadOnly
+		return compute.ErrReadOnly
 	}
 	d.mu.Lock()
 	d.counts.Writes++

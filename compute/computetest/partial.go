@@ -1,7 +1,6 @@
 package computetest
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 
@@ -46,6 +45,17 @@ func (b *partialBuffer) Free() {
 	b.freed = true
 	b.dev.take(-int64(len(b.Data)))
 	b.Data, b.weight = nil, nil
+}
+
+// Owner, Freed and Imported are for the checks of package compute.
+
+func (b *partialBuffer) Owner() compute.Device { return b.dev }
+func (b *partialBuffer) Freed() bool           { return b.freed }
+func (b *partialBuffer) Imported() *quant.Matrix {
+	if b.weight == nil {
+		return nil
+	}
+	return b.weight.source
 }
 
 func (d *Partial) take(bytes int64) {
@@ -117,27 +127,17 @@ func (d *Partial) Supports(op compute.Op, in []compute.Spec) bool {
 // Run runs products with imported weights by its own means, and the other ops by their
 // definitions.
 func (d *Partial) Run(op compute.Op, out, in []compute.Buffer) error {
-	outs, err := d.own(out, true)
+	own, err := compute.OwnOperands[*partialBuffer](d, op, out, in)
 	if err != nil {
-		return fmt.Errorf("%s: output: %w", op.Name(), err)
-	}
-	ins, err := d.own(in, false)
-	if err != nil {
-		return fmt.Errorf("%s: input: %w", op.Name(), err)
-	}
-	arraysIn, arraysOut := arraysOfPartial(ins), arraysOfPartial(outs)
-	if err := compute.Check(op, specsOf(arraysOut), specsOf(arraysIn)); err != nil {
 		return err
 	}
-	if !d.Supports(op, specsOf(arraysIn)) {
+	if !d.Supports(op, own.InSpecs) {
 		return fmt.Errorf("%s: %w", op.Name(), compute.ErrUnsupported)
 	}
-	for i, b := range ins {
+	arraysIn, arraysOut := arraysOfPartial(own.In), arraysOfPartial(own.Out)
+	for i, b := range own.In {
 		if b.weight == nil {
 			continue
-		}
-		if err := compute.CheckWeight(op, i, b.weight.source); err != nil {
-			return err
 		}
 		w := compute.WeightOf(b.weight.source)
 		arraysIn[i] = compute.Array{Spec: spec(d.activations, w.Cols, w.Rows), Data: b.weight.data}
@@ -158,7 +158,7 @@ func (d *Partial) Run(op compute.Op, out, in []compute.Buffer) error {
 		product(arraysOut[0], arraysIn[0], arraysIn[1].Floats(), o.Weight.Cols, func(r, c int) int { return c*o.Weight.Rows + r }, before,
 			update(arraysIn, compute.MatMul{TransB: true, Alpha: 1, Accumulate: true}, o.Rank))
 	case compute.Embed:
-		d.embed(o, arraysOut[0], arraysIn, ins[1].weight != nil)
+		d.embed(o, arraysOut[0], arraysIn, own.In[1].weight != nil)
 	default:
 		op.Define(arraysOut, arraysIn)
 	}
@@ -213,24 +213,6 @@ func (d *Partial) embed(o compute.Embed, y compute.Array, in []compute.Array, im
 	y.SetFloats(values)
 }
 
-// own returns the device's view of buffers.
-func (d *Partial) own(buffers []compute.Buffer, written bool) ([]*partialBuffer, error) {
-	list := make([]*partialBuffer, len(buffers))
-	for i, b := range buffers {
-		c, ok := b.(*partialBuffer)
-		switch {
-		case !ok || c.dev != d:
-			return nil, errors.New("partial: buffer of another device")
-		case c.freed:
-			return nil, errors.New("partial: buffer was freed")
-		case written && c.weight != nil:
-			return nil, errors.New("partial: a weight is read-only")
-		}
-		list[i] = c
-	}
-	return list, nil
-}
-
 func arraysOfPartial(buffers []*partialBuffer) []compute.Array {
 	list := make([]compute.Array, len(buffers))
 	for i, b := range buffers {
@@ -246,22 +228,15 @@ func (d *Partial) Read(b compute.Buffer, dst []byte) error { return d.transfer(b
 func (d *Partial) Write(b compute.Buffer, src []byte) error { return d.transfer(b, src, true) }
 
 func (d *Partial) transfer(b compute.Buffer, host []byte, write bool) error {
-	list, err := d.own([]compute.Buffer{b}, write)
+	c, err := compute.OwnCopy[*partialBuffer](d, b, len(host), write)
 	if err != nil {
 		return err
-	}
-	c := list[0]
-	if want := c.Spec().Bytes(); int64(len(host)) != want {
-		return fmt.Errorf("partial: %d bytes given for buffer %v, which has %d", len(host), c.Spec(), want)
 	}
 	switch {
 	case write:
 		copy(c.Data, host)
 	case c.weight != nil:
-		m := c.weight.source
-		n := copy(host, m.Data)
-		n += copy(host[n:], m.Scales)
-		copy(host[n:], m.Biases)
+		compute.CopyOut(host, c.weight.source)
 	default:
 		copy(host, c.Data)
 	}

@@ -220,3 +220,11 @@ func difference(a, b []float32) float64 {
 }
 
 func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 7)) }
+
+func specs(a []compute.Array) []compute.Spec {
+	s := make([]compute.Spec, len(a))
+	for i := range a {
+		s[i] = a[i].Spec
+	}
+	return s
+}

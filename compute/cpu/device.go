@@ -10,7 +10,6 @@
 package cpu
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 
@@ -100,9 +99,8 @@ func (d *Device) Close() error {
 // buffer is host memory, owned or imported.
 type buffer struct {
 	compute.Array
-	dev      *Device
-	imported bool
-	freed    bool
+	dev   *Device
+	freed bool
 }
 
 func (b *buffer) Spec() compute.Spec { return b.Array.Spec }
@@ -112,7 +110,7 @@ func (b *buffer) Free() {
 		return
 	}
 	b.freed = true
-	if !b.imported {
+	if b.Matrix == nil {
 		b.dev.mem.put(b.Data)
 	}
 	b.Data, b.Matrix = nil, nil
@@ -137,30 +135,18 @@ func (d *Device) ImportWeight(m *quant.Matrix) (compute.Buffer, error) {
 		return nil, fmt.Errorf("cpu: %w", err)
 	}
 	a := compute.Array{Spec: compute.WeightOf(m).Spec(), Data: m.Data, Matrix: m}
-	return &buffer{Array: a, dev: d, imported: true}, nil
+	return &buffer{Array: a, dev: d}, nil
 }
 
 // Supports is true for every op of package compute: the definition runs where
 // no kernel exists.
 func (d *Device) Supports(compute.Op, []compute.Spec) bool { return true }
 
-var (
-	errForeign  = errors.New("cpu: buffer of another device")
-	errFreed    = errors.New("cpu: buffer was freed")
-	errReadOnly = errors.New("cpu: buffer is imported and read-only")
-)
+// Owner, Freed and Imported are for the checks of package compute.
 
-// own returns the device's view of a buffer.
-func own(b compute.Buffer) (*buffer, error) {
-	c, ok := b.(*buffer)
-	switch {
-	case !ok:
-		return nil, errForeign
-	case c.freed:
-		return nil, errFreed
-	}
-	return c, nil
-}
+func (b *buffer) Owner() compute.Device   { return b.dev }
+func (b *buffer) Freed() bool             { return b.freed }
+func (b *buffer) Imported() *quant.Matrix { return b.Matrix }
 
 // Read copies the content out.
 func (d *Device) Read(b compute.Buffer, dst []byte) error { return d.transfer(b, dst, false) }
@@ -169,15 +155,9 @@ func (d *Device) Read(b compute.Buffer, dst []byte) error { return d.transfer(b,
 func (d *Device) Write(b compute.Buffer, src []byte) error { return d.transfer(b, src, true) }
 
 func (d *Device) transfer(b compute.Buffer, host []byte, write bool) error {
-	c, err := own(b)
+	c, err := compute.OwnCopy[*buffer](d, b, len(host), write)
 	if err != nil {
 		return err
-	}
-	if int64(len(host)) != c.Array.Bytes() {
-		return fmt.Errorf("cpu: %d bytes given for buffer %v, which has %d", len(host), c.Spec(), c.Array.Bytes())
-	}
-	if write && c.imported {
-		return errReadOnly
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -185,9 +165,7 @@ func (d *Device) transfer(b compute.Buffer, host []byte, write bool) error {
 	case write:
 		copy(c.Data, host)
 	case m != nil:
-		n := copy(host, m.Data)
-		n += copy(host[n:], m.Scales)
-		copy(host[n:], m.Biases)
+		compute.CopyOut(host, m)
 	default:
 		copy(host, c.Data)
 	}

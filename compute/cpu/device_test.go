@@ -93,10 +93,10 @@ func TestBufferErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Write(in, host); !errors.Is(err, errReadOnly) {
+	if err := d.Write(in, host); !errors.Is(err, compute.ErrReadOnly) {
 		t.Errorf("write to import: %v", err)
 	}
-	if err := d.Run(compute.Scale{Alpha: 2}, []compute.Buffer{in}, []compute.Buffer{in}); !errors.Is(err, errReadOnly) {
+	if err := d.Run(compute.Scale{Alpha: 2}, []compute.Buffer{in}, []compute.Buffer{in}); !errors.Is(err, compute.ErrReadOnly) {
 		t.Errorf("output to import: %v", err)
 	}
 	if err := d.Read(in, host[:3]); err == nil {
@@ -110,7 +110,7 @@ func TestBufferErrors(t *testing.T) {
 		t.Error("wrong output shape passed")
 	}
 	out.Free()
-	if err := d.Read(out, make([]byte, 20)); !errors.Is(err, errFreed) {
+	if err := d.Read(out, make([]byte, 20)); !errors.Is(err, compute.ErrFreed) {
 		t.Errorf("read after free: %v", err)
 	}
 	if _, err := New(Options{Kernels: "abacus"}); err == nil {

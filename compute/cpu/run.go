@@ -8,33 +8,14 @@ import (
 
 // Run checks the op against its shape rule and runs it to its end.
 func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
-	outs, err := arrays(out)
+	o, err := compute.OwnOperands[*buffer](d, op, out, in)
 	if err != nil {
-		return fmt.Errorf("%s: %w", op.Name(), err)
-	}
-	ins, err := arrays(in)
-	if err != nil {
-		return fmt.Errorf("%s: %w", op.Name(), err)
-	}
-	for _, b := range out {
-		if b.(*buffer).imported {
-			return fmt.Errorf("%s: output: %w", op.Name(), errReadOnly)
-		}
-	}
-	if err := compute.Check(op, specs(outs), specs(ins)); err != nil {
 		return err
-	}
-	for i, a := range ins {
-		if a.Matrix != nil {
-			if err := compute.CheckWeight(op, i, a.Matrix); err != nil {
-				return err
-			}
-		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	defer d.scratch.release()
-	if err := d.dispatch(op, outs, ins); err != nil {
+	if err := d.dispatch(op, arrays(o.Out), arrays(o.In)); err != nil {
 		return fmt.Errorf("%s: %w", op.Name(), err)
 	}
 	return nil
@@ -175,22 +156,11 @@ func inFloat32(op compute.Op, out, in []compute.Array) bool {
 	return activations == nil && !embeds || out[0].DType == compute.F32 || out[0].DType == compute.I32
 }
 
-func arrays(buffers []compute.Buffer) ([]compute.Array, error) {
+// arrays are the contents of buffers.
+func arrays(buffers []*buffer) []compute.Array {
 	a := make([]compute.Array, len(buffers))
 	for i, b := range buffers {
-		c, err := own(b)
-		if err != nil {
-			return nil, err
-		}
-		a[i] = c.Array
+		a[i] = b.Array
 	}
-	return a, nil
-}
-
-func specs(a []compute.Array) []compute.Spec {
-	s := make([]compute.Spec, len(a))
-	for i := range a {
-		s[i] = a[i].Spec
-	}
-	return s
+	return a
 }

@@ -1,7 +1,6 @@
 package cuda
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -118,49 +117,24 @@ func (d *Device) release(p driver.Ptr, n int64) {
 	d.fail(d.drv.Free(p, d.stream))
 }
 
-var (
-	errForeign  = errors.New("buffer of another device")
-	errFreed    = errors.New("buffer was freed")
-	errReadOnly = errors.New("buffer is a weight and read-only")
-)
+// Owner, Freed and Imported are for the checks of package compute.
 
-// own returns the device's view of a buffer.
-func (d *Device) own(b compute.Buffer) (*buffer, error) {
-	c, ok := b.(*buffer)
-	switch {
-	case !ok || c.dev != d:
-		return nil, errForeign
-	case d.closed:
-		return nil, errClosed
-	case c.freed:
-		return nil, errFreed
-	}
-	return c, nil
-}
-
-// checkTransfer is the rule of Read and Write.
-func (d *Device) checkTransfer(b compute.Buffer, host []byte) (*buffer, error) {
-	c, err := d.own(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.name, err)
-	}
-	if want := c.array.Bytes(); int64(len(host)) != want {
-		return nil, fmt.Errorf("%s: %d bytes given for buffer %v, which has %d", d.name, len(host), c.array.Spec, want)
-	}
-	return c, nil
-}
+func (b *buffer) Owner() compute.Device   { return b.dev }
+func (b *buffer) Freed() bool             { return b.freed }
+func (b *buffer) Imported() *quant.Matrix { return b.weight }
 
 // Read waits for the buffer's content and copies it out. A weight is read where it was imported from.
 func (d *Device) Read(b compute.Buffer, dst []byte) error {
 	defer d.enter()()
-	c, err := d.checkTransfer(b, dst)
+	if d.closed {
+		return errClosed
+	}
+	c, err := compute.OwnCopy[*buffer](d, b, len(dst), false)
 	if err != nil {
 		return err
 	}
-	if m := c.weight; m != nil {
-		n := copy(dst, m.Data)
-		n += copy(dst[n:], m.Scales)
-		copy(dst[n:], m.Biases)
+	if c.weight != nil {
+		compute.CopyOut(dst, c.weight)
 		return nil
 	}
 	d.flush()
@@ -180,12 +154,12 @@ func (d *Device) Read(b compute.Buffer, dst []byte) error {
 // Write copies host bytes into the buffer. It does not wait for the card unless there are many of them.
 func (d *Device) Write(b compute.Buffer, src []byte) error {
 	defer d.enter()()
-	c, err := d.checkTransfer(b, src)
+	if d.closed {
+		return errClosed
+	}
+	c, err := compute.OwnCopy[*buffer](d, b, len(src), true)
 	if err != nil {
 		return err
-	}
-	if c.weight != nil {
-		return fmt.Errorf("%s: %w", d.name, errReadOnly)
 	}
 	d.flush()
 	d.fail(d.stage.copyIn(d.drv, c.ptr, src, d.stream))

@@ -9,53 +9,25 @@ import (
 // Run checks the op against its shape rule and queues it.
 func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
 	defer d.enter()()
-	outs, outSpecs, err := d.buffers(out)
+	if d.closed {
+		return errClosed
+	}
+	o, err := compute.OwnOperands[*buffer](d, op, out, in)
 	if err != nil {
-		return fmt.Errorf("%s: %w", op.Name(), err)
-	}
-	ins, inSpecs, err := d.buffers(in)
-	if err != nil {
-		return fmt.Errorf("%s: %w", op.Name(), err)
-	}
-	for _, b := range outs {
-		if b.weight != nil {
-			return fmt.Errorf("%s: output: %w", op.Name(), errReadOnly)
-		}
-	}
-	if err := compute.Check(op, outSpecs, inSpecs); err != nil {
 		return err
 	}
-	for i, b := range ins {
-		if b.weight != nil {
-			if err := compute.CheckWeight(op, i, b.weight); err != nil {
-				return err
-			}
-		}
-	}
-	if !d.has(op, outSpecs, inSpecs) {
+	if !d.has(op, o.OutSpecs, o.InSpecs) {
 		return fmt.Errorf("%s: %w", op.Name(), compute.ErrUnsupported)
 	}
-	d.dispatch(op, outs, ins)
+	d.dispatch(op, o.Out, o.In)
 	d.freeAreas()
-	for _, b := range outs {
+	for _, b := range o.Out {
 		d.mark(b)
 	}
 	if err := d.take(); err != nil {
 		return fmt.Errorf("%s: %w", op.Name(), err)
 	}
 	return nil
-}
-
-func (d *Device) buffers(list []compute.Buffer) ([]*buffer, []compute.Spec, error) {
-	own, specs := make([]*buffer, len(list)), make([]compute.Spec, len(list))
-	for i, b := range list {
-		c, err := d.own(b)
-		if err != nil {
-			return nil, nil, err
-		}
-		own[i], specs[i] = c, c.array.Spec
-	}
-	return own, specs, nil
 }
 
 // Supports reports whether there is a kernel.

@@ -1,7 +1,6 @@
 package mlx
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -88,48 +87,26 @@ var types = map[compute.DType]mlxc.Type{
 	compute.F32: mlxc.F32, compute.F16: mlxc.F16, compute.BF16: mlxc.BF16, compute.I32: mlxc.I32, compute.U32: mlxc.U32, compute.U8: mlxc.U8,
 }
 
-var (
-	errForeign  = errors.New("buffer of another device")
-	errFreed    = errors.New("buffer was freed")
-	errReadOnly = errors.New("buffer is a weight and read-only")
-)
+// Owner, Freed and Imported are for the checks of package compute.
 
-// own returns the device's view of a buffer. The device is locked.
-func (d *Device) own(b compute.Buffer) (*buffer, error) {
-	c, ok := b.(*buffer)
-	switch {
-	case !ok || c.dev != d:
-		return nil, errForeign
-	case c.freed:
-		return nil, errFreed
+func (b *buffer) Owner() compute.Device { return b.dev }
+func (b *buffer) Freed() bool           { return b.freed }
+func (b *buffer) Imported() *quant.Matrix {
+	if b.weight == nil {
+		return nil
 	}
-	return c, nil
-}
-
-// checkTransfer is the rule of Read and Write.
-func (d *Device) checkTransfer(b compute.Buffer, host []byte) (*buffer, error) {
-	c, err := d.own(b)
-	if err != nil {
-		return nil, fmt.Errorf("mlx: %w", err)
-	}
-	if want := c.spec.Bytes(); int64(len(host)) != want {
-		return nil, fmt.Errorf("mlx: %d bytes given for buffer %v, which has %d", len(host), c.spec, want)
-	}
-	return c, nil
+	return b.weight.matrix
 }
 
 // Read waits for the buffer's content and copies it out. A weight is read where it was imported from.
 func (d *Device) Read(b compute.Buffer, dst []byte) error {
 	return d.enter(func() error {
-		c, err := d.checkTransfer(b, dst)
+		c, err := compute.OwnCopy[*buffer](d, b, len(dst), false)
 		if err != nil {
 			return err
 		}
 		if c.weight != nil {
-			n := 0
-			for _, part := range [][]byte{c.weight.matrix.Data, c.weight.matrix.Scales, c.weight.matrix.Biases} {
-				n += copy(dst[n:], part)
-			}
+			compute.CopyOut(dst, c.weight.matrix)
 			return nil
 		}
 		d.g.Read(d.value(c), dst)
@@ -141,14 +118,12 @@ func (d *Device) Read(b compute.Buffer, dst []byte) error {
 func (d *Device) Write(b compute.Buffer, src []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c, err := d.checkTransfer(b, src)
-	switch {
-	case d.closed:
+	if d.closed {
 		return errClosed
-	case err != nil:
+	}
+	c, err := compute.OwnCopy[*buffer](d, b, len(src), true)
+	if err != nil {
 		return err
-	case c.weight != nil:
-		return fmt.Errorf("mlx: %w", errReadOnly)
 	}
 	small := len(src) <= hostBytes
 	if small { // what is larger is copied once, now

@@ -16,10 +16,14 @@ func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
 	if d.closed {
 		return errClosed
 	}
-	c, err := d.check(op, out, in)
+	o, err := compute.OwnOperands[*buffer](d, op, out, in)
 	if err != nil {
-		return fmt.Errorf("%s: %w", op.Name(), err)
+		return err
 	}
+	if !d.has(op, o.OutSpecs, o.InSpecs) {
+		return fmt.Errorf("%s: %w", op.Name(), compute.ErrUnsupported)
+	}
+	c := &call{d: d, g: d.g, out: o.Out, in: o.In, results: make([]mlxc.Array, len(out))}
 	d.later(func() error {
 		if err := c.build(op); err != nil {
 			return fmt.Errorf("%s: %w", op.Name(), err)
@@ -27,37 +31,6 @@ func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
 		return nil
 	})
 	return d.take()
-}
-
-// check makes the call of an op that fits its buffers.
-func (d *Device) check(op compute.Op, out, in []compute.Buffer) (*call, error) {
-	outs, outSpecs, err := d.buffers(out)
-	if err != nil {
-		return nil, err
-	}
-	ins, inSpecs, err := d.buffers(in)
-	if err != nil {
-		return nil, err
-	}
-	for _, b := range outs {
-		if b.weight != nil {
-			return nil, fmt.Errorf("output: %w", errReadOnly)
-		}
-	}
-	if err := compute.Check(op, outSpecs, inSpecs); err != nil {
-		return nil, err
-	}
-	for i, b := range ins {
-		if b.weight != nil {
-			if err := compute.CheckWeight(op, i, b.weight.matrix); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if !d.has(op, outSpecs, inSpecs) {
-		return nil, compute.ErrUnsupported
-	}
-	return &call{d: d, g: d.g, out: outs, in: ins, results: make([]mlxc.Array, len(outs))}, nil
 }
 
 // build adds the op's nodes, and puts the results into the outputs' slots.
@@ -94,18 +67,6 @@ func (c *call) build(op compute.Op) error {
 func isLazy(op compute.Op, i int) bool {
 	_, ok := op.(compute.Attention)
 	return ok && i == 1
-}
-
-func (d *Device) buffers(list []compute.Buffer) ([]*buffer, []compute.Spec, error) {
-	own, specs := make([]*buffer, len(list)), make([]compute.Spec, len(list))
-	for i, b := range list {
-		c, err := d.own(b)
-		if err != nil {
-			return nil, nil, err
-		}
-		own[i], specs[i] = c, c.spec
-	}
-	return own, specs, nil
 }
 
 // Supports reports whether the op is built of MLX's functions.

@@ -4,7 +4,6 @@
 package plan
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -146,11 +145,11 @@ func (r Report) Time(info compute.Info, efficiency float64) time.Duration {
 
 // buffer has a size and no content.
 type buffer struct {
-	spec     compute.Spec
-	dev      *Device
-	bytes    int64
-	imported *byte // nil when allocated
-	freed    bool
+	spec   compute.Spec
+	dev    *Device
+	bytes  int64
+	matrix *quant.Matrix // nil when allocated
+	freed  bool
 }
 
 func (b *buffer) Spec() compute.Spec { return b.spec }
@@ -163,17 +162,18 @@ func (b *buffer) Free() {
 		return
 	}
 	b.freed = true
-	if b.imported == nil {
+	if b.matrix == nil {
 		d.current -= b.bytes
 		if d.options.Ledger != nil {
 			d.options.Ledger.Free(b.bytes)
 		}
 		return
 	}
-	w := d.weights[b.imported]
+	at := unsafe.SliceData(b.matrix.Data)
+	w := d.weights[at]
 	if w.users--; w.users == 0 {
 		d.mapped -= w.bytes
-		delete(d.weights, b.imported)
+		delete(d.weights, at)
 	}
 }
 
@@ -207,14 +207,15 @@ func (d *Device) ImportWeight(m *quant.Matrix) (compute.Buffer, error) {
 	if err := m.Check(); err != nil {
 		return nil, fmt.Errorf("plan: %w", err)
 	}
-	b := &buffer{spec: compute.WeightOf(m).Spec(), dev: d, imported: unsafe.SliceData(m.Data)}
+	b := &buffer{spec: compute.WeightOf(m).Spec(), dev: d, matrix: m}
 	b.bytes = b.spec.Bytes()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	w := d.weights[b.imported]
+	at := unsafe.SliceData(m.Data)
+	w := d.weights[at]
 	if w == nil {
 		w = &weight{}
-		d.weights[b.imported] = w
+		d.weights[at] = w
 	}
 	w.users++
 	if b.bytes > w.bytes {
@@ -224,59 +225,25 @@ func (d *Device) ImportWeight(m *quant.Matrix) (compute.Buffer, error) {
 	return b, nil
 }
 
-var (
-	errForeign  = errors.New("plan: buffer of another device")
-	errFreed    = errors.New("plan: buffer was freed")
-	errReadOnly = errors.New("plan: buffer is imported and read-only")
-)
+// Owner, Freed and Imported are for the checks of package compute.
 
-// own returns this device's view of a buffer.
-func (d *Device) own(b compute.Buffer) (*buffer, error) {
-	c, ok := b.(*buffer)
-	switch {
-	case !ok || c.dev != d:
-		return nil, errForeign
-	case c.freed:
-		return nil, errFreed
-	}
-	return c, nil
-}
+func (b *buffer) Owner() compute.Device   { return b.dev }
+func (b *buffer) Freed() bool             { return b.freed }
+func (b *buffer) Imported() *quant.Matrix { return b.matrix }
 
 // Run checks the op as every device does and adds up its cost.
 func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	outs, err := d.specs(out, true)
+	o, err := compute.OwnOperands[*buffer](d, op, out, in)
 	if err != nil {
-		return fmt.Errorf("%s: output: %w", op.Name(), err)
-	}
-	ins, err := d.specs(in, false)
-	if err != nil {
-		return fmt.Errorf("%s: input: %w", op.Name(), err)
-	}
-	if err := compute.Check(op, outs, ins); err != nil {
 		return err
 	}
-	if !d.Supports(op, ins) {
+	if !d.Supports(op, o.InSpecs) {
 		return fmt.Errorf("%s: %w", op.Name(), compute.ErrUnsupported)
 	}
-	d.runs[run{op.Name(), op.Cost(ins)}]++
+	d.runs[run{op.Name(), op.Cost(o.InSpecs)}]++
 	return nil
-}
-
-func (d *Device) specs(buffers []compute.Buffer, written bool) ([]compute.Spec, error) {
-	specs := make([]compute.Spec, len(buffers))
-	for i, b := range buffers {
-		c, err := d.own(b)
-		if err != nil {
-			return nil, err
-		}
-		if written && c.imported != nil {
-			return nil, errReadOnly
-		}
-		specs[i] = c.spec
-	}
-	return specs, nil
 }
 
 // Read fills dst with zeros.
@@ -292,17 +259,8 @@ func (d *Device) Write(b compute.Buffer, src []byte) error { return d.transfer(b
 func (d *Device) transfer(b compute.Buffer, n int, write bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c, err := d.own(b)
-	if err != nil {
-		return err
-	}
-	if int64(n) != c.spec.Bytes() {
-		return fmt.Errorf("plan: %d bytes given for buffer %v, which has %d", n, c.spec, c.spec.Bytes())
-	}
-	if write && c.imported != nil {
-		return errReadOnly
-	}
-	return nil
+	_, err := compute.OwnCopy[*buffer](d, b, n, write)
+	return err
 }
 
 // Sync has nothing to wait for.

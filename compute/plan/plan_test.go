@@ -104,7 +104,7 @@ func TestWeights(t *testing.T) {
 	if r := d.Report(); r.WeightBytes != 4000 || r.PeakBytes != 0 {
 		t.Errorf("weights %d, peak %d; want 4000 and 0", r.WeightBytes, r.PeakBytes)
 	}
-	if err := d.Write(imports[0], m.Data); !errors.Is(err, errReadOnly) {
+	if err := d.Write(imports[0], m.Data); !errors.Is(err, compute.ErrReadOnly) {
 		t.Errorf("write to a weight: %v", err)
 	}
 	if _, err := d.ImportWeight(&quant.Matrix{Format: f32, Rows: 10, Cols: 50, Data: m.Data}); err == nil {
@@ -164,11 +164,11 @@ func TestWork(t *testing.T) {
 	if err := d.Run(compute.MatMul{Alpha: 1}, []compute.Buffer{a}, []compute.Buffer{a, b}); err == nil {
 		t.Error("wrong output shape passed")
 	}
-	if err := d.Run(compute.Scale{}, []compute.Buffer{a}, []compute.Buffer{alloc(t, New(Options{}), 4, 8)}); !errors.Is(err, errForeign) {
+	if err := d.Run(compute.Scale{}, []compute.Buffer{a}, []compute.Buffer{alloc(t, New(Options{}), 4, 8)}); !errors.Is(err, compute.ErrForeign) {
 		t.Errorf("foreign buffer: %v", err)
 	}
 	a.Free()
-	if err := d.Run(compute.MatMul{Alpha: 1}, []compute.Buffer{c}, []compute.Buffer{a, b}); !errors.Is(err, errFreed) {
+	if err := d.Run(compute.MatMul{Alpha: 1}, []compute.Buffer{c}, []compute.Buffer{a, b}); !errors.Is(err, compute.ErrFreed) {
 		t.Errorf("freed buffer: %v", err)
 	}
 }
