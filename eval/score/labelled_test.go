@@ -2,12 +2,15 @@ package score
 
 import "testing"
 
-// labelled are answers with what a reader of the question says of them, written before the rules were tried on them:
+// A labelledSet is a question and answers with what a reader says of each:
 // + right, - wrong; ? says that it does not know, and is right only where nothing tells.
-var labelled = []struct {
+type labelledSet struct {
 	q       Question
 	answers []string
-}{
+}
+
+// labelled are answers that were labelled before the rules were tried on them.
+var labelled = []labelledSet{
 	{Question{Question: "How much protein do 100 g of cooked lentils have?", Answer: "100 g of cooked lentils have 9 g of protein.", Facts: []Fact{{Figure: "9 g"}}}, []string{
 		"+Cooked lentils have 9 g of protein per 100 g.",
 		"+Nine grams.",
@@ -171,24 +174,26 @@ const leastAgreement = 0.97
 // TestLabelled compares the marks of answers with labels.
 func TestLabelled(t *testing.T) {
 	t.Parallel()
-	n, agree := 0, 0
-	for _, set := range labelled {
-		if err := set.q.check(); err != nil {
-			t.Fatal(err)
-		}
-		for _, a := range set.answers {
-			label, answer := a[0], a[1:]
-			m := set.q.Mark(answer, "")
-			n++
-			if m.Right == (label == '+') && (label != '?' || m.Refused) {
-				agree++
-			} else {
-				t.Logf("%q: %q is marked %+v, the label is %c", set.q.Question, answer, m, label)
+	for name, sets := range map[string][]labelledSet{"first": labelled, "second": labelledSecond} {
+		n, agree := 0, 0
+		for _, set := range sets {
+			if err := set.q.check(); err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range set.answers {
+				label, answer := rune(a[0]), a[1:]
+				m := set.q.Mark(answer, "")
+				n++
+				if m.Right == (label == '+') && (label != '?' || m.Refused) {
+					agree++
+				} else {
+					t.Logf("%s, %q: %q is marked %+v, the label is %c", name, set.q.Question, answer, m, label)
+				}
 			}
 		}
-	}
-	t.Logf("%d of %d labels", agree, n)
-	if n < 120 || float64(agree) < leastAgreement*float64(n) {
-		t.Errorf("the marks agree with %d of %d labels, want a share of %g", agree, n, leastAgreement)
+		t.Logf("%s: %d of %d labels", name, agree, n)
+		if n < 120 || float64(agree) < leastAgreement*float64(n) {
+			t.Errorf("the marks agree with %d of %d labels of the %s set, want a share of %g", agree, n, name, leastAgreement)
+		}
 	}
 }
