@@ -34,11 +34,41 @@ func tells(answer, ref, question string) bool {
 		}
 		return out
 	}
+	if !denies(ref) && !denies(question) {
+		answer = affirmed(answer)
+	}
 	a, b := own(answer), own(ref)
 	if len(b) == 0 {
 		return overlap(words(answer), words(ref)) >= f1Right
 	}
 	return overlap(a, b) >= f1Right || !slices.ContainsFunc(b, func(w string) bool { return !slices.Contains(a, w) })
+}
+
+// refutes are the words that deny what comes behind them in a sentence.
+var refutes = []string{"not", "never", "isn't", "aren't", "wasn't", "doesn't", "don't", "shouldn't"}
+
+func denies(text string) bool {
+	return slices.ContainsFunc(tokens(tidy(text)), func(t token) bool { return slices.Contains(refutes, t.text) })
+}
+
+// affirmed is a text without what it denies: "Not on the top but on the bottom shelf" says "on the bottom shelf".
+func affirmed(text string) string {
+	text = tidy(text)
+	var out strings.Builder
+	t := tokens(text)
+	denied := false
+	for i, w := range t {
+		switch {
+		case w.kind == sign || w.text == "but":
+			denied = false
+		case slices.Contains(refutes, w.text) && !(i+1 < len(t) && t[i+1].text == "only"):
+			denied = true
+		}
+		if !denied {
+			out.WriteString(w.text + " ")
+		}
+	}
+	return out.String()
 }
 
 // fillers carry no answer.
@@ -49,7 +79,7 @@ func (q *Question) Mark(answer, passage string) Mark {
 	facts, ref := q.facts(), q.Answer
 	m := Mark{Refused: refuses(answer), F1: overlap(words(answer), words(ref))}
 	m.Exact = ref != "" && slices.Equal(words(answer), words(ref))
-	found := inAsked(quantities(answer), q.Question, facts)
+	found := q.read(answer, facts)
 	m.MadeUp = q.madeUp(found, facts, passage)
 	for _, term := range q.Never {
 		if hasTerm(answer, term, true) {
@@ -228,6 +258,88 @@ func (q quantity) dimension() string {
 	return q.unit.dim
 }
 
+// read finds the figures of an answer, and puts them as the facts have theirs.
+func (q *Question) read(answer string, facts []target) []quantity {
+	text := tidy(answer)
+	found := inAsked(quantities(answer), q.Question, facts)
+	asShares(found, text, facts)
+	onBasis(found, quantities(q.Question))
+	q.swapped(found, text, facts)
+	return found
+}
+
+// asShares takes "86 g of every 100 g" for 86 %, where a fact is a share.
+func asShares(found []quantity, text string, facts []target) {
+	if !slices.ContainsFunc(facts, func(f target) bool { return f.want.unit.dim == "share" }) {
+		return
+	}
+	joins := words("of in per out every each for") // "86 g of sugar per 100 g" is about sugar
+	for i := range len(found) - 1 {
+		q, whole := &found[i], found[i+1]
+		if whole.basis && whole.lo*whole.unit.factor > 0 && q.unit.dim == whole.unit.dim &&
+			!slices.ContainsFunc(words(text[q.to:whole.from]), func(w string) bool { return !slices.Contains(joins, w) }) {
+			by := q.unit.factor / (whole.lo * whole.unit.factor) * 100
+			q.lo, q.hi, q.digits, q.unit = q.lo*by, q.hi*by, q.digits*by, units["%"]
+		}
+	}
+}
+
+// onBasis takes "6.54 kcal per gram" for 654 kcal where the question is about 100 g, and 654 kcal per spoon for no answer.
+func onBasis(found, asked []quantity) {
+	var basis []quantity
+	for _, a := range asked {
+		if a.unit.dim == "mass" || a.unit.dim == "volume" {
+			basis = append(basis, a)
+		}
+	}
+	if len(basis) != 1 {
+		return
+	}
+	for i := range found {
+		switch q := &found[i]; {
+		case q.per == "" || q.per == "time":
+		case q.per == basis[0].unit.dim:
+			by := q.scale * basis[0].lo * basis[0].unit.factor
+			q.lo, q.hi, q.digits, q.per, q.scale = q.lo*by, q.hi*by, q.digits*by, "", 1
+		default:
+			q.noun, q.unit = q.per, unit{dim: "per " + q.per, factor: 1}
+		}
+	}
+}
+
+// swapped takes figures out of account that an answer gives to another thing of the reference: "7 g of protein and 12 g of
+// fat" where the protein is 12 g.
+func (q *Question) swapped(found []quantity, text string, facts []target) {
+	if len(facts) < 2 {
+		return
+	}
+	reference := tidy(q.Answer)
+	things := map[string][]quantity{}
+	for _, f := range quantities(q.Answer) {
+		if of := thing(reference, f); of != "" {
+			things[of] = append(things[of], f)
+		}
+	}
+	for i := range found {
+		f := &found[i]
+		of, known := things[thing(text, *f)]
+		if known && !slices.ContainsFunc(of, func(k quantity) bool { return f.equals(k, 0) }) &&
+			slices.ContainsFunc(facts, func(t target) bool { return t.matches(*f) && t.tolerance == 0 }) {
+			f.unit = unit{dim: "of another thing", factor: 1}
+		}
+	}
+}
+
+// thing is the word that a figure of a tidy text is of: "protein" in "9 g of protein"; "" for none.
+func thing(text string, q quantity) string {
+	if rest, ok := strings.CutPrefix(text[q.to:], " of "); ok {
+		if w := words(rest[:min(len(rest), 60)]); len(w) > 0 {
+			return w[0]
+		}
+	}
+	return ""
+}
+
 // inAsked gives bare numbers of an answer the unit of a fact, if the question names that unit: "How many minutes?" "60."
 func inAsked(found []quantity, question string, facts []target) []quantity {
 	for _, u := range unitsIn(question) {
@@ -349,7 +461,7 @@ func doubts(text string) bool {
 }
 
 // denials take what comes behind them back, within a few words.
-var denials = []string{"not", "no", "never", "without", "isn't", "aren't", "wasn't", "doesn't", "don't", "cannot", "can't", "nor", "neither", "avoid", "avoids", "avoiding", "free", "skip", "omit", "rather", "instead", "excluding", "except"}
+var denials = []string{"not", "no", "never", "without", "isn't", "aren't", "wasn't", "doesn't", "don't", "cannot", "can't", "nor", "neither", "avoid", "avoids", "avoiding", "free", "skip", "omit", "omitting", "skipping", "rather", "instead", "excluding", "except"}
 
 // hasTerm tells whether a text has the words of a term one behind the other. With affirmed, a place where they are
 // denied does not count.
@@ -375,6 +487,9 @@ func denied(clause []string, from, to int) bool {
 		return true
 	}
 	for k := max(0, from-4); k < from; k++ {
+		if clause[k] == "out" && k > 0 && (clause[k-1] == "leave" || clause[k-1] == "leaving" || clause[k-1] == "left") {
+			return true
+		}
 		if w := clause[k]; slices.Contains(denials, w) && !(w == "free" || (w == "rather" || w == "instead") && k+1 < from && clause[k+1] != "than" && clause[k+1] != "of") &&
 			!(w == "not" && k+1 < from && clause[k+1] == "only") {
 			return true
@@ -398,10 +513,10 @@ var refusals = func() (out [][]string) {
 		"i don't know", "i do not know", "we don't know", "i'm not sure", "i am not sure", "i am not certain", "i'm not certain", "i cannot answer", "i can't answer",
 		"i cannot say", "i can't say", "i cannot tell", "i can't tell", "unable to", "not able to", "no information", "not enough information", "don't have information", "don't have that",
 		"do not have information", "do not have any information", "don't have any information", "don't have enough", "do not have enough", "do not have that", "no data", "is unknown", "not known",
-		"isn't known", "not mentioned", "not stated", "not given", "not covered", "not specified", "not provided", "not contain", "not include information", "doesn't say", "does not say",
-		"does not tell", "doesn't tell", "does not mention", "doesn't mention", "does not state", "doesn't state", "doesn't specify", "does not specify", "doesn't contain", "does not cover",
+		"isn't known", "not mentioned", "not stated", "not given", "not covered", "not specified", "not provided", "not include information", "doesn't say", "does not say",
+		"does not tell", "doesn't tell", "does not mention", "doesn't mention", "does not state", "doesn't state", "doesn't specify", "does not specify", "does not cover",
 		"doesn't cover", "does not give", "doesn't give", "isn't mentioned", "isn't stated", "isn't given", "isn't covered", "says nothing", "say nothing", "tells nothing", "no mention", "nothing about",
-		"no answer", "no figure", "cannot be determined", "can't be determined", "cannot be answered", "could not find", "couldn't find", "can't find", "cannot find", "not in the book", "not in the text",
+		"no answer", "no figure", "no amount", "no value", "rather not", "won't guess", "not guess", "no record", "no details", "cannot be determined", "can't be determined", "cannot be answered", "could not find", "couldn't find", "can't find", "cannot find", "not in the book", "not in the text",
 		"not in the handbook", "not something i know", "have no idea", "has no figure", "cannot help with", "can't help with", "no way to know", "i have no", "not available", "not listed", "isn't listed",
 	} {
 		out = append(out, words(text))
@@ -415,6 +530,43 @@ func refuses(answer string) bool {
 	for _, want := range refusals {
 		for i := 0; i+len(want) <= len(have); i++ {
 			if slices.Equal(have[i:i+len(want)], want) {
+				return true
+			}
+		}
+	}
+	for _, r := range ignorance {
+		if r.in(have) {
+			return true
+		}
+	}
+	return false
+}
+
+// A silence is a subject, a denial a few words behind it, and a few behind that what the subject does not do.
+type silence struct{ who, not, what []string }
+
+// ignorance is said by who answers, or of the text that should tell.
+var ignorance = []silence{
+	{words("i we"), words("not don't cannot can't couldn't didn't no never haven't"), words("know say tell answer certain data information detail details find knowledge idea figure figures number")},
+	{words("text book handbook passage page source document material chapter"), words("not doesn't don't didn't no nothing never"),
+		words("say tell mention state specify give list contain cover provide include answer name reveal explain about")},
+}
+
+// silenceGap is how many words may stand between the parts of a silence.
+const silenceGap = 3
+
+func (s silence) in(have []string) bool {
+	behind := func(at int, set []string) int {
+		for k := at + 1; k < len(have) && k <= at+1+silenceGap; k++ {
+			if slices.Contains(set, have[k]) {
+				return k
+			}
+		}
+		return -1
+	}
+	for i, w := range have {
+		if slices.Contains(s.who, w) {
+			if not := behind(i, s.not); not >= 0 && behind(not, s.what) >= 0 {
 				return true
 			}
 		}

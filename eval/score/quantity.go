@@ -180,8 +180,35 @@ func (r *reading) quantity(i int) (q quantity, end int, ok bool) {
 		}
 	}
 	q.from = r.before(i, &q)
+	if q.bound == atLeast || q.bound == more {
+		end = r.upTo(end, &q)
+	}
 	end = r.after(end, &q)
 	return q, end, true
+}
+
+// upTo reads "but no more than 10 minutes" behind "at least 8": both are a range.
+func (r *reading) upTo(end int, q *quantity) int {
+	if !r.is(end, "but", "and") {
+		return end
+	}
+	for at := end + 2; at < min(end+6, len(r.t)); at++ {
+		hi, to, ok := r.amount(at)
+		if !ok {
+			continue
+		}
+		if r.before(at, &hi); (hi.bound == atMost || hi.bound == less) && hi.unit.dim != "" && (q.unit.dim == "" || q.unit.dim == hi.unit.dim) {
+			if q.unit.dim == "" {
+				q.unit = hi.unit
+			}
+			if lo := q.lo * q.unit.factor / hi.unit.factor; lo < hi.hi {
+				q.lo, q.hi, q.unit, q.per, q.noun, q.scale, q.bound = lo, hi.hi, hi.unit, hi.per, hi.noun, hi.scale, exactly
+				return to
+			}
+		}
+		break
+	}
+	return end
 }
 
 // unitsIn are the units that a text names.
@@ -209,7 +236,7 @@ func (r *reading) rangeTo(i, end int) int {
 // amount reads a number with its unit, in digits or in words.
 func (r *reading) amount(i int) (q quantity, end int, ok bool) {
 	q.scale, q.unit = 1, bare
-	currency := r.is(i, "$", "€", "£")
+	currency := r.is(i, "$", "€", "£", "eur", "usd", "gbp")
 	at := i
 	if currency {
 		at++
@@ -220,6 +247,9 @@ func (r *reading) amount(i int) (q quantity, end int, ok bool) {
 		at++
 	}
 	value, half, end, spelled, ok := r.numeral(at)
+	if !ok && r.isSpan(at) {
+		value, half, end, spelled, ok = 1, 0.5, at+1, true, true
+	}
 	if !ok {
 		return q, 0, false
 	}
@@ -232,6 +262,15 @@ func (r *reading) amount(i int) (q quantity, end int, ok bool) {
 		return q, end, true
 	}
 	return r.unitAt(end, q)
+}
+
+// isSpan tells whether token i begins "a day" or "an hour" behind a bound: "no longer than a day" is 1 day, "3 times a day" is not.
+func (r *reading) isSpan(i int) bool {
+	if !r.is(i, "a", "an") || !(r.is(i-1, "than", "most", "least", "within", "for")) {
+		return false
+	}
+	name, _ := r.unitName(i + 1)
+	return units[name].dim == "time"
 }
 
 // numeral reads a number in digits or in words.
@@ -360,8 +399,12 @@ func (r *reading) before(i int, q *quantity) int {
 	return from
 }
 
-// after reads a bound behind the figure.
+// after reads a bound behind the figure, or that it is taken back: "30 g? No, 25 g."
 func (r *reading) after(end int, q *quantity) int {
+	if r.is(end, "?") && r.is(end+1, "no", "wrong") || r.is(end, ",") && r.is(end+1, "no") && r.is(end+2, ",") {
+		q.negated = true
+		return end
+	}
 	if r.is(end, "or") {
 		switch {
 		case r.is(end+1, "less", "fewer", "under", "below", "lower"):
@@ -381,7 +424,7 @@ var bounds = func() (out []struct {
 }) {
 	for text, is := range map[string]bound{
 		"less than": less, "fewer than": less, "under": less, "below": less, "<": less, "lower than": less, "no less than": atLeast, "not less than": atLeast,
-		"no fewer than": atLeast, "at least": atLeast, "a minimum of": atLeast, "minimum": atLeast, "≥": atLeast, "> =": atLeast,
+		"no fewer than": atLeast, "no longer than": atMost, "not longer than": atMost, "longer than": more, "within": atMost, "at least": atLeast, "a minimum of": atLeast, "minimum": atLeast, "≥": atLeast, "> =": atLeast,
 		"at most": atMost, "up to": atMost, "no more than": atMost, "not more than": atMost, "a maximum of": atMost, "maximum": atMost, "≤": atMost, "< =": atMost,
 		"more than": more, "over": more, "above": more, "greater than": more, ">": more, "higher than": more,
 	} {

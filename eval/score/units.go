@@ -82,8 +82,8 @@ func init() {
 	addUnits("activity", "activity", 1, "iu", "international unit")
 	addUnits("amount", "amount", 1e-3, "mmol", "millimole")
 	addUnits("amount", "amount", 1, "mol", "mole")
-	for name, sign := range map[string]string{"dollar": "$", "euro": "€", "pound sterling": "£"} {
-		addUnits(sign, sign, 1, name, sign)
+	for sign, names := range map[string][]string{"$": {"dollar", "usd"}, "€": {"euro", "eur"}, "£": {"pound sterling", "gbp"}} {
+		addUnits(sign, sign, 1, append(names, sign)...)
 	}
 	for name, u := range maps.Clone(units) { // plurals
 		if strings.HasPrefix(name, "degree ") {
