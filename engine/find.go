@@ -27,11 +27,16 @@ func Find(ctx context.Context, name string, patterns []string, o Options) (path 
 	return find(ctx, "model", name, patterns, o)
 }
 
-func find(ctx context.Context, setting fault.Setting, name string, patterns []string, o Options) (path string, err error) {
-	if err := machine.CheckThreads(o.Threads); err != nil { // the device would say so, after a download
-		return "", err
+// Check reports a device that is not here and threads that the processor does not have, before there is a model.
+func (o Options) Check() error {
+	if err := machine.CheckThreads(o.Threads); err != nil {
+		return err
 	}
-	if err := all.Check(o.Device); err != nil {
+	return all.Check(o.Device)
+}
+
+func find(ctx context.Context, setting fault.Setting, name string, patterns []string, o Options) (path string, err error) {
+	if err := o.Check(); err != nil { // the device would say so, after a download
 		return "", err
 	}
 	if name == "" {

@@ -150,7 +150,7 @@ func runBenchmark(ctx context.Context, streams Streams, o benchmarkOptions) erro
 			fmt.Fprintf(out, "Trial %d:  %s, total_time=%.3f\n", n, o.rates(t), t.Seconds)
 		},
 	}
-	if err := cmp.Or(work.Check(), settings.Check()); err != nil {
+	if err := cmp.Or(work.Check(), settings.Check(), o.opening(streams).Check()); err != nil {
 		return err
 	}
 	name, remove, err := o.folder(streams)
