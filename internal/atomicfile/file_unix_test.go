@@ -22,6 +22,7 @@ const childVariable = "LENTIL_ATOMICFILE_CHILD"
 
 func TestMain(m *testing.M) {
 	if job, path, ok := strings.Cut(os.Getenv(childVariable), ":"); ok {
+		go endWithParent()
 		if err := child(job, path); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
@@ -29,6 +30,12 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Exit(m.Run())
+}
+
+// endWithParent ends a child whose parent is gone and cannot kill it: the pipe of its input is closed then.
+func endWithParent() {
+	io.Copy(io.Discard, os.Stdin)
+	os.Exit(1)
 }
 
 // child does a job, and with "begin-..." stops before its end until it is killed.
@@ -71,9 +78,13 @@ func child(job, path string) error {
 	return nil
 }
 
-func command(job, path string) *exec.Cmd {
+func command(t *testing.T, job, path string) *exec.Cmd {
+	t.Helper()
 	c := exec.Command(os.Args[0])
 	c.Env = append(os.Environ(), childVariable+"="+job+":"+path)
+	if _, err := c.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
 	return c
 }
 
@@ -101,7 +112,7 @@ func TestProcesses(t *testing.T) {
 				}
 				return s.Commit()
 			}
-			c := command(job, path)
+			c := command(t, job, path)
 			out, err := c.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -145,7 +156,7 @@ func TestProcessesKilled(t *testing.T) {
 	for range rounds {
 		var children []*exec.Cmd
 		for range 3 {
-			c := command("sets", dir)
+			c := command(t, "sets", dir)
 			out, err := c.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -248,14 +259,14 @@ func TestStandardOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	c := command("print", link)
+	c := command(t, "print", link)
 	c.Stdout = out
 	if err := c.Run(); err != nil {
 		t.Error(err)
 	}
 	want(t, out.Name(), "before figures after")
 	wantOnly(t, dir, "out")
-	text, err := command("print", link).Output()
+	text, err := command(t, "print", link).Output()
 	if err != nil || string(text) != "before figures after" {
 		t.Errorf("%q, %v", text, err)
 	}
