@@ -142,7 +142,8 @@ func (o Fill) Define(out, _ []Array) {
 }
 
 // CopyRows writes the first T rows of its output and leaves the others as they are: a KV
-// cache moves into a larger one this way. Floats are rounded to the output's type, to
+// cache moves into a larger one this way, and its beginning into a smaller one. Of more rows
+// than the output has, the first are taken. Floats are rounded to the output's type, to
 // nearest even. Packed numbers (U32) are copied as they are.
 //
 //	in: x [T, D] of a float type;  out: To [Rows, D], U32 if x is
@@ -162,21 +163,25 @@ func (o CopyRows) Infer(in []Spec) ([]Spec, error) {
 			return nil, err
 		}
 	}
-	if t := in[0].Shape[0]; t > o.Rows {
-		return nil, fmt.Errorf("%d rows do not fit into %d", t, o.Rows)
-	}
 	return []Spec{{Shape{o.Rows, in[0].Shape[1]}, o.To}}, nil
 }
 
-func (o CopyRows) Cost(in []Spec) Cost { return Cost{Bytes: 2 * in[0].Bytes()} }
+// Taken is the rows of x that are copied.
+func (o CopyRows) Taken(x Spec) Spec {
+	return Spec{Shape{min(x.Shape[0], o.Rows), x.Shape[1]}, x.DType}
+}
+
+func (o CopyRows) Cost(in []Spec) Cost { return Cost{Bytes: 2 * o.Taken(in[0]).Bytes()} }
 
 func (o CopyRows) Define(out, in []Array) {
-	part := Array{Spec: Spec{in[0].Shape, o.To}, Data: out[0].Data[:in[0].Shape.Elems()*o.To.Size()]}
+	from := o.Taken(in[0].Spec)
+	to := Spec{from.Shape, o.To}
+	x, part := Array{Spec: from, Data: in[0].Data[:from.Bytes()]}, Array{Spec: to, Data: out[0].Data[:to.Bytes()]}
 	if o.To == U32 {
-		copy(part.Data, in[0].Data)
+		copy(part.Data, x.Data)
 		return
 	}
-	part.SetFloats(in[0].Floats())
+	part.SetFloats(x.Floats())
 }
 
 // GatherRows picks rows.

@@ -74,6 +74,15 @@ func (s *Session) Close() {
 	}
 }
 
+// Begin makes the session one that has seen the first n tokens of another one of its engine, which Shared
+// counted: see [generate.Session.Begin].
+func (s *Session) Begin(from *Session, n int) error {
+	if err := s.Session.Begin(from.Session, n); err != nil || s.draft == nil {
+		return err
+	}
+	return s.draft.Begin(from.draft, min(n, from.Common(from.draft)))
+}
+
 // Stream answers a prompt token by token, as [generate.Session.Stream] does.
 // Nil StopTokens are the model's own, and so is what XTC must keep.
 func (s *Session) Stream(ctx context.Context, prompt []int32, o generate.Options) iter.Seq2[generate.Piece, error] {

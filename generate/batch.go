@@ -301,11 +301,14 @@ func (m *member) hold(bytes int64) {
 }
 
 // forget gives back what is set aside for a session that is not answering.
-func (m *member) forget() {
+func (m *member) forget() { m.grown(0) }
+
+// grown corrects what is set aside for a session that is not answering.
+func (m *member) grown(bytes int64) {
 	m.batch.mu.Lock()
 	defer m.batch.mu.Unlock()
 	if !slices.Contains(m.batch.running, m) {
-		m.hold(0)
+		m.hold(bytes)
 		m.batch.admit()
 	}
 }

@@ -541,9 +541,9 @@ func TestBatchCrowd(t *testing.T) {
 	}
 }
 
-// TestFork: sessions that begin alike go on by themselves, alone and in a batch, with caches
+// TestBegin: sessions that begin alike go on by themselves, alone and in a batch, with caches
 // of all kinds.
-func TestFork(t *testing.T) {
+func TestBegin(t *testing.T) {
 	t.Parallel()
 	dev := newCPU(t)
 	m := modeltest.Load(t, dev, modeltest.Spec{Type: "llama", Config: map[string]any{"vocab_size": vocab, "head_dim": 32}})
@@ -566,10 +566,21 @@ func TestFork(t *testing.T) {
 			if _, err := stem.Prefill(t.Context(), prompt, 0); err != nil {
 				t.Fatal(err)
 			}
+			if o.MaxKVSize == 0 { // what the others do not take over
+				for id := range int32(3) {
+					if _, err := stem.Next(id + 1); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
 			var done sync.WaitGroup
 			for i := range 3 {
-				fork, err := stem.Fork()
+				longer := append(slices.Clone(prompt), int32(20+i), 31)
+				fork, err := open()
 				if err != nil {
+					t.Fatal(err)
+				}
+				if err := fork.Begin(stem, stem.Shared(longer)); err != nil {
 					t.Fatal(err)
 				}
 				if l := b.Load(); stem.member != nil && l.Bytes < fork.cache.Bytes() {
@@ -577,7 +588,6 @@ func TestFork(t *testing.T) {
 				}
 				done.Go(func() {
 					defer fork.Close()
-					longer := append(slices.Clone(prompt), int32(20+i), 31)
 					own, err := alone()
 					if err != nil {
 						t.Error(err)

@@ -28,6 +28,9 @@ type Options struct {
 	// far, and may change them: Masked is a logit that is never chosen. The host chooses then, and
 	// drafts nothing. An error ends the answer.
 	Filter func(answer []int32, logits []float32) error
+	// Ready, where it is set, is called when the answer's turn has come, before its prompt is read: it may
+	// Begin the session with what another one has read. An error ends the answer.
+	Ready func(ctx context.Context) error
 	// Progress is told how much of the prompt has been read; may be nil.
 	Progress func(done, total int)
 }
@@ -81,6 +84,11 @@ func (s *Session) stream(ctx context.Context, tok *tokenizer.Tokenizer, prompt [
 		return err
 	}
 	defer leave()
+	if o.Ready != nil {
+		if err := o.Ready(ctx); err != nil {
+			return err
+		}
+	}
 	r, err := s.begin(ctx, tok, prompt, o)
 	if err != nil {
 		return err

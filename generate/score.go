@@ -60,6 +60,18 @@ func (s *Session) Shared(prompt []int32) int {
 	return s.cached(prompt)
 }
 
+// Common is with how many tokens both sessions begin.
+func (s *Session) Common(other *Session) int {
+	if s.loaded > 0 || other.loaded > 0 {
+		return 0
+	}
+	n := 0
+	for n < len(s.tokens) && n < len(other.tokens) && s.tokens[n] == other.tokens[n] {
+		n++
+	}
+	return n
+}
+
 // Bytes is what the session's keys and values take.
 func (s *Session) Bytes() int64 { return s.cache.Bytes() }
 

@@ -3,6 +3,7 @@ package generate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -63,25 +64,23 @@ func (s *Session) Reset() {
 	}
 }
 
-// Fork makes a session that has seen the same, and goes on by itself: for several answers
-// to one prompt, and for conversations that begin alike. In a batch it is of the batch too.
-func (s *Session) Fork() (*Session, error) {
+// Begin makes the session one that has seen the first n tokens of another one of its model,
+// those that Shared counted or all, and goes on by itself: for several answers to one prompt,
+// and for conversations that begin alike. Nobody uses the other one meanwhile.
+func (s *Session) Begin(from *Session, n int) error {
+	s.Reset()
+	if n < 0 || n > len(from.tokens) || s.limited != from.limited || s.kvBits != from.kvBits || !from.goesBack(n) {
+		return fmt.Errorf("a session cannot begin with %d tokens of one that has seen %d, or remembers otherwise", n, len(from.tokens))
+	}
 	s.tape.Reset(false)
-	cache, err := s.cache.Clone(s.tape)
-	if err != nil {
-		return nil, err
+	if err := s.cache.CopyFrom(s.tape, from.cache, from.loaded+n); err != nil {
+		return err
 	}
-	other := &Session{model: s.model, tape: tensor.NewTape(s.model.Device()), cache: cache, limited: s.limited, kvBits: s.kvBits,
-		loaded: s.loaded, tokens: slices.Clone(s.tokens)}
-	other.tape.Exact = s.tape.Exact
-	if s.member == nil {
-		return other, nil
+	s.loaded, s.tokens = from.loaded, slices.Clone(from.tokens[:n])
+	if s.member != nil {
+		s.member.grown(s.cache.Bytes())
 	}
-	if err := s.member.batch.adopt(other); err != nil {
-		other.Close()
-		return nil, err
-	}
-	return other, nil
+	return nil
 }
 
 // bytesFor is what keys and values of n tokens take at most.
@@ -108,13 +107,19 @@ func (s *Session) cached(prompt []int32) int {
 		n++
 	}
 	n = min(n, len(prompt)-1) // the last token must run: its logits are asked for
-	if s.loaded+n < s.cache.Len() && !s.cache.Trimmable() {
+	if !s.goesBack(n) {
 		return 0
 	}
-	if s.kvBits.Bits > 0 && s.loaded == 0 && n < s.kvBits.Start && s.cache.Len() >= s.kvBits.Start {
-		return 0 // these tokens are quantized by now, which they are not to be yet
-	}
 	return max(n, 0)
+}
+
+// goesBack tells whether the session knows what it did after n tokens behind the loaded ones.
+func (s *Session) goesBack(n int) bool {
+	if s.loaded+n < s.cache.Len() && !s.cache.Trimmable() {
+		return false
+	}
+	// Tokens that are quantized by now were not to be then.
+	return s.kvBits.Bits == 0 || s.loaded > 0 || n >= s.kvBits.Start || s.cache.Len() < s.kvBits.Start
 }
 
 // Prefill brings the session to the end of prompt, step tokens at a time (0 is

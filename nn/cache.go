@@ -134,22 +134,27 @@ func (c *Cache) Trim(n int) error {
 	return nil
 }
 
-// Clone makes a cache that holds the same, and goes on by itself. It has as much room.
-func (c *Cache) Clone(t *tensor.Tape) (*Cache, error) {
-	other, err := NewCache(c.dev, c.shapes, c.limit, c.dtype)
-	if err != nil {
-		return nil, err
+// CopyFrom makes the cache hold the first n tokens of another one, which has the same
+// shapes and limit: all of them, or as many as Trim could leave. After an error it is empty.
+func (c *Cache) CopyFrom(t *tensor.Tape, other *Cache, n int) error {
+	c.Free()
+	if n > other.seen || n < other.seen && (n < other.floor || !other.Trimmable()) {
+		return fmt.Errorf("%d tokens of a KV cache of %d cannot be copied", n, other.seen)
 	}
-	for i, l := range c.layers {
-		other.layers[i] = other.layer(i, l.stores())
-		other.layers[i].held().copy(t, l.held())
+	if n == 0 {
+		return nil
+	}
+	for i, l := range other.layers {
+		c.layers[i] = c.layer(i, l.stores())
+		most, _ := l.limits()
+		c.layers[i].held().copy(t, l.held(), n, most)
 	}
 	if err := t.Err(); err != nil {
-		other.Free()
-		return nil, err
+		c.Free()
+		return err
 	}
-	other.seen, other.floor = c.seen, c.floor
-	return other, nil
+	c.seen, c.floor = n, other.floor
+	return nil
 }
 
 // Bytes is the memory that keys and values take, room to grow included.

@@ -70,8 +70,13 @@ func (p *pair) grow(t *tensor.Tape, held **stored, n, cols, most int) {
 	*held = bigger
 }
 
-// copy takes what other holds.
-func (p *pair) copy(t *tensor.Tape, other *pair) {
+// copy takes what other holds of the first n tokens, of which there are most (0 for any
+// number).
+func (p *pair) copy(t *tensor.Tape, other *pair, n, most int) {
+	rows := roomFor(n)
+	if most > 0 {
+		rows = min(rows, most)
+	}
 	for _, part := range []struct {
 		to   **stored
 		from *stored
@@ -79,7 +84,9 @@ func (p *pair) copy(t *tensor.Tape, other *pair) {
 		if part.from == nil || t.Err() != nil {
 			continue
 		}
-		s, err := newStored(p.dev, part.from.Weight, nil)
+		w := part.from.Weight
+		w.Rows = rows
+		s, err := newStored(p.dev, w, nil)
 		if err != nil {
 			t.Fail(err)
 			return

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lentil-lm/lentil/chat"
@@ -25,11 +27,13 @@ type query struct {
 	opened  string // text that the prompt ends with, which may have opened the reasoning
 	n       int    // answers
 	options generate.Options
-	extra   adjust
-	logs    int // log probabilities of so many other tokens are told; -1: of none
-	style   chat.Style
-	tools   bool             // calls are looked for
-	grammar *grammar.Grammar // what the answer has to be; nil for anything
+	// deadline is when the answer is cut off, or given up if it has not begun; zero for never.
+	deadline time.Time
+	extra    adjust
+	logs     int // log probabilities of so many other tokens are told; -1: of none
+	style    chat.Style
+	tools    bool             // calls are looked for
+	grammar  *grammar.Grammar // what the answer has to be; nil for anything
 }
 
 // adjust changes logits before a token is chosen, in mlx-lm's order.
@@ -197,10 +201,17 @@ func (s *Server) try(ctx context.Context, q *query, choice int, emit func(event)
 	o := q.options
 	o.Seed += uint64(choice)
 	o.Progress = a.progress
+	o.Ready = func(ctx context.Context) (err error) {
+		a.reading, err = s.models.begin(ctx, q.variant, session, q.prompt, o.Priority)
+		return err
+	}
 	if !q.extra.idle() || q.logs >= 0 || q.grammar != nil {
 		o.Filter = a.filter
 	}
 	err = a.run(session, o)
+	if a.reading != nil {
+		s.models.end(q.variant, a.reading)
+	}
 	if err != nil {
 		session.Close() // it may have ended anywhere
 		return err
@@ -219,6 +230,8 @@ type running struct {
 	state  *grammar.State
 	fed    int // tokens of the answer that state has seen
 
+	reading *reading // nil until its turn has come
+
 	logits []float32 // log probabilities of the next token, where they are asked for
 	logs   []tokenLog
 	calls  bool
@@ -233,6 +246,7 @@ type running struct {
 const keepAlive = time.Second
 
 func (a *running) progress(done, total int) {
+	a.s.models.hasRead(a.reading, done)
 	if now := time.Now(); now.Sub(a.told) > keepAlive && a.gone == nil && done < total {
 		a.told = now
 		a.gone = a.emit(event{done: done, total: total})
@@ -260,14 +274,32 @@ func (a *running) filter(answer []int32, logits []float32) error {
 // run takes the pieces as they come.
 func (a *running) run(session *engine.Session, o generate.Options) error {
 	a.told = a.began
-	for piece, err := range session.Stream(a.ctx, a.q.prompt, o) {
+	ctx, giveUp := context.WithCancelCause(a.ctx)
+	defer giveUp(nil)
+	var begun atomic.Bool
+	d := a.q.deadline
+	if !d.IsZero() {
+		defer time.AfterFunc(time.Until(d), func() {
+			if !begun.Load() { // otherwise it is cut off
+				giveUp(errLate)
+			}
+		}).Stop()
+	}
+	for piece, err := range session.Stream(ctx, a.q.prompt, o) {
 		if err == nil {
 			err = a.gone
+		}
+		if err != nil && errors.Is(context.Cause(ctx), errLate) {
+			err = errLate
 		}
 		if err != nil {
 			return err
 		}
-		if err := a.take(piece); err != nil {
+		begun.Store(true)
+		if !d.IsZero() && !time.Now().Before(d) {
+			piece.Finish = cmp.Or(piece.Finish, generate.FinishLength)
+		}
+		if err := a.take(piece); err != nil || piece.Finish != "" {
 			return err
 		}
 	}
@@ -284,6 +316,7 @@ func (a *running) take(piece generate.Piece) error {
 		a.s.metrics.token(false, now.Sub(a.last))
 	}
 	a.last = now
+	a.s.models.hasRead(a.reading, len(a.q.prompt))
 	if a.q.logs >= 0 && piece.Stats.GenerationTokens > a.stats.GenerationTokens && !slices.Contains(a.q.options.StopTokens, piece.Token) {
 		a.logs = append(a.logs, a.q.logOf(piece.Token, a.logits))
 	}

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,14 +67,7 @@ type variant struct {
 	used    time.Time // released last
 	retired bool      // newer files have taken its place
 	idle    []*restingSession
-}
-
-// A restingSession remembers a conversation for the next message of it.
-type restingSession struct {
-	*engine.Session
-	variant *variant
-	bytes   int64
-	used    time.Time
+	reading []*reading // answers under way, the oldest first
 }
 
 func newModels(o Options) (*models, error) {
@@ -439,81 +431,6 @@ func (m *models) release(v *variant) {
 	if v.users--; v.users == 0 && v.retired {
 		v.Close()
 	}
-}
-
-// take gives a session for a prompt: the one at rest that has read most of it, or an empty one.
-func (m *models) take(v *variant, prompt []int32, o engine.SessionOptions) (*engine.Session, error) {
-	m.mu.Lock()
-	var best *restingSession
-	most := 0
-	for _, r := range v.idle {
-		// One that would forget more than it saves is kept for its own conversation.
-		if n := r.Shared(prompt); n > most && 2*n >= r.Len() {
-			best, most = r, n
-		}
-	}
-	if best != nil {
-		m.forget(best)
-	}
-	m.mu.Unlock()
-	if best != nil {
-		return best.Session, nil
-	}
-	return v.Session(o)
-}
-
-// rest keeps a session for the next message, and lets go of those that were used least.
-func (m *models) rest(v *variant, s *engine.Session) {
-	r := &restingSession{Session: s, variant: v, bytes: s.Bytes(), used: time.Now()}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if v.retired || m.closed {
-		s.Close()
-		return
-	}
-	v.idle = append(v.idle, r)
-	m.sessions++
-	m.bytes += r.bytes
-	for m.sessions > m.o.CacheSessions || m.bytes > m.o.CacheBytes && m.sessions > 0 {
-		m.drop(m.oldest())
-	}
-}
-
-// clearRest lets go of all sessions at rest, and tells whether there were any.
-func (m *models) clearRest() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	any := m.sessions > 0
-	for m.sessions > 0 {
-		m.drop(m.oldest())
-	}
-	return any
-}
-
-func (m *models) oldest() (oldest *restingSession) {
-	for _, b := range m.bases {
-		for _, v := range b.variants {
-			for _, r := range v.idle {
-				if oldest == nil || cmp.Less(r.used.UnixNano(), oldest.used.UnixNano()) {
-					oldest = r
-				}
-			}
-		}
-	}
-	return oldest
-}
-
-// drop closes a session at rest.
-func (m *models) drop(r *restingSession) {
-	m.forget(r)
-	r.Close()
-}
-
-// forget takes a session off those at rest.
-func (m *models) forget(r *restingSession) {
-	r.variant.idle = slices.DeleteFunc(r.variant.idle, func(o *restingSession) bool { return o == r })
-	m.sessions--
-	m.bytes -= r.bytes
 }
 
 // close frees all models, once nobody uses them.

@@ -36,6 +36,7 @@ type sampling struct {
 	MaxTokens         *int               `json:"max_tokens"`
 	MaxCompletion     *int               `json:"max_completion_tokens"`
 	N                 *int               `json:"n"`
+	Timeout           *float64           `json:"timeout"` // seconds for the whole answer
 	Grammar           string             `json:"grammar"` // GBNF, as with llama.cpp
 }
 
@@ -46,7 +47,8 @@ const (
 	mostTopLogs  = 20
 	mostBias     = 10_000
 	mostPenalty  = 10
-	contextOfRep = 20 // mlx-lm's window of the repetition penalty
+	mostTimeout  = 1e6 // seconds
+	contextOfRep = 20  // mlx-lm's window of the repetition penalty
 )
 
 // apply fills a query with what the request says, or else the server's own settings.
@@ -93,6 +95,18 @@ func (p *sampling) apply(s *Server, q *query) error {
 		if q.n = *p.N; q.n < 1 || q.n > mostAnswers {
 			return badField("n", "n: found %d, expected 1 to %d", q.n, mostAnswers)
 		}
+	}
+	limit := s.o.Deadline
+	if p.Timeout != nil {
+		if !(*p.Timeout > 0 && *p.Timeout <= mostTimeout) {
+			return badField("timeout", "timeout: found %g, expected seconds, more than 0", *p.Timeout)
+		}
+		if own := time.Duration(*p.Timeout * float64(time.Second)); limit == 0 || own < limit {
+			limit = own
+		}
+	}
+	if limit > 0 {
+		q.deadline = time.Now().Add(limit)
 	}
 	return p.adjust(q)
 }

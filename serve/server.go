@@ -33,7 +33,8 @@ type Options struct {
 	MaxBody int64    // bytes of a request; 0 is 32 MiB
 
 	// What requests that do not say otherwise get.
-	MaxTokens    int // -1 is no limit
+	MaxTokens    int           // -1 is no limit
+	Deadline     time.Duration // for an answer, from the request to its last token; 0 is no limit
 	Sampling     generate.Sampling
 	TemplateArgs string // JSON object of variables for the chat template
 
@@ -59,6 +60,7 @@ const (
 var (
 	errBusy    = errors.New("the server is busy")
 	errClosing = errors.New("the server is shutting down")
+	errLate    = errors.New("the time for the answer was over before it began")
 )
 
 // A Server answers requests.

@@ -53,6 +53,8 @@ func (s *Server) toAPI(err error) *apiError {
 		return known
 	case errors.Is(err, generate.ErrBusy), errors.Is(err, errBusy):
 		return &apiError{status: http.StatusTooManyRequests, kind: "rate_limit_error", code: "busy", message: "the server has as many requests as it takes: try again in a moment"}
+	case errors.Is(err, errLate):
+		return &apiError{status: http.StatusServiceUnavailable, kind: "server_error", code: "timeout", message: errLate.Error()}
 	case errors.Is(err, errClosing), errors.Is(err, generate.ErrClosed):
 		return &apiError{status: http.StatusServiceUnavailable, kind: "server_error", code: "shutting_down", message: errClosing.Error()}
 	case errors.Is(err, errNoModel):

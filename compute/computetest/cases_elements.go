@@ -58,7 +58,7 @@ func edges(a compute.Array) compute.Array {
 
 func rowCases() []testCase {
 	var all []testCase
-	for _, s := range []struct{ t, rows, cols int }{{1, 1, 1}, {3, 3, 33}, {2, 9, 16}, {1, 9, 65}, {40, 64, 128}} {
+	for _, s := range []struct{ t, rows, cols int }{{1, 1, 1}, {3, 3, 33}, {2, 9, 16}, {1, 9, 65}, {40, 64, 128}, {9, 4, 17}} {
 		all = append(all, testCase{op: compute.CopyRows{Rows: s.rows, To: compute.U32}, note: fmt.Sprintf("%d of %dx%d packed", s.t, s.rows, s.cols),
 			tol: exact, keeps: []int{0}, inputs: func(g gen) []compute.Array { return []compute.Array{g.bytes(spec(compute.U32, s.t, s.cols))} }})
 		for _, from := range []compute.DType{compute.F32, compute.F16, compute.BF16} {

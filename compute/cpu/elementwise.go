@@ -79,8 +79,9 @@ func (d *Device) convert(dst, src compute.Array) {
 }
 
 func (d *Device) copyRows(o compute.CopyRows, out, in []compute.Array) {
-	part := compute.Spec{Shape: in[0].Shape, DType: o.To}
-	d.convert(compute.Array{Spec: part, Data: out[0].Data[:part.Bytes()]}, in[0])
+	from := o.Taken(in[0].Spec)
+	to := compute.Spec{Shape: from.Shape, DType: o.To}
+	d.convert(compute.Array{Spec: to, Data: out[0].Data[:to.Bytes()]}, compute.Array{Spec: from, Data: in[0].Data[:from.Bytes()]})
 }
 
 // inRange checks row numbers that come from outside.

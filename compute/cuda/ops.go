@@ -75,7 +75,7 @@ func (d *Device) scaleBy(out, in []*buffer) {
 
 func (d *Device) copyRows(o compute.CopyRows, out, in []*buffer) {
 	x := in[0].array
-	n, from, to := x.Shape.Elems(), letter(x.DType), letter(o.To)
+	n, from, to := o.Taken(x.Spec).Shape.Elems(), letter(x.DType), letter(o.To)
 	if o.To == compute.U32 { // moved, whatever the bits are
 		from, to = "f", "f"
 	}

@@ -135,7 +135,10 @@ func (c *call) scatter(input, rows int, sums mlxc.Array) error {
 func (c *call) copyRows(o compute.CopyRows) {
 	shape := c.dims(0)
 	x := c.g.As(c.x(0), types[o.To])
-	if shape[0] == o.Rows {
+	if shape[0] > o.Rows {
+		x = c.g.Slice(x, []int{0, 0}, []int{o.Rows, shape[1]}, []int{1, 1})
+	}
+	if shape[0] >= o.Rows {
 		c.results[0] = x
 		return
 	}

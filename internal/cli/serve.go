@@ -40,7 +40,7 @@ type serveOptions struct {
 	MaxKVSize                    int
 	KV                           kvFlags
 	Exact                        bool
-	Drain                        time.Duration
+	Deadline, Drain              time.Duration
 	LogLevel, Data               string
 	dataFlag                     *pflag.Flag
 	deviceFlags
@@ -120,6 +120,7 @@ func (o *serveOptions) declare(cmd *cobra.Command, maxTokens int) {
 		f.Var(&o.KVMemory, "kv-memory", "`bytes` that keys and values of all answers may take;\n0 for no limit")
 		f.IntVar(&o.CacheSize, "prompt-cache-size", 10, "`conversations` that are remembered for their next message")
 		f.Var(&o.CacheBytes, "prompt-cache-bytes", "`bytes` that those may take")
+		f.DurationVar(&o.Deadline, "deadline", 0, "cut an answer off after this `time`, and give it up if it\nhas not begun by then; 0 for never")
 		f.DurationVar(&o.Drain, "drain", 30*time.Second, "`time` that answers under way get at the end")
 		f.IntVar(new(int), "prompt-concurrency", 8, "")
 		ignore(f.Lookup("prompt-concurrency"), "prompts are read together as far as they fit into a step")
@@ -225,6 +226,8 @@ func (o *serveOptions) check() error {
 		return fault.Value("prefill_step_size", o.Prefill, "1 or more")
 	case o.CacheSize < 1:
 		return fault.Value("prompt_cache_size", o.CacheSize, "1 or more")
+	case o.Deadline < 0:
+		return fault.Value("deadline", o.Deadline, "0 or more")
 	case o.MaxTokens < -1:
 		return fault.Value("max_tokens", o.MaxTokens, "0 or more, or -1 for no limit")
 	}
@@ -256,7 +259,7 @@ func (o *serveOptions) options(streams Streams) serve.Options {
 		Batch:         generate.BatchOptions{Most: o.Answers, Waiting: o.Queue, PrefillStep: min(o.Prefill, 256), Memory: int64(o.KVMemory)},
 		CacheSessions: o.CacheSize, CacheBytes: int64(o.CacheBytes),
 		Keys: o.keys(), Hosts: o.Hosts, Origins: o.Origins,
-		MaxTokens: o.MaxTokens, Sampling: o.Sampling, TemplateArgs: o.TemplateArgs, Data: o.Data,
+		MaxTokens: o.MaxTokens, Deadline: o.Deadline, Sampling: o.Sampling, TemplateArgs: o.TemplateArgs, Data: o.Data,
 	}
 	out.Session.MaxKVSize, out.Session.KV, out.Session.Exact, out.Session.DraftTokens = o.MaxKVSize, o.KV.KVBits, o.Exact, o.Draft.Tokens
 	if level := strings.ToUpper(o.LogLevel); level == "INFO" || level == "DEBUG" {

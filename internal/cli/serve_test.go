@@ -93,6 +93,7 @@ func TestServeRefuses(t *testing.T) {
 		{"--chat-template x", "not supported"},
 		{"--kv-bits 8 --max-kv-size 9", "--kv-bits"},
 		{"--temp -1", "--temp"},
+		{"--deadline -1s", "--deadline"},
 	} {
 		var out, log bytes.Buffer
 		args := append([]string{"serve", "--port", "0", "--data", ""}, strings.Fields(c.args)...)
