@@ -43,6 +43,9 @@ const (
 	adafactorWarmup = 1e-6 // of each update
 )
 
+// OwnStep is the most that Adafactor's own step size is, and how much of it each update of WarmupInit gives.
+func (Adafactor) OwnStep() (most, perStep float32) { return adafactorStep, adafactorWarmup }
+
 // rate is LR, before it is scaled with the parameter's size, and Beta2.
 func (o Adafactor) rate(a Array) (lr, beta2 float32) {
 	lr, step := a.Rate()

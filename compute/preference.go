@@ -132,8 +132,8 @@ func (ORPO) Infer(in []Spec) ([]Spec, error) {
 
 func (ORPO) Cost(in []Spec) Cost { return elementCost(in, 2, 1) }
 
-// surest is the largest mean of log p that ORPO tells from certainty, whose odds are infinite.
-const surest = -1e-6
+// Surest is the largest mean of log p that ORPO tells from certainty, whose odds are infinite.
+const Surest = -1e-6
 
 func (o ORPO) Define(out, in []Array) {
 	nll, bounds, answers, weight := in[0].F32(), in[1].I32(), in[2].I32(), in[3].F32()
@@ -146,7 +146,7 @@ func (o ORPO) Define(out, in []Array) {
 	// logOdds gives the mean of log p, its log odds and their derivative by it.
 	logOdds := func(x []float32) (logP, odds, slope float64) {
 		logP = -sumOf(x) / float64(len(x))
-		p := min(logP, surest)
+		p := min(logP, Surest)
 		q := -math.Expm1(p) // 1 - p
 		return logP, p - math.Log(q), 1 / q
 	}

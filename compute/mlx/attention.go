@@ -5,6 +5,7 @@ import (
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/mlx/mlxc"
+	"github.com/lentil-lm/lentil/quant"
 )
 
 // A piece is queries [from, to) of a pass over the last of the keys [0, keys) that begin at row first.
@@ -157,6 +158,10 @@ func (c *call) storeRows(o compute.StoreRows) error {
 		return err
 	}
 	for i, s := range spans {
+		if o.Format.Kind == quant.Affine {
+			c.storeRounded(o, s, 3*i)
+			continue
+		}
 		cache := c.d.value(c.out[i])
 		if c.results[i] = cache; s.From == s.To {
 			continue
@@ -170,7 +175,8 @@ func (c *call) storeRows(o compute.StoreRows) error {
 // cacheAttention runs each sequence by itself.
 func (c *call) cacheAttention(o compute.CacheAttention) error {
 	spans, t, a := compute.Spans(c.d.ints(c.in[1])), c.dims(0)[0], o.Attention
-	if err := compute.CheckSpans(spans, t, func(i int) int { return c.dims(2 + 2*i)[0] }); err != nil {
+	parts := len(compute.Weight{Format: o.Format}.Specs()) // buffers of keys, and of values
+	if err := compute.CheckSpans(spans, t, func(i int) int { return c.dims(2 + 2*i*parts)[0] }); err != nil {
 		return err
 	}
 	q := c.heads(c.x(0), t, o.Heads, a)
@@ -186,10 +192,9 @@ func (c *call) cacheAttention(o compute.CacheAttention) error {
 		}
 		p := piece{s.From, s.To, first, s.Keys - first}
 		kv := func(input int) mlxc.Array {
-			rows := c.g.Rows(c.x(input), first, s.Keys, o.KVHeads*o.HeadDim)
-			return c.heads(rows, p.keys, o.KVHeads, a)
+			return c.heads(c.cached(o, input, first, s.Keys), p.keys, o.KVHeads, a)
 		}
-		one := c.attend(a, c.span(q, s.From, s.To, o.Heads, a), kv(2+2*i), kv(3+2*i), p)
+		one := c.attend(a, c.span(q, s.From, s.To, o.Heads, a), kv(2+2*i*parts), kv(2+(2*i+1)*parts), p)
 		one = c.rows(one, s.To-s.From, o.Heads, a)
 		if s.From == 0 && s.To == t {
 			y = one

@@ -1,8 +1,6 @@
 package mlx
 
 import (
-	"math"
-
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/mlx/mlxc"
 )
@@ -143,54 +141,6 @@ func (c *call) copyRows(o compute.CopyRows) {
 		return
 	}
 	c.results[0] = c.g.Update(c.d.value(c.out[0]), x, []int{0, 0}, shape)
-}
-
-// adam keeps all as it was where the update's number is 0.
-func (c *call) adam(o compute.Adam) {
-	g := c.g
-	p, grad, m, v := c.x(0), c.x(1), c.x(2), c.x(3)
-	lr, step := c.vector(c.x(4), 0, 1), c.vector(c.x(4), 1, 2)
-	b1, a1, b2, a2 := o.Decays()
-	m2 := g.Add(g.Multiply(g.Float(b1), m), g.Multiply(g.Float(a1), grad))
-	v2 := g.Add(g.Multiply(g.Float(b2), v), g.Multiply(g.Float(a2), g.Square(grad)))
-	keep := g.Subtract(g.Float(1), g.Multiply(lr, g.Float(o.WeightDecay)))
-	rate, root := lr, g.Sqrt(v2)
-	if o.BiasCorrection {
-		rate = g.Divide(rate, c.oneMinusPower(o.Beta1, step))
-		root = g.Divide(root, g.Sqrt(c.oneMinusPower(o.Beta2, step)))
-	}
-	p2 := g.Subtract(g.Multiply(p, keep), g.Divide(g.Multiply(rate, m2), g.Add(root, g.Float(o.Eps))))
-	givenUp := g.Equal(step, g.Float(0))
-	c.results[0], c.results[1], c.results[2] = g.Where(givenUp, p, p2), g.Where(givenUp, m, m2), g.Where(givenUp, v, v2)
-}
-
-// oneMinusPower is 1 - beta^n, which float32 would lose most of for a beta near 1.
-func (c *call) oneMinusPower(beta float64, n mlxc.Array) mlxc.Array {
-	return c.g.Negative(c.g.Expm1(c.g.Multiply(n, c.g.Float(float32(math.Log(beta))))))
-}
-
-func (c *call) guard() {
-	g := c.g
-	fine := g.All(g.Reshape(g.IsFinite(c.x(0)), -1), 0, true)
-	step := g.Where(fine, c.vector(c.x(1), 1, 2), g.Float(0))
-	c.results[0] = g.Concatenate(0, c.vector(c.x(1), 0, 1), step)
-}
-
-// argMax gives -1-i where i is the first logit that is not finite.
-func (c *call) argMax() {
-	g := c.g
-	fine := g.IsFinite(c.x(0))
-	wrong := g.As(g.ArgMax(g.Where(fine, g.Int(0), g.Int(1)), -1, false), mlxc.I32)
-	best := g.As(g.ArgMax(c.x(0), -1, false), mlxc.I32)
-	c.results[0] = g.Where(g.All(fine, -1, false), best, g.Subtract(g.Int(-1), wrong))
-}
-
-// clipFactor is the smaller of 1 and Max over the norm.
-func (c *call) clipFactor(o compute.ClipFactor) {
-	const least = 1e-6 // of the divisor
-	g := c.g
-	factor := g.Divide(g.Float(o.Max), g.Add(g.Sqrt(c.x(0)), g.Float(least)))
-	c.results[0] = g.Where(g.GreaterEqual(factor, g.Float(1)), g.Float(1), factor)
 }
 
 // dropout draws MLX's own bits, which are those of the definition.

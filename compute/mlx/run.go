@@ -6,7 +6,6 @@ import (
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/mlx/mlxc"
-	"github.com/lentil-lm/lentil/quant"
 )
 
 // Run checks the op against its shape rule and adds its nodes to the graph.
@@ -85,7 +84,7 @@ func (d *Device) has(op compute.Op, out, in []compute.Spec) bool {
 	if w, i, ok := compute.WeightInput(op); ok && !d.isExact(w.Format) && isExactOp(out, in[:i]) {
 		return false
 	}
-	switch o := op.(type) {
+	switch op.(type) {
 	case compute.Linear, compute.LinearGradInput, compute.MatMul, compute.Embed, compute.LowRankRows, compute.SumRows,
 		compute.CrossEntropy, compute.CrossEntropyLogits,
 		compute.RMSNorm, compute.RMSNormGrad, compute.RopeTable, compute.RoPE, compute.Attention, compute.AttentionGrad,
@@ -93,12 +92,9 @@ func (d *Device) has(op compute.Op, out, in []compute.Spec) bool {
 		compute.GatherRows, compute.ScatterRows, compute.EmbedGrad, compute.CopyRows,
 		compute.ExpertLinear, compute.ExpertGradInput, compute.ExpertGradWeight, compute.Route, compute.RouteGrad, compute.Combine, compute.CombineGrad,
 		compute.Magnitude, compute.MagnitudeGrad, compute.UpdatedNorm, compute.ClipFactor, compute.Reshape,
-		compute.Dropout, compute.Adam, compute.Guard, compute.SumSquares, compute.ArgMax:
+		compute.Dropout, compute.Guard, compute.SumSquares, compute.Adam, compute.SGD, compute.Adafactor, compute.Momentum, compute.Descend, compute.UnitNorm,
+		compute.SegmentSums, compute.DPO, compute.ORPO, compute.ArgMax, compute.Sample, compute.QuantizeRows, compute.RowSquares, compute.StoreRows, compute.CacheAttention:
 		return true
-	case compute.StoreRows:
-		return o.Format.Kind == quant.Dense
-	case compute.CacheAttention:
-		return o.Format.Kind == quant.Dense
 	}
 	return false
 }
@@ -156,8 +152,18 @@ func (c *call) dispatch(op compute.Op) error {
 		return c.scatter(1, o.Rows, c.g.Zeros(mlxc.F32, c.out[0].spec.Shape...))
 	case compute.ExpertLinear, compute.ExpertGradInput, compute.ExpertGradWeight, compute.Route, compute.RouteGrad, compute.Combine, compute.CombineGrad:
 		return c.mixture(op)
-	case compute.Adam, compute.Guard, compute.ClipFactor, compute.SumSquares:
+	case compute.Adam, compute.SGD, compute.Adafactor, compute.Momentum, compute.Descend, compute.UnitNorm, compute.Guard, compute.ClipFactor, compute.SumSquares:
 		c.update(op)
+	case compute.SegmentSums:
+		return c.segmentSums()
+	case compute.DPO, compute.ORPO:
+		return c.preference(op)
+	case compute.Sample:
+		c.sample(o)
+	case compute.QuantizeRows:
+		c.quantizeRows(o)
+	case compute.RowSquares:
+		c.rowSquares(o)
 	default:
 		c.elements(op)
 	}
@@ -183,20 +189,6 @@ func (c *call) mixture(op compute.Op) error {
 		c.combineGrad()
 	}
 	return nil
-}
-
-// update builds the ops of optimizers.
-func (c *call) update(op compute.Op) {
-	switch o := op.(type) {
-	case compute.Adam:
-		c.adam(o)
-	case compute.Guard:
-		c.guard()
-	case compute.ClipFactor:
-		c.clipFactor(o)
-	case compute.SumSquares:
-		c.results[0] = c.added(o.Accumulate, c.g.Sum(c.g.Reshape(c.g.Square(c.x(0)), -1), 0, true))
-	}
 }
 
 // x is input i.

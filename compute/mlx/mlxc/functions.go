@@ -52,22 +52,33 @@ const (
 	multiply
 	divide
 	maximum
+	minimum
 	negative
 	square
 	sqrt
 	rsqrt
 	exp
 	expm1
+	log
+	log1p
+	round
 	tanh
 	sigmoid
 	cosine
 	sine
 	isFinite
 	equal
+	greater
 	greaterEqual
+	shiftLeft
+	shiftRight
+	bitwiseAnd
 	where
 	sumAxis
 	allAxis
+	maxAxis
+	minAxis
+	cumSumAxis
 	logSumExpAxis
 	argMaxAxis
 	argSortAxis
@@ -100,9 +111,9 @@ var names = [functions]string{
 	asyncEval: "async_eval",
 
 	matmul: "matmul", quantizedMatmul: "quantized_matmul", gatherMM: "gather_mm", gatherQMM: "gather_qmm", dequantize: "dequantize", transposeAxes: "transpose_axes", reshape: "reshape",
-	broadcastTo: "broadcast_to", add: "add", subtract: "subtract", multiply: "multiply", divide: "divide", maximum: "maximum", negative: "negative",
-	square: "square", sqrt: "sqrt", rsqrt: "rsqrt", exp: "exp", expm1: "expm1", tanh: "tanh", sigmoid: "sigmoid", cosine: "cos", sine: "sin",
-	isFinite: "isfinite", equal: "equal", greaterEqual: "greater_equal", where: "where", sumAxis: "sum_axis", allAxis: "all_axis",
+	broadcastTo: "broadcast_to", add: "add", subtract: "subtract", multiply: "multiply", divide: "divide", maximum: "maximum", minimum: "minimum", negative: "negative",
+	square: "square", sqrt: "sqrt", rsqrt: "rsqrt", exp: "exp", expm1: "expm1", log: "log", log1p: "log1p", round: "round", tanh: "tanh", sigmoid: "sigmoid", cosine: "cos", sine: "sin",
+	isFinite: "isfinite", equal: "equal", greater: "greater", greaterEqual: "greater_equal", shiftLeft: "left_shift", shiftRight: "right_shift", bitwiseAnd: "bitwise_and", where: "where", sumAxis: "sum_axis", allAxis: "all_axis", maxAxis: "max_axis", minAxis: "min_axis", cumSumAxis: "cumsum_axis",
 	logSumExpAxis: "logsumexp_axis", argMaxAxis: "argmax_axis", argSortAxis: "argsort_axis", randomBits: "random_bits", takeAxis: "take_axis", takeAlongAxis: "take_along_axis",
 	scatterAddAxis: "scatter_add_axis", slice: "slice", sliceUpdate: "slice_update", concatenateAxis: "concatenate_axis", astype: "astype",
 	contiguous: "contiguous", zeros: "zeros", fastRMSNorm: "fast_rms_norm", fastAttention: "fast_scaled_dot_product_attention",

@@ -165,6 +165,11 @@ func (g *Graph) Subtract(a, b Array) Array     { return g.node(subtract, uintptr
 func (g *Graph) Multiply(a, b Array) Array     { return g.node(multiply, uintptr(a), uintptr(b)) }
 func (g *Graph) Divide(a, b Array) Array       { return g.node(divide, uintptr(a), uintptr(b)) }
 func (g *Graph) Maximum(a, b Array) Array      { return g.node(maximum, uintptr(a), uintptr(b)) }
+func (g *Graph) Minimum(a, b Array) Array      { return g.node(minimum, uintptr(a), uintptr(b)) }
+func (g *Graph) Greater(a, b Array) Array      { return g.node(greater, uintptr(a), uintptr(b)) }
+func (g *Graph) ShiftLeft(a, b Array) Array    { return g.node(shiftLeft, uintptr(a), uintptr(b)) }
+func (g *Graph) ShiftRight(a, b Array) Array   { return g.node(shiftRight, uintptr(a), uintptr(b)) }
+func (g *Graph) And(a, b Array) Array          { return g.node(bitwiseAnd, uintptr(a), uintptr(b)) }
 func (g *Graph) Equal(a, b Array) Array        { return g.node(equal, uintptr(a), uintptr(b)) }
 func (g *Graph) GreaterEqual(a, b Array) Array { return g.node(greaterEqual, uintptr(a), uintptr(b)) }
 
@@ -181,11 +186,16 @@ func (g *Graph) Sqrt(a Array) Array     { return g.node(sqrt, uintptr(a)) }
 func (g *Graph) Rsqrt(a Array) Array    { return g.node(rsqrt, uintptr(a)) }
 func (g *Graph) Exp(a Array) Array      { return g.node(exp, uintptr(a)) }
 func (g *Graph) Expm1(a Array) Array    { return g.node(expm1, uintptr(a)) }
+func (g *Graph) Log(a Array) Array      { return g.node(log, uintptr(a)) }
+func (g *Graph) Log1p(a Array) Array    { return g.node(log1p, uintptr(a)) }
 func (g *Graph) Tanh(a Array) Array     { return g.node(tanh, uintptr(a)) }
 func (g *Graph) Sigmoid(a Array) Array  { return g.node(sigmoid, uintptr(a)) }
 func (g *Graph) Cos(a Array) Array      { return g.node(cosine, uintptr(a)) }
 func (g *Graph) Sin(a Array) Array      { return g.node(sine, uintptr(a)) }
 func (g *Graph) IsFinite(a Array) Array { return g.node(isFinite, uintptr(a)) }
+
+// Round rounds to whole numbers, ties to even.
+func (g *Graph) Round(a Array) Array { return g.node(round, uintptr(a), 0) }
 
 // As is a in another type.
 func (g *Graph) As(a Array, t Type) Array { return g.node(astype, uintptr(a), uintptr(t)) }
@@ -194,6 +204,8 @@ func (g *Graph) As(a Array, t Type) Array { return g.node(astype, uintptr(a), ui
 
 func (g *Graph) Sum(a Array, axis int, keep bool) Array { return g.axis(sumAxis, a, axis, keep) }
 func (g *Graph) All(a Array, axis int, keep bool) Array { return g.axis(allAxis, a, axis, keep) }
+func (g *Graph) Max(a Array, axis int, keep bool) Array { return g.axis(maxAxis, a, axis, keep) }
+func (g *Graph) Min(a Array, axis int, keep bool) Array { return g.axis(minAxis, a, axis, keep) }
 func (g *Graph) LogSumExp(a Array, axis int, keep bool) Array {
 	return g.axis(logSumExpAxis, a, axis, keep)
 }
@@ -201,6 +213,15 @@ func (g *Graph) ArgMax(a Array, axis int, keep bool) Array { return g.axis(argMa
 
 func (g *Graph) axis(f function, a Array, axis int, keep bool) Array {
 	return g.node(f, uintptr(a), number(axis), flag(keep))
+}
+
+// CumSum are the sums up to each element along an axis.
+func (g *Graph) CumSum(a Array, axis int) Array {
+	const reverse, inclusive = 0, 1
+	if g.lib.minor < 7 {
+		return g.node(cumSumAxis, uintptr(a), number(axis), reverse, inclusive)
+	}
+	return g.node(cumSumAxis, uintptr(a), number(axis), reverse, inclusive, 0) // of its own type
 }
 
 // number is an int argument of C.

@@ -38,4 +38,5 @@ S(array_data_uint8) S(vector_array_new) S(vector_array_new_data) S(vector_array_
 S(broadcast_to) S(add) S(subtract) S(multiply) S(divide) S(maximum) S(negative) S(square) S(sqrt) S(rsqrt) S(exp) S(expm1) S(tanh) S(sigmoid)
 S(cos) S(sin) S(isfinite) S(equal) S(greater_equal) S(where) S(sum_axis) S(all_axis) S(logsumexp_axis) S(argmax_axis) S(take_axis)
 S(take_along_axis) S(scatter_add_axis) S(slice) S(slice_update) S(concatenate_axis) S(astype) S(contiguous) S(zeros) S(fast_rms_norm) S(gather_mm) S(gather_qmm) S(argsort_axis) S(random_bits)
+S(minimum) S(log) S(log1p) S(round) S(greater) S(left_shift) S(right_shift) S(bitwise_and) S(max_axis) S(min_axis) S(cumsum_axis)
 S(fast_scaled_dot_product_attention)
