@@ -29,7 +29,7 @@ type room struct {
 
 // below is floors 0 to 4, which the products on floor 5 stand on.
 var below = []string{
-	"machine", "quant", "tokenizer", "hub", "run", "run/screen", "run/tensorboard", "eval/score", "book", "book/search", "chat", "dataset", "weights", "compute",
+	"machine", "quant", "tokenizer", "hub", "endpoint", "run", "run/screen", "run/tensorboard", "eval/score", "book", "book/search", "chat", "dataset", "weights", "compute",
 	"tensor", "nn", "model", "adapter", "train", "generate",
 }
 
@@ -51,6 +51,7 @@ var house = map[string]room{
 	"quant":               {stdOnly: true},
 	"tokenizer":           {},
 	"hub":                 {},
+	"endpoint":            {stdOnly: true},
 	"run":                 {},
 	"run/screen":          {imports: []string{"run"}},
 	"run/tensorboard":     {imports: []string{"run"}},
@@ -62,7 +63,7 @@ var house = map[string]room{
 	// 1 text
 	"chat/jinja":    {},
 	"chat":          {imports: []string{"chat/jinja", "tokenizer"}},
-	"dataset":       {imports: []string{"book", "chat", "tokenizer", "run", "eval/score"}},
+	"dataset":       {imports: []string{"book", "chat", "tokenizer", "run", "eval/score", "endpoint"}},
 	"internal/yaml": {imports: []string{"chat/jinja"}},
 	"demo/facts":    {stdOnly: true},
 	"demo/corpus":   {imports: []string{"demo/facts", "tokenizer"}},

@@ -1,21 +1,13 @@
 package eval
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
-	"net/http"
-	"net/url"
 	"strings"
-	"time"
 
+	"github.com/lentil-lm/lentil/endpoint"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/eval/score"
-	"github.com/lentil-lm/lentil/fault"
 )
 
 // A Judge says which of two answers is the better one.
@@ -141,61 +133,23 @@ func (m ModelJudge) Vote(ctx context.Context, prompt string, _ int) (byte, error
 }
 
 // An EndpointJudge asks an endpoint that speaks OpenAI's chat completions.
-type EndpointJudge struct {
-	url, model, key string
-	client          *http.Client
-	setting         fault.Setting
-}
-
-// Bounds of what an endpoint may take and send.
-const (
-	judgeTime  = 3 * time.Minute
-	judgeBytes = 4 << 20
-	judgeTries = 4
-)
-
-// OpenEndpoint makes a judge of the endpoint at address, ".../v1". Without the name of a model it takes the first that the endpoint lists.
-func OpenEndpoint(ctx context.Context, setting fault.Setting, address, model, key string) (*EndpointJudge, error) {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fault.Given(setting, address, "expected the address of an endpoint, such as http://localhost:8080/v1, or the folder of a model")
-	}
-	j := &EndpointJudge{url: strings.TrimSuffix(strings.TrimSuffix(address, "/"), "/chat/completions"), model: model, key: key, setting: setting}
-	j.client = &http.Client{Timeout: judgeTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	if model == "" {
-		var list struct{ Data []struct{ ID string } }
-		if err := j.call(ctx, http.MethodGet, "/models", nil, &list); err != nil {
-			return nil, err
-		}
-		if len(list.Data) == 0 {
-			return nil, fault.Given(setting, address, "it lists no model").Try("Name one with %v.", fault.Setting("judge_model"))
-		}
-		j.model = list.Data[0].ID
-	}
-	return j, nil
-}
+type EndpointJudge struct{ *endpoint.Client }
 
 // Name is the model's, without the address.
-func (j *EndpointJudge) Name() string { return j.model }
+func (j EndpointJudge) Name() string { return j.Model() }
 
 // Vote asks once. The first vote is the likeliest reply, others are drawn.
-func (j *EndpointJudge) Vote(ctx context.Context, prompt string, vote int) (byte, error) {
-	request := map[string]any{
-		"model": j.model, "messages": []map[string]string{{"role": "user", "content": prompt}}, "temperature": 0.0, "max_tokens": 1024, "seed": vote,
-	}
+func (j EndpointJudge) Vote(ctx context.Context, prompt string, vote int) (byte, error) {
+	const answerTokens = 1024 // some think aloud first
+	r := endpoint.Request{User: prompt, MaxTokens: answerTokens, Seed: uint64(vote) << 33}
 	if vote > 0 {
-		request["temperature"] = 0.7
+		r.Temperature = 0.7
 	}
-	var reply struct {
-		Choices []struct{ Message struct{ Content string } }
-	}
-	if err := j.call(ctx, http.MethodPost, "/chat/completions", request, &reply); err != nil {
+	reply, err := j.Chat(ctx, r)
+	if err != nil {
 		return 0, err
 	}
-	if len(reply.Choices) == 0 {
-		return 'T', nil
-	}
-	return verdictOf(reply.Choices[0].Message.Content), nil
+	return verdictOf(reply.Text), nil
 }
 
 // verdictOf reads the last word of a reply that is a verdict; a judge that says none of them is for neither.
@@ -210,64 +164,4 @@ func verdictOf(text string) byte {
 		}
 	}
 	return out
-}
-
-// call sends one request, again after a while if the endpoint is busy.
-func (j *EndpointJudge) call(ctx context.Context, method, path string, body, reply any) error {
-	var text []byte
-	if body != nil {
-		var err error
-		if text, err = json.Marshal(body); err != nil {
-			return err
-		}
-	}
-	var last error
-	for try := range judgeTries {
-		if try > 0 {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(time.Duration(float64(time.Second) * float64(int(1)<<try) * (0.5 + rand.Float64()))):
-			}
-		}
-		again, err := j.once(ctx, method, path, text, reply)
-		if err == nil || !again || ctx.Err() != nil {
-			return err
-		}
-		last = err
-	}
-	return last
-}
-
-func (j *EndpointJudge) once(ctx context.Context, method, path string, text []byte, reply any) (again bool, err error) {
-	request, err := http.NewRequestWithContext(ctx, method, j.url+path, bytes.NewReader(text))
-	if err != nil {
-		return false, err
-	}
-	request.Header.Set("Content-Type", "application/json")
-	if j.key != "" {
-		request.Header.Set("Authorization", "Bearer "+j.key)
-	}
-	response, err := j.client.Do(request)
-	if err != nil {
-		return true, fmt.Errorf("judge: %w", err)
-	}
-	defer response.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(response.Body, judgeBytes))
-	if err != nil {
-		return true, fmt.Errorf("judge: %w", err)
-	}
-	if response.StatusCode != http.StatusOK {
-		const most = 300
-		busy := response.StatusCode == http.StatusTooManyRequests || response.StatusCode >= 500
-		err := fmt.Errorf("the judge at %s answers %s: %s", j.url, response.Status, bytes.TrimSpace(data[:min(len(data), most)]))
-		if busy {
-			return true, err
-		}
-		return false, fault.At(j.setting, "%w", err)
-	}
-	if err := json.Unmarshal(data, reply); err != nil {
-		return false, errors.Join(fmt.Errorf("the judge at %s does not answer in JSON", j.url), err)
-	}
-	return false, nil
 }

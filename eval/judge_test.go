@@ -7,7 +7,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/lentil-lm/lentil/endpoint"
 	"github.com/lentil-lm/lentil/eval/score"
 )
 
@@ -43,7 +45,7 @@ func TestJudge(t *testing.T) {
 	}))
 	defer server.Close()
 	for model, want := range map[string]score.Judged{"": {Judge: "first", Tied: 2}, "fair": {Judge: "fair", Won: 1, Tied: 1}} {
-		j, err := OpenEndpoint(t.Context(), "judge", server.URL+"/v1", model, "secret")
+		c, err := endpoint.Open(t.Context(), server.URL+"/v1", model, endpoint.Options{Setting: "judge", Key: "secret", Wait: time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +57,7 @@ func TestJudge(t *testing.T) {
 			{Question: score.Question{Question: "How much?", Answer: "9 g"}, Replies: []score.Reply{{Answer: "8 g"}, {Answer: "9 g"}}},
 			{Question: score.Question{Question: "How many?", Answer: "7"}, Replies: []score.Reply{{Answer: "6"}, {Answer: "5"}}},
 		}}
-		v := Evaluation{Judge: j, Answers: answers, Votes: 1}
+		v := Evaluation{Judge: EndpointJudge{c}, Answers: answers, Votes: 1}
 		if err := v.judge(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/endpoint"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate/grammar"
 	"github.com/lentil-lm/lentil/internal/atomicfile/killtest"
@@ -102,16 +103,15 @@ func say(system, user string) string {
 	return goodRows(user)
 }
 
-func openScript(t testing.TB, s *script) *Endpoint {
+func openScript(t testing.TB, s *script, together int) Endpoint {
 	t.Helper()
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
-	e, err := OpenEndpoint(context.Background(), server.URL+"/v1", "", "", 4)
+	c, err := endpoint.Open(context.Background(), server.URL+"/v1", "", endpoint.Options{Setting: "endpoint", Together: together, Wait: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.wait = time.Millisecond
-	return e
+	return Endpoint{c}
 }
 
 func writeWith(t testing.TB, model dataset.Completer, change func(*Options)) (*Made, error) {
@@ -140,7 +140,7 @@ func byModel(m *Made) (rows []Row) {
 
 // TestWriter: rows of a good model are taken, with their quotes and their other wordings.
 func TestWriter(t *testing.T) {
-	m, err := writeWith(t, openScript(t, &script{say: say}), nil)
+	m, err := writeWith(t, openScript(t, &script{say: say}, 4), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestRefused(t *testing.T) {
 			}
 			return tt.row
 		}}
-		m, err := writeWith(t, openScript(t, s), nil)
+		m, err := writeWith(t, openScript(t, s, 4), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +202,7 @@ func TestRefused(t *testing.T) {
 		}
 		return tests[4].row
 	}}
-	if m, err := writeWith(t, openScript(t, s), nil); err != nil || len(byModel(m)) == 0 {
+	if m, err := writeWith(t, openScript(t, s, 4), nil); err != nil || len(byModel(m)) == 0 {
 		t.Errorf("mended: %v, %v", m.Report.Dropped, err)
 	}
 	// The judge's majority decides on rows that their page supports poorly.
@@ -213,11 +213,11 @@ func TestRefused(t *testing.T) {
 			}
 			return rowOf("How heavy is that?", "Quite a burden, twelve of those units people use for flour sacks.", quote)
 		}}
-		if m, err := writeWith(t, openScript(t, s), nil); err != nil || (len(byModel(m)) > 0) != taken {
+		if m, err := writeWith(t, openScript(t, s, 4), nil); err != nil || (len(byModel(m)) > 0) != taken {
 			t.Errorf("judge says %q: %v, %v", answer, m.Report.Dropped, err)
 		}
 	}
-	m, err := writeWith(t, openScript(t, &script{say: func(string, string) string { return rowOf("How heavy is the upper stone?", quote, quote) }}), func(o *Options) { o.Writer.MaxCopy = 4 })
+	m, err := writeWith(t, openScript(t, &script{say: func(string, string) string { return rowOf("How heavy is the upper stone?", quote, quote) }}, 4), func(o *Options) { o.Writer.MaxCopy = 4 })
 	if err != nil || m.Report.Dropped[copies] == 0 {
 		t.Errorf("copied: %v, %v", m.Report.Dropped, err)
 	}
@@ -252,14 +252,14 @@ func TestServers(t *testing.T) {
 			return false
 		},
 	} {
-		m, err := writeWith(t, openScript(t, &script{before: before, say: say}), nil)
+		m, err := writeWith(t, openScript(t, &script{before: before, say: say}, 4), nil)
 		if err != nil || len(byModel(m)) < 5 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for name, code := range map[string]int{"no key": http.StatusUnauthorized, "no such model": http.StatusNotFound, "always busy": http.StatusTooManyRequests} {
 		s := &script{say: say, before: func(w http.ResponseWriter, _ int64) bool { http.Error(w, name, code); return true }}
-		_, err := writeWith(t, openScript(t, s), nil)
+		_, err := writeWith(t, openScript(t, s, 4), nil)
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -302,56 +302,10 @@ func FuzzReplies(f *testing.F) {
 	})
 }
 
-// TestSchemas: replies are asked for in a form; an endpoint that does not know forms is asked without, from then on.
-func TestSchemas(t *testing.T) {
-	for _, knows := range []bool{true, false} {
-		var with, without atomic.Int64
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if strings.HasSuffix(r.URL.Path, "/models") {
-				fmt.Fprint(w, `{"data": [{"id": "scripted"}]}`)
-				return
-			}
-			var request struct {
-				Format *struct {
-					Schema struct {
-						Schema map[string]any `json:"schema"`
-					} `json:"json_schema"`
-				} `json:"response_format"`
-			}
-			if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
-				t.Error(err)
-			}
-			if request.Format == nil {
-				without.Add(1)
-			} else if with.Add(1); !knows {
-				http.Error(w, "response_format is not known here", http.StatusBadRequest)
-				return
-			} else if len(request.Format.Schema.Schema) == 0 {
-				t.Error("an empty schema")
-			}
-			row, _ := json.Marshal(rowOf("How heavy is the upper stone?", "It has a weight of 12 kilograms.", "The upper stone weighs 12 kilograms."))
-			fmt.Fprintf(w, `{"choices": [{"message": {"content": %s}}]}`, row)
-		}))
-		e, err := OpenEndpoint(context.Background(), server.URL, "", "", 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := writeWith(t, e, nil)
-		server.Close()
-		if err != nil || len(byModel(m)) == 0 {
-			t.Errorf("knows %v: %v", knows, err)
-		}
-		if knows && without.Load() > 0 || !knows && (with.Load() != 1 || without.Load() == 0) {
-			t.Errorf("knows %v: %d with a schema, %d without", knows, with.Load(), without.Load())
-		}
-	}
-}
-
 // TestBudget: no more is asked when it is spent, what is there is kept, and a larger one goes on.
 func TestBudget(t *testing.T) {
 	s := &script{say: say}
-	e := openScript(t, s)
-	e.most = 1
+	e := openScript(t, s, 1)
 	dir := t.TempDir()
 	m, err := writeWith(t, e, func(o *Options) { o.Writer.Dir, o.Writer.Budget = dir, 200 })
 	if err != nil {
@@ -372,7 +326,7 @@ func TestBudget(t *testing.T) {
 
 func TestPlan(t *testing.T) {
 	s := &script{say: say}
-	m, err := writeWith(t, openScript(t, s), func(o *Options) { o.PlanOnly = true })
+	m, err := writeWith(t, openScript(t, s, 4), func(o *Options) { o.PlanOnly = true })
 	if err != nil || m.Report.Plan == nil || m.Report.Plan.Calls == 0 || m.Report.Plan.Rows < m.Report.Plan.Calls || s.calls.Load() != 0 {
 		t.Errorf("%+v, %d calls, %v", m.Report.Plan, s.calls.Load(), err)
 	}
@@ -383,7 +337,7 @@ func TestInterrupted(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	var once sync.Once
 	s := &script{say: func(system, user string) string { once.Do(stop); return say(system, user) }}
-	e := openScript(t, s)
+	e := openScript(t, s, 4)
 	recipe, _ := OpenRecipe("general")
 	o := New(writeBook(t, "mill.md", handbook))
 	o.Writer = &Writer{Model: e, Recipe: recipe, Dir: t.TempDir()}
@@ -431,7 +385,7 @@ func TestMain(m *testing.M) {
 }
 
 func makeAt(path, url, out string) error {
-	e, err := OpenEndpoint(context.Background(), url, "", "", 4)
+	c, err := endpoint.Open(context.Background(), url, "", endpoint.Options{Setting: "endpoint", Together: 4})
 	if err != nil {
 		return err
 	}
@@ -440,7 +394,7 @@ func makeAt(path, url, out string) error {
 		return err
 	}
 	o := New(path)
-	o.Writer = &Writer{Model: e, Recipe: recipe, Dir: out, Votes: 1}
+	o.Writer = &Writer{Model: Endpoint{c}, Recipe: recipe, Dir: out, Votes: 1}
 	if err := Vacant(out); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/lentil-lm/lentil/chat/jinja"
 	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/dataset/making"
+	"github.com/lentil-lm/lentil/endpoint"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/eval"
 	"github.com/lentil-lm/lentil/fault"
@@ -157,7 +158,7 @@ func (o *makeOptions) openWriter(ctx context.Context, streams Streams) (w *makin
 		return nil, close, err
 	}
 	if o.Endpoint != "" {
-		w.Model, err = making.OpenEndpoint(ctx, o.Endpoint, o.EndpointModel, os.Getenv("LENTIL_ENDPOINT_KEY"), o.Concurrency)
+		w.Model, err = o.openEndpoint(ctx)
 	} else {
 		fmt.Fprintf(streams.Out, "Loading model from %s...\n", o.Model)
 		var e *engineWriter
@@ -169,6 +170,13 @@ func (o *makeOptions) openWriter(ctx context.Context, streams Streams) (w *makin
 		return nil, close, err
 	}
 	return w, close, nil
+}
+
+// openEndpoint opens a model that others serve.
+func (o *makeOptions) openEndpoint(ctx context.Context) (dataset.Completer, error) {
+	const key = "LENTIL_ENDPOINT_KEY"
+	client, err := endpoint.Open(ctx, o.Endpoint, o.EndpointModel, endpoint.Options{Setting: "endpoint", Naming: "endpoint_model", KeyFrom: key, Key: os.Getenv(key), Together: o.Concurrency})
+	return making.Endpoint{Client: client}, err
 }
 
 // watchWriter shows how a writer comes along.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/dataset"
+	"github.com/lentil-lm/lentil/endpoint"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/eval"
 	"github.com/lentil-lm/lentil/eval/score"
@@ -339,7 +340,12 @@ func (o *evalOptions) judge(ctx context.Context, streams Streams, v *eval.Evalua
 	switch {
 	case o.Judge == "":
 	case strings.Contains(o.Judge, "://"):
-		v.Judge, err = eval.OpenEndpoint(ctx, "judge", o.Judge, o.JudgeModel, os.Getenv("LENTIL_JUDGE_KEY"))
+		const key = "LENTIL_JUDGE_KEY"
+		client, err := endpoint.Open(ctx, o.Judge, o.JudgeModel, endpoint.Options{Setting: "judge", Naming: "judge_model", KeyFrom: key, Key: os.Getenv(key)})
+		if err != nil {
+			return end, err
+		}
+		v.Judge = eval.EndpointJudge{Client: client}
 	default:
 		var e *engine.Engine
 		if e, err = engine.Open(ctx, o.Judge, o.opening(streams)); err != nil {
