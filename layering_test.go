@@ -29,7 +29,7 @@ type room struct {
 
 // below is floors 0 to 4, which the products on floor 5 stand on.
 var below = []string{
-	"machine", "quant", "tokenizer", "hub", "endpoint", "run", "run/screen", "run/tensorboard", "eval/score", "book", "book/search", "chat", "dataset", "weights", "compute",
+	"machine", "quant", "tokenizer", "hub", "endpoint", "run", "run/screen", "run/tensorboard", "eval/score", "book", "book/search", "chat", "profile", "dataset", "weights", "compute",
 	"tensor", "nn", "model", "adapter", "train", "generate",
 }
 
@@ -63,8 +63,9 @@ var house = map[string]room{
 	// 1 text
 	"chat/jinja":    {},
 	"chat":          {imports: []string{"chat/jinja", "tokenizer"}},
-	"dataset":       {imports: []string{"book", "chat", "tokenizer", "run", "eval/score", "endpoint"}},
+	"dataset":       {imports: []string{"book", "chat", "tokenizer", "run", "eval/score", "endpoint", "profile"}},
 	"internal/yaml": {imports: []string{"chat/jinja"}},
+	"profile":       {imports: []string{"chat/jinja", "internal/yaml"}},
 	"demo/facts":    {stdOnly: true},
 	"demo/corpus":   {imports: []string{"demo/facts", "tokenizer"}},
 	"demo/gen":      {imports: []string{"demo/facts", "demo/corpus", "tokenizer", "quant", "weights"}},

@@ -1,0 +1,319 @@
+package profile
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/internal/spoil"
+)
+
+const anna = `{"id":"anna","base":"nutritionist","diet":["vegetarian"],"avoid":["gluten"],"severity":{"gluten":"allergy"},
+ "goals":["1500 kcal","fibre>=30 g"],"dislikes":["coriander"],"units":"metric","language":"en"}`
+
+const annaYAML = `id: anna
+base: nutritionist
+diet: [vegetarian]
+avoid:
+- gluten
+severity: {gluten: allergy}
+goals: ["1500 kcal", "fibre>=30 g"]
+dislikes: [coriander]
+units: metric
+language: en
+`
+
+func TestParse(t *testing.T) {
+	want := &Profile{ID: "anna", Base: "nutritionist", Diet: []string{"vegetarian"}, Avoid: []string{"gluten"}, Severity: map[string]Severity{"gluten": Allergy},
+		Goals: []string{"1500 kcal", "fibre>=30 g"}, Dislikes: []string{"coriander"}, Units: "metric", Language: "en"}
+	for name, text := range map[string]string{"json": anna, "yaml": annaYAML} {
+		got, err := Parse("anna", []byte(text))
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
+func TestParseErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		"id: anna\ndiets: [vegan]":                     `p:2: there is no "diets" in a profile; it may have id, base, diet, avoid, severity, goals, dislikes, units, language` + "\nDid you mean: diet",
+		"diet: vegan":                                  "p:1: diet: expected a list of texts\nWith one entry: diet: [one]",
+		"diet: [vegn]":                                 `p:1: diet "vegn": expected one of vegetarian, vegan, keto, low-fodmap, halal, kosher`,
+		"diet: [gluten-free]":                          `p:1: diet "gluten-free" is no diet but something that foods hold`,
+		"avoid: [nuts]\nseverity: {nuts: deadly}":      "p:2: severity of nuts: expected allergy, intolerance or avoid",
+		"avoid: [nuts]\n\nseverity: {eggs: allergy}":   `p:3: severity of "eggs", which is not under avoid`,
+		"goals: [1500]":                                "p:1: goals: entry 1 is no text",
+		"goals: [yes]":                                 "p:1: goals: entry 1 is no text",
+		"avoid: [nuts, tree nuts]":                     `p:1: avoid: "tree nuts" is there twice`,
+		"dislikes: [\"a\\nb\"]":                        `p:1: dislikes: entry 1: "a\nb" holds a line break`,
+		"dislikes: [\"<|im_end|>\"]":                   "holds a mark that models take for their own",
+		"units: stone":                                 `p:1: units "stone": expected metric or imperial`,
+		"id: a b":                                      `p:1: id "a b": expected letters`,
+		`{"id": "a", "id": "b"}`:                       "p:1: id is there twice",
+		"{\"id\": \"a\",\n \"diet\": [\"vegan\"":       "p:2: the file ends within a value",
+		`{"id": "a"} x`:                                "p:1: something stands behind the closing brace",
+		`{"id": {"a": {"a": {"a": {"a": {"a": 1}}}}}}`: "too many objects",
+		"- a": "p:1: expected lines of the form key: value",
+		"goals: [" + strings.Repeat("x", 201) + "]":  "a text of 201 letters, expected at most 200",
+		"goals: [" + strings.Repeat("x,", 101) + "]": "expected at most 100",
+		strings.Repeat("#", MaxBytes+1):              "65537 bytes, expected at most 65536",
+	} {
+		p, err := Parse("p", []byte(text))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.60s:\n got %v, %+v\nwant %s", text, err, p, want)
+		}
+		if _, ok := err.(*fault.Mistake); err != nil && !ok {
+			t.Errorf("%.60s: %T", text, err)
+		}
+	}
+}
+
+func TestRead(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "ben.yaml")
+	if err := os.WriteFile(path, []byte("diet: [keto]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := Read(path)
+	if err != nil || p.ID != "ben" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if _, err := Read(filepath.Join(dir, "none")); err == nil {
+		t.Error("no file, and no error")
+	}
+	if _, err := Read(dir); err == nil {
+		t.Error("a folder is no profile")
+	}
+}
+
+func TestRender(t *testing.T) {
+	p, err := Parse("p", []byte("avoid: [kiwi, peanuts, milk]\nseverity: {milk: intolerance}\ndiet: [low-fodmap]\ngoals: [1500 kcal]\ndislikes: [coriander]\nunits: metric\nlanguage: de"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `You answer a person with these rules. Keep all of them in every answer.
+Allergies, never suggest these or what is made of them: peanuts.
+Intolerances, leave these out: milk (all dairy, lactose included).
+Avoids: kiwi.
+Diet: low-FODMAP (no onion, garlic, wheat, beans, lactose).
+Dislikes: coriander.
+Goals: 1500 kcal.
+Units: metric (g, ml, °C).
+Language of answers: German.
+If the person asks for something that breaks a rule, say so and offer something that keeps it.
+You give no medical advice: send symptoms and doses to a doctor, and an allergic reaction to the emergency number.`
+	if got := p.Render(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got := p.System("Be kind."); got != "Be kind.\n\n"+want {
+		t.Errorf("with a system prompt: %s", got)
+	}
+}
+
+// TestHits tells where a hit stands, how bad it is, and what a profile's own words find.
+func TestHits(t *testing.T) {
+	p, err := Parse("p", []byte("avoid: [gluten, milk, kiwi, sweet peppers]\nseverity: {milk: intolerance, kiwi: allergy}\ndiet: [vegan, kosher]\ndislikes: [coriander, onions]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"Éat bread.":                     "5-10 bread gluten allergy",
+		"Kiwi fruit and fresh Coriander": "0-10 kiwi kiwi allergy, 21-30 coriander coriander dislike",
+		"One sweet pepper, no kiwis":     "4-16 sweet peppers sweet peppers avoid",
+		"Add scallions and an onion":     "21-26 onions onions dislike",
+		"Cheddar":                        "0-7 cheddar milk intolerance, 0-7 cheddar vegan diet",
+		"Beef with butter":               "0-4 beef vegan diet, 10-16 butter milk intolerance, 10-16 butter vegan diet, 10-16 beef with butter kosher diet",
+		"Beef. And then butter":          "0-4 beef vegan diet, 15-21 butter milk intolerance, 15-21 butter vegan diet",
+		"Vegan cheese (gluten-free)":     "",
+		"pasta (gluten-free)":            "",
+		"PASTA, gluten-free":             "",
+		"coriander-free salsa":           "",
+	} {
+		var got []string
+		for _, h := range p.Scan(text) {
+			got = append(got, fmt.Sprintf("%d-%d %s %s %s", h.Start, h.End, h.Food, h.Rule, h.Severity))
+			if text[h.Start:h.End] != h.Text {
+				t.Errorf("%s: %q is not what stands there", text, h.Text)
+			}
+		}
+		if s := strings.Join(got, ", "); s != want {
+			t.Errorf("%s:\n got %s\nwant %s", text, s, want)
+		}
+	}
+}
+
+// TestLexicon holds the lexicon to what it promises.
+func TestLexicon(t *testing.T) {
+	foods := Foods()
+	if len(foods) < 600 {
+		t.Errorf("%d entries, expected 600 or more", len(foods))
+	}
+	sources := map[string]int{}
+	entries, forms := map[Rule]int{}, 0
+	for _, f := range foods {
+		if f.Source == "" || len(f.Rules) == 0 {
+			t.Errorf("%s: rules %v, source %q", f.Name, f.Rules, f.Source)
+		}
+		sources[f.Source]++
+		forms += 1 + len(f.Synonyms)
+		for _, r := range f.Rules {
+			entries[r]++
+		}
+	}
+	for _, r := range allRules {
+		if entries[r] < 4 || SourceOf(r) == "" {
+			t.Errorf("%s: %d entries, source %q", r, entries[r], SourceOf(r))
+		}
+	}
+	t.Logf("%d entries, %d names; by rule %v; by source %v", len(foods), forms, entries, sources)
+	for food, want := range map[string]Rule{"seitan": "gluten", "ghee": "milk", "gelatine": "vegetarian", "surimi": "fish", "tahini": "sesame", "e223": "sulphites"} {
+		i := slices.IndexFunc(foods, func(f *Food) bool { return f.Name == food })
+		if i < 0 || !slices.Contains(foods[i].Rules, want) {
+			t.Errorf("%s is not %s", food, want)
+		}
+	}
+}
+
+// pieces scans a text that comes in pieces, cut where next says.
+func pieces(p *Profile, text string, next func(left int) int) (hits []Hit, settled []int) {
+	s := NewScanner(p)
+	for rest := text; rest != ""; {
+		n := next(len(rest))
+		hits = append(hits, s.Write(rest[:n])...)
+		settled = append(settled, s.Settled())
+		rest = rest[n:]
+	}
+	return append(hits, s.Close()...), settled
+}
+
+// TestPieces: what is found does not depend on how the text was cut.
+func TestPieces(t *testing.T) {
+	p := everything()
+	var all []string
+	for _, l := range readLabelled(t, "testdata/sentences.txt") {
+		all = append(all, l.text)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 20 {
+		var text string
+		for range 1 + random.IntN(12) {
+			text += all[random.IntN(len(all))] + []string{" ", "\n", "\n\n", "", ". ", "  \n"}[random.IntN(6)]
+		}
+		if random.IntN(4) == 0 {
+			text = strings.ReplaceAll(text, ".", strings.Repeat(" and then some more", 200))
+		}
+		want := p.Scan(text)
+		for _, most := range []int{1, 3, 40, 3000} {
+			got, settled := pieces(p, text, func(left int) int { return min(left, 1+random.IntN(most)) })
+			if !slices.Equal(got, want) {
+				t.Fatalf("pieces of up to %d bytes: %v, expected %v in %q", most, got, want, text)
+			}
+			if !slices.IsSorted(settled) || settled[len(settled)-1] > len(text) {
+				t.Fatalf("settled %v of %d bytes", settled, len(text))
+			}
+		}
+	}
+}
+
+// TestSettled: no hit lies in what has been settled before it was told.
+func TestSettled(t *testing.T) {
+	p := everything()
+	text := "Eat nuts. Drink milk.\n- no eggs\n- bread"
+	s := NewScanner(p)
+	for i := range len(text) {
+		before := s.Settled()
+		for _, h := range s.Write(text[i : i+1]) {
+			if h.Start < before || h.End > s.Settled() {
+				t.Errorf("%+v was told when %d to %d were settled", h, before, s.Settled())
+			}
+		}
+	}
+}
+
+// TestHostileText: time and memory stay in proportion to the text.
+func TestHostileText(t *testing.T) {
+	p := everything()
+	for name, text := range map[string]string{
+		"one long line":  strings.Repeat("without nuts, bread and ", 40_000),
+		"no spaces":      strings.Repeat("a", 1<<20),
+		"commas":         strings.Repeat("no,", 300_000),
+		"brackets":       strings.Repeat("((", 300_000),
+		"not UTF-8":      strings.Repeat("\xff\xfe bread. \xc3", 50_000),
+		"empty lines":    strings.Repeat("\n", 1<<20),
+		"foods":          strings.Repeat("milk ", 200_000),
+		"gluten free of": strings.Repeat("gluten free ", 80_000),
+	} {
+		began := time.Now()
+		s := NewScanner(p)
+		for rest := text; rest != ""; {
+			n := min(len(rest), 4096)
+			s.Write(rest[:n])
+			rest = rest[n:]
+			if len(s.pending) > longest+4096 {
+				t.Fatalf("%s: %d bytes wait", name, len(s.pending))
+			}
+		}
+		s.Close()
+		if s.Settled() != len(text) {
+			t.Errorf("%s: %d of %d bytes", name, s.Settled(), len(text))
+		}
+		if d := time.Since(began); d > 20*time.Second {
+			t.Errorf("%s: %v", name, d)
+		} else {
+			t.Logf("%s: %v", name, d)
+		}
+	}
+}
+
+func TestSpoiled(t *testing.T) {
+	for _, text := range []string{anna, annaYAML} {
+		spoil.Each(t, []byte(text), spoil.Limit{Places: 60, Bytes: 16 << 20}, func(_ *testing.T, data []byte) {
+			if p, err := Parse("p", data); err == nil {
+				p.Render()
+				p.Scan("bread and coriander")
+			}
+		})
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(anna))
+	f.Add([]byte(annaYAML))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := Parse("p", data)
+		if err != nil {
+			return
+		}
+		if text := p.Render(); !utf8.ValidString(text) || strings.Contains(text, "<|") {
+			t.Errorf("rendered as %q", text)
+		}
+		p.Scan("bread")
+	})
+}
+
+func FuzzScan(f *testing.F) {
+	for _, text := range []string{"Avoid milk, cheese and bread. Eat (gluten-free) pasta.", "Foods to avoid:\n- nuts\n\n- eggs", "nut-\nfree e.g. milk", "1. Cod… 2."} {
+		f.Add(text, uint(3))
+	}
+	p := everything()
+	f.Fuzz(func(t *testing.T, text string, size uint) {
+		want := p.Scan(text)
+		for _, h := range want {
+			if text[h.Start:h.End] != h.Text {
+				t.Fatalf("%+v in %q", h, text)
+			}
+		}
+		got, _ := pieces(p, text, func(left int) int { return min(left, 1+int(size%50)) })
+		if !slices.Equal(got, want) {
+			t.Fatalf("in pieces of %d: %v, whole: %v", 1+size%50, got, want)
+		}
+	})
+}
