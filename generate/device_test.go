@@ -7,25 +7,47 @@ import (
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/computetest"
+	"github.com/lentil-lm/lentil/compute/cuda"
+	"github.com/lentil-lm/lentil/compute/cuda/emulate"
 	"github.com/lentil-lm/lentil/compute/fallback"
 	"github.com/lentil-lm/lentil/model/modeltest"
 )
 
 // halfLogits is how far logits of BF16 activations may be from those of F32, root mean
 // square over the same: a few units in the last place, 2^-7, of two layers. Probabilities
-// of attention are sharp in a random model, and make errors larger for some tokens.
-const halfLogits = 0.06
+// of attention are sharp in a random model, and make errors larger for some tokens: here the
+// fourteenth, with 0.05 by the definitions themselves and 0.02 for its neighbours.
+const halfLogits = 0.09
 
 // TestPartialDevice: a device that supports a third of the ops and keeps activations, keys
 // and values in BF16 answers, with logits close to the CPU's, each token of which comes
 // from one read.
 func TestPartialDevice(t *testing.T) {
 	t.Parallel()
+	partial := computetest.NewPartial(compute.BF16)
+	answersLikeCPU(t, computetest.NewAsync(partial))
+	if err := partial.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestEmulatedCard: so does an NVIDIA card, as the processor plays it.
+func TestEmulatedCard(t *testing.T) {
+	t.Parallel()
+	card, err := cuda.New(cuda.Options{Driver: emulate.Library(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answersLikeCPU(t, card)
+}
+
+// answersLikeCPU compares the logits of a device behind prompts that grow, and closes it.
+func answersLikeCPU(t *testing.T, card compute.Device) {
+	t.Helper()
 	spec := spec
 	spec.Bits = 4
 	cpu := newSession(t, modeltest.Load(t, newCPU(t), spec), 0)
-	partial := computetest.NewPartial(compute.BF16)
-	dev := fallback.New(computetest.NewAsync(partial))
+	dev := fallback.New(card)
 	m := modeltest.Load(t, dev, spec)
 	s, err := NewSession(m, 0, false)
 	if err != nil {
@@ -61,9 +83,6 @@ func TestPartialDevice(t *testing.T) {
 	s.Close()
 	m.Free()
 	if err := dev.Close(); err != nil {
-		t.Error(err)
-	}
-	if err := partial.Close(); err != nil {
 		t.Error(err)
 	}
 }

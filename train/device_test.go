@@ -2,11 +2,14 @@ package train
 
 import (
 	"math"
+	"os"
 	"testing"
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/computetest"
+	"github.com/lentil-lm/lentil/compute/cuda"
+	"github.com/lentil-lm/lentil/compute/cuda/emulate"
 	"github.com/lentil-lm/lentil/compute/fallback"
 	"github.com/lentil-lm/lentil/model/modeltest"
 	"github.com/lentil-lm/lentil/run"
@@ -35,6 +38,36 @@ func TestPartialDevice(t *testing.T) {
 	}
 }
 
+// TestEmulatedCard: so does an NVIDIA card, as the processor plays it, for two families; LENTIL_EMULATE=1 takes all.
+func TestEmulatedCard(t *testing.T) {
+	t.Parallel()
+	library := emulate.Library(t)
+	families := modeltest.Architectures()
+	if os.Getenv("LENTIL_EMULATE") == "" {
+		families = append(families[:1:1], modeltest.Mixtures()[0])
+	}
+	on := func(spec modeltest.Spec, how trainable) {
+		card, err := cuda.New(cuda.Options{Driver: library})
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeTo(t, fallback.New(card), spec, how)
+		if used, _ := card.Memory(); used != 0 {
+			t.Errorf("%s: %d bytes of the card are still held", spec.Type, used)
+		}
+		if err := card.Close(); err != nil {
+			t.Errorf("%s: %v", spec.Type, err)
+		}
+	}
+	for _, spec := range families {
+		on(spec, plainLoRA)
+	}
+	if !testing.Short() {
+		on(families[0], magnitude)
+		on(families[0], whole)
+	}
+}
+
 // trainable says what is trained.
 type trainable string
 
@@ -45,13 +78,29 @@ const (
 )
 
 func onPartial(t *testing.T, spec modeltest.Spec, how trainable) {
+	what := spec.Type + ", " + string(how)
+	partial := computetest.NewPartial(compute.BF16)
+	dev := fallback.New(computetest.NewAsync(partial))
+	closeTo(t, dev, spec, how)
+	if c := dev.Counts(); c["linear"].Device+c["rmsnorm"].Device == 0 || c["attention_grad"].Host == 0 {
+		t.Errorf("%s: ops ran as %v, want some on the device and attention_grad on the host", what, c)
+	}
+	if err := dev.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := partial.Close(); err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
+// closeTo trains on the CPU and on a device, with losses that are alike and fall.
+func closeTo(t *testing.T, dev compute.Device, spec modeltest.Spec, how trainable) {
+	t.Helper()
 	if spec.Bits = 4; how == whole {
 		spec.Bits = 0
 	}
 	what := spec.Type + ", " + string(how)
 	want := tenLosses(t, newCPU(t), spec, how)
-	partial := computetest.NewPartial(compute.BF16)
-	dev := fallback.New(computetest.NewAsync(partial))
 	got := tenLosses(t, dev, spec, how)
 	t.Logf("%s: %.4f, on the CPU %.4f", what, got, want)
 	for i := range want {
@@ -61,15 +110,6 @@ func onPartial(t *testing.T, spec modeltest.Spec, how trainable) {
 	}
 	if last := len(got) - 1; got[last] > 0.9*got[0] {
 		t.Errorf("%s: losses %.4f do not fall", what, got)
-	}
-	if c := dev.Counts(); c["linear"].Device+c["rmsnorm"].Device == 0 || c["attention_grad"].Host == 0 {
-		t.Errorf("%s: ops ran as %v, want some on the device and attention_grad on the host", what, c)
-	}
-	if err := dev.Close(); err != nil {
-		t.Error(err)
-	}
-	if err := partial.Close(); err != nil {
-		t.Errorf("%s: %v", what, err)
 	}
 }
 

@@ -12,7 +12,9 @@ const smallBlock = 1 << 20
 // blocks keeps freed small blocks for the next buffers: no call of the driver, and the same addresses for the same sequence
 // of buffers, which graphs need.
 type blocks struct {
-	free map[int64][]driver.Ptr // by size, the highest address first
+	// exact gives blocks of the size that is asked for, and keeps none: tests then see what is read or written beyond it.
+	exact bool
+	free  map[int64][]driver.Ptr // by size, the highest address first
 }
 
 // blockSize rounds up to eighths of a power of two: sizes are few, and at most an eighth is lost.
@@ -27,6 +29,17 @@ func blockSize(n int64) int64 {
 	}
 	return (n + step - 1) / step * step
 }
+
+// size is what a block for n bytes takes.
+func (b *blocks) size(n int64) int64 {
+	if b.exact {
+		return max(16, (n+15)&^15)
+	}
+	return blockSize(n)
+}
+
+// keeps reports whether freed blocks of a size are kept.
+func (b *blocks) keeps(size int64) bool { return size <= smallBlock && !b.exact }
 
 // take gives the free block of this size at the lowest address.
 func (b *blocks) take(size int64) (driver.Ptr, bool) {

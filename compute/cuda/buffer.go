@@ -74,7 +74,7 @@ func (d *Device) memory(n int64) (driver.Ptr, int64, error) {
 	if d.closed {
 		return 0, 0, errClosed
 	}
-	n = blockSize(n)
+	n = d.kept.size(n)
 	p, ok := d.kept.take(n)
 	var err error
 	if !ok {
@@ -110,7 +110,7 @@ func (d *Device) noMemory(n int64, err error) error {
 
 func (d *Device) release(p driver.Ptr, n int64) {
 	d.used -= n
-	if n <= smallBlock {
+	if d.kept.keeps(n) {
 		d.kept.put(p, n)
 		return
 	}

@@ -239,7 +239,7 @@ template <int DP> __device__ __forceinline__ void put_tile(bf16 *y, int64_t widt
 // flash: 64 queries of one head a block of 4 warps, keys 64 at a time (Dao, 2023). A warp has 16 queries, which stay in
 // registers. (Two pieces of 16, for which keys and values are read once, took 1.4 times as long on an H200.)
 template <int DP> __device__ __forceinline__ void flash(uint32_t *bad, bf16 *y, float *lse, const bf16 *q, const bf16 *k, const bf16 *v, const int *tiles, const int *span, int room, Heads o) {
-    extern __shared__ __align__(128) uint8_t smem[];
+    SHARED_ARRAY(uint8_t, smem, 128);
     constexpr int Tile = 64 * DP * 2;
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, from = of_span(o, span, room, bad);
     const int h = blockIdx.y, kv = h / (o.heads / o.kv);

@@ -100,7 +100,7 @@ template <class T> __device__ __forceinline__ void any_dkv(T *dk, T *dv, const T
 
 // flash_dq: 64 queries of one head a block of 4 warps.
 template <int DP> __device__ __forceinline__ void flash_dq(bf16 *dq, const bf16 *q, const bf16 *k, const bf16 *v, const bf16 *dy, const float *lse, const float *delta, const int *starts, const Heads &o) {
-    extern __shared__ __align__(128) uint8_t smem[];
+    SHARED_ARRAY(uint8_t, smem, 128);
     constexpr int Tile = 64 * DP * 2;
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
     const int t0 = (gridDim.x - 1 - blockIdx.x) * 64, h = blockIdx.y, kv = h / (o.heads / o.kv);
@@ -152,7 +152,7 @@ template <int DP> __device__ __forceinline__ void flash_dq(bf16 *dq, const bf16 
 
 // flash_dkv: 64 keys of one key head a block of 4 warps, over the queries of all its heads.
 template <int DP> __device__ __forceinline__ void flash_dkv(bf16 *dk, bf16 *dv, const bf16 *q, const bf16 *k, const bf16 *v, const bf16 *dy, const float *lse, const float *delta, const int *starts, const int *ends, const Heads &o) {
-    extern __shared__ __align__(128) uint8_t smem[];
+    SHARED_ARRAY(uint8_t, smem, 128);
     __shared__ float ls[2][64], dls[2][64];
     __shared__ int los[2][64];
     constexpr int Tile = 64 * DP * 2;

@@ -9,7 +9,7 @@ constexpr int BM = 128, BN = 128, BK = 64, Stages = 3, Half = BM * BK * 2, Stage
 
 // R columns of the result, D the reduced extent; both row strides of W and x are those of D and R as BACK says.
 template <bool BACK, class Y> __device__ __forceinline__ void product(Y *y, const bf16 *x, const bf16 *w, const bf16 *u, const bf16 *v, const void *bias, int biasType, int T, int R, int D, int updates, int accumulate) {
-    extern __shared__ __align__(128) uint8_t smem[];
+    SHARED_ARRAY(uint8_t, smem, 128);
     const int tid = threadIdx.x, lane = tid & 31, warp = tid >> 5, wm = warp & 1, wn = warp >> 1;
     const int m0 = blockIdx.x * BM, n0 = blockIdx.y * BN, own = (D + BK - 1) / BK, steps = own + updates;
     const uint32_t s0 = smem32(smem);

@@ -65,7 +65,7 @@ template <int NT, class Y> __device__ __forceinline__ void skinny_w4(Y *y, const
 // numbers are multiplied as 128 + q, without their scale: a block is one group, so that scale and bias come after its sum,
 // y += s*(sum of (128+q)*x) + (b - (128+z)*s)*(sum of x).
 template <class Y> __device__ __forceinline__ void one_w4(Y *y, const bf16 *x, const uint8_t *w, const void *bias, int biasType, int N, int K, int KB, uint32_t zero) {
-    extern __shared__ __align__(16) uint32_t xs[];
+    SHARED_ARRAY(uint32_t, xs, 16);
     __shared__ float part[8][16];
     constexpr int Ahead = 4;
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, r = lane >> 2, c = lane & 3, s16 = blockIdx.x & 3, blocks = (K + 63) / 64;

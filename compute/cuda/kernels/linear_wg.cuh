@@ -106,7 +106,7 @@ template <bool BACK, int BT, class Y>
 __device__ __forceinline__ void product(const TensorMap *xm, const TensorMap *um, Y *y, const uint8_t *wt, const bf16 *v, const void *bias, int biasType,
                                         int T, int R, int D, int si, int sk, int updates, int accumulate, uint32_t zero) {
     constexpr int XBytes = BT * BK * 2, OffW = Stages * XBytes, OffOut = OffW + Stages * WBytes, OffBar = OffOut + 2 * BT * 128;
-    extern __shared__ __align__(1024) uint8_t smem[];
+    SHARED_ARRAY(uint8_t, smem, 1024);
     const uint32_t s0 = smem32(smem), full = s0 + OffBar, empty = full + 8 * Stages;
     const int group = threadIdx.x >> 7, tid = threadIdx.x & 127;
     const int steps = (D + 127) / 128 * 2, tt = (T + BT - 1) / BT, tiles = tt * ((R + BR - 1) / BR);

@@ -1,0 +1,3 @@
+// What is emulated: the card's kernels, and some that fail.
+#include "kernels.cu"
+#include "faults.cu"

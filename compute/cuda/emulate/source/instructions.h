@@ -1,0 +1,71 @@
+// What the kernels say in the card's assembly (ptx.cuh), for a warp of fibers.
+#pragma once
+#include "emulate.h"
+
+namespace emulate {
+inline float lower(uint32_t v) { return __uint_as_float(v << 16); }
+inline float upper(uint32_t v) { return __uint_as_float(v & 0xFFFF0000u); }
+
+struct Matrices {  // ldmatrix: lane i names row i%8 of matrix i/8
+    uint32_t *a, row;
+    bool trans;
+    static void run(void **boxes) {
+        uint16_t m[4][8][8];
+        for (int i = 0; i < 32; i++) memcpy(m[i >> 3][i & 7], address(((Matrices *)boxes[i])->row, 16), 16);
+        for (int l = 0; l < 32; l++) {
+            Matrices *own = (Matrices *)boxes[l];
+            int r = l >> 2, c = 2 * (l & 3);
+            for (int j = 0; j < 4; j++) own->a[j] = own->trans ? m[j][c][r] | (uint32_t)m[j][c + 1][r] << 16 : m[j][r][c] | (uint32_t)m[j][r][c + 1] << 16;
+        }
+    }
+};
+
+struct Product {  // mma.m16n8k16 of bf16
+    float *d;
+    const uint32_t *a;
+    uint32_t b0, b1;
+    typedef float Row __attribute__((vector_size(32)));
+    static void run(void **boxes) {
+        alignas(32) float a[16][16], b[16][8], d[16][8];
+        for (int l = 0; l < 32; l++) {
+            const Product *p = (const Product *)boxes[l];
+            int g = l >> 2, q = 2 * (l & 3);
+            for (int i = 0; i < 4; i++) {
+                float *to = &a[g + 8 * (i & 1)][q + 8 * (i >> 1)];
+                to[0] = lower(p->a[i]), to[1] = upper(p->a[i]);
+            }
+            b[q][g] = lower(p->b0), b[q + 1][g] = upper(p->b0), b[q + 8][g] = lower(p->b1), b[q + 9][g] = upper(p->b1);
+            d[g][q] = p->d[0], d[g][q + 1] = p->d[1], d[g + 8][q] = p->d[2], d[g + 8][q + 1] = p->d[3];
+        }
+        for (int m = 0; m < 16; m++) {
+            Row s = *(Row *)d[m];
+            for (int k = 0; k < 16; k++) s += a[m][k] * *(Row *)b[k];
+            *(Row *)d[m] = s;
+        }
+        for (int l = 0; l < 32; l++) {
+            float *to = ((Product *)boxes[l])->d;
+            int g = l >> 2, q = 2 * (l & 3);
+            to[0] = d[g][q], to[1] = d[g][q + 1], to[2] = d[g + 8][q], to[3] = d[g + 8][q + 1];
+        }
+    }
+};
+}  // namespace emulate
+
+inline void cp16(uint32_t dst, const void *src, bool ok) {
+    if ((dst | (uintptr_t)src) & 15) emulate::fail("cp.async of 16 bytes at an odd address");
+    emulate::start_copy(emulate::address(dst, 16), src, ok);
+}
+inline void cp_commit() { emulate::end_group(); }
+template <int N> inline void cp_wait() { emulate::wait_groups(N); }
+inline void ldmatrix(uint32_t (&a)[4], uint32_t p) {
+    emulate::Matrices m = {a, p, false};
+    emulate::meet(&m, "ldmatrix", emulate::Matrices::run);
+}
+inline void ldmatrix_trans(uint32_t (&a)[4], uint32_t p) {
+    emulate::Matrices m = {a, p, true};
+    emulate::meet(&m, "ldmatrix.trans", emulate::Matrices::run);
+}
+inline void mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    emulate::Product p = {d, a, b0, b1};
+    emulate::meet(&p, "mma", emulate::Product::run);
+}

@@ -1,0 +1,99 @@
+package cuda
+
+import (
+	"slices"
+	"strings"
+
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/computetest"
+	"github.com/lentil-lm/lentil/compute/cuda/driver"
+	"github.com/lentil-lm/lentil/compute/cuda/emulate"
+)
+
+// emulated opens a card that the processor plays, with exact blocks of memory.
+func emulated(t testing.TB, env string) *Device {
+	t.Helper()
+	t.Setenv("EMULATED_CUDA", env)
+	t.Setenv("LENTIL_CUDA", "")
+	dev, err := New(Options{Driver: emulate.Library(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := dev.(*Device)
+	d.kept.exact = true
+	t.Cleanup(func() {
+		if err := dev.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+// share is every how many cases a test takes: LENTIL_EMULATE=1 takes all.
+func share(otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv("LENTIL_EMULATE")); err == nil && n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+// TestEmulated runs the suite on the kernels as the processor runs them.
+func TestEmulated(t *testing.T) {
+	d := emulated(t, "")
+	computetest.RunSome(t, d, share(4))
+	if used, _ := d.Memory(); used != 0 {
+		t.Errorf("%d bytes are still held", used)
+	}
+}
+
+// TestEmulatedFaults demands that the emulation sees what kernels do wrong.
+func TestEmulatedFaults(t *testing.T) {
+	d := emulated(t, "")
+	const n = 12
+	launch := func(name string, at int) ([]float32, error) {
+		t.Helper()
+		defer d.enter()()
+		p, bytes, err := d.memory(4 * n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src, dst := compute.FloatBytes([]float32{7, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}), make([]byte, 4*n)
+		d.fail(d.drv.CopyIn(p, src, d.stream))
+		d.kernel(name).ptr(p).int(n, at).launch(driver.Grid{X: 1, Threads: 64, Shared: 16})
+		d.flush()
+		d.fail(d.drv.CopyOut(dst, p, d.stream))
+		d.release(p, bytes)
+		got := compute.Array{Spec: compute.Spec{Shape: compute.Shape{n}, DType: compute.F32}, Data: dst}.F32()
+		return got, d.take()
+	}
+	for _, c := range []struct {
+		name, says string
+		at         int
+	}{
+		{"fault_beyond", "thread 5: touches memory that is nobody's", 0},
+		{"fault_beyond", "thread 5: touches memory that is nobody's", -1100},
+		{"fault_beyond", "memory before a buffer", -n - 1},
+		{"fault_divided", "where others of the warp are at", 0},
+		{"fault_ended", "shfl_xor", 0},
+		{"fault_barrier", "nobody goes on", 0},
+		{"fault_shared", "shared memory: byte 16 of 16", 0},
+	} {
+		if _, err := launch(c.name, c.at); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.says)
+		}
+	}
+	if got, err := launch("fault_none", 0); err != nil || got[n-1] != 7 {
+		t.Errorf("a kernel without a fault: %v, %v", got, err)
+	}
+	if got, err := launch("fault_unwaited", 0); err != nil || got[n-1] == 7 {
+		t.Errorf("a copy was there before it was waited for: %v, %v", got, err)
+	}
+	a, _ := launch("fault_race", 0)
+	if b, err := launch("fault_race", 0); err != nil || slices.Equal(a, b) {
+		t.Errorf("a race was not seen: %v, %v", a, err)
+	}
+}
