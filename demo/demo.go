@@ -108,7 +108,7 @@ func Handbook() string {
 }
 
 // Write lays the demo's files out under dir: data/ (train, valid, test .jsonl), unseen/test.jsonl, questions.jsonl, held.jsonl, model/,
-// handbook/, handbook.epub and lora.yaml. Files of the same names that Write did not put there, or that were changed since, are
+// handbook/, books/ (the handbook as EPUB and PDF) and lora.yaml. Files of the same names that Write did not put there, or that were changed since, are
 // refused, unless overwrite is set.
 func Write(dir string, overwrite bool) error {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
@@ -151,10 +151,10 @@ func Write(dir string, overwrite bool) error {
 }
 
 // layout is the content of each file under its name below the demo's folder.
-func layout() (map[string][]byte, error) {
-	all := map[string][]byte{}
+func layout() (all map[string][]byte, err error) {
+	all = map[string][]byte{}
 	for _, root := range []string{"data", "handbook", "model", "lora.yaml"} {
-		err := fs.WalkDir(files, root, func(path string, entry fs.DirEntry, err error) error {
+		err = fs.WalkDir(files, root, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() {
 				return err
 			}
@@ -172,8 +172,10 @@ func layout() (map[string][]byte, error) {
 			return nil, err
 		}
 	}
-	epub, err := EPUB()
-	all[EPUBName] = epub
+	if all[EPUBName], err = EPUB(); err != nil {
+		return nil, err
+	}
+	all[PDFName], err = PDF()
 	return all, err
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // EPUBName is the handbook as a book, below the demo's folder.
-const EPUBName = "handbook.epub"
+const EPUBName = "books/handbook.epub"
 
 // EPUB writes the handbook as an EPUB 3 book, a file a chapter. It is the same each time.
 func EPUB() ([]byte, error) {
@@ -39,7 +39,8 @@ func EPUB() ([]byte, error) {
 		if failed != nil {
 			return nil, failed
 		}
-		body, title := xhtml(string(text))
+		chapter := parse(string(text))
+		body, title := xhtml(chapter), plain(chapter[0].lines[0])
 		file := strings.TrimSuffix(path.Base(name), ".md") + ".xhtml"
 		add(file, document(title, body), zip.Deflate)
 		fmt.Fprintf(&manifest, `<item id="c%d" href="%s" media-type="application/xhtml+xml"/>`, i, file)
@@ -70,64 +71,107 @@ var (
 	rule   = regexp.MustCompile(`^\|[-|: ]+\|$`)
 )
 
-// xhtml writes a chapter of the handbook, whose Markdown is headings, paragraphs, flat lists and tables, as XHTML.
-func xhtml(text string) (body, title string) {
-	var b strings.Builder
-	inline := func(s string) string { return strong.ReplaceAllString(html.EscapeString(s), "<strong>$1</strong>") }
+// The kinds of pieces that the handbook's Markdown has.
+type pieceKind int
+
+const (
+	paragraph pieceKind = iota
+	heading
+	bullets
+	numbers
+	table
+)
+
+// A piece is a heading, a paragraph, a flat list or a table of a chapter.
+type piece struct {
+	kind  pieceKind
+	level int        // of a heading
+	lines []string   // the text, or each item of a list, without marks
+	rows  [][]string // of a table
+}
+
+// parse reads a chapter of the handbook. Strong words keep their stars, which plain takes off.
+func parse(text string) (out []piece) {
 	for part := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
 		lines := strings.Split(strings.Trim(part, "\n"), "\n")
 		switch first := lines[0]; {
 		case strings.HasPrefix(first, "#"):
 			level := len(first) - len(strings.TrimLeft(first, "#"))
-			name := strings.TrimSpace(first[level:])
-			if title == "" {
-				title = name
-			}
-			fmt.Fprintf(&b, "<h%d>%s</h%d>", level, inline(name), level)
+			out = append(out, piece{kind: heading, level: level, lines: []string{strings.TrimSpace(first[level:])}})
 			if len(lines) > 1 {
-				b.WriteString("<p>" + inline(strings.Join(lines[1:], " ")) + "</p>")
+				out = append(out, piece{lines: []string{strings.Join(lines[1:], " ")}})
 			}
 		case strings.HasPrefix(first, "|"):
-			b.WriteString("<table>")
-			for i, line := range lines {
+			p := piece{kind: table}
+			for _, line := range lines {
 				if rule.MatchString(line) {
 					continue
 				}
+				var row []string
+				for c := range strings.SplitSeq(strings.Trim(line, "|"), "|") {
+					row = append(row, strings.TrimSpace(c))
+				}
+				p.rows = append(p.rows, row)
+			}
+			out = append(out, p)
+		case strings.HasPrefix(first, "- "), number.MatchString(first):
+			p := piece{kind: bullets}
+			if number.MatchString(first) {
+				p.kind = numbers
+			}
+			for _, line := range lines {
+				switch mark := number.FindString(line); {
+				case mark != "":
+					p.lines = append(p.lines, line[len(mark):])
+				case strings.HasPrefix(line, "- "):
+					p.lines = append(p.lines, line[2:])
+				default: // goes on
+					p.lines[len(p.lines)-1] += " " + strings.TrimSpace(line)
+				}
+			}
+			out = append(out, p)
+		default:
+			out = append(out, piece{lines: []string{strings.Join(lines, " ")}})
+		}
+	}
+	return out
+}
+
+// plain takes the stars of strong words off.
+func plain(text string) string { return strong.ReplaceAllString(text, "$1") }
+
+// xhtml writes a chapter as XHTML.
+func xhtml(chapter []piece) string {
+	var b strings.Builder
+	inline := func(s string) string { return strong.ReplaceAllString(html.EscapeString(s), "<strong>$1</strong>") }
+	for _, p := range chapter {
+		switch p.kind {
+		case heading:
+			fmt.Fprintf(&b, "<h%d>%s</h%d>", p.level, inline(p.lines[0]), p.level)
+		case table:
+			b.WriteString("<table>")
+			for i, row := range p.rows {
 				cell := "td"
 				if i == 0 {
 					cell = "th"
 				}
 				b.WriteString("<tr>")
-				for c := range strings.SplitSeq(strings.Trim(line, "|"), "|") {
-					fmt.Fprintf(&b, "<%s>%s</%s>", cell, inline(strings.TrimSpace(c)), cell)
+				for _, c := range row {
+					fmt.Fprintf(&b, "<%s>%s</%s>", cell, inline(c), cell)
 				}
 				b.WriteString("</tr>")
 			}
 			b.WriteString("</table>")
-		case strings.HasPrefix(first, "- "), number.MatchString(first):
-			list := "ul"
-			if number.MatchString(first) {
-				list = "ol"
-			}
-			var items []string
-			for _, line := range lines {
-				switch mark := number.FindString(line); {
-				case mark != "":
-					items = append(items, line[len(mark):])
-				case strings.HasPrefix(line, "- "):
-					items = append(items, line[2:])
-				default: // goes on
-					items[len(items)-1] += " " + strings.TrimSpace(line)
-				}
-			}
+		case bullets, numbers:
+			list := map[pieceKind]string{bullets: "ul", numbers: "ol"}[p.kind]
 			b.WriteString("<" + list + ">")
-			for _, it := range items {
+			for _, it := range p.lines {
 				b.WriteString("<li>" + inline(it) + "</li>")
 			}
 			b.WriteString("</" + list + ">")
 		default:
-			b.WriteString("<p>" + inline(strings.Join(lines, " ")) + "</p>")
+			b.WriteString("<p>" + inline(p.lines[0]) + "</p>")
 		}
 	}
-	return b.String(), title
+	return b.String()
 }

@@ -10,7 +10,13 @@ import (
 	"unicode"
 
 	"github.com/lentil-lm/lentil/book"
+	"github.com/lentil-lm/lentil/book/pdf"
 )
+
+func TestMain(m *testing.M) {
+	pdf.Serve()
+	os.Exit(m.Run())
+}
 
 // TestEPUB: the book has the words of the handbook, in its order, and its tables, and is the same each time.
 func TestEPUB(t *testing.T) {
@@ -22,7 +28,7 @@ func TestEPUB(t *testing.T) {
 	if again, err := EPUB(); err != nil || !bytes.Equal(data, again) {
 		t.Error("the book is another each time")
 	}
-	path := filepath.Join(t.TempDir(), EPUBName)
+	path := filepath.Join(t.TempDir(), "handbook.epub")
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -49,5 +55,70 @@ func TestEPUB(t *testing.T) {
 	}
 	if want := strings.Count(Handbook(), "|---|"); tables == 0 || tables > want {
 		t.Errorf("%d tables", tables)
+	}
+}
+
+// TestPDF: the pages have the words of the handbook, its headings and tables, and no sign that their font has not.
+func TestPDF(t *testing.T) {
+	t.Parallel()
+	data, err := PDF()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := PDF(); err != nil || !bytes.Equal(data, again) {
+		t.Error("the book is another each time")
+	}
+	for _, r := range Handbook() {
+		if r > 0xff && !strings.ContainsRune("–−", r) {
+			t.Errorf("no sign of the font is %q", r)
+		}
+	}
+	if testing.Short() {
+		t.Skip("starts a reader of PDF")
+	}
+	path := filepath.Join(t.TempDir(), "handbook.pdf")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := book.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := func(s string) map[string]int {
+		n := map[string]int{}
+		for _, w := range strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+			n[w]++
+		}
+		return n
+	}
+	want, got := count(plain(Handbook())), count(d.Text())
+	all, found := 0, 0
+	for w, n := range want {
+		all += n
+		found += min(n, got[w])
+	}
+	if found < all*98/100 {
+		t.Errorf("%d of %d words", found, all)
+	}
+	headings, wanted := 0, 0
+	for line := range strings.SplitSeq(Handbook(), "\n") {
+		if strings.HasPrefix(line, "#") {
+			wanted++
+		}
+	}
+	tables := 0
+	for _, b := range d.Blocks {
+		switch b.Kind {
+		case book.Heading:
+			headings++
+		case book.Table:
+			tables++
+		}
+		if b.Page == "" {
+			t.Fatalf("no page: %q", b.Text)
+		}
+	}
+	if headings < wanted*95/100 || headings > wanted*105/100 || tables < 15 {
+		t.Errorf("%d of %d headings, %d tables", headings, wanted, tables)
 	}
 }

@@ -144,6 +144,7 @@ func (m *maker) read(ctx context.Context) error {
 		return fault.Mark(err)
 	}
 	var failed error
+	var books []*volume
 	for _, path := range paths {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -158,38 +159,16 @@ func (m *maker) read(ctx context.Context) error {
 			m.warn(fault.Say("left out: %v", err))
 			continue
 		}
-		m.bookWords[path] = wordCount(d.Text())
-		from, to := boilerplate(d)
-		m.report.Licence += len(d.Blocks) - (to - from)
-		part := *d
-		part.Blocks = d.Blocks[from:to]
-		foreign := isForeign(&part)
-		found := passagesOf(path, &part)
-		for _, p := range found {
-			if m.opt.Privacy != Keep {
-				p.Text, _ = pii.Mask(p.Text)
-			}
-			m.words.add(p.Text)
-			m.short.learn(p.Text)
-			for i := p.From; i < p.To; i++ {
-				b := &part.Blocks[i]
-				if b.Kind == book.Paragraph {
-					m.words.learn(b.Text)
-				}
-				if b.Kind == book.Table {
-					for _, row := range b.Rows() {
-						if len(row) == 2 {
-							m.short.learnRow(row[0], row[1])
-						}
-					}
-				}
-			}
+		books = append(books, &volume{path: path, doc: d})
+	}
+	for _, c := range markCopies(books) {
+		m.report.Copies = append(m.report.Copies, c)
+		m.warn(fault.Say("%s is left out: %.0f %% of it stands in %s", c.Path, 100*c.Share, c.Of))
+	}
+	for _, v := range books {
+		if !v.copy {
+			m.learn(v)
 		}
-		if foreign {
-			m.warn(fault.Say("%s is not in English: without a model it gives rows of text alone, in the folder text", path))
-			m.report.Foreign = append(m.report.Foreign, path)
-		}
-		m.passages = append(m.passages, found...)
 	}
 	if len(m.passages) == 0 {
 		if failed != nil {
@@ -198,6 +177,41 @@ func (m *maker) read(ctx context.Context) error {
 		return fault.Of("no book was given").Try("Give files: .epub, .html, .md, .txt ..., or a folder of them.")
 	}
 	return nil
+}
+
+// learn cuts a book into passages, and takes its words and short forms in.
+func (m *maker) learn(v *volume) {
+	m.bookWords[v.path] = wordCount(v.doc.Text())
+	from, to := boilerplate(v.doc)
+	m.report.Licence += len(v.doc.Blocks) - (to - from)
+	part := *v.doc
+	part.Blocks = v.doc.Blocks[from:to]
+	found := passagesOf(v.path, &part)
+	for _, p := range found {
+		if m.opt.Privacy != Keep {
+			p.Text, _ = pii.Mask(p.Text)
+		}
+		m.words.add(p.Text)
+		m.short.learn(p.Text)
+		for i := p.From; i < p.To; i++ {
+			b := &part.Blocks[i]
+			if b.Kind == book.Paragraph {
+				m.words.learn(b.Text)
+			}
+			if b.Kind == book.Table {
+				for _, row := range b.Rows() {
+					if len(row) == 2 {
+						m.short.learnRow(row[0], row[1])
+					}
+				}
+			}
+		}
+	}
+	if isForeign(&part) {
+		m.warn(fault.Say("%s is not in English: without a model it gives rows of text alone, in the folder text", v.path))
+		m.report.Foreign = append(m.report.Foreign, v.path)
+	}
+	m.passages = append(m.passages, found...)
 }
 
 func (m *maker) warn(n fault.Note) {

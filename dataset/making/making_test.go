@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -396,5 +397,30 @@ func TestMakeRefused(t *testing.T) {
 	o.Warn = func(fault.Note) { warned++ }
 	if m, err := Make(context.Background(), o); err != nil || len(m.Rows) == 0 || warned == 0 || len(m.Report.Unread) != 1 {
 		t.Error(err, warned)
+	}
+}
+
+// TestCopies: of a book that is there in two formats the better one gives rows; an extract gives none beside the whole.
+func TestCopies(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	whole := longBook()
+	part := whole[:len(whole)/2]
+	other := strings.NewReplacer("stone", "wheel", "e ", "e so ").Replace(whole)
+	for name, text := range map[string]string{"a.txt": whole, "b.md": whole, "c.txt": part, "d.txt": other} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, err := Make(t.Context(), New(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for _, c := range m.Report.Copies {
+		left = append(left, filepath.Base(c.Path)+" of "+filepath.Base(c.Of))
+	}
+	if want := []string{"a.txt of b.md", "c.txt of b.md"}; !slices.Equal(left, want) || len(m.Report.Books) != 2 {
+		t.Errorf("%v, want %v; %+v", left, want, m.Report.Books)
 	}
 }

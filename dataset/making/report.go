@@ -15,6 +15,7 @@ import (
 type Report struct {
 	Books   []BookReport `json:"books"`
 	Unread  []string     `json:"unread,omitempty"`  // files that could not be read
+	Copies  []Copy       `json:"copies,omitempty"`  // books that stand in another one
 	Foreign []string     `json:"foreign,omitempty"` // books in another language than English: no questions without a model
 	Licence int          `json:"licence,omitempty"` // blocks outside of the text of the books themselves
 
@@ -284,6 +285,7 @@ blockquote{margin:.2rem 0 0;padding-left:.6rem;border-left:3px solid #8886;font-
 <p>{{.Words}} words, {{.Places}} places; without a row of questions: {{len .Without}}.</p>
 {{if .Without}}<details><summary>Places without rows</summary><ul>{{range .Without}}<li>{{.}}</li>{{end}}</ul></details>{{end}}
 {{end}}
+{{range .Report.Copies}}<p>{{.Path}} is left out: it stands in {{.Of}}.</p>{{end}}
 {{range .Report.Unread}}<p>Could not be read: {{.}}</p>{{end}}
 <h2>Rows</h2>
 {{range .Kinds}}<h3>{{.Kind}}: {{.Count}}</h3>

@@ -205,10 +205,12 @@ func runDemo(ctx context.Context, streams Streams, o demoOptions) error {
 // make makes rows of the handbook as anyone's book, for models that understand more than the demo's own: that one knows the
 // wordings of its data, and learns values alone.
 func (s *show) make(ctx context.Context, streams Streams) error {
-	epub, out := filepath.Join(s.options.Dir, demo.EPUBName), filepath.Join(s.options.Dir, demoMade)
+	books, out := filepath.Join(s.options.Dir, filepath.Dir(demo.EPUBName)), filepath.Join(s.options.Dir, demoMade)
 	fmt.Fprintf(streams.Out, "Lentil fine-tunes a small model on a nutrition handbook.\nThe handbook, the questions made from it and the model are in %s.\n\n", s.options.Dir)
-	fmt.Fprintf(streams.Out, "== From the book to rows: %s dataset make %s --out %s\n", program(), epub, out)
-	made, err := making.Make(ctx, making.New(epub))
+	fmt.Fprintf(streams.Out, "== From a shelf with the handbook as EPUB and as PDF to rows: %s dataset make %s --out %s\n", program(), books, out)
+	o := making.New(books)
+	o.Warn = func(n fault.Note) { fmt.Fprintln(streams.Out, n.Spell(flagName)) }
+	made, err := making.Make(ctx, o)
 	if err != nil {
 		return err
 	}
