@@ -5,6 +5,7 @@ package all
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +37,8 @@ type kind struct {
 	whole bool
 	// asked says that it is taken where its name is given, and not by "auto".
 	asked bool
+	// auto opens the device for "auto", if not as by its name.
+	auto func(name string, o Options) (compute.Device, error)
 }
 
 // kinds, best first: "auto" takes the first device that opens.
@@ -53,10 +56,13 @@ var kinds = []kind{
 		asked: true,
 	},
 	{
-		name:  "mlx",
-		find:  mlx.Devices,
-		open:  func(_ string, o Options) (compute.Device, error) { return mlx.New(mlx.Options{Floats: o.Floats}) },
-		asked: true,
+		name: "mlx",
+		find: mlx.Devices,
+		open: func(_ string, o Options) (compute.Device, error) { return mlx.New(mlx.Options{Floats: o.Floats}) },
+		auto: func(_ string, o Options) (compute.Device, error) {
+			return mlx.New(mlx.Options{Floats: o.Floats, GPU: true})
+		},
+		asked: !(runtime.GOOS == "darwin" && runtime.GOARCH == "arm64"), // elsewhere it is for tests
 	},
 	{
 		name: "cpu",
@@ -114,6 +120,9 @@ func openBest(o Options) (compute.Device, error) {
 		}
 		found, err := k.find()
 		if err == nil && len(found) > 0 {
+			if k.auto != nil {
+				k.open = k.auto
+			}
 			var dev compute.Device
 			if dev, err = k.openNamed(found[0], o); err == nil {
 				return dev, nil

@@ -60,6 +60,40 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestTrialIsRemembered: what was tried is not tried again, until one of its files changes.
+func TestTrialIsRemembered(t *testing.T) {
+	was, note := notePath, filepath.Join(t.TempDir(), "cache", "mlx-trial")
+	notePath = func() string { return note }
+	defer func() { notePath = was }()
+	folder := t.TempDir()
+	path, beside := filepath.Join(folder, "libmlxc.so"), filepath.Join(folder, "libmlx.so")
+	for _, file := range []string{path, beside} {
+		if err := os.WriteFile(file, []byte("no library, which no trial finds out"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := func() error {
+		delete(probed, path)
+		return probe(path)
+	}
+	if again() == nil {
+		t.Fatal("a trial of a text went well")
+	}
+	if _, err := os.Stat(note); err == nil {
+		t.Error("a trial that failed is remembered")
+	}
+	remember(stampOf(path))
+	if err := again(); err != nil {
+		t.Errorf("tried again: %v", err)
+	}
+	if err := os.WriteFile(beside, []byte("another version of MLX"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if again() == nil {
+		t.Error("not tried again with another version of MLX")
+	}
+}
+
 // TestFind looks for the library where the variable says, and says so where it is not.
 func TestFind(t *testing.T) {
 	t.Setenv(mlxc.Variable, filepath.Join(t.TempDir(), "nowhere"))

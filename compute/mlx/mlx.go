@@ -13,6 +13,7 @@ import (
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/mlx/mlxc"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/machine"
 )
 
@@ -23,6 +24,8 @@ type Options struct {
 	Floats compute.DType
 	// Activations is the type of activations in any case, if it is not 0.
 	Activations compute.DType
+	// GPU says that MLX is of use on a GPU only: it refuses to compute on the processor.
+	GPU bool
 }
 
 // Device is a compute.Device on MLX. Its methods may be called from several goroutines.
@@ -88,6 +91,9 @@ func (d *Device) open(opt Options) error {
 	var err error
 	if d.gpu, err = d.lib.Metal(); err != nil {
 		return err
+	}
+	if opt.GPU && !d.gpu {
+		return fault.Of("MLX finds no GPU (Metal) on this machine")
 	}
 	version, err := d.lib.Version()
 	if err != nil {

@@ -56,8 +56,18 @@ func probe(path string) error {
 	if err, ok := probed[path]; ok {
 		return err
 	}
+	stamp := ""
+	if served {
+		stamp = stampOf(path)
+	}
+	if stamp != "" && tried(stamp) {
+		probed[path] = nil
+		return nil
+	}
 	err := probeChild(path)
-	probed[path] = err
+	if probed[path] = err; err == nil && stamp != "" {
+		remember(stamp)
+	}
 	return err
 }
 
