@@ -63,12 +63,18 @@ func watchedAnswer(t testing.TB, url, id string) (text string, last object) {
 	return text, last
 }
 
+// listed are the chats that a search finds.
+func listed(s *store, search string) []found {
+	all, _ := s.list(search)
+	return all
+}
+
 // TestPage: a chat is asked, answered, answered again, voted on and corrected; another server finds it again.
 func TestPage(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s, h := newServer(t, func(o *Options) { o.Data = dir })
-	want := content(t, h.URL, object{"messages": user(question)})
+	want := content(t, h.URL, object{"messages": []object{{"role": "system", "content": "Be brief."}, {"role": "user", "content": question}}})
 	r, err := http.Get(h.URL + "/")
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +90,7 @@ func TestPage(t *testing.T) {
 	do(t, "PUT", chats+"/"+askID, object{"role": "user", "content": question})
 	answers := []string{"ans-000000001", "ans-000000002"}
 	for i, id := range answers {
-		if code, v := do(t, "POST", chats+"/"+askID+"/new", object{"id": id, "model": "base", "temperature": float64(i), "seed": 3}); code != 200 {
+		if code, v := do(t, "POST", chats+"/"+askID+"/new", object{"id": id, "model": "base", "system": "Be brief.", "temperature": float64(i), "seed": 3}); code != 200 {
 			t.Fatalf("%d %v", code, v)
 		}
 		text, last := watchedAnswer(t, h.URL, id)
@@ -104,14 +110,28 @@ func TestPage(t *testing.T) {
 	}
 	pairs, err := os.ReadFile(filepath.Join(dir, "feedback.jsonl"))
 	lines := strings.Split(strings.TrimSpace(string(pairs)), "\n")
-	var pair struct {
-		Prompt, Chosen, Rejected []struct{ Role, Content string }
+	if err != nil || len(lines) != 4 {
+		t.Fatalf("feedback %s: %v", pairs, err)
 	}
-	if err != nil || len(lines) != 2 || json.Unmarshal([]byte(lines[0]), &pair) != nil || pair.Prompt[0].Content != question || pair.Chosen[0].Content != want || pair.Rejected[0].Content == want {
-		t.Errorf("feedback %s: %v", pairs, err)
+	var good vote
+	var made, corrected pair
+	for i, into := range map[int]any{0: &good, 2: &made, 3: &corrected} {
+		if err := json.Unmarshal([]byte(lines[i]), into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := []turn{{"system", "Be brief."}, {"user", question}} // what the model saw
+	if !slices.Equal(good.Prompt, asked) || !*good.Label || good.Completion[0].Content != want {
+		t.Errorf("a vote: %+v", good)
+	}
+	if !slices.Equal(made.Prompt, asked) || made.By != "votes" || made.Chosen[0].Content != want || made.Rejected[0].Content == want {
+		t.Errorf("a pair of votes: %+v", made)
+	}
+	if corrected.By != "correction" || corrected.Chosen[0].Content != "Fibre feeds the gut." || corrected.Rejected[0].Content != want {
+		t.Errorf("a correction: %+v", corrected)
 	}
 	for search, n := range map[string]int{"": 1, "FIBRE": 1, "gut feeds": 1, "rice": 0} {
-		if got := s.store.list(search); len(got) != n {
+		if got := listed(s.store, search); len(got) != n {
 			t.Errorf("search %q: %v", search, got)
 		}
 	}
@@ -119,10 +139,10 @@ func TestPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, err := s.store.take(exported); n != 1 || err != nil || len(s.store.list("")) != 2 {
+	if n, err := s.store.take(exported); n != 1 || err != nil || len(listed(s.store, "")) != 2 {
 		t.Errorf("import: %d, %v", n, err)
 	}
-	if n, err := s.store.take([]byte(`[{"title": "W", "chat": {"title": "W", "history": {"currentId": "b", "messages": {"a": {"id": "a", "parentId": null, "role": "user", "content": "Hi"}, "b": {"id": "b", "parentId": "a", "role": "assistant", "content": "Yes", "model": "m"}}}}}]`)); n != 1 || err != nil || len(s.store.list("yes")) != 1 {
+	if n, err := s.store.take([]byte(`[{"title": "W", "chat": {"title": "W", "history": {"currentId": "b", "messages": {"a": {"id": "a", "parentId": null, "role": "user", "content": "Hi"}, "b": {"id": "b", "parentId": "a", "role": "assistant", "content": "Yes", "model": "m"}}}}}]`)); n != 1 || err != nil || len(listed(s.store, "yes")) != 1 {
 		t.Errorf("Open WebUI's export: %d, %v", n, err)
 	}
 	for what, c := range map[string]struct {
@@ -169,7 +189,7 @@ func TestPage(t *testing.T) {
 	if err := again.read(again.path(chatID)); err != nil || again.chats[chatID].message("msg-000000008") == nil {
 		t.Errorf("a line behind one that was cut: %v", err)
 	}
-	if err := again.write(chatID, line{Deleted: true}); err != nil || slices.ContainsFunc(again.list(""), func(f found) bool { return f.ID == chatID }) {
+	if err := again.write(chatID, line{Deleted: true}); err != nil || slices.ContainsFunc(listed(again, ""), func(f found) bool { return f.ID == chatID }) {
 		t.Errorf("deleted: %v", err)
 	}
 }

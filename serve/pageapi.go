@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"strconv"
 	"sync"
 	"time"
 
@@ -33,7 +34,10 @@ func (s *Server) pageRoutes(mux *http.ServeMux) {
 		"POST /lentil/chats/{chat}/{message}":    s.judge,
 		"DELETE /lentil/answers/{message}":       s.stopAnswer,
 		"POST /lentil/chats/{chat}/{parent}/new": s.startAnswer,
-		"GET /lentil/export":                     func(*http.Request) (any, error) { return s.store.export(), nil },
+		"GET /lentil/about":                      s.about,
+		"POST /lentil/files":                     s.readFile,
+		"POST /lentil/folders":                   s.moveFolder,
+		"GET /lentil/export":                     s.exportChats,
 		"POST /lentil/import":                    s.importChats,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
@@ -80,7 +84,46 @@ func body(r *http.Request, into any) error {
 }
 
 func (s *Server) listChats(r *http.Request) (any, error) {
-	return map[string]any{"chats": s.store.list(r.URL.Query().Get("q"))}, nil
+	query := r.URL.Query()
+	all, folders := s.store.list(query.Get("q"))
+	shown := all
+	if most, err := strconv.Atoi(query.Get("most")); err == nil {
+		shown = all[:min(max(most, 0), len(all))]
+	}
+	return map[string]any{"chats": shown, "of": len(all), "folders": folders}, nil
+}
+
+// about tells what a new chat begins with.
+func (s *Server) about(*http.Request) (any, error) {
+	return map[string]any{"starters": append([]string{}, s.starters...), "sources": s.shelf != nil}, nil
+}
+
+// moveFolder gives a folder another name; its chats are in none where that is empty.
+func (s *Server) moveFolder(r *http.Request) (any, error) {
+	var names struct{ From, To string }
+	if err := body(r, &names); err != nil {
+		return nil, err
+	}
+	if names.From == "" {
+		return nil, badField("from", "from: there is no such folder")
+	}
+	return map[string]any{}, s.store.move(names.From, names.To)
+}
+
+func (s *Server) exportChats(r *http.Request) (any, error) {
+	all := s.store.export()
+	switch as := r.URL.Query().Get("as"); as {
+	case "", "lentil":
+		return all, nil
+	case "open-webui":
+		out := []webChat{}
+		for _, c := range all {
+			out = append(out, c.toWeb())
+		}
+		return out, nil
+	default:
+		return nil, badField("as", "as: found %.80q, expected lentil or open-webui", as)
+	}
 }
 
 func (s *Server) getChat(r *http.Request) (any, error) {
@@ -127,6 +170,9 @@ func (s *Server) putMessage(r *http.Request) (any, error) {
 		return nil, err
 	}
 	m.ID = r.PathValue("message")
+	if err := checkFiles(m.Files); err != nil {
+		return nil, err
+	}
 	switch {
 	case !validID(m.ID) || c.message(m.ID) != nil:
 		return nil, badField("message", "message: expected a new id of 8 to 64 of a-z, 0-9 and -")
@@ -135,7 +181,7 @@ func (s *Server) putMessage(r *http.Request) (any, error) {
 	case m.Parent != "" && c.message(m.Parent) == nil:
 		return nil, badField("parent", "parent: there is no such message")
 	}
-	m.Created = time.Now().Unix()
+	m = storedMessage{ID: m.ID, Parent: m.Parent, Role: m.Role, Content: m.Content, Files: m.Files, Created: time.Now().Unix()}
 	return m, s.store.write(c.ID, line{Message: &m})
 }
 
@@ -264,17 +310,11 @@ func (s *Server) startAnswer(r *http.Request) (any, error) {
 	case !validID(start.ID) || c.message(start.ID) != nil || s.jobs.get(start.ID) != nil:
 		return nil, badField("id", "id: expected a new id of 8 to 64 of a-z, 0-9 and -")
 	}
-	messages := []map[string]string{}
-	if start.System != "" {
-		messages = append(messages, map[string]string{"role": "system", "content": start.System})
-	}
-	for _, m := range c.thread(parent.ID) {
-		messages = append(messages, map[string]string{"role": m.Role, "content": m.Content})
-	}
+	messages := turns(start.System, c.thread(parent.ID))
 	begun := ""
 	if m := c.message(start.Continue); m != nil {
 		begun = m.Content
-		messages = append(messages, map[string]string{"role": "assistant", "content": begun})
+		messages = append(messages, turn{"assistant", begun})
 	}
 	raw, err := marshal(messages)
 	if err != nil {
@@ -286,7 +326,7 @@ func (s *Server) startAnswer(r *http.Request) (any, error) {
 		return nil, err
 	}
 	q.n, q.options.Client = 1, s.clientOf(r)
-	answer := &storedMessage{ID: start.ID, Parent: parent.ID, Role: "assistant", Content: begun, Model: modelOr(start.Model), Created: time.Now().Unix()}
+	answer := &storedMessage{ID: start.ID, Parent: parent.ID, Role: "assistant", Content: begun, System: start.System, Model: modelOr(start.Model), Created: time.Now().Unix()}
 	ctx, cancel := context.WithCancel(s.ctx)
 	job := &answerJob{chat: c.ID, answer: answer, cancel: cancel, more: make(chan struct{})}
 	s.jobs.mu.Lock()
@@ -298,17 +338,30 @@ func (s *Server) startAnswer(r *http.Request) (any, error) {
 	s.jobs.wg.Go(func() {
 		defer cancel()
 		defer s.models.release(q.variant)
-		s.runJob(ctx, job, q, parent.Content)
+		s.runJob(ctx, job, q, parent.prompt())
 	})
 	return map[string]any{"id": answer.ID}, nil
 }
+
+// An answer under way is kept as far as it has come, at first after firstKeep and then whenever it has taken twice as long, so
+// that a server that is killed leaves it, and its chat's file grows by twice the answer at most.
+const firstKeep = time.Second
 
 // runJob runs an answer to its end and keeps it.
 func (s *Server) runJob(ctx context.Context, job *answerJob, q *query, question string) {
 	a := job.answer
 	var thinking time.Duration
 	began := time.Now()
+	keep := began.Add(firstKeep)
 	err := s.answer(ctx, q, func(e event) error {
+		if now := time.Now(); now.After(keep) && a.Content+a.Reasoning != "" {
+			so := *a
+			so.Finish = "broken"
+			if err := s.store.write(job.chat, line{Message: &so}); err != nil && !missing(err) {
+				s.log("a chat could not be written: %v", err)
+			}
+			keep = now.Add(now.Sub(began))
+		}
 		switch {
 		case e.finish != "":
 			a.Finish, a.Figures = e.finish, timingsOf(e.stats)

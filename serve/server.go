@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lentil-lm/lentil/book/search"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
@@ -39,6 +38,10 @@ type Options struct {
 	TemplateArgs string // JSON object of variables for the chat template
 
 	Books []string // books, and folders of them, whose passages are shown beside answers
+
+	// Dataset is the folder of a dataset: questions of its rows are what chats may begin with, and where there are no Books, the
+	// places that its rows are from stand beside answers. "" is that of the first model's adapter, if it is there.
+	Dataset string
 
 	Data string // folder of chats and feedback; "" keeps none, and serves no page
 	// Log hears of requests, one line each, without what was asked or answered. May be nil.
@@ -77,6 +80,8 @@ type Server struct {
 	store     *store        // of chats; nil for none
 	jobs      jobs          // answers of the page
 	shelf     *shelf        // of books; nil for none
+	starters  []string      // questions that chats may begin with
+	reading   chan struct{} // held by the file that is read
 
 	mu       sync.Mutex
 	draining bool
@@ -91,7 +96,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if err := o.Sampling.Check(); err != nil {
 		return nil, fault.Mark(err)
 	}
-	s := &Server{o: o, started: time.Now(), embedding: make(chan struct{}, 1), jobs: jobs{all: map[string]*answerJob{}}}
+	s := &Server{o: o, started: time.Now(), embedding: make(chan struct{}, 1), reading: make(chan struct{}, 1), jobs: jobs{all: map[string]*answerJob{}}}
 	if err := s.kwargs.read(o.TemplateArgs); err != nil {
 		return nil, err
 	}
@@ -104,18 +109,9 @@ func New(ctx context.Context, o Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	if len(o.Books) > 0 {
-		warn := func(n fault.Note) {
-			if o.Open.Warn != nil {
-				o.Open.Warn(n.String())
-			}
-		}
-		found, err := search.Open("books", o.Books, warn)
-		if err != nil {
-			s.closeStore()
-			return nil, err
-		}
-		s.shelf = &shelf{found}
+	if err := s.openBooks(); err != nil {
+		s.closeStore()
+		return nil, err
 	}
 	v, err := s.models.acquire(ctx, defaultModel)
 	if err != nil {

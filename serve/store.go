@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/lentil-lm/lentil/book/search"
 	"github.com/lentil-lm/lentil/fault"
@@ -37,6 +36,12 @@ type storedChat struct {
 	chatInfo
 	Messages []*storedMessage `json:"messages"`
 	deleted  bool
+	folded   map[*storedMessage]string // contents in small letters, once they were searched
+}
+
+// clone is a copy whose list of messages stays as it is.
+func (c *storedChat) clone() *storedChat {
+	return &storedChat{chatInfo: c.chatInfo, Messages: slices.Clone(c.Messages)}
 }
 
 // chatInfo is what is told of a chat in a list, and what its settings are.
@@ -56,9 +61,11 @@ type storedMessage struct {
 	Parent    string           `json:"parent"` // "" for the first
 	Role      string           `json:"role"`
 	Content   string           `json:"content"`
+	Files     []file           `json:"files,omitempty"`  // that a question came with
+	System    string           `json:"system,omitempty"` // what an answer was asked with
 	Reasoning string           `json:"reasoning,omitempty"`
 	Model     string           `json:"model,omitempty"`
-	Finish    string           `json:"finish,omitempty"` // "stopped" where somebody stopped it
+	Finish    string           `json:"finish,omitempty"` // "stopped" where somebody stopped it, "broken" where the server ended
 	Error     string           `json:"error,omitempty"`
 	Vote      int              `json:"vote,omitempty"` // 1 good, -1 bad
 	Figures   map[string]any   `json:"figures,omitempty"`
@@ -156,6 +163,7 @@ func (c *storedChat) apply(l line) {
 		c.Updated = m.Created
 	}
 	if i := slices.IndexFunc(c.Messages, func(o *storedMessage) bool { return o.ID == m.ID }); i >= 0 {
+		delete(c.folded, c.Messages[i])
 		c.Messages[i] = m
 	} else if len(c.Messages) < mostMessages {
 		c.Messages = append(c.Messages, m)
@@ -249,9 +257,7 @@ func (s *store) get(id string) (*storedChat, error) {
 	if c == nil {
 		return nil, errNoChat
 	}
-	out := *c
-	out.Messages = slices.Clone(c.Messages)
-	return &out, nil
+	return c.clone(), nil
 }
 
 // found is a chat that a search finds, with the place.
@@ -260,13 +266,18 @@ type found struct {
 	Snippet string `json:"snippet,omitempty"`
 }
 
-// list gives all chats, the newest first, that have all words of a search in their title or in one message.
-func (s *store) list(search string) []found {
+// list gives all chats, the newest first, that have all words of a search in their title or in one message, and the folders
+// of all chats.
+func (s *store) list(search string) (out []found, folders []string) {
 	words := strings.Fields(strings.ToLower(search))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := []found{}
+	out = []found{}
+	seen := map[string]bool{}
 	for _, c := range s.chats {
+		if c.Folder != "" {
+			seen[c.Folder] = true
+		}
 		if at, ok := c.find(words); ok {
 			out = append(out, found{c.chatInfo, at})
 		}
@@ -277,7 +288,22 @@ func (s *store) list(search string) []found {
 		}
 		return strings.Compare(a.ID, b.ID)
 	})
-	return out
+	return out, append([]string{}, slices.Sorted(maps.Keys(seen))...)
+}
+
+// move puts all chats of a folder into another one; "" is none.
+func (s *store) move(from, to string) error {
+	all, _ := s.list("")
+	for _, c := range all {
+		if c.Folder != from {
+			continue
+		}
+		c.Folder = to
+		if err := s.write(c.ID, line{Chat: &c.chatInfo}); err != nil && !missing(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // find looks for words, and gives the text around the first.
@@ -295,7 +321,14 @@ func (c *storedChat) find(words []string) (snippet string, ok bool) {
 	}
 	const around = 40 // characters
 	for _, m := range c.Messages {
-		low := strings.ToLower(m.Content)
+		low, ok := c.folded[m]
+		if !ok {
+			if c.folded == nil {
+				c.folded = map[*storedMessage]string{}
+			}
+			low = strings.ToLower(m.Content)
+			c.folded[m] = low
+		}
 		if !has(low) {
 			continue
 		}
@@ -318,160 +351,6 @@ func validID(id string) bool {
 		}
 	}
 	return true
-}
-
-// prefer writes a pair of answers for preference training: messages up to the question, the better and the worse answer.
-func (s *store) prefer(thread []*storedMessage, chosen, rejected string) error {
-	prompt := []map[string]string{}
-	for _, m := range thread {
-		prompt = append(prompt, map[string]string{"role": m.Role, "content": m.Content})
-	}
-	said := func(text string) []map[string]string {
-		return []map[string]string{{"role": "assistant", "content": text}}
-	}
-	data, err := marshal(map[string]any{"prompt": prompt, "chosen": said(chosen), "rejected": said(rejected)})
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return appendTo(filepath.Join(s.dir, "feedback.jsonl"), append(data, '\n'))
-}
-
-// vote notes that an answer is good (1), bad (-1) or neither (0). With an answer to the same question that has the other
-// vote it is a pair.
-func (s *store) vote(chat, message string, vote int) error {
-	c, err := s.get(chat)
-	if err != nil {
-		return err
-	}
-	m := c.message(message)
-	if m == nil || m.Role != "assistant" || vote < -1 || vote > 1 {
-		return badField("vote", "vote: expected -1, 0 or 1, for an answer of the chat")
-	}
-	voted := *m
-	voted.Vote = vote
-	if err := s.write(chat, line{Message: &voted}); err != nil || vote == 0 || vote == m.Vote {
-		return err
-	}
-	for _, other := range c.Messages {
-		if other.Parent != m.Parent || other.ID == m.ID || other.Vote != -vote {
-			continue
-		}
-		good, bad := m.Content, other.Content
-		if vote < 0 {
-			good, bad = bad, good
-		}
-		return s.prefer(c.thread(m.Parent), good, bad)
-	}
-	return nil
-}
-
-// correct keeps what an answer should have been: as a branch beside it, and as a pair.
-func (s *store) correct(chat, message, better string) (*storedMessage, error) {
-	c, err := s.get(chat)
-	if err != nil {
-		return nil, err
-	}
-	m := c.message(message)
-	if m == nil || m.Role != "assistant" || strings.TrimSpace(better) == "" || better == m.Content {
-		return nil, badField("content", "content: expected another text for an answer of the chat")
-	}
-	if err := s.prefer(c.thread(m.Parent), better, m.Content); err != nil {
-		return nil, err
-	}
-	out := &storedMessage{ID: newID("m-"), Parent: m.Parent, Role: "assistant", Content: better, Model: "you", Vote: 1, Created: time.Now().Unix()}
-	return out, s.write(chat, line{Message: out})
-}
-
-// export is all chats, whole.
-func (s *store) export() []*storedChat {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := []*storedChat{}
-	for _, c := range s.chats {
-		out = append(out, c)
-	}
-	slices.SortFunc(out, func(a, b *storedChat) int { return strings.Compare(a.ID, b.ID) })
-	return out
-}
-
-// take adds chats from an export, of this page or of Open WebUI; it gives their number. Ids are new.
-func (s *store) take(data []byte) (int, error) {
-	var chats []json.RawMessage
-	if err := json.Unmarshal(data, &chats); err != nil {
-		return 0, badField("", "expected a list of chats, as an export has it")
-	}
-	for i, raw := range chats {
-		c, err := readExported(raw)
-		if err != nil {
-			return i, badField("", "chat %d: %v", i+1, err)
-		}
-		c.ID = newID("c-")
-		lines := []line{{Chat: &c.chatInfo}}
-		for _, m := range c.Messages {
-			lines = append(lines, line{Message: m})
-		}
-		if err := s.write(c.ID, lines...); err != nil {
-			return i, err
-		}
-	}
-	return len(chats), nil
-}
-
-// readExported reads a chat of an export.
-func readExported(raw json.RawMessage) (*storedChat, error) {
-	var c storedChat
-	var other struct {
-		Title     string
-		CreatedAt int64 `json:"created_at"`
-		Chat      *struct {
-			Title   string
-			History struct {
-				CurrentID string `json:"currentId"`
-				Messages  map[string]struct {
-					ID, Role, Content, Model string
-					ParentID                 *string
-					Timestamp                int64
-				}
-			}
-		}
-	}
-	if err := json.Unmarshal(raw, &other); err != nil {
-		return nil, err
-	}
-	if other.Chat == nil {
-		if err := json.Unmarshal(raw, &c); err != nil {
-			return nil, err
-		}
-	} else {
-		c.Title, c.Leaf, c.Created = other.Chat.Title, other.Chat.History.CurrentID, other.CreatedAt
-		if c.Title == "" {
-			c.Title = other.Title
-		}
-		for id, m := range other.Chat.History.Messages {
-			parent := ""
-			if m.ParentID != nil {
-				parent = *m.ParentID
-			}
-			c.Messages = append(c.Messages, &storedMessage{ID: id, Parent: parent, Role: m.Role, Content: m.Content, Model: m.Model, Created: m.Timestamp})
-		}
-		slices.SortFunc(c.Messages, func(a, b *storedMessage) int {
-			if a.Created != b.Created {
-				return int(a.Created - b.Created)
-			}
-			return strings.Compare(a.ID, b.ID)
-		})
-	}
-	for _, m := range c.Messages {
-		if m == nil || m.ID == "" || m.Role != "user" && m.Role != "assistant" && m.Role != "system" {
-			return nil, fmt.Errorf("a message without an id, or of no known role")
-		}
-	}
-	if len(c.Messages) == 0 || len(c.Messages) > mostMessages {
-		return nil, fmt.Errorf("it has %d messages, expected 1 to %d", len(c.Messages), mostMessages)
-	}
-	return &c, nil
 }
 
 // missing tells errors that say that something is not there.

@@ -41,7 +41,7 @@ type serveOptions struct {
 	KV                           kvFlags
 	Exact                        bool
 	Deadline, Drain              time.Duration
-	LogLevel, Data               string
+	LogLevel, Data, Dataset      string
 	dataFlag                     *pflag.Flag
 	deviceFlags
 }
@@ -102,6 +102,7 @@ func (o *serveOptions) declare(cmd *cobra.Command, maxTokens int) {
 	})
 	group(cmd, "Chat page", func(f *pflag.FlagSet) {
 		f.StringArrayVar(&o.Books, "books", nil, "`folder` of books, or one: the passages nearest to an\nanswer are shown with it; may be repeated")
+		f.StringVar(&o.Dataset, "dataset", "", "`folder` of a dataset: chats may begin with questions of it,\nand without --books the places that its rows are from are\nshown with answers; default: what the adapter was trained on")
 		f.StringVar(&o.Data, "data", dataFolder(), "`folder` that keeps the page's chats and feedback.jsonl;\nempty for no page")
 		o.dataFlag = f.Lookup("data")
 	})
@@ -255,7 +256,7 @@ func (o *serveOptions) options(streams Streams) serve.Options {
 	opening := o.opening(streams)
 	opening.Draft = o.Draft.Model
 	out := serve.Options{
-		Models: o.models(), Adapters: o.Adapters, Books: o.Books, Open: opening, Memory: int64(o.Memory),
+		Models: o.models(), Adapters: o.Adapters, Books: o.Books, Dataset: o.Dataset, Open: opening, Memory: int64(o.Memory),
 		Batch:         generate.BatchOptions{Most: o.Answers, Waiting: o.Queue, PrefillStep: min(o.Prefill, 256), Memory: int64(o.KVMemory)},
 		CacheSessions: o.CacheSize, CacheBytes: int64(o.CacheBytes),
 		Keys: o.keys(), Hosts: o.Hosts, Origins: o.Origins,

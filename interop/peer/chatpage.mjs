@@ -8,13 +8,15 @@ const { chromium } = require("playwright-core");
 const axe = require.resolve("axe-core/axe.min.js");
 const [program, folder, url] = process.argv.slice(2);
 const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox"] });
-const out = { steps: {}, errors: [], requests: [], violations: [], overflow: 0, paint: 0 };
+const out = { steps: {}, errors: [], requests: [], violations: [], overflow: 0, looks: 0, paint: 0 };
 const listen = (page) => {
   page.on("pageerror", (e) => out.errors.push(String(e)));
-  page.on("console", (m) => m.type() === "error" && out.errors.push(m.text()));
+  page.on("console", (m) => m.type() === "error" && !m.text().startsWith("Failed to load resource") && out.errors.push(m.text()));
+  page.on("response", (r) => r.ok() || r.url().includes("cat.png") || out.errors.push(`${r.status()} ${r.request().method()} ${r.url()}`)); // a file that is refused
   page.on("request", (r) => r.url().startsWith(url) || r.url().startsWith("blob:") || out.requests.push(r.url()));
 };
-const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, colorScheme: "light" });
+const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, colorScheme: "light", acceptDownloads: true });
+await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: new URL(url).origin });
 const page = await context.newPage();
 page.setDefaultTimeout(20000);
 listen(page);
@@ -27,6 +29,17 @@ const step = async (name, f) => {
   }
 };
 const idle = () => page.waitForFunction(() => document.getElementById("thread").ariaBusy !== "true");
+const imported = (chats) =>
+  page.evaluate(async (chats) => {
+    await fetch("/lentil/import", { method: "POST", body: JSON.stringify(chats) });
+    return (await (await fetch("/lentil/chats")).json()).chats.find((c) => c.title === chats[0].title).id;
+  }, chats);
+const visit = async (id) => {
+  await page.goto(url + "#" + id);
+  await page.reload({ waitUntil: "load" });
+  await page.waitForSelector(".turn");
+};
+const same = (got, want) => (JSON.stringify(got) === JSON.stringify(want) ? true : got);
 const answers = page.locator(".turn.assistant .said");
 const send = async (text) => {
   await page.fill("#ask", text);
@@ -40,6 +53,16 @@ await page.goto(url, { waitUntil: "load" });
 await page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint").length > 0);
 out.paint = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? -1);
 await step("models are listed", async () => { await page.waitForFunction(() => document.getElementById("model").options.length > 1); });
+await step("a chat begins with a question of the dataset", async () => {
+  await page.waitForSelector(".starter");
+  const n = await page.locator(".starter").count(), text = await page.locator(".starter").first().innerText();
+  await page.locator(".starter").first().click();
+  await idle();
+  await page.waitForSelector(".turn.assistant .figures");
+  const got = { n, asked: (await page.locator(".turn.user .said").innerText()) === text };
+  await page.click("#new");
+  return same(got, { n: 4, asked: true });
+});
 await step("a question is answered", async () => { await send("What is fibre good for?"); await idle(); return (await answers.first().innerText()).length > 5; });
 await step("figures", async () => /tokens\/s/.test(await page.locator(".figures").first().innerText()));
 await step("sources", async () => { await page.locator(".turn.assistant summary", { hasText: "passages of the books" }).first().click(); return (await page.locator(".turn.assistant ol li").count()) > 0; });
@@ -106,53 +129,213 @@ await step("hostile Markdown is text", async () => {
   await page.waitForSelector("#thread table");
   const got = await page.evaluate(() => {
     const q = (s) => document.querySelectorAll("#thread .assistant " + s).length;
-    return { hit: window.hit ?? 0, img: q("img"), script: q("script"), bad: [...document.querySelectorAll("#thread a")].filter((a) => !/^https?:/.test(a.href)).length, links: q("a"), table: q("td"), code: q("pre code"), list: q("li"), sup: q("sup"), quote: q("blockquote") };
+    return { hit: window.hit ?? 0, img: q("img"), script: q("script"), bad: [...document.querySelectorAll("#thread a")].filter((a) => !/^https?:/.test(a.href)).length, links: q("a"), table: q("td"), code: q("pre code"), list: q("li"), math: q("math"), quote: q("blockquote") };
   });
-  return JSON.stringify(got) === JSON.stringify({ hit: 0, img: 0, script: 0, bad: 0, links: 1, table: 2, code: 1, list: 3, sup: 1, quote: 1 }) ? true : got;
+  return JSON.stringify(got) === JSON.stringify({ hit: 0, img: 0, script: 0, bad: 0, links: 1, table: 2, code: 1, list: 3, math: 2, quote: 1 }) ? true : got;
 });
 await page.screenshot({ path: path.join(folder, "markdown-1280-light.png") });
 await step("search", async () => { await page.keyboard.press("Control+k"); await page.keyboard.type("lentils"); await page.waitForFunction(() => document.querySelectorAll("#chats .open").length === 1 && document.querySelector("#chats small")?.textContent.includes("entils")); });
-await step("rename, with a folder", async () => { await page.click("button[title=Rename]"); await dialog("Food/Lentil talk"); await page.waitForFunction(() => document.querySelector("#chats .folder")?.textContent === "Food"); await page.fill("#search", ""); });
-await step("delete", async () => { await page.waitForFunction(() => document.querySelectorAll("#chats .open").length >= 3); const n = await page.locator("#chats .open").count(); await page.locator("button[title=Delete]").first().click(); await dialog(); await page.waitForFunction((n) => document.querySelectorAll("#chats .open").length === n - 1, n); });
-await step("1,000 messages", async () => {
-  const id = await page.evaluate(async () => {
-    const messages = Array.from({ length: 1000 }, (_, i) => ({ id: "m" + i, parent: i ? "m" + (i - 1) : "", role: i % 2 ? "assistant" : "user", content: "Line *" + i + "* of a long talk.\n\n- beans\n- rice" }));
-    await fetch("/lentil/import", { method: "POST", body: JSON.stringify([{ title: "Long", leaf: "m999", messages }]) });
-    return (await (await fetch("/lentil/chats?q=long")).json()).chats.find((c) => c.title === "Long").id;
+await step("rename, with a folder", async () => {
+  await page.click("button[title=Rename]");
+  await page.fill("#dialog-folder", "Food");
+  await dialog("Lentil talk");
+  await page.waitForFunction(() => document.querySelector("#chats .folder .row")?.textContent.includes("Food") && document.querySelector("#chats .folder li .open").firstChild.data === "Lentil talk");
+  await page.fill("#search", "");
+});
+await step("folders fold, and are renamed", async () => {
+  const toggle = page.locator("#chats .folder [aria-expanded]");
+  await toggle.click();
+  const hidden = await page.locator("#chats .folder li").first().isHidden();
+  await page.reload({ waitUntil: "load" }); // it stays folded
+  await page.waitForSelector("#chats .folder");
+  const still = await page.locator("#chats .folder li").first().isHidden();
+  await toggle.click();
+  await page.click("#chats button[title='Rename the folder']");
+  await dialog("Pulses/Lentils");
+  await page.waitForFunction(() => document.querySelector("#chats .folder .row")?.textContent.includes("Pulses/Lentils"));
+  return same([hidden, still, await page.locator("#chats .folder li").first().isVisible()], [true, true, true]);
+});
+await step("delete", async () => { await page.waitForFunction(() => document.querySelectorAll("#chats .open").length >= 3); const n = await page.locator("#chats .open").count(); await page.locator("button[title=Delete]").last().click(); await dialog(); await page.waitForFunction((n) => document.querySelectorAll("#chats .open").length === n - 1, n); });
+const pdf = (text) => {
+  const stream = `BT /F1 14 Tf 60 700 Td (${text}) Tj ET`;
+  const objects = ["<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids[3 0 R]/Count 1>>", "<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 5 0 R/Resources<</Font<</F1 4 0 R>>>>>>", "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>", `<</Length ${stream.length}>>\nstream\n${stream}\nendstream`];
+  let out = "%PDF-1.4\n", at = [];
+  objects.forEach((o, i) => { at.push(out.length); out += `${i + 1} 0 obj\n${o}\nendobj\n`; });
+  const xref = out.length;
+  out += `xref\n0 6\n0000000000 65535 f \n${at.map((n) => String(n).padStart(10, "0") + " 00000 n \n").join("")}trailer\n<</Size 6/Root 1 0 R>>\nstartxref\n${xref}\n%%EOF\n`;
+  return Buffer.from(out, "latin1");
+};
+await step("a text and a PDF go with a question", async () => {
+  await page.click("#new");
+  await page.setInputFiles("#attach-file", [
+    { name: "notes.md", mimeType: "text/markdown", buffer: Buffer.from("# Notes\n\nThe pantry has 17 jars of okra.\n") },
+    { name: "label.pdf", mimeType: "application/pdf", buffer: pdf("The label says 23 percent of salt") },
+    { name: "rest.txt", mimeType: "text/plain", buffer: Buffer.from("Not this one.") },
+  ]);
+  await page.waitForFunction(() => document.querySelectorAll("#files li").length === 3, null, { timeout: 90000 }); // the first PDF starts its reader
+  await page.click("#files button[title='Do not attach rest.txt']");
+  await page.screenshot({ path: path.join(folder, "attach-1280-light.png") });
+  await page.selectOption("#beside", "");
+  await send("What is there?");
+  await page.waitForSelector(".turn.user .file");
+  await idle();
+  await page.waitForSelector(".turn.assistant .figures");
+  const got = await page.evaluate(async () => {
+    const { chat } = await (await fetch("/lentil/chats/" + location.hash.slice(1))).json();
+    return { shown: [...document.querySelectorAll(".turn.user .file summary")].map((x) => x.textContent), files: chat.messages[0].files.map((f) => f.text.replace(/\s+/g, " ")), left: document.querySelectorAll("#files li").length, read: chat.messages[1].figures.prompt_n > 40 };
   });
+  return same(got, { shown: ["notes.md", "label.pdf"], files: ["Notes The pantry has 17 jars of okra.", "The label says 23 percent of salt"], left: 0, read: true });
+});
+await step("a file that is no text is refused", async () => {
+  await page.setInputFiles("#attach-file", [{ name: "cat.png", mimeType: "image/png", buffer: Buffer.from([137, 80, 78, 71, 0, 1]) }]);
+  await page.waitForFunction(() => /cat\.png.*expected \.txt/.test(document.getElementById("status").textContent));
+  return (await page.locator("#files li").count()) === 0;
+});
+await step("formulas are MathML", async () => {
+  const text = String.raw`Energy \(E = mc^2\), $\frac{a+b}{\sqrt[3]{c}}$ and costs of $5 and $6.
+
+\[ \sum_{i=1}^{n} x_i^2 \le \left( \int_0^\infty e^{-x}\,dx \right)^{2} \text{ for all } n \in \mathbb{N} \]
+
+$$\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}$$
+
+\begin{align} a &= b + c \\ &= 7 \end{align}
+
+Sugar is \(\ce{C6H12O6}\), and \(\unknown{x}\) stays.`;
+  await visit(await imported([{ title: "Formulas", leaf: "m2", messages: [{ id: "m1", parent: "", role: "user", content: "Formulas?" }, { id: "m2", parent: "m1", role: "assistant", content: text }] }]));
+  await page.waitForSelector("math");
+  await page.screenshot({ path: path.join(folder, "formulas-1280-light.png") });
+  const got = await page.evaluate(() => {
+    const q = (s) => document.querySelectorAll(".assistant " + s).length;
+    const box = document.querySelector(".assistant mfrac").getBoundingClientRect();
+    return { math: q("math"), block: q("math[display=block]"), frac: q("mfrac"), root: q("mroot"), limits: q("munderover"), table: q("mtable"), cells: q("mtd"), sub: q("msub"), tall: box.height > 15 && box.width > 5, money: document.querySelector(".assistant .said p").textContent.includes("$5 and $6"), script: q("script") };
+  });
+  return same(got, { math: 7, block: 3, frac: 1, root: 1, limits: 1, table: 2, cells: 8, sub: 3, tall: true, money: true, script: 0 });
+});
+await step("figures that no passage has are marked, reasoning is folded", async () => {
+  const text = "Take 12 g of salt and 250 g of rice.\n\n1. Boil 12 minutes\n\n`12 in code`";
+  await visit(await imported([{ title: "Marks", leaf: "m2", messages: [{ id: "m1", parent: "", role: "user", content: "Salt?" }, { id: "m2", parent: "m1", role: "assistant", content: text, reasoning: "Let me see.", figures: { reasoning_ms: 2345 }, sources: [{ id: 0, book: "Cooking", chapter: "Rice", page: "7", text: "250 g of rice" }], unfounded: ["12"] }] }]));
+  const got = await page.evaluate(() => ({ marks: [...document.querySelectorAll("mark")].map((x) => x.textContent), thought: document.querySelector("details.thought summary").textContent, open: document.querySelector("details.thought").open, source: document.querySelector(".sources strong").textContent }));
+  return same(got, { marks: ["12", "12"], thought: "Reasoned for 2.3 s", open: false, source: "Cooking, Rice, p. 7" });
+});
+await step("code is copied", async () => {
+  await visit(await imported([{ title: "Code", leaf: "m2", messages: [{ id: "m1", parent: "", role: "user", content: "Code?" }, { id: "m2", parent: "m1", role: "assistant", content: "Do:\n\n```sh\necho lentils\n```" }] }]));
+  await page.click("pre button");
+  await page.waitForFunction(() => document.querySelector("pre button").textContent === "Copied");
+  return same(await page.evaluate(() => navigator.clipboard.readText()), "echo lentils");
+});
+await step("export for Open WebUI, and import of it", async () => {
+  const [download] = await Promise.all([page.waitForEvent("download"), page.selectOption("#export", "open-webui")]);
+  const file = await download.path(), before = await page.evaluate(async () => (await (await fetch("/lentil/chats")).json()).of);
+  const chats = JSON.parse(await (await import("node:fs/promises")).readFile(file, "utf8"));
+  const code = chats.find((c) => c.title === "Code");
+  await page.setInputFiles("#import-file", file);
+  await page.waitForFunction(() => document.getElementById("status").textContent.includes("chats came in"));
+  const after = await page.evaluate(async () => (await (await fetch("/lentil/chats")).json()).of);
+  return same([chats.length, code.chat.messages.length, code.chat.history.messages[code.chat.history.currentId].content.includes("echo"), after - before], [before, 2, true, before]);
+});
+await step("the theme is kept", async () => {
+  await page.click("#theme");
+  await page.reload({ waitUntil: "load" });
+  const dark = await page.evaluate(() => [document.documentElement.dataset.theme, getComputedStyle(document.body).backgroundColor]);
+  await page.click("#theme");
+  return same(dark, ["dark", "rgb(25, 24, 22)"]);
+});
+await step("by keyboard alone", async () => {
+  await page.keyboard.press("Alt+n");
+  await page.keyboard.type("Is barley good?");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector(".turn.assistant");
+  await idle();
+  await page.keyboard.press("ArrowUp"); // edits the last question
+  await page.waitForFunction(() => document.getElementById("dialog").open && document.activeElement.id === "dialog-input");
+  await page.keyboard.press("Control+A");
+  await page.keyboard.type("Is rye good?");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.querySelector(".turn.user .said")?.textContent === "Is rye good?");
+  await idle();
+  await page.evaluate(() => document.activeElement.blur());
+  const seen = new Set();
+  let ring = 0, marked = false;
+  for (let i = 0; i < 250; i++) {
+    await page.keyboard.press("Tab");
+    const at = await page.evaluate(() => { const e = document.activeElement; return [e.id || e.title || e.textContent.slice(0, 20), getComputedStyle(e).outlineStyle, e.tagName]; });
+    if (at[2] === "BODY") continue; // round again
+    seen.add(at[0]);
+    if (at[1] === "none") ring++;
+    if (at[0] === "A good answer" && !marked) { await page.keyboard.press("Enter"); marked = true; await page.waitForSelector("button[title='A good answer'][aria-pressed=true]"); }
+  }
+  const missing = ["new", "search", "export", "import", "theme", "open-side", "model", "beside", "open-settings", "Branch before", "A good answer", "Copy the text", "attach", "ask", "send"].filter((x) => !seen.has(x));
+  return same({ missing, ring, marked }, { missing: [], ring: 0, marked: true });
+});
+await step("1,000 messages", async () => {
+  const messages = Array.from({ length: 1000 }, (_, i) => ({ id: "m" + i, parent: i ? "m" + (i - 1) : "", role: i % 2 ? "assistant" : "user", content: "Line *" + i + "* of a long talk.\n\n- beans\n- rice\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\nAnd \\(x^2\\)." }));
+  const id = await imported([{ title: "Long", leaf: "m999", messages }]);
   await page.goto(url + "#" + id);
   await page.reload({ waitUntil: "load" });
   await page.waitForFunction(() => document.querySelectorAll("#thread .turn").length === 1000);
-  out.frame = await page.evaluate(async () => {
-    const t = document.getElementById("thread");
-    let worst = 0, last = performance.now();
-    for (let i = 0; i < 30; i++) {
-      t.scrollTop = (t.scrollHeight * i) / 30;
+  out.long = await page.evaluate(() => performance.now());
+  out.frames = await page.evaluate(async () => {
+    const t = document.getElementById("thread"), times = [];
+    let last = performance.now();
+    for (let i = 0; i < 120; i++) {
+      t.scrollTop = (t.scrollHeight * (i % 60)) / 60;
       await new Promise(requestAnimationFrame);
-      worst = Math.max(worst, performance.now() - last);
+      times.push(performance.now() - last);
       last = performance.now();
     }
-    return worst;
+    return times.sort((a, b) => a - b);
   });
+  // A message at the end leaves the others as they are.
+  await page.evaluate(() => { window.kept = [...document.querySelectorAll("#thread .turn")].slice(0, 999); });
+  await page.fill("#ask", "One more?");
+  out.sent = await page.evaluate(async () => {
+    const began = performance.now();
+    document.getElementById("form").requestSubmit();
+    while (document.querySelectorAll("#thread .turn").length < 1001) await new Promise(requestAnimationFrame);
+    return performance.now() - began;
+  });
+  await idle();
+  return same(await page.evaluate(() => window.kept.every((n) => n.isConnected)), true);
 });
-for (const [width, height] of [[1280, 900], [390, 844]]) {
-  for (const scheme of ["light", "dark"]) {
+const looks = async (width, height, scheme) => {
     const c = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, bypassCSP: true });
     const p = await c.newPage();
     listen(p);
+    const all = (await (await fetch(url + "lentil/chats")).json()).chats, idOf = (title) => all.find((c) => c.title === title).id;
+    const ids = { evil: idOf("Evil"), formulas: idOf("Formulas"), marks: idOf("Marks") };
     const talk = (await (await fetch(url + "lentil/chats?q=story")).json()).chats[0] ?? (await (await fetch(url + "lentil/chats")).json()).chats[0];
-    for (const where of ["#", "#" + talk.id]) {
-      await p.goto(url + where, { waitUntil: "load" });
-      await p.reload({ waitUntil: "load" });
-      await p.waitForTimeout(500);
-      await p.addScriptTag({ path: axe });
+    const look = async (what) => {
+      await p.evaluate(() => window.scrollTo(0, 0));
       const result = await p.evaluate(async () => await window.axe.run(document, { resultTypes: ["violations"] }));
-      out.violations.push(...result.violations.map((v) => `${width} ${scheme} ${v.id}: ${v.nodes.slice(0, 2).map((x) => x.html.slice(0, 120) + " " + x.failureSummary).join(" | ")}`));
+      out.violations.push(...result.violations.map((v) => `${what}, ${width} ${scheme}, ${v.id}: ${v.nodes.slice(0, 2).map((x) => x.html.slice(0, 120) + " " + x.failureSummary).join(" | ")}`));
       out.overflow = Math.max(out.overflow, await p.evaluate(() => document.documentElement.scrollWidth - window.innerWidth));
+      out.looks++;
+      await p.screenshot({ path: path.join(folder, `${what}-${width}-${scheme}.png`) });
+    };
+    const pages = { empty: "", chat: talk.id, markdown: ids.evil, formulas: ids.formulas, marks: ids.marks };
+    for (const [what, id] of Object.entries(pages)) {
+      await p.goto(url + "#" + id, { waitUntil: "load" });
+      await p.reload({ waitUntil: "load" });
+      await p.waitForSelector(id ? ".turn .tools" : ".starter");
+      await p.waitForTimeout(300);
+      await p.addScriptTag({ path: axe });
+      if (what === "marks") await p.evaluate(() => document.querySelectorAll("details").forEach((d) => (d.open = true)));
+      await look(what);
     }
-    await p.screenshot({ path: path.join(folder, `chat-${width}-${scheme}.png`) });
+    await p.click("#open-settings");
+    await look("settings");
+    await p.click("#open-settings");
+    if (width < 720) await p.click("#open-side");
+    await p.waitForSelector("#chats .folder");
+    await look("list");
+    await p.locator("button[title=Rename]").first().click();
+    await look("rename");
     await c.close();
-  }
+};
+for (const [width, height] of [[1280, 900], [390, 844]]) {
+  for (const scheme of ["light", "dark"]) await step(`looks ${width} ${scheme}`, () => looks(width, height, scheme));
 }
 await browser.close();
 console.log(JSON.stringify(out));

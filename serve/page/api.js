@@ -9,8 +9,9 @@ export const onKey = f => { askKey = f; };
 async function send(method, path, body, signal) {
   for (;;) {
     const key = localStorage.getItem(keyName);
-    const headers = { "Content-Type": "application/json", ...(key ? { Authorization: "Bearer " + key } : {}) };
-    const r = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal });
+    const file = body instanceof Blob;
+    const headers = { "Content-Type": file ? "application/octet-stream" : "application/json", ...(key ? { Authorization: "Bearer " + key } : {}) };
+    const r = await fetch(path, { method, headers, body: file || body === undefined ? body : JSON.stringify(body), signal });
     if (r.ok) return r;
     if (r.status === 401) {
       const given = await askKey();
@@ -23,6 +24,7 @@ async function send(method, path, body, signal) {
 }
 
 export const call = async (method, path, body) => (await send(method, path, body)).json();
+export const upload = (path, file) => call("POST", path, file);
 
 // watch hands on the events of an answer until it ends.
 export async function watch(id, each, signal) {

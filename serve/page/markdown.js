@@ -1,12 +1,14 @@
 // Markdown as nodes of the page. Text only ever becomes text: no HTML is parsed, whatever an answer says.
+import { formula } from "./math.js";
 
 const el = (tag, ...kids) => { const e = document.createElement(tag); e.append(...kids); return e; };
 
 // Spans within a line, the ones that hide others first.
 const spans = [
   [/^(`+)([\s\S]*?[^`])\1(?!`)/, m => el("code", m[2].replace(/^ (.+) $/, "$1"))],
-  [/^\\\((.+?)\\\)/, m => formula(m[1])],
-  [/^\$(?!\s)([^$\n]*[\\^_=+][^$\n]*?)\$(?!\d)/, m => formula(m[1])],
+  [/^\\\(([\s\S]{1,2000}?)\\\)/, m => formula(m[1])],
+  [/^\$\$([^$]{1,2000})\$\$/, m => formula(m[1], true)],
+  [/^\$(?!\s)([^$\n]{0,500}[\\^_=+<>][^$\n]{0,500}?|[A-Za-z]|\d+)\$(?!\d)/, m => formula(m[1])],
   [/^\*\*(?=\S)([\s\S]*?\S)\*\*/, m => el("strong", ...inline(m[1]))],
   [/^__(?=\S)([\s\S]*?\S)__(?!\w)/, m => el("strong", ...inline(m[1]))],
   [/^\*(?=[^\s*])([\s\S]*?[^\s*])\*(?!\*)/, m => el("em", ...inline(m[1]))],
@@ -25,26 +27,6 @@ function link(target, kids) {
   a.rel = "noopener noreferrer nofollow";
   a.target = "_blank";
   return a;
-}
-
-// Formulas are shown in characters where there are some for them, which covers what models mostly write.
-const symbols = { alpha: "α", beta: "β", gamma: "γ", delta: "δ", Delta: "Δ", epsilon: "ε", lambda: "λ", mu: "μ", pi: "π", sigma: "σ", Sigma: "Σ", omega: "ω", Omega: "Ω", theta: "θ", phi: "φ", times: "×", cdot: "·", div: "÷", pm: "±", le: "≤", leq: "≤", ge: "≥", geq: "≥", ne: "≠", neq: "≠", approx: "≈", infty: "∞", sum: "∑", prod: "∏", int: "∫", to: "→", rightarrow: "→", in: "∈", degree: "°", circ: "∘", ldots: "…", dots: "…", quad: " ", ",": " ", "%": "%", "$": "$" };
-
-function formula(text) {
-  const out = el("span");
-  out.className = "formula";
-  out.title = text;
-  let s = text.replace(/\\(?:text|mathrm|mathbf|operatorname)\{([^{}]*)\}/g, "$1");
-  for (let i = 0; i < 4; i++) s = s.replace(/\\d?frac\{([^{}]*)\}\{([^{}]*)\}/g, "($1)/($2)").replace(/\\sqrt\{([^{}]*)\}/g, "√($1)");
-  s = s.replace(/\\([A-Za-z]+|[,%$])/g, (all, name) => symbols[name] ?? name).replace(/\(([^()\s]{1,8})\)\/\(([^()\s]{1,8})\)/g, "$1/$2");
-  const part = /([\^_])(?:\{([^{}]*)\}|(\S))/g;
-  let at = 0;
-  for (const m of s.matchAll(part)) {
-    out.append(s.slice(at, m.index), el(m[1] === "^" ? "sup" : "sub", m[2] ?? m[3]));
-    at = m.index + m[0].length;
-  }
-  out.append(s.slice(at));
-  return out;
 }
 
 function inline(text) {
@@ -109,6 +91,9 @@ function list(lines) {
   return out;
 }
 
+// mathBegin begins a formula on lines of its own.
+const mathBegin = /^\s*(?:\\\[|\$\$|(\\begin\{((?:align|equation|gather|multline|cases|[pbBvV]?matrix)\*?)\}))/;
+
 function blocks(lines, depth = 0) {
   const out = [];
   for (let i = 0; i < lines.length;) {
@@ -120,11 +105,15 @@ function blocks(lines, depth = 0) {
       for (i++; i < lines.length && !lines[i].trimStart().startsWith(m[1]); i++) body.push(lines[i]);
       i++;
       out.push(codeBlock(body.join("\n"), m[2]));
-    } else if (/^\s*(\\\[|\$\$)/.test(line)) {
-      const end = line.includes("\\[") ? "\\]" : "$$", body = [line.replace(/^\s*(\\\[|\$\$)/, "")];
-      while (!body.at(-1).includes(end) && i + 1 < lines.length) body.push(lines[++i]);
+    } else if ((m = mathBegin.exec(line))) {
+      const end = m[1] ? `\\end{${m[2]}}` : m[0].includes("[") ? "\\]" : "$$", body = [m[1] ? line : line.slice(m[0].length)];
+      while (!body.at(-1).includes(end) && i + 1 < lines.length && lines[i + 1].trim()) body.push(lines[++i]);
       i++;
-      out.push(el("p", formula(body.join(" ").replace(end, ""))));
+      const text = body.join("\n"), at = text.indexOf(end), cut = at < 0 ? text.length : at;
+      const p = el("p", formula(m[1] ? text.slice(0, cut) + end : text.slice(0, cut), true), ...inline(text.slice(cut + end.length)));
+      p.className = "display";
+      p.tabIndex = 0;
+      out.push(p);
     } else if ((m = /^\s{0,3}(#{1,6})\s+(.*?)\s*#*$/.exec(line))) {
       out.push(el("h" + Math.min(6, m[1].length + 1), ...inline(m[2])));
       i++;
@@ -145,7 +134,7 @@ function blocks(lines, depth = 0) {
       out.push(table(body));
     } else {
       const body = [];
-      for (; i < lines.length && lines[i].trim() && !/^\s{0,3}(`{3,}|~{3,}|#{1,6}\s|>)/.test(lines[i]) && !(body.length && item.test(lines[i])); i++) body.push(lines[i]);
+      for (; i < lines.length && lines[i].trim() && !(body.length && mathBegin.test(lines[i])) && !/^\s{0,3}(`{3,}|~{3,}|#{1,6}\s|>)/.test(lines[i]) && !(body.length && item.test(lines[i])); i++) body.push(lines[i]);
       if (!body.length) body.push(lines[i++]);
       out.push(el("p", ...inline(body.join("\n"))));
     }
