@@ -4,10 +4,12 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
+	"errors"
 	"io"
 	"io/fs"
 	"net/http"
 	"path"
+	"sort"
 	"strconv"
 	"sync"
 	"time"
@@ -310,23 +312,16 @@ func (s *Server) startAnswer(r *http.Request) (any, error) {
 	case !validID(start.ID) || c.message(start.ID) != nil || s.jobs.get(start.ID) != nil:
 		return nil, badField("id", "id: expected a new id of 8 to 64 of a-z, 0-9 and -")
 	}
-	messages := turns(start.System, c.thread(parent.ID))
 	begun := ""
 	if m := c.message(start.Continue); m != nil {
 		begun = m.Content
-		messages = append(messages, turn{"assistant", begun})
 	}
-	raw, err := marshal(messages)
-	if err != nil {
-		return nil, err
-	}
-	request := &chatRequest{sampling: start.sampling, Model: start.Model, Messages: raw, TemplateKwargs: start.Kwargs, Stream: true}
-	q, err := s.chatQuery(r.Context(), request)
+	q, left, err := s.fitting(r.Context(), &start, c.thread(parent.ID), begun)
 	if err != nil {
 		return nil, err
 	}
 	q.n, q.options.Client = 1, s.clientOf(r)
-	answer := &storedMessage{ID: start.ID, Parent: parent.ID, Role: "assistant", Content: begun, System: start.System, Model: modelOr(start.Model), Created: time.Now().Unix()}
+	answer := &storedMessage{ID: start.ID, Parent: parent.ID, Role: "assistant", Content: begun, System: start.System, Left: left, Model: modelOr(start.Model), Created: time.Now().Unix()}
 	ctx, cancel := context.WithCancel(s.ctx)
 	job := &answerJob{chat: c.ID, answer: answer, cancel: cancel, more: make(chan struct{})}
 	s.jobs.mu.Lock()
@@ -341,6 +336,68 @@ func (s *Server) startAnswer(r *http.Request) (any, error) {
 		s.runJob(ctx, job, q, parent.prompt())
 	})
 	return map[string]any{"id": answer.ID}, nil
+}
+
+// leaveOut is how many questions, with their answers, are left out of a long chat at a time: what comes after them stays the
+// beginning of the prompt for some messages, and is not read again.
+const leaveOut = 8
+
+// fitting makes the query for an answer. Of a chat that is longer than the model takes, with a quarter of that for the answer,
+// it leaves out as many of the first messages as it must, and tells their number.
+func (s *Server) fitting(ctx context.Context, start *startRequest, thread []*storedMessage, begun string) (q *query, left int, err error) {
+	var starts []int // where messages may be left out up to
+	for i, m := range thread {
+		if m.Role == "user" {
+			starts = append(starts, i)
+		}
+	}
+	try := func(from int) (*query, error) {
+		messages := turns(start.System, thread[from:])
+		if begun != "" {
+			messages = append(messages, turn{"assistant", begun})
+		}
+		raw, err := marshal(messages)
+		if err != nil {
+			return nil, err
+		}
+		return s.chatQuery(ctx, &chatRequest{sampling: start.sampling, Model: start.Model, Messages: raw, TemplateKwargs: start.Kwargs, Stream: true})
+	}
+	fits := func(q *query, err error) bool {
+		if err != nil {
+			return false
+		}
+		most := q.variant.Model.Config.MaxPositionEmbeddings
+		room := most - len(q.prompt)
+		return most <= 0 || s.o.Session.MaxKVSize > 0 || q.options.MaxTokens < room || room >= most/4
+	}
+	tooLong := func(err error) bool {
+		var known *apiError
+		return err == nil || errors.As(err, &known) && known.code == "context_length_exceeded"
+	}
+	q, err = try(0)
+	if fits(q, err) || !tooLong(err) || len(starts) < 2 {
+		return q, 0, err
+	}
+	at := func(i int) int { return starts[min((i+1)*leaveOut, len(starts)-1)] }
+	var found error
+	n := sort.Search((len(starts)-1)/leaveOut, func(i int) bool {
+		q, err := try(at(i))
+		if err == nil {
+			s.models.release(q.variant)
+		} else if !tooLong(err) {
+			found = err
+			return true
+		}
+		return fits(q, err)
+	})
+	if found != nil {
+		return nil, 0, found
+	}
+	if err == nil {
+		s.models.release(q.variant)
+	}
+	q, err = try(at(n))
+	return q, at(n), err
 }
 
 // An answer under way is kept as far as it has come, at first after firstKeep and then whenever it has taken twice as long, so

@@ -63,6 +63,7 @@ type storedMessage struct {
 	Content   string           `json:"content"`
 	Files     []file           `json:"files,omitempty"`  // that a question came with
 	System    string           `json:"system,omitempty"` // what an answer was asked with
+	Left      int              `json:"left,omitempty"`   // messages at the beginning that were left out, as the model takes no more
 	Reasoning string           `json:"reasoning,omitempty"`
 	Model     string           `json:"model,omitempty"`
 	Finish    string           `json:"finish,omitempty"` // "stopped" where somebody stopped it, "broken" where the server ended

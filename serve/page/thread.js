@@ -46,6 +46,7 @@ function draw(m) {
     mark(said, m.unfounded);
     turn.append(el("p", "In no passage above: " + m.unfounded.join(", "), "error"));
   }
+  if (m.left) turn.append(el("p", `Without the first ${m.left} messages: the model takes no more.`, "figures"));
   if (m.error) turn.append(el("p", m.error, "error"));
   turn.append(tools(m));
   return turn;
