@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sort"
 	"strings"
 	"testing"
 
@@ -62,10 +63,7 @@ func order(want, got []string) float64 {
 			continue
 		}
 		common++
-		k := 0
-		for k < len(ends) && ends[k] < at {
-			k++
-		}
+		k := sort.SearchInts(ends, at)
 		if k == len(ends) {
 			ends = append(ends, at)
 		} else {
@@ -174,7 +172,7 @@ var (
 )
 
 // TestDietTables: the cells in the source of the page are those that each format's tables have. The bound of the PDF is a little below
-// what was measured (0.72), to notice when it gets worse: its tables have no lines and stand close.
+// what was measured (0.80), to notice when it gets worse: many of its tables have no lines, and one cell in most rows.
 func TestDietTables(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile(diet(t, "html"))
@@ -190,7 +188,7 @@ func TestDietTables(t *testing.T) {
 			}
 		}
 	}
-	for ext, least := range map[string]float64{"html": 0.99, "epub": 0.99, "docx": 0.99, "pdf": 0.7} {
+	for ext, least := range map[string]float64{"html": 0.99, "epub": 0.99, "docx": 0.99, "pdf": 0.78} {
 		d, err := Open(diet(t, ext))
 		if err != nil {
 			t.Error(err)

@@ -166,6 +166,11 @@ func newPaper(w *writer, pages []*pdf.Page, texts map[int]string, outline []pdf.
 	b.found = furniture(b.spans, pages, b.size)
 	b.label()
 	b.clear()
+	b.eachPage(func(i int) {
+		if pages[i] != nil && len(b.spans[i]) > 0 {
+			b.ruledTables(i)
+		}
+	})
 	b.measureLeading()
 	b.findGutters()
 	b.takeApart()
@@ -296,14 +301,19 @@ func (b *paper) measureLeading() {
 func (b *paper) findGutters() {
 	count := map[int]int{}
 	where := map[int]float64{}
-	some := 0
-	for _, list := range b.spans {
-		if len(list) == 0 {
-			continue
-		}
-		some++
-		list, _ := b.sidenotes(list)
+	found := make([]float64, len(b.spans)) // 0 is none
+	b.eachPage(func(i int) {
+		list, _ := b.sidenotes(b.spans[i])
 		if x, top, bottom, ok := gutter(list, nil, maxColumns); ok && top-bottom > 10*b.size {
+			found[i] = x
+		}
+	})
+	some := 0
+	for i, x := range found {
+		if len(b.spans[i]) > 0 {
+			some++
+		}
+		if x != 0 {
 			count[int(x/8)]++
 			where[int(x/8)] = x
 		}
@@ -318,23 +328,48 @@ func (b *paper) findGutters() {
 
 // takeApart makes parts of all pages.
 func (b *paper) takeApart() {
-	region := 0
-	for i, list := range b.spans {
-		list, aside := b.sidenotes(list)
+	pages := make([][]part, len(b.spans))
+	regionsOf := make([]int, len(b.spans))
+	b.eachPage(func(i int) {
+		list, aside := b.sidenotes(b.spans[i])
 		var of []part
 		for _, column := range regions(list, b.gutters) {
 			if len(column) == 0 {
 				continue
 			}
-			region++
+			regionsOf[i]++
 			list := b.layout.parts(i, column)
 			for j := range list {
-				list[j].region = region
+				list[j].region = regionsOf[i]
 			}
 			of = append(of, list...)
 		}
-		b.parts = append(b.parts, putBeside(of, aside)...)
+		pages[i] = putBeside(of, aside)
+	})
+	before := 0
+	for i, list := range pages {
+		for j := range list {
+			if !list[j].aside {
+				list[j].region += before
+			}
+		}
+		before += regionsOf[i]
+		b.parts = append(b.parts, list...)
 	}
 	b.classify()
 	b.join()
+}
+
+// eachPage works on all pages, several at a time.
+func (b *paper) eachPage(work func(i int)) {
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(b.spans)) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(b.spans); i = int(next.Add(1)) - 1 {
+				work(i)
+			}
+		})
+	}
+	all.Wait()
 }

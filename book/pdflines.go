@@ -17,6 +17,7 @@ type span struct {
 	base, size               float64 // size is that of most of its letters
 	bold, italic             bool    // all of it
 	page                     int     // from 0
+	table                    *part   // that stands here between lines that are drawn
 }
 
 func newSpan(words ...pdf.Word) span {
@@ -368,7 +369,21 @@ func gaps(byTop []span) []float64 {
 // areColumns tells whether spans on both sides of a strip are two columns of text: lines that fill their column, or
 // the entries of an index. A table's cells do neither.
 func areColumns(run []span, at float64, expected bool, columns int) bool {
-	var left, right []span
+	n, size, end, begin := 0, 0.0, math.Inf(-1), math.Inf(1)
+	for i := range run {
+		s := &run[i]
+		size = max(size, s.size)
+		if s.right <= at {
+			n++
+			end = max(end, s.right)
+		} else {
+			begin = min(begin, s.left)
+		}
+	}
+	if n == 0 || n == len(run) || begin-end < 0.7*size {
+		return false
+	}
+	left, right := make([]span, 0, n), make([]span, 0, len(run)-n)
 	for _, s := range run {
 		if s.right <= at {
 			left = append(left, s)
@@ -376,13 +391,11 @@ func areColumns(run []span, at float64, expected bool, columns int) bool {
 			right = append(right, s)
 		}
 	}
-	if len(left) == 0 || len(right) == 0 {
+	a := measureColumn(left)
+	if a.parted > 0.3 {
 		return false
 	}
-	a, b := measureColumn(left), measureColumn(right)
-	if b.left-a.right < 0.7*max(a.size, b.size) || a.parted > 0.3 {
-		return false
-	}
+	b := measureColumn(right)
 	if b.parted > 0.3 {
 		_, top, bottom, ok := gutter(right, nil, columns-1)
 		if !ok || a.filled < 0.5 || a.words < 3 {

@@ -38,6 +38,18 @@ func (m *paperMaker) draw() *paperMaker {
 	return m
 }
 
+// ruled draws a line.
+func (m *paperMaker) ruled(x1, y1, x2, y2 float64) *paperMaker {
+	fmt.Fprintf(&m.pages[len(m.pages)-1], "0.5 w %g %g m %g %g l S\n", x1, y1, x2, y2)
+	return m
+}
+
+// boxed draws a box.
+func (m *paperMaker) boxed(x1, y1, x2, y2 float64) *paperMaker {
+	fmt.Fprintf(&m.pages[len(m.pages)-1], "0.5 w %g %g %g %g re S\n", x1, y1, x2-x1, y2-y1)
+	return m
+}
+
 // lines sets lines below each other, 12 points apart, and gives the height of the next one.
 func (m *paperMaker) lines(x, y float64, lines ...string) float64 {
 	for _, l := range lines {

@@ -1,6 +1,7 @@
 package book
 
 import (
+	"cmp"
 	"math"
 	"regexp"
 	"slices"
@@ -17,7 +18,7 @@ type part struct {
 	level int // of a heading
 	page  int // from 0
 	lines []span
-	cells [][]string // of a table, row by row
+	cells [][]cell // of a table, row by row
 	// left and right are the edges of the column that it stands in.
 	left, right float64
 	// above is the white above it, in points; the top of a column has none.
@@ -50,8 +51,42 @@ type layout struct {
 
 // parts takes one column of a page apart.
 func (l *layout) parts(page int, list []span) []part {
+	var tables []span
+	list = slices.DeleteFunc(slices.Clone(list), func(s span) bool {
+		if s.table != nil {
+			tables = append(tables, s)
+		}
+		return s.table != nil
+	})
+	var left, right float64
+	if len(list) > 0 {
+		left, right = edges(rows(list))
+	}
+	slices.SortStableFunc(tables, func(a, b span) int { return cmp.Compare(b.top, a.top) })
+	var out []part
+	for _, t := range tables {
+		middle := (t.top + t.bottom) / 2
+		var above, below []span
+		for _, s := range list {
+			if (s.top+s.bottom)/2 > middle {
+				above = append(above, s)
+			} else {
+				below = append(below, s)
+			}
+		}
+		out = append(append(out, l.partsOf(page, above, left, right)...), *t.table)
+		list = below
+	}
+	out = append(out, l.partsOf(page, list, left, right)...)
+	for i := 1; i < len(out); i++ {
+		out[i].above = out[i-1].bottom() - out[i].lines[0].top
+	}
+	return out
+}
+
+// partsOf takes what stands between tables that lines make apart.
+func (l *layout) partsOf(page int, list []span, left, right float64) []part {
 	rs := rows(list)
-	left, right := edges(rs)
 	var out []part
 	var lines []span
 	begin := 0 // of the rows that lines are of
@@ -104,9 +139,6 @@ func (l *layout) parts(page int, list []span) []part {
 		begin = i
 	}
 	flush()
-	for i := 1; i < len(out); i++ {
-		out[i].above = out[i-1].bottom() - out[i].lines[0].top
-	}
 	return out
 }
 
@@ -141,29 +173,29 @@ func ledRows(list []row) int {
 }
 
 // ledCells parts rows at their dots. A row without some is the begin of the next one.
-func ledCells(list []row) [][]string {
-	var out [][]string
-	before := ""
+func ledCells(list []row) [][]cell {
+	var out [][]cell
+	var before cell
 	for _, r := range list {
-		line := []string{}
+		var line []cell
 		led := false
 		text := before
 		for _, s := range r.spans {
 			if isLeader(s.words[0].Text) {
 				led = true
-				line, text = append(line, text), ""
+				line, text = append(line, append(text, s)), nil
 				continue
 			}
-			text = strings.TrimSpace(text + " " + s.text())
+			text = append(text, s)
 		}
-		if before = ""; !led {
+		if before = nil; !led {
 			before = text
 			continue
 		}
 		out = append(out, append(line, text))
 	}
-	if before != "" {
-		out = append(out, []string{before})
+	if before != nil {
+		out = append(out, []cell{before})
 	}
 	return out
 }

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/lentil-lm/lentil/book/pdf"
 )
@@ -157,11 +159,14 @@ func continuesCell(so []row, next *row) bool {
 	return false
 }
 
+// A cell of a table is its lines.
+type cell []span
+
 // cells puts the rows of a table into its columns. Lines that a cell was broken into become one.
-func cells(list []row) [][]string {
+func cells(list []row) [][]cell {
 	columns := columnsOf(list)
 	if finer := refine(list); len(list) > 2 {
-		if c := columnsOf(finer); len(c) > len(columns) && filled(finer, c) {
+		if c := columnsOf(finer); len(c) >= len(columns) && filled(finer, c) {
 			list, columns = finer, c
 		}
 	}
@@ -176,36 +181,21 @@ func cells(list []row) [][]string {
 			}
 		}
 	}
-	merge := brokenRows(list, grid)
-	var out [][]string
-	var last [][]pdf.Word
-	flush := func() {
-		if last == nil {
-			return
-		}
-		line := make([]string, len(columns))
-		for c := range columns {
-			if len(last[c]) > 0 {
-				s := span{words: last[c]}
-				line[c] = s.text()
-			}
-		}
-		out = append(out, line)
-	}
+	merge := brokenRows(list, grid, columns)
+	var out [][]cell
 	for i := range grid {
-		if i > 0 && merge[i] {
-			for c := range columns {
-				if len(last[c]) > 0 && len(grid[i][c]) > 0 {
-					grid[i][c][0].Glued = false
-				}
-				last[c] = append(last[c], grid[i][c]...)
-			}
-			continue
+		if i == 0 || !merge[i] {
+			out = append(out, make([]cell, len(columns)))
 		}
-		flush()
-		last = grid[i]
+		last := out[len(out)-1]
+		for c, words := range grid[i] {
+			if len(words) > 0 {
+				s := newSpan(words...)
+				s.page = list[i].spans[0].page
+				last[c] = append(last[c], s)
+			}
+		}
 	}
-	flush()
 	return out
 }
 
@@ -302,7 +292,7 @@ func split(s *span, columns []interval, at *int) [][]pdf.Word {
 	begin := 0
 	for c := *at; c < len(columns)-1; c++ {
 		i := slices.IndexFunc(s.words, func(w pdf.Word) bool { return w.Left >= columns[c+1].left-1 })
-		if i <= begin || s.words[i-1].Right > columns[c+1].left-1 || s.words[i-1].Right > columns[c].right+narrowGap {
+		if i <= begin || s.words[i-1].Right > columns[c+1].left-1 || s.words[i-1].Right > columns[c].right+narrowGap && s.words[i].Left-s.words[i-1].Right < fineGap*s.size {
 			return append(parts, s.words[begin:])
 		}
 		parts = append(parts, s.words[begin:i])
@@ -316,7 +306,7 @@ func split(s *span, columns []interval, at *int) [][]pdf.Word {
 
 // brokenRows tells which lines go on with the row above them. Lines of one row stand closer than rows do, or one of
 // them begins within a sentence.
-func brokenRows(list []row, grid [][][]pdf.Word) []bool {
+func brokenRows(list []row, grid [][][]pdf.Word, columns []interval) []bool {
 	out := make([]bool, len(list))
 	steps := make([]float64, len(list)) // white between a line and all above it
 	bottom := list[0].bottom
@@ -352,7 +342,7 @@ func brokenRows(list []row, grid [][][]pdf.Word) []bool {
 		case half:
 			out[i] = true
 		case steps[i] < limit:
-			out[i] = both < 2 || both < min(here, above)
+			out[i] = (both < 2 || both < min(here, above)) && !hadRoom(grid[i-1], grid[i], columns)
 		case len(grid[i][0]) == 0 && here < above && both == here && limit < -1e8 && startsLow(grid[i]):
 			out[i] = true
 		case here == 1 && len(grid[i][0]) > 0 && steps[i] < 0.35*size && startsLow(grid[i]) && len(grid[i-1][0]) > 0:
@@ -360,6 +350,22 @@ func brokenRows(list []row, grid [][][]pdf.Word) []bool {
 		}
 	}
 	return out
+}
+
+// hadRoom tells whether the first word of a cell would have had room in the line above it, and begins no later part of a sentence.
+func hadRoom(above, line [][]pdf.Word, columns []interval) bool {
+	for c := range line {
+		if len(above[c]) == 0 || len(line[c]) == 0 {
+			continue
+		}
+		first := line[c][0]
+		low, _ := utf8.DecodeRuneInString(first.Text)
+		width := above[c][len(above[c])-1].Right - above[c][0].Left
+		if !unicode.IsLower(low) && width+first.Right-first.Left+0.5*first.Size < columns[c].right-columns[c].left {
+			return true
+		}
+	}
+	return false
 }
 
 // startsLow tells whether all cells of a line begin in lower case, as the rest of a sentence does.
@@ -378,13 +384,20 @@ func startsLow(line [][]pdf.Word) bool {
 }
 
 // tableText is rows of cells as the text of a block.
-func tableText(rows [][]string) string {
-	lines := make([]string, len(rows))
+func tableText(rows [][]cell) string {
+	var b strings.Builder
 	for i, r := range rows {
-		for c := range r {
-			r[c] = strings.ReplaceAll(r[c], "\t", " ")
+		if i > 0 {
+			b.WriteByte('\n')
 		}
-		lines[i] = strings.Join(r, "\t")
+		for c, cell := range r {
+			if c > 0 {
+				b.WriteByte('\t')
+			}
+			for k := range cell {
+				b.WriteString(cell[k].text() + " ")
+			}
+		}
 	}
-	return strings.Join(lines, "\n")
+	return b.String()
 }

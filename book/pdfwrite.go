@@ -18,7 +18,7 @@ func (b *paper) sidenotes(list []span) (text []span, notes []part) {
 	margin := func(s *span) bool { return s.size < 0.92*b.size && s.right-s.left < 12*b.size && len(s.words) <= 6 }
 	for i := range list {
 		s := &list[i]
-		if text := s.text(); !margin(s) || isLeader(text) || mark.MatchString(text) || !strings.ContainsFunc(text, isWordRune) {
+		if text := s.text(); !margin(s) || s.table != nil || isLeader(text) || mark.MatchString(text) || !strings.ContainsFunc(text, isWordRune) {
 			continue
 		}
 		for j := max(0, i-15); j < min(len(list), i+16); j++ {
@@ -624,23 +624,18 @@ func (b *paper) list(items []part) {
 	b.flush()
 }
 
-// tableCells writes the rows of a table; the dots that lead to numbers are dropped.
+// tableCells writes the rows of a table, its cells as the lines that they are.
 func (b *paper) tableCells(p *part) {
 	for i, r := range p.cells {
 		if i > 0 {
 			b.cut('\n')
 		}
-		for c, cell := range r {
+		for c, lines := range r {
 			if c > 0 {
 				b.cut('\t')
 			}
-			b.writer.text(ligatures.Replace(cell))
-		}
-	}
-	for _, l := range p.lines {
-		for _, w := range l.words {
-			if p.led && isLeader(w.Text) {
-				b.drop(w.Text, Leader)
+			if len(lines) > 0 {
+				b.lines(&part{kind: Table, lines: lines}, 0)
 			}
 		}
 	}

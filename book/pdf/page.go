@@ -2,6 +2,7 @@ package pdf
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -16,6 +17,7 @@ type Page struct {
 	Width, Height float64 // in points, as the page is shown
 	Blank         bool    // there is nothing on it
 	Words         []Word
+	Rules         []Rule
 }
 
 // A Word is a run of characters of one font with no space in it. Lengths are in points, from the lower left corner of
@@ -34,6 +36,12 @@ type Word struct {
 }
 
 func (f *pdfium) page(i int) (p *Page, err error) {
+	if f.handles > maxHandles {
+		f.close()
+		if err := f.open(f.data); err != nil {
+			return nil, err
+		}
+	}
 	err = f.limit(func() error {
 		p, err = f.read(i)
 		return err
@@ -60,7 +68,7 @@ func (f *pdfium) read(page int) (*Page, error) {
 	case count.Count > maxPageChars:
 		return nil, ErrTooMuch
 	}
-	s := splitter{pdfium: f, text: text, page: &Page{Label: f.label(page), Width: size.Width, Height: size.Height}, fonts: map[fontKey]font{}}
+	s := splitter{pdfium: f, text: text, all: f.characters(text, count.Count), page: &Page{Label: f.label(page), Width: size.Width, Height: size.Height}, fonts: map[fontKey]font{}}
 	for i := range count.Count {
 		if err := s.char(i); err != nil {
 			return nil, err
@@ -69,6 +77,9 @@ func (f *pdfium) read(page int) (*Page, error) {
 	s.end()
 	if objects, err := f.pdf.FPDFPage_CountObjects(&requests.FPDFPage_CountObjects{Page: ref}); err == nil {
 		s.page.Blank = objects.Count == 0
+	}
+	if len(s.page.Words) > 0 {
+		s.page.Rules = f.rules(ref)
 	}
 	if turn, err := f.pdf.FPDFPage_GetRotation(&requests.FPDFPage_GetRotation{Page: ref}); err == nil {
 		s.page.turn(int(turn.PageRotation))
@@ -81,17 +92,22 @@ func (p *Page) turn(quarters int) {
 	if quarters &= 3; quarters == 0 {
 		return
 	}
-	for i := range p.Words {
-		w := &p.Words[i]
-		l, b, r, t := w.Left, w.Bottom, w.Right, w.Top
+	turn := func(l, b, r, t float64) (left, bottom, right, top float64) {
 		switch quarters {
 		case 1:
-			w.Left, w.Right, w.Bottom, w.Top = b, t, p.Height-r, p.Height-l
+			return b, p.Height - r, t, p.Height - l
 		case 2:
-			w.Left, w.Right, w.Bottom, w.Top = p.Width-r, p.Width-l, p.Height-t, p.Height-b
-		case 3:
-			w.Left, w.Right, w.Bottom, w.Top = p.Width-t, p.Width-b, l, r
+			return p.Width - r, p.Height - t, p.Width - l, p.Height - b
 		}
+		return p.Width - t, l, p.Width - b, r
+	}
+	for i := range p.Rules {
+		r := &p.Rules[i]
+		r.Left, r.Bottom, r.Right, r.Top = turn(r.Left, r.Bottom, r.Right, r.Top)
+	}
+	for i := range p.Words {
+		w := &p.Words[i]
+		w.Left, w.Bottom, w.Right, w.Top = turn(w.Left, w.Bottom, w.Right, w.Top)
 		if w.Turned = !w.Turned; w.Turned {
 			continue
 		}
@@ -111,6 +127,7 @@ func (p *Page) turn(quarters int) {
 type splitter struct {
 	*pdfium
 	text  references.FPDF_TEXTPAGE
+	all   []rune // the characters of the page, if PDFium's text has as many as it counts
 	page  *Page
 	fonts map[fontKey]font
 
@@ -128,11 +145,10 @@ type splitter struct {
 func isLigature(r rune) bool { return strings.ContainsRune("filtsj", r) }
 
 func (s *splitter) char(i int) error {
-	code, err := s.pdf.FPDFText_GetUnicode(&requests.FPDFText_GetUnicode{TextPage: s.text, Index: i})
+	r, err := s.character(i)
 	if err != nil {
-		return ErrBroken
+		return err
 	}
-	r := rune(uint32(code.Unicode))
 	switch {
 	case r == 0xfffe || r == 2: // whose box is that of the next line's begin
 		if s.open {
@@ -190,6 +206,29 @@ func (s *splitter) char(i int) error {
 	return nil
 }
 
+// characters are those of a page, in one call instead of one for each. Where the text leaves some out there are none.
+func (f *pdfium) characters(text references.FPDF_TEXTPAGE, count int) []rune {
+	r, err := f.pdf.FPDFText_GetText(&requests.FPDFText_GetText{TextPage: text, StartIndex: 0, Count: count})
+	if err != nil {
+		return nil
+	}
+	if all := []rune(strings.TrimSuffix(r.Text, "\x00")); len(all) == count && !slices.ContainsFunc(all, func(r rune) bool { return r == 0 || r > 0xffff || r == unicode.ReplacementChar }) {
+		return all
+	}
+	return nil
+}
+
+func (s *splitter) character(i int) (rune, error) {
+	if i < len(s.all) {
+		return s.all[i], nil
+	}
+	code, err := s.pdf.FPDFText_GetUnicode(&requests.FPDFText_GetUnicode{TextPage: s.text, Index: i})
+	if err != nil {
+		return 0, ErrBroken
+	}
+	return rune(uint32(code.Unicode)), nil
+}
+
 // A box is that of a character, as high as its font.
 type box struct {
 	left, bottom, right, top, size float64
@@ -206,6 +245,10 @@ func (s *splitter) box(i int) (box, error) {
 		return box{}, nil
 	}
 	b := box{left: float64(loose.Rect.Left), bottom: float64(loose.Rect.Bottom), right: float64(loose.Rect.Right), top: float64(loose.Rect.Top)}
+	if w := &s.word; s.open && !w.Turned && b.bottom == w.Bottom && b.top == w.Top && b.left >= w.Left && b.left < w.Right+0.3*w.Size && b.top-b.bottom > 0.5 {
+		b.size = b.top - b.bottom // it goes on as the word did
+		return b, nil
+	}
 	angle, err := s.pdf.FPDFText_GetCharAngle(&requests.FPDFText_GetCharAngle{TextPage: s.text, Index: i})
 	if b.turned = err == nil && math.Abs(math.Sin(float64(angle.CharAngle))) > 0.1; b.turned {
 		b.size = max(b.right-b.left, 1)

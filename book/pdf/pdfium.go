@@ -63,9 +63,12 @@ type pdfium struct {
 	stoppable bool
 	pdf       gopdfium.Pdfium // nil where there is none, or it was stopped
 	doc       references.FPDF_DOCUMENT
+	data      []byte
+	handles   int // that go-pdfium keeps until it is closed
 }
 
 func (f *pdfium) open(data []byte) error {
+	f.data, f.handles = data, 0
 	pool := unstoppable
 	if f.stoppable {
 		pool = stoppable
