@@ -18,6 +18,8 @@ import (
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/generate"
 	"github.com/lentil-lm/lentil/generate/grammar"
+	"github.com/lentil-lm/lentil/profile"
+	"github.com/lentil-lm/lentil/tokenizer"
 )
 
 // A query is what a request of any API comes to: a prompt of a model, and how it is answered.
@@ -34,6 +36,7 @@ type query struct {
 	style    chat.Style
 	tools    bool             // calls are looked for
 	grammar  *grammar.Grammar // what the answer has to be; nil for anything
+	profile  *profile.Profile // that the answer is held to; nil for none
 }
 
 // adjust changes logits before a token is chosen, in mlx-lm's order.
@@ -110,6 +113,8 @@ type event struct {
 	// stopped tells, with finish, that one of the texts to stop at came.
 	stopped bool
 	stats   answerStats // with finish
+	verdict *verdict    // with finish, where the answer is held to a profile
+	at      int         // tokens of the answer so far
 	done    int         // tokens of the prompt that have been read, of total; without anything else
 	total   int
 }
@@ -190,25 +195,27 @@ func (s *Server) try(ctx context.Context, q *query, choice int, emit func(event)
 	if err != nil {
 		return err
 	}
-	a := &running{s: s, q: q, ctx: ctx, emit: emit, began: time.Now(), parser: q.style.NewParser(q.opened, q.tools)}
-	if q.grammar != nil {
+	a := &running{s: s, q: q, ctx: ctx, emit: emit, prompt: q.prompt, began: time.Now()}
+	if q.profile != nil {
+		a.watch = newWatch(q, emit)
+		a.emit = a.watch.event
+	}
+	if a.newParser(); q.grammar != nil {
 		a.state = q.grammar.Start()
-		a.parser = chat.Style{}.NewParser("", false)
-		if q.tools {
-			a.parser = q.style.NewParser("", true)
-		}
 	}
 	o := q.options
 	o.Seed += uint64(choice)
 	o.Progress = a.progress
 	o.Ready = func(ctx context.Context) (err error) {
-		a.reading, err = s.models.begin(ctx, q.variant, session, q.prompt, o.Priority)
+		a.reading, err = s.models.begin(ctx, q.variant, session, a.prompt, o.Priority)
 		return err
 	}
 	if !q.extra.idle() || q.logs >= 0 || q.grammar != nil {
 		o.Filter = a.filter
 	}
-	err = a.run(session, o)
+	if err = a.run(session, o); errors.Is(err, errBroken) {
+		err = a.again(session, o)
+	}
 	if a.reading != nil {
 		s.models.end(q.variant, a.reading)
 	}
@@ -231,6 +238,16 @@ type running struct {
 	fed    int // tokens of the answer that state has seen
 
 	reading *reading // nil until its turn has come
+
+	prompt []int32 // with what of the answer has been sent, where the rest is written again
+	// For answers that are held to a profile.
+	watch  *watch
+	tokens []int32 // of the answer so far, the stop token left out
+	pieces []string
+	before []int32           // of tokens, those that the prompt ends with
+	was    generate.Stats    // before the answer went back
+	chars  *tokenizer.Stream // decodes what follows before
+	banned map[int32]bool
 
 	logits []float32 // log probabilities of the next token, where they are asked for
 	logs   []tokenLog
@@ -255,7 +272,11 @@ func (a *running) progress(done, total int) {
 
 // filter is what stands between the logits and the choice of a token.
 func (a *running) filter(answer []int32, logits []float32) error {
+	if len(a.before) > 0 {
+		answer = slices.Concat(a.before, answer)
+	}
 	a.q.extra.apply(a.q.prompt, answer, logits)
+	a.ban(logits)
 	if a.q.logs >= 0 {
 		a.logits = append(a.logits[:0], logits...)
 		logSoftmax(a.logits)
@@ -285,7 +306,7 @@ func (a *running) run(session *engine.Session, o generate.Options) error {
 			}
 		}).Stop()
 	}
-	for piece, err := range session.Stream(ctx, a.q.prompt, o) {
+	for piece, err := range session.Stream(ctx, a.prompt, o) {
 		if err == nil {
 			err = a.gone
 		}
@@ -316,7 +337,8 @@ func (a *running) take(piece generate.Piece) error {
 		a.s.metrics.token(false, now.Sub(a.last))
 	}
 	a.last = now
-	a.s.models.hasRead(a.reading, len(a.q.prompt))
+	a.s.models.hasRead(a.reading, len(a.prompt))
+	a.join(&piece)
 	if a.q.logs >= 0 && piece.Stats.GenerationTokens > a.stats.GenerationTokens && !slices.Contains(a.q.options.StopTokens, piece.Token) {
 		a.logs = append(a.logs, a.q.logOf(piece.Token, a.logits))
 	}
@@ -327,7 +349,7 @@ func (a *running) take(piece generate.Piece) error {
 	}
 	for i := range parts {
 		a.calls = a.calls || parts[i].Kind == chat.ToolCall
-		e := event{part: &parts[i], logs: a.logs}
+		e := event{part: &parts[i], logs: a.logs, at: len(a.tokens)}
 		a.logs = nil
 		if err := a.emit(e); err != nil {
 			return err
@@ -342,7 +364,19 @@ func (a *running) take(piece generate.Piece) error {
 	}
 	a.s.metrics.tokens(piece.Stats.PromptTokens, piece.Stats.CachedTokens, piece.Stats.GenerationTokens)
 	stopped := piece.Finish == generate.FinishStop && !slices.Contains(a.q.options.StopTokens, piece.Token)
-	return a.emit(event{finish: finish, stopped: stopped, logs: a.logs, stats: answerStats{piece.Stats, a.first.Sub(a.began), a.last.Sub(a.first)}})
+	return a.emit(event{finish: finish, stopped: stopped, logs: a.logs, at: len(a.tokens), stats: answerStats{piece.Stats, a.first.Sub(a.began), a.last.Sub(a.first)}})
+}
+
+// newParser begins to look for the parts of an answer.
+func (a *running) newParser() {
+	switch {
+	case a.q.grammar == nil:
+		a.parser = a.q.style.NewParser(a.q.opened, a.q.tools)
+	case a.q.tools:
+		a.parser = a.q.style.NewParser("", true)
+	default:
+		a.parser = chat.Style{}.NewParser("", false)
+	}
 }
 
 // logOf tells the log probability of a token, and the likeliest ones.

@@ -39,8 +39,12 @@ func (s *Server) chatCompletions(w http.ResponseWriter, r *http.Request) {
 	for i := range whole {
 		reply.stats[i] = whole[i].stats
 		choice := whole[i].choice(i, request.Logprobs)
-		if sources := s.annotations(r, whole[i].text.String()); len(sources) > 0 {
-			choice["message"].(map[string]any)["annotations"] = sources
+		text := whole[i].text.String()
+		if notes := append(s.annotations(r, text), whole[i].verdict.annotations(text)...); len(notes) > 0 {
+			choice["message"].(map[string]any)["annotations"] = notes
+		}
+		if v := whole[i].verdict; v != nil {
+			choice["profile"] = v.object(text)
 		}
 		choices = append(choices, choice)
 	}
@@ -57,12 +61,13 @@ type wholeAnswer struct {
 	finish          string
 	stopped         bool
 	stats           answerStats
+	verdict         *verdict
 }
 
 func (a *wholeAnswer) take(e event) {
 	a.logs = append(a.logs, e.logs...)
 	if e.finish != "" {
-		a.finish, a.stopped, a.stats = e.finish, e.stopped, e.stats
+		a.finish, a.stopped, a.stats, a.verdict = e.finish, e.stopped, e.stats, e.verdict
 	}
 	if e.part == nil {
 		return
@@ -170,13 +175,17 @@ func (c *chatReply) stream(out *stream) *streamed {
 				return out.send("", chunk(e.choice, c.delta(e), nil, e.logs))
 			}
 			c.stats[e.choice] = e.stats
-			if sources := c.annotate(c.texts[e.choice]); len(sources) > 0 {
-				if err := out.send("", chunk(e.choice, map[string]any{"annotations": sources}, nil, nil)); err != nil {
+			text := c.texts[e.choice]
+			if notes := append(c.annotate(text), e.verdict.annotations(text)...); len(notes) > 0 {
+				if err := out.send("", chunk(e.choice, map[string]any{"annotations": notes}, nil, nil)); err != nil {
 					return err
 				}
 			}
 			m := chunk(e.choice, map[string]any{}, e.finish, e.logs)
 			m["timings"] = timingsOf(e.stats)
+			if e.verdict != nil {
+				m["choices"].([]any)[0].(map[string]any)["profile"] = e.verdict.object(text)
+			}
 			return out.send("", m)
 		},
 		end: func() error {

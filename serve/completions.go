@@ -77,6 +77,10 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) {
 		openAIError(w, s.toAPI(err))
 		return
 	}
+	if _, p := s.models.profiles.of(request.Model); p != nil {
+		openAIError(w, badField("model", "model: a profile is told in a conversation: ask /v1/chat/completions"))
+		return
+	}
 	v, err := s.models.acquire(r.Context(), request.Model)
 	if err != nil {
 		openAIError(w, s.toAPI(err))

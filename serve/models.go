@@ -37,10 +37,11 @@ const defaultModel = "default_model"
 
 // models are what can be asked for, and what is loaded.
 type models struct {
-	o       Options
-	created time.Time
-	bases   []*base // the first is the default
-	load    sync.Mutex
+	o        Options
+	created  time.Time
+	bases    []*base // the first is the default
+	profiles *profiles
+	load     sync.Mutex
 
 	mu       sync.Mutex
 	closed   bool
@@ -72,12 +73,16 @@ type variant struct {
 
 func newModels(o Options) (*models, error) {
 	m := &models{o: o, created: time.Now()}
+	var err error
+	if m.profiles, err = newProfiles(o.Profiles, o.Data); err != nil {
+		return nil, err
+	}
 	for _, model := range o.Models {
 		if model.ID == "" {
 			model.ID = idOf(model.Path)
 		}
-		if strings.ContainsAny(model.ID, "+") || model.ID == defaultModel {
-			return nil, fault.Given("model", model.ID, "an id may not contain + nor be %s", defaultModel).Try("Give it another one: NAME=%s", model.Path)
+		if strings.ContainsAny(model.ID, "+@") || model.ID == defaultModel {
+			return nil, fault.Given("model", model.ID, "an id may not contain + or @, nor be %s", defaultModel).Try("Give it another one: NAME=%s", model.Path)
 		}
 		if m.find(model.ID) != nil {
 			return nil, fault.Given("model", model.ID, "two models have this id").Try("Give one of them another: NAME=%s", model.Path)
@@ -98,7 +103,7 @@ func idOf(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
 	}
-	return strings.TrimSuffix(strings.ReplaceAll(filepath.Base(path), "+", "-"), ".gguf")
+	return strings.TrimSuffix(strings.NewReplacer("+", "-", "@", "-").Replace(filepath.Base(path)), ".gguf")
 }
 
 func (m *models) find(id string) *base {
@@ -153,11 +158,20 @@ type entry struct {
 
 // list names all that can be asked for.
 func (m *models) list() (all []entry) {
+	profiles := m.profiles.all()
 	for _, b := range m.bases {
 		m.mu.Lock()
 		loaded, bytes := b.engine != nil, b.bytes
 		m.mu.Unlock()
-		all = append(all, entry{b.ID, b.ID, "", loaded, bytes})
+		add := func(id, path string) {
+			all = append(all, entry{id, b.ID, path, loaded, bytes})
+			for _, p := range profiles {
+				if _, name, _ := strings.Cut(id, "+"); !strings.Contains(name, "/") && (p.Base == "" || p.Base == b.ID || p.Base == id || p.Base == name) {
+					all = append(all, entry{id + "@" + p.ID, b.ID, path, loaded, bytes})
+				}
+			}
+		}
+		add(b.ID, "")
 		adapters := m.adapters(b)
 		names := make([]string, 0, len(adapters))
 		for name := range adapters {
@@ -165,7 +179,7 @@ func (m *models) list() (all []entry) {
 		}
 		slices.Sort(names)
 		for _, name := range names {
-			all = append(all, entry{b.ID + "+" + name, b.ID, adapters[name], loaded, bytes})
+			add(b.ID+"+"+name, adapters[name])
 		}
 	}
 	return all
@@ -176,6 +190,7 @@ var errNoModel = errors.New("no such model")
 
 // resolve finds what an id stands for: a model, the path of its adapter or "", and how much of it.
 func (m *models) resolve(id string) (b *base, path string, scale float64, err error) {
+	id, _ = m.profiles.of(id)
 	id = strings.TrimSuffix(id, ":latest") // Ollama's clients add it
 	if id == "" || id == defaultModel {
 		return m.bases[0], m.bases[0].Adapter, 1, nil

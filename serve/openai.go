@@ -227,6 +227,9 @@ func (s *Server) chatQuery(ctx context.Context, r *chatRequest) (_ *query, err e
 		}
 	}()
 	q := &query{variant: v, logs: -1}
+	if _, q.profile = s.models.profiles.of(r.Model); q.profile != nil {
+		messages = told(q.profile, messages)
+	}
 	choice, err := toolChoice(r.ToolChoice, tools)
 	if err != nil {
 		return nil, err

@@ -40,6 +40,9 @@ func (s *Server) pageRoutes(mux *http.ServeMux) {
 		"POST /lentil/files":                     s.readFile,
 		"POST /lentil/folders":                   s.moveFolder,
 		"GET /lentil/export":                     s.exportChats,
+		"GET /lentil/profiles":                   s.listProfiles,
+		"PUT /lentil/profiles/{id}":              s.putProfile,
+		"DELETE /lentil/profiles/{id}":           s.deleteProfile,
 		"POST /lentil/import":                    s.importChats,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
@@ -408,6 +411,7 @@ const firstKeep = time.Second
 func (s *Server) runJob(ctx context.Context, job *answerJob, q *query, question string) {
 	a := job.answer
 	var thinking time.Duration
+	rewritten := false
 	began := time.Now()
 	keep := began.Add(firstKeep)
 	err := s.answer(ctx, q, func(e event) error {
@@ -421,6 +425,7 @@ func (s *Server) runJob(ctx context.Context, job *answerJob, q *query, question 
 		}
 		switch {
 		case e.finish != "":
+			rewritten = e.verdict != nil && e.verdict.Rewritten
 			a.Finish, a.Figures = e.finish, timingsOf(e.stats)
 			a.Figures["context"] = e.stats.PromptTokens + e.stats.GenerationTokens
 			a.Figures["context_most"] = q.variant.Model.Config.MaxPositionEmbeddings
@@ -441,6 +446,10 @@ func (s *Server) runJob(ctx context.Context, job *answerJob, q *query, question 
 		a.Finish = "stopped"
 	case err != nil:
 		a.Finish, a.Error = "error", s.toAPI(err).message
+	}
+	if q.profile != nil { // all of it, also where it was stopped or begins with another answer
+		v := verdict{q.profile, rewritten, q.profile.Scan(a.Content)}
+		a.Profile = v.object(a.Content)
 	}
 	if s.shelf != nil && a.Content != "" {
 		a.Sources = s.shelf.look(a.Content)

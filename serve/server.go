@@ -37,6 +37,8 @@ type Options struct {
 	Sampling     generate.Sampling
 	TemplateArgs string // JSON object of variables for the chat template
 
+	Profiles []Profile // of people, that answers are held to
+
 	Books []string // books, and folders of them, whose passages are shown beside answers
 
 	// Dataset is the folder of a dataset: questions of its rows are what chats may begin with, and where there are no Books, the

@@ -72,6 +72,7 @@ type storedMessage struct {
 	Figures   map[string]any   `json:"figures,omitempty"`
 	Sources   []search.Passage `json:"sources,omitempty"`
 	Unfounded []string         `json:"unfounded,omitempty"` // figures that are in no source
+	Profile   map[string]any   `json:"profile,omitempty"`   // what a profile's scanner found
 	Created   int64            `json:"created"`
 }
 

@@ -26,6 +26,7 @@ const apiKeyVariable = "LENTIL_API_KEY"
 // serveOptions are mlx_lm.server's flags, and Lentil's own.
 type serveOptions struct {
 	Models, Adapters, Books      []string
+	Profiles                     []string
 	AdapterPath                  string
 	Host                         string
 	Port                         int
@@ -87,6 +88,7 @@ func (o *serveOptions) declare(cmd *cobra.Command, maxTokens int) {
 		f.StringArrayVar(&o.Models, "model", nil, "`folder`, .gguf file or repository of a model; NAME=FOLDER\ngives it an id; may be repeated")
 		f.StringVar(&o.AdapterPath, "adapter-path", "", "`folder` of an adapter to put on the first model")
 		f.StringArrayVar(&o.Adapters, "adapters", nil, "`folder` of an adapter, or of several, which is watched:\nwhat a training run saves can be asked for at once;\nmay be repeated")
+		f.StringArrayVar(&o.Profiles, "profile", nil, "`file` of a profile (see lentil profile), NAME=FILE, or a\nfolder of them: MODEL@NAME answers by it; may be repeated")
 		f.Var(&o.Memory, "memory", "`bytes` that weights of models may take, such as 8GB:\nthose used least make room; 0 for no limit")
 		f.BoolVar(new(bool), "trust-remote-code", false, "")
 		ignore(f.Lookup("trust-remote-code"), noRemoteCode)
@@ -199,6 +201,18 @@ func (o *serveOptions) models() (out []serve.Model) {
 	return out
 }
 
+// profiles reads what --profile gives: paths, or NAME=PATH.
+func (o *serveOptions) profiles() (out []serve.Profile) {
+	for _, text := range o.Profiles {
+		p := serve.Profile{Path: text}
+		if name, path, ok := strings.Cut(text, "="); ok && name != "" && path != "" && !strings.ContainsAny(name, `/\`) {
+			p = serve.Profile{ID: name, Path: path}
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
 // keys are those of the flag and of the environment.
 func (o *serveOptions) keys() (out []serve.Key) {
 	all := o.Keys
@@ -256,7 +270,7 @@ func (o *serveOptions) options(streams Streams) serve.Options {
 	opening := o.opening(streams)
 	opening.Draft = o.Draft.Model
 	out := serve.Options{
-		Models: o.models(), Adapters: o.Adapters, Books: o.Books, Dataset: o.Dataset, Open: opening, Memory: int64(o.Memory),
+		Models: o.models(), Adapters: o.Adapters, Profiles: o.profiles(), Books: o.Books, Dataset: o.Dataset, Open: opening, Memory: int64(o.Memory),
 		Batch:         generate.BatchOptions{Most: o.Answers, Waiting: o.Queue, PrefillStep: min(o.Prefill, 256), Memory: int64(o.KVMemory)},
 		CacheSessions: o.CacheSize, CacheBytes: int64(o.CacheBytes),
 		Keys: o.keys(), Hosts: o.Hosts, Origins: o.Origins,
