@@ -453,8 +453,27 @@ func (s *Server) limit(q *query, field string) error {
 	return nil
 }
 
+// longText is how many bytes of text are cut into tokens one at a time, so that answers under way keep a core.
+const longText = 64 << 10
+
+// encode cuts a text into tokens by one of the tokenizer's methods.
+func (s *Server) encode(ctx context.Context, text string, by func(string) ([]int32, error)) ([]int32, error) {
+	if len(text) > longText {
+		select {
+		case s.encoding <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		defer func() { <-s.encoding }()
+	}
+	return by(text)
+}
+
+// rendered cuts a text into tokens that has what a chat template adds.
+func (v *variant) rendered(text string) ([]int32, error) { return v.Tokenizer.Encode(text, false) }
+
 // conversation makes the prompt of messages. A last message of the assistant's is gone on with.
-func (s *Server) conversation(v *variant, messages []chat.Value, tools chat.Value, kwargs *chat.Dict) (prompt []int32, text string, err error) {
+func (s *Server) conversation(ctx context.Context, v *variant, messages []chat.Value, tools chat.Value, kwargs *chat.Dict) (prompt []int32, text string, err error) {
 	role := ""
 	if last, ok := messages[len(messages)-1].(*chat.Dict); ok {
 		r, _ := last.Get("role")
@@ -470,14 +489,14 @@ func (s *Server) conversation(v *variant, messages []chat.Value, tools chat.Valu
 	}
 	if template == nil {
 		text = plainPrompt(messages)
-		prompt, err = v.Tokenizer.EncodePlain(text)
+		prompt, err = s.encode(ctx, text, v.Tokenizer.EncodePlain)
 		return prompt, text, err
 	}
 	text, err = v.Render(messages, engine.PromptOptions{ContinueFinal: role == "assistant", Tools: tools, Kwargs: s.kwargs.with(kwargs)})
 	if err != nil {
 		return nil, "", badField("messages", "the chat template of the model does not take these messages: %v", err)
 	}
-	prompt, err = v.Tokenizer.Encode(text, false)
+	prompt, err = s.encode(ctx, text, v.rendered)
 	return prompt, text, err
 }
 

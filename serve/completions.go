@@ -28,25 +28,28 @@ type completionRequest struct {
 const mostPrompts = 256
 
 // promptsOf reads one prompt or several, each a string or a list of tokens.
-func promptsOf(v *variant, raw json.RawMessage) ([][]int32, error) {
+func (s *Server) promptsOf(ctx context.Context, v *variant, raw json.RawMessage) ([][]int32, error) {
 	var text string
 	var texts []string
 	var ids []int32
 	var lists [][]int32
+	is := func(into any) bool { return json.Unmarshal(raw, into) == nil }
 	switch {
 	case len(raw) == 0 || string(raw) == "null":
 		return nil, badField("prompt", "prompt: there is none")
-	case json.Unmarshal(raw, &text) == nil:
+	case is(&text):
 		texts = []string{text}
-	case json.Unmarshal(raw, &texts) == nil:
-	case json.Unmarshal(raw, &ids) == nil:
-		lists = [][]int32{ids}
-	case json.Unmarshal(raw, &lists) == nil:
+	case is(&texts):
 	default:
-		return nil, badField("prompt", "prompt: expected a string, a list of strings, a list of tokens, or a list of such lists")
+		switch texts = nil; { // what has failed leaves something there
+		case is(&ids):
+			lists = [][]int32{ids}
+		case !is(&lists):
+			return nil, badField("prompt", "prompt: expected a string, a list of strings, a list of tokens, or a list of such lists")
+		}
 	}
 	for _, t := range texts {
-		ids, err := v.Tokenizer.EncodePlain(t)
+		ids, err := s.encode(ctx, t, v.Tokenizer.EncodePlain)
 		if err != nil {
 			return nil, err
 		}
@@ -87,7 +90,7 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.models.release(v)
-	queries, err := s.completionQueries(v, &request)
+	queries, err := s.completionQueries(r.Context(), v, &request)
 	if err != nil {
 		openAIError(w, s.toAPI(err))
 		return
@@ -113,8 +116,8 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, out)
 }
 
-func (s *Server) completionQueries(v *variant, r *completionRequest) (all []*query, err error) {
-	prompts, err := promptsOf(v, r.Prompt)
+func (s *Server) completionQueries(ctx context.Context, v *variant, r *completionRequest) (all []*query, err error) {
+	prompts, err := s.promptsOf(ctx, v, r.Prompt)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ func (s *Server) embedded(r *http.Request, model string, raw json.RawMessage, fi
 		return nil, 0, err
 	}
 	defer s.models.release(v)
-	texts, err := promptsOf(v, raw)
+	texts, err := s.promptsOf(r.Context(), v, raw)
 	if err != nil {
 		if e, ok := err.(*apiError); ok {
 			e.param = field
@@ -103,7 +103,7 @@ func (s *Server) tokenize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.models.release(v)
-	ids, err := v.Tokenizer.Encode(request.Content, request.AddSpecial)
+	ids, err := s.encode(r.Context(), request.Content, func(text string) ([]int32, error) { return v.Tokenizer.Encode(text, request.AddSpecial) })
 	if err != nil {
 		openAIError(w, s.toAPI(err))
 		return

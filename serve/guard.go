@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -14,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/lentil-lm/lentil/fault"
 )
 
 // A Key lets whoever sends it ask the server. The server keeps no more than its hash.
@@ -22,8 +25,21 @@ type Key struct {
 	Hash [sha256.Size]byte
 }
 
-// NewKey is the key of a secret.
-func NewKey(name, secret string) Key { return Key{name, sha256.Sum256([]byte(secret))} }
+// hashed begins a secret that is given as its hash, in hexadecimal, so that it stands nowhere itself.
+const hashed = "sha256:"
+
+// NewKey is the key of a secret, or of its hash behind "sha256:".
+func NewKey(name, secret string) (Key, error) {
+	text, ok := strings.CutPrefix(secret, hashed)
+	if !ok {
+		return Key{name, sha256.Sum256([]byte(secret))}, nil
+	}
+	hash, err := hex.DecodeString(text)
+	if err != nil || len(hash) != sha256.Size {
+		return Key{}, fault.At("api_key", "behind %s stand %d hexadecimal digits: the SHA-256 of the key", hashed, 2*sha256.Size)
+	}
+	return Key{name, [sha256.Size]byte(hash)}, nil
+}
 
 // NewSecret makes a secret that nobody guesses.
 func NewSecret() string {
@@ -53,7 +69,7 @@ func open(path string) bool {
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began, asked := time.Now(), r
-		out := &watched{ResponseWriter: w}
+		out := &watched{ResponseWriter: w, control: http.NewResponseController(w), patience: s.writeTime}
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
@@ -68,7 +84,8 @@ func (s *Server) guard(next http.Handler) http.Handler {
 					openAIError(out, &apiError{status: http.StatusInternalServerError, kind: "server_error", message: "a fault of the server, which its log tells"})
 				}
 			}
-			s.metrics.request(routeOf(asked), out.status)
+			who, _ := s.key(r)
+			s.metrics.request(routeOf(asked), out.status, who.Name)
 			s.log("%s %s %d %s", r.Method, pathOf(r), out.status, time.Since(began).Round(time.Millisecond))
 		}()
 		if e := s.refuse(out, r); e != nil {
@@ -80,8 +97,10 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			return
 		}
 		r.Body = http.MaxBytesReader(out, r.Body, s.o.MaxBody)
-		control := http.NewResponseController(w)
-		control.SetReadDeadline(time.Now().Add(bodyTime)) // not all connections have one
+		out.control.SetReadDeadline(time.Now().Add(bodyTime)) // not all connections have one
+		body := &heldBody{ReadCloser: r.Body, s: s}
+		defer body.letGo()
+		r.Body = body
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		defer context.AfterFunc(s.ctx, cancel)()
@@ -89,6 +108,27 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		next.ServeHTTP(out, asked)
 	})
 }
+
+// mostHeld bounds what the bodies of all requests under way take.
+const mostHeld = 512 << 20
+
+// heldBody counts what is read of a body as long as its request is under way.
+type heldBody struct {
+	io.ReadCloser
+	s *Server
+	n int64
+}
+
+func (b *heldBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.n += int64(n)
+	if b.s.held.Add(int64(n)) > mostHeld {
+		return n, errBusy
+	}
+	return n, err
+}
+
+func (b *heldBody) letGo() { b.s.held.Add(-b.n) }
 
 // pathOf is the path of a request as a log may have it.
 func pathOf(r *http.Request) string { return fmt.Sprintf("%.80q", r.URL.Path) }
@@ -186,10 +226,13 @@ func (s *Server) log(format string, args ...any) {
 	}
 }
 
-// watched remembers the status of a reply.
+// watched remembers the status of a reply. Each piece of it has to be taken within patience, so that a client that stops
+// reading holds nothing.
 type watched struct {
 	http.ResponseWriter
-	status int
+	control  *http.ResponseController
+	patience time.Duration
+	status   int
 }
 
 func (w *watched) WriteHeader(code int) {
@@ -203,6 +246,7 @@ func (w *watched) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
+	w.control.SetWriteDeadline(time.Now().Add(w.patience))
 	return w.ResponseWriter.Write(b)
 }
 

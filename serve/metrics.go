@@ -14,6 +14,7 @@ import (
 type metrics struct {
 	mu       sync.Mutex
 	requests map[string]int64 // by path and status, as labels
+	keys     map[string]int64 // requests by the name of their key
 	prompt   int64            // tokens read
 	cached   int64            // tokens of prompts that were known
 	answer   int64            // tokens written
@@ -57,11 +58,14 @@ func (h *histogram) write(b *strings.Builder, name, help string) {
 	fmt.Fprintf(b, "%s_bucket{le=\"+Inf\"} %d\n%s_sum %g\n%s_count %d\n", name, h.n, name, h.sum, name, h.n)
 }
 
-func (m *metrics) request(route string, status int) {
+func (m *metrics) request(route string, status int, key string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.requests == nil {
-		m.requests = map[string]int64{}
+		m.requests, m.keys = map[string]int64{}, map[string]int64{}
+	}
+	if key != "" {
+		m.keys[key]++
 	}
 	m.requests[fmt.Sprintf("path=%q,code=\"%d\"", route, status)]++
 }
@@ -97,6 +101,12 @@ func (s *Server) writeMetrics(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprint(&b, "# HELP lentil_requests_total Requests that have ended.\n# TYPE lentil_requests_total counter\n")
 	for _, labels := range slices.Sorted(maps.Keys(m.requests)) {
 		fmt.Fprintf(&b, "lentil_requests_total{%s} %d\n", labels, m.requests[labels])
+	}
+	if len(m.keys) > 0 {
+		fmt.Fprint(&b, "# HELP lentil_key_requests_total Requests that have ended, by the name of their key.\n# TYPE lentil_key_requests_total counter\n")
+		for _, name := range slices.Sorted(maps.Keys(m.keys)) {
+			fmt.Fprintf(&b, "lentil_key_requests_total{key=%q} %d\n", name, m.keys[name])
+		}
 	}
 	one("lentil_prompt_tokens_total", "counter", "Tokens of prompts, those that were known included.", m.prompt)
 	one("lentil_prompt_tokens_cached_total", "counter", "Tokens of prompts that need not be read again.", m.cached)

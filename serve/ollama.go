@@ -176,7 +176,7 @@ func (s *Server) ollamaQuery(r *http.Request, request *ollamaRequest) (*query, e
 		return q, err
 	}
 	// The prompt as it is, without a template.
-	if q.prompt, err = q.variant.Tokenizer.EncodePlain(request.Prompt); err == nil {
+	if q.prompt, err = s.encode(r.Context(), request.Prompt, q.variant.Tokenizer.EncodePlain); err == nil {
 		q.opened = ""
 		err = s.limit(q, "prompt")
 	}

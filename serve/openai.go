@@ -239,7 +239,7 @@ func (s *Server) chatQuery(ctx context.Context, r *chatRequest) (_ *query, err e
 		shown = nil
 	}
 	q.style, q.tools = v.styleOf(shown != nil), shown != nil
-	if q.prompt, q.opened, err = s.conversation(v, messages, shown, kwargs); err != nil {
+	if q.prompt, q.opened, err = s.conversation(ctx, v, messages, shown, kwargs); err != nil {
 		return nil, err
 	}
 	if err = r.apply(s, q); err != nil {

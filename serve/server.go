@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lentil-lm/lentil/engine"
@@ -79,6 +80,9 @@ type Server struct {
 	started time.Time
 
 	embedding chan struct{} // held by the text that is embedded
+	encoding  chan struct{} // held by the long text that is cut into tokens
+	held      atomic.Int64  // bytes of the bodies of requests under way
+	writeTime time.Duration // for a client to take what is written
 	store     *store        // of chats; nil for none
 	jobs      jobs          // answers of the page
 	shelf     *shelf        // of books; nil for none
@@ -98,7 +102,8 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if err := o.Sampling.Check(); err != nil {
 		return nil, fault.Mark(err)
 	}
-	s := &Server{o: o, started: time.Now(), embedding: make(chan struct{}, 1), reading: make(chan struct{}, 1), jobs: jobs{all: map[string]*answerJob{}}}
+	s := &Server{o: o, started: time.Now(), embedding: make(chan struct{}, 1), encoding: make(chan struct{}, 1), reading: make(chan struct{}, 1), writeTime: writeTime,
+		jobs: jobs{all: map[string]*answerJob{}}}
 	if err := s.kwargs.read(o.TemplateArgs); err != nil {
 		return nil, err
 	}

@@ -3,11 +3,9 @@ package serve
 import (
 	"fmt"
 	"net/http"
-	"time"
 )
 
-// A stream writes events (server-sent events, or lines of JSON) as they come. Each has to be taken within writeTime, so
-// that a client that stops reading holds nothing.
+// A stream writes events (server-sent events, or lines of JSON) as they come.
 type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
@@ -39,7 +37,6 @@ func (s *stream) begin() {
 // write sends bytes at once.
 func (s *stream) write(text string) error {
 	s.begin()
-	s.control.SetWriteDeadline(time.Now().Add(writeTime))
 	if _, err := s.w.Write([]byte(text)); err != nil {
 		return err
 	}

@@ -118,6 +118,8 @@ func readRequest(w http.ResponseWriter, r *http.Request, into any) error {
 	switch {
 	case errors.As(err, &large):
 		return &apiError{status: http.StatusRequestEntityTooLarge, kind: "invalid_request_error", code: "too_large", message: fmt.Sprintf("a request may have %d bytes", large.Limit)}
+	case errors.Is(err, errBusy):
+		return err
 	case err != nil:
 		return &apiError{status: http.StatusBadRequest, kind: "invalid_request_error", message: "the request did not come whole: " + err.Error()}
 	}

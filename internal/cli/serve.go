@@ -98,7 +98,7 @@ func (o *serveOptions) declare(cmd *cobra.Command, maxTokens int) {
 	group(cmd, "Who may ask", func(f *pflag.FlagSet) {
 		f.StringVar(&o.Host, "host", "127.0.0.1", "`address` to listen on; 0.0.0.0 for the network")
 		f.IntVar(&o.Port, "port", 8080, "`port` to listen on; 0 takes a free one")
-		f.StringArrayVar(&o.Keys, "api-key", nil, "`key` that requests must have; NAME=KEY names it; may be\nrepeated, or stand in "+apiKeyVariable)
+		f.StringArrayVar(&o.Keys, "api-key", nil, "`key` that requests must have; NAME=KEY names it, and\nsha256:HASH stands for a key that is written nowhere; may\nbe repeated, or stand in "+apiKeyVariable)
 		f.StringSliceVar(&o.Hosts, "allowed-hosts", nil, "`names` that the server is reached by, with commas")
 		f.StringSliceVar(&o.Origins, "allowed-origins", nil, "web `pages` that may ask, such as https://example.org,\nwith commas; * for all")
 	})
@@ -214,7 +214,7 @@ func (o *serveOptions) profiles() (out []serve.Profile) {
 }
 
 // keys are those of the flag and of the environment.
-func (o *serveOptions) keys() (out []serve.Key) {
+func (o *serveOptions) keys() (out []serve.Key, err error) {
 	all := o.Keys
 	if env := os.Getenv(apiKeyVariable); env != "" {
 		all = append(all, strings.Split(env, ",")...)
@@ -224,9 +224,13 @@ func (o *serveOptions) keys() (out []serve.Key) {
 		if !ok || name == "" || secret == "" {
 			name, secret = fmt.Sprintf("key %d", i+1), text
 		}
-		out = append(out, serve.NewKey(name, secret))
+		k, err := serve.NewKey(name, secret)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, k)
 	}
-	return out
+	return out, nil
 }
 
 func (o *serveOptions) check() error {
@@ -251,7 +255,11 @@ func (o *serveOptions) check() error {
 			return fault.At("api_key", "a key has white space at its end")
 		}
 	}
-	if !serve.Loopback(o.Host) && len(o.keys()) == 0 {
+	keys, err := o.keys()
+	if err != nil {
+		return err
+	}
+	if !serve.Loopback(o.Host) && len(keys) == 0 {
 		return fault.Given("host", o.Host, "everybody in the network could ask the server").
 			Try("Give a key too, with %v or in %s; here is a new one: %s", fault.Setting("api_key"), apiKeyVariable, serve.NewSecret())
 	}
@@ -267,13 +275,14 @@ func (o *serveOptions) check() error {
 }
 
 func (o *serveOptions) options(streams Streams) serve.Options {
+	keys, _ := o.keys() // which check has seen
 	opening := o.opening(streams)
 	opening.Draft = o.Draft.Model
 	out := serve.Options{
 		Models: o.models(), Adapters: o.Adapters, Profiles: o.profiles(), Books: o.Books, Dataset: o.Dataset, Open: opening, Memory: int64(o.Memory),
 		Batch:         generate.BatchOptions{Most: o.Answers, Waiting: o.Queue, PrefillStep: min(o.Prefill, 256), Memory: int64(o.KVMemory)},
 		CacheSessions: o.CacheSize, CacheBytes: int64(o.CacheBytes),
-		Keys: o.keys(), Hosts: o.Hosts, Origins: o.Origins,
+		Keys: keys, Hosts: o.Hosts, Origins: o.Origins,
 		MaxTokens: o.MaxTokens, Deadline: o.Deadline, Sampling: o.Sampling, TemplateArgs: o.TemplateArgs, Data: o.Data,
 	}
 	out.Session.MaxKVSize, out.Session.KV, out.Session.Exact, out.Session.DraftTokens = o.MaxKVSize, o.KV.KVBits, o.Exact, o.Draft.Tokens

@@ -44,7 +44,7 @@ func TestServe(t *testing.T) {
 	var out, log lockedBuffer
 	code := make(chan int, 1)
 	go func() {
-		code <- Main(ctx, []string{"serve", "--model", "m=" + filepath.Join(dir, "model"), "--port", "0", "--threads", "1", "--api-key", "anna=secret"}, Streams{Out: &out, Err: &log})
+		code <- Main(ctx, []string{"serve", "--model", "m=" + filepath.Join(dir, "model"), "--port", "0", "--threads", "1", "--api-key", "anna=sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"}, Streams{Out: &out, Err: &log})
 	}()
 	url := ""
 	for stop := time.Now().Add(20 * time.Second); url == "" && time.Now().Before(stop); time.Sleep(5 * time.Millisecond) {
@@ -94,6 +94,7 @@ func TestServeRefuses(t *testing.T) {
 		{"--kv-bits 8 --max-kv-size 9", "--kv-bits"},
 		{"--temp -1", "--temp"},
 		{"--deadline -1s", "--deadline"},
+		{"--api-key a=sha256:12", "--api-key"},
 	} {
 		var out, log bytes.Buffer
 		args := append([]string{"serve", "--port", "0", "--data", ""}, strings.Fields(c.args)...)
