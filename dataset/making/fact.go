@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/eval/score"
+	"github.com/lentil-lm/lentil/profile"
 )
 
 // A Kind says what a row is about.
@@ -42,9 +43,9 @@ type fact struct {
 
 	// Of rows that a model wrote:
 	model   string
-	profile string   // what is known of the user
-	more    []string // a second question and its answer
-	second  *Passage // that the answer is from as well; nil for none
+	profile *profile.Profile // of the user; nil for none
+	more    []string         // a second question and its answer
+	second  *Passage         // that the answer is from as well; nil for none
 
 	near  *fact  // that it is nearly the same as; nil for none
 	moved string // the split that it was put into for that; "" for that of its passage
@@ -77,7 +78,11 @@ func termFacts(words []string) (out []score.Fact) {
 
 // question is the fact as it is measured.
 func (f *fact) question(kind score.Kind) score.Question {
-	return score.Question{Question: f.asks[0], Answer: f.answers[0], Facts: f.must, Kind: kind, Page: f.passage.place()}
+	q := score.Question{Question: f.asks[0], Answer: f.answers[0], Facts: f.must, Kind: kind, Page: f.passage.place()}
+	if f.profile != nil {
+		q.Kind, q.System = score.Profile, f.profile.Render()
+	}
+	return q
 }
 
 // sound tells whether the fact's own answers are right by the rules that measure them, and whether what they are is in

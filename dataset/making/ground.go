@@ -19,6 +19,7 @@ const (
 	copies     = "copies too much"
 	claims     = "answers what the books do not tell"
 	unsure     = "the judge does not find it on the page"
+	breaks     = "breaks a rule of the user's"
 	answerable = "the judge finds the answer on the page"
 )
 

@@ -177,6 +177,7 @@ func (m *maker) recipe(p *Passage, i int) {
 			need.must = append(need.must, termFacts(m.words.rare(it, dish, 1))...)
 		}
 		m.add(need)
+		m.forUsers(p, i, dish, ingredients, need.quote)
 	}
 	for _, it := range ingredients {
 		m.ingredient(p, i, dish, it)

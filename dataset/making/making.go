@@ -12,6 +12,7 @@ import (
 	"github.com/lentil-lm/lentil/dataset/pii"
 	"github.com/lentil-lm/lentil/eval/score"
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/profile"
 )
 
 // Privacy says what becomes of addresses and numbers of persons.
@@ -42,6 +43,8 @@ type Options struct {
 	// Count counts tokens. Nil: a token is taken for four bytes.
 	Count func(text string) (int, error)
 	Mix   []Mix
+	// Profiles are users that rows are made for: whether a recipe is for them, and answers that keep their rules.
+	Profiles []*profile.Profile
 
 	// Writer is a model that writes rows beside those that need none; nil for none.
 	Writer *Writer
@@ -55,7 +58,7 @@ type Options struct {
 // A Mix is rows of another dataset that come along, so that the model does not forget what it could.
 type Mix struct {
 	Path  string
-	Share float64 // of all tokens of the training data, below 1
+	Share float64 // of all tokens of the rows for training, or of its texts, below 1
 	Data  dataset.Options
 }
 
@@ -69,13 +72,13 @@ type Row struct {
 	Kind     Kind
 	Question string
 	Answer   string
-	Wrong    string   // an answer that is worse, for pairs; "" for none
-	By       string   // the rule, or the prompt, that made it
-	Model    string   // that wrote it; "none"
-	Quote    string   // of the page
-	More     []string // a second question and its answer
-	Profile  string   // what is known of the user
-	Near     string   // the row that it is nearly the same as, if any
+	Wrong    string           // an answer that is worse, for pairs; "" for none
+	By       string           // the rule, or the prompt, that made it
+	Model    string           // that wrote it; "none"
+	Quote    string           // of the page
+	More     []string         // a second question and its answer
+	Profile  *profile.Profile // of the user; nil for none
+	Near     string           // the row that it is nearly the same as, if any
 	Split    string
 
 	fact    *fact
@@ -277,9 +280,15 @@ func (m *maker) add(f *fact) {
 func (m *maker) ambiguous() {
 	answers := map[string]string{}
 	several := map[string]bool{}
+	asked := func(f *fact, ask string) string { // what one user asks is another question than what another one asks
+		if f.profile != nil {
+			return f.profile.ID + "\x00" + key(ask)
+		}
+		return key(ask)
+	}
 	for _, f := range m.facts {
 		for _, a := range f.asks {
-			k, answer := key(a), key(f.answers[0])
+			k, answer := asked(f, a), key(f.answers[0])
 			if was, ok := answers[k]; ok && was != answer {
 				several[k] = true
 			}
@@ -288,14 +297,14 @@ func (m *maker) ambiguous() {
 	}
 	seen := map[string]bool{}
 	m.facts = slices.DeleteFunc(m.facts, func(f *fact) bool {
-		k := string(f.kind) + key(f.asks[1]) + "\x00" + key(f.answers[0])
+		k := string(f.kind) + asked(f, f.asks[1]) + "\x00" + key(f.answers[0])
 		if seen[k] {
 			m.dropped["the same as another row"]++
 			return true
 		}
 		seen[k] = true
 		for i := len(f.asks) - 1; i >= 0; i-- {
-			if f.asks[i] == "" || !several[key(f.asks[i])] {
+			if f.asks[i] == "" || !several[asked(f, f.asks[i])] {
 				continue
 			}
 			if i == 0 {

@@ -3,6 +3,7 @@ package making
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/lentil-lm/lentil/eval/score"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile/killtest"
+	"github.com/lentil-lm/lentil/profile"
 )
 
 // handbook is a small book with everything that rows are made of.
@@ -377,6 +379,120 @@ func TestMix(t *testing.T) {
 	text := makeBook(t, handbook, nil)
 	if m.Report.Kinds[Numbers] != text.Report.Kinds[Numbers] {
 		t.Error("the mix changes other rows")
+	}
+}
+
+// TestMixed: rows of each layout come along in each format that has a place for them, pairs by their better answer; others
+// are refused by name.
+func TestMixed(t *testing.T) {
+	t.Parallel()
+	layouts := map[string]string{
+		"chat":    `{"messages": [{"role": "user", "content": "A %d?"}, {"role": "assistant", "content": "Yes, A."}]}`,
+		"pairs":   `{"prompt": [{"role": "user", "content": "B %d?"}], "chosen": [{"role": "assistant", "content": "Yes, B."}], "rejected": [{"role": "assistant", "content": "No, B."}]}`,
+		"alpaca":  `{"instruction": "C %d?", "input": "", "output": "Yes, C."}`,
+		"texts":   `{"text": "D %d is so, D."}`,
+		"turns":   `{"messages": [{"role": "user", "content": "E %d?"}, {"role": "assistant", "content": "E?"}, {"role": "user", "content": "E."}, {"role": "assistant", "content": "Yes, E."}]}`,
+		"written": `{"prompt": "F %d?", "chosen": "Yes, F.", "rejected": "No, F."}`,
+	}
+	all := []string{"chat", "pairs", "alpaca", "texts", "turns", "written"}
+	takes := map[Format][]string{
+		Messages: all, ShareGPT: all, Completions: {"chat", "pairs", "alpaca", "texts", "written"}, Alpaca: {"chat", "pairs", "alpaca", "texts", "written"},
+		Pairs: {"pairs", "written"}, Texts: {"texts"},
+	}
+	for name, line := range layouts {
+		var b strings.Builder
+		for i := range 100 {
+			fmt.Fprintf(&b, line+"\n", i)
+		}
+		path := writeBook(t, name+".jsonl", b.String())
+		for format, names := range takes {
+			o := New(writeBook(t, "mill.md", handbook))
+			o.Format, o.Mix, o.Valid, o.Test = format, []Mix{{Path: path, Share: 0.2}}, 0, 0
+			m, err := Make(t.Context(), o)
+			if want := slices.Contains(names, name); (err == nil) != want {
+				t.Errorf("%s in %s: %v", name, format, err)
+			}
+			if err != nil {
+				if fault.SettingOf(err) != "mix" {
+					t.Errorf("%s in %s: %v", name, format, err)
+				}
+				continue
+			}
+			dir := t.TempDir()
+			if err := m.Write(dir, false); err != nil {
+				t.Errorf("%s in %s: %v", name, format, err)
+				continue
+			}
+			file := filepath.Join(dir, "train.jsonl")
+			if name == "texts" && format != Texts {
+				file = filepath.Join(dir, TextFolder, "train.jsonl")
+			}
+			data, err := os.ReadFile(file)
+			mark := strings.ToUpper(string(strings.TrimLeft(line[strings.Index(line, " %d")-1:], " ")[0]))
+			if n := strings.Count(string(data), mark+"."); err != nil || n == 0 || format == Pairs == !strings.Contains(string(data), "No, "+mark) && format != Texts && name != "texts" {
+				t.Errorf("%s in %s: %d rows, %v", name, format, n, err)
+			}
+			if _, err := dataset.Load(dir, dataset.Options{Preference: format == Pairs}); err != nil {
+				t.Errorf("%s in %s: %v", name, format, err)
+			}
+		}
+	}
+}
+
+// TestProfiles: a recipe is held against what users do not eat, with what breaks it, and other rows go with a user whose rules
+// they keep.
+func TestProfiles(t *testing.T) {
+	t.Parallel()
+	var users []*profile.Profile
+	for _, text := range []string{`{"id": "v", "diet": ["vegan"]}`, `{"id": "n", "avoid": ["nuts"], "severity": {"nuts": "allergy"}}`} {
+		user, err := profile.Parse("", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		users = append(users, user)
+	}
+	text := handbook + "\n\n## Plain pancakes\n\n- 200 g of flour\n- 300 ml of milk\n- 2 eggs\n\n1. Stir all of it together.\n2. Bake it in a pan for 3 minutes.\n\n"
+	m := makeBook(t, text, func(o *Options) { o.Profiles, o.System = users, "You cook." })
+	no, yes, along := 0, 0, 0
+	for i := range m.Rows {
+		r := &m.Rows[i]
+		row := r.row(&m.opt)
+		roles, texts, err := row.Roles()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Profile != nil && (roles[0] != "system" || texts[0] != r.Profile.System("You cook.")) {
+			t.Errorf("%v %q", roles, texts)
+		}
+		switch {
+		case r.Kind == ForUser && r.Profile.ID == "v":
+			if strings.Contains(r.Question, "arley soup") {
+				continue
+			}
+			if no++; !strings.Contains(r.Answer, "300 ml of milk") || !strings.Contains(r.Answer, "vegan") || strings.Contains(r.Answer, "flour") || !r.grounded() {
+				t.Errorf("%q %q", r.Answer, r.Quote)
+			}
+		case r.Kind == ForUser:
+			if yes++; len(r.Profile.Scan(r.Answer)) > 0 || !strings.Contains(strings.ToLower(r.Answer), "yes") {
+				t.Errorf("%q", r.Answer)
+			}
+		case r.Profile != nil:
+			along++
+		}
+	}
+	if share := float64(along) / float64(len(m.Rows)); no == 0 || yes == 0 || share < 0.1 || share > 0.4 {
+		t.Errorf("%d no, %d yes, share %.2f", no, yes, share)
+	}
+	asked := 0
+	for _, q := range m.Questions {
+		if q.Kind == score.Profile {
+			if asked++; !strings.Contains(q.System, "vegan") || !q.Mark(q.Answer, "").Right || q.Mark("Yes, enjoy it.", "").Right {
+				t.Errorf("%+v", q)
+			}
+		}
+	}
+	if asked != 1 {
+		t.Errorf("%d questions", asked)
 	}
 }
 

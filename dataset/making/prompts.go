@@ -24,7 +24,7 @@ func (w *writer) instructions(t *task) string {
 	for i, k := range t.kinds {
 		fmt.Fprintf(&b, "%d. %s: %s\n", i+1, k, writtenKinds[k])
 		if k == "profile" {
-			fmt.Fprintf(&b, "   Known of the user: %s\n", t.profile)
+			fmt.Fprintf(&b, "   Known of the user: %s\n", t.profile.Render())
 		}
 	}
 	b.WriteString("\nRules:\n- Everything in an answer stands in the passage. Say it in your own words, in one to five sentences.\n" +
@@ -113,6 +113,7 @@ var howToMend = map[string]string{
 	otherUnit: "Give each figure with the unit that the passage has.",
 	copies:    "Say it in your own words.",
 	claims:    "Say plainly that you do not know, and give no figure.",
+	breaks:    "Suggest nothing that the user does not eat.",
 	unsure:    "Say nothing that the passage does not say.",
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"embed"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"maps"
 	"slices"
@@ -12,18 +13,21 @@ import (
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/jsonpos"
 	"github.com/lentil-lm/lentil/internal/smallfile"
+	"github.com/lentil-lm/lentil/profile"
 )
 
 // A Recipe says what a model is to ask of passages, and for whom.
 type Recipe struct {
-	Name         string          `json:"name"`
-	About        string          `json:"about"`  // what the books are on
-	System       string          `json:"system"` // system message of the rows, if the user gives none
-	Kinds        map[Written]int `json:"kinds"`  // weights
-	Audiences    []string        `json:"audiences"`
-	Difficulties []string        `json:"difficulties"`
-	Profiles     []string        `json:"profiles"` // of the kind profile
-	Rules        []string        `json:"rules"`    // more of them for the writer
+	Name         string            `json:"name"`
+	About        string            `json:"about"`  // what the books are on
+	System       string            `json:"system"` // system message of the rows, if the user gives none
+	Kinds        map[Written]int   `json:"kinds"`  // weights
+	Audiences    []string          `json:"audiences"`
+	Difficulties []string          `json:"difficulties"`
+	Profiles     []json.RawMessage `json:"profiles"` // of the kind profile, as package profile reads them
+	Rules        []string          `json:"rules"`    // more of them for the writer
+
+	profiles []*profile.Profile
 }
 
 // Written is the kind of a question that a model writes.
@@ -97,6 +101,13 @@ func (r *Recipe) check(path string) error {
 			return fault.Given("recipe", path, "the weight of %q is %d, expected 0 to 1000", k, n)
 		}
 		sum += n
+	}
+	for i, text := range r.Profiles {
+		one, err := profile.Parse(fmt.Sprintf("%s: profile %d", path, i+1), text)
+		if err != nil {
+			return fault.At("recipe", "%w", err)
+		}
+		r.profiles = append(r.profiles, one)
 	}
 	switch {
 	case sum == 0:

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/lentil-lm/lentil/book"
-	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/dataset/pii"
 	"github.com/lentil-lm/lentil/eval/score"
 	"github.com/lentil-lm/lentil/fault"
@@ -39,16 +38,22 @@ func (m *maker) finish() (*Made, error) {
 		}
 	}
 	m.unknownRows(made, facts)
+	m.profiled(made)
+	if m.opt.Format == Pairs {
+		all := len(made.Rows)
+		made.Rows = slices.DeleteFunc(made.Rows, func(r Row) bool { return r.Wrong == "" })
+		m.dropped["rows without a worse answer, which pairs have"] += all - len(made.Rows)
+	}
 	if err := m.count(made); err != nil {
+		return nil, err
+	}
+	if err := m.texts(made); err != nil {
 		return nil, err
 	}
 	if err := m.mix(made); err != nil {
 		return nil, err
 	}
 	m.order(made, dice)
-	if err := m.texts(made); err != nil {
-		return nil, err
-	}
 	m.questions(made, facts)
 	m.fillReport(made)
 	made.Report = m.report
@@ -145,53 +150,6 @@ func (m *maker) count(made *Made) error {
 	return nil
 }
 
-// mix adds rows of other datasets to those of training until they have their share of its tokens.
-func (m *maker) mix(made *Made) error {
-	own, shares := 0, 0.0
-	for _, r := range made.Rows {
-		if r.Split == "train" {
-			own += r.tokens
-		}
-	}
-	for _, x := range m.opt.Mix {
-		shares += x.Share
-	}
-	for k, x := range m.opt.Mix {
-		splits, err := dataset.Load(x.Path, x.Data)
-		if err != nil {
-			return fault.At("mix", "%w", err)
-		}
-		if err := splits.CheckTrain(); err != nil {
-			return fault.Given("mix", x.Path, "%w", err)
-		}
-		want := int(x.Share / (1 - shares) * float64(own))
-		order := m.dice(100 + uint64(k)).Perm(splits.Train.Len())
-		got := 0
-		for _, i := range order {
-			if got >= want {
-				break
-			}
-			row, err := splits.Train.Row(i)
-			if err != nil {
-				return fault.At("mix", "%w", err)
-			}
-			if len(row.Messages) == 0 {
-				return fault.Given("mix", x.Path, "its rows are %s rows, expected conversations", row.Format).Try("Give rows of messages, of prompt and completion, or in ShareGPT's or Alpaca's form.")
-			}
-			n, err := m.tokens(textOf(row))
-			if err != nil {
-				return err
-			}
-			got += n
-			made.Rows = append(made.Rows, Row{Kind: Mixed, By: splits.Train.Where(i), Model: "", Split: "train", mixed: &row, tokens: n})
-		}
-		if got < want {
-			m.warn(fault.Say("%s has %d tokens, too few for a share of %g: it would take %d", x.Path, got, x.Share, want))
-		}
-	}
-	return nil
-}
-
 // texts makes rows of continued pretraining: chunks of each unit of the split, without what only helps to find one's way.
 func (m *maker) texts(made *Made) (err error) {
 	count := func(text string) int {
@@ -232,12 +190,16 @@ func (m *maker) questions(made *Made, facts []*fact) {
 	}
 	pick := func(side string, kind score.Kind, most int, purpose uint64) {
 		list := slices.DeleteFunc(slices.Clone(facts), func(f *fact) bool {
-			return f.side() != side || !f.sound() || trained[key(f.asks[0])]
+			return (f.profile != nil) != (kind == score.Profile) || f.profile == nil && f.side() != side || !f.sound() || trained[key(f.asks[0])]
 		})
 		m.dice(purpose).Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 		asked := map[string]bool{}
 		for _, f := range list {
-			if k := key(f.asks[0]); !asked[k] && len(asked) < most {
+			k := key(f.asks[0])
+			if f.profile != nil {
+				k += f.profile.ID
+			}
+			if !asked[k] && len(asked) < most {
 				asked[k] = true
 				made.Questions = append(made.Questions, f.question(kind))
 			}
@@ -245,18 +207,10 @@ func (m *maker) questions(made *Made, facts []*fact) {
 	}
 	pick("train", score.Trained, mostTrained, 5)
 	pick("test", score.Unseen, mostUnseen, 6)
+	pick("", score.Profile, mostProfiled, 8)
 	things := slices.Clone(facts)
 	m.dice(7).Shuffle(len(things), func(i, j int) { things[i], things[j] = things[j], things[i] })
 	for _, f := range m.unknown(unknownAsks, things, mostUnknown) {
 		made.Questions = append(made.Questions, score.Question{Question: f.asks[0], Kind: score.Unanswerable})
 	}
-}
-
-// textOf is what the messages of a row say.
-func textOf(row dataset.Row) string {
-	var b strings.Builder
-	for _, v := range row.Messages {
-		b.WriteString(contentOf(v) + "\n")
-	}
-	return b.String()
 }

@@ -75,7 +75,11 @@ func (r *Row) row(o *Options) dataset.Row {
 		return *r.mixed
 	}
 	var ask []chat.Value
-	if system := strings.TrimSpace(o.System + "\n" + r.Profile); system != "" {
+	system := o.System
+	if r.Profile != nil {
+		system = r.Profile.System(system)
+	}
+	if system != "" {
 		ask = append(ask, chat.NewMessage("system", system))
 	}
 	ask = append(ask, chat.NewMessage("user", r.Question))
@@ -105,7 +109,7 @@ func (m *Made) lines(split string, decided map[string]Decision) (lines []string,
 	var rows []dataset.Row
 	for i := range m.Rows {
 		r := &m.Rows[i]
-		if r.Split != split || m.opt.Format == Pairs && r.Wrong == "" {
+		if r.Split != split {
 			continue
 		}
 		row := r.row(&m.opt)

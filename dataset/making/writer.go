@@ -11,6 +11,7 @@ import (
 
 	"github.com/lentil-lm/lentil/dataset"
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/profile"
 )
 
 // A Writer is a model that writes rows, and how it is used.
@@ -43,7 +44,7 @@ type task struct {
 	kinds           []Written
 	audience        string
 	difficulty      string
-	profile         string
+	profile         *profile.Profile
 	seed            uint64
 }
 
@@ -71,6 +72,10 @@ type writer struct {
 // tasks share the rows out: each passage gets some by its length, before any gets more.
 func (m *maker) tasks(w *Writer) (out []task) {
 	dice := m.dice(20)
+	users := m.opt.Profiles
+	if len(users) == 0 {
+		users = w.Recipe.profiles
+	}
 	var asked []*Passage
 	words := 0
 	for _, p := range m.passages {
@@ -93,8 +98,8 @@ func (m *maker) tasks(w *Writer) (out []task) {
 			k := min(want, mostPerCall)
 			want -= k
 			t := task{passage: p, seed: dice.Uint64(), audience: w.Recipe.Audiences[dice.IntN(len(w.Recipe.Audiences))], difficulty: w.Recipe.Difficulties[dice.IntN(len(w.Recipe.Difficulties))]}
-			if len(w.Recipe.Profiles) > 0 {
-				t.profile = w.Recipe.Profiles[dice.IntN(len(w.Recipe.Profiles))]
+			if n := len(users); n > 0 {
+				t.profile = users[dice.IntN(n)]
 			}
 			t.kinds = kindsFor(w.Recipe, p, second, k, dice.IntN)
 			if slices.Contains(t.kinds, "multi-hop") {
@@ -276,19 +281,29 @@ func (w *writer) task(ctx context.Context, t *task) (out []*fact, err error) {
 		if err != nil {
 			return nil, err
 		}
+		wrong := ""
 		if reason != "" {
+			before, why := *d, reason
 			if d, reason, err = w.mend(ctx, d, page, t, reason); err != nil {
 				return nil, err
+			}
+			if untrue[why] && key(before.Question) == key(d.Question) && key(before.Answer) != key(d.Answer) {
+				wrong = before.Answer
 			}
 		}
 		if reason != "" {
 			w.reject(reason, 1)
 			continue
 		}
-		out = append(out, w.fact(d, t))
+		f := w.fact(d, t)
+		f.wrong = wrong
+		out = append(out, f)
 	}
 	return out, nil
 }
+
+// untrue are the reasons for which an answer is the worse one of a pair, once it was mended.
+var untrue = map[string]bool{noQuote: true, noFigure: true, otherUnit: true, claims: true, unsure: true, breaks: true}
 
 func (w *writer) reject(reason string, n int) {
 	w.tell(func(p *Progress) { p.Rejected[reason] += n })
@@ -305,6 +320,9 @@ func (t *task) page() string {
 // judged is refuse, with a judge where there is doubt.
 func (w *writer) judged(ctx context.Context, d *draft, page string, t *task) (string, error) {
 	reason, doubt := w.refuse(d, page)
+	if reason == "" && d.Kind == "profile" && len(t.profile.Scan(d.Answer)) > 0 {
+		reason = breaks
+	}
 	if reason != "" || !doubt || w.opt.Votes == 0 {
 		return reason, nil
 	}
@@ -377,7 +395,7 @@ func (w *writer) fact(d *draft, t *task) *fact {
 	if d.Kind == "follow-up" && wordCount(d.FollowQuestion) > 1 && strings.TrimSpace(d.FollowAnswer) != "" {
 		f.more = []string{strings.TrimSpace(d.FollowQuestion), strings.TrimSpace(d.FollowAnswer)}
 	}
-	if metaRE.MatchString(f.asks[0]) || wordCount(f.asks[0]) < 3 || key(f.asks[0]) == key(d.Question) || d.Kind == "unanswerable" || d.Kind == "profile" {
+	if metaRE.MatchString(f.asks[0]) || wordCount(f.asks[0]) < 3 || key(f.asks[0]) == key(d.Question) || d.Kind == "unanswerable" {
 		f.asks[0] = ""
 	}
 	if f.must = figureFacts(d.Answer); len(f.must) == 0 || len(f.must) > 3 {

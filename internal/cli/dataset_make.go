@@ -14,12 +14,13 @@ import (
 	"github.com/lentil-lm/lentil/dataset/making"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/profile"
 )
 
 type makeOptions struct {
 	making.Options
 	Out, Tokenizer string
-	Mixes          []string
+	Mixes, Users   []string
 	Seed           int64
 	Plan           bool
 	Sample         int
@@ -68,6 +69,7 @@ stopped, and asks nothing twice.`,
 		f.IntVar(&o.Wordings, "wordings", o.Wordings, "`ways` of asking for one fact, 1 to 4")
 		f.StringVar(&o.System, "system", "", "system `message` of every row")
 		f.StringArrayVar(&o.Mixes, "mix", nil, "rows of other data that come along, by their share of the tokens, so that\nthe model forgets less: `FILE:share`, such as chats.jsonl:0.2")
+		f.StringArrayVar(&o.Users, "profile", nil, "rows for a user as well: `file` of what someone eats and does not eat")
 		f.StringVar(&o.pii, "pii", string(o.Privacy), "addresses and numbers of persons: `mask`, keep, or drop rows with them")
 	})
 	group(cmd, "Books", func(f *pflag.FlagSet) {
@@ -144,6 +146,13 @@ func (o *makeOptions) check() error {
 		return fault.Value("max_seq_length", o.TextTokens, "16 or more")
 	case o.System != "" && o.Format == making.Completions:
 		return fault.Given("system", o.System, "rows of prompt and completion have no place for it").Try("Take another format, such as messages.")
+	}
+	for _, path := range o.Users {
+		user, err := profile.Read(path)
+		if err != nil {
+			return fault.Given("profile", path, "%w", err)
+		}
+		o.Profiles = append(o.Profiles, user)
 	}
 	return o.mixes()
 }
