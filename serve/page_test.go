@@ -3,13 +3,16 @@ package serve
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lentil-lm/lentil/engine"
 )
@@ -284,5 +287,155 @@ func TestSources(t *testing.T) {
 	dir, _ := modelFolder()
 	if _, err := New(t.Context(), Options{Models: []Model{{Path: dir}}, Books: []string{filepath.Join(books, "none")}}); err == nil || !strings.Contains(err.Error(), "no such") {
 		t.Errorf("books that are not there: %v", err)
+	}
+}
+
+// TestFiles: the text of a file is read within bounds, and is what the model gets with the question.
+func TestFiles(t *testing.T) {
+	t.Parallel()
+	_, h := newServer(t, func(o *Options) { o.Data, o.MaxBody = t.TempDir(), 1<<20 })
+	read := func(name, text string) (int, object) {
+		t.Helper()
+		r, err := http.Post(h.URL+"/lentil/files?name="+url.QueryEscape(name), "application/octet-stream", strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		var v object
+		if err := json.NewDecoder(r.Body).Decode(&v); err != nil {
+			t.Fatal(err)
+		}
+		return r.StatusCode, v
+	}
+	code, got := read("../x/notes.md", "# Pantry\n\n17 jars\n\n- okra\n- oats\n")
+	if code != 200 || got["name"] != "notes.md" || got["text"] != "Pantry\n\n17 jars\n\nokra\noats" || got["words"] != 5.0 || got["cut"] != nil {
+		t.Errorf("%d %v", code, got)
+	}
+	if code, got := read("long.txt", strings.Repeat("Bohnen für Gäste. ", 40_000)); code != 200 || got["cut"] != true || len(got["text"].(string)) > mostFileText || len(got["text"].(string)) < mostFileText-4 {
+		t.Errorf("a long text: %d, cut %v", code, got["cut"])
+	}
+	for name, c := range map[string]struct {
+		text string
+		code int
+		want string
+	}{
+		"cat.png":   {"\x89PNG", 400, "cat.png: books that end in \".png\" are not read, expected .txt"},
+		"empty.md":  {"\n", 400, "empty.md has no text"},
+		"book.epub": {"no zip", 400, "book.epub"},
+		"big.txt":   {strings.Repeat("x", 2<<20), 413, "big.txt is too large"},
+	} {
+		code, v := read(name, c.text)
+		if message, _ := at(v, "error", "message").(string); code != c.code || !strings.Contains(message, c.want) || strings.Contains(message, "lentil-attach") {
+			t.Errorf("%s: %d %v", name, code, v)
+		}
+	}
+	chats := h.URL + "/lentil/chats/" + chatID
+	do(t, "PUT", chats, object{"title": "x"})
+	files := []object{{"name": "a.md", "text": "Beans are good."}}
+	do(t, "PUT", chats+"/"+askID, object{"role": "user", "content": question, "files": files, "vote": 1})
+	do(t, "POST", chats+"/"+askID+"/new", object{"id": "ans-000000001", "model": "base"})
+	answer, _ := watchedAnswer(t, h.URL, "ans-000000001")
+	if want := content(t, h.URL, object{"messages": user("File a.md:\n\nBeans are good.\n\n" + question)}); answer != want {
+		t.Errorf("answer %q, want that of the whole prompt, %q", answer, want)
+	}
+	for what, files := range map[string][]object{"a path": {{"name": "../a", "text": "x"}}, "a long text": {{"name": "a", "text": strings.Repeat("x", mostFileText+1)}}, "many": slices.Repeat(files, mostFiles+1)} {
+		if code, v := do(t, "PUT", chats+"/msg-000000002", object{"role": "user", "files": files}); code != 400 {
+			t.Errorf("%s: %d %v", what, code, v)
+		}
+	}
+}
+
+// TestLongChat: a chat that the model cannot take whole goes on without its beginning.
+func TestLongChat(t *testing.T) {
+	t.Parallel()
+	s, h := newServer(t, func(o *Options) { o.Data = t.TempDir() })
+	lines := []line{{Chat: &chatInfo{ID: chatID}}}
+	parent := ""
+	for i := range 401 {
+		m := &storedMessage{ID: fmt.Sprintf("msg-%09d", i), Parent: parent, Role: []string{"user", "assistant"}[i%2], Content: strings.Repeat("Rice and beans, ", 4)}
+		lines, parent = append(lines, line{Message: m}), m.ID
+	}
+	if err := s.store.write(chatID, lines...); err != nil {
+		t.Fatal(err)
+	}
+	code, v := do(t, "POST", h.URL+"/lentil/chats/"+chatID+"/"+parent+"/new", object{"id": "ans-000000001", "model": "base", "max_tokens": -1})
+	_, last := watchedAnswer(t, h.URL, "ans-000000001")
+	left, _ := at(last, "message", "left").(float64)
+	if code != 200 || left < 16 || int(left)%16 != 0 || left > 400 {
+		t.Fatalf("%d %v; %v messages were left out", code, v, left)
+	}
+	most, prompt := at(last, "message", "figures", "context_most").(float64), at(last, "message", "figures", "prompt_n").(float64)+at(last, "message", "figures", "cache_n").(float64)
+	if prompt > most*3/4 || prompt < most/4 {
+		t.Errorf("a prompt of %v tokens, of %v", prompt, most)
+	}
+}
+
+// TestKeptOnTheWay: an answer under way is in the chat's file before it ends, as one that was broken off.
+func TestKeptOnTheWay(t *testing.T) {
+	t.Parallel()
+	s, h := newServer(t, func(o *Options) { o.Data, o.Open = t.TempDir(), engine.Options{Threads: 1} })
+	s.keepFirst = time.Nanosecond
+	chats := h.URL + "/lentil/chats/" + chatID
+	do(t, "PUT", chats, object{"title": "x"})
+	do(t, "PUT", chats+"/"+askID, object{"role": "user", "content": question})
+	const id = "ans-000000001"
+	do(t, "POST", chats+"/"+askID+"/new", object{"id": id, "grammar": `root ::= [a-z]{4000}`, "max_tokens": -1})
+	for {
+		c, err := s.store.get(chatID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := c.message(id); m != nil {
+			if m.Finish != "broken" || m.Content == "" {
+				t.Errorf("%+v", m)
+			}
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	do(t, "DELETE", h.URL+"/lentil/answers/"+id, nil)
+	if _, last := watchedAnswer(t, h.URL, id); at(last, "message", "finish") != "stopped" {
+		t.Errorf("%v", last)
+	}
+	if c, err := s.store.get(chatID); err != nil || len(c.Messages) != 2 || c.message(id).Finish != "stopped" {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// TestDataset: chats begin with questions of a dataset, and places of its rows stand beside answers.
+func TestDataset(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(data, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	row := func(question string) string {
+		line, err := json.Marshal(object{"messages": []object{{"role": "user", "content": question}, {"role": "assistant", "content": "Yes."}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(line) + "\n"
+	}
+	write("train.jsonl", row("Is rice good?")+row("Is rice good?")+row("Tell me of rice.")+row(strings.Repeat("Long ", 60)+"?")+row("Are lentils good for bones?"))
+	write("provenance.jsonl", `{"split":"train","row":1,"source":"books/food.md","title":"Food","page":"7","path":["Pulses"],"offset":10,"quote":"Lentils keep bones strong."}
+{"split":"train","row":2,"source":"books/food.md","title":"Food","page":"7","path":["Pulses"],"offset":10,"quote":"They have 24 g of protein."}
+{"split":"train","row":3,"source":"books/food.md","title":"Food","page":"9","offset":90,"quote":"Rice is white."}
+`)
+	s, h := newServer(t, func(o *Options) { o.Dataset, o.Data = data, t.TempDir() })
+	_, v := do(t, "GET", h.URL+"/lentil/about", nil)
+	if starters, _ := at(v, "starters").([]any); len(starters) != 2 || starters[0] != "Is rice good?" || starters[1] != "Are lentils good for bones?" {
+		t.Errorf("%v", v)
+	}
+	if got := s.shelf.look("Lentils make bones strong."); len(got) != 1 || got[0].Name() != "Food, Pulses, p. 7" || got[0].Text != "Lentils keep bones strong.\nThey have 24 g of protein." {
+		t.Errorf("%+v", got)
+	}
+	dir, _ := modelFolder()
+	write("provenance.jsonl", "no JSON\n")
+	for what, folder := range map[string]string{"line 1 is no provenance": data, "no such folder": filepath.Join(data, "none")} {
+		if _, err := New(t.Context(), Options{Models: []Model{{Path: dir}}, Dataset: folder}); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }

@@ -413,7 +413,7 @@ func (s *Server) runJob(ctx context.Context, job *answerJob, q *query, question 
 	var thinking time.Duration
 	rewritten := false
 	began := time.Now()
-	keep := began.Add(firstKeep)
+	keep := began.Add(s.keepFirst)
 	err := s.answer(ctx, q, func(e event) error {
 		if now := time.Now(); now.After(keep) && a.Content+a.Reasoning != "" {
 			so := *a

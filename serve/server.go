@@ -88,6 +88,7 @@ type Server struct {
 	shelf     *shelf        // of books; nil for none
 	starters  []string      // questions that chats may begin with
 	reading   chan struct{} // held by the file that is read
+	keepFirst time.Duration // firstKeep, but in tests
 
 	mu       sync.Mutex
 	draining bool
@@ -102,7 +103,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if err := o.Sampling.Check(); err != nil {
 		return nil, fault.Mark(err)
 	}
-	s := &Server{o: o, started: time.Now(), embedding: make(chan struct{}, 1), encoding: make(chan struct{}, 1), reading: make(chan struct{}, 1), writeTime: writeTime,
+	s := &Server{o: o, started: time.Now(), embedding: make(chan struct{}, 1), encoding: make(chan struct{}, 1), reading: make(chan struct{}, 1), writeTime: writeTime, keepFirst: firstKeep,
 		jobs: jobs{all: map[string]*answerJob{}}}
 	if err := s.kwargs.read(o.TemplateArgs); err != nil {
 		return nil, err

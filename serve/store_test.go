@@ -1,13 +1,185 @@
 package serve
 
 import (
+	"bufio"
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
 	"testing"
 )
+
+// storeOfChild names the folder that a process of the tests is to write chats to.
+const storeOfChild = "LENTIL_TEST_STORE"
+
+// TestStoreWriter is the process that TestStoreKilled kills.
+func TestStoreWriter(t *testing.T) {
+	dir := os.Getenv(storeOfChild)
+	if dir == "" {
+		t.Skip("runs in a process of TestStoreKilled's")
+	}
+	s, err := openStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; ; i++ {
+		id := fmt.Sprintf("chat-%08d", i%3)
+		m := &storedMessage{ID: fmt.Sprintf("msg-%08d", i), Role: "user", Content: strings.Repeat("lentils ", i%300)}
+		if _, err := s.get(id); err != nil {
+			err = s.write(id, line{Chat: &chatInfo{ID: id, Title: "A chat"}}, line{Message: m})
+		} else {
+			err = s.write(id, line{Message: m})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println("kept", id, m.ID)
+	}
+}
+
+// TestStoreKilled: what a server that is killed had told to be kept is there, and two servers never write to one folder.
+func TestStoreKilled(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	kept := map[string]string{}
+	for round := range 4 {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestStoreWriter$", "-test.v")
+		cmd.Env = append(os.Environ(), storeOfChild+"="+dir)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines, told := bufio.NewScanner(out), 0
+		for lines.Scan() {
+			f := strings.Fields(lines.Text())
+			if len(f) != 3 || f[0] != "kept" {
+				continue
+			}
+			kept[f[2]] = f[1]
+			told++
+			if told == 1 {
+				if _, err := openStore(dir); err == nil || !strings.Contains(err.Error(), "another server") {
+					t.Errorf("a second server: %v", err)
+				}
+			}
+			if told == 40+7*round {
+				cmd.Process.Kill()
+			}
+		}
+		cmd.Wait()
+		s, err := openStore(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for message, id := range kept {
+			if c, err := s.get(id); err != nil || c.message(message) == nil {
+				t.Errorf("round %d: %s of %s is lost: %v", round, message, id, err)
+			}
+		}
+		s.close()
+	}
+	if len(kept) < 40 {
+		t.Errorf("%d messages were told to be kept", len(kept))
+	}
+}
+
+// TestExchange: chats come back from an export as they were, of Open WebUI's form but for what that has no place for.
+func TestExchange(t *testing.T) {
+	t.Parallel()
+	s, err := openStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	info := chatInfo{ID: chatID, Title: "Beans", Folder: "food", Leaf: "a2", Settings: json.RawMessage(`{"model":"base+cook","system":"Be brief."}`), Created: 100, Updated: 200}
+	messages := []*storedMessage{
+		{ID: "q1", Role: "user", Content: "Why?", Files: []file{{Name: "a.md", Text: "Beans are good."}}, Created: 100},
+		{ID: "a1", Parent: "q1", Role: "assistant", Content: "So.", Model: "base+cook", Vote: 1, Created: 110},
+		{ID: "a2", Parent: "q1", Role: "assistant", Content: "Because.", Reasoning: "Hm.\nYes.", Model: "base", Vote: -1, Figures: map[string]any{"reasoning_ms": 2000.0}, Created: 120},
+	}
+	lines := []line{{Chat: &info}}
+	for _, m := range messages {
+		lines = append(lines, line{Message: m})
+	}
+	if err := s.write(chatID, lines...); err != nil {
+		t.Fatal(err)
+	}
+	again := func(export any) *storedChat {
+		t.Helper()
+		data, err := marshal(export)
+		if err != nil {
+			t.Fatal(err)
+		}
+		had := listed(s, "")
+		if n, err := s.take(data); n != len(had) || err != nil {
+			t.Fatalf("%d, %v", n, err)
+		}
+		for _, f := range listed(s, "") {
+			if !slices.ContainsFunc(had, func(h found) bool { return h.ID == f.ID }) {
+				c, err := s.get(f.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.write(f.ID, line{Deleted: true}); err != nil {
+					t.Fatal(err)
+				}
+				c.ID = chatID
+				return c
+			}
+		}
+		t.Fatal("no chat came")
+		return nil
+	}
+	if c := again(s.export()); !reflect.DeepEqual(c.chatInfo, info) || !reflect.DeepEqual(c.Messages, messages) {
+		t.Errorf("%+v", c)
+	}
+	web := s.export()[0].toWeb()
+	if m := web.Chat.History.Messages["q1"]; !slices.Equal(m.ChildrenIDs, []string{"a1", "a2"}) || m.ParentID != nil || len(web.Chat.Messages) != 2 || web.Chat.Messages[1].ID != "a2" {
+		t.Errorf("Open WebUI's export: %+v", web.Chat)
+	}
+	c := again([]webChat{web})
+	messages[0] = &storedMessage{ID: "q1", Role: "user", Content: "File a.md:\n\nBeans are good.\n\nWhy?", Created: 100}
+	messages[2].Figures["reasoning_ms"] = 2000
+	for i, m := range c.Messages {
+		if f := m.Figures["reasoning_ms"]; f != nil { // a number of JSON, once it was read from the file
+			m.Figures["reasoning_ms"] = m.thoughtFor()
+		}
+		if !reflect.DeepEqual(m, messages[i]) {
+			t.Errorf("%+v, want %+v", m, messages[i])
+		}
+	}
+	if c.Title != "Beans" || c.Folder != "food" || c.Leaf != "a2" || c.Created != 100 || !strings.Contains(string(c.Settings), `"base+cook"`) {
+		t.Errorf("%+v", c.chatInfo)
+	}
+	for what, text := range map[string]string{
+		"no list":                     `{}`,
+		"no messages":                 `[{"title": "x", "messages": []}]`,
+		"an unknown role":             `[{"messages": [{"id": "a", "role": "tool"}]}]`,
+		"an id twice":                 `[{"messages": [{"id": "a", "role": "user"}, {"id": "a", "role": "user"}]}]`,
+		"a ring":                      `[{"messages": [{"id": "a", "parent": "b", "role": "user"}, {"id": "b", "parent": "a", "role": "user"}]}]`,
+		"a parent that is no message": `[{"messages": [{"id": "a", "parent": "b", "role": "user"}]}]`,
+		"a good one first":            `[{"messages": [{"id": "a", "role": "user"}]}, {"messages": [null]}]`,
+	} {
+		if _, err := s.take([]byte(text)); err == nil || len(listed(s, "")) != 1 {
+			t.Errorf("%s: %v, %d chats", what, err, len(listed(s, "")))
+		}
+	}
+	if err := s.move("food", "Food/Pulses"); err != nil {
+		t.Fatal(err)
+	}
+	if _, folders := s.list(""); !slices.Equal(folders, []string{"Food/Pulses"}) {
+		t.Errorf("folders %q", folders)
+	}
+}
 
 // manyChats is a folder of n chats of twenty messages, each of a hundred words.
 func manyChats(tb testing.TB, n int) string {
