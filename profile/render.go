@@ -2,7 +2,10 @@ package profile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/lentil-lm/lentil/chat/jinja"
 )
 
 // NoAdvice is the line that stands under everything that is about a profile.
@@ -84,4 +87,38 @@ func (p *Profile) System(prompt string) string {
 		return p.Render()
 	}
 	return prompt + "\n\n" + p.Render()
+}
+
+// Tell gives the messages of a conversation with the profile in their system prompt, which becomes their first message
+// where there was none. Without a profile (nil) they stay as they are.
+func (p *Profile) Tell(messages []jinja.Value) []jinja.Value {
+	if p == nil {
+		return messages
+	}
+	out := slices.Clone(messages)
+	if text, first, ok := systemPrompt(out); ok {
+		first = first.Clone()
+		first.Set("content", p.System(text))
+		out[0] = first
+		return out
+	}
+	system := jinja.NewDict()
+	system.Set("role", "system")
+	system.Set("content", p.System(""))
+	return slices.Insert(out, 0, jinja.Value(system))
+}
+
+// systemPrompt is the text of a first message that is one.
+func systemPrompt(messages []jinja.Value) (string, *jinja.Dict, bool) {
+	if len(messages) == 0 {
+		return "", nil, false
+	}
+	first, ok := messages[0].(*jinja.Dict)
+	if !ok {
+		return "", nil, false
+	}
+	role, _ := first.Get("role")
+	content, _ := first.Get("content")
+	text, ok := content.(string)
+	return text, first, ok && (role == "system" || role == "developer")
 }

@@ -227,9 +227,8 @@ func (s *Server) chatQuery(ctx context.Context, r *chatRequest) (_ *query, err e
 		}
 	}()
 	q := &query{variant: v, logs: -1}
-	if _, q.profile = s.models.profiles.of(r.Model); q.profile != nil {
-		messages = told(q.profile, messages)
-	}
+	_, q.profile = s.models.profiles.of(r.Model)
+	messages = q.profile.Tell(messages)
 	choice, err := toolChoice(r.ToolChoice, tools)
 	if err != nil {
 		return nil, err

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/profile"
@@ -125,22 +124,6 @@ func (p *profiles) of(model string) (string, *profile.Profile) {
 		}
 	}
 	return model, nil
-}
-
-// told gives messages with a profile in their system prompt.
-func told(p *profile.Profile, messages []chat.Value) []chat.Value {
-	out := slices.Clone(messages)
-	if first, ok := out[0].(*chat.Dict); ok {
-		role, _ := first.Get("role")
-		content, _ := first.Get("content")
-		if text, isText := content.(string); isText && (role == "system" || role == "developer") {
-			first = first.Clone()
-			first.Set("content", p.System(text))
-			out[0] = first
-			return out
-		}
-	}
-	return slices.Insert(out, 0, chat.Value(chat.NewMessage("system", p.System(""))))
 }
 
 // listProfiles tells the page's editor what there is.

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/profile"
 )
 
 type chatOptions struct {
@@ -18,6 +19,7 @@ type chatOptions struct {
 	MaxTokens      int
 	SystemPrompt   string
 	TemplateConfig string
+	Profile        profileFlag
 }
 
 func newChat(streams Streams) *cobra.Command {
@@ -45,6 +47,7 @@ is a message.
 	group(cmd, "Model", func(f *pflag.FlagSet) {
 		o.declareModel(f, defaultModel)
 		f.StringVar(&o.SystemPrompt, "system-prompt", "", "`text` that tells the model how to behave")
+		o.Profile.declare(f)
 		f.StringVar(&o.TemplateConfig, "chat-template-config", "", "JSON `object` with more variables for the chat template")
 		f.BoolVar(&o.TrustRemoteCode, "trust-remote-code", false, "")
 		ignore(f.Lookup("trust-remote-code"), noRemoteCode)
@@ -69,6 +72,9 @@ func runChat(ctx context.Context, streams Streams, o chatOptions) error {
 	if err := o.Sampling.Check(); err != nil {
 		return fault.Mark(err)
 	}
+	if err := o.Profile.read(); err != nil {
+		return err
+	}
 	t, err := newTalk(ctx, streams, o)
 	if err != nil {
 		return err
@@ -91,6 +97,10 @@ func (o chatOptions) banner() string {
 			text = append(text[:57], []rune("...")...)
 		}
 		row("system", string(text))
+	}
+	if o.Profile.Profile != nil {
+		row("profile", o.Profile.ID+": "+summary(o.Profile.Profile))
+		row("", profile.NoAdvice)
 	}
 	row("max tokens", fmt.Sprint(o.MaxTokens))
 	b.WriteString("/help lists the commands, Ctrl-D ends\n")

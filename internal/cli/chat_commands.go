@@ -14,6 +14,7 @@ import (
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/internal/smallfile"
+	"github.com/lentil-lm/lentil/profile"
 )
 
 // A chatCommand is what a message that begins with / does.
@@ -37,6 +38,7 @@ func init() { // /help lists them
 		{[]string{"/reset"}, "", "forget the conversation and start a new one (r)", (*talk).doReset},
 		{[]string{"/retry"}, "", "answer the last message again, with another seed", (*talk).doRetry},
 		{[]string{"/system"}, "[TEXT|none]", "show, set or drop the text that tells the model how to behave", (*talk).doSystem},
+		{[]string{"/profile"}, "[FILE|none]", "show, set or drop the profile that answers are for", (*talk).doProfile},
 		{[]string{"/adapter"}, "[PATH|none]", "show, change or take off the adapter; the conversation stays", (*talk).doAdapter},
 		{[]string{"/set"}, "[NAME VALUE]", "show or change temp, top-p, xtc-probability, xtc-threshold, max-tokens, seed", (*talk).doSet},
 		{[]string{"/save"}, "FILE", "write the conversation as a row of a dataset (JSONL)", (*talk).doSave},
@@ -139,6 +141,25 @@ func (t *talk) doSystem(_ context.Context, text string) error {
 	return t.tell("system prompt set")
 }
 
+func (t *talk) doProfile(_ context.Context, path string) error {
+	switch path {
+	case "":
+		if t.setup.Profile.Profile == nil {
+			return t.tell("There is no profile.")
+		}
+		return t.tell("%s", t.setup.Profile.Render())
+	case none:
+		t.setup.Profile = profileFlag{}
+		return t.tell("no profile")
+	}
+	next := profileFlag{path: path}
+	if err := next.read(); err != nil {
+		return err
+	}
+	t.setup.Profile = next
+	return t.tell("answers are for %s: %s\n%s", next.ID, summary(next.Profile), profile.NoAdvice)
+}
+
 func (t *talk) doAdapter(_ context.Context, path string) error {
 	switch {
 	case path == "" && t.setup.AdapterPath == "":
@@ -230,7 +251,7 @@ func (t *talk) doSave(_ context.Context, path string) error {
 		return t.tell("%s is there already: give another name.", path)
 	}
 	row := jinja.NewDict()
-	row.Set("messages", jinja.NewList(t.messages...))
+	row.Set("messages", jinja.NewList(t.setup.Profile.Tell(t.messages)...))
 	text, err := jinja.FormatJSON(row)
 	if err != nil {
 		return err
@@ -271,6 +292,12 @@ func (t *talk) doLoad(_ context.Context, path string) error {
 	t.setup.SystemPrompt = ""
 	if content, _ := t.messages[0].(*chat.Dict).Get("content"); t.roleOf(0) == roleSystem {
 		t.setup.SystemPrompt, _ = content.(string)
+		if p := t.setup.Profile.Profile; p != nil && strings.HasSuffix(t.setup.SystemPrompt, p.Render()) { // told already when it was saved
+			t.setup.SystemPrompt = strings.TrimSpace(strings.TrimSuffix(t.setup.SystemPrompt, p.Render()))
+			if t.messages = t.messages[1:]; t.setup.SystemPrompt != "" {
+				t.messages = append([]chat.Value{chat.NewMessage(roleSystem, t.setup.SystemPrompt)}, t.messages...)
+			}
+		}
 	}
 	if n := len(bytes.Fields(others)); n > 0 {
 		if err := t.tell("Of %s, the first row alone is taken.", path); err != nil {
@@ -291,7 +318,7 @@ func (t *talk) doLoad(_ context.Context, path string) error {
 func (t *talk) doStats(context.Context, string) error {
 	used := "0"
 	if len(t.messages) > 0 {
-		tokens, err := t.engine.Prompt(t.messages, t.prompt)
+		tokens, err := t.engine.Prompt(t.setup.Profile.Tell(t.messages), t.prompt)
 		if err != nil {
 			return err
 		}

@@ -222,7 +222,7 @@ var errUnanswered = errors.New("the answer was ended before its first word")
 
 // answer adds the model's turn to a conversation that ends with the user's.
 func (t *talk) answer(ctx context.Context) error {
-	tokens, err := t.engine.Prompt(t.messages, t.prompt)
+	tokens, err := t.engine.Prompt(t.setup.Profile.Tell(t.messages), t.prompt)
 	if err != nil {
 		return err
 	}
@@ -242,6 +242,10 @@ func (t *talk) answer(ctx context.Context) error {
 	t.messages = append(t.messages, chat.NewMessage(roleAssistant, text))
 	t.answers++
 	t.tokens += t.last.GenerationTokens
+	if hits := t.setup.Profile.hits(text); len(hits) > 0 {
+		fmt.Fprintln(t.out)
+		tellHits(t.out, t.setup.Profile.ID, hits)
+	}
 	_, err = fmt.Fprintf(t.out, "\n%d tokens · %.1f tok/s · prompt %.1f tok/s · peak %.2f GB\n%s",
 		t.last.GenerationTokens, t.last.GenerationTPS, t.last.PromptTPS, float64(t.engine.PeakMemory())/1e9, t.remark(finish, room))
 	return err

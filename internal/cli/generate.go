@@ -15,6 +15,7 @@ import (
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
+	"github.com/lentil-lm/lentil/profile"
 )
 
 // defaultModel is the model that mlx-lm asks when none is given.
@@ -47,6 +48,7 @@ type generateOptions struct {
 	Verbose              string
 	PrefillStep          int
 	PromptCacheFile      string
+	Profile              profileFlag
 	JSON                 string
 
 	modelGiven, seedGiven, systemGiven, prefillGiven bool
@@ -86,6 +88,7 @@ func (o *generateOptions) declare(cmd *cobra.Command) {
 		o.declareModel(f, defaultModel)
 		f.StringVarP(&o.Prompt, "prompt", "p", "hello", "what to ask; \\n and \\t are understood; - reads standard input")
 		f.StringVar(&o.SystemPrompt, "system-prompt", "", "`text` that tells the model how to behave")
+		o.Profile.declare(f)
 		f.StringVar(&o.PromptCacheFile, "prompt-cache-file", "", "`file` of lentil cache_prompt or mlx_lm.cache_prompt\nwith the beginning of the prompt; --model is the one it was made with")
 		f.StringVar(&o.Prefill, "prefill-response", "", "`text` that the answer begins with")
 		f.BoolVar(&o.IgnoreTemplate, "ignore-chat-template", false, "give the prompt to the model as it is")
@@ -179,6 +182,8 @@ func (o *generateOptions) tokens(e *engine.Engine, text string) ([]int32, error)
 	settings := engine.PromptOptions{ContinueFinal: o.prefillGiven, Kwargs: kwargs}
 	cached := o.PromptCacheFile != ""
 	switch plain := o.IgnoreTemplate || template == nil; {
+	case plain && o.Profile.Profile != nil:
+		return nil, fault.At("profile", "a profile is told in the system prompt, and without a chat template there is none")
 	case plain && cached:
 		return e.Tokenizer.Encode(text, false)
 	case plain:
@@ -226,7 +231,7 @@ func (o *generateOptions) messages(text string) []chat.Value {
 	if o.prefillGiven {
 		messages = append(messages, chat.NewMessage("assistant", o.Prefill))
 	}
-	return messages
+	return o.Profile.Tell(messages)
 }
 
 // generateFigures is what generate's --json writes.
@@ -235,11 +240,19 @@ type generateFigures struct {
 	Text         string `json:"text"`
 	FinishReason string `json:"finish_reason"`
 	PeakBytes    int64  `json:"peak_bytes"`
+	// Violations are what the answer breaks of a profile, where one was given.
+	Violations []profile.Hit `json:"violations,omitempty"`
 }
 
 func runGenerate(ctx context.Context, streams Streams, o generateOptions) error {
 	if err := o.Sampling.Check(); err != nil {
 		return fault.Mark(err)
+	}
+	if err := o.Profile.read(); err != nil {
+		return err
+	}
+	if o.Profile.Profile != nil && o.PromptCacheFile != "" {
+		return fault.At("profile", "the prompt cache has the system prompt already").Try("Make the cache with the text of lentil profile show as its system prompt, or leave it out.")
 	}
 	text, err := o.prompt(streams.In)
 	if err != nil {
@@ -265,6 +278,9 @@ func runGenerate(ctx context.Context, streams Streams, o generateOptions) error 
 	}
 	if o.Draft.Model != "" && o.verbose() {
 		fmt.Fprintf(streams.Out, "Drafted: %d tokens, %d accepted\n", result.DraftedTokens, result.AcceptedTokens)
+	}
+	if result.Violations = o.Profile.hits(result.Text); o.Profile.Profile != nil {
+		tellHits(streams.Err, o.Profile.ID, result.Violations)
 	}
 	return writeFigures(o.JSON, result)
 }

@@ -215,6 +215,7 @@ func commands(streams Streams) []*cobra.Command {
 		newBenchmark(streams),
 		newTokenize(streams),
 		newRender(streams),
+		newProfile(streams),
 		newVersion(streams),
 	}
 }
