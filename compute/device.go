@@ -195,3 +195,12 @@ type Ledger interface {
 	// Most is how many bytes the allocator held at once, kept blocks included, and how many of them on Go's heap.
 	Most() (all, heap int64)
 }
+
+// A WorkLedger is a Ledger that also knows how weights are stored and what ops take while they run.
+type WorkLedger interface {
+	Ledger
+	// Weight is what an imported matrix takes. Take and Most do not count it.
+	Weight(*quant.Matrix) int64
+	// Run reckons with an op.
+	Run(op Op, out, in []Spec)
+}

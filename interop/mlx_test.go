@@ -1,8 +1,10 @@
 package interop
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,9 +14,13 @@ import (
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/fallback"
 	mlxdevice "github.com/lentil-lm/lentil/compute/mlx"
+	"github.com/lentil-lm/lentil/compute/plan"
+	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
+	"github.com/lentil-lm/lentil/quant"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
+	"github.com/lentil-lm/lentil/weights"
 )
 
 // Training through MLX itself: the arithmetic is that of mlx-lm's own library.
@@ -141,6 +147,78 @@ func TestArraysStayFew(t *testing.T) {
 	t.Logf("arrays after each of %d steps: at most %d in the first %d, %d later; bytes %d and %d", steps, most, settled, later, bytes, laterBytes)
 	if later > most || laterBytes > bytes+bytes/10 {
 		t.Error("what is held grows from step to step")
+	}
+}
+
+// TestPlanOfMLX compares what a step takes by the plan with what MLX held at most. Not parallel: that is one figure of all devices.
+func TestPlanOfMLX(t *testing.T) {
+	need(t, "MLX")
+	const tolerance, casting = 0.10, 0.15 // of the peak; on a processor bf16 is cast to and fro, which no GPU does
+	for _, c := range []struct {
+		name        string
+		rows, row   int
+		bits        int
+		fineTune    string
+		checkpoint  bool
+		activations compute.DType
+	}{
+		{"a long row", 1, 320, 4, "lora", false, compute.F32},
+		{"rows, bf16", 4, 64, 4, "lora", false, compute.BF16},
+		{"checkpoints", 2, 128, 0, "lora", true, compute.F32},
+		{"full", 2, 128, 0, "full", false, compute.F32},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			src, err := weights.Open(modeltest.Write(t, modeltest.Spec{Type: "llama", Bits: c.bits, DType: quant.F32, Config: map[string]any{
+				"hidden_size": 256, "num_hidden_layers": 4, "intermediate_size": 768, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 4096,
+			}}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer src.Close()
+			dev, err := mlxdevice.New(mlxdevice.Options{Library: "../.interop/mlx/lib/libmlxc.so", Activations: c.activations})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer dev.Close()
+			step := func(dev compute.Device) {
+				t.Helper()
+				m, err := model.Load(dev, src)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c.fineTune == "full" {
+					err = m.Unfreeze(2, false)
+				} else {
+					_, err = adapter.New(m, adapter.Config{Rank: 8, Scale: 4}, compute.NewKey(0))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				tr := &train.Trainer{Model: m, Options: train.Options{
+					BatchSize: c.rows, Iters: 2, GradAccumulationSteps: 1, MaxSeqLength: c.row, GradCheckpoint: c.checkpoint,
+					Optimizer: train.OptimizerConfig{Name: "adam"}, Schedule: train.Constant(1e-5),
+				}}
+				for range 2 {
+					if err := errors.Join(tr.DryRun(slices.Repeat([]int{c.row}, c.rows)), dev.Sync()); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			planned := plan.New(plan.For(dev))
+			step(planned)
+			r := planned.Report()
+			step(fallback.New(dev))
+			_, peak := dev.Memory()
+			ratio := float64(r.WeightBytes+r.HeldBytes) / float64(peak)
+			t.Logf("planned %s of weights and %s, the peak was %s: %.3f", run.Bytes(r.WeightBytes), run.Bytes(r.HeldBytes), run.Bytes(peak), ratio)
+			allowed := tolerance
+			if c.activations == compute.BF16 {
+				allowed = casting
+			}
+			if math.Abs(ratio-1) > allowed {
+				t.Errorf("the plan is %.0f %% of the peak", 100*ratio)
+			}
+		})
 	}
 }
 

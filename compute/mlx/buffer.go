@@ -38,6 +38,7 @@ func (b *buffer) Free() {
 	b.freed = true
 	if b.weight == nil {
 		d.held -= b.spec.Bytes()
+		d.account.Free(b.spec.Bytes())
 	} else {
 		d.held -= b.weight.bytes
 		d.weights -= b.weight.bytes
@@ -69,6 +70,7 @@ func (d *Device) Alloc(shape compute.Shape, t compute.DType) (compute.Buffer, er
 	if err := d.admit(spec.Bytes()); err != nil {
 		return nil, err
 	}
+	d.account.Take(spec.Bytes())
 	return &buffer{dev: d, spec: spec}, nil
 }
 
@@ -219,17 +221,14 @@ func (d *Device) ImportWeight(m *quant.Matrix) (compute.Buffer, error) {
 // imported copies m into the buffer.
 func (d *Device) imported(b *buffer, m *quant.Matrix) error {
 	w, g, f := b.weight, d.g, m.Format
-	dense, bytes := d.denseType(f), int64(len(m.Data)+len(m.Scales)+len(m.Biases))
-	if !isPacked(f) {
-		bytes = int64(m.Rows) * int64(m.Cols) * int64(dense.Size())
-	}
+	bytes := d.account.stored(m)
 	if err := d.admit(bytes); err != nil {
 		return err
 	}
 	w.bytes = bytes
 	d.weights += bytes
 	if !isPacked(f) {
-		d.put(b, d.dense(m, dense))
+		d.put(b, d.dense(m, denseType(f, d.info.Activations)))
 		return nil
 	}
 	w.packed = mlxc.Quantized{Group: f.Group, Bits: f.Bits, Mode: "affine"}
@@ -251,21 +250,21 @@ func (d *Device) isExact(f quant.Format) bool {
 	case quant.Dense:
 		return f.DType.Size() <= 4
 	case quant.Q6K:
-		return d.denseType(f) == compute.F32
+		return denseType(f, d.info.Activations) == compute.F32
 	}
 	return true
 }
 
 // denseType is what a format that MLX lacks is stored in.
-func (d *Device) denseType(f quant.Format) compute.DType {
+func denseType(f quant.Format, activations compute.DType) compute.DType {
 	_, ok := types[f.DType]
 	switch {
 	case f.Kind == quant.Dense && ok:
 		return f.DType
-	case d.info.Activations == compute.F32:
+	case activations == compute.F32:
 		return compute.F32
 	}
-	return d.info.Activations
+	return activations
 }
 
 // dense copies a matrix in a type of floats.

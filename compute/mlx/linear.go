@@ -115,6 +115,9 @@ func (c *call) embed(o compute.Embed) error {
 // lossBytes is what the logits of a piece may take, in float32.
 const lossBytes = 64 << 20
 
+// lossRows is how many rows of logits a piece has.
+func lossRows(vocabulary int) int { return max(1, lossBytes/(4*vocabulary)) }
+
 // crossEntropy computes the logits of some rows at a time.
 func (c *call) crossEntropy(o compute.CrossEntropy) error {
 	targets, err := c.indices(1, o.Weight.Rows)
@@ -122,7 +125,7 @@ func (c *call) crossEntropy(o compute.CrossEntropy) error {
 		return err
 	}
 	rows, cols := c.dims(0)[0], c.dims(0)[1]
-	step := max(1, lossBytes/(4*o.Weight.Rows))
+	step := lossRows(o.Weight.Rows)
 	var losses, grads []mlxc.Array
 	var dw mlxc.Array
 	if o.GradWeight {

@@ -42,6 +42,8 @@ type Device struct {
 	g       *mlxc.Graph
 	held    int64     // bytes of slots and weights
 	weights int64     // of these, of weights
+	account *ledger   // of slots and work
+	room    int64     // that MLX may take beside weights without waiting
 	fresh   []*buffer // written since work was queued last
 	ops     int       // since then
 	masks   masks
@@ -129,6 +131,7 @@ func (d *Device) open(opt Options) error {
 		Name: "mlx", Detail: fmt.Sprintf("MLX %s, mlx-c %s, on the %s", version, d.lib.Interface(), where), Memory: d.limit,
 		Activations: activations, Repeatable: true, Async: true,
 	}
+	d.account = d.newLedger()
 	return d.lib.ResetPeak()
 }
 
@@ -225,9 +228,20 @@ func (d *Device) wire() {
 	_ = d.lib.LimitWired(min(d.wired, d.limit))
 }
 
+// bound lets MLX take what the account says. Beyond that it waits for work to end, which gives memory back.
+func (d *Device) bound() {
+	room := d.account.most + d.weights
+	if room <= d.room {
+		return
+	}
+	d.room = room
+	d.g.Fail(d.lib.LimitMemory(d.before + room))
+}
+
 // start queues what was built.
 func (d *Device) start() {
 	d.wire()
+	d.bound()
 	var arrays []mlxc.Array
 	for _, b := range d.fresh {
 		b.fresh = false

@@ -22,6 +22,7 @@ func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
 	if !d.has(op, o.OutSpecs, o.InSpecs) {
 		return fmt.Errorf("%s: %w", op.Name(), compute.ErrUnsupported)
 	}
+	d.account.Run(op, o.OutSpecs, o.InSpecs)
 	c := &call{d: d, g: d.g, out: o.Out, in: o.In, results: make([]mlxc.Array, len(out))}
 	d.later(func() error {
 		if err := c.build(op); err != nil {
@@ -56,7 +57,7 @@ func (c *call) build(op compute.Op) error {
 			d.fresh = append(d.fresh, b)
 		}
 	}
-	if d.ops++; d.ops >= pieceOps {
+	if d.ops++; d.ops >= pieceOps || isWhole(op) {
 		d.start()
 	}
 	return nil

@@ -209,6 +209,9 @@ func (d *Device) ImportWeight(m *quant.Matrix) (compute.Buffer, error) {
 	}
 	b := &buffer{spec: compute.WeightOf(m).Spec(), dev: d, matrix: m}
 	b.bytes = b.spec.Bytes()
+	if l, ok := d.options.Ledger.(compute.WorkLedger); ok {
+		b.bytes = l.Weight(m)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	at := unsafe.SliceData(m.Data)
@@ -241,6 +244,9 @@ func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
 	}
 	if !d.Supports(op, o.InSpecs) {
 		return fmt.Errorf("%s: %w", op.Name(), compute.ErrUnsupported)
+	}
+	if l, ok := d.options.Ledger.(compute.WorkLedger); ok {
+		l.Run(op, o.OutSpecs, o.InSpecs)
 	}
 	d.runs[run{op.Name(), op.Cost(o.InSpecs)}]++
 	return nil

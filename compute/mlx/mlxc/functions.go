@@ -26,6 +26,7 @@ const (
 	resetPeakMemory
 	clearCache
 	setCacheLimit
+	setMemoryLimit
 	setWiredLimit
 
 	arrayNewData
@@ -104,7 +105,7 @@ var names = [functions]string{
 	streamFree: "stream_free", synchronize: "synchronize", deviceNewType: "device_new_type", deviceFree: "device_free",
 	deviceInfoNew: "device_info_new", deviceInfoGet: "device_info_get", deviceInfoGetSize: "device_info_get_size", deviceInfoFree: "device_info_free",
 	getActiveMemory: "get_active_memory", getPeakMemory: "get_peak_memory", getCacheMemory: "get_cache_memory",
-	resetPeakMemory: "reset_peak_memory", clearCache: "clear_cache", setCacheLimit: "set_cache_limit", setWiredLimit: "set_wired_limit",
+	resetPeakMemory: "reset_peak_memory", clearCache: "clear_cache", setCacheLimit: "set_cache_limit", setMemoryLimit: "set_memory_limit", setWiredLimit: "set_wired_limit",
 
 	arrayNewData: "array_new_data", arrayFree: "array_free", arraySet: "array_set", arrayEval: "array_eval", arrayBytes: "array_nbytes",
 	arrayData: "array_data_uint8", vectorNew: "vector_array_new", vectorNewData: "vector_array_new_data", vectorFree: "vector_array_free",

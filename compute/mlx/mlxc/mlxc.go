@@ -241,6 +241,12 @@ func (l *Library) LimitCache(bytes int64) error {
 	return l.do(setCacheLimit, uintptr(unsafe.Pointer(was)), uintptr(bytes))
 }
 
+// LimitMemory is how many bytes arrays may take before work that is under way is waited for.
+func (l *Library) LimitMemory(bytes int64) error {
+	was := new(uint64)
+	return l.do(setMemoryLimit, uintptr(unsafe.Pointer(was)), uintptr(bytes))
+}
+
 // LimitWired is how many bytes stay in the GPU's reach between pieces of work.
 func (l *Library) LimitWired(bytes int64) error {
 	was := new(uint64)

@@ -33,7 +33,7 @@ word mlx_transpose_axes(word *res) { *res = 1; return 0; }
 
 S(set_error_handler) S(version) S(string_new) S(string_data) S(string_free) S(stream_free) S(synchronize) S(device_new_type) S(device_free)
 S(device_info_new) S(device_info_get) S(device_info_get_size) S(device_info_free) S(get_active_memory) S(get_peak_memory) S(get_cache_memory)
-S(reset_peak_memory) S(clear_cache) S(set_cache_limit) S(set_wired_limit) S(array_free) S(array_set) S(array_eval) S(array_nbytes)
+S(reset_peak_memory) S(clear_cache) S(set_cache_limit) S(set_wired_limit) S(set_memory_limit) S(array_free) S(array_set) S(array_eval) S(array_nbytes)
 S(array_data_uint8) S(vector_array_new) S(vector_array_new_data) S(vector_array_free) S(async_eval) S(dequantize) S(reshape)
 S(broadcast_to) S(add) S(subtract) S(multiply) S(divide) S(maximum) S(negative) S(square) S(sqrt) S(rsqrt) S(exp) S(expm1) S(tanh) S(sigmoid)
 S(cos) S(sin) S(isfinite) S(equal) S(greater_equal) S(where) S(sum_axis) S(all_axis) S(logsumexp_axis) S(argmax_axis) S(take_axis)
