@@ -31,6 +31,9 @@ var pairKeys = [2]string{chosenKey, rejectedKey}
 
 // detectPair refuses rows that are no pairs.
 func (o *Options) detectPair(d *chat.Dict) (Format, error) {
+	if o.isVote(d) { // others of the file are pairs, or there is nothing to learn from
+		return Preference, nil
+	}
 	for _, key := range pairKeys {
 		if _, ok := d.Get(key); !ok {
 			return 0, fault.Of("the rows are no pairs: expected %q and %q, and %q where they do not begin with it; found %s", chosenKey, rejectedKey, o.PromptFeature, keyList(d)).
@@ -43,6 +46,9 @@ func (o *Options) detectPair(d *chat.Dict) (Format, error) {
 // pair takes apart a row of chosen and rejected.
 func (o *Options) pair(d *chat.Dict) (row Row, err error) {
 	row.Format = Preference
+	if _, ok := d.Get(chosenKey); !ok && o.isVote(d) {
+		return row, errOneSided
+	}
 	if row.Tools, err = tools(d); err != nil {
 		return row, err
 	}

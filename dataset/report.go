@@ -25,7 +25,7 @@ type Report struct {
 	LostTokens int // tokens beyond the limit
 	Unread     int // bytes beyond the limit that were not even tokenised
 	NoLoss     int // rows without a token to learn
-	Vain       int // pairs whose answers are equal, or one of them is empty: they are not among Rows
+	Vain       int // pairs whose answers are equal, or one of them is empty, and single votes: they are not among Rows
 	NotPrefix  int // rows that do not begin with their rendered prompt
 	NotByModel int // rows whose learnt final message is not the assistant's
 	LeftOut    int // rows of which the template leaves something out
@@ -175,7 +175,7 @@ func (r *Report) Warnings() []fault.Note {
 			r.Split, rowsAre(r.Truncated), r.limit, lost, r.longestAt, r.Longest, fault.Setting("max_seq_length")))
 	}
 	if r.Vain > 0 {
-		w = append(w, fault.Say("%s: %s skipped, as chosen and rejected are equal, or one of them is empty: %s.", r.Split, rowsAre(r.Vain), listed(r.vainAt, r.Vain)))
+		w = append(w, fault.Say("%s: %s skipped, as chosen and rejected are equal, one of them is empty, or there is a vote on one answer: %s.", r.Split, rowsAre(r.Vain), listed(r.vainAt, r.Vain)))
 	}
 	if r.NoLoss > 0 {
 		fate := "and will be skipped"

@@ -58,6 +58,8 @@ func (o *Options) detect(d *chat.Dict) (Format, error) {
 	}
 	has := func(key string) bool { _, ok := d.Get(key); return ok }
 	switch {
+	case o.isVote(d):
+		return 0, fault.Of("the rows are votes on answers").Try("Make rows of them with lentil dataset feedback, or set %v to dpo to learn from the pairs among them.", fault.Setting("train_mode"))
 	case has(o.PromptFeature) && has(o.CompletionFeature):
 		return Completions, nil
 	case has(o.ChatFeature):

@@ -100,7 +100,7 @@ func (r *Rows) Prepare(ctx context.Context, progress func(done, total int)) (*Re
 	rep.count(lengths)
 	rep.P50, rep.P95 = percentile(lengths, 50), percentile(lengths, 95)
 	if len(kept) == 0 && rep.Vain > rep.NoLoss {
-		return rep, fault.Of("%s: no row is left: chosen and rejected are equal, or one of them is empty, in %s (%s)", r.split.source(), rows(rep.Vain), listed(rep.vainAt, rep.Vain)).
+		return rep, fault.Of("%s: no row is left: chosen and rejected are equal, one of them is empty, or there is a vote on one answer, in %s (%s)", r.split.source(), rows(rep.Vain), listed(rep.vainAt, rep.Vain)).
 			Try("Give pairs of a better and a worse answer.")
 	}
 	if len(lengths) > 0 && len(kept) == 0 {

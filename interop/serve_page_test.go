@@ -54,6 +54,9 @@ func TestChatPage(t *testing.T) {
 	if err != nil || !strings.Contains(string(pairs), "Rice is **good** food.") {
 		t.Errorf("feedback %s: %v", pairs, err)
 	}
+	liked := filepath.Join(dir, "liked") // what was said there is learnt from
+	lentil(t, "dataset", "feedback", filepath.Join(dir, "chats", "feedback.jsonl"), "--out", liked)
+	lentil(t, "train", "--train-mode", "dpo", "--model", filepath.Join(dir, "model"), "--data", liked, "--adapter-path", filepath.Join(dir, "better"), "--iters", "2", "--batch-size", "1")
 	t.Logf("first paint %.0f ms; 1,000 messages: shown after %.0f ms, frames while scrolling %.0f ms (median) and %.0f ms (longest), a question shown after %.0f ms",
 		got.Paint, got.Long, got.Frames[len(got.Frames)/2], got.Frames[len(got.Frames)-1], got.Sent)
 }

@@ -172,3 +172,40 @@ func TestEngineWriter(t *testing.T) {
 		}
 	}
 }
+
+// TestDatasetFeedback: votes of the chat page become rows, and those that teach nothing are told.
+func TestDatasetFeedback(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	vote := func(answer, label string) string {
+		return `{"prompt":[{"role":"user","content":"Rice?"}],"completion":[{"role":"assistant","content":"` + answer + `"}],"label":` + label + "}\n"
+	}
+	for name, text := range map[string]string{"feedback.jsonl": vote("Yes.", "true") + vote("No.", "false"), "alone.jsonl": vote("No.", "false")} {
+		if err := os.WriteFile(at(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, out, errs := lentil(t, "", "dataset", "feedback", at("feedback.jsonl"), "--out", at("liked"))
+	if code != 0 || !strings.Contains(out, "2 votes and 0 corrections gave 1 rows for training and 0 for validation") {
+		t.Errorf("%d %s%s", code, out, errs)
+	}
+	if code, out, errs = lentil(t, "", "dataset", "check", at("liked"), "--pairs"); code != 0 {
+		t.Errorf("%d %s%s", code, out, errs)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{at("alone.jsonl"), "--out", at("x")}, "1 votes and 0 corrections make no row"},
+		{[]string{at("feedback.jsonl")}, "--out"},
+		{[]string{at("feedback.jsonl"), "--out", at("x"), "--format", "texts"}, "--format"},
+		{[]string{at("feedback.jsonl"), "--out", at("x"), "--valid-share", "1"}, "--valid-share"},
+		{[]string{at("none.jsonl"), "--out", at("x")}, "none.jsonl"},
+		{nil, "no file was given"},
+	} {
+		if code, _, errs := lentil(t, "", append([]string{"dataset", "feedback"}, c.args...)...); code != 2 || !strings.Contains(errs, c.want) {
+			t.Errorf("%q: %d %s", c.args, code, errs)
+		}
+	}
+}
