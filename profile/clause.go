@@ -146,7 +146,8 @@ func (r *reading) phrase(i, n int) string {
 // mention is the longest food that begins at word i.
 func (r *reading) mention(i int) mention {
 	m := mention{from: i, to: i}
-	for n := min(max(r.l.longest, r.w.longest), len(r.words)-i); n > 0 && m.to == i; n-- {
+	first := r.words[i].word
+	for n := min(max(r.l.longest[first], r.w.longest[first]), len(r.words)-i); n > 0 && m.to == i; n-- {
 		p := r.phrase(i, n)
 		food, own := r.l.phrases[p], r.w.words[p]
 		if p == "" || food == nil && own == "" {
@@ -163,7 +164,7 @@ func (r *reading) mention(i int) mention {
 
 // without is what words before a food take off it, and how many they are.
 func (r *reading) without(i int) (classSet, int) {
-	for n := min(3, len(r.words)-i); n > 0; n-- {
+	for n := min(r.l.longest[r.words[i].word], len(r.words)-i); n > 0; n-- {
 		if off, ok := r.l.without[r.phrase(i, n)]; ok {
 			return off, n
 		}
@@ -173,7 +174,7 @@ func (r *reading) without(i int) (classSet, int) {
 
 // cue is the longest cue that begins at word i.
 func (r *reading) cue(i int) (cue, int) {
-	for n := min(longestCue, len(r.words)-i); n > 0; n-- {
+	for n := min(longestCue[r.words[i].word], len(r.words)-i); n > 0; n-- {
 		p := r.phrase(i, n)
 		if p == "" {
 			continue

@@ -70,14 +70,14 @@ func words(list string) map[string]bool {
 }
 
 // cueTables are the cues by phrase. A phrase may be of several kinds: "skip" is a not, and a turn behind another.
-var cueTables, longestCue = func() (map[cue]map[string]bool, int) {
-	tables, most := map[cue]map[string]bool{}, 0
+var cueTables, longestCue = func() (map[cue]map[string]bool, map[string]int) {
+	tables, most := map[cue]map[string]bool{}, map[string]int{}
 	for kind, list := range cueLists {
 		tables[kind] = map[string]bool{}
 		for phrase := range words(list) {
 			phrase = normal(phrase)
 			tables[kind][phrase] = true
-			most = max(most, 1+strings.Count(phrase, " "))
+			lengthen(most, phrase)
 		}
 	}
 	return tables, most

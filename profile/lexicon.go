@@ -34,7 +34,7 @@ type lexicon struct {
 	classes map[string]classSet
 	breaks  []ruleSet // of each class
 	sources map[Rule]string
-	longest int             // words of the longest phrase
+	longest map[string]int  // words of the longest phrase that begins with a word, those of without included
 	named   map[string]bool // phrases that stand in the file
 
 	meat, milk classSet
@@ -56,7 +56,7 @@ var theLexicon = sync.OnceValue(func() *lexicon {
 
 // readLexicon reads the format that lexicon.txt describes.
 func readLexicon(text string) (*lexicon, error) {
-	l := &lexicon{phrases: map[string]*Food{}, without: map[string]classSet{}, classes: map[string]classSet{}, sources: map[Rule]string{}, named: map[string]bool{}}
+	l := &lexicon{longest: map[string]int{}, phrases: map[string]*Food{}, without: map[string]classSet{}, classes: map[string]classSet{}, sources: map[Rule]string{}, named: map[string]bool{}}
 	source := ""
 	var crossed []string // each entry of its own goes before
 	for n, line := range strings.Split(text, "\n") {
@@ -78,7 +78,9 @@ func readLexicon(text string) (*lexicon, error) {
 			crossed = append(crossed, rest)
 		case word == "without":
 			words, classes, _ := strings.Cut(rest, " = ")
-			l.without[normal(words)], _, err = l.set(classes)
+			words = normal(words)
+			l.without[words], _, err = l.set(classes)
+			lengthen(l.longest, words)
 		default:
 			err = l.addFoods(line, source)
 		}
@@ -203,7 +205,6 @@ func (l *lexicon) addPhrase(form string, f *Food, mayBe bool) error {
 		return fmt.Errorf("%s is there twice", form)
 	}
 	l.named[name] = true
-	l.longest = max(l.longest, len(words))
 	at := len(words) - 1
 	if i := slices.Index(words, "of"); i > 0 {
 		at = i - 1 // sticks of celery
@@ -214,11 +215,18 @@ func (l *lexicon) addPhrase(form string, f *Food, mayBe bool) error {
 		}
 		words[at] = last
 		key := strings.Join(words, " ")
+		lengthen(l.longest, key)
 		if i == 0 || l.phrases[key] == nil {
 			l.phrases[key] = f
 		}
 	}
 	return nil
+}
+
+// lengthen notes a phrase under its first word.
+func lengthen(longest map[string]int, phrase string) {
+	first, _, _ := strings.Cut(phrase, " ")
+	longest[first] = max(longest[first], 1+strings.Count(phrase, " "))
 }
 
 // plurals are the forms that the plural of a word may have.

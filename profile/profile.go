@@ -219,12 +219,12 @@ type watch struct {
 	severity map[Rule]Severity
 	words    map[string]Rule // forms of what the profile avoids and the lexicon does not have
 	foods    map[*Food]Rule  // of the lexicon, avoided by name
-	longest  int
+	longest  map[string]int
 }
 
 // watch makes the tables of the scanner.
 func (p *Profile) watch() *watch {
-	w := &watch{severity: map[Rule]Severity{}, words: map[string]Rule{}, foods: map[*Food]Rule{}}
+	w := &watch{severity: map[Rule]Severity{}, words: map[string]Rule{}, foods: map[*Food]Rule{}, longest: map[string]int{}}
 	for _, d := range p.Diet {
 		w.add(d, Diet)
 	}
@@ -262,7 +262,6 @@ func (w *watch) add(name string, s Severity) {
 	if len(words) == 0 {
 		return
 	}
-	w.longest = max(w.longest, len(words))
 	last := words[len(words)-1]
 	forms := append([]string{last}, plurals(last)...)
 	for _, ending := range []string{"ies", "es", "s"} { // "mushrooms" means one of them, too
@@ -273,5 +272,6 @@ func (w *watch) add(name string, s Severity) {
 	for _, form := range forms {
 		words[len(words)-1] = form
 		w.words[strings.Join(words, " ")] = rule
+		lengthen(w.longest, strings.Join(words, " "))
 	}
 }

@@ -21,6 +21,7 @@ type Hit struct {
 type Scanner struct {
 	w       *watch
 	pending string
+	looked  int // bytes of pending in which no sentence ends
 	done    int // bytes before pending
 	lines   lineState
 }
@@ -38,8 +39,8 @@ func (p *Profile) Scan(text string) []Hit {
 func (s *Scanner) Write(piece string) (hits []Hit) {
 	s.pending += piece
 	for {
-		n := sentence(s.pending)
-		if n == 0 {
+		n, looked := sentence(s.pending, s.looked)
+		if s.looked = looked; n == 0 {
 			return hits
 		}
 		hits = append(hits, s.take(n)...)
@@ -65,20 +66,21 @@ func (s *Scanner) take(n int) []Hit {
 		hits[i].Start += s.done
 		hits[i].End += s.done
 	}
-	s.pending, s.done = s.pending[n:], s.done+n
+	s.pending, s.done, s.looked = s.pending[n:], s.done+n, 0
 	return hits
 }
 
 // longest is how many bytes a sentence may have: a longer one is cut at a space.
 const longest = 2000
 
-// sentence is the length of the first sentence of a text that may go on; 0 where its end cannot be seen yet. A line
-// is a sentence, too. A full stop ends one if what follows does not begin with a small letter: "e.g. milk".
-func sentence(text string) int {
-	for i := 0; i < len(text) && i < longest; i++ {
+// sentence is the length of the first sentence of a text that may go on; 0 where its end cannot be seen yet, and then
+// how many bytes need not be looked at again. A line is a sentence, too. A full stop ends one if what follows does not
+// begin with a small letter: "e.g. milk".
+func sentence(text string, from int) (n, looked int) {
+	for i := from; i < len(text) && i < longest; i++ {
 		switch text[i] {
 		case '\n':
-			return i + 1
+			return i + 1, 0
 		case '.', '!', '?':
 			end, next := i+1, 0
 			for end < len(text) && end < longest && strings.IndexByte(`.!?)]"'*_`, text[end]) >= 0 {
@@ -91,24 +93,24 @@ func sentence(text string) int {
 			case next == longest:
 				continue
 			case next == len(text) || !utf8.FullRuneInString(text[next:]):
-				return 0 // what follows decides
+				return 0, i // what follows decides
 			case next == end:
 				continue
 			}
 			if r, _ := utf8.DecodeRuneInString(text[next:]); !unicode.IsLower(r) {
-				return end
+				return end, 0
 			}
 		}
 	}
 	if len(text) < longest+utf8.UTFMax {
-		return 0
+		return 0, min(len(text), longest)
 	}
 	if at := strings.LastIndexAny(text[:longest], " \t"); at > 0 {
-		return at + 1
+		return at + 1, 0
 	}
-	n := longest
+	n = longest
 	for !utf8.RuneStart(text[n]) && n > longest-utf8.UTFMax {
 		n--
 	}
-	return n
+	return n, 0
 }
