@@ -12,17 +12,19 @@ import (
 	"github.com/lentil-lm/lentil/eval/score"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
+	"github.com/lentil-lm/lentil/profile"
 	"github.com/lentil-lm/lentil/train"
 )
 
 // An Evaluation is what is asked and measured.
 type Evaluation struct {
 	Questions []score.Question
-	Texts     []GeneralText // for what was forgotten; may be empty
-	Adapters  []Adapter     // each on the same weights as the base
-	Books     *Library      // nil: nothing is looked up
-	Judge     Judge         // nil: nobody judges
-	Votes     int           // of the judge on each pair of answers, in each order; 0 is 1
+	Profiles  []*profile.Profile // that questions are for
+	Texts     []GeneralText      // for what was forgotten; may be empty
+	Adapters  []Adapter          // each on the same weights as the base
+	Books     *Library           // nil: nothing is looked up
+	Judge     Judge              // nil: nobody judges
+	Votes     int                // of the judge on each pair of answers, in each order; 0 is 1
 
 	Answers   *AnswerFile       // keeps answers, and has those of an evaluation that was cut short; nil for none
 	MaxTokens int               // of an answer; 0 is 256
@@ -49,6 +51,9 @@ const answerTokens = 256
 // and commands, which the caller knows.
 func (v *Evaluation) Run(ctx context.Context, base *engine.Engine) (*score.Results, error) {
 	began := time.Now()
+	if err := v.profiles(); err != nil {
+		return nil, err
+	}
 	r := &score.Results{Seed: v.Seed, Columns: v.columns(), Made: began.UTC()}
 	for _, q := range v.Questions {
 		r.Answered = append(r.Answered, score.Answered{Question: q, Replies: make([]score.Reply, len(r.Columns))})
@@ -127,7 +132,7 @@ func (v *Evaluation) ask(ctx context.Context, e *engine.Engine, r *score.Results
 			a.Replies[c] = a.Choose(answer.Likelihoods)
 			return
 		}
-		a.Replies[c] = score.Reply{Answer: answer.Answer, Mark: a.Mark(answer.Answer, passage)}
+		a.Replies[c] = score.Reply{Answer: answer.Answer, Mark: v.mark(&a.Question, answer.Answer, passage)}
 	}
 	for i := range r.Answered {
 		q := &r.Answered[i].Question

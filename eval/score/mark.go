@@ -17,6 +17,9 @@ type Mark struct {
 	Exact  bool     `json:"exact,omitempty"` // word for word the reference
 	F1     float64  `json:"f1"`              // of its words and the reference's
 	Why    string   `json:"why,omitempty"`   // what makes it wrong
+	// Broken are foods that the question's profile rules out, with the rules; Allergens says that one is an allergen.
+	Broken    []string `json:"broken,omitempty"`
+	Allergens bool     `json:"allergens,omitempty"`
 }
 
 // f1Right is from where on the words of an answer to a question without facts count as those of its reference.
@@ -105,7 +108,7 @@ func (q *Question) Mark(answer, passage string) Mark {
 		}
 	}
 	switch {
-	case len(facts) > 0 || len(q.Never) > 0 && ref == "":
+	case len(facts) > 0 || (len(q.Never) > 0 || q.Profile != "") && ref == "":
 		m.Right = strings.TrimSpace(answer) != ""
 	case m.Exact || tells(answer, ref, q.Question):
 		m.Right = true

@@ -47,6 +47,7 @@ type Question struct {
 	Choices []string `json:"choices,omitempty"`
 	Correct int      `json:"correct,omitempty"` // index into Choices
 	System  string   `json:"system,omitempty"`  // the system message
+	Profile string   `json:"profile,omitempty"` // id of the profile that a right answer keeps; whoever asks has it
 	Page    string   `json:"page,omitempty"`    // where the answer stands
 	Passage string   `json:"passage,omitempty"` // the text there, which comes with the question
 }
@@ -196,7 +197,7 @@ func (q *Question) check() error {
 		return fault.Of(`"choices" has one entry, expected two or more`)
 	case len(q.Choices) > 0 && (q.Correct < 0 || q.Correct >= len(q.Choices)):
 		return fault.Of(`"correct" is %d, expected an index of "choices", 0 to %d`, q.Correct, len(q.Choices)-1)
-	case len(q.Choices) == 0 && q.Answer == "" && len(q.Facts) == 0 && len(q.Never) == 0 && q.Kind != Unanswerable:
+	case len(q.Choices) == 0 && q.Answer == "" && len(q.Facts) == 0 && len(q.Never) == 0 && q.Profile == "" && q.Kind != Unanswerable:
 		return fault.Of("nothing says what a right answer is").Try(`Add "answer", "facts", "never" or "choices", or "kind": "unanswerable".`)
 	}
 	for i, f := range q.Facts {

@@ -33,6 +33,14 @@ var figures = []figureOf{
 	{"restraint", "questions of kind unanswerable", share(Right, Unanswerable)},
 	{"profile", "questions of kind profile", share(Right, Profile)},
 	{"general", "questions of kind general", share(Right, General)},
+	{"violations", "a profile", func(r *Results) (worst float64, found bool) {
+		for _, row := range r.Rows {
+			if row.Metric == Violations {
+				worst, found = max(worst, row.Scores[r.Tuned()].Mean), true
+			}
+		}
+		return worst, found
+	}},
 	{"made_up", "questions without choices", share(MadeUp, "")},
 	{"f1", "questions with a reference answer", share(F1, "")},
 	{"gain", "an adapter", func(r *Results) (float64, bool) {

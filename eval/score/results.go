@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/lentil-lm/lentil/fault"
@@ -60,12 +61,16 @@ const (
 	MadeUp  = "made_up" // share of answers with a figure that nothing tells
 	Refused = "refused" // share of answers that say that they do not know
 	F1      = "f1"      // of the words of answer and reference
+
+	Violations = "violations" // share of answers that break a profile
+	Allergens  = "allergens"  // share of answers that name what the person is allergic to
 )
 
 // A Row is one score of all columns.
 type Row struct {
 	Metric  string        `json:"metric"`
-	Kind    Kind          `json:"kind"` // "" for all questions
+	Kind    Kind          `json:"kind"`              // "" for all questions
+	Profile string        `json:"profile,omitempty"` // of Violations and Allergens
 	N       int           `json:"n"`
 	Scores  []Interval    `json:"scores"`
 	Against []*Comparison `json:"against"` // of right answers; null where there is nothing to compare with
@@ -165,7 +170,7 @@ func Rows(columns []Column, answered []Answered, seed uint64) (rows []Row) {
 			rows = append(rows, r)
 		}
 	}
-	return rows
+	return append(rows, profileRows(columns, answered, seed)...)
 }
 
 func oneIf(b bool) float64 {
@@ -187,7 +192,7 @@ func rowOf(metric string, k Kind, columns []Column, answered []Answered, seed ui
 		}
 		row.N = len(scores)
 		row.Scores = append(row.Scores, Mean(scores, seed))
-		if a := columns[c].Against; metric == Right && a >= 0 {
+		if a := columns[c].Against; a >= 0 && (metric == Right || metric == Violations) {
 			compared := compare(answered, a, c)
 			row.Against[c] = &compared
 		}
@@ -213,6 +218,29 @@ func (r *Results) Tuned() int {
 		}
 	}
 	return 0
+}
+
+// profileRows tells of each profile how often its answers break it.
+func profileRows(columns []Column, answered []Answered, seed uint64) (rows []Row) {
+	var ids []string
+	for _, a := range answered {
+		if a.Profile != "" && !slices.Contains(ids, a.Profile) {
+			ids = append(ids, a.Profile)
+		}
+	}
+	for _, id := range ids {
+		var list []Answered
+		for _, a := range answered {
+			if a.Profile == id {
+				list = append(list, a)
+			}
+		}
+		broken := rowOf(Violations, Profile, columns, list, seed, func(m *Mark, _ *Question) (float64, bool) { return oneIf(len(m.Broken) > 0), true })
+		allergens := rowOf(Allergens, Profile, columns, list, seed, func(m *Mark, _ *Question) (float64, bool) { return oneIf(m.Allergens), true })
+		broken.Profile, allergens.Profile = id, id
+		rows = append(rows, broken, allergens)
+	}
+	return rows
 }
 
 // Row finds the row of a metric and kind; nil for none. Where there are questions of one kind alone, its row is that of all.
@@ -322,6 +350,10 @@ func (r *Row) Title() string {
 		return "Says that it does not know"
 	case F1:
 		return "Words of the reference (F1)"
+	case Violations:
+		return "Answers against " + r.Profile
+	case Allergens:
+		return "Allergens of " + r.Profile
 	}
 	switch r.Kind {
 	case Trained:

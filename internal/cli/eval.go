@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,6 +22,7 @@ import (
 	"github.com/lentil-lm/lentil/eval/score"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
+	"github.com/lentil-lm/lentil/profile"
 	"github.com/lentil-lm/lentil/run"
 	"github.com/lentil-lm/lentil/train"
 )
@@ -29,6 +31,7 @@ type evalOptions struct {
 	Model, AdapterPath string
 	Further            []string // adapters beside it
 	Questions          []string
+	Profiles           []string
 	Books, General     string
 	Judge, JudgeModel  string
 	JudgeVotes         int
@@ -67,6 +70,7 @@ Answers are kept as they come: the same command goes on where it was stopped.`,
 		Example: `  lentil eval --model ./model --adapter-path ./adapters --questions questions.jsonl
   lentil eval --model ./model --adapter-path ./adapters --questions questions.jsonl \
       --books ./books --require 'recall>=0.8, forgetting<=0.05'
+  lentil eval --model ./model --adapter-path ./adapters --profile anna.yaml --require 'violations<=0.05'
   lentil eval --model ./model --questions data/test.jsonl`,
 		GroupID: groupTrain,
 		Args:    noArguments,
@@ -76,8 +80,9 @@ Answers are kept as they come: the same command goes on where it was stopped.`,
 		f.StringVar(&o.AdapterPath, "adapter-path", "", "`folder` of the adapter that is to have helped")
 		f.StringArrayVar(&o.Further, "adapters", nil, "`folders` of further adapters to compare")
 		annotate(f.Lookup("adapters"), manyKey, "1")
-		f.StringArrayVar(&o.Questions, "questions", nil, "`files` of questions (required)")
+		f.StringArrayVar(&o.Questions, "questions", nil, "`files` of questions (required, unless there is a profile)")
 		annotate(f.Lookup("questions"), manyKey, "1")
+		f.StringArrayVar(&o.Profiles, "profile", nil, "ask for meals, for the person of this profile `file`, and count the answers\nthat break it; may be repeated (see lentil profile)")
 		f.StringVar(&o.Books, "books", "", "`folder` of books: each model is asked again with the passages that fit\na question in front of it, which is as good as the books alone make it")
 		f.StringVar(&o.General, "general", ownGeneral, "text or question `file` about other things, for what was forgotten;\nown: what comes with Lentil; none")
 	})
@@ -110,7 +115,7 @@ func (o *evalOptions) check() error {
 	switch {
 	case o.Model == "":
 		return fault.Missing("model").Try("Give the folder of a model, a .gguf file, or a repository ORG/NAME.")
-	case len(o.Questions) == 0:
+	case len(o.Questions) == 0 && len(o.Profiles) == 0:
 		return fault.Missing("questions").Try(`Give a file with one question a line: {"question": "...", "facts": ["9 g"]}`)
 	case o.MaxTokens < 1:
 		return fault.Value("max_tokens", o.MaxTokens, "1 or more")
@@ -251,6 +256,18 @@ func (o *evalOptions) readQuestions(v *eval.Evaluation) (sets []score.Set, err e
 			set.SHA256 = file.SHA256
 		}
 		sets = append(sets, set)
+	}
+	for _, path := range o.Profiles {
+		p, err := profile.Read(path)
+		if err != nil {
+			return nil, fault.At("profile", "%w", err)
+		}
+		if slices.ContainsFunc(v.Profiles, func(other *profile.Profile) bool { return other.ID == p.ID }) {
+			return nil, fault.Given("profile", path, "two profiles have the id %s", p.ID)
+		}
+		meals := eval.MealQuestions(p)
+		v.Profiles, v.Questions = append(v.Profiles, p), append(v.Questions, meals...)
+		sets = append(sets, score.Set{Path: "meals for " + p.ID, N: len(meals)})
 	}
 	if o.General == ownGeneral && o.AdapterPath != "" {
 		own, err := eval.OwnQuestions()
