@@ -446,7 +446,7 @@ func (s *Split) check(parts []part, ownKeys bool) error {
 		faults = append(faults, fmt.Errorf("%s: %d more rows are wrong", s.source(), wrong-maxReported))
 	}
 	for k := range parts {
-		if _, lines := parts[k].src.(*lineSource); lines && !ownKeys {
+		if _, lines := parts[k].src.(jsonRows); lines && !ownKeys {
 			for i := range parts[k].keys {
 				parts[k].keys[i] = len(all)
 			}
@@ -459,7 +459,11 @@ func (s *Split) check(parts []part, ownKeys bool) error {
 func (p *part) checkRow(i int) (*jinja.Dict, error) {
 	d, err := p.src.row(i)
 	if err != nil {
-		if lines, ok := p.src.(*lineSource); ok && p.format == 0 && lines.lines[i].data[0] == '[' {
+		lines, ok := p.src.(jsonRows)
+		if !ok || p.format != 0 {
+			return jinja.NewDict(), err
+		}
+		if text, failed := lines.text(i); failed == nil && text[0] == '[' {
 			err = errors.New("the file starts like one JSON array; expected one JSON object per line (jq -c '.[]' converts it)")
 		}
 		return jinja.NewDict(), err

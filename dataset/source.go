@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -26,6 +27,12 @@ type source interface {
 	row(i int) (*jinja.Dict, error) // the error does not say where
 	where(i int) string
 	keys(row *jinja.Dict) int // keys of the row in the file, if all are not in row
+}
+
+// jsonRows is a source whose rows are JSON texts.
+type jsonRows interface {
+	source
+	text(i int) ([]byte, error)
 }
 
 // A brokenFile is an error after which the rest of a file cannot be read. It names the file.
@@ -80,14 +87,18 @@ func openSource(path string, o *Options) (source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("data: %w", err)
+	}
+	if inPlace(path, info) {
+		return openLines(f)
+	}
 	defer f.Close()
 	in, err := unpacked(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("data: %w", err)
 	}
 	s := &lineSource{path: path, budget: newBudget(info.Size())}
 	switch kindOf(path) {
@@ -204,8 +215,8 @@ type lineSource struct {
 	budget  budget
 }
 
-// add keeps a row.
-func (s *lineSource) add(number int, data []byte) error {
+// take keeps a row.
+func (s *lineSource) take(number int, data []byte) error {
 	s.lines = append(s.lines, line{number, data})
 	if err := s.budget.take(len(data)); err != nil {
 		return fmt.Errorf("%s: %w", s.where(len(s.lines)-1), err)
@@ -219,6 +230,7 @@ type line struct {
 }
 
 func (s *lineSource) len() int                       { return len(s.lines) }
+func (s *lineSource) text(i int) ([]byte, error)     { return s.lines[i].data, nil }
 func (s *lineSource) row(i int) (*jinja.Dict, error) { return parseRow(s.lines[i].data) }
 func (s *lineSource) keys(row *jinja.Dict) int       { return row.Len() }
 
@@ -240,24 +252,32 @@ func (s *lineSource) readJSON(file io.Reader) error {
 	if strings.Contains(strings.ToLower(filepath.Base(s.path)), ".json") && !strings.Contains(strings.ToLower(s.path), ".jsonl") && startsArray(in) {
 		return s.readArray(in, rows)
 	}
+	return eachLine(s.path, in, rows, func(number int, _ int64, data []byte) error { return s.take(number, data) })
+}
+
+// eachLine gives the lines of a JSONL file that are not blank, with their numbers and where they begin.
+func eachLine(path string, in *bufio.Reader, rows *rowReader, take func(number int, at int64, data []byte) error) error {
+	at := int64(0)
 	for number := 1; ; number++ {
 		rows.next(2 * maxLineBytes) // readLine says it better
-		data, err := readLine(in)
+		whole, err := readLine(in)
 		if err != nil && err != io.EOF {
-			return fmt.Errorf("%s:%d: %w", s.path, number, err)
+			return fmt.Errorf("%s:%d: %w", path, number, err)
 		}
-		last := err == io.EOF
+		last, data := err == io.EOF, whole
 		if number == 1 {
 			if data, err = checkStart(data); err != nil {
-				return fmt.Errorf("%s: %w", s.path, err)
+				return fmt.Errorf("%s: %w", path, err)
 			}
 		}
-		if data = bytes.TrimSpace(data); len(data) > 0 {
-			if err := s.add(number, data); err != nil {
+		text := bytes.TrimSpace(data)
+		if len(text) > 0 {
+			before := len(whole) - len(bytes.TrimLeftFunc(data, unicode.IsSpace))
+			if err := take(number, at+int64(before), text); err != nil {
 				return err
 			}
 		}
-		if last {
+		if at += int64(len(whole)); last {
 			return nil
 		}
 	}
@@ -284,7 +304,7 @@ func (s *lineSource) readArray(in *bufio.Reader, rows *rowReader) error {
 		if err := dec.Decode(&data); err != nil {
 			return fmt.Errorf("%s: row %d: %w", s.path, len(s.lines)+1, err)
 		}
-		if err := s.add(len(s.lines)+1, data); err != nil {
+		if err := s.take(len(s.lines)+1, data); err != nil {
 			return err
 		}
 	}
@@ -328,7 +348,7 @@ func (s *lineSource) readCSV(file io.Reader) error {
 		number, _ := r.FieldPos(0)
 		data, err := csvRow(head, record)
 		if err == nil {
-			err = s.add(number, data)
+			err = s.take(number, data)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.path, err)

@@ -5,6 +5,7 @@ package audit
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"regexp"
@@ -69,37 +70,45 @@ func (r *Report) Wrong() (n int) {
 
 const (
 	maxFindings = 5       // of a kind that are told
-	maxNear     = 300_000 // rows that are sketched, at half a kilobyte and more each
+	maxNear     = 300_000 // rows that are sketched, at about a kilobyte each
 	maxText     = 160     // of a finding, in bytes
 )
 
-// A look is one pass over the splits.
+// A look is one pass over the splits. Of rows it keeps hashes and places, no texts.
 type look struct {
 	report    Report
-	questions map[string]seen
-	rows      map[string]string // where a row is, by its text
+	splits    []*dataset.Split
+	questions map[sum]place // the first row with a question, or a text
+	rows      map[sum]place // where a row is, by its text
 	index     near.Index
-	sketched  []string // where each sketched row is
-	train     int      // of them that are from train
-	languages []rowLanguage
+	sketched  []place
+	train     int                // of them that are from train
+	odds      map[string][]place // the first rows in each language
 }
 
-type seen struct {
-	where, split, answer string
+// A sum is the hash of a text.
+type sum [16]byte
+
+func sumOf(text string) (s sum) {
+	whole := sha256.Sum256([]byte(text))
+	copy(s[:], whole[:])
+	return s
 }
 
-type rowLanguage struct{ where, text, language string }
+// A place is a row of a split.
+type place struct{ split, row int32 }
+
+func (l *look) where(p place) string { return l.splits[p.split].Where(int(p.row)) }
 
 // Look goes over all rows. progress may be nil.
 func Look(ctx context.Context, splits *dataset.Splits, progress func(done, total int)) (*Report, error) {
-	l := &look{questions: map[string]seen{}, rows: map[string]string{}}
+	l := &look{questions: map[sum]place{}, rows: map[sum]place{}, odds: map[string][]place{}, splits: []*dataset.Split{splits.Train, splits.Valid, splits.Test}}
 	l.report = Report{Rows: map[string]int{}, Counts: map[Kind]int{}, Languages: map[string]int{}, Persons: map[string]int{}, Findings: []Finding{}}
-	all := []*dataset.Split{splits.Train, splits.Valid, splits.Test}
 	total, done := 0, 0
-	for _, s := range all {
+	for _, s := range l.splits {
 		total += s.Len()
 	}
-	for _, s := range all {
+	for k, s := range l.splits {
 		l.report.Rows[s.Name] = s.Len()
 		for i := range s.Len() {
 			if err := ctx.Err(); err != nil {
@@ -109,7 +118,9 @@ func Look(ctx context.Context, splits *dataset.Splits, progress func(done, total
 			if err != nil {
 				return nil, err
 			}
-			l.row(s.Name, s.Where(i), row)
+			if err := l.row(place{int32(k), int32(i)}, row); err != nil {
+				return nil, err
+			}
 			if done++; progress != nil {
 				progress(done, total)
 			}
@@ -118,11 +129,10 @@ func Look(ctx context.Context, splits *dataset.Splits, progress func(done, total
 			l.train = len(l.sketched)
 		}
 	}
-	l.odd()
-	return &l.report, nil
+	return &l.report, l.odd()
 }
 
-func (l *look) found(kind Kind, where, other, text string) {
+func (l *look) found(kind Kind, at place, other, text string) {
 	l.report.Counts[kind]++
 	if l.report.Counts[kind] > maxFindings {
 		return
@@ -131,21 +141,29 @@ func (l *look) found(kind Kind, where, other, text string) {
 	if len(text) > maxText {
 		text = strings.ToValidUTF8(text[:maxText], "") + "…"
 	}
-	l.report.Findings = append(l.report.Findings, Finding{kind, where, other, text})
+	l.report.Findings = append(l.report.Findings, Finding{kind, l.where(at), other, text})
 }
 
-// parts are what a row asks and what it answers.
-func parts(row dataset.Row) (question, answer, worse string) {
+// parts are what a row asks and what it answers. told is the system message, which many rows have in common.
+func parts(row dataset.Row) (told, question, answer, worse string) {
+	messages := row.Messages
+	if len(messages) > 1 {
+		if m, ok := messages[0].(*chat.Dict); ok {
+			if role, _ := m.Get("role"); role == "system" {
+				told, messages = said(messages[:1]), messages[1:]
+			}
+		}
+	}
 	switch {
 	case row.Format == dataset.Text:
-		return "", row.Text, ""
+		return "", "", row.Text, ""
 	case row.Format == dataset.Preference && len(row.Messages) == 0:
-		return row.Text, row.ChosenText, row.RejectedText
+		return "", row.Text, row.ChosenText, row.RejectedText
 	case row.Format == dataset.Preference:
-		return said(row.Messages), said(row.Chosen), said(row.Rejected)
+		return told, said(messages), said(row.Chosen), said(row.Rejected)
 	}
-	n := len(row.Messages) - 1
-	return said(row.Messages[:n]), said(row.Messages[n:]), ""
+	n := len(messages) - 1
+	return told, said(messages[:n]), said(messages[n:]), ""
 }
 
 // said is what messages say, with calls of tools as they are written.
@@ -171,58 +189,77 @@ func said(messages []chat.Value) string {
 	return b.String()
 }
 
-func (l *look) row(split, where string, row dataset.Row) {
-	question, answer, worse := parts(row)
+// plain is a text as it is compared: words in lower case.
+func plain(text string) string { return strings.Join(near.Words(text), " ") }
+
+func (l *look) row(at place, row dataset.Row) error {
+	told, question, answer, worse := parts(row)
 	if strings.TrimSpace(answer) == "" {
-		l.found(Empty, where, "", question)
+		l.found(Empty, at, "", question)
 	}
 	for _, f := range pii.In(question + "\n" + answer) {
 		l.report.Persons[string(f.Kind)]++
-		l.found(Personal, where, "", string(f.Kind))
+		l.found(Personal, at, "", string(f.Kind))
 	}
-	q, a := strings.Join(near.Words(question), " "), strings.Join(near.Words(answer), " ")
+	q, a := plain(told+"\n"+question), plain(answer)
 	whole := q + "\x00" + a
 	if row.Format == dataset.Preference {
-		whole += "\x00" + strings.Join(near.Words(worse), " ")
+		whole += "\x00" + plain(worse)
 	}
-	if first, ok := l.rows[whole]; ok {
-		l.found(Same, where, first, question+" "+answer)
+	if key := sumOf(whole); !l.seen(key) {
+		l.rows[key] = at
+		l.near(at, question+" "+answer)
 	} else {
-		l.rows[whole] = where
-		l.near(split, where, question+" "+answer)
+		l.found(Same, at, l.where(l.rows[key]), question+" "+answer)
 	}
-	if q != "" {
-		l.question(split, where, q, a, question)
-	} else if first, ok := l.questions[a]; ok && first.split == "train" && split != "train" {
-		l.found(Leak, where, first.where, answer)
-	} else if !ok {
-		l.questions[a] = seen{where: where, split: split}
+	if err := l.question(at, q, a, question, answer); err != nil {
+		return err
 	}
 	lang := Language(question + " " + answer)
 	l.report.Languages[lang]++
-	if len(l.languages) < maxNear {
-		l.languages = append(l.languages, rowLanguage{where, question + " " + answer, lang})
+	if len(l.odds[lang]) < maxFindings {
+		l.odds[lang] = append(l.odds[lang], at)
 	}
+	return nil
 }
 
-// question compares the answers to one question.
-func (l *look) question(split, where, q, a, text string) {
-	first, ok := l.questions[q]
+func (l *look) seen(key sum) bool {
+	_, ok := l.rows[key]
+	return ok
+}
+
+// question compares the answers to one question; a text without one stands for itself.
+func (l *look) question(at place, q, a, text, answer string) error {
+	isText := text == ""
+	if isText {
+		q, text = a, answer
+	}
+	key := sumOf(q)
+	first, ok := l.questions[key]
 	if !ok {
-		l.questions[q] = seen{where: where, split: split, answer: a}
-		return
+		l.questions[key] = at
+		return nil
 	}
-	if first.split == "train" && split != "train" {
-		l.found(Leak, where, first.where, text)
+	if first.split == 0 && at.split != 0 {
+		l.found(Leak, at, l.where(first), text)
 	}
-	if first.answer == a {
-		return
+	if isText {
+		return nil
 	}
-	if x, y := figuresIn(first.answer), figuresIn(a); len(x) > 0 && len(y) > 0 && !overlap(x, y) {
-		l.found(Contrary, where, first.where, text)
-	} else if near.Of(first.answer).Like(near.Of(a)) < near.Alike {
-		l.found(Several, where, first.where, text)
+	row, err := l.splits[first.split].Row(int(first.row))
+	if err != nil {
+		return err
 	}
+	_, _, before, _ := parts(row)
+	if before = plain(before); before == a {
+		return nil
+	}
+	if x, y := figuresIn(before), figuresIn(a); len(x) > 0 && len(y) > 0 && !overlap(x, y) {
+		l.found(Contrary, at, l.where(first), text)
+	} else if near.Of(before).Like(near.Of(a)) < near.Alike {
+		l.found(Several, at, l.where(first), text)
+	}
+	return nil
 }
 
 var digitsRE = regexp.MustCompile(`\d+`)
@@ -234,34 +271,45 @@ func overlap(a, b []string) bool {
 }
 
 // near finds rows that are nearly the same as an earlier one.
-func (l *look) near(split, where, text string) {
+func (l *look) near(at place, text string) {
 	if len(l.sketched) >= maxNear {
 		l.report.Unlooked++
 		return
 	}
 	s := near.Of(text)
-	if at, _ := l.index.Find(s); at >= 0 {
+	if twin, _ := l.index.Find(s); twin >= 0 {
 		kind := Near
-		if split != "train" && at < l.train {
+		if at.split != 0 && twin < l.train {
 			kind = NearLeak
 		}
-		l.found(kind, where, l.sketched[at], text)
+		l.found(kind, at, l.where(l.sketched[twin]), text)
 	}
 	l.index.Add(s)
-	l.sketched = append(l.sketched, where)
+	l.sketched = append(l.sketched, at)
 }
 
 // odd tells the rows in another language than most, if there are some and few.
-func (l *look) odd() {
+func (l *look) odd() error {
 	most := ""
-	for _, lang := range slices.Sorted(maps.Keys(l.report.Languages)) {
+	languages := slices.Sorted(maps.Keys(l.report.Languages))
+	for _, lang := range languages {
 		if lang != Unknown && l.report.Languages[lang] > l.report.Languages[most] {
 			most = lang
 		}
 	}
-	for _, r := range l.languages {
-		if r.language != most && r.language != Unknown {
-			l.found(OtherWords, r.where, "", r.language+": "+r.text)
+	for _, lang := range languages {
+		if lang == most || lang == Unknown {
+			continue
 		}
+		for _, at := range l.odds[lang] {
+			row, err := l.splits[at.split].Row(int(at.row))
+			if err != nil {
+				return err
+			}
+			_, question, answer, _ := parts(row)
+			l.found(OtherWords, at, "", lang+": "+question+" "+answer)
+		}
+		l.report.Counts[OtherWords] += l.report.Languages[lang] - len(l.odds[lang])
 	}
+	return nil
 }

@@ -4,6 +4,7 @@ package near
 
 import (
 	"hash/fnv"
+	"iter"
 	"strings"
 	"unicode"
 )
@@ -67,55 +68,77 @@ func (s *Sketch) Like(o *Sketch) float64 {
 	return float64(same) / hashes
 }
 
-// An Index finds the text that is most like another among those that were added.
+// An Index finds the text that is most like another among those that were added. It keeps about a kilobyte of each.
 type Index struct {
 	sketches []*Sketch
-	buckets  map[bucket][]int
-}
-
-type bucket struct {
-	band int
-	key  [hashes / bands]uint32
+	last     map[uint64]int32 // the text that was added last of those with a band in common
+	before   [][bands]int32   // the one before it in each band, plus 1; 0 for none
 }
 
 // maxBucket bounds the texts of one bucket: of thousands of equal texts a few stand for all.
 const maxBucket = 16
 
-// Find gives the number of the text that is most like one, by Alike at least; -1 for none.
+// Find gives the number of the text that is most like one, by Alike at least, and the first of several; -1 for none.
 func (x *Index) Find(s *Sketch) (at int, like float64) {
 	at = -1
-	seen := map[int]bool{}
+	seen := map[int32]bool{}
 	for b := range bands {
-		for _, i := range x.buckets[bucketOf(s, b)] {
+		for i := range x.bucket(s, b) {
 			if seen[i] {
 				continue
 			}
 			seen[i] = true
-			if l := x.sketches[i].Like(s); l >= Alike && l > like {
-				at, like = i, l
+			if l := x.sketches[i].Like(s); l >= Alike && (l > like || l == like && int(i) < at) {
+				at, like = int(i), l
 			}
 		}
 	}
 	return at, like
 }
 
-// Add adds a text, whose number is how many were added before.
-func (x *Index) Add(s *Sketch) {
-	if x.buckets == nil {
-		x.buckets = map[bucket][]int{}
-	}
-	n := len(x.sketches)
-	x.sketches = append(x.sketches, s)
-	for b := range bands {
-		k := bucketOf(s, b)
-		if len(x.buckets[k]) < maxBucket {
-			x.buckets[k] = append(x.buckets[k], n)
+// bucket goes through the texts that have a band of s.
+func (x *Index) bucket(s *Sketch, b int) iter.Seq[int32] {
+	return func(yield func(int32) bool) {
+		i, ok := x.last[keyOf(s, b)]
+		for ok && yield(i) {
+			i = x.before[i][b] - 1
+			ok = i >= 0
 		}
 	}
 }
 
-func bucketOf(s *Sketch, band int) bucket {
-	b := bucket{band: band}
-	copy(b.key[:], s[band*len(b.key):])
-	return b
+// Add adds a text, whose number is how many were added before.
+func (x *Index) Add(s *Sketch) {
+	if x.last == nil {
+		x.last = map[uint64]int32{}
+	}
+	n := int32(len(x.sketches))
+	x.sketches = append(x.sketches, s)
+	var before [bands]int32
+	for b := range bands {
+		size := 0
+		for range x.bucket(s, b) {
+			size++
+		}
+		if size >= maxBucket {
+			continue
+		}
+		k := keyOf(s, b)
+		if i, ok := x.last[k]; ok {
+			before[b] = i + 1
+		}
+		x.last[k] = n
+	}
+	x.before = append(x.before, before)
+}
+
+// keyOf is a band of a sketch as one number. Two bands that have the same by chance cost a comparison.
+func keyOf(s *Sketch, band int) uint64 {
+	const width = hashes / bands
+	k := uint64(band)
+	for _, h := range s[band*width : (band+1)*width] {
+		k = (k ^ uint64(h)) * 0x9e3779b97f4a7c15
+		k ^= k >> 32
+	}
+	return k
 }
