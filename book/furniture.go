@@ -189,6 +189,7 @@ func furniture(pages [][]span, from []*pdf.Page, size float64) []furnished {
 			out = append(out, furnished{m, RunningHead})
 		}
 	}
+	out = append(out, titled(all, out, pages, size)...)
 	// A number alone at another place, as the first pages of chapters have it, counts on with those around it.
 	for i, m := range all {
 		if m.key != "" || m.number == "" || numbered[i] {
@@ -203,6 +204,97 @@ func furniture(pages [][]span, from []*pdf.Page, size float64) []furnished {
 	}
 	return outermost(out, all)
 }
+
+// A title is a line that looks like a heading: larger than the text, or bold.
+type title struct {
+	key  string // its letters
+	page int
+	size float64
+	bold bool
+}
+
+// letters are those of a text, in lower case.
+func letters(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsLetter(r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, s)
+}
+
+const (
+	titleReach = 80 // pages that a section may go on for
+	titleWords = 14
+	longTitle  = 8 // letters of a title that a longer line may have in it by design
+)
+
+// titled finds the running heads that name the chapter or section, and so change with it: outermost lines at one height of pages near each other that have a
+// title in them which stands larger or bolder on the page or one before it.
+func titled(all []margin, found []furnished, pages [][]span, size float64) []furnished {
+	known := map[pageTitle]bool{}
+	for _, f := range found {
+		known[pageTitle{f.page, f.text}] = true
+	}
+	var titles []title
+	for p, list := range pages {
+		for i := range list {
+			if s := &list[i]; (s.size > 1.1*size || s.bold) && len(s.words) <= titleWords {
+				if key := letters(s.text()); len(key) > 2 && len(titles) < maxTitles {
+					titles = append(titles, title{key, p, s.size, s.bold})
+				}
+			}
+		}
+	}
+	has := make([]bool, len(all))
+	first := 0 // of the titles that are near enough
+	for i, m := range all {
+		for first < len(titles) && titles[first].page < m.page-titleReach {
+			first++
+		}
+		s := &pages[m.page][m.spans[0]]
+		if m.depth > 0 || m.white < 0.5*size || s.size > 1.2*size || !short(pages[m.page], m) {
+			continue
+		}
+		if known[pageTitle{m.page, m.text}] {
+			has[i] = true
+			continue
+		}
+		key := letters(m.text)
+		for _, t := range titles[first:] {
+			if t.page > m.page {
+				break
+			}
+			if (t.size > 1.1*s.size || t.bold && !s.bold) && (key == t.key || len(t.key) >= longTitle && strings.Contains(key, t.key)) {
+				has[i] = true
+				break
+			}
+		}
+	}
+	var out []furnished
+	begin := 0
+	for i, m := range all {
+		for all[begin].page < m.page-headWindow {
+			begin++
+		}
+		if !has[i] || known[pageTitle{m.page, m.text}] {
+			continue
+		}
+		same := 0
+		for k := begin; k < len(all) && all[k].page <= m.page+headWindow; k++ {
+			if o := &all[k]; has[k] && o.page != m.page && o.foot == m.foot && math.Abs(o.height-m.height) < 0.3*size {
+				same++
+			}
+		}
+		if same >= headStreak-1 {
+			out = append(out, furnished{m, RunningHead})
+		}
+	}
+	return out
+}
+
+// maxTitles of a book are compared with its running heads.
+const maxTitles = 20_000
 
 // need is how many other pages near by have to have a line: more for one below others, which may be the head of a table.
 func need(depth, pages int) int {

@@ -105,10 +105,31 @@ func tableEnd(list []row) int {
 		return 0
 	}
 	end := ends[best]
+	if parted(list[:end], best+1) {
+		return 0
+	}
 	for end < len(list) && len(list[end].spans) == 1 && continuesCell(list[:end], &list[end]) {
 		end++
 	}
 	return end
+}
+
+// parted tells whether lines of text go across the white between the columns of so many rows all over: these are no table then, but lines with a gap
+// and what is said of each.
+func parted(list []row, full int) bool {
+	columns := columnsOf(list)
+	if len(columns) < 2 {
+		return false
+	}
+	across := 0
+	for i := range list {
+		s := &list[i].spans[0]
+		last := columns[len(columns)-1]
+		if len(list[i].spans) == 1 && s.left < columns[0].right && s.right > min(last.left+s.size, last.right) && len(s.words) > 3 {
+			across++
+		}
+	}
+	return across*2 >= full
 }
 
 func isBold(r *row) bool {

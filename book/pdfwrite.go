@@ -127,12 +127,50 @@ func (b *paper) classify() {
 			p.kind = Quote
 		}
 	}
+	b.demote(titles)
 	b.footnotes()
 	b.levels(titles)
 }
 
+// demote makes text of the headings in the size of the text that the outline does not know, where it knows the others: terms, and the titles of remarks.
+func (b *paper) demote(titles map[string]int) {
+	found, listed, all := map[string]bool{}, map[style]int{}, map[style]int{}
+	times := map[string]int{}
+	for i := range b.parts {
+		if p := &b.parts[i]; p.kind == Heading {
+			key, s := titleKey(p.text()), p.style()
+			all[s]++
+			times[key]++
+			if titles[key] > 0 {
+				found[key] = true
+				listed[s]++
+			}
+		}
+	}
+	if len(titles) < 10 || len(found)*10 < len(titles)*6 {
+		return // it is of no use
+	}
+	deep := len(titles)*2 > len(b.pages)
+	for i := range b.parts {
+		p := &b.parts[i]
+		if p.kind != Heading || p.lines[0].size > 1.05*b.size {
+			continue
+		}
+		key, s := titleKey(p.text()), p.style()
+		if titles[key] == 0 && listed[s]*5 < all[s] && (deep || times[key] > 3) {
+			p.kind = Paragraph
+		}
+	}
+}
+
 // titleNumber is the number that headings have, and outlines often do not.
-var titleNumber = regexp.MustCompile(`^\s*(?:(?i:chapter|part|appendix)\s+)?(?:\d{1,3}(?:\.\d{1,3})*|[A-Z](?:\.\d{1,3})+|[IVXLC]+\.)[.):]?\s+`)
+var titleNumber = regexp.MustCompile(`^\s*(?:(?i:` + chapterWord + `)\s+(?:\d{1,3}(?:\.\d{1,3})*|[A-Z]|[IVXLC]+)[.):]*\s+|(?:\d{1,3}(?:\.\d{1,3})*|[A-Z](?:\.\d{1,3})+|[IVXLC]+\.)[.):]?\s+)`)
+
+// chapterWord is what a chapter's number stands after.
+const chapterWord = `chapter|part|appendix|kapitel|teil|anhang|chapitre|partie|annexe|capítulo|capitolo|apéndice`
+
+// chapterLabel is a heading that is a chapter's number alone.
+var chapterLabel = regexp.MustCompile(`^(?i:(?:` + chapterWord + `)\s+(?:\d{1,3}|[a-z]|[ivxlc]+|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve))[.:]?$`)
 
 // titleKey is a heading without what its printed form may add to the outline's.
 func titleKey(s string) string { return plainTitle(titleNumber.ReplaceAllString(s, "")) }
@@ -324,6 +362,9 @@ func (b *paper) join() {
 			if last := &out[len(out)-1]; last.kind == Heading && last.page == p.page && last.region == p.region && last.style() == p.style() && p.above < 0.8*p.lines[0].size && len(last.lines)+len(p.lines) <= 4 &&
 				!chapters.MatchString(last.text()) && !item.MatchString(p.text()) {
 				last.lines = append(last.lines, p.lines...)
+				continue
+			} else if last.kind == Heading && last.page == p.page && last.region == p.region && chapterLabel.MatchString(last.text()) && p.above < 4*p.lines[0].size && !chapterLabel.MatchString(p.text()) {
+				last.lines, last.level = append(last.lines, p.lines...), p.level // "Chapter 2" above its title
 				continue
 			}
 		}
