@@ -31,6 +31,7 @@ package computetest
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -44,7 +45,25 @@ func Run(t *testing.T, dev compute.Device) { RunSome(t, dev, 1) }
 func RunSome(t *testing.T, dev compute.Device, n int) {
 	t.Run("buffers", func(t *testing.T) { checkBuffers(t, dev) })
 	t.Run("errors", func(t *testing.T) { checkErrors(t, dev) })
-	for _, c := range some(table(dev.Info().Activations), n) {
+	runCases(t, dev, some(table(dev.Info().Activations), n))
+}
+
+// RunOps compares these ops, which the device has to support, with their definitions, in every nth case.
+func RunOps(t *testing.T, dev compute.Device, n int, names ...string) {
+	var all []testCase
+	for _, c := range table(dev.Info().Activations) {
+		if slices.Contains(names, c.op.Name()) {
+			all = append(all, c)
+		}
+	}
+	if len(all) == 0 {
+		t.Fatalf("no cases of %v", names)
+	}
+	runCases(t, dev, some(all, n))
+}
+
+func runCases(t *testing.T, dev compute.Device, list []testCase) {
+	for _, c := range list {
 		t.Run(c.name(), func(t *testing.T) {
 			if !dev.Supports(c.op, specsOf(c.inputs(newGen(c.name())))) {
 				checkUnsupported(t, dev, c)

@@ -134,7 +134,7 @@ func (c *call) crossEntropy(o compute.CrossEntropy) error {
 	for from := 0; from < rows; from += step {
 		to := min(from+step, rows)
 		h := c.g.Rows(c.f32(0), from, to, cols)
-		loss, grad := c.entropy(c.times(h, 3, true), c.vector(targets, from, to), c.vector(c.x(2), from, to), to-from)
+		loss, grad := c.entropy(c.times(h, 3, true), c.vector(targets, from, to), c.vector(c.x(2), from, to), compute.F32, to-from, o.Weight.Rows)
 		losses = append(losses, loss)
 		if o.Grad {
 			grads = append(grads, c.times(grad, 3, false))
@@ -159,8 +159,11 @@ func (c *call) vector(a mlxc.Array, from, to int) mlxc.Array {
 }
 
 // entropy gives the losses of rows of logits, and the gradient of the weighted sum of these.
-func (c *call) entropy(logits, targets, weight mlxc.Array, rows int) (loss, grad mlxc.Array) {
+func (c *call) entropy(logits, targets, weight mlxc.Array, t compute.DType, rows, n int) (loss, grad mlxc.Array) {
 	g := c.g
+	if c.d.kernel != nil && c.d.hasKernel(entropyRows, types[t]) {
+		return c.entropyByKernel(logits, targets, weight, t, rows, n)
+	}
 	logits = g.As(logits, mlxc.F32)
 	at, weight := g.Reshape(targets, rows, 1), g.Reshape(weight, rows, 1)
 	lse := g.LogSumExp(logits, -1, true)
@@ -174,6 +177,6 @@ func (c *call) crossEntropyLogits() error {
 	if err != nil {
 		return err
 	}
-	c.results[0], c.results[1] = c.entropy(c.x(0), targets, c.x(2), c.dims(0)[0])
+	c.results[0], c.results[1] = c.entropy(c.x(0), targets, c.x(2), c.in[0].spec.DType, c.dims(0)[0], c.dims(0)[1])
 	return nil
 }

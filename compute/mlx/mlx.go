@@ -9,6 +9,7 @@ package mlx
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -24,6 +25,8 @@ type Options struct {
 	Floats compute.DType
 	// Activations is the type of activations in any case, if it is not 0.
 	Activations compute.DType
+	// Composed builds all ops of MLX's own functions, on a GPU too.
+	Composed bool
 	// GPU says that MLX is of use on a GPU only: it refuses to compute on the processor.
 	GPU bool
 }
@@ -47,10 +50,17 @@ type Device struct {
 	fresh   []*buffer // written since work was queued last
 	ops     int       // since then
 	masks   masks
-	jobs    []func() error // for the library's thread, in order
-	err     error          // the first of a job
-	closed  bool
+	// kernel runs kernels of ours, hasKernel tells whether it can; nil without a GPU.
+	kernel    applier
+	hasKernel func(kernel, mlxc.Type) bool
+	made      map[string]*made // by the kernel's name
+	jobs      []func() error   // for the library's thread, in order
+	err       error            // the first of a job
+	closed    bool
 }
+
+// composedVariable, if it is set, is Options.Composed: for who suspects a kernel of ours.
+const composedVariable = "LENTIL_MLX_COMPOSED"
 
 var errClosed = errors.New("mlx: device is closed")
 
@@ -131,7 +141,10 @@ func (d *Device) open(opt Options) error {
 		Name: "mlx", Detail: fmt.Sprintf("MLX %s, mlx-c %s, on the %s", version, d.lib.Interface(), where), Memory: d.limit,
 		Activations: activations, Repeatable: true, Async: true,
 	}
-	d.account = d.newLedger()
+	d.account, d.made = d.newLedger(), map[string]*made{}
+	if d.gpu && !opt.Composed && os.Getenv(composedVariable) == "" {
+		d.kernel, d.hasKernel = d.apply, d.works
+	}
 	return d.lib.ResetPeak()
 }
 
@@ -259,6 +272,9 @@ func (d *Device) Close() error {
 		d.start()
 		err := d.lib.Wait(d.stream)
 		d.masks.free(d.lib)
+		for _, m := range d.made {
+			d.lib.FreeKernel(m.kernel)
+		}
 		d.lib.FreeStream(d.stream)
 		return errors.Join(err, d.lib.ClearCache())
 	})

@@ -41,8 +41,10 @@ func (c *call) build(op compute.Op) error {
 			d.value(b)
 		}
 	}
-	if err := c.dispatch(op); err != nil {
-		return err
+	if !c.byKernel(op) {
+		if err := c.dispatch(op); err != nil {
+			return err
+		}
 	}
 	for i, b := range c.out {
 		if d.g.Failed() {

@@ -39,6 +39,18 @@ const (
 	vectorNewData
 	vectorFree
 	asyncEval
+	vectorGet
+	vectorStringNewData
+	vectorStringFree
+	metalKernelNew
+	metalKernelFree
+	metalKernelApply
+	metalConfigNew
+	metalConfigFree
+	metalConfigOutput
+	metalConfigGrid
+	metalConfigGroup
+	metalConfigType
 
 	matmul
 	quantizedMatmul
@@ -110,6 +122,11 @@ var names = [functions]string{
 	arrayNewData: "array_new_data", arrayFree: "array_free", arraySet: "array_set", arrayEval: "array_eval", arrayBytes: "array_nbytes",
 	arrayData: "array_data_uint8", vectorNew: "vector_array_new", vectorNewData: "vector_array_new_data", vectorFree: "vector_array_free",
 	asyncEval: "async_eval",
+	vectorGet: "vector_array_get", vectorStringNewData: "vector_string_new_data", vectorStringFree: "vector_string_free",
+	metalKernelNew: "fast_metal_kernel_new", metalKernelFree: "fast_metal_kernel_free", metalKernelApply: "fast_metal_kernel_apply",
+	metalConfigNew: "fast_metal_kernel_config_new", metalConfigFree: "fast_metal_kernel_config_free",
+	metalConfigOutput: "fast_metal_kernel_config_add_output_arg", metalConfigGrid: "fast_metal_kernel_config_set_grid",
+	metalConfigGroup: "fast_metal_kernel_config_set_thread_group", metalConfigType: "fast_metal_kernel_config_add_template_arg_dtype",
 
 	matmul: "matmul", quantizedMatmul: "quantized_matmul", gatherMM: "gather_mm", gatherQMM: "gather_qmm", dequantize: "dequantize", transposeAxes: "transpose_axes", reshape: "reshape",
 	broadcastTo: "broadcast_to", add: "add", subtract: "subtract", multiply: "multiply", divide: "divide", maximum: "maximum", minimum: "minimum", negative: "negative",

@@ -139,6 +139,9 @@ func (g *Graph) Start(arrays []Array) {
 	g.lib.call(vectorFree, v)
 }
 
+// Bytes is the size of an array's content.
+func (g *Graph) Bytes(a Array) int { return int(g.lib.call(arrayBytes, uintptr(a))) }
+
 // Read waits for a and copies it out.
 func (g *Graph) Read(a Array, dst []byte) {
 	if len(dst) == 0 {
