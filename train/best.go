@@ -16,7 +16,11 @@ func (tr *Trainer) compare(s *state) error {
 	it, r, o := s.result.Iterations+1, &s.result, tr.Options
 	if !isNumber(r.ValLoss) || r.Best.Iteration > 0 && r.ValLoss >= r.Best.Loss {
 		s.worse++
-		if r.Early = o.EarlyStop > 0 && s.worse >= o.EarlyStop; r.Early {
+		switch r.Early = o.EarlyStop > 0 && s.worse >= o.EarlyStop; {
+		case !r.Early:
+		case r.Best.Iteration == 0:
+			tr.report(run.Message{Text: fault.Say("This is the last step: of the validations so far (%d), none had a loss that is a number.", s.worse)})
+		default:
 			tr.report(run.Message{Text: fault.Say("This is the last step: %d validations were not better than that of iteration %d, %.3f.", s.worse, r.Best.Iteration, r.Best.Loss)})
 		}
 		return nil

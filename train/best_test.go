@@ -98,8 +98,17 @@ func TestBestMistakes(t *testing.T) {
 	if _, err := tr.Run(t.Context()); fault.SettingOf(err) != "early_stop" {
 		t.Errorf("no validation set: %v", err)
 	}
+	tr, l := newTrainer(t, newCPU(t), o) // no validation gives a number
+	s := &state{}
+	s.result.ValLoss = math.NaN()
+	if err := tr.compare(s); err != nil || !s.result.Early {
+		t.Errorf("NaN: %v, %+v", err, s.result)
+	}
+	if told := eventsOf[run.Message](l); len(told) != 1 || told[0].Text.String() != "This is the last step: of the validations so far (1), none had a loss that is a number." {
+		t.Errorf("NaN: %v", told)
+	}
 	o.EarlyStop = 0
-	tr, l := newTrainer(t, newCPU(t), o)
+	tr, l = newTrainer(t, newCPU(t), o)
 	tr.SaveBest = func(Best) error { return fmt.Errorf("best: %w", syscall.ENOSPC) }
 	if _, err := tr.Run(t.Context()); err != nil || len(eventsOf[run.Warning](l)) == 0 {
 		t.Errorf("a full disk: %v, %v", err, eventsOf[run.Warning](l))
