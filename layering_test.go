@@ -34,7 +34,7 @@ var below = []string{
 }
 
 // everywhere lists the leaves that every room may import.
-var everywhere = []string{"fault", "internal/atomicfile", "internal/filelock", "internal/jsonpos", "internal/smallfile"}
+var everywhere = []string{"fault", "internal/atomicfile", "internal/filelock", "internal/jsonpos", "internal/mersenne", "internal/smallfile"}
 
 // and gives a list with more rooms in it.
 func and(list []string, more ...string) []string { return slices.Concat(list, more) }
@@ -46,6 +46,7 @@ var house = map[string]room{
 	"internal/atomicfile": {},
 	"internal/filelock":   {},
 	"internal/jsonpos":    {stdOnly: true},
+	"internal/mersenne":   {stdOnly: true},
 	"internal/smallfile":  {stdOnly: true},
 	"machine":             {},
 	"quant":               {stdOnly: true},

@@ -15,9 +15,8 @@ import (
 	"github.com/lentil-lm/lentil/train"
 )
 
-// promptOf is a question as the model takes it: a conversation by its template, else, or if plain is set, a text that it goes
-// on with.
-func promptOf(e *engine.Engine, q *score.Question, passage string, plain bool) ([]int32, error) {
+// promptOf is a question as the model takes it: a conversation by its template, else a text that it goes on with.
+func promptOf(e *engine.Engine, q *score.Question, passage string) ([]int32, error) {
 	if passage == "" {
 		passage = q.Passage
 	}
@@ -29,7 +28,7 @@ func promptOf(e *engine.Engine, q *score.Question, passage string, plain bool) (
 	if err != nil {
 		return nil, err
 	}
-	if template == nil || plain {
+	if template == nil {
 		if q.System != "" {
 			text = q.System + "\n\n" + text
 		}
@@ -107,14 +106,14 @@ func collect(pieces iter.Seq2[generate.Piece, error]) (string, error) {
 }
 
 // likelihoods are the log-likelihoods of choices after a prompt of promptOf.
-func likelihoods(e *engine.Engine, prompt []int32, choices []string, plain bool) ([]float64, error) {
+func likelihoods(e *engine.Engine, prompt []int32, choices []string) ([]float64, error) {
 	template, err := e.Template()
 	if err != nil {
 		return nil, err
 	}
 	rows := make([]train.Example, len(choices))
 	for i, choice := range choices {
-		if template == nil || plain {
+		if template == nil {
 			choice = " " + choice // after "Answer:"
 		}
 		ids, err := e.Tokenizer.EncodePlain(choice)
@@ -124,13 +123,18 @@ func likelihoods(e *engine.Engine, prompt []int32, choices []string, plain bool)
 		all := append(append([]int32{}, prompt...), ids...)
 		rows[i] = train.Example{IDs: all, Loss: [][2]int{{len(prompt), len(all)}}}
 	}
+	return sumsOf(e, rows)
+}
+
+// sumsOf are the log-likelihoods of what each row learns.
+func sumsOf(e *engine.Engine, rows []train.Example) ([]float64, error) {
 	t := tensor.NewTape(e.Model.Device())
 	t.Exact = true
 	losses, err := train.Losses(t, e.Model, rows)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]float64, len(choices))
+	out := make([]float64, len(rows))
 	for i, row := range rows {
 		n := countTargets(row)
 		for _, loss := range losses[:n] {

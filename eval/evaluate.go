@@ -28,7 +28,6 @@ type Evaluation struct {
 
 	Answers   *AnswerFile       // keeps answers, and has those of an evaluation that was cut short; nil for none
 	MaxTokens int               // of an answer; 0 is 256
-	Plain     bool              // the chat template is left out: a question is a text to go on with
 	Sampling  generate.Sampling // of answers; the zero value takes the likeliest tokens
 	Seed      uint64            // of the intervals, and of the judge's order
 	// Model names the weights in Answers: answers of other weights are not taken for theirs.
@@ -124,7 +123,7 @@ type prompt struct {
 // ask puts all questions to one column.
 func (v *Evaluation) ask(ctx context.Context, e *engine.Engine, r *score.Results, c int) error {
 	column := r.Columns[c]
-	by := key(v.Model, column.SHA256, fmt.Sprint(column.Books, v.Books.version(column.Books), v.maxTokens(), v.Plain))
+	by := key(v.Model, column.SHA256, fmt.Sprint(column.Books, v.Books.version(column.Books), v.maxTokens()))
 	var prompts []prompt
 	reply := func(i int, passage string, answer kept) {
 		a := &r.Answered[i]
@@ -161,7 +160,7 @@ func (v *Evaluation) ask(ctx context.Context, e *engine.Engine, r *score.Results
 // promptOf is a question as a column is asked it, with as much of the passages that fit it as the model has room for.
 func (v *Evaluation) promptOf(e *engine.Engine, q *score.Question, books bool) (ids []int32, passage string, err error) {
 	if !books {
-		ids, err = promptOf(e, q, "", v.Plain)
+		ids, err = promptOf(e, q, "")
 		return ids, "", err
 	}
 	room := e.Model.Config.MaxPositionEmbeddings
@@ -170,7 +169,7 @@ func (v *Evaluation) promptOf(e *engine.Engine, q *score.Question, books bool) (
 	}
 	for n, words := passages, math.MaxInt; ; {
 		passage = firstWords(v.Books.Look(q.Question, n), words)
-		if ids, err = promptOf(e, q, passage, v.Plain); err != nil || len(ids) <= room || passage == "" {
+		if ids, err = promptOf(e, q, passage); err != nil || len(ids) <= room || passage == "" {
 			return ids, passage, err
 		}
 		if n > 1 {
@@ -208,7 +207,7 @@ func (v *Evaluation) answers(ctx context.Context, e *engine.Engine, r *score.Res
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		sums, err := likelihoods(e, p.ids, q.Choices, v.Plain)
+		sums, err := likelihoods(e, p.ids, q.Choices)
 		if err != nil {
 			return fault.Of("question %d (%s): %w", p.index+1, q.Name(), err)
 		}

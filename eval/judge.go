@@ -116,11 +116,11 @@ func (m ModelJudge) Vote(ctx context.Context, prompt string, _ int) (byte, error
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	ids, err := promptOf(m.Engine, &score.Question{Question: prompt}, "", false)
+	ids, err := promptOf(m.Engine, &score.Question{Question: prompt}, "")
 	if err != nil {
 		return 0, err
 	}
-	l, err := likelihoods(m.Engine, ids, []string{"A", "B"}, false)
+	l, err := likelihoods(m.Engine, ids, []string{"A", "B"})
 	switch {
 	case err != nil:
 		return 0, err

@@ -28,13 +28,13 @@ func TestNumpyPermutations(t *testing.T) {
 	} {
 		r := newNumpyRandom(test.seed)
 		for i, want := range test.want {
-			if got := r.permutation(len(want)); !slices.Equal(got, want) {
+			if got := r.Permutation(len(want)); !slices.Equal(got, want) {
 				t.Errorf("seed %d, permutation %d: %v, want %v", test.seed, i, got, want)
 			}
 		}
 	}
 	r := newNumpyRandom(1) // beyond one refill of the state
-	long := r.permutation(5000)
+	long := r.Permutation(5000)
 	slices.Sort(long)
 	for i, v := range long {
 		if i != v {
@@ -52,7 +52,7 @@ func TestBatchOrder(t *testing.T) {
 		t.Errorf("%d batches of 3 from 10 examples, want 3", o.batches())
 	}
 	for pass := range 2 {
-		for i, k := range same.permutation(3) {
+		for i, k := range same.Permutation(3) {
 			if b := o.next(&random); !slices.Equal(b, []int{3 * k, 3*k + 1, 3*k + 2}) {
 				t.Errorf("pass %d, batch %d is %v", pass, i, b)
 			}

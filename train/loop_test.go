@@ -706,7 +706,7 @@ func TestEvaluateAfter(t *testing.T) {
 		t.Fatal(err)
 	}
 	random := newNumpyRandom(0)
-	random.permutation(12)
+	random.Permutation(12)
 	eval := EvalOptions{BatchSize: 1, Batches: 1, MaxSeqLength: 64}
 	rows := someRows(40)
 	want, err := evaluate(t.Context(), tr.Model, nil, rows, eval, &random, nil)

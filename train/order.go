@@ -50,7 +50,7 @@ func (o *order) length() int {
 // pass draws its permutation.
 func (o *order) next(random *numpyRandom) []int {
 	if o.at == len(o.permutation) {
-		o.permutation, o.at = random.permutation(o.length()), 0
+		o.permutation, o.at = random.Permutation(o.length()), 0
 	}
 	if !o.mlx {
 		first := o.at

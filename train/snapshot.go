@@ -13,6 +13,7 @@ import (
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/internal/jsonpos"
+	"github.com/lentil-lm/lentil/internal/mersenne"
 	"github.com/lentil-lm/lentil/internal/smallfile"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/nn"
@@ -144,7 +145,7 @@ func (s *state) figures() figures {
 	f := figures{
 		Format: stateFormat, Iterations: s.result.Iterations, TrainedTokens: s.result.TrainedTokens,
 		TrainLoss: exact(s.result.TrainLoss), ValLoss: exact(s.result.ValLoss), Updates: s.updates.done,
-		OrderAt: s.order.at, RandomAt: s.random.next,
+		OrderAt: s.order.at, RandomAt: s.random.Next,
 		WaitingUnit: s.waiting.unit, WaitingUnits: s.waiting.units,
 		Window:  windowFigures{w.spent, exact(w.loss), w.tokens, w.steps, w.learnt, nil, exact(w.norms), w.updates},
 		Trend:   trendFigures{nil, t.steps, exact(t.sum), exact(t.square), t.told},
@@ -165,7 +166,7 @@ func (tr *Trainer) arrays(s *state) []weights.Entry {
 	for i, v := range s.order.permutation {
 		permutation[i] = uint32(v)
 	}
-	out := []weights.Entry{words(arrayOrder, permutation), words(arrayRandom, s.random.state[:])}
+	out := []weights.Entry{words(arrayOrder, permutation), words(arrayRandom, s.random.State[:])}
 	dev := tr.Model.Device()
 	for i, p := range tr.params {
 		out = append(out, array(dev, arrayWeight+p.Name, p.Buffer()))
@@ -245,13 +246,13 @@ func OpenState(dir string) (*State, error) {
 	if s.arrays, err = weights.OpenSafetensors(filepath.Join(dir, stateArrays)); err != nil {
 		return nil, err
 	}
-	random, err := s.words(arrayRandom, mtWords)
+	random, err := s.words(arrayRandom, mersenne.Words)
 	if err != nil {
 		s.Close()
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	copy(s.random.state[:], random)
-	s.random.next = s.figures.RandomAt
+	copy(s.random.State[:], random)
+	s.random.Next = s.figures.RandomAt
 	return s, nil
 }
 
@@ -283,8 +284,8 @@ func (f *figures) check() error {
 		return fmt.Errorf("updates is %d, more than the %d iterations", f.Updates, f.Iterations)
 	case f.Skipped >= mostSkipped:
 		return fmt.Errorf("skipped is %d, expected less than %d", f.Skipped, mostSkipped)
-	case f.RandomAt < 0 || f.RandomAt > mtWords:
-		return fmt.Errorf("random_at is %d, expected 0 to %d", f.RandomAt, mtWords)
+	case f.RandomAt < 0 || f.RandomAt > mersenne.Words:
+		return fmt.Errorf("random_at is %d, expected 0 to %d", f.RandomAt, mersenne.Words)
 	case (f.WaitingUnit == 0) != (f.WaitingUnits == 0) || f.WaitingUnit > f.WaitingUnits:
 		return fmt.Errorf("waiting_unit is %d of %d waiting_units", f.WaitingUnit, f.WaitingUnits)
 	}

@@ -30,6 +30,7 @@ var layouts = []layout{
 	{[]string{"question", "mc1_targets"}, readTruthfulQA},
 	{[]string{"question", "context", "answers"}, readSQuAD},
 	{[]string{"question", "passage", "answer"}, readBoolQ},
+	{[]string{"question", "passage", "label"}, readBoolQ},
 	{[]string{"question", "choices", "answer"}, readMMLU},
 	{[]string{"question", "answer"}, readTriviaQA},
 	{[]string{"question", "answer"}, readGSM8K},
@@ -120,7 +121,15 @@ func readARC(row []byte) (q Question, ok bool, err error) {
 	if len(r.Choices.Text) != len(r.Choices.Label) {
 		return q, false, fmt.Errorf("%d choices have %d labels", len(r.Choices.Text), len(r.Choices.Label))
 	}
-	return choose(r.Stem, r.Choices.Text, r.Choices.Label, r.AnswerKey)
+	isOpenBook := r.Question == nil
+	if q, ok, err = choose(r.Stem, r.Choices.Text, r.Choices.Label, strings.TrimSpace(r.AnswerKey)); ok {
+		text := asked(r.Stem)
+		if isOpenBook {
+			text = r.Stem
+		}
+		chosen(&q, arcTask, text, true)
+	}
+	return q, ok, err
 }
 
 // digits are the labels "0", "1", ... of n choices.
@@ -137,6 +146,7 @@ func readMMLU(row []byte) (q Question, ok bool, err error) {
 		Choices  []string
 		Answer   any
 		Correct  *int
+		Subject  string
 	}
 	if err := json.Unmarshal(row, &r); err != nil {
 		return q, false, err
@@ -151,19 +161,37 @@ func readMMLU(row []byte) (q Question, ok bool, err error) {
 	if len(r.Choices) > 0 && slices.Contains(r.Choices, label) && !slices.Contains(digits(len(r.Choices)), label) {
 		label = strconv.Itoa(slices.Index(r.Choices, label))
 	}
-	return choose(r.Question, r.Choices, digits(len(r.Choices)), label)
+	if q, ok, err = choose(r.Question, r.Choices, digits(len(r.Choices)), label); ok {
+		mmluForm(&q, r.Subject)
+	}
+	return q, ok, err
 }
 
 func readHellaSwag(row []byte) (q Question, ok bool, err error) {
 	var r struct {
-		Ctx     string
-		Endings []string
-		Label   any
+		Ctx      string
+		CtxA     string `json:"ctx_a"`
+		CtxB     string `json:"ctx_b"`
+		Activity string `json:"activity_label"`
+		Endings  []string
+		Label    any
 	}
 	if err := json.Unmarshal(row, &r); err != nil {
 		return q, false, err
 	}
-	return choose(r.Ctx, r.Endings, digits(len(r.Endings)), fmt.Sprint(r.Label))
+	if q, ok, err = choose(r.Ctx, r.Endings, digits(len(r.Endings)), fmt.Sprint(r.Label)); ok {
+		text := r.Ctx
+		if r.CtxA != "" {
+			text = r.Activity + ": " + r.CtxA + " " + capitalize(r.CtxB)
+		}
+		chosen(&q, piqaTask, wikiHow(text), true)
+		q.form.Choices = nil
+		for _, e := range r.Endings {
+			q.form.Choices = append(q.form.Choices, wikiHow(e))
+		}
+		q.form.Target = q.form.Choices[q.Correct]
+	}
+	return q, ok, err
 }
 
 func readPIQA(row []byte) (q Question, ok bool, err error) {
@@ -174,7 +202,10 @@ func readPIQA(row []byte) (q Question, ok bool, err error) {
 	if err := json.Unmarshal(row, &r); err != nil {
 		return q, false, err
 	}
-	return choose(r.Goal, []string{r.Sol1, r.Sol2}, digits(2), fmt.Sprint(r.Label))
+	if q, ok, err = choose(r.Goal, []string{r.Sol1, r.Sol2}, digits(2), fmt.Sprint(r.Label)); ok {
+		chosen(&q, piqaTask, asked(r.Goal), true)
+	}
+	return q, ok, err
 }
 
 func readWinogrande(row []byte) (q Question, ok bool, err error) {
@@ -182,7 +213,10 @@ func readWinogrande(row []byte) (q Question, ok bool, err error) {
 	if err := json.Unmarshal(row, &r); err != nil {
 		return q, false, err
 	}
-	return choose(r.Sentence, []string{r.Option1, r.Option2}, []string{"1", "2"}, r.Answer)
+	if q, ok, err = choose(r.Sentence, []string{r.Option1, r.Option2}, []string{"1", "2"}, r.Answer); ok {
+		winograndeForm(&q, r.Sentence)
+	}
+	return q, ok, err
 }
 
 func readTruthfulQA(row []byte) (q Question, ok bool, err error) {
@@ -196,18 +230,24 @@ func readTruthfulQA(row []byte) (q Question, ok bool, err error) {
 	if err := json.Unmarshal(row, &r); err != nil {
 		return q, false, err
 	}
-	return choose(r.Question, r.MC1.Choices, digits(len(r.MC1.Choices)), strconv.Itoa(slices.Index(r.MC1.Labels, 1)))
+	if q, ok, err = choose(r.Question, r.MC1.Choices, digits(len(r.MC1.Choices)), strconv.Itoa(slices.Index(r.MC1.Labels, 1))); ok {
+		chosen(&q, truthTask, truthfulExamples+r.Question+"\nA:", false)
+	}
+	return q, ok, err
 }
 
 func readBoolQ(row []byte) (q Question, ok bool, err error) {
 	var r struct {
 		Question, Passage string
-		Answer            any
+		Answer, Label     any
 	}
 	if err := json.Unmarshal(row, &r); err != nil {
 		return q, false, err
 	}
 	yes, isBool := r.Answer.(bool)
+	if n, isNumber := r.Label.(float64); isNumber && (n == 0 || n == 1) { // SuperGLUE
+		yes, isBool = n == 1, true
+	}
 	if !isBool {
 		return q, false, nil
 	}
@@ -217,6 +257,9 @@ func readBoolQ(row []byte) (q Question, ok bool, err error) {
 	}
 	q, ok, err = choose(r.Question, []string{"no", "yes"}, []string{"no", "yes"}, label)
 	q.Passage = r.Passage
+	if ok {
+		chosen(&q, piqaTask, r.Passage+"\n"+asked(r.Question+"?"), false)
+	}
 	return q, ok, err
 }
 
@@ -248,7 +291,11 @@ func readTriviaQA(row []byte) (q Question, ok bool, err error) {
 	if json.Unmarshal(row, &r) != nil || r.Answer.Value == "" {
 		return q, false, nil
 	}
-	return Question{Question: r.Question, Answer: r.Answer.Value, Facts: []Fact{{Term: r.Answer.Value, Synonyms: r.Answer.Aliases}}, Kind: General}, true, nil
+	q = Question{Question: r.Question, Answer: r.Answer.Value, Facts: []Fact{{Term: r.Answer.Value, Synonyms: r.Answer.Aliases}}, Kind: General}
+	if names := r.Answer.Aliases; len(names) > 0 {
+		q.form = &Form{Text: asked(r.Question + "?"), Target: names[0], Targets: names, Task: triviaTask}
+	}
+	return q, true, nil
 }
 
 func readGSM8K(row []byte) (q Question, ok bool, err error) {
@@ -260,5 +307,7 @@ func readGSM8K(row []byte) (q Question, ok bool, err error) {
 	if !ok {
 		return q, false, nil
 	}
-	return Question{Question: r.Question, Answer: r.Answer, Facts: []Fact{{Figure: strings.TrimSpace(figure)}}, Kind: General}, true, nil
+	q = Question{Question: r.Question, Answer: r.Answer, Facts: []Fact{{Figure: strings.TrimSpace(figure)}}, Kind: General}
+	q.form = &Form{Text: asked(r.Question), Target: r.Answer, Task: gsm8kTask}
+	return q, true, nil
 }

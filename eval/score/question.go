@@ -50,6 +50,8 @@ type Question struct {
 	Profile string   `json:"profile,omitempty"` // id of the profile that a right answer keeps; whoever asks has it
 	Page    string   `json:"page,omitempty"`    // where the answer stands
 	Passage string   `json:"passage,omitempty"` // the text there, which comes with the question
+
+	form *Form // of a published layout
 }
 
 // A Fact is what has to be in an answer: a figure, or a term. In a file it may be a text, which is a figure if it

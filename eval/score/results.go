@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/jsonpos"
@@ -111,10 +112,10 @@ type Reply struct {
 }
 
 // Choose marks a reply to a question of multiple choice by its log-likelihoods: the answer is the choice that is likeliest for
-// its length in bytes, as lm-eval's acc_norm has it.
+// its length in characters, as lm-eval's acc_norm has it.
 func (q *Question) Choose(likelihoods []float64) Reply {
 	best := 0
-	each := func(i int) float64 { return likelihoods[i] / float64(max(len(q.Choices[i]), 1)) }
+	each := func(i int) float64 { return likelihoods[i] / float64(max(utf8.RuneCountInString(q.Choices[i]), 1)) }
 	for i := range likelihoods {
 		if each(i) > each(best) {
 			best = i

@@ -39,7 +39,7 @@ type talk struct {
 }
 
 func newTalk(ctx context.Context, streams Streams, o chatOptions) (*talk, error) {
-	kwargs, err := templateConfig(o.TemplateConfig)
+	kwargs, err := templateConfig("chat_template_config", o.TemplateConfig)
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func TestEval(t *testing.T) {
 	if err := json.Unmarshal(text, &written); err != nil {
 		t.Fatal(err)
 	}
-	if a, b := fmt.Sprintf("%+v", written.Rows), fmt.Sprintf("%+v", got.Rows); len(written.Rows) != len(got.Rows) || len(a) != len(b) {
+	if a, b := fmt.Sprintf("%+v", written.Rows), fmt.Sprintf("%+v", got.Rows); len(written.Rows) != len(got.Rows) || a != b {
 		t.Errorf("--json and results.json differ: %s, %s", a, b)
 	}
 	// A killed evaluation goes on: what is left of the answers is not asked again, and the result is the same.
@@ -105,13 +105,13 @@ func TestEvaluate(t *testing.T) {
 	var got struct {
 		Results map[string]map[string]any
 	}
-	if err := json.Unmarshal(text, &got); err != nil || got.Results["piqa"]["acc,none"] == nil || got.Results["piqa"]["acc_norm_stderr,none"] == nil || got.Results["gsm8k"]["right,none"] == nil {
+	if err := json.Unmarshal(text, &got); err != nil || got.Results["piqa"]["acc,none"] == nil || got.Results["piqa"]["acc_norm_stderr,none"] == nil || got.Results["gsm8k"]["exact_match,strict-match"] == nil {
 		t.Errorf("%v, %s", err, text)
 	}
 	for _, tt := range []struct {
 		args []string
 		want string
-	}{{[]string{"--tasks", "arc_easy"}, "nor arc_easy.jsonl"}, {[]string{"--tasks", task, "--num-shots", "5"}, "--num-shots"}, {[]string{"--tasks", task, "--temp", "-1"}, "--temp"}, {nil, "--tasks"}} {
+	}{{[]string{"--tasks", "arc_easy"}, "nor arc_easy.jsonl"}, {[]string{"--tasks", task, "--num-shots", "3"}, "--num-shots 3: there are 3 rows to take examples from"}, {[]string{"--tasks", task, "--num-shots", "-1"}, "--num-shots"}, {[]string{"--tasks", task, "--chat-template-args", "[]"}, "--chat-template-args"}, {[]string{"--tasks", task, "--temp", "-1"}, "--temp"}, {nil, "--tasks"}} {
 		if code, _, errOut := lentil(t, "", append([]string{"evaluate", "--model", model}, tt.args...)...); code != ExitUsage || !strings.Contains(errOut, tt.want) {
 			t.Errorf("%v: %d, %s", tt.args, code, errOut)
 		}

@@ -26,10 +26,12 @@ type evaluateOptions struct {
 	Model, AdapterPath string
 	Tasks              []string
 	OutputDir          string
-	NumShots           int
+	NumShots           int // below 0: the task's
 	MaxTokens, Limit   int
 	Seed               int64
 	Template           bool
+	Multiturn          bool
+	TemplateArgs       string
 	Sampling           generate.Sampling
 	deviceFlags
 }
@@ -37,8 +39,8 @@ type evaluateOptions struct {
 func newEvaluate(streams Streams) *cobra.Command {
 	var o evaluateOptions
 	var ignored struct {
-		batch                   int
-		multiturn, unsafe, code bool
+		batch        int
+		unsafe, code bool
 	}
 	noTemplate := false
 	temp, topP := 0.0, 1.0
@@ -48,8 +50,10 @@ func newEvaluate(streams Streams) *cobra.Command {
 		Long: `Measure a model on published sets of questions, with mlx_lm.evaluate's flags. A task is
 a file of JSON lines in the layout in which its set is published (ARC, OpenBookQA, MMLU,
 HellaSwag, PIQA, WinoGrande, TruthfulQA, BoolQ, SQuAD, GSM8K, TriviaQA), or the name of
-such a file without .jsonl. Nothing is downloaded. Results are in the form of lm-eval:
-acc and acc_norm of choices by log-likelihood, exact_match and right of open answers.
+such a file without .jsonl. Nothing is downloaded. Questions are put in the words of
+lm-eval's tasks, and results are in its form: acc and acc_norm of choices by
+log-likelihood, exact_match of open answers. Examples before a question (--num-shots)
+come from NAME.train.jsonl beside NAME.jsonl, else from the other questions.
 
 Did an adapter help? That is what lentil eval tells.`,
 		Example: `  lentil evaluate --model ./model --tasks arc_easy.jsonl piqa.jsonl --limit 200
@@ -64,7 +68,7 @@ Did an adapter help? That is what lentil eval tells.`,
 		annotate(f.Lookup("tasks"), manyKey, "1")
 		f.StringVar(&o.OutputDir, "output-dir", ".", "`folder` for the results")
 		f.IntVar(&o.Limit, "limit", 0, "take the first `n` questions of each task; 0 for all")
-		f.IntVar(&o.NumShots, "num-shots", 0, "`examples` before a question: only 0 is possible")
+		f.IntVar(&o.NumShots, "num-shots", 0, "`examples` before a question; default: the task's number, 5 for GSM8K and 0 for others")
 	})
 	group(cmd, "Answers", func(f *pflag.FlagSet) {
 		f.IntVar(&o.MaxTokens, "max-tokens", 256, "longest answer in `tokens`")
@@ -76,8 +80,8 @@ Did an adapter help? That is what lentil eval tells.`,
 		f.Int64Var(&o.Seed, "seed", 123, "`number` that random choices follow from")
 		f.IntVar(&ignored.batch, "batch-size", 8, "")
 		ignore(f.Lookup("batch-size"), "answers are decoded together as the model allows")
-		f.BoolVar(&ignored.multiturn, "fewshot-as-multiturn", false, "")
-		ignore(f.Lookup("fewshot-as-multiturn"), "there are no examples before a question")
+		f.BoolVar(&o.Multiturn, "fewshot-as-multiturn", false, "examples are turns of a conversation, not one message with the question")
+		f.StringVar(&o.TemplateArgs, "chat-template-args", "{}", "JSON `object` with more variables for the chat template")
 		f.BoolVar(&ignored.unsafe, "confirm-run-unsafe-code", false, "")
 		ignore(f.Lookup("confirm-run-unsafe-code"), "no task runs code")
 		f.BoolVar(&ignored.code, "trust-remote-code", false, "")
@@ -90,14 +94,17 @@ Did an adapter help? That is what lentil eval tells.`,
 			return fault.Missing("model").Try("Give the folder of a model, a .gguf file, or a repository ORG/NAME.")
 		case len(o.Tasks) == 0:
 			return fault.Missing("tasks").Try("Give files of questions, such as arc_easy.jsonl.")
-		case o.NumShots != 0:
-			return fault.Given("num_shots", o.NumShots, "examples are not put before a question").Try("Leave it out.")
+		case o.NumShots < 0:
+			return fault.Value("num_shots", o.NumShots, "0 or more")
 		case o.MaxTokens < 1:
 			return fault.Value("max_tokens", o.MaxTokens, "1 or more")
 		case o.Limit < 0:
 			return fault.Value("limit", o.Limit, "0 or more")
 		case o.Seed < 0:
 			return fault.Value("seed", o.Seed, "0 or more")
+		}
+		if !cmd.Flags().Changed("num-shots") {
+			o.NumShots = -1
 		}
 		o.Template = o.Template && !noTemplate
 		o.Sampling.Temp, o.Sampling.TopP, o.Sampling.MinTokensToKeep = temp, topP, 1
@@ -113,6 +120,7 @@ Did an adapter help? That is what lentil eval tells.`,
 type task struct {
 	name      string
 	questions []score.Question
+	examples  []score.Question // from NAME.train.jsonl; nil if there is none
 }
 
 // taskMetrics are the figures of one task, by lm-eval's names.
@@ -124,6 +132,9 @@ func runEvaluate(ctx context.Context, streams Streams, o *evaluateOptions) error
 		return err
 	}
 	name := "eval_" + strings.NewReplacer("/", "_", string(filepath.Separator), "_").Replace(o.Model) + "_lentil"
+	if o.NumShots >= 0 {
+		name += fmt.Sprintf("_%02d", o.NumShots)
+	}
 	for _, t := range tasks {
 		name += "_" + t.name
 	}
@@ -132,6 +143,10 @@ func runEvaluate(ctx context.Context, streams Streams, o *evaluateOptions) error
 		return fault.At("output_dir", "%w", err)
 	}
 	if err := checkFigures(out); err != nil {
+		return err
+	}
+	kwargs, err := templateConfig("chat_template_args", o.TemplateArgs)
+	if err != nil {
 		return err
 	}
 	streams.presses.stopping("Stopping: a part of the measure is no measure, and is not told. Ctrl-C again ends at once.")
@@ -146,19 +161,23 @@ func runEvaluate(ctx context.Context, streams Streams, o *evaluateOptions) error
 	defer bar.Clear()
 	results, counts := map[string]taskMetrics{}, map[string]int{}
 	for _, t := range tasks {
-		v := eval.Evaluation{Questions: t.questions, MaxTokens: o.MaxTokens, Sampling: o.Sampling, Seed: uint64(o.Seed), Plain: !o.Template}
-		v.Progress = func(_ string, done, total int) { bar.Set(t.name, done, total) }
-		got, err := v.Run(ctx, e)
+		h := eval.Harness{Shots: o.NumShots, Multiturn: o.Multiturn, Template: o.Template, Kwargs: kwargs, MaxTokens: o.MaxTokens, Sampling: o.Sampling, Seed: uint64(o.Seed)}
+		h.Progress = func(done, total int) { bar.Set(t.name, done, total) }
+		replies, err := h.Run(ctx, e, t.questions, t.examples)
 		if err != nil {
 			return err
 		}
-		results[t.name], counts[t.name] = metricsOf(got.Answered), len(got.Answered)
+		results[t.name], counts[t.name] = metricsOf(t.questions, replies), len(replies)
 	}
 	bar.Clear()
 	for _, t := range tasks {
 		printTask(streams, t, results[t.name])
 	}
-	figures := map[string]any{"lentil_figures": 1, "results": results, "n-samples": counts, "config": map[string]any{"model": o.Model, "adapter_path": o.AdapterPath, "limit": o.Limit, "seed": o.Seed, "version": Version()}}
+	var shots any // null: each task's own
+	if o.NumShots >= 0 {
+		shots = o.NumShots
+	}
+	figures := map[string]any{"lentil_figures": 1, "results": results, "n-samples": counts, "config": map[string]any{"model": o.Model, "adapter_path": o.AdapterPath, "limit": o.Limit, "seed": o.Seed, "num_fewshot": shots, "version": Version()}}
 	text, err := json.MarshalIndent(figures, "", "    ")
 	if err != nil {
 		return err
@@ -189,37 +208,26 @@ func (o *evaluateOptions) read() (tasks []task, err error) {
 		if o.Limit > 0 {
 			questions = questions[:min(o.Limit, len(questions))]
 		}
-		tasks = append(tasks, task{score.SetName(path), questions})
+		t := task{name: score.SetName(path), questions: questions}
+		examples := strings.TrimSuffix(path, ".jsonl") + ".train.jsonl"
+		if _, err := os.Stat(examples); err == nil && o.NumShots != 0 {
+			if t.examples, err = score.Read("tasks", examples); err != nil {
+				return nil, err
+			}
+		}
+		tasks = append(tasks, t)
 	}
 	return tasks, nil
 }
 
 // metricsOf are lm-eval's metrics with their standard errors.
-func metricsOf(answered []score.Answered) taskMetrics {
+func metricsOf(questions []score.Question, replies []score.Reply) taskMetrics {
 	scores := map[string][]float64{}
-	add := func(name string, right bool) {
-		v := 0.0
-		if right {
-			v = 1
+	for i, r := range replies {
+		f := questions[i].Form()
+		for name, v := range questions[i].Metrics(&f, r) {
+			scores[name] = append(scores[name], v)
 		}
-		scores[name] = append(scores[name], v)
-	}
-	for _, a := range answered {
-		r := a.Replies[0]
-		if n := len(r.Likelihoods); n > 0 {
-			best := 0
-			for i, l := range r.Likelihoods {
-				if l > r.Likelihoods[best] {
-					best = i
-				}
-			}
-			add("acc", best == a.Correct)
-			add("acc_norm", r.Mark.Right)
-			continue
-		}
-		add("exact_match", r.Mark.Exact)
-		add("right", r.Mark.Right)
-		scores["f1"] = append(scores["f1"], r.Mark.F1)
 	}
 	out := taskMetrics{}
 	for name, list := range scores {
@@ -230,10 +238,16 @@ func metricsOf(answered []score.Answered) taskMetrics {
 		for _, v := range list {
 			spread += (v - mean) * (v - mean)
 		}
-		out[name+",none"] = mean
-		out[name+"_stderr,none"] = figure(math.Sqrt(spread / float64(len(list)-1) / float64(len(list))))
+		out[name] = mean
+		out[stderrOf(name)] = figure(math.Sqrt(spread / float64(len(list)-1) / float64(len(list))))
 	}
 	return out
+}
+
+// stderrOf names the standard error of a metric, "acc_stderr,none" for "acc,none".
+func stderrOf(name string) string {
+	metric, filter, _ := strings.Cut(name, ",")
+	return metric + "_stderr," + filter
 }
 
 func printTask(streams Streams, t task, m taskMetrics) {
@@ -248,7 +262,7 @@ func printTask(streams Streams, t task, m taskMetrics) {
 	for _, name := range names {
 		short := strings.TrimSuffix(name, ",none")
 		line := fmt.Sprintf("  %-12s %.4f", short, m[name])
-		if e, ok := m[short+"_stderr,none"].(float64); ok {
+		if e, ok := m[stderrOf(name)].(float64); ok {
 			line += fmt.Sprintf(" ± %.4f", e)
 		}
 		fmt.Fprintln(streams.Out, line)

@@ -171,7 +171,7 @@ func (o *generateOptions) prompt(in io.Reader) (string, error) {
 
 // tokens gives the tokens of the prompt: of all of it, or what comes behind the prompt cache.
 func (o *generateOptions) tokens(e *engine.Engine, text string) ([]int32, error) {
-	kwargs, err := templateConfig(o.TemplateConfig)
+	kwargs, err := templateConfig("chat_template_config", o.TemplateConfig)
 	if err != nil {
 		return nil, err
 	}
@@ -194,18 +194,18 @@ func (o *generateOptions) tokens(e *engine.Engine, text string) ([]int32, error)
 	return e.Prompt(o.messages(text), settings)
 }
 
-// templateConfig reads a JSON object of variables for the chat template; nil for "".
-func templateConfig(text string) (*chat.Dict, error) {
+// templateConfig reads a JSON object of variables for the chat template, as setting has it; nil for "".
+func templateConfig(setting fault.Setting, text string) (*chat.Dict, error) {
 	if text == "" {
 		return nil, nil
 	}
 	value, err := jinja.ParseJSON([]byte(text))
 	if err != nil {
-		return nil, fault.At("chat_template_config", "%w", err)
+		return nil, fault.At(setting, "%w", err)
 	}
 	kwargs, ok := value.(*chat.Dict)
 	if !ok {
-		return nil, fault.At("chat_template_config", `expected a JSON object such as '{"enable_thinking": false}'`)
+		return nil, fault.At(setting, `expected a JSON object such as '{"enable_thinking": false}'`)
 	}
 	return kwargs, nil
 }

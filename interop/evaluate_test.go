@@ -1,0 +1,148 @@
+package interop
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/demo"
+)
+
+// publishedRows writes n rows of each published layout into dir, and others as examples, all made of the demo's rows: questions
+// that its model has some idea of.
+func publishedRows(t *testing.T, dir string, n int) (tasks []string) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, "data", "test.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked, answers []string
+	for line := range strings.Lines(string(data)) {
+		var row struct{ Messages []struct{ Content string } }
+		if err := json.Unmarshal([]byte(line), &row); err != nil {
+			t.Fatal(err)
+		}
+		asked, answers = append(asked, row.Messages[0].Content), append(answers, row.Messages[1].Content)
+	}
+	type object map[string]any
+	layouts := map[string]func(i int, choices []string, right int) object{
+		"arc": func(i int, c []string, right int) object {
+			return object{"id": fmt.Sprint(i), "question": asked[i], "choices": object{"text": c, "label": []string{"A", "B", "C", "D"}}, "answerKey": string("ABCD"[right])}
+		},
+		"openbookqa": func(i int, c []string, right int) object {
+			return object{"id": fmt.Sprint(i), "question_stem": asked[i], "choices": object{"text": c, "label": []string{"A", "B", "C", "D"}}, "answerKey": string("ABCD"[right])}
+		},
+		"piqa": func(i int, c []string, right int) object {
+			two := []string{c[right], c[(right+1)%4]}
+			return object{"goal": asked[i], "sol1": two[i%2], "sol2": two[1-i%2], "label": i % 2}
+		},
+		"hellaswag": func(i int, c []string, right int) object {
+			return object{"activity_label": "Cooking", "ctx_a": asked[i], "ctx_b": "then HE [title] says", "ctx": asked[i] + " then HE says", "endings": c, "label": fmt.Sprint(right)}
+		},
+		"winogrande": func(i int, c []string, _ int) object {
+			return object{"sentence": asked[i] + " Some say _ and that is  it. " + c[0], "option1": c[1], "option2": "né", "answer": fmt.Sprint(1 + i%2)}
+		},
+		"boolq": func(i int, c []string, _ int) object {
+			return object{"question": "is that so", "passage": asked[i] + " " + c[0], "idx": i, "label": i % 2}
+		},
+		"mmlu": func(i int, c []string, right int) object {
+			return object{"question": " " + asked[i] + " ", "subject": "nutrition", "choices": c, "answer": right}
+		},
+		"truthfulqa": func(i int, c []string, right int) object {
+			c = append([]string{c[right]}, append(append([]string{}, c[:right]...), c[right+1:]...)...)
+			return object{"question": asked[i], "mc1_targets": object{"choices": c, "labels": []int{1, 0, 0, 0}}}
+		},
+		"gsm8k": func(i int, c []string, _ int) object {
+			return object{"question": asked[i], "answer": c[0] + "\n#### " + fmt.Sprint(i*100)}
+		},
+		"triviaqa": func(i int, c []string, right int) object {
+			return object{"question": strings.TrimSuffix(asked[i], "?"), "answer": object{"value": c[right], "aliases": []string{strings.TrimSuffix(c[right], "."), "x"}}}
+		},
+	}
+	for name, layout := range layouts {
+		for ending, from := range map[string]int{".jsonl": 0, ".train.jsonl": 100} {
+			var text strings.Builder
+			for i := from; i < from+n; i++ {
+				right := i * 7 % 4
+				var choices []string
+				for k := range 4 {
+					choices = append(choices, answers[(i+(k-right)*31+len(answers))%len(answers)])
+				}
+				row, err := json.Marshal(layout(i, choices, right))
+				if err != nil {
+					t.Fatal(err)
+				}
+				fmt.Fprintf(&text, "%s\n", row)
+			}
+			if err := os.WriteFile(filepath.Join(dir, name+ending), []byte(text.String()), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tasks = append(tasks, name)
+	}
+	return tasks
+}
+
+// TestEvaluate: lentil evaluate gives the figures of mlx_lm.evaluate's path through lm-eval to the last digit, on rows of each
+// published layout.
+func TestEvaluate(t *testing.T) {
+	need(t, "mlx-lm", "clients")
+	dir := t.TempDir()
+	if err := demo.Write(dir, false); err != nil {
+		t.Fatal(err)
+	}
+	tasks := publishedRows(t, dir, 24)
+	model := filepath.Join(dir, "model")
+	choices := 0
+	for _, tt := range []struct {
+		shots               string
+		template, multiturn bool
+	}{{"none", false, false}, {"2", false, false}, {"none", true, false}, {"2", true, false}, {"2", true, true}} {
+		name := fmt.Sprintf("%s shots, template %v, multiturn %v", tt.shots, tt.template, tt.multiturn)
+		cmd := exec.Command("../.interop/venv/bin/python", "peer/harness.py", model, dir, strings.Join(tasks, ","), tt.shots, "123", fmt.Sprint(tt.template), fmt.Sprint(tt.multiturn), "24")
+		var want map[string]struct{ Results map[string]float64 }
+		if err := json.Unmarshal([]byte(command(t, cmd)), &want); err != nil {
+			t.Fatal(err)
+		}
+		args := []string{"evaluate", "--model", model, "--max-tokens", "24", "--output-dir", dir, "--tasks"}
+		for _, task := range tasks {
+			args = append(args, filepath.Join(dir, task+".jsonl"))
+		}
+		if tt.shots != "none" {
+			args = append(args, "--num-shots", tt.shots)
+		}
+		if !tt.template {
+			args = append(args, "--no-apply-chat-template")
+		}
+		if tt.multiturn {
+			args = append(args, "--fewshot-as-multiturn")
+		}
+		out := lentil(t, args...)
+		_, path, _ := strings.Cut(strings.TrimSpace(out), "Wrote ")
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got struct{ Results map[string]map[string]any }
+		if err := json.Unmarshal(data, &got); err != nil {
+			t.Fatal(err)
+		}
+		for _, task := range tasks {
+			for metric, v := range want[task].Results {
+				if is, ok := got.Results[task][metric].(float64); !ok || math.Abs(is-v) > 1e-12 {
+					t.Errorf("%s: %s %s is %v, lm-eval says %v", name, task, metric, got.Results[task][metric], v)
+				} else if v > 0 && v < 1 {
+					choices++
+				}
+			}
+		}
+	}
+	if choices < 20 {
+		t.Errorf("%d figures were neither 0 nor 1: this tests little", choices)
+	}
+}
