@@ -133,6 +133,7 @@ type Data struct {
 type Asked struct {
 	Iteration int      `json:"iteration"`
 	Questions int      `json:"questions"`
+	Of        int      `json:"of,omitempty"` // questions that there are, if not all of them are asked
 	Right     int      `json:"right"`
 	Seconds   float64  `json:"seconds"`
 	Samples   []Sample `json:"samples"`

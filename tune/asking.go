@@ -16,22 +16,25 @@ const mostAsking = 0.05
 
 // ask has the questions put to the model, reports the answers, and keeps the weights that gave the most right ones. A run
 // that goes on knows the best of before from its log.
-func (j *Job) ask(records []run.Record) func(context.Context, int) error {
+func (j *Job) ask(records []run.Record, tokens int) func(context.Context, int) error {
 	if j.options.Ask == nil || j.Recipe.EvalQuestions == "" {
 		return nil
 	}
-	best, began, spent, warned := -1, time.Now(), 0.0, false
+	best, began, spent, warned, told := -1, time.Now(), 0.0, false, false
 	for _, r := range records {
 		if e, ok := r.Event.(run.Asked); ok && e.Iteration > 0 {
 			best = max(best, e.Right)
 		}
 	}
 	return func(ctx context.Context, done int) error {
-		asked, err := j.options.Ask(ctx, j.Engine)
+		asked, err := j.options.Ask(ctx, j.Engine, tokens)
 		if err != nil {
 			return err
 		}
-		asked.Iteration = done
+		if asked.Iteration = done; asked.Of > asked.Questions && !told {
+			told = true
+			j.options.say("On the way %d of %d questions are asked, which takes about %.0f %% of the time. With %v all are.", asked.Questions, asked.Of, 100*mostAsking, fault.Setting("eval_every"))
+		}
 		j.options.report(asked)
 		spent += asked.Seconds
 		if share := spent / max(time.Since(began).Seconds(), 1e-9); done > 0 && !warned && share > mostAsking && done < j.Recipe.Iters {
@@ -49,6 +52,21 @@ func (j *Job) ask(records []run.Record) func(context.Context, int) error {
 		}
 		return nil
 	}
+}
+
+// askTokens is how many tokens could be trained on in the time that asking once may take, 0 for no bound: who says how often
+// questions are asked has all of them asked. It follows from the rows, not from a clock, so that a run goes the same way again.
+func (r *Recipe) askTokens(lengths []int) int {
+	if r.EvalEvery > 0 || len(lengths) == 0 {
+		return 0
+	}
+	sum := 0
+	for _, n := range lengths {
+		sum += min(n, r.MaxSeqLength)
+	}
+	step := float64(min(r.BatchSize, len(lengths))*sum) / float64(len(lengths))
+	times := 2 + (r.Iters-1)/r.StepsPerEval // at the beginning, on the way, at the end
+	return max(1, int(mostAsking*float64(r.Iters)*step/float64(times)))
 }
 
 // checkAsking refuses questions that nobody asks.

@@ -3,6 +3,7 @@ package tune
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
+	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/run"
 )
 
@@ -20,7 +22,10 @@ func TestAsking(t *testing.T) {
 	r.EvalQuestions, r.EvalEvery, r.SaveBest = "questions.jsonl", 2, true
 	rights := []int{9, 1, 3, 2, 9}
 	var told events
-	o := Options{Report: &told, Ask: func(_ context.Context, e *engine.Engine) (run.Asked, error) {
+	o := Options{Report: &told, Ask: func(_ context.Context, e *engine.Engine, tokens int) (run.Asked, error) {
+		if tokens != 0 {
+			t.Errorf("asked every 2 iterations as was said, but for %d tokens", tokens)
+		}
 		right := rights[0]
 		rights = rights[1:]
 		return run.Asked{Questions: 10, Right: right}, nil
@@ -48,9 +53,37 @@ func TestAsking(t *testing.T) {
 	if string(text) != want {
 		t.Errorf("%s, want %s", text, want)
 	}
+	var card hub.Card
+	if err := Describe(&card, r.AdapterPath); err != nil {
+		t.Fatal(err)
+	}
+	if told := fmt.Sprintf("%+v", card); !strings.Contains(told, "most right answers") || !strings.Contains(told, "3 of 10 after iteration 4: best/") || !strings.Contains(card.Measured, "questions.jsonl") {
+		t.Errorf("the card: %s", told)
+	}
 	r.AdapterPath = t.TempDir()
 	if _, err := Run(t.Context(), r, Options{}); fault.SettingOf(err) != "eval_questions" {
 		t.Error(err)
+	}
+}
+
+// TestAskTokens: what asking takes at the default is a twentieth of what is trained on, however often it is asked.
+func TestAskTokens(t *testing.T) {
+	t.Parallel()
+	r := New()
+	r.BatchSize, r.MaxSeqLength = 4, 30
+	for _, tt := range []struct{ iters, every, want int }{
+		{1000, 200, 666}, // at 0, 200, ..., 1000: 6 times a sixth of 5 % of 80 tokens in each of 1000 steps
+		{1000, 300, 800}, // at 0, 300, 600, 900, 1000
+		{100, 200, 200},  // at 0 and 100
+		{1, 200, 2},
+	} {
+		r.Iters, r.StepsPerEval = tt.iters, tt.every
+		if got := r.askTokens([]int{10, 20, 20, 100}); got != tt.want {
+			t.Errorf("%+v: %d", tt, got)
+		}
+	}
+	if r.EvalEvery = 7; r.askTokens([]int{10}) != 0 {
+		t.Error("who says how often has all questions asked")
 	}
 }
 

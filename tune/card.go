@@ -31,6 +31,9 @@ func Describe(card *hub.Card, folder string) error {
 		card.BaseModel = hub.RepoOf(name)
 	}
 	trained, measuredOn := namesOf(files, settings["test"] == true)
+	if path, _ := settings["eval_questions"].(string); path != "" {
+		measuredOn = append(measuredOn, filepath.Base(path))
+	}
 	card.Data, card.Measured = dataName(settings["data"], trained), strings.Join(measuredOn, ", ")
 	records, err := eventsOf(dir)
 	if err != nil {
@@ -42,15 +45,24 @@ func Describe(card *hub.Card, folder string) error {
 	case best == nil:
 		card.Settings = settingRows(settings)
 	case dir == filepath.Clean(folder):
-		card.Settings = append(settingRows(settings), hub.CardRow{Name: "best validation",
-			Value: fmt.Sprintf("iteration %d, loss %.3f: %s/%s", best.Iteration, best.Loss, bestDir, adapter.File)})
+		card.Settings = append(settingRows(settings), bestRow(best))
 	default:
-		settings["iters"] = fmt.Sprintf("%d, of a run that went on and validated worse", best.Iteration-1)
+		settings["iters"] = fmt.Sprintf("%d, of a run that went on and %s", best.Iteration-1,
+			map[bool]string{true: "answered no better", false: "validated worse"}[best.Questions > 0])
 		card.Settings = settingRows(settings)
 		records = before(records, best.Iteration)
 	}
 	card.Results = measured(records, resumed)
 	return asked(card, folder)
+}
+
+// bestRow names the adapter that --save-best kept, and what it was best by.
+func bestRow(best *run.BestSaved) hub.CardRow {
+	file := bestDir + "/" + adapter.File
+	if best.Questions > 0 {
+		return hub.CardRow{Name: "most right answers", Value: fmt.Sprintf("%d of %d after iteration %d: %s", best.Right, best.Questions, best.Iteration-1, file)}
+	}
+	return hub.CardRow{Name: "best validation", Value: fmt.Sprintf("iteration %d, loss %.3f: %s", best.Iteration, best.Loss, file)}
 }
 
 // asked adds what an evaluation of the folder's weights found, and which questions it asked. One of other weights tells nothing of these.

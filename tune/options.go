@@ -32,8 +32,9 @@ type Options struct {
 	Abandon context.Context
 
 	// Ask puts the questions of Recipe.EvalQuestions to the model as it is now, and leaves it as
-	// it is. Nil where there are none.
-	Ask func(context.Context, *engine.Engine) (run.Asked, error)
+	// it is. That may take about as long as training on so many tokens, and leaves questions out for it; 0 asks all.
+	// Nil where there are no questions.
+	Ask func(ctx context.Context, e *engine.Engine, tokens int) (run.Asked, error)
 
 	// Reduce joins this worker with others that run the same recipe, each with a device or a
 	// computer of its own. The first one writes the folder, which the others only read, to go

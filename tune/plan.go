@@ -87,11 +87,18 @@ func (j *Job) forecast(lengths []int) (run.Plan, error) {
 	return (&planner{j.Recipe, m.Device(), m.Source(), len(m.Blocks), lengths, program, own}).plan()
 }
 
-// plan tells what the run needs, and refuses one that does not fit into memory.
-func (j *Job) plan(lengths []int) (run.Plan, error) {
+// plan tells what the rest of the run needs, of which done iterations are behind it, and refuses one that does not fit into memory.
+func (j *Job) plan(lengths []int, done, stepsPerPass int) (run.Plan, error) {
 	p, err := j.forecast(lengths)
 	if err != nil {
 		return p, err
+	}
+	p.Iterations -= done
+	if p.Fits {
+		m := j.Engine.Model
+		if err := (&planner{recipe: j.Recipe, device: m.Device(), source: m.Source(), blocks: len(m.Blocks), lengths: lengths}).pace(m, &p, max(0, stepsPerPass-done)); err != nil {
+			return p, err
+		}
 	}
 	j.options.report(p)
 	if p.FreeDiskBytes > 0 && p.DiskBytes > p.FreeDiskBytes {

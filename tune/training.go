@@ -74,7 +74,15 @@ func (j *Job) train(ctx context.Context) (result Result, err error) {
 		j.options.report(run.Warning{Text: fault.Say("%v %d is more than the %d rows of the training set: each step takes all of them", fault.Setting("batch_size"), j.Recipe.BatchSize, n)})
 	}
 	defer collectOften()()
-	plan, err := j.plan(lengths)
+	settings, err := j.Recipe.training()
+	if err != nil {
+		return result, err
+	}
+	done := 0
+	if earlier != nil {
+		done = earlier.done.Iterations
+	}
+	plan, err := j.plan(lengths, done, settings.StepsPerPass(examples.Len()))
 	if err != nil {
 		return result, err
 	}
@@ -84,7 +92,7 @@ func (j *Job) train(ctx context.Context) (result Result, err error) {
 	if err := j.begin(folder, earlier); err != nil {
 		return result, err
 	}
-	return j.loop(ctx, folder, plan, earlier, examples, valid)
+	return j.loop(ctx, folder, plan, earlier, examples, valid, j.Recipe.askTokens(lengths))
 }
 
 // begin readies the folder for the run.
@@ -188,7 +196,7 @@ func (j *Job) makeTrainable(earlier *earlierRun) error {
 }
 
 // loop runs the training loop with its first and last events.
-func (j *Job) loop(ctx context.Context, folder *run.Folder, plan run.Plan, from *earlierRun, rows train.Examples, valid *dataset.Rows) (result Result, err error) {
+func (j *Job) loop(ctx context.Context, folder *run.Folder, plan run.Plan, from *earlierRun, rows train.Examples, valid *dataset.Rows, askTokens int) (result Result, err error) {
 	settings, err := j.Recipe.training()
 	if err != nil {
 		return result, err
@@ -206,7 +214,7 @@ func (j *Job) loop(ctx context.Context, folder *run.Folder, plan run.Plan, from 
 		},
 	}
 	trainer.AskEvery = cmp.Or(j.Recipe.EvalEvery, j.Recipe.StepsPerEval)
-	if trainer.Ask = j.ask(j.earlierEvents(from)); j.Recipe.SaveBest && trainer.Ask == nil {
+	if trainer.Ask = j.ask(j.earlierEvents(from), askTokens); j.Recipe.SaveBest && trainer.Ask == nil {
 		trainer.SaveBest = func(b train.Best) error { return j.saveBest(b, nil) }
 	}
 	first, before := 1, earlier(j.Recipe.ResumeAdapterFile)

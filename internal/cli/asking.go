@@ -17,20 +17,29 @@ const (
 )
 
 // asking reads a file of questions and gives what asks them: see tune.Options.Ask.
-func asking(path string) (func(context.Context, *engine.Engine) (run.Asked, error), error) {
-	questions, err := score.Read("eval_questions", path)
+func asking(path string) (func(context.Context, *engine.Engine, int) (run.Asked, error), error) {
+	all, err := score.Read("eval_questions", path)
 	if err != nil {
 		return nil, err
 	}
 	turn := 0
-	return func(ctx context.Context, e *engine.Engine) (run.Asked, error) {
+	var questions []score.Question // of each time
+	return func(ctx context.Context, e *engine.Engine, tokens int) (run.Asked, error) {
 		began := time.Now()
+		if questions == nil {
+			if questions, err = some(e, all, tokens); err != nil {
+				return run.Asked{}, err
+			}
+		}
 		v := eval.Evaluation{Questions: questions, MaxTokens: askedTokens}
 		results, err := v.Run(ctx, e)
 		if err != nil {
 			return run.Asked{}, err
 		}
 		out := run.Asked{Questions: len(questions)}
+		if len(questions) < len(all) {
+			out.Of = len(all)
+		}
 		for _, a := range results.Answered {
 			if a.Replies[0].Mark.Right {
 				out.Right++
@@ -44,4 +53,39 @@ func asking(path string) (func(context.Context, *engine.Engine) (run.Asked, erro
 		out.Seconds = time.Since(began).Seconds()
 		return out, nil
 	}, nil
+}
+
+// What a question costs, in tokens that are trained on in the same time. Measured on the demo's model and on SmolLM2-135M.
+const (
+	promptCost = 1. / 3 // of a token that is read: there is no backward pass
+	answerCost = 1.     // of one that is written, with fifteen others
+	leastAsked = 10     // questions that are asked whatever it costs: fewer tell nothing
+)
+
+// some are as many of the questions as may be asked in the time of so many tokens, from all over the file; 0 are all.
+func some(e *engine.Engine, all []score.Question, tokens int) ([]score.Question, error) {
+	if tokens == 0 {
+		return all, nil
+	}
+	cost := 0.0
+	for i := range all {
+		ids, err := e.Tokenizer.Encode(all[i].System+all[i].Passage+all[i].Question, false)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := e.Tokenizer.Encode(all[i].Reference(), false)
+		if err != nil {
+			return nil, err
+		}
+		cost += promptCost*float64(len(ids)*max(1, len(all[i].Choices))) + answerCost*float64(min(len(answer), askedTokens))
+	}
+	n := int(float64(len(all)) * float64(tokens) / max(cost, 1))
+	if n = max(n, leastAsked); n >= len(all) {
+		return all, nil
+	}
+	out := make([]score.Question, n)
+	for i := range out {
+		out[i] = all[i*len(all)/n]
+	}
+	return out, nil
 }

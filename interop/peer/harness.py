@@ -1,9 +1,9 @@
 """mlx_lm.evaluate's own path through lm-eval, on tasks whose rows lie here, answered as JSON on standard output.
 
-    harness.py MODEL FOLDER TASK,TASK SHOTS SEED TEMPLATE MULTITURN MAX_TOKENS
+    harness.py MODEL FOLDER TASK,TASK SEED MAX_TOKENS RUN...
 
 FOLDER has TASK.jsonl and, where examples come from a split of their own, TASK.train.jsonl. A task is lm-eval's own config with the
-data replaced. SHOTS is a number, or "none" for the task's. Needs mlx-lm (interop/venv.sh) and, behind it on the path, lm-eval
+data replaced. A RUN is SHOTS,TEMPLATE,MULTITURN, such as 2,true,false; SHOTS may be "none" for the task's. Needs mlx-lm (interop/venv.sh) and, behind it on the path, lm-eval
 (interop/clients.sh).
 """
 
@@ -34,13 +34,12 @@ SPLITS = {
 
 
 def main():
-    model, folder, names, shots, seed, template, multiturn, tokens = sys.argv[1:]
-    folder, names = Path(folder), names.split(",")
+    model, folder, names, seed, tokens, *runs = sys.argv[1:]
+    folder, names, seed = Path(folder), names.split(","), int(seed)
     configs = Path(tempfile.mkdtemp())
     for name in names:
         asked, examples = SPLITS.get(name, ("validation", "train"))
-        files = {asked: str(folder / f"{name}.jsonl")}
-        files[examples] = str(folder / f"{name}.train.jsonl")
+        files = {asked: str(folder / f"{name}.jsonl"), examples: str(folder / f"{name}.train.jsonl")}
         if asked == "test" and examples == "train":
             files["validation"] = files["test"]
         official = Path(lm_eval.__file__).parent / "tasks" / CONFIGS[name]
@@ -48,20 +47,17 @@ def main():
             f"include: {official}\ntask: lentil_{name}\ndataset_path: json\ndataset_name: null\n"
             f"dataset_kwargs:\n  data_files: {json.dumps(files)}\n"
         )
-    lm = MLXLM(model, max_tokens=int(tokens), use_chat_template=template == "true")
-    results = lm_eval.simple_evaluate(
-        model=lm, tasks=[f"lentil_{n}" for n in names], task_manager=TaskManager(include_path=str(configs)), num_fewshot=None if shots == "none" else int(shots),
-        fewshot_as_multiturn=multiturn == "true", apply_chat_template=template == "true", fewshot_random_seed=int(seed), random_seed=int(seed),
-        numpy_random_seed=int(seed), torch_random_seed=int(seed), bootstrap_iters=0,
-    )
-    out = {}
-    for name in names:
-        samples = results["samples"][f"lentil_{name}"]
-        out[name] = {
-            "results": {k: v for k, v in results["results"][f"lentil_{name}"].items() if isinstance(v, float)},
-            "contexts": [s["arguments"]["gen_args_0"]["arg_0"] if isinstance(s["arguments"], dict) else s["arguments"][0][0] for s in samples],
-            "likelihoods": [[float(r[0][0]) for r in s["resps"]] for s in samples if isinstance(s["resps"][0][0], (list, tuple))],
-        }
+    manager = TaskManager(include_path=str(configs))
+    lm, out = MLXLM(model, max_tokens=int(tokens)), []
+    for run in runs:
+        shots, template, multiturn = run.split(",")
+        lm.use_chat_template = template == "true"
+        got = lm_eval.simple_evaluate(
+            model=lm, tasks=[f"lentil_{n}" for n in names], task_manager=manager, num_fewshot=None if shots == "none" else int(shots),
+            fewshot_as_multiturn=multiturn == "true", apply_chat_template=lm.use_chat_template, fewshot_random_seed=seed, random_seed=seed,
+            numpy_random_seed=seed, torch_random_seed=seed, bootstrap_iters=0,
+        )["results"]
+        out.append({name: {k: v for k, v in got[f"lentil_{name}"].items() if isinstance(v, float)} for name in names})
     return out
 
 
