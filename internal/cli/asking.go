@@ -55,11 +55,11 @@ func asking(path string) (func(context.Context, *engine.Engine, int) (run.Asked,
 	}, nil
 }
 
-// What a question costs, in tokens that are trained on in the same time. Measured on the demo's model and on SmolLM2-135M.
+// What a question costs, in tokens that are trained on in the same time. Measured on the demo's model.
 const (
-	promptCost = 1. / 3 // of a token that is read: there is no backward pass
-	answerCost = 1.     // of one that is written, with fifteen others
-	leastAsked = 10     // questions that are asked whatever it costs: fewer tell nothing
+	promptCost = 1. // of a token that is read
+	answerCost = 3. // of one that is written, with fifteen others
+	leastAsked = 10 // questions that are asked whatever it costs: fewer tell nothing
 )
 
 // some are as many of the questions as may be asked in the time of so many tokens, from all over the file; 0 are all.
