@@ -296,6 +296,15 @@ type startRequest struct {
 	System   string          `json:"system"`
 	Kwargs   json.RawMessage `json:"chat_template_kwargs"`
 	Continue string          `json:"continue"` // an answer that is gone on with, as another branch
+	Profile  string          `json:"profile"`  // whom the answer is for
+}
+
+// model is the id of the model with the profile.
+func (r *startRequest) model() string {
+	if r.Profile == "" {
+		return r.Model
+	}
+	return modelOr(r.Model) + "@" + r.Profile
 }
 
 // startAnswer begins an answer, which then goes on by itself.
@@ -324,6 +333,9 @@ func (s *Server) startAnswer(r *http.Request) (any, error) {
 		return nil, err
 	}
 	q.n, q.options.Client = 1, s.clientOf(r)
+	if q.profile != nil {
+		start.System = q.profile.System(start.System) // what the model was told, for rows of feedback
+	}
 	answer := &storedMessage{ID: start.ID, Parent: parent.ID, Role: "assistant", Content: begun, System: start.System, Left: left, Model: modelOr(start.Model), Created: time.Now().Unix()}
 	ctx, cancel := context.WithCancel(s.ctx)
 	job := &answerJob{chat: c.ID, answer: answer, cancel: cancel, more: make(chan struct{})}
@@ -363,7 +375,7 @@ func (s *Server) fitting(ctx context.Context, start *startRequest, thread []*sto
 		if err != nil {
 			return nil, err
 		}
-		return s.chatQuery(ctx, &chatRequest{sampling: start.sampling, Model: start.Model, Messages: raw, TemplateKwargs: start.Kwargs, Stream: true})
+		return s.chatQuery(ctx, &chatRequest{sampling: start.sampling, Model: start.model(), Messages: raw, TemplateKwargs: start.Kwargs, Stream: true})
 	}
 	fits := func(q *query, err error) bool {
 		if err != nil {

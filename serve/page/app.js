@@ -3,6 +3,7 @@ import { any, back, take } from "./attach.js";
 import { $, ask, busy, countRunning, el, guarded, save, say } from "./dom.js";
 import { act as inList, drawList, put } from "./list.js";
 import { request, setSettings, settings } from "./settings.js";
+import "./profile.js";
 import { add, leafOf, message, open, state, way } from "./state.js";
 import { act, forget, redraw, render } from "./thread.js";
 
@@ -225,6 +226,7 @@ render();
 guarded(async () => {
   const about = call("GET", "/lentil/about");
   for (const m of (await call("GET", "/v1/models")).data) {
+    if (m.id.includes("@")) continue; // profiles have a menu of their own
     for (const id of ["model", "beside"]) { const o = el("option", m.id); o.value = m.id; $(id).append(o); }
   }
   const tuned = [...$("model").options].find(o => o.value.includes("+"));
