@@ -69,14 +69,16 @@ func command(t *testing.T, cmd *exec.Cmd) string {
 
 // peers are the programs that tests may ask for, and how to get them.
 var peers = map[string]struct{ path, remedy string }{
-	"mlx-lm":      {"../.interop/venv/stamp", "interop/venv.sh"},
-	"datasets":    {"../.interop/datasets/stamp", "interop/datasets.sh"},
-	"llama.cpp":   {"../.interop/node/node_modules/node-llama-cpp/package.json", "interop/llama.sh"},
-	"SmolLM2":     {smolPath, "interop/llama.sh"},
-	"TensorBoard": {"../.interop/tensorboard/stamp", "interop/tensorboard.sh"},
-	"MLX":         {"../.interop/mlx/stamp", "interop/mlx.sh"},
-	"clients":     {"../.interop/clients/stamp", "interop/clients.sh"},
-	"browser":     {"../.interop/browser/node_modules/axe-core/package.json", "interop/browser.sh"},
+	"mlx-lm":                {"../.interop/venv/stamp", "interop/venv.sh"},
+	"datasets":              {"../.interop/datasets/stamp", "interop/datasets.sh"},
+	"llama.cpp":             {"../.interop/node/node_modules/node-llama-cpp/package.json", "interop/llama.sh"},
+	"SmolLM2":               {smolPath, "interop/llama.sh"},
+	"TensorBoard":           {"../.interop/tensorboard/stamp", "interop/tensorboard.sh"},
+	"MLX":                   {"../.interop/mlx/stamp", "interop/mlx.sh"},
+	"clients":               {"../.interop/clients/stamp", "interop/clients.sh"},
+	"OpenAI for JavaScript": {"../.interop/openai-js/node_modules/openai/package.json", "interop/clients.sh"},
+	"frameworks":            {"../.interop/frameworks/stamp", "interop/clients.sh"},
+	"browser":               {"../.interop/browser/node_modules/axe-core/package.json", "interop/browser.sh"},
 }
 
 const smolPath = "../.interop/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"

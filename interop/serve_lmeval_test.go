@@ -29,7 +29,7 @@ func TestLMEval(t *testing.T) {
 		}
 	}
 	out := filepath.Join(t.TempDir(), "out.json")
-	cmd := exec.Command("../.interop/clients/bin/lm_eval", "--model", "local-completions", "--model_args",
+	cmd := exec.Command("../.interop/clients/bin/python", "-m", "lm_eval", "--model", "local-completions", "--model_args",
 		"model=base,base_url="+url+"v1/completions,tokenizer="+filepath.Join(dir, "model")+",tokenized_requests=False,num_concurrent=4",
 		"--include_path", tasks, "--tasks", "lentil_choice,lentil_text,lentil_write", "--output_path", out)
 	cmd.Env = append(os.Environ(), "HF_HUB_OFFLINE=1", "HF_DATASETS_CACHE="+t.TempDir())

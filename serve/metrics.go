@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lentil-lm/lentil/machine"
 )
 
 // metrics counts what the server does, for Prometheus.
@@ -122,6 +124,9 @@ func (s *Server) writeMetrics(w http.ResponseWriter, _ *http.Request) {
 	s.models.mu.Unlock()
 	one("lentil_conversations_cached", "gauge", "Conversations at rest that are remembered.", sessions)
 	one("lentil_conversations_cached_bytes", "gauge", "Memory of those.", held)
+	own, program := machine.HeldMemory()
+	one("lentil_memory_bytes", "gauge", "Memory of the process, without the files of weights.", own+program)
+	one("lentil_memory_peak_bytes", "gauge", "The most memory that the process had, with the files of weights as far as they were read.", machine.PeakMemory())
 	one("lentil_uptime_seconds", "gauge", "Time since the server began.", int64(time.Since(s.started).Seconds()))
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 	fmt.Fprint(w, b.String())

@@ -5,7 +5,8 @@
 //
 // It prints the tokens per second of one stream and of several in the same run, how long the time between tokens is, how long
 // it is to the first token behind a prefix that the server knows and one that it does not, and with --seconds how that
-// stays under a mix of prompts, beside clients that leave and one that does not read.
+// stays under a mix of prompts, beside clients that leave, one that does not read and one that sends prompts of 1 MB. With
+// --beside it asks another server of the same model in turn. It ends with an error if an answer did.
 package main
 
 import (
@@ -19,7 +20,9 @@ import (
 	"log"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -32,6 +35,8 @@ var (
 	tokens  = flag.Int("tokens", 64, "tokens of each answer")
 	prefix  = flag.Int("prefix", 2000, "words of the prefix that is known")
 	seconds = flag.Int("seconds", 0, "length of the mixed load")
+	beside  = flag.String("beside", "", "another server to compare with")
+	rounds  = flag.Int("rounds", 3, "times that each is asked in turn")
 )
 
 // answer is what a stream did.
@@ -43,12 +48,13 @@ type answer struct {
 }
 
 // ask streams an answer of exactly n tokens, greedy: no token ends it before.
-func ask(ctx context.Context, prompt string, n int) (a answer) {
+func ask(ctx context.Context, url, prompt string, n int) (a answer) {
 	body, _ := json.Marshal(map[string]any{
 		"model": *model, "prompt": prompt, "max_tokens": n, "stream": true, "stream_options": map[string]any{"include_usage": true}, "temperature": 0,
 	})
 	began := time.Now()
-	r, _ := http.NewRequestWithContext(ctx, "POST", *url+"/v1/completions", bytes.NewReader(body))
+	r, _ := http.NewRequestWithContext(ctx, "POST", url+"/v1/completions", bytes.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
 	reply, err := http.DefaultClient.Do(r)
 	if err != nil {
 		a.err = err
@@ -97,6 +103,9 @@ func ask(ctx context.Context, prompt string, n int) (a answer) {
 		}
 		last = now
 	}
+	if a.tokens == 0 && !last.IsZero() { // not all servers tell: each piece is a token then
+		a.tokens = len(a.gaps) + 1
+	}
 	if !done {
 		a.err = fmt.Errorf("the stream ended early: %v", lines.Err())
 	}
@@ -104,12 +113,12 @@ func ask(ctx context.Context, prompt string, n int) (a answer) {
 }
 
 // together runs n streams and gives tokens per second of all.
-func together(n int) (rate float64, all []answer) {
+func together(url string, n int) (rate float64, all []answer) {
 	began := time.Now()
 	all = make([]answer, n)
 	var wg sync.WaitGroup
 	for i := range n {
-		wg.Go(func() { all[i] = ask(context.Background(), fmt.Sprintf("Story %d of a cook who", i), *tokens) })
+		wg.Go(func() { all[i] = ask(context.Background(), url, fmt.Sprintf("Story %d of a cook who", i), *tokens) })
 	}
 	wg.Wait()
 	total := 0
@@ -143,71 +152,155 @@ func words(n int, seed uint64) string {
 
 func main() {
 	flag.Parse()
-	together(1) // warm
-	one, _ := together(1)
-	many, all := together(*streams)
-	again, _ := together(1)
+	together(*url, 1) // warm
+	one, _ := together(*url, 1)
+	many, all := together(*url, *streams)
+	again, _ := together(*url, 1)
 	var gaps []time.Duration
 	for _, a := range all {
 		gaps = append(gaps, a.gaps...)
 	}
 	one = (one + again) / 2
 	fmt.Printf("1 stream: %.1f tokens/s; %d streams: %.1f tokens/s, %.2f times as many; between tokens p50 %s, p99 %s\n", one, *streams, many, many/one, quantile(gaps, 0.5), quantile(gaps, 0.99))
+	if *beside != "" {
+		compare()
+	}
 	if *prefix > 0 {
 		text := words(*prefix, uint64(time.Now().UnixNano()))
-		cold := ask(context.Background(), text+"so", 2)
-		warm := ask(context.Background(), text+"then", 2)
+		cold := ask(context.Background(), *url, text+"so", 2)
+		warm := ask(context.Background(), *url, text+"then", 2)
 		if cold.err != nil || warm.err != nil {
 			log.Fatal(cold.err, warm.err)
 		}
 		fmt.Printf("first token behind %d words: %s unknown, %s known, 1/%.0f\n", *prefix, cold.first.Round(time.Millisecond), warm.first.Round(time.Millisecond), cold.first.Seconds()/warm.first.Seconds())
 	}
-	if *seconds > 0 {
-		mixed()
+	if *seconds > 0 && mixed() > 0 {
+		os.Exit(1)
 	}
 }
 
-// mixed is the load of many: prompts of all sizes, every fifth client leaves early, and one never reads.
-func mixed() {
+// compare asks two servers in turn.
+func compare() {
+	var ours, theirs, ratios []float64
+	together(*beside, 1)
+	for range *rounds {
+		a, _ := together(*url, *streams)
+		b, _ := together(*beside, *streams)
+		ours, theirs, ratios = append(ours, a), append(theirs, b), append(ratios, a/b)
+	}
+	slices.Sort(ratios)
+	fmt.Printf("%d streams in turn: %.1f tokens/s, beside %.1f; ratios %.2f, median %.2f\n", *streams, ours, theirs, ratios, ratios[len(ratios)/2])
+}
+
+// gauge reads a figure of the server's, 0 if it has none.
+func gauge(name string) (v float64) {
+	r, err := http.Get(*url + "/metrics")
+	if err != nil {
+		return 0
+	}
+	defer r.Body.Close()
+	lines := bufio.NewScanner(r.Body)
+	for lines.Scan() {
+		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			v, _ = strconv.ParseFloat(text, 64)
+		}
+	}
+	return v
+}
+
+// load is what the mixed load did.
+type load struct {
+	mu                          sync.Mutex
+	gaps, firsts                []time.Duration
+	answers, left, busy, errors int
+	large                       int // prompts of 1 MB that were refused
+	memory                      []float64
+}
+
+// client asks again and again until ctx ends: seven of eight prompts are short. Every fifth time it leaves early.
+func (l *load) client(ctx context.Context, i int) {
+	r := rand.New(rand.NewPCG(uint64(i), 1))
+	for n := 0; ctx.Err() == nil; n++ {
+		one, leave := context.WithCancel(ctx)
+		early := (i+n)%5 == 0
+		if early {
+			time.AfterFunc(time.Duration(r.IntN(1000))*time.Millisecond, leave)
+		}
+		size := 1 + r.IntN(60)
+		if r.IntN(8) == 0 {
+			size = 300 + r.IntN(max(1, *prefix-300))
+		}
+		a := ask(one, *url, words(size, r.Uint64()), 8+r.IntN(*tokens))
+		leave()
+		l.mu.Lock()
+		switch {
+		case a.err == nil:
+			l.answers++
+			l.firsts, l.gaps = append(l.firsts, a.first), append(l.gaps, a.gaps...)
+		case early || ctx.Err() != nil:
+			l.left++
+		case strings.HasPrefix(a.err.Error(), "429"):
+			l.busy++
+		default:
+			l.errors++
+			log.Print(a.err)
+		}
+		l.mu.Unlock()
+	}
+}
+
+// pester sends a prompt of 1 MB every other second, which is to be refused.
+func (l *load) pester(ctx context.Context) {
+	for ctx.Err() == nil {
+		a := ask(ctx, *url, words(170_000, 1), 1)
+		l.mu.Lock()
+		if a.err != nil && strings.HasPrefix(a.err.Error(), "400") {
+			l.large++
+		} else if ctx.Err() == nil {
+			l.errors++
+			log.Printf("a prompt of 1 MB: %v", a.err)
+		}
+		l.mu.Unlock()
+		pause(ctx, 2*time.Second)
+	}
+}
+
+// watch notes the server's memory.
+func (l *load) watch(ctx context.Context) {
+	for ctx.Err() == nil {
+		l.memory = append(l.memory, gauge("lentil_memory_bytes")/1e6)
+		pause(ctx, time.Duration(*seconds)*time.Second/20)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// mixed is the load of many, and gives the number of errors.
+func mixed() int {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(*seconds)*time.Second)
 	defer cancel()
 	stuck, _ := json.Marshal(map[string]any{"model": *model, "prompt": "x", "max_tokens": 1000, "stream": true, "logprobs": 20})
 	if r, err := http.Post(*url+"/v1/completions", "application/json", bytes.NewReader(stuck)); err == nil {
 		defer r.Body.Close()
 	}
-	var mu sync.Mutex
-	var gaps, firsts []time.Duration
-	answers, left, busy, errors := 0, 0, 0, 0
+	var l load
 	var wg sync.WaitGroup
 	for i := range *streams {
-		wg.Go(func() {
-			r := rand.New(rand.NewPCG(uint64(i), 1))
-			for n := 0; ctx.Err() == nil; n++ {
-				one, leave := context.WithCancel(ctx)
-				early := (i+n)%5 == 0
-				if early {
-					time.AfterFunc(time.Duration(r.IntN(1000))*time.Millisecond, leave)
-				}
-				a := ask(one, words(1+r.IntN(200), r.Uint64()), 8+r.IntN(*tokens))
-				leave()
-				mu.Lock()
-				switch {
-				case a.err == nil:
-					answers++
-					firsts, gaps = append(firsts, a.first), append(gaps, a.gaps...)
-				case early || ctx.Err() != nil:
-					left++
-				case strings.HasPrefix(a.err.Error(), "429"):
-					busy++
-				default:
-					errors++
-					log.Print(a.err)
-				}
-				mu.Unlock()
-			}
-		})
+		wg.Go(func() { l.client(ctx, i) })
 	}
+	wg.Go(func() { l.pester(ctx) })
+	wg.Go(func() { l.watch(ctx) })
 	wg.Wait()
-	fmt.Printf("%d s of %d clients: %d answers, %d left early, %d told to come again, %d errors; first token p50 %s p99 %s, between tokens p50 %s p99 %s\n",
-		*seconds, *streams, answers, left, busy, errors, quantile(firsts, 0.5), quantile(firsts, 0.99), quantile(gaps, 0.5), quantile(gaps, 0.99))
+	fmt.Printf("%d s of %d clients: %d answers, %d left early, %d told to come again, %d prompts of 1 MB refused, %d errors; first token p50 %s p99 %s, between tokens p50 %s p99 %s\n",
+		*seconds, *streams, l.answers, l.left, l.busy, l.large, l.errors, quantile(l.firsts, 0.5), quantile(l.firsts, 0.99), quantile(l.gaps, 0.5), quantile(l.gaps, 0.99))
+	if half := len(l.memory) / 2; half > 0 {
+		fmt.Printf("memory: %.0f MB in the first half, %.0f MB in the second, %.0f MB with the files of weights\n",
+			slices.Max(l.memory[:half]), slices.Max(l.memory[half:]), gauge("lentil_memory_peak_bytes")/1e6)
+	}
+	return l.errors
 }
