@@ -24,6 +24,9 @@ const (
 // pageTime is how long one call may take.
 var pageTime = 20 * time.Second
 
+// startTime is how long PDFium may take to start.
+const startTime = 5 * time.Minute
+
 // The reasons why a file or a page is not read.
 var (
 	ErrLocked  = errors.New("a password is needed to read it")

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -27,35 +26,31 @@ var stoppable, unstoppable = sync.OnceValues(newPool(true)), sync.OnceValues(new
 
 func newPool(stoppable bool) func() (gopdfium.Pool, error) {
 	return func() (gopdfium.Pool, error) {
-		config := wazero.NewRuntimeConfig().
-			WithCoreFeatures(api.CoreFeaturesV2 | experimental.CoreFeaturesExceptionHandling).
-			WithMemoryLimitPages(maxMemory / 65536).
-			WithCloseOnContextDone(stoppable)
-		if cache := compiled(); cache != nil {
-			config = config.WithCompilationCache(cache)
+		folder := codeFolder()
+		pool, err := startPool(stoppable, keepCode(folder))
+		if err != nil && folder != "" { // the machine code may be damaged
+			os.RemoveAll(folder)
+			pool, err = startPool(stoppable, keepCode(folder))
 		}
-		return webassembly.Init(webassembly.Config{
-			Context:       experimental.WithCompilationWorkers(context.Background(), runtime.GOMAXPROCS(0)),
-			MaxTotal:      64,
-			FSConfig:      wazero.NewFSConfig(), // no files
-			RuntimeConfig: config,
-			Stdout:        io.Discard, Stderr: io.Discard,
-		})
+		return pool, err
 	}
 }
 
-// compiled is where PDFium's machine code is kept from one run to the next: making it takes seconds. Without a
-// folder for it, it is made anew.
-func compiled() wazero.CompilationCache {
-	folder, err := os.UserCacheDir()
-	if err != nil {
-		return nil
+func startPool(stoppable bool, cache wazero.CompilationCache) (gopdfium.Pool, error) {
+	config := wazero.NewRuntimeConfig().
+		WithCoreFeatures(api.CoreFeaturesV2 | experimental.CoreFeaturesExceptionHandling).
+		WithMemoryLimitPages(maxMemory / 65536).
+		WithCloseOnContextDone(stoppable)
+	if cache != nil {
+		config = config.WithCompilationCache(cache)
 	}
-	cache, err := wazero.NewCompilationCacheWithDir(filepath.Join(folder, "lentil", "pdfium"))
-	if err != nil {
-		return nil
-	}
-	return cache
+	return webassembly.Init(webassembly.Config{
+		Context:       experimental.WithCompilationWorkers(context.Background(), runtime.GOMAXPROCS(0)),
+		MaxTotal:      64,
+		FSConfig:      wazero.NewFSConfig(), // no files
+		RuntimeConfig: config,
+		Stdout:        io.Discard, Stderr: io.Discard,
+	})
 }
 
 // pdfium is the engine within this process.
@@ -77,7 +72,7 @@ func (f *pdfium) open(data []byte) error {
 	if err != nil {
 		return err
 	}
-	if f.pdf, err = p.GetInstance(pageTime); err != nil {
+	if f.pdf, err = p.GetInstance(startTime); err != nil {
 		return err
 	}
 	return f.limit(func() error {

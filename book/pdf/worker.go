@@ -36,10 +36,18 @@ func Serve() {
 
 // A request is a call of an engine, a reply its result.
 type request struct {
-	Op   byte // 'o'pen, 'h'ead, 'p'age or 'd'raw
+	Op   byte // 's'tart, 'o'pen, 'h'ead, 'p'age or 'd'raw
 	Data []byte
 	Page int
 	DPI  int
+}
+
+// limit is how long a request may take. The first start on a machine makes machine code, for as long as that takes on a busy one.
+func (q *request) limit() time.Duration {
+	if q.Op == 's' {
+		return startTime
+	}
+	return pageTime
 }
 
 type reply struct {
@@ -58,10 +66,12 @@ func work(in *gob.Decoder, replies *gob.Encoder, out *bufio.Writer) {
 		if in.Decode(&q) != nil {
 			return
 		}
-		watch.Reset(2 * pageTime)
+		watch.Reset(2 * q.limit())
 		var r reply
 		var err error
 		switch q.Op {
+		case 's':
+			_, err = unstoppable()
 		case 'o':
 			err = f.open(q.Data)
 		case 'h':
@@ -112,6 +122,9 @@ func (c *child) open(data []byte) error {
 		return err
 	}
 	c.out, c.req = gob.NewDecoder(bufio.NewReader(out)), gob.NewEncoder(c.in)
+	if _, err := c.call(request{Op: 's'}); err != nil {
+		return err
+	}
 	_, err = c.call(request{Op: 'o', Data: data})
 	return err
 }
@@ -122,7 +135,7 @@ func (c *child) call(q request) (reply, error) {
 		return reply{}, ErrBroken
 	}
 	process := c.cmd.Process
-	timer := time.AfterFunc(pageTime, func() { process.Kill() })
+	timer := time.AfterFunc(q.limit(), func() { process.Kill() })
 	err := c.req.Encode(q)
 	var r reply
 	if err == nil {

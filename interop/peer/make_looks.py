@@ -63,7 +63,7 @@ def tables():
     tree = clean(page.fromstring((OUT / "reference-de.html").read_bytes()))
     out = page.fromstring("<html><head><meta charset='utf-8'><title>Tables</title></head><body></body></html>")
     text = [p for p in tree.xpath("//p[not(ancestor::table)]") if 150 < len(p.text_content()) < 700]
-    for i, t in enumerate(t for t in tree.xpath("//table[.//th and not(.//table) and not(.//ul)]") if 2 <= len(t.xpath(".//tr")) < 40):
+    for i, t in enumerate(t for t in tree.xpath("//table[.//th[2] and .//td[2] and not(.//table) and not(.//ul)]") if 2 <= len(t.xpath(".//tr")) < 40):
         t = copy.deepcopy(t)
         t.set("class", f"r{i % 5}")
         t.tail = None
