@@ -22,7 +22,7 @@ func (s *Server) chatCompletions(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.models.release(q.variant)
 	q.options.Client = s.clientOf(r)
-	reply := &chatReply{annotate: func(text string) []any { return s.annotations(r, text) }, texts: map[int]string{}, request: &request, id: newID("chatcmpl-"), created: time.Now().Unix(), stats: map[int]answerStats{}}
+	reply := &chatReply{annotate: func(text string) []any { return s.annotations(r, request.Messages, text) }, texts: map[int]string{}, request: &request, id: newID("chatcmpl-"), created: time.Now().Unix(), stats: map[int]answerStats{}}
 	if request.Stream {
 		s.finishStream(w, reply.stream(newStream(w, false)), func(emit func(event) error) error { return s.answer(r.Context(), q, emit) })
 		return
@@ -40,7 +40,7 @@ func (s *Server) chatCompletions(w http.ResponseWriter, r *http.Request) {
 		reply.stats[i] = whole[i].stats
 		choice := whole[i].choice(i, request.Logprobs)
 		text := whole[i].text.String()
-		if notes := append(s.annotations(r, text), whole[i].verdict.annotations(text)...); len(notes) > 0 {
+		if notes := append(reply.annotate(text), whole[i].verdict.annotations(text)...); len(notes) > 0 {
 			choice["message"].(map[string]any)["annotations"] = notes
 		}
 		if v := whole[i].verdict; v != nil {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lentil-lm/lentil/book/search"
 )
 
 // Chats come from exports and go into them: this page's, and Open WebUI's.
@@ -68,6 +70,41 @@ type webMessage struct {
 	Timestamp   float64        `json:"timestamp"` // seconds
 	Done        bool           `json:"done"`
 	Annotation  *webAnnotation `json:"annotation,omitempty"`
+	Sources     webSources     `json:"sources,omitempty"`
+}
+
+// webSources are those of an answer. Some are of other tools, in other forms, and are left out.
+type webSources []webSource
+
+func (s *webSources) UnmarshalJSON(data []byte) error {
+	var list []webSource
+	if json.Unmarshal(data, &list) == nil {
+		*s = list
+	}
+	return nil
+}
+
+func (a *webAnnotation) UnmarshalJSON(data []byte) error {
+	var v struct{ Rating int }
+	if json.Unmarshal(data, &v) == nil {
+		a.Rating = v.Rating
+	}
+	return nil
+}
+
+// webSource is a source of an answer: a name, and texts of it.
+type webSource struct {
+	Source   webName   `json:"source"`
+	Document []string  `json:"document"`
+	Metadata []webMark `json:"metadata"`
+}
+
+type webName struct {
+	Name string `json:"name"`
+}
+
+type webMark struct {
+	Source string `json:"source"`
 }
 
 type webAnnotation struct {
@@ -100,6 +137,9 @@ func (c *storedChat) toWeb() webChat {
 		}
 		if m.Vote != 0 {
 			w.Annotation = &webAnnotation{m.Vote}
+		}
+		for _, p := range m.Sources {
+			w.Sources = append(w.Sources, webSource{webName{p.Name()}, []string{p.Text}, []webMark{{p.Name()}}})
 		}
 		for _, k := range c.Messages {
 			if k.Parent == m.ID {
@@ -160,6 +200,11 @@ func fromWeb(w *webChat) *storedChat {
 		}
 		if m.Annotation != nil && (m.Annotation.Rating == 1 || m.Annotation.Rating == -1) {
 			out.Vote = m.Annotation.Rating
+		}
+		for _, source := range m.Sources {
+			for _, text := range source.Document {
+				out.Sources = append(out.Sources, search.Passage{ID: len(out.Sources), Book: source.Source.Name, Text: text})
+			}
 		}
 		c.Messages = append(c.Messages, out)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -283,6 +284,10 @@ func TestSources(t *testing.T) {
 	}
 	if !found {
 		t.Error("no annotations in the stream")
+	}
+	notes := s.annotations(httptest.NewRequest("GET", "/", nil), json.RawMessage(`[{"role":"user","content":"With 7?"}]`), "Für Knochen: 7 lentils keep bones strong, 1500 seeds and 12 plums.")
+	if note := at(object{"all": notes}, "all", len(notes)-1, "unfounded_figure"); len(notes) != 2 || at(note, "figure") != "12" || at(note, "start_index") != 57 || at(note, "end_index") != 59 {
+		t.Errorf("%v", notes)
 	}
 	dir, _ := modelFolder()
 	if _, err := New(t.Context(), Options{Models: []Model{{Path: dir}}, Books: []string{filepath.Join(books, "none")}}); err == nil || !strings.Contains(err.Error(), "no such") {

@@ -1,12 +1,14 @@
 package serve
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/lentil-lm/lentil/book/search"
 )
@@ -75,15 +77,24 @@ func plainFigure(f string) string {
 	return strconv.FormatFloat(v, 'g', -1, 64)
 }
 
-// annotations are the sources of an answer as OpenAI's clients read them.
-func (s *Server) annotations(r *http.Request, text string) []any {
+// annotations are the sources of an answer to messages as OpenAI's clients read them, and the figures that are in none of them.
+func (s *Server) annotations(r *http.Request, messages json.RawMessage, text string) []any {
 	out := []any{}
 	if s.shelf == nil {
 		return out
 	}
-	for _, p := range s.shelf.look(text) {
+	sources := s.shelf.look(text)
+	for _, p := range sources {
 		url := "http://" + r.Host + "/lentil/passages/" + strconv.Itoa(p.ID)
 		out = append(out, map[string]any{"type": "url_citation", "url_citation": map[string]any{"url": url, "title": p.Name(), "start_index": 0, "end_index": len([]rune(text))}})
+	}
+	for _, f := range unfounded(text, string(messages), sources) {
+		for _, at := range figure.FindAllStringIndex(text, -1) {
+			if text[at[0]:at[1]] == f {
+				from := utf8.RuneCountInString(text[:at[0]])
+				out = append(out, map[string]any{"type": "unfounded_figure", "unfounded_figure": map[string]any{"figure": f, "start_index": from, "end_index": from + len(f)}})
+			}
+		}
 	}
 	return out
 }

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/lentil-lm/lentil/book/search"
 )
 
 // storeOfChild names the folder that a process of the tests is to write chats to.
@@ -103,7 +105,7 @@ func TestExchange(t *testing.T) {
 	info := chatInfo{ID: chatID, Title: "Beans", Folder: "food", Leaf: "a2", Settings: json.RawMessage(`{"model":"base+cook","system":"Be brief."}`), Created: 100, Updated: 200}
 	messages := []*storedMessage{
 		{ID: "q1", Role: "user", Content: "Why?", Files: []file{{Name: "a.md", Text: "Beans are good."}}, Created: 100},
-		{ID: "a1", Parent: "q1", Role: "assistant", Content: "So.", Model: "base+cook", Vote: 1, Created: 110},
+		{ID: "a1", Parent: "q1", Role: "assistant", Content: "So.", Model: "base+cook", Vote: 1, Sources: []search.Passage{{Book: "Food", Page: "7", Text: "So it is."}}, Created: 110},
 		{ID: "a2", Parent: "q1", Role: "assistant", Content: "Because.", Reasoning: "Hm.\nYes.", Model: "base", Vote: -1, Figures: map[string]any{"reasoning_ms": 2000.0}, Created: 120},
 	}
 	lines := []line{{Chat: &info}}
@@ -148,6 +150,7 @@ func TestExchange(t *testing.T) {
 	}
 	c := again([]webChat{web})
 	messages[0] = &storedMessage{ID: "q1", Role: "user", Content: "File a.md:\n\nBeans are good.\n\nWhy?", Created: 100}
+	messages[1].Sources[0] = search.Passage{Book: "Food, p. 7", Text: "So it is."}
 	messages[2].Figures["reasoning_ms"] = 2000
 	for i, m := range c.Messages {
 		if f := m.Figures["reasoning_ms"]; f != nil { // a number of JSON, once it was read from the file
@@ -160,6 +163,10 @@ func TestExchange(t *testing.T) {
 	if c.Title != "Beans" || c.Folder != "food" || c.Leaf != "a2" || c.Created != 100 || !strings.Contains(string(c.Settings), `"base+cook"`) {
 		t.Errorf("%+v", c.chatInfo)
 	}
+	odd := `[{"chat": {"history": {"messages": {"a": {"id": "a", "role": "assistant", "content": "x", "sources": [{"source": 3}], "annotation": {"rating": "good"}}}}}}]`
+	if n, err := s.take([]byte(odd)); n != 1 || err != nil {
+		t.Errorf("sources of another form: %d, %v", n, err)
+	}
 	for what, text := range map[string]string{
 		"no list":                     `{}`,
 		"no messages":                 `[{"title": "x", "messages": []}]`,
@@ -169,7 +176,7 @@ func TestExchange(t *testing.T) {
 		"a parent that is no message": `[{"messages": [{"id": "a", "parent": "b", "role": "user"}]}]`,
 		"a good one first":            `[{"messages": [{"id": "a", "role": "user"}]}, {"messages": [null]}]`,
 	} {
-		if _, err := s.take([]byte(text)); err == nil || len(listed(s, "")) != 1 {
+		if _, err := s.take([]byte(text)); err == nil || len(listed(s, "")) != 2 {
 			t.Errorf("%s: %v, %d chats", what, err, len(listed(s, "")))
 		}
 	}

@@ -44,7 +44,7 @@ function draw(m) {
   for (const node of [m.sources?.length ? sources(m) : null, ...notes.map(f => f(m))]) if (node) turn.append(node);
   if (m.unfounded?.length) {
     mark(said, m.unfounded);
-    turn.append(el("p", "In no passage above: " + m.unfounded.join(", "), "error"));
+    turn.append(el("p", (m.sources?.length ? "In no passage above: " : "No passage was found, so in none: ") + m.unfounded.join(", "), "error"));
   }
   if (m.left) turn.append(el("p", `Without the first ${m.left} messages: the model takes no more.`, "figures"));
   if (m.error) turn.append(el("p", m.error, "error"));
