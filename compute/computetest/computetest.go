@@ -79,6 +79,11 @@ func some(all []testCase, n int) []testCase {
 	if testing.Short() {
 		n *= 4
 	}
+	return everyNth(all, n)
+}
+
+// everyNth is every nth case, and the first of each op and type.
+func everyNth(all []testCase, n int) []testCase {
 	var out []testCase
 	seen := map[string]bool{}
 	for i, c := range all {

@@ -1,42 +1,13 @@
 package computetest
 
 import (
-	"fmt"
+	"context"
 	"math"
-	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
 )
-
-// recorder is a testing.TB that notes failures instead of failing.
-type recorder struct {
-	testing.TB
-	failures []string
-}
-
-func (r *recorder) Errorf(format string, args ...any) {
-	r.failures = append(r.failures, fmt.Sprintf(format, args...))
-}
-
-func (r *recorder) Fatalf(format string, args ...any) {
-	r.Errorf(format, args...)
-	runtime.Goexit()
-}
-
-func (r *recorder) Fatal(args ...any) { r.Fatalf("%v", args) }
-
-// failures are what a case reports on a device.
-func failures(t *testing.T, c testCase, dev compute.Device) []string {
-	r := &recorder{TB: t}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c.check(r, dev)
-	}()
-	<-done
-	return r.failures
-}
 
 // TestFaults breaks the device in one way at a time; every case must notice. It takes
 // every ninth case, enough to meet each op.
@@ -72,7 +43,7 @@ func TestFaults(t *testing.T) {
 			dev := &reference{activations: compute.BF16, fault: f.fault}
 			for _, c := range some(table(compute.BF16), 9) {
 				run = 0
-				if len(failures(t, c, dev)) == 0 {
+				if len(c.problems(dev)) == 0 {
 					t.Errorf("%s passed", c.name())
 				}
 			}
@@ -83,7 +54,7 @@ func TestFaults(t *testing.T) {
 			last(in[len(in)-1])[0] ^= 1
 		}}
 		for _, c := range some(cases(), 3) {
-			if _, none := c.op.(compute.Fill); !none && len(failures(t, c, dev)) == 0 {
+			if _, none := c.op.(compute.Fill); !none && len(c.problems(dev)) == 0 {
 				t.Errorf("%s passed", c.name())
 			}
 		}
@@ -157,7 +128,7 @@ func TestInt8Activations(t *testing.T) {
 				continue // few outputs may be right by chance
 			}
 			tried++
-			if got := failures(t, c, dev); (len(got) == 0) != tt.pass {
+			if got := c.problems(dev); (len(got) == 0) != tt.pass {
 				t.Errorf("x rounded to ±%g by %d: %s: %v", tt.top, tt.group, c.name(), got)
 			}
 		}
@@ -175,5 +146,30 @@ func roundGroup(x []float32, top float64) {
 	}
 	for i, v := range x {
 		x[i] = float32(math.Round(float64(v)*top/most) * most / top)
+	}
+}
+
+// TestCheck: outside of tests, too, a fault is told with the name of its case, and there is an end.
+func TestCheck(t *testing.T) {
+	dev := &reference{activations: compute.F32, fault: func(op compute.Op, out, _ []compute.Array) {
+		switch op.(type) {
+		case compute.Scale:
+			nudge(out[0], 1)
+		case compute.ArgMax:
+			panic("no such token")
+		}
+	}}
+	told := map[string]bool{}
+	ran, all := Check(t.Context(), dev, 500, func(text string) {
+		op, _, _ := strings.Cut(text, "/")
+		told[op] = true
+	})
+	if ran != all || ran < 30 || len(told) != 2 || !told["scale"] || !told["argmax"] {
+		t.Errorf("%d of %d cases ran, problems of %v", ran, all, told)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if ran, _ := Check(ctx, dev, 500, func(string) {}); ran != 0 {
+		t.Errorf("%d cases ran after the end", ran)
 	}
 }

@@ -32,6 +32,7 @@ type doctorFigures struct {
 	Devices    []bench.Device    `json:"devices"`
 	Ops        []bench.Placement `json:"ops,omitempty"` // where they ran on the device that was asked for
 	GPUs       []string          `json:"gpus"`          // device nodes
+	SelfTest   *bench.SelfTest   `json:"self_test,omitempty"`
 }
 
 type cpuFacts struct {
@@ -53,15 +54,18 @@ type diskFacts struct {
 func newDoctor(streams Streams) *cobra.Command {
 	var jsonPath string
 	var device deviceFlags
-	var quick bool
+	var quick, selfTest bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Tell what this machine can do",
 		Long: `Tell what this machine can do: processor features, memory, disk, the devices
 that Lentil found, and how fast they are, measured with Lentil's own kernels.
 With --device, only that one, and tiny models are trained and run on it: which ops
-it has itself, and which run on the host because it lacks them.`,
-		Example: "  lentil doctor\n  lentil doctor --device cpu\n  lentil doctor --json machine.json",
+it has itself, and which run on the host because it lacks them.
+With --self-test it takes two minutes or so: every op is compared with its definition,
+20 steps of training with those of the processor, and the speed of training and of
+answers is measured. What it finds is written to a file, to be sent with a report.`,
+		Example: "  lentil doctor\n  lentil doctor --device cpu\n  lentil doctor --json machine.json\n  lentil doctor --self-test --device mlx",
 		GroupID: groupInspect,
 		Args:    noArguments,
 	}
@@ -69,9 +73,13 @@ it has itself, and which run on the host because it lacks them.`,
 		f.StringVar(&jsonPath, "json", "", "also write the findings to this `file`")
 		device.declare(f)
 		f.BoolVar(&quick, "quick", false, "leave the measurements out")
+		f.BoolVar(&selfTest, "self-test", false, "test the device that commands take, or that of --device, and write a file to send with a report")
 	})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c := examine(streams)
+		if selfTest {
+			return c.testItself(cmd.Context(), streams, device, jsonPath)
+		}
 		if !cmd.Flags().Changed("device") {
 			c.Devices = bench.Devices(cmd.Context(), device.Threads, quick)
 		} else if err := c.try(cmd.Context(), streams, device, quick); err != nil {
@@ -156,7 +164,7 @@ func (c doctorFigures) print(w io.Writer) {
 	if len(c.GPUs) > 0 {
 		found = strings.Join(c.GPUs, " ")
 	}
-	row("GPUs", "%s; all work is done by the processor unless --device names another one", found)
+	row("GPUs", "%s; --device names the device that a command works on", found)
 	row("to begin", "%s demo", program())
 }
 
