@@ -47,8 +47,9 @@ type fact struct {
 	more    []string         // a second question and its answer
 	second  *Passage         // that the answer is from as well; nil for none
 
-	near  *fact  // that it is nearly the same as; nil for none
-	moved string // the split that it was put into for that; "" for that of its passage
+	byMeaning bool   // near was found by vectors
+	near      *fact  // that it is nearly the same as; nil for none
+	moved     string // the split that it was put into for that; "" for that of its passage
 }
 
 // id names a fact by what it is, whatever else is in the book.

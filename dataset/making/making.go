@@ -46,6 +46,9 @@ type Options struct {
 	// Profiles are users that rows are made for: whether a recipe is for them, and answers that keep their rules.
 	Profiles []*profile.Profile
 
+	// Embed finds rows that say the same in other words; nil for none.
+	Embed Embedder
+
 	// Writer is a model that writes rows beside those that need none; nil for none.
 	Writer *Writer
 	// PlanOnly reckons what the writer would be asked, and asks nothing.
@@ -69,17 +72,18 @@ func New(books ...string) Options {
 
 // A Row is a row of the dataset, with where it comes from.
 type Row struct {
-	Kind     Kind
-	Question string
-	Answer   string
-	Wrong    string           // an answer that is worse, for pairs; "" for none
-	By       string           // the rule, or the prompt, that made it
-	Model    string           // that wrote it; "none"
-	Quote    string           // of the page
-	More     []string         // a second question and its answer
-	Profile  *profile.Profile // of the user; nil for none
-	Near     string           // the row that it is nearly the same as, if any
-	Split    string
+	Kind      Kind
+	Question  string
+	Answer    string
+	Wrong     string           // an answer that is worse, for pairs; "" for none
+	By        string           // the rule, or the prompt, that made it
+	Model     string           // that wrote it; "none"
+	Quote     string           // of the page
+	More      []string         // a second question and its answer
+	Profile   *profile.Profile // of the user; nil for none
+	ByMeaning bool             // Near was found by vectors
+	Near      string           // the row that it is nearly the same as, if any
+	Split     string
 
 	fact    *fact
 	passage *Passage
@@ -136,6 +140,10 @@ func Make(ctx context.Context, o Options) (*Made, error) {
 		}
 	}
 	m.ambiguous()
+	m.alike()
+	if err := m.meanings(ctx); err != nil {
+		return nil, err
+	}
 	m.twins()
 	return m.finish()
 }
@@ -321,24 +329,26 @@ func (m *maker) ambiguous() {
 	})
 }
 
-// twins puts facts that are nearly the same on one side of the split: that of training, if one of them is there.
-func (m *maker) twins() {
+// alike tags facts that are nearly the same as an earlier one, by their words.
+func (m *maker) alike() {
 	var x near.Index
-	for i, f := range m.facts {
+	for _, f := range m.facts {
 		s := near.Of(f.quote + " " + f.answers[0])
 		if at, _ := x.Find(s); at >= 0 {
-			twin := m.facts[at]
-			f.near = twin
-			if f.passage.split != twin.passage.split && f.side() != twin.side() {
-				m.report.Moved++
-			}
+			f.near = m.facts[at]
 		}
 		x.Add(s)
-		_ = i
 	}
+}
+
+// twins puts facts that are nearly the same on one side of the split: that of training, if one of them is there.
+func (m *maker) twins() {
 	for _, f := range m.facts {
 		if f.near == nil {
 			continue
+		}
+		if f.side() != f.near.side() {
+			m.report.Moved++
 		}
 		if first := f.near; first.side() == "train" || f.side() == "train" {
 			f.moved, first.moved = "train", "train"

@@ -32,13 +32,14 @@ type Report struct {
 	Longest   int            `json:"longest"`
 	Mixed     float64        `json:"mixed,omitempty"` // share of the tokens that other datasets have
 
-	Grounded  int            `json:"grounded"`  // rows whose quote stands on the page
-	Near      int            `json:"near"`      // rows that tell nearly the same as another
-	Moved     int            `json:"moved"`     // facts that were put beside their like on the other side of the split
-	Leak      float64        `json:"leak"`      // share of the rows of valid and test that training has, or nearly
-	TextLeak  float64        `json:"text_leak"` // share of the runs of eight words of test passages that training passages have
-	Personal  int            `json:"personal"`  // addresses and numbers of persons
-	Dropped   map[string]int `json:"dropped"`   // facts, by reason
+	Grounded  int            `json:"grounded"`                  // rows whose quote stands on the page
+	Near      int            `json:"near"`                      // rows that tell nearly the same as another
+	Meaning   int            `json:"near_by_meaning,omitempty"` // of these, by vectors alone
+	Moved     int            `json:"moved"`                     // facts that were put beside their like on the other side of the split
+	Leak      float64        `json:"leak"`                      // share of the rows of valid and test that training has, or nearly
+	TextLeak  float64        `json:"text_leak"`                 // share of the runs of eight words of test passages that training passages have
+	Personal  int            `json:"personal"`                  // addresses and numbers of persons
+	Dropped   map[string]int `json:"dropped"`                   // facts, by reason
 	WithFacts int            `json:"passages_with_rows"`
 	Calls     int            `json:"calls,omitempty"` // of the model
 	Spent     int            `json:"-"`               // tokens of its prompts and answers, in this process
@@ -94,6 +95,9 @@ func (m *maker) fillReport(made *Made) {
 		}
 		if row.Near != "" {
 			r.Near++
+		}
+		if row.ByMeaning {
+			r.Meaning++
 		}
 	}
 	if r.Tokens > 0 {
@@ -204,11 +208,23 @@ func (m *maker) leaks(made *Made) {
 	}
 }
 
+// without names the first places that have no row.
+func (b *BookReport) without() string {
+	const named = 5
+	switch n := len(b.Without); {
+	case n == 0:
+		return ""
+	case n > named:
+		return fmt.Sprintf("; none: %s and %d more", strings.Join(b.Without[:named], ", "), n-named)
+	}
+	return "; none: " + strings.Join(b.Without, ", ")
+}
+
 // String sums the report up.
 func (r *Report) String() string {
 	var b strings.Builder
 	for _, book := range r.Books {
-		fmt.Fprintf(&b, "%s: %d words, %d of %d places with rows\n", book.Path, book.Words, book.Places-len(book.Without), book.Places)
+		fmt.Fprintf(&b, "%s: %d words, %d of %d places with rows%s\n", book.Path, book.Words, book.Places-len(book.Without), book.Places, book.without())
 	}
 	fmt.Fprintf(&b, "%d facts in %d passages; rows: %d train, %d valid, %d test; %d distinct questions\n", r.Facts, r.Passages, r.Rows["train"], r.Rows["valid"], r.Rows["test"], r.Questions["rows"])
 	var kinds []string
@@ -218,6 +234,9 @@ func (r *Report) String() string {
 	fmt.Fprintf(&b, "Kinds: %s\n", strings.Join(kinds, ", "))
 	fmt.Fprintf(&b, "Tokens of a row: median %d, 95 %% up to %d, longest %d; %d in all for training\n", r.Median, r.P95, r.Longest, r.Tokens)
 	fmt.Fprintf(&b, "Leak: %.1f %% of the rows of valid and test stand in train, or nearly; %.1f %% of the runs of 8 words of their passages\n", 100*r.Leak, 100*r.TextLeak)
+	if r.Near > 0 {
+		fmt.Fprintf(&b, "Nearly the same as another row: %d, %d of them by their vectors alone\n", r.Near, r.Meaning)
+	}
 	if r.Personal > 0 {
 		fmt.Fprintf(&b, "Addresses and numbers of persons: %d\n", r.Personal)
 	}

@@ -32,7 +32,7 @@ func (m *maker) finish() (*Made, error) {
 		for i, ask := range m.trainAsks(f) {
 			r := Row{Kind: f.kind, Question: ask, Answer: f.answers[i%len(f.answers)], Wrong: f.wrong, By: f.by, Model: cmp.Or(f.model, "none"), Quote: f.quote, More: f.more, Profile: f.profile, Split: f.side(), fact: f, passage: f.passage, block: f.block}
 			if f.near != nil {
-				r.Near = f.near.asks[1]
+				r.Near, r.ByMeaning = f.near.asks[1], f.byMeaning
 			}
 			made.Rows = append(made.Rows, r)
 		}

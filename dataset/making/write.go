@@ -57,7 +57,8 @@ type Provenance struct {
 	Prompt  string   `json:"prompt"` // the rule or the prompt that made the row
 	Model   string   `json:"model"`
 	Quote   string   `json:"quote,omitempty"`
-	Near    string   `json:"near,omitempty"` // a row that tells nearly the same
+	Near    string   `json:"near,omitempty"`    // a row that tells nearly the same
+	NearBy  string   `json:"near_by,omitempty"` // "words" or "meaning": how that was found
 	Scores  Scores   `json:"scores"`
 	Hash    string   `json:"hash"` // SHA-256 of the line
 }
@@ -128,6 +129,9 @@ func (m *Made) lines(split string, decided map[string]Decision) (lines []string,
 
 func (r *Row) provenance(line string, number int) Provenance {
 	v := Provenance{Split: r.Split, Row: number, Kind: r.Kind, Prompt: r.By, Model: r.Model, Quote: r.Quote, Near: r.Near, Hash: hashOf(line)}
+	if r.Near != "" {
+		v.NearBy = map[bool]string{false: "words", true: "meaning"}[r.ByMeaning]
+	}
 	v.Scores.Tokens = r.tokens
 	if p := r.passage; p != nil {
 		b := &p.doc.Blocks[r.block]

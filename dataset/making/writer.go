@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +23,7 @@ type Writer struct {
 	Budget  int    // tokens of prompts and answers, at most; 0 for no limit
 	MaxCopy int    // words of the page in a row, at most, that an answer may have; 0 for any
 	Votes   int    // of the judge on a doubtful row
-	// Rows is how many are wanted of all passages together; 0 is one for thirty words.
+	// Rows is how many are wanted of all passages together, shared out by what these have to tell; 0 is one for thirty words.
 	Rows int
 	// Sample asks for about as many rows only, of passages all over the books; 0 asks for all.
 	Sample int
@@ -69,9 +70,38 @@ type writer struct {
 	last     error // of a call that failed
 }
 
-// tasks share the rows out: each passage gets some by its length, before any gets more.
+// information is what a passage has to ask for: its figures, and the words that few other passages have, each once. A page of
+// repetitions has little of it. Passages of a few words have none.
+func (m *maker) information() (of map[*Passage]float64, all float64) {
+	const perFigure = 2 // words: a figure is rarely without what it is a figure of
+	of = map[*Passage]float64{}
+	for _, p := range m.passages {
+		if wordCount(p.Text) < leastToAsk {
+			continue
+		}
+		seen, sum := map[string]bool{}, 1.0
+		for _, w := range wordRE.FindAllString(p.Text, -1) {
+			if w = strings.ToLower(w); !seen[w] && !common[w] {
+				seen[w] = true
+				sum += math.Log(float64(len(m.passages)+1)/float64(m.words.in[w]+1)) / math.Log(float64(len(m.passages)+1))
+			}
+		}
+		for _, f := range figures(p.Text) {
+			if text := p.Text[f.from:f.to]; !seen[text] {
+				seen[text] = true
+				sum += perFigure
+			}
+		}
+		of[p] = sum
+		all += sum
+	}
+	return of, all
+}
+
+// tasks share the rows out: each passage gets some by what it has to tell, before any gets more.
 func (m *maker) tasks(w *Writer) (out []task) {
 	dice := m.dice(20)
+	info, all := m.information()
 	users := m.opt.Profiles
 	if len(users) == 0 {
 		users = w.Recipe.profiles
@@ -79,17 +109,17 @@ func (m *maker) tasks(w *Writer) (out []task) {
 	var asked []*Passage
 	words := 0
 	for _, p := range m.passages {
-		if n := wordCount(p.Text); n >= leastToAsk {
+		if info[p] > 0 {
 			asked = append(asked, p)
-			words += n
+			words += wordCount(p.Text)
 		}
 	}
+	rows := w.Rows
+	if rows == 0 {
+		rows = words / wordsPerRow
+	}
 	for i, p := range asked {
-		n := wordCount(p.Text)
-		want := max(n/wordsPerRow, 1)
-		if w.Rows > 0 {
-			want = max(int(float64(w.Rows)*float64(n)/float64(max(words, 1))+0.5), 1)
-		}
+		want := max(int(float64(rows)*info[p]/all+0.5), 1)
 		var second *Passage
 		if i+1 < len(asked) && asked[i+1].unit == p.unit {
 			second = asked[i+1]

@@ -20,6 +20,7 @@ import (
 type makeOptions struct {
 	making.Options
 	Out, Tokenizer string
+	Vectors        string
 	Mixes, Users   []string
 	Seed           int64
 	Plan           bool
@@ -89,6 +90,7 @@ stopped, and asks nothing twice.`,
 	group(cmd, "Split and lengths", func(f *pflag.FlagSet) {
 		f.Float64Var(&o.Valid, "valid-share", o.Valid, "`share` of the text for validation")
 		f.Float64Var(&o.Test, "test-share", o.Test, "`share` of the text for testing")
+		f.StringVar(&o.Vectors, "embeddings", "", "`model` whose vectors tell rows that say the same in other words\n(default: the one of --model; without one, words alone tell)")
 		f.StringVar(&o.Tokenizer, "tokenizer", "", "`model` that is to be trained: lengths are counted in its tokens\n(default: a token for four bytes)")
 		f.IntVar(&o.TextTokens, "max-seq-length", o.TextTokens, "`tokens` of a row of text/")
 		f.Int64Var(&o.Seed, "seed", 0, "`number` that choices follow from: the same one gives the same rows")
@@ -209,6 +211,11 @@ func runDatasetMake(ctx context.Context, streams Streams, o *makeOptions) error 
 		}
 	}
 	o.Writer, o.PlanOnly = writer, o.Plan
+	closeVectors, err := o.openVectors(ctx, streams)
+	if err != nil {
+		return err
+	}
+	defer closeVectors()
 	made, err := making.Make(ctx, o.Options)
 	if err != nil {
 		return err

@@ -141,6 +141,44 @@ func (w *engineWriter) Complete(ctx context.Context, p dataset.Prompt) (out data
 	return out, nil
 }
 
+// Embed gives the model's vector of a text.
+func (w *engineWriter) Embed(ctx context.Context, text string) ([]float32, error) {
+	return embedText(ctx, w.engine, text)
+}
+
+// mostEmbedded bounds a text whose vector is wanted, in tokens.
+const mostEmbedded = 512
+
+func embedText(ctx context.Context, e *engine.Engine, text string) ([]float32, error) {
+	ids, err := e.Tokenizer.EncodePlain(text)
+	if err != nil {
+		return nil, err
+	}
+	return generate.Embed(ctx, e.Model, ids[:min(len(ids), mostEmbedded)])
+}
+
+// openVectors opens the model whose vectors rows are compared by, if there is one.
+func (o *makeOptions) openVectors(ctx context.Context, streams Streams) (close func(), err error) {
+	close = func() {}
+	if o.Plan {
+		return close, nil
+	}
+	if o.Vectors != "" {
+		e, err := engine.Open(ctx, o.Vectors, streams.opening(o.Threads))
+		if err != nil {
+			return close, fault.Given("embeddings", o.Vectors, "%w", err)
+		}
+		o.Embed = func(ctx context.Context, text string) ([]float32, error) { return embedText(ctx, e, text) }
+		return e.Close, nil
+	}
+	if o.Writer != nil {
+		if w, ok := o.Writer.Model.(*engineWriter); ok {
+			o.Embed = w.Embed
+		}
+	}
+	return close, nil
+}
+
 // noModel says that rows are made without one.
 const noModel = "none"
 
