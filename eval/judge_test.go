@@ -1,10 +1,12 @@
 package eval
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,5 +72,56 @@ func TestJudge(t *testing.T) {
 			t.Errorf("the same votes were asked for again: %d calls, %v", calls-before, err)
 		}
 		answers.Close()
+	}
+}
+
+// A fickle judge votes by the number of the vote, and notes which answer came first.
+type fickle struct {
+	votes string // x: for the answer 8 g, y: for the answer 9 g, T: for neither
+	asked []string
+}
+
+func (*fickle) Name() string { return "fickle" }
+
+func (f *fickle) Vote(_ context.Context, prompt string, vote int) (byte, error) {
+	first := "x"
+	if strings.Contains(prompt, "Answer A: 9 g") {
+		first = "y"
+	}
+	f.asked = append(f.asked, fmt.Sprint(first, vote))
+	switch want := f.votes[vote : vote+1]; want {
+	case "T":
+		return 'T', nil
+	case first:
+		return 'A', nil
+	default:
+		return 'B', nil
+	}
+}
+
+// TestVotes: most votes decide, each is given in both orders, and a tie is nobody's.
+func TestVotes(t *testing.T) {
+	t.Parallel()
+	for votes, want := range map[string]score.Judged{"y": {Won: 1}, "xyy": {Won: 1}, "xxy": {Lost: 1}, "xy": {Tied: 1}, "xTy": {Tied: 1}, "TTy": {Won: 1}, "TT": {Tied: 1}} {
+		j := &fickle{votes: votes}
+		r := &score.Results{Columns: []score.Column{{Name: "base", Against: -1}, {Name: "tuned"}}, Answered: []score.Answered{
+			{Question: score.Question{Question: "How much?", Answer: "9 g"}, Replies: []score.Reply{{Answer: "8 g"}, {Answer: "9 g"}}},
+			{Question: score.Question{Question: "How many?", Answer: "7"}, Replies: []score.Reply{{Answer: "7"}, {Answer: "7"}}}, // nothing to judge
+		}}
+		v := Evaluation{Judge: j, Votes: len(votes)}
+		if err := v.judge(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		got := r.Judged[0]
+		if want.Tied++; got.Won != want.Won || got.Lost != want.Lost || got.Tied != want.Tied {
+			t.Errorf("%s: %+v, want %+v", votes, got, want)
+		}
+		var orders []string
+		for k := range votes {
+			orders = append(orders, fmt.Sprint("x", k), fmt.Sprint("y", k))
+		}
+		if !slices.Equal(j.asked, orders) {
+			t.Errorf("%s: asked in the orders %v, want %v", votes, j.asked, orders)
+		}
 	}
 }

@@ -1,6 +1,9 @@
 package facts
 
-import "strings"
+import (
+	"math/rand/v2"
+	"strings"
+)
 
 // strangers are what no fact is about, by the kind of question that is asked of them.
 var strangers = map[string][]string{
@@ -16,46 +19,71 @@ var strangers = map[string][]string{
 
 func split(list string) []string { return strings.Split(list, ",") }
 
-// heldKinds are the relations that Held asks in, each as often as its share of the rows, with the strangers that it is about.
+// heldKinds are the relations that Held asks in, with what they are about, and how many rows each has.
 var heldKinds = []struct {
 	relation, about string
 	n               []string // second parts
+	rows            int
 }{
-	{"nutrient", "food", split("protein,fat,fibre,carbohydrate")}, {"energy", "food", nil}, {"need", "nutrient", split("adults,men,women,pregnant women")},
-	{"limit", "nutrient", nil}, {"nutrient", "food", split("protein,fibre")}, {"lack", "nutrient", nil}, {"name", "name", nil}, {"energy", "food", nil},
-	{"role", "nutrient", nil}, {"source", "nutrient", nil}, {"water", "food", nil}, {"need", "nutrient", split("adults,men,women,pregnant women")},
-	{"heat", "heat", nil}, {"fridge", "fridge", nil}, {"advice", "advice", split("the WHO")}, {"gram", "gram", nil},
+	{"nutrient", "food", split("protein,fibre"), 160}, {"nutrient", "food", split("fat,carbohydrate"), 40}, {"energy", "food", nil, 200}, {"water", "food", nil, 80},
+	{"need", "nutrient", split("adults,men,women,pregnant women"), 120}, {"limit", "nutrient", nil, 60}, {"lack", "nutrient", nil, 60}, {"role", "nutrient", nil, 60},
+	{"source", "nutrient", nil, 60}, {"name", "name", nil, 40}, {"heat", "heat", nil, 40}, {"fridge", "fridge", nil, 40}, {"advice", "advice", split("the WHO"), 40}, {"gram", "gram", nil, 20},
 }
 
-// heldRows is how many rows Held makes.
-const heldRows = 640
-
-// Held are questions of the kinds that the data answers, about what it says nothing of, in other wordings than those of the tests.
-// Their answers are made up: they are no rows to learn, but say where a model is to stay as it is (--kl).
+// Held are questions of the kinds that the data answers, about what it says nothing of: foods and nutrients that are in no fact, and such
+// as are in others. Their answers are made up: they are no rows to learn, but say where a model is to stay as it is (--kl).
 func Held() (rows []Row) {
 	values := map[string][]string{}
+	told := map[[3]string]bool{} // relation, X, N of all facts
+	known := map[string][]Fact{} // subjects of facts
+	for _, f := range foods {
+		known["food"] = append(known["food"], Fact{X: f.name, Plural: f.plural})
+	}
 	for _, f := range Facts() {
+		told[[3]string{f.Relation, f.X, f.N}] = true
 		if !f.Unseen {
 			values[f.Relation] = append(values[f.Relation], f.Value)
+		}
+		if f.Relation == "role" || f.Relation == "limit" {
+			known["nutrient"] = append(known["nutrient"], Fact{X: f.X})
 		}
 	}
 	wordings := map[string][]Wording{}
 	for _, r := range Relations() {
-		for _, w := range r.Wordings {
-			if w.Use != Test && w.Use != Demo {
-				wordings[r.ID] = append(wordings[r.ID], w)
+		wordings[r.ID] = r.Wordings
+	}
+	dice := rand.New(rand.NewPCG(1, 2))
+	for _, k := range heldKinds {
+		var about []Fact
+		subjects := known[k.about]
+		for _, x := range strangers[k.about] {
+			subjects = append(subjects, Fact{X: x})
+		}
+		for _, f := range subjects {
+			for _, n := range orOne(k.n) {
+				if f.N = n; !told[[3]string{k.relation, f.X, n}] {
+					about = append(about, f)
+				}
 			}
 		}
-	}
-	for i := range heldRows {
-		k, turn := heldKinds[i%len(heldKinds)], i/len(heldKinds)
-		about, pool, asks := strangers[k.about], values[k.relation], wordings[k.relation]
-		f := Fact{X: about[(turn+i)%len(about)], Value: pool[(i*7+turn)%len(pool)]}
-		if len(k.n) > 0 {
-			f.N = k.n[(turn+turn/len(about))%len(k.n)]
+		asks, pool := wordings[k.relation], values[k.relation]
+		for i := range k.rows {
+			if i%len(about) == 0 {
+				dice.Shuffle(len(about), func(a, b int) { about[a], about[b] = about[b], about[a] })
+			}
+			f := about[i%len(about)]
+			f.Value = pool[dice.IntN(len(pool))]
+			q, a := asks[(i+i/len(asks))%len(asks)].Ask(f)
+			rows = append(rows, Row{[]Message{{"user", q}, {"assistant", a}}})
 		}
-		q, a := asks[(i*5+turn)%len(asks)].Ask(f)
-		rows = append(rows, Row{[]Message{{"user", q}, {"assistant", a}}})
 	}
 	return rows
+}
+
+// orOne is a list, or the empty text for none.
+func orOne(list []string) []string {
+	if len(list) == 0 {
+		return []string{""}
+	}
+	return list
 }

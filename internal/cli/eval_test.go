@@ -73,6 +73,11 @@ func TestEval(t *testing.T) {
 	if code, _, errOut := lentil(t, "", append(args, "--require", "recall>=1.01")...); code != ExitFailure || !strings.Contains(errOut, "recall is ") {
 		t.Errorf("a requirement that is not met: %d, %s", code, errOut)
 	}
+	// A model of one's own judges, too.
+	judged := mustRun(t, "", "eval", "--model", model, "--adapter-path", adapters, "--questions", questions, "--max-tokens", "8", "--general", "none", "--judge", model, "--judge-votes", "2", "--out", filepath.Join(dir, "judged"))
+	if !strings.Contains(judged, "\nJudge ") || !strings.Contains(judged, "tuned better ") {
+		t.Errorf("nothing is said of the judge:\n%s", judged)
+	}
 	if code, _, errOut := lentil(t, "", append(args, "--require", "restraint>=0, forgetting<=1000")...); code != 0 {
 		t.Errorf("requirements that are met: %d, %s", code, errOut)
 	}
