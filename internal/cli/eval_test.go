@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -212,6 +213,62 @@ func TestEvalKnownEffect(t *testing.T) {
 	if trained, unseen := verdicts("untaught", "1", "1e-9"); trained != score.DidNotHelp || unseen != score.DidNotHelp {
 		t.Errorf("not trained: %q and %q", trained, unseen)
 	}
+}
+
+// TestEvalUntrained: adapters that learnt nothing, but change some answers at random, are told to have helped in 5 of 100 cases at
+// most, and not to have helped in 95 at least.
+func TestEvalUntrained(t *testing.T) {
+	t.Parallel()
+	const seeds, asked, noise = 100, 80, 7e-4
+	n := seeds
+	if testing.Short() {
+		n = 10
+	}
+	model, data := tinyModel(t)
+	dir := t.TempDir()
+	base := filepath.Join(dir, "base")
+	mustRun(t, "", "train", "--model", model, "--data", data, "--adapter-path", base, "--iters", "1", "--batch-size", "1", "--num-layers", "2", "--learning-rate", "1e-9")
+	random := rand.New(rand.NewPCG(1, 2))
+	var questions strings.Builder
+	for i := range asked {
+		fmt.Fprintf(&questions, `{"question": "Which %d?", "choices": ["%x", "%x"], "correct": %d}`+"\n", i, random.IntN(1<<12), random.IntN(1<<12), random.IntN(2))
+	}
+	file := filepath.Join(dir, "questions.jsonl")
+	write(t, file, questions.String())
+	args := []string{"eval", "--model", model, "--adapter-path", base, "--questions", file, "--general", "none", "--out", filepath.Join(dir, "out"), "--adapters"}
+	for seed := range n {
+		a, err := readLoRA(t.Context(), Streams{}, base, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range a.Updates {
+			for i := range u.B {
+				u.B[i] += noise * float32(random.NormFloat64())
+			}
+		}
+		path := filepath.Join(dir, fmt.Sprint("seed", seed))
+		if err := a.WriteMLX(path); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, path)
+	}
+	mustRun(t, "", args...)
+	r, err := score.ReadResults(filepath.Join(dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, changed := map[score.Verdict]int{}, 0
+	for _, c := range r.Row(score.Right, score.Trained).Against[2:] {
+		found[c.Verdict]++
+		changed += c.Won + c.Lost
+	}
+	if changed < n {
+		t.Errorf("%d answers changed sides: this tests nothing", changed)
+	}
+	if found[score.Helped] > n/20 || found[score.DidNotHelp] < n*95/100 {
+		t.Errorf("%v of %d, %d answers changed sides", found, n, changed)
+	}
+	t.Logf("%v, %d answers changed sides", found, changed)
 }
 
 func linesOf(t *testing.T, path string) []string {
