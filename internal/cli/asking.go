@@ -58,7 +58,7 @@ func asking(path string) (func(context.Context, *engine.Engine, int) (run.Asked,
 // What a question costs, in tokens that are trained on in the same time. Measured on the demo's model.
 const (
 	promptCost = 1. // of a token that is read
-	answerCost = 3. // of one that is written, with fifteen others
+	answerCost = 4. // of one that is written, with fifteen others
 	leastAsked = 10 // questions that are asked whatever it costs: fewer tell nothing
 )
 

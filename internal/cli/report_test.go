@@ -3,13 +3,17 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,11 +29,12 @@ func TestReport(t *testing.T) {
 	dir := t.TempDir()
 	adapters, questions, figures := filepath.Join(dir, "adapters"), filepath.Join(dir, "q.jsonl"), filepath.Join(dir, "e.json")
 	write(t, questions, evalQuestions)
-	mustRun(t, "", "train", "--model", model, "--data", data, "--adapter-path", adapters, "--iters", "4", "--batch-size", "1", "--num-layers", "2", "--steps-per-report", "2")
+	mustRun(t, "", "train", "--model", model, "--data", data, "--adapter-path", adapters, "--iters", "4", "--batch-size", "1", "--num-layers", "2", "--steps-per-report", "2", "--json", filepath.Join(dir, "t.json"))
 	page := filepath.Join(adapters, "report.html")
 	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "trained to the end") || !strings.Contains(string(text), "No questions have been asked yet") {
 		t.Errorf("the report at the end of the run: %v", err)
 	}
+	checkTable(t, page, filepath.Join(dir, "t.json"))
 	mustRun(t, "", "eval", "--model", model, "--adapter-path", adapters, "--questions", questions, "--max-tokens", "4", "--json", figures)
 	out := mustRun(t, "", "report", adapters, "--png")
 	if !strings.Contains(out, "report-before-after.png") {
@@ -79,6 +84,42 @@ func TestReport(t *testing.T) {
 	write(t, page, "mine")
 	if code, _, errOut := lentil(t, "", "report", adapters); code != ExitUsage || !strings.Contains(errOut, "--overwrite") {
 		t.Errorf("%d, %s", code, errOut)
+	}
+}
+
+// checkTable compares the last losses of a page's data with those that train's --json has, to the last digit.
+func checkTable(t *testing.T, page, figures string) {
+	t.Helper()
+	var want struct {
+		TrainLoss float64 `json:"train_loss"`
+		ValLoss   float64 `json:"val_loss"`
+	}
+	file, err := os.ReadFile(figures)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(file, &want); err != nil || want.TrainLoss == 0 || want.ValLoss == 0 {
+		t.Fatal(err, want)
+	}
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, data, _ := strings.Cut(string(text), "data:text/csv;base64,")
+	data, _, _ = strings.Cut(data, `"`)
+	table, err := base64.StdEncoding.DecodeString(html.UnescapeString(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(bytes.NewReader(table)).ReadAll()
+	if err != nil || len(rows) < 3 {
+		t.Fatal(rows, err)
+	}
+	last := rows[len(rows)-1]
+	for i, v := range map[int]float64{1: want.TrainLoss, 2: want.ValLoss} {
+		if got, err := strconv.ParseFloat(last[i], 64); err != nil || got != v {
+			t.Errorf("%s is %s in the report and %v in --json", rows[0][i], last[i], v)
+		}
 	}
 }
 
