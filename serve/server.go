@@ -208,7 +208,7 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", s.health)
 	mux.HandleFunc("GET /metrics", s.writeMetrics)
-	mux.HandleFunc("GET /lentil/passages/{id}", s.passageText)
+	mux.HandleFunc("GET /lentil/passages/{id}/{name...}", s.passageText)
 	for _, v := range []string{"/v1", ""} {
 		mux.HandleFunc("GET "+v+"/models", s.listModels)
 		mux.HandleFunc("GET "+v+"/models/{id...}", s.oneModel)

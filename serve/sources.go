@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -85,8 +86,8 @@ func (s *Server) annotations(r *http.Request, messages json.RawMessage, text str
 	}
 	sources := s.shelf.look(text)
 	for _, p := range sources {
-		url := "http://" + r.Host + "/lentil/passages/" + strconv.Itoa(p.ID)
-		out = append(out, map[string]any{"type": "url_citation", "url_citation": map[string]any{"url": url, "title": p.Name(), "start_index": 0, "end_index": len([]rune(text))}})
+		at := "http://" + r.Host + "/lentil/passages/" + strconv.Itoa(p.ID) + "/" + url.PathEscape(p.Name()) // some clients show the address alone
+		out = append(out, map[string]any{"type": "url_citation", "url_citation": map[string]any{"url": at, "title": p.Name(), "start_index": 0, "end_index": len([]rune(text))}})
 	}
 	for _, f := range unfounded(text, string(messages), sources) {
 		for _, at := range figure.FindAllStringIndex(text, -1) {
