@@ -113,7 +113,6 @@ type event struct {
 	// stopped tells, with finish, that one of the texts to stop at came.
 	stopped bool
 	stats   answerStats // with finish
-	verdict *verdict    // with finish, where the answer is held to a profile
 	at      int         // tokens of the answer so far
 	done    int         // tokens of the prompt that have been read, of total; without anything else
 	total   int
@@ -123,6 +122,7 @@ type event struct {
 type answerStats struct {
 	generate.Stats
 	promptTime, answerTime time.Duration
+	verdict                *verdict // nil where the answer is held to no profile
 }
 
 // newID makes an id of the kind that an API has.
@@ -364,7 +364,7 @@ func (a *running) take(piece generate.Piece) error {
 	}
 	a.s.metrics.tokens(piece.Stats.PromptTokens, piece.Stats.CachedTokens, piece.Stats.GenerationTokens)
 	stopped := piece.Finish == generate.FinishStop && !slices.Contains(a.q.options.StopTokens, piece.Token)
-	return a.emit(event{finish: finish, stopped: stopped, logs: a.logs, at: len(a.tokens), stats: answerStats{piece.Stats, a.first.Sub(a.began), a.last.Sub(a.first)}})
+	return a.emit(event{finish: finish, stopped: stopped, logs: a.logs, at: len(a.tokens), stats: answerStats{Stats: piece.Stats, promptTime: a.first.Sub(a.began), answerTime: a.last.Sub(a.first)}})
 }
 
 // newParser begins to look for the parts of an answer.

@@ -264,6 +264,7 @@ func (s *Server) anthropicMessages(w http.ResponseWriter, r *http.Request) {
 	}
 	m := reply.message(blocks, whole.stats)
 	m["stop_reason"], m["stop_sequence"] = reply.reason(whole.finish, whole.stopped)
+	whole.stats.tell(m)
 	writeJSON(w, http.StatusOK, m)
 }
 
@@ -338,7 +339,9 @@ func (a *anthropicReply) stream(out *stream) func(event) error {
 				return err
 			}
 			why, which := a.reason(e.finish, e.stopped)
-			return send(m{"type": "message_delta", "delta": m{"stop_reason": why, "stop_sequence": which}, "usage": m{"output_tokens": e.stats.GenerationTokens}})
+			last := m{"type": "message_delta", "delta": m{"stop_reason": why, "stop_sequence": which}, "usage": m{"output_tokens": e.stats.GenerationTokens}}
+			e.stats.tell(last)
+			return send(last)
 		}
 		block, d := m{"type": "text", "text": ""}, m{"type": "text_delta", "text": e.part.Text}
 		switch e.part.Kind {

@@ -40,12 +40,10 @@ func (s *Server) chatCompletions(w http.ResponseWriter, r *http.Request) {
 		reply.stats[i] = whole[i].stats
 		choice := whole[i].choice(i, request.Logprobs)
 		text := whole[i].text.String()
-		if notes := append(reply.annotate(text), whole[i].verdict.annotations(text)...); len(notes) > 0 {
+		if notes := append(reply.annotate(text), whole[i].stats.verdict.annotations()...); len(notes) > 0 {
 			choice["message"].(map[string]any)["annotations"] = notes
 		}
-		if v := whole[i].verdict; v != nil {
-			choice["profile"] = v.object(text)
-		}
+		whole[i].stats.tell(choice)
 		choices = append(choices, choice)
 	}
 	out := reply.head("chat.completion")
@@ -61,13 +59,12 @@ type wholeAnswer struct {
 	finish          string
 	stopped         bool
 	stats           answerStats
-	verdict         *verdict
 }
 
 func (a *wholeAnswer) take(e event) {
 	a.logs = append(a.logs, e.logs...)
 	if e.finish != "" {
-		a.finish, a.stopped, a.stats, a.verdict = e.finish, e.stopped, e.stats, e.verdict
+		a.finish, a.stopped, a.stats = e.finish, e.stopped, e.stats
 	}
 	if e.part == nil {
 		return
@@ -176,16 +173,14 @@ func (c *chatReply) stream(out *stream) *streamed {
 			}
 			c.stats[e.choice] = e.stats
 			text := c.texts[e.choice]
-			if notes := append(c.annotate(text), e.verdict.annotations(text)...); len(notes) > 0 {
+			if notes := append(c.annotate(text), e.stats.verdict.annotations()...); len(notes) > 0 {
 				if err := out.send("", chunk(e.choice, map[string]any{"annotations": notes}, nil, nil)); err != nil {
 					return err
 				}
 			}
 			m := chunk(e.choice, map[string]any{}, e.finish, e.logs)
 			m["timings"] = timingsOf(e.stats)
-			if e.verdict != nil {
-				m["choices"].([]any)[0].(map[string]any)["profile"] = e.verdict.object(text)
-			}
+			e.stats.tell(m["choices"].([]any)[0].(map[string]any))
 			return out.send("", m)
 		},
 		end: func() error {

@@ -241,6 +241,7 @@ func (o *ollamaReply) finish(m map[string]any, finish string, s answerStats) {
 	m["total_duration"], m["load_duration"] = time.Since(o.began).Nanoseconds(), 0
 	m["prompt_eval_count"], m["prompt_eval_duration"] = s.PromptTokens, s.promptTime.Nanoseconds()
 	m["eval_count"], m["eval_duration"] = s.GenerationTokens, s.answerTime.Nanoseconds()
+	s.tell(m)
 }
 
 // ollamaVersion answers GET /api/version.

@@ -437,7 +437,7 @@ func (s *Server) runJob(ctx context.Context, job *answerJob, q *query, question 
 		}
 		switch {
 		case e.finish != "":
-			rewritten = e.verdict != nil && e.verdict.Rewritten
+			rewritten = e.stats.verdict != nil && e.stats.verdict.rewritten
 			a.Finish, a.Figures = e.finish, timingsOf(e.stats)
 			a.Figures["context"] = e.stats.PromptTokens + e.stats.GenerationTokens
 			a.Figures["context_most"] = q.variant.Model.Config.MaxPositionEmbeddings
@@ -460,8 +460,8 @@ func (s *Server) runJob(ctx context.Context, job *answerJob, q *query, question 
 		a.Finish, a.Error = "error", s.toAPI(err).message
 	}
 	if q.profile != nil { // all of it, also where it was stopped or begins with another answer
-		v := verdict{q.profile, rewritten, q.profile.Scan(a.Content)}
-		a.Profile = v.object(a.Content)
+		v := verdict{q.profile, a.Content, rewritten, q.profile.Scan(a.Content)}
+		a.Profile = v.object()
 	}
 	if s.shelf != nil && a.Content != "" {
 		a.Sources = s.shelf.look(a.Content)

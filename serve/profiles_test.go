@@ -81,12 +81,12 @@ func TestWatch(t *testing.T) {
 			if e.part != nil {
 				sent += e.part.Text
 			}
-			if e.verdict != nil {
+			if e.stats.verdict != nil {
 				var foods []string
-				for _, h := range e.verdict.Hits {
+				for _, h := range e.stats.verdict.hits {
 					foods = append(foods, h.Text)
 				}
-				verdict = fmt.Sprint(e.verdict.Rewritten, " ", foods)
+				verdict = fmt.Sprint(e.stats.verdict.rewritten, " ", foods)
 			}
 			return nil
 		})
@@ -127,7 +127,7 @@ func hear(t *testing.T, s *Server, q *query) (out heard) {
 			out.text += e.part.Text
 		}
 		if e.finish != "" {
-			out.verdict, out.stats = e.verdict, e.stats
+			out.verdict, out.stats = e.stats.verdict, e.stats
 		}
 		return nil
 	}); err != nil {
@@ -163,7 +163,7 @@ func TestWrittenAgain(t *testing.T) {
 	}
 	q.profile = &profile.Profile{ID: "anna", Avoid: []string{word}, Severity: map[string]profile.Severity{word: profile.Allergy}}
 	again := hear(t, s, q)
-	if !again.verdict.Rewritten || !strings.HasPrefix(again.text, plain.text[:begin-1]) {
+	if !again.verdict.rewritten || !strings.HasPrefix(again.text, plain.text[:begin-1]) {
 		t.Errorf("without %q\n     %q\nbecame %q", word, plain.text, again.text)
 	}
 	if rest := again.text[begin-1:]; strings.HasPrefix(rest, plain.text[begin-1:begin+len(ends[1])]) {
@@ -172,7 +172,7 @@ func TestWrittenAgain(t *testing.T) {
 	if again.stats.GenerationTokens != 60 || again.logs != 60 || again.stats.PromptTokens != len(q.prompt) {
 		t.Errorf("figures: %+v and %d log probabilities, expected 60 of each, after %d", again.stats, again.logs, len(q.prompt))
 	}
-	for _, h := range again.verdict.Hits { // it may come again in a later sentence, and is flagged
+	for _, h := range again.verdict.hits { // it may come again in a later sentence, and is flagged
 		if again.text[h.Start:h.End] != h.Text || h.Severity != profile.Allergy {
 			t.Errorf("%+v is not in %q", h, again.text)
 		}
@@ -180,12 +180,12 @@ func TestWrittenAgain(t *testing.T) {
 
 	// With texts to stop at, the answer begins anew.
 	q.options.StopStrings = []string{"no such text"}
-	if whole := hear(t, s, q); !whole.verdict.Rewritten || whole.stats.GenerationTokens != 60 {
+	if whole := hear(t, s, q); !whole.stats.verdict.rewritten || whole.stats.GenerationTokens != 60 {
 		t.Errorf("with a stop text: %+v, %q", whole.stats, whole.text)
 	}
 	q.options.StopStrings = nil
 	q.profile = &profile.Profile{ID: "anna", Avoid: []string{word}, Severity: map[string]profile.Severity{word: profile.Avoid}}
-	if flagged := hear(t, s, q); flagged.text != plain.text || len(flagged.verdict.Hits) == 0 || flagged.verdict.Rewritten {
+	if flagged := hear(t, s, q); flagged.text != plain.text || len(flagged.verdict.hits) == 0 || flagged.verdict.rewritten {
 		t.Errorf("what is avoided for other reasons is flagged alone: %q: %q, %+v", word, flagged.text, flagged.verdict)
 	}
 }
@@ -241,10 +241,13 @@ func TestProfileAPI(t *testing.T) {
 	if code, reply = send(t, h, "POST", "/v1/chat/completions", `{"model":"base@nobody","messages":[{"role":"user","content":"x"}]}`); code != 404 {
 		t.Errorf("an unknown profile: %d %v", code, reply)
 	}
-	for _, q := range []string{"/api/chat", "/v1/messages"} {
-		body := `{"model":"default_model@anna","max_tokens":4,"stream":false,"messages":[{"role":"user","content":"x"}]}`
-		if code, reply = send(t, h, "POST", q, body); code != 200 {
-			t.Errorf("%s: %d %v", q, code, reply)
+	for path, fields := range map[string]string{
+		"/api/chat": `"stream":false,"messages":[{"role":"user","content":"x"}]`, "/v1/messages": `"max_tokens":4,"messages":[{"role":"user","content":"x"}]`,
+		"/api/generate": `"stream":false,"prompt":"x"`, "/v1/responses": `"input":"x"`,
+	} {
+		code, reply = send(t, h, "POST", path, `{"model":"default_model@anna",`+fields+`}`)
+		if verdict, _ := reply["profile"].(map[string]any); code != 200 || verdict["id"] != "anna" {
+			t.Errorf("%s: %d %v", path, code, reply)
 		}
 	}
 }

@@ -227,7 +227,7 @@ func (r *response) object() map[string]any {
 		output = append(output, item)
 	}
 	s := r.stats
-	return map[string]any{
+	out := map[string]any{
 		"id": r.id, "object": "response", "created_at": r.created, "model": r.model, "status": status, "incomplete_details": why, "error": nil, "output": output,
 		"parallel_tool_calls": true, "tool_choice": "auto", "tools": []any{},
 		"usage": map[string]any{
@@ -235,6 +235,8 @@ func (r *response) object() map[string]any {
 			"input_tokens_details": map[string]any{"cached_tokens": s.CachedTokens}, "output_tokens_details": map[string]any{"reasoning_tokens": 0},
 		},
 	}
+	s.tell(out)
+	return out
 }
 
 // stream writes the response as server-sent events: items that begin, grow and end.

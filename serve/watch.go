@@ -49,8 +49,9 @@ type heldEvent struct {
 // A verdict is what the scanner found in an answer.
 type verdict struct {
 	profile   *profile.Profile
-	Rewritten bool // a sentence was written again
-	Hits      []profile.Hit
+	text      string // that was scanned
+	rewritten bool   // a sentence was written again
+	hits      []profile.Hit
 }
 
 func newWatch(q *query, emit func(event) error) *watch {
@@ -99,7 +100,7 @@ func (w *watch) send(all bool) error {
 		w.held = w.held[1:]
 		w.sent, w.at = h.end, max(w.at, h.at)
 		if h.finish != "" {
-			h.verdict = &verdict{w.profile, w.again, w.hits}
+			h.stats.verdict = &verdict{w.profile, w.text.String(), w.again, w.hits}
 		}
 		if err := w.emit(h.event); err != nil {
 			return err
@@ -222,16 +223,23 @@ func (a *running) ban(logits []float32) {
 }
 
 // object is the verdict as clients read it.
-func (v *verdict) object(text string) map[string]any {
-	return map[string]any{"id": v.profile.ID, "rewritten": v.Rewritten, "violations": v.list(text), "notice": profile.NoAdvice}
+func (v *verdict) object() map[string]any {
+	return map[string]any{"id": v.profile.ID, "rewritten": v.rewritten, "violations": v.list(), "notice": profile.NoAdvice}
+}
+
+// tell adds the verdict, if there is one, to what a client is told at the end of an answer.
+func (s answerStats) tell(m map[string]any) {
+	if s.verdict != nil {
+		m["profile"] = s.verdict.object()
+	}
 }
 
 // list are the hits, with their places in characters, as OpenAI counts.
-func (v *verdict) list(text string) []any {
+func (v *verdict) list() []any {
 	out := []any{}
-	for _, h := range v.Hits {
+	for _, h := range v.hits {
 		out = append(out, map[string]any{
-			"start_index": utf8.RuneCountInString(text[:min(h.Start, len(text))]), "end_index": utf8.RuneCountInString(text[:min(h.End, len(text))]),
+			"start_index": utf8.RuneCountInString(v.text[:h.Start]), "end_index": utf8.RuneCountInString(v.text[:h.End]),
 			"text": h.Text, "food": h.Food, "rule": h.Rule, "severity": cmp.Or(h.Severity, profile.Avoid),
 		})
 	}
@@ -239,11 +247,11 @@ func (v *verdict) list(text string) []any {
 }
 
 // annotations are the hits beside sources of an answer.
-func (v *verdict) annotations(text string) (out []any) {
+func (v *verdict) annotations() (out []any) {
 	if v == nil {
 		return nil
 	}
-	for _, hit := range v.list(text) {
+	for _, hit := range v.list() {
 		out = append(out, map[string]any{"type": "profile_violation", "profile_violation": hit})
 	}
 	return out
