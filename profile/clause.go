@@ -363,10 +363,10 @@ func (r *reading) denyBack(k int) {
 	}
 }
 
-// shaped takes "shaped" behind a food: there is none of it.
+// shaped takes "shaped" or "style" behind a food: there is none of it.
 func (r *reading) shaped(i int) bool {
 	n := len(r.mentions)
-	if w := r.words[i].word; n == 0 || r.mentions[n-1].to != i || !r.words[i].hyphen || w != "shaped" && w != "sized" && w != "coloured" && w != "colored" {
+	if n == 0 || r.mentions[n-1].to != i || !r.words[i].hyphen || !likenesses[r.words[i].word] {
 		return false
 	}
 	r.mentions[n-1].not = true

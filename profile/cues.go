@@ -41,7 +41,7 @@ remove, removes, removing, eschew, forgo, shun, unsafe, unsuitable, beware of, w
 off limits, off the table, off the menu, off the list, is out, are out, are forbidden, is forbidden, forbidden, are prohibited, is prohibited, is banned, are banned, not allowed, not permitted, not suitable, not safe, not recommended, not advised, not advisable,
 not for you, not needed, not necessary, not required, not used, not included, not part of, not on the menu, not an option, not possible, not a good idea, not a good choice, not appropriate, not advised, not ok, not okay, not on, isn't suitable, aren't suitable, isn't safe, aren't safe,
 isn't for you, aren't for you, isn't allowed, aren't allowed, isn't an option, aren't an option, should not be, must not be, cannot be, can't be, shouldn't be, unsuitable, unsafe, be replaced, is replaced, are replaced, be swapped, is swapped, are swapped,
-be removed, is removed, are removed, absent, be skipped, are skipped, is skipped, be eliminated, is eliminated, are eliminated, is missing, are missing`,
+can trigger, may trigger, can cause a reaction, cause an allergic, cause allergic, be removed, is removed, are removed, absent, be skipped, are skipped, is skipped, be eliminated, is eliminated, are eliminated, is missing, are missing`,
 	turn:     `forget, hesitate, skip, omit, avoid, exclude, leave out, skimp on, miss, cut out, be afraid, shy away, fear, give up, neglect, underestimate`,
 	contrast: `but, however, though, although, yet, whereas, while, so, then, therefore, thus, hence, otherwise, instead`,
 	verb: `use, uses, using, choose, have, has, eat, try, add, adds, enjoy, serve, serves, served, pick, opt, go, take, make, makes, cook, bake, stir, mix, season, sprinkle, drizzle, top, topped, drink, buy, get, include, includes, contain, contains, is, are, spread, finish, blend,
@@ -57,6 +57,9 @@ var relative = words(`which, that, who, whose, especially, including, such, like
 
 // leadEnds are the words that a list of what is not eaten follows: "do not eat: ...".
 var leadEnds = words(`avoid, avoided, avoiding, eat, have, use, drink, consume, include, out, allowed, permitted, from, of, limits, contain, contains, without, no, skip, omit, exclude, limit, you, suitable, free, forbidden, food, foods, ingredients, items, following, these, excluded, omitted, prohibited`)
+
+// likenesses make something of a food that only looks or tastes like it: "egg-sized", "chicken-style".
+var likenesses = words(`shaped, sized, coloured, colored, style, like`)
 
 // copulas stand between a food and what it is.
 var copulas = words(`is, are, be, was, were, being, it's, they're, stays, remains`)

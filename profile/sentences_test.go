@@ -105,3 +105,14 @@ func TestLabelled(t *testing.T) {
 		t.Errorf("allergens %v, diets %v", allergens, diets)
 	}
 }
+
+// TestAside measures it on the sentences that were set aside. They were looked at once, when the lexicon was done.
+func TestAside(t *testing.T) {
+	all := readLabelled(t, "testdata/aside.txt")
+	allergens, diets := count(all, Allergens, t.Logf), count(all, Diets, t.Logf)
+	t.Logf("%d sentences set aside; allergens: %v", len(all), allergens)
+	t.Logf("diets: %v", diets)
+	if len(all) < 100 {
+		t.Errorf("%d sentences", len(all))
+	}
+}
