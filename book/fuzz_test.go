@@ -85,6 +85,10 @@ func FuzzPaper(f *testing.F) {
 			seed = append(seed, w.Text...)
 		}
 		f.Add(seed)
+		for i := range byte(4) { // a grid around the words
+			seed = append(seed, 20, 10+40*i, 254, 30, 20+40*i, 10, 254, 15)
+		}
+		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		pages := []*pdf.Page{{}, nil}
@@ -99,6 +103,16 @@ func FuzzPaper(f *testing.F) {
 				return r
 			}, string(data[:min(n, len(data))]))
 			data = data[min(n, len(data)):]
+			if p := pages[len(pages)-1]; size == 254 && p != nil { // a line across or down
+				r := pdf.Rule{Left: float64(x) * 2, Bottom: float64(y) * 3, Right: float64(x) * 2, Top: float64(y) * 3}
+				if n%2 == 0 {
+					r.Right += float64(8 * n)
+				} else {
+					r.Top += float64(8 * n)
+				}
+				p.Rules = append(p.Rules, r)
+				continue
+			}
 			if text == "" {
 				pages = append(pages, &pdf.Page{})
 				continue

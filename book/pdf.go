@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode"
 
 	"github.com/lentil-lm/lentil/book/pdf"
 	"github.com/lentil-lm/lentil/fault"
@@ -140,6 +141,7 @@ func newPaper(w *writer, pages []*pdf.Page, texts map[int]string, outline []pdf.
 	if texts == nil {
 		texts = map[int]string{}
 	}
+	pages = leftward(pages)
 	b := &paper{writer: w, pages: pages, texts: texts, outline: outline, turned: map[int]string{}, marks: map[string]bool{}}
 	b.measureSize()
 	b.spans = make([][]span, len(pages))
@@ -175,6 +177,67 @@ func newPaper(w *writer, pages []*pdf.Page, texts map[int]string, outline []pdf.
 	b.findGutters()
 	b.takeApart()
 	return b
+}
+
+// leftward shows the pages of a book that is written from right to left in a mirror, so that they are read as all others are. What runs from left to right
+// on them, as numbers do, stays so.
+func leftward(pages []*pdf.Page) []*pdf.Page {
+	left, all := 0, 0
+	for _, p := range pages {
+		if p == nil {
+			continue
+		}
+		for i := range p.Words {
+			for _, r := range p.Words[i].Text {
+				if unicode.IsLetter(r) {
+					all++
+					if pdf.IsLeftward(r) {
+						left++
+					}
+				}
+			}
+		}
+	}
+	if left*2 <= all {
+		return pages
+	}
+	out := make([]*pdf.Page, len(pages))
+	for i, p := range pages {
+		if p != nil {
+			out[i] = mirror(p)
+		}
+	}
+	return out
+}
+
+func mirror(p *pdf.Page) *pdf.Page {
+	m := *p
+	m.Rules, m.Words = slices.Clone(p.Rules), slices.Clone(p.Words)
+	for i := range m.Rules {
+		r := &m.Rules[i]
+		r.Left, r.Right = p.Width-r.Right, p.Width-r.Left
+	}
+	for begin := 0; begin < len(m.Words); {
+		end := begin + 1 // of the words that run from left to right beside each other
+		for end < len(m.Words) && !strings.ContainsFunc(m.Words[begin].Text, pdf.IsLeftward) && !strings.ContainsFunc(m.Words[end].Text, pdf.IsLeftward) {
+			a, w := &m.Words[end-1], &m.Words[end]
+			if gap := w.Left - a.Right; !near(a.Base, w.Base) || gap < -0.1*w.Size || gap > 0.6*w.Size {
+				break
+			}
+			end++
+		}
+		left, right := p.Width-m.Words[end-1].Right, p.Width-m.Words[begin].Left
+		if end == begin+1 {
+			m.Words[begin].Left, m.Words[begin].Right = left, right
+		} else {
+			shift := left - m.Words[begin].Left
+			for i := begin; i < end; i++ {
+				m.Words[i].Left, m.Words[i].Right = m.Words[i].Left+shift, m.Words[i].Right+shift
+			}
+		}
+		begin = end
+	}
+	return &m
 }
 
 // inOrder is the words of a page as the file has them, a line for each base line.

@@ -137,6 +137,7 @@ type splitter struct {
 	high  rune // the first half of a character beyond U+FFFF
 	glued bool // no space came since the last word
 
+	leftward bool    // the word runs from right to left
 	ligature bool    // all letters so far may be those of a ligature
 	drop     float64 // of the word's font
 }
@@ -189,16 +190,21 @@ func (s *splitter) char(i int) error {
 		s.word.Size, s.word.Bottom, s.word.Top = box.size, box.bottom, box.top
 		s.word.Base = box.bottom + s.drop*box.size
 	}
-	if s.open && s.breaks(box) {
+	leftward := IsLeftward(r)
+	if s.open && s.breaks(box, leftward) {
 		gap := box.left - s.word.Right
+		if back := s.word.Left - box.right; s.leftward || leftward || !unicode.IsLetter(r) && math.Abs(back) < math.Abs(gap) {
+			gap = back
+		}
 		s.end()
 		size := max(box.size, s.word.Size)
 		s.glued = math.Abs(gap) < 0.15*size && math.Abs(box.bottom-s.word.Bottom) < 0.8*size
 	}
 	if !s.open {
 		s.begin(i, box)
-		s.ligature = true
+		s.ligature, s.leftward = true, false
 	}
+	s.leftward = s.leftward || leftward
 	s.ligature = s.ligature && isLigature(r)
 	s.word.Left, s.word.Right = min(s.word.Left, box.left), max(s.word.Right, box.right)
 	s.word.Bottom, s.word.Top = min(s.word.Bottom, box.bottom), max(s.word.Top, box.top)
@@ -227,6 +233,11 @@ func (s *splitter) character(i int) (rune, error) {
 		return 0, ErrBroken
 	}
 	return rune(uint32(code.Unicode)), nil
+}
+
+// IsLeftward tells whether a letter is of a script that runs from right to left.
+func IsLeftward(r rune) bool {
+	return r >= 0x590 && unicode.In(r, unicode.Hebrew, unicode.Arabic, unicode.Syriac, unicode.Thaana, unicode.Nko)
 }
 
 // A box is that of a character, as high as its font.
@@ -276,12 +287,17 @@ func (s *splitter) raise(i int, b *box) {
 }
 
 // breaks tells whether a character begins another word though no space stands before it.
-func (s *splitter) breaks(b box) bool {
+func (s *splitter) breaks(b box, leftward bool) bool {
 	w := &s.word
 	if b.turned || w.Turned {
 		return b.turned != w.Turned
 	}
 	gap := b.left - w.Right
+	if s.leftward {
+		gap = w.Left - b.right
+	} else if leftward {
+		return true
+	}
 	return gap > 0.3*w.Size || gap < -1.5*w.Size || math.Abs(b.bottom-w.Bottom) > 0.12*w.Size || math.Abs(b.size-w.Size) > 0.1*w.Size
 }
 

@@ -88,7 +88,7 @@ def hebrew():
             for _ in range(60):
                 n = (n * 1103515245 + 12345) % 2**31
                 line.append(words[n // 65536 % len(words)])
-            out.append(f"<p>{' '.join(line)} 1918.</p>")
+            out.append(f"<p>{' '.join(line)} {1000 + len(out)}.</p>")
     return page.fromstring("".join(out) + "</body></html>")
 
 
