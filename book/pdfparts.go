@@ -95,7 +95,10 @@ func (l *layout) partsOf(page int, list []span, left, right float64) []part {
 		lines = nil
 	}
 	for i := 0; i < len(rs); {
-		n := tableEnd(rs[i:])
+		n := 0
+		if i == 0 || !isStretched(&rs[i-1], &rs[i], left, right) {
+			n = tableEnd(rs[i:])
+		}
 		if n > 0 && !l.typed && allTyped(rs[i:i+n]) {
 			n = 0 // a program
 		}
@@ -140,6 +143,13 @@ func (l *layout) partsOf(page int, list []span, left, right float64) []part {
 	}
 	flush()
 	return out
+}
+
+// isStretched tells whether a row with gaps is a line of a paragraph that was stretched to fill its column, as the line above it was.
+func isStretched(above, r *row, left, right float64) bool {
+	s, last := &r.spans[0], &r.spans[len(r.spans)-1]
+	return len(r.spans) > 1 && len(above.spans) == 1 && near(s.left, left) && near(last.right, right) && near(above.spans[0].right, right) &&
+		above.spans[0].right-above.spans[0].left > 0.7*(right-left) && above.bottom-r.top < 0.6*s.size
 }
 
 // allTyped tells whether rows are set like a typescript, in which spaces make the columns.

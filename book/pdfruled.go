@@ -208,6 +208,22 @@ func (g *grid) roots() []int {
 	return owner
 }
 
+// widerSteps gives the step between lines above which they are of different rows; 0 where all are much the same.
+func widerSteps(bases []float64) float64 {
+	var steps []float64
+	for k := 1; k < len(bases); k++ {
+		steps = append(steps, bases[k]-bases[k-1])
+	}
+	slices.Sort(steps)
+	jump, limit := 1.15, 0.0
+	for i := 1; i < len(steps); i++ {
+		if d := steps[i] / max(steps[i-1], 1); d > jump {
+			jump, limit = d, (steps[i]+steps[i-1])/2
+		}
+	}
+	return limit
+}
+
 // nearest is the index of the place that is next to x.
 func nearest(list []float64, x float64) int {
 	best := 0
@@ -376,7 +392,14 @@ func (g *grid) openRows(row []cell) [][]cell {
 			both++
 		}
 	}
-	if len(bases) < 2 || both*10 < len(bases)*7 {
+	switch limit := widerSteps(bases); {
+	case len(bases) < 2:
+		return [][]cell{row}
+	case limit > 0: // rows stand further apart than the lines of a cell
+		for k := 1; k < len(bases); k++ {
+			starts[k] = bases[k]-bases[k-1] > limit
+		}
+	case both*10 < len(bases)*7:
 		return [][]cell{row}
 	}
 	out := [][]cell{}

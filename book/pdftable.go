@@ -363,7 +363,7 @@ func brokenRows(list []row, grid [][][]pdf.Word, columns []interval) []bool {
 		case half:
 			out[i] = true
 		case steps[i] < limit:
-			out[i] = (both < 2 || both < min(here, above)) && !hadRoom(grid[i-1], grid[i], columns)
+			out[i] = !hadRoom(grid[i-1], grid[i], columns)
 		case len(grid[i][0]) == 0 && here < above && both == here && limit < -1e8 && startsLow(grid[i]):
 			out[i] = true
 		case here == 1 && len(grid[i][0]) > 0 && steps[i] < 0.35*size && startsLow(grid[i]) && len(grid[i-1][0]) > 0:
@@ -380,6 +380,9 @@ func hadRoom(above, line [][]pdf.Word, columns []interval) bool {
 			continue
 		}
 		first := line[c][0]
+		if isFigure(first.Text) && isFigure(above[c][0].Text) && len(line[c]) <= 2 {
+			return true
+		}
 		low, _ := utf8.DecodeRuneInString(first.Text)
 		width := above[c][len(above[c])-1].Right - above[c][0].Left
 		if !unicode.IsLower(low) && width+first.Right-first.Left+0.5*first.Size < columns[c].right-columns[c].left {
@@ -388,6 +391,9 @@ func hadRoom(above, line [][]pdf.Word, columns []interval) bool {
 	}
 	return false
 }
+
+// isFigure tells whether a word begins with a digit.
+func isFigure(word string) bool { return word != "" && word[0] >= '0' && word[0] <= '9' }
 
 // startsLow tells whether all cells of a line begin in lower case, as the rest of a sentence does.
 func startsLow(line [][]pdf.Word) bool {
