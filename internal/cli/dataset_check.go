@@ -57,7 +57,7 @@ there is anything to tell.`,
 		f.StringVar(&o.Model, "model", "", "also count tokens: `folder` or .gguf file of the model that is to be trained")
 		f.IntVar(&o.MaxSeqLength, "max-seq-length", r.MaxSeqLength, "where training will cut rows, in `tokens`")
 		f.IntVar(&o.BatchSize, "batch-size", r.BatchSize, "`rows` of a step, for the memory that it takes")
-		f.BoolVar(&o.Pairs, "pairs", false, "rows are pairs of a chosen and a rejected answer")
+		f.BoolVar(&o.Pairs, "pairs", false, "rows are pairs of a chosen and a rejected answer (default: as they look)")
 		f.BoolVar(&o.Strict, "strict", false, "end with status 1 for anything that is told")
 		f.IntVar(&o.Threads, "threads", 0, "worker `threads`; 0 for one per core")
 		f.StringVar(&o.JSON, "json", "", "also write all of it to this `file`")
@@ -114,9 +114,19 @@ type batchPlan struct {
 
 func runDatasetCheck(ctx context.Context, streams Streams, o *checkOptions) error {
 	streams.presses.stopping("Stopping: nothing was changed.")
-	splits, err := tune.FindData(ctx, tune.DataQuery{Data: o.Data, Pairs: o.Pairs, Train: true, Valid: true, Test: true}, streams.tuning(nil))
+	query := tune.DataQuery{Data: o.Data, Pairs: o.Pairs, Train: true, Valid: true, Test: true}
+	splits, err := tune.FindData(ctx, query, streams.tuning(nil))
+	if err != nil && !o.Pairs {
+		query.Pairs = true
+		if of, failed := tune.FindData(ctx, query, streams.tuning(nil)); failed == nil {
+			splits, err, o.Pairs = of, nil, true
+		}
+	}
 	if err != nil {
 		return err
+	}
+	if splits.Train.Len()+splits.Valid.Len()+splits.Test.Len() == 0 {
+		return fault.Of("%s has no rows", o.Data).Try("Give a folder with train.jsonl, or a file of rows.")
 	}
 	bar := streams.bar(nil)
 	report, err := audit.Look(ctx, splits, func(done, total int) { bar.Set("Reading rows", done, total) })

@@ -238,9 +238,20 @@ func runDatasetMake(ctx context.Context, streams Streams, o *makeOptions) error 
 	if err := made.Write(o.Out, o.Overwrite); err != nil {
 		return err
 	}
-	fmt.Fprintf(streams.Out, "%s\nWritten to %s; look at %s/report.html.\n\nNext:\n  lentil train --model MODEL --data %s\n  lentil eval --model MODEL --adapter-path ./adapters --questions %s/questions.jsonl\n",
-		made.Report.String(), o.Out, o.Out, o.Out, o.Out)
+	fmt.Fprintf(streams.Out, "%s\nWritten to %s; look at %s/report.html.\n\nNext:\n  %s train %s--data %s\n  %s eval --model MODEL --adapter-path ./adapters --questions %s/questions.jsonl\n",
+		made.Report.String(), o.Out, o.Out, program(), o.training(), o.Out, program(), o.Out)
 	return writeFigures(o.JSON, &made.Report)
+}
+
+// training are the flags that rows of the format are trained with.
+func (o *makeOptions) training() string {
+	switch o.Format {
+	case making.Pairs:
+		return "--train-mode dpo --model MODEL "
+	case making.Texts:
+		return "--model MODEL "
+	}
+	return "--model MODEL --mask-prompt "
 }
 
 // printSample shows rows, evenly from the dataset: those of the model, if there is one, and why others were not taken.

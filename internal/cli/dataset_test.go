@@ -67,7 +67,7 @@ func TestDatasetMakeAndCheck(t *testing.T) {
 	text := "# Flour\n\n| Flour | Water | Time |\n|---|---|---|\n| Rye | 80 % | 60 minutes |\n| Wheat | 65 % | 40 minutes |\n\nA quern is a hand mill of two round stones.\n"
 	book, data := writeFile(t, "mill.md", text), filepath.Join(dir, "data")
 	out := mustRun(t, "", "dataset", "make", book, "--out", data, "--tokenizer", model, "--valid-share", "0", "--test-share", "0")
-	for _, want := range []string{"1 of 1 places with rows", "0.0 % of the rows of valid and test", "Questions for measuring: 5 trained", "lentil train --model MODEL --data "} {
+	for _, want := range []string{"1 of 1 places with rows", "0.0 % of the rows of valid and test", "Questions for measuring: 5 trained", "lentil train --model MODEL --mask-prompt --data "} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%s\nhas no %q", out, want)
 		}
@@ -101,7 +101,7 @@ func TestDatasetMakeAndCheck(t *testing.T) {
 	for _, args := range [][]string{
 		{"make"}, {"make", book}, {"make", "none.epub", "--out", data}, {"make", book, "--out", data, "--format", "xml"}, {"make", book, "--out", data, "--mix", "x.jsonl"},
 		{"make", book, "--out", data, "--mix", "x.jsonl:2"}, {"make", book, "--out", data, "--wordings", "9"}, {"make", book, "--out", data, "--test-share", "1"},
-		{"make", book, "--out", data, "--pii", "sell"}, {"make", book, "--out", dir}, {"check"}, {"check", "none"}, {"check", data, "--batch-size", "0"},
+		{"make", book, "--out", data, "--pii", "sell"}, {"make", book, "--out", dir}, {"check"}, {"check", "none"}, {"check", t.TempDir()}, {"check", data, "--batch-size", "0"},
 	} {
 		if code, out, errOut := lentil(t, "", append([]string{"dataset"}, args...)...); code != ExitUsage || goisms.MatchString(errOut) {
 			t.Errorf("%q: exit %d\n%s%s", args, code, out, errOut)
@@ -190,7 +190,7 @@ func TestDatasetFeedback(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "2 votes and 0 corrections gave 1 rows for training and 0 for validation") {
 		t.Errorf("%d %s%s", code, out, errs)
 	}
-	if code, out, errs = lentil(t, "", "dataset", "check", at("liked"), "--pairs"); code != 0 {
+	if code, out, errs = lentil(t, "", "dataset", "check", at("liked")); code != 0 {
 		t.Errorf("%d %s%s", code, out, errs)
 	}
 	for _, c := range []struct {

@@ -2,9 +2,9 @@
 
 Chunks of 1,000 characters of the text with single spaces, cut at the last full stop if that is past the middle (and the
 rest of the window lost); a topic for each by counting words; one question for each topic; the chunk as the answer;
-80/10/10 by rows at random. Usage: published_rows.py BOOK.txt
+80/10/10 by rows at random. Usage: published_rows.py BOOK.txt [FOLDER for the rows]
 """
-import json, random, re, sys
+import json, pathlib, random, re, sys
 
 TOPICS = {
     "Nutrition Basics": "protein fat carbohydrate vitamin mineral calorie nutrient energy",
@@ -30,11 +30,6 @@ def chunks(text, size=1000):
         yield piece[:stop + 1] if stop > size // 2 else piece
 
 
-def runs(text, n=8):
-    words = re.findall(r"\w+", text.lower())
-    return {tuple(words[i:i + n]) for i in range(len(words) - n + 1)}
-
-
 text = re.sub(r"\s+", " ", open(sys.argv[1], encoding="utf-8", errors="ignore").read())
 rows = []
 for chunk in chunks(text):
@@ -43,6 +38,13 @@ for chunk in chunks(text):
     rows.append((question(topic, chunk), chunk))
 random.Random(0).shuffle(rows)
 train, test = rows[:len(rows) * 8 // 10], rows[len(rows) * 8 // 10:]
+if len(sys.argv) > 2:
+    out = pathlib.Path(sys.argv[2])
+    out.mkdir(parents=True, exist_ok=True)
+    half = len(test) // 2
+    for name, part in {"train": train, "valid": test[:half], "test": test[half:]}.items():
+        lines = [{"messages": [{"role": "system", "content": "You are a helpful nutritionist."}, {"role": "user", "content": q}, {"role": "assistant", "content": a}]} for q, a in part]
+        (out / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in lines))
 asked = {q for q, _ in train}
 json.dump({
     "rows": len(rows), "text_kept": sum(len(c) for _, c in rows) / len(text), "distinct_questions": len({q for q, _ in rows}),
