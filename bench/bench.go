@@ -41,7 +41,7 @@ func Open(ctx context.Context, name string, o engine.Options) (*Bench, error) {
 	if err != nil {
 		return nil, fault.At("model", "%w", err)
 	}
-	dev, err := all.Open(o.Device, all.Options{Threads: o.Threads})
+	dev, err := all.Open(o.Device, all.Options{Threads: o.Threads, Fits: engine.Fits(src)})
 	if err != nil {
 		src.Close()
 		return nil, err

@@ -90,17 +90,7 @@ func (s Shape) Write(dir string, bits, group int) error {
 		return err
 	}
 	w := randomWeights{bits: bits, group: group, random: rand.New(rand.NewPCG(0, 0))}
-	for _, x := range c.Tensors() {
-		module, isWeight := strings.CutSuffix(x.Name, ".weight")
-		switch {
-		case len(x.Shape) > 1:
-			w.matrix(module, x.Shape...)
-		case isWeight: // a norm
-			w.constant(x.Name, x.Shape[0], 1)
-		default: // a bias
-			w.constant(x.Name, x.Shape[0], 0)
-		}
-	}
+	w.all(c)
 	if w.err != nil {
 		return w.err
 	}
@@ -158,6 +148,21 @@ type randomWeights struct {
 	entries     []weights.Entry
 	count       int64 // weights
 	err         error
+}
+
+// all adds the tensors of a model.
+func (w *randomWeights) all(c *model.Config) {
+	for _, x := range c.Tensors() {
+		module, isWeight := strings.CutSuffix(x.Name, ".weight")
+		switch {
+		case len(x.Shape) > 1:
+			w.matrix(module, x.Shape...)
+		case isWeight: // a norm
+			w.constant(x.Name, x.Shape[0], 1)
+		default: // a bias
+			w.constant(x.Name, x.Shape[0], 0)
+		}
+	}
 }
 
 func (w *randomWeights) add(name string, dtype quant.DType, shape []int, fill func(data []byte)) {

@@ -31,12 +31,14 @@ import (
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/all"
+	"github.com/lentil-lm/lentil/compute/plan"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/machine"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/nn"
+	"github.com/lentil-lm/lentil/weights"
 )
 
 // Options say how a model is opened. The zero value is a good choice.
@@ -108,9 +110,34 @@ func (f *Files) floats() compute.DType {
 	return 0
 }
 
+// beside is what a device with memory of its own has to hold beside the weights, at least: a context of some thousand tokens,
+// or the step of a small training. What a training needs is planned later.
+const beside = 1 << 30
+
+// Fits says whether a model fits into the memory of a device, for all.Options.
+func Fits(src weights.Source) func(compute.Device) error {
+	return func(dev compute.Device) error {
+		planned := plan.New(plan.For(dev))
+		m, err := model.Load(planned, src)
+		if err != nil {
+			return fault.Mark(err, compute.ErrNoMemory)
+		}
+		defer m.Free()
+		r := planned.Report()
+		if need, have := r.WeightBytes+r.CurrentBytes+beside, dev.Info().Memory; need > have {
+			return fault.Of("the model takes %.1f GB there with room to work, of which %.1f GB are free", float64(need)/1e9, float64(have)/1e9)
+		}
+		return nil
+	}
+}
+
 // Load loads the model of files that are open. They stay open when the engine is closed.
 func (f *Files) Load(ctx context.Context, o Options) (*Engine, error) {
-	dev, err := all.Open(o.Device, all.Options{Threads: o.Threads, Floats: f.floats()})
+	dev, err := all.Open(o.Device, all.Options{Threads: o.Threads, Floats: f.floats(), Fits: Fits(f.Source), Passed: func(device string, why error) {
+		if o.Warn != nil {
+			o.Warn(fmt.Sprintf("%s is not used: %v", device, why))
+		}
+	}})
 	if err != nil {
 		return nil, err
 	}

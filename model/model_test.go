@@ -77,7 +77,11 @@ func lossOf(t *testing.T, tape *tensor.Tape, m *model.Model, checkpoint bool) fl
 // gradients of the loss by parameter name; they are forgotten by the model.
 func gradients(t *testing.T, m *model.Model, checkpoint bool) map[string][]float32 {
 	t.Helper()
-	tape := tensor.NewTape(m.Device())
+	return gradientsOn(t, tensor.NewTape(m.Device()), m, checkpoint)
+}
+
+func gradientsOn(t *testing.T, tape *tensor.Tape, m *model.Model, checkpoint bool) map[string][]float32 {
+	t.Helper()
 	tape.Reset(true)
 	tape.Keys = compute.NewKey(1)
 	lossOf(t, tape, m, checkpoint)
@@ -179,6 +183,39 @@ func TestFullGradients(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Run(spec.Type, func(t *testing.T) { checkGradients(t, m) })
+	}
+}
+
+// TestRecomputed: results that are computed again in the backward pass give the same gradients, to the bit, and take less memory.
+func TestRecomputed(t *testing.T) {
+	t.Parallel()
+	for _, spec := range modeltest.Architectures() {
+		var all [2]map[string][]float32
+		var peaks [2]int64
+		for i, from := range []int64{1 << 40, 1} {
+			dev := newCPU(t)
+			m := modeltest.Load(t, dev, spec)
+			if _, err := adapter.New(m, adapter.Config{Rank: 2, Scale: 1}, compute.NewKey(0)); err != nil {
+				t.Fatal(err)
+			}
+			modeltest.Shake(t, m, 0.1)
+			tape := tensor.NewTape(dev)
+			tape.Recompute = from
+			before := used(dev)
+			all[i] = gradientsOn(t, tape, m, false)
+			if now := used(dev); now != before {
+				t.Errorf("%s: %d bytes are held, %d before", spec.Type, now, before)
+			}
+			_, peaks[i] = dev.Memory()
+		}
+		for name, want := range all[0] {
+			if !slices.Equal(all[1][name], want) {
+				t.Errorf("%s: the gradient of %s differs", spec.Type, name)
+			}
+		}
+		if peaks[1] >= peaks[0] {
+			t.Errorf("%s: %d bytes at most, %d where all is kept", spec.Type, peaks[1], peaks[0])
+		}
 	}
 }
 

@@ -22,7 +22,17 @@ func (t *Tape) backward(first int) {
 	for i := len(t.nodes) - 1; i >= first; i-- {
 		n := t.nodes[i]
 		if t.err == nil && (n.out == nil || n.out.gradSet) {
-			t.Scope(func() *Tensor { n.backward(); return nil })
+			for _, s := range n.saved {
+				if s.buf == nil && s.again != nil {
+					s.again(t)
+				}
+			}
+			t.Scope(func() *Tensor {
+				if t.err == nil {
+					n.backward()
+				}
+				return nil
+			})
 		}
 		t.drop(&n)
 		t.nodes[i] = node{}

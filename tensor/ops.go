@@ -210,6 +210,7 @@ func (t *Tape) RMSNorm(x, w *Tensor, eps float32) *Tensor {
 			}
 			t.run(op, out, bufs(x.buf, w.buf, y.grad))
 		}, x)
+		t.repeatable(y, compute.RMSNorm{Eps: eps}, x, w)
 	}
 	return y
 }
@@ -228,6 +229,7 @@ func (t *Tape) RopeTable(positions, frequencies *Tensor, scale float32) Rotation
 
 // RoPE rotates x in place: x is the result of a Linear or RMSNorm just made.
 func (t *Tape) RoPE(x *Tensor, r Rotation, headDim int, traditional bool) {
+	x.again = nil
 	op := compute.RoPE{HeadDim: headDim, Traditional: traditional}
 	t.run(op, bufs(x.buf), bufs(x.buf, r.cos.buf, r.sin.buf))
 	if t.record && x.needsGrad {
@@ -265,6 +267,7 @@ func (t *Tape) SwiGLU(gate, up *Tensor) *Tensor {
 			t.give(gate, dgate)
 			t.give(up, dup)
 		}, gate, up)
+		t.repeatable(y, compute.SwiGLU{}, gate, up)
 	}
 	return y
 }

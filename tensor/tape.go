@@ -22,6 +22,9 @@ type Tape struct {
 	// RowWise gives each row, to the bit, the result that it has alone, on devices that
 	// can promise it (see compute.Linear). A recording tape ignores it.
 	RowWise bool
+	// Recompute is the size in bytes from which results of RMSNorm and SwiGLU are computed again in the backward pass
+	// instead of kept for it: the same bits, at the cost of reading their inputs once more.
+	Recompute int64
 	// Keys is the random stream of dropout.
 	Keys  compute.Key
 	drawn drawn // from it, for masks to come
@@ -40,7 +43,7 @@ type node struct {
 
 // NewTape returns a tape that does not record.
 func NewTape(dev compute.Device) *Tape {
-	return &Tape{dev: dev, act: max(dev.Info().Activations, compute.F32)} // F32 is the smallest
+	return &Tape{dev: dev, act: max(dev.Info().Activations, compute.F32), Recompute: 64 << 20} // F32 is the smallest
 }
 
 // InFloat32 runs f with products in float32, on every device: logits, which are compared
@@ -90,7 +93,7 @@ func (t *Tape) Scope(f func() *Tensor) *Tensor {
 		if x == y {
 			t.adopt(x)
 		}
-		x.release()
+		x.leave()
 	}
 	return y
 }
@@ -98,6 +101,7 @@ func (t *Tape) Scope(f func() *Tensor) *Tensor {
 // adopt gives a tensor to the current scope.
 func (t *Tape) adopt(x *Tensor) {
 	x.retain()
+	x.held++
 	if n := len(t.scopes); n > 0 {
 		t.scopes[n-1] = append(t.scopes[n-1], x)
 	}
@@ -113,7 +117,7 @@ func (t *Tape) Done(x *Tensor) {
 	for i := len(made) - 1; i >= 0; i-- {
 		if made[i] == x {
 			t.scopes[len(t.scopes)-1] = append(made[:i], made[i+1:]...)
-			x.release()
+			x.leave()
 			return
 		}
 	}
@@ -251,6 +255,22 @@ func (t *Tape) push(out *Tensor, backward func(), saved ...*Tensor) {
 		s.retain()
 	}
 	t.nodes = append(t.nodes, node{out, saved, backward})
+}
+
+// repeatable says that a recorded op over inputs that its node keeps makes y, which is not changed in place.
+func (t *Tape) repeatable(y *Tensor, op compute.Op, in ...*Tensor) {
+	if t.err != nil || y.spec.Bytes() < t.Recompute {
+		return
+	}
+	y.again = func(t *Tape) {
+		buf, err := t.dev.Alloc(y.spec.Shape, y.spec.DType)
+		if err != nil {
+			t.fail(fmt.Errorf("%v for a result that is computed again: %w", y.spec, err))
+			return
+		}
+		y.buf = buf
+		t.run(op, bufs(buf), buffers(in))
+	}
 }
 
 // drop releases what a node keeps alive.

@@ -24,6 +24,8 @@ type Tensor struct {
 	buf  compute.Buffer
 
 	refs  int           // scope, saved nodes; 0 frees the buffer
+	held  int           // of these, scopes
+	again func(*Tape)   // computes the content once more; nil for what is kept
 	fixed bool          // lives until Free: parameters, caches
 	users *atomic.Int32 // handles on buf that Free is owed for; nil for the tape's own
 
@@ -135,6 +137,16 @@ func (x *Tensor) Own(dev compute.Device) error {
 }
 
 func (x *Tensor) retain() { x.refs++ }
+
+// leave is release by a scope. What the backward pass alone still needs, and can be computed again, takes no memory until then.
+func (x *Tensor) leave() {
+	x.held--
+	if x.held == 0 && x.refs > 1 && x.again != nil && x.buf != nil {
+		x.buf.Free()
+		x.buf = nil
+	}
+	x.release()
+}
 
 // release gives the content back when nobody holds it any more. The gradient
 // stays: it belongs to the recorded nodes that write x.

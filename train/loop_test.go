@@ -14,6 +14,9 @@ import (
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cpu"
+	"github.com/lentil-lm/lentil/compute/cuda"
+	"github.com/lentil-lm/lentil/compute/cuda/emulate"
+	"github.com/lentil-lm/lentil/compute/fallback"
 	"github.com/lentil-lm/lentil/compute/plan"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/model/modeltest"
@@ -690,6 +693,27 @@ func TestDryRunTellsThePeak(t *testing.T) {
 		if report.FLOPs == 0 || report.CurrentBytes != used(real) {
 			t.Errorf("%s: %d FLOPs planned; %d bytes held after, on the CPU %d", test.name, report.FLOPs, report.CurrentBytes, used(real))
 		}
+		planCard(t, test.name, dry)
+	}
+}
+
+// planCard compares the plan for a card, which knows the work areas of its kernels, with what it takes.
+func planCard(t *testing.T, name string, dry func(compute.Device)) {
+	t.Helper()
+	const tolerance = 0.1
+	card, err := cuda.New(cuda.Options{Driver: emulate.Library(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer card.Close()
+	planned := plan.New(plan.For(fallback.New(card)))
+	dry(planned)
+	dry(fallback.New(card))
+	report := planned.Report()
+	_, peak := card.Memory()
+	t.Logf("%s: planned %d bytes, the card took %d", name, report.HeldBytes+report.WeightBytes, peak)
+	if ratio := float64(report.HeldBytes+report.WeightBytes) / float64(peak); math.Abs(ratio-1) > tolerance {
+		t.Errorf("%s: planned %d bytes and %d of weights, the card took %d", name, report.HeldBytes, report.WeightBytes, peak)
 	}
 }
 

@@ -24,6 +24,11 @@ type Options struct {
 	Kernels string // CPU: kernel family ("generic", "avx2", ...), empty is the best
 	// Floats is the type of a model's own floats: GPUs that compute in several types take it. 0 is not known.
 	Floats compute.DType
+	// Fits says why what is to run does not fit into a device's memory. "auto" passes over devices with memory of their
+	// own where it is nil.
+	Fits func(compute.Device) error
+	// Passed hears why "auto" passed over a device that is here. May be nil.
+	Passed func(device string, why error)
 }
 
 // A kind of device. One machine may have several of a kind: their names are the kind's,
@@ -39,6 +44,8 @@ type kind struct {
 	asked bool
 	// auto opens the device for "auto", if not as by its name.
 	auto func(name string, o Options) (compute.Device, error)
+	// limited says that "auto" has to know what is to run.
+	limited bool
 }
 
 // kinds, best first: "auto" takes the first device that opens.
@@ -53,7 +60,8 @@ var kinds = []kind{
 			}
 			return cuda.New(cuda.Options{Card: n})
 		},
-		asked: true,
+		asked:   runtime.GOOS == "windows", // where nobody has tried it
+		limited: true,
 	},
 	{
 		name: "mlx",
@@ -82,6 +90,18 @@ func (k kind) openNamed(name string, o Options) (compute.Device, error) {
 	}
 	if !k.whole {
 		dev = fallback.New(dev)
+	}
+	return dev, nil
+}
+
+// openFitting is openNamed, but for devices that are too small.
+func (k kind) openFitting(name string, o Options) (compute.Device, error) {
+	dev, err := k.openNamed(name, o)
+	if err != nil || !k.limited {
+		return dev, err
+	}
+	if err := o.Fits(dev); err != nil {
+		return nil, errors.Join(err, dev.Close())
 	}
 	return dev, nil
 }
@@ -115,7 +135,7 @@ func isAuto(name string) bool { return name == "" || name == "auto" }
 func openBest(o Options) (compute.Device, error) {
 	var reasons []error
 	for _, k := range kinds {
-		if k.asked {
+		if k.asked || k.limited && o.Fits == nil {
 			continue
 		}
 		found, err := k.find()
@@ -124,8 +144,11 @@ func openBest(o Options) (compute.Device, error) {
 				k.open = k.auto
 			}
 			var dev compute.Device
-			if dev, err = k.openNamed(found[0], o); err == nil {
+			if dev, err = k.openFitting(found[0], o); err == nil {
 				return dev, nil
+			}
+			if o.Passed != nil && k.limited {
+				o.Passed(found[0], err)
 			}
 		}
 		reasons = append(reasons, err)

@@ -37,6 +37,30 @@ func TestList(t *testing.T) {
 	}
 }
 
+// TestAutoFits: "auto" takes a device with memory of its own where what is to run fits, says why it does not, and asks for it to be closed.
+func TestAutoFits(t *testing.T) {
+	was := kinds
+	defer func() { kinds = was }()
+	kinds = append([]kind{{name: "abacus", limited: true, find: func() ([]string, error) { return []string{"abacus:0"}, nil },
+		open: func(string, Options) (compute.Device, error) { return computetest.NewPartial(compute.BF16), nil }}}, was[len(was)-1])
+	small := errors.New("too few beads")
+	for _, c := range []struct {
+		fits   func(compute.Device) error
+		opens  string
+		passed error
+	}{{nil, "cpu", nil}, {func(compute.Device) error { return nil }, "partial", nil}, {func(compute.Device) error { return small }, "cpu", small}} {
+		var passed error
+		dev, err := Open("auto", Options{Threads: 1, Fits: c.fits, Passed: func(name string, why error) { passed = why }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := dev.Info().Name; got != c.opens || !errors.Is(passed, c.passed) {
+			t.Errorf("%s was opened (%v), want %s (%v)", got, passed, c.opens, c.passed)
+		}
+		dev.Close()
+	}
+}
+
 // TestKinds: with kinds that have several devices, one that breaks, or none, names lead to
 // the right one, and errors tell what there is and why another one is not taken.
 func TestKinds(t *testing.T) {

@@ -89,8 +89,14 @@ func (d *Device) attention(o compute.Attention, out, in []*buffer) {
 func (d *Device) cacheAttention(o compute.CacheAttention, out, in []*buffer) {
 	q, spans := in[0].array, in[1].array
 	for i := range spans.Shape[0] {
-		k, v := in[2+2*i].array, in[3+2*i].array
-		d.attend(o.Attention, out[0].array, q, k, v, 0, nil, spans.ptr+driver.Ptr(16*i))
+		span := spans.ptr + driver.Ptr(16*i)
+		var k, v array
+		if isDense(o.Format) {
+			k, v = in[2+2*i].array, in[3+2*i].array
+		} else {
+			k, v = d.widened(o, in[2+6*i:], span, compute.F32), d.widened(o, in[5+6*i:], span, compute.F32) // bf16 would be felt in the scores
+		}
+		d.attend(o.Attention, out[0].array, q, k, v, 0, nil, span)
 	}
 }
 

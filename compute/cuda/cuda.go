@@ -54,6 +54,7 @@ type Device struct {
 
 	counters driver.Ptr // zeros, where blocks of a kernel count themselves
 
+	free       int64 // of the card's memory, when the device was opened
 	used, peak int64
 	areas      []area // work memory of the op
 	err        error  // the first of an op
@@ -124,6 +125,9 @@ func (d *Device) open(opt Options) (err error) {
 		return err
 	}
 	defer d.enter()()
+	if d.free, err = d.drv.FreeMemory(); err != nil {
+		return err
+	}
 	if d.pool, err = d.card.Pool(); err != nil {
 		return err
 	}
@@ -202,7 +206,7 @@ func (d *Device) take() error {
 // Info tells the card.
 func (d *Device) Info() compute.Info {
 	return compute.Info{
-		Name: d.name, Detail: fmt.Sprintf("%s, %s", d.card.Name, d.image.Name), Memory: d.card.Memory,
+		Name: d.name, Detail: fmt.Sprintf("%s, %s", d.card.Name, d.image.Name), Memory: d.free,
 		PeakBandwidth: 2 * 1000 * float64(d.card.MemoryKHz) * float64(d.card.BusBits) / 8,
 		Activations:   compute.BF16, Repeatable: true, Async: true,
 		BatchInvariant: true, SmallBatch: fewTokens, WidthUnit: 8,

@@ -27,6 +27,7 @@ var shared = map[string]int{
 	"linear_b": denseShared, "linear_f": denseShared, "linear_grad_b": denseShared, "linear_grad_f": denseShared,
 	"wg_b": wgShared, "wg_f": wgShared, "wg_grad_b": wgShared,
 	"wg_128_b": wgShared128, "wg_128_f": wgShared128, "wg_128_grad_b": wgShared128,
+	"expert_mma_b": denseShared, "expert_mma_f": denseShared, "expert_mma_grad_b": denseShared, "expert_mma_grad_f": denseShared,
 	"flash_64": 5 * 64 * 64 * 2, "flash_128": 5 * 64 * 128 * 2,
 	"flash_dq_64": 6 * 64 * 64 * 2, "flash_dq_128": 6 * 64 * 128 * 2,
 	"flash_dkv_64": 6 * 64 * 64 * 2, "flash_dkv_128": 6 * 64 * 128 * 2,
@@ -43,7 +44,7 @@ const (
 func (d *Device) kernel(name string) *call {
 	c := d.call
 	c.name, c.args, c.next = name, 0, 0
-	if d.err != nil {
+	if d.err != nil || d.drv == nil {
 		return c
 	}
 	f, ok := d.funcs[name]
@@ -99,6 +100,21 @@ func (c *call) int(v ...int) *call {
 	return c
 }
 
+// words adds a struct.
+func (c *call) words(w ...uint64) *call {
+	c.argument()
+	c.next += copy(c.cells[c.next:], w)
+	return c
+}
+
+// rawFormat adds how a weight that is not packed is stored.
+func (c *call) rawFormat(s stored) *call {
+	if s.form == raw {
+		return c.int(int(s.kind), code(s.dtype), s.bits, s.group)
+	}
+	return c.int(0, code(s.dtype), 0, 1)
+}
+
 // heads adds the struct Heads of attention.cuh: six numbers of 32 bits and two floats.
 func (c *call) heads(o compute.Attention, t, offset int) *call {
 	c.argument()
@@ -111,7 +127,7 @@ func (c *call) heads(o compute.Attention, t, offset int) *call {
 
 // tiles adds the description of a bf16 matrix in tiles of boxRows rows by 64 columns.
 func (c *call) tiles(a array, boxRows int) *call {
-	if c.d.err == nil {
+	if c.d.err == nil && c.d.drv != nil {
 		rows, cols := a.Shape[0], a.Shape[1]
 		c.d.fail(c.d.drv.Tiles(&c.tile, a.ptr, rows, cols, cols, boxRows))
 	}
@@ -123,7 +139,7 @@ func (c *call) tiles(a array, boxRows int) *call {
 
 // launch queues the call. A grid without blocks does nothing.
 func (c *call) launch(g driver.Grid) {
-	if c.d.err != nil || g.X == 0 {
+	if c.d.err != nil || g.X == 0 || c.d.drv == nil {
 		return
 	}
 	if g.Shared == 0 {

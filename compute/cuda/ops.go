@@ -31,6 +31,11 @@ func (d *Device) rmsNormGrad(o compute.RMSNormGrad, out, in []*buffer) {
 	x, w, dy := in[0].array, in[1].array, in[2].array
 	width := w.Shape[0]
 	rows := x.Shape.Elems() / width
+	if o.Weight && rows > 0 {
+		rstds := d.scratch(compute.F32, rows)
+		d.kernel("rmsnorm_rstd_"+letter(x.DType)).arrays(rstds, x).long(int64(rows)).int(width).float(o.Eps).warps(rows)
+		d.kernel("rmsnorm_weight_"+letter(x.DType)).arrays(out[1].array, x, dy, rstds).long(int64(rows)).int(width).blocks((width + 31) / 32)
+	}
 	d.perRow("rmsnorm_grad", x.DType, width, rows, func(c *call) *call {
 		return c.arrays(out[0].array, x, w).int(code(w.DType)).arrays(dy).long(int64(rows)).int(width).float(o.Eps).flag(o.Accumulate)
 	})
@@ -64,6 +69,18 @@ func (d *Device) gated(name string, a ...array) {
 
 // mostScaled is how many elements scaleBy takes: a grid has so many blocks of 64.
 const mostScaled = 65535 * 64
+
+func (d *Device) dropout(o compute.Dropout, out, in []*buffer) {
+	x := in[0].array
+	n := x.Shape.Elems()
+	limit, scale := o.Bound()
+	d.kernel("dropout_"+letter(x.DType)).arrays(out[0].array, x).ptr(in[1].ptr + driver.Ptr(8*o.Row)).long(int64(n)).float(limit).float(scale).each(n)
+}
+
+func (d *Device) embedGrad(o compute.EmbedGrad, out, in []*buffer) {
+	dy, ids := in[0].array, in[1].array
+	d.kernel("embed_grad_"+letter(dy.DType)).status().arrays(out[0].array, dy, ids).int(ids.Shape[0], dy.Shape[1], o.Rows).blocks(ids.Shape[0])
+}
 
 // scaleBy is a product with a matrix of one element.
 func (d *Device) scaleBy(out, in []*buffer) {
@@ -99,31 +116,6 @@ func (d *Device) embed(o compute.Embed, out, in []*buffer) {
 func (d *Device) sumRows(o compute.SumRows, out, in []*buffer) {
 	x := in[0].array
 	d.kernel("sum_rows_"+letter(x.DType)).arrays(out[0].array, x).int(x.Shape[0], x.Shape[1]).flag(o.Accumulate).blocks((x.Shape[1] + 31) / 32)
-}
-
-// sumParts is how many partial sums SumSquares makes first.
-const sumParts = 256
-
-func (d *Device) sumSquares(o compute.SumSquares, out, in []*buffer) {
-	x := in[0].array
-	parts := d.scratch(compute.U8, 8*sumParts)
-	d.kernel("squares_"+letter(x.DType)).arrays(parts, x).long(int64(x.Shape.Elems())).blocks(sumParts)
-	d.kernel("sum_parts").arrays(out[0].array, parts).int(sumParts).flag(o.Accumulate).blocks(1)
-}
-
-func (d *Device) adam(o compute.Adam, out, in []*buffer) {
-	n := in[0].array.Shape.Elems()
-	b1, a1, b2, a2 := o.Decays()
-	c := d.kernel("adam")
-	for _, b := range append(append([]*buffer{}, out...), in...) {
-		c.arrays(b.array)
-	}
-	c.long(int64(n)).float(o.Eps).float(o.WeightDecay).float(b1).float(a1).float(b2).float(a2).double(o.Beta1).double(o.Beta2).flag(o.BiasCorrection).each(n)
-}
-
-func (d *Device) guard(out, in []*buffer) {
-	x := in[0].array
-	d.kernel("guard").arrays(out[0].array, in[1].array, x).long(int64(x.Shape.Elems())).blocks(1)
 }
 
 func (d *Device) argMax(out, in []*buffer) {
@@ -193,6 +185,10 @@ func (d *Device) entropy(loss driver.Ptr, g, logits array, targets, weight drive
 
 // storeRows writes each span's rows into its cache.
 func (d *Device) storeRows(o compute.StoreRows, out, in []*buffer) {
+	if !isDense(o.Format) {
+		d.storeIntegers(o, out, in)
+		return
+	}
 	x, spans := in[0].array, in[1].array
 	for i, b := range out {
 		d.kernel("store_rows_"+letter(o.Format.DType)+letter(x.DType)).status().arrays(b.array, x).ptr(spans.ptr+driver.Ptr(16*i)).int(o.Cols, o.Rows[i]).

@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/lentil-lm/lentil/compute"
 )
@@ -38,35 +39,54 @@ func (d *Device) Supports(op compute.Op, in []compute.Spec) bool {
 
 // has reports whether there is a kernel for these types and sizes.
 func (d *Device) has(op compute.Op, out, in []compute.Spec) bool {
-	if w, i, ok := compute.WeightInput(op); ok && !isExact(w.Format) && isExactOp(out, in[:i]) {
+	if w, i, ok := compute.WeightInput(op); ok && !isExact(w.Format) && isExactOp(op, out, in[:i]) {
 		return false
 	}
 	switch o := op.(type) {
-	case compute.Embed, compute.RopeTable, compute.Fill, compute.CopyRows, compute.Adam, compute.Guard, compute.ArgMax:
+	case compute.Embed, compute.RopeTable, compute.Fill, compute.CopyRows, compute.Guard, compute.ArgMax,
+		compute.Adam, compute.SGD, compute.Momentum, compute.Descend, compute.UnitNorm, compute.Reshape, compute.ClipFactor, compute.Adafactor,
+		compute.RowSquares, compute.UpdatedNorm, compute.SegmentSums, compute.DPO, compute.ORPO:
 		return isActivation(out[0].DType) || out[0].DType == compute.F16 && op.Name() == "copy_rows" || !out[0].DType.IsFloat()
 	case compute.Linear, compute.LinearGradInput, compute.CrossEntropy, compute.MatMul, compute.RMSNorm, compute.RoPE, compute.SwiGLU, compute.SwiGLUGrad,
-		compute.Add, compute.Scale, compute.GatherRows, compute.ScatterRows, compute.SumRows, compute.SumSquares:
+		compute.Add, compute.Scale, compute.GatherRows, compute.ScatterRows, compute.SumRows, compute.SumSquares,
+		compute.RMSNormGrad, compute.Dropout, compute.EmbedGrad, compute.ScaleRows, compute.Magnitude, compute.MagnitudeGrad,
+		compute.RouteGrad, compute.Combine, compute.CombineGrad, compute.ExpertLinear, compute.ExpertGradInput, compute.ExpertGradWeight:
 		return isActivation(in[0].DType) && isActivation(out[0].DType)
+	case compute.Route:
+		return isActivation(in[0].DType)
 	case compute.ScaleBy:
 		return isActivation(in[0].DType) && in[0].Shape.Elems() <= mostScaled
 	case compute.CrossEntropyLogits:
 		return in[0].DType == out[1].DType && isActivation(in[0].DType)
-	case compute.RMSNormGrad:
-		return isActivation(in[0].DType) && !o.Weight
+	case compute.LowRankRows:
+		for i := range o.Scales {
+			if in[2+2*i].Shape[1] > mostRank {
+				return false
+			}
+		}
+		return isActivation(in[0].DType) && isActivation(out[0].DType)
+	case compute.QuantizeRows:
+		return true
+	case compute.Sample:
+		return !slices.ContainsFunc(o.Rows, func(s compute.Sampling) bool { return len(s.XTCKeep) > mostKept })
 	case compute.Attention:
 		return isActivation(in[0].DType) && o.HeadDim <= widestHead
 	case compute.AttentionGrad:
 		return isActivation(in[0].DType) && o.HeadDim <= widestHead
 	case compute.StoreRows:
-		return isActivation(in[0].DType) && isDense(o.Format)
+		return isActivation(in[0].DType)
 	case compute.CacheAttention:
-		return isActivation(in[0].DType) && isDense(o.Format) && o.HeadDim <= widestHead && (in[0].DType == compute.BF16 || o.Format.DType != compute.BF16)
+		return isActivation(in[0].DType) && o.HeadDim <= widestHead && (in[0].DType == compute.BF16 || !isDense(o.Format) || o.Format.DType != compute.BF16)
 	}
 	return false
 }
 
 // isExactOp reports whether all of an op's activations, in and out, are float32. Its weights must be exact then.
-func isExactOp(out, in []compute.Spec) bool {
+func isExactOp(op compute.Op, out, in []compute.Spec) bool {
+	switch op.(type) {
+	case compute.ExpertLinear, compute.ExpertGradInput: // sums over the rank of an adapter are too short to hide the rounding
+		return in[0].DType == compute.F32
+	}
 	for _, s := range append(out[:1:1], in[:min(1, len(in))]...) {
 		if s.DType.IsFloat() && s.DType != compute.F32 {
 			return false
@@ -111,6 +131,20 @@ func (d *Device) dispatch(op compute.Op, out, in []*buffer) {
 		if in[0].array.Shape[0] > 0 {
 			d.entropy(out[0].ptr, out[1].array, in[0].array, in[1].ptr, in[2].ptr, true)
 		}
+	case compute.Route:
+		d.route(o, out, in)
+	case compute.RouteGrad:
+		d.routeGrad(o, out, in)
+	case compute.Combine:
+		d.combine(out, in)
+	case compute.CombineGrad:
+		d.combineGrad(out, in)
+	case compute.ExpertLinear:
+		d.expertLinear(o, out, in)
+	case compute.ExpertGradInput:
+		d.expertGradInput(o, out, in)
+	case compute.ExpertGradWeight:
+		d.expertGradWeight(o, out, in)
 	default:
 		d.small(op, out, in)
 	}
@@ -139,13 +173,61 @@ func (d *Device) small(op compute.Op, out, in []*buffer) {
 		d.scatterRows(o, out, in)
 	case compute.SumRows:
 		d.sumRows(o, out, in)
-	case compute.SumSquares:
-		d.sumSquares(o, out, in)
-	case compute.Adam:
-		d.adam(o, out, in)
-	case compute.Guard:
-		d.guard(out, in)
 	case compute.ArgMax:
 		d.argMax(out, in)
+	case compute.Sample:
+		d.sample(o, out, in)
+	case compute.QuantizeRows:
+		d.quantizeRows(o, out, in)
+	case compute.Dropout:
+		d.dropout(o, out, in)
+	case compute.EmbedGrad:
+		d.embedGrad(o, out, in)
+	case compute.RowSquares:
+		d.rowSquares(o, out, in)
+	case compute.UpdatedNorm:
+		d.updatedNorm(o, out, in)
+	case compute.Magnitude:
+		d.magnitude(o, out, in)
+	case compute.MagnitudeGrad:
+		d.magnitudeGrad(out, in)
+	case compute.LowRankRows:
+		d.lowRankRows(o, out, in)
+	case compute.ScaleRows:
+		d.scaleRows(out, in)
+	case compute.SegmentSums:
+		d.segmentSums(out, in)
+	case compute.DPO:
+		d.dpo(o, out, in)
+	case compute.ORPO:
+		d.orpo(o, out, in)
+	default:
+		d.update(op, out, in)
+	}
+}
+
+// update are the ops of optimizers.
+func (d *Device) update(op compute.Op, out, in []*buffer) {
+	switch o := op.(type) {
+	case compute.SumSquares:
+		d.sumSquares(o, out, in)
+	case compute.ClipFactor:
+		d.clipFactor(o, out, in)
+	case compute.Guard:
+		d.guard(out, in)
+	case compute.Adam:
+		d.adam(o, out, in)
+	case compute.SGD:
+		d.sgd(o, out, in)
+	case compute.Momentum:
+		d.momentum(o, out, in)
+	case compute.Descend:
+		d.descend(o, out, in)
+	case compute.UnitNorm:
+		d.unitNorm(o, out, in)
+	case compute.Reshape:
+		d.reshape(out, in)
+	case compute.Adafactor:
+		d.adafactor(o, out, in)
 	}
 }

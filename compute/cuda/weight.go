@@ -62,6 +62,46 @@ func isExact(f quant.Format) bool {
 	return f.Kind != quant.Dense || f.DType.Size() <= 4
 }
 
+// storedAs tells how a weight of a format will lie, but for addresses.
+func storedAs(f quant.Format) stored {
+	switch {
+	case canPack(f):
+		return stored{form: packed, zero: packedZero(f)}
+	case f.Kind != quant.Dense:
+		return stored{form: raw, kind: f.Kind, dtype: f.DType, bits: f.Bits, group: f.Group}
+	case f.DType.Size() <= 4:
+		return stored{form: dense, dtype: f.DType}
+	}
+	return stored{form: dense, dtype: compute.BF16}
+}
+
+// rawBytes are the sizes of a weight's parts as imported, each rounded up to whole reads of kernels.
+func rawBytes(f quant.Format, rows, cols int) (data, scales, biases int64) {
+	round := func(n int) int64 { return int64(n+511) &^ 511 }
+	data = round(rows*f.RowBytes(cols) + 1)
+	if f.HasScales() {
+		scales = round(rows * (cols / f.Group) * f.DType.Size())
+	}
+	if f.Kind == quant.Affine {
+		biases = scales
+	}
+	return data, scales, biases
+}
+
+// storedBytes is what a weight takes on the card.
+func storedBytes(f quant.Format, rows, cols int) int64 {
+	switch s := storedAs(f); s.form {
+	case packed:
+		n, k := packedBlocks(rows, cols)
+		return int64(n) * int64(k) * blockBytes
+	case raw:
+		data, scales, biases := rawBytes(f, rows, cols)
+		return data + scales + biases
+	default:
+		return int64(rows) * int64(cols) * int64(s.dtype.Size())
+	}
+}
+
 // ImportWeight copies the matrix, and packs it where products read that form. Float64 is rounded to bf16.
 func (d *Device) ImportWeight(m *quant.Matrix) (compute.Buffer, error) {
 	if err := m.Check(); err != nil {
@@ -69,20 +109,20 @@ func (d *Device) ImportWeight(m *quant.Matrix) (compute.Buffer, error) {
 	}
 	defer d.enter()()
 	b := &buffer{array: array{Spec: compute.WeightOf(m).Spec()}, dev: d, weight: m}
-	var err error
 	f := m.Format
-	switch {
-	case canPack(m.Format):
-		err = d.importPacked(b)
-	case f.Kind != quant.Dense:
-		err = d.importRaw(b)
-	case f.Kind == quant.Dense && f.DType.Size() <= 4:
-		b.stored = stored{form: dense, dtype: f.DType}
-		if b.ptr, b.bytes, err = d.memory(int64(len(m.Data))); err == nil {
+	b.stored = storedAs(f)
+	var err error
+	if b.ptr, b.bytes, err = d.memory(storedBytes(f, m.Rows, m.Cols)); err == nil {
+		switch {
+		case b.stored.form == packed:
+			d.importPacked(b)
+		case b.stored.form == raw:
+			d.importRaw(b)
+		case f.DType == b.stored.dtype:
 			d.copyMapped(b.ptr, m.Data)
+		default:
+			d.importWidened(b)
 		}
-	default:
-		err = d.importWidened(b)
 	}
 	if err == nil {
 		err = d.take()
@@ -96,13 +136,9 @@ func (d *Device) ImportWeight(m *quant.Matrix) (compute.Buffer, error) {
 	return b, nil
 }
 
-func (d *Device) importPacked(b *buffer) (err error) {
+func (d *Device) importPacked(b *buffer) {
 	m := b.weight
 	n, k := packedBlocks(m.Rows, m.Cols)
-	b.stored = stored{form: packed, zero: packedZero(m.Format)}
-	if b.ptr, b.bytes, err = d.memory(int64(n) * int64(k) * blockBytes); err != nil {
-		return err
-	}
 	defer d.freeAreas()
 	parts := [3]array{}
 	for i, data := range [][]byte{m.Data, m.Scales, m.Biases} {
@@ -111,31 +147,20 @@ func (d *Device) importPacked(b *buffer) (err error) {
 	}
 	d.kernel("pack_w4").ptr(b.ptr).arrays(parts[:]...).int(code(m.Format.DType), m.Rows, m.Cols, m.Format.Group).
 		float(float32(b.stored.zero)).launch(driver.Grid{X: k, Y: n, Threads: 256})
-	return nil
 }
 
-func (d *Device) importRaw(b *buffer) (err error) {
+func (d *Device) importRaw(b *buffer) {
 	m := b.weight
-	round := func(n int) int64 { return int64(n+511) &^ 511 }
-	b.stored = stored{form: raw, kind: m.Format.Kind, dtype: m.Format.DType, bits: m.Format.Bits, group: m.Format.Group}
-	data, scales := round(len(m.Data)+1), round(len(m.Scales))
-	if b.ptr, b.bytes, err = d.memory(data + scales + round(len(m.Biases))); err != nil {
-		return err
-	}
+	data, scales, _ := rawBytes(m.Format, m.Rows, m.Cols)
 	b.stored.scales, b.stored.biases = b.ptr+driver.Ptr(data), b.ptr+driver.Ptr(data+scales)
 	d.copyMapped(b.ptr, m.Data)
 	d.copyMapped(b.stored.scales, m.Scales)
 	d.copyMapped(b.stored.biases, m.Biases)
-	return nil
 }
 
 // importWidened keeps a matrix as bf16, made on the host a row at a time.
-func (d *Device) importWidened(b *buffer) (err error) {
+func (d *Device) importWidened(b *buffer) {
 	m := b.weight
-	b.stored = stored{form: dense, dtype: compute.BF16}
-	if b.ptr, b.bytes, err = d.memory(2 * int64(m.Rows) * int64(m.Cols)); err != nil {
-		return err
-	}
 	d.flush()
 	row, data := make([]float32, m.Cols), make([]byte, 2*m.Cols)
 	for r := range m.Rows {
@@ -143,7 +168,6 @@ func (d *Device) importWidened(b *buffer) (err error) {
 		quant.PutFloats(data, row, compute.BF16)
 		d.fail(d.stage.copyIn(d.drv, b.ptr+driver.Ptr(2*r*m.Cols), data, d.stream))
 	}
-	return nil
 }
 
 // directCopy is how many bytes are worth pinning where they lie.
@@ -205,10 +229,6 @@ func (d *Device) weightRows(y array, w *buffer, ids driver.Ptr, rows, cols, n in
 			float(float32(s.zero)).launch(driver.Grid{X: n, Threads: threads})
 		return
 	}
-	kind, bits, group := 0, 0, 1
-	if s.form == raw {
-		kind, bits, group = int(s.kind), s.bits, s.group
-	}
 	d.kernel("rows_raw_"+letter(y.DType)).status().ptr(y.ptr).ptr(w.ptr).ptr(s.scales).ptr(s.biases).ptr(ids).
-		int(0, kind, code(s.dtype), bits, group, rows, cols).launch(driver.Grid{X: n, Threads: threads})
+		int(0).rawFormat(s).int(rows, cols).launch(driver.Grid{X: n, Threads: threads})
 }

@@ -1,4 +1,5 @@
 // Element by element, and rows of a matrix: 8 values a thread.
+#pragma once
 #include "common.cuh"
 
 namespace {
@@ -133,6 +134,63 @@ template <class T> __device__ __forceinline__ void scatter(uint32_t *bad, T *dx,
 #define K_SCATTER(s, T) \
     extern "C" __global__ void __launch_bounds__(256) scatter_##s(uint32_t *bad, T *dx, const T *dy, const int *rows, int n, int d, int limit) { scatter(bad, dx, dy, rows, n, d, limit); }
 EACH_TYPE(K_SCATTER)
+
+// dropout: word i of n by the generator of compute/random.go (Threefry-2x32) keeps a value, times scale, where it is below limit.
+__device__ __forceinline__ uint32_t rotated(uint32_t v, int r) { return v << r | v >> (32 - r); }
+__device__ __forceinline__ uint2 threefry(uint32_t k0, uint32_t k1, uint32_t a, uint32_t b) {
+    const uint32_t keys[3] = {k0, k1, 0x1BD11BDAu ^ k0 ^ k1};
+    const int turns[2][4] = {{13, 15, 26, 6}, {17, 29, 16, 24}};
+    a += k0, b += k1;
+#pragma unroll
+    for (int i = 0; i < 5; i++) {
+#pragma unroll
+        for (int r = 0; r < 4; r++) a += b, b = rotated(b, turns[i & 1][r]) ^ a;
+        a += keys[(i + 1) % 3], b += keys[(i + 2) % 3] + i + 1;
+    }
+    return make_uint2(a, b);
+}
+__device__ __forceinline__ uint32_t random_word(const uint32_t *key, uint32_t i, uint32_t n) {
+    uint32_t half = n / 2, odd = n & 1, behind = half + odd;
+    if (i < half) return threefry(key[0], key[1], i, behind + i).x;
+    if (i < behind) return threefry(key[0], key[1], half, 0).x;
+    return threefry(key[0], key[1], i - behind, i).y;
+}
+template <class T> __device__ __forceinline__ void dropout(T *y, const T *x, const uint32_t *key, int64_t n, float limit, float scale) {
+    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n) return;
+    round_to(y + i, (float)random_word(key, i, n) < limit ? widen(x[i]) * scale : 0);
+}
+#define K_DROPOUT(s, T) \
+    extern "C" __global__ void dropout_##s(T *y, const T *x, const uint32_t *key, int64_t n, float limit, float scale) { dropout(y, x, key, n, limit, scale); }
+EACH_TYPE(K_DROPOUT)
+
+// embed_grad adds the rows of dy to those of dw that ids name: one token a block, the first of an id adds up all of its tokens.
+template <class T> __device__ __forceinline__ void embed_grad(uint32_t *bad, float *dw, const T *dy, const int *ids, int n, int d, int limit) {
+    const int t = blockIdx.x, id = ids[t];
+    if (id < 0 || id >= limit) {
+        if (threadIdx.x == 0) *bad = 1;
+        return;
+    }
+    int seen = 0;
+    for (int i = threadIdx.x; i < t; i += 256) seen |= ids[i] == id;
+    if (__syncthreads_or(seen)) return;
+    __shared__ int part[256];
+    for (int c0 = 0; c0 < d; c0 += 256) {
+        int c = c0 + threadIdx.x;
+        float s = c < d ? dw[(int64_t)id * d + c] : 0;
+        for (int i0 = t; i0 < n; i0 += 256) {
+            int own = i0 + threadIdx.x < n && ids[i0 + threadIdx.x] == id;
+            __syncthreads();
+            part[threadIdx.x] = own;
+            __syncthreads();
+            if (c < d) for (int k = 0; k < min(256, n - i0); k++) if (part[k]) s += widen(dy[(int64_t)(i0 + k) * d + c]);
+        }
+        if (c < d) dw[(int64_t)id * d + c] = s;
+    }
+}
+#define K_EMBED_GRAD(s, T) \
+    extern "C" __global__ void __launch_bounds__(256) embed_grad_##s(uint32_t *bad, float *dw, const T *dy, const int *ids, int n, int d, int limit) { embed_grad(bad, dw, dy, ids, n, d, limit); }
+EACH_TYPE(K_EMBED_GRAD)
 
 // sum_rows adds up the rows of x [T, n]: 32 columns a block of 32 by 8 threads.
 template <class X> __device__ __forceinline__ void sum_rows(float *y, const X *x, int T, int n, int accumulate) {

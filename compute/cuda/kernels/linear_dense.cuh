@@ -1,17 +1,32 @@
 // Products with bf16 weights W [N, K] by mma, on every card since Ampere: y [T, N] = x [T, K] Wᵀ, and the gradient of the
 // input, dx [T, K] = dy [T, N] W. A block makes 128 tokens by 128 columns, 64 of the sum at a time, in three stages. A
 // low-rank update (see update_operands) is more of the sum: u [T, 64*updates] and v [columns, 64*updates].
+#pragma once
 #include "common.cuh"
 
 namespace {
 namespace dense {
 constexpr int BM = 128, BN = 128, BK = 64, Stages = 3, Half = BM * BK * 2, StageBytes = 2 * Half;
 
+// Which row of x and y a token is: its own, or one of a list of pairs that lie at list/in and list/out.
+struct Own {
+    int m0 = blockIdx.x * BM;
+    __device__ __forceinline__ int64_t from(int t) const { return t; }
+    __device__ __forceinline__ int64_t to(int t) const { return t; }
+};
+struct Picked {
+    const int *list;
+    int in, out;
+    static constexpr int m0 = 0;
+    __device__ __forceinline__ int64_t from(int t) const { return list[t] / in; }
+    __device__ __forceinline__ int64_t to(int t) const { return list[t] / out; }
+};
+
 // R columns of the result, D the reduced extent; both row strides of W and x are those of D and R as BACK says.
-template <bool BACK, class Y> __device__ __forceinline__ void product(Y *y, const bf16 *x, const bf16 *w, const bf16 *u, const bf16 *v, const void *bias, int biasType, int T, int R, int D, int updates, int accumulate) {
+template <bool BACK, class Y, class Rows> __device__ __forceinline__ void product(Y *y, const bf16 *x, const bf16 *w, const bf16 *u, const bf16 *v, const void *bias, int biasType, int T, int R, int D, int updates, int accumulate, Rows rows) {
     SHARED_ARRAY(uint8_t, smem, 128);
     const int tid = threadIdx.x, lane = tid & 31, warp = tid >> 5, wm = warp & 1, wn = warp >> 1;
-    const int m0 = blockIdx.x * BM, n0 = blockIdx.y * BN, own = (D + BK - 1) / BK, steps = own + updates;
+    const int m0 = rows.m0, n0 = blockIdx.y * BN, own = (D + BK - 1) / BK, steps = own + updates;
     const uint32_t s0 = smem32(smem);
 
     auto load = [&](int step) {
@@ -23,7 +38,7 @@ template <bool BACK, class Y> __device__ __forceinline__ void product(Y *y, cons
         for (int i = 0; i < 4; i++) {  // 1024 pieces of 16 bytes each
             int p = tid + 256 * i, r = p >> 3, c = p & 7, k = k0 + c * 8;
             bool ok = m0 + r < T && k < d;
-            cp16(xs + r * 128 + ((c ^ (r & 7)) << 4), ok ? xp + (int64_t)(m0 + r) * d + k : xp, ok);
+            cp16(xs + r * 128 + ((c ^ (r & 7)) << 4), ok ? xp + rows.from(m0 + r) * d + k : xp, ok);
             if (BACK && !last) {  // 64 rows of 128 columns
                 r = p >> 4, c = p & 15;
                 ok = k0 + r < D && n0 + c * 8 < R;
@@ -81,7 +96,7 @@ template <bool BACK, class Y> __device__ __forceinline__ void product(Y *y, cons
 #pragma unroll
                 for (int e = 0; e < 4; e++) {
                     int t = m0 + wm * 64 + i * 16 + (lane >> 2) + 8 * (e >> 1), n = n0 + wn * 32 + j * 8 + 2 * (lane & 3) + (e & 1);
-                    if (t < T && n < R) f(acc[i][j][e], y + (int64_t)t * R + n);
+                    if (t < T && n < R) f(acc[i][j][e], y + rows.to(t) * R + n);
                 }
     };
     if (bias) {
@@ -104,7 +119,7 @@ template <bool BACK, class Y> __device__ __forceinline__ void product(Y *y, cons
 #define K_DENSE(name, BACK, Y)                                                                                                                          \
     extern "C" __global__ void __launch_bounds__(256, 2) name(Y *y, const bf16 *x, const bf16 *w, const bf16 *u, const bf16 *v, const void *bias,        \
                                                               int biasType, int T, int R, int D, int updates, int acc) {                               \
-        dense::product<BACK>(y, x, w, u, v, bias, biasType, T, R, D, updates, acc);                                                                     \
+        dense::product<BACK>(y, x, w, u, v, bias, biasType, T, R, D, updates, acc, dense::Own{});                                                                     \
     }
 K_DENSE(linear_b, false, bf16)
 K_DENSE(linear_f, false, float)

@@ -78,6 +78,29 @@ template <int N, class T> __device__ __forceinline__ void rmsnorm_grad(T *dx, co
     extern "C" __global__ void __launch_bounds__(256) rmsnorm_grad_block_##s(T *dx, const T *x, const void *w, int wt, const T *dy, int64_t rows, int d, float eps, int acc) { rmsnorm_grad<256>(dx, x, w, wt, dy, rows, d, eps, acc); }
 EACH_TYPE(K_NORM)
 
+// rmsnorm_weight: dw [d] += the sum over rows of dy x rstd, 32 columns a block of 32 by 8 threads; rstds [rows] is work memory of rmsnorm_rstd.
+template <class T> __device__ __forceinline__ void rmsnorm_weight(float *dw, const T *x, const T *dy, const float *rstds, int64_t rows, int d) {
+    __shared__ float part[8][32];
+    int lane = threadIdx.x & 31, w = threadIdx.x >> 5, c = blockIdx.x * 32 + lane;
+    float s = 0;
+    if (c < d) for (int64_t r = w; r < rows; r += 8) s += widen(dy[r * d + c]) * widen(x[r * d + c]) * rstds[r];
+    part[w][lane] = s;
+    __syncthreads();
+    if (w || c >= d) return;
+    s = dw[c];
+    for (int i = 0; i < 8; i++) s += part[i][lane];
+    dw[c] = s;
+}
+#define K_NORM_WEIGHT(s, T)                                                                                                                                                           \
+    extern "C" __global__ void __launch_bounds__(256) rmsnorm_rstd_##s(float *y, const T *x, int64_t rows, int d, float eps) {                                                      \
+        int64_t r = own_row<32>();                                                                                                                                                   \
+        if (r >= rows) return;                                                                                                                                                       \
+        float v = rstd<32>(x + r * d, d, eps);                                                                                                                                       \
+        if (own_lane<32>() == 0) y[r] = v;                                                                                                                                           \
+    }                                                                                                                                                                                \
+    extern "C" __global__ void __launch_bounds__(256) rmsnorm_weight_##s(float *dw, const T *x, const T *dy, const float *rstds, int64_t rows, int d) { rmsnorm_weight(dw, x, dy, rstds, rows, d); }
+EACH_TYPE(K_NORM_WEIGHT)
+
 // rope_table: cos, sin [T, half] of position times frequency.
 extern "C" __global__ void rope_table(float *c, float *s, const int *positions, const float *freq, int half, int64_t n, float scale) {
     int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;

@@ -1,5 +1,6 @@
 // Stored weights: packing of 4-bit ones, and rows of any widened to bf16 or float, for products without a kernel for the
 // format and for embeddings.
+#pragma once
 #include "w4.cuh"
 
 // pack_w4 makes the packed form of MLX's: words of 8 nibbles along a row, scales and biases [N, K/group]. A block of 256
