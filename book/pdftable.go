@@ -339,7 +339,7 @@ func brokenRows(list []row, grid [][][]pdf.Word, columns []interval) []bool {
 	}
 	slices.Sort(sorted)
 	size := list[0].spans[0].size
-	jump, limit := 0.25*size, -1e9
+	jump, limit := 0.15*size, -1e9
 	for i := 1; i < len(sorted); i++ {
 		if d := sorted[i] - sorted[i-1]; d > jump && sorted[i-1] < 0.6*size {
 			jump, limit = d, (sorted[i]+sorted[i-1])/2
@@ -360,7 +360,7 @@ func brokenRows(list []row, grid [][][]pdf.Word, columns []interval) []bool {
 		}
 		half := steps[i] < -0.25*size // lines beside each other in the middle of their row
 		switch {
-		case half:
+		case half, brokenAbove(grid[i-1], grid[i]):
 			out[i] = true
 		case steps[i] < limit:
 			out[i] = !hadRoom(grid[i-1], grid[i], columns)
@@ -387,6 +387,18 @@ func hadRoom(above, line [][]pdf.Word, columns []interval) bool {
 		width := above[c][len(above[c])-1].Right - above[c][0].Left
 		if !unicode.IsLower(low) && width+first.Right-first.Left+0.5*first.Size < columns[c].right-columns[c].left {
 			return true
+		}
+	}
+	return false
+}
+
+// brokenAbove tells whether a word of the line above goes on in the same cell.
+func brokenAbove(above, line [][]pdf.Word) bool {
+	for c := range line {
+		if n := len(above[c]); n > 0 && len(line[c]) > 0 && isBroken(above[c][n-1].Text) {
+			if first, _ := utf8.DecodeRuneInString(line[c][0].Text); unicode.IsLower(first) {
+				return true
+			}
 		}
 	}
 	return false

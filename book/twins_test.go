@@ -30,14 +30,28 @@ func readTwin(page string) twin {
 		}
 	}
 	for _, table := range tableElement.FindAllString(page, -1) {
-		for _, m := range cellElement.FindAllStringSubmatch(table, -1) {
-			if c := strings.Join(text(inlineTag.ReplaceAllString(m[1], ""), " "), " "); c != "" {
+		var cells []string
+		frame := true // around a text: a cell in each row
+		for _, row := range rowElement.FindAllString(table, -1) {
+			n := 0
+			for _, m := range cellElement.FindAllStringSubmatch(row, -1) {
+				if c := strings.Join(text(inlineTag.ReplaceAllString(m[1], ""), " "), " "); c != "" {
+					cells = append(cells, c)
+					n++
+				}
+			}
+			frame = frame && n < 2
+		}
+		for _, c := range cells {
+			if !frame {
 				w.cells[c]++
 			}
 		}
 	}
 	return w
 }
+
+var rowElement = regexp.MustCompile(`(?is)<tr\b.*?</tr>`)
 
 // inlineTag are tags within words.
 var inlineTag = regexp.MustCompile(`(?i)</?(?:a|b|i|em|strong|span|code|tt|sup|sub|small|kbd|samp|var|wbr)\b[^>]*>`)
