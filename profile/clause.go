@@ -30,12 +30,13 @@ type reading struct {
 	words    []token
 	mentions []mention
 
-	not      bool // what comes is not eaten
-	kind     cue  // that says so
-	since    int  // word behind that cue
-	first    int  // mention that was next then
-	clause   int  // first mention of the clause
-	outer    []bool
+	not      bool     // what comes is not eaten
+	kind     cue      // that says so
+	since    int      // word behind that cue
+	first    int      // mention that was next then
+	clause   int      // first mention of the clause
+	outer    []bool   // not, before each bracket that is open
+	inner    []int    // first mention within it
 	off      classSet // that words before a food take off it
 	offEnd   int      // word behind them
 	leave    int      // word "leave", or -1
@@ -200,7 +201,11 @@ func (r *reading) deny(kind cue, at int) {
 func (r *reading) hear(kind cue, i, end int) {
 	switch kind {
 	case after:
-		for k := r.clause; k < len(r.mentions); k++ {
+		from := r.clause
+		if n := len(r.inner); n > 0 && r.inner[n-1] < len(r.mentions) { // "Milk (alcohol is not allowed)"
+			from = max(from, r.inner[n-1])
+		}
+		for k := from; k < len(r.mentions); k++ {
 			r.mentions[k].not = true
 		}
 		r.afterEnd = end
@@ -288,11 +293,11 @@ func (r *reading) gap(i int) {
 			}
 			r.clause, r.off = len(r.mentions), 0
 		case '(':
-			r.outer = append(r.outer, r.not)
+			r.outer, r.inner = append(r.outer, r.not), append(r.inner, len(r.mentions))
 			r.not = r.not && !r.begins(i)
 		case ')':
 			if n := len(r.outer); n > 0 {
-				r.not, r.outer = r.outer[n-1], r.outer[:n-1]
+				r.not, r.outer, r.inner = r.outer[n-1], r.outer[:n-1], r.inner[:n-1]
 			}
 		case ',', '-', '–', '—':
 			if r.offEnd != i { // "Egg-free, the pancakes are light."

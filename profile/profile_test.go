@@ -113,6 +113,12 @@ You give no medical advice: send symptoms and doses to a doctor, and an allergic
 	if got := p.Render(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
+	if got := p.Notice(); !strings.HasPrefix(got, "Only English is checked") || !strings.HasSuffix(got, NoAdvice) {
+		t.Errorf("of German answers: %s", got)
+	}
+	if got := (&Profile{Language: "en"}).Notice(); got != NoAdvice {
+		t.Errorf("of English answers: %s", got)
+	}
 	if got := p.System("Be kind."); got != "Be kind.\n\n"+want {
 		t.Errorf("with a system prompt: %s", got)
 	}
@@ -136,6 +142,8 @@ func TestHits(t *testing.T) {
 		"pasta (gluten-free)":            "",
 		"PASTA, gluten-free":             "",
 		"coriander-free salsa":           "",
+		"Bread (not suitable)":           "",
+		"Butter (nuts are not allowed)":  "0-6 butter milk intolerance, 0-6 butter vegan diet",
 	} {
 		var got []string
 		for _, h := range p.Scan(text) {

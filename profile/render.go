@@ -11,6 +11,14 @@ import (
 // NoAdvice is the line that stands under everything that is about a profile.
 const NoAdvice = "This is no medical advice. Ask a doctor or a dietitian about allergies and illness, and call for help in an emergency."
 
+// Notice is the line that stands under everything that is about this profile.
+func (p *Profile) Notice() string {
+	if p.Language == "" || strings.HasPrefix(strings.ToLower(p.Language), "en") {
+		return NoAdvice
+	}
+	return "Only English is checked: of answers in another language most is not seen. " + NoAdvice
+}
+
 // languages are names for the codes that profiles have; another text stands as it is.
 var languages = map[string]string{
 	"en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian", "pt": "Portuguese", "nl": "Dutch", "pl": "Polish", "ro": "Romanian",

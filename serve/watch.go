@@ -224,7 +224,7 @@ func (a *running) ban(logits []float32) {
 
 // object is the verdict as clients read it.
 func (v *verdict) object() map[string]any {
-	return map[string]any{"id": v.profile.ID, "rewritten": v.rewritten, "violations": v.list(), "notice": profile.NoAdvice}
+	return map[string]any{"id": v.profile.ID, "rewritten": v.rewritten, "violations": v.list(), "notice": v.profile.Notice()}
 }
 
 // tell adds the verdict, if there is one, to what a client is told at the end of an answer.

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lentil-lm/lentil/fault"
-	"github.com/lentil-lm/lentil/profile"
 )
 
 type chatOptions struct {
@@ -100,7 +99,7 @@ func (o chatOptions) banner() string {
 	}
 	if o.Profile.Profile != nil {
 		row("profile", o.Profile.ID+": "+summary(o.Profile.Profile))
-		row("", profile.NoAdvice)
+		row("", o.Profile.Notice())
 	}
 	row("max tokens", fmt.Sprint(o.MaxTokens))
 	b.WriteString("/help lists the commands, Ctrl-D ends\n")

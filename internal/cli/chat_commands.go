@@ -14,7 +14,6 @@ import (
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/internal/atomicfile"
 	"github.com/lentil-lm/lentil/internal/smallfile"
-	"github.com/lentil-lm/lentil/profile"
 )
 
 // A chatCommand is what a message that begins with / does.
@@ -157,7 +156,7 @@ func (t *talk) doProfile(_ context.Context, path string) error {
 		return err
 	}
 	t.setup.Profile = next
-	return t.tell("answers are for %s: %s\n%s", next.ID, summary(next.Profile), profile.NoAdvice)
+	return t.tell("answers are for %s: %s\n%s", next.ID, summary(next.Profile), next.Notice())
 }
 
 func (t *talk) doAdapter(_ context.Context, path string) error {

@@ -82,7 +82,7 @@ func runProfileCheck(streams Streams, args []string) error {
 		return fault.Mark(err)
 	}
 	if len(args) == 1 {
-		_, err := fmt.Fprintf(streams.Out, "%s is a profile: %s\n", p.ID, summary(p))
+		_, err := fmt.Fprintf(streams.Out, "%s is a profile: %s\n%s\n", p.ID, summary(p), p.Notice())
 		return err
 	}
 	var text []byte
@@ -105,7 +105,7 @@ func runProfileCheck(streams Streams, args []string) error {
 	if len(hits) > 0 {
 		return fmt.Errorf("%w: %d foods break the profile", errSaid, len(hits))
 	}
-	_, err = fmt.Fprintf(streams.Out, "Nothing in it breaks %s, as far as the scanner can tell. %s\n", p.ID, profile.NoAdvice)
+	_, err = fmt.Fprintf(streams.Out, "Nothing in it breaks %s, as far as the scanner can tell. %s\n", p.ID, p.Notice())
 	return err
 }
 
