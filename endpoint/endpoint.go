@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -51,6 +52,7 @@ type Client struct {
 	quiet   time.Time       // nothing is sent before
 	changed chan struct{}   // is closed when a call may come
 	without map[string]bool // what the endpoint does not take in a request
+	met     bool            // it has answered at least once
 }
 
 // Open makes a client of the endpoint at address, ".../v1". Without the name of a model it takes the first that it lists.
@@ -302,10 +304,15 @@ func (c *Client) once(ctx context.Context, method, path string, text []byte, rep
 		request.Header.Set("Authorization", "Bearer "+c.o.Key)
 	}
 	response, err := c.http.Do(request)
+	var dial *net.OpError
+	if err != nil && ctx.Err() == nil && errors.As(err, &dial) && dial.Op == "dial" && !c.known(false) {
+		return false, 0, fault.At(c.o.Setting, "%w", c.broken(ctx, err)).Try("Is the server running, and is that its address?")
+	}
 	if err != nil {
 		return true, 0, c.broken(ctx, err)
 	}
 	defer response.Body.Close()
+	c.known(true)
 	data, err := io.ReadAll(io.LimitReader(response.Body, c.o.Bytes+1))
 	if err != nil {
 		return true, 0, c.broken(ctx, err)
@@ -328,6 +335,14 @@ func (c *Client) once(ctx context.Context, method, path string, text []byte, rep
 		return true, 0, errors.Join(fmt.Errorf("the endpoint at %s does not answer in JSON: %s", c.shown, said), err)
 	}
 	return false, 0, nil
+}
+
+// known tells whether the endpoint has ever answered: a server that is not there from the beginning is not waited for.
+func (c *Client) known(now bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.met = c.met || now
+	return c.met
 }
 
 // broken is the error of a connection that failed. Go's has the whole address, with keys in its query.

@@ -105,7 +105,7 @@ func (r *Recipe) check(path string) error {
 	for i, text := range r.Profiles {
 		one, err := profile.Parse(fmt.Sprintf("%s: profile %d", path, i+1), text)
 		if err != nil {
-			return fault.At("recipe", "%w", err)
+			return fault.At("recipe", "%w", err).Try(`Profiles are objects: {"id": "anna", "diet": ["vegetarian"], "avoid": ["gluten"]}`)
 		}
 		r.profiles = append(r.profiles, one)
 	}

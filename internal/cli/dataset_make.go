@@ -15,6 +15,7 @@ import (
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/profile"
+	"github.com/lentil-lm/lentil/tune"
 )
 
 type makeOptions struct {
@@ -238,20 +239,30 @@ func runDatasetMake(ctx context.Context, streams Streams, o *makeOptions) error 
 	if err := made.Write(o.Out, o.Overwrite); err != nil {
 		return err
 	}
-	fmt.Fprintf(streams.Out, "%s\nWritten to %s; look at %s/report.html.\n\nNext:\n  %s train %s--data %s\n  %s eval --model MODEL --adapter-path ./adapters --questions %s/questions.jsonl\n",
-		made.Report.String(), o.Out, o.Out, program(), o.training(), o.Out, program(), o.Out)
+	fmt.Fprintf(streams.Out, "%s\nWritten to %s; look at %s/report.html.\n\nNext:\n  %s train --model MODEL --data %s%s\n  %s eval --model MODEL --adapter-path ./adapters --questions %s/questions.jsonl\n",
+		made.Report.String(), o.Out, o.Out, program(), o.Out, o.training(&made.Report), program(), o.Out)
 	return writeFigures(o.JSON, &made.Report)
 }
 
-// training are the flags that rows of the format are trained with.
-func (o *makeOptions) training() string {
+// Numbers of the training that is proposed. The rate is that of lentil demo for models of other makers.
+const (
+	proposedPasses = 4
+	proposedRate   = "1e-4"
+)
+
+// training are the flags that the rows are trained with, for a few passes over them.
+func (o *makeOptions) training(r *making.Report) string {
+	rows, batch := r.Rows["train"], tune.New().BatchSize
+	flags := " --learning-rate " + proposedRate
 	switch o.Format {
 	case making.Pairs:
-		return "--train-mode dpo --model MODEL "
+		flags = " --train-mode dpo"
 	case making.Texts:
-		return "--model MODEL "
+		rows = r.Texts["train"]
+	default:
+		flags = " --mask-prompt" + flags
 	}
-	return "--model MODEL --mask-prompt "
+	return fmt.Sprintf("%s --iters %d", flags, max((proposedPasses*rows+batch-1)/batch, 1))
 }
 
 // printSample shows rows, evenly from the dataset: those of the model, if there is one, and why others were not taken.

@@ -67,7 +67,7 @@ func TestDatasetMakeAndCheck(t *testing.T) {
 	text := "# Flour\n\n| Flour | Water | Time |\n|---|---|---|\n| Rye | 80 % | 60 minutes |\n| Wheat | 65 % | 40 minutes |\n\nA quern is a hand mill of two round stones.\n"
 	book, data := writeFile(t, "mill.md", text), filepath.Join(dir, "data")
 	out := mustRun(t, "", "dataset", "make", book, "--out", data, "--tokenizer", model, "--valid-share", "0", "--test-share", "0")
-	for _, want := range []string{"1 of 1 places with rows", "0.0 % of the rows of valid and test", "Questions for measuring: 5 trained", "lentil train --model MODEL --mask-prompt --data "} {
+	for _, want := range []string{"1 of 1 places with rows", "0.0 % of the rows of valid and test", "Questions for measuring: 5 trained", "lentil train --model MODEL --data "} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%s\nhas no %q", out, want)
 		}
