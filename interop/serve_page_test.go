@@ -35,9 +35,10 @@ func TestChatPage(t *testing.T) {
 	var got struct {
 		Steps                        map[string]string
 		Errors, Requests, Violations []string
-		Overflow, Looks              int
+		Overflow                     []string // looks at which the page was wider than the window
+		Looks                        int
 		Paint, Long, Sent            float64
-		Frames                       []float64
+		Jumps                        []float64
 	}
 	if err := json.Unmarshal([]byte(text), &got); err != nil {
 		t.Fatal(err)
@@ -47,8 +48,8 @@ func TestChatPage(t *testing.T) {
 			t.Errorf("%s: %s", name, is)
 		}
 	}
-	if len(got.Steps) < 32 || got.Looks != 8*4 || len(got.Frames) < 100 || len(got.Errors)+len(got.Requests)+len(got.Violations) > 0 || got.Overflow > 0 {
-		t.Errorf("%d steps, %d looks; errors %q; asked of others %q; axe-core: %q; %d pixels too wide", len(got.Steps), got.Looks, got.Errors, got.Requests, got.Violations, got.Overflow)
+	if len(got.Steps) < 32 || got.Looks != 8*4 || len(got.Jumps) != 60 || len(got.Errors)+len(got.Requests)+len(got.Violations) > 0 || len(got.Overflow) > 0 {
+		t.Errorf("%d steps, %d looks; errors %q; asked of others %q; axe-core: %q; pixels too wide: %q", len(got.Steps), got.Looks, got.Errors, got.Requests, got.Violations, got.Overflow)
 	}
 	pairs, err := os.ReadFile(filepath.Join(dir, "chats", "feedback.jsonl"))
 	if err != nil || !strings.Contains(string(pairs), "Rice is **good** food.") {
@@ -57,6 +58,6 @@ func TestChatPage(t *testing.T) {
 	liked := filepath.Join(dir, "liked") // what was said there is learnt from
 	lentil(t, "dataset", "feedback", filepath.Join(dir, "chats", "feedback.jsonl"), "--out", liked)
 	lentil(t, "train", "--train-mode", "dpo", "--model", filepath.Join(dir, "model"), "--data", liked, "--adapter-path", filepath.Join(dir, "better"), "--iters", "2", "--batch-size", "1")
-	t.Logf("first paint %.0f ms; 1,000 messages: shown after %.0f ms, frames while scrolling %.0f ms (median) and %.0f ms (longest), a question shown after %.0f ms",
-		got.Paint, got.Long, got.Frames[len(got.Frames)/2], got.Frames[len(got.Frames)-1], got.Sent)
+	t.Logf("first paint after %.0f ms; 1,000 messages took %.0f ms of the page's thread to come up, jumps of a sixtieth %.0f ms (median) and %.0f ms (longest), a question %.0f ms",
+		got.Paint, got.Long, got.Jumps[len(got.Jumps)/2], got.Jumps[len(got.Jumps)-1], got.Sent)
 }

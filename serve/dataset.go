@@ -65,8 +65,12 @@ func trainedOn(adapter string) string {
 		if !slices.Contains(f.Splits, "train") {
 			continue
 		}
-		if _, err := os.Stat(f.Path); err == nil {
-			return filepath.Dir(f.Path)
+		// Paths are those of the folder that training was started in; the data may lie beside the adapter.
+		dir := filepath.Dir(f.Path)
+		for _, dir := range []string{dir, filepath.Join(filepath.Dir(filepath.Clean(adapter)), filepath.Base(dir))} {
+			if info, err := os.Stat(filepath.Join(dir, filepath.Base(f.Path))); err == nil && info.Size() == f.Bytes {
+				return dir
+			}
 		}
 	}
 	return ""

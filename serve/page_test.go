@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/lentil-lm/lentil/engine"
+	"github.com/lentil-lm/lentil/run"
 )
 
 // do sends a request of the page's.
@@ -410,7 +411,10 @@ func TestKeptOnTheWay(t *testing.T) {
 // TestDataset: chats begin with questions of a dataset, and places of its rows stand beside answers.
 func TestDataset(t *testing.T) {
 	t.Parallel()
-	data := t.TempDir()
+	data := filepath.Join(t.TempDir(), "rows")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	write := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(data, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -435,6 +439,25 @@ func TestDataset(t *testing.T) {
 	}
 	if got := s.shelf.look("Lentils make bones strong."); len(got) != 1 || got[0].Name() != "Food, Pulses, p. 7" || got[0].Text != "Lentils keep bones strong.\nThey have 24 g of protein." {
 		t.Errorf("%+v", got)
+	}
+	// The data of a run that was started in another folder lies beside its adapter.
+	adapter := filepath.Join(filepath.Dir(data), "cook")
+	rows, err := os.Stat(filepath.Join(data, "train.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := run.Manifest{Data: []run.DataFile{{Path: "elsewhere/" + filepath.Base(data) + "/train.jsonl", Bytes: rows.Size(), Splits: []string{"train"}}}}.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(adapter, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(adapter, run.ManifestName), manifest, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := trainedOn(adapter); got != data {
+		t.Errorf("the data of the adapter: %q, want %q", got, data)
 	}
 	dir, _ := modelFolder()
 	write("provenance.jsonl", "no JSON\n")

@@ -102,11 +102,31 @@ function sources(m) {
   d.append(el("summary", `${m.sources.length} ${m.sources.length === 1 ? "passage" : "passages"} of the books`));
   for (const s of m.sources) {
     const li = el("li"), where = [s.book, s.chapter, s.page && "p. " + s.page].filter(Boolean).join(", ");
-    li.append(el("strong", where), el("p", s.text));
+    const text = el("div", "", "passage");
+    text.tabIndex = 0;
+    text.setAttribute("role", "group");
+    text.setAttribute("aria-label", where);
+    text.append(...passage(s.text));
+    li.append(el("strong", where), text);
     list.append(li);
   }
   d.append(list);
   return d;
+}
+
+// passage draws a text of a book: lines with tabs are rows of a table.
+function passage(text) {
+  const out = [];
+  let table = null;
+  for (const line of text.split("\n")) {
+    const cells = line.split("\t");
+    if (cells.length < 2) { table = null; out.push(el("p", line)); continue; }
+    const row = el("tr"), kind = table ? "td" : "th";
+    row.append(...cells.map(c => el(kind, c)));
+    if (!table) out.push(table = el("table"));
+    table.append(row);
+  }
+  return out;
 }
 
 const ends = { length: "cut at its limit", stopped: "stopped", broken: "broken off when the server ended" };
