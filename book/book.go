@@ -166,6 +166,9 @@ type Options struct {
 	// OCR is a command that reads the text off the pages of a PDF that are pictures: it gets the path of a picture
 	// (PNG, 300 dots an inch) in the place of {}, else as its last word, and prints the text. Empty leaves them unread.
 	OCR string
+	// Progress, if there is one, is told how many pages of a PDF are done, first of those that are read and then of those that OCR reads. It is called by
+	// one goroutine at a time.
+	Progress func(done, of int)
 
 	words []string // of OCR
 }
@@ -217,6 +220,9 @@ func (o Options) Open(ctx context.Context, path string) (*Document, error) {
 	d.recognize()
 	if len(d.Blocks) == 0 {
 		m := fault.Of("%s has no text", path)
+		if n := len(d.Unread); n > 0 && o.OCR != "" {
+			return nil, fault.Of("%s has no text; page %d of %d: %s", path, d.Unread[0].Page, n, d.Unread[0].Why).Try("Try the command on a picture of a page by itself.")
+		}
 		if len(d.Unread) > 0 {
 			return nil, m.Try("Its pages are pictures: give a command that reads them, like %v 'tesseract {} stdout'.", fault.Setting("ocr"))
 		}

@@ -74,7 +74,7 @@ func FuzzDOCXText(f *testing.F) {
 
 // FuzzPaper makes pages of words of whatever the fuzzer gives: no places of words break the layout, or lose one.
 func FuzzPaper(f *testing.F) {
-	_, pages, _, err := pdfPages(f.Context(), "seed", testPaper().bytes())
+	_, pages, _, err := pdfPages(f.Context(), "seed", testPaper().bytes(), nil)
 	if err != nil {
 		f.Fatal(err)
 	}

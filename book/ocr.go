@@ -66,7 +66,7 @@ func splitCommand(line string) ([]string, error) {
 
 // recognizeText has the user's command read the pages that are pictures. It gives their texts, and the pages that are
 // still unread: a command that fails for a page leaves that page so.
-func recognizeText(ctx context.Context, words []string, data []byte, unread []Unread) (texts map[int]string, left []Unread, err error) {
+func recognizeText(ctx context.Context, words []string, data []byte, unread []Unread, progress func(done, of int)) (texts map[int]string, left []Unread, err error) {
 	if !slices.ContainsFunc(unread, func(u Unread) bool { return u.Why == noText }) {
 		return nil, unread, nil
 	}
@@ -85,7 +85,7 @@ func recognizeText(ctx context.Context, words []string, data []byte, unread []Un
 	texts = map[int]string{}
 	var lock sync.Mutex
 	var all sync.WaitGroup
-	total := 0
+	total, done := 0, 0
 	free := make(chan struct{}, runtime.GOMAXPROCS(0))
 	for _, u := range unread {
 		if u.Why != noText {
@@ -109,6 +109,9 @@ func recognizeText(ctx context.Context, words []string, data []byte, unread []Un
 			text, err := runOCR(ctx, words, filepath.Join(folder, fmt.Sprintf("page-%05d.png", u.Page)), picture)
 			lock.Lock()
 			defer lock.Unlock()
+			if done++; progress != nil {
+				progress(done, len(unread))
+			}
 			switch total += len(text); {
 			case err != nil:
 				left = append(left, Unread{u.Page, err.Error()})
@@ -142,6 +145,9 @@ func runOCR(ctx context.Context, words []string, path string, picture []byte) (s
 		args[i] = strings.ReplaceAll(args[i], "{}", path)
 	}
 	cmd := exec.CommandContext(ctx, words[0], args...)
+	if os.Getenv("OMP_THREAD_LIMIT") == "" { // several pages are read at a time: tesseract's own threads are in each other's way then
+		cmd.Env = append(os.Environ(), "OMP_THREAD_LIMIT=1")
+	}
 	cmd.WaitDelay = 5 * time.Second // what it started may hold its output open
 	out, said := &limited{most: maxOCR}, &limited{most: 2000}
 	cmd.Stdout, cmd.Stderr = out, said

@@ -52,6 +52,18 @@ paragraph : "page-00003.png 600"
 	if err != nil || fmt.Sprint(d.Unread) != "[{1 the command for it failed: exit status 3: no luck} {3 the command for it found no text}]" {
 		t.Errorf("%+v, %v", d, err)
 	}
+	pictures := filepath.Join(t.TempDir(), "b.pdf")
+	if err := os.WriteFile(pictures, new(paperMaker).page().draw().bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var told []int
+	o := Options{OCR: `sh -c 'echo no tongue >&2; exit 1'`, Progress: func(done, of int) { told = append(told, done, of) }}
+	if _, err := o.Open(t.Context(), pictures); err == nil || !strings.Contains(err.Error(), "page 1 of 1: the command for it failed: exit status 1: no tongue") {
+		t.Error(err)
+	}
+	if fmt.Sprint(told) != "[1 1 1 1]" { // read, and then by the command
+		t.Errorf("progress %v", told)
+	}
 	for command, want := range map[string]string{"'open": "a quote is not closed", "  ": "is no command", "no-such-command-here {}": "no-such-command-here: "} {
 		if _, err := read(command); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "ocr") {
 			t.Errorf("%s: %v, expected %q", command, err, want)

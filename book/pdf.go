@@ -20,13 +20,13 @@ import (
 // readPDF reads the text of a PDF file: its words by their places on the pages become lines, columns, paragraphs,
 // tables, lists, headings and notes.
 func (o Options) readPDF(ctx context.Context, name string, data []byte) (*Document, error) {
-	head, pages, unread, err := pdfPages(ctx, name, data)
+	head, pages, unread, err := pdfPages(ctx, name, data, o.Progress)
 	if err != nil {
 		return nil, err
 	}
 	var texts map[int]string
 	if o.words != nil {
-		if texts, unread, err = recognizeText(ctx, o.words, data, unread); err != nil {
+		if texts, unread, err = recognizeText(ctx, o.words, data, unread, o.Progress); err != nil {
 			return nil, err
 		}
 	}
@@ -48,7 +48,7 @@ func (o Options) readPDF(ctx context.Context, name string, data []byte) (*Docume
 const noText = "no text: it is a picture"
 
 // pdfPages takes all pages apart, several at a time. A page that cannot be read is nil, and the reason is told.
-func pdfPages(ctx context.Context, name string, data []byte) (head pdf.Head, pages []*pdf.Page, unread []Unread, err error) {
+func pdfPages(ctx context.Context, name string, data []byte, progress func(done, of int)) (head pdf.Head, pages []*pdf.Page, unread []Unread, err error) {
 	first, err := pdf.Open(data)
 	if err == nil {
 		defer first.Close()
@@ -67,6 +67,7 @@ func pdfPages(ctx context.Context, name string, data []byte) (head pdf.Head, pag
 	pages = make([]*pdf.Page, head.Pages)
 	var next, words, failed, slow atomic.Int64
 	var lock sync.Mutex
+	done := 0
 	work := func(f *pdf.File) {
 		for {
 			i := int(next.Add(1)) - 1
@@ -88,11 +89,14 @@ func pdfPages(ctx context.Context, name string, data []byte) (head pdf.Head, pag
 				words.Add(int64(len(p.Words)))
 			}
 			pages[i] = p
-			if why != "" {
-				lock.Lock()
-				unread = append(unread, Unread{i + 1, why})
-				lock.Unlock()
+			lock.Lock()
+			if done++; progress != nil {
+				progress(done, len(pages))
 			}
+			if why != "" {
+				unread = append(unread, Unread{i + 1, why})
+			}
+			lock.Unlock()
 		}
 	}
 	var all sync.WaitGroup

@@ -144,7 +144,7 @@ table : "Food\tkcal\nPeas\t81"
 // checkLetters holds kept and removed text together against all characters of the pages, whatever their order.
 func checkLetters(t *testing.T, data []byte, d *Document) {
 	t.Helper()
-	_, pages, _, err := pdfPages(t.Context(), "a.pdf", data)
+	_, pages, _, err := pdfPages(t.Context(), "a.pdf", data, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -74,7 +75,13 @@ func readBooks(ctx context.Context, streams Streams, args []string, o readOption
 	var books []readBook
 	failed := 0
 	for i, path := range paths {
-		d, err := book.Options{OCR: o.ocr}.Open(ctx, path)
+		bar := streams.bar(nil)
+		task := "Reading " + filepath.Base(path)
+		if several {
+			task = fmt.Sprintf("Reading %d of %d, %s", i+1, len(paths), filepath.Base(path))
+		}
+		d, err := book.Options{OCR: o.ocr, Progress: func(done, of int) { bar.Set(task, done, of) }}.Open(ctx, path)
+		bar.Clear()
 		if err != nil {
 			if err = fault.Mark(err, context.Canceled); !several || ctx.Err() != nil || fault.SettingOf(err) != "" {
 				return err
