@@ -127,6 +127,7 @@ type Info struct {
 	Memory        int64   // bytes that buffers may take
 	PeakFLOPS     float64 // float32 multiply-adds count as two
 	PeakBandwidth float64 // bytes per second from memory
+	Watch         string  // a command of the system that shows the device's load and power, where there is one
 
 	// Activations is the type that ops keep activations and their gradients in: F32, BF16
 	// or F16. Statistics, parameters and their gradients, losses and the optimizer's state

@@ -49,6 +49,7 @@ type Plan struct {
 	DiskBytes      int64        `json:"disk_bytes"`      // that its files take, at most at once
 	FreeDiskBytes  int64        `json:"free_disk_bytes"` // 0 if unknown
 	Remedies       []fault.Note `json:"remedies"`        // settings that would lower the need, most useful first
+	Watch          string       `json:"watch,omitempty"` // a command that shows the load and power of the GPU meanwhile
 }
 
 // PlanPart is one line of a plan: what the memory is for.

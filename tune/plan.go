@@ -156,7 +156,7 @@ func (p *planner) plan() (run.Plan, error) {
 	}
 	out := run.Plan{
 		Parts: parts, TotalBytes: p.total(n), AvailableBytes: p.device.Info().Memory, FLOPsPerStep: float64(n.flops), Iterations: p.recipe.Iters,
-		Fits: p.fits(n), DiskBytes: n.disk, FreeDiskBytes: freeDisk(p.recipe.AdapterPath),
+		Fits: p.fits(n), DiskBytes: n.disk, FreeDiskBytes: freeDisk(p.recipe.AdapterPath), Watch: p.device.Info().Watch,
 	}
 	if !out.Fits {
 		out.Remedies, err = p.remedies()

@@ -52,7 +52,7 @@ func (c *call) attention(o compute.Attention) error {
 
 // heads is [T, n·HeadDim] as [n, T, HeadDim].
 func (c *call) heads(x mlxc.Array, t, n int, o compute.Attention) mlxc.Array {
-	if !c.d.gpu { // the processor's attention rounds scores to the type of q
+	if !c.d.narrow { // the processor's attention rounds scores to the type of q
 		x = c.g.As(x, mlxc.F32)
 	}
 	return c.g.Transpose(c.g.Reshape(x, t, n, o.HeadDim), 1, 0, 2)
@@ -85,9 +85,30 @@ func (c *call) attend(o compute.Attention, q, k, v mlxc.Array, p piece) mlxc.Arr
 	return g.Reshape(y, o.Heads, n, o.HeadDim)
 }
 
+// softmaxGrad is the gradient of scores by that of probabilities. What is subtracted is Σ dy·y.
+func (c *call) softmaxGrad(prob, dp, dy, y mlxc.Array) mlxc.Array {
+	g := c.g
+	if c.d.rounds { // as MLX's own gradient does it
+		part := g.Multiply(prob, dp)
+		return g.Subtract(part, g.Multiply(prob, g.Sum(part, -1, true)))
+	}
+	return g.Multiply(prob, g.Subtract(dp, g.Sum(g.Multiply(dy, y), -1, true)))
+}
+
+// like is y in the type of activations, where results are rounded as they come.
+func (c *call) like(y mlxc.Array) mlxc.Array {
+	if c.d.rounds {
+		return c.g.As(y, types[c.in[0].spec.DType])
+	}
+	return y
+}
+
 // grouped is [n, T, HeadDim] in float32 as [KV, n/KV, T, HeadDim].
 func (c *call) grouped(x mlxc.Array, n, t int, o compute.Attention) mlxc.Array {
-	return c.g.Reshape(c.g.As(x, mlxc.F32), o.KVHeads, n/o.KVHeads, t, o.HeadDim)
+	if !c.d.rounds {
+		x = c.g.As(x, mlxc.F32)
+	}
+	return c.g.Reshape(x, o.KVHeads, n/o.KVHeads, t, o.HeadDim)
 }
 
 // scores are those of a piece in float32, [KV, heads/KV, queries, keys], capped, -Inf where a query sees no key; and
@@ -95,7 +116,11 @@ func (c *call) grouped(x mlxc.Array, n, t int, o compute.Attention) mlxc.Array {
 func (c *call) scores(o compute.Attention, q, k mlxc.Array, p piece) (scores, slope mlxc.Array) {
 	g, n := c.g, p.to-p.from
 	k = g.Transpose(c.grouped(k, o.KVHeads, p.keys, o), 0, 1, 3, 2)
-	scores = c.scaled(g.MatMul(c.grouped(q, o.Heads, n, o), k), o.Scale)
+	if c.d.rounds { // MLX scales queries
+		scores = g.As(g.MatMul(c.like(c.scaled(c.grouped(q, o.Heads, n, o), o.Scale)), k), mlxc.F32)
+	} else {
+		scores = c.scaled(g.MatMul(c.grouped(q, o.Heads, n, o), k), o.Scale)
+	}
 	if o.Softcap > 0 {
 		tanh := g.Tanh(g.Multiply(scores, g.Float(1/o.Softcap)))
 		slope = g.Subtract(g.Float(1), g.Square(tanh))
@@ -127,13 +152,12 @@ func (c *call) attentionGrad(o compute.AttentionGrad) error {
 		yp := c.grouped(c.span(y, p.from, p.to, o.Heads, a), o.Heads, n, a)
 		dyp := c.grouped(c.span(dy, p.from, p.to, o.Heads, a), o.Heads, n, a)
 		scores, slope := c.scores(a, qp, kp, p)
-		prob := c.softmax(scores)
-		delta := g.Sum(g.Multiply(dyp, yp), -1, true)
-		ds := g.Multiply(prob, g.Subtract(g.MatMul(dyp, g.Transpose(vp, 0, 1, 3, 2)), delta))
+		prob := c.like(c.softmax(scores))
+		ds := c.softmaxGrad(prob, g.MatMul(dyp, g.Transpose(vp, 0, 1, 3, 2)), dyp, yp)
 		if slope != 0 {
 			ds = g.Multiply(ds, slope)
 		}
-		ds = c.scaled(ds, o.Scale)
+		ds = c.like(c.scaled(ds, o.Scale))
 		dq = append(dq, g.Reshape(g.MatMul(ds, c.grouped(kp, o.KVHeads, p.keys, a)), o.Heads, n, o.HeadDim))
 		dkp := g.Sum(g.MatMul(g.Transpose(ds, 0, 1, 3, 2), c.grouped(qp, o.Heads, n, a)), 1, false) // [KV, keys, HeadDim]
 		dvp := g.Sum(g.MatMul(g.Transpose(prob, 0, 1, 3, 2), dyp), 1, false)

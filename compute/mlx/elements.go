@@ -20,8 +20,8 @@ func (c *call) elements(op compute.Op) {
 	case compute.Fill:
 		c.results[0] = g.BroadcastTo(g.Float(o.Value), o.Shape...)
 	case compute.SwiGLU:
-		gate := c.f32(0)
-		c.results[0] = g.Multiply(g.Multiply(gate, g.Sigmoid(gate)), c.f32(1))
+		gate := c.working(0)
+		c.results[0] = g.Multiply(g.Multiply(gate, g.Sigmoid(gate)), c.working(1))
 	case compute.SwiGLUGrad:
 		c.swiGLUGrad()
 	case compute.RMSNorm:
@@ -49,17 +49,45 @@ func (c *call) elements(op compute.Op) {
 	}
 }
 
+// working is input i in the type that elements are computed in: float32, unless results are rounded as they come.
+func (c *call) working(i int) mlxc.Array {
+	if c.d.rounds {
+		return c.x(i)
+	}
+	return c.f32(i)
+}
+
+// one is 1 in the type that elements are computed in.
+func (c *call) one() mlxc.Array {
+	if c.d.rounds {
+		return c.g.As(c.g.Float(1), types[c.in[0].spec.DType])
+	}
+	return c.g.Float(1)
+}
+
+// turned is a table of RoPE, input i, in that type.
+func (c *call) turned(i int) mlxc.Array {
+	if c.d.rounds {
+		return c.g.As(c.x(i), types[c.in[0].spec.DType])
+	}
+	return c.x(i)
+}
+
 func (c *call) swiGLUGrad() {
 	g := c.g
-	gate, up, dy, one := c.f32(0), c.f32(1), c.f32(2), c.g.Float(1)
-	s := g.Sigmoid(gate)
+	gate, up, dy := c.working(0), c.working(1), c.working(2)
+	s, one := g.Sigmoid(gate), c.one()
 	slope := g.Multiply(s, g.Add(one, g.Multiply(gate, g.Subtract(one, s)))) // of silu
 	c.results[0] = g.Multiply(g.Multiply(dy, up), slope)
 	c.results[1] = g.Multiply(dy, g.Multiply(gate, s))
 }
 
 func (c *call) rmsNorm(o compute.RMSNorm) {
-	y := c.g.RMSNorm(c.g.Reshape(c.x(0), -1, c.dims(1)[0]), c.x(1), o.Eps)
+	w := c.x(1)
+	if c.d.rounds {
+		w = c.g.As(w, types[c.in[0].spec.DType])
+	}
+	y := c.g.RMSNorm(c.g.Reshape(c.x(0), -1, c.dims(1)[0]), w, o.Eps)
 	c.results[0] = c.g.Reshape(y, c.dims(0)...)
 }
 
@@ -69,6 +97,9 @@ func (c *call) rmsNormGrad(o compute.RMSNormGrad) {
 	share := g.Float(1 / float32(d))
 	inv := g.Rsqrt(g.Add(g.Multiply(g.Sum(g.Square(x), -1, true), share), g.Float(o.Eps)))
 	unit, dyw := g.Multiply(x, inv), g.Multiply(dy, w)
+	if c.d.rounds { // the product with w alone is of the type of x
+		dyw = g.As(g.As(dyw, types[c.in[0].spec.DType]), mlxc.F32)
+	}
 	mean := g.Multiply(g.Sum(g.Multiply(dyw, unit), -1, true), share)
 	dx := g.Multiply(inv, g.Subtract(dyw, g.Multiply(unit, mean)))
 	c.results[0] = c.added(o.Accumulate, g.Reshape(dx, c.dims(0)...))
@@ -87,11 +118,11 @@ func (c *call) ropeTable(o compute.RopeTable) {
 func (c *call) rope(o compute.RoPE) {
 	g, t, half := c.g, c.dims(0)[0], c.dims(1)[1]
 	heads := c.dims(0)[1] / o.HeadDim
-	cos, sin := g.Reshape(c.x(1), t, 1, half), g.Reshape(c.x(2), t, 1, half)
+	cos, sin := g.Reshape(c.turned(1), t, 1, half), g.Reshape(c.turned(2), t, 1, half)
 	if o.Inverse {
 		sin = g.Negative(sin)
 	}
-	x := g.Reshape(c.f32(0), t, heads, o.HeadDim)
+	x := g.Reshape(c.working(0), t, heads, o.HeadDim)
 	part := func(from, to, step int) mlxc.Array {
 		return g.Slice(x, []int{0, 0, from}, []int{t, heads, to}, []int{1, 1, step})
 	}

@@ -21,7 +21,7 @@ func (c *call) timesExperts(x mlxc.Array, rows []uint32, ids mlxc.Array, input, 
 		rows := b.spec.Shape[0]
 		return g.Reshape(a, experts, rows/experts, -1)
 	}
-	if !c.d.gpu { // as times does
+	if !c.d.narrow { // as times does
 		x = g.As(x, mlxc.F32)
 	}
 	if b.weight != nil && b.weight.packed.Packed != 0 {

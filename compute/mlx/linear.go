@@ -9,7 +9,7 @@ import (
 func (c *call) times(x mlxc.Array, input int, transposed bool) mlxc.Array {
 	b := c.in[input]
 	if b.weight != nil && b.weight.packed.Packed != 0 {
-		if !c.d.gpu { // the processor's products add up in the type of x
+		if !c.d.narrow { // the processor's products add up in the type of x
 			x = c.g.As(x, mlxc.F32)
 		}
 		return c.g.QuantizedMatMul(x, b.weight.packed, transposed)
@@ -29,13 +29,21 @@ func (c *call) widest() mlxc.Array {
 	return c.x(0)
 }
 
+// asRounded is x in the type of the first output, where results are rounded as they come.
+func (c *call) asRounded(x mlxc.Array) mlxc.Array {
+	if c.d.rounds {
+		return c.g.As(x, types[c.out[0].spec.DType])
+	}
+	return x
+}
+
 func (c *call) linear(o compute.Linear) {
 	y, next := c.times(c.widest(), 1, true), 2
 	if o.Bias {
 		y, next = c.g.Add(y, c.x(2)), 3
 	}
 	if o.Rank > 0 {
-		y = c.g.Add(y, c.scaled(c.g.MatMul(c.f32(next), c.x(next+1)), o.Scale))
+		y = c.g.Add(y, c.asRounded(c.scaled(c.g.MatMul(c.f32(next), c.x(next+1)), o.Scale)))
 	}
 	c.results[0] = y
 }
@@ -43,7 +51,7 @@ func (c *call) linear(o compute.Linear) {
 func (c *call) linearGradInput(o compute.LinearGradInput) {
 	dx := c.times(c.widest(), 1, false)
 	if o.Rank > 0 {
-		dx = c.g.Add(dx, c.g.MatMul(c.f32(2), c.g.Transpose(c.x(3), 1, 0)))
+		dx = c.g.Add(dx, c.asRounded(c.g.MatMul(c.f32(2), c.g.Transpose(c.x(3), 1, 0))))
 	}
 	c.results[0] = c.added(o.Accumulate, dx)
 }
@@ -100,8 +108,11 @@ func (c *call) embed(o compute.Embed) error {
 	if w := c.in[1].weight; w != nil && w.packed.Packed != 0 {
 		part := w.packed
 		part.Packed, part.Scales = c.g.Take(part.Packed, ids, 0), c.g.Take(part.Scales, ids, 0)
-		if part.Biases != 0 { // MLX widens in the type of the scales
-			part.Scales, part.Biases = c.g.As(part.Scales, mlxc.F32), c.g.As(c.g.Take(part.Biases, ids, 0), mlxc.F32)
+		if part.Biases != 0 {
+			part.Biases = c.g.Take(part.Biases, ids, 0)
+		}
+		if part.Biases != 0 && !c.d.rounds { // MLX widens in the type of the scales
+			part.Scales, part.Biases = c.g.As(part.Scales, mlxc.F32), c.g.As(part.Biases, mlxc.F32)
 		}
 		rows = c.g.Dequantize(part, types[c.out[0].spec.DType])
 	} else {
@@ -133,10 +144,13 @@ func (c *call) crossEntropy(o compute.CrossEntropy) error {
 	}
 	for from := 0; from < rows; from += step {
 		to := min(from+step, rows)
-		h := c.g.Rows(c.f32(0), from, to, cols)
+		h := c.g.Rows(c.working(0), from, to, cols)
 		loss, grad := c.entropy(c.times(h, 3, true), c.vector(targets, from, to), c.vector(c.x(2), from, to), compute.F32, to-from, o.Weight.Rows)
 		losses = append(losses, loss)
 		if o.Grad {
+			if c.d.rounds {
+				grad = c.g.As(grad, types[c.in[0].spec.DType])
+			}
 			grads = append(grads, c.times(grad, 3, false))
 		}
 		if o.GradWeight {

@@ -7,6 +7,7 @@
 package mlx
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -27,6 +28,9 @@ type Options struct {
 	Activations compute.DType
 	// Composed builds all ops of MLX's own functions, on a GPU too.
 	Composed bool
+	// Ahead is how many bytes MLX may take beyond the account of what is needed (ledger), for work that is built ahead of
+	// what is computed; 64 MiB if it is 0. With next to none it waits at every node.
+	Ahead int64
 	// GPU says that MLX is of use on a GPU only: it refuses to compute on the processor.
 	GPU bool
 }
@@ -36,6 +40,8 @@ type Device struct {
 	lib    *mlxc.Library
 	info   compute.Info
 	gpu    bool
+	narrow bool  // products and attention are computed in the type of activations
+	rounds bool  // results are rounded where mlx-lm does
 	limit  int64 // bytes that buffers may take
 	wired  int64 // bytes that stay in the GPU's reach
 	before int64 // bytes that MLX held when the device was opened
@@ -46,7 +52,8 @@ type Device struct {
 	held    int64     // bytes of slots and weights
 	weights int64     // of these, of weights
 	account *ledger   // of slots and work
-	room    int64     // that MLX may take beside weights without waiting
+	room    int64     // that MLX may take without waiting
+	ahead   int64     // of this, for work built ahead
 	fresh   []*buffer // written since work was queued last
 	ops     int       // since then
 	masks   masks
@@ -58,6 +65,10 @@ type Device struct {
 	err       error            // the first of a job
 	closed    bool
 }
+
+// roundsVariable, if it is set, has each result rounded to the type of activations where mlx-lm does, instead of once for
+// each op: for comparisons with it.
+const roundsVariable = "LENTIL_MLX_ROUND"
 
 // composedVariable, if it is set, is Options.Composed: for who suspects a kernel of ours.
 const composedVariable = "LENTIL_MLX_COMPOSED"
@@ -117,11 +128,15 @@ func (d *Device) open(opt Options) error {
 	d.g = d.lib.NewGraph(d.stream)
 	where, activations := "processor", compute.F32
 	d.limit = machine.AvailableMemory()
-	if d.gpu {
-		where, activations = "GPU", compute.BF16
+	d.rounds = os.Getenv(roundsVariable) != ""
+	if d.narrow = d.gpu || d.rounds; d.narrow {
+		activations = compute.BF16
 		if opt.Floats != 0 {
 			activations = opt.Floats
 		}
+	}
+	if d.gpu {
+		where = "GPU"
 		if n := d.lib.GPUFact("max_recommended_working_set_size"); n > 0 {
 			d.limit = n
 		}
@@ -141,9 +156,13 @@ func (d *Device) open(opt Options) error {
 		Name: "mlx", Detail: fmt.Sprintf("MLX %s, mlx-c %s, on the %s", version, d.lib.Interface(), where), Memory: d.limit,
 		Activations: activations, Repeatable: true, Async: true,
 	}
+	d.ahead = cmp.Or(opt.Ahead, 64<<20)
 	d.account, d.made = d.newLedger(), map[string]*made{}
-	if d.gpu && !opt.Composed && os.Getenv(composedVariable) == "" {
+	if d.gpu && !d.rounds && !opt.Composed && os.Getenv(composedVariable) == "" {
 		d.kernel, d.hasKernel = d.apply, d.works
+	}
+	if d.gpu { // nothing tells the power without the rights of root
+		d.info.Watch = "sudo powermetrics --samplers gpu_power -i 2000"
 	}
 	return d.lib.ResetPeak()
 }
@@ -243,7 +262,7 @@ func (d *Device) wire() {
 
 // bound lets MLX take what the account says. Beyond that it waits for work to end, which gives memory back.
 func (d *Device) bound() {
-	room := d.account.most + d.weights
+	room := d.account.most + d.weights + d.ahead
 	if room <= d.room {
 		return
 	}

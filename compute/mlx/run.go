@@ -208,7 +208,7 @@ func (c *call) added(accumulate bool, y mlxc.Array) mlxc.Array {
 	if !accumulate {
 		return y
 	}
-	return c.g.Add(c.g.As(c.d.value(c.out[0]), mlxc.F32), y)
+	return c.g.Add(c.g.As(c.d.value(c.out[0]), mlxc.F32), c.g.As(c.asRounded(y), mlxc.F32))
 }
 
 // scaled is alpha·x, in float32 unless alpha is 1.

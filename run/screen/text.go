@@ -53,6 +53,8 @@ func planText(p run.Plan) string {
 		for _, r := range p.Remedies {
 			fmt.Fprintf(&b, "  Try: %s\n", r)
 		}
+	} else if p.Watch != "" {
+		fmt.Fprintf(&b, "  The GPU's load and power, in another terminal: %s\n", p.Watch)
 	}
 	return b.String()
 }
