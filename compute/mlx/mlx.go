@@ -162,7 +162,7 @@ func (d *Device) open(opt Options) error {
 		d.kernel, d.hasKernel = d.apply, d.works
 	}
 	if d.gpu { // nothing tells the power without the rights of root
-		d.info.Watch = "sudo powermetrics --samplers gpu_power -i 2000"
+		d.info.Watch = "sudo powermetrics -s gpu_power -i 2000"
 	}
 	return d.lib.ResetPeak()
 }
