@@ -125,3 +125,39 @@ func TestDeadline(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 }
+
+// TestDraft: with a draft model answers are those without it, also where conversations share what has been read.
+func TestDraft(t *testing.T) {
+	t.Parallel()
+	dir, err := modelFolder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, plain := newServer(t, exactly)
+	_, h := newServer(t, func(o *Options) {
+		exactly(o)
+		o.Open.Draft = dir // its guesses are all right
+	})
+	var wg sync.WaitGroup
+	for _, q := range []string{"Is rice good?", "What has iron?", "Why eat lentils?"} {
+		wg.Go(func() {
+			body := object{"messages": user(prefix + q)}
+			want := content(t, plain.URL, body)
+			for range 2 {
+				_, reply := post(t, h.URL, "/v1/chat/completions", body)
+				if got := at(reply, "choices", 0, "message", "content"); got != want {
+					t.Errorf("%q: %q with a draft, %q without", q, got, want)
+				}
+				drafted, _ := at(reply, "timings", "draft_n").(float64)
+				if taken, _ := at(reply, "timings", "draft_n_accepted").(float64); taken < 1 || taken < drafted/2 {
+					t.Errorf("%q: %v", q, reply["timings"])
+				}
+			}
+		})
+	}
+	wg.Wait()
+	// A grammar chooses on the host, where nothing is drafted.
+	if got := content(t, h.URL, object{"messages": user(question), "grammar": `root ::= "maybe"`}); got != "maybe" {
+		t.Errorf("by a grammar: %q", got)
+	}
+}

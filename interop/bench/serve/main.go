@@ -43,6 +43,7 @@ var (
 type answer struct {
 	first  time.Duration
 	gaps   []time.Duration
+	prompt int // tokens
 	tokens int
 	err    error
 }
@@ -81,6 +82,7 @@ func ask(ctx context.Context, url, prompt string, n int) (a answer) {
 		var v struct {
 			Choices []struct{ Text string }
 			Usage   *struct {
+				PromptTokens     int `json:"prompt_tokens"`
 				CompletionTokens int `json:"completion_tokens"`
 			}
 			Error any
@@ -90,7 +92,7 @@ func ask(ctx context.Context, url, prompt string, n int) (a answer) {
 			return a
 		}
 		if v.Usage != nil {
-			a.tokens = v.Usage.CompletionTokens
+			a.prompt, a.tokens = v.Usage.PromptTokens, v.Usage.CompletionTokens
 		}
 		if len(v.Choices) == 0 || v.Choices[0].Text == "" {
 			continue
@@ -172,7 +174,7 @@ func main() {
 		if cold.err != nil || warm.err != nil {
 			log.Fatal(cold.err, warm.err)
 		}
-		fmt.Printf("first token behind %d words: %s unknown, %s known, 1/%.0f\n", *prefix, cold.first.Round(time.Millisecond), warm.first.Round(time.Millisecond), cold.first.Seconds()/warm.first.Seconds())
+		fmt.Printf("first token behind %d tokens: %s unknown, %s known, 1/%.0f\n", cold.prompt, cold.first.Round(time.Millisecond), warm.first.Round(time.Millisecond), cold.first.Seconds()/warm.first.Seconds())
 	}
 	if *seconds > 0 && mixed() > 0 {
 		os.Exit(1)
