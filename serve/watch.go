@@ -159,8 +159,11 @@ func (a *running) again(session *engine.Session, o generate.Options) error {
 	o.Seed += 1 << 32
 	o.Filter = a.filter
 	err := a.run(session, o)
-	if errors.Is(err, generate.ErrBusy) {
+	switch {
+	case errors.Is(err, generate.ErrBusy):
 		return errBusy // and not one that the whole answer is tried again for
+	case errors.Is(err, errLate): // the time was over before the rest began
+		return a.emit(event{finish: generate.FinishLength, at: n, stats: answerStats{Stats: a.stats, promptTime: a.first.Sub(a.began), answerTime: a.last.Sub(a.first)}})
 	}
 	return err
 }

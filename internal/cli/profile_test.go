@@ -87,3 +87,32 @@ func TestChatProfile(t *testing.T) {
 		t.Errorf("the prompt has %d tokens without the profile, %d with it", k.last.PromptTokens, with)
 	}
 }
+
+// TestEvalProfile asks base and tuned for meals, without any other questions.
+func TestEvalProfile(t *testing.T) {
+	t.Parallel()
+	model, data := tinyModel(t)
+	adapters := filepath.Join(t.TempDir(), "adapters")
+	mustRun(t, "", "train", "--model", model, "--data", data, "--adapter-path", adapters, "--iters", "1", "--batch-size", "1", "--num-layers", "1", "--threads", "1")
+	anna := writeFile(t, "anna.yaml", "avoid: [gluten]\n")
+	args := []string{"eval", "--model", model, "--adapter-path", adapters, "--profile", anna, "--general", "none", "--max-tokens", "2", "--threads", "1"}
+	out := mustRun(t, "", args...)
+	for _, want := range []string{"40 questions: 40 profile", "Profile kept", "Answers against anna", "Allergens of anna", "tuned against base, answers against anna: "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the output has no %q:\n%s", want, out)
+		}
+	}
+	for _, tt := range []struct {
+		more []string
+		want string
+	}{
+		{[]string{"--profile", anna}, "--profile " + anna + ": two profiles have the id anna"},
+		{[]string{"--profile", "no/file"}, "no such file"},
+		{[]string{"--require", "violations<-1"}, "violations is 0"},
+	} {
+		code, _, err := lentil(t, "", append(slices.Clone(args), tt.more...)...)
+		if code == ExitOK || !strings.Contains(err, tt.want) {
+			t.Errorf("%v: %d %s, expected %s", tt.more, code, err, tt.want)
+		}
+	}
+}
