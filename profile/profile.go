@@ -237,6 +237,29 @@ func (p *Profile) watch() *watch {
 	return w
 }
 
+// AllergenWords are the single words for foods with what the person is allergic to, sorted.
+func (p *Profile) AllergenWords() (out []string) {
+	w, l := p.watch(), theLexicon()
+	var allergies ruleSet
+	for rule, s := range w.severity {
+		if s == Allergy {
+			allergies |= ruleBits[rule]
+		}
+	}
+	for phrase, food := range l.phrases {
+		if own := w.foods[food]; !strings.Contains(phrase, " ") && (l.breaking(food.classes)&allergies != 0 || own != "" && w.severity[own] == Allergy) {
+			out = append(out, phrase)
+		}
+	}
+	for phrase, rule := range w.words {
+		if w.severity[rule] == Allergy && !strings.Contains(phrase, " ") {
+			out = append(out, phrase)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // ranks orders severities, the worst first.
 var ranks = []Severity{Allergy, Intolerance, Avoid, Diet, Dislike}
 

@@ -158,6 +158,16 @@ func TestHits(t *testing.T) {
 	}
 }
 
+func TestAllergenWords(t *testing.T) {
+	p := &Profile{Avoid: []string{"gluten", "kiwi", "onion", "fennel", "milk"}, Severity: map[string]Severity{"kiwi": Allergy, "fennel": Allergy, "milk": Intolerance}, Diet: []string{"vegan"}}
+	got := p.AllergenWords()
+	for word, want := range map[string]bool{"bread": true, "oats": true, "kiwis": true, "fennel": true, "onion": false, "cheese": false, "ham": false, "buckwheat": false} {
+		if _, found := slices.BinarySearch(got, word); found != want {
+			t.Errorf("%s: %v", word, found)
+		}
+	}
+}
+
 // TestLexicon holds the lexicon to what it promises.
 func TestLexicon(t *testing.T) {
 	foods := Foods()

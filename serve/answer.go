@@ -213,7 +213,7 @@ func (s *Server) try(ctx context.Context, q *query, choice int, emit func(event)
 	if !q.extra.idle() || q.logs >= 0 || q.grammar != nil {
 		o.Filter = a.filter
 	}
-	if err = a.run(session, o); errors.Is(err, errBroken) {
+	for err = a.run(session, o); errors.Is(err, errBroken); {
 		err = a.again(session, o)
 	}
 	if a.reading != nil {

@@ -57,6 +57,9 @@ type base struct {
 	used     time.Time
 	variants map[string]*variant
 	vocab    *grammar.Vocabulary // made when it is first needed
+
+	wordsOnce sync.Once
+	words     []string // of tokens, for answers that are written again
 }
 
 // A variant is a model with or without an adapter, ready to run.

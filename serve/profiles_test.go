@@ -110,6 +110,39 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// TestWatchAgain: each sentence is written again once, and flagged when it still breaks the profile.
+func TestWatchAgain(t *testing.T) {
+	q := &query{profile: parsed(t, "avoid: [nuts]")}
+	sent := ""
+	var last *verdict
+	w := newWatch(q, func(e event) error {
+		if e.part != nil {
+			sent += e.part.Text
+		}
+		last = e.stats.verdict
+		return nil
+	})
+	for i, s := range []struct {
+		piece  string
+		broken bool
+		sent   string
+	}{
+		{"Eat nuts.", false, ""}, {" Then", true, ""}, {"Eat walnuts.", false, ""}, {" Sleep.", false, "Eat walnuts."}, {" Eat pecans.", false, "Eat walnuts. Sleep."},
+		{" Go", true, "Eat walnuts. Sleep."}, {" Eat rice.", false, "Eat walnuts. Sleep."}, {" Go", false, "Eat walnuts. Sleep. Eat rice."},
+	} {
+		err := w.event(event{part: &chat.Part{Kind: chat.Content, Text: s.piece}, at: i + 1})
+		if errors.Is(err, errBroken) != s.broken || sent != s.sent {
+			t.Errorf("%q: %v, sent %q", s.piece, err, sent)
+		}
+		if s.broken {
+			w.back()
+		}
+	}
+	if err := w.event(event{finish: "stop"}); err != nil || sent != "Eat walnuts. Sleep. Eat rice. Go" || !last.rewritten || len(last.hits) != 1 || last.hits[0].Text != "walnuts" {
+		t.Errorf("%v, sent %q, %+v", err, sent, last)
+	}
+}
+
 // heard is an answer as a client hears it.
 type heard struct {
 	text    string

@@ -15,10 +15,10 @@ import (
 )
 
 // An answer with a profile is held back, sentence by sentence, until the sentence has been scanned. One that names a food
-// the person is allergic to never leaves: the answer goes back to its beginning and is written again from there, once,
-// without the words that this food begins with. What comes then is sent as it comes; what still breaks a rule is flagged at
-// the end. A stream that showed the sentence and took it back would be quicker by a sentence, but most clients cannot take
-// anything back.
+// the person is allergic to is not sent: the answer goes back to its beginning and is written again from there, once, without
+// the words that this food, and others with the same allergen, begin with. What then comes is sent, and flagged at the end
+// where it still breaks a rule. A stream that showed the sentence and took it back would be quicker by a sentence, but most
+// clients cannot take anything back.
 
 // errBroken says that an answer named something that the person is allergic to, and is to be written again.
 var errBroken = errors.New("the answer breaks the profile")
@@ -37,7 +37,9 @@ type watch struct {
 	known  int           // bytes of content that stayed when the answer went back
 	hits   []profile.Hit // of what stays
 	broken []profile.Hit // that the answer was written again for
-	again  bool          // it is being written again
+	again  int           // how often it went back
+	most   int           // how often it may
+	second bool          // the sentence under way is written again
 }
 
 // A heldEvent waits until its text has been scanned.
@@ -55,11 +57,18 @@ type verdict struct {
 }
 
 func newWatch(q *query, emit func(event) error) *watch {
-	return &watch{profile: q.profile, emit: emit, scanner: profile.NewScanner(q.profile), whole: q.grammar != nil || len(q.options.StopStrings) > 0}
+	w := &watch{profile: q.profile, emit: emit, scanner: profile.NewScanner(q.profile), most: mostAgain}
+	if q.grammar != nil || len(q.options.StopStrings) > 0 {
+		w.whole, w.most = true, 1
+	}
+	return w
 }
 
+// mostAgain bounds the sentences of an answer that are written again, and so the time that it takes.
+const mostAgain = 12
+
 // holds tells whether pieces wait: not where nothing could be written again.
-func (w *watch) holds() bool { return !w.again && w.profile.HasAllergies() }
+func (w *watch) holds() bool { return w.again < w.most && w.profile.HasAllergies() }
 
 // event takes an event of the answer.
 func (w *watch) event(e event) error {
@@ -79,14 +88,15 @@ func (w *watch) event(e event) error {
 		if h.End <= w.known { // of a sentence that was there before the answer went back
 			continue
 		}
-		if w.holds() && h.Severity == profile.Allergy {
+		if w.holds() && !w.second && h.Severity == profile.Allergy {
 			w.broken = append(w.broken, h)
 		}
 		w.hits = append(w.hits, h)
 	}
-	if len(w.broken) > 0 && w.holds() {
+	if len(w.broken) > 0 {
 		return errBroken
 	}
+	w.second = w.second && w.scanner.Settled() <= w.known
 	return w.send(e.finish != "")
 }
 
@@ -100,7 +110,7 @@ func (w *watch) send(all bool) error {
 		w.held = w.held[1:]
 		w.sent, w.at = h.end, max(w.at, h.at)
 		if h.finish != "" {
-			h.stats.verdict = &verdict{w.profile, w.text.String(), w.again, w.hits}
+			h.stats.verdict = &verdict{w.profile, w.text.String(), w.again > 0, w.hits}
 		}
 		if err := w.emit(h.event); err != nil {
 			return err
@@ -112,7 +122,8 @@ func (w *watch) send(all bool) error {
 // back forgets what has not been sent. It gives the tokens that have been.
 func (w *watch) back() int {
 	kept := w.text.String()[:w.sent]
-	w.held, w.again, w.known = nil, true, w.sent
+	w.held, w.broken, w.known, w.second = nil, nil, w.sent, true
+	w.again++
 	w.hits = cut(w.hits, w.sent)
 	w.text.Reset()
 	w.text.WriteString(kept)
@@ -152,11 +163,11 @@ func (a *running) again(session *engine.Session, o generate.Options) error {
 	if a.q.grammar != nil {
 		a.state = a.q.grammar.Start()
 	}
-	a.banned = a.q.beginnings(foods)
+	a.banned = a.s.models.beginnings(a.q, foods)
 	if o.MaxTokens > 0 {
 		o.MaxTokens -= n
 	}
-	o.Seed += 1 << 32
+	o.Seed += uint64(a.watch.again) << 32
 	o.Filter = a.filter
 	err := a.run(session, o)
 	switch {
@@ -194,19 +205,39 @@ func (a *running) join(piece *generate.Piece) {
 	}
 }
 
-// beginnings are the tokens that a word for one of the foods can begin with: of "almond", "al" and "almonds", in any case.
-func (q *query) beginnings(foods []profile.Hit) map[int32]bool {
+// beginnings are the tokens that the foods can begin with, in any case: of "almond", "al" and "almonds"; and those, of four
+// letters or more, of other words for what the person is allergic to.
+func (m *models) beginnings(q *query, foods []profile.Hit) map[int32]bool {
 	out := map[int32]bool{}
-	for id := range int32(q.variant.Tokenizer.VocabSize()) {
-		text := strings.ToLower(strings.TrimLeftFunc(q.tokenText(id), func(r rune) bool { return !unicode.IsLetter(r) }))
-		for _, f := range foods {
+	others := q.profile.AllergenWords()
+	for id, text := range m.tokenWords(q.variant) {
+		if text == "" {
+			continue
+		}
+		begins := slices.ContainsFunc(foods, func(f profile.Hit) bool {
 			food := strings.ToLower(f.Text)
-			if text != "" && text[0] < utf8.RuneSelf && (strings.HasPrefix(food, text) || strings.HasPrefix(text, food)) {
-				out[id] = true
-			}
+			return strings.HasPrefix(food, text) || strings.HasPrefix(text, food)
+		})
+		if at, found := slices.BinarySearch(others, text); begins || found || len(text) >= 4 && at < len(others) && strings.HasPrefix(others[at], text) {
+			out[int32(id)] = true
 		}
 	}
 	return out
+}
+
+// tokenWords are the tokens of a model that could begin a word, in lower case; "" for others. They are made once.
+func (m *models) tokenWords(v *variant) []string {
+	v.base.wordsOnce.Do(func() {
+		q := query{variant: v}
+		v.base.words = make([]string, v.Tokenizer.VocabSize())
+		for id := range v.base.words {
+			text := strings.ToLower(strings.TrimLeftFunc(q.tokenText(int32(id)), func(r rune) bool { return !unicode.IsLetter(r) }))
+			if text != "" && text[0] < utf8.RuneSelf {
+				v.base.words[id] = text
+			}
+		}
+	})
+	return v.base.words
 }
 
 // ban keeps an answer that is written again from the words that it broke the profile with, for a sentence.
@@ -214,7 +245,7 @@ func (a *running) ban(logits []float32) {
 	if a.banned == nil {
 		return
 	}
-	if a.watch.scanner.Settled() > a.watch.known {
+	if !a.watch.second {
 		a.banned = nil
 		return
 	}
