@@ -61,3 +61,22 @@ func TestGapLines(t *testing.T) {
 		}
 	}
 }
+
+// TestRecipeBeside: the ingredients of a recipe, and beside them what to do, are read one after the other.
+func TestRecipeBeside(t *testing.T) {
+	t.Parallel()
+	m := new(paperMaker).page().put("B", 16, 50, 550, "Lentil soup")
+	m.lines(50, 520, "This is cooked wherever there is little fuel, for it needs one pot, and no oven that has to", "be hot for hours.")
+	m.put("B", 10, 50, 480, "Ingredients").put("B", 10, 200, 480, "Method")
+	m.lines(50, 464, "200 g red lentils", "1 onion, chopped", "2 tbsp olive oil", "1 l water")
+	m.lines(200, 464, "1. Heat the oil and fry the onion.", "2. Add the lentils and the water, and", "simmer for 25 minutes.", "3. Season with salt and serve.")
+	d := mustOpen(t, "a.pdf", string(m.bytes()))
+	for _, b := range d.Blocks {
+		if b.Kind == Recipe {
+			ingredients, steps := b.Recipe()
+			same(t, strings.Join(append(ingredients, steps...), "|"), "200 g red lentils|1 onion, chopped|2 tbsp olive oil|1 l water|1. Heat the oil and fry the onion.|2. Add the lentils and the water, and simmer for 25 minutes.|3. Season with salt and serve.")
+			return
+		}
+	}
+	t.Errorf("no recipe: %s", tell(d))
+}

@@ -391,6 +391,9 @@ func areColumns(run []span, at float64, expected bool, columns int) bool {
 			right = append(right, s)
 		}
 	}
+	if isRecipe(left, right) {
+		return true
+	}
 	a := measureColumn(left)
 	if a.parted > 0.3 {
 		return false
@@ -419,6 +422,12 @@ func areColumns(run []span, at float64, expected bool, columns int) bool {
 		return true
 	}
 	return a.filled >= 0.5 && b.filled >= 0.5 && a.words >= 3 && b.words >= 3 && a.letters > 0.7 && b.letters > 0.7
+}
+
+// isRecipe tells whether two columns, from the top, are the ingredients of a recipe and what to do with them, each below its label.
+func isRecipe(left, right []span) bool {
+	a, b := &left[0], &right[0]
+	return len(left) > 2 && len(right) > 2 && near(a.base, b.base) && labels.MatchString(a.text()) && labels.MatchString(b.text())
 }
 
 type columnMeasure struct {

@@ -300,6 +300,8 @@ func (l *layout) begins(lines []span, start, i int, left, right float64, hanging
 		return true
 	case step > l.leading*size+0.35*size:
 		return true
+	case areIngredients(a, b):
+		return true
 	case isItem(b.text()) && (fitsAbove(a, b, right) || math.Abs(dent) > 0.5*size || isItem(a.text()) || ends(a.text())):
 		return true
 	case a.italic != b.italic && len(a.words) > 1 && len(b.words) > 1 && (b.left > left+size || a.left > left+size) && fitsAbove(a, b, right):
@@ -321,6 +323,16 @@ func (l *layout) begins(lines []span, start, i int, left, right float64, hanging
 		return !unicode.IsLower(first) && (ends(a.text()) || b.words[0].Right-b.words[0].Left+a.right < right-4*size)
 	}
 	return false
+}
+
+// areIngredients tells whether two lines below each other are ingredients of a recipe: one of them surely.
+func areIngredients(a, b *span) bool {
+	if len(a.words) > 8 || len(b.words) > 8 || !isFigure(a.words[0].Text) && !isFigure(b.words[0].Text) {
+		return false
+	}
+	can, sure := ingredientLine(a.text())
+	can2, sure2 := ingredientLine(b.text())
+	return can && can2 && (sure || sure2)
 }
 
 // ends tells whether a text ends as sentences do.
