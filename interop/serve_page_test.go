@@ -31,7 +31,8 @@ func TestChatPage(t *testing.T) {
 	need(t, "browser")
 	browser := chromium(t)
 	url, dir := served(t, "--books", "../demo/handbook")
-	text := inBrowser(t, browser, "chatpage", url)
+	locked := listening(t, "serve", "--model", filepath.Join(dir, "model"), "--port", "0", "--data", filepath.Join(dir, "locked"), "--api-key", "sesame", "--log-level", "ERROR")
+	text := inBrowser(t, browser, "chatpage", url, locked)
 	var got struct {
 		Steps                        map[string]string
 		Errors, Requests, Violations []string
@@ -48,7 +49,7 @@ func TestChatPage(t *testing.T) {
 			t.Errorf("%s: %s", name, is)
 		}
 	}
-	if len(got.Steps) < 32 || got.Looks != 8*4 || len(got.Jumps) != 60 || len(got.Errors)+len(got.Requests)+len(got.Violations) > 0 || len(got.Overflow) > 0 {
+	if len(got.Steps) != 37 || got.Looks != 8*4 || len(got.Jumps) != 60 || len(got.Errors)+len(got.Requests)+len(got.Violations) > 0 || len(got.Overflow) > 0 {
 		t.Errorf("%d steps, %d looks; errors %q; asked of others %q; axe-core: %q; pixels too wide: %q", len(got.Steps), got.Looks, got.Errors, got.Requests, got.Violations, got.Overflow)
 	}
 	pairs, err := os.ReadFile(filepath.Join(dir, "chats", "feedback.jsonl"))

@@ -1,12 +1,13 @@
 // Uses the chat page in Chromium as people do, and prints as JSON which steps went well, errors of scripts, and what axe-core
 // finds at two sizes, in the light and in the dark. Screenshots go to a folder.
-// node chatpage.mjs CHROMIUM FOLDER URL
+// The second address is a server that wants the key "sesame".
+// node chatpage.mjs CHROMIUM FOLDER URL URL
 import { createRequire } from "node:module";
 import path from "node:path";
 const require = createRequire(path.join(process.env.BROWSER_MODULES, "x.js"));
 const { chromium } = require("playwright-core");
 const axe = require.resolve("axe-core/axe.min.js");
-const [program, folder, url] = process.argv.slice(2);
+const [program, folder, url, locked] = process.argv.slice(2);
 const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox"] });
 const out = { steps: {}, errors: [], requests: [], violations: [], overflow: [], looks: 0, paint: 0 };
 const listen = (page) => {
@@ -66,7 +67,7 @@ await step("a chat begins with a question of the dataset", async () => {
 await step("a question is answered", async () => { await send("What is fibre good for?"); await idle(); return (await answers.first().innerText()).length > 5; });
 await step("figures", async () => /tokens\/s/.test(await page.locator(".figures").first().innerText()));
 await step("sources", async () => { await page.locator(".turn.assistant summary", { hasText: "passages of the books" }).first().click(); return (await page.locator(".turn.assistant ol li").count()) > 0; });
-await step("the chat is listed", async () => (await page.locator("#chats .open").first().innerText()).includes("fibre"));
+await step("the chat is listed", async () => { await page.waitForFunction(() => [...document.querySelectorAll("#chats .open")].some((x) => x.textContent.includes("fibre"))); });
 await step("again makes a branch", async () => {
   await page.click("button[title^='Answer again']");
   await page.waitForFunction(() => [...document.querySelectorAll(".tools span")].some((s) => s.textContent === "2/2"));
@@ -101,16 +102,24 @@ await step("settings are the chat's", async () => {
 });
 await page.screenshot({ path: path.join(folder, "beside-1280-light.png") });
 await step("a reload in the middle of an answer", async () => {
-  await page.selectOption("#beside", "");
-  await page.click("#new");
-  await page.click("#open-settings");
-  await page.fill("#temperature", "1.3");
-  await page.fill("#max_tokens", "400");
-  await send("Tell a long story of beans.");
-  await page.waitForFunction(() => location.hash.length > 5 && document.querySelector(".turn.assistant"));
+  // A grammar without an end: the answer is under way until it is stopped.
+  const id = await page.evaluate(async () => {
+    const send = (method, path, body) => fetch("/lentil/chats/chat-reload01" + path, { method, body: JSON.stringify(body) });
+    await send("PUT", "", { title: "Reload", leaf: "msg-reload01" });
+    await send("PUT", "/msg-reload01", { role: "user", content: "Go on." });
+    await send("POST", "/msg-reload01/new", { id: "ans-reload01", model: "base", grammar: 'root ::= ("a" | " ")+ "."', max_tokens: -1, temperature: 1, seed: 5, logit_bias: {} });
+    return "chat-reload01";
+  });
+  await visit(id);
+  await page.waitForFunction(() => document.querySelector(".turn.assistant .said").textContent.length > 20);
+  const before = (await answers.first().innerText()).trim();
   await page.reload({ waitUntil: "load" });
+  await page.waitForFunction((n) => document.querySelector(".turn.assistant .said")?.textContent.length > n, before.length);
+  const after = (await answers.first().innerText()).trim(), under = await page.locator("#stop").isVisible();
+  if (under) await page.click("#stop");
   await idle();
   await page.waitForSelector(".turn.assistant .figures");
+  return same({ same: after.startsWith(before), under, end: (await page.locator(".figures").innerText()).includes("stopped") }, { same: true, under: true, end: true });
 });
 await step("escape stops", async () => {
   await send("Tell another story.");
@@ -134,6 +143,19 @@ await step("hostile Markdown is text", async () => {
   return JSON.stringify(got) === JSON.stringify({ hit: 0, img: 0, script: 0, bad: 0, links: 1, table: 2, code: 1, list: 3, math: 2, quote: 1 }) ? true : got;
 });
 await page.screenshot({ path: path.join(folder, "markdown-1280-light.png") });
+await step("text that is hard to read is read", async () => {
+  const slow = await page.evaluate(async () => {
+    const { markdown } = await import("/page/markdown.js");
+    const out = [];
+    for (const text of ["*".repeat(20000), "**a ".repeat(5000), "[a](".repeat(5000), "$a ".repeat(7000), "\\(".repeat(10000), "` ".repeat(10000), "> ".repeat(8000), "+ ".repeat(8000), "|-|\n".repeat(4000), "\\(" + "\\frac{".repeat(3000) + "\\)", "$" + "\\hat".repeat(240) + "$", "\\[" + "{".repeat(7000)]) {
+      const began = performance.now();
+      markdown(text);
+      if (performance.now() - began > 5000) out.push(text.slice(0, 8)); // some take tens of milliseconds
+    }
+    return out;
+  });
+  return same(slow, []);
+});
 await step("search", async () => { await page.keyboard.press("Control+k"); await page.keyboard.type("lentils"); await page.waitForFunction(() => document.querySelectorAll("#chats .open").length === 1 && document.querySelector("#chats small")?.textContent.includes("entils")); });
 await step("rename, with a folder", async () => {
   await page.click("button[title=Rename]");
@@ -304,6 +326,19 @@ await step("1,000 messages", async () => {
   out.sent = (await worked()) - before;
   await idle();
   return same(await page.evaluate(() => window.kept.every((n) => n.isConnected)), true);
+});
+await step("a key is asked for once", async () => {
+  if (!locked) return true;
+  const other = await (await browser.newContext()).newPage();
+  other.setDefaultTimeout(20000);
+  await other.goto(locked);
+  await other.waitForFunction(() => document.getElementById("dialog").open);
+  await other.fill("#dialog-input", "sesame");
+  await other.click("#dialog-ok");
+  await other.waitForFunction(() => document.getElementById("model").options.length > 0);
+  await other.reload();
+  await other.waitForFunction(() => document.getElementById("model").options.length > 0);
+  return same(await other.evaluate(() => document.getElementById("dialog").open), false);
 });
 const looks = async (width, height, scheme) => {
     const c = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, bypassCSP: true });

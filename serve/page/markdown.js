@@ -76,12 +76,12 @@ function table(lines) {
 
 const item = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/;
 
-function list(lines) {
+function list(lines, depth) {
   const first = item.exec(lines[0]);
   const out = el(/\d/.test(first[2]) ? "ol" : "ul");
   if (/\d/.test(first[2]) && parseInt(first[2]) !== 1) out.start = parseInt(first[2]);
   let body = null;
-  const close = () => { if (body) { const li = el("li", ...blocks(body)); if (li.childElementCount === 1 && li.firstElementChild.tagName === "P") li.firstElementChild.replaceWith(...li.firstElementChild.childNodes); out.append(li); } };
+  const close = () => { if (body) { const li = el("li", ...blocks(body, depth + 1)); if (li.childElementCount === 1 && li.firstElementChild.tagName === "P") li.firstElementChild.replaceWith(...li.firstElementChild.childNodes); out.append(li); } };
   for (const line of lines) {
     const m = item.exec(line);
     if (m && m[1].length <= first[1].length) { close(); body = [m[3]]; }
@@ -127,7 +127,7 @@ function blocks(lines, depth = 0) {
     } else if (item.test(line) && depth < 6) {
       const body = [];
       for (; i < lines.length && (item.test(lines[i]) || /^\s{2,}\S/.test(lines[i]) || (!lines[i].trim() && /^\s{2,}\S|^\s*([-*+]|\d+[.)])\s/.test(lines[i + 1] ?? ""))); i++) body.push(lines[i]);
-      out.push(list(body));
+      out.push(list(body, depth));
     } else if (line.includes("|") && /^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/.test(lines[i + 1] ?? "") && lines[i + 1].includes("-")) {
       const body = [];
       for (; i < lines.length && lines[i].includes("|"); i++) body.push(lines[i]);
