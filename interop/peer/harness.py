@@ -47,7 +47,7 @@ def main():
             f"include: {official}\ntask: lentil_{name}\ndataset_path: json\ndataset_name: null\n"
             f"dataset_kwargs:\n  data_files: {json.dumps(files)}\n"
         )
-    manager = TaskManager(include_path=str(configs))
+    manager = TaskManager(include_path=str(configs), include_defaults=False)
     lm, out = MLXLM(model, max_tokens=int(tokens)), []
     for run in runs:
         shots, template, multiturn = run.split(",")
