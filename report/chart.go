@@ -73,7 +73,7 @@ type lineChart struct {
 	id, title string
 	curves    []curve
 	notes     []note
-	fromZero  bool
+	shows     []float64 // values that the axis has, whatever the curves are
 }
 
 // draw lays a chart out; nil while it has fewer than two points.
@@ -92,8 +92,8 @@ func (c *lineChart) draw() *drawing {
 	if n < 2 || x.low == x.high {
 		return nil
 	}
-	if c.fromZero {
-		y.include(0)
+	for _, v := range c.shows {
+		y.include(v)
 	}
 	y.widen()
 	d := &drawing{id: c.id, title: c.title, width: chartWidth, height: chartHeight}

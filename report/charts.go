@@ -50,25 +50,25 @@ func (r *Run) notes() (out []note) {
 	return out
 }
 
-// over draws one figure of the training reports.
-func (r *Run) over(id, title, name, class string, fromZero bool, value func(i int) float64) *drawing {
-	line := curve{name: name, class: class}
+// over draws one figure of the training reports, from zero on.
+func (r *Run) over(id, title, name string, value func(i int) float64) *drawing {
+	line := curve{name: name, class: "a"}
 	for i, e := range r.Train {
 		line.x, line.y = append(line.x, float64(e.Iteration)), append(line.y, value(i))
 	}
-	return (&lineChart{id: id, title: title, curves: []curve{line}, fromZero: fromZero}).draw()
+	return (&lineChart{id: id, title: title, curves: []curve{line}, shows: []float64{0}}).draw()
 }
 
 func (r *Run) rates() *drawing {
-	return r.over("rate", "Learning rate", "learning rate", "a", true, func(i int) float64 { return r.Train[i].LearningRate })
+	return r.over("rate", "Learning rate", "learning rate", func(i int) float64 { return r.Train[i].LearningRate })
 }
 
 func (r *Run) speed() *drawing {
-	return r.over("speed", "Speed, tokens a second", "tokens a second", "a", true, func(i int) float64 { return r.Train[i].TokensPerSecond })
+	return r.over("speed", "Speed, tokens a second", "tokens a second", func(i int) float64 { return r.Train[i].TokensPerSecond })
 }
 
 func (r *Run) memory() *drawing {
-	return r.over("memory", "Peak memory, GB", "peak memory in GB", "a", true, func(i int) float64 { return r.Train[i].PeakMemory })
+	return r.over("memory", "Peak memory, GB", "peak memory in GB", func(i int) float64 { return r.Train[i].PeakMemory })
 }
 
 // asked draws the right answers on the way, in percent.
@@ -77,7 +77,7 @@ func (r *Run) asked() *drawing {
 	for _, a := range r.Asked {
 		line.x, line.y = append(line.x, float64(a.Iteration)), append(line.y, 100*float64(a.Right)/float64(max(a.Questions, 1)))
 	}
-	return (&lineChart{id: "asked", title: "Right answers during training, %", curves: []curve{line}, fromZero: true}).draw()
+	return (&lineChart{id: "asked", title: "Right answers during training, %", curves: []curve{line}, shows: []float64{0, 100}}).draw()
 }
 
 // intervals draws the rows of right answers: for each a point and its interval for every column.

@@ -309,6 +309,21 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// TestAskedAxis: answers that are all wrong are drawn on an axis of percent, not of the smallest numbers there are.
+func TestAskedAxis(t *testing.T) {
+	t.Parallel()
+	r := &Run{Asked: []run.Asked{{Iteration: 0, Questions: 4}, {Iteration: 20, Questions: 4}}}
+	var labels []string
+	for _, s := range r.asked().shapes {
+		if s.kind == 't' && s.anchor == "end" && s.text != "iteration" {
+			labels = append(labels, s.text)
+		}
+	}
+	if got := strings.Join(labels, " "); got != "0 50 100" {
+		t.Errorf("the axis has %s", got)
+	}
+}
+
 func TestTicks(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
