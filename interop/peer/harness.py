@@ -1,10 +1,10 @@
-"""mlx_lm.evaluate's own path through lm-eval, on tasks whose rows lie here, answered as JSON on standard output.
+"""lm-eval on tasks whose rows lie here, asking a server of completions, answered as JSON on standard output.
 
-    harness.py MODEL FOLDER TASK,TASK SEED MAX_TOKENS RUN...
+    harness.py URL MODEL FOLDER TASK,TASK SEED MAX_TOKENS RUN...
 
 FOLDER has TASK.jsonl and, where examples come from a split of their own, TASK.train.jsonl. A task is lm-eval's own config with the
-data replaced. A RUN is SHOTS,TEMPLATE,MULTITURN, such as 2,true,false; SHOTS may be "none" for the task's. Needs mlx-lm (interop/venv.sh) and, behind it on the path, lm-eval
-(interop/clients.sh).
+data replaced. MODEL is the folder that the server has its model from: the tokenizer and the chat template are taken from it.
+A RUN is SHOTS,TEMPLATE,MULTITURN, such as 2,true,false; SHOTS may be "none" for the task's. Needs lm-eval (interop/clients.sh).
 """
 
 import contextlib
@@ -16,11 +16,10 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp()
-sys.path.append(str(Path(__file__).resolve().parents[2] / ".interop/clients/lib" / f"python3.{sys.version_info[1]}" / "site-packages"))
 
 import lm_eval
+from lm_eval.models.openai_completions import LocalCompletionsAPI
 from lm_eval.tasks import TaskManager
-from mlx_lm.evaluate import MLXLM
 
 CONFIGS = {
     "arc": "arc/arc_easy.yaml", "openbookqa": "openbookqa/openbookqa.yaml", "piqa": "piqa/piqa.yaml", "hellaswag": "hellaswag/hellaswag.yaml",
@@ -31,10 +30,12 @@ CONFIGS = {
 SPLITS = {
     "arc": ("test", "train"), "openbookqa": ("test", "train"), "gsm8k": ("test", "train"), "mmlu": ("test", "dev"),
 }
+# As in the configs, which have no place for a bound beside it.
+UNTIL = {"gsm8k": ["Question:", "</s>", "<|im_end|>"], "triviaqa": ["\n", ".", ","]}
 
 
 def main():
-    model, folder, names, seed, tokens, *runs = sys.argv[1:]
+    url, model, folder, names, seed, tokens, *runs = sys.argv[1:]
     folder, names, seed = Path(folder), names.split(","), int(seed)
     configs = Path(tempfile.mkdtemp())
     for name in names:
@@ -43,18 +44,20 @@ def main():
         if asked == "test" and examples == "train":
             files["validation"] = files["test"]
         official = Path(lm_eval.__file__).parent / "tasks" / CONFIGS[name]
-        (configs / f"{name}.yaml").write_text(
+        text = (
             f"include: {official}\ntask: lentil_{name}\ndataset_path: json\ndataset_name: null\n"
             f"dataset_kwargs:\n  data_files: {json.dumps(files)}\n"
         )
+        if name in UNTIL:
+            text += f"generation_kwargs: {json.dumps({'until': UNTIL[name], 'do_sample': False, 'temperature': 0.0, 'max_gen_toks': int(tokens)})}\n"
+        (configs / f"{name}.yaml").write_text(text)
     manager = TaskManager(include_path=str(configs), include_defaults=False)
-    lm, out = MLXLM(model, max_tokens=int(tokens)), []
+    lm, out = LocalCompletionsAPI(model="base", base_url=url, tokenizer=model, tokenizer_backend="huggingface", tokenized_requests=True, num_concurrent=4), []
     for run in runs:
         shots, template, multiturn = run.split(",")
-        lm.use_chat_template = template == "true"
         got = lm_eval.simple_evaluate(
             model=lm, tasks=[f"lentil_{n}" for n in names], task_manager=manager, num_fewshot=None if shots == "none" else int(shots),
-            fewshot_as_multiturn=multiturn == "true", apply_chat_template=lm.use_chat_template, fewshot_random_seed=seed, random_seed=seed,
+            fewshot_as_multiturn=multiturn == "true", apply_chat_template=template == "true", fewshot_random_seed=seed, random_seed=seed,
             numpy_random_seed=seed, torch_random_seed=seed, bootstrap_iters=0,
         )["results"]
         out.append({name: {k: v for k, v in got[f"lentil_{name}"].items() if isinstance(v, float)} for name in names})
