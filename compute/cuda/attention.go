@@ -1,6 +1,8 @@
 package cuda
 
 import (
+	"fmt"
+
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cuda/driver"
 )
@@ -22,17 +24,6 @@ func flashHead(o compute.Attention, types ...compute.DType) int {
 		return 128
 	}
 	return 64
-}
-
-// fewName begins the names of kernels for few queries.
-func fewName(head int) string {
-	switch {
-	case head <= 64:
-		return "few_1_"
-	case head <= 128:
-		return "few_2_"
-	}
-	return "few_4_"
 }
 
 func flashName(name string, head int) string {
@@ -73,8 +64,6 @@ func (d *Device) attend(o compute.Attention, y, q, k, v array, lse driver.Ptr, b
 	case bounds != nil:
 		starts, _ := d.segments(*bounds, t, false)
 		name, cut = "attention_"+letter(q.DType)+letter(k.DType), starts.ptr
-	case q.DType == compute.BF16 && o.HeadDim%8 == 0:
-		name = fewName(o.HeadDim) + letter(q.DType) + letter(k.DType)
 	default:
 		name = "attention_" + letter(q.DType) + letter(k.DType)
 	}
@@ -85,18 +74,86 @@ func (d *Device) attention(o compute.Attention, out, in []*buffer) {
 	d.attend(o, out[0].array, in[0].array, in[1].array, in[2].array, out[1].ptr, &in[3].array, 0)
 }
 
-// cacheAttention takes one span after another.
+// cacheAttention takes the keys and values of each span, and all spans at once where there are few queries.
 func (d *Device) cacheAttention(o compute.CacheAttention, out, in []*buffer) {
 	q, spans := in[0].array, in[1].array
-	for i := range spans.Shape[0] {
-		span := spans.ptr + driver.Ptr(16*i)
-		var k, v array
+	n := spans.Shape[0]
+	keys, values := make([]array, n), make([]array, n)
+	few := q.Shape[0] <= fewTokens*n
+	for i := range n {
 		if isDense(o.Format) {
-			k, v = in[2+2*i].array, in[3+2*i].array
-		} else {
-			k, v = d.widened(o, in[2+6*i:], span, compute.F32), d.widened(o, in[5+6*i:], span, compute.F32) // bf16 would be felt in the scores
+			keys[i], values[i] = in[2+2*i].array, in[3+2*i].array
+			continue
 		}
-		d.attend(o.Attention, out[0].array, q, k, v, 0, nil, span)
+		span, t := spans.ptr+driver.Ptr(16*i), compute.F32 // what bf16 loses is felt in the scores, but long prompts are for tensor cores
+		if !few {
+			t = q.DType
+		}
+		keys[i], values[i] = d.widened(o, in[2+6*i:], span, t), d.widened(o, in[5+6*i:], span, t)
+	}
+	if n > 0 && q.DType == compute.BF16 && o.HeadDim%8 == 0 && (q.Shape[0] <= n || flashHead(o.Attention, q.DType, keys[0].DType) == 0) {
+		d.fewQueries(o.Attention, out[0].array, q, spans, keys, values)
+		return
+	}
+	for i := range n {
+		d.attend(o.Attention, out[0].array, q, keys[i], values[i], 0, nil, spans.ptr+driver.Ptr(16*i))
+	}
+}
+
+const (
+	mostCaches = 16  // that a launch names
+	cutKeys    = 256 // the fewest keys of a part
+	mostCuts   = 16
+)
+
+// caches adds the struct Caches of attention.cuh.
+func (c *call) caches(n int, at func(i int) driver.Ptr, room func(i int) int) *call {
+	var words [mostCaches + mostCaches/2]uint64
+	for i := range n {
+		words[i] = uint64(at(i))
+		words[mostCaches+i/2] |= uint64(uint32(room(i))) << (32 * (i % 2))
+	}
+	return c.words(words[:]...)
+}
+
+func (c *call) arraysOf(list []array) *call {
+	return c.caches(len(list), func(i int) driver.Ptr { return list[i].ptr }, func(i int) int { return list[i].Shape[0] })
+}
+
+// fewQueries attends from some queries of each span. The keys of a query are cut into parts, as its cache has room for them:
+// what a sequence gets does not depend on the others.
+func (d *Device) fewQueries(o compute.Attention, y, q, spans array, keys, values []array) {
+	t, x := q.Shape[0], 1
+	for 64*x < o.HeadDim {
+		x *= 2
+	}
+	if t == 0 {
+		return
+	}
+	for from := 0; from < len(keys); from += mostCaches {
+		to := min(from+mostCaches, len(keys))
+		room := 0
+		for _, k := range keys[from:to] {
+			room = max(room, k.Shape[0])
+		}
+		queries, cuts := 1, max(1, min((room+cutKeys-1)/cutKeys, mostCuts)) // of a span at a time; the others follow
+		if t > len(keys) {
+			queries = t
+		}
+		if queries > fewTokens { // which fill the card
+			cuts = 1
+		}
+		var parts array
+		if cuts > 1 {
+			parts = d.scratch(compute.F32, t*o.Heads*cuts, 64*x+2)
+		}
+		span := spans.ptr + driver.Ptr(16*from)
+		d.kernel(fmt.Sprintf("few_%d_%s", x, letter(keys[0].DType))).status().arrays(y, parts, q).ptr(span).int(cuts).
+			arraysOf(keys[from:to]).arraysOf(values[from:to]).heads(o, t, 0).launch(driver.Grid{X: queries * cuts, Y: o.Heads, Z: to - from, Threads: 256})
+		if cuts > 1 {
+			d.kernel(fmt.Sprintf("join_%d", x)).arrays(y, parts).ptr(span).int(cuts).arraysOf(keys[from:to]).heads(o, t, 0).
+				launch(driver.Grid{X: queries, Y: o.Heads, Z: to - from, Threads: 64 * x})
+		}
 	}
 }
 

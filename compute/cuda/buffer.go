@@ -118,6 +118,15 @@ func (d *Device) release(p driver.Ptr, n int64) {
 	if d.drv == nil {
 		return
 	}
+	if d.waits.begin != nil {
+		d.waits.freed = append(d.waits.freed, area{p, n})
+		return
+	}
+	d.giveBack(p, n)
+}
+
+// giveBack keeps a block, or gives it to the driver.
+func (d *Device) giveBack(p driver.Ptr, n int64) {
 	if d.kept.keeps(n) {
 		d.kept.put(p, n)
 		return

@@ -47,6 +47,7 @@ type Device struct {
 	funcs  map[string]driver.Func
 	call   *call
 	trace  trace
+	waits  group
 	kept   blocks
 	marks  []*buffer // results to mark when launches are queued
 	status []byte    // of the host, where kernels tell a bad index

@@ -14,7 +14,7 @@ type call struct {
 	d     *Device
 	f     driver.Func
 	name  string
-	cells [64]uint64
+	cells [512]uint64
 	next  int
 	at    [24]uint8 // cell at which each argument begins
 	args  int
@@ -42,6 +42,7 @@ const (
 
 // kernel begins a call. Where an op has failed already, the call does nothing.
 func (d *Device) kernel(name string) *call {
+	d.emit()
 	c := d.call
 	c.name, c.args, c.next = name, 0, 0
 	if d.err != nil || d.drv == nil {
@@ -188,6 +189,7 @@ func (d *Device) discard(g driver.GraphExec) { d.fail(d.drv.DestroyGraph(g)) }
 // flush queues all launches that are held back, and marks the buffers that they wrote. It comes before whatever else the
 // stream is given.
 func (d *Device) flush() {
+	d.emit()
 	d.trace.end()
 	for _, b := range d.marks {
 		d.record(b)

@@ -47,6 +47,7 @@ func (l *ledger) Run(op compute.Op, out, in []compute.Spec) {
 		ins[i].weight, ins[i].stored = &quant.Matrix{Format: w.Format, Rows: w.Rows, Cols: w.Cols}, storedAs(w.Format)
 	}
 	d.dispatch(op, outs, ins)
+	d.emit()
 	d.freeAreas()
 }
 

@@ -113,12 +113,11 @@ func (d *Device) skinny(p product) {
 	case tokens > 8:
 		name = "skinny_w4_2_"
 	}
-	_, kb := packedBlocks(p.rows, p.cols)
-	if room := 128 * ((p.cols + 63) / 64); tokens == 1 && room <= 40<<10 {
-		d.kernel("one_w4_"+letter(p.y.DType)).arrays(p.y, p.x).ptr(p.w.ptr).biasArgs(p).int(p.rows, p.cols, kb, p.w.stored.zeroPair()).
-			launch(driver.Grid{X: (p.rows + 15) / 16, Threads: 256, Shared: room})
+	if tokens == 1 && oneShared(p.cols) <= oneRoom {
+		d.one(p)
 		return
 	}
+	_, kb := packedBlocks(p.rows, p.cols)
 	d.kernel(name+letter(p.y.DType)).arrays(p.y, p.x).ptr(p.w.ptr).biasArgs(p).int(tokens, p.rows, p.cols, kb, p.w.stored.zeroPair()).blocks((p.rows + 15) / 16)
 }
 

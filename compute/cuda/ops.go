@@ -190,9 +190,11 @@ func (d *Device) storeRows(o compute.StoreRows, out, in []*buffer) {
 		return
 	}
 	x, spans := in[0].array, in[1].array
-	for i, b := range out {
-		d.kernel("store_rows_"+letter(o.Format.DType)+letter(x.DType)).status().arrays(b.array, x).ptr(spans.ptr+driver.Ptr(16*i)).int(o.Cols, o.Rows[i]).
-			launch(driver.Grid{X: x.Shape[0], Threads: min(256, max(32, (o.Cols+31)&^31))})
+	for from := 0; from < len(out); from += mostCaches {
+		to := min(from+mostCaches, len(out))
+		d.kernel("store_rows_"+letter(o.Format.DType)+letter(x.DType)).status().arrays(x).ptr(spans.ptr+driver.Ptr(16*from)).int(o.Cols).
+			caches(to-from, func(i int) driver.Ptr { return out[from+i].ptr }, func(i int) int { return o.Rows[from+i] }).
+			launch(driver.Grid{X: x.Shape[0], Y: to - from, Threads: min(256, max(32, (o.Cols+31)&^31))})
 	}
 }
 

@@ -17,28 +17,8 @@ func (c *call) buffers(lists ...[]*buffer) *call {
 	return c
 }
 
-// sumParts is how many partial sums SumSquares makes first.
-const sumParts = 256
-
-func (d *Device) sumSquares(o compute.SumSquares, out, in []*buffer) {
-	d.squares(out[0].array, in[0].array, o.Accumulate)
-}
-
-func (d *Device) squares(y, x array, accumulate bool) {
-	parts := d.scratch(compute.U8, 8*sumParts)
-	d.kernel("squares_"+letter(x.DType)).arrays(parts, x).long(int64(x.Shape.Elems())).blocks(sumParts)
-	d.kernel("sum_parts").arrays(y, parts).int(sumParts).flag(accumulate).blocks(1)
-}
-
 func (d *Device) clipFactor(o compute.ClipFactor, out, in []*buffer) {
 	d.kernel("clip_factor").arrays(out[0].array, in[0].array).float(o.Max).launch(driver.Grid{X: 1, Threads: 1})
-}
-
-func (d *Device) adam(o compute.Adam, out, in []*buffer) {
-	n := in[0].array.Shape.Elems()
-	b1, a1, b2, a2 := o.Decays()
-	d.kernel("adam").buffers(out, in).long(int64(n)).float(o.Eps).float(o.WeightDecay).float(b1).float(a1).float(b2).float(a2).
-		double(o.Beta1).double(o.Beta2).flag(o.BiasCorrection).each(n)
 }
 
 func (d *Device) sgd(o compute.SGD, out, in []*buffer) {
@@ -59,7 +39,7 @@ func (d *Device) descend(o compute.Descend, out, in []*buffer) {
 func (d *Device) unitNorm(o compute.UnitNorm, out, in []*buffer) {
 	x := in[0].array
 	squares := d.scratch(compute.F32, 1)
-	d.squares(squares, x, false)
+	d.squares(squares, []array{x}, false)
 	n := x.Shape.Elems()
 	d.kernel("unit_norm").arrays(out[0].array, x, squares).long(int64(n)).float(o.Eps).each(n)
 }

@@ -26,19 +26,28 @@ extern "C" __global__ void segment_tiles(int *tiles, const int *bounds, int n, i
     if (s == n - 1) tiles[0] = before + own;
 }
 
-// store_rows writes rows of x into one KV cache of `room` rows, as its span says (see compute.Span): one row of x a block.
-template <class Y, class X> __device__ __forceinline__ void store_rows(uint32_t *bad, Y *y, const X *x, const int *span, int cols, int room) {
+// Caches names the keys, or the values, of up to 16 sequences, and how many rows each has room for.
+constexpr int MostCaches = 16;
+struct Caches {
+    void *at[MostCaches];
+    int room[MostCaches];
+};
+
+// store_rows writes rows of x into KV caches, as their spans say (see compute.Span): one row of x and one cache a block.
+template <class Y, class X> __device__ __forceinline__ void store_rows(uint32_t *bad, const X *x, const int *spans, int cols, Caches caches) {
+    const int *span = spans + 4 * blockIdx.y;
     int t = blockIdx.x, from = span[0], to = span[1], at = span[2];
     if (t < from || t >= to) return;
-    int64_t row = at + t - from;
-    if (row < 0 || row >= room) {
+    int64_t row = (int64_t)at + t - from;
+    if (row < 0 || row >= caches.room[blockIdx.y]) {
         if (threadIdx.x == 0) *bad = 1;
         return;
     }
+    Y *y = (Y *)caches.at[blockIdx.y];
     for (int c = threadIdx.x; c < cols; c += blockDim.x) round_to(y + row * cols + c, widen(x[(int64_t)t * cols + c]));
 }
 #define K_STORE(s, Y, X) \
-    extern "C" __global__ void store_rows_##s(uint32_t *bad, Y *y, const X *x, const int *span, int cols, int room) { store_rows(bad, y, x, span, cols, room); }
+    extern "C" __global__ void store_rows_##s(uint32_t *bad, const X *x, const int *spans, int cols, Caches caches) { store_rows<Y>(bad, x, spans, cols, caches); }
 K_STORE(ff, float, float) K_STORE(fb, float, bf16) K_STORE(hf, __half, float) K_STORE(hb, __half, bf16) K_STORE(bf, bf16, float) K_STORE(bb, bf16, bf16)
 
 namespace {
@@ -126,67 +135,102 @@ template <class T, class K> __device__ __forceinline__ void any(uint32_t *bad, T
     if (lse && threadIdx.x == 0) lse[row] = most + logf(total);
 }
 
-// few: as any, for heads of multiples of 8 values, at most 64*X: a lane takes a key for the scores, and pairs of values for the sums.
-template <int X, class T, class K> __device__ __forceinline__ void few(uint32_t *bad, T *y, float *lse, const T *q, const K *k, const K *v, const int *starts, const int *span, int room, Heads o) {
-    __shared__ float tops[8], totals[8], parts[8][64 * X];
+// cuts_of is how many parts the keys of a query are cut into, at most `most`: it depends on the sequence's own cache alone.
+__device__ __forceinline__ int cuts_of(int room, int most) { return max(1, min((room + 255) / 256, most)); }
+
+// few: for few queries of several sequences (blockIdx.z), heads of multiples of 8 values, at most 64*X. The keys of a query are
+// cut into parts, one a block: a lane takes a key for the scores, and pairs of values for the sums. What a part gives goes to
+// parts [rows, heads, most, 64*X + 2]: sums, their largest score, and the sum of probabilities; join makes one of them.
+// A single part is written to y at once.
+template <int X, class K> __device__ __forceinline__ void few(uint32_t *bad, bf16 *y, float *parts, const bf16 *q, const int *spans, int limit, Caches keys, Caches values, Heads o) {
+    __shared__ float tops[8], totals[8], sums[8][64 * X];
     __shared__ __align__(16) float qs[64 * X];
-    const int from = of_span(o, span, room, bad), t = blockIdx.x, h = blockIdx.y, lane = threadIdx.x & 31, w = threadIdx.x >> 5, d = o.dim;
-    if (t >= o.T) return;
-    const int64_t width = (int64_t)o.kv * d, row = (int64_t)(from + t) * o.heads + h;
-    k += (int64_t)(h / (o.heads / o.kv)) * d, v += (int64_t)(h / (o.heads / o.kv)) * d;
-    if (threadIdx.x < d) qs[threadIdx.x] = widen(q[row * d + threadIdx.x]);
-    __syncthreads();
-    const int hi = o.offset + t + 1;
+    const int from = of_span(o, spans + 4 * blockIdx.z, keys.room[blockIdx.z], bad), h = blockIdx.y, cut = blockIdx.x % limit, cuts = cuts_of(keys.room[blockIdx.z], limit);
+    if (cut >= cuts) return;
+    const int lane = threadIdx.x & 31, w = threadIdx.x >> 5, d = o.dim;
+    const int64_t width = (int64_t)o.kv * d;
+    const K *k = (const K *)keys.at[blockIdx.z] + (int64_t)(h / (o.heads / o.kv)) * d, *v = (const K *)values.at[blockIdx.z] + (int64_t)(h / (o.heads / o.kv)) * d;
     int at[X];  // of a pair of values; beyond the head some pair, whose sum nobody takes
 #pragma unroll
     for (int x = 0; x < X; x++) at[x] = min(2 * lane + 64 * x, d - 2);
-    float2 acc[X] = {};
-    float top = -INFINITY, sum = 0;
-    for (int j0 = first_key(o, starts, t) + 32 * w; j0 < hi; j0 += 256) {
-        const bool in = j0 + lane < hi;
-        const K *kj = k + min(j0 + lane, hi - 1) * width;
-        float s = 0;
+    for (int t = blockIdx.x / limit; t < o.T; t += gridDim.x / limit) {
+        const int64_t row = (int64_t)(from + t) * o.heads + h;
+        __syncthreads();
+        if (threadIdx.x < d) qs[threadIdx.x] = widen(q[row * d + threadIdx.x]);
+        __syncthreads();
+        int lo = first_key(o, nullptr, t), hi = o.offset + t + 1;
+        const int share = ((hi - lo + cuts - 1) / cuts + 31) / 32 * 32;
+        lo += cut * share, hi = min(hi, lo + share);
+        float2 acc[X] = {};
+        float top = -INFINITY, sum = 0;
+        for (int j0 = lo + 32 * w; j0 < hi; j0 += 256) {
+            const bool in = j0 + lane < hi;
+            const K *kj = k + min(j0 + lane, hi - 1) * width;
+            float s = 0;
 #pragma unroll 8
-        for (int c = 0; c < d; c += 8) {
-            float x[8];
-            load8(x, kj + c);
-            float4 a = *(const float4 *)(qs + c), b = *(const float4 *)(qs + c + 4);
-            s += x[0] * a.x + x[1] * a.y + x[2] * a.z + x[3] * a.w + x[4] * b.x + x[5] * b.y + x[6] * b.z + x[7] * b.w;
-        }
-        s = in ? capped(o, s) : -INFINITY;
-        float next = fmaxf(top, warp_max(s)), keep = expf(top - next), p = in ? expf(s - next) : 0;
-        top = next, sum = sum * keep + p;
+            for (int c = 0; c < d; c += 8) {
+                float x[8];
+                load8(x, kj + c);
+                float4 a = *(const float4 *)(qs + c), b = *(const float4 *)(qs + c + 4);
+                s += x[0] * a.x + x[1] * a.y + x[2] * a.z + x[3] * a.w + x[4] * b.x + x[5] * b.y + x[6] * b.z + x[7] * b.w;
+            }
+            s = in ? capped(o, s) : -INFINITY;
+            float next = fmaxf(top, warp_max(s)), keep = expf(top - next), p = in ? expf(s - next) : 0;
+            top = next, sum = sum * keep + p;
 #pragma unroll
-        for (int x = 0; x < X; x++) acc[x].x *= keep, acc[x].y *= keep;
+            for (int x = 0; x < X; x++) acc[x].x *= keep, acc[x].y *= keep;
 #pragma unroll
-        for (int i0 = 0; i0 < 32; i0 += 8) {
-            float2 f[8][X];
+            for (int i0 = 0; i0 < 32; i0 += 8) {
+                float2 f[8][X];
 #pragma unroll
-            for (int i = 0; i < 8; i++)
+                for (int i = 0; i < 8; i++)
 #pragma unroll
-                for (int x = 0; x < X; x++) f[i][x] = two(v + min(j0 + i0 + i, hi - 1) * width + at[x]);
+                    for (int x = 0; x < X; x++) f[i][x] = two(v + min(j0 + i0 + i, hi - 1) * width + at[x]);
 #pragma unroll
-            for (int i = 0; i < 8; i++) {
-                float pi = __shfl_sync(~0u, p, i0 + i);
+                for (int i = 0; i < 8; i++) {
+                    float pi = __shfl_sync(~0u, p, i0 + i);
 #pragma unroll
-                for (int x = 0; x < X; x++) acc[x].x += pi * f[i][x].x, acc[x].y += pi * f[i][x].y;
+                    for (int x = 0; x < X; x++) acc[x].x += pi * f[i][x].x, acc[x].y += pi * f[i][x].y;
+                }
             }
         }
-    }
-    sum = warp_sum(sum);
-    if (lane == 0) tops[w] = top, totals[w] = sum;
+        sum = warp_sum(sum);
+        if (lane == 0) tops[w] = top, totals[w] = sum;
 #pragma unroll
-    for (int x = 0; x < X; x++) *(float2 *)&parts[w][2 * lane + 64 * x] = acc[x];
-    __syncthreads();
-    float most = tops[0], total = 0;
-    for (int i = 1; i < 8; i++) most = fmaxf(most, tops[i]);
-    for (int i = 0; i < 8; i++) total += totals[i] * expf(tops[i] - most);
-    if (threadIdx.x < d) {
-        float s = 0;
-        for (int i = 0; i < 8; i++) s += parts[i][threadIdx.x] * expf(tops[i] - most);
-        round_to(y + row * d + threadIdx.x, s / total);
+        for (int x = 0; x < X; x++) *(float2 *)&sums[w][2 * lane + 64 * x] = acc[x];
+        __syncthreads();
+        float most = tops[0], total = 0;
+        for (int i = 1; i < 8; i++) most = fmaxf(most, tops[i]);
+        const float base = most == -INFINITY ? 0 : most;  // of a part without keys
+        for (int i = 0; i < 8; i++) total += totals[i] * expf(tops[i] - base);
+        float *part = parts + (row * limit + cut) * (64 * X + 2);
+        if (threadIdx.x < d) {
+            float s = 0;
+            for (int i = 0; i < 8; i++) s += sums[i][threadIdx.x] * expf(tops[i] - base);
+            if (cuts == 1) round_to(y + row * d + threadIdx.x, s / total); else part[threadIdx.x] = s;
+        }
+        if (cuts > 1 && threadIdx.x == 0) part[64 * X] = most, part[64 * X + 1] = total;
     }
-    if (lse && threadIdx.x == 0) lse[row] = most + logf(total);
+}
+
+// join: one head of one sequence a block of 64*X threads.
+template <int X> __device__ __forceinline__ void join(bf16 *y, const float *parts, const int *spans, int limit, Caches keys, Heads o) {
+    uint32_t told;
+    const int cuts = cuts_of(keys.room[blockIdx.z], limit);
+    if (cuts == 1) return;
+    const int from = of_span(o, spans + 4 * blockIdx.z, keys.room[blockIdx.z], &told), h = blockIdx.y, c = threadIdx.x;
+    for (int t = blockIdx.x; t < o.T && c < o.dim; t += gridDim.x) {
+        const int64_t row = (int64_t)(from + t) * o.heads + h;
+        const float *part = parts + row * limit * (64 * X + 2);
+        float most = -INFINITY, total = 0, s = 0;
+        for (int i = 0; i < cuts; i++) most = fmaxf(most, part[i * (64 * X + 2) + 64 * X]);
+        for (int i = 0; i < cuts; i++) {
+            const float *p = part + i * (64 * X + 2);
+            float f = expf(p[64 * X] - most);
+            total += p[64 * X + 1] * f, s += p[c] * f;
+        }
+        round_to(y + row * o.dim + c, s / total);
+    }
 }
 
 // dots: s [16, 64] = 16 rows of one tile by 64 of another.
@@ -339,11 +383,12 @@ template <int DP> __device__ __forceinline__ void flash(uint32_t *bad, bf16 *y, 
 
 #define K_ANY(s, T, K) \
     extern "C" __global__ void __launch_bounds__(256) attention_##s(uint32_t *bad, T *y, float *lse, const T *q, const K *k, const K *v, const int *starts, const int *span, int room, Heads o) { any(bad, y, lse, q, k, v, starts, span, room, o); }
-#define K_FEW(X, s, T, K) \
-    extern "C" __global__ void __launch_bounds__(256) few_##X##_##s(uint32_t *bad, T *y, float *lse, const T *q, const K *k, const K *v, const int *starts, const int *span, int room, Heads o) { few<X>(bad, y, lse, q, k, v, starts, span, room, o); }
-K_FEW(1, bb, bf16, bf16) K_FEW(1, bh, bf16, __half) K_FEW(1, bf, bf16, float)
-K_FEW(2, bb, bf16, bf16) K_FEW(2, bh, bf16, __half) K_FEW(2, bf, bf16, float)
-K_FEW(4, bb, bf16, bf16) K_FEW(4, bh, bf16, __half) K_FEW(4, bf, bf16, float)
+#define K_FEW(X, s, K) \
+    extern "C" __global__ void __launch_bounds__(256) few_##X##_##s(uint32_t *bad, bf16 *y, float *parts, const bf16 *q, const int *spans, int cuts, Caches keys, Caches values, Heads o) { few<X, K>(bad, y, parts, q, spans, cuts, keys, values, o); }
+#define K_JOIN(X) \
+    K_FEW(X, b, bf16) K_FEW(X, h, __half) K_FEW(X, f, float) \
+    extern "C" __global__ void __launch_bounds__(64 * X) join_##X(bf16 *y, const float *parts, const int *spans, int cuts, Caches keys, Heads o) { join<X>(y, parts, spans, cuts, keys, o); }
+K_JOIN(1) K_JOIN(2) K_JOIN(4)
 K_ANY(ff, float, float) K_ANY(fh, float, __half) K_ANY(bb, bf16, bf16) K_ANY(bh, bf16, __half) K_ANY(bf, bf16, float)
 #define K_FLASH(DP, N) \
     extern "C" __global__ void __launch_bounds__(128, N) flash_##DP(uint32_t *bad, bf16 *y, float *lse, const bf16 *q, const bf16 *k, const bf16 *v, const int *tiles, const int *span, int room, Heads o) { flash<DP>(bad, y, lse, q, k, v, tiles, span, room, o); }

@@ -61,15 +61,27 @@ template <int NT, class Y> __device__ __forceinline__ void skinny_w4(Y *y, const
     }
 }
 
+// Rows names up to four matrices that one token is multiplied with: queries, keys and values, or gate and up. A block of 16
+// rows is of the first matrix whose blocks it lies before the end of.
+struct Rows {
+    void *y[4];
+    const uint8_t *w[4];
+    const void *bias[4];
+    int rows[4], biasType[4];
+};
+
 // one is skinny for one token, which lies in shared memory so that a lane finds what goes with its words in 32 bytes. The
 // numbers are multiplied as 128 + q, without their scale: a block is one group, so that scale and bias come after its sum,
 // y += s*(sum of (128+q)*x) + (b - (128+z)*s)*(sum of x).
-template <class Y> __device__ __forceinline__ void one_w4(Y *y, const bf16 *x, const uint8_t *w, const void *bias, int biasType, int N, int K, int KB, uint32_t zero) {
+template <class Y> __device__ __forceinline__ void one_w4(const bf16 *x, int K, int KB, uint32_t zero, const Rows &m) {
     SHARED_ARRAY(uint32_t, xs, 16);
     __shared__ float part[8][16];
     constexpr int Ahead = 4;
-    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, r = lane >> 2, c = lane & 3, s16 = blockIdx.x & 3, blocks = (K + 63) / 64;
-    const uint8_t *row = w + (int64_t)(blockIdx.x >> 2) * KB * BlockBytes;
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, r = lane >> 2, c = lane & 3, blocks = (K + 63) / 64;
+    int which = 0, block = blockIdx.x;
+    for (; block >= (m.rows[which] + 15) / 16; which++) block -= (m.rows[which] + 15) / 16;
+    const int s16 = block & 3;
+    const uint8_t *row = m.w[which] + (int64_t)(block >> 2) * KB * BlockBytes;
     const int u0 = unit(s16, 0, r, c), u1 = unit(s16, 1, r, c), sc = 2048 + 64 * s16 + 16 * (r >> 1);
     uint2 q0[Ahead], q1[Ahead];
     uint4 v[Ahead];
@@ -114,18 +126,18 @@ template <class Y> __device__ __forceinline__ void one_w4(Y *y, const bf16 *x, c
     }
     if (c == 0) part[warp][r] = y0, part[warp][r + 8] = y1;  // all columns of the product are alike
     __syncthreads();
-    int n = blockIdx.x * 16 + threadIdx.x;
-    if (threadIdx.x >= 16 || n >= N) return;
+    int n = block * 16 + threadIdx.x;
+    if (threadIdx.x >= 16 || n >= m.rows[which]) return;
     float s = 0;
 #pragma unroll
     for (int i = 0; i < 8; i++) s += part[i][threadIdx.x];
-    if (bias) s += at(bias, biasType, n);
-    round_to(y + n, s);
+    if (m.bias[which]) s += at(m.bias[which], m.biasType[which], n);
+    round_to((Y *)m.y[which] + n, s);
 }
 }  // namespace
 
 #define K_ONE(s, Y) \
-    extern "C" __global__ void __launch_bounds__(256, 4) one_w4_##s(Y *y, const bf16 *x, const uint8_t *w, const void *bias, int biasType, int N, int K, int KB, uint32_t zero) { one_w4(y, x, w, bias, biasType, N, K, KB, zero); }
+    extern "C" __global__ void __launch_bounds__(256, 4) one_w4_##s(const bf16 *x, int K, int KB, uint32_t zero, Rows m) { one_w4<Y>(x, K, KB, zero, m); }
 K_ONE(b, bf16)
 K_ONE(f, float)
 #define K_SKINNY(NT, s, Y) \
