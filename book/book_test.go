@@ -48,6 +48,8 @@ func check(t *testing.T, d *Document) {
 			t.Fatalf("block %d: %s of level %d below %q", i, b.Kind, b.Level, b.Path)
 		case (b.Kind == List || b.Kind == Recipe) && len(b.Items) != strings.Count(b.Text, "\n")+1:
 			t.Fatalf("block %d: %d items for %q", i, len(b.Items), b.Text)
+		case slices.ContainsFunc(b.Items, func(it Item) bool { return it.Depth < 0 || it.Depth > maxList }):
+			t.Fatalf("block %d: items %+v", i, b.Items)
 		}
 		last = b.Offset + len(b.Text)
 	}
@@ -278,4 +280,10 @@ func TestRefused(t *testing.T) {
 	if _, err := Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is a folder") {
 		t.Error(err)
 	}
+}
+
+// TestIndentedFirst: a list whose first item stands further in than others has no item outside of it.
+func TestIndentedFirst(t *testing.T) {
+	d := mustOpen(t, "a.txt", "They are:\n\n    - peas\n- beans\n  - old beans\n")
+	same(t, d.Markdown(), "They are:\n\n      - peas\n- beans\n   - old beans\n")
 }

@@ -75,10 +75,16 @@ func (w *writer) paragraph(lines []string, empty int) {
 		w.text(strings.Join(lines, "\n"))
 	case bullet.MatchString(lines[0]) && (len(lines) == 1 || bullet.MatchString(lines[1]) || indent(lines[1]) > indent(lines[0])):
 		w.begin(List)
+		left := indent(lines[0]) // of the outermost items, which the first need not be
+		for _, line := range lines {
+			if bullet.MatchString(line) {
+				left = min(left, indent(line))
+			}
+		}
 		for _, line := range lines {
 			if bullet.MatchString(line) {
 				first, _ := utf8.DecodeRuneInString(strings.TrimLeft(line, " \t("))
-				w.item((indent(line)-indent(lines[0])+1)/2, unicode.IsDigit(first) || unicode.IsLetter(first))
+				w.item((indent(line)-left+1)/2, unicode.IsDigit(first) || unicode.IsLetter(first))
 			}
 			w.text(line + " ")
 		}

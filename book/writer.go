@@ -152,7 +152,7 @@ func shorten(title string) string {
 
 // item begins an item of a list, in the place of the last one if that has no text.
 func (w *writer) item(depth int, ordered bool) {
-	it := Item{Depth: min(depth, maxList), Ordered: ordered}
+	it := Item{Depth: min(max(depth, 0), maxList), Ordered: ordered}
 	n := len(w.buf)
 	if len(w.items) > 0 && (n == 0 || w.buf[n-1] == '\n') {
 		w.items[len(w.items)-1] = it
