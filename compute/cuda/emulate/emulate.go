@@ -58,7 +58,7 @@ func build(gpp string) (string, error) {
 		return "", err
 	}
 	h.Write(version)
-	fmt.Fprintln(h, options, optimize)
+	fmt.Fprintln(h, options, optimize, kernel)
 	for _, pattern := range []string{"kernels/*.cu*", "emulate/source/*"} {
 		names, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil || len(names) == 0 {
@@ -97,7 +97,7 @@ func build(gpp string) (string, error) {
 const optimize = "-O2"
 
 // kernel finds the kernels in the preprocessor's output, with the most threads of a block.
-var kernel = regexp.MustCompile(`@kernel\s+void\s+(?:@bounds\((\d+)[^)]*\)\s*)?(\w+)\s*\(`)
+var kernel = regexp.MustCompile(`@kernel\s+void\s+(?:@bounds\(([^,)]+)[^)]*\)\s*)?(\w+)\s*\(`)
 
 // compile makes the list of kernels, and then the library.
 func compile(gpp, dir, path string) error {
