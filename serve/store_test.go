@@ -33,12 +33,11 @@ func TestStoreWriter(t *testing.T) {
 	for i := 0; ; i++ {
 		id := fmt.Sprintf("chat-%08d", i%3)
 		m := &storedMessage{ID: fmt.Sprintf("msg-%08d", i), Role: "user", Content: strings.Repeat("lentils ", i%300)}
-		if _, err := s.get(id); err != nil {
-			err = s.write(id, line{Chat: &chatInfo{ID: id, Title: "A chat"}}, line{Message: m})
-		} else {
-			err = s.write(id, line{Message: m})
+		lines := []line{{Message: m}}
+		if _, err := s.get(id); err != nil { // it is new
+			lines = []line{{Chat: &chatInfo{ID: id, Title: "A chat"}}, {Message: m}}
 		}
-		if err != nil {
+		if err := s.write(id, lines...); err != nil {
 			t.Fatal(err)
 		}
 		fmt.Println("kept", id, m.ID)
