@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -250,9 +252,17 @@ func (o *serveOptions) check() error {
 	case o.MaxTokens < -1:
 		return fault.Value("max_tokens", o.MaxTokens, "0 or more, or -1 for no limit")
 	}
+	if slices.Contains(o.Keys, "") { // of a variable that is not set: the server would let all in
+		return fault.At("api_key", "the key is empty").Try("Give a key, or leave the flag out; here is a new one: %s", serve.NewSecret())
+	}
 	for _, text := range append(o.Keys, os.Getenv(apiKeyVariable)) {
-		if text != "" && strings.TrimSpace(text) != text {
+		if strings.TrimSpace(text) != text {
 			return fault.At("api_key", "a key has white space at its end")
+		}
+	}
+	for _, origin := range o.Origins {
+		if u, err := url.Parse(origin); origin != "*" && origin != "null" && (err != nil || u.Host == "" || u.Scheme+"://"+u.Host != origin) {
+			return fault.Value("allowed_origins", origin, "an address such as https://example.org, as browsers send it, or *")
 		}
 	}
 	keys, err := o.keys()

@@ -95,6 +95,9 @@ func TestServeRefuses(t *testing.T) {
 		{"--temp -1", "--temp"},
 		{"--deadline -1s", "--deadline"},
 		{"--api-key a=sha256:12", "--api-key"},
+		{"--host 0.0.0.0 --model m --api-key=", "the key is empty"},
+		{"--allowed-origins example.org", "https://example.org"},
+		{"--allowed-origins https://a.org,https://b.org/page", "https://b.org/page"},
 	} {
 		var out, log bytes.Buffer
 		args := append([]string{"serve", "--port", "0", "--data", ""}, strings.Fields(c.args)...)
