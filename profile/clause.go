@@ -106,6 +106,10 @@ func (r *reading) read() {
 			i++
 			continue
 		}
+		if next, ok := r.hyphened(i); ok {
+			i = next
+			continue
+		}
 		off, offSize := r.without(i)
 		m := r.mention(i)
 		kind, size := r.cue(i)
@@ -177,7 +181,7 @@ func (r *reading) without(i int) (classSet, int) {
 func (r *reading) cue(i int) (cue, int) {
 	for n := min(longestCue[r.words[i].word], len(r.words)-i); n > 0; n-- {
 		p := r.phrase(i, n)
-		if p == "" {
+		if p == "" || strings.HasSuffix(p, " no") && i+n < len(r.words) && r.words[i+n].hyphen { // "with no-salt butter"
 			continue
 		}
 		if r.not && r.kind == not && i-r.since <= 1 && r.first == len(r.mentions) && cueTables[turn][p] {
@@ -254,6 +258,15 @@ func (r *reading) word(i int) {
 		r.deny(not, i+1)
 	case w == "leave" || w == "left" || w == "leaving" || w == "take" || w == "cut" || w == "keep":
 		r.leave = i
+	case w == "from" && r.not && i > r.since && strings.HasPrefix(r.words[r.since-1].word, "remov"):
+		if r.place(i + 1) {
+			for k := r.first; k < len(r.mentions); k++ {
+				r.mentions[k].not = false
+			}
+		}
+		r.not = false // "remove the crusts from the bread"
+	case w == "out" && r.leave >= 0 && i+1 < len(r.words) && r.words[i+1].word == "of" && r.place(i+2):
+		r.leave = -1
 	case w == "out" && r.leave >= 0 && i-r.leave <= 8:
 		for k := range r.mentions {
 			r.mentions[k].not = r.mentions[k].not || r.mentions[k].from > r.leave
@@ -262,6 +275,32 @@ func (r *reading) word(i int) {
 	case (w == "and" || w == "then") && r.not && i+1 < len(r.words) && r.begins(i+1):
 		r.not = false
 	}
+}
+
+// place tells whether the next few words name something that food is taken off in a kitchen.
+func (r *reading) place(i int) bool {
+	for k := i; k < min(i+3, len(r.words)) && (k == i || r.words[k].gap == ""); k++ {
+		if places[r.words[k].word] {
+			return true
+		}
+	}
+	return false
+}
+
+// hyphened takes "no" with a hyphen, which says no more than its own word: "no-sugar yogurt" is yogurt. It gives the word
+// behind them.
+func (r *reading) hyphened(i int) (int, bool) {
+	if r.words[i].word != "no" || i+1 == len(r.words) || !r.words[i+1].hyphen {
+		return i, false
+	}
+	m := r.mention(i + 1)
+	if m.to == i+1 {
+		return i + 2, true
+	}
+	m.not = true
+	r.mentions = append(r.mentions, m)
+	r.takeOff(m.classes, i, m.to)
+	return m.to, true
 }
 
 // begins tells whether word i begins a clause that says what to do.
@@ -319,6 +358,8 @@ func (r *reading) goesOn(i int) bool {
 	}
 	w := r.words[i].word
 	switch {
+	case w == "just" || w == "only" || w == "simply":
+		return false // "no eggs, just milk"
 	case r.kind != instead && relative[w]:
 		return true
 	case cueTables[verb][w] && r.mention(i).to == i, determiners[w]:
@@ -439,6 +480,11 @@ func (r *reading) hits(text string) (hits []Hit) {
 		for _, rule := range r.l.rules(breaks) {
 			if rule != m.own {
 				hit(*m, m.food.Name, rule)
+			}
+		}
+		for _, g := range r.w.groups {
+			if m.classes&g.classes != 0 && m.own != g.rule {
+				hit(*m, m.food.Name, g.rule)
 			}
 		}
 		if breaks&ruleBits["kosher"] != 0 {

@@ -177,7 +177,7 @@ func (p *Profile) SeverityOf(avoided string) Severity {
 			return p.Severity[name]
 		}
 	}
-	if r, ok := ruleOf(avoided); ok && slices.Contains(Allergens, r) {
+	if r, ok := ruleOf(avoided); ok && slices.Contains(Allergens, r) || groups[normal(avoided)].allergen {
 		return Allergy
 	}
 	return Avoid
@@ -213,13 +213,31 @@ func clean(text string) (string, error) {
 	return text, nil
 }
 
+// Literal lists what the profile avoids or dislikes and the scanner knows by its own words alone: neither kinds of it nor
+// what is made of it are found.
+func (p *Profile) Literal() (out []string) {
+	for _, name := range slices.Concat(p.Avoid, p.Dislikes) {
+		if _, ok := ruleOf(name); !ok && groups[normal(name)].classes == "" {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 // A watch is what the scanner looks for.
 type watch struct {
 	rules    ruleSet
 	severity map[Rule]Severity
 	words    map[string]Rule // forms of what the profile avoids and the lexicon does not have
 	foods    map[*Food]Rule  // of the lexicon, avoided by name
+	groups   []watchedGroup
 	longest  map[string]int
+}
+
+// A watchedGroup is a group of foods that is avoided.
+type watchedGroup struct {
+	rule    Rule
+	classes classSet
 }
 
 // watch makes the tables of the scanner.
@@ -246,8 +264,15 @@ func (p *Profile) AllergenWords() (out []string) {
 			allergies |= ruleBits[rule]
 		}
 	}
+	var classes classSet
+	for _, g := range w.groups {
+		if w.severity[g.rule] == Allergy {
+			classes |= g.classes
+		}
+	}
 	for phrase, food := range l.phrases {
-		if own := w.foods[food]; !strings.Contains(phrase, " ") && (l.breaking(food.classes)&allergies != 0 || own != "" && w.severity[own] == Allergy) {
+		own := w.foods[food]
+		if !strings.Contains(phrase, " ") && (l.breaking(food.classes)&allergies != 0 || food.classes&classes != 0 || own != "" && w.severity[own] == Allergy) {
 			out = append(out, phrase)
 		}
 	}
@@ -277,6 +302,9 @@ func (w *watch) add(name string, s Severity) {
 		return
 	}
 	phrase := normal(name)
+	if classes := groups[phrase].set(); classes != 0 {
+		w.groups = append(w.groups, watchedGroup{rule, classes})
+	}
 	if food := theLexicon().phrases[phrase]; food != nil {
 		w.foods[food] = rule
 		return

@@ -158,6 +158,74 @@ func TestHits(t *testing.T) {
 	}
 }
 
+// TestGroups: what people call foods of several kinds finds all of them, and is told to the model.
+func TestGroups(t *testing.T) {
+	for word, want := range map[string]string{
+		"shellfish": "prawns mussels shellfish", "Seafood": "prawns mussels salmon shellfish", "meat": "bacon beef", "pork": "bacon", "alcohol": "wine", "lactose": "milk",
+		"gelatine": "gelatine", "gelatin": "gelatine",
+	} {
+		p := &Profile{Avoid: []string{word}}
+		var got []string
+		for _, h := range p.Scan("Have prawns, mussels, salmon, shellfish, bacon, beef, wine, milk, gelatine and rice. Lactose-free milk, no prawns.") {
+			got = append(got, h.Text)
+			if h.Severity != p.SeverityOf(word) {
+				t.Errorf("%s: %q is %s", word, h.Text, h.Severity)
+			}
+		}
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("%s: found %s, want %s", word, s, want)
+		}
+		if text := p.Render(); !strings.Contains(text, groups[normal(word)].spoken) {
+			t.Errorf("%s: the model is told %s", word, text)
+		}
+		if own := p.Literal(); len(own) > 0 {
+			t.Errorf("%s is no word of its own: %q", word, own)
+		}
+	}
+	for name := range groups {
+		if groups[name].set() == 0 {
+			t.Errorf("%s: no classes", name)
+		}
+	}
+	p := &Profile{Avoid: []string{"shellfish", "kiwi", "milk"}, Dislikes: []string{"beets"}}
+	if !p.HasAllergies() || p.SeverityOf("shellfish") != Allergy || !slices.Contains(p.AllergenWords(), "prawns") {
+		t.Error("shellfish is an allergy, and prawns are one of its words")
+	}
+	if own := p.Literal(); !slices.Equal(own, []string{"kiwi", "beets"}) {
+		t.Errorf("words of its own: %q", own)
+	}
+}
+
+// TestKitchen: not all that is "not" done to a food, or taken off something, leaves it out.
+func TestKitchen(t *testing.T) {
+	p := &Profile{Avoid: []string{"milk", "gluten", "fish", "crustaceans", "nuts"}}
+	for text, want := range map[string]string{
+		"No added sugar yogurt.":                               "yogurt",
+		"A no-sugar yogurt with no-salt butter.":               "yogurt butter",
+		"No-milk pudding for all.":                             "",
+		"It has no sugar, just milk.":                          "milk",
+		"Avoid overcooking the shrimp.":                        "shrimp",
+		"Do not drain the tuna, and don't boil the milk.":      "tuna milk",
+		"Remove the prawns from the heat.":                     "prawns",
+		"Remove the salmon from the frying pan.":               "salmon",
+		"Remove the crusts from the bread.":                    "bread",
+		"Remove milk from your diet.":                          "",
+		"Take the butter out of the fridge.":                   "butter",
+		"Leave the butter out of the sauce.":                   "",
+		"Leave the nuts out. Avoid milk and eat no bread.":     "",
+		"Don't add cream. Do not cook with butter, use oil.":   "",
+		"Without salt, cheese or bread. No nuts, milk or fish": "",
+	} {
+		var got []string
+		for _, h := range p.Scan(text) {
+			got = append(got, h.Text)
+		}
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("%s: found %q, want %q", text, s, want)
+		}
+	}
+}
+
 func TestAllergenWords(t *testing.T) {
 	p := &Profile{Avoid: []string{"gluten", "kiwi", "onion", "fennel", "milk"}, Severity: map[string]Severity{"kiwi": Allergy, "fennel": Allergy, "milk": Intolerance}, Diet: []string{"vegan"}}
 	got := p.AllergenWords()

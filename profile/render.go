@@ -86,6 +86,9 @@ func spoken(name string) string {
 	if r, ok := ruleOf(name); ok {
 		return r.say()
 	}
+	if g, ok := groups[normal(name)]; ok {
+		return g.spoken
+	}
 	return name
 }
 

@@ -29,6 +29,34 @@ var otherNames = map[string]Rule{
 	"ketogenic": "keto", "veggie": "vegetarian",
 }
 
+// A group is what people call foods of several kinds, which are no rule of their own.
+type group struct {
+	classes  string // of the lexicon
+	spoken   string // what the model is told
+	allergen bool
+}
+
+// groups by the word for them, as normal gives it.
+var groups = map[string]group{
+	"shellfish": {"crustaceans molluscs", "shellfish (prawns, crab, lobster, mussels, oysters, squid)", true},
+	"seafood":   {"fish crustaceans molluscs", "seafood (fish, prawns, crab, lobster, mussels, oysters, squid)", true},
+	"meat":      {"meat pork", "meat (poultry, sausages and ham included)", false},
+	"pork":      {"pork", "pork (bacon, ham and lard included)", false},
+	"alcohol":   {"alcohol", "alcohol (wine and liqueur in food included)", false},
+	"lactose":   {"lactose", "lactose (milk, yogurt, cream, soft cheese)", false},
+	"gelatine":  {"gelatine", "gelatine", false},
+	"gelatin":   {"gelatine", "gelatine", false},
+}
+
+// set is the classes of a group; 0 for the zero value.
+func (g group) set() classSet {
+	set, _, err := theLexicon().set(g.classes)
+	if err != nil {
+		panic(err) // a test makes all sets
+	}
+	return set
+}
+
 // ruleOf reads the name of a rule in a profile.
 func ruleOf(word string) (Rule, bool) {
 	word = strings.ToLower(strings.Join(strings.Fields(word), " "))

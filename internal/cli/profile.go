@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -39,7 +40,7 @@ allergies, goals, dislikes. generate, chat, serve, eval and dataset make take on
 foods in it that break the profile; exit code 1 means that there are some.`,
 		Example: `  lentil profile check anna.yaml
   lentil generate --model ./model --prompt "A cake, please" --verbose False | lentil profile check anna.yaml -`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: between(1, 2, "a profile, and maybe a text"),
 		RunE: func(_ *cobra.Command, args []string) error { return runProfileCheck(streams, args) },
 	}
 	show := &cobra.Command{
@@ -47,7 +48,7 @@ foods in it that break the profile; exit code 1 means that there are some.`,
 		Short:   "Show a profile as models are told it",
 		Long:    `Show the text that models are told of a profile, the same in training and in serving.`,
 		Example: `  lentil profile show anna.yaml`,
-		Args:    cobra.ExactArgs(1),
+		Args:    between(1, 1, "one profile"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			p, err := profile.Read(args[0])
 			if err != nil {
@@ -64,13 +65,23 @@ foods in it that break the profile; exit code 1 means that there are some.`,
 how that is known. With a word, those that have it in one of their names.`,
 		Example: `  lentil profile foods tahini
   lentil profile foods | wc -l`,
-		Args: cobra.MaximumNArgs(1),
+		Args: between(0, 1, "one word at most"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return listFoods(streams.Out, strings.ToLower(strings.Join(args, "")))
 		},
 	}
 	cmd.AddCommand(check, show, foods)
 	return cmd
+}
+
+// between wants so many arguments.
+func between(least, most int, wanted string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > most {
+			return fault.Of("found %d arguments, expected %s", len(args), wanted).Try("See: %s --help", cmd.CommandPath())
+		}
+		return nil
+	}
 }
 
 // maxScanned is the largest text that check reads, in bytes.
@@ -82,12 +93,19 @@ func runProfileCheck(streams Streams, args []string) error {
 		return fault.Mark(err)
 	}
 	if len(args) == 1 {
-		_, err := fmt.Fprintf(streams.Out, "%s is a profile: %s\n%s\n", p.ID, summary(p), p.Notice())
+		fmt.Fprintf(streams.Out, "%s is a profile: %s\n", p.ID, summary(p))
+		if own := p.Literal(); len(own) > 0 {
+			fmt.Fprintf(streams.Out, "Looked for by that name alone, not by its kinds or what is made of it: %s\n", strings.Join(own, ", "))
+		}
+		_, err := fmt.Fprintln(streams.Out, p.Notice())
 		return err
 	}
 	var text []byte
 	if args[1] == "-" {
-		text, err = io.ReadAll(io.LimitReader(streams.In, maxScanned))
+		text, err = io.ReadAll(io.LimitReader(streams.In, maxScanned+1))
+		if err == nil && len(text) > maxScanned {
+			err = fault.Of("standard input: more than %d bytes", maxScanned).Try("Give it in parts.")
+		}
 	} else {
 		text, err = smallfile.ReadAny(args[1], maxScanned)
 	}
@@ -95,12 +113,15 @@ func runProfileCheck(streams Streams, args []string) error {
 		return fault.Mark(err)
 	}
 	hits := p.Scan(string(text))
-	line, at := 1, 0
+	line, begin, at := 1, 0, 0
 	for _, h := range hits {
-		line += strings.Count(string(text[at:h.Start]), "\n")
+		between := text[at:h.Start]
+		line += bytes.Count(between, []byte("\n"))
+		if i := bytes.LastIndexByte(between, '\n'); i >= 0 {
+			begin = at + i + 1
+		}
 		at = h.Start
-		column := h.Start - strings.LastIndexByte(string(text[:h.Start]), '\n')
-		fmt.Fprintf(streams.Out, "%s:%d:%d: %s\n", args[1], line, column, sayHit(h))
+		fmt.Fprintf(streams.Out, "%s:%d:%d: %s\n", args[1], line, h.Start-begin+1, sayHit(h))
 	}
 	if len(hits) > 0 {
 		return fmt.Errorf("%w: %d foods break the profile", errSaid, len(hits))

@@ -21,10 +21,13 @@ func TestProfileCommand(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"check", anna}, "", ExitOK, "anna is a profile: gluten (allergy), kiwi (avoid), vegetarian\n"},
+		{[]string{"check", anna}, "", ExitOK, "anna is a profile: gluten (allergy), kiwi (avoid), vegetarian\nLooked for by that name alone, not by its kinds or what is made of it: kiwi\n"},
+		{[]string{"check"}, "", ExitUsage, "found 0 arguments, expected a profile, and maybe a text"},
+		{[]string{"show", anna, anna}, "", ExitUsage, "found 2 arguments, expected one profile"},
 		{[]string{"check", bad}, "", ExitUsage, `bad.yaml:2: there is no "allergy" in a profile`},
 		{[]string{"check", anna, text}, "", ExitFailure, `answer.txt:2:11: "toast" breaks gluten (allergy)`},
 		{[]string{"check", anna, text}, "", ExitFailure, `answer.txt:2:23: "kiwi" (avoid)`},
+		{[]string{"check", anna, "-"}, "Rice. Bread. Have\nbread, toast.", ExitFailure, "-:1:7: \"Bread\" breaks gluten (allergy)\n-:2:1: \"bread\" breaks gluten (allergy)\n-:2:8: \"toast\""},
 		{[]string{"check", anna, "-"}, "No bread, no ham.", ExitOK, "Nothing in it breaks anna, as far as the scanner can tell. " + profile.NoAdvice},
 		{[]string{"check", anna, "no/file"}, "", ExitUsage, "no such file"},
 		{[]string{"show", anna}, "", ExitOK, "Diet: vegetarian (no meat, no fish, no gelatine)."},
