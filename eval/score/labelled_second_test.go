@@ -1,7 +1,7 @@
 package score
 
-// labelledSecond are further answers with what a reader says of them, in the notation of labelled. They were written without a look
-// at the rules, and labels that the rules miss stay as they are.
+// labelledSecond are further answers with what a reader says of them, in the notation of labelled. They were written before
+// the code of the rules was read, but after its summary in docs/eval.md and parts of labelled. Labels that the rules miss stay as they are.
 var labelledSecond = []labelledSet{
 	{Question{Question: "How much iron do women need each day?", Answer: "Women need 16 mg of iron a day.", Facts: []Fact{{Figure: "16 mg"}}}, []string{
 		"+Women between 18 and 50 need about 16 mg of iron every day.",
