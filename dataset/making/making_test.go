@@ -338,7 +338,7 @@ func TestWrite(t *testing.T) {
 		}
 	}
 	m := makeBook(t, handbook, nil)
-	lines, from, err := m.lines("train", nil)
+	lines, from, err := m.lines("train", nil, map[Action]int{})
 	if err != nil || len(lines) != len(from) {
 		t.Fatal(len(lines), len(from), err)
 	}

@@ -40,6 +40,7 @@ type Report struct {
 	TextLeak  float64        `json:"text_leak"`                 // share of the runs of eight words of test passages that training passages have
 	Personal  int            `json:"personal"`                  // addresses and numbers of persons
 	Dropped   map[string]int `json:"dropped"`                   // facts, by reason
+	Reviewed  map[Action]int `json:"reviewed,omitempty"`        // rows, by what a review decided: rejected ones are not in Rows
 	WithFacts int            `json:"passages_with_rows"`
 	Calls     int            `json:"calls,omitempty"` // of the model
 	Spent     int            `json:"-"`               // tokens of its prompts and answers, in this process
@@ -244,6 +245,9 @@ func (r *Report) String() string {
 		if r.Dropped[reason] > 0 {
 			fmt.Fprintf(&b, "Left out: %d (%s)\n", r.Dropped[reason], reason)
 		}
+	}
+	if n := r.Reviewed; len(n) > 0 {
+		fmt.Fprintf(&b, "Reviewed: %d accepted, %d edited, %d rejected, which are in no file; kinds and tokens count them\n", n[Accept], n[Edit], n[Reject])
 	}
 	var questions []string
 	for _, k := range score.Kinds {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -178,7 +179,8 @@ type Review struct {
 	rows    []Reviewed
 	mu      sync.Mutex
 	decided map[string]Decision
-	books   map[string]*book.Document // nil for one that cannot be opened
+	books   map[string]*book.Document    // nil for one that cannot be opened
+	found   map[string][sha256.Size]byte // of the files, as they were read
 }
 
 // A Reviewed row is one with its place, and what was decided.
@@ -196,15 +198,21 @@ func OpenReview(dir string) (*Review, error) {
 	r := &Review{dir: dir, books: map[string]*book.Document{}}
 	data, err := smallfile.Read(filepath.Join(dir, ProvenanceName), 8*maxDecisions)
 	if err != nil {
-		return nil, fault.Given("data", dir, "%w", err).Try("Give the folder of a dataset that was made of books: lentil dataset make")
+		return nil, fault.Of("%w", err).Try("Give the folder of a dataset that was made of books: lentil dataset make")
 	}
 	splits, err := dataset.Load(dir, dataset.Options{})
 	if err != nil {
-		if splits, err = dataset.Load(dir, dataset.Options{Preference: true}); err != nil {
+		var pairs error
+		if splits, pairs = dataset.Load(dir, dataset.Options{Preference: true}); pairs != nil {
 			return nil, fault.Mark(err)
 		}
 	}
-	for i, line := range bytes.Split(bytes.TrimSpace(data), []byte("\n")) {
+	lines := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
+	if len(bytes.TrimSpace(data)) == 0 { // all rows were rejected
+		lines = nil
+	}
+	told := map[string]int{}
+	for i, line := range lines {
 		var row Reviewed
 		if err := json.Unmarshal(line, &row.Provenance); err != nil {
 			return nil, fault.Of("%s:%d: %w", filepath.Join(dir, ProvenanceName), i+1, err)
@@ -216,9 +224,22 @@ func OpenReview(dir string) (*Review, error) {
 		if row.row, err = split.Row(row.Row - 1); err != nil {
 			return nil, err
 		}
+		told[row.Split]++
 		r.format = split.Format
 		row.Question, row.Answer = ends(row.row)
 		r.rows = append(r.rows, row)
+	}
+	for name, split := range map[string]*dataset.Split{"train": splits.Train, "valid": splits.Valid, "test": splits.Test} {
+		switch n := split.Len(); {
+		case n == told[name]:
+		case split.Format == dataset.Text && len(told) == 0:
+			return nil, fault.Of("the rows of %s are texts of the books, which there is nothing to review in", dir).Try("Make rows of questions and answers, in another layout than text.")
+		default:
+			return nil, fault.Of("%s has %d rows, and %s tells of %d of them", filepath.Join(dir, name+".jsonl"), n, ProvenanceName, told[name]).Try("Keep rows of your own in a file of their own, which lentil dataset make takes with %v, and make the dataset again.", fault.Setting("mix"))
+		}
+	}
+	if r.found, err = r.contents(); err != nil {
+		return nil, err
 	}
 	r.decided, err = readDecisions(dir)
 	if r.decided == nil {
@@ -249,12 +270,23 @@ func ends(row dataset.Row) (question, answer string) {
 }
 
 // Len is how many rows there are.
-func (r *Review) Len() int { return len(r.rows) }
+func (r *Review) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.rows)
+}
 
-// Row gives a row with what was decided.
+// Row gives a row with what was decided. It is empty where a Write meanwhile left fewer rows.
 func (r *Review) Row(i int) Reviewed {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.at(i)
+}
+
+func (r *Review) at(i int) Reviewed {
+	if i >= len(r.rows) {
+		return Reviewed{}
+	}
 	row := r.rows[i]
 	if d, ok := r.decided[row.Hash]; ok {
 		row.Decision = &d
@@ -264,9 +296,11 @@ func (r *Review) Row(i int) Reviewed {
 
 // Counts are how many rows were decided on in each way.
 func (r *Review) Counts() map[Action]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	out := map[Action]int{}
 	for i := range r.rows {
-		if d := r.Row(i).Decision; d != nil {
+		if d := r.at(i).Decision; d != nil {
 			out[d.Action]++
 		}
 	}
@@ -320,8 +354,19 @@ func (r *Review) Decide(d Decision) error {
 }
 
 // Write writes the rows as they were decided on: without those that were rejected, the others as they were edited. The
-// review goes on with what is written.
+// review goes on with what is written. Files that others changed since the review began are left as they are.
 func (r *Review) Write() (kept int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now, err := r.contents()
+	if err != nil {
+		return 0, err
+	}
+	for name, hash := range r.found {
+		if now[name] != hash {
+			return 0, fault.Of("%s was changed since the review began", filepath.Join(r.dir, name)).Try("Nothing was written. Start the review again: what was decided is kept in %s.", DecisionsName)
+		}
+	}
 	if kept, err = r.write(); err != nil {
 		return 0, err
 	}
@@ -329,10 +374,30 @@ func (r *Review) Write() (kept int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.rows, r.decided = fresh.rows, fresh.decided
+	r.rows, r.decided, r.found = fresh.rows, fresh.decided, fresh.found
 	return kept, nil
+}
+
+// contents are the hashes of the files that a Write replaces.
+func (r *Review) contents() (map[string][sha256.Size]byte, error) {
+	out := map[string][sha256.Size]byte{}
+	for _, name := range []string{"train.jsonl", "valid.jsonl", "test.jsonl", ProvenanceName} {
+		hash := sha256.New()
+		file, err := os.Open(filepath.Join(r.dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		_, err = io.Copy(hash, file)
+		file.Close()
+		if err != nil {
+			return nil, err
+		}
+		out[name] = [sha256.Size]byte(hash.Sum(nil))
+	}
+	return out, nil
 }
 
 func (r *Review) write() (kept int, err error) {
@@ -346,7 +411,7 @@ func (r *Review) write() (kept int, err error) {
 	var from []Provenance
 	var again []Decision // an edited row is another one, and has been looked at
 	for i := range r.rows {
-		row := r.Row(i)
+		row := r.at(i)
 		d := Decision{Action: Accept}
 		if row.Decision != nil {
 			d = *row.Decision
@@ -385,8 +450,8 @@ func (r *Review) write() (kept int, err error) {
 	return len(from), nil
 }
 
-// reviewed changes lines by the decisions of an earlier review.
-func reviewed(rows []dataset.Row, as dataset.Format, lines []string, from []Provenance, decided map[string]Decision) ([]string, []Provenance, error) {
+// reviewed changes lines by the decisions of an earlier review, and counts these.
+func reviewed(rows []dataset.Row, as dataset.Format, lines []string, from []Provenance, decided map[string]Decision, count map[Action]int) ([]string, []Provenance, error) {
 	var outLines []string
 	var out []Provenance
 	for i, line := range lines {
@@ -395,6 +460,7 @@ func reviewed(rows []dataset.Row, as dataset.Format, lines []string, from []Prov
 			if err != nil {
 				return nil, nil, fmt.Errorf("%s: %w", DecisionsName, err)
 			}
+			count[d.Action]++
 			if !keep {
 				continue
 			}

@@ -58,7 +58,10 @@ func (s *ReviewServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if err := read(r, &d); err != nil {
 				return nil, err
 			}
-			return s.Review.Counts(), s.Review.Decide(d)
+			if err := s.Review.Decide(d); err != nil {
+				return nil, err
+			}
+			return s.Review.Counts(), nil
 		})
 	case "POST /regenerate":
 		s.answer(w, func() (any, error) { return s.regenerate(r) })
@@ -80,7 +83,7 @@ func read(r *http.Request, v any) error {
 	if err != nil {
 		return err
 	}
-	return json.Unmarshal(data, v)
+	return fault.Mark(json.Unmarshal(data, v))
 }
 
 func (s *ReviewServer) answer(w http.ResponseWriter, of func() (any, error)) {

@@ -80,6 +80,9 @@ func TestReview(t *testing.T) {
 				t.Fatal(err)
 			}
 			check("made anew")
+			if r := &made.Report; r.Rows["train"] != n-1 || !strings.Contains(r.String(), "Reviewed: 0 accepted, 1 edited, 1 rejected") {
+				t.Errorf("the report tells of %d rows of %d:\n%s", r.Rows["train"], n-1, r)
+			}
 		})
 	}
 }
@@ -164,5 +167,71 @@ func TestPassages(t *testing.T) {
 	}
 	if at != len(d.Blocks) {
 		t.Errorf("%d of %d blocks", at, len(d.Blocks))
+	}
+}
+
+// TestReviewOfOthers: rows that someone else put into the files are not written over, a review of nothing is none that is
+// broken, and all that a page may send is answered.
+func TestReviewOfOthers(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	made := makeBook(t, handbook, nil)
+	open := func() (*Review, func(path, body string) (int, string)) {
+		t.Helper()
+		if err := made.Write(dir, true); err != nil {
+			t.Fatal(err)
+		}
+		review, err := OpenReview(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &ReviewServer{Review: review}
+		return review, func(path, body string) (int, string) {
+			r := httptest.NewRequest("POST", path, strings.NewReader(body))
+			r.Host = "localhost"
+			r.Header.Set("Content-Type", "application/json")
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, r)
+			return w.Code, w.Body.String()
+		}
+	}
+	review, post := open()
+	if code, body := post("/decide", `{"hash":"`+review.Row(0).Hash+`","action":"accept"}`); code != 200 || body != "{\"accept\":1}\n" {
+		t.Errorf("the first decision: %d %s", code, body)
+	}
+	if code, body := post("/decide", "{"); code != 400 {
+		t.Errorf("half a decision: %d %s", code, body)
+	}
+	path := filepath.Join(dir, "train.jsonl")
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := string(before) + `{"messages": [{"role": "user", "content": "Mine?"}, {"role": "assistant", "content": "Mine."}]}` + "\n"
+	if err := os.WriteFile(path, []byte(own), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, body := post("/write", "{}"); code != 400 || !strings.Contains(body, "train.jsonl was changed since the review began") {
+		t.Errorf("changed rows: %d %s", code, body)
+	}
+	if _, err := OpenReview(dir); err == nil || !strings.Contains(err.Error(), "rows of your own") {
+		t.Errorf("a row that provenance.jsonl does not tell of: %v", err)
+	}
+	if now, err := os.ReadFile(path); err != nil || string(now) != own {
+		t.Errorf("the row of one's own is gone: %v", err)
+	}
+
+	review, post = open()
+	for i := range review.Len() {
+		if err := review.Decide(Decision{Hash: review.Row(i).Hash, Action: Reject}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if code, body := post("/write", "{}"); code != 200 || body != "{\"rows\":0}\n" {
+			t.Errorf("all rows rejected: %d %s", code, body)
+		}
+	}
+	if got := review.Row(0); got.Hash != "" {
+		t.Errorf("a row that is gone: %+v", got)
 	}
 }

@@ -95,8 +95,8 @@ func (r *Row) row(o *Options) dataset.Row {
 	return dataset.Row{Format: dataset.Chat, Messages: ask}
 }
 
-// lines writes the rows of a split, and where each comes from.
-func (m *Made) lines(split string, decided map[string]Decision) (lines []string, from []Provenance, err error) {
+// lines writes the rows of a split, and where each comes from. It counts what a review decided on them.
+func (m *Made) lines(split string, decided map[string]Decision, count map[Action]int) (lines []string, from []Provenance, err error) {
 	if m.opt.Format == Texts {
 		for _, text := range m.Texts[split] {
 			line, err := dataset.FormatRow(dataset.Row{Format: dataset.Text, Text: text}, dataset.Text)
@@ -124,7 +124,7 @@ func (m *Made) lines(split string, decided map[string]Decision) (lines []string,
 		rows, lines = append(rows, row), append(lines, line)
 		from = append(from, r.provenance(line, len(lines)))
 	}
-	return reviewed(rows, written[m.opt.Format], lines, from, decided)
+	return reviewed(rows, written[m.opt.Format], lines, from, decided, count)
 }
 
 func (r *Row) provenance(line string, number int) Provenance {
@@ -207,10 +207,14 @@ func (m *Made) Write(dir string, overwrite bool) error {
 	defer set.Discard()
 	set.Record()
 	var from []Provenance
+	m.Report.Reviewed = map[Action]int{}
 	for _, split := range splitNames {
-		lines, of, err := m.lines(split, decided)
+		lines, of, err := m.lines(split, decided, m.Report.Reviewed)
 		if err != nil {
 			return err
+		}
+		if m.opt.Format != Texts {
+			m.Report.Rows[split] = len(lines)
 		}
 		from = append(from, of...)
 		if err := writeLines(set, split+".jsonl", lines); err != nil {
