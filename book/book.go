@@ -226,7 +226,7 @@ func (o Options) Open(ctx context.Context, path string) (*Document, error) {
 		if len(d.Unread) > 0 {
 			return nil, m.Try("Its pages are pictures: give a command that reads them, like %v 'tesseract {} stdout'.", fault.Setting("ocr"))
 		}
-		return nil, m.Try("If its pages are pictures, text recognition (OCR) has to be run on them first.")
+		return nil, m.Try("It is empty, or has nothing but pictures.")
 	}
 	return d, nil
 }

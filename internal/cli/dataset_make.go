@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/lentil-lm/lentil/dataset/making"
 	"github.com/lentil-lm/lentil/engine"
+	"github.com/lentil-lm/lentil/eval/score"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/profile"
 	"github.com/lentil-lm/lentil/tune"
@@ -107,9 +110,37 @@ stopped, and asks nothing twice.`,
 		if err := o.check(); err != nil {
 			return err
 		}
+		o.tellIdle(cmd, streams.Err)
 		return runDatasetMake(cmd.Context(), streams, &o)
 	}
 	return cmd
+}
+
+// tellIdle says which flags change nothing where no model writes, or where it is not at an endpoint.
+func (o *makeOptions) tellIdle(cmd *cobra.Command, w io.Writer) {
+	model := o.Model != noModel && o.Model != ""
+	idle := []string{}
+	if o.Endpoint == "" {
+		idle = append(idle, "endpoint-model", "concurrency")
+	}
+	if o.Endpoint == "" && !model {
+		idle = append(idle, "recipe", "budget", "max-copy", "votes")
+	}
+	if !model && o.Vectors == "" {
+		idle = append(idle, "threads")
+	}
+	for _, name := range idle {
+		if cmd.Flags().Changed(name) {
+			why := "no model writes rows: give --model or --endpoint"
+			switch {
+			case model:
+				why = "the model of --model is at no endpoint"
+			case o.Endpoint != "":
+				why = "the endpoint has its own threads"
+			}
+			fmt.Fprintf(w, "Note: --%s changes nothing: %s.\n", name, why)
+		}
+	}
 }
 
 func (o *makeOptions) check() error {
@@ -239,8 +270,7 @@ func runDatasetMake(ctx context.Context, streams Streams, o *makeOptions) error 
 	if err := made.Write(o.Out, o.Overwrite); err != nil {
 		return err
 	}
-	fmt.Fprintf(streams.Out, "%s\nWritten to %s; look at %s/report.html.\n\nNext:\n  %s train --model MODEL --data %s%s\n  %s eval --model MODEL --adapter-path ./adapters --questions %s/questions.jsonl\n",
-		made.Report.String(), o.Out, o.Out, program(), o.Out, o.training(&made.Report), program(), o.Out)
+	fmt.Fprintf(streams.Out, "%s\nWritten to %s; look at %s/report.html.\n\n%s", made.Report.String(), o.Out, o.Out, o.next(&made.Report))
 	return writeFigures(o.JSON, &made.Report)
 }
 
@@ -250,19 +280,30 @@ const (
 	proposedRate   = "1e-4"
 )
 
-// training are the flags that the rows are trained with, for a few passes over them.
-func (o *makeOptions) training(r *making.Report) string {
-	rows, batch := r.Rows["train"], tune.New().BatchSize
+// next are the commands that train on the rows, for a few passes over them, and ask what was learnt.
+func (o *makeOptions) next(r *making.Report) string {
+	data, rows, batch := o.Out, r.Rows["train"], tune.New().BatchSize
 	flags := " --learning-rate " + proposedRate
-	switch o.Format {
-	case making.Pairs:
-		flags = " --train-mode dpo"
-	case making.Texts:
+	switch {
+	case o.Format == making.Texts:
 		rows = r.Texts["train"]
+	case rows == 0 && r.Texts["train"] > 0: // what is no English gives no questions
+		data, rows = filepath.Join(o.Out, making.TextFolder), r.Texts["train"]
+	case o.Format == making.Pairs:
+		flags = " --train-mode dpo"
 	default:
 		flags = " --mask-prompt" + flags
 	}
-	return fmt.Sprintf("%s --iters %d", flags, max((proposedPasses*rows+batch-1)/batch, 1))
+	if rows == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("Next:\n  %s train --model MODEL --data %s%s --iters %d\n", program(), quoted(data), flags, (proposedPasses*rows+batch-1)/batch)
+	for _, k := range score.Kinds {
+		if r.Questions[string(k)] > 0 {
+			return text + fmt.Sprintf("  %s eval --model MODEL --adapter-path ./adapters --questions %s\n", program(), quoted(filepath.Join(o.Out, making.QuestionsName)))
+		}
+	}
+	return text
 }
 
 // printSample shows rows, evenly from the dataset: those of the model, if there is one, and why others were not taken.

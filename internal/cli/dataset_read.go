@@ -110,7 +110,7 @@ func readBooks(ctx context.Context, streams Streams, args []string, o readOption
 		err = writeFigures(o.json, books)
 	}
 	if err == nil && failed > 0 {
-		err = fault.Of("%d of %d books could not be read", failed, len(paths))
+		err = fault.Of("%d of %d books could not be read", failed, len(paths)).Try("They are named above, each with what can be done.")
 	}
 	return err
 }

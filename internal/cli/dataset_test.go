@@ -75,6 +75,18 @@ func TestDatasetMakeAndCheck(t *testing.T) {
 	if out := mustRun(t, "", "dataset", "make", book, "--sample", "3"); strings.Count(out, "\nQ: ") != 3 {
 		t.Error(out)
 	}
+	// What cannot be asked for is trained on as text, and a flag for a model says that none is there.
+	few, texts := writeFile(t, "few.md", "A few words.\n"), filepath.Join(dir, "few words")
+	code, out, errOut := lentil(t, "", "dataset", "make", few, "--out", texts, "--recipe", "none", "--votes", "1")
+	if want := "lentil train --model MODEL --data '" + filepath.Join(texts, "text") + "' --learning-rate"; code != ExitOK || !strings.Contains(out, want) || strings.Contains(out, "lentil eval") {
+		t.Errorf("exit %d\n%s\nhas no %q", code, out, want)
+	}
+	if strings.Count(errOut, " changes nothing: no model writes rows") != 2 {
+		t.Error(errOut)
+	}
+	if out := mustRun(t, "", "dataset", "make", book, "--plan", "--format", "text"); !strings.Contains(out, "rows of text: 1 train, 0 valid, 0 test\n") || strings.Contains(out, "Kinds") {
+		t.Error(out)
+	}
 	if out := mustRun(t, "", "dataset", "make", book, "--plan"); !strings.Contains(out, "Nothing is written") {
 		t.Error(out)
 	}
