@@ -103,6 +103,7 @@ const (
 	ListMark    Reason = "list mark"
 	Leader      Reason = "leader dots"
 	Turned      Reason = "text in another direction"
+	Control     Reason = "control character"
 )
 
 // A Removal is a text that was left out, and where it stood.

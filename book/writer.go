@@ -56,6 +56,8 @@ func (w *writer) text(s string) {
 		switch {
 		case r == '\u00ad':
 			w.drop(s[i:i+utf8.RuneLen(r)], SoftHyphen)
+		case isControl(r):
+			w.drop(string(r), Control)
 		case w.asIs:
 			w.buf = utf8.AppendRune(w.buf, r)
 		case unicode.IsSpace(r):
@@ -65,6 +67,21 @@ func (w *writer) text(s string) {
 			w.buf = utf8.AppendRune(w.buf, r)
 		}
 	}
+}
+
+// isControl tells what no text has: to a terminal that shows a book it would be commands.
+func isControl(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) }
+
+func withoutControls(s string) string {
+	if strings.IndexFunc(s, isControl) < 0 {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if isControl(r) {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 // gap writes the space that waits, except at the begin of a line or cell.
@@ -81,7 +98,7 @@ func (w *writer) drop(s string, reason Reason) {
 		return
 	}
 	if w.removals++; w.removals > maxBlocks {
-		w.fail(tooMuch(w.name, "marks and soft hyphens", maxBlocks))
+		w.fail(tooMuch(w.name, "marks, soft hyphens and control characters", maxBlocks))
 		return
 	}
 	w.removed = append(w.removed, Removal{len(w.buf), s, reason})
@@ -183,5 +200,14 @@ func (w *writer) fail(err error) {
 // done closes the last block and gives the document.
 func (w *writer) done() (*Document, error) {
 	w.flush()
+	d := w.doc
+	d.Title = withoutControls(d.Title)
+	for i, name := range d.Authors {
+		d.Authors[i] = withoutControls(name)
+	}
+	for i := range d.Blocks {
+		b := &d.Blocks[i]
+		b.Chapter, b.Page = withoutControls(b.Chapter), withoutControls(b.Page)
+	}
 	return w.doc, w.err
 }

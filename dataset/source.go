@@ -309,6 +309,9 @@ func (s *lineSource) readArray(in *bufio.Reader, rows *rowReader) error {
 		}
 	}
 	if _, err := dec.Token(); err != nil {
+		if errors.Is(err, io.EOF) {
+			return fmt.Errorf("%s: after row %d: the list is not closed: the file is cut off", s.path, len(s.lines))
+		}
 		return fmt.Errorf("%s: after row %d: %w", s.path, len(s.lines), err)
 	}
 	return nil

@@ -64,7 +64,7 @@ func TestKinds(t *testing.T) {
 	for name, c := range map[string]struct{ content, want string }{
 		"rows.txt":      {"x", "expected a folder or a file of the kind .parquet"},
 		"rows.json":     {`[{"text": "a"}, {"text": }]`, "rows.json: row 2: invalid character '}'"},
-		"open.json":     {`[{"text": "a"}`, "after row 1"},
+		"open.json":     {`[{"text": "a"}`, "open.json: after row 1: the list is not closed"},
 		"other.json":    {`[{"text": "a"}, 5]`, "other.json: row 2: expected a JSON object"},
 		"rows.csv":      {"text\na,b\n", "record on line 2: wrong number of fields"},
 		"rows.jsonl.gz": {"no gzip", "rows.jsonl.gz: "},
