@@ -47,6 +47,14 @@ const (
 
 var validID = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$`)
 
+// CheckID checks the id of a profile, which becomes part of the ids of models, and the name of a file.
+func CheckID(id string) error {
+	if !validID.MatchString(id) {
+		return fault.Of("id %q: expected letters, digits, and . _ - between them, 64 at most", id)
+	}
+	return nil
+}
+
 // Read reads a file of YAML or JSON. A file that names no id gets its own name as one.
 func Read(path string) (*Profile, error) {
 	data, err := smallfile.ReadAny(path, MaxBytes)
@@ -101,8 +109,8 @@ var keys = []string{"id", "base", "diet", "avoid", "severity", "goals", "dislike
 func (p *Profile) set(f field) (err error) {
 	switch f.key {
 	case "id":
-		if p.ID, err = f.text(); err == nil && !validID.MatchString(p.ID) {
-			err = fault.Of("id %q: expected letters, digits, and . _ - between them, 64 at most", p.ID)
+		if p.ID, err = f.text(); err == nil {
+			err = CheckID(p.ID)
 		}
 	case "base":
 		p.Base, err = f.text()

@@ -27,8 +27,8 @@ type completionRequest struct {
 // mostPrompts bounds the prompts of one request.
 const mostPrompts = 256
 
-// promptsOf reads one prompt or several, each a string or a list of tokens.
-func (s *Server) promptsOf(ctx context.Context, v *variant, raw json.RawMessage) ([][]int32, error) {
+// promptsOf reads a field that holds one prompt or several, each a string or a list of tokens.
+func (s *Server) promptsOf(ctx context.Context, v *variant, raw json.RawMessage, field string) ([][]int32, error) {
 	var text string
 	var texts []string
 	var ids []int32
@@ -36,7 +36,7 @@ func (s *Server) promptsOf(ctx context.Context, v *variant, raw json.RawMessage)
 	is := func(into any) bool { return json.Unmarshal(raw, into) == nil }
 	switch {
 	case len(raw) == 0 || string(raw) == "null":
-		return nil, badField("prompt", "prompt: there is none")
+		return nil, badField(field, "%s: there is none", field)
 	case is(&text):
 		texts = []string{text}
 	case is(&texts):
@@ -45,7 +45,7 @@ func (s *Server) promptsOf(ctx context.Context, v *variant, raw json.RawMessage)
 		case is(&ids):
 			lists = [][]int32{ids}
 		case !is(&lists):
-			return nil, badField("prompt", "prompt: expected a string, a list of strings, a list of tokens, or a list of such lists")
+			return nil, badField(field, "%s: expected a string, a list of strings, a list of tokens, or a list of such lists", field)
 		}
 	}
 	for _, t := range texts {
@@ -56,18 +56,18 @@ func (s *Server) promptsOf(ctx context.Context, v *variant, raw json.RawMessage)
 		lists = append(lists, ids)
 	}
 	if len(lists) == 0 || len(lists) > mostPrompts {
-		return nil, badField("prompt", "prompt: %d of them, expected 1 to %d", len(lists), mostPrompts)
+		return nil, badField(field, "%s: %d of them, expected 1 to %d", field, len(lists), mostPrompts)
 	}
 	for i, ids := range lists {
 		if len(ids) == 0 { // the text before anything
 			first, ok := v.Tokenizer.BOS()
 			if !ok {
-				return nil, badField("prompt", "prompt: it has no tokens")
+				return nil, badField(field, "%s: it has no tokens", field)
 			}
 			lists[i] = []int32{first}
 		}
 		if err := v.Model.CheckTokens(lists[i]); err != nil {
-			return nil, badField("prompt", "prompt: %v", err)
+			return nil, badField(field, "%s: %v", field, err)
 		}
 	}
 	return lists, nil
@@ -117,7 +117,7 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) completionQueries(ctx context.Context, v *variant, r *completionRequest) (all []*query, err error) {
-	prompts, err := s.promptsOf(ctx, v, r.Prompt)
+	prompts, err := s.promptsOf(ctx, v, r.Prompt, "prompt")
 	if err != nil {
 		return nil, err
 	}

@@ -17,11 +17,8 @@ func (s *Server) embedded(r *http.Request, model string, raw json.RawMessage, fi
 		return nil, 0, err
 	}
 	defer s.models.release(v)
-	texts, err := s.promptsOf(r.Context(), v, raw)
+	texts, err := s.promptsOf(r.Context(), v, raw, field)
 	if err != nil {
-		if e, ok := err.(*apiError); ok {
-			e.param = field
-		}
 		return nil, 0, err
 	}
 	for _, ids := range texts {
@@ -130,6 +127,10 @@ func (s *Server) detokenize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.models.release(v)
+	if err := v.Model.CheckTokens(request.Tokens); err != nil {
+		openAIError(w, badField("tokens", "tokens: %v", err))
+		return
+	}
 	text, err := v.Tokenizer.Decode(request.Tokens, false)
 	if err != nil {
 		openAIError(w, s.toAPI(err))

@@ -81,7 +81,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 				}
 				s.log("%s %s: a fault of the server: %v", r.Method, pathOf(r), p)
 				if out.status == 0 {
-					openAIError(out, &apiError{status: http.StatusInternalServerError, kind: "server_error", message: "a fault of the server, which its log tells"})
+					errorOf(asked)(out, &apiError{status: http.StatusInternalServerError, kind: "server_error", message: "a fault of the server, which its log tells"})
 				}
 			}
 			who, _ := s.key(r)
@@ -89,7 +89,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			s.log("%s %s %d %s", r.Method, pathOf(r), out.status, time.Since(began).Round(time.Millisecond))
 		}()
 		if e := s.refuse(out, r); e != nil {
-			openAIError(out, e)
+			errorOf(r)(out, e)
 			return
 		}
 		if r.Method == http.MethodOptions {

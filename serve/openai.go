@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"math"
 	"net/http"
 	"strconv"
@@ -272,13 +273,15 @@ func (s *Server) constrain(q *query, r *chatRequest, choice choice, tools chat.V
 	if err != nil {
 		return err
 	}
+	field := "response_format"
 	if r.Grammar != "" {
 		if source != nil {
 			return badField("grammar", "grammar: give it or response_format")
 		}
 		if source, err = grammar.GBNF(r.Grammar); err != nil {
-			return err
+			return inField("grammar", err)
 		}
+		field = "grammar"
 	}
 	if choice.required {
 		if source != nil {
@@ -287,13 +290,23 @@ func (s *Server) constrain(q *query, r *chatRequest, choice choice, tools chat.V
 		if source, err = callSource(q.style, tools, choice.name); err != nil {
 			return err
 		}
+		field = "tools"
 	} else if source != nil {
 		q.tools = false
 	}
 	if source == nil {
 		return nil
 	}
-	return s.keep(q, source)
+	return inField(field, s.keep(q, source))
+}
+
+// inField says which field a mistake that names none is in.
+func inField(field string, err error) error {
+	var mistake *fault.Mistake
+	if errors.As(err, &mistake) && mistake.Setting == "" {
+		return fault.At(fault.Setting(field), "%w", err)
+	}
+	return err
 }
 
 // formatOf reads response_format; nil for plain text.

@@ -40,6 +40,11 @@ func newProfiles(sources []Profile, data string) (*profiles, error) {
 	}
 	seen := map[string]string{}
 	for _, source := range sources {
+		if source.ID != "" {
+			if err := profile.CheckID(source.ID); err != nil {
+				return nil, fault.At("profile", "%w", err).Try("Give it another: NAME=%s", source.Path)
+			}
+		}
 		files, err := source.files()
 		if err != nil {
 			return nil, fault.At("profile", "%w", err)

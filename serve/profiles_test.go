@@ -327,6 +327,7 @@ func TestProfileMistakes(t *testing.T) {
 		"no such file":                     {{Path: filepath.Join(dir, "none")}},
 		"there is no .yaml or .json file":  {{Path: t.TempDir()}},
 		"both have the id anna":            {{Path: good}, {Path: filepath.Dir(good)}},
+		`id "a b": expected letters`:       {{ID: "a b", Path: good}},
 	} {
 		if _, err := newProfiles(sources, ""); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, expected %s", err, want)

@@ -354,17 +354,22 @@ func TestBadRequests(t *testing.T) {
 		{"/v1/chat/completions", object{"messages": m, "tool_choice": "required"}, 400, "tool_choice"},
 		{"/v1/chat/completions", object{"messages": m, "response_format": object{"type": "xml"}}, 400, "response_format"},
 		{"/v1/chat/completions", object{"messages": m, "response_format": object{"type": "json_schema", "json_schema": object{"schema": object{"not": object{}}}}}, 400, "response_format"},
-		{"/v1/chat/completions", object{"messages": m, "grammar": "root ::= x"}, 400, nil},
+		{"/v1/chat/completions", object{"messages": m, "grammar": "root ::= x"}, 400, "grammar"},
+		{"/v1/chat/completions", object{"messages": m, "grammar": "root ::= root"}, 400, "grammar"},
+		{"/v1/chat/completions", object{"messages": m, "response_format": object{"type": "json_schema", "json_schema": object{"schema": object{"$ref": "#"}}}}, 400, "response_format"},
 		{"/v1/chat/completions", object{"messages": user(strings.Repeat("word ", 5000))}, 413, nil},
 		{"/v1/chat/completions", object{"messages": user(strings.Repeat("ab ", 1200))}, 400, "messages"},
 		{"/v1/completions", object{}, 400, "prompt"},
 		{"/v1/completions", object{"prompt": []int{1 << 30}}, 400, "prompt"},
 		{"/v1/completions", object{"prompt": "x", "logprobs": 99}, 400, "logprobs"},
+		{"/v1/embeddings", object{"input": []string{}}, 400, "input"},
+		{"/detokenize", object{"tokens": []int{1, -4}}, 400, "tokens"},
 		{"/v1/nothing", object{}, 404, nil},
 	} {
 		status, reply := post(t, h.URL, c.path, c.body)
 		message, _ := at(reply, "error", "message").(string)
-		if status != c.status || message == "" || c.param != nil && at(reply, "error", "param") != c.param {
+		if status != c.status || message == "" || c.param != nil && at(reply, "error", "param") != c.param ||
+			c.path != "/v1/chat/completions" && c.param != nil && !strings.HasPrefix(message, c.param.(string)+": ") {
 			t.Errorf("%s %.80v: %d %v, want %d and %v", c.path, c.body, status, reply, c.status, c.param)
 		}
 	}
@@ -517,6 +522,25 @@ func TestGuard(t *testing.T) {
 		reply.Body.Close()
 		if reply.StatusCode != c.want {
 			t.Errorf("%s %s %v: %d, want %d", c.method, c.path, c.header, reply.StatusCode, c.want)
+		}
+	}
+	// Who is not let in, or asks for what there is not, is told as the API that was asked tells it.
+	for path, where := range map[string][]any{
+		"/v1/models": {"error", "type"}, "/v1/messages": {"error", "type"}, "/v1/messages/batches": {"type"}, "/api/pull": {"error"}, "/api/chat": {"error"},
+	} {
+		for _, header := range []string{"X-Other", "X-Api-Key"} {
+			r, _ := http.NewRequest("POST", h.URL+path, nil)
+			r.Header.Set(header, "other")
+			reply, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var body any
+			err = json.NewDecoder(reply.Body).Decode(&body)
+			reply.Body.Close()
+			if text, ok := at(body, where...).(string); err != nil || !ok || reply.StatusCode < 400 || (at(body, "type") == "error") != strings.HasPrefix(path, "/v1/messages") {
+				t.Errorf("%s with %s: %d %q of %v", path, header, reply.StatusCode, text, body)
+			}
 		}
 	}
 	r, _ := http.NewRequest("GET", h.URL+"/metrics", nil)

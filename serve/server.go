@@ -227,7 +227,7 @@ func (s *Server) routes() http.Handler {
 		s.pageRoutes(mux)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		openAIError(w, &apiError{status: http.StatusNotFound, kind: "invalid_request_error", code: "not_found", message: "there is no " + r.Method + " " + r.URL.Path})
+		errorOf(r)(w, &apiError{status: http.StatusNotFound, kind: "invalid_request_error", code: "not_found", message: "there is no " + r.Method + " " + r.URL.Path})
 	})
 	return mux
 }

@@ -90,6 +90,17 @@ func openAIError(w http.ResponseWriter, e *apiError) {
 	writeJSON(w, e.status, e.object())
 }
 
+// errorOf writes errors as the API does whose path was asked for.
+func errorOf(r *http.Request) func(http.ResponseWriter, *apiError) {
+	switch path := r.URL.Path; {
+	case strings.HasPrefix(path, "/api/"):
+		return ollamaError
+	case path == "/v1/messages" || strings.HasPrefix(path, "/v1/messages/"):
+		return anthropicError
+	}
+	return openAIError
+}
+
 // writeJSON answers with a value.
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")

@@ -298,7 +298,7 @@ func (p *gbnf) times(n node) (node, error) {
 				}
 			}
 			if !ok || err != nil || least < 0 || most >= 0 && most < least || least > mostSymbols || most > mostSymbols {
-				return nil, p.fail("expected a repetition such as {2}, {2,} or {2,5}")
+				return nil, p.fail("expected a repetition such as {2}, {2,} or {2,5}, of %d at most", mostSymbols)
 			}
 			p.at = len(p.text) - len(rest)
 			n = repeat{n, least, most}

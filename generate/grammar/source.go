@@ -344,7 +344,7 @@ func (c *compiler) tidy(root int) error {
 		}
 	}
 	if !ends[root] {
-		return fault.Of("the grammar has no text that ends: it asks for itself within itself")
+		return fault.Of("no text that ends keeps to it: it asks for itself within itself")
 	}
 	for r, alts := range c.rules {
 		c.rules[r] = slices.DeleteFunc(slices.Clone(alts), func(a []symbol) bool { return !productive(a) })
