@@ -131,6 +131,9 @@ func TestAPIs(t *testing.T) {
 	if status, reply = post(t, h.URL, "/v1/messages", object{"model": "none", "messages": user("x")}); status != 404 || at(reply, "error", "type") != "not_found_error" || reply["type"] != "error" {
 		t.Errorf("anthropic's error: %d %v", status, reply)
 	}
+	if status, reply = post(t, h.URL, "/v1/messages", object{"model": "base"}); status != 400 || at(reply, "error", "type") != "invalid_request_error" {
+		t.Errorf("anthropic's error of a field: %d %v", status, reply)
+	}
 }
 
 // TestEmbeddings: vectors have length 1, the same text the same one, in numbers and in base64.

@@ -92,6 +92,11 @@ func newModels(o Options) (*models, error) {
 		}
 		m.bases = append(m.bases, &base{Model: model, variants: map[string]*variant{}})
 	}
+	for _, path := range o.Adapters {
+		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+			return nil, fault.Given("adapters", path, "this is a file, expected a folder of an adapter, or of several")
+		}
+	}
 	if len(m.bases) == 0 {
 		return nil, fault.Missing("model").Try("Give the folder of a model, a .gguf file, or a repository ORG/NAME.")
 	}

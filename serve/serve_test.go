@@ -284,6 +284,28 @@ func TestParameters(t *testing.T) {
 	}
 }
 
+// TestAdjust: what penalties make of logits, by hand. Token 1 is in the prompt, 2 once and 3 twice in the answer.
+func TestAdjust(t *testing.T) {
+	for name, c := range map[string]struct {
+		adjust
+		want []float32
+	}{
+		"nothing":    {adjust{repetition: 1}, []float32{2, -2, 2, -2}},
+		"bias":       {adjust{bias: map[int32]float32{0: -5, 9: 1}}, []float32{-3, -2, 2, -2}},
+		"repetition": {adjust{repetition: 2, window: 20}, []float32{2, -4, 1, -4}},
+		"window":     {adjust{repetition: 2, window: 2}, []float32{2, -2, 1, -4}},
+		"presence":   {adjust{presence: 0.5}, []float32{2, -2, 1.5, -2.5}},
+		"frequency":  {adjust{frequency: 0.5}, []float32{2, -2, 1.5, -3}},
+		"last two":   {adjust{presence: 1, presenceW: 1, frequency: 0.5, frequencyW: 2}, []float32{2, -2, 0.5, -2.5}},
+	} {
+		logits := []float32{2, -2, 2, -2}
+		c.apply([]int32{1}, []int32{3, 3, 2}, logits)
+		if !slices.Equal(logits, c.want) || c.idle() != (name == "nothing") {
+			t.Errorf("%s: %v, want %v; idle %t", name, logits, c.want, c.idle())
+		}
+	}
+}
+
 // TestCompletions: echo gives the log probabilities of a prompt, which are those of tokens that come by themselves.
 func TestCompletions(t *testing.T) {
 	t.Parallel()
@@ -434,6 +456,21 @@ func TestModels(t *testing.T) {
 	}
 }
 
+// TestAdaptersFolder: what --adapters names may come later, but is no file.
+func TestAdaptersFolder(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "notes.txt")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	models := []Model{{ID: "m", Path: t.TempDir()}}
+	if _, err := newModels(Options{Models: models, Adapters: []string{file}}); err == nil || !strings.Contains(err.Error(), "this is a file") {
+		t.Errorf("a file: %v", err)
+	}
+	if _, err := newModels(Options{Models: models, Adapters: []string{file + ".runs"}}); err != nil {
+		t.Errorf("a folder that a training run will make: %v", err)
+	}
+}
+
 // TestMemory: of two models with room for one, the one asked for is loaded.
 func TestMemory(t *testing.T) {
 	t.Parallel()
@@ -522,6 +559,11 @@ func TestGuard(t *testing.T) {
 		reply.Body.Close()
 		if reply.StatusCode != c.want {
 			t.Errorf("%s %s %v: %d, want %d", c.method, c.path, c.header, reply.StatusCode, c.want)
+		}
+		for name, want := range map[string]string{"X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"} {
+			if got := reply.Header.Get(name); got != want {
+				t.Errorf("%s %s: %s is %q, want %q", c.method, c.path, name, got, want)
+			}
 		}
 	}
 	// Who is not let in, or asks for what there is not, is told as the API that was asked tells it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"net"
 	"net/url"
@@ -323,6 +324,11 @@ func runServe(ctx context.Context, streams Streams, o serveOptions) error {
 		return err
 	}
 	defer server.Close()
+	for _, path := range o.Adapters {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			fmt.Fprintf(streams.Err, "%s: there is no such folder yet; it is looked for with every request\n", flagName("adapters")+" "+path)
+		}
+	}
 	streams.presses.stopping("Answers under way come to their end, new ones are refused. Ctrl-C again ends at once.")
 	what := "the API alone, at /v1"
 	if o.Data != "" {

@@ -44,7 +44,7 @@ func TestServe(t *testing.T) {
 	var out, log lockedBuffer
 	code := make(chan int, 1)
 	go func() {
-		code <- Main(ctx, []string{"serve", "--model", "m=" + filepath.Join(dir, "model"), "--port", "0", "--threads", "1", "--api-key", "anna=sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"}, Streams{Out: &out, Err: &log})
+		code <- Main(ctx, []string{"serve", "--model", "m=" + filepath.Join(dir, "model"), "--port", "0", "--threads", "1", "--adapters", filepath.Join(dir, "runs"), "--api-key", "anna=sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"}, Streams{Out: &out, Err: &log})
 	}()
 	url := ""
 	for stop := time.Now().Add(20 * time.Second); url == "" && time.Now().Before(stop); time.Sleep(5 * time.Millisecond) {
@@ -75,6 +75,9 @@ func TestServe(t *testing.T) {
 	end()
 	if c := <-code; c != ExitOK {
 		t.Errorf("exit %d", c)
+	}
+	if l := log.String(); !strings.Contains(l, "runs: there is no such folder yet") {
+		t.Errorf("a folder of adapters that is not there is not told: %q", l)
 	}
 	if l := log.String(); !strings.Contains(l, `POST "/v1/chat/completions" 200`) || strings.Contains(l, "fibre") || strings.Contains(l, "secret") {
 		t.Errorf("the log: %q", l)
