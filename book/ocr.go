@@ -149,36 +149,39 @@ func runOCR(ctx context.Context, words []string, path string, picture []byte) (s
 		cmd.Env = append(os.Environ(), "OMP_THREAD_LIMIT=1")
 	}
 	cmd.WaitDelay = 5 * time.Second // what it started may hold its output open
-	out, said := &limited{most: maxOCR}, &limited{most: 2000}
+	out, said := &limited{most: maxOCR, full: cancel}, &limited{most: 2000, full: func() {}}
 	cmd.Stdout, cmd.Stderr = out, said
 	err := cmd.Run()
 	switch {
+	case out.over:
+		return "", errors.New("the command for it printed more than a page can have")
 	case ctx.Err() == context.DeadlineExceeded:
 		return "", fmt.Errorf("the command for it took more than %v", ocrTime)
 	case err != nil:
-		if text := strings.Join(strings.Fields(said.String()), " "); text != "" {
+		if text := strings.Join(strings.Fields(said.kept.String()), " "); text != "" {
 			return "", fmt.Errorf("the command for it failed: %w: %.300s", err, text)
 		}
 		return "", fmt.Errorf("the command for it failed: %w", err)
-	case out.over:
-		return "", errors.New("the command for it printed more than a page can have")
 	}
-	text, _ := decode(out.Bytes(), false)
+	text, _ := decode(out.kept.Bytes(), false)
 	return string(text), nil
 }
 
-// limited keeps the begin of what is written to it.
+// limited keeps the begin of what is written to it, and calls full when there is more. The buffer is no embedded one, whose
+// ReadFrom io.Copy would take instead of Write.
 type limited struct {
-	bytes.Buffer
+	kept bytes.Buffer
 	most int
 	over bool
+	full func()
 }
 
 func (l *limited) Write(p []byte) (int, error) {
-	if l.Len()+len(p) > l.most {
+	if room := l.most - l.kept.Len(); len(p) > room {
 		l.over = true
-		l.Buffer.Write(p[:l.most-l.Len()])
+		l.full()
+		l.kept.Write(p[:room])
 		return len(p), nil
 	}
-	return l.Buffer.Write(p)
+	return l.kept.Write(p)
 }

@@ -1,6 +1,7 @@
 package book
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // scan is a PDF of three pages, of which the first and the last are pictures.
@@ -74,6 +76,20 @@ paragraph : "page-00003.png 600"
 	}
 }
 
+// TestOCREndless: a command that prints without end is ended when that is more than a page can have.
+func TestOCREndless(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("a Unix shell is missing, which the commands of the test are for")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := runOCR(ctx, []string{"yes", "{}"}, filepath.Join(t.TempDir(), "page.png"), nil)
+	if err == nil || !strings.Contains(err.Error(), "printed more than a page can have") {
+		t.Error(err)
+	}
+}
+
 func TestSplitCommand(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
@@ -85,7 +101,7 @@ func TestSplitCommand(t *testing.T) {
 	}
 }
 
-// TestShelf: folders are searched for books, and for nothing else.
+// TestShelf: folders are searched for books, and for nothing else; a book that is named twice is one.
 func TestShelf(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -99,7 +115,8 @@ func TestShelf(t *testing.T) {
 		}
 	}
 	os.Symlink("nowhere", filepath.Join(dir, "h.txt"))
-	got, err := Shelf(filepath.Join(dir, "f.jpg"), dir)
+	os.Symlink("b.epub", filepath.Join(dir, "i.epub"))
+	got, err := Shelf(filepath.Join(dir, "f.jpg"), dir, filepath.Join(dir, "x"), filepath.Join(dir, "x", "..", "b.epub"))
 	for i := range got {
 		got[i] = strings.TrimPrefix(filepath.ToSlash(got[i]), filepath.ToSlash(dir)+"/")
 	}

@@ -14,19 +14,26 @@ import (
 const maxShelf = 10_000
 
 // Shelf lists books: the files that are named, and those in the folders that are named and in folders below these, by
-// their ends of name. Hidden files and folders are passed over, as is what a link to a folder leads to.
+// their ends of name, each once. Hidden files and folders are passed over, as is what a link to a folder leads to.
 func Shelf(paths ...string) ([]string, error) {
 	var out []string
+	found := map[string]bool{}
+	add := func(path string) {
+		if real := realPath(path); !found[real] {
+			found[real] = true
+			out = append(out, path)
+		}
+	}
 	for _, path := range paths {
 		info, err := os.Stat(path)
 		if err != nil {
 			return nil, err
 		}
 		if !info.IsDir() {
-			out = append(out, path)
+			add(path)
 			continue
 		}
-		some := len(out)
+		some := false
 		err = filepath.WalkDir(path, func(at string, e fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
@@ -42,7 +49,8 @@ func Shelf(paths ...string) ([]string, error) {
 			if info, err := os.Stat(at); err != nil || !info.Mode().IsRegular() {
 				return nil // a link to nothing, a pipe
 			}
-			if out = append(out, at); len(out) > maxShelf {
+			some = true
+			if add(at); len(out) > maxShelf {
 				return tooMuch(path, "books", maxShelf)
 			}
 			return nil
@@ -50,11 +58,22 @@ func Shelf(paths ...string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(out) == some {
+		if !some {
 			return nil, fault.Of("%s has no books in it, expected files that end in %s", path, bookEnds()).Try("Give a folder of books, or one book.")
 		}
 	}
 	return out, nil
+}
+
+// realPath names a file in one way, whatever leads to it.
+func realPath(path string) string {
+	if at, err := filepath.Abs(path); err == nil {
+		path = at
+	}
+	if at, err := filepath.EvalSymlinks(path); err == nil {
+		path = at
+	}
+	return path
 }
 
 // formatOf is the index of the format that a file's name tells; -1 for none.

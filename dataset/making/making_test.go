@@ -523,7 +523,7 @@ func TestCopies(t *testing.T) {
 	whole := longBook()
 	part := whole[:len(whole)/2]
 	other := strings.NewReplacer("stone", "wheel", "e ", "e so ").Replace(whole)
-	for name, text := range map[string]string{"a.txt": whole, "b.md": whole, "c.txt": part, "d.txt": other} {
+	for name, text := range map[string]string{"a.txt": whole, "b.md": whole, "c.txt": part, "d.txt": other, "e.txt": "Peas are pulses.", "f.txt": "Peas are pulses."} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -536,7 +536,7 @@ func TestCopies(t *testing.T) {
 	for _, c := range m.Report.Copies {
 		left = append(left, filepath.Base(c.Path)+" of "+filepath.Base(c.Of))
 	}
-	if want := []string{"a.txt of b.md", "c.txt of b.md"}; !slices.Equal(left, want) || len(m.Report.Books) != 2 {
+	if want := []string{"a.txt of b.md", "c.txt of b.md", "f.txt of e.txt"}; !slices.Equal(left, want) || len(m.Report.Books) != 3 {
 		t.Errorf("%v, want %v; %+v", left, want, m.Report.Books)
 	}
 }

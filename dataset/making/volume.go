@@ -43,7 +43,15 @@ func markCopies(books []*volume) (out []Copy) {
 	trust := func(i int) int { return slices.Index(byTrust, books[i].doc.Format) }
 	slices.SortStableFunc(order, func(a, b int) int { return trust(a) - trust(b) })
 	owner := map[uint64]int{} // the first book that has a run
+	whole := map[string]int{} // and that with a text, however short
 	for _, i := range order {
+		text := books[i].doc.Text()
+		if o, ok := whole[text]; ok {
+			books[i].copy = true
+			out = append(out, Copy{books[i].path, books[o].path, 1})
+			continue
+		}
+		whole[text] = i
 		runs := runsOf(books[i].doc)
 		in := map[int]int{}
 		for h := range runs {
