@@ -44,6 +44,9 @@ func cpp() string {
 	return b.String()
 }
 
+// kernels are all of them.
+var kernels = []kernel{attentionGradQueries, attentionGradKeys, entropyRows, normGrad, routeRows, gated, gatedGrad, turn}
+
 // compiled is the library of all kernels.
 func compiled(t *testing.T) uintptr {
 	t.Helper()

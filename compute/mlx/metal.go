@@ -33,9 +33,6 @@ var (
 	turn                 = kernel{"turn", []string{"x", "cosines", "sines", "sizes"}, []string{"y"}, 256}
 )
 
-// kernels are all, for tests.
-var kernels = []kernel{attentionGradQueries, attentionGradKeys, entropyRows, normGrad, routeRows, gated, gatedGrad, turn}
-
 // body is the kernel's text.
 func (k kernel) body() string {
 	text, err := texts.ReadFile("metal/" + k.name + ".metal")
