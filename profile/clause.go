@@ -220,6 +220,10 @@ func (r *reading) hear(kind cue, i, end int) {
 			r.not = w == "limits"
 		}
 	case not, lacking, instead, replace, swap:
+		if r.not && r.kind == not && r.words[i].word == "without" && r.first == len(r.mentions) && i-r.since <= 2 {
+			r.not = false // "never cook without butter"
+			return
+		}
 		r.deny(kind, end)
 		if kind == not && (r.words[i].word == "leave" || r.words[i].word == "leaves") {
 			r.leave = i
@@ -258,7 +262,18 @@ func (r *reading) word(i int) {
 		r.deny(not, i+1)
 	case w == "leave" || w == "left" || w == "leaving" || w == "take" || w == "cut" || w == "keep":
 		r.leave = i
-	case w == "from" && r.not && i > r.since && strings.HasPrefix(r.words[r.since-1].word, "remov"):
+	case w == "with" && r.not && r.kind == lacking && i > r.since && (r.words[r.since-1].word == "without" || r.words[i-1].word == "and"):
+		r.not = false // "without sugar and with cream"
+	case r.not && r.kind == instead && choosing[w] && len(r.mentions) > r.first:
+		r.not = false
+	case (w == "until" || w == "till") && r.not:
+		if does := r.words[r.since].word; r.kind == not && cueTables[verb][does] && !eating[does] {
+			for k := r.first; k < len(r.mentions); k++ {
+				r.mentions[k].not = false
+			}
+		}
+		r.not = false
+	case w == "from" && r.not && r.since > 0 && i > r.since && strings.HasPrefix(r.words[r.since-1].word, "remov"):
 		if r.place(i + 1) {
 			for k := r.first; k < len(r.mentions); k++ {
 				r.mentions[k].not = false
@@ -358,7 +373,7 @@ func (r *reading) goesOn(i int) bool {
 	}
 	w := r.words[i].word
 	switch {
-	case w == "just" || w == "only" || w == "simply":
+	case w == "just", w == "only", w == "simply", w == "with" && r.kind == lacking:
 		return false // "no eggs, just milk"
 	case r.kind != instead && relative[w]:
 		return true

@@ -26,13 +26,14 @@ var cueLists = map[cue]string{
 	neutral: `not only, not just, not merely, no more than, no less than, not more than, not less than, no later than, no longer than, no matter, no doubt, no wonder,
 no problem, why not, why don't you, why don't we, whether or not, if not, not necessarily, not too much, not least, no need to avoid, no need to skip, no need to give up,
 no reason to avoid, never mind, nothing but, instead use, cannot go wrong, can't go wrong, not to mention, not forgetting, no worries, or not, no bake, no cook, no fuss, no knead, no churn,
-no added sugar, no sugar added, no added salt, no salt added, no added fat`,
+no added sugar, no sugar added, no added salt, no salt added, no added fat,
+no time, no one, no effort, no idea, no fear, no stress, no rush, no surprise, no exception, no question, with no time, with no effort, with no fuss, with no problem, with no doubt`,
 	not: `avoid, avoids, avoiding, avoided, do not, don't, does not, doesn't, did not, didn't, not, never, cannot, can't, must not, mustn't, should not, shouldn't, may not,
 isn't, aren't, wasn't, weren't, won't, haven't, hasn't, wouldn't, couldn't, nor, neither, skip, skips, skipping, omit, omits, omitting, leave out, leaves out, leaving out, leave off, exclude, excludes, excluding,
 eliminate, eliminates, eliminating, cut out, cuts out, cutting out, cut all, give up, stay away from, staying away from, keep away from, stay clear of, steer clear of, refrain from, abstain from, hold the, ditch, ditch the, drop the,
 minus, except, except for, apart from, other than, allergic to, allergy to, allergies to, intolerant to, intolerant of, intolerance to, intolerance of, sensitive to, sensitivity to, reaction to, reactions to,
 react to, reacts to, free of, free from, off limits, forbidden, prohibited, banned, traces of, may contain, contaminated with, contamination with, contact with, shared with,
-remove, removes, removing, eschew, forgo, shun, unsafe, unsuitable, beware of, watch out for, away from, dislike, dislikes, hate, hates, no need for, devoid of, hidden sources of, sources of hidden, symptoms, off the`,
+remove, removes, removing, eschew, forgo, shun, unsafe, unsuitable, beware of, watch out for, away from, dislike, dislikes, hate, hates, no need for, devoid of, hidden sources of, sources of hidden, symptoms, lay off, stay off, keep off, swear off`,
 	lacking:    `without, no, contains no, contain no, with no, has no, have no, lacks, lacking, does not contain, do not contain, doesn't contain, don't contain`,
 	instead:    `instead of, rather than, in place of, in lieu of, as opposed to, alternative to, alternatives to, substitute for, substitutes for, replacement for, replacements for, replacer for, stands in for, stand in for, stand-in for, unlike`,
 	replace:    `replace, replaces, replacing, exchange, exchanging, trade, trading`,
@@ -43,7 +44,7 @@ off limits, off the table, off the menu, off the list, is out, are out, are forb
 not for you, not needed, not necessary, not required, not used, not included, not part of, not on the menu, not an option, not possible, not a good idea, not a good choice, not appropriate, not advised, not ok, not okay, not on, isn't suitable, aren't suitable, isn't safe, aren't safe,
 isn't for you, aren't for you, isn't allowed, aren't allowed, isn't an option, aren't an option, should not be, must not be, cannot be, can't be, shouldn't be, unsuitable, unsafe, be replaced, is replaced, are replaced, be swapped, is swapped, are swapped,
 can trigger, may trigger, can cause a reaction, cause an allergic, cause allergic, be removed, is removed, are removed, absent, be skipped, are skipped, is skipped, be eliminated, is eliminated, are eliminated, is missing, are missing`,
-	turn: `forget, hesitate, skip, omit, avoid, exclude, leave out, skimp on, miss, cut out, be afraid, shy away, fear, give up, neglect, underestimate,
+	turn: `forget, hesitate, skip, omit, avoid, exclude, leave out, skimp on, miss, cut out, be afraid, shy away, fear, give up, neglect, underestimate, beat, believe, regret, resist,
 overcook, overcooking, undercook, undercooking, overmix, overmixing, overbeat, overbeating, overbake, overbaking, overheat, overheating, overcrowd, overcrowding, crowd, crowding,
 burn, burning, scorch, scorching, boil, boiling, brown, browning, drain, draining, rinse, rinsing, reheat, reheating, refreeze, refreezing`,
 	contrast: `but, however, though, although, yet, whereas, while, so, then, therefore, thus, hence, otherwise, instead`,
@@ -63,6 +64,12 @@ var leadEnds = words(`avoid, avoided, avoiding, eat, have, use, drink, consume, 
 
 // likenesses make something of a food that only looks or tastes like it: "egg-sized", "chicken-style".
 var likenesses = words(`shaped, sized, coloured, colored, style, like`)
+
+// choosing are verbs that end what "instead of" leaves out: "instead of white bread choose rye bread".
+var choosing = words(`use, try, choose, have, eat, pick, add, take, opt, go, make, enjoy, drink, buy, order, select`)
+
+// eating are verbs that a diet is about. Others tell what to do with food: "do not add the cheese until the end".
+var eating = words(`eat, have, use, drink, include, consume, buy, order, contain`)
 
 // places are what a cook takes food off, to go on with it: "remove the prawns from the heat".
 var places = words(`heat, stove, hob, oven, pan, frying pan, saucepan, skillet, wok, pot, grill, fryer, water, broth, marinade, brine, fridge, refrigerator, freezer, bowl, plate, tin, can, jar, bag, packet, pack,
