@@ -195,7 +195,10 @@ func sameOrigin(origin, host string) bool {
 
 // key finds the key that a request has.
 func (s *Server) key(r *http.Request) (Key, bool) {
-	secret, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	secret := r.Header.Get("Authorization")
+	if scheme, rest, ok := strings.Cut(secret, " "); ok && strings.EqualFold(scheme, "Bearer") {
+		secret = rest
+	}
 	if k := r.Header.Get("X-Api-Key"); k != "" {
 		secret = k
 	}

@@ -517,6 +517,8 @@ func TestGuard(t *testing.T) {
 		{"GET", "/v1/models", nil, 401},
 		{"GET", "/health", nil, 200},
 		{"GET", "/v1/models", map[string]string{"Authorization": "Bearer secret"}, 200},
+		{"GET", "/v1/models", map[string]string{"Authorization": "bearer secret"}, 200},
+		{"GET", "/v1/models", map[string]string{"Authorization": "Basic secret"}, 401},
 		{"GET", "/v1/models", map[string]string{"X-Api-Key": "other"}, 200},
 		{"GET", "/v1/models", map[string]string{"Authorization": "Bearer wrong"}, 401},
 		{"GET", "/health", map[string]string{"Host": "evil.example"}, 403},
