@@ -3,6 +3,7 @@ package serve
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -228,6 +229,9 @@ func (s *store) take(data []byte) (int, error) {
 	for i, raw := range raws {
 		c, err := readExported(raw)
 		if err != nil {
+			if _, text := wrongKind(err); text != "" {
+				err = errors.New(text)
+			}
 			return 0, badField("", "chat %d: %v", i+1, err)
 		}
 		chats = append(chats, c)

@@ -163,9 +163,15 @@ func TestPage(t *testing.T) {
 		"no such model":     {"POST", "/lentil/chats/" + chatID + "/" + askID + "/new", object{"id": "ans-000000004", "model": "x"}, 404},
 		"no such file":      {"GET", "/page/..%2fstore.go", nil, 404},
 		"a bad import":      {"POST", "/lentil/import", []object{{"title": "x"}}, 400},
+		"a vote of words":   {"POST", "/lentil/chats/" + chatID + "/" + answers[0], object{"vote": "bad"}, 400},
+		"an odd import":     {"POST", "/lentil/import", []object{{"chat": object{"title": 1}}}, 400},
 	} {
-		if code, v := do(t, c.method, h.URL+c.path, c.body); code != c.want {
+		code, v := do(t, c.method, h.URL+c.path, c.body)
+		if code != c.want {
 			t.Errorf("%s: %d %v, want %d", what, code, v, c.want)
+		}
+		if said := fmt.Sprint(v); strings.Contains(said, "Go struct") || strings.Contains(said, "Vote") {
+			t.Errorf("%s: names of Go's: %s", what, said)
 		}
 	}
 	if _, err := New(t.Context(), Options{Models: s.o.Models, Data: dir}); err == nil || !strings.Contains(err.Error(), "another server") {

@@ -193,8 +193,8 @@ func (s *Server) putMessage(r *http.Request) (any, error) {
 // judge takes a vote, or what an answer should have been.
 func (s *Server) judge(r *http.Request) (any, error) {
 	var said struct {
-		Vote    *int
-		Content *string
+		Vote    *int    `json:"vote"`
+		Content *string `json:"content"`
 	}
 	if err := body(r, &said); err != nil {
 		return nil, err

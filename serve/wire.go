@@ -143,18 +143,27 @@ func decodeRequest(data []byte, into any) error {
 		return badField("", "expected a JSON object as the body of the request")
 	}
 	err := json.Unmarshal(data, into)
-	var kind *json.UnmarshalTypeError
 	var known *apiError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &known):
 		return known
-	case errors.As(err, &kind):
-		field := strings.TrimPrefix(kind.Field, "sampling.") // the struct that several requests have in them
-		return badField(field, "%s: found %s, expected %s", field, kind.Value, kindName(kind.Type.String()))
+	}
+	if field, text := wrongKind(err); text != "" {
+		return badField(field, "%s", text)
 	}
 	return badField("", "the body is no valid JSON: %v", err)
+}
+
+// wrongKind says which field has a value of another kind than it takes; "" for other errors.
+func wrongKind(err error) (field, text string) {
+	var kind *json.UnmarshalTypeError
+	if !errors.As(err, &kind) {
+		return "", ""
+	}
+	field = strings.TrimPrefix(kind.Field, "sampling.") // the struct that several requests have in them
+	return field, fmt.Sprintf("%s: found %s, expected %s", field, kind.Value, kindName(kind.Type.String()))
 }
 
 // kindName says what a field takes.
