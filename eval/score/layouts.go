@@ -51,8 +51,13 @@ func readOwn(row []byte) (q Question, ok bool, err error) {
 			}
 		}
 	}
-	err = json.Unmarshal(row, &q)
-	return q, err == nil, err
+	if err = json.Unmarshal(row, &q); err != nil {
+		return q, false, err
+	}
+	if _, told := keys["correct"]; len(q.Choices) > 0 && !told {
+		return q, false, fmt.Errorf(`it has "choices" and no "correct", the index of the right one (the first is 0)`)
+	}
+	return q, true, nil
 }
 
 // readMessages reads a row of training data: the last answer is the reference, and what stands before it is asked.

@@ -202,6 +202,11 @@ func (q *Question) check() error {
 	case len(q.Choices) == 0 && q.Answer == "" && len(q.Facts) == 0 && len(q.Never) == 0 && q.Profile == "" && q.Kind != Unanswerable:
 		return fault.Of("nothing says what a right answer is").Try(`Add "answer", "facts", "never" or "choices", or "kind": "unanswerable".`)
 	}
+	for i, c := range q.Choices {
+		if strings.TrimSpace(c) == "" {
+			return fault.Of(`entry %d of "choices" is empty`, i+1)
+		}
+	}
 	for i, f := range q.Facts {
 		if err := f.check(); err != nil {
 			return fault.Of("fact %d: %w", i+1, err)
@@ -223,6 +228,13 @@ func (f Fact) check() error {
 	if f.Tolerance != "" {
 		if t := quantities(f.Tolerance); len(t) != 1 || t[0].lo < 0 || t[0].lo != t[0].hi {
 			return fault.Of(`"tolerance" is %q, expected a share such as 5 %%, or an amount such as 0.5 g`, f.Tolerance)
+		}
+		by, of := quantities(f.Tolerance)[0], quantities(f.Figure)[0]
+		switch share := by.unit.dim == "share" && of.unit.dim != "share"; {
+		case share && by.hi >= 100:
+			return fault.Of(`"tolerance" is %q, which 0 is within: expected less than 100 %%`, f.Tolerance)
+		case !share && by.unit.dim != "" && by.unit.dim != of.unit.dim:
+			return fault.Of(`"tolerance" is %q, expected a share such as 5 %%, or an amount in a unit that %s has`, f.Tolerance, f.Figure)
 		}
 	}
 	return nil
