@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -123,6 +125,12 @@ func (o *evalOptions) check() error {
 		return fault.Value("seed", o.Seed, "0 or more")
 	case o.JudgeVotes < 1 || o.JudgeVotes > 99:
 		return fault.Value("judge_votes", o.JudgeVotes, "1 to 99")
+	case o.Flips < -1:
+		return fault.Value("flips", o.Flips, "-1 for all, or more")
+	case o.AdapterPath == "" && o.Judge != "":
+		return fault.Given("judge", o.Judge, "it compares answers with and without an adapter, and there is none").Try("Give --adapter-path, or leave it out.")
+	case o.AdapterPath == "" && isText(o.General):
+		return fault.Given("general", o.General, "a text tells what an adapter made a model forget, and there is none").Try("Give --adapter-path, or leave it out.")
 	case len(o.Further) > 0 && o.AdapterPath == "":
 		return fault.Missing("adapter_path").Try("Give the first adapter there, and further ones with --adapters.")
 	}
@@ -174,6 +182,9 @@ func evaluate(ctx context.Context, streams Streams, o *evalOptions) (results *sc
 		out = filepath.Join(o.AdapterPath, score.Folder)
 	}
 	if out != "" {
+		if err := vacantResults(filepath.Join(out, score.ResultsName)); err != nil {
+			return nil, err
+		}
 		if v.Answers, err = eval.OpenAnswers("out", out); err != nil {
 			return nil, err
 		}
@@ -219,6 +230,25 @@ func evaluate(ctx context.Context, streams Streams, o *evalOptions) (results *sc
 func isFolder(path string) bool {
 	info, err := os.Stat(path)
 	return path != "" && err == nil && info.IsDir()
+}
+
+// resultsMark begins files of results, also those that are cut short: an evaluation may replace those.
+const resultsMark = "{\n    \"version\": "
+
+// vacantResults refuses to replace what no evaluation wrote.
+func vacantResults(path string) error {
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return fault.At("out", "%w", err)
+	}
+	defer file.Close()
+	begin := make([]byte, len(resultsMark))
+	if n, err := io.ReadFull(file, begin); n > 0 && (err != nil || string(begin) != resultsMark) {
+		return fault.Given("out", filepath.Dir(path), "%s was not written by an evaluation", path).Try("Give another folder.")
+	}
+	return nil
 }
 
 // writeResults puts results.json beside the answers.
@@ -324,6 +354,9 @@ func (o *evalOptions) adapters(v *eval.Evaluation) error {
 // generalTokens is how long a sample of a general text is.
 const generalTokens = 256
 
+// leastGeneral is the shortest general text, in tokens.
+const leastGeneral = 16
+
 // texts cuts the general text into samples.
 func (o *evalOptions) texts(v *eval.Evaluation, e *engine.Engine) error {
 	v.Texts = o.Texts
@@ -332,7 +365,7 @@ func (o *evalOptions) texts(v *eval.Evaluation, e *engine.Engine) error {
 	case o.AdapterPath == "" || o.General == "none" || o.General == "" || o.General != ownGeneral && !isText(o.General):
 		return nil
 	case o.General != ownGeneral:
-		t, _, err := textFile(o.General)
+		t, err := readText(o.General)
 		if err != nil {
 			return fault.At("general", "%w", err)
 		}
@@ -343,9 +376,12 @@ func (o *evalOptions) texts(v *eval.Evaluation, e *engine.Engine) error {
 	if err != nil {
 		return fault.Mark(err)
 	}
+	if len(item.IDs) < leastGeneral {
+		return fault.Given("general", o.General, "it has %d tokens, expected at least %d: less tells nothing of what was forgotten", len(item.IDs), leastGeneral).Try("Give a page of text or more.")
+	}
 	rows, err := eval.Windows(train.List{{IDs: item.IDs, Loss: item.Loss}}, min(generalTokens, len(item.IDs)), -1, 0)
 	if err != nil {
-		return fault.Given("general", o.General, "it is too short: %d tokens", len(item.IDs))
+		return fault.At("general", "%w", err)
 	}
 	v.Texts = append(v.Texts, eval.GeneralText{Name: name, Rows: rows})
 	return nil

@@ -74,6 +74,14 @@ func TestEval(t *testing.T) {
 	if code, _, errOut := lentil(t, "", append(args, "--require", "recall>=1.01")...); code != ExitFailure || !strings.Contains(errOut, "recall is ") {
 		t.Errorf("a requirement that is not met: %d, %s", code, errOut)
 	}
+	// What was not measured is told, never taken for nothing forgotten.
+	few := filepath.Join(dir, "few.txt")
+	write(t, few, "")
+	for _, tt := range [][]string{{"--general", filepath.Join(dir, "none.txt"), "none.txt"}, {"--general", few, "it has "}, {"--judge", "http://", "--judge"}} {
+		if code, _, errOut := lentil(t, "", append(args, append(tt[:2:2], "--require", "forgetting<=0.05")...)...); code != ExitUsage || !strings.Contains(errOut, tt[0]) || !strings.Contains(errOut, tt[2]) {
+			t.Errorf("%v: %d, %s", tt, code, errOut)
+		}
+	}
 	// A model of one's own judges, too.
 	judged := mustRun(t, "", "eval", "--model", model, "--adapter-path", adapters, "--questions", questions, "--max-tokens", "8", "--general", "none", "--judge", model, "--judge-votes", "2", "--out", filepath.Join(dir, "judged"))
 	if !strings.Contains(judged, "\nJudge ") || !strings.Contains(judged, "tuned better ") {
@@ -117,7 +125,7 @@ func TestEvaluate(t *testing.T) {
 	for _, tt := range []struct {
 		args []string
 		want string
-	}{{[]string{"--tasks", "arc_easy"}, "nor arc_easy.jsonl"}, {[]string{"--tasks", task, "--num-shots", "3"}, "--num-shots 3: there are 3 rows to take examples from"}, {[]string{"--tasks", task, "--num-shots", "-1"}, "--num-shots"}, {[]string{"--tasks", task, "--chat-template-args", "[]"}, "--chat-template-args"}, {[]string{"--tasks", task, "--temp", "-1"}, "--temp"}, {nil, "--tasks"}} {
+	}{{[]string{"--tasks", "arc_easy"}, "nor arc_easy.jsonl"}, {[]string{"--tasks", task, task}, "two tasks are called"}, {[]string{"--tasks", task, "--num-shots", "3"}, "--num-shots 3: there are 3 rows to take examples from"}, {[]string{"--tasks", task, "--num-shots", "-1"}, "--num-shots"}, {[]string{"--tasks", task, "--chat-template-args", "[]"}, "--chat-template-args"}, {[]string{"--tasks", task, "--temp", "-1"}, "--temp"}, {nil, "--tasks"}} {
 		if code, _, errOut := lentil(t, "", append([]string{"evaluate", "--model", model}, tt.args...)...); code != ExitUsage || !strings.Contains(errOut, tt.want) {
 			t.Errorf("%v: %d, %s", tt.args, code, errOut)
 		}
@@ -131,6 +139,11 @@ func TestEvalMistakes(t *testing.T) {
 	questions := filepath.Join(dir, "q.jsonl")
 	write(t, questions, evalQuestions)
 	write(t, filepath.Join(dir, eval.AnswersName), "mine\n")
+	others := filepath.Join(dir, "others")
+	if err := os.Mkdir(others, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(others, score.ResultsName), "mine\n")
 	for _, tt := range []struct {
 		args []string
 		want string
@@ -142,7 +155,10 @@ func TestEvalMistakes(t *testing.T) {
 		{[]string{"--questions", questions, "--adapter-path", filepath.Join(dir, "no")}, "Train first"},
 		{[]string{"--questions", questions, "--out", dir}, "was not written by an evaluation"},
 		{[]string{"--questions", questions, "--books", filepath.Join(dir, "no")}, "--books"},
-		{[]string{"--questions", questions, "--judge", "http://"}, "--judge"},
+		{[]string{"--questions", questions, "--judge", "http://"}, "--judge http://: it compares answers"},
+		{[]string{"--questions", questions, "--general", questions + ".txt"}, "--general " + questions + ".txt: a text tells"},
+		{[]string{"--questions", questions, "--flips", "-2"}, "--flips"},
+		{[]string{"--questions", questions, "--out", others}, "results.json was not written by an evaluation"},
 		{[]string{"--questions", questions, "--require", "forgetting<=0.1"}, "forgetting<=0.1: forgetting was not measured: it needs an adapter"},
 		{[]string{"--questions", questions, "--max-tokens", "0"}, "--max-tokens"},
 		{[]string{"--questions", questions, "--adapters", "x"}, "--adapter-path"},
@@ -157,6 +173,9 @@ func TestEvalMistakes(t *testing.T) {
 	}
 	if text, err := os.ReadFile(filepath.Join(dir, eval.AnswersName)); err != nil || string(text) != "mine\n" {
 		t.Errorf("a user's file was changed: %q, %v", text, err)
+	}
+	if text, err := os.ReadFile(filepath.Join(others, score.ResultsName)); err != nil || string(text) != "mine\n" {
+		t.Errorf("a user's results were changed: %q, %v", text, err)
 	}
 }
 

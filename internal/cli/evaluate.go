@@ -142,7 +142,7 @@ func runEvaluate(ctx context.Context, streams Streams, o *evaluateOptions) error
 	if err := os.MkdirAll(o.OutputDir, 0o755); err != nil {
 		return fault.At("output_dir", "%w", err)
 	}
-	if err := checkFigures(out); err != nil {
+	if err := checkFiguresOf("output_dir", out); err != nil {
 		return err
 	}
 	kwargs, err := templateConfig("chat_template_args", o.TemplateArgs)
@@ -209,6 +209,9 @@ func (o *evaluateOptions) read() (tasks []task, err error) {
 			questions = questions[:min(o.Limit, len(questions))]
 		}
 		t := task{name: score.SetName(path), questions: questions}
+		if slices.ContainsFunc(tasks, func(other task) bool { return other.name == t.name }) {
+			return nil, fault.Given("tasks", name, "two tasks are called %s, and results go by name", t.name).Try("Rename one of the files.")
+		}
 		examples := strings.TrimSuffix(path, ".jsonl") + ".train.jsonl"
 		if _, err := os.Stat(examples); err == nil && o.NumShots != 0 {
 			if t.examples, err = score.Read("tasks", examples); err != nil {

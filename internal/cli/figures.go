@@ -38,7 +38,10 @@ const figuresMark = "{\n    \"lentil_figures\": 1,\n"
 
 // checkFigures refuses, before a command does anything, a --json FILE that could not be written or holds what Lentil did
 // not write there.
-func checkFigures(path string) error {
+func checkFigures(path string) error { return checkFiguresOf("json", path) }
+
+// checkFiguresOf is checkFigures for a file that another setting names.
+func checkFiguresOf(setting fault.Setting, path string) error {
 	if path == "" {
 		return nil
 	}
@@ -47,24 +50,24 @@ func checkFigures(path string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		// A link may lead to a file that is still to come.
 		if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
-			return fault.Given("json", path, "there is no folder %s", filepath.Dir(path)).Try("Make it, or give another file.")
+			return fault.Given(setting, path, "there is no folder %s", filepath.Dir(path)).Try("Make it, or give another file.")
 		}
 		return nil
 	case err != nil:
-		return fault.At("json", "%w", err)
+		return fault.At(setting, "%w", err)
 	case info.IsDir():
-		return fault.Given("json", path, "this is a folder, expected a file")
+		return fault.Given(setting, path, "this is a folder, expected a file")
 	case !info.Mode().IsRegular() || info.Size() == 0:
 		return nil
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return fault.At("json", "%w", err)
+		return fault.At(setting, "%w", err)
 	}
 	defer file.Close()
 	begin := make([]byte, len(figuresMark))
 	if _, err := io.ReadFull(file, begin); err != nil || string(begin) != figuresMark {
-		return fault.Given("json", path, "this is there already, and holds no figures of an earlier command").Try("Give another file, or remove it.")
+		return fault.Given(setting, path, "this is there already, and holds no figures of an earlier command").Try("Give another file, or remove it.")
 	}
 	return nil
 }
