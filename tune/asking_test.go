@@ -130,12 +130,27 @@ func TestReplay(t *testing.T) {
 		t.Errorf("near a base that changes: %v", err)
 	}
 	for replay, want := range map[string]string{
-		"rows.jsonl": "expected FILE:SHARE", "rows.jsonl:2": "between 0 and 1", "rows.jsonl:0": "between 0 and 1", "rows.jsonl:x": "between 0 and 1", filepath.Join(t.TempDir(), "none") + ":0.5": "none",
+		"rows.jsonl": "expected FILE:SHARE", "rows.jsonl:2": "between 0 and 0.99", "rows.jsonl:0": "between 0 and 0.99", "rows.jsonl:0.99999999": "between 0 and 0.99", "rows.jsonl:x": "between 0 and 0.99", filepath.Join(t.TempDir(), "none") + ":0.5": "none",
 	} {
 		r := demoRecipe(t)
 		r.Replay = replay
 		if _, err := Run(t.Context(), r, Options{}); fault.SettingOf(err) != "replay" || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", replay, err, want)
+		}
+	}
+}
+
+// TestNothingToDo: settings that would do nothing are refused.
+func TestNothingToDo(t *testing.T) {
+	t.Parallel()
+	for setting, set := range map[fault.Setting]func(*Recipe){
+		"kl":         func(r *Recipe) { r.KL, r.MaskPrompt = 1, false },
+		"eval_every": func(r *Recipe) { r.EvalEvery = 10 },
+	} {
+		r := demoRecipe(t)
+		set(&r)
+		if _, err := Run(t.Context(), r, Options{}); fault.SettingOf(err) != setting {
+			t.Errorf("%s: %v", setting, err)
 		}
 	}
 }

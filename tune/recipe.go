@@ -179,8 +179,12 @@ func (r *Recipe) checkValues() error {
 	case r.KL > 0 && (r.pairs() || r.compatMLX() || r.FineTuneType == "full"):
 		return fault.Of("%v goes with an adapter and single answers under Lentil's own rules", fault.Setting("kl")).
 			Try("Leave it out, or %v %s, %v or %v full.", fault.Setting("train_mode"), r.TrainMode, fault.Setting("compat"), fault.Setting("fine_tune_type"))
+	case r.Train && r.KL > 0 && !r.MaskPrompt && r.Replay == "":
+		return fault.Given("kl", r.KL, "there is nothing to hold: prompts are learnt, and no rows are replayed").Try("Set %v, or give %v.", fault.Setting("mask_prompt"), fault.Setting("replay"))
 	case r.EvalEvery < 0:
 		return fault.Value("eval_every", r.EvalEvery, "0 or more")
+	case r.Train && r.EvalEvery > 0 && r.EvalQuestions == "":
+		return fault.Given("eval_every", r.EvalEvery, "there is nothing to ask").Try("Give %v, or leave it out.", fault.Setting("eval_questions"))
 	case r.KeepCheckpoints < 0:
 		return fault.Value("keep_checkpoints", r.KeepCheckpoints, "0 for all, or more")
 	case math.IsNaN(r.LearningRate) || r.LearningRate < 0:

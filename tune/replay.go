@@ -15,6 +15,9 @@ import (
 // replaySplit is the name of the rows of Recipe.Replay.
 const replaySplit = "replay"
 
+// mostReplayed bounds the share of replayed rows: the number of rows goes to infinity as the share goes to 1.
+const mostReplayed = 0.99
+
 // replay reads Recipe.Replay: the file, and the share of all rows that its rows are to have.
 func (r *Recipe) replay() (path string, share float64, err error) {
 	at := strings.LastIndexByte(r.Replay, ':')
@@ -27,8 +30,8 @@ func (r *Recipe) replay() (path string, share float64, err error) {
 	if isPercent {
 		share /= 100
 	}
-	if err != nil || !(share > 0 && share < 1) {
-		return "", 0, fault.Given("replay", r.Replay, "the share is %q, expected a number between 0 and 1", text).Try("For a fifth of all rows: %s:0.2", path)
+	if err != nil || !(share > 0 && share <= mostReplayed) {
+		return "", 0, fault.Given("replay", r.Replay, "the share is %q, expected a number between 0 and %g", text, mostReplayed).Try("For a fifth of all rows: %s:0.2", path)
 	}
 	return path, share, nil
 }
