@@ -172,16 +172,28 @@ func (a *askedOf) good() (out []*saidOf) {
 	return out
 }
 
-// rows are what is learnt of one prompt: pairs of a better and a worse answer, or its good answers.
+// mostBeside is how many good answers stand beside a bad one, at most: with all, a question that many ask in a chat would fill
+// the disk with its pairs.
+const mostBeside = 8
+
+// rows are what is learnt of one prompt: pairs of a better and a worse answer, or its good answers. Of many good ones, each
+// bad one has others.
 func (a *askedOf) rows(as Format) (out []Row) {
-	for _, good := range a.good() {
+	goods := a.good()
+	for i, good := range goods {
 		if as == Chat {
 			out = append(out, Row{Format: Chat, Messages: slices.Concat(a.prompt, good.answer)})
 			continue
 		}
+		at := 0 // the good answer that the bad one's begin with
 		for _, bad := range a.answers {
-			if bad != good && (bad.label != nil && !*bad.label || bad.better == good) {
+			called := bad.label != nil && !*bad.label
+			inTurn := called && (i-at+len(goods))%len(goods) < mostBeside
+			if bad != good && (inTurn || bad.better == good) {
 				out = append(out, Row{Format: Preference, Messages: a.prompt, Chosen: good.answer, Rejected: bad.answer})
+			}
+			if called {
+				at = (at + mostBeside) % len(goods)
 			}
 		}
 	}

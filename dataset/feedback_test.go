@@ -87,6 +87,37 @@ func TestFeedback(t *testing.T) {
 		t.Errorf("votes as rows to imitate: %v", err)
 	}
 
+	// A question with many answers has each of them in a pair, and not all pairs. From ten questions on some are for validation.
+	var often []string
+	for i := range 60 {
+		often = append(often, fmt.Sprintf("vote|Hello|%d|%v", i, i%2 == 0))
+	}
+	if f, err = ReadFeedback(write("often.jsonl", feedbackLines(often...))); err != nil {
+		t.Fatal(err)
+	}
+	pairs, _ = f.Rows(Preference, 0)
+	texts := map[string]bool{}
+	for _, row := range pairs {
+		for _, text := range strings.Fields(rowTexts(t, row))[1:] {
+			texts[text] = true
+		}
+	}
+	if len(pairs) != 30*mostBeside || len(texts) != 60 {
+		t.Errorf("%d pairs with %d answers", len(pairs), len(texts))
+	}
+	for n, want := range map[int]int{fewest - 1: 0, fewest: fewest} {
+		var asked []string
+		for i := range n {
+			asked = append(asked, fmt.Sprintf("vote|%d?|good|true", i))
+		}
+		if f, err = ReadFeedback(write("few.jsonl", feedbackLines(asked...))); err != nil {
+			t.Fatal(err)
+		}
+		if _, valid := f.Rows(Chat, 1); len(valid) != want {
+			t.Errorf("of %d questions %d are for validation, want %d", n, len(valid), want)
+		}
+	}
+
 	// What is written is read back, and stays together.
 	var many []string
 	for i := range 40 {

@@ -234,6 +234,23 @@ func longBook() string {
 	return b.String()
 }
 
+// TestLeaks: half of the rows and a third of the runs of eight words that are kept for testing stand in training.
+func TestLeaks(t *testing.T) {
+	m := &maker{passages: []*Passage{
+		{Text: "One two three four five six seven eight nine.", split: "train"},
+		{Text: "two three four five six seven eight nine ten eleven", split: "test"},
+		{Text: "a b c d e f g h i j k l", split: "valid"},
+	}}
+	m.leaks(&Made{Rows: []Row{
+		{Split: "train", Question: "How heavy is the upper stone?", Answer: "90 kg."},
+		{Split: "test", Question: "How heavy is the upper stone!", Answer: "It weighs as much as two men."},
+		{Split: "valid", Question: "Who grinds the rye?", Answer: "The miller."},
+	}})
+	if r := &m.report; r.Leak != 0.5 || r.TextLeak != 1.0/3 {
+		t.Errorf("rows %g, texts %g", r.Leak, r.TextLeak)
+	}
+}
+
 // TestSplit: passages of one unit lie on one side, what is told twice too, and the same seed gives the same.
 func TestSplit(t *testing.T) {
 	m := makeBook(t, longBook(), func(o *Options) { o.Valid, o.Test, o.Seed = 0.1, 0.2, 7 })

@@ -217,9 +217,11 @@ func TestRefused(t *testing.T) {
 			t.Errorf("judge says %q: %v, %v", answer, m.Report.Dropped, err)
 		}
 	}
-	m, err := writeWith(t, openScript(t, &script{say: func(string, string) string { return rowOf("How heavy is the upper stone?", quote, quote) }}, 4), func(o *Options) { o.Writer.MaxCopy = 4 })
-	if err != nil || m.Report.Dropped[copies] == 0 {
-		t.Errorf("copied: %v, %v", m.Report.Dropped, err)
+	for most, refused := range map[int]bool{len(strings.Fields(quote)) - 1: true, len(strings.Fields(quote)): false, 0: false} {
+		m, err := writeWith(t, openScript(t, &script{say: func(string, string) string { return rowOf("How heavy is the upper stone?", quote, quote) }}, 4), func(o *Options) { o.Writer.MaxCopy = most })
+		if err != nil || m.Report.Dropped[copies] > 0 != refused {
+			t.Errorf("copied, with at most %d words: %v, %v", most, m.Report.Dropped, err)
+		}
 	}
 }
 

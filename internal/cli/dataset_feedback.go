@@ -28,9 +28,10 @@ func newDatasetFeedback(streams Streams) *cobra.Command {
 feedback.jsonl in the folder of its chats. The last vote on an answer counts.
 
 Pairs have a good answer, or what an answer should have been, beside each bad one to the
-same question, for lentil train --train-mode dpo or orpo. With --format messages the good
-ones alone are rows of conversations, for other training. All that was said of one
-question is on one side of the split; fewer than ten questions all are for training.`,
+same question (of many good ones, eight in turn), for lentil train --train-mode dpo or
+orpo. With --format messages the good ones alone are rows of conversations, for other
+training. All that was said of one question is on one side of the split; fewer than ten
+questions all are for training.`,
 		Example: `  lentil dataset feedback ~/.local/share/lentil/serve/feedback.jsonl --out ./liked
   lentil train --train-mode dpo --model ./model --data ./liked --adapter-path ./better`,
 		Args: func(cmd *cobra.Command, args []string) error {
