@@ -27,8 +27,8 @@ import (
 	"github.com/lentil-lm/lentil/weights"
 )
 
-// roundedTolerance is for bf16 models whose results are rounded where mlx-lm rounds them: 2.3e-3 is measured, of which 3.4e-4 are there in the first
-// step. mlx-lm compiles SwiGLU, whose results between are rounded by other rules than those of single functions.
+// roundedTolerance is for 30 steps of a bf16 model beside mlx-lm over another version of MLX: mlx-lm's own losses over 0.32.2 and 0.32.4 differ by
+// 2.7e-3. Over one version they are the same for some steps: TestBesideMLXLM.
 const roundedTolerance = 3e-3
 
 // Training through MLX itself: the arithmetic is that of mlx-lm's own library.
@@ -42,7 +42,7 @@ func TestTrainingThroughMLX(t *testing.T) {
 		"dora": lossTolerance, "dora-dense": lossTolerance, "dora-bf16": bf16Tolerance,
 		"bf16": roundedTolerance, "dropout": dropoutTolerance, "mixtral": lossTolerance, "qwen3_moe": lossTolerance,
 	} {
-		if os.Getenv("LENTIL_TEST_MLX") == "" && !slices.Contains([]string{"short", "full", "dora", "bf16", "mixtral"}, name) {
+		if os.Getenv("LENTIL_TEST_MLX") == "" && !slices.Contains([]string{"short", "full", "dora", "mixtral"}, name) {
 			continue // one of each kind of what is trained
 		}
 		t.Run(name, func(t *testing.T) {
@@ -56,28 +56,30 @@ func TestTrainingThroughMLX(t *testing.T) {
 	}
 }
 
-// TestBesideMLXLM trains with mlx_lm.lora and with Lentil, now, over the same build of MLX.
+// TestBesideMLXLM trains with mlx_lm.lora and with Lentil, now, over the same build of MLX: the first steps have the same losses, those of a bf16
+// model too.
 func TestBesideMLXLM(t *testing.T) {
 	need(t, "MLX", "mlx-lm")
-	if os.Getenv("LENTIL_TEST_MLX") == "" {
-		t.Skip("trains with mlx-lm, which takes a minute of the processor: LENTIL_TEST_MLX=1")
+	steps := 4
+	if os.Getenv("LENTIL_TEST_MLX") != "" {
+		steps = 8
 	}
 	python, err := filepath.Abs("../.interop/mlx/python")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, tolerance := range map[string]float64{"short": lossTolerance, "bf16": roundedTolerance} {
+	for name, home := range map[string]hubHome{"short": mlxHome(t), "bf16": mlxHome(t, "LENTIL_MLX_ROUND=1")} {
 		t.Run(name, func(t *testing.T) {
 			options := maps.Clone(readTraining(t, name).Options)
-			options["adapter_path"] = t.TempDir()
+			options["adapter_path"], options["iters"], options["val_batches"], options["test"] = t.TempDir(), steps, 1, false
 			var want training
 			cmd := exec.Command("../.interop/venv/bin/python", "peer/mlxpeer.py", "train", writeJSON(t, "options.json", options))
-			cmd.Env = append(os.Environ(), "PYTHONPATH="+python)
+			cmd.Env = append(os.Environ(), "PYTHONPATH="+python, "MLX_DISABLE_COMPILE=1") // g++ takes longer than all steps, and losses stay
 			if err := json.Unmarshal([]byte(command(t, cmd)), &want); err != nil {
 				t.Fatal(err)
 			}
 			options["device"] = "mlx"
-			sameCurve(t, roundingHome(t, tolerance).train(t, options, t.TempDir()), want, tolerance)
+			sameCurve(t, home.train(t, options, t.TempDir()), want, lossTolerance)
 		})
 	}
 }

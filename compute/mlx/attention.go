@@ -73,7 +73,7 @@ func (c *call) attend(o compute.Attention, q, k, v mlxc.Array, p piece) mlxc.Arr
 	g, n := c.g, p.to-p.from
 	if o.Softcap > 0 {
 		scores, _ := c.scores(o, q, k, p)
-		return g.Reshape(g.MatMul(c.softmax(scores), c.grouped(v, o.KVHeads, p.keys, o)), o.Heads, n, o.HeadDim)
+		return g.Reshape(g.MatMul(g.Softmax(scores, -1), c.grouped(v, o.KVHeads, p.keys, o)), o.Heads, n, o.HeadDim)
 	}
 	causal := n > 1
 	var mask mlxc.Array
@@ -93,6 +93,22 @@ func (c *call) softmaxGrad(prob, dp, dy, y mlxc.Array) mlxc.Array {
 		return g.Subtract(part, g.Multiply(prob, g.Sum(part, -1, true)))
 	}
 	return g.Multiply(prob, g.Subtract(dp, g.Sum(g.Multiply(dy, y), -1, true)))
+}
+
+// scoresGrad are the gradients of queries and keys by that of scores.
+func (c *call) scoresGrad(o compute.Attention, ds, q, k mlxc.Array) (dq, dk mlxc.Array) {
+	g := c.g
+	if c.d.rounds { // the scale is one of queries
+		ds = c.like(ds)
+		return c.scaledLike(g.MatMul(ds, k), o.Scale), g.MatMul(g.Transpose(ds, 0, 1, 3, 2), c.scaledLike(q, o.Scale))
+	}
+	ds = c.scaled(ds, o.Scale)
+	return g.MatMul(ds, k), g.MatMul(g.Transpose(ds, 0, 1, 3, 2), q)
+}
+
+// scaledLike is alpha·x, both in the type of activations.
+func (c *call) scaledLike(x mlxc.Array, alpha float32) mlxc.Array {
+	return c.g.Multiply(c.like(x), c.like(c.g.Float(alpha)))
 }
 
 // like is y in the type of activations, where results are rounded as they come.
@@ -117,7 +133,7 @@ func (c *call) scores(o compute.Attention, q, k mlxc.Array, p piece) (scores, sl
 	g, n := c.g, p.to-p.from
 	k = g.Transpose(c.grouped(k, o.KVHeads, p.keys, o), 0, 1, 3, 2)
 	if c.d.rounds { // MLX scales queries
-		scores = g.As(g.MatMul(c.like(c.scaled(c.grouped(q, o.Heads, n, o), o.Scale)), k), mlxc.F32)
+		scores = g.As(g.MatMul(c.scaledLike(c.grouped(q, o.Heads, n, o), o.Scale), k), mlxc.F32)
 	} else {
 		scores = c.scaled(g.MatMul(c.grouped(q, o.Heads, n, o), k), o.Scale)
 	}
@@ -130,11 +146,6 @@ func (c *call) scores(o compute.Attention, q, k mlxc.Array, p piece) (scores, sl
 		return scores, slope
 	}
 	return g.Where(c.mask(n, p.keys, o.Window), scores, g.Float(negInf)), slope
-}
-
-// softmax is exp(x) over its sum, along the last axis.
-func (c *call) softmax(x mlxc.Array) mlxc.Array {
-	return c.g.Exp(c.g.Subtract(x, c.g.LogSumExp(x, -1, true)))
 }
 
 // attentionGrad computes the probabilities again, a piece of the queries at a time.
@@ -152,14 +163,14 @@ func (c *call) attentionGrad(o compute.AttentionGrad) error {
 		yp := c.grouped(c.span(y, p.from, p.to, o.Heads, a), o.Heads, n, a)
 		dyp := c.grouped(c.span(dy, p.from, p.to, o.Heads, a), o.Heads, n, a)
 		scores, slope := c.scores(a, qp, kp, p)
-		prob := c.like(c.softmax(scores))
+		prob := c.like(g.Softmax(scores, -1))
 		ds := c.softmaxGrad(prob, g.MatMul(dyp, g.Transpose(vp, 0, 1, 3, 2)), dyp, yp)
 		if slope != 0 {
 			ds = g.Multiply(ds, slope)
 		}
-		ds = c.like(c.scaled(ds, o.Scale))
-		dq = append(dq, g.Reshape(g.MatMul(ds, c.grouped(kp, o.KVHeads, p.keys, a)), o.Heads, n, o.HeadDim))
-		dkp := g.Sum(g.MatMul(g.Transpose(ds, 0, 1, 3, 2), c.grouped(qp, o.Heads, n, a)), 1, false) // [KV, keys, HeadDim]
+		dqp, dkp := c.scoresGrad(a, ds, c.grouped(qp, o.Heads, n, a), c.grouped(kp, o.KVHeads, p.keys, a))
+		dq = append(dq, g.Reshape(dqp, o.Heads, n, o.HeadDim))
+		dkp = g.Sum(dkp, 1, false) // [KV, keys, HeadDim]
 		dvp := g.Sum(g.MatMul(g.Transpose(prob, 0, 1, 3, 2), dyp), 1, false)
 		dk, dv = c.addSpan(dk, dkp, p, a), c.addSpan(dv, dvp, p, a)
 	}

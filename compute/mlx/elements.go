@@ -57,13 +57,8 @@ func (c *call) working(i int) mlxc.Array {
 	return c.f32(i)
 }
 
-// one is 1 in the type that elements are computed in.
-func (c *call) one() mlxc.Array {
-	if c.d.rounds {
-		return c.g.As(c.g.Float(1), types[c.in[0].spec.DType])
-	}
-	return c.g.Float(1)
-}
+// one is 1 in the type of activations.
+func (c *call) one() mlxc.Array { return c.g.As(c.g.Float(1), types[c.in[0].spec.DType]) }
 
 // turned is a table of RoPE, input i, in that type.
 func (c *call) turned(i int) mlxc.Array {
@@ -76,10 +71,16 @@ func (c *call) turned(i int) mlxc.Array {
 func (c *call) swiGLUGrad() {
 	g := c.g
 	gate, up, dy := c.working(0), c.working(1), c.working(2)
-	s, one := g.Sigmoid(gate), c.one()
-	slope := g.Multiply(s, g.Add(one, g.Multiply(gate, g.Subtract(one, s)))) // of silu
-	c.results[0] = g.Multiply(g.Multiply(dy, up), slope)
+	s := g.Sigmoid(gate)
 	c.results[1] = g.Multiply(dy, g.Multiply(gate, s))
+	dy = g.Multiply(dy, up) // of silu
+	if c.d.rounds {         // as MLX takes the product apart: one part through the gate, one through its sigmoid
+		slope := g.Multiply(s, g.Subtract(c.one(), s))
+		c.results[0] = g.Add(g.Multiply(dy, s), g.Multiply(g.Multiply(dy, gate), slope))
+		return
+	}
+	one := g.Float(1)
+	c.results[0] = g.Multiply(dy, g.Multiply(s, g.Add(one, g.Multiply(gate, g.Subtract(one, s)))))
 }
 
 func (c *call) rmsNorm(o compute.RMSNorm) {
@@ -95,13 +96,19 @@ func (c *call) rmsNormGrad(o compute.RMSNormGrad) {
 	g, d := c.g, c.dims(1)[0]
 	x, w, dy := g.Reshape(c.f32(0), -1, d), c.f32(1), g.Reshape(c.f32(2), -1, d) // [T·n, D]
 	share := g.Float(1 / float32(d))
-	inv := g.Rsqrt(g.Add(g.Multiply(g.Sum(g.Square(x), -1, true), share), g.Float(o.Eps)))
+	square := g.Add(g.Multiply(g.Sum(g.Square(x), -1, true), share), g.Float(o.Eps)) // the mean one
+	inv := g.Rsqrt(square)
 	unit, dyw := g.Multiply(x, inv), g.Multiply(dy, w)
-	if c.d.rounds { // the product with w alone is of the type of x
+	var dx mlxc.Array
+	if c.d.rounds { // as MLX takes it apart; the product with w alone is of the type of x
 		dyw = g.As(g.As(dyw, types[c.in[0].spec.DType]), mlxc.F32)
+		dinv := g.Sum(g.Multiply(dyw, x), -1, true)
+		dmean := g.Multiply(g.Multiply(g.Multiply(g.Float(-0.5), dinv), g.Divide(inv, square)), share)
+		dx = g.Add(g.Multiply(x, g.Multiply(g.Float(2), dmean)), g.Multiply(dyw, inv))
+	} else {
+		mean := g.Multiply(g.Sum(g.Multiply(dyw, unit), -1, true), share)
+		dx = g.Multiply(inv, g.Subtract(dyw, g.Multiply(unit, mean)))
 	}
-	mean := g.Multiply(g.Sum(g.Multiply(dyw, unit), -1, true), share)
-	dx := g.Multiply(inv, g.Subtract(dyw, g.Multiply(unit, mean)))
 	c.results[0] = c.added(o.Accumulate, g.Reshape(dx, c.dims(0)...))
 	if o.Weight {
 		c.results[1] = g.Add(c.d.value(c.out[1]), g.Sum(g.Multiply(dy, unit), 0, false))

@@ -146,7 +146,7 @@ func (c *call) routeGrad(o compute.RouteGrad) error {
 	} else {
 		dp = g.ScatterAdd(none, ids, dp, 1)
 	}
-	p := c.softmax(of)
+	p := g.Softmax(of, -1)
 	d := g.Multiply(p, g.Subtract(dp, g.Sum(g.Multiply(p, dp), -1, true)))
 	if o.Normalize {
 		d = g.ScatterAdd(none, ids, d, 1)

@@ -51,7 +51,12 @@ func (c *call) linear(o compute.Linear) {
 func (c *call) linearGradInput(o compute.LinearGradInput) {
 	dx := c.times(c.widest(), 1, false)
 	if o.Rank > 0 {
-		dx = c.g.Add(dx, c.asRounded(c.g.MatMul(c.f32(2), c.g.Transpose(c.x(3), 1, 0))))
+		update := c.asRounded(c.g.MatMul(c.f32(2), c.g.Transpose(c.x(3), 1, 0)))
+		if c.d.rounds && o.Accumulate { // MLX's gradient meets the update first
+			update = c.asRounded(c.added(true, update))
+			o.Accumulate = false
+		}
+		dx = c.g.Add(dx, update)
 	}
 	c.results[0] = c.added(o.Accumulate, dx)
 }
@@ -61,6 +66,13 @@ func (c *call) matMul(o compute.MatMul) {
 	a, b := c.x(0), c.x(1)
 	if c.out[0].spec.DType == compute.F32 {
 		a, b = c.f32(0), c.f32(1)
+	}
+	if c.d.rounds { // MLX scales the gradient of an adapter's result before it multiplies it
+		if c.in[0].spec.DType != compute.F32 {
+			a, o.Alpha = c.scaled(a, o.Alpha), 1
+		} else if c.in[1].spec.DType != compute.F32 {
+			b, o.Alpha = c.scaled(b, o.Alpha), 1
+		}
 	}
 	if o.TransA {
 		a = c.g.Transpose(a, 1, 0)
@@ -178,12 +190,26 @@ func (c *call) entropy(logits, targets, weight mlxc.Array, t compute.DType, rows
 	if c.d.kernel != nil && c.d.hasKernel(entropyRows, types[t]) {
 		return c.entropyByKernel(logits, targets, weight, t, rows, n)
 	}
+	if c.d.rounds {
+		return c.roundedEntropy(logits, g.Reshape(targets, rows, 1), g.Reshape(weight, rows, 1), rows)
+	}
 	logits = g.As(logits, mlxc.F32)
 	at, weight := g.Reshape(targets, rows, 1), g.Reshape(weight, rows, 1)
 	lse := g.LogSumExp(logits, -1, true)
 	loss = g.Reshape(g.Subtract(lse, g.TakeAlong(logits, at, 1)), rows)
 	grad = g.Multiply(weight, g.Exp(g.Subtract(logits, lse)))
 	return loss, g.ScatterAdd(grad, at, g.Negative(weight), 1)
+}
+
+// roundedEntropy is entropy as mlx-lm's cross_entropy and its gradient have it on a processor: every result, the loss of a
+// token too, is of the type of the logits. Only the sums of softmax are float32.
+func (c *call) roundedEntropy(logits, at, weight mlxc.Array, rows int) (loss, grad mlxc.Array) {
+	g, t := c.g, types[c.in[0].spec.DType]
+	logits, weight = g.As(logits, t), g.As(weight, t)
+	logits = g.Subtract(logits, g.Max(logits, -1, true)) // [rows, n]
+	loss = g.Reshape(g.Subtract(g.LogSumExp(logits, -1, true), g.TakeAlong(logits, at, 1)), rows)
+	share := g.Softmax(logits, -1)
+	return g.As(loss, mlxc.F32), g.ScatterAdd(g.Multiply(weight, share), at, g.Negative(weight), 1)
 }
 
 func (c *call) crossEntropyLogits() error {

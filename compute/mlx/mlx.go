@@ -66,8 +66,9 @@ type Device struct {
 	closed    bool
 }
 
-// roundsVariable, if it is set, has each result rounded to the type of activations where mlx-lm does, instead of once for
-// each op: for comparisons with it.
+// roundsVariable, if it is set, has each result rounded to the type of activations where mlx-lm does, and gradients taken
+// apart in the order of MLX's own, instead of rounding once for each op: for comparisons with it. The order counts: where
+// last bits of float32 differ, some bf16 results fall on the other side, and a loss is the mean of bf16 losses of tokens.
 const roundsVariable = "LENTIL_MLX_ROUND"
 
 // composedVariable, if it is set, is Options.Composed: for who suspects a kernel of ours.

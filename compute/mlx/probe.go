@@ -183,6 +183,7 @@ var trials = []trial{
 		x := floats(g, []float32{1, 2, 3, 4}, 2, 2)
 		return g.TakeAlong(g.Take(x, g.Reshape(g.Int(1), 1), 0), g.Reshape(g.Int(0), 1, 1), 1)
 	}, []float32{3}},
+	{"softmax", func(g *mlxc.Graph) mlxc.Array { return g.Softmax(floats(g, []float32{7, 7, 7, 7}, 2, 2), -1) }, []float32{0.5, 0.5, 0.5, 0.5}},
 	{"cumsum", func(g *mlxc.Graph) mlxc.Array { return g.CumSum(floats(g, []float32{1, 2, 4}, 1, 3), -1) }, []float32{1, 3, 7}},
 	{"round", func(g *mlxc.Graph) mlxc.Array { return g.Round(floats(g, []float32{0.5, 1.5, -0.7}, 3)) }, []float32{0, 2, -1}},
 	{"concatenate", func(g *mlxc.Graph) mlxc.Array {

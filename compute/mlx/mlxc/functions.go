@@ -93,6 +93,7 @@ const (
 	minAxis
 	cumSumAxis
 	logSumExpAxis
+	softmaxAxis
 	argMaxAxis
 	argSortAxis
 	randomBits
@@ -132,7 +133,7 @@ var names = [functions]string{
 	broadcastTo: "broadcast_to", add: "add", subtract: "subtract", multiply: "multiply", divide: "divide", maximum: "maximum", minimum: "minimum", negative: "negative",
 	square: "square", sqrt: "sqrt", rsqrt: "rsqrt", exp: "exp", expm1: "expm1", log: "log", log1p: "log1p", round: "round", tanh: "tanh", sigmoid: "sigmoid", cosine: "cos", sine: "sin",
 	isFinite: "isfinite", equal: "equal", greater: "greater", greaterEqual: "greater_equal", shiftLeft: "left_shift", shiftRight: "right_shift", bitwiseAnd: "bitwise_and", where: "where", sumAxis: "sum_axis", allAxis: "all_axis", maxAxis: "max_axis", minAxis: "min_axis", cumSumAxis: "cumsum_axis",
-	logSumExpAxis: "logsumexp_axis", argMaxAxis: "argmax_axis", argSortAxis: "argsort_axis", randomBits: "random_bits", takeAxis: "take_axis", takeAlongAxis: "take_along_axis",
+	logSumExpAxis: "logsumexp_axis", softmaxAxis: "softmax_axis", argMaxAxis: "argmax_axis", argSortAxis: "argsort_axis", randomBits: "random_bits", takeAxis: "take_axis", takeAlongAxis: "take_along_axis",
 	scatterAddAxis: "scatter_add_axis", slice: "slice", sliceUpdate: "slice_update", concatenateAxis: "concatenate_axis", astype: "astype",
 	contiguous: "contiguous", zeros: "zeros", fastRMSNorm: "fast_rms_norm", fastAttention: "fast_scaled_dot_product_attention",
 }

@@ -218,6 +218,12 @@ func (g *Graph) axis(f function, a Array, axis int, keep bool) Array {
 	return g.node(f, uintptr(a), number(axis), flag(keep))
 }
 
+// Softmax is exp(a) over its sum along an axis. Sums are float32, whatever the type.
+func (g *Graph) Softmax(a Array, axis int) Array {
+	const precise = 1
+	return g.node(softmaxAxis, uintptr(a), number(axis), precise)
+}
+
 // CumSum are the sums up to each element along an axis.
 func (g *Graph) CumSum(a Array, axis int) Array {
 	const reverse, inclusive = 0, 1

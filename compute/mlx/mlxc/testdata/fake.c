@@ -36,7 +36,7 @@ S(device_info_new) S(device_info_get) S(device_info_get_size) S(device_info_free
 S(reset_peak_memory) S(clear_cache) S(set_cache_limit) S(set_wired_limit) S(set_memory_limit) S(array_free) S(array_set) S(array_eval) S(array_nbytes)
 S(array_data_uint8) S(vector_array_new) S(vector_array_new_data) S(vector_array_free) S(async_eval) S(dequantize) S(reshape)
 S(broadcast_to) S(add) S(subtract) S(multiply) S(divide) S(maximum) S(negative) S(square) S(sqrt) S(rsqrt) S(exp) S(expm1) S(tanh) S(sigmoid)
-S(cos) S(sin) S(isfinite) S(equal) S(greater_equal) S(where) S(sum_axis) S(all_axis) S(logsumexp_axis) S(argmax_axis) S(take_axis)
+S(cos) S(sin) S(isfinite) S(equal) S(greater_equal) S(where) S(sum_axis) S(all_axis) S(logsumexp_axis) S(softmax_axis) S(argmax_axis) S(take_axis)
 S(take_along_axis) S(scatter_add_axis) S(slice) S(slice_update) S(concatenate_axis) S(astype) S(contiguous) S(zeros) S(fast_rms_norm) S(gather_mm) S(gather_qmm) S(argsort_axis) S(random_bits)
 S(minimum) S(log) S(log1p) S(round) S(greater) S(left_shift) S(right_shift) S(bitwise_and) S(max_axis) S(min_axis) S(cumsum_axis)
 S(vector_array_get) S(vector_string_new_data) S(vector_string_free) S(fast_metal_kernel_new) S(fast_metal_kernel_free) S(fast_metal_kernel_apply)
