@@ -156,7 +156,7 @@ func (m *maker) recipe(p *Passage, i int) {
 	ingredients, steps := b.Recipe()
 	title := ""
 	if len(b.Path) > 0 {
-		title = m.title(b.Path[len(b.Path)-1])
+		title = m.title(recipeOf.ReplaceAllString(b.Path[len(b.Path)-1], ""))
 	}
 	if title == "" || len(ingredients) == 0 {
 		return
@@ -189,10 +189,13 @@ func (m *maker) recipe(p *Passage, i int) {
 		}
 		m.add(&fact{
 			kind: HowTo, by: "recipe", passage: p, block: i, quote: oneLine(how), answers: []string{answer},
-			asks: []string{"", "How do I make " + dish + "?", "How is " + dish + " made?", "Give me the steps for " + dish + "."},
+			asks: []string{"", "How do I make " + dish + "?", "How does one make " + dish + "?", "Give me the steps for " + dish + "."},
 		})
 	}
 }
+
+// recipeOf is what a heading says before the name of the dish.
+var recipeOf = regexp.MustCompile(`^(?i:recipe)(?: +\d+)?(?: +for +| *[:.–—-] +)`)
 
 // mostSteps bounds the steps of a recipe that is one answer, in bytes.
 const mostSteps = 1500
@@ -229,10 +232,10 @@ func (m *maker) ingredient(p *Passage, i int, dish, it string) {
 		asks: []string{
 			"I am making " + dish + ": what amount of " + what + "?",
 			"How much " + what + " goes into " + dish + "?",
-			"What quantity of " + what + " does " + dish + " take?",
+			"What quantity of " + what + " belongs in " + dish + "?",
 			capital(dish) + ": how much " + what + "?",
 		},
-		answers: []string{capital(dish) + " takes " + it + ".", "For " + dish + ", it is " + it + "."},
+		answers: []string{"Take " + it + " for " + dish + ".", "For " + dish + ", it is " + it + "."},
 		must:    []score.Fact{{Figure: strings.TrimRight(it[:f[0].end], " .")}},
 	})
 }

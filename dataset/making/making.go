@@ -165,6 +165,9 @@ func (m *maker) read(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if err != nil {
+			if len(paths) == 1 {
+				return fault.Mark(err)
+			}
 			failed = cmp.Or(failed, err)
 			m.report.Unread = append(m.report.Unread, path)
 			m.warn(fault.Say("left out: %v", err))

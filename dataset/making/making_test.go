@@ -234,6 +234,18 @@ func longBook() string {
 	return b.String()
 }
 
+// TestRecipeNames: a dish has its name, without the word recipe, and may be several things.
+func TestRecipeNames(t *testing.T) {
+	for heading, want := range map[string]string{"Recipe: Pancakes": "pancakes", "Recipe 12. Pancakes": "pancakes", "Recipe for pancakes": "pancakes", "Pancakes": "pancakes"} {
+		m := makeBook(t, "# Cook book\n\nWe eat pancakes.\n\n## "+heading+"\n\nIngredients\n\n- 250 g flour\n- 500 ml milk\n\nMethod\n\n1. Whisk it.\n2. Fry for 3 minutes.\n", nil)
+		for question, answer := range map[string]string{"How does one make %s?": "2. Fry for 3 minutes.", "How much flour goes into %s?": "250 g flour"} {
+			if got := answerTo(m, strings.ReplaceAll(question, "%s", want)); !strings.Contains(got, answer) {
+				t.Errorf("%s: %q is answered with %q", heading, question, got)
+			}
+		}
+	}
+}
+
 // TestLeaks: half of the rows and a third of the runs of eight words that are kept for testing stand in training.
 func TestLeaks(t *testing.T) {
 	m := &maker{passages: []*Passage{
