@@ -10,6 +10,7 @@ import (
 	"github.com/lentil-lm/lentil/chat"
 	"github.com/lentil-lm/lentil/engine"
 	"github.com/lentil-lm/lentil/eval/score"
+	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/generate"
 	"github.com/lentil-lm/lentil/tensor"
 	"github.com/lentil-lm/lentil/train"
@@ -42,6 +43,14 @@ func promptOf(e *engine.Engine, q *score.Question, passage string) ([]int32, err
 		messages = append(messages, chat.NewMessage("system", q.System))
 	}
 	return e.Prompt(append(messages, chat.NewMessage("user", text)), engine.PromptOptions{})
+}
+
+// fits refuses a prompt that the model has no room for.
+func fits(e *engine.Engine, prompt []int32) error {
+	if limit := e.Model.Config.MaxPositionEmbeddings; limit > 0 && len(prompt) > limit {
+		return fault.Of("its prompt has %d tokens, the model takes %d (max_position_embeddings)", len(prompt), limit).Try("Shorten it.")
+	}
+	return nil
 }
 
 // together is how many answers are decoded at a time.

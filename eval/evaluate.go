@@ -136,6 +136,9 @@ func (v *Evaluation) ask(ctx context.Context, e *engine.Engine, r *score.Results
 	for i := range r.Answered {
 		q := &r.Answered[i].Question
 		ids, passage, err := v.promptOf(e, q, column.Books)
+		if err == nil {
+			err = fits(e, ids)
+		}
 		if err != nil {
 			return fault.Of("question %d (%s): %w", i+1, q.Name(), err)
 		}

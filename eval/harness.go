@@ -61,6 +61,9 @@ func (h Harness) Run(ctx context.Context, e *engine.Engine, questions, examples 
 		}
 		if follow == nil {
 			ids, err := e.Tokenizer.Encode(contexts[0], !h.Template)
+			if err == nil {
+				err = fits(e, ids)
+			}
 			if err != nil {
 				return nil, fault.Of("question %d (%s): %w", i+1, q.Name(), err)
 			}

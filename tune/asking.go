@@ -39,8 +39,11 @@ func (j *Job) ask(records []run.Record, tokens int) func(context.Context, int) e
 		spent += asked.Seconds
 		if share := spent / max(time.Since(began).Seconds(), 1e-9); done > 0 && !warned && share > mostAsking && done < j.Recipe.Iters {
 			warned = true
-			every := float64(cmp.Or(j.Recipe.EvalEvery, j.Recipe.StepsPerEval))
-			j.options.report(run.Warning{Text: fault.Say("questions take %.0f %% of the time so far: with %v %.0f it would be about %.0f %%", 100*share, fault.Setting("eval_every"),
+			every, setting := float64(cmp.Or(j.Recipe.EvalEvery, j.Recipe.StepsPerEval)), fault.Setting("eval_every")
+			if asked.Of > asked.Questions { // with eval_every all would be asked
+				setting = "steps_per_eval"
+			}
+			j.options.report(run.Warning{Text: fault.Say("questions take %.0f %% of the time so far: with %v %.0f it would be about %.0f %%", 100*share, setting,
 				math.Ceil(every*share/mostAsking/10)*10, 100*mostAsking)})
 		}
 		if !j.Recipe.SaveBest || done == 0 || asked.Right <= best {

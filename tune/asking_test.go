@@ -66,6 +66,34 @@ func TestAsking(t *testing.T) {
 	}
 }
 
+// TestAskWarning: a warning that questions take long names the setting that makes them take less. With eval_every all would be asked.
+func TestAskWarning(t *testing.T) {
+	t.Parallel()
+	for every, want := range map[int]string{0: "with steps_per_eval ", 2: "with eval_every "} {
+		r := demoRecipe(t)
+		r.EvalQuestions, r.EvalEvery, r.StepsPerEval, r.Iters = "questions.jsonl", every, 2, 4
+		var told events
+		if _, err := Run(t.Context(), r, Options{Report: &told, Ask: func(context.Context, *engine.Engine, int) (run.Asked, error) {
+			asked := run.Asked{Questions: 10, Seconds: 1000}
+			if every == 0 {
+				asked.Of = 200
+			}
+			return asked, nil
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		said := ""
+		for _, e := range told {
+			if w, ok := e.(run.Warning); ok {
+				said += w.Text.String() + "\n"
+			}
+		}
+		if !strings.Contains(said, want) {
+			t.Errorf("every %d: %q lacks %q", every, said, want)
+		}
+	}
+}
+
 // TestAskTokens: what asking takes at the default is a twentieth of what is trained on, however often it is asked.
 func TestAskTokens(t *testing.T) {
 	t.Parallel()

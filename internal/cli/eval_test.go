@@ -139,7 +139,8 @@ func TestEvalMistakes(t *testing.T) {
 	questions := filepath.Join(dir, "q.jsonl")
 	write(t, questions, evalQuestions)
 	write(t, filepath.Join(dir, eval.AnswersName), "mine\n")
-	others := filepath.Join(dir, "others")
+	long, others := filepath.Join(dir, "long.jsonl"), filepath.Join(dir, "others")
+	write(t, long, `{"question":"a","answer":"9 g"}`+"\n"+`{"question":"`+strings.Repeat("b ", 5000)+`","answer":"9 g"}`)
 	if err := os.Mkdir(others, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -158,6 +159,7 @@ func TestEvalMistakes(t *testing.T) {
 		{[]string{"--questions", questions, "--judge", "http://"}, "--judge http://: it compares answers"},
 		{[]string{"--questions", questions, "--general", questions + ".txt"}, "--general " + questions + ".txt: a text tells"},
 		{[]string{"--questions", questions, "--flips", "-2"}, "--flips"},
+		{[]string{"--questions", long}, "question 2 (b "},
 		{[]string{"--questions", questions, "--out", others}, "results.json was not written by an evaluation"},
 		{[]string{"--questions", questions, "--require", "forgetting<=0.1"}, "forgetting<=0.1: forgetting was not measured: it needs an adapter"},
 		{[]string{"--questions", questions, "--max-tokens", "0"}, "--max-tokens"},
