@@ -13,6 +13,7 @@ import (
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/hub"
 	"github.com/lentil-lm/lentil/run"
+	"github.com/lentil-lm/lentil/train"
 )
 
 // TestAsking: the weights with the most right answers are kept, not those with the lowest loss.
@@ -127,7 +128,7 @@ func TestReplay(t *testing.T) {
 	if err := os.WriteFile(file, rows, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.Replay = file + ":20%"
+	r.Replay = file + ":60%"
 	var told events
 	if _, err := Run(t.Context(), r, Options{Report: &told}); err != nil {
 		t.Fatal(err)
@@ -138,7 +139,7 @@ func TestReplay(t *testing.T) {
 			said += m.Text.String() + "\n"
 		}
 	}
-	if !strings.Contains(said, "2 of 10 rows are replayed from more.jsonl (8 there).") {
+	if !strings.Contains(said, "12 of 20 rows are replayed from more.jsonl (8 there).") {
 		t.Errorf("said %q", said)
 	}
 	m, err := run.ReadManifest(r.AdapterPath)
@@ -165,6 +166,18 @@ func TestReplay(t *testing.T) {
 		if _, err := Run(t.Context(), r, Options{}); fault.SettingOf(err) != "replay" || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", replay, err, want)
 		}
+	}
+}
+
+// TestObjective: the weight of kl is the one that is given.
+func TestObjective(t *testing.T) {
+	t.Parallel()
+	r := New()
+	if r.objective() != (train.CrossEntropy{}) {
+		t.Errorf("%+v", r.objective())
+	}
+	if r.KL = 3; r.objective() != (train.Near{Weight: 3}) {
+		t.Errorf("%+v", r.objective())
 	}
 }
 

@@ -132,6 +132,20 @@ func TestEvaluate(t *testing.T) {
 	}
 }
 
+// TestMetricsOf: a standard error is that of a sample, as lm-eval has it: of 3 of 4 it is sqrt(3/4 / 3 / 4).
+func TestMetricsOf(t *testing.T) {
+	t.Parallel()
+	q := score.Question{Question: "q", Choices: []string{"a", "b"}}
+	right, wrong := score.Reply{Likelihoods: []float64{-1, -2}}, score.Reply{Likelihoods: []float64{-2, -1}}
+	got := metricsOf([]score.Question{q, q, q, q}, []score.Reply{right, right, wrong, right})
+	if got["acc,none"] != 0.75 || got["acc_stderr,none"] != 0.25 {
+		t.Error(got)
+	}
+	if got := metricsOf([]score.Question{q}, []score.Reply{right}); got["acc,none"] != 1. || got["acc_stderr,none"] != nil {
+		t.Error(got)
+	}
+}
+
 func TestEvalMistakes(t *testing.T) {
 	t.Parallel()
 	model, _ := tinyModel(t)
