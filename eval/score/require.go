@@ -98,12 +98,28 @@ func Requirements(setting fault.Setting, text string) (out []Requirement, err er
 	return out, nil
 }
 
+// Asked refuses a requirement that questions, or the lack of an adapter, cannot lead to, before any is asked.
+func (r Requirement) Asked(setting fault.Setting, questions []Question, adapted bool) error {
+	kind, of := map[string]Kind{"recall": Trained, "unseen": Unseen, "restraint": Unanswerable, "profile": Profile, "general": General}[r.Figure]
+	missing := of && !slices.ContainsFunc(questions, func(q Question) bool { return q.Kind == kind })
+	if missing || !adapted && (r.Figure == "gain" || r.Figure == "forgetting") {
+		return r.missing(setting)
+	}
+	return nil
+}
+
+// missing is the mistake that results do not have the figure.
+func (r Requirement) missing(setting fault.Setting) error {
+	f := figures[slices.IndexFunc(figures, func(f figureOf) bool { return f.name == r.Figure })]
+	return fault.Given(setting, r.String(), "%s is not measured: it needs %s", r.Figure, f.needs)
+}
+
 // Met tells whether results keep a requirement, and the figure. One that they do not have is a mistake.
 func (r Requirement) Met(setting fault.Setting, results *Results) (met bool, value float64, err error) {
 	f := figures[slices.IndexFunc(figures, func(f figureOf) bool { return f.name == r.Figure })]
 	value, ok := f.value(results)
 	if !ok {
-		return false, 0, fault.Given(setting, r.String(), "%s was not measured: it needs %s", r.Figure, f.needs)
+		return false, 0, r.missing(setting)
 	}
 	switch r.Sign {
 	case ">=":

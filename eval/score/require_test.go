@@ -17,3 +17,25 @@ func TestRequireViolations(t *testing.T) {
 		t.Error(met, value, err)
 	}
 }
+
+// TestRequireAsked: what no question leads to is told before one is asked.
+func TestRequireAsked(t *testing.T) {
+	t.Parallel()
+	questions := []Question{{Kind: Trained}, {Kind: General}}
+	for _, tt := range []struct {
+		text    string
+		adapted bool
+		ok      bool
+	}{
+		{"recall>=0.8", false, true}, {"general>0", false, true}, {"right>0", false, true}, {"restraint>=0.5", true, false}, {"unseen>0", true, false}, {"profile>0", true, false},
+		{"forgetting<=5%", false, false}, {"forgetting<=5%", true, true}, {"gain>0", false, false}, {"gain>0", true, true},
+	} {
+		list, err := Requirements("require", tt.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := list[0].Asked("require", questions, tt.adapted); (err == nil) != tt.ok {
+			t.Errorf("%+v: %v", tt, err)
+		}
+	}
+}

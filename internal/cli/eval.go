@@ -43,6 +43,8 @@ type evalOptions struct {
 	deviceFlags
 
 	Texts []eval.GeneralText // that the demo adds
+
+	requirements []score.Requirement // what Require says
 }
 
 // ownGeneral has --general take the texts and questions that come with Lentil.
@@ -138,8 +140,8 @@ func (o *evalOptions) check() error {
 }
 
 func runEval(ctx context.Context, streams Streams, o *evalOptions) error {
-	requirements, err := score.Requirements("require", o.Require)
-	if err != nil {
+	var err error
+	if o.requirements, err = score.Requirements("require", o.Require); err != nil {
 		return err
 	}
 	results, err := evaluate(ctx, streams, o)
@@ -151,7 +153,7 @@ func runEval(ctx context.Context, streams Streams, o *evalOptions) error {
 		return err
 	}
 	var missed []string
-	for _, r := range requirements {
+	for _, r := range o.requirements {
 		met, value, err := r.Met("require", results)
 		if err != nil {
 			return err
@@ -173,6 +175,11 @@ func evaluate(ctx context.Context, streams Streams, o *evalOptions) (results *sc
 	sets, err := o.readQuestions(&v)
 	if err != nil {
 		return nil, err
+	}
+	for _, r := range o.requirements {
+		if err := r.Asked("require", v.Questions, o.AdapterPath != ""); err != nil {
+			return nil, err
+		}
 	}
 	if err := o.adapters(&v); err != nil {
 		return nil, err

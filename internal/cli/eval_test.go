@@ -175,7 +175,7 @@ func TestEvalMistakes(t *testing.T) {
 		{[]string{"--questions", questions, "--flips", "-2"}, "--flips"},
 		{[]string{"--questions", long}, "question 2 (b "},
 		{[]string{"--questions", questions, "--out", others}, "results.json was not written by an evaluation"},
-		{[]string{"--questions", questions, "--require", "forgetting<=0.1"}, "forgetting<=0.1: forgetting was not measured: it needs an adapter"},
+		{[]string{"--questions", questions, "--require", "forgetting<=0.1"}, "forgetting<=0.1: forgetting is not measured: it needs an adapter"},
 		{[]string{"--questions", questions, "--max-tokens", "0"}, "--max-tokens"},
 		{[]string{"--questions", questions, "--adapters", "x"}, "--adapter-path"},
 	} {
