@@ -1,6 +1,8 @@
 package mlx
 
 import (
+	"math"
+
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/mlx/mlxc"
 )
@@ -116,8 +118,31 @@ func (c *call) rmsNormGrad(o compute.RMSNormGrad) {
 }
 
 func (c *call) ropeTable(o compute.RopeTable) {
-	angles := c.g.Multiply(c.g.Reshape(c.f32(0), -1, 1), c.x(1))
+	frequencies := c.x(1)
+	if c.d.rounds {
+		frequencies = c.powers()
+	}
+	angles := c.g.Multiply(c.g.Reshape(c.f32(0), -1, 1), frequencies)
 	c.results[0], c.results[1] = c.scaled(c.g.Cos(angles), o.Scale), c.scaled(c.g.Sin(angles), o.Scale)
+}
+
+// powers are frequencies, input 1, and if they are powers of one number, those that MLX's rope makes in float32: last bits
+// differ, and a cosine near 0 is rounded otherwise.
+func (c *call) powers() mlxc.Array {
+	f := c.d.ints(c.in[1]).F32()
+	last := len(f) - 1
+	if last < 1 {
+		return c.x(1)
+	}
+	step := -math.Log(float64(f[last])) / float64(last)
+	exponents := make([]float32, len(f))
+	for i := range f {
+		if power := math.Exp(-step * float64(i)); !(math.Abs(float64(f[i])-power) < 1e-6*power) {
+			return c.x(1)
+		}
+		exponents[i] = -float32(i) * float32(step)
+	}
+	return c.g.Exp(c.g.New(compute.FloatBytes(exponents), mlxc.F32, len(f)))
 }
 
 // rope turns pairs by the table's angles: MLX's own rope knows one position and those after it, and not the several
