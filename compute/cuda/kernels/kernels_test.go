@@ -44,28 +44,38 @@ func TestGenerated(t *testing.T) {
 	if packages == "" {
 		t.Skip("NVRTC is missing: see interop/nvrtc.sh")
 	}
-	dir := t.TempDir()
 	have, _ := filepath.Glob("*.gz")
 	if len(have) == 0 {
 		t.Fatal("no images")
 	}
 	for _, name := range have {
-		only := strings.TrimSuffix(name, ".gz")
-		if out, err := exec.Command("go", "run", "./_generate", "-cuda", packages, "-in", ".", "-out", dir, "-only", only).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		made, err := unpack(os.ReadFile(filepath.Join(dir, name)))
-		if err != nil {
-			t.Fatal(err)
-		}
 		kept, err := Image{Name: strings.TrimSuffix(name, ".gz")}.Data()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(made, kept) {
+		same := false
+		for try := 0; try < 3 && !same; try++ { // rarely, the compiler writes the same kernels in another way
+			same = bytes.Equal(generated(t, packages, name), kept)
+		}
+		if !same {
 			t.Errorf("%s differs from what compute/cuda/kernels/_generate writes", name)
 		}
 	}
+}
+
+// generated compiles an image.
+func generated(t *testing.T, packages, name string) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	only := strings.TrimSuffix(name, ".gz")
+	if out, err := exec.Command("go", "run", "./_generate", "-cuda", packages, "-in", ".", "-out", dir, "-only", only).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	made, err := unpack(os.ReadFile(filepath.Join(dir, name)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
 }
 
 // TestImages unpacks what each card gets.

@@ -14,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -30,7 +31,7 @@ func main() {
 	cuda := flag.String("cuda", "", "folder of the packages' cuda_nvrtc and cuda_runtime")
 	dir := flag.String("in", "compute/cuda/kernels", "folder of the sources")
 	out := flag.String("out", "compute/cuda/kernels", "folder to write to")
-	only := flag.String("only", "", "one target, for trying things; writes no hash")
+	only := flag.String("only", "", "one `target` alone; writes no hash")
 	flag.Parse()
 	if err := run(*cuda, *dir, *out, *only); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -42,6 +43,9 @@ func run(cuda, dir, out, only string) error {
 	if err := os.WriteFile(filepath.Join(dir, "wgmma.cuh"), wgmma(), 0o666); err != nil {
 		return err
 	}
+	if only == "" {
+		return all(cuda, dir, out)
+	}
 	c, err := open(filepath.Join(cuda, "cuda_nvrtc", "lib"))
 	if err != nil {
 		return err
@@ -51,21 +55,26 @@ func run(cuda, dir, out, only string) error {
 	if err != nil {
 		return err
 	}
+	image, err := c.compile(string(src), only, include)
+	if err != nil {
+		return fmt.Errorf("%s: %w", only, err)
+	}
+	fmt.Printf("%s: %d bytes\n", only, len(image))
+	return write(filepath.Join(out, only+".gz"), image)
+}
+
+// all compiles each target in a process of its own: what NVRTC writes depends on what the process compiled before.
+func all(cuda, dir, out string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
 	for _, t := range targets {
-		if only != "" && t != only {
-			continue
-		}
-		image, err := c.compile(string(src), t, include)
-		if err != nil {
+		c := exec.Command(self, "-cuda", cuda, "-in", dir, "-out", out, "-only", t)
+		c.Stdout, c.Stderr = os.Stdout, os.Stderr
+		if err := c.Run(); err != nil {
 			return fmt.Errorf("%s: %w", t, err)
 		}
-		if err := write(filepath.Join(out, t+".gz"), image); err != nil {
-			return err
-		}
-		fmt.Printf("%s: %d bytes\n", t, len(image))
-	}
-	if only != "" {
-		return nil
 	}
 	sum, err := sources(dir)
 	if err != nil {
