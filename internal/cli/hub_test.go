@@ -62,7 +62,7 @@ func TestModelFromHub(t *testing.T) {
 	local := mustRun(t, "", "generate", "--model", model, "--prompt", "Fibre", "--max-tokens", "4", "--temp", "0")
 	fetched := mustRun(t, "", "generate", "--model", "org/tiny", "--prompt", "Fibre", "--max-tokens", "4", "--temp", "0")
 	out := mustRun(t, "", "doctor", "--quick")
-	for _, want := range []string{"(models with weights: 1)\n", "all work is done by the processor unless --device names another one", "room         for the weights of a 4-bit model of ", "to begin     lentil demo\n"} {
+	for _, want := range []string{"(models with weights: 1)\n", "--device names the device that a command works on", "room         for the weights of a 4-bit model of ", "to begin     lentil demo\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("doctor lacks %q:\n%s", want, out)
 		}
