@@ -3,6 +3,7 @@ package train
 import (
 	"math"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/lentil-lm/lentil/adapter"
@@ -103,8 +104,13 @@ func closeTo(t *testing.T, dev compute.Device, spec modeltest.Spec, how trainabl
 	want := tenLosses(t, newCPU(t), spec, how)
 	got := tenLosses(t, dev, spec, how)
 	t.Logf("%s: %.4f, on the CPU %.4f", what, got, want)
+	mixture := slices.ContainsFunc(modeltest.Mixtures(), func(m modeltest.Spec) bool { return m.Type == spec.Type })
 	for i := range want {
-		if math.Abs(got[i]-want[i]) > halfLoss*want[i] {
+		of := want[i]
+		if mixture { // a token that stands between two experts may go to the other, which moves the loss for some steps
+			of = want[0]
+		}
+		if math.Abs(got[i]-want[i]) > halfLoss*of {
 			t.Errorf("%s: loss %.4f at step %d, %.4f on the CPU", what, got[i], i+1, want[i])
 		}
 	}
