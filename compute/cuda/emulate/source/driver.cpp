@@ -466,6 +466,15 @@ DRIVER cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned b
     capturing->push_back(l);
     return 0;
 }
+struct LaunchConfig {  // CUlaunchConfig
+    unsigned gx, gy, gz, bx, by, bz, shared;
+    void *stream, *attributes;
+    unsigned count;
+};
+DRIVER cuLaunchKernelEx(const LaunchConfig *c, void *f, void **args, void **extra) {
+    if (c->count && !c->attributes) return snprintf(message, sizeof message, "%u attributes of a launch at no address", c->count), 1;
+    return cuLaunchKernel(f, c->gx, c->gy, c->gz, c->bx, c->by, c->bz, c->shared, c->stream, args, extra);
+}
 DRIVER cuStreamCreate(void **s, unsigned) { return *s = (void *)3, 0; }
 DRIVER cuStreamDestroy_v2(void *) { return 0; }
 DRIVER cuStreamSynchronize(void *) { return 0; }
