@@ -49,11 +49,14 @@ type Device struct {
 	trace  trace
 	waits  group
 	kept   blocks
+	waited bool      // the last launch since flush is of a kernel that waits for those before it
 	marks  []*buffer // results to mark when launches are queued
 	status []byte    // of the host, where kernels tell a bad index
 	stage  staging
 
 	counters driver.Ptr // zeros, where blocks of a kernel count themselves
+
+	programmaticGraphs bool // the driver takes programmatic launches in graphs, as far as is known
 
 	free       int64 // of the card's memory, when the device was opened
 	used, peak int64
@@ -167,7 +170,9 @@ func (d *Device) load(name string) error {
 		}
 		if d.module, err = d.drv.Load(data); err == nil {
 			d.image = image
-			return nil
+			v, err := d.drv.Version()
+			d.programmaticGraphs = err == nil && v >= 12030
+			return err
 		}
 		failed = append(failed, fmt.Errorf("%s: %w", image.Name, err))
 	}

@@ -163,6 +163,54 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestProgrammatic: a kernel that waits for itself begins early behind another such kernel alone, and a driver that takes
+// no such launches in graphs gets graphs without.
+func TestProgrammatic(t *testing.T) {
+	waiting["waits"] = true
+	defer delete(waiting, "waits")
+	for _, env := range []string{"", "graph=801"} {
+		d, err := fake(t, env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leave := d.enter()
+		told, n, err := d.memory(128)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			name  string
+			flush bool
+			early byte
+		}{{"waits", false, 0}, {"waits", false, 1}, {"other", false, 0}, {"waits", false, 0}, {"waits", false, 1}, {"waits", true, 0}} {
+			got := make([]byte, 128)
+			d.fail(d.drv.Set(told, 0, 128, d.stream))
+			if c.flush {
+				d.flush()
+			}
+			d.kernel(c.name).ptr(0).ptr(told).launch(driver.Grid{X: 1, Threads: 32})
+			d.fail(d.drv.CopyOut(got, told, d.stream))
+			if got[24] != 32 || got[56] != c.early {
+				t.Errorf("%s was launched with %d", c.name, got[56])
+			}
+		}
+		list := []record{{words: []uint64{0, 0}, at: []uint8{0, 1}, grid: driver.Grid{Threads: 32, Programmatic: true}}}
+		if g, err := d.capture(list); g == 0 || err != nil || d.err != nil || d.programmaticGraphs != (env == "") {
+			t.Errorf("%q: graph %d, %v, %v", env, g, err, d.err)
+		}
+		d.fail(errClosed)
+		if _, err := d.capture(list); err == nil {
+			t.Error("a graph was made of launches that were not queued")
+		}
+		d.take()
+		d.release(told, n)
+		leave()
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func words(err error) string {
 	return fault.Text(err, func(s fault.Setting) string { return string(s) })
 }

@@ -3,6 +3,7 @@ package cuda
 import (
 	"fmt"
 	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -39,6 +40,9 @@ const (
 	wgShared    = 4*(256*64*2+2*blockBytes) + 2*256*128 + 2*4*8
 	wgShared128 = 4*(128*64*2+2*blockBytes) + 2*128*128 + 2*4*8
 )
+
+// waiting are the kernels that call wait_for_earlier: they may be launched before those ahead of them have ended.
+var waiting = map[string]bool{}
 
 // kernel begins a call. Where an op has failed already, the call does nothing.
 func (d *Device) kernel(name string) *call {
@@ -146,7 +150,15 @@ func (c *call) launch(g driver.Grid) {
 	if g.Shared == 0 {
 		g.Shared = shared[c.name]
 	}
-	c.d.trace.add(c.f, g, c.cells[:c.next], c.at[:c.args])
+	c.d.trace.add(c.f, c.d.programmatic(c.name, g), c.cells[:c.next], c.at[:c.args])
+}
+
+// programmatic lets a kernel that waits for itself begin early, behind another one of that kind. Before it waits it reads
+// weights alone, which kernels of other kinds write.
+func (d *Device) programmatic(name string, g driver.Grid) driver.Grid {
+	g.Programmatic = d.image.Programmatic && d.waited && waiting[name]
+	d.waited = waiting[name]
+	return g
 }
 
 // issue queues a launch.
@@ -174,13 +186,34 @@ func (d *Device) kernelName(f driver.Func) string {
 	return "?"
 }
 
-// capture makes a graph of launches.
+// capture makes a graph of launches. Drivers before CUDA 12.3 take no programmatic ones in graphs.
 func (d *Device) capture(list []record) (driver.GraphExec, error) {
-	return d.drv.Capture(d.stream, func() {
+	g, err := d.captureAs(list, d.programmaticGraphs)
+	if err != nil && d.programmaticGraphs && slices.ContainsFunc(list, func(r record) bool { return r.grid.Programmatic }) {
+		d.programmaticGraphs = false
+		g, err = d.captureAs(list, false)
+	}
+	return g, err
+}
+
+// captureAs makes a graph, or returns an error that nothing else depends on: launches do as well.
+func (d *Device) captureAs(list []record, programmatic bool) (driver.GraphExec, error) {
+	if d.err != nil {
+		return 0, d.err
+	}
+	g, err := d.drv.Capture(d.stream, func() {
 		for _, r := range list {
+			r.grid.Programmatic = r.grid.Programmatic && programmatic
 			d.issue(r)
 		}
 	})
+	if d.err != nil && !driver.Lost(d.err) {
+		if err == nil {
+			d.discard(g)
+		}
+		g, err, d.err = 0, d.err, nil
+	}
+	return g, err
 }
 
 func (d *Device) replay(g driver.GraphExec)  { d.fail(d.drv.LaunchGraph(g, d.stream)) }
@@ -191,6 +224,7 @@ func (d *Device) discard(g driver.GraphExec) { d.fail(d.drv.DestroyGraph(g)) }
 func (d *Device) flush() {
 	d.emit()
 	d.trace.end()
+	d.waited = false
 	for _, b := range d.marks {
 		d.record(b)
 	}

@@ -91,6 +91,7 @@ type Driver struct {
 	path      string
 	addr      [functions]uintptr
 	tensorMap uintptr // cuTensorMapEncodeTiled, of drivers of CUDA 12 and later; else 0
+	launchEx  uintptr // cuLaunchKernelEx; else 0
 }
 
 // Open opens the driver's library and starts it. An empty path is the system's own. The error says what to install.
@@ -109,6 +110,7 @@ func Open(path string) (*Driver, error) {
 		}
 	}
 	d.tensorMap, _ = symbol(h, "cuTensorMapEncodeTiled")
+	d.launchEx, _ = symbol(h, "cuLaunchKernelEx")
 	if err := d.call(initialize, 0); err != nil {
 		return nil, advise(err)
 	}
@@ -359,19 +361,6 @@ func (d *Driver) Func(m Module, name string) (Func, error) {
 func (d *Driver) SetSharedMemory(f Func, bytes int) error {
 	const maxDynamicSharedSize = 8
 	return d.call(funcSetAttribute, uintptr(f), maxDynamicSharedSize, uintptr(bytes))
-}
-
-// Grid is the extent of a launch: blocks in three dimensions, threads of a block, dynamic shared memory in bytes.
-type Grid struct {
-	X, Y, Z int // 0 is 1
-	Threads int
-	Shared  int
-}
-
-// Launch starts a kernel. args are the addresses of its arguments, which it copies.
-func (d *Driver) Launch(f Func, g Grid, args *uintptr, s Stream) error {
-	return d.call(launchKernel, uintptr(f), uintptr(max(g.X, 1)), uintptr(max(g.Y, 1)), uintptr(max(g.Z, 1)),
-		uintptr(g.Threads), 1, 1, uintptr(g.Shared), uintptr(s), uintptr(unsafe.Pointer(args)), 0)
 }
 
 // NewStream makes a stream that waits for no other.

@@ -121,13 +121,21 @@ func launches(t *testing.T, d *Driver, s Stream) {
 	if err := d.Launch(f, Grid{X: 3, Y: 2, Threads: 96, Shared: 7}, &args[0], s); err != nil {
 		t.Fatal(err)
 	}
-	got := make([]byte, 48)
-	d.CopyOut(got, told, s)
-	for i, want := range []uint64{3, 2, 1, 96, 7, 42} {
-		if v := binary.LittleEndian.Uint64(got[8*i:]); v != want {
-			t.Errorf("number %d of the launch is %d, want %d", i, v, want)
+	got := make([]byte, 64)
+	arrived := func(want ...uint64) {
+		t.Helper()
+		d.CopyOut(got, told, s)
+		for i, want := range want {
+			if v := binary.LittleEndian.Uint64(got[8*i:]); v != want {
+				t.Errorf("number %d of the launch is %d, want %d", i, v, want)
+			}
 		}
 	}
+	arrived(3, 2, 1, 96, 7, 42, 0, 0)
+	if err := d.Launch(f, Grid{X: 4, Threads: 128, Shared: 8, Programmatic: true}, &args[0], s); err != nil {
+		t.Fatal(err)
+	}
+	arrived(4, 1, 1, 128, 8, 42, programmaticSerialization, 1)
 	runtime.KeepAlive(cells)
 }
 

@@ -20,6 +20,8 @@ type Image struct {
 	Name string // "sm_90a", or "compute_80" for PTX
 	// Hopper says that the kernels of wgmma are among them.
 	Hopper bool
+	// Programmatic says that kernels wait for those before them, where they are launched so (wait_for_earlier).
+	Programmatic bool
 }
 
 // For lists the images for a card of this compute capability (90 is 9.0), best first. What a driver does not take, the
@@ -30,11 +32,11 @@ func For(capability int) []Image {
 	case capability >= 80 && capability < 90:
 		all = append(all, Image{Name: "sm_80"})
 	case capability == 90:
-		all = append(all, Image{Name: "sm_90a", Hopper: true})
+		all = append(all, Image{Name: "sm_90a", Hopper: true, Programmatic: true})
 	case capability >= 100 && capability < 110:
-		all = append(all, Image{Name: "sm_100"})
+		all = append(all, Image{Name: "sm_100", Programmatic: true})
 	case capability >= 120 && capability < 130:
-		all = append(all, Image{Name: "sm_120"})
+		all = append(all, Image{Name: "sm_120", Programmatic: true})
 	}
 	if capability >= 80 {
 		all = append(all, Image{Name: "compute_80"})

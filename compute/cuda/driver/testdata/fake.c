@@ -1,5 +1,6 @@
 // A driver without a card, for tests of the binding: device memory is memory of the host, kernels do nothing but keep
-// the numbers of their launch. The environment FAKE_CUDA asks for failures: "init=100", "version=11080", "launch=700".
+// the numbers of their launch. The environment FAKE_CUDA asks for failures: "init=100", "version=11080", "launch=700",
+// "graph=801" (a programmatic launch into a graph).
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@ typedef uint64_t ptr;
 static const uint64_t limit = 1 << 30;
 static _Atomic uint64_t used, most; // goroutines allocate and free side by side
 static uint64_t last[16];
+static int capturing;
 
 static int asked(const char *what, int otherwise) {
     const char *e = getenv("FAKE_CUDA");
@@ -69,12 +71,25 @@ int cuModuleLoadData(void **m, const void *image) {
 int cuModuleGetFunction(void **f, void *m, const char *name) { *f = (void *)last; return strcmp(name, "none") ? 0 : 500; }
 int cuFuncSetAttribute(void *f, int a, int v) { return 0; }
 // The first two arguments are taken for 64-bit numbers, and where the second is an address, the launch is told there.
-int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
-                   void *s, void **args, void **extra) {
+static int launched(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned shared, void **args) {
     last[0] = gx, last[1] = gy, last[2] = gz, last[3] = bx, last[4] = shared, last[5] = *(uint64_t *)args[0];
     uint64_t to = *(uint64_t *)args[1];
     if (to > 4096) memcpy((void *)(uintptr_t)to, last, sizeof last);
     return asked("launch", 0);
+}
+int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
+                   void *s, void **args, void **extra) {
+    last[6] = last[7] = 0;
+    return launched(gx, gy, gz, bx, shared, args);
+}
+// A launch with attributes: last[6] is the number and last[7] the value of the only one.
+struct attribute { unsigned id, pad, value[16]; };
+struct config { unsigned gx, gy, gz, bx, by, bz, shared; void *s; struct attribute *attributes; unsigned count; };
+int cuLaunchKernelEx(const struct config *c, void *f, void **args, void **extra) {
+    if (c->count != 1) return 1;
+    last[6] = c->attributes->id, last[7] = c->attributes->value[0];
+    int code = capturing ? asked("graph", 0) : 0;
+    return code ? code : launched(c->gx, c->gy, c->gz, c->bx, c->shared, args);
 }
 int cuStreamCreate(void **s, unsigned f) { *s = (void *)3; return f == 1 ? 0 : 1; }
 int cuStreamDestroy_v2(void *s) { return 0; }
@@ -84,8 +99,8 @@ int cuEventCreate(void **e, unsigned f) { *e = (void *)4; return 0; }
 int cuEventRecord(void *e, void *s) { return 0; }
 int cuEventSynchronize(void *e) { return 0; }
 int cuEventElapsedTime(float *ms, void *a, void *b) { *ms = 1.5f; return 0; }
-int cuStreamBeginCapture_v2(void *s, int mode) { return 0; }
-int cuStreamEndCapture(void *s, void **g) { *g = (void *)5; return 0; }
+int cuStreamBeginCapture_v2(void *s, int mode) { capturing = 1; return 0; }
+int cuStreamEndCapture(void *s, void **g) { *g = (void *)5; capturing = 0; return 0; }
 int cuGraphInstantiateWithFlags(void **e, void *g, uint64_t f) { *e = (void *)6; return 0; }
 int cuGraphDestroy(void *g) { return 0; }
 int cuGraphLaunch(void *e, void *s) { return 0; }
