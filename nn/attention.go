@@ -49,7 +49,8 @@ type GQA struct {
 
 // Forward is [T, D] -> [T, D].
 func (a *GQA) Forward(t *tensor.Tape, x *tensor.Tensor, pass Pass, layer int) *tensor.Tensor {
-	q, k, v := a.Q.Forward(t, x), a.K.Forward(t, x), a.V.Forward(t, x)
+	qkv := project(t, x, a.Q, a.K, a.V)
+	q, k, v := qkv[0], qkv[1], qkv[2]
 	if a.QNorm != nil {
 		q, k = t.RMSNorm(q, a.QNorm, a.Eps), t.RMSNorm(k, a.KNorm, a.Eps)
 	}
@@ -90,7 +91,8 @@ type MLP struct{ Gate, Up, Down *Linear }
 
 // Forward is [T, D] -> [T, D].
 func (m *MLP) Forward(t *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
-	return m.Down.Forward(t, t.SwiGLU(m.Gate.Forward(t, x), m.Up.Forward(t, x)))
+	h := project(t, x, m.Gate, m.Up)
+	return m.Down.Forward(t, t.SwiGLU(h[0], h[1]))
 }
 
 // Linears are up, down and gate.

@@ -54,6 +54,32 @@ func (l *Linear) Forward(t *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
 	return t.Linear(x, l.Weight, l.Bias)
 }
 
+// project is Forward of several Linears of one input. Ops of one kind come one after another where all adapters allow it.
+func project(t *tensor.Tape, x *tensor.Tensor, linears ...*Linear) []*tensor.Tensor {
+	list, ys := make([]tensor.Projection, len(linears)), make([]*tensor.Tensor, len(linears))
+	for i, l := range linears {
+		lora, ok := l.Adapter.(*LoRA)
+		switch {
+		case l.Adapter == nil:
+			list[i] = tensor.Projection{Weight: l.Weight, Bias: l.Bias}
+		case ok && lora.Experts == 0:
+			list[i] = lora.projection(l)
+		default:
+			for i, l := range linears {
+				ys[i] = l.Forward(t, x)
+			}
+			return ys
+		}
+	}
+	ys = t.Project(x, list...)
+	for i, l := range linears {
+		if lora, ok := l.Adapter.(*LoRA); ok {
+			ys[i] = lora.finish(t, l, ys[i])
+		}
+	}
+	return ys
+}
+
 // ForwardExperts is [T, in] or [T·K, in] -> [T·K, out] for the experts ids [T, K]. A row
 // of x goes to all K experts of its token, or, where each has its own, t·K+k to the k-th.
 func (l *Linear) ForwardExperts(t *tensor.Tape, x, ids *tensor.Tensor) *tensor.Tensor {
@@ -124,11 +150,24 @@ func (l *LoRA) Forward(t *tensor.Tape, base *Linear, x, ids *tensor.Tensor) *ten
 	if l.Experts > 0 {
 		return t.ExpertLinearLowRank(x, base.Weight, ids, l.Experts, l.A, l.B, l.Scale, l.Dropout)
 	}
+	return l.finish(t, base, t.Project(x, l.projection(base))[0])
+}
+
+// projection is base with the update, but for the magnitude of a DoRA and what follows it.
+func (l *LoRA) projection(base *Linear) tensor.Projection {
+	p := tensor.Projection{Weight: base.Weight, Bias: base.Bias, A: l.A, B: l.B, Scale: l.Scale, Dropout: l.Dropout}
+	if l.Magnitude != nil {
+		p.Bias = nil
+	}
+	return p
+}
+
+// finish is what follows projection.
+func (l *LoRA) finish(t *tensor.Tape, base *Linear, y *tensor.Tensor) *tensor.Tensor {
 	if m := l.Magnitude; m != nil {
-		y := t.LinearLowRank(x, base.Weight, nil, l.A, l.B, l.Scale, l.Dropout)
 		return t.Magnitude(y, m.M, m.norm, base.Bias)
 	}
-	return t.LinearLowRank(x, base.Weight, base.Bias, l.A, l.B, l.Scale, l.Dropout)
+	return y
 }
 
 // Params are lora_a and lora_b, and m of a DoRA.

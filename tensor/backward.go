@@ -21,7 +21,7 @@ func (t *Tape) backward(first int) {
 	t.record = false
 	for i := len(t.nodes) - 1; i >= first; i-- {
 		n := t.nodes[i]
-		if t.err == nil && (n.out == nil || n.out.gradSet) {
+		if t.err == nil && n.reached() {
 			for _, s := range n.saved {
 				if s.buf == nil && s.again != nil {
 					s.again(t)

@@ -15,7 +15,7 @@ func dora(b *bench, dropout float32, trainBias, checkpoint bool) graph {
 	b.params = b.params[:len(b.params)-1]
 	x, w, a, up, m := b.param(rows, 32), b.frozen(vocab, 32), b.param(32, 2), b.param(2, vocab), b.param(vocab)
 	layer := func(t *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
-		return t.Magnitude(t.LinearLowRank(x, w, nil, a, up, 3, dropout), m, norm, bias)
+		return t.Magnitude(t.Project(x, tensor.Projection{Weight: w, A: a, B: up, Scale: 3, Dropout: dropout})[0], m, norm, bias)
 	}
 	return func(t *tensor.Tape) *tensor.Tensor {
 		if checkpoint {

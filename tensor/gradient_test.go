@@ -121,7 +121,7 @@ var graphs = map[string]func(b *bench) graph{
 		w, a, up := b.frozen(vocab, 32), b.param(32, 2), b.param(2, vocab)
 		b.params = b.params[1:]
 		return func(t *tensor.Tape) *tensor.Tensor {
-			return ending(t, t.LinearLowRank(x, w, nil, a, up, 3, 0.25))
+			return ending(t, t.Project(x, tensor.Projection{Weight: w, A: a, B: up, Scale: 3, Dropout: 0.25})[0])
 		}
 	},
 	"DoRA":                              func(b *bench) graph { return dora(b, 0, false, false) },
@@ -201,6 +201,7 @@ var graphs = map[string]func(b *bench) graph{
 	"trained experts in a checkpoint":               moe{k: 1, trained: true, checkpoint: true}.graph,
 	"trained experts with LoRA":                     moe{k: 2, trained: true, lora: 2, frozenX: true}.graph,
 	"all experts":                                   moe{k: experts, lora: 2, normalize: true}.graph,
+	"projections of one input":                      func(b *bench) graph { return projections(b, true) },
 	"checkpoint":                                    func(b *bench) graph { return residual(b, true) },
 	"no checkpoint":                                 func(b *bench) graph { return residual(b, false) },
 }
@@ -213,7 +214,7 @@ func lowRank(b *bench, dropout float32, trainBias bool) graph {
 	}
 	x, w, a, up := b.param(rows, 32), b.frozen(vocab, 32), b.param(32, 2), b.param(2, vocab)
 	return func(t *tensor.Tape) *tensor.Tensor {
-		return ending(t, t.LinearLowRank(x, w, bias, a, up, 3, dropout))
+		return ending(t, t.Project(x, tensor.Projection{Weight: w, Bias: bias, A: a, B: up, Scale: 3, Dropout: dropout})[0])
 	}
 }
 
@@ -226,7 +227,7 @@ func preference(b *bench, op compute.Op, head *tensor.Weight) graph {
 func orpoLogits(b *bench) graph {
 	x, w, a, up := b.param(rows, 32), b.frozen(vocab, 32), b.param(32, 2), b.param(2, vocab)
 	return func(t *tensor.Tape) *tensor.Tensor {
-		logits := t.LinearLowRank(x, w, nil, a, up, 3, 0)
+		logits := t.Project(x, tensor.Projection{Weight: w, A: a, B: up, Scale: 3})[0]
 		return ofPair(t, compute.ORPO{Beta: 1.3}, t.TokenLossesLogits(logits, t.Ints(targets)))
 	}
 }
@@ -280,7 +281,7 @@ func residual(b *bench, checkpoint bool) graph {
 		for i := range as {
 			h = layer(h, func(x *tensor.Tensor) *tensor.Tensor {
 				n := t.RMSNorm(x, norm, 1e-5)
-				return t.Add(x, t.LinearLowRank(n, base, nil, as[i], bs[i], 0.5, 0.3))
+				return t.Add(x, t.Project(n, tensor.Projection{Weight: base, A: as[i], B: bs[i], Scale: 0.5, Dropout: 0.3})[0])
 			})
 		}
 		return ending(t, t.Linear(h, head, nil))

@@ -2,6 +2,7 @@ package tensor
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/quant"
@@ -33,10 +34,10 @@ type Tape struct {
 	Stop func() error
 }
 
-// node is one recorded step: how to turn the gradient of out into the
+// node is one recorded step: how to turn the gradients of outs into the
 // gradients of its inputs, and the tensors kept alive for that.
 type node struct {
-	out      *Tensor // nil for a loss, which starts the backward pass
+	outs     []*Tensor // none for a loss, which starts the backward pass
 	saved    []*Tensor
 	backward func()
 }
@@ -239,22 +240,36 @@ func (t *Tape) run(op compute.Op, out, in []compute.Buffer) {
 
 // push records a step whose gradient comes from out (nil for a loss).
 func (t *Tape) push(out *Tensor, backward func(), saved ...*Tensor) {
+	if out == nil {
+		t.pushAll(nil, backward, saved...)
+		return
+	}
+	t.pushAll([]*Tensor{out}, backward, saved...)
+}
+
+// pushAll records a step whose gradient comes from any of outs.
+func (t *Tape) pushAll(outs []*Tensor, backward func(), saved ...*Tensor) {
 	if t.err != nil {
 		return
 	}
-	if out != nil {
-		out.needsGrad = true
+	for _, y := range outs {
+		y.needsGrad = true
 	}
 	if t.transient {
 		return
 	}
-	if out != nil {
-		out.nodes++
+	for _, y := range outs {
+		y.nodes++
 	}
 	for _, s := range saved {
 		s.retain()
 	}
-	t.nodes = append(t.nodes, node{out, saved, backward})
+	t.nodes = append(t.nodes, node{outs, saved, backward})
+}
+
+// reached reports whether the backward pass has come to a node: a gradient of its results is there.
+func (n *node) reached() bool {
+	return len(n.outs) == 0 || slices.ContainsFunc(n.outs, func(y *Tensor) bool { return y.gradSet })
 }
 
 // repeatable says that a recorded op over inputs that its node keeps makes y, which is not changed in place.
@@ -278,10 +293,10 @@ func (t *Tape) drop(n *node) {
 	for _, s := range n.saved {
 		s.release()
 	}
-	if n.out != nil {
-		n.out.nodes--
-		if n.out.nodes == 0 && !n.out.fixed {
-			n.out.FreeGrad()
+	for _, y := range n.outs {
+		y.nodes--
+		if y.nodes == 0 && !y.fixed {
+			y.FreeGrad()
 		}
 	}
 }
