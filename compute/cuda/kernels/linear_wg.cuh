@@ -5,34 +5,14 @@
 // operand, brought to shared memory by the tensor copy engine. A tile is 128 rows of weights by 256 tokens; one thread
 // brings data, two warpgroups multiply (64 rows each). The grid is persistent. The low-rank part is a last step of the
 // sum: u [T, 64*steps] comes as tokens do, v [rows, 64*steps] is read straight into registers.
+#include "hopper.cuh"
 #include "w4.cuh"
 
-struct alignas(64) TensorMap { uint8_t opaque[128]; };
-
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-#include "wgmma.cuh"
-
 namespace {
 namespace wg {
 constexpr int BR = 128, BK = 64, Stages = 4, WBytes = 2 * BlockBytes;
 
-__device__ __forceinline__ void bar_init(uint32_t b, int n) { asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(b), "r"(n)); }
-__device__ __forceinline__ void bar_expect(uint32_t b, int bytes) {
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(b), "r"(bytes) : "memory");
-}
-__device__ __forceinline__ void bar_arrive(uint32_t b) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(b) : "memory"); }
-__device__ __forceinline__ void bar_wait(uint32_t b, int phase) {
-    asm volatile("{\n.reg .pred p;\nL:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@p bra D;\nbra L;\nD:\n}" ::"r"(b), "r"(phase) : "memory");
-}
-__device__ __forceinline__ void copy_tile(uint32_t dst, const TensorMap *m, int c0, int c1, uint32_t bar) {
-    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];"
-                 ::"r"(dst), "l"(m), "r"(c0), "r"(c1), "r"(bar) : "memory");
-}
-__device__ __forceinline__ void copy_bytes(uint32_t dst, const void *src, int n, uint32_t bar) {
-    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(dst), "l"(src), "r"(n), "r"(bar) : "memory");
-}
-// desc tells a tile of rows of 128 bytes, swizzled by 128: rows in groups of 8, 1024 bytes apart.
-__device__ __forceinline__ uint64_t desc(uint32_t addr) { return (uint64_t)((addr & 0x3FFFF) >> 4) | (uint64_t)1 << 16 | (uint64_t)64 << 32 | (uint64_t)1 << 62; }
 __device__ __forceinline__ __nv_bfloat162 bf2(uint32_t v) { return *(__nv_bfloat162 *)&v; }
 
 __device__ __forceinline__ void frag_fwd(uint32_t (&a)[4][4], const uint8_t *blk, int tid, uint32_t zero) {
@@ -115,12 +95,12 @@ __device__ __forceinline__ void product(const TensorMap *xm, const TensorMap *um
             bar_init(full + 8 * s, 1);
             bar_init(empty + 8 * s, 8);  // one arrival a multiplying warp
         }
-        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+        bar_init_fence();
     }
     __syncthreads();
     int stage = 0, phase = 0;
     if (group == 0) {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+        fewer_registers<40>();
         if (tid == 0) {
             for (int t = blockIdx.x; t < tiles; t += gridDim.x) {
                 int t0 = (t % tt) * BT, r0 = t / tt * 2;
@@ -142,7 +122,7 @@ __device__ __forceinline__ void product(const TensorMap *xm, const TensorMap *um
             }
         }
     } else {
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+        more_registers<232>();
         const int half = group - 1, lane = tid & 31, w = tid >> 5;
         uint8_t *outp = smem + OffOut + half * BT * 128;
         const uint32_t outs = s0 + OffOut + half * BT * 128;
@@ -157,29 +137,29 @@ __device__ __forceinline__ void product(const TensorMap *xm, const TensorMap *um
                     bar_wait(full + 8 * stage, phase);
                     const uint8_t *blk = smem + OffW + stage * WBytes + half * BlockBytes;
                     if (BACK) frag_back(a[u], blk, tid, zero); else frag_fwd(a[u], blk, tid, zero);
-                    uint64_t b = desc(s0 + stage * XBytes);
-                    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+                    uint64_t b = rows_desc(s0 + stage * XBytes);
+                    wgmma_fence();
 #pragma unroll
                     for (int s = 0; s < 4; s++) wgmma_rs(d, a[u][s], b + 2 * s, (k + u) | s);
-                    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-                    asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
+                    wgmma_commit();
+                    wgmma_wait<1>();
                     if (lane == 0 && prev >= 0) bar_arrive(empty + 8 * prev);
                     prev = stage;
                     if (++stage == Stages) stage = 0, phase ^= 1;
                 }
             }
-            asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+            wgmma_wait<0>();
             if (lane == 0) bar_arrive(empty + 8 * prev);
             for (int l = 0; l < updates; l++) {
                 bar_wait(full + 8 * stage, phase);
                 int g = lane >> 2, r = BACK ? r0 + back_column(w, g) : r0 + 16 * w + g;
                 frag_update(a[0], v + 64 * l, 64 * updates, r, BACK ? r + 1 : r + 8, lane & 3);
-                uint64_t b = desc(s0 + stage * XBytes);
-                asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+                uint64_t b = rows_desc(s0 + stage * XBytes);
+                wgmma_fence();
 #pragma unroll
                 for (int s = 0; s < 4; s++) wgmma_rs(d, a[0][s], b + 2 * s, 1);
-                asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-                asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+                wgmma_commit();
+                wgmma_wait<0>();
                 if (lane == 0) bar_arrive(empty + 8 * stage);
                 if (++stage == Stages) stage = 0, phase ^= 1;
             }
@@ -201,7 +181,7 @@ __device__ __forceinline__ void product(const TensorMap *xm, const TensorMap *um
             }
             if (BACK && accumulate) {  // half of the tokens at a time, in float: what is there is added before rounding
                 for (int h = 0; h < 2; h++) {
-                    asm volatile("bar.sync %0, 128;" ::"r"(1 + half) : "memory");
+                    group_sync(1 + half, 128);
 #pragma unroll
                     for (int i = 0; i < BT / 8; i++) {
                         if (i / (BT / 16) != h) continue;
@@ -211,7 +191,7 @@ __device__ __forceinline__ void product(const TensorMap *xm, const TensorMap *um
                             *(float2 *)(outp + tok * 256 + ((chunk ^ (tok & 7)) << 4) + 8 * (g & 1)) = make_float2(d[4 * i + e], d[4 * i + e + 2]);
                         }
                     }
-                    asm volatile("bar.sync %0, 128;" ::"r"(1 + half) : "memory");
+                    group_sync(1 + half, 128);
 #pragma unroll 4
                     for (int p = tid; p < BT * 4; p += 128) {
                         int tok = p >> 3, c = p & 7, t = t0 + h * (BT / 2) + tok, n = r0 + c * 8, have = min(8, R - n);
@@ -226,7 +206,7 @@ __device__ __forceinline__ void product(const TensorMap *xm, const TensorMap *um
                 }
                 continue;
             }
-            asm volatile("bar.sync %0, 128;" ::"r"(1 + half) : "memory");
+            group_sync(1 + half, 128);
 #pragma unroll
             for (int i = 0; i < BT / 8; i += 2) {
                 if (BACK) {
@@ -246,11 +226,10 @@ __device__ __forceinline__ void product(const TensorMap *xm, const TensorMap *um
                         q[m] = pack2(f[0] + b, f[1] + b);
                     }
                     int tok = 8 * (i + (lane >> 4)) + (lane & 7), chunk = 2 * w + ((lane >> 3) & 1);
-                    uint32_t p = outs + tok * 128 + ((chunk ^ (tok & 7)) << 4);
-                    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(p), "r"(q[0]), "r"(q[1]), "r"(q[2]), "r"(q[3]) : "memory");
+                    stmatrix_trans(outs + tok * 128 + ((chunk ^ (tok & 7)) << 4), q);
                 }
             }
-            asm volatile("bar.sync %0, 128;" ::"r"(1 + half) : "memory");
+            group_sync(1 + half, 128);
 #pragma unroll 4
             for (int p = tid; p < BT * 8; p += 128) {
                 int tok = p >> 3, chunk = p & 7, n = r0 + chunk * 8;
