@@ -130,9 +130,11 @@ func (p *Phase) rates(ops []Op) {
 type Figures struct {
 	Device   Device  `json:"device"`
 	Trials   []Trial `json:"trials"`
-	Averages Trial   `json:"averages"`          // without a loss
-	Achieved []Phase `json:"achieved"`          // averages of all trials; the ops are counted, not timed
-	Profile  []Phase `json:"profile,omitempty"` // of one more trial, op by op
+	Averages Trial   `json:"averages"` // without a loss
+	Achieved []Phase `json:"achieved"` // averages of all trials; the ops are counted, not timed
+	// Idle is the share of the time of training steps in which the device had nothing to do, at most. Nil: it cannot tell.
+	Idle    *float64 `json:"idle,omitempty"`
+	Profile []Phase  `json:"profile,omitempty"` // of one more trial, op by op
 }
 
 // Run warms up, measures a work so many times, and measures the device.
@@ -159,6 +161,11 @@ func (b *Bench) Run(ctx context.Context, w Work, o Options) (Figures, error) {
 	}
 	if err := f.trials(ctx, b.dev.Device, once, o); err != nil {
 		return f, err
+	}
+	if t, ok := w.(Training); ok {
+		if f.Idle, err = t.idle(ctx, b); err != nil {
+			return f, err
+		}
 	}
 	for i := range f.Achieved {
 		p := &f.Achieved[i]

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -126,19 +127,10 @@ func (w Training) begin(b *Bench) (pass, error) {
 	if _, err := adapter.New(b.Model, adapter.Config{Rank: 8, Scale: 20, NumLayers: w.NumLayers}, compute.NewKey(0)); err != nil {
 		return nil, fault.Mark(err, compute.ErrNoMemory)
 	}
-	random := rand.New(rand.NewPCG(0, 0))
-	rows := make(train.List, len(w.Rows))
-	tokens, longest := 0, 0
-	for i, n := range w.Rows {
-		rows[i] = train.Example{IDs: b.randomTokens(random, n+1), Loss: [][2]int{{1, n + 1}}}
-		tokens, longest = tokens+n, max(longest, n+1)
-	}
-	o := train.Defaults()
-	o.BatchSize, o.Iters, o.MaxSeqLength, o.GradCheckpoint = len(rows), 1, longest, w.GradCheckpoint
-	o.Schedule = train.Constant(0) // the same work, and the model stays as it is
+	rows, tokens := w.rows(b)
 	return func(ctx context.Context) ([]Phase, Trial, error) {
 		steps := &stepTimes{}
-		t := &train.Trainer{Model: b.Model, Train: rows, Reporter: steps, Options: o}
+		t := w.trainer(b, rows, 1, steps)
 		start := time.Now()
 		if _, err := t.Run(ctx); err != nil {
 			return nil, Trial{}, errors.Join(ctx.Err(), err)
@@ -146,6 +138,24 @@ func (w Training) begin(b *Bench) (pass, error) {
 		p := Phase{Name: "training", Seconds: steps.at.Sub(start).Seconds(), Ops: b.dev.take()}
 		return []Phase{p}, Trial{TrainTPS: float64(tokens) / p.Seconds, TrainLoss: steps.loss, Seconds: p.Seconds}, nil
 	}, nil
+}
+
+// rows are random, and always the same.
+func (w Training) rows(b *Bench) (rows train.List, tokens int) {
+	random := rand.New(rand.NewPCG(0, 0))
+	for _, n := range w.Rows {
+		rows = append(rows, train.Example{IDs: b.randomTokens(random, n+1), Loss: [][2]int{{1, n + 1}}})
+		tokens += n
+	}
+	return rows, tokens
+}
+
+// trainer does so many steps, all on the same rows.
+func (w Training) trainer(b *Bench, rows train.List, steps int, r run.Reporter) *train.Trainer {
+	o := train.Defaults()
+	o.BatchSize, o.Iters, o.MaxSeqLength, o.GradCheckpoint = len(rows), steps, slices.Max(w.Rows)+1, w.GradCheckpoint
+	o.Schedule = train.Constant(0) // the same work, and the model stays as it is
+	return &train.Trainer{Model: b.Model, Train: rows, Reporter: r, Options: o}
 }
 
 // stepTimes hears when the step was over.

@@ -162,7 +162,7 @@ func (d *Device) Read(b compute.Buffer, dst []byte) error {
 			d.fail(d.drv.StreamWait(s, c.written))
 		}
 		d.fail(d.drv.CopyOut(dst, c.ptr, s))
-		d.fail(d.drv.Wait(s))
+		d.wait(s)
 	}
 	d.checkStatus()
 	return d.take()

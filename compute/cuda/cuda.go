@@ -47,6 +47,7 @@ type Device struct {
 	funcs  map[string]driver.Func
 	call   *call
 	trace  trace
+	watch  watch
 	waits  group
 	kept   blocks
 	waited bool      // the last launch since flush is of a kernel that waits for those before it
@@ -240,7 +241,7 @@ func (d *Device) Sync() error {
 		return errClosed
 	}
 	d.flush()
-	d.fail(d.drv.Wait(d.stream))
+	d.wait(d.stream)
 	d.checkStatus()
 	return d.take()
 }

@@ -26,13 +26,14 @@ func card(t testing.TB, image string) *Device {
 	return dev.(*Device)
 }
 
-// TestConformance runs the suite with the card's own kernels and with those of all cards.
+// TestConformance runs the suite with the card's own kernels and with those of all cards. LENTIL_TEST_SHARE=n takes every nth
+// case, for slow tools.
 func TestConformance(t *testing.T) {
 	for _, image := range []string{"", "compute_80"} {
 		t.Run("kernels "+image, func(t *testing.T) {
 			d := card(t, image)
 			t.Logf("%+v", d.Info())
-			computetest.Run(t, d)
+			computetest.RunSome(t, d, shareOf("LENTIL_TEST_SHARE", 1))
 			if used, _ := d.Memory(); used != 0 {
 				t.Errorf("%d bytes are still held", used)
 			}

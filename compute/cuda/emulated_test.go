@@ -34,8 +34,10 @@ func emulated(t testing.TB, env string) *Device {
 }
 
 // share is every how many cases a test takes: LENTIL_EMULATE=1 takes all.
-func share(otherwise int) int {
-	if n, err := strconv.Atoi(os.Getenv("LENTIL_EMULATE")); err == nil && n > 0 {
+func share(otherwise int) int { return shareOf("LENTIL_EMULATE", otherwise) }
+
+func shareOf(variable string, otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv(variable)); err == nil && n > 0 {
 		return n
 	}
 	return otherwise

@@ -163,6 +163,12 @@ func (d *Device) programmatic(name string, g driver.Grid) driver.Grid {
 
 // issue queues a launch.
 func (d *Device) issue(r record) {
+	d.look()
+	d.queue(r)
+	d.worked()
+}
+
+func (d *Device) queue(r record) {
 	if d.err != nil {
 		return
 	}
@@ -204,7 +210,7 @@ func (d *Device) captureAs(list []record, programmatic bool) (driver.GraphExec, 
 	g, err := d.drv.Capture(d.stream, func() {
 		for _, r := range list {
 			r.grid.Programmatic = r.grid.Programmatic && programmatic
-			d.issue(r)
+			d.queue(r)
 		}
 	})
 	if d.err != nil && !driver.Lost(d.err) {
@@ -216,7 +222,12 @@ func (d *Device) captureAs(list []record, programmatic bool) (driver.GraphExec, 
 	return g, err
 }
 
-func (d *Device) replay(g driver.GraphExec)  { d.fail(d.drv.LaunchGraph(g, d.stream)) }
+func (d *Device) replay(g driver.GraphExec) {
+	d.look()
+	d.fail(d.drv.LaunchGraph(g, d.stream))
+	d.worked()
+}
+
 func (d *Device) discard(g driver.GraphExec) { d.fail(d.drv.DestroyGraph(g)) }
 
 // flush queues all launches that are held back, and marks the buffers that they wrote. It comes before whatever else the

@@ -33,6 +33,7 @@ type benchmarkOptions struct {
 	QBits, QGroup      int
 	Train              bool
 	SeqLength, NLayers int
+	Rows               []int
 	GradCheckpoint     bool
 	Exact, Profile     bool
 	deviceFlags
@@ -68,6 +69,10 @@ With --shape no model is needed: the weights are random.`,
 			o.Model = defaultModel
 		}
 		switch {
+		case o.Rows != nil && !o.Train:
+			return fault.Of("--rows goes with --train")
+		case o.Rows != nil && (len(o.Rows) == 0 || slices.Min(o.Rows) < 2):
+			return fault.Value("rows", o.Rows, "the tokens of each row, 2 or more")
 		case o.SavePath != "" && o.Shape == "":
 			return fault.Of("--save-path goes with --shape")
 		case !(o.Delay >= 0 && o.Delay < 1e6):
@@ -97,6 +102,7 @@ func (o *benchmarkOptions) declare(cmd *cobra.Command) {
 		f.Float64Var(&o.Delay, "delay", 0, "`seconds` to wait between trials")
 		f.BoolVar(&o.Train, "train", false, "measure LoRA training steps instead")
 		f.IntVar(&o.SeqLength, "seq-length", 512, "with --train: `tokens` of a row")
+		f.IntSliceVar(&o.Rows, "rows", nil, "with --train: `tokens` of each row, as 30,500,170, instead of --batch-size and --seq-length")
 		f.IntVar(&o.NLayers, "num-layers", 16, "with --train: train the last `n` blocks; -1 for all")
 		f.BoolVar(&o.GradCheckpoint, "grad-checkpoint", false, "with --train: compute activations twice instead of keeping them")
 	})
@@ -122,6 +128,7 @@ type benchmarked struct {
 	Prompt    int    `json:"prompt_tokens"`
 	Generated int    `json:"generation_tokens"`
 	SeqLength int    `json:"seq_length,omitempty"`
+	Rows      []int  `json:"rows,omitempty"`
 	NumLayers int    `json:"num_layers,omitempty"`
 	bench.Figures
 }
@@ -131,9 +138,12 @@ func (o *benchmarkOptions) work() (work bench.Work, line string, figures benchma
 	figures = benchmarked{Version: Version(), Model: o.Model + o.Shape, CPU: machine.Processor(), BatchSize: o.BatchSize}
 	if o.Train {
 		figures.SeqLength, figures.NumLayers = o.SeqLength, o.NLayers
-		rows := slices.Repeat([]int{o.SeqLength}, max(0, o.BatchSize))
-		return bench.Training{Rows: rows, NumLayers: o.NLayers, GradCheckpoint: o.GradCheckpoint},
-			fmt.Sprintf("batch_size=%d, seq_length=%d, num_layers=%d", o.BatchSize, o.SeqLength, o.NLayers), figures
+		rows, line := slices.Repeat([]int{o.SeqLength}, max(0, o.BatchSize)), fmt.Sprintf("batch_size=%d, seq_length=%d", o.BatchSize, o.SeqLength)
+		if o.Rows != nil {
+			rows, line = o.Rows, fmt.Sprintf("rows=%d", o.Rows)
+			figures.BatchSize, figures.SeqLength, figures.Rows = len(o.Rows), 0, o.Rows
+		}
+		return bench.Training{Rows: rows, NumLayers: o.NLayers, GradCheckpoint: o.GradCheckpoint}, fmt.Sprintf("%s, num_layers=%d", line, o.NLayers), figures
 	}
 	figures.Prompt, figures.Generated = o.PromptTokens, o.GenerationTokens
 	return bench.Answers{Prompt: o.PromptTokens, Generate: o.GenerationTokens, Batch: o.BatchSize, PrefillStep: o.PrefillStep, Exact: o.Exact},
@@ -171,6 +181,9 @@ func runBenchmark(ctx context.Context, streams Streams, o benchmarkOptions) erro
 	fmt.Fprintf(out, "Averages: %s\n", o.rates(figures.Averages))
 	for _, p := range figures.Achieved {
 		fmt.Fprintf(out, "Achieved, %s: %.1f GFLOP/s, %.1f GB/s\n", p.Name, p.GFLOPS, p.Bandwidth)
+	}
+	if figures.Idle != nil {
+		fmt.Fprintf(out, "Idle between steps: at most %.2f %% of the device's time\n", 100*(*figures.Idle))
 	}
 	d := figures.Device
 	threads := ""

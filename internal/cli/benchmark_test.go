@@ -96,6 +96,21 @@ func TestBenchmarkOfTraining(t *testing.T) {
 	}
 }
 
+// TestBenchmarkOfRows: rows of their own lengths take the place of equal ones.
+func TestBenchmarkOfRows(t *testing.T) {
+	t.Parallel()
+	folder, _ := tinyModel(t)
+	path := filepath.Join(t.TempDir(), "figures.json")
+	out := mustRun(t, "", "benchmark", "--model", folder, "--train", "--rows", "20,7", "--num-layers", "1", "-n", "1", "--threads", "1", "--json", path)
+	if !strings.Contains(out, "Timing with rows=[20 7], num_layers=1.") {
+		t.Errorf("printed\n%s", out)
+	}
+	got := readBenchmark(t, path)
+	if tokens := got.Trials[0].TrainTPS * got.Trials[0].Seconds; math.Abs(tokens-27) > 0.01 || got.BatchSize != 2 || got.SeqLength != 0 {
+		t.Errorf("%.2f tokens were learnt, want 27; figures %+v", tokens, got)
+	}
+}
+
 // TestBenchmarkDevice: a device that is not here is told before weights are written.
 func TestBenchmarkDevice(t *testing.T) {
 	t.Parallel()
@@ -119,6 +134,8 @@ func TestBenchmarkMistakes(t *testing.T) {
 		{[]string{"--model", "x", "-n", "0"}, "--num-trials"},
 		{[]string{"--model", "x", "--delay", "-1"}, "--delay"},
 		{[]string{"--model", "x", "--save-path", "y"}, "--shape"},
+		{[]string{"--model", "x", "--rows", "3"}, "--train"},
+		{[]string{"--model", "x", "--rows", "1", "--train"}, "--rows"},
 		{[]string{"--pipeline"}, "not supported"},
 		{[]string{"-qa"}, "not supported"},
 	} {

@@ -47,6 +47,7 @@ const (
 	streamCreate
 	streamDestroy
 	streamSynchronize
+	streamQuery
 	streamWaitEvent
 	eventCreate
 	eventRecord
@@ -70,7 +71,7 @@ var names = [functions]string{
 	"cuMemPoolSetAttribute", "cuMemPoolGetAttribute", "cuMemPoolTrimTo", "cuMemHostAlloc", "cuMemFreeHost",
 	"cuMemHostRegister_v2", "cuMemHostUnregister", "cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2",
 	"cuMemcpyDtoDAsync_v2", "cuMemsetD8Async", "cuModuleLoadData", "cuModuleGetFunction", "cuFuncSetAttribute",
-	"cuLaunchKernel", "cuStreamCreate", "cuStreamDestroy_v2", "cuStreamSynchronize", "cuStreamWaitEvent", "cuEventCreate", "cuEventRecord",
+	"cuLaunchKernel", "cuStreamCreate", "cuStreamDestroy_v2", "cuStreamSynchronize", "cuStreamQuery", "cuStreamWaitEvent", "cuEventCreate", "cuEventRecord",
 	"cuEventSynchronize", "cuEventElapsedTime", "cuEventDestroy_v2", "cuStreamBeginCapture_v2", "cuStreamEndCapture",
 	"cuGraphInstantiateWithFlags", "cuGraphDestroy", "cuGraphLaunch", "cuGraphExecDestroy",
 }
@@ -376,6 +377,15 @@ func (d *Driver) Destroy(s Stream) error { return d.call(streamDestroy, uintptr(
 
 // Wait waits for all work of a stream.
 func (d *Driver) Wait(s Stream) error { return d.call(streamSynchronize, uintptr(s)) }
+
+// Working reports whether a stream has work that is not done.
+func (d *Driver) Working(s Stream) (bool, error) {
+	err := d.call(streamQuery, uintptr(s))
+	if Is(err, Unfinished) {
+		return true, nil
+	}
+	return false, err
+}
 
 // NewEvent makes an event that keeps its time.
 func (d *Driver) NewEvent() (Event, error) {

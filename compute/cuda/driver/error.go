@@ -19,6 +19,7 @@ const (
 	InvalidDevice  Code = 101
 	NoBinary       Code = 209
 	UnsupportedPTX Code = 222
+	Unfinished     Code = 600
 	VersionClash   Code = 803
 	NotReady       Code = 802
 	NotSupported   Code = 801

@@ -94,6 +94,7 @@ int cuLaunchKernelEx(const struct config *c, void *f, void **args, void **extra)
 int cuStreamCreate(void **s, unsigned f) { *s = (void *)3; return f == 1 ? 0 : 1; }
 int cuStreamDestroy_v2(void *s) { return 0; }
 int cuStreamSynchronize(void *s) { return asked("wait", 0); }
+int cuStreamQuery(void *s) { return asked("query", 0); }
 int cuStreamWaitEvent(void *s, void *e, unsigned f) { return 0; }
 int cuEventCreate(void **e, unsigned f) { *e = (void *)4; return 0; }
 int cuEventRecord(void *e, void *s) { return 0; }

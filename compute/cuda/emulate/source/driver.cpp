@@ -478,6 +478,7 @@ DRIVER cuLaunchKernelEx(const LaunchConfig *c, void *f, void **args, void **extr
 DRIVER cuStreamCreate(void **s, unsigned) { return *s = (void *)3, 0; }
 DRIVER cuStreamDestroy_v2(void *) { return 0; }
 DRIVER cuStreamSynchronize(void *) { return 0; }
+DRIVER cuStreamQuery(void *) { return 0; }
 DRIVER cuStreamWaitEvent(void *, void *, unsigned) { return 0; }
 DRIVER cuEventCreate(void **e, unsigned) { return *e = (void *)4, 0; }
 DRIVER cuEventRecord(void *, void *) { return 0; }

@@ -1,0 +1,60 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/lentil-lm/lentil/compute/fallback"
+	"github.com/lentil-lm/lentil/run"
+)
+
+// An idler is a device that can tell how long it had nothing to do since it was last asked.
+type idler interface {
+	WatchIdle(on bool) time.Duration
+}
+
+// idleSteps are watched, behind one that is not.
+const idleSteps = 5
+
+// idle is the share of the time of training steps, one after another, in which the device had nothing to do. Where a device
+// cannot tell, there is none.
+func (w Training) idle(ctx context.Context, b *Bench) (share *float64, err error) {
+	dev := b.dev.Device
+	if f, ok := dev.(*fallback.Device); ok {
+		dev = f.Device
+	}
+	d, ok := dev.(idler)
+	if !ok {
+		return nil, nil
+	}
+	defer d.WatchIdle(false)
+	rows, _ := w.rows(b)
+	steps := &idleTimes{d: d}
+	if _, err := w.trainer(b, rows, 1+idleSteps, steps).Run(ctx); err != nil {
+		return nil, errors.Join(ctx.Err(), err)
+	}
+	of := steps.idle.Seconds() / steps.end.Sub(steps.begin).Seconds()
+	return &of, nil
+}
+
+// idleTimes hears when steps are over, and asks the device then.
+type idleTimes struct {
+	d          idler
+	begin, end time.Time
+	idle       time.Duration
+}
+
+func (s *idleTimes) Report(e run.Event) {
+	step, ok := e.(run.Step)
+	if !ok {
+		return
+	}
+	idle := s.d.WatchIdle(true)
+	if step.Iteration == 1 {
+		s.begin = time.Now()
+		return
+	}
+	s.idle += idle
+	s.end = time.Now()
+}
