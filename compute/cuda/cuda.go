@@ -216,7 +216,7 @@ func (d *Device) Info() compute.Info {
 		Name: d.name, Detail: fmt.Sprintf("%s, %s", d.card.Name, d.image.Name), Memory: d.free,
 		PeakBandwidth: 2 * 1000 * float64(d.card.MemoryKHz) * float64(d.card.BusBits) / 8,
 		Activations:   compute.BF16, Repeatable: true, Async: true,
-		BatchInvariant: true, SmallBatch: fewTokens, WidthUnit: 8,
+		BatchInvariant: true, SmallBatch: manyTokens, WidthUnit: 8,
 	}
 }
 

@@ -6,12 +6,13 @@ import (
 )
 
 // A group is ops of one kind that came one after another and are launched as one: updates of all parameters, sums of
-// squares, and products of one token with matrices that lie side by side. It is launched before anything else is.
+// squares, and products of one token, or of some, with matrices that lie side by side. It is launched before anything else is.
 type group struct {
 	same  any // what they have in common
 	adam  []update
 	sums  []array
 	one   []product
+	many  []product
 	begin func() // queues the launch
 	freed []area // meanwhile, which the launch may still read
 }
@@ -52,7 +53,7 @@ func (d *Device) emit() {
 		d.giveBack(a.ptr, a.bytes)
 	}
 	d.waits.freed = d.waits.freed[:0]
-	d.waits.adam, d.waits.sums, d.waits.one = d.waits.adam[:0], d.waits.sums[:0], d.waits.one[:0]
+	d.waits.adam, d.waits.sums, d.waits.one, d.waits.many = d.waits.adam[:0], d.waits.sums[:0], d.waits.one[:0], d.waits.many[:0]
 }
 
 // adamGroup is what parameters that are updated together have in common.

@@ -5,8 +5,8 @@ import (
 	"github.com/lentil-lm/lentil/compute/cuda/driver"
 )
 
-// fewTokens is the most that the kernels for decoding take.
-const fewTokens = 32
+// manyTokens is the most that the kernels for decoding take, fewTokens the most queries of a sequence.
+const manyTokens, fewTokens = 64, 32
 
 // A product is one with a stored weight [rows, cols]: y [T, rows] = x [T, cols] Wᵀ, or with back y [T, cols] = x [T, rows] W.
 type product struct {
@@ -58,8 +58,10 @@ func (d *Device) multiply(p product) {
 	is4, half := weightOf(p.w).form == packed, p.x.DType == compute.BF16
 	switch {
 	case tokens == 0:
-	case half && is4 && !p.back && tokens <= fewTokens && p.cols%2 == 0:
-		d.updated(p, d.skinny)
+	case half && is4 && !p.back && tokens == 1 && oneShared(p.cols) <= oneRoom:
+		d.updated(p, d.one)
+	case half && is4 && !p.back && tokens <= manyTokens:
+		d.updated(p, d.many)
 	case half && is4 && d.image.Hopper && p.reduced()%8 == 0 && (p.y.DType == compute.BF16 || !p.back && !p.accumulate):
 		d.wgmma(p)
 	case half && p.cols%8 == 0 && p.rows%8 == 0:
@@ -101,24 +103,6 @@ func (c *call) biasArgs(p product) *call {
 		return c.ptr(0).int(0)
 	}
 	return c.ptr(p.bias.ptr).int(code(p.bias.array.DType))
-}
-
-// skinny reads the weights once for a few tokens.
-func (d *Device) skinny(p product) {
-	tokens := p.x.Shape[0]
-	name := "skinny_w4_1_"
-	switch {
-	case tokens > 16:
-		name = "skinny_w4_4_"
-	case tokens > 8:
-		name = "skinny_w4_2_"
-	}
-	if tokens == 1 && oneShared(p.cols) <= oneRoom {
-		d.one(p)
-		return
-	}
-	_, kb := packedBlocks(p.rows, p.cols)
-	d.kernel(name+letter(p.y.DType)).arrays(p.y, p.x).ptr(p.w.ptr).biasArgs(p).int(tokens, p.rows, p.cols, kb, p.w.stored.zeroPair()).blocks((p.rows + 15) / 16)
 }
 
 // wgmma is Hopper's way: the update is the last steps of the sum.

@@ -80,7 +80,7 @@ func alike(t *testing.T, what string, got, want []float32, tolerance float64) {
 func TestProducts(t *testing.T) {
 	d := card(t, "")
 	const rank = 8
-	for _, c := range []struct{ t, n, k int }{{33, 64, 64}, {300, 448, 576}, {256, 512, 1024}, {1000, 136, 320}, {70, 1032, 128}, {513, 4096, 4096}} {
+	for _, c := range []struct{ t, n, k int }{{65, 64, 64}, {300, 448, 576}, {256, 512, 1024}, {1000, 136, 320}, {70, 1032, 128}, {513, 4096, 4096}} {
 		w, err := d.ImportWeight(weight4(c.n, c.k))
 		if err != nil {
 			t.Fatal(err)

@@ -4,6 +4,7 @@
 #include "matmul.cuh"
 #include "weights.cuh"
 #include "linear_w4.cuh"
+#include "linear_many.cuh"
 #include "linear_dense.cuh"
 #include "linear_wg.cuh"
 #include "experts.cuh"

@@ -1,66 +1,8 @@
-// Products with packed 4-bit weights for few tokens (decoding), on every card: one pass over the weights at the speed of
-// memory. The numbers are widened to A operands of mma in registers, tokens are the B operand.
+// Products with packed 4-bit weights for one token (decoding), on every card: one pass over the weights at the speed of
+// memory. The numbers are widened to A operands of mma in registers, the token is the B operand.
 #include "w4.cuh"
 
 namespace {
-// skinny: y [T, N] = x [T, K] Wᵀ (+ bias), T at most 8*NT. A block makes 16 rows of W; its 8 warps share K.
-template <int NT, class Y> __device__ __forceinline__ void skinny_w4(Y *y, const bf16 *x, const uint8_t *w, const void *bias, int biasType, int T, int N, int K, int KB, uint32_t zero) {
-    __shared__ float part[8][16 * NT * 8];
-    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, r = lane >> 2, c = lane & 3;
-    const int s16 = blockIdx.x & 3;
-    const uint8_t *row = w + (int64_t)(blockIdx.x >> 2) * KB * BlockBytes;
-    const int u0 = unit(s16, 0, r, c), u1 = unit(s16, 1, r, c), sc = 2048 + 64 * s16 + 16 * (r >> 1);
-    float acc[NT][4] = {};
-    const int blocks = (K + 63) / 64;
-    constexpr int Ahead = 4;  // blocks that a warp reads at once
-    for (int k0 = warp; k0 < blocks; k0 += 8 * Ahead) {
-        uint2 q0[Ahead], q1[Ahead];
-        uint4 v[Ahead];
-#pragma unroll
-        for (int i = 0; i < Ahead; i++) {
-            const uint8_t *blk = row + (int64_t)min(k0 + 8 * i, blocks - 1) * BlockBytes;
-            q0[i] = __ldcs((const uint2 *)blk + u0), q1[i] = __ldcs((const uint2 *)blk + u1), v[i] = __ldcs((const uint4 *)(blk + sc));
-        }
-#pragma unroll
-        for (int i = 0; i < Ahead; i++) {
-            const int kb = k0 + 8 * i;
-            if (kb >= blocks) break;
-            uint32_t a[4][4];
-            rows_frag(a, q0[i], q1[i], v[i], r & 1, zero);
-            const bool whole = kb * 64 + 64 <= K;
-#pragma unroll
-            for (int t = 0; t < NT; t++) {
-                int tok = 8 * t + r;
-                const bf16 *xr = x + (int64_t)tok * K + kb * 64 + 2 * c;
-                bool in = tok < T;
-#pragma unroll
-                for (int s = 0; s < 4; s++) {
-                    uint32_t b0 = 0, b1 = 0;
-                    int k = kb * 64 + 16 * s + 2 * c;
-                    if (in && (whole || k < K)) b0 = __ldg((const uint32_t *)(xr + 16 * s));
-                    if (in && (whole || k + 8 < K)) b1 = __ldg((const uint32_t *)(xr + 16 * s + 8));
-                    mma(acc[t], a[s], b0, b1);
-                }
-            }
-        }
-    }
-    // acc[t][e]: row r (+8 for e >= 2), token 8t + 2c + (e&1).
-#pragma unroll
-    for (int t = 0; t < NT; t++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) part[warp][(8 * t + 2 * c + (e & 1)) * 16 + r + 8 * (e >> 1)] = acc[t][e];
-    __syncthreads();
-    for (int p = threadIdx.x; p < 16 * NT * 8; p += 256) {
-        int tok = p >> 4, n = blockIdx.x * 16 + (p & 15);
-        if (tok >= T || n >= N) continue;
-        float s = 0;
-#pragma unroll
-        for (int i = 0; i < 8; i++) s += part[i][p];
-        if (bias) s += at(bias, biasType, n);
-        round_to(y + (int64_t)tok * N + n, s);
-    }
-}
-
 // Rows names up to four matrices that one token is multiplied with: queries, keys and values, or gate and up. A block of 16
 // rows is of the first matrix whose blocks it lies before the end of.
 struct Rows {
@@ -70,9 +12,9 @@ struct Rows {
     int rows[4], biasType[4];
 };
 
-// one is skinny for one token, which lies in shared memory so that a lane finds what goes with its words in 32 bytes. The
-// numbers are multiplied as 128 + q, without their scale: a block is one group, so that scale and bias come after its sum,
-// y += s*(sum of (128+q)*x) + (b - (128+z)*s)*(sum of x).
+// one: y [N] = x [K] Wᵀ (+ bias). A block makes 16 rows of W, its 8 warps share K. x lies in shared memory so that a lane
+// finds what goes with its words in 32 bytes. The numbers are multiplied as 128 + q, without their scale: a block is one
+// group, so that scale and bias come after its sum, y += s*(sum of (128+q)*x) + (b - (128+z)*s)*(sum of x).
 template <class Y> __device__ __forceinline__ void one_w4(const bf16 *x, int K, int KB, uint32_t zero, const Rows &m) {
     SHARED_ARRAY(uint32_t, xs, 16);
     __shared__ float part[8][16];
@@ -140,7 +82,3 @@ template <class Y> __device__ __forceinline__ void one_w4(const bf16 *x, int K, 
     extern "C" __global__ void __launch_bounds__(256, 4) one_w4_##s(const bf16 *x, int K, int KB, uint32_t zero, Rows m) { one_w4<Y>(x, K, KB, zero, m); }
 K_ONE(b, bf16)
 K_ONE(f, float)
-#define K_SKINNY(NT, s, Y) \
-    extern "C" __global__ void __launch_bounds__(256) skinny_w4_##NT##_##s(Y *y, const bf16 *x, const uint8_t *w, const void *bias, int biasType, int T, int N, int K, int KB, uint32_t zero) { skinny_w4<NT>(y, x, w, bias, biasType, T, N, K, KB, zero); }
-K_SKINNY(1, b, bf16) K_SKINNY(2, b, bf16) K_SKINNY(4, b, bf16)
-K_SKINNY(1, f, float) K_SKINNY(2, f, float) K_SKINNY(4, f, float)

@@ -1,0 +1,148 @@
+package cuda
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// TestEmulatedMany and TestMany compare products of some tokens with those in float32, and demand that a row is, to the
+// bit, what it is among fewer tokens, and what it is when matrices are multiplied together.
+func TestEmulatedMany(t *testing.T) { testMany(t, emulated(t, "")) }
+func TestMany(t *testing.T)         { testMany(t, card(t, "")) }
+
+func testMany(t *testing.T, d *Device) {
+	for _, cols := range []int{64, 320, 1088, 2048, 20544} { // the last three are cut into parts
+		rows, counts := []int{128, 448, 72, 17, 1}, []int{manyTokens, 33, 32, 17, 16, 7, 2}
+		if oneShared(cols) > oneRoom { // one token, too, takes this kernel
+			rows, counts = []int{17, 17}, []int{manyTokens, 2, 1}
+		}
+		var weights []compute.Buffer
+		for _, n := range rows {
+			w, err := d.ImportWeight(weight4(n, cols))
+			if err != nil {
+				t.Fatal(err)
+			}
+			weights = append(weights, w)
+		}
+		if split := manySplit(rows[0], cols); (split > 1) != (cols > 1024) {
+			t.Errorf("sums of %d are cut into %d", cols, split)
+		}
+		for _, to := range []compute.DType{compute.BF16, compute.F32} {
+			run := func(x compute.Buffer, wait bool) [][]float32 {
+				var ys []compute.Buffer
+				for i, w := range weights {
+					y, err := d.Alloc(compute.Shape{x.Spec().Shape[0], rows[i]}, to)
+					if err != nil {
+						t.Fatal(err)
+					}
+					op, in := compute.Linear{Weight: compute.WeightOf(w.(*buffer).weight), Exact: true, Bias: i%2 == 1, To: to}, []compute.Buffer{x, w}
+					if op.Bias {
+						in = append(in, filled(t, d, compute.F32, rows[i]))
+					}
+					if err := d.Run(op, []compute.Buffer{y}, in); err != nil {
+						t.Fatal(err)
+					}
+					if wait {
+						d.Sync()
+					}
+					ys = append(ys, y)
+				}
+				var all [][]float32
+				for _, y := range ys {
+					all = append(all, floats(t, d, y))
+				}
+				return all
+			}
+			var most [][]float32
+			for _, tokens := range counts { // each x is the beginning of the first one
+				x := filled(t, d, compute.BF16, tokens, cols)
+				got := run(x, false)
+				if most == nil {
+					most = got
+					if alone := run(x, true); !slices.EqualFunc(got, alone, slices.Equal) {
+						t.Errorf("[%d, %d]: products together differ from those alone", tokens, cols)
+					}
+				}
+				for i, y := range got {
+					if !slices.Equal(y, most[i][:len(y)]) {
+						t.Errorf("[%d, %d]: rows depend on the tokens beside them", tokens, cols)
+					}
+				}
+			}
+			if to == compute.F32 {
+				for i, y := range run(filled(t, d, compute.F32, manyTokens, cols), false) {
+					alike(t, fmt.Sprintf("[%d, %d]", rows[i], cols), most[i], y, 0.004)
+				}
+			}
+		}
+	}
+}
+
+// BenchmarkFewTokens times products of few tokens of the Ministral-8B shape, those of one input together. GB/s count the
+// weights alone.
+func BenchmarkFewTokens(b *testing.B) {
+	d := card(b, "")
+	for _, set := range []struct {
+		name string
+		cols int
+		rows []int
+	}{{"qkv", 4096, []int{4096, 1024, 1024}}, {"o", 4096, []int{4096}}, {"gate+up", 4096, []int{14336, 14336}}, {"down", 14336, []int{4096}}, {"head", 4096, []int{131072}}} {
+		const copies = 4 // so that weights do not lie in the card's cache
+		var weights []compute.Buffer
+		var bytes int64
+		matrices := map[int]*quant.Matrix{}
+		for i := range copies * len(set.rows) {
+			n := set.rows[i%len(set.rows)]
+			if matrices[n] == nil {
+				matrices[n] = weight4(n, set.cols)
+			}
+			w, err := d.ImportWeight(matrices[n])
+			if err != nil {
+				b.Fatal(err)
+			}
+			weights, bytes = append(weights, w), bytes+w.(*buffer).bytes
+		}
+		for _, tokens := range []int{1, 2, 8, 16, 32, 64} {
+			x := filled(b, d, compute.BF16, tokens, set.cols)
+			var ys []compute.Buffer
+			for _, n := range set.rows {
+				ys = append(ys, filled(b, d, compute.BF16, tokens, n))
+			}
+			b.Run(fmt.Sprintf("%s/T=%d", set.name, tokens), func(b *testing.B) {
+				step := func(n int) {
+					for i := range n * len(weights) {
+						op := compute.Linear{Weight: compute.WeightOf(weights[i].(*buffer).weight), To: compute.BF16}
+						if err := d.Run(op, ys[i%len(ys):][:1], []compute.Buffer{x, weights[i]}); err != nil {
+							b.Fatal(err)
+						}
+						if i%len(ys) == len(ys)-1 { // launches of several layers are not one
+							d.mu.Lock()
+							d.emit()
+							d.mu.Unlock()
+						}
+					}
+					if err := d.Sync(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				for range 3 { // the third time is replayed
+					step(5)
+				}
+				for b.Loop() {
+					step(5)
+				}
+				s := b.Elapsed().Seconds() / float64(5*b.N)
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(1e6*s/copies, "us")
+				b.ReportMetric(float64(bytes)/s/1e9, "GB/s")
+			})
+		}
+		for _, w := range weights {
+			w.Free()
+		}
+	}
+}
