@@ -44,20 +44,40 @@ func (t *Tape) backward(first int) {
 // target is the buffer for an op's contribution to x's gradient, which has the type of x,
 // and whether the op must add to what is there.
 func (t *Tape) target(x *Tensor) (buf compute.Buffer, accumulate bool) {
+	t.ownGrad(x)
 	if t.err != nil {
 		return nil, false
 	}
 	if x.grad == nil {
-		buf, err := t.dev.Alloc(x.spec.Shape, x.spec.DType)
-		if err != nil {
-			t.fail(fmt.Errorf("gradient %v: %w", x.spec, err))
-			return nil, false
-		}
-		x.grad = buf
+		x.grad = t.newGrad(x)
 	}
 	accumulate = x.gradSet
-	x.gradSet = true
+	x.gradSet = x.grad != nil
 	return x.grad, accumulate
+}
+
+func (t *Tape) newGrad(x *Tensor) compute.Buffer {
+	buf, err := t.dev.Alloc(x.spec.Shape, x.spec.DType)
+	if err != nil {
+		t.fail(fmt.Errorf("gradient %v: %w", x.spec, err))
+		return nil
+	}
+	return buf
+}
+
+// ownGrad comes before x's gradient is changed in place: one that is shared is copied. Most often the others are done
+// with it by then.
+func (t *Tape) ownGrad(x *Tensor) {
+	if t.err != nil || x.sharers == nil || *x.sharers == 1 {
+		return
+	}
+	own := t.newGrad(x)
+	if t.err != nil {
+		return
+	}
+	t.run(compute.Scale{Alpha: 1}, bufs(own), bufs(x.grad))
+	*x.sharers--
+	x.grad, x.sharers = own, nil
 }
 
 // sum is target for ops that always add: the gradient starts from zero.
@@ -76,6 +96,7 @@ func (t *Tape) give(x, g *Tensor) {
 		return
 	}
 	if x.gradSet {
+		t.ownGrad(x)
 		t.run(compute.Add{Alpha: 1}, bufs(x.grad), bufs(x.grad, g.buf))
 		return
 	}
@@ -90,6 +111,7 @@ func (t *Tape) pass(x, y *Tensor) {
 		return
 	}
 	if x.gradSet {
+		t.ownGrad(x)
 		t.run(compute.Add{Alpha: 1}, bufs(x.grad), bufs(x.grad, y.grad))
 		return
 	}
@@ -97,10 +119,39 @@ func (t *Tape) pass(x, y *Tensor) {
 	x.moveGrad(y)
 }
 
+// passBoth is pass to a and to b. Where a has none yet, they share one buffer until either of them is changed or freed.
+func (t *Tape) passBoth(a, b, y *Tensor) {
+	if t.err != nil {
+		return
+	}
+	if a.gradSet || a.lasting() || b.lasting() { // a lasting gradient is the caller's, to do with as it likes
+		g, acc := t.target(a)
+		if acc {
+			t.run(compute.Add{Alpha: 1}, bufs(g), bufs(g, y.grad))
+		} else {
+			t.run(compute.Scale{Alpha: 1}, bufs(g), bufs(y.grad))
+		}
+	} else {
+		a.shareGrad(y)
+	}
+	t.pass(b, y)
+}
+
+// shareGrad gives x, which has no gradient, that of y.
+func (x *Tensor) shareGrad(y *Tensor) {
+	x.FreeGrad()
+	if y.sharers == nil {
+		y.sharers = new(int)
+		*y.sharers = 1
+	}
+	*y.sharers++
+	x.grad, x.gradSet, x.sharers = y.grad, true, y.sharers
+}
+
 // moveGrad takes over the gradient of y, whether set or not.
 func (x *Tensor) moveGrad(y *Tensor) {
-	x.grad, x.gradSet = y.grad, y.gradSet
-	y.grad, y.gradSet = nil, false
+	x.grad, x.gradSet, x.sharers = y.grad, y.gradSet, y.sharers
+	y.grad, y.gradSet, y.sharers = nil, false, nil
 }
 
 func bufs(b ...compute.Buffer) []compute.Buffer { return b }

@@ -45,6 +45,7 @@ func (t *Tape) Magnitude(x, m, norm, bias *Tensor) *Tensor {
 			db, acc := t.target(bias)
 			t.run(compute.SumRows{Accumulate: acc}, bufs(db), bufs(y.grad))
 		}
+		t.ownGrad(y)
 		t.run(compute.MagnitudeGrad{}, bufs(y.grad, t.sum(m)), bufs(x.buf, m.buf, norm.buf, y.grad))
 		if x.needsGrad {
 			t.pass(x, y)

@@ -202,6 +202,7 @@ var graphs = map[string]func(b *bench) graph{
 	"trained experts with LoRA":                     moe{k: 2, trained: true, lora: 2, frozenX: true}.graph,
 	"all experts":                                   moe{k: experts, lora: 2, normalize: true}.graph,
 	"projections of one input":                      func(b *bench) graph { return projections(b, true) },
+	"sums whose terms change their gradient":        shared,
 	"checkpoint":                                    func(b *bench) graph { return residual(b, true) },
 	"no checkpoint":                                 func(b *bench) graph { return residual(b, false) },
 }

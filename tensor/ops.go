@@ -22,21 +22,14 @@ func (t *Tape) Add(a, b *Tensor) *Tensor {
 	y := t.apply(compute.Add{Alpha: 1}, a.buf, b.buf)[0]
 	if t.record && (a.needsGrad || b.needsGrad) {
 		t.push(y, func() {
-			if !a.needsGrad || !b.needsGrad {
-				if a.needsGrad {
-					t.pass(a, y)
-				} else {
-					t.pass(b, y)
-				}
-				return
+			switch {
+			case !b.needsGrad:
+				t.pass(a, y)
+			case !a.needsGrad:
+				t.pass(b, y)
+			default:
+				t.passBoth(a, b, y)
 			}
-			g, acc := t.target(a)
-			if acc {
-				t.run(compute.Add{Alpha: 1}, bufs(g), bufs(g, y.grad))
-			} else {
-				t.run(compute.Scale{Alpha: 1}, bufs(g), bufs(y.grad))
-			}
-			t.pass(b, y)
 		})
 	}
 	return y
@@ -86,6 +79,7 @@ func (t *Tape) RoPE(x *Tensor, r Rotation, headDim int, traditional bool) {
 	if t.record && x.needsGrad {
 		op.Inverse = true
 		t.push(x, func() {
+			t.ownGrad(x)
 			t.run(op, bufs(x.grad), bufs(x.grad, r.cos.buf, r.sin.buf))
 		}, r.cos, r.sin)
 	}

@@ -33,6 +33,7 @@ type Tensor struct {
 	nodes     int  // recorded nodes that write it; its gradient is dropped after the earliest one
 	grad      compute.Buffer
 	gradSet   bool // grad holds a value (false: the next contribution overwrites)
+	sharers   *int // how many tensors have this grad, see ownGrad; nil for x alone
 }
 
 // Shape is [T, D] for activations.
@@ -85,11 +86,20 @@ func (x *Tensor) ZeroGrad() { x.gradSet = false }
 
 // FreeGrad gives the gradient's memory back.
 func (x *Tensor) FreeGrad() {
-	if x.grad != nil {
-		x.grad.Free()
-		x.grad, x.gradSet = nil, false
+	if x.grad == nil {
+		return
 	}
+	if x.sharers != nil {
+		*x.sharers--
+	}
+	if x.sharers == nil || *x.sharers == 0 {
+		x.grad.Free()
+	}
+	x.grad, x.gradSet, x.sharers = nil, false, nil
 }
+
+// lasting tells tensors of New from those of a tape.
+func (x *Tensor) lasting() bool { return x.users != nil }
 
 // Free gives back a tensor made with New, or one of several handles on it.
 func (x *Tensor) Free() {
