@@ -67,6 +67,7 @@ type Batch struct {
 	done chan struct{} // the loop has ended
 
 	mu       sync.Mutex
+	adopted  int // sessions so far
 	closed   bool
 	groups   []*group
 	jobs     []*job // that wait for a pass, the oldest first
@@ -131,7 +132,8 @@ func (b *Batch) adopt(s *Session) error {
 	if b.closed {
 		return ErrClosed
 	}
-	s.member = &member{batch: b, group: b.join(s.model)}
+	b.adopted++
+	s.member = &member{batch: b, group: b.join(s.model), number: b.adopted}
 	s.member.hold(s.cache.Bytes())
 	return nil
 }
@@ -167,6 +169,7 @@ func (b *Batch) Load() Load {
 type member struct {
 	batch  *Batch
 	group  *group
+	number int // in the order of coming
 	client string
 	holds  int64 // bytes set aside for its cache
 

@@ -195,13 +195,15 @@ func (b *Batch) pieces(first *job) []*job {
 	return pass
 }
 
-// tokens are the first and all that go with it.
+// tokens are the first and all that go with it, in the order of their sessions: a device that replays what it has done
+// before wants it to be the same (see cuda's trace).
 func (b *Batch) tokens(first *job) (pass []*job) {
 	for _, j := range b.jobs {
 		if !j.isPrompt() && j.member.group == first.member.group {
 			pass = append(pass, j)
 		}
 	}
+	slices.SortStableFunc(pass, func(x, y *job) int { return x.member.number - y.member.number })
 	return pass
 }
 

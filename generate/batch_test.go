@@ -241,7 +241,7 @@ func TestBatchForm(t *testing.T) {
 	t.Parallel()
 	mine, other := &group{}, &group{}
 	newJob := func(name string, g *group, priority, tokens, last int) *job {
-		s := &Session{member: &member{group: g, client: name}}
+		s := &Session{member: &member{group: g, client: name, number: int(name[0])}}
 		return &job{Session: s, tokens: make([]int32, tokens), last: last, priority: priority}
 	}
 	for _, c := range []struct {
@@ -252,6 +252,7 @@ func TestBatchForm(t *testing.T) {
 	}{
 		{"nothing", BatchOptions{}, nil, nil},
 		{"tokens and guesses go together", BatchOptions{}, []*job{newJob("a", mine, 0, 1, 1), newJob("b", mine, 0, 4, 4), newJob("c", mine, 0, 1, 1)}, []string{"a b c"}},
+		{"tokens in the order of sessions, not of asking", BatchOptions{}, []*job{newJob("c", mine, 0, 1, 1), newJob("a", mine, 0, 1, 1), newJob("b", mine, 0, 1, 1)}, []string{"a b c"}},
 		{"groups take turns", BatchOptions{}, []*job{newJob("a", mine, 0, 1, 1), newJob("x", other, 0, 1, 1), newJob("b", mine, 0, 1, 1)}, []string{"a b", "x"}},
 		{"prompts in the order they came, up to a piece", BatchOptions{PrefillStep: 100}, []*job{newJob("a", mine, 0, 60, 1), newJob("b", mine, 0, 50, 1), newJob("c", mine, 0, 40, 1)},
 			[]string{"a c", "b"}},
