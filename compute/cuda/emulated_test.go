@@ -43,12 +43,16 @@ func shareOf(variable string, otherwise int) int {
 	return otherwise
 }
 
-// TestEmulated runs the suite on the kernels as the processor runs them.
+// TestEmulated runs the suite on the kernels as the processor runs them, as a card of 8.0 and as Hopper.
 func TestEmulated(t *testing.T) {
-	d := emulated(t, "")
-	computetest.RunSome(t, d, share(4))
-	if used, _ := d.Memory(); used != 0 {
-		t.Errorf("%d bytes are still held", used)
+	for _, capability := range []string{"80", "90"} {
+		t.Run(capability, func(t *testing.T) {
+			d := emulated(t, "capability="+capability)
+			computetest.RunSome(t, d, share(8))
+			if used, _ := d.Memory(); used != 0 {
+				t.Errorf("%d bytes are still held", used)
+			}
+		})
 	}
 }
 

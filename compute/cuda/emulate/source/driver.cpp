@@ -42,7 +42,7 @@ static Warp warps[Most / 32];
 static int count, alive, arrived[16], value[16], results[16];
 static size_t dynamicBytes;
 static void *scheduler;  // stack of the launching thread
-static bool backward, failed;
+static bool backward, failed, hopper;
 static int code;
 static char message[512];
 static void (*body)(void **);
@@ -118,6 +118,18 @@ static void vfail(const char *format, va_list list) {
     __builtin_unreachable();
 }
 
+static void report(const char *format, ...) {
+    va_list list;
+    va_start(list, format);
+    code = Failed;
+    vfail(format, list);
+    va_end(list);
+}
+
+static void publish();  // these three are in hopper.h
+static void beginHopper();
+static void endHopper();
+
 void meet(void *box, const char *what, void (*op)(void **)) {
     int i = number(me);
     Warp &w = warps[i >> 5];
@@ -126,6 +138,7 @@ void meet(void *box, const char *what, void (*op)(void **)) {
     if (w.met && w.what != what) fail("%s where others of the warp are at %s", what, w.what);
     w.what = what, w.boxes[i & 31] = box, w.met |= bit;
     if (w.met == ~0u) {
+        publish();
         op(w.boxes);
         w.met = 0, w.ready = ~0u;
         return;
@@ -135,11 +148,13 @@ void meet(void *box, const char *what, void (*op)(void **)) {
 }
 
 static void release(int id) {
+    publish();
     for (int k = 0; k < (count + 31) / 32; k++) warps[k].ready |= warps[k].waiting[id], warps[k].waiting[id] = 0;
     results[id] = value[id], arrived[id] = value[id] = 0;
 }
 
-int barrier(int id, int n, int v) {
+int barrier(int id, int n, int v, bool wait) {
+    if (id < 0 || id > 15 || n % 32) fail("barrier %d of %d threads", id, n);
     int i = number(me);
     Warp &w = warps[i >> 5];
     uint32_t bit = (uint32_t)1 << (i & 31);
@@ -148,6 +163,7 @@ int barrier(int id, int n, int v) {
         release(id);
         return results[id];
     }
+    if (!wait) return 0;
     w.waiting[id] |= bit, w.ready &= ~bit;
     leave();
     return results[id];
@@ -219,6 +235,7 @@ static void oneBlock() {
     alive = count;
     memset(arrived, 0, sizeof arrived), memset(value, 0, sizeof value);
     memset(dynamic, 0xFF, dynamicBytes);
+    beginHopper();
     const int n = (count + 31) / 32;
     for (int k = 0; k < n; k++) {
         int rest = count - 32 * k;
@@ -238,10 +255,11 @@ static void oneBlock() {
         }
         if (ran || failed) continue;
         int at = 0;
-        for (int b = 0; b < 16; b++) at += arrived[b];
+        for (int k = 0; k < n; k++) at += __builtin_popcount(warps[k].left & ~(warps[k].met | warps[k].ready));
         code = Failed, failed = true;
         snprintf(message, sizeof message, "kernel %s, block %u %u %u: %d threads wait at a barrier, %d for their warp: nobody goes on", kernel, block.x, block.y, block.z, at, alive - at);
     }
+    if (!failed) endHopper();
 }
 
 // stopped is where a thread lands that touched memory that is nobody's.
@@ -280,8 +298,14 @@ static std::map<std::string, Kernel> &kernels() {
     return all;
 }
 
+// argument copies what may lie at any address.
+template <class T> static T argument(const void *p) {
+    T v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
 template <auto F, class... A> struct Call {
-    template <size_t... I> static void with(void **args, std::index_sequence<I...>) { F(*(std::remove_const_t<A> *)args[I]...); }
+    template <size_t... I> static void with(void **args, std::index_sequence<I...>) { F(argument<std::remove_const_t<A>>(args[I])...); }
     static void run(void **args) { with(args, std::index_sequence_for<A...>()); }
 };
 template <auto F, class... A> static Kernel describe(const char *name, int most, void (*)(A...)) {
@@ -291,12 +315,21 @@ template <auto F, class... A> static Kernel describe(const char *name, int most,
 static std::mutex lock;
 static const char *reason = "";
 
+// asked reads a number of EMULATED_CUDA.
+static long asked(const char *what, long otherwise) {
+    const char *e = getenv("EMULATED_CUDA");
+    size_t n = strlen(what);
+    for (; e && *e; e = strchr(e, ',') ? strchr(e, ',') + 1 : nullptr)
+        if (!strncmp(e, what, n) && e[n] == '=') return atol(e + n + 1);
+    return otherwise;
+}
+
 static int launch(Kernel &k, dim3 g, int n, size_t shared, void **args) {
     if (k.most && n > k.most || n > Most || n < 1) return snprintf(message, sizeof message, "kernel %s: %d threads", k.name, n), 1;
     if (shared > k.shared) return snprintf(message, sizeof message, "kernel %s: %zu bytes of shared memory, %zu were asked for", k.name, shared, k.shared), 1;
     kernel = k.name, body = k.run, arguments = args, count = n, dynamicBytes = shared, failed = false, code = 0;
     blocks = g, threads = {(unsigned)n, 1, 1};
-    backward = k.odd, k.odd = !k.odd;
+    backward = k.odd, k.odd = !k.odd, hopper = asked("capability", 80) == 90;
     for (int i = 0; i < n; i++)
         if (!all[i].stack) prepare(i);
     launcher = pthread_self(), running = true;
@@ -317,14 +350,6 @@ static int launch(Kernel &k, dim3 g, int n, size_t shared, void **args) {
     return code;
 }
 
-// asked reads a number of EMULATED_CUDA.
-static long asked(const char *what, long otherwise) {
-    const char *e = getenv("EMULATED_CUDA");
-    size_t n = strlen(what);
-    for (; e && *e; e = strchr(e, ',') ? strchr(e, ',') + 1 : nullptr)
-        if (!strncmp(e, what, n) && e[n] == '=') return atol(e + n + 1);
-    return otherwise;
-}
 static size_t limit() { return asked("memory", (long)4 << 30); }
 
 // Memory: pages that nobody may touch on both sides, the content at the end.
@@ -474,6 +499,20 @@ struct LaunchConfig {  // CUlaunchConfig
 DRIVER cuLaunchKernelEx(const LaunchConfig *c, void *f, void **args, void **extra) {
     if (c->count && !c->attributes) return snprintf(message, sizeof message, "%u attributes of a launch at no address", c->count), 1;
     return cuLaunchKernel(f, c->gx, c->gy, c->gz, c->bx, c->by, c->bz, c->shared, c->stream, args, extra);
+}
+DRIVER cuTensorMapEncodeTiled(TensorMap *to, int type, unsigned rank, uint64_t base, const uint64_t *dims, const uint64_t *strides, const unsigned *box,
+                              const unsigned *steps, int interleave, int swizzle, int, int nan) {
+    const char *wrong = nullptr;
+    if (type != 9 || rank != 2 || interleave || nan || swizzle != 0 && swizzle != 3) wrong = "of this kind is not emulated";
+    else if ((uint64_t)to & 63 || base & 15 || strides[0] & 15) wrong = "at an odd address";
+    else if (strides[0] < dims[0] * 2 || steps[0] != 1 || steps[1] != 1) wrong = "has wrong strides";
+    else if (!box[0] || !box[1] || box[0] > 256 || box[1] > 256 || box[0] * 2 & 15 || swizzle && box[0] > 64) wrong = "has a wrong box";
+    else if (!dims[0] || !dims[1]) wrong = "is empty";
+    if (wrong) return snprintf(message, sizeof message, "a matrix [%llu, %llu] in tiles %s", (long long)dims[1], (long long)dims[0], wrong), 1;
+    Map m = {MapMagic, base, dims[0], dims[1], strides[0], box[0], box[1], (uint32_t)swizzle};
+    memset(to, 0, sizeof *to);
+    memcpy(to, &m, sizeof m);
+    return 0;
 }
 DRIVER cuStreamCreate(void **s, unsigned) { return *s = (void *)3, 0; }
 DRIVER cuStreamDestroy_v2(void *) { return 0; }

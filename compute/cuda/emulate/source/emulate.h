@@ -14,6 +14,7 @@
 #define __global__
 #define __launch_bounds__(...)
 #endif
+#define __CUDA_ARCH_FEAT_SM90_ALL  // kernels of Hopper are built too; other cards refuse what they do
 #define __device__
 #define __host__
 #define __forceinline__ inline
@@ -57,8 +58,9 @@ extern dim3 blocks, threads;
 
 // meet waits for all threads of the warp; the last one runs op over what they have brought.
 void meet(void *box, const char *what, void (*op)(void **boxes));
-// barrier waits for n threads, or with 0 for all that are left; the result is the "or" of what they have brought.
-int barrier(int id, int n, int value);
+// barrier waits for n threads, or with 0 for all that are left; the result is the "or" of what they have brought. Without
+// wait a thread only counts.
+int barrier(int id, int n, int value, bool wait = true);
 // spin lets others run while a thread waits for a word to change.
 void spin();
 [[noreturn]] void fail(const char *format, ...);
