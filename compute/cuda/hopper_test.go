@@ -1,0 +1,126 @@
+package cuda
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/cuda/driver"
+)
+
+// faults of kernels in emulate/source/products.cu, by their number.
+const (
+	noFault = iota
+	noCopyWait
+	noFence
+	noProxyFence
+	noWait
+	overwritten
+	waitsForOlder
+	oneWarp
+	otherStride
+	moreBytes
+	noInitFence
+	leftUnderway
+	sumsWritten
+)
+
+// product64 runs a kernel of emulate/source/products.cu: y [64, n] = a b over 64, and what that is.
+func product64(t *testing.T, d *Device, n int, form string, fault int) (got, want []float32, err error) {
+	t.Helper()
+	transA, transB := strings.HasPrefix(form, "ss_a"), strings.HasSuffix(form, "b")
+	shapeB := compute.Shape{n, 64}
+	if transB {
+		shapeB = compute.Shape{64, n}
+	}
+	a, b := filled(t, d, compute.BF16, 64, 64).(*buffer), filled(t, d, compute.BF16, shapeB...).(*buffer)
+	y := filled(t, d, compute.F32, 64, n).(*buffer)
+	defer a.Free()
+	defer b.Free()
+	defer y.Free()
+	name := fmt.Sprintf("product_%d_%s", n, form)
+	shared[name] = 64*128 + 2*n*128 + 8
+	defer delete(shared, name)
+	func() {
+		defer d.enter()()
+		d.kernel(name).tiles(a.array, 64).tiles(b.array, min(shapeB[0], 256)).arrays(a.array, y.array).int(fault).launch(driver.Grid{X: 1, Threads: 128})
+		d.flush()
+		err = d.take()
+	}()
+	if err != nil {
+		return nil, nil, err
+	}
+	va, vb := floats(t, d, a), floats(t, d, b)
+	want = make([]float32, 64*n)
+	at := func(v []float32, i, k, rows int, trans bool) float64 {
+		if trans {
+			return float64(v[k*rows+i])
+		}
+		return float64(v[i*64+k])
+	}
+	for i := range want {
+		var s float64
+		for k := range 64 {
+			s += at(va, i/n, k, 64, transA) * at(vb, i%n, k, n, transB)
+		}
+		want[i] = float32(s)
+	}
+	return floats(t, d, y), want, nil
+}
+
+// TestEmulatedProducts compares wgmma, in all forms, with the definition.
+func TestEmulatedProducts(t *testing.T) {
+	d := emulated(t, "capability=90")
+	for _, n := range []int{32, 64, 128, 256} {
+		for _, form := range []string{"rs", "ss", "ss_a", "rs_b", "ss_b", "ss_ab"} {
+			if n < 64 && strings.HasSuffix(form, "b") {
+				continue
+			}
+			got, want, err := product64(t, d, n, form, noFault)
+			if err != nil {
+				t.Errorf("%d columns, %s: %v", n, form, err)
+				continue
+			}
+			for i := range want {
+				if !(math.Abs(float64(got[i]-want[i])) < 1e-4) {
+					t.Errorf("%d columns, %s: element %d, %d is %v, want %v", n, form, i/n, i%n, got[i], want[i])
+					break
+				}
+			}
+		}
+	}
+}
+
+// TestEmulatedProductFaults demands that the emulation sees what such kernels do wrong.
+func TestEmulatedProductFaults(t *testing.T) {
+	d := emulated(t, "capability=90")
+	for _, c := range []struct {
+		fault int
+		says  string
+	}{
+		{noFence, "without wgmma_fence"},
+		{noProxyFence, "what no fence_proxy_async has shown"},
+		{overwritten, "operand b of wgmma was written before"},
+		{oneWarp, "another of its warpgroup"},
+		{otherStride, "of 40968 bytes"},
+		{moreBytes, "nobody goes on"},
+		{noInitFence, "no fence has shown its barrier"},
+		{leftUnderway, "a product under way"},
+		{sumsWritten, "sums of wgmma were written"},
+	} {
+		if _, _, err := product64(t, d, 128, "ss", c.fault); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("fault %d: %v, want %q", c.fault, err, c.says)
+		}
+	}
+	for _, fault := range []int{noCopyWait, noWait, waitsForOlder} {
+		if got, _, err := product64(t, d, 128, "ss", fault); err == nil && !math.IsNaN(float64(got[100])) {
+			t.Errorf("fault %d: sums were there before they were waited for", fault)
+		}
+	}
+	old := emulated(t, "")
+	if _, _, err := product64(t, old, 64, "rs", noFault); err == nil || !strings.Contains(err.Error(), "not of capability 9.0") {
+		t.Errorf("on a card of 8.0: %v", err)
+	}
+}
