@@ -91,7 +91,15 @@ func (d *Device) cacheAttention(o compute.CacheAttention, out, in []*buffer) {
 		}
 		keys[i], values[i] = d.widened(o, in[2+6*i:], span, t), d.widened(o, in[5+6*i:], span, t)
 	}
-	if n > 0 && q.DType == compute.BF16 && o.HeadDim%8 == 0 && (q.Shape[0] <= n || flashHead(o.Attention, q.DType, keys[0].DType) == 0) {
+	head := 0
+	if n > 0 {
+		head = flashHead(o.Attention, q.DType, keys[0].DType)
+	}
+	if n > 1 && head > 0 && q.Shape[0] <= n && o.Heads <= mostGrouped*o.KVHeads {
+		d.groupedQueries(o.Attention, head, out[0].array, q, spans, keys, values)
+		return
+	}
+	if n > 0 && q.DType == compute.BF16 && o.HeadDim%8 == 0 && (q.Shape[0] <= n || head == 0) {
 		d.fewQueries(o.Attention, out[0].array, q, spans, keys, values)
 		return
 	}
@@ -101,7 +109,7 @@ func (d *Device) cacheAttention(o compute.CacheAttention, out, in []*buffer) {
 }
 
 const (
-	mostCaches = 16  // that a launch names
+	mostCaches = 32  // that a launch names
 	cutKeys    = 256 // the fewest keys of a part
 	mostCuts   = 16
 )
@@ -120,6 +128,37 @@ func (c *call) arraysOf(list []array) *call {
 	return c.caches(len(list), func(i int) driver.Ptr { return list[i].ptr }, func(i int) int { return list[i].Shape[0] })
 }
 
+// partsOf is how many parts the keys of a query are cut into at most: the caches have room for them.
+func partsOf(keys []array) int {
+	room := 0
+	for _, k := range keys {
+		room = max(room, k.Shape[0])
+	}
+	return max(1, min((room+cutKeys-1)/cutKeys, mostCuts))
+}
+
+// mostGrouped is how many heads may share keys in the kernel for several sequences.
+const mostGrouped = 8
+
+// groupedQueries attends from a query of each of several sequences: keys and values are read once for all heads that share
+// them. What a sequence gets does not depend on the others.
+func (d *Device) groupedQueries(o compute.Attention, head int, y, q, spans array, keys, values []array) {
+	t := q.Shape[0]
+	if t == 0 {
+		return
+	}
+	for from := 0; from < len(keys); from += mostCaches {
+		to := min(from+mostCaches, len(keys))
+		cuts := partsOf(keys[from:to])
+		var parts array
+		if cuts > 1 {
+			parts = d.scratch(compute.F32, t*o.Heads*cuts, head+2)
+		}
+		d.kernel(flashName("grouped_", head)).status().arrays(y, parts).ptr(d.counters).arrays(q).ptr(spans.ptr+driver.Ptr(16*from)).int(cuts).
+			arraysOf(keys[from:to]).arraysOf(values[from:to]).heads(o, t, 0).launch(driver.Grid{X: cuts, Y: o.KVHeads, Z: to - from, Threads: 128})
+	}
+}
+
 // fewQueries attends from some queries of each span. The keys of a query are cut into parts, as its cache has room for them:
 // what a sequence gets does not depend on the others.
 func (d *Device) fewQueries(o compute.Attention, y, q, spans array, keys, values []array) {
@@ -132,11 +171,7 @@ func (d *Device) fewQueries(o compute.Attention, y, q, spans array, keys, values
 	}
 	for from := 0; from < len(keys); from += mostCaches {
 		to := min(from+mostCaches, len(keys))
-		room := 0
-		for _, k := range keys[from:to] {
-			room = max(room, k.Shape[0])
-		}
-		queries, cuts := 1, max(1, min((room+cutKeys-1)/cutKeys, mostCuts)) // of a span at a time; the others follow
+		queries, cuts := 1, partsOf(keys[from:to]) // of a span at a time; the others follow
 		if t > len(keys) {
 			queries = t
 		}

@@ -32,6 +32,7 @@ var shared = map[string]int{
 	"many_w4_2_b": manyShared2, "many_w4_4_b": manyShared4, "many_w4_8_b": manyShared8,
 	"many_w4_2_f": manyShared2, "many_w4_4_f": manyShared4, "many_w4_8_f": manyShared8,
 	"flash_64": 5 * 64 * 64 * 2, "flash_128": 5 * 64 * 128 * 2,
+	"grouped_64": 4 * 64 * 64 * 2, "grouped_128": 4 * 64 * 128 * 2,
 	"flash_dq_64": 6 * 64 * 64 * 2, "flash_dq_128": 6 * 64 * 128 * 2,
 	"flash_dkv_64": 6 * 64 * 64 * 2, "flash_dkv_128": 6 * 64 * 128 * 2,
 }
@@ -46,6 +47,7 @@ const (
 // waiting are the kernels that call wait_for_earlier: they may be launched before those ahead of them have ended.
 var waiting = map[string]bool{
 	"many_w4_2_b": true, "many_w4_4_b": true, "many_w4_8_b": true, "many_w4_2_f": true, "many_w4_4_f": true, "many_w4_8_f": true,
+	"grouped_64": true, "grouped_128": true,
 }
 
 // kernel begins a call. Where an op has failed already, the call does nothing.

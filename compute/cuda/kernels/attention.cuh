@@ -26,8 +26,8 @@ extern "C" __global__ void segment_tiles(int *tiles, const int *bounds, int n, i
     if (s == n - 1) tiles[0] = before + own;
 }
 
-// Caches names the keys, or the values, of up to 16 sequences, and how many rows each has room for.
-constexpr int MostCaches = 16;
+// Caches names the keys, or the values, of up to 32 sequences, and how many rows each has room for.
+constexpr int MostCaches = 32;
 struct Caches {
     void *at[MostCaches];
     int room[MostCaches];

@@ -8,6 +8,7 @@
 #include "linear_dense.cuh"
 #include "linear_wg.cuh"
 #include "experts.cuh"
+#include "attention_grouped.cuh"
 #include "attention_grad.cuh"
 #include "cache.cuh"
 #include "loss.cuh"
