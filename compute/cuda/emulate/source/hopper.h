@@ -92,12 +92,12 @@ static void progress(Barrier &b) {
     if (b.pending || coming(b) != b.bytes) return;
     for (const Bulk &c : b.copies) perform(c), b.bytes -= c.size();
     b.copies.clear();
+    publish();
     b.phase ^= 1, b.pending = b.count, b.waiters = 0;
     for (int k = 0; k < Most / 32; k++) warps[k].ready |= b.waiting[k], b.waiting[k] = 0;
 }
 
 static void arrive(Barrier &b, int bytes) {
-    publish();
     if (!b.pending) progress(b);
     if (!b.pending) fail("a barrier of %d is arrived at once more, and %d bytes of its phase have not come", b.count, b.bytes);
     b.bytes += bytes, b.pending--;
@@ -322,7 +322,6 @@ static void hold(uint32_t b, int phase) {
     for (;;) {
         Barrier &bar = barrierAt(b, "bar_wait");
         int i = number(me);
-        publish();
         if (bar.phase == phase) progress(bar);
         if (bar.phase != phase) return;
         bar.waiting[i >> 5] |= (uint32_t)1 << (i & 31), bar.waiters++;
