@@ -124,3 +124,14 @@ func TestEmulatedProductFaults(t *testing.T) {
 		t.Errorf("on a card of 8.0: %v", err)
 	}
 }
+
+// TestEmulatedLinear compares the kernels of both cards with products in float32, over sizes that fill no tile, and demands that
+// rows do not depend on others.
+func TestEmulatedLinear(t *testing.T) {
+	for _, env := range []string{"capability=80", "capability=90,cores=8"} {
+		t.Run(env, func(t *testing.T) {
+			products(t, emulated(t, env), []sizes{{65, 64, 64}, {300, 136, 320}, {70, 1032, 128}})
+			batchInvariant(t, emulated(t, env), 128, 1024) // on Hopper tiles of 128 tokens, and of 256
+		})
+	}
+}

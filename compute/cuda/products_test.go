@@ -78,9 +78,15 @@ func alike(t *testing.T, what string, got, want []float32, tolerance float64) {
 
 // TestProducts compares the fast kernels with products in float32, over sizes that fill no tile.
 func TestProducts(t *testing.T) {
-	d := card(t, "")
+	products(t, card(t, ""), []sizes{{65, 64, 64}, {300, 448, 576}, {256, 512, 1024}, {1000, 136, 320}, {70, 1032, 128}, {513, 4096, 4096}})
+}
+
+// sizes are t tokens and a weight [n, k].
+type sizes struct{ t, n, k int }
+
+func products(t *testing.T, d *Device, list []sizes) {
 	const rank = 8
-	for _, c := range []struct{ t, n, k int }{{65, 64, 64}, {300, 448, 576}, {256, 512, 1024}, {1000, 136, 320}, {70, 1032, 128}, {513, 4096, 4096}} {
+	for _, c := range list {
 		w, err := d.ImportWeight(weight4(c.n, c.k))
 		if err != nil {
 			t.Fatal(err)
@@ -120,7 +126,11 @@ func TestProducts(t *testing.T) {
 // TestBatchInvariant demands that rows are, to the bit, what they are in another batch: other tiles of products, other
 // neighbours of a segment.
 func TestBatchInvariant(t *testing.T) {
-	d := card(t, "")
+	batchInvariant(t, card(t, ""), 1024, 34000) // few tiles, and so many that large ones are taken
+}
+
+// batchInvariant takes the widths of products.
+func batchInvariant(t *testing.T, d *Device, widths ...int) {
 	const rows, few, heads, head = 700, 100, 4, 64
 	run := func(op compute.Op, in ...compute.Buffer) []byte {
 		specs := make([]compute.Spec, len(in))
@@ -182,7 +192,7 @@ func TestBatchInvariant(t *testing.T) {
 			t.Errorf("%s depends on the rows beside it", what)
 		}
 	}
-	for _, n := range []int{1024, 34000} { // few tiles, and so many that large ones are taken
+	for _, n := range widths {
 		w, err := d.ImportWeight(weight4(n, 512))
 		if err != nil {
 			t.Fatal(err)
