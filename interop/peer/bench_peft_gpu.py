@@ -56,7 +56,7 @@ def measure(what, model, length):
         torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     median = sorted(times[3:])[2]
-    print(f"PEFT {what}, {batch} rows of {length}: {batch * length / median:.0f} tokens/s, {torch.cuda.max_memory_allocated() / 1e9:.1f} GB", flush=True)
+    print(f"PEFT {what}, {batch} rows of {length}: {batch * length / median:.0f} tokens/s, {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB", flush=True)
 
 
 print(f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}")
