@@ -175,7 +175,7 @@ func (b *Bench) Run(ctx context.Context, w Work, o Options) (Figures, error) {
 			p.Ops[k].Seconds = 0 // only counted
 		}
 	}
-	if f.Device, err = measure(b.dev.Device); err != nil || !o.Profile {
+	if f.Device, err = measure(ctx, b.dev.Device); err != nil || !o.Profile {
 		return f, err
 	}
 	b.dev.timing = true

@@ -198,14 +198,40 @@ func TestMeasure(t *testing.T) {
 	}
 	defer dev.Close()
 	start := time.Now()
-	d, err := measure(dev)
+	d, err := measure(t.Context(), dev)
 	if err != nil || d.GFLOPS < 0.01 || d.Bandwidth < 0.01 {
 		t.Errorf("%+v, %v: want at least ten million of both a second", d, err)
 	}
 	t.Logf("%.1f GFLOP/s, %.1f GB/s in %v", d.GFLOPS, d.Bandwidth, time.Since(start))
 	none := plan.New(plan.Options{Supports: func(compute.Op, []compute.Spec) bool { return false }})
-	if _, err := measure(none); !errors.Is(err, compute.ErrUnsupported) {
+	if _, err := measure(t.Context(), none); !errors.Is(err, compute.ErrUnsupported) {
 		t.Errorf("a device without ops: %v, want ErrUnsupported", err)
+	}
+}
+
+// TestGrown: a device is measured at the largest size that does not take it long, and not when nobody waits any more.
+func TestGrown(t *testing.T) {
+	var sizes []int
+	at := func(seconds float64) func(int, time.Duration) (float64, error) {
+		sizes = nil
+		return func(n int, patient time.Duration) (float64, error) {
+			if patient > 0 {
+				n = -n
+			}
+			sizes = append(sizes, n)
+			return 1 / (seconds * math.Abs(float64(n))), nil
+		}
+	}
+	if rate, n, err := grown(t.Context(), 2, 16, at(1e-6)); n != 16 || rate != 1/16e-6 || err != nil || !slices.Equal(sizes, []int{2, 4, 8, -16}) {
+		t.Errorf("a fast device: %g at %d of %v, %v", rate, n, sizes, err)
+	}
+	if _, n, err := grown(t.Context(), 2, 16, at(patience.Seconds()/7)); n != 4 || err != nil || !slices.Equal(sizes, []int{2, 4, 4, -4}) {
+		t.Errorf("a slow device: %d of %v, %v", n, sizes, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := grown(ctx, 2, 16, at(1e-6)); !errors.Is(err, context.Canceled) || len(sizes) != 1 {
+		t.Errorf("ended: sizes %v, %v", sizes, err)
 	}
 }
 

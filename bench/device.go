@@ -49,7 +49,7 @@ func OneDevice(ctx context.Context, name string, threads int, quick bool) (Devic
 	if quick || ctx.Err() != nil {
 		return describe(dev), nil
 	}
-	return measure(dev)
+	return measure(ctx, dev)
 }
 
 func describe(dev compute.Device) Device {
@@ -63,14 +63,17 @@ const patience = 250 * time.Millisecond
 // measure times a device for about a second: its float32 operations per second, by
 // a matrix product, and its bytes read from memory per second, by a pass over a
 // vector far beyond any cache.
-func measure(dev compute.Device) (d Device, err error) {
+func measure(ctx context.Context, dev compute.Device) (d Device, err error) {
 	d = describe(dev)
 	// Other devices than the processor have more units to keep busy, and a type of their own.
 	t, side := max(dev.Info().Activations, compute.F32), 512
+	wide := side
 	if t != compute.F32 {
-		side = 4096
+		wide = 4096
 	}
-	rate, err := opRate(dev, compute.MatMul{Alpha: 1}, t, []compute.Shape{{side, side}, {side, side}})
+	rate, side, err := grown(ctx, side, wide, func(n int, patience time.Duration) (float64, error) {
+		return opRate(dev, compute.MatMul{Alpha: 1}, t, []compute.Shape{{n, n}, {n, n}}, patience)
+	})
 	if err != nil {
 		return d, err
 	}
@@ -84,19 +87,46 @@ func measure(dev compute.Device) (d Device, err error) {
 			bytes /= 2
 		}
 	}
+	first, elems := bytes/t.Size(), bytes/t.Size()
 	var op compute.Op = compute.SumSquares{}
 	if t != compute.F32 {
 		op = compute.Scale{Alpha: 1}
-		bytes /= 2 // it writes as much
+		elems /= 2 // it writes as much
+		first = elems / 64
 	}
-	rate, err = opRate(dev, op, t, []compute.Shape{{bytes / t.Size()}})
-	d.Bandwidth = float64(op.Cost([]compute.Spec{{Shape: compute.Shape{bytes / t.Size()}, DType: t}}).Bytes) * rate / 1e9
+	rate, elems, err = grown(ctx, first, elems, func(n int, patience time.Duration) (float64, error) {
+		return opRate(dev, op, t, []compute.Shape{{n}}, patience)
+	})
+	d.Bandwidth = float64(op.Cost([]compute.Spec{{Shape: compute.Shape{elems}, DType: t}}).Bytes) * rate / 1e9
 	return d, err
+}
+
+// grown measures at a size that doubles up to most, as long as the device is fast enough for more: an emulated one would be busy
+// for hours, and deaf to the end of ctx.
+func grown(ctx context.Context, size, most int, measure func(size int, patience time.Duration) (float64, error)) (rate float64, at int, err error) {
+	for ; size < most; size *= 2 {
+		once, long := 0.0, patience.Seconds()/2
+		for try := 0; try < 2 && 1/once > long; try++ { // the first time, a kernel may have to be loaded
+			r, err := measure(size, 0)
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				return 0, size, err
+			}
+			once = max(once, r)
+		}
+		if 1/once > long {
+			break
+		}
+	}
+	rate, err = measure(size, patience)
+	return rate, size, err
 }
 
 // opRate is how often a second a device can run an op on inputs of these shapes and a type,
 // all ones.
-func opRate(dev compute.Device, op compute.Op, t compute.DType, shapes []compute.Shape) (float64, error) {
+func opRate(dev compute.Device, op compute.Op, t compute.DType, shapes []compute.Shape, patience time.Duration) (float64, error) {
 	in := make([]compute.Buffer, 0, len(shapes))
 	defer func() {
 		for _, b := range in {

@@ -1,8 +1,8 @@
 package train
 
 import (
+	"maps"
 	"math"
-	"os"
 	"slices"
 	"testing"
 
@@ -39,26 +39,16 @@ func TestPartialDevice(t *testing.T) {
 	}
 }
 
-// TestEmulatedCard: so does an NVIDIA card, as the processor plays it, for two families; LENTIL_EMULATE=1 takes all.
-func TestEmulatedCard(t *testing.T) {
+// TestCard: so does an NVIDIA card, or the processor that plays one, then for two families; LENTIL_EMULATE=1 takes all.
+func TestCard(t *testing.T) {
 	t.Parallel()
-	library := emulate.Library(t)
+	library := emulate.Driver(t)
 	families := modeltest.Architectures()
-	if os.Getenv("LENTIL_EMULATE") == "" {
+	if !emulate.All() {
 		families = append(families[:1:1], modeltest.Mixtures()[0])
 	}
 	on := func(spec modeltest.Spec, how trainable) {
-		card, err := cuda.New(cuda.Options{Driver: library})
-		if err != nil {
-			t.Fatal(err)
-		}
-		closeTo(t, fallback.New(card), spec, how)
-		if used, _ := card.Memory(); used != 0 {
-			t.Errorf("%s: %d bytes of the card are still held", spec.Type, used)
-		}
-		if err := card.Close(); err != nil {
-			t.Errorf("%s: %v", spec.Type, err)
-		}
+		onCard(t, library, func(dev compute.Device) { closeTo(t, dev, spec, how) })
 	}
 	for _, spec := range families {
 		on(spec, plainLoRA)
@@ -66,6 +56,22 @@ func TestEmulatedCard(t *testing.T) {
 	if !testing.Short() {
 		on(families[0], magnitude)
 		on(families[0], whole)
+	}
+}
+
+// onCard gives f a card, on which it has to leave nothing.
+func onCard(t *testing.T, library string, f func(compute.Device)) {
+	t.Helper()
+	card, err := cuda.New(cuda.Options{Driver: library})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f(fallback.New(card))
+	if used, _ := card.Memory(); used != 0 {
+		t.Errorf("%d bytes of the card are still held", used)
+	}
+	if err := card.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -156,13 +162,31 @@ const halfPairs = 0.05
 // TestPartialDevicePairs: pairs train there, too.
 func TestPartialDevicePairs(t *testing.T) {
 	t.Parallel()
+	partial := computetest.NewPartial(compute.BF16)
+	pairsCloseTo(t, fallback.New(computetest.NewAsync(partial)), objectives)
+}
+
+// TestCardPairs: and on an NVIDIA card, or the processor that plays one.
+func TestCardPairs(t *testing.T) {
+	t.Parallel()
+	some := maps.Clone(objectives)
+	if !emulate.All() {
+		delete(some, "orpo")
+	}
+	onCard(t, emulate.Driver(t), func(dev compute.Device) { pairsCloseTo(t, dev, some) })
+}
+
+// pairsCloseTo trains on pairs on the CPU and on a device, with losses that are alike.
+func pairsCloseTo(t *testing.T, dev compute.Device, objectives map[string]Objective) {
+	t.Helper()
 	for name, o := range objectives {
 		var losses [2][]float64
-		partial := computetest.NewPartial(compute.BF16)
-		for i, dev := range []compute.Device{newCPU(t), fallback.New(computetest.NewAsync(partial))} {
-			tr, l := newPairTrainer(t, dev, o, -1)
+		for i, on := range []compute.Device{newCPU(t), dev} {
+			tr, l := newPairTrainer(t, on, o, -1)
 			tr.Options.Schedule, tr.Options.StepsPerReport = Constant(3e-4), 1
-			if _, err := tr.Run(t.Context()); err != nil {
+			_, err := tr.Run(t.Context())
+			tr.Model.Free()
+			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
 			for _, r := range eventsOf[run.TrainReport](l) {

@@ -701,7 +701,7 @@ func TestDryRunTellsThePeak(t *testing.T) {
 func planCard(t *testing.T, name string, dry func(compute.Device)) {
 	t.Helper()
 	const tolerance = 0.1
-	card, err := cuda.New(cuda.Options{Driver: emulate.Library(t)})
+	card, err := cuda.New(cuda.Options{Driver: emulate.Driver(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,12 +16,29 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
+
+// Driver is the library of the driver for tests that a card can run as well: that of the machine where LENTIL_TEST_CUDA says
+// that it has a card, else the emulated one.
+func Driver(t testing.TB) string {
+	t.Helper()
+	if os.Getenv("LENTIL_TEST_CUDA") != "" {
+		return "" // what cuda.Options take for the machine's own
+	}
+	return Library(t)
+}
+
+// All reports whether tests take all that they have: on a card, which is fast, and where LENTIL_EMULATE=1 asks for it.
+func All() bool { return os.Getenv("LENTIL_TEST_CUDA") != "" || os.Getenv("LENTIL_EMULATE") != "" }
 
 // Library builds the driver, or finds what an earlier test built of the same sources, and returns its path. Tests are
 // skipped where it cannot be built.
 func Library(t testing.TB) string {
 	t.Helper()
+	if static {
+		t.Skip("programs built with -tags static open no driver")
+	}
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		t.Skip("cards are emulated on Linux for x86-64 only")
 	}
@@ -84,13 +101,44 @@ func build(gpp string) (string, error) {
 	}
 	cache = filepath.Join(cache, "lentil-tests")
 	path := filepath.Join(cache, fmt.Sprintf("libcuda-%x.so", h.Sum(nil)[:12]))
-	if _, err := os.Stat(path); err == nil {
+	if now := time.Now(); os.Chtimes(path, now, now) == nil { // it is there, and was used now
 		return path, nil
 	}
 	if err := os.MkdirAll(cache, 0o777); err != nil {
 		return "", err
 	}
-	return path, compile(gpp, dir, path)
+	if err := compile(gpp, dir, path); err != nil {
+		return "", err
+	}
+	prune(cache)
+	return path, nil
+}
+
+// librariesKept is how many libraries stay in the cache: some branches, tested side by side.
+const librariesKept = 32
+
+// prune removes the libraries that were not used for the longest time, and what builds that were stopped have left.
+func prune(cache string) {
+	used := map[string]time.Time{}
+	var libraries []string
+	entries, _ := os.ReadDir(cache) // what cannot be read stays
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			continue
+		}
+		path := filepath.Join(cache, e.Name())
+		switch used[path] = info.ModTime(); {
+		case strings.HasPrefix(e.Name(), "libcuda-"):
+			libraries = append(libraries, path)
+		case strings.HasPrefix(e.Name(), "build-") && time.Since(info.ModTime()) > time.Hour:
+			os.RemoveAll(path)
+		}
+	}
+	slices.SortFunc(libraries, func(a, b string) int { return used[b].Compare(used[a]) })
+	for i := librariesKept; i < len(libraries); i++ {
+		os.Remove(libraries[i])
+	}
 }
 
 // optimize is how hard the compiler tries: more takes longer to compile than it saves.

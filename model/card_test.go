@@ -20,9 +20,9 @@ const (
 	cardGradients = 0.2
 )
 
-// TestEmulatedCard: tiny models of all families give on the kernels of NVIDIA cards the logits and the gradients of the CPU.
-func TestEmulatedCard(t *testing.T) {
-	library := emulate.Library(t)
+// TestCard: tiny models of all families give on the kernels of NVIDIA cards the logits and the gradients of the CPU.
+func TestCard(t *testing.T) {
+	library := emulate.Driver(t)
 	families := modeltest.Architectures()
 	if testing.Short() {
 		families = append(families[:1:1], modeltest.Mixtures()[0])

@@ -1,0 +1,6 @@
+//go:build !static
+
+package emulate
+
+// static says that programs open no libraries.
+const static = false
