@@ -101,6 +101,9 @@ func trainingSizes() []attentionSize {
 	windowed.Window = 7
 	capped.Softcap, capped.Scale = 3, 1
 	both.Window, both.Softcap = 5, 20
+	long, soft := heads(2, 1, 128), heads(2, 2, 128)
+	long.Window = 80
+	soft.Softcap = 4
 	return []attentionSize{
 		{"one token", 1, heads(1, 1, 1), []int32{0, 1}},
 		{"odd size", 9, heads(3, 1, 13), []int32{0, 9}},
@@ -111,6 +114,11 @@ func trainingSizes() []attentionSize {
 		{"window, softcap, packed", 40, both, []int32{0, 3, 4, 31, 40}},
 		{"bounds beyond the row", 6, heads(2, 2, 8), []int32{0, 4, 4, 100, 200}},
 		{"many tiles", 150, heads(4, 2, 64), []int32{0, 70, 150}},
+		{"eight heads of one key head", 140, heads(8, 1, 64), []int32{0, 3, 136, 140}},
+		{"size 96", 70, heads(2, 1, 96), []int32{0, 1, 70}},
+		{"packed, size 128", 300, heads(4, 1, 128), []int32{0, 1, 2, 131, 300}},
+		{"window, size 128", 290, long, []int32{0, 290}},
+		{"softcap, size 128", 135, soft, []int32{0, 5, 135}},
 	}
 }
 
@@ -139,10 +147,10 @@ func attentionCases() []testCase {
 	var all []testCase
 	for _, s := range trainingSizes() {
 		note := fmt.Sprintf("%s T=%d %dx%d/%d", s.note, s.t, s.op.Heads, s.op.HeadDim, s.op.KVHeads)
-		tol := attended(s.op.HeadDim, s.t)
-		all = append(all, testCase{op: s.op, note: note, tol: tol, inputs: s.inputs},
+		tol, uneven := attended(s.op.HeadDim, s.t), min(1, s.t/128)
+		all = append(all, testCase{op: s.op, note: note, tol: tol, uneven: uneven, inputs: s.inputs},
 			// The difference of two dot products of dim terms, summed over keys.
-			testCase{op: compute.AttentionGrad{Attention: s.op}, note: note, tol: 4 * tol, inputs: s.gradInputs})
+			testCase{op: compute.AttentionGrad{Attention: s.op}, note: note, tol: 4 * tol, uneven: uneven, inputs: s.gradInputs})
 	}
 	return all
 }

@@ -15,6 +15,7 @@ type testCase struct {
 	types  string // of activations, if not F32
 	inputs func(g gen) []compute.Array
 	tol    tolerance
+	uneven int // how many roundings more weigh, as rows of attention that see few keys give many times what others give
 	// statistic is the tolerance of outputs that isStatistic tells, if it is not tol.
 	statistic tolerance
 	// keeps marks the outputs that the op adds to or writes a part of. All others start

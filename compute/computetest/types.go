@@ -78,6 +78,7 @@ func (c testCase) typed(t compute.DType) []testCase {
 				// Probabilities are rounded to t, and the first keys' are many times those of the others.
 				v.tol += activationTolerance(t)
 			}
+			v.tol += tolerance(c.uneven) * activationTolerance(t)
 		}
 		list = append(list, v)
 	}
