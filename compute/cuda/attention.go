@@ -43,6 +43,15 @@ func (d *Device) segments(bounds array, t int, ends bool) (starts, stops array) 
 	return starts, stops
 }
 
+// segmentTiles cuts packed segments into tiles of 64 or 128 queries, and tells how many there are at most.
+func (d *Device) segmentTiles(bounds array, t, size int) (tiles driver.Ptr, most int) {
+	n := bounds.Shape[0] - 1
+	most = t/size + n
+	tiles = d.scratch(compute.I32, 4+4*most).ptr
+	d.kernel("segment_tiles").ptr(tiles).arrays(bounds).int(n, t, size, most).each(most)
+	return tiles, most
+}
+
 // attend queues the forward kernel. bounds is that of packed segments, or span the address of one span of a cache; lse may
 // be 0. What a query gets does not depend on other segments.
 func (d *Device) attend(o compute.Attention, y, q, k, v array, lse driver.Ptr, bounds *array, span driver.Ptr) {
@@ -51,15 +60,16 @@ func (d *Device) attend(o compute.Attention, y, q, k, v array, lse driver.Ptr, b
 		return
 	}
 	name, cut, grid := "", driver.Ptr(0), driver.Grid{X: t, Y: o.Heads, Threads: 256}
+	tiled := t > 1 || bounds != nil
 	switch head := flashHead(o, q.DType, k.DType); {
-	case head > 0 && (t > 1 || bounds != nil):
+	case tiled && head > 0 && d.byWarpgroups(o):
+		d.attendByWarpgroups(o, y, q, k, v, lse, bounds, span)
+		return
+	case tiled && head > 0:
 		name = flashName("flash_", head)
 		grid = driver.Grid{X: (t + 63) / 64, Y: o.Heads, Threads: 128}
 		if bounds != nil {
-			n := bounds.Shape[0] - 1
-			grid.X += n
-			cut = d.scratch(compute.I32, 4+4*grid.X).ptr
-			d.kernel("segment_tiles").ptr(cut).arrays(*bounds).int(n, t).each(n)
+			cut, grid.X = d.segmentTiles(*bounds, t, 64)
 		}
 	case bounds != nil:
 		starts, _ := d.segments(*bounds, t, false)
@@ -196,6 +206,10 @@ func (d *Device) attentionGrad(o compute.AttentionGrad, out, in []*buffer) {
 	q, k, v, bounds, y, lse, dy := in[0].array, in[1].array, in[2].array, in[3].array, in[4].array, in[5].array, in[6].array
 	t := q.Shape[0]
 	if t == 0 {
+		return
+	}
+	if flashHead(o.Attention, q.DType) > 0 && d.byWarpgroups(o.Attention) {
+		d.attentionGradByWarpgroups(o.Attention, out, in)
 		return
 	}
 	starts, ends := d.segments(bounds, t, true)

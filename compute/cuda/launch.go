@@ -31,6 +31,8 @@ var shared = map[string]int{
 	"expert_mma_b": denseShared, "expert_mma_f": denseShared, "expert_mma_grad_b": denseShared, "expert_mma_grad_f": denseShared,
 	"many_w4_2_b": manyShared2, "many_w4_4_b": manyShared4, "many_w4_8_b": manyShared8,
 	"many_w4_2_f": manyShared2, "many_w4_4_f": manyShared4, "many_w4_8_f": manyShared8,
+	"flash_wg_64": flashWG(64), "flash_wg_128": flashWG(128), "flash_wg_64_turns": flashWG(64), "flash_wg_128_turns": flashWG(128),
+	"flash_wg_grad_64": flashWGGrad(64), "flash_wg_grad_128": flashWGGrad(128),
 	"flash_64": 5 * 64 * 64 * 2, "flash_128": 5 * 64 * 128 * 2,
 	"grouped_64": 4 * 64 * 64 * 2, "grouped_128": 4 * 64 * 128 * 2,
 	"flash_dq_64": 6 * 64 * 64 * 2, "flash_dq_128": 6 * 64 * 128 * 2,
@@ -46,7 +48,6 @@ const (
 
 // waiting are the kernels that call wait_for_earlier: they may be launched before those ahead of them have ended.
 var waiting = map[string]bool{
-	"one_w4_b": true, "one_w4_f": true, "one_added_w4_b": true, "one_normed_w4_b": true, "one_gated_w4_b": true,
 	"many_w4_2_b": true, "many_w4_4_b": true, "many_w4_8_b": true, "many_w4_2_f": true, "many_w4_4_f": true, "many_w4_8_f": true,
 	"grouped_64": true, "grouped_128": true,
 }

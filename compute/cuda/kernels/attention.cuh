@@ -11,19 +11,23 @@ extern "C" __global__ void segment_ends(int *starts, int *ends, const int *bound
     if (ends) ends[t] = s + 1 < n ? min(bounds[s + 1], offset + T) : offset + T;
 }
 
-// segment_tiles cuts each segment of T queries into tiles of 64: how many there are, and from the fourth number on, for each
-// its first query, the end of the segment and the first key. What a query gets depends on its segment alone, to the bit.
-extern "C" __global__ void segment_tiles(int *tiles, const int *bounds, int n, int T) {
-    int s = blockIdx.x * blockDim.x + threadIdx.x, before = 0;
-    if (s >= n) return;
-    auto count = [&](int i) { return max(0, min(bounds[i + 1], T) - bounds[i] + 63) / 64; };
-    for (int i = 0; i < s; i++) before += count(i);
-    int own = count(s);
-    for (int i = 0; i < own; i++) {
-        int *t = tiles + 4 + 4 * (before + i);
-        t[0] = bounds[s] + 64 * i, t[1] = min(bounds[s + 1], T), t[2] = bounds[s];
+// segment_tiles cuts each segment of T queries into tiles of `size`: how many there are, at most `most`, and from the fourth
+// number on, for each its first query, the end of the segment, its first key, and how many pieces of 64 queries lie before
+// it. Tiles that see most keys come first. What a query gets depends on its segment alone, to the bit.
+extern "C" __global__ void segment_tiles(int *tiles, const int *bounds, int n, int T, int size, int most) {
+    const int p = blockIdx.x * blockDim.x + threadIdx.x;
+    if (p >= most) return;
+    auto pieces = [&](int s, int size) { return (max(0, min(bounds[s + 1], T) - bounds[s]) + size - 1) / size; };
+    int s = 0, i = p, before = 0, place = 0, all = 0;  // the p'th in the order of tokens is tile i of segment s
+    for (; s < n && i >= pieces(s, size); s++) i -= pieces(s, size), before += pieces(s, 64);
+    for (int k = 0; k < n; k++) {
+        const int own = pieces(k, size);
+        all += own, place += max(0, own - i - 1) + (k < s && own > i);
     }
-    if (s == n - 1) tiles[0] = before + own;
+    if (p == 0) tiles[0] = all;
+    if (s == n) return;
+    int *t = tiles + 4 + 4 * place;
+    t[0] = bounds[s] + size * i, t[1] = min(bounds[s + 1], T), t[2] = bounds[s], t[3] = before + i * (size / 64);
 }
 
 // Caches names the keys, or the values, of up to 32 sequences, and how many rows each has room for.
@@ -289,9 +293,9 @@ template <int DP> __device__ __forceinline__ void flash(uint32_t *bad, bf16 *y, 
     const int h = blockIdx.y, kv = h / (o.heads / o.kv);
     int t0 = (gridDim.x - 1 - blockIdx.x) * 64, end = o.T, start = 0;
     if (tiles) {
-        int i = gridDim.x - 1 - blockIdx.x;
-        if (i >= tiles[0]) return;
-        t0 = tiles[4 + 4 * i], end = tiles[5 + 4 * i], start = tiles[6 + 4 * i];
+        const int *tile = tiles + 4 + 4 * blockIdx.x;
+        if (blockIdx.x >= tiles[0]) return;
+        t0 = tile[0], end = tile[1], start = tile[2];
     }
     if (t0 >= end) return;
     const int rows = o.offset + end;

@@ -1,6 +1,5 @@
 // RMSNorm, its gradient, and rotations.
-#pragma once
-#include "elements.cuh"
+#include "common.cuh"
 
 namespace {
 // One row of d values by N threads: a warp of a block of 8 rows, or a block.

@@ -51,7 +51,6 @@ struct Thread {
     void *box;    // what it brings to the others of its warp
     Copy *copies;
     int first, last, held, group;  // copies that are not made yet
-    bool waited;                   // for earlier kernels
 };
 extern Thread *me;
 extern uint3 block;
@@ -62,7 +61,6 @@ void meet(void *box, const char *what, void (*op)(void **boxes));
 // barrier waits for n threads, or with 0 for all that are left; the result is the "or" of what they have brought. Without
 // wait a thread only counts.
 int barrier(int id, int n, int value, bool wait = true);
-void wait_earlier();
 // spin lets others run while a thread waits for a word to change.
 void spin();
 [[noreturn]] void fail(const char *format, ...);
@@ -143,6 +141,7 @@ inline unsigned __float_as_uint(float v) { return emulate_bits<unsigned>(v); }
 inline int __float_as_int(float v) { return emulate_bits<int>(v); }
 inline float __expf(float v) { return expf(v); }
 inline float __logf(float v) { return logf(v); }
+inline float __fdividef(float a, float b) { return a / b; }
 inline float rsqrtf(float v) { return 1 / sqrtf(v); }
 inline int __popc(unsigned v) { return __builtin_popcount(v); }
 inline int __clz(int v) { return v ? __builtin_clz((unsigned)v) : 32; }

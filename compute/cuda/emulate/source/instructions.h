@@ -65,11 +65,14 @@ inline void ldmatrix_trans(uint32_t (&a)[4], uint32_t p) {
     emulate::Matrices m = {a, p, true};
     emulate::meet(&m, "ldmatrix.trans", emulate::Matrices::run);
 }
+inline float exp2_fast(float v) {
+    float y = exp2f(v);
+    return y < 0x1p-126f ? 0 : y;  // NaN stays
+}
 inline void mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
     emulate::Product p = {d, a, b0, b1};
     emulate::meet(&p, "mma", emulate::Product::run);
 }
-inline uint32_t and_or(uint32_t v, uint32_t bits) { return (v & 0x000F000Fu) | bits; }
-// Kernels run one after another here, but a programmatic launch is held to what it may do beside others.
+// Kernels run one after another here.
 inline void launch_dependents() {}
-inline void wait_for_earlier() { emulate::wait_earlier(); }
+inline void wait_for_earlier() {}

@@ -1,0 +1,167 @@
+package cuda
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/computetest"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// TestEmulatedAttention runs more of the suite for attention, as Hopper has it.
+func TestEmulatedAttention(t *testing.T) {
+	computetest.RunOps(t, emulated(t, "capability=90"), share(3), "attention", "attention_grad", "cache_attention")
+}
+
+// attentionRun runs attention over segments and then its gradient. It returns y, dq, dk and dv.
+func attentionRun(t *testing.T, d *Device, o compute.Attention, q, k, v, dy compute.Buffer, segments ...int32) (all [4][]float32) {
+	t.Helper()
+	bounds, err := d.Alloc(compute.Shape{len(segments)}, compute.I32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Write(bounds, compute.IntBytes(segments)); err != nil {
+		t.Fatal(err)
+	}
+	var made []compute.Buffer
+	run := func(op compute.Op, in ...compute.Buffer) []compute.Buffer {
+		var specs []compute.Spec
+		for _, b := range in {
+			specs = append(specs, b.Spec())
+		}
+		outs, err := compute.Infer(op, specs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []compute.Buffer
+		for _, s := range outs {
+			b, err := d.Alloc(s.Shape, s.DType)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, made = append(out, b), append(made, b)
+		}
+		if err := d.Run(op, out, in); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	y := run(o, q, k, v, bounds)
+	back := run(compute.AttentionGrad{Attention: o}, q, k, v, bounds, y[0], y[1], dy)
+	for i, b := range append(y[:1], back...) {
+		all[i] = floats(t, d, b)
+	}
+	for _, b := range append(made, bounds) {
+		b.Free()
+	}
+	return all
+}
+
+// TestSegmentsApart demands that nothing of a segment, NaN included, comes to another, forward and backward.
+func TestSegmentsApart(t *testing.T) {
+	test := func(t *testing.T, d *Device) {
+		const rows, from, to = 200, 30, 131
+		for _, head := range []int{64, 128} {
+			o := compute.Attention{Heads: 2, KVHeads: 1, HeadDim: head, Scale: 0.1}
+			in := []compute.Buffer{filled(t, d, compute.BF16, rows, 2*head), filled(t, d, compute.BF16, rows, head), filled(t, d, compute.BF16, rows, head), filled(t, d, compute.BF16, rows, 2*head)}
+			want := attentionRun(t, d, o, in[0], in[1], in[2], in[3], 0, from, to, rows)
+			for _, b := range in {
+				v, cols := floats(t, d, b), b.Spec().Shape.Cols()
+				for i := range v {
+					if i < from*cols || i >= to*cols {
+						v[i] = float32(math.NaN())
+					}
+				}
+				data := make([]byte, b.Spec().Bytes())
+				quant.PutFloats(data, v, compute.BF16)
+				if err := d.Write(b, data); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := attentionRun(t, d, o, in[0], in[1], in[2], in[3], 0, from, to, rows)
+			for k, name := range []string{"y", "dq", "dk", "dv"} {
+				cols := len(want[k]) / rows
+				for i := from * cols; i < to*cols; i++ {
+					if got[k][i] != want[k][i] {
+						t.Errorf("head of %d: %s[%d][%d] is %v beside segments of NaN, else %v", head, name, i/cols, i%cols, got[k][i], want[k][i])
+						break
+					}
+				}
+			}
+		}
+	}
+	t.Run("Emulated", func(t *testing.T) { test(t, emulated(t, "capability=90")) })
+	t.Run("card", func(t *testing.T) {
+		d := card(t, "")
+		if !d.image.Hopper {
+			t.Skip("not a Hopper card: its kernels are others")
+		}
+		test(t, d)
+	})
+}
+
+// BenchmarkAttention times attention of the Ministral-8B shape over packed rows, by what the masks leave of the products.
+func BenchmarkAttention(b *testing.B) {
+	d := card(b, "")
+	defer func(v string) { attentionVariant = v }(attentionVariant)
+	const heads, kv, head = 32, 8, 128
+	for _, s := range []struct{ rows, length int }{{4, 512}, {4, 2048}, {16, 128}} {
+		t := s.rows * s.length
+		var segments []int32
+		for i := range s.rows + 1 {
+			segments = append(segments, int32(i*s.length))
+		}
+		act := func(cols int) compute.Buffer { return filled(b, d, compute.BF16, t, cols) }
+		empty := func(t compute.DType, shape ...int) compute.Buffer {
+			buf, err := d.Alloc(shape, t)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return buf
+		}
+		bounds := empty(compute.I32, len(segments))
+		if err := d.Write(bounds, compute.IntBytes(segments)); err != nil {
+			b.Fatal(err)
+		}
+		o := compute.Attention{Heads: heads, KVHeads: kv, HeadDim: head, Scale: 0.088}
+		in := []compute.Buffer{act(heads * head), act(kv * head), act(kv * head), bounds, empty(compute.BF16, t, heads*head), empty(compute.F32, t, heads), act(heads * head)}
+		flops := float64(s.rows) * float64(s.length) * float64(s.length+1) / 2 * 4 * heads * head
+		bench := func(name string, flops float64, op compute.Op, out, in []compute.Buffer) {
+			b.Run(fmt.Sprintf("%dx%d/%s", s.rows, s.length, name), func(b *testing.B) {
+				const repeat = 20                          // so that waiting for the card counts little
+				if err := d.Run(op, out, in); err != nil { // the driver loads a kernel when it is first used
+					b.Fatal(err)
+				}
+				if err := d.Sync(); err != nil {
+					b.Fatal(err)
+				}
+				b.ResetTimer()
+				for b.Loop() {
+					for range repeat {
+						if err := d.Run(op, out, in); err != nil {
+							b.Fatal(err)
+						}
+					}
+					if err := d.Sync(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				s := b.Elapsed().Seconds() / float64(b.N*repeat)
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(1e6*s, "us")
+				b.ReportMetric(flops/s/1e12, "TFLOP/s")
+			})
+		}
+		for _, variant := range []string{"", "_turns"} {
+			attentionVariant = variant
+			bench("forward"+variant, flops, o, in[4:6], in[:4])
+		}
+		attentionVariant = ""
+		bench("gradient", 2.5*flops, compute.AttentionGrad{Attention: o}, []compute.Buffer{act(heads * head), act(kv * head), act(kv * head)}, in)
+		for _, buf := range in {
+			buf.Free()
+		}
+	}
+}
