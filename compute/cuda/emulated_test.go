@@ -103,3 +103,32 @@ func TestEmulatedFaults(t *testing.T) {
 		t.Errorf("a race was not seen: %v, %v", a, err)
 	}
 }
+
+// TestEmulatedEarly: a kernel that may begin early is held to waiting before it touches more than weights.
+func TestEmulatedEarly(t *testing.T) {
+	d := emulated(t, "capability=90")
+	waiting["fault_early"] = true
+	defer delete(waiting, "fault_early")
+	for at, says := range []string{"", "before it has waited", "before it has waited", "ends without waiting"} {
+		leave := d.enter()
+		p, bytes, err := d.memory(16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.fail(d.drv.Set(p, 0, 16, d.stream))
+		dst := make([]byte, 16)
+		for range 2 {
+			d.kernel("fault_early").ptr(p).int(0, 0).launch(driver.Grid{X: 2, Threads: 64, Shared: 16})
+		}
+		d.kernel("fault_early").ptr(p).int(0, at).launch(driver.Grid{X: 2, Threads: 64, Shared: 16})
+		d.flush()
+		d.fail(d.drv.CopyOut(dst, p, d.stream))
+		d.release(p, bytes)
+		err = d.take()
+		leave()
+		got := compute.Array{Spec: compute.Spec{Shape: compute.Shape{4}, DType: compute.F32}, Data: dst}.F32()
+		if says == "" && (err != nil || got[1] != 6) || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+			t.Errorf("kernel %d: %v, %v, want %q", at, got, err, says)
+		}
+	}
+}

@@ -5,13 +5,15 @@ import (
 	"github.com/lentil-lm/lentil/compute/cuda/driver"
 )
 
-// A group is ops of one kind that came one after another and are launched as one: updates of all parameters, sums of
-// squares, and products of one token, or of some, with matrices that lie side by side. It is launched before anything else is.
+// A group is ops that came one after another and are launched as one: updates of all parameters, sums of squares, products
+// of some tokens with matrices that lie side by side, and products of one token with what stands before and behind them
+// (fuse.go). It is launched before anything else is.
 type group struct {
 	same  any // what they have in common
 	adam  []update
 	sums  []array
 	one   []product
+	norm  *norm // before the products in one; nil for none
 	many  []product
 	begin func() // queues the launch
 	freed []area // meanwhile, which the launch may still read
@@ -20,7 +22,7 @@ type group struct {
 // An update is one parameter of the kernel adam.
 type update struct{ p, m, v, g array }
 
-// What a launch takes, as in kernels/optimizer.cuh and kernels/linear_w4.cuh.
+// What a launch takes, as in kernels/optimizer.cuh and kernels/linear_one.cuh.
 const (
 	mostUpdates = 48
 	mostArrays  = 96
@@ -53,7 +55,7 @@ func (d *Device) emit() {
 		d.giveBack(a.ptr, a.bytes)
 	}
 	d.waits.freed = d.waits.freed[:0]
-	d.waits.adam, d.waits.sums, d.waits.one, d.waits.many = d.waits.adam[:0], d.waits.sums[:0], d.waits.one[:0], d.waits.many[:0]
+	d.waits.adam, d.waits.sums, d.waits.one, d.waits.many, d.waits.norm = d.waits.adam[:0], d.waits.sums[:0], d.waits.one[:0], d.waits.many[:0], nil
 }
 
 // adamGroup is what parameters that are updated together have in common.
@@ -117,41 +119,4 @@ func (d *Device) squares(y array, list []array, accumulate bool) {
 	parts := d.scratch(compute.U8, 8*each*len(list))
 	d.kernel("squares").arrays(parts).words(words...).launch(driver.Grid{X: each, Y: len(list), Threads: 256})
 	d.kernel("sum_parts").arrays(y, parts).int(each * len(list)).flag(accumulate).blocks(1)
-}
-
-// oneGroup is what products of one token have in common.
-type oneGroup struct {
-	x    driver.Ptr
-	cols int
-	to   compute.DType
-	zero int
-}
-
-// one multiplies one token with a matrix, and with those that follow.
-func (d *Device) one(p product) {
-	key := oneGroup{p.x.ptr, p.cols, p.y.DType, p.w.stored.zeroPair()}
-	g := d.join(key, len(d.waits.one) == mostRows, func() { d.oneAll(key) })
-	g.one = append(g.one, p)
-}
-
-// oneRoom is the most shared memory that a token may take.
-const oneRoom = 40 << 10
-
-// oneShared is what a token of so many numbers takes.
-func oneShared(cols int) int { return 128 * ((cols + 63) / 64) }
-
-func (d *Device) oneAll(key oneGroup) {
-	words, blocks := make([]uint64, 4*mostRows), 0
-	for i, p := range d.waits.one {
-		words[i], words[mostRows+i] = uint64(p.y.ptr), uint64(p.w.ptr)
-		if p.bias != nil {
-			words[2*mostRows+i] = uint64(p.bias.ptr)
-			words[3*mostRows+mostRows/2+i/2] |= uint64(code(p.bias.array.DType)) << (32 * (i % 2))
-		}
-		words[3*mostRows+i/2] |= uint64(p.rows) << (32 * (i % 2))
-		blocks += (p.rows + 15) / 16
-	}
-	_, kb := packedBlocks(1, key.cols)
-	d.kernel("one_w4_"+letter(key.to)).ptr(key.x).int(key.cols, kb, key.zero).words(words...).
-		launch(driver.Grid{X: blocks, Threads: 256, Shared: oneShared(key.cols)})
 }

@@ -11,7 +11,7 @@ import (
 
 // TestEmulatedGrouped and TestGrouped compare attention of several sequences with the kernel that reads keys once for each
 // head, and demand that a sequence gets the same bits in other company.
-func TestEmulatedGrouped(t *testing.T) { testGrouped(t, emulated(t, "")) }
+func TestEmulatedGrouped(t *testing.T) { testGrouped(t, emulated(t, "capability=90")) }
 func TestGrouped(t *testing.T)         { testGrouped(t, card(t, "")) }
 
 func testGrouped(t *testing.T, d *Device) {

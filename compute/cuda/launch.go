@@ -48,6 +48,7 @@ const (
 
 // waiting are the kernels that call wait_for_earlier: they may be launched before those ahead of them have ended.
 var waiting = map[string]bool{
+	"one_w4_b": true, "one_w4_f": true, "one_added_w4_b": true, "one_normed_w4_b": true, "one_gated_w4_b": true,
 	"many_w4_2_b": true, "many_w4_4_b": true, "many_w4_8_b": true, "many_w4_2_f": true, "many_w4_4_f": true, "many_w4_8_f": true,
 	"grouped_64": true, "grouped_128": true,
 }

@@ -58,8 +58,8 @@ func (d *Device) multiply(p product) {
 	is4, half := weightOf(p.w).form == packed, p.x.DType == compute.BF16
 	switch {
 	case tokens == 0:
-	case half && is4 && !p.back && tokens == 1 && oneShared(p.cols) <= oneRoom:
-		d.updated(p, d.one)
+	case half && is4 && p.isOne():
+		d.one(p)
 	case half && is4 && !p.back && tokens <= manyTokens:
 		d.updated(p, d.many)
 	case half && is4 && d.image.Hopper && p.reduced()%8 == 0 && (p.y.DType == compute.BF16 || !p.back && !p.accumulate):

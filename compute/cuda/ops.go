@@ -19,11 +19,22 @@ func (d *Device) perRow(name string, t compute.DType, width int, rows int, args 
 }
 
 func (d *Device) rmsNorm(o compute.RMSNorm, out, in []*buffer) {
-	x, w := in[0].array, in[1].array
-	width := w.Shape[0]
-	rows := x.Shape.Elems() / width
-	d.perRow("rmsnorm", x.DType, width, rows, func(c *call) *call {
-		return c.arrays(out[0].array, x, w).int(code(w.DType)).long(int64(rows)).int(width).float(o.Eps)
+	if n := (norm{out[0].array, in[0].array, in[1].array, o.Eps}); !d.oneNorm(n) {
+		d.norms(n)
+	}
+}
+
+// A norm is y = x / sqrt(mean of squares + eps) · w for each row of the width of w.
+type norm struct {
+	y, x, w array
+	eps     float32
+}
+
+func (d *Device) norms(n norm) {
+	width := n.w.Shape[0]
+	rows := n.x.Shape.Elems() / width
+	d.perRow("rmsnorm", n.x.DType, width, rows, func(c *call) *call {
+		return c.arrays(n.y, n.x, n.w).int(code(n.w.DType)).long(int64(rows)).int(width).float(n.eps)
 	})
 }
 
@@ -59,6 +70,19 @@ func (d *Device) rope(o compute.RoPE, out, in []*buffer) {
 func (d *Device) elements(name string, alpha float32, a ...array) {
 	n := a[0].Shape.Elems()
 	d.kernel(name + "_" + letter(a[0].DType)).arrays(a...).float(alpha).long(int64(n)).each8(n)
+}
+
+// add is a + alpha b, behind a product of one token in its launch.
+func (d *Device) add(o compute.Add, out, in []*buffer) {
+	if !d.oneAdd(o, out[0].array, in[0].array, in[1].array) {
+		d.elements("add", o.Alpha, out[0].array, in[0].array, in[1].array)
+	}
+}
+
+func (d *Device) swiGLU(out, in []*buffer) {
+	if !d.oneGated(out[0].array, in[0].array, in[1].array) {
+		d.gated("swiglu", out[0].array, in[0].array, in[1].array)
+	}
 }
 
 // gated is elements without a factor.

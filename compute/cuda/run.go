@@ -154,11 +154,11 @@ func (d *Device) dispatch(op compute.Op, out, in []*buffer) {
 func (d *Device) small(op compute.Op, out, in []*buffer) {
 	switch o := op.(type) {
 	case compute.SwiGLU:
-		d.gated("swiglu", out[0].array, in[0].array, in[1].array)
+		d.swiGLU(out, in)
 	case compute.SwiGLUGrad:
 		d.gated("swiglu_grad", out[0].array, out[1].array, in[0].array, in[1].array, in[2].array)
 	case compute.Add:
-		d.elements("add", o.Alpha, out[0].array, in[0].array, in[1].array)
+		d.add(o, out, in)
 	case compute.Scale:
 		d.elements("scale", o.Alpha, out[0].array, in[0].array)
 	case compute.ScaleBy:

@@ -3,7 +3,7 @@
 #include "norm.cuh"
 #include "matmul.cuh"
 #include "weights.cuh"
-#include "linear_w4.cuh"
+#include "linear_one.cuh"
 #include "linear_many.cuh"
 #include "linear_dense.cuh"
 #include "linear_wg.cuh"

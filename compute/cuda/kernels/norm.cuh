@@ -1,5 +1,6 @@
 // RMSNorm, its gradient, and rotations.
-#include "common.cuh"
+#pragma once
+#include "elements.cuh"
 
 namespace {
 // One row of d values by N threads: a warp of a block of 8 rows, or a block.

@@ -27,6 +27,13 @@ __device__ __forceinline__ void mma(float (&d)[4], const uint32_t (&a)[4], uint3
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// and_or is the lowest four bits of both halves of v, with bits beside them, in one instruction.
+__device__ __forceinline__ uint32_t and_or(uint32_t v, uint32_t bits) {
+    uint32_t r;
+    asm("lop3.b32 %0, %1, 0x000F000F, %2, 0xEA;" : "=r"(r) : "r"(v), "r"(bits));
+    return r;
+}
+
 // exp2_fast is 2^v, off by two units of the last place at most; results below the normal numbers are zero.
 __device__ __forceinline__ float exp2_fast(float v) {
     float y;

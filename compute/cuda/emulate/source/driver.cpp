@@ -32,6 +32,7 @@ enum { IllegalAddress = 700, Failed = 719 };
 struct Warp {
     uint32_t ready, left;  // threads that can run, threads that have not ended
     uint32_t waiting[16];  // at each barrier
+    uint32_t early;        // that wait for earlier kernels
     uint32_t met;
     const char *what;
     void *boxes[32];
@@ -43,6 +44,10 @@ static int count, alive, arrived[16], value[16], results[16];
 static size_t dynamicBytes;
 static void *scheduler;  // stack of the launching thread
 static bool backward, failed, hopper;
+// A programmatic launch may begin before earlier kernels have ended: until all threads have waited, its first block finds
+// nothing but weights.
+static bool programmatic, early;
+static int unwaited;
 static int code;
 static char message[512];
 static void (*body)(void **);
@@ -169,12 +174,27 @@ int barrier(int id, int n, int v, bool wait) {
     return results[id];
 }
 
+static void hide(bool);
+void wait_earlier() {
+    int i = number(me);
+    all[i].waited = true;
+    if (!early) return;
+    if (--unwaited > 0) {
+        uint32_t bit = (uint32_t)1 << (i & 31);
+        warps[i >> 5].early |= bit, warps[i >> 5].ready &= ~bit;
+        return leave();
+    }
+    hide(early = false);
+    for (int k = 0; k < (count + 31) / 32; k++) warps[k].ready |= warps[k].early, warps[k].early = 0;
+}
+
 void spin() {
     int i = number(me);
     emulate_switch(&all[i].stack, scheduler);
 }
 
 void start_copy(void *to, const void *from, bool ok) {
+    if (early && ok) (void)*(const volatile uint8_t *)from;
     if (me->last == me->held) {
         if (me->first > 0) {
             memmove(me->copies, me->copies + me->first, (me->last - me->first) * sizeof(Copy));
@@ -211,6 +231,7 @@ static void run() {
         uint32_t bit = (uint32_t)1 << (i & 31);
         w.left &= ~bit, w.ready &= ~bit;
         alive--;
+        if (programmatic && !all[i].waited) fail("ends without waiting for the kernels before it");
         if (w.met) fail("ends where others of the warp are at %s", w.what);
         if (alive && arrived[0] == alive) release(0);
         leave();
@@ -240,10 +261,10 @@ static void oneBlock() {
     for (int k = 0; k < n; k++) {
         int rest = count - 32 * k;
         warps[k].left = warps[k].ready = rest >= 32 ? ~0u : ((uint32_t)1 << rest) - 1;
-        warps[k].met = 0;
+        warps[k].met = warps[k].early = 0;
         memset(warps[k].waiting, 0, sizeof warps[k].waiting);
     }
-    for (int i = 0; i < count; i++) all[i].index = {(unsigned)i, 0, 0}, all[i].first = all[i].last = all[i].group = 0;
+    for (int i = 0; i < count; i++) all[i].index = {(unsigned)i, 0, 0}, all[i].first = all[i].last = all[i].group = 0, all[i].waited = false;
     while (alive && !failed) {
         bool ran = false;
         for (int k = 0; k < n && !failed; k++) {
@@ -264,7 +285,10 @@ static void oneBlock() {
 
 // stopped is where a thread lands that touched memory that is nobody's.
 static void *touched;
-static void stopped() { fail("touches memory that is nobody's, at %p", touched); }
+static void stopped() {
+    if (early) fail("touches what earlier kernels may write before it has waited for them, at %p", touched);
+    fail("touches memory that is nobody's, at %p", touched);
+}
 
 static struct sigaction before;
 static void onFault(int sig, siginfo_t *info, void *context) {
@@ -324,7 +348,16 @@ static long asked(const char *what, long otherwise) {
     return otherwise;
 }
 
-static int launch(Kernel &k, dim3 g, int n, size_t shared, void **args) {
+// Memory: pages that nobody may touch on both sides, the content at the end.
+struct Area { uint8_t *base; size_t pages, bytes; bool weights; };
+static std::map<uint64_t, Area> areas;
+constexpr size_t Page = 4096;
+static void hide(bool hidden) {
+    for (auto &a : areas)
+        if (!a.second.weights) mprotect(a.second.base + Page, a.second.pages, hidden ? PROT_NONE : PROT_READ | PROT_WRITE);
+}
+
+static int launch(Kernel &k, dim3 g, int n, size_t shared, void **args, bool overlaps) {
     if (k.most && n > k.most || n > Most || n < 1) return snprintf(message, sizeof message, "kernel %s: %d threads", k.name, n), 1;
     if (shared > k.shared) return snprintf(message, sizeof message, "kernel %s: %zu bytes of shared memory, %zu were asked for", k.name, shared, k.shared), 1;
     kernel = k.name, body = k.run, arguments = args, count = n, dynamicBytes = shared, failed = false, code = 0;
@@ -332,6 +365,8 @@ static int launch(Kernel &k, dim3 g, int n, size_t shared, void **args) {
     backward = k.odd, k.odd = !k.odd, hopper = asked("capability", 80) == 90;
     for (int i = 0; i < n; i++)
         if (!all[i].stack) prepare(i);
+    if (!strcmp(k.name, "pack_w4")) areas[*(uint64_t *)args[0]].weights = true;
+    programmatic = overlaps;
     launcher = pthread_self(), running = true;
     struct sigaction on = {};
     on.sa_sigaction = onFault, on.sa_flags = SA_SIGINFO | SA_ONSTACK;
@@ -341,8 +376,10 @@ static int launch(Kernel &k, dim3 g, int n, size_t shared, void **args) {
     for (uint64_t i = 0; i < total && !failed; i++) {
         uint64_t b = backward ? total - 1 - i : i;
         block = {(unsigned)(b % g.x), (unsigned)(b / g.x % g.y), (unsigned)(b / g.x / g.y)};
+        if (programmatic && i == 0) hide(early = true), unwaited = n;
         oneBlock();
     }
+    if (early) hide(early = false);
     sigaction(SIGSEGV, &before, nullptr);
     running = false, me = nullptr;
     if (failed)
@@ -352,11 +389,7 @@ static int launch(Kernel &k, dim3 g, int n, size_t shared, void **args) {
 
 static size_t limit() { return asked("memory", (long)4 << 30); }
 
-// Memory: pages that nobody may touch on both sides, the content at the end.
-struct Area { uint8_t *base; size_t pages, bytes; };
-static std::map<uint64_t, Area> areas;
 static size_t used, most;
-constexpr size_t Page = 4096;
 constexpr uint8_t Before = 0xA5;
 
 static int take(uint64_t *p, size_t n) {
@@ -369,7 +402,7 @@ static int take(uint64_t *p, size_t n) {
     uint8_t *at = base + Page + (pages - n) / 16 * 16;
     memset(base + Page, Before, at - base - Page);
     memset(at, 0xFF, base + Page + pages - at);
-    areas[*p = (uint64_t)at] = {base, pages, n};
+    areas[*p = (uint64_t)at] = {base, pages, n, false};
     used += n, most = used > most ? used : most;
     return 0;
 }
@@ -394,10 +427,11 @@ struct Launch {
     int n;
     size_t shared;
     std::vector<std::vector<uint64_t>> args;
+    bool programmatic;
     int run() {
         std::vector<void *> at;
         for (auto &a : args) at.push_back(a.data());
-        return launch(*k, g, n, shared, at.data());
+        return launch(*k, g, n, shared, at.data(), programmatic);
     }
 };
 typedef std::vector<Launch> Graph;
@@ -478,11 +512,11 @@ DRIVER cuFuncSetAttribute(void *f, int a, int v) {
     if (a != 8 || v > room) return 1;
     return ((Kernel *)f)->shared = v, 0;
 }
-DRIVER cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, void *, void **args, void **) {
-    Guard g(lock);
+static int queue(void *f, dim3 g, int n, unsigned shared, void **args, bool programmatic) {
+    Guard guard(lock);
     Kernel &k = *(Kernel *)f;
-    if (!capturing) return launch(k, {gx, gy, gz}, bx * by * bz, shared, args);
-    Launch l = {&k, {gx, gy, gz}, (int)(bx * by * bz), shared, {}};
+    if (!capturing) return launch(k, g, n, shared, args, programmatic);
+    Launch l = {&k, g, n, shared, {}, programmatic};
     for (size_t i = 0; i < k.sizes.size(); i++) {
         std::vector<uint64_t> copy((k.sizes[i] + 7) / 8);
         memcpy(copy.data(), args[i], k.sizes[i]);
@@ -491,14 +525,21 @@ DRIVER cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned b
     capturing->push_back(l);
     return 0;
 }
+DRIVER cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, void *, void **args, void **) {
+    return queue(f, {gx, gy, gz}, bx * by * bz, shared, args, false);
+}
+struct LaunchAttribute {  // CUlaunchAttribute
+    unsigned id, pad, value[16];
+};
 struct LaunchConfig {  // CUlaunchConfig
     unsigned gx, gy, gz, bx, by, bz, shared;
-    void *stream, *attributes;
+    void *stream;
+    LaunchAttribute *attributes;
     unsigned count;
 };
-DRIVER cuLaunchKernelEx(const LaunchConfig *c, void *f, void **args, void **extra) {
-    if (c->count && !c->attributes) return snprintf(message, sizeof message, "%u attributes of a launch at no address", c->count), 1;
-    return cuLaunchKernel(f, c->gx, c->gy, c->gz, c->bx, c->by, c->bz, c->shared, c->stream, args, extra);
+DRIVER cuLaunchKernelEx(const LaunchConfig *c, void *f, void **args, void **) {
+    if (c->count != 1 || c->attributes->id != 6) return snprintf(message, sizeof message, "attributes of a launch that are not emulated"), 1;
+    return queue(f, {c->gx, c->gy, c->gz}, c->bx * c->by * c->bz, c->shared, args, c->attributes->value[0]);
 }
 DRIVER cuTensorMapEncodeTiled(TensorMap *to, int type, unsigned rank, uint64_t base, const uint64_t *dims, const uint64_t *strides, const unsigned *box,
                               const unsigned *steps, int interleave, int swizzle, int, int nan) {

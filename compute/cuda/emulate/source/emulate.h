@@ -51,6 +51,7 @@ struct Thread {
     void *box;    // what it brings to the others of its warp
     Copy *copies;
     int first, last, held, group;  // copies that are not made yet
+    bool waited;                   // for earlier kernels
 };
 extern Thread *me;
 extern uint3 block;
@@ -61,6 +62,7 @@ void meet(void *box, const char *what, void (*op)(void **boxes));
 // barrier waits for n threads, or with 0 for all that are left; the result is the "or" of what they have brought. Without
 // wait a thread only counts.
 int barrier(int id, int n, int value, bool wait = true);
+void wait_earlier();
 // spin lets others run while a thread waits for a word to change.
 void spin();
 [[noreturn]] void fail(const char *format, ...);

@@ -38,3 +38,11 @@ extern "C" __global__ void fault_none(float *p, int n, int) {
     cp_wait<0>();
     p[n - 1] = s[0];
 }
+extern "C" __global__ void fault_early(float *p, int, int at) {
+    SHARED_ARRAY(float, s, 16);
+    if (at == 1) s[0] = p[0];
+    if (at == 2 && threadIdx.x == 0) cp16(smem32(s), p, true);
+    if (at != 3 || threadIdx.x) wait_for_earlier();
+    cp_wait<0>();
+    if (threadIdx.x == 63) p[1]++;
+}

@@ -73,6 +73,7 @@ inline void mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
     emulate::Product p = {d, a, b0, b1};
     emulate::meet(&p, "mma", emulate::Product::run);
 }
-// Kernels run one after another here.
+inline uint32_t and_or(uint32_t v, uint32_t bits) { return (v & 0x000F000Fu) | bits; }
+// Kernels run one after another here, but a programmatic launch is held to what it may do beside others.
 inline void launch_dependents() {}
-inline void wait_for_earlier() {}
+inline void wait_for_earlier() { emulate::wait_earlier(); }

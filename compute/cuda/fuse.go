@@ -1,0 +1,158 @@
+package cuda
+
+import (
+	"math"
+	"slices"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/cuda/driver"
+)
+
+// Decoding one token is many small ops on little data, and launches take longer than the ops themselves. So products of one
+// token are held back, together with the norm before them and with the sum or the gate behind them, and launched as one
+// kernel (kernels/linear_one.cuh). It writes what each of the ops writes, and to the bit what their own kernels write: which of
+// them come together may depend on what else is done.
+
+// oneGroup is what products of one token have in common.
+type oneGroup struct {
+	x    driver.Ptr
+	cols int
+	to   compute.DType
+	zero int
+}
+
+// normGroup waits with a norm for the products of its result.
+type normGroup struct{ y driver.Ptr }
+
+// isOne reports whether the kernel for one token does the product.
+func (p *product) isOne() bool {
+	return p.x.Shape[0] == 1 && !p.back && !p.accumulate && p.cols%8 == 0 && oneShared(p.cols) <= oneRoom &&
+		(p.rank == 0 || p.u.DType == compute.F32 && p.v.DType == compute.F32)
+}
+
+// oneNorm holds back the norm of one token.
+func (d *Device) oneNorm(n norm) bool {
+	width := n.w.Shape[0]
+	if n.x.Shape.Elems() != width || n.x.DType != compute.BF16 || width%8 != 0 || oneShared(width) > oneRoom || n.y.ptr == n.x.ptr {
+		return false
+	}
+	g := d.join(normGroup{n.y.ptr}, true, func() { d.norms(n) })
+	g.norm = &n
+	return true
+}
+
+// one multiplies one token with a matrix, and with those that follow.
+func (d *Device) one(p product) {
+	key := oneGroup{p.x.ptr, p.cols, p.y.DType, p.w.stored.zeroPair()}
+	if d.waits.touches(p.y.ptr) {
+		d.emit()
+	}
+	if w := &d.waits; w.same == any(normGroup{p.x.ptr}) && p.y.DType == compute.BF16 && w.norm.w.Shape[0] == p.cols {
+		w.same, w.begin = key, func() { d.oneAll(key, behind{}) }
+	}
+	g := d.join(key, len(d.waits.one) == mostRows, func() { d.oneAll(key, behind{}) })
+	g.one = append(g.one, p)
+}
+
+// touches reports whether the products that wait, or their norm, read or write what lies there.
+func (g *group) touches(p driver.Ptr) bool {
+	return g.norm != nil && (p == g.norm.x.ptr || p == g.norm.y.ptr) || slices.ContainsFunc(g.one, func(o product) bool { return p == o.x.ptr || p == o.y.ptr })
+}
+
+// behind is what follows products in their launch.
+type behind struct {
+	name        string
+	sum, addend array
+}
+
+// oneAdd adds to a product that waits, and launches it.
+func (d *Device) oneAdd(o compute.Add, y, a, b array) bool {
+	w := &d.waits
+	if len(w.one) != 1 || w.norm != nil || o.Alpha != 1 || y.DType != compute.BF16 || w.one[0].y.DType != compute.BF16 {
+		return false
+	}
+	p := w.one[0]
+	if a.ptr == p.y.ptr {
+		a, b = b, a
+	}
+	if b.ptr != p.y.ptr || a.ptr == b.ptr || y.ptr == p.x.ptr || y.Shape.Elems() != p.rows {
+		return false
+	}
+	d.oneBehind(behind{"added_", y, a})
+	return true
+}
+
+// oneGated makes silu(gate) · up of two products that wait, and launches them.
+func (d *Device) oneGated(y, gate, up array) bool {
+	w := &d.waits
+	if len(w.one) != 2 || w.norm == nil || y.DType != compute.BF16 || w.one[0].rows != w.one[1].rows || gate.ptr == up.ptr {
+		return false
+	}
+	if w.one[0].y.ptr == up.ptr {
+		w.one[0], w.one[1] = w.one[1], w.one[0]
+	}
+	if w.one[0].y.ptr != gate.ptr || w.one[1].y.ptr != up.ptr || y.ptr == w.norm.x.ptr || y.ptr == w.norm.y.ptr {
+		return false
+	}
+	d.oneBehind(behind{name: "gated_", sum: y})
+	return true
+}
+
+func (d *Device) oneBehind(b behind) {
+	key := d.waits.same.(oneGroup)
+	d.waits.begin = func() { d.oneAll(key, b) }
+	d.emit()
+}
+
+// oneRoom is the most shared memory that a token may take.
+const oneRoom = 40 << 10
+
+// oneShared is what a token of so many numbers takes: two bytes each, and a sum of each 64.
+func oneShared(cols int) int { return (2*64 + 4) * ((cols + 63) / 64) }
+
+// oneResident is how many blocks of the kernel a multiprocessor holds: see its __launch_bounds__.
+const oneResident = 3
+
+// oneAll launches the products that wait, with what stands before and behind them.
+func (d *Device) oneAll(key oneGroup, b behind) {
+	name, items := b.name, 0
+	var around [5]uint64
+	if n := d.waits.norm; n != nil {
+		around[0], around[1] = uint64(n.y.ptr), uint64(n.w.ptr)
+		around[4] = uint64(code(n.w.DType)) | uint64(math.Float32bits(n.eps))<<32
+		key.x = n.x.ptr
+		if name == "" {
+			name = "normed_"
+		}
+	}
+	around[2], around[3] = uint64(b.sum.ptr), uint64(b.addend.ptr)
+	for _, p := range d.waits.one {
+		items += (p.rows + 15) / 16
+	}
+	if b.name == "gated_" { // an item is of both
+		items /= 2
+	}
+	_, kb := packedBlocks(1, key.cols)
+	d.kernel("one_"+name+"w4_"+letter(key.to)).ptr(key.x).int(key.cols, kb, key.zero).rowsOf(d.waits.one).words(around[:]...).int(items).
+		launch(driver.Grid{X: min(items, oneResident*d.card.Multiprocessors), Threads: 256, Shared: oneShared(key.cols)})
+}
+
+// rowsOf adds the struct Rows of linear_one.cuh.
+func (c *call) rowsOf(list []product) *call {
+	const half = mostRows / 2
+	var words [5*mostRows + 4*half]uint64
+	narrow := words[5*mostRows:]
+	for i, p := range list {
+		put := func(at int, v uint32) { narrow[at*half+i/2] |= uint64(v) << (32 * (i % 2)) }
+		words[i], words[mostRows+i] = uint64(p.y.ptr), uint64(p.w.ptr)
+		if p.bias != nil {
+			words[2*mostRows+i] = uint64(p.bias.ptr)
+			put(1, uint32(code(p.bias.array.DType)))
+		}
+		words[3*mostRows+i], words[4*mostRows+i] = uint64(p.u.ptr), uint64(p.v.ptr)
+		put(0, uint32(p.rows))
+		put(2, uint32(p.rank))
+		put(3, math.Float32bits(p.scale))
+	}
+	return c.words(words[:]...)
+}

@@ -1,0 +1,149 @@
+package cuda
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+)
+
+// A layer is what a token of a small model goes through, of sizes that fill no tile.
+type layer struct {
+	t   *testing.T
+	d   *Device
+	cut bool // after each op, so that nothing is launched together
+
+	inputs []compute.Buffer // made in the first pass, in their order
+	at     int
+}
+
+// input makes one of the layer's inputs, or gives the one of an earlier pass: copies would cut what is launched together.
+func (l *layer) input(make func() compute.Buffer) compute.Buffer {
+	if l.at == len(l.inputs) {
+		l.inputs = append(l.inputs, make())
+	}
+	l.at++
+	return l.inputs[l.at-1]
+}
+
+func (l *layer) filled(dtype compute.DType, shape ...int) compute.Buffer {
+	return l.input(func() compute.Buffer { return filled(l.t, l.d, dtype, shape...) })
+}
+
+func (l *layer) run(op compute.Op, in ...compute.Buffer) compute.Buffer {
+	l.t.Helper()
+	specs := make([]compute.Spec, len(in))
+	for i := range in {
+		specs[i] = in[i].Spec()
+	}
+	outs, err := compute.Infer(op, specs)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	y, err := l.d.Alloc(outs[0].Shape, outs[0].DType)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.into(op, []compute.Buffer{y}, in...)
+	return y
+}
+
+func (l *layer) into(op compute.Op, out []compute.Buffer, in ...compute.Buffer) {
+	l.t.Helper()
+	if err := l.d.Run(op, out, in); err != nil {
+		l.t.Fatal(err)
+	}
+	if l.cut {
+		l.launches()
+	}
+}
+
+// launches emits what waits, and counts the launches since the last wait of the host.
+func (l *layer) launches() int {
+	defer l.d.enter()()
+	l.d.emit()
+	return len(l.d.trace.now)
+}
+
+func (l *layer) linear(x compute.Buffer, rows int, extra ...compute.Buffer) compute.Buffer {
+	l.t.Helper()
+	w := l.input(func() compute.Buffer {
+		w, err := l.d.ImportWeight(weight4(rows, x.Spec().Shape[1]))
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		return w
+	})
+	op := compute.Linear{Weight: compute.WeightOf(w.(*buffer).weight), To: compute.BF16}
+	in := append([]compute.Buffer{x, w}, extra...)
+	switch len(extra) {
+	case 1:
+		op.Bias = true
+	case 2:
+		op.Rank, op.Scale = extra[0].Spec().Shape[1], 0.5
+	}
+	return l.run(op, in...)
+}
+
+// pass runs the ops of a layer and returns what each of them gives.
+func (l *layer) pass(hidden, between int) (all []compute.Buffer) {
+	keep := func(b compute.Buffer) compute.Buffer {
+		all = append(all, b)
+		return b
+	}
+	l.at = 0
+	x, w := l.filled(compute.BF16, 1, hidden), l.filled(compute.F32, hidden)
+	eps := compute.RMSNorm{Eps: 1e-5}
+	n := keep(l.run(eps, x, w))
+	keep(l.linear(n, 40, l.filled(compute.F32, 40)))
+	keep(l.linear(n, 72, l.filled(compute.F32, 1, 11), l.filled(compute.F32, 11, 72)))
+	a := keep(l.linear(n, between))
+	h := keep(l.run(compute.Add{Alpha: 1}, x, keep(l.linear(a, hidden))))
+	n = keep(l.run(eps, h, l.filled(compute.BF16, hidden)))
+	g := keep(l.linear(n, between))
+	g = keep(l.run(compute.SwiGLU{}, g, keep(l.linear(n, between))))
+	h = keep(l.run(compute.Add{Alpha: 1}, keep(l.linear(g, hidden)), h))
+	keep(l.run(compute.Add{Alpha: 2}, h, keep(l.linear(h, hidden)))) // which no kernel takes together
+	keep(l.run(eps, h, w))
+	return all
+}
+
+// TestFused: what is launched together gives, to the bit, what it gives alone, in fewer launches.
+func TestFused(t *testing.T) {
+	d := emulated(t, "")
+	for _, hidden := range []int{64, 320, 1088} {
+		l := &layer{t: t, d: d, cut: true}
+		var alone [][]float32
+		for _, b := range l.pass(hidden, 4672) {
+			alone = append(alone, floats(t, d, b))
+		}
+		l.cut = false
+		for range 2 { // the second time in the opposite order of threads and blocks
+			if err := d.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			all := l.pass(hidden, 4672)
+			if n := l.launches(); n != 7 {
+				t.Errorf("%d launches, want 7", n)
+			}
+			for i, b := range all {
+				if got := floats(t, d, b); !slices.Equal(got, alone[i]) {
+					t.Errorf("hidden size %d, result %d of %d: %.4v, alone %.4v", hidden, i, len(all), got[:8], alone[i][:8])
+				}
+			}
+		}
+	}
+}
+
+// TestOneUpdate compares the update of a product of one token with that in float32, at ranks beyond those of the suite.
+func TestOneUpdate(t *testing.T) {
+	l := &layer{t: t, d: emulated(t, "")}
+	for _, rank := range []int{3, 8, 29} {
+		l.inputs, l.at = nil, 0
+		u, v := l.filled(compute.F32, 1, rank), l.filled(compute.F32, rank, 72)
+		got := floats(t, l.d, l.linear(l.filled(compute.BF16, 1, 192), 72, u, v))
+		w := l.inputs[len(l.inputs)-1]
+		op := compute.Linear{Weight: compute.WeightOf(w.(*buffer).weight), Exact: true, Rank: rank, Scale: 0.5, To: compute.F32}
+		alike(t, "update", got, floats(t, l.d, l.run(op, l.filled(compute.F32, 1, 192), w, u, v)), 0.006)
+	}
+}
