@@ -25,6 +25,7 @@ const (
 	noInitFence
 	leftUnderway
 	sumsWritten
+	noEarlierWait
 )
 
 // product64 runs a kernel of emulate/source/products.cu: y [64, n] = a b over 64, and what that is.
@@ -41,10 +42,12 @@ func product64(t *testing.T, d *Device, n int, form string, fault int) (got, wan
 	defer b.Free()
 	defer y.Free()
 	name := fmt.Sprintf("product_%d_%s", n, form)
-	shared[name] = 64*128 + 2*n*128 + 8
+	shared[name], waiting[name] = 64*128+2*n*128+8, true
 	defer delete(shared, name)
+	defer delete(waiting, name)
 	func() {
 		defer d.enter()()
+		d.waited = true // so that the launch is early
 		d.kernel(name).tiles(a.array, 64).tiles(b.array, min(shapeB[0], 256)).arrays(a.array, y.array).int(fault).launch(driver.Grid{X: 1, Threads: 128})
 		d.flush()
 		err = d.take()
@@ -109,6 +112,7 @@ func TestEmulatedProductFaults(t *testing.T) {
 		{noInitFence, "no fence has shown its barrier"},
 		{leftUnderway, "a product under way"},
 		{sumsWritten, "sums of wgmma were written"},
+		{noEarlierWait, "before it has waited for them"},
 	} {
 		if _, _, err := product64(t, d, 128, "ss", c.fault); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("fault %d: %v, want %q", c.fault, err, c.says)

@@ -106,6 +106,7 @@ static void arrive(Barrier &b, int bytes) {
 
 static void start(uint32_t bar, const Bulk &c, const char *what) {
     Barrier &b = barrierAt(bar, what);
+    if (early) (void)*(const volatile uint8_t *)(c.bytes ? c.from : (const uint8_t *)c.map.base);
     if (!b.visible) fail("%s: no fence has shown its barrier to the copy engine", what);
     if (!b.pending && coming(b) == b.bytes) progress(b);
     std::vector<uint8_t> nan(c.size(), 0xFF);

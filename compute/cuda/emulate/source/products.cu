@@ -1,7 +1,7 @@
 // Products of a warpgroup in all their forms, for the emulation's own test, and faults in them.
 #include "hopper.cuh"
 
-enum { NoFault, NoCopyWait, NoFence, NoProxyFence, NoWait, Overwritten, WaitsForOlder, OneWarp, OtherStride, MoreBytes, NoInitFence, LeftUnderway, SumsWritten };
+enum { NoFault, NoCopyWait, NoFence, NoProxyFence, NoWait, Overwritten, WaitsForOlder, OneWarp, OtherStride, MoreBytes, NoInitFence, LeftUnderway, SumsWritten, NoEarlierWait };
 
 // product_check is d [64, N] = a b over 64. RS has a in registers. With A and B operands lie across the sum: [64, 64] and [64, N]
 // instead of [64, 64] and [N, 64].
@@ -15,6 +15,7 @@ __device__ void product_check(const TensorMap *am, const TensorMap *bm, const bf
         if (fault != NoInitFence) bar_init_fence();
     }
     __syncthreads();
+    if (fault != NoEarlierWait) wait_for_earlier();
     if (threadIdx.x == 0) {
         bar_expect(bar, BytesA + BytesB + (fault == MoreBytes ? 16 : 0));
         copy_tile(sa, am, 0, 0, bar);
