@@ -35,6 +35,9 @@ const (
 	arrayEval
 	arrayBytes
 	arrayData
+	arrayDims
+	arrayShape
+	arrayStrides
 	vectorNew
 	vectorNewData
 	vectorFree
@@ -95,6 +98,7 @@ const (
 	logSumExpAxis
 	softmaxAxis
 	argMaxAxis
+	argMinAxis
 	argSortAxis
 	randomBits
 	takeAxis
@@ -121,7 +125,7 @@ var names = [functions]string{
 	resetPeakMemory: "reset_peak_memory", clearCache: "clear_cache", setCacheLimit: "set_cache_limit", setMemoryLimit: "set_memory_limit", setWiredLimit: "set_wired_limit",
 
 	arrayNewData: "array_new_data", arrayFree: "array_free", arraySet: "array_set", arrayEval: "array_eval", arrayBytes: "array_nbytes",
-	arrayData: "array_data_uint8", vectorNew: "vector_array_new", vectorNewData: "vector_array_new_data", vectorFree: "vector_array_free",
+	arrayData: "array_data_uint8", arrayDims: "array_ndim", arrayShape: "array_shape", arrayStrides: "array_strides", vectorNew: "vector_array_new", vectorNewData: "vector_array_new_data", vectorFree: "vector_array_free",
 	asyncEval: "async_eval",
 	vectorGet: "vector_array_get", vectorStringNewData: "vector_string_new_data", vectorStringFree: "vector_string_free",
 	metalKernelNew: "fast_metal_kernel_new", metalKernelFree: "fast_metal_kernel_free", metalKernelApply: "fast_metal_kernel_apply",
@@ -133,7 +137,7 @@ var names = [functions]string{
 	broadcastTo: "broadcast_to", add: "add", subtract: "subtract", multiply: "multiply", divide: "divide", maximum: "maximum", minimum: "minimum", negative: "negative",
 	square: "square", sqrt: "sqrt", rsqrt: "rsqrt", exp: "exp", expm1: "expm1", log: "log", log1p: "log1p", round: "round", tanh: "tanh", sigmoid: "sigmoid", cosine: "cos", sine: "sin",
 	isFinite: "isfinite", equal: "equal", greater: "greater", greaterEqual: "greater_equal", shiftLeft: "left_shift", shiftRight: "right_shift", bitwiseAnd: "bitwise_and", where: "where", sumAxis: "sum_axis", allAxis: "all_axis", maxAxis: "max_axis", minAxis: "min_axis", cumSumAxis: "cumsum_axis",
-	logSumExpAxis: "logsumexp_axis", softmaxAxis: "softmax_axis", argMaxAxis: "argmax_axis", argSortAxis: "argsort_axis", randomBits: "random_bits", takeAxis: "take_axis", takeAlongAxis: "take_along_axis",
+	logSumExpAxis: "logsumexp_axis", softmaxAxis: "softmax_axis", argMaxAxis: "argmax_axis", argMinAxis: "argmin_axis", argSortAxis: "argsort_axis", randomBits: "random_bits", takeAxis: "take_axis", takeAlongAxis: "take_along_axis",
 	scatterAddAxis: "scatter_add_axis", slice: "slice", sliceUpdate: "slice_update", concatenateAxis: "concatenate_axis", astype: "astype",
 	contiguous: "contiguous", zeros: "zeros", fastRMSNorm: "fast_rms_norm", fastAttention: "fast_scaled_dot_product_attention",
 }

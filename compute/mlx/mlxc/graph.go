@@ -14,7 +14,8 @@ type Graph struct {
 	s     Stream
 	temps []Array
 	err   error
-	res   *Array // where the library writes a result
+	res   *Array      // where the library writes a result
+	all   [16]uintptr // arguments of a call
 }
 
 // NewGraph begins a graph.
@@ -40,15 +41,20 @@ func (g *Graph) Fail(err error) {
 // Failed tells whether there was an error.
 func (g *Graph) Failed() bool { return g.err != nil }
 
-// Keep returns a handle of a's array that lives on after Close.
+// Keep returns a handle of a's array that lives on after Close: a itself where a method just gave it.
 func (g *Graph) Keep(a Array) Array {
 	if g.err != nil {
 		return 0
+	}
+	if last := len(g.temps) - 1; last >= 0 && g.temps[last] == a {
+		g.temps = g.temps[:last]
+		return a
 	}
 	*g.res = 0
 	g.Fail(g.lib.do(arraySet, uintptr(unsafe.Pointer(g.res)), uintptr(a)))
 	if *g.res != 0 {
 		g.lib.live++
+		g.lib.types.note(*g.res, g.lib.types.of(a))
 	}
 	return *g.res
 }
@@ -57,6 +63,7 @@ func (g *Graph) Keep(a Array) Array {
 func (l *Library) Free(a Array) {
 	if a != 0 {
 		l.live--
+		l.types.forget(a)
 		l.call(arrayFree, uintptr(a))
 	}
 }
@@ -69,10 +76,74 @@ func (g *Graph) node(f function, args ...uintptr) Array {
 		return 0
 	}
 	*g.res = 0
-	var all [16]uintptr
-	n := copy(all[1:], args)
-	all[0], all[n+1] = uintptr(unsafe.Pointer(g.res)), uintptr(g.s)
-	return g.result(f, int32(invoke(g.lib.addr[f], all[:n+2]...)))
+	n := copy(g.all[1:], args)
+	g.all[0], g.all[n+1] = uintptr(unsafe.Pointer(g.res)), uintptr(g.s)
+	return g.result(f, int32(invoke(g.lib.addr[f], g.all[:n+2]...)))
+}
+
+// alike is node for functions whose result is of the type of all their arrays, where that is one.
+//
+//go:uintptrescapes
+func (g *Graph) alike(arrays []Array, f function, args ...uintptr) Array {
+	t := g.lib.types.of(arrays[0])
+	for _, a := range arrays[1:] {
+		if g.lib.types.of(a) != t {
+			t = unknown
+		}
+	}
+	y := g.node(f, args...)
+	g.lib.types.note(y, t)
+	return y
+}
+
+// unary is node of one array, of whose type the result is if these are floats.
+func (g *Graph) unary(f function, a Array) Array {
+	y := g.node(f, uintptr(a))
+	if t := g.lib.types.of(a); t >= F16 {
+		g.lib.types.note(y, t)
+	}
+	return y
+}
+
+// binary is unary of two arrays.
+func (g *Graph) binary(f function, a, b Array) Array {
+	y := g.node(f, uintptr(a), uintptr(b))
+	if t := g.lib.types.of(a); t >= F16 && t == g.lib.types.of(b) {
+		g.lib.types.note(y, t)
+	}
+	return y
+}
+
+// typesOf remembers the types of arrays made lately, so that none is cast to the type that it has.
+type typesOf [256]struct {
+	a Array
+	t Type
+}
+
+const unknown = Type(255)
+
+// place is where a's type is, if it is here. Handles are addresses, a multiple of 16 apart.
+func (m *typesOf) place(a Array) int { return int(a>>4) % len(m) }
+
+// of is a's type, or unknown.
+func (m *typesOf) of(a Array) Type {
+	if e := m[m.place(a)]; e.a == a {
+		return e.t
+	}
+	return unknown
+}
+
+func (m *typesOf) note(a Array, t Type) {
+	if a != 0 && t != unknown {
+		m[m.place(a)].a, m[m.place(a)].t = a, t
+	}
+}
+
+// forget is for a handle that is given back: its address may become another one's.
+func (m *typesOf) forget(a Array) {
+	if e := &m[m.place(a)]; e.a == a {
+		e.a = 0
+	}
 }
 
 // result takes what a function wrote.
@@ -105,6 +176,7 @@ func (g *Graph) New(data []byte, t Type, shape ...int) Array {
 		return 0
 	}
 	g.lib.live++
+	g.lib.types.note(a, t)
 	g.temps = append(g.temps, a)
 	return a
 }
@@ -142,14 +214,19 @@ func (g *Graph) Start(arrays []Array) {
 // Bytes is the size of an array's content.
 func (g *Graph) Bytes(a Array) int { return int(g.lib.call(arrayBytes, uintptr(a))) }
 
-// Read waits for a and copies it out.
+// Read waits for a and copies it out. What was queued behind a is not waited for, unless its elements must be put in order.
 func (g *Graph) Read(a Array, dst []byte) {
 	if len(dst) == 0 {
 		return
 	}
-	a = g.node(contiguous, uintptr(a), 0)
-	if g.err == nil {
-		g.Fail(g.lib.do(arrayEval, uintptr(a)))
+	for range 2 {
+		if g.err == nil {
+			g.Fail(g.lib.do(arrayEval, uintptr(a)))
+		}
+		if g.err != nil || g.isOrdered(a) {
+			break
+		}
+		a = g.Contiguous(a)
 	}
 	if g.err != nil {
 		return
@@ -161,14 +238,32 @@ func (g *Graph) Read(a Array, dst []byte) {
 	copy(dst, unsafe.Slice(pointer(g.lib.call(arrayData, uintptr(a))), len(dst)))
 }
 
+// isOrdered reports whether a's elements lie in the order of their indices.
+func (g *Graph) isOrdered(a Array) bool {
+	n := int(g.lib.call(arrayDims, uintptr(a)))
+	if n == 0 {
+		return true
+	}
+	shape := unsafe.Slice((*int32)(unsafe.Pointer(pointer(g.lib.call(arrayShape, uintptr(a))))), n)
+	strides := unsafe.Slice((*uint64)(unsafe.Pointer(pointer(g.lib.call(arrayStrides, uintptr(a))))), n)
+	next := uint64(1)
+	for i := n - 1; i >= 0; i-- {
+		if shape[i] != 1 && strides[i] != next {
+			return false
+		}
+		next *= uint64(shape[i])
+	}
+	return true
+}
+
 // Elementwise ops of two arrays, whose shapes are broadcast.
 
-func (g *Graph) Add(a, b Array) Array          { return g.node(add, uintptr(a), uintptr(b)) }
-func (g *Graph) Subtract(a, b Array) Array     { return g.node(subtract, uintptr(a), uintptr(b)) }
-func (g *Graph) Multiply(a, b Array) Array     { return g.node(multiply, uintptr(a), uintptr(b)) }
-func (g *Graph) Divide(a, b Array) Array       { return g.node(divide, uintptr(a), uintptr(b)) }
-func (g *Graph) Maximum(a, b Array) Array      { return g.node(maximum, uintptr(a), uintptr(b)) }
-func (g *Graph) Minimum(a, b Array) Array      { return g.node(minimum, uintptr(a), uintptr(b)) }
+func (g *Graph) Add(a, b Array) Array          { return g.binary(add, a, b) }
+func (g *Graph) Subtract(a, b Array) Array     { return g.binary(subtract, a, b) }
+func (g *Graph) Multiply(a, b Array) Array     { return g.binary(multiply, a, b) }
+func (g *Graph) Divide(a, b Array) Array       { return g.binary(divide, a, b) }
+func (g *Graph) Maximum(a, b Array) Array      { return g.binary(maximum, a, b) }
+func (g *Graph) Minimum(a, b Array) Array      { return g.binary(minimum, a, b) }
 func (g *Graph) Greater(a, b Array) Array      { return g.node(greater, uintptr(a), uintptr(b)) }
 func (g *Graph) ShiftLeft(a, b Array) Array    { return g.node(shiftLeft, uintptr(a), uintptr(b)) }
 func (g *Graph) ShiftRight(a, b Array) Array   { return g.node(shiftRight, uintptr(a), uintptr(b)) }
@@ -183,25 +278,32 @@ func (g *Graph) Where(cond, a, b Array) Array {
 
 // Elementwise ops of one array.
 
-func (g *Graph) Negative(a Array) Array { return g.node(negative, uintptr(a)) }
-func (g *Graph) Square(a Array) Array   { return g.node(square, uintptr(a)) }
-func (g *Graph) Sqrt(a Array) Array     { return g.node(sqrt, uintptr(a)) }
-func (g *Graph) Rsqrt(a Array) Array    { return g.node(rsqrt, uintptr(a)) }
-func (g *Graph) Exp(a Array) Array      { return g.node(exp, uintptr(a)) }
-func (g *Graph) Expm1(a Array) Array    { return g.node(expm1, uintptr(a)) }
-func (g *Graph) Log(a Array) Array      { return g.node(log, uintptr(a)) }
-func (g *Graph) Log1p(a Array) Array    { return g.node(log1p, uintptr(a)) }
-func (g *Graph) Tanh(a Array) Array     { return g.node(tanh, uintptr(a)) }
-func (g *Graph) Sigmoid(a Array) Array  { return g.node(sigmoid, uintptr(a)) }
-func (g *Graph) Cos(a Array) Array      { return g.node(cosine, uintptr(a)) }
-func (g *Graph) Sin(a Array) Array      { return g.node(sine, uintptr(a)) }
+func (g *Graph) Negative(a Array) Array { return g.unary(negative, a) }
+func (g *Graph) Square(a Array) Array   { return g.unary(square, a) }
+func (g *Graph) Sqrt(a Array) Array     { return g.unary(sqrt, a) }
+func (g *Graph) Rsqrt(a Array) Array    { return g.unary(rsqrt, a) }
+func (g *Graph) Exp(a Array) Array      { return g.unary(exp, a) }
+func (g *Graph) Expm1(a Array) Array    { return g.unary(expm1, a) }
+func (g *Graph) Log(a Array) Array      { return g.unary(log, a) }
+func (g *Graph) Log1p(a Array) Array    { return g.unary(log1p, a) }
+func (g *Graph) Tanh(a Array) Array     { return g.unary(tanh, a) }
+func (g *Graph) Sigmoid(a Array) Array  { return g.unary(sigmoid, a) }
+func (g *Graph) Cos(a Array) Array      { return g.unary(cosine, a) }
+func (g *Graph) Sin(a Array) Array      { return g.unary(sine, a) }
 func (g *Graph) IsFinite(a Array) Array { return g.node(isFinite, uintptr(a)) }
 
 // Round rounds to whole numbers, ties to even.
 func (g *Graph) Round(a Array) Array { return g.node(round, uintptr(a), 0) }
 
-// As is a in another type.
-func (g *Graph) As(a Array, t Type) Array { return g.node(astype, uintptr(a), uintptr(t)) }
+// As is a in another type, or a itself where that is its type.
+func (g *Graph) As(a Array, t Type) Array {
+	if g.lib.types.of(a) == t {
+		return a
+	}
+	y := g.node(astype, uintptr(a), uintptr(t))
+	g.lib.types.note(y, t)
+	return y
+}
 
 // Reductions over one axis, negative from the last on, which stays with an extent of 1 where keep is set.
 
@@ -213,6 +315,7 @@ func (g *Graph) LogSumExp(a Array, axis int, keep bool) Array {
 	return g.axis(logSumExpAxis, a, axis, keep)
 }
 func (g *Graph) ArgMax(a Array, axis int, keep bool) Array { return g.axis(argMaxAxis, a, axis, keep) }
+func (g *Graph) ArgMin(a Array, axis int, keep bool) Array { return g.axis(argMinAxis, a, axis, keep) }
 
 func (g *Graph) axis(f function, a Array, axis int, keep bool) Array {
 	return g.node(f, uintptr(a), number(axis), flag(keep))
@@ -221,7 +324,7 @@ func (g *Graph) axis(f function, a Array, axis int, keep bool) Array {
 // Softmax is exp(a) over its sum along an axis. Sums are float32, whatever the type.
 func (g *Graph) Softmax(a Array, axis int) Array {
 	const precise = 1
-	return g.node(softmaxAxis, uintptr(a), number(axis), precise)
+	return g.alike([]Array{a}, softmaxAxis, uintptr(a), number(axis), precise)
 }
 
 // CumSum are the sums up to each element along an axis.
@@ -246,37 +349,42 @@ func flag(b bool) uintptr {
 // Reshape gives a another shape; one extent may be -1.
 func (g *Graph) Reshape(a Array, shape ...int) Array {
 	dims := ints(shape)
-	return g.node(reshape, uintptr(a), uintptr(unsafe.Pointer(&dims[0])), uintptr(len(shape)))
+	return g.alike([]Array{a}, reshape, uintptr(a), uintptr(unsafe.Pointer(&dims[0])), uintptr(len(shape)))
 }
 
 // BroadcastTo repeats a along extents of 1.
 func (g *Graph) BroadcastTo(a Array, shape ...int) Array {
 	dims := ints(shape)
-	return g.node(broadcastTo, uintptr(a), uintptr(unsafe.Pointer(&dims[0])), uintptr(len(shape)))
+	return g.alike([]Array{a}, broadcastTo, uintptr(a), uintptr(unsafe.Pointer(&dims[0])), uintptr(len(shape)))
 }
+
+// Contiguous is a with its elements in the order of their indices.
+func (g *Graph) Contiguous(a Array) Array { return g.alike([]Array{a}, contiguous, uintptr(a), 0) }
 
 // Transpose puts the axes in another order.
 func (g *Graph) Transpose(a Array, axes ...int) Array {
 	dims := ints(axes)
-	return g.node(transposeAxes, uintptr(a), uintptr(unsafe.Pointer(&dims[0])), uintptr(len(axes)))
+	return g.alike([]Array{a}, transposeAxes, uintptr(a), uintptr(unsafe.Pointer(&dims[0])), uintptr(len(axes)))
 }
 
 // Zeros is an array of zeros.
 func (g *Graph) Zeros(t Type, shape ...int) Array {
 	dims := ints(shape)
-	return g.node(zeros, uintptr(unsafe.Pointer(&dims[0])), uintptr(len(shape)), uintptr(t))
+	a := g.node(zeros, uintptr(unsafe.Pointer(&dims[0])), uintptr(len(shape)), uintptr(t))
+	g.lib.types.note(a, t)
+	return a
 }
 
 // Slice is a[start:stop:step] along every axis.
 func (g *Graph) Slice(a Array, start, stop, step []int) Array {
 	from, to, by, n := ints(start), ints(stop), ints(step), uintptr(len(start))
-	return g.node(slice, uintptr(a), uintptr(unsafe.Pointer(&from[0])), n, uintptr(unsafe.Pointer(&to[0])), n, uintptr(unsafe.Pointer(&by[0])), n)
+	return g.alike([]Array{a}, slice, uintptr(a), uintptr(unsafe.Pointer(&from[0])), n, uintptr(unsafe.Pointer(&to[0])), n, uintptr(unsafe.Pointer(&by[0])), n)
 }
 
 // Update is a with b in the place of a[start:stop].
 func (g *Graph) Update(a, b Array, start, stop []int) Array {
 	from, to, by, n := ints(start), ints(stop), ints(ones(len(start))), uintptr(len(start))
-	return g.node(sliceUpdate, uintptr(a), uintptr(b), uintptr(unsafe.Pointer(&from[0])), n, uintptr(unsafe.Pointer(&to[0])), n, uintptr(unsafe.Pointer(&by[0])), n)
+	return g.alike([]Array{a, b}, sliceUpdate, uintptr(a), uintptr(b), uintptr(unsafe.Pointer(&from[0])), n, uintptr(unsafe.Pointer(&to[0])), n, uintptr(unsafe.Pointer(&by[0])), n)
 }
 
 func ones(n int) []int {
@@ -299,7 +407,7 @@ func (g *Graph) Concatenate(axis int, arrays ...Array) Array {
 	}
 	v := g.lib.call(vectorNewData, uintptr(unsafe.Pointer(&arrays[0])), uintptr(len(arrays)))
 	defer g.lib.call(vectorFree, v)
-	return g.node(concatenateAxis, v, number(axis))
+	return g.alike(arrays, concatenateAxis, v, number(axis))
 }
 
 // Take picks along an axis.
@@ -318,7 +426,7 @@ func (g *Graph) ScatterAdd(a, indices, values Array, axis int) Array {
 }
 
 // MatMul is the product of the last two axes.
-func (g *Graph) MatMul(a, b Array) Array { return g.node(matmul, uintptr(a), uintptr(b)) }
+func (g *Graph) MatMul(a, b Array) Array { return g.binary(matmul, a, b) }
 
 // Quantized is a matrix in MLX's own layout. Biases is 0 where the mode has none.
 type Quantized struct {
@@ -329,7 +437,11 @@ type Quantized struct {
 
 // QuantizedMatMul is x Wᵀ, or x W where transpose is not set.
 func (g *Graph) QuantizedMatMul(x Array, w Quantized, transpose bool) Array {
-	return g.node(quantizedMatmul, uintptr(x), uintptr(w.Packed), uintptr(w.Scales), uintptr(w.Biases), flag(transpose),
+	arrays := []Array{x}
+	if g.lib.types.of(x) != F32 { // which is the widest
+		arrays = append(arrays, w.Scales)
+	}
+	return g.alike(arrays, quantizedMatmul, uintptr(x), uintptr(w.Packed), uintptr(w.Scales), uintptr(w.Biases), flag(transpose),
 		optional(w.Group), optional(w.Bits), uintptr(unsafe.Pointer(cstring(w.Mode))))
 }
 
@@ -371,7 +483,11 @@ func (g *Graph) RMSNorm(x, w Array, eps float32) Array {
 		return 0
 	}
 	*g.res = 0
-	return g.result(fastRMSNorm, g.lib.rmsNorm(g.res, x, w, eps, g.s))
+	y := g.result(fastRMSNorm, g.lib.rmsNorm(g.res, x, w, eps, g.s))
+	if t := g.lib.types.of(x); t == F32 || t == g.lib.types.of(w) { // F32 is the widest
+		g.lib.types.note(y, t)
+	}
+	return y
 }
 
 // Attention is softmax(scale q kᵀ) v over q [B, heads, T, D] and k, v [B, kvHeads, S, D]. A causal query t sees the keys
@@ -385,8 +501,15 @@ func (g *Graph) Attention(q, k, v Array, scale float32, causal bool, mask Array)
 		mode = cstring("causal")
 	}
 	*g.res = 0
+	status := int32(0)
 	if g.lib.minor < 7 {
-		return g.result(fastAttention, g.lib.attention6(g.res, q, k, v, scale, mode, mask, 0, g.s))
+		status = g.lib.attention6(g.res, q, k, v, scale, mode, mask, 0, g.s)
+	} else {
+		status = g.lib.attention(g.res, q, k, v, scale, mode, mask, 0, false, g.s)
 	}
-	return g.result(fastAttention, g.lib.attention(g.res, q, k, v, scale, mode, mask, 0, false, g.s))
+	y := g.result(fastAttention, status)
+	if t := g.lib.types.of(q); t == g.lib.types.of(k) && t == g.lib.types.of(v) {
+		g.lib.types.note(y, t)
+	}
+	return y
 }

@@ -26,12 +26,11 @@ type Library struct {
 	attention6 func(res *Array, q, k, v Array, scale float32, mode *byte, mask, sinks Array, s Stream) int32
 
 	calls chan func()
-	done  chan struct{}
-	mu    sync.Mutex
 
 	// failed is what the library said last: a call that fails tells the handler before it returns.
 	failed string
 	live   int // handles of arrays
+	types  typesOf
 }
 
 // Array is a handle, 0 for none.
@@ -70,7 +69,7 @@ func Open(path string) (*Library, error) {
 	if err != nil {
 		return nil, install(fmt.Errorf("MLX: %w", err))
 	}
-	l := &Library{path: path, calls: make(chan func()), done: make(chan struct{})}
+	l := &Library{path: path, calls: make(chan func(), callsAhead)}
 	if l.minor, err = version(h); err != nil {
 		return nil, install(fmt.Errorf("%s: %w", path, err))
 	}
@@ -118,12 +117,20 @@ func (l *Library) Path() string { return l.path }
 // Live is how many handles of arrays there are.
 func (l *Library) Live() int { return l.live }
 
-// Do runs f on the library's thread.
+// callsAhead is how many calls of Go may wait for the library's thread.
+const callsAhead = 4
+
+// Go runs f on the library's thread, behind what was given before, and waits only where too many wait already.
+func (l *Library) Go(f func()) { l.calls <- f }
+
+// Do is Go that waits for f.
 func (l *Library) Do(f func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.calls <- f
-	<-l.done
+	done := make(chan struct{})
+	l.Go(func() {
+		defer close(done)
+		f()
+	})
+	<-done
 }
 
 // serve is the library's thread.
@@ -131,7 +138,6 @@ func (l *Library) serve() {
 	runtime.LockOSThread()
 	for f := range l.calls {
 		f()
-		l.done <- struct{}{}
 	}
 }
 
