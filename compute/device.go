@@ -133,6 +133,8 @@ type Info struct {
 	// or F16. Statistics, parameters and their gradients, losses and the optimizer's state
 	// are F32 on every device.
 	Activations DType
+	// Cache is the type that ops read keys and values in fastest: F16 if it is 0.
+	Cache DType
 	// RowWise says that ops honour their attribute of that name.
 	RowWise bool
 	// BatchInvariant says that, to the bit, no row of a training pass depends on the rows

@@ -39,11 +39,13 @@ type Session struct {
 // NewSession makes an empty session. maxKVSize limits the cache (0: no limit);
 // exact keeps activations and cache in float32.
 func NewSession(m *model.Model, maxKVSize int, exact bool) (*Session, error) {
-	dtype := compute.F16
+	info, dtype := m.Device().Info(), compute.F16
 	switch {
 	case exact:
 		dtype = compute.F32
-	case m.Device().Info().Activations == compute.BF16:
+	case info.Cache != 0:
+		dtype = info.Cache
+	case info.Activations == compute.BF16:
 		dtype = compute.BF16
 	}
 	cache, err := m.NewCache(maxKVSize, dtype)

@@ -35,7 +35,7 @@ func most(o compute.Attention, t int) int { return max(16, scoreBytes/(4*o.Heads
 // attention runs each segment by itself. The sums of exponentials are nodes that nobody may ever compute.
 func (c *call) attention(o compute.Attention) error {
 	bounds, t := c.d.ints(c.in[3]).I32(), c.dims(0)[0]
-	q, k, v := c.heads(c.x(0), t, o.Heads, o), c.heads(c.x(1), t, o.KVHeads, o), c.heads(c.x(2), t, o.KVHeads, o)
+	q, k, v := c.split(c.x(0), t, o.Heads, o), c.split(c.x(1), t, o.KVHeads, o), c.split(c.x(2), t, o.KVHeads, o)
 	var outs, sums []mlxc.Array
 	for _, p := range pieces(bounds, t, most(o, t)) {
 		qp := c.span(q, p.from, p.to, o.Heads, o)
@@ -50,12 +50,9 @@ func (c *call) attention(o compute.Attention) error {
 	return nil
 }
 
-// heads is [T, n·HeadDim] as [n, T, HeadDim].
-func (c *call) heads(x mlxc.Array, t, n int, o compute.Attention) mlxc.Array {
-	if !c.d.narrow { // the processor's attention rounds scores to the type of q
-		x = c.g.As(x, mlxc.F32)
-	}
-	return c.g.Transpose(c.g.Reshape(x, t, n, o.HeadDim), 1, 0, 2)
+// split is [T, n·HeadDim] as [n, T, HeadDim].
+func (c *call) split(x mlxc.Array, t, n int, o compute.Attention) mlxc.Array {
+	return c.g.Transpose(c.g.Reshape(c.unrounded(x), t, n, o.HeadDim), 1, 0, 2)
 }
 
 // rows is [n, T, HeadDim] as [T, n·HeadDim].
@@ -68,21 +65,27 @@ func (c *call) span(x mlxc.Array, from, to, n int, o compute.Attention) mlxc.Arr
 	return c.g.Slice(x, []int{0, from, 0}, []int{n, to, o.HeadDim}, []int{1, 1, 1})
 }
 
-// attend is the output of a piece, [heads, queries, HeadDim]: MLX's own attention where it has one.
+// attend is the output of a piece, [heads, queries, HeadDim].
 func (c *call) attend(o compute.Attention, q, k, v mlxc.Array, p piece) mlxc.Array {
+	g, n := c.g, p.to-p.from
+	four := func(x mlxc.Array, heads, t int) mlxc.Array { return g.Reshape(x, 1, heads, t, o.HeadDim) }
+	y := c.attendAll(o, four(q, o.Heads, n), four(k, o.KVHeads, p.keys), four(v, o.KVHeads, p.keys), p)
+	return g.Reshape(y, o.Heads, n, o.HeadDim)
+}
+
+// attendAll is the output of a piece, [1, heads, queries, HeadDim]: MLX's own attention where it has one.
+func (c *call) attendAll(o compute.Attention, q, k, v mlxc.Array, p piece) mlxc.Array {
 	g, n := c.g, p.to-p.from
 	if o.Softcap > 0 {
 		scores, _ := c.scores(o, q, k, p)
-		return g.Reshape(g.MatMul(g.Softmax(scores, -1), c.grouped(v, o.KVHeads, p.keys, o)), o.Heads, n, o.HeadDim)
+		return g.Reshape(g.MatMul(g.Softmax(scores, -1), c.grouped(v, o.KVHeads, p.keys, o)), 1, o.Heads, n, o.HeadDim)
 	}
 	causal := n > 1
 	var mask mlxc.Array
 	if o.Window > 0 && o.Window < p.keys {
 		causal, mask = false, c.mask(n, p.keys, o.Window)
 	}
-	four := func(x mlxc.Array, heads, t int) mlxc.Array { return g.Reshape(x, 1, heads, t, o.HeadDim) }
-	y := g.Attention(four(q, o.Heads, n), four(k, o.KVHeads, p.keys), four(v, o.KVHeads, p.keys), o.Scale, causal, mask)
-	return g.Reshape(y, o.Heads, n, o.HeadDim)
+	return g.Attention(q, k, v, o.Scale, causal, mask)
 }
 
 // softmaxGrad is the gradient of scores by that of probabilities. What is subtracted is Σ dy·y.
@@ -152,8 +155,8 @@ func (c *call) scores(o compute.Attention, q, k mlxc.Array, p piece) (scores, sl
 func (c *call) attentionGrad(o compute.AttentionGrad) error {
 	g, t, a := c.g, c.dims(0)[0], o.Attention
 	bounds := c.d.ints(c.in[3]).I32()
-	q, k, v := c.heads(c.x(0), t, o.Heads, a), c.heads(c.x(1), t, o.KVHeads, a), c.heads(c.x(2), t, o.KVHeads, a)
-	y, dy := c.heads(c.x(4), t, o.Heads, a), c.heads(c.x(6), t, o.Heads, a)
+	q, k, v := c.split(c.x(0), t, o.Heads, a), c.split(c.x(1), t, o.KVHeads, a), c.split(c.x(2), t, o.KVHeads, a)
+	y, dy := c.split(c.x(4), t, o.Heads, a), c.split(c.x(6), t, o.Heads, a)
 	var dq []mlxc.Array
 	dk, dv := g.Zeros(mlxc.F32, o.KVHeads, t, o.HeadDim), g.Zeros(mlxc.F32, o.KVHeads, t, o.HeadDim)
 	for _, p := range pieces(bounds, t, most(a, t)) {
@@ -192,53 +195,114 @@ func (c *call) storeRows(o compute.StoreRows) error {
 	if err := compute.CheckSpans(spans, c.dims(0)[0], func(i int) int { return o.Rows[i] }); err != nil {
 		return err
 	}
+	c.byHead = make([]int, len(c.out))
 	for i, s := range spans {
 		if o.Format.Kind == quant.Affine {
 			c.storeRounded(o, s, 3*i)
 			continue
 		}
-		cache := c.d.value(c.out[i])
-		if c.results[i] = cache; s.From == s.To {
-			continue
-		}
-		rows := c.g.As(c.g.Rows(c.x(0), s.From, s.To, o.Cols), types[o.Format.DType])
-		c.results[i] = c.g.Update(cache, rows, []int{s.At, 0}, []int{s.At + s.To - s.From, o.Cols})
+		c.storeDense(o, s, i)
 	}
 	return nil
 }
 
+// storeDense puts rows of x into a cache, output i.
+func (c *call) storeDense(o compute.StoreRows, s compute.Span, i int) {
+	g, b, n := c.g, c.out[i], s.To-s.From
+	if b.heads == 0 {
+		c.d.value(b)
+	}
+	c.results[i], c.byHead[i] = b.array, b.heads
+	if n == 0 {
+		return
+	}
+	rows := g.As(c.between(0, s.From, s.To), types[o.Format.DType]) // [n, Cols]
+	if b.heads == 0 {
+		c.results[i] = g.Update(b.array, rows, []int{s.At, 0}, []int{s.At + n, o.Cols})
+		return
+	}
+	size := o.Cols / b.heads
+	c.results[i] = g.Update(b.array, c.headed(rows, n, b.heads, size), []int{0, 0, s.At, 0}, []int{1, b.heads, s.At + n, size})
+}
+
+// between is rows [from, to) of input i.
+func (c *call) between(i, from, to int) mlxc.Array {
+	if from == 0 && to == c.dims(i)[0] {
+		return c.x(i)
+	}
+	return c.g.Rows(c.x(i), from, to, c.dims(i)[1])
+}
+
+// headed is [n, heads·size] as [1, heads, n, size].
+func (c *call) headed(x mlxc.Array, n, heads, size int) mlxc.Array {
+	if n == 1 {
+		return c.g.Reshape(x, 1, heads, 1, size)
+	}
+	return c.g.Transpose(c.g.Reshape(x, 1, n, heads, size), 0, 2, 1, 3)
+}
+
 // cacheAttention runs each sequence by itself.
 func (c *call) cacheAttention(o compute.CacheAttention) error {
-	spans, t, a := compute.Spans(c.d.ints(c.in[1])), c.dims(0)[0], o.Attention
+	spans, t := compute.Spans(c.d.ints(c.in[1])), c.dims(0)[0]
 	parts := len(compute.Weight{Format: o.Format}.Specs()) // buffers of keys, and of values
 	if err := compute.CheckSpans(spans, t, func(i int) int { return c.dims(2 + 2*i*parts)[0] }); err != nil {
 		return err
 	}
-	q := c.heads(c.x(0), t, o.Heads, a)
-	width := o.Heads * o.HeadDim
-	y := c.g.As(c.d.value(c.out[0]), mlxc.F32)
+	var y mlxc.Array
 	for i, s := range spans {
 		if s.From == s.To {
 			continue
 		}
-		first := 0
-		if o.Window > 0 { // keys that no query of the span sees
-			first = max(0, s.Keys-(s.To-s.From)+1-o.Window)
-		}
-		p := piece{s.From, s.To, first, s.Keys - first}
-		kv := func(input int) mlxc.Array {
-			return c.heads(c.cached(o, input, first, s.Keys), p.keys, o.KVHeads, a)
-		}
-		one := c.attend(a, c.span(q, s.From, s.To, o.Heads, a), kv(2+2*i*parts), kv(2+(2*i+1)*parts), p)
-		one = c.rows(one, s.To-s.From, o.Heads, a)
+		one := c.spanAttention(o, s, 2+2*i*parts, 2+(2*i+1)*parts)
 		if s.From == 0 && s.To == t {
 			y = one
 			continue
 		}
-		y = c.g.Update(y, c.g.As(one, mlxc.F32), []int{s.From, 0}, []int{s.To, width})
+		if y == 0 {
+			y = c.g.As(c.d.value(c.out[0]), mlxc.F32)
+		}
+		y = c.g.Update(y, c.g.As(one, mlxc.F32), []int{s.From, 0}, []int{s.To, o.Heads * o.HeadDim})
+	}
+	if y == 0 {
+		y = c.d.value(c.out[0])
 	}
 	c.results[0] = y
 	return nil
+}
+
+// spanAttention is that of a sequence, [n, Heads·HeadDim]; keys and values begin with these inputs.
+func (c *call) spanAttention(o compute.CacheAttention, s compute.Span, keys, values int) mlxc.Array {
+	g, n, first := c.g, s.To-s.From, 0
+	if o.Window > 0 { // keys that no query of the span sees
+		first = max(0, s.Keys-n+1-o.Window)
+	}
+	q := c.headed(c.unrounded(c.between(0, s.From, s.To)), n, o.Heads, o.HeadDim)
+	k, v := c.cached(o, keys, first, s.Keys), c.cached(o, values, first, s.Keys)
+	y := c.attendAll(o.Attention, q, k, v, piece{s.From, s.To, first, s.Keys - first}) // [1, Heads, n, HeadDim]
+	if n > 1 {
+		y = g.Transpose(y, 0, 2, 1, 3)
+	}
+	return g.Reshape(y, n, o.Heads*o.HeadDim)
+}
+
+// cached are rows [from, to) of keys or values whose buffers are inputs from first on, in floats, [1, KVHeads, to-from, HeadDim].
+func (c *call) cached(o compute.CacheAttention, first, from, to int) mlxc.Array {
+	g := c.g
+	if o.Format.Kind == quant.Dense {
+		x := c.d.byHead(c.in[first], o.KVHeads)
+		return c.unrounded(g.Slice(x, []int{0, 0, from, 0}, []int{1, o.KVHeads, to, o.HeadDim}, []int{1, 1, 1, 1}))
+	}
+	rows := func(i int) mlxc.Array { return g.Rows(c.x(first+i), from, to, c.dims(first + i)[1]) }
+	w := mlxc.Quantized{Packed: rows(0), Scales: g.As(rows(1), mlxc.F32), Biases: g.As(rows(2), mlxc.F32), Group: o.Format.Group, Bits: o.Format.Bits, Mode: "affine"}
+	return c.headed(g.Dequantize(w, mlxc.F32), to-from, o.KVHeads, o.HeadDim)
+}
+
+// unrounded is x in float32 on a processor, whose attention rounds scores to the type of q.
+func (c *call) unrounded(x mlxc.Array) mlxc.Array {
+	if c.d.narrow {
+		return x
+	}
+	return c.g.As(x, mlxc.F32)
 }
 
 // A mask of bools tells which of keys each of n queries, the last of them, sees; window 0 is all before it.

@@ -17,9 +17,31 @@ type buffer struct {
 	array  mlxc.Array // 0 before it is written, and for quantized weights
 	weight *weight    // nil for a buffer of Alloc
 	freed  bool
-	fresh  bool // in Device.fresh
+	fresh  bool   // in Device.fresh
+	heads  int    // if not 0, the array is a cache [1, heads, rows, cols/heads], in which each head's rows lie side by side
+	puts   int    // arrays that it has had
+	tables tables // made of the array: see call.tables
 	// host is a copy of integers that the host wrote: bounds and spans, by which graphs are built.
 	host []byte
+}
+
+// tables are those of RoPE.
+type tables struct {
+	of       tableOf
+	cos, sin mlxc.Array
+}
+
+// tableOf tells what they were made of, beside the slot that keeps them: sines, and the pairs that turn.
+type tableOf struct {
+	sin         *buffer
+	puts        int // of sin
+	traditional bool
+}
+
+func (t *tables) free(lib *mlxc.Library) {
+	lib.Free(t.cos)
+	lib.Free(t.sin)
+	*t = tables{}
 }
 
 // hostBytes is the most bytes of integers that are kept on the host, too.
@@ -48,6 +70,7 @@ func (b *buffer) Free() {
 			b.weight.free(d.lib)
 		}
 		d.lib.Free(b.array)
+		b.tables.free(d.lib)
 		b.array, b.host = 0, nil
 		return nil
 	})
@@ -136,31 +159,47 @@ func (d *Device) Write(b compute.Buffer, src []byte) error {
 		if d.g.Failed() {
 			return nil
 		}
-		d.put(c, a)
+		d.put(c, a, 0)
 		if c.spec.DType == compute.I32 && small {
 			c.host = src
 		}
 		return nil
 	})
 	if !small {
-		d.flush()
+		d.hand(d.lib.Do)
 	}
 	return d.take()
 }
 
 // value is the array in a slot.
 func (d *Device) value(b *buffer) mlxc.Array {
-	if b.array == 0 && b.weight == nil {
-		d.put(b, d.g.Zeros(types[b.spec.DType], b.spec.Shape...))
+	switch {
+	case b.weight != nil:
+	case b.array == 0:
+		d.put(b, d.g.Zeros(types[b.spec.DType], b.spec.Shape...), 0)
+	case b.heads > 0:
+		d.put(b, d.g.Reshape(d.g.Transpose(b.array, 0, 2, 1, 3), b.spec.Shape...), 0)
 	}
 	return b.array
 }
 
-// put puts an array of the buffer's type and shape into its slot.
-func (d *Device) put(b *buffer, a mlxc.Array) {
+// byHead is a cache [rows, cols] as [1, heads, rows, cols/heads], which it stays: MLX's products copy what is not so.
+func (d *Device) byHead(b *buffer, heads int) mlxc.Array {
+	if b.heads != heads {
+		rows, cols := b.spec.Shape[0], b.spec.Shape[1]
+		x := d.g.Transpose(d.g.Reshape(d.value(b), 1, rows, heads, cols/heads), 0, 2, 1, 3)
+		d.put(b, d.g.Contiguous(x), heads)
+	}
+	return b.array
+}
+
+// put puts an array of the buffer's type and shape into its slot; with heads it is one of a cache as byHead has it.
+func (d *Device) put(b *buffer, a mlxc.Array, heads int) {
 	kept := d.g.Keep(a)
 	d.lib.Free(b.array)
-	b.array, b.host = kept, nil
+	b.tables.free(d.lib)
+	b.array, b.heads, b.host = kept, heads, nil
+	b.puts++
 }
 
 // ints are the integers of a buffer: the host's copy, or what the device has, which is waited for.
@@ -228,7 +267,7 @@ func (d *Device) imported(b *buffer, m *quant.Matrix) error {
 	w.bytes = bytes
 	d.weights += bytes
 	if !isPacked(f) {
-		d.put(b, d.dense(m, denseType(f, d.info.Activations)))
+		d.put(b, d.dense(m, denseType(f, d.info.Activations)), 0)
 		return nil
 	}
 	w.packed = mlxc.Quantized{Group: f.Group, Bits: f.Bits, Mode: "affine"}

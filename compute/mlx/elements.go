@@ -150,28 +150,51 @@ func (c *call) powers() mlxc.Array {
 func (c *call) rope(o compute.RoPE) {
 	g, t, half := c.g, c.dims(0)[0], c.dims(1)[1]
 	heads := c.dims(0)[1] / o.HeadDim
-	cos, sin := g.Reshape(c.turned(1), t, 1, half), g.Reshape(c.turned(2), t, 1, half)
-	if o.Inverse {
-		sin = g.Negative(sin)
-	}
 	x := g.Reshape(c.working(0), t, heads, o.HeadDim)
-	part := func(from, to, step int) mlxc.Array {
-		return g.Slice(x, []int{0, 0, from}, []int{t, heads, to}, []int{1, 1, step})
+	part := func(x mlxc.Array, from, to int) mlxc.Array {
+		return g.Slice(x, []int{0, 0, from}, []int{t, heads, to}, []int{1, 1, 1})
 	}
-	a, b := part(0, half, 1), part(half, 2*half, 1)
+	turned := x
+	if 2*half < o.HeadDim {
+		turned = part(x, 0, 2*half)
+	}
+	// With the halves of each pair in each other's place, all pairs turn at once.
+	var swapped mlxc.Array
 	if o.Traditional {
-		a, b = part(0, 2*half, 2), part(1, 2*half, 2)
+		pairs := g.Reshape(turned, t, heads*half, 2)
+		swapped = g.Reshape(g.Take(pairs, g.New(compute.IntBytes([]int32{1, 0}), mlxc.I32, 2), -1), t, heads, 2*half)
+	} else {
+		swapped = g.Concatenate(-1, part(x, half, 2*half), part(x, 0, half))
 	}
-	a, b = g.Subtract(g.Multiply(a, cos), g.Multiply(b, sin)), g.Add(g.Multiply(a, sin), g.Multiply(b, cos))
-	parts := []mlxc.Array{a, b}
-	if o.Traditional { // [t, heads, half, 2]
-		pairs := g.Concatenate(-1, g.Reshape(a, t, heads, half, 1), g.Reshape(b, t, heads, half, 1))
-		parts = []mlxc.Array{g.Reshape(pairs, t, heads, 2*half)}
+	cos, sin := c.tables(o.Traditional, t, half)
+	turned, swapped = g.Multiply(turned, cos), g.Multiply(swapped, sin)
+	if o.Inverse {
+		turned = g.Subtract(turned, swapped)
+	} else {
+		turned = g.Add(turned, swapped)
 	}
 	if 2*half < o.HeadDim {
-		parts = append(parts, part(2*half, o.HeadDim, 1))
+		turned = g.Concatenate(-1, turned, part(x, 2*half, o.HeadDim))
 	}
-	c.results[0] = g.Reshape(g.Concatenate(-1, parts...), c.dims(0)...)
+	c.results[0] = g.Reshape(turned, c.dims(0)...)
+}
+
+// tables are the cosines and sines of both halves of each pair, [t, 1, 2·half], the first one's sines negated. All layers
+// share them: the slot of the cosines keeps them.
+func (c *call) tables(traditional bool, t, half int) (cos, sin mlxc.Array) {
+	g, b := c.g, c.in[1]
+	if of := (tableOf{c.in[2], c.in[2].puts, traditional}); b.tables.of != of {
+		each := func(a, b mlxc.Array) mlxc.Array {
+			if traditional {
+				a, b = g.Reshape(a, t, half, 1), g.Reshape(b, t, half, 1)
+			}
+			return g.Reshape(g.Concatenate(-1, a, b), t, 1, 2*half)
+		}
+		x, y := c.turned(1), c.turned(2)
+		b.tables.free(c.d.lib)
+		b.tables = tables{of, g.Keep(each(x, x)), g.Keep(each(g.Negative(y), y))}
+	}
+	return b.tables.cos, b.tables.sin
 }
 
 // gatherRows picks rows.

@@ -15,6 +15,7 @@ type ledger struct {
 	held int64              // of slots
 	gone [piecesAhead]int64 // given back in each of the last pieces of work, the newest first
 	ops  int                // of the newest
+	load int64              // of the newest, in bytes that take as long
 	most int64
 }
 
@@ -49,18 +50,29 @@ func (l *ledger) note(work int64) {
 }
 
 // Run reckons with an op.
-func (l *ledger) Run(op compute.Op, out, in []compute.Spec) {
+func (l *ledger) Run(op compute.Op, out, in []compute.Spec) { l.run(op, out, in) }
+
+// run is Run that tells whether the op ends a piece of work.
+func (l *ledger) run(op compute.Op, out, in []compute.Spec) bool {
 	l.note(l.work(op, out, in))
-	if l.ops++; l.ops >= pieceOps || isWhole(op) {
-		l.next()
+	c := op.Cost(in)
+	l.ops, l.load = l.ops+1, l.load+c.Bytes+c.FLOPs/flopsOfByte
+	isEnd := l.ops >= pieceOps && l.load >= pieceLoad || l.ops >= pieceMost || isWhole(op)
+	if isEnd {
+		copy(l.gone[1:], l.gone[:])
+		l.gone[0], l.ops, l.load = 0, 0, 0
 	}
+	return isEnd
 }
 
-// next begins a piece of work.
-func (l *ledger) next() {
-	copy(l.gone[1:], l.gone[:])
-	l.gone[0], l.ops = 0, 0
-}
+// A piece of work is queued at once: about a layer of a training step, or a token of a small model, whose ops are over
+// sooner than a piece is queued. A command buffer of either is far from what macOS takes for one that hangs.
+const (
+	pieceOps    = 16      // at least
+	pieceLoad   = 8 << 20 // bytes, at least
+	pieceMost   = 256     // ops
+	flopsOfByte = 16      // floating-point operations that take the time of a byte, about
+)
 
 // Most is what was held at once; none of it is on Go's heap.
 func (l *ledger) Most() (all, heap int64) { return l.most, 0 }
@@ -81,10 +93,10 @@ func (l *ledger) stored(m *quant.Matrix) int64 {
 	return int64(m.Rows) * int64(m.Cols) * int64(denseType(m.Format, l.activations).Size())
 }
 
-// isWhole tells ops that are a piece of work by themselves: those over all tokens of a dictionary.
+// isWhole tells ops that end a piece of work: those over all tokens of a dictionary, whose results are read next.
 func isWhole(op compute.Op) bool {
 	switch op.(type) {
-	case compute.CrossEntropy, compute.CrossEntropyLogits:
+	case compute.CrossEntropy, compute.CrossEntropyLogits, compute.ArgMax, compute.Sample:
 		return true
 	}
 	return false

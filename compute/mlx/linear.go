@@ -1,6 +1,8 @@
 package mlx
 
 import (
+	"slices"
+
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/mlx/mlxc"
 )
@@ -104,18 +106,18 @@ func (c *call) lowRankRows(o compute.LowRankRows) error {
 
 // embed looks rows up. Those of negative ids are zeros.
 func (c *call) embed(o compute.Embed) error {
+	least := -1
 	if host := c.in[0].host; host != nil {
-		ids := compute.Array{Spec: c.in[0].spec, Data: host}.I32()
-		least := 0
-		for _, id := range ids {
-			least = min(least, int(id))
-		}
-		if err := checkIndices(ids, least, o.Weight.Rows); err != nil {
+		list := compute.Array{Spec: c.in[0].spec, Data: host}.I32()
+		least = int(slices.Min(list))
+		if err := checkIndices(list, min(least, 0), o.Weight.Rows); err != nil {
 			return err
 		}
 	}
-	t := c.dims(0)[0]
-	ids := c.g.Maximum(c.x(0), c.g.Int(0))
+	ids := c.x(0)
+	if least < 0 {
+		ids = c.g.Maximum(ids, c.g.Int(0))
+	}
 	var rows mlxc.Array
 	if w := c.in[1].weight; w != nil && w.packed.Packed != 0 {
 		part := w.packed
@@ -130,8 +132,11 @@ func (c *call) embed(o compute.Embed) error {
 	} else {
 		rows = c.g.Take(c.x(1), ids, 0)
 	}
-	there := c.g.Reshape(c.g.GreaterEqual(c.x(0), c.g.Int(0)), t, 1)
-	c.results[0] = c.g.Where(there, rows, c.g.Zeros(types[c.out[0].spec.DType], 1, 1))
+	if least < 0 {
+		there := c.g.Reshape(c.g.GreaterEqual(c.x(0), c.g.Int(0)), -1, 1)
+		rows = c.g.Where(there, rows, c.g.Zeros(types[c.out[0].spec.DType], 1, 1))
+	}
+	c.results[0] = rows
 	return nil
 }
 

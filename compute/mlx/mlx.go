@@ -43,27 +43,30 @@ type Device struct {
 	narrow bool  // products and attention are computed in the type of activations
 	rounds bool  // results are rounded where mlx-lm does
 	limit  int64 // bytes that buffers may take
-	wired  int64 // bytes that stay in the GPU's reach
 	before int64 // bytes that MLX held when the device was opened
 
-	mu      sync.Mutex // held by every method
-	stream  mlxc.Stream
-	g       *mlxc.Graph
-	held    int64     // bytes of slots and weights
-	weights int64     // of these, of weights
-	account *ledger   // of slots and work
-	room    int64     // that MLX may take without waiting
-	ahead   int64     // of this, for work built ahead
-	fresh   []*buffer // written since work was queued last
-	ops     int       // since then
-	masks   masks
+	mu      sync.Mutex     // held by every method
+	held    int64          // bytes of slots and weights
+	weights int64          // of these, of weights
+	account *ledger        // of slots and work
+	ahead   int64          // bytes for work built ahead
+	jobs    []func() error // for the library's thread, in order
+	closed  bool
+
+	errMu sync.Mutex
+	err   error // the first of a job
+
+	// What follows belongs to the library's thread.
+	stream mlxc.Stream
+	g      *mlxc.Graph
+	room   int64     // bytes that MLX may take without waiting
+	wired  int64     // bytes that stay in the GPU's reach
+	fresh  []*buffer // written since work was queued last
+	masks  masks
 	// kernel runs kernels of ours, hasKernel tells whether it can; nil without a GPU.
 	kernel    applier
 	hasKernel func(kernel, mlxc.Type) bool
 	made      map[string]*made // by the kernel's name
-	jobs      []func() error   // for the library's thread, in order
-	err       error            // the first of a job
-	closed    bool
 }
 
 // roundsVariable, if it is set, has each result rounded to the type of activations where mlx-lm does, and gradients taken
@@ -155,7 +158,7 @@ func (d *Device) open(opt Options) error {
 	}
 	d.info = compute.Info{
 		Name: "mlx", Detail: fmt.Sprintf("MLX %s, mlx-c %s, on the %s", version, d.lib.Interface(), where), Memory: d.limit,
-		Activations: activations, Repeatable: true, Async: true,
+		Activations: activations, Cache: activations, Repeatable: true, Async: true,
 	}
 	d.ahead = cmp.Or(opt.Ahead, 64<<20)
 	d.account, d.made = d.newLedger(), map[string]*made{}
@@ -168,31 +171,31 @@ func (d *Device) open(opt Options) error {
 	return d.lib.ResetPeak()
 }
 
-// jobsHeld is how many jobs wait for each other: to change threads takes longer than to build an op.
-const jobsHeld = 16
+// jobsHeld is how many jobs are handed over at once: to wake a thread takes longer than to build an op.
+const jobsHeld = 32
 
 // later leaves a job to the library's thread. The device is locked.
 func (d *Device) later(job func() error) {
 	if d.jobs = append(d.jobs, job); len(d.jobs) >= jobsHeld {
-		d.flush()
+		d.hand(d.lib.Go)
 	}
 }
 
-// flush runs all jobs, and keeps the first error.
-func (d *Device) flush() {
-	d.lib.Do(func() {
-		for _, job := range d.jobs {
+// hand gives all jobs to the library's thread, which keeps the first error.
+func (d *Device) hand(to func(f func())) {
+	jobs := d.jobs
+	d.jobs = make([]func() error, 0, jobsHeld)
+	to(func() {
+		for _, job := range jobs {
 			err := job()
 			if e := d.g.Close(); err == nil {
 				err = e
 			}
-			if d.err == nil {
-				d.err = err
+			if err != nil {
+				d.keep(err)
 			}
 		}
 	})
-	clear(d.jobs)
-	d.jobs = d.jobs[:0]
 }
 
 // enter locks the device and runs a job, behind those that wait. It tells the first error of all.
@@ -203,12 +206,23 @@ func (d *Device) enter(job func() error) error {
 		return errClosed
 	}
 	d.jobs = append(d.jobs, job)
-	d.flush()
+	d.hand(d.lib.Do)
 	return d.take()
+}
+
+// keep keeps the first error of jobs.
+func (d *Device) keep(err error) {
+	d.errMu.Lock()
+	defer d.errMu.Unlock()
+	if d.err == nil {
+		d.err = err
+	}
 }
 
 // take returns the kept error and forgets it.
 func (d *Device) take() error {
+	d.errMu.Lock()
+	defer d.errMu.Unlock()
 	err := d.err
 	d.err = nil
 	return err
@@ -242,28 +256,29 @@ func (d *Device) ResetPeak() { d.enter(d.lib.ResetPeak) }
 // Sync waits for all work.
 func (d *Device) Sync() error {
 	return d.enter(func() error {
-		d.start()
+		d.start(d.need())
 		return d.lib.Wait(d.stream)
 	})
 }
 
-// pieceOps is how many ops are queued at once, about a layer: a command buffer of theirs is far from what macOS takes for
-// one that hangs.
-const pieceOps = 16
+// A need is what MLX must be let to take for the work that is given to it: of weights, and of everything.
+type need struct{ weights, all int64 }
+
+// need is that of all work so far.
+func (d *Device) need() need { return need{d.weights, d.weights + d.account.most + d.ahead} }
 
 // wire keeps the weights, and nothing else, in the GPU's reach between pieces of work: with all memory wired macOS stops.
 // Systems before macOS 15 cannot, and work without.
-func (d *Device) wire() {
-	if !d.gpu || d.wired == d.weights {
+func (d *Device) wire(weights int64) {
+	if !d.gpu || d.wired == weights {
 		return
 	}
-	d.wired = d.weights
+	d.wired = weights
 	_ = d.lib.LimitWired(min(d.wired, d.limit))
 }
 
 // bound lets MLX take what the account says. Beyond that it waits for work to end, which gives memory back.
-func (d *Device) bound() {
-	room := d.account.most + d.weights + d.ahead
+func (d *Device) bound(room int64) {
 	if room <= d.room {
 		return
 	}
@@ -272,9 +287,9 @@ func (d *Device) bound() {
 }
 
 // start queues what was built.
-func (d *Device) start() {
-	d.wire()
-	d.bound()
+func (d *Device) start(n need) {
+	d.wire(n.weights)
+	d.bound(n.all)
 	var arrays []mlxc.Array
 	for _, b := range d.fresh {
 		b.fresh = false
@@ -282,14 +297,15 @@ func (d *Device) start() {
 			arrays = append(arrays, b.array)
 		}
 	}
-	d.fresh, d.ops = d.fresh[:0], 0
+	clear(d.fresh)
+	d.fresh = d.fresh[:0]
 	d.g.Start(arrays)
 }
 
 // Close gives everything back. Buffers must not be used afterwards. The library stays open.
 func (d *Device) Close() error {
 	err := d.enter(func() error {
-		d.start()
+		d.start(d.need())
 		err := d.lib.Wait(d.stream)
 		d.masks.free(d.lib)
 		for _, m := range d.made {

@@ -98,17 +98,6 @@ func (c *call) storeRounded(o compute.StoreRows, s compute.Span, first int) {
 	}
 }
 
-// cached are rows [from, to) of keys or values whose buffers are inputs from first on, in floats.
-func (c *call) cached(o compute.CacheAttention, first, from, to int) mlxc.Array {
-	g := c.g
-	rows := func(i int) mlxc.Array { return g.Rows(c.x(first+i), from, to, c.dims(first + i)[1]) }
-	if o.Format.Kind == quant.Dense {
-		return rows(0)
-	}
-	w := mlxc.Quantized{Packed: rows(0), Scales: g.As(rows(1), mlxc.F32), Biases: g.As(rows(2), mlxc.F32), Group: o.Format.Group, Bits: o.Format.Bits, Mode: "affine"}
-	return g.Dequantize(w, mlxc.F32)
-}
-
 // rowSquares widens a part of the weight at a time.
 func (c *call) rowSquares(o compute.RowSquares) {
 	const stretch = 32 // of a row, summed up by itself: the processor adds one by one

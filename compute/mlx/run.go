@@ -6,6 +6,7 @@ import (
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/mlx/mlxc"
+	"github.com/lentil-lm/lentil/quant"
 )
 
 // Run checks the op against its shape rule and adds its nodes to the graph.
@@ -22,11 +23,14 @@ func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
 	if !d.has(op, o.OutSpecs, o.InSpecs) {
 		return fmt.Errorf("%s: %w", op.Name(), compute.ErrUnsupported)
 	}
-	d.account.Run(op, o.OutSpecs, o.InSpecs)
-	c := &call{d: d, g: d.g, out: o.Out, in: o.In, results: make([]mlxc.Array, len(out))}
+	isEnd := d.account.run(op, o.OutSpecs, o.InSpecs)
+	c, need := &call{d: d, g: d.g, out: o.Out, in: o.In, results: make([]mlxc.Array, len(out))}, d.need()
 	d.later(func() error {
 		if err := c.build(op); err != nil {
 			return fmt.Errorf("%s: %w", op.Name(), err)
+		}
+		if isEnd {
+			d.start(need)
 		}
 		return nil
 	})
@@ -36,8 +40,8 @@ func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
 // build adds the op's nodes, and puts the results into the outputs' slots.
 func (c *call) build(op compute.Op) error {
 	d := c.d
-	for _, b := range c.in {
-		if b.weight == nil {
+	for i, b := range c.in {
+		if !isCache(op, i) {
 			d.value(b)
 		}
 	}
@@ -53,16 +57,19 @@ func (c *call) build(op compute.Op) error {
 		if c.results[i] == 0 {
 			return fmt.Errorf("output %d was not computed", i)
 		}
-		d.put(b, d.g.As(c.results[i], types[b.spec.DType]))
+		d.put(b, d.g.As(c.results[i], types[b.spec.DType]), c.heads(i))
 		if !b.fresh && !isLazy(op, i) {
 			b.fresh = true
 			d.fresh = append(d.fresh, b)
 		}
 	}
-	if d.ops++; d.ops >= pieceOps || isWhole(op) {
-		d.start()
-	}
 	return nil
+}
+
+// isCache tells inputs that may be as byHead has them.
+func isCache(op compute.Op, i int) bool {
+	o, ok := op.(compute.CacheAttention)
+	return ok && i >= 2 && o.Format.Kind == quant.Dense
 }
 
 // isLazy tells an output that is not queued with the others, as most never read it: AttentionGrad computes sums of its own.
@@ -118,6 +125,15 @@ type call struct {
 	g       *mlxc.Graph
 	out, in []*buffer
 	results []mlxc.Array // of out, in any type of floats
+	byHead  []int        // of results, the heads of those that are as Device.byHead has them; nil without one
+}
+
+// heads is byHead of a result.
+func (c *call) heads(i int) int {
+	if c.byHead == nil {
+		return 0
+	}
+	return c.byHead[i]
 }
 
 // dispatch builds the op.
@@ -198,7 +214,12 @@ func (c *call) mixture(op compute.Op) error {
 func (c *call) x(i int) mlxc.Array { return c.in[i].array }
 
 // f32 is input i in float32.
-func (c *call) f32(i int) mlxc.Array { return c.g.As(c.in[i].array, mlxc.F32) }
+func (c *call) f32(i int) mlxc.Array {
+	if b := c.in[i]; b.weight == nil && b.spec.DType == compute.F32 {
+		return b.array
+	}
+	return c.g.As(c.in[i].array, mlxc.F32)
+}
 
 // dims is the shape of input i.
 func (c *call) dims(i int) compute.Shape { return c.in[i].spec.Shape }

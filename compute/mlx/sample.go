@@ -20,10 +20,10 @@ func (c *call) first(is mlxc.Array) mlxc.Array {
 
 // usable is token, or what says that the row of logits has one that is not finite.
 func (c *call) usable(token mlxc.Array) mlxc.Array {
-	g := c.g
-	fine := g.IsFinite(c.x(0))
-	wrong := c.first(g.Where(fine, g.Int(0), g.Int(1)))
-	return g.Where(g.All(fine, -1, false), token, g.Subtract(g.Int(-1), wrong))
+	g, rows := c.g, c.dims(0)[0]
+	wrong := g.As(g.ArgMin(g.IsFinite(c.x(0)), -1, true), mlxc.I32) // the first that is not, or 0; [rows, 1]
+	fine := g.IsFinite(g.TakeAlong(c.x(0), wrong, 1))
+	return g.Where(g.Reshape(fine, rows), token, g.Reshape(g.Subtract(g.Int(-1), wrong), rows))
 }
 
 // sample chooses for all rows alike, or row by row.
