@@ -6,8 +6,8 @@ import (
 )
 
 // A group is ops that came one after another and are launched as one: updates of all parameters, sums of squares, products
-// of some tokens with matrices that lie side by side, and products of one token with what stands before and behind them
-// (fuse.go). It is launched before anything else is.
+// of some tokens with matrices that lie side by side, those of low-rank updates (lowrank.go), and products of one token with
+// what stands before and behind them (fuse.go). It is launched before anything else is.
 type group struct {
 	same  any // what they have in common
 	adam  []update
@@ -15,6 +15,7 @@ type group struct {
 	one   []product
 	norm  *norm // before the products in one; nil for none
 	many  []product
+	thin  []thin
 	begin func() // queues the launch
 	freed []area // meanwhile, which the launch may still read
 }
@@ -55,7 +56,8 @@ func (d *Device) emit() {
 		d.giveBack(a.ptr, a.bytes)
 	}
 	d.waits.freed = d.waits.freed[:0]
-	d.waits.adam, d.waits.sums, d.waits.one, d.waits.many, d.waits.norm = d.waits.adam[:0], d.waits.sums[:0], d.waits.one[:0], d.waits.many[:0], nil
+	w := &d.waits
+	w.adam, w.sums, w.one, w.many, w.thin, w.norm = w.adam[:0], w.sums[:0], w.one[:0], w.many[:0], w.thin[:0], nil
 }
 
 // adamGroup is what parameters that are updated together have in common.

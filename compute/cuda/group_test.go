@@ -8,6 +8,13 @@ import (
 	"github.com/lentil-lm/lentil/compute"
 )
 
+// launches is how many wait for the host to read or write.
+func launches(d *Device) int {
+	defer d.enter()()
+	d.emit()
+	return len(d.trace.now)
+}
+
 // TestGroups: ops of one kind that come one after another give what they give alone, in fewer launches.
 func TestGroups(t *testing.T) {
 	d := emulated(t, "")
@@ -17,12 +24,6 @@ func TestGroups(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	launches := func() int {
-		defer d.enter()()
-		d.emit()
-		return len(d.trace.now)
-	}
-
 	x := filled(t, d, compute.BF16, 1, 320)
 	var alone, together [][]float32
 	for _, wait := range []bool{true, false} {
@@ -78,14 +79,14 @@ func TestGroups(t *testing.T) {
 		params = append(params, list)
 	}
 	op := compute.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.1, BiasCorrection: true}
-	before := launches()
+	before := launches(d)
 	for i, p := range params {
 		run(compute.SumSquares{Accumulate: i > 0}, []compute.Buffer{sum}, p[1])
 	}
 	for _, p := range params {
 		run(op, []compute.Buffer{p[0], p[2], p[3]}, p[0], p[1], p[2], p[3], rate)
 	}
-	if n := launches() - before; n != 2+2 {
+	if n := launches(d) - before; n != 2+2 {
 		t.Errorf("%d launches for sums and updates of %d parameters, want 4", n, parameters)
 	}
 	if got := floats(t, d, sum)[0]; math.Abs(float64(got)-want) > 1e-5*want {

@@ -224,39 +224,20 @@ func (d *Device) matMul(o compute.MatMul, out, in []*buffer) {
 
 // narrow is a product with few columns.
 func (d *Device) narrow(c, a, b array, m, n, k int, o compute.MatMul) {
-	name, rows, cols, threads := "narrow_"+letter(c.DType)+letter(a.DType), 8, 8, 256
-	if a.DType == compute.BF16 && c.DType == compute.F32 && k%8 == 0 {
-		name, rows, threads = "narrow_mma_1_f", 16, 512
-		switch {
-		case n > 16:
-			name, cols = "narrow_mma_4_f", 32
-		case n > 8:
-			name, cols = "narrow_mma_2_f", 16
-		}
+	if a.DType == compute.BF16 && c.DType == compute.F32 && k%8 == 0 && m <= narrowRows*countersHeld {
+		d.thin(thinGroup{rows: m}, thin{c: c, x: a, s: b, few: n, many: k, turned: o.TransB, accumulate: o.Accumulate, alpha: o.Alpha})
+		return
 	}
-	d.kernel(name).arrays(c, a, b).int(m, n, k).float(o.Alpha).flag(o.TransB).flag(o.Accumulate).
-		launch(driver.Grid{X: (m + rows - 1) / rows, Y: (n + cols - 1) / cols, Threads: threads})
+	d.kernel("narrow_"+letter(c.DType)+letter(a.DType)).arrays(c, a, b).int(m, n, k).float(o.Alpha).flag(o.TransB).flag(o.Accumulate).
+		launch(driver.Grid{X: (m + 7) / 8, Y: (n + 7) / 8, Threads: 256})
 }
 
 // tall is c = alpha · zᵀ x, or its transpose with wide: z [t, rank], x [t, width].
 func (d *Device) tall(c, z, x array, t, rank, width int, o compute.MatMul, wide bool) {
-	grid := driver.Grid{X: (width + 63) / 64, Y: (rank + 7) / 8, Z: 1, Threads: 1024}
-	name := "tall_" + letter(x.DType)
-	fast := x.DType == compute.BF16 && width%8 == 0 && t > 0
-	if fast {
-		name, grid.Threads = "tall_mma_b", 128
-		blocks, tiles := grid.X*grid.Y, (t+63)/64
-		if grid.Z = max(1, min(3*d.card.Multiprocessors/blocks, tiles/2)); blocks > countersHeld {
-			grid.Z = 1
-		}
+	if x.DType == compute.BF16 && width%8 == 0 && t > 0 && width <= tallWidth*countersHeld {
+		d.thin(thinGroup{true, t}, thin{c: c, x: x, s: z, few: rank, many: width, turned: wide, accumulate: o.Accumulate, alpha: o.Alpha})
+		return
 	}
-	var parts array
-	if grid.Z > 1 {
-		parts = d.scratch(compute.F32, grid.Z, 8*grid.Y, width)
-	}
-	call := d.kernel(name).arrays(c, z, x).int(t, rank, width).float(o.Alpha).flag(wide).flag(o.Accumulate)
-	if fast {
-		call.arrays(parts).ptr(d.counters)
-	}
-	call.launch(grid)
+	d.kernel("tall_"+letter(x.DType)).arrays(c, z, x).int(t, rank, width).float(o.Alpha).flag(wide).flag(o.Accumulate).
+		launch(driver.Grid{X: (width + 63) / 64, Y: (rank + 7) / 8, Threads: 1024})
 }

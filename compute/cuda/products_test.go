@@ -203,6 +203,8 @@ func batchInvariant(t *testing.T, d *Device, widths ...int) {
 	q, k, v := filled(t, d, compute.BF16, rows, heads*head), filled(t, d, compute.BF16, rows, heads*head), filled(t, d, compute.BF16, rows, heads*head)
 	op := compute.Attention{Heads: heads, KVHeads: heads, HeadDim: head, Scale: 0.125}
 	same("attention", run(op, q, k, v, ints(0, 40, from, from+few, rows)), run(op, part(q, from, few), part(k, from, few), part(v, from, few), ints(0, few)))
+	a := filled(t, d, compute.F32, heads*head, 8)
+	same("a product with few columns", run(compute.MatMul{Alpha: 1}, q, a), run(compute.MatMul{Alpha: 1}, part(q, from, few), a))
 	norm := filled(t, d, compute.BF16, heads*head)
 	same("rmsnorm", run(compute.RMSNorm{Eps: 1e-5}, q, norm), run(compute.RMSNorm{Eps: 1e-5}, part(q, from, few), norm))
 }

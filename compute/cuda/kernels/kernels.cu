@@ -2,6 +2,7 @@
 #include "elements.cuh"
 #include "norm.cuh"
 #include "matmul.cuh"
+#include "lowrank.cuh"
 #include "weights.cuh"
 #include "linear_one.cuh"
 #include "linear_many.cuh"

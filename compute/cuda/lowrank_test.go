@@ -1,0 +1,258 @@
+package cuda
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
+)
+
+// A thinCase is a product of a low-rank update on a device.
+type thinCase struct {
+	op     compute.MatMul
+	in     []compute.Buffer
+	before []float32 // what lies in the output
+}
+
+// output is a buffer for the result.
+func (c thinCase) output(t testing.TB, d *Device) compute.Buffer {
+	t.Helper()
+	out, err := compute.Infer(c.op, []compute.Spec{c.in[0].Spec(), c.in[1].Spec()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, err := d.Alloc(out[0].Shape, compute.F32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.before == nil {
+		return y
+	}
+	if err := d.Write(y, compute.FloatBytes(c.before[:out[0].Shape.Elems()])); err != nil {
+		t.Fatal(err)
+	}
+	return y
+}
+
+func (c thinCase) run(t testing.TB, d *Device, y compute.Buffer) {
+	t.Helper()
+	if err := d.Run(c.op, []compute.Buffer{y}, c.in); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// want is the case by its definition.
+func (c thinCase) want(t testing.TB, d *Device, got compute.Buffer) []float32 {
+	t.Helper()
+	arrays := func(b compute.Buffer) compute.Array {
+		v := floats(t, d, b)
+		return compute.Array{Spec: compute.Spec{Shape: b.Spec().Shape, DType: compute.F32}, Data: compute.FloatBytes(v)}
+	}
+	y := arrays(got)
+	copy(y.F32(), c.before[:len(y.F32())])
+	c.op.Define([]compute.Array{y}, []compute.Array{arrays(c.in[0]), arrays(c.in[1])})
+	return y.F32()
+}
+
+// random is a matrix of random numbers, no two of which are the same.
+func random(t testing.TB, d *Device, r *rand.Rand, dtype compute.DType, shape ...int) compute.Buffer {
+	t.Helper()
+	b, err := d.Alloc(shape, dtype)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := make([]float32, b.Spec().Shape.Elems())
+	for i := range v {
+		v[i] = float32(r.NormFloat64())
+	}
+	data := make([]byte, b.Spec().Bytes())
+	quant.PutFloats(data, v, dtype)
+	if err := d.Write(b, data); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// thinCases are products for one launch, of which some share the activations.
+func thinCases(t testing.TB, d *Device, rows int, tall bool) []thinCase {
+	r := rand.New(rand.NewPCG(3, uint64(rows)))
+	before := floats(t, d, random(t, d, r, compute.F32, rows+1096, 64))
+	var xs []compute.Buffer
+	for _, many := range []int{1096, 256, 520} {
+		xs = append(xs, random(t, d, r, compute.BF16, rows, many))
+	}
+	var list []thinCase
+	for i, c := range []struct{ x, few int }{{0, 8}, {1, 3}, {0, 20}, {2, 16}, {0, 1}, {1, 33}} {
+		x, many := xs[c.x], xs[c.x].Spec().Shape[1]
+		k := thinCase{op: compute.MatMul{Alpha: 0.5 + float32(i), Accumulate: i%3 == 1}, before: before}
+		turned := i%2 == 1
+		switch {
+		case tall && turned: // xᵀ s
+			k.op.TransA, k.in = true, []compute.Buffer{x, random(t, d, r, compute.F32, rows, c.few)}
+		case tall: // sᵀ x
+			k.op.TransA, k.in = true, []compute.Buffer{random(t, d, r, compute.F32, rows, c.few), x}
+		case turned:
+			k.op.TransB, k.in = true, []compute.Buffer{x, random(t, d, r, compute.F32, c.few, many)}
+		default:
+			k.in = []compute.Buffer{x, random(t, d, r, compute.F32, many, c.few)}
+		}
+		list = append(list, k)
+	}
+	return list
+}
+
+// TestThin holds the products of low-rank updates to their definition, over sizes that fill no tile. Together, in one launch,
+// they give what each gives alone.
+func TestThin(t *testing.T) {
+	d := emulated(t, "")
+	for _, tall := range []bool{false, true} {
+		for _, rows := range []int{1, 70, 600} {
+			name := fmt.Sprintf("tall %v, %d rows", tall, rows)
+			list := thinCases(t, d, rows, tall)
+			var alone, got [][]float32
+			var ys []compute.Buffer
+			for _, c := range list {
+				y := c.output(t, d)
+				c.run(t, d, y)
+				alone = append(alone, floats(t, d, y))
+				alike(t, name, alone[len(alone)-1], c.want(t, d, y), 1e-5)
+				ys = append(ys, c.output(t, d))
+			}
+			before := launches(d)
+			for _, i := range []int{4, 0, 5, 2, 3, 1} {
+				list[i].run(t, d, ys[i])
+			}
+			if n := launches(d) - before; n != 1 {
+				t.Errorf("%s: %d products take %d launches, want 1", name, len(list), n)
+			}
+			for _, y := range ys {
+				got = append(got, floats(t, d, y))
+			}
+			if !slices.EqualFunc(got, alone, slices.Equal) {
+				t.Errorf("%s: products together differ from those alone", name)
+			}
+		}
+	}
+}
+
+// TestThinInOrder: a product that needs the result of one before it, or adds to it, waits for it.
+func TestThinInOrder(t *testing.T) {
+	d := emulated(t, "")
+	r := rand.New(rand.NewPCG(5, 6))
+	zeros := make([]float32, 264*8)
+	x := random(t, d, r, compute.BF16, 264, 264)
+	first := thinCase{op: compute.MatMul{Alpha: 1}, in: []compute.Buffer{x, random(t, d, r, compute.F32, 264, 8)}, before: zeros}
+	z, y := first.output(t, d), first.output(t, d)
+	second := thinCase{op: compute.MatMul{Alpha: 1}, in: []compute.Buffer{x, z}, before: zeros}
+	first.run(t, d, z)
+	second.run(t, d, y)
+	alike(t, "a product of a product", floats(t, d, y), second.want(t, d, y), 1e-5)
+
+	grad := thinCase{op: compute.MatMul{TransA: true, Alpha: 1, Accumulate: true}, in: []compute.Buffer{x, z}, before: zeros}
+	g := grad.output(t, d)
+	grad.run(t, d, g)
+	grad.run(t, d, g)
+	want := grad.want(t, d, g)
+	for i := range want {
+		want[i] *= 2
+	}
+	alike(t, "a gradient added twice", floats(t, d, g), want, 1e-5)
+}
+
+// BenchmarkLowRank times the products of low-rank updates of a layer of the Ministral-8B shape. GB/s counts the activations
+// once for each launch. Several matrices take turns, so that little of them lies in the cache of the card.
+func BenchmarkLowRank(b *testing.B) {
+	const turns, hidden, kv, inner = 4, 4096, 1024, 14336
+	d := card(b, "")
+	for _, tokens := range []int{2048, 8192} {
+		acts := map[int][]compute.Buffer{}
+		act := func(cols int) []compute.Buffer { // the same for all of a width: no product writes them
+			for len(acts[cols]) < turns {
+				x, err := d.Alloc(compute.Shape{tokens, cols}, compute.BF16) // whatever is there: the time does not depend on it
+				if err != nil {
+					b.Fatal(err)
+				}
+				acts[cols] = append(acts[cols], x)
+			}
+			return acts[cols]
+		}
+		for _, rank := range []int{8, 16, 64} {
+			bench := func(name string, bytes int, cases ...func(turn int) thinCase) {
+				var list [turns][]thinCase
+				var ys [turns][]compute.Buffer
+				for i := range turns {
+					for _, c := range cases {
+						list[i] = append(list[i], c(i))
+						ys[i] = append(ys[i], c(i).output(b, d))
+					}
+				}
+				all := func() {
+					for i := range list {
+						for j, c := range list[i] {
+							c.run(b, d, ys[i][j])
+						}
+						launches(d)
+					}
+				}
+				b.Run(fmt.Sprintf("%d tokens/rank %d/%s", tokens, rank, name), func(b *testing.B) {
+					all()
+					if err := d.Sync(); err != nil {
+						b.Fatal(err)
+					}
+					for b.Loop() {
+						for range 5 {
+							all()
+						}
+						if err := d.Sync(); err != nil {
+							b.Fatal(err)
+						}
+					}
+					s := b.Elapsed().Seconds() / float64(b.N*5*turns)
+					b.ReportMetric(0, "ns/op")
+					b.ReportMetric(1e6*s, "us")
+					b.ReportMetric(float64(bytes)/s/1e9, "GB/s")
+				})
+			}
+			down := func(cols int) func(int) thinCase { // x A
+				x, a := act(cols), filled(b, d, compute.F32, cols, rank)
+				return func(i int) thinCase { return thinCase{op: compute.MatMul{Alpha: 1}, in: []compute.Buffer{x[i], a}} }
+			}
+			back := func(cols, shift int) func(int) thinCase { // dy Bᵀ
+				dy, up := act(cols), filled(b, d, compute.F32, rank, cols)
+				return func(i int) thinCase {
+					return thinCase{op: compute.MatMul{TransB: true, Alpha: 2}, in: []compute.Buffer{dy[(i+shift)%turns], up}}
+				}
+			}
+			grad := func(cols, shift int, ofA bool) func(int) thinCase { // zᵀ dy, or xᵀ dz
+				x, z := act(cols), filled(b, d, compute.F32, tokens, rank)
+				return func(i int) thinCase {
+					c := thinCase{op: compute.MatMul{TransA: true, Alpha: 2}, in: []compute.Buffer{z, x[(i+shift)%turns]}}
+					if ofA {
+						c.in[0], c.in[1] = c.in[1], c.in[0]
+					}
+					return c
+				}
+			}
+			row := 2 * tokens
+			bench("xA qkv", row*hidden, down(hidden), down(hidden), down(hidden))
+			bench("xA o", row*hidden, down(hidden))
+			bench("xA gate up", row*hidden, down(hidden), down(hidden))
+			bench("xA down", row*inner, down(inner))
+			bench("dyB qkv", row*(hidden+2*kv), back(hidden, 0), back(kv, 0), back(kv, 1))
+			bench("dyB gate up", row*2*inner, back(inner, 0), back(inner, 1))
+			bench("grads qkv", row*(2*hidden+2*kv), grad(hidden, 0, false), grad(kv, 0, false), grad(kv, 1, false),
+				grad(hidden, 1, true), grad(hidden, 1, true), grad(hidden, 1, true))
+			bench("grads o", row*2*hidden, grad(hidden, 0, false), grad(hidden, 1, true))
+			bench("grads gate up", row*(2*inner+hidden), grad(inner, 0, false), grad(inner, 1, false), grad(hidden, 0, true), grad(hidden, 0, true))
+			bench("grads down", row*(hidden+inner), grad(hidden, 0, false), grad(inner, 0, true))
+		}
+		for _, list := range acts {
+			for _, x := range list {
+				x.Free()
+			}
+		}
+	}
+}
