@@ -51,6 +51,9 @@ var waiting = map[string]bool{
 	"one_w4_b": true, "one_w4_f": true, "one_added_w4_b": true, "one_normed_w4_b": true, "one_gated_w4_b": true,
 	"many_w4_2_b": true, "many_w4_4_b": true, "many_w4_8_b": true, "many_w4_2_f": true, "many_w4_4_f": true, "many_w4_8_f": true,
 	"grouped_64": true, "grouped_128": true,
+	"rmsnorm_warp_b": true, "rmsnorm_warp_f": true, "rmsnorm_block_b": true, "rmsnorm_block_f": true, "rope_b": true, "rope_f": true,
+	"store_rows_bb": true, "store_rows_bf": true, "store_rows_hb": true, "store_rows_hf": true, "store_rows_fb": true, "store_rows_ff": true,
+	"add_b": true, "add_f": true, "add_float_b": true, "swiglu_b": true, "swiglu_f": true,
 }
 
 // kernel begins a call. Where an op has failed already, the call does nothing.

@@ -39,6 +39,7 @@ struct Caches {
 
 // store_rows writes rows of x into KV caches, as their spans say (see compute.Span): one row of x and one cache a block.
 template <class Y, class X> __device__ __forceinline__ void store_rows(uint32_t *bad, const X *x, const int *spans, int cols, Caches caches) {
+    overlap_start();
     const int *span = spans + 4 * blockIdx.y;
     int t = blockIdx.x, from = span[0], to = span[1], at = span[2];
     if (t < from || t >= to) return;

@@ -11,8 +11,7 @@ template <int DP> __device__ __forceinline__ void grouped(uint32_t *bad, bf16 *y
     __shared__ float tops[4][8], totals[4][8];
     __shared__ bool last;
     constexpr int Tile = 64 * DP * 2, Wide = DP + 8;
-    launch_dependents();
-    wait_for_earlier();
+    overlap_start();
     const int z = blockIdx.z, cut = blockIdx.x, cuts = cuts_of(keys.room[z], limit);
     if (cut >= cuts) return;
     const int from = of_span(o, spans + 4 * z, keys.room[z], bad), lane = threadIdx.x & 31, warp = threadIdx.x >> 5, r = lane >> 2, c = lane & 3;

@@ -6,6 +6,7 @@ namespace {
 __device__ __forceinline__ int64_t first8() { return 8 * ((int64_t)blockIdx.x * blockDim.x + threadIdx.x); }
 
 template <class Y, class A, class B> __device__ __forceinline__ void add(Y *y, const A *a, const B *b, float alpha, int64_t n) {
+    overlap_start();
     int64_t i = first8();
     if (i >= n) return;
     float u[8], v[8];
@@ -38,6 +39,7 @@ template <class T> __device__ __forceinline__ void fill(T *y, float value, int64
 __device__ __forceinline__ float sigmoid(float x) { return 1 / (1 + __expf(-x)); }
 
 template <class T> __device__ __forceinline__ void swiglu(T *y, const T *gate, const T *up, int64_t n) {
+    overlap_start();
     int64_t i = first8();
     if (i >= n) return;
     float g[8], u[8];

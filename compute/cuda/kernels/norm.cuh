@@ -33,6 +33,7 @@ template <int N, class T> __device__ __forceinline__ float rstd(const T *x, int 
 }
 
 template <int N, class T> __device__ __forceinline__ void rmsnorm(T *y, const T *x, const void *w, int wt, int64_t rows, int d, float eps) {
+    overlap_start();
     int64_t r = own_row<N>();
     if (r >= rows) return;
     x += r * d, y += r * d;
@@ -113,6 +114,7 @@ extern "C" __global__ void rope_table(float *c, float *s, const int *positions, 
 
 // rope turns pairs of each head: one token a block. Where pairs lie half a head apart, two neighbouring pairs a thread.
 template <class T> __device__ __forceinline__ void rope(T *y, const T *x, const float *c, const float *s, int width, int head, int half, int traditional, float sign) {
+    overlap_start();
     int64_t t = blockIdx.x;
     x += t * width, y += t * width, c += t * half, s += t * half;
     if (sizeof(T) == 2 && !traditional && half % 2 == 0 && head % 2 == 0) {

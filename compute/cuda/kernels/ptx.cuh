@@ -55,3 +55,10 @@ __device__ __forceinline__ void wait_for_earlier() {
 #endif
 }
 #endif
+
+// overlap_start is what kernels begin with that have nothing to read but what earlier ones write: their start alone
+// overlaps with those.
+__device__ __forceinline__ void overlap_start() {
+    launch_dependents();
+    wait_for_earlier();
+}
