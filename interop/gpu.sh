@@ -9,6 +9,7 @@
 # LENTIL_PATIENCE=9, which makes time limits longer, try the script itself.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+export LC_ALL=C.UTF-8
 repo=$PWD
 logs=$(realpath -m "${1:-/tmp/lentil-gpu}")
 bin=${LENTIL_BIN:-$logs/bin}
@@ -119,17 +120,20 @@ do_start() {
 	fi
 	mkdir -p "$keep/rows"
 	awk -v words=$((700 / short)) 'BEGIN {srand(1); for (i = 0; i < 48; i++) {printf "{\"text\": \""; for (k = 0; k < words; k++) printf "%c%c%c ", 97 + rand() * 26, 97 + rand() * 26, 97 + rand() * 26; print "\"}"}}' >"$keep/rows/train.jsonl"
-	tune() { # name, iterations, arguments
-		local start
-		start=$(date +%s.%N)
-		limit 100 "$bin/lentil" lora --model "$model" --data "$keep/rows" --train --iters "$2" --batch-size 4 --num-layers "$layers" --device "$device" --steps-per-report 1 \
-			--val-batches 0 --max-seq-length $((512 / short + 1)) --adapter-path "$keep/$1" --overwrite "${@:3}" 2>&1 |
-			awk -v start="$start" '{print} /^Iter 1: Train/ {"date +%s.%N" | getline now; printf "first step done %.2f s after the start\n", now - start; fflush()}' >"$logs/$1.log"
+	tune() { # name, iterations, arguments: the log, and beside it when each line came
+		local start=${EPOCHREALTIME/./} line now
+		limit 100 "$bin/lentil" lora --model "$model" --data "$keep/rows" --train --iters "$2" --batch-size 4 --num-layers "$layers" --device "$device" \
+			--steps-per-report 1 --val-batches 0 --max-seq-length $((512 / short + 1)) --adapter-path "$keep/$1" --overwrite "${@:3}" 2>&1 |
+			while IFS= read -r line; do
+				now=$((${EPOCHREALTIME/./} - start))
+				printf '%d.%03d %s\n' $((now / 1000000)) $((now / 1000 % 1000)) "$line" >&3
+				echo "$line"
+			done >"$logs/$1.log" 3>"$logs/$1.times"
 		did "$1"
 	}
 	rates() { grep -oE 'Tokens/sec [0-9.]+' "$logs/$1.log" | awk -v from="$2" -v to="$3" 'NR >= from && NR <= to {s += 1 / $2; n++} END {if (n) printf "%.0f", n / s}'; }
 	tune epochs 24
-	row "start to the first step done" "$(asked "$(grep -oE '[0-9.]+ s after' "$logs/epochs.log" | grep -oE '^[0-9.]+')" most 6 ' s')"
+	row "start to the first step done" "$(asked "$(grep 'Iter 1: Train' "$logs/epochs.times" | grep -oE '^[0-9.]+')" most 6 ' s')"
 	tune no-cache 8 --no-frozen-cache
 	local first second without
 	first=$(rates epochs 3 12) second=$(rates epochs 14 24) without=$(rates no-cache 3 8)

@@ -8,12 +8,14 @@
 // Peers that are not there are left out by name. PyTorch with PEFT is taken
 // from the virtual environment that LENTIL_TORCH names, llama.cpp from the one
 // that LENTIL_LLAMA names, with llama-cpp-python built for this processor
-// (CMAKE_ARGS=-DGGML_NATIVE=ON). The weights are random, made once in
+// (CMAKE_ARGS=-DGGML_NATIVE=ON). With -device cuda the rows of a GPU are measured
+// as well, and PEFT there with the Python that LENTIL_TORCH_GPU names (python3). The weights are random, made once in
 // .interop/bench: 4-bit ones that GGUF's Q4_0 and Q4_1 hold exactly.
 package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,9 +51,12 @@ type harness struct {
 	limit   time.Duration // of one measurement
 	log     io.Writer
 	shapes  map[string]bool // to measure
+	device  string          // GPU to measure too; empty for none
 	peers   map[string]string
-	round   int
-	seen    map[string]measured // by round and command
+	// cardPython is a Python with torch, transformers and peft for the GPU; empty for none.
+	cardPython string
+	round      int
+	seen       map[string]measured // by round and command
 }
 
 // measured is what a command gave: one run may serve several rows of the report.
@@ -79,6 +84,7 @@ func compare(ctx context.Context, args []string, log io.Writer) error {
 	threads := flags.Int("threads", machine.Cores(), "`threads` of every side")
 	out := flags.String("out", "docs/benchmarks.md", "`file` to write; - prints")
 	work := flags.String("work", ".interop/bench", "`folder` for weights and programs")
+	device := flags.String("device", "", "`name` of a GPU to measure too, as lentil doctor lists it")
 	limit := flags.Duration("limit", 20*time.Minute, "`time` after which one measurement is given up")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -87,7 +93,7 @@ func compare(ctx context.Context, args []string, log io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("-only: %w", err)
 	}
-	h := &harness{threads: *threads, limit: *limit, log: log, shapes: map[string]bool{}, seen: map[string]measured{}}
+	h := &harness{threads: *threads, limit: *limit, log: log, shapes: map[string]bool{}, seen: map[string]measured{}, device: *device}
 	for name := range strings.SplitSeq(*shapes, ",") {
 		h.shapes[name] = true
 	}
@@ -144,6 +150,14 @@ func (h *harness) open(ctx context.Context, work string) error {
 			h.peers[name] = path
 		} else {
 			fmt.Fprintf(h.log, "%s is not there (%s): left out\n", name, path)
+		}
+	}
+	if h.device != "" {
+		python := cmp.Or(os.Getenv("LENTIL_TORCH_GPU"), "python3")
+		if _, err := h.output(ctx, python, "-c", "import torch, transformers, peft"); err == nil {
+			h.cardPython = python
+		} else {
+			fmt.Fprintf(h.log, "PEFT on the GPU is left out: %v\n", err)
 		}
 	}
 	return nil

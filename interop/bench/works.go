@@ -49,7 +49,7 @@ func (h *harness) works() []work {
 			all = append(all, h.firstToken(shape)...)
 		}
 	}
-	return all
+	return append(all, h.card()...)
 }
 
 // gemm is the float32 product against OpenBLAS, and the 4-bit linear layer

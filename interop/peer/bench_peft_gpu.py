@@ -1,11 +1,13 @@
 """Tokens a second and peak memory of LoRA steps with PyTorch and PEFT on a card, as a line a setting.
 
-    python bench_peft_gpu.py CONFIG_DIR BATCH LAYERS LENGTH...
+    python bench_peft_gpu.py [--json] CONFIG_DIR BATCH LAYERS LENGTH...
 
 CONFIG_DIR has a config.json; weights are random bf16. LAYERS are the last blocks that get an adapter of rank 8, -1 all. The
-median of five steps behind three counts. Where bitsandbytes is there, the base is measured in NF4 as well.
+median of five steps behind three counts. Where bitsandbytes is there, the base is measured in NF4 as well. With --json the
+figures are one object, and the lines go to standard error.
 """
 
+import json
 import re
 import sys
 import time
@@ -14,7 +16,16 @@ import peft
 import torch
 import transformers
 
-folder, batch, layers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+as_json = "--json" in sys.argv
+arguments = [a for a in sys.argv[1:] if a != "--json"]
+folder, batch, layers = arguments[0], int(arguments[1]), int(arguments[2])
+figures = {}
+
+
+def say(line):
+    print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
+
+
 torch.manual_seed(0)
 config = transformers.AutoConfig.from_pretrained(folder)
 if hasattr(config, "quantization_config"):
@@ -56,24 +67,28 @@ def measure(what, model, length):
         torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     median = sorted(times[3:])[2]
-    print(f"PEFT {what}, {batch} rows of {length}: {batch * length / median:.0f} tokens/s, {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB", flush=True)
+    rate, peak = batch * length / median, torch.cuda.max_memory_allocated()
+    figures[f"{what} {length} train_tps"], figures[f"{what} {length} peak_bytes"] = rate, peak
+    say(f"PEFT {what}, {batch} rows of {length}: {rate:.0f} tokens/s, {peak / 2**30:.1f} GiB")
 
 
-print(f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}")
+say(f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}")
 settings = ["bf16"]
 try:
     import bitsandbytes  # noqa: F401
 
     settings.append("NF4")
 except ImportError:
-    print("PEFT NF4: skipped, bitsandbytes is missing")
+    say("PEFT NF4: skipped, bitsandbytes is missing")
 for what in settings:
     lora = peft.LoraConfig(r=8, lora_alpha=160, target_modules=names, layers_to_transform=chosen, task_type="CAUSAL_LM")
     model = peft.get_peft_model(base(what == "NF4"), lora)
-    for length in map(int, sys.argv[4:]):
+    for length in map(int, arguments[3:]):
         try:
             measure(what, model, length)
         except torch.cuda.OutOfMemoryError:
-            print(f"PEFT {what}, {batch} rows of {length}: out of memory")
+            say(f"PEFT {what}, {batch} rows of {length}: out of memory")
     del model
     torch.cuda.empty_cache()
+if as_json:
+    print(json.dumps(figures))
