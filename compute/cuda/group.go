@@ -6,8 +6,8 @@ import (
 )
 
 // A group is ops that came one after another and are launched as one: updates of all parameters, sums of squares, products
-// of some tokens with matrices that lie side by side, those of low-rank updates (lowrank.go), and products of one token with
-// what stands before and behind them (fuse.go). It is launched before anything else is.
+// of one input or that add up to one result, those of low-rank updates (lowrank.go), and products of one token with what
+// stands before and behind them (fuse.go). It is launched before anything else is.
 type group struct {
 	same  any // what they have in common
 	adam  []update
@@ -16,6 +16,7 @@ type group struct {
 	norm  *norm // before the products in one; nil for none
 	many  []product
 	thin  []thin
+	wgmma []product
 	begin func() // queues the launch
 	freed []area // meanwhile, which the launch may still read
 }
@@ -57,7 +58,7 @@ func (d *Device) emit() {
 	}
 	d.waits.freed = d.waits.freed[:0]
 	w := &d.waits
-	w.adam, w.sums, w.one, w.many, w.thin, w.norm = w.adam[:0], w.sums[:0], w.one[:0], w.many[:0], w.thin[:0], nil
+	w.adam, w.sums, w.one, w.many, w.thin, w.wgmma, w.norm = w.adam[:0], w.sums[:0], w.one[:0], w.many[:0], w.thin[:0], w.wgmma[:0], nil
 }
 
 // adamGroup is what parameters that are updated together have in common.

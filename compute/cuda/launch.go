@@ -26,7 +26,7 @@ type call struct {
 // shared is the dynamic shared memory of kernels that have some, in bytes.
 var shared = map[string]int{
 	"linear_b": denseShared, "linear_f": denseShared, "linear_grad_b": denseShared, "linear_grad_f": denseShared,
-	"wg_b": wgShared, "wg_f": wgShared, "wg_grad_b": wgShared,
+	"wg_words_grad_b": wgShared, "wg_b": wgShared, "wg_f": wgShared, "wg_grad_b": wgShared,
 	"wg_128_b": wgShared128, "wg_128_f": wgShared128, "wg_128_grad_b": wgShared128,
 	"expert_mma_b": denseShared, "expert_mma_f": denseShared, "expert_mma_grad_b": denseShared, "expert_mma_grad_f": denseShared,
 	"many_w4_2_b": manyShared2, "many_w4_4_b": manyShared4, "many_w4_8_b": manyShared8,
@@ -42,8 +42,8 @@ var shared = map[string]int{
 const (
 	denseShared = 3 * 2 * 128 * 64 * 2
 	// four stages of tokens by 64 and two blocks of weights, the outgoing tile, and the barriers.
-	wgShared    = 4*(256*64*2+2*blockBytes) + 2*256*128 + 2*4*8
-	wgShared128 = 4*(128*64*2+2*blockBytes) + 2*128*128 + 2*4*8
+	wgShared    = 4*(256*64*2+2*blockBytes) + 2*256*128 + 3*4*8
+	wgShared128 = 4*(128*64*2+2*blockBytes) + 2*128*128 + 3*4*8
 )
 
 // waiting are the kernels that call wait_for_earlier: they may be launched before those ahead of them have ended.
@@ -144,14 +144,17 @@ func (c *call) heads(o compute.Attention, t, offset int) *call {
 
 // tiles adds the description of a bf16 matrix in tiles of boxRows rows by 64 columns.
 func (c *call) tiles(a array, boxRows int) *call {
+	m := c.tensorMap(a, boxRows)
+	return c.words(m[:]...)
+}
+
+// tensorMap is the description of a bf16 matrix in tiles of boxRows rows by 64 columns.
+func (c *call) tensorMap(a array, boxRows int) [16]uint64 {
 	if c.d.err == nil && c.d.drv != nil {
 		rows, cols := a.Shape[0], a.Shape[1]
 		c.d.fail(c.d.drv.Tiles(&c.tile, a.ptr, rows, cols, cols, boxRows))
 	}
-	c.argument()
-	words := c.tile.Words()
-	c.next += copy(c.cells[c.next:], words[:])
-	return c
+	return c.tile.Words()
 }
 
 // launch queues the call. A grid without blocks does nothing.

@@ -105,43 +105,13 @@ func (c *call) biasArgs(p product) *call {
 	return c.ptr(p.bias.ptr).int(code(p.bias.array.DType))
 }
 
-// wgmma is Hopper's way: the update is the last steps of the sum.
-func (d *Device) wgmma(p product) {
-	name, width, reduced := "wg_", p.width(), p.reduced()
-	_, k := packedBlocks(p.rows, p.cols)
-	si, sk := k, 1
-	tile, tiles := d.tokenTile(p.x.Shape[0], width)
-	if tile == 128 {
-		name = "wg_128_"
-	}
-	if p.back {
-		name, si, sk = name+"grad_", 1, k
-	}
-	u, v, steps := d.operands(p)
-	if steps == 0 {
-		u = p.x // a description is wanted in any case
-	}
-	d.kernel(name+letter(p.y.DType)).tiles(p.x, tile).tiles(u, tile).arrays(p.y).ptr(p.w.ptr).arrays(v).biasArgs(p).
-		int(p.x.Shape[0], width, reduced, si, sk, steps).flag(p.accumulate).int(p.w.stored.zeroPair()).launch(driver.Grid{X: min(tiles, d.card.Multiprocessors), Threads: 384})
-}
-
-// tokenTile chooses how many tokens a tile has, and tells how many tiles there are: small tiles take 0.6 of the time of
-// large ones (widening the weights is the same work), and are taken where the card's cores are better filled so.
-func (d *Device) tokenTile(tokens, width int) (tile, tiles int) {
-	count := func(tile int) int { return ((tokens + tile - 1) / tile) * ((width + 127) / 128) }
-	rounds := func(n int) int { return (n + d.card.Multiprocessors - 1) / d.card.Multiprocessors }
-	if large, small := count(256), count(128); 6*rounds(small) < 10*rounds(large) {
-		return 128, small
-	}
-	return 256, count(256)
-}
-
 // operands makes the update's matrices ready: bf16 of 64·steps columns, see update_operands in kernels/weights.cuh.
 func (d *Device) operands(p product) (u, v array, steps int) {
 	if p.rank == 0 {
 		return u, v, 0
 	}
 	steps = (3*p.rank + 63) / 64
+	p.u = d.inFloat(p.u)
 	tokens, width := p.x.Shape[0], p.width()
 	si, sl := int64(1), int64(width) // v [rank, width]
 	if p.back {
@@ -151,6 +121,17 @@ func (d *Device) operands(p product) (u, v array, steps int) {
 	d.kernel("update_operands").arrays(u, v, p.u, p.v).int(tokens, v.Shape[0], width, p.rank, 64*steps).long(si).long(sl).float(p.scale).
 		each((tokens + v.Shape[0]) * 8 * steps)
 	return u, v, steps
+}
+
+// inFloat is an activation in float32, in work memory where it is not.
+func (d *Device) inFloat(a array) array {
+	if a.DType == compute.F32 {
+		return a
+	}
+	n := a.Shape.Elems()
+	f := d.scratch(compute.F32, a.Shape...)
+	d.kernel("cast_f"+letter(a.DType)).arrays(f, a).long(int64(n)).each(n)
+	return f
 }
 
 // mma is every card's way: the weight is widened to bf16 first.

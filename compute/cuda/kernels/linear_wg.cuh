@@ -1,17 +1,40 @@
-// Products with packed 4-bit weights on Hopper (sm_90a), for many tokens: y [T, N] = x [T, K] Wᵀ (+ bias + u vᵀ), and with
-// BACK the gradient of the input, dx [T, K] = dy [T, N] W (+ u vᵀ), from the same blocks.
+// Products with packed 4-bit weights on Hopper (sm_90a), for many tokens: y [T, N] = x [T, K] Wᵀ (+ bias + u v), and with
+// BACK the gradient of the input, dx [T, K] = dy [T, N] W (+ u vᵀ), from the same blocks. A launch makes up to three of them:
+// forward those of one x, each with its own y; back those that add up to one dx, as one sum over all of them.
 //
 // The product is made transposed: weights are the A operand, widened from 4 bits straight into registers; tokens are the B
-// operand, brought to shared memory by the tensor copy engine. A tile is 128 rows of weights by 256 tokens; one thread
-// brings data, two warpgroups multiply (64 rows each). The grid is persistent. The low-rank part is a last step of the
-// sum: u [T, 64*steps] comes as tokens do, v [rows, 64*steps] is read straight into registers.
+// operand, brought to shared memory by the tensor copy engine. A tile is 128 rows of weights by 256 tokens; two warpgroups
+// multiply (64 rows each), and one brings data: its first thread all but u, which its other warps write. The grid is
+// persistent. The low-rank part is the end of the sum: its float32 numbers are two of bf16 each, so that nothing is lost.
 #include "hopper.cuh"
 #include "w4.cuh"
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+constexpr int WgParts = 3;
+
+// One product. Its extent is the one that it has for itself: N. The update's u is [T, rank], v [rank, N] or with BACK [K, rank].
+struct WgPart {
+    const uint8_t *w;
+    const float *u, *v;
+    const void *bias;
+    void *y;
+    int extent, rank, biasType;
+    float scale;
+};
+
+// What a launch makes: see wgArgs in wgmma.go. K is the same for all. Block (row block i, reduced block k) of the transposed
+// product lies at i*si + k*sk blocks. Tiles go through bands of so many tiles of tokens, and in a band through all rows, so
+// that what is read at one time fits the cache.
+struct WgArgs {
+    TensorMap x[WgParts];
+    WgPart part[WgParts];
+    int parts, T, K, si, sk, band, accumulate;
+    uint32_t zero;
+};
+
 namespace {
-namespace wg {
-constexpr int BR = 128, BK = 64, Stages = 4, WBytes = 2 * BlockBytes;
+namespace hopper_linear {
+constexpr int BR = 128, BK = 64, Stages = 4, WBytes = 2 * BlockBytes, Writers = 96;
 
 __device__ __forceinline__ __nv_bfloat162 bf2(uint32_t v) { return *(__nv_bfloat162 *)&v; }
 
@@ -20,39 +43,176 @@ __device__ __forceinline__ void frag_fwd(uint32_t (&a)[4][4], const uint8_t *blk
     rows_frag(a, ((const uint2 *)blk)[unit(w, 0, r, lane & 3)], ((const uint2 *)blk)[unit(w, 1, r, lane & 3)], *(const uint4 *)(blk + 2048 + 64 * w + 16 * (r >> 1)), r & 1, zero);
 }
 
-// pair_of is pairs for one nibble of two rows' words.
-__device__ __forceinline__ uint32_t pair_of(uint32_t p, int sh, uint32_t s, uint32_t b, uint32_t zero) {
-    uint32_t t = ((p >> sh) & 0x000F000Fu) | 0x43004300u;
-    __nv_bfloat162 q = __hfma2(__hadd2(bf2(t), bf2(zero)), bf2(s), bf2(b));
-    return *(uint32_t *)&q;
-}
-
-// frag_back is the A operand for 64 columns of W (as rows) by 64 rows (reduced). Row 16w+g of the operand is column
-// back_column(w, g) of the block, row 16w+g+8 the next: nibbles w and w+4 of one word, so the words of two neighbouring
-// rows give all that a lane needs of them.
+// frag_back is the A operand for 64 columns of W (as rows) by 64 rows (reduced). A warp widens its 16 columns of 16 rows as
+// they lie, two neighbours of a row in a register, and transposes 8 by 8: its scales are those of two rows then, which four
+// lanes read together.
 __device__ __forceinline__ void frag_back(uint32_t (&a)[4][4], const uint8_t *blk, int tid, uint32_t zero) {
-    int lane = tid & 31, w = tid >> 5, g = lane >> 2, c = lane & 3;
+    int lane = tid & 31, w = tid >> 5, g = lane >> 2, j = 2 * (w & 1), odd = g & 1;
 #pragma unroll
     for (int s = 0; s < 4; s++) {
-        uint2 q0 = ((const uint2 *)blk)[unit(s, g >> 2, 2 * c, g & 3)], q1 = ((const uint2 *)blk)[unit(s, g >> 2, 2 * c + 1, g & 3)];
-        uint4 v = *(const uint4 *)(blk + 2048 + 64 * s + 16 * c);
-        a[s][0] = pair_of(__byte_perm(q0.x, q1.x, 0x5410), 4 * w, v.x, v.y, zero);
-        a[s][1] = pair_of(__byte_perm(q0.x, q1.x, 0x7632), 4 * w, v.x, v.y, zero);
-        a[s][2] = pair_of(__byte_perm(q0.y, q1.y, 0x5410), 4 * w, v.z, v.w, zero);
-        a[s][3] = pair_of(__byte_perm(q0.y, q1.y, 0x7632), 4 * w, v.z, v.w, zero);
+        uint2 q = ((const uint2 *)blk)[unit(s, w >> 1, g, lane & 3)];
+        uint4 v = *(const uint4 *)(blk + 2048 + 64 * s + 16 * (g >> 1));
+        __nv_bfloat162 s0 = pick(v.x, odd), b0 = pick(v.y, odd), s1 = pick(v.z, odd), b1 = pick(v.w, odd);
+        a[s][0] = transposed(pairs(q.x, j, s0, b0, zero));
+        a[s][1] = transposed(pairs(q.x, j + 1, s0, b0, zero));
+        a[s][2] = transposed(pairs(q.y, j, s1, b1, zero));
+        a[s][3] = transposed(pairs(q.y, j + 1, s1, b1, zero));
     }
 }
-__device__ __forceinline__ int back_column(int w, int g) { return 32 * (g >> 2) + 8 * w + 2 * (g & 3); }
-
-// frag_update is the A operand of the low-rank part: rows r and r2 of v, 64 columns from l0 on.
-__device__ __forceinline__ void frag_update(uint32_t (&a)[4][4], const bf16 *v, int width, int r, int r2, int c) {
-    const bf16 *p = v + (int64_t)r * width + 2 * c, *p2 = v + (int64_t)r2 * width + 2 * c;
+// VARIANT: the words are transposed, then widened: half of the transposes, scales of four rows a lane.
+__device__ __forceinline__ void frag_back_words(uint32_t (&a)[4][4], const uint8_t *blk, int tid, uint32_t zero) {
+    int lane = tid & 31, w = tid >> 5, j = 2 * (w & 1);
 #pragma unroll
     for (int s = 0; s < 4; s++) {
-        a[s][0] = *(const uint32_t *)(p + 16 * s);
-        a[s][1] = *(const uint32_t *)(p2 + 16 * s);
-        a[s][2] = *(const uint32_t *)(p + 16 * s + 8);
-        a[s][3] = *(const uint32_t *)(p2 + 16 * s + 8);
+        uint2 q = ((const uint2 *)blk)[unit(s, w >> 1, lane >> 2, lane & 3)];
+        uint4 v = *(const uint4 *)(blk + 2048 + 64 * s + 16 * (lane & 3));
+        uint32_t lo = transposed(q.x), hi = transposed(q.y);
+        a[s][0] = pairs(lo, j, bf2(v.x), bf2(v.y), zero);
+        a[s][1] = pairs(lo, j + 1, bf2(v.x), bf2(v.y), zero);
+        a[s][2] = pairs(hi, j, bf2(v.z), bf2(v.w), zero);
+        a[s][3] = pairs(hi, j + 1, bf2(v.z), bf2(v.w), zero);
+    }
+}
+
+// The update's columns come in chunks of 8: the ranks of hi, lo, hi of u by those of hi, hi, lo of v, filled up with zeros.
+// Chunks are multiplied by fours, a stage has two of these.
+__device__ __forceinline__ int update_fours(int rank) { return (3 * ((rank + 7) / 8) + 3) / 4; }
+__device__ __forceinline__ int update_stages(int rank) { return (update_fours(rank) + 1) / 2; }
+__device__ __forceinline__ float piece(float x, bool second) {
+    float hi = widen(__float2bfloat16_rn(x));
+    return second ? x - hi : hi;
+}
+
+// four reads numbers i to i+3 of a row of n, i a multiple of 4, and zeros beyond; rows lie one after another.
+__device__ __forceinline__ float4 four(const float *row, int i, int n) {
+    if (n % 4 == 0) return i < n ? *(const float4 *)(row + i) : make_float4(0, 0, 0, 0);
+    return make_float4(i < n ? row[i] : 0, i + 1 < n ? row[i + 1] : 0, i + 2 < n ? row[i + 2] : 0, i + 3 < n ? row[i + 3] : 0);
+}
+
+// write_update writes stage l of u for BT tokens from t0 on, as the copy engine would: 16 bytes of a row at their number xor the row's.
+template <int BT> __device__ __forceinline__ void write_update(uint8_t *to, const WgPart &p, int t0, int T, int l, int thread) {
+    const int rank = p.rank, width = (rank + 7) / 8, chunks = min(8, 4 * update_fours(rank) - 8 * l);
+    int which = 8 * l / width, at = (8 * l - which * width) * 8;
+    for (int c = 0; c < chunks; c++) {
+#pragma unroll 1
+        for (int h = 0; h < 2; h++)
+#pragma unroll
+            for (int i = 0; i < (BT + Writers - 1) / Writers; i++) {
+                int r = thread + i * Writers;
+                if (r >= BT) continue;
+                float4 f = make_float4(0, 0, 0, 0);
+                if (which < 3 && t0 + r < T) f = four(p.u + (int64_t)(t0 + r) * rank, at + 4 * h, rank);
+                *(uint2 *)(to + r * 128 + ((c ^ (r & 7)) << 4) + 8 * h) =
+                    make_uint2(pack2(piece(f.x, which == 1), piece(f.y, which == 1)), pack2(piece(f.z, which == 1), piece(f.w, which == 1)));
+            }
+        if ((at += 8) >= rank) at = 0, which++;
+    }
+}
+
+// frag_update is the A operand of the update's chunks from 4n on: rows r and r + 8 of v.
+template <bool BACK> __device__ __forceinline__ void frag_update(uint32_t (&a)[2][4], const WgPart &p, int R, int r, int n, int lane) {
+    const int rank = p.rank, width = (rank + 7) / 8;
+    const int64_t si = BACK ? rank : 1, sl = BACK ? 1 : R;
+    int which = 4 * n / width, at = (4 * n - which * width) * 8;
+#pragma unroll
+    for (int q = 0; q < 4; q++) {
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            float f[2];
+#pragma unroll
+            for (int e = 0; e < 2; e++) {
+                int l = at + 2 * (lane & 3) + e;
+                bool ok = which < 3 && l < rank && r + 8 * h < R;
+                f[e] = piece(ok ? p.scale * p.v[(r + 8 * h) * si + l * sl] : 0, which == 2);
+            }
+            a[q >> 1][2 * (q & 1) + h] = pack2(f[0], f[1]);
+        }
+        if ((at += 8) >= rank) at = 0, which++;
+    }
+}
+
+// A tile of the result: tokens from t0, rows from block `block` of product `part`; the sum is over products from `from` to `to`.
+struct Tile { int t0, block, part, from, to; };
+
+template <bool BACK, int BT> struct Launch {
+    const WgArgs &p;
+    int tt, blocks;  // tiles along tokens and rows
+    __device__ __forceinline__ Launch(const WgArgs &p) : p(p), tt((p.T + BT - 1) / BT), blocks(0) {
+        for (int i = 0; i < (BACK ? 1 : p.parts); i++) blocks += (width(i) + BR - 1) / BR;
+    }
+    __device__ __forceinline__ int width(int part) const { return BACK ? p.K : p.part[part].extent; }
+    __device__ __forceinline__ int steps(int part) const { return ((BACK ? p.part[part].extent : p.K) + 127) / 128 * 2; }
+    __device__ __forceinline__ int tiles() const { return tt * blocks; }
+    __device__ __forceinline__ Tile tile(int t) const {
+        int each = p.band * blocks, first = t / each * p.band, have = min(p.band, tt - first), part = 0;
+        t %= each;
+        int block = t / have, t0 = (first + t % have) * BT;
+        if constexpr (BACK) return {t0, block, 0, 0, p.parts};
+        else {
+            for (int n; block >= (n = (width(part) + BR - 1) / BR); part++) block -= n;
+            return {t0, block, part, part, part + 1};
+        }
+    }
+};
+
+// Where a launch keeps things in shared memory: stages of tokens and of weights, the outgoing tile, and barriers. A stage is
+// full, or empty, or waits for a part of u (asked).
+template <int BT> struct Room {
+    static constexpr int XBytes = BT * BK * 2, OffW = Stages * XBytes, OffOut = OffW + Stages * WBytes, OffBar = OffOut + 2 * BT * 128;
+    uint8_t *at;
+    uint32_t s0;
+    __device__ __forceinline__ uint32_t full(int stage) const { return s0 + OffBar + 8 * stage; }
+    __device__ __forceinline__ uint32_t empty(int stage) const { return full(Stages + stage); }
+    __device__ __forceinline__ uint32_t asked(int stage) const { return full(2 * Stages + stage); }
+};
+
+// bring is the first thread's work.
+template <bool BACK, int BT> __device__ __forceinline__ void bring(const Launch<BACK, BT> &launch, const Room<BT> &room) {
+    const WgArgs &p = launch.p;
+    int stage = 0, phase = 0;
+    for (int t = blockIdx.x; t < launch.tiles(); t += gridDim.x) {
+        const Tile tile = launch.tile(t);
+        for (int i = tile.from; i < tile.to; i++) {
+            const uint8_t *rows = p.part[i].w + (int64_t)tile.block * 2 * p.si * BlockBytes;
+            for (int k = 0; k < launch.steps(i); k++) {
+                bar_wait(room.empty(stage), phase ^ 1);
+                uint32_t bar = room.full(stage), ws = room.s0 + room.OffW + stage * WBytes;
+                bar_expect(bar, room.XBytes + WBytes);
+                copy_tile(room.s0 + stage * room.XBytes, &p.x[BACK ? i : 0], k * BK, tile.t0, bar);
+                const uint8_t *w = rows + (int64_t)k * p.sk * BlockBytes;
+                copy_bytes(ws, w, BlockBytes, bar);
+                copy_bytes(ws + BlockBytes, w + (int64_t)p.si * BlockBytes, BlockBytes, bar);
+                if (++stage == Stages) stage = 0, phase ^= 1;
+            }
+        }
+        for (int i = tile.from; i < tile.to; i++)
+            for (int l = 0; l < update_stages(p.part[i].rank); l++) {
+                bar_wait(room.empty(stage), phase ^ 1);
+                bar_arrive(room.asked(stage));
+                if (++stage == Stages) stage = 0, phase ^= 1;
+            }
+    }
+}
+
+// write_updates is the work of the other warps beside it.
+template <bool BACK, int BT> __device__ __forceinline__ void write_updates(const Launch<BACK, BT> &launch, const Room<BT> &room, int thread) {
+    const WgArgs &p = launch.p;
+    int stage = 0;
+    uint32_t phases = 0;  // a bit for each stage
+    for (int t = blockIdx.x; t < launch.tiles(); t += gridDim.x) {
+        const Tile tile = launch.tile(t);
+        for (int i = tile.from; i < tile.to; i++) stage += launch.steps(i);
+        stage %= Stages;
+        for (int i = tile.from; i < tile.to; i++)
+            for (int l = 0; l < update_stages(p.part[i].rank); l++) {
+                bar_wait(room.asked(stage), phases >> stage & 1);
+                phases ^= 1u << stage;
+                write_update<BT>(room.at + stage * room.XBytes, p.part[i], tile.t0, p.T, l, thread);
+                fence_proxy_async();
+                group_sync(3, Writers);
+                if (thread == 0) bar_arrive(room.full(stage));
+                stage = (stage + 1) % Stages;
+            }
     }
 }
 
@@ -79,179 +239,173 @@ __device__ __forceinline__ void put_row(bf16 *y, uint4 v, int have) {
     for (int k = 0; k < 8; k++) if (k < have) round_to(y + k, k & 1 ? high(q[k >> 1]) : low(q[k >> 1]));
 }
 
-// T tokens; R rows of the transposed product; D the reduced extent. Block (row block i, reduced block k) lies at
-// i*si + k*sk blocks. Updates is how many steps of 64 the low-rank part takes. BT is 256 tokens, or 128 where tiles of
-// 256 would leave cores of the card without work.
-template <bool BACK, int BT, class Y>
-__device__ __forceinline__ void product(const TensorMap *xm, const TensorMap *um, Y *y, const uint8_t *wt, const bf16 *v, const void *bias, int biasType,
-                                        int T, int R, int D, int si, int sk, int updates, int accumulate, uint32_t zero) {
-    constexpr int XBytes = BT * BK * 2, OffW = Stages * XBytes, OffOut = OffW + Stages * WBytes, OffBar = OffOut + 2 * BT * 128;
-    SHARED_ARRAY(uint8_t, smem, 1024);
-    const uint32_t s0 = smem32(smem), full = s0 + OffBar, empty = full + 8 * Stages;
-    const int group = threadIdx.x >> 7, tid = threadIdx.x & 127;
-    const int steps = (D + 127) / 128 * 2, tt = (T + BT - 1) / BT, tiles = tt * ((R + BR - 1) / BR);
-    if (threadIdx.x == 0) {
-        for (int s = 0; s < Stages; s++) {
-            bar_init(full + 8 * s, 1);
-            bar_init(empty + 8 * s, 8);  // one arrival a multiplying warp
+// What a warpgroup writes: 64 rows from r0 of R by tokens from t0, as [T, R]. d holds rows 16w + lane/4 and + 8 by tokens
+// 8i + 2(lane%4) and + 1.
+struct Place { int T, R, t0, r0, tid, barrier; };
+
+// store writes the tile through shared memory, so that rows of 64 leave together.
+template <int BT> __device__ __forceinline__ void store(bf16 *y, const float (&d)[BT / 2], float b0, float b1, uint8_t *out, const Place &o) {
+    const int lane = o.tid & 31, w = o.tid >> 5;
+    group_sync(o.barrier, 128);
+#pragma unroll
+    for (int i = 0; i < BT / 8; i += 2) {
+        uint32_t q[4];
+#pragma unroll
+        for (int m = 0; m < 4; m++) {
+            const float *f = d + 4 * (i + (m >> 1)) + 2 * (m & 1);
+            float b = m & 1 ? b1 : b0;
+            q[m] = pack2(f[0] + b, f[1] + b);
         }
-        bar_init_fence();
+        int tok = 8 * (i + (lane >> 4)) + (lane & 7), chunk = 2 * w + ((lane >> 3) & 1);
+        stmatrix_trans(smem32(out) + tok * 128 + ((chunk ^ (tok & 7)) << 4), q);
     }
-    __syncthreads();
-    int stage = 0, phase = 0;
-    if (group == 0) {
-        fewer_registers<40>();
-        if (tid == 0) {
-            for (int t = blockIdx.x; t < tiles; t += gridDim.x) {
-                int t0 = (t % tt) * BT, r0 = t / tt * 2;
-                for (int k = 0; k < steps + updates; k++) {
-                    bar_wait(empty + 8 * stage, phase ^ 1);
-                    uint32_t bar = full + 8 * stage, ws = s0 + OffW + stage * WBytes;
-                    if (k < steps) {
-                        bar_expect(bar, XBytes + WBytes);
-                        copy_tile(s0 + stage * XBytes, xm, k * BK, t0, bar);
-                        const uint8_t *w = wt + ((int64_t)r0 * si + (int64_t)k * sk) * BlockBytes;
-                        copy_bytes(ws, w, BlockBytes, bar);
-                        copy_bytes(ws + BlockBytes, w + (int64_t)si * BlockBytes, BlockBytes, bar);
-                    } else {
-                        bar_expect(bar, XBytes);
-                        copy_tile(s0 + stage * XBytes, um, (k - steps) * BK, t0, bar);
-                    }
-                    if (++stage == Stages) stage = 0, phase ^= 1;
-                }
-            }
+    group_sync(o.barrier, 128);
+#pragma unroll 4
+    for (int p = o.tid; p < BT * 8; p += 128) {
+        int tok = p >> 3, chunk = p & 7, n = o.r0 + chunk * 8;
+        if (o.t0 + tok >= o.T || n >= o.R) continue;
+        put_row(y + (int64_t)(o.t0 + tok) * o.R + n, *(const uint4 *)(out + tok * 128 + ((chunk ^ (tok & 7)) << 4)), min(8, o.R - n));
+    }
+}
+
+// store_added adds what is there before it rounds: half of the tokens at a time, in float.
+template <int BT> __device__ __forceinline__ void store_added(bf16 *y, const float (&d)[BT / 2], uint8_t *out, const Place &o) {
+    const int lane = o.tid & 31, w = o.tid >> 5, g = lane >> 2;
+    for (int h = 0; h < 2; h++) {
+        group_sync(o.barrier, 128);
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            int tok = 2 * (lane & 3) + (e & 1), chunk = 4 * w + 2 * (e >> 1) + (g >> 2);
+            uint8_t *to = out + tok * 256 + ((chunk ^ tok) << 4) + 4 * (g & 3);
+#pragma unroll
+            for (int i = 0; i < BT / 16; i++) *(float *)(to + i * 8 * 256) = h ? d[4 * (i + BT / 16) + e] : d[4 * i + e];
         }
-    } else {
-        more_registers<232>();
-        const int half = group - 1, lane = tid & 31, w = tid >> 5;
-        uint8_t *outp = smem + OffOut + half * BT * 128;
-        const uint32_t outs = s0 + OffOut + half * BT * 128;
-        float d[BT / 2];
-        uint32_t a[2][4][4];
-        for (int t = blockIdx.x; t < tiles; t += gridDim.x) {
-            const int t0 = (t % tt) * BT, r0 = t / tt * BR + half * 64;
-            int prev = -1;
+        group_sync(o.barrier, 128);
+#pragma unroll 2
+        for (int p = o.tid; p < BT * 4; p += 128) {
+            int tok = p >> 3, c = p & 7, t = o.t0 + h * (BT / 2) + tok, n = o.r0 + c * 8, have = min(8, o.R - n);
+            if (t >= o.T || n >= o.R) continue;
+            bf16 *to = y + (int64_t)t * o.R + n;
+            float old[8];
+            get_row(old, to, have);
+            float4 a = *(const float4 *)(out + tok * 256 + (((2 * c) ^ (tok & 7)) << 4)), b = *(const float4 *)(out + tok * 256 + (((2 * c + 1) ^ (tok & 7)) << 4));
+            old[0] += a.x, old[1] += a.y, old[2] += a.z, old[3] += a.w, old[4] += b.x, old[5] += b.y, old[6] += b.z, old[7] += b.w;
+            put_row(to, old, have);
+        }
+    }
+}
+
+// store_floats is for logits: 8 neighbours go straight to memory, whole sectors of 32 bytes.
+template <int BT> __device__ __forceinline__ void store_floats(float *y, const float (&d)[BT / 2], float b0, float b1, const Place &o) {
+    const int lane = o.tid & 31, w = o.tid >> 5;
+#pragma unroll
+    for (int i = 0; i < BT / 8; i++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            int tok = o.t0 + 8 * i + 2 * (lane & 3) + (e & 1), r = o.r0 + 16 * w + (lane >> 2) + 8 * (e >> 1);
+            if (tok < o.T && r < o.R) y[(int64_t)tok * o.R + r] = d[4 * i + e] + (e >> 1 ? b1 : b0);
+        }
+}
+
+// multiply is the work of a warpgroup that multiplies: half is 0 or 1.
+template <int BACK, int BT, class Y> __device__ __forceinline__ void multiply(const Launch<(BACK > 0), BT> &launch, const Room<BT> &room, int half, int tid) {
+    const WgArgs &p = launch.p;
+    const int lane = tid & 31, w = tid >> 5;
+    uint8_t *out = room.at + room.OffOut + half * BT * 128;
+    float d[BT / 2];
+    uint32_t a[2][4][4];
+    int stage = 0, phase = 0;
+    for (int t = blockIdx.x; t < launch.tiles(); t += gridDim.x) {
+        const Tile tile = launch.tile(t);
+        const WgPart &part = p.part[tile.part];
+        const Place place{p.T, launch.width(tile.part), tile.t0, tile.block * BR + half * 64, tid, 1 + half};
+        int prev = -1;
+        for (int i = tile.from; i < tile.to; i++) {
+            const int steps = launch.steps(i);
             for (int k = 0; k < steps; k += 2) {
 #pragma unroll
                 for (int u = 0; u < 2; u++) {
-                    bar_wait(full + 8 * stage, phase);
-                    const uint8_t *blk = smem + OffW + stage * WBytes + half * BlockBytes;
-                    if (BACK) frag_back(a[u], blk, tid, zero); else frag_fwd(a[u], blk, tid, zero);
-                    uint64_t b = rows_desc(s0 + stage * XBytes);
+                    bar_wait(room.full(stage), phase);
+                    const uint8_t *blk = room.at + room.OffW + stage * WBytes + half * BlockBytes;
+                    if (BACK == 2) frag_back_words(a[u], blk, tid, p.zero); else if (BACK) frag_back(a[u], blk, tid, p.zero); else frag_fwd(a[u], blk, tid, p.zero);
+                    uint64_t b = rows_desc(room.s0 + stage * room.XBytes);
                     wgmma_fence();
 #pragma unroll
-                    for (int s = 0; s < 4; s++) wgmma_rs(d, a[u][s], b + 2 * s, (k + u) | s);
+                    for (int s = 0; s < 4; s++) wgmma_rs(d, a[u][s], b + 2 * s, (i - tile.from) | (k + u) | s);
                     wgmma_commit();
                     wgmma_wait<1>();
-                    if (lane == 0 && prev >= 0) bar_arrive(empty + 8 * prev);
+                    if (lane == 0 && prev >= 0) bar_arrive(room.empty(prev));
                     prev = stage;
                     if (++stage == Stages) stage = 0, phase ^= 1;
                 }
             }
-            wgmma_wait<0>();
-            if (lane == 0) bar_arrive(empty + 8 * prev);
-            for (int l = 0; l < updates; l++) {
-                bar_wait(full + 8 * stage, phase);
-                int g = lane >> 2, r = BACK ? r0 + back_column(w, g) : r0 + 16 * w + g;
-                frag_update(a[0], v + 64 * l, 64 * updates, r, BACK ? r + 1 : r + 8, lane & 3);
-                uint64_t b = rows_desc(s0 + stage * XBytes);
+        }
+        const int r = place.r0 + 16 * w + (lane >> 2);
+        uint32_t v[2][4];
+        if (p.part[tile.from].rank > 0) frag_update<(BACK > 0)>(v, p.part[tile.from], place.R, r, 0, lane);
+        wgmma_wait<0>();
+        if (lane == 0) bar_arrive(room.empty(prev));
+        for (int i = tile.from; i < tile.to; i++) {
+            const int fours = update_fours(p.part[i].rank);
+            for (int n = 0; n < fours; n++) {
+                if (i > tile.from || n > 0) frag_update<(BACK > 0)>(v, p.part[i], place.R, r, n, lane);
+                if (n % 2 == 0) bar_wait(room.full(stage), phase);
+                uint64_t b = rows_desc(room.s0 + stage * room.XBytes) + 4 * (n % 2);
                 wgmma_fence();
-#pragma unroll
-                for (int s = 0; s < 4; s++) wgmma_rs(d, a[0][s], b + 2 * s, 1);
+                wgmma_rs(d, v[0], b, 1);
+                wgmma_rs(d, v[1], b + 2, 1);
                 wgmma_commit();
                 wgmma_wait<0>();
-                if (lane == 0) bar_arrive(empty + 8 * stage);
+                if (n % 2 == 0 && n + 1 < fours) continue;
+                if (lane == 0) bar_arrive(room.empty(stage));
                 if (++stage == Stages) stage = 0, phase ^= 1;
             }
-            float b0 = 0, b1 = 0;  // of rows r and r + 8: added on the way out, as the accumulators are wgmma's own
-            if (!BACK && bias) {
-                int r = r0 + 16 * w + (lane >> 2);
-                if (r < R) b0 = at(bias, biasType, r);
-                if (r + 8 < R) b1 = at(bias, biasType, r + 8);
-            }
-            if (sizeof(Y) == 4) {  // logits: rows of 8 neighbours go straight to memory, whole sectors of 32 bytes
-#pragma unroll
-                for (int i = 0; i < BT / 8; i++)
-#pragma unroll
-                    for (int e = 0; e < 4; e++) {
-                        int tok = t0 + 8 * i + 2 * (lane & 3) + (e & 1), r = r0 + 16 * w + (lane >> 2) + 8 * (e >> 1);
-                        if (tok < T && r < R) ((float *)y)[(int64_t)tok * R + r] = d[4 * i + e] + (e >> 1 ? b1 : b0);
-                    }
-                continue;
-            }
-            if (BACK && accumulate) {  // half of the tokens at a time, in float: what is there is added before rounding
-                for (int h = 0; h < 2; h++) {
-                    group_sync(1 + half, 128);
-#pragma unroll
-                    for (int i = 0; i < BT / 8; i++) {
-                        if (i / (BT / 16) != h) continue;
-#pragma unroll
-                        for (int e = 0; e < 2; e++) {
-                            int tok = 8 * (i % (BT / 16)) + 2 * (lane & 3) + e, g = lane >> 2, chunk = 8 * (g >> 2) + 2 * w + ((g & 3) >> 1);
-                            *(float2 *)(outp + tok * 256 + ((chunk ^ (tok & 7)) << 4) + 8 * (g & 1)) = make_float2(d[4 * i + e], d[4 * i + e + 2]);
-                        }
-                    }
-                    group_sync(1 + half, 128);
-#pragma unroll 4
-                    for (int p = tid; p < BT * 4; p += 128) {
-                        int tok = p >> 3, c = p & 7, t = t0 + h * (BT / 2) + tok, n = r0 + c * 8, have = min(8, R - n);
-                        if (t >= T || n >= R) continue;
-                        bf16 *to = (bf16 *)y + (int64_t)t * R + n;
-                        float old[8];
-                        get_row(old, to, have);
-                        float4 a = *(const float4 *)(outp + tok * 256 + (((2 * c) ^ (tok & 7)) << 4)), b = *(const float4 *)(outp + tok * 256 + (((2 * c + 1) ^ (tok & 7)) << 4));
-                        old[0] += a.x, old[1] += a.y, old[2] += a.z, old[3] += a.w, old[4] += b.x, old[5] += b.y, old[6] += b.z, old[7] += b.w;
-                        put_row(to, old, have);
-                    }
-                }
-                continue;
-            }
-            group_sync(1 + half, 128);
-#pragma unroll
-            for (int i = 0; i < BT / 8; i += 2) {
-                if (BACK) {
-#pragma unroll
-                    for (int e = 0; e < 4; e++) {  // tokens 8(i + e/2) + 2c + e%2; two columns
-                        int tok = 8 * (i + (e >> 1)) + 2 * (lane & 3) + (e & 1), g = lane >> 2;
-                        const float *f = d + 4 * (i + (e >> 1)) + (e & 1);
-                        int chunk = 4 * (g >> 2) + w;
-                        *(uint32_t *)(outp + tok * 128 + ((chunk ^ (tok & 7)) << 4) + 4 * (g & 3)) = pack2(f[0], f[2]);
-                    }
-                } else {
-                    uint32_t q[4];
-#pragma unroll
-                    for (int m = 0; m < 4; m++) {
-                        const float *f = d + 4 * (i + (m >> 1)) + 2 * (m & 1);
-                        float b = m & 1 ? b1 : b0;
-                        q[m] = pack2(f[0] + b, f[1] + b);
-                    }
-                    int tok = 8 * (i + (lane >> 4)) + (lane & 7), chunk = 2 * w + ((lane >> 3) & 1);
-                    stmatrix_trans(outs + tok * 128 + ((chunk ^ (tok & 7)) << 4), q);
-                }
-            }
-            group_sync(1 + half, 128);
-#pragma unroll 4
-            for (int p = tid; p < BT * 8; p += 128) {
-                int tok = p >> 3, chunk = p & 7, n = r0 + chunk * 8;
-                if (t0 + tok >= T || n >= R) continue;
-                put_row((bf16 *)y + (int64_t)(t0 + tok) * R + n, *(const uint4 *)(outp + tok * 128 + ((chunk ^ (tok & 7)) << 4)), min(8, R - n));
-            }
         }
+        float b0 = 0, b1 = 0;  // of rows r and r + 8: added on the way out, as the accumulators are wgmma's own
+        if (!BACK && part.bias) {
+            if (r < place.R) b0 = at(part.bias, part.biasType, r);
+            if (r + 8 < place.R) b1 = at(part.bias, part.biasType, r + 8);
+        }
+        if constexpr (sizeof(Y) == 4) store_floats<BT>((float *)part.y, d, b0, b1, place);
+        else if (BACK && p.accumulate) store_added<BT>((bf16 *)part.y, d, out, place);
+        else store<BT>((bf16 *)part.y, d, b0, b1, out, place);
     }
 }
-}  // namespace wg
+
+// products is the kernel. BT is 256 tokens, or 128 where tiles of 256 would leave cores of the card without work.
+template <int BACK, int BT, class Y> __device__ __forceinline__ void products(const WgArgs &p) {
+    SHARED_ARRAY(uint8_t, smem, 1024);
+    const Room<BT> room{smem, smem32(smem)};
+    const Launch<(BACK > 0), BT> launch(p);
+    if (threadIdx.x == 0) {
+        for (int s = 0; s < Stages; s++) {
+            bar_init(room.full(s), 1);
+            bar_init(room.empty(s), 8);  // one arrival a multiplying warp
+            bar_init(room.asked(s), 1);
+        }
+        bar_init_fence();
+    }
+    __syncthreads();
+    const int group = threadIdx.x >> 7, tid = threadIdx.x & 127;
+    if (group == 0) {
+        fewer_registers<56>();
+        if (tid == 0) bring(launch, room);
+        if (tid >= 32) write_updates(launch, room, tid - 32);
+    } else {
+        more_registers<224>();
+        multiply<BACK, BT, Y>(launch, room, group - 1, tid);
+    }
+}
+}  // namespace hopper_linear
 }  // namespace
 
-#define K_WG(name, BACK, BT, Y)                                                                                                                  \
-    extern "C" __global__ void __launch_bounds__(384, 1)                                                                                         \
-    name(const __grid_constant__ TensorMap xm, const __grid_constant__ TensorMap um, Y *y, const uint8_t *w, const bf16 *v, const void *bias,     \
-         int biasType, int T, int R, int D, int si, int sk, int updates, int acc, uint32_t zero) {                                               \
-        wg::product<BACK, BT>(&xm, &um, y, w, v, bias, biasType, T, R, D, si, sk, updates, acc, zero);                                           \
-    }
-K_WG(wg_b, false, 256, bf16)
-K_WG(wg_f, false, 256, float)
-K_WG(wg_grad_b, true, 256, bf16)
-K_WG(wg_128_b, false, 128, bf16)
-K_WG(wg_128_f, false, 128, float)
-K_WG(wg_128_grad_b, true, 128, bf16)
+#define K_WG(name, BACK, BT, Y) \
+    extern "C" __global__ void __launch_bounds__(384, 1) name(const __grid_constant__ WgArgs p) { hopper_linear::products<BACK, BT, Y>(p); }
+K_WG(wg_b, 0, 256, bf16)
+K_WG(wg_f, 0, 256, float)
+K_WG(wg_grad_b, 1, 256, bf16)
+K_WG(wg_words_grad_b, 2, 256, bf16)
+K_WG(wg_128_b, 0, 128, bf16)
+K_WG(wg_128_f, 0, 128, float)
+K_WG(wg_128_grad_b, 1, 128, bf16)
 #endif

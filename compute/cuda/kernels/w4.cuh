@@ -21,7 +21,7 @@ constexpr int BlockBytes = 2304;
 // pairs turns nibbles (j, j+4) of a word into two bf16 numbers s*(q - z) + b. zero is -128-z, twice: z is 0 where scale
 // and bias are bf16 to begin with, and 8 where they are rounded to it, as the bias is small then.
 __device__ __forceinline__ uint32_t pairs(uint32_t w, int j, __nv_bfloat162 s, __nv_bfloat162 b, uint32_t zero) {
-    uint32_t t = ((w >> (4 * j)) & 0x000F000Fu) | 0x43004300u;  // 128 + q, exact
+    uint32_t t = and_or(w >> (4 * j), 0x43004300u);  // 128 + q, exact
     __nv_bfloat162 q = __hadd2(*(__nv_bfloat162 *)&t, *(__nv_bfloat162 *)&zero);
     q = __hfma2(q, s, b);
     return *(uint32_t *)&q;

@@ -20,6 +20,15 @@ struct Matrices {  // ldmatrix: lane i names row i%8 of matrix i/8
     }
 };
 
+struct Transpose {  // movmatrix
+    uint32_t a, d;
+    static void run(void **boxes) {
+        uint16_t m[8][8];
+        for (int l = 0; l < 32; l++) memcpy(&m[l >> 2][2 * (l & 3)], &((Transpose *)boxes[l])->a, 4);
+        for (int l = 0; l < 32; l++) ((Transpose *)boxes[l])->d = m[2 * (l & 3)][l >> 2] | (uint32_t)m[2 * (l & 3) + 1][l >> 2] << 16;
+    }
+};
+
 struct Product {  // mma.m16n8k16 of bf16
     float *d;
     const uint32_t *a;
@@ -68,6 +77,11 @@ inline void ldmatrix_trans(uint32_t (&a)[4], uint32_t p) {
 inline float exp2_fast(float v) {
     float y = exp2f(v);
     return y < 0x1p-126f ? 0 : y;  // NaN stays
+}
+inline uint32_t transposed(uint32_t a) {
+    emulate::Transpose t = {a, 0};
+    emulate::meet(&t, "movmatrix", emulate::Transpose::run);
+    return t.d;
 }
 inline void mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
     emulate::Product p = {d, a, b0, b1};
