@@ -165,7 +165,9 @@ func (c *call) launch(g driver.Grid) {
 	if g.Shared == 0 {
 		g.Shared = shared[c.name]
 	}
-	c.d.trace.add(c.f, c.d.programmatic(c.name, g), c.cells[:c.next], c.at[:c.args])
+	if c.d.trace.add(c.f, c.d.programmatic(c.name, g), c.cells[:c.next], c.at[:c.args]) {
+		c.d.waited = false // a graph begins with a launch of its own
+	}
 }
 
 // programmatic lets a kernel that waits for itself begin early, behind another one of that kind. Before it waits it reads

@@ -34,7 +34,8 @@ type graph struct {
 
 // A trace finds sequences of launches that come again and again, as those of one token after another do, and replays them as
 // graphs: a fifth of the time of launches for small kernels. Sequences lie between the moments at which the host waits or
-// copies. While launches are those of a known graph they are held back; as soon as one is not, all are issued.
+// copies, and long ones are cut, so that the card is at work on the first part while the host makes the next. While launches
+// are those of a known graph they are held back; as soon as one is not, all are issued.
 type trace struct {
 	to     issuer
 	graphs []*graph
@@ -47,18 +48,14 @@ type trace struct {
 }
 
 const (
-	// Sequences of fewer launches gain nothing; of more, the card would wait for the host to make them.
-	fewestLaunches, mostLaunches = 16, 1024
-	// mostGraphs is how many are kept, and how many sequences are remembered.
-	mostGraphs = 8
+	// Sequences of fewer launches gain nothing; with longer ones the card would wait for the host to make them.
+	fewestLaunches, mostLaunches = 16, 64
+	// mostGraphs is how many are kept, and how many sequences are remembered: those of a step of some thousand launches.
+	mostGraphs = 64
 )
 
-// add takes on a launch. Its words may be changed afterwards.
-func (t *trace) add(f driver.Func, g driver.Grid, words []uint64, at []uint8) {
-	if len(t.now) > mostLaunches { // no graph is so long, and all before it is issued
-		t.to.issue(record{f, g, words, at})
-		return
-	}
+// add takes on a launch, and tells whether it ends a sequence. Its words may be changed afterwards.
+func (t *trace) add(f driver.Func, g driver.Grid, words []uint64, at []uint8) bool {
 	n := len(t.words)
 	t.words = append(t.words, words...)
 	r := record{f, g, t.words[n:len(t.words):len(t.words)], slices.Clone(at)}
@@ -68,6 +65,11 @@ func (t *trace) add(f driver.Func, g driver.Grid, words []uint64, at []uint8) {
 	if len(t.possible) == 0 {
 		t.release()
 	}
+	if len(t.now) < mostLaunches {
+		return false
+	}
+	t.end()
+	return true
 }
 
 // release issues what is held back.
@@ -77,7 +79,7 @@ func (t *trace) release() {
 	}
 }
 
-// end closes the sequence: the host is about to wait or to copy.
+// end closes the sequence: it is long, or the host is about to wait or to copy.
 func (t *trace) end() {
 	if len(t.now) == 0 {
 		return
@@ -97,7 +99,7 @@ func (t *trace) end() {
 
 // learn makes a graph of a sequence that was seen before, and remembers it otherwise.
 func (t *trace) learn() {
-	if len(t.now) < fewestLaunches || len(t.now) > mostLaunches {
+	if len(t.now) < fewestLaunches {
 		return
 	}
 	i := slices.IndexFunc(t.recent, func(s []record) bool { return slices.EqualFunc(s, t.now, record.equal) })

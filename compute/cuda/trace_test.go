@@ -63,9 +63,24 @@ func TestTrace(t *testing.T) {
 	pass(false, 100, 20, -1)
 	pass(true, 100, 20, -1) // two graphs take turns
 	pass(true, 0, 20, -1)
-	for range 3 { // too short and too long for a graph
+	for range 3 { // too short for a graph
 		pass(false, 0, fewestLaunches-1, -1)
-		pass(false, 0, mostLaunches+1, -1)
+	}
+	for i := range 3 { // a long one is cut, and its rest too short
+		for n := range 2*mostLaunches + 5 {
+			if i == 2 && n%mostLaunches == 0 && n < 2*mostLaunches {
+				want.WriteString("[ ")
+			}
+			fmt.Fprintf(&want, "%d ", 1000+n)
+			ends := tr.add(1, driver.Grid{X: 1}, []uint64{uint64(1000 + n)}, []uint8{0})
+			if ends != (n%mostLaunches == mostLaunches-1) {
+				t.Errorf("launch %d ends a sequence: %v", n, ends)
+			}
+			if i == 2 && ends {
+				want.WriteString("] ")
+			}
+		}
+		tr.end()
 	}
 	for i := range 2 * mostGraphs { // no more are kept
 		pass(false, 10000+100*i, 20, -1)
