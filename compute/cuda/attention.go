@@ -105,6 +105,10 @@ func (d *Device) cacheAttention(o compute.CacheAttention, out, in []*buffer) {
 	if n > 0 {
 		head = flashHead(o.Attention, q.DType, keys[0].DType)
 	}
+	if n == 1 && head > 0 && q.Shape[0] == 1 {
+		d.oneQuery(o.Attention, head, out[0].array, q, spans, keys[0], values[0])
+		return
+	}
 	if n > 1 && head > 0 && q.Shape[0] <= n && o.Heads <= mostGrouped*o.KVHeads {
 		d.groupedQueries(o.Attention, head, out[0].array, q, spans, keys, values)
 		return
@@ -136,6 +140,27 @@ func (c *call) caches(n int, at func(i int) driver.Ptr, room func(i int) int) *c
 
 func (c *call) arraysOf(list []array) *call {
 	return c.caches(len(list), func(i int) driver.Ptr { return list[i].ptr }, func(i int) int { return list[i].Shape[0] })
+}
+
+const (
+	singleKeys = 16 // the fewest keys of a part of a query that is alone
+	singleCuts = 32 // the most parts
+)
+
+// oneQuery attends from one query of one sequence: so many parts of the keys, and of the heads that share them four at a time,
+// that the card is filled.
+func (d *Device) oneQuery(o compute.Attention, head int, y, q, span, keys, values array) {
+	name, blocks := "_1", o.Heads
+	if o.Heads > o.KVHeads {
+		name, blocks = "_4", o.KVHeads*((o.Heads/o.KVHeads+3)/4)
+	}
+	cuts := max(1, min(d.card.Multiprocessors/blocks, singleCuts, (keys.Shape[0]+singleKeys-1)/singleKeys))
+	var parts array
+	if cuts > 1 {
+		parts = d.scratch(compute.F32, o.Heads*cuts, head+2)
+	}
+	d.kernel(flashName("single_", head)+name).status().arrays(y, parts).ptr(d.counters).arrays(q).ptr(span.ptr).arrays(keys, values).int(keys.Shape[0]).
+		heads(o, 1, 0).launch(driver.Grid{X: cuts, Y: blocks, Threads: 256})
 }
 
 // partsOf is how many parts the keys of a query are cut into at most: the caches have room for them.

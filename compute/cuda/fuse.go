@@ -59,6 +59,65 @@ func (g *group) touches(p driver.Ptr) bool {
 	return g.norm != nil && (p == g.norm.x.ptr || p == g.norm.y.ptr) || slices.ContainsFunc(g.one, func(o product) bool { return p == o.x.ptr || p == o.y.ptr })
 }
 
+// turnGroup is what rotations have in common that wait for the keys and values to be stored.
+type turnGroup struct {
+	op       compute.RoPE
+	cos, sin driver.Ptr
+}
+
+// holdTurn holds back the rotation of queries, then that of keys, in place.
+func (d *Device) holdTurn(t turn, x array) bool {
+	if x.DType != compute.BF16 || t.op.Traditional || t.op.Inverse || t.op.HeadDim%8 != 0 || 2*t.cos.Shape[1] != t.op.HeadDim || x.Shape[0] == 0 {
+		return false
+	}
+	full := len(d.waits.turns) != 1 || d.waits.turns[0].ptr == x.ptr || d.waits.turns[0].Shape[1]%x.Shape[1] != 0
+	g := d.join(turnGroup{t.op, t.cos.ptr, t.sin.ptr}, full, func() { d.turnStore(t) })
+	g.turns = append(g.turns, x)
+	return true
+}
+
+// holdStore holds back the keys that were just turned, and launches all with the values.
+func (d *Device) holdStore(s storeSpan) bool {
+	w := &d.waits
+	if len(w.turns) != 2 || len(s.to) == 0 || len(s.to) > mostCaches || s.x.DType != compute.BF16 || !s.x.Shape.Equal(w.turns[1].Shape) {
+		return false
+	}
+	switch len(w.store) {
+	case 0:
+		if s.x.ptr != w.turns[1].ptr {
+			return false
+		}
+		w.store = append(w.store, s)
+	case 1:
+		if first := w.store[0]; s.spans.ptr != first.spans.ptr || len(s.to) != len(first.to) || s.to[0].DType != first.to[0].DType ||
+			s.x.ptr == w.turns[0].ptr || s.x.ptr == w.turns[1].ptr {
+			return false
+		}
+		w.store = append(w.store, s)
+		d.emit()
+	}
+	return true
+}
+
+// turnStore launches rotations and what is stored behind them, together where all four are there.
+func (d *Device) turnStore(t turn) {
+	turns, store := d.waits.turns, d.waits.store
+	if len(store) < 2 {
+		for _, x := range turns {
+			d.turn(t, x, x)
+		}
+		for _, s := range store {
+			d.store(s)
+		}
+		return
+	}
+	q, k, keys, values := turns[0], turns[1], store[0], store[1]
+	head := t.op.HeadDim
+	d.kernel("turn_store_"+letter(keys.to[0].DType)).status().arrays(q, k, values.x, t.cos, t.sin).int(q.Shape[1]/k.Shape[1], head).
+		arrays(keys.spans).int(len(keys.to)).arraysOf(keys.to).arraysOf(values.to).
+		launch(driver.Grid{X: k.Shape[0], Y: k.Shape[1] / head, Threads: 256})
+}
+
 // behind is what follows products in their launch.
 type behind struct {
 	name        string

@@ -1,17 +1,20 @@
 package cuda
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
 )
 
 // A layer is what a token of a small model goes through, of sizes that fill no tile.
 type layer struct {
-	t   *testing.T
-	d   *Device
-	cut bool // after each op, so that nothing is launched together
+	t     *testing.T
+	d     *Device
+	cache compute.DType
+	cut   bool // after each op, so that nothing is launched together
 
 	inputs []compute.Buffer // made in the first pass, in their order
 	at     int
@@ -95,9 +98,31 @@ func (l *layer) pass(hidden, between int) (all []compute.Buffer) {
 	x, w := l.filled(compute.BF16, 1, hidden), l.filled(compute.F32, hidden)
 	eps := compute.RMSNorm{Eps: 1e-5}
 	n := keep(l.run(eps, x, w))
-	keep(l.linear(n, 40, l.filled(compute.F32, 40)))
-	keep(l.linear(n, 72, l.filled(compute.F32, 1, 11), l.filled(compute.F32, 11, 72)))
-	a := keep(l.linear(n, between))
+	const heads, kv, head, room = 6, 2, 32, 40
+	q := keep(l.linear(n, heads*head, l.filled(compute.F32, heads*head)))
+	k := keep(l.linear(n, kv*head, l.filled(compute.F32, 1, 11), l.filled(compute.F32, 11, kv*head)))
+	v := keep(l.linear(n, kv*head))
+	cos, sin := l.filled(compute.F32, 1, head/2), l.filled(compute.F32, 1, head/2)
+	for _, x := range []compute.Buffer{q, k} {
+		l.into(compute.RoPE{HeadDim: head}, []compute.Buffer{x}, x, cos, sin)
+	}
+	spans := l.input(func() compute.Buffer {
+		b, err := l.d.Alloc(compute.Shape{1, 4}, compute.I32)
+		if err == nil {
+			err = l.d.Write(b, compute.IntBytes([]int32{0, 1, 17, 18}))
+		}
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		return b
+	})
+	keys, values := keep(l.filled(l.cache, room, kv*head)), keep(l.filled(l.cache, room, kv*head))
+	dense := quant.Format{Kind: quant.Dense, DType: l.cache}
+	store := compute.StoreRows{Format: dense, Cols: kv * head, Rows: []int{room}}
+	l.into(store, []compute.Buffer{keys}, k, spans)
+	l.into(store, []compute.Buffer{values}, v, spans)
+	op := compute.Attention{Heads: heads, KVHeads: kv, HeadDim: head, Scale: 0.2}
+	a := keep(l.run(compute.CacheAttention{Attention: op, Format: dense}, q, spans, keys, values))
 	h := keep(l.run(compute.Add{Alpha: 1}, x, keep(l.linear(a, hidden))))
 	n = keep(l.run(eps, h, l.filled(compute.BF16, hidden)))
 	g := keep(l.linear(n, between))
@@ -111,8 +136,8 @@ func (l *layer) pass(hidden, between int) (all []compute.Buffer) {
 // TestFused: what is launched together gives, to the bit, what it gives alone, in fewer launches.
 func TestFused(t *testing.T) {
 	d := emulated(t, "")
-	for _, hidden := range []int{64, 320, 1088} {
-		l := &layer{t: t, d: d, cut: true}
+	for hidden, cache := range map[int]compute.DType{64: compute.BF16, 320: compute.F16, 1088: compute.F32} {
+		l := &layer{t: t, d: d, cache: cache, cut: true}
 		var alone [][]float32
 		for _, b := range l.pass(hidden, 4672) {
 			alone = append(alone, floats(t, d, b))
@@ -123,8 +148,8 @@ func TestFused(t *testing.T) {
 				t.Fatal(err)
 			}
 			all := l.pass(hidden, 4672)
-			if n := l.launches(); n != 7 {
-				t.Errorf("%d launches, want 7", n)
+			if n := l.launches(); n != 9 {
+				t.Errorf("%d launches, want 9", n)
 			}
 			for i, b := range all {
 				if got := floats(t, d, b); !slices.Equal(got, alone[i]) {
@@ -145,5 +170,40 @@ func TestOneUpdate(t *testing.T) {
 		w := l.inputs[len(l.inputs)-1]
 		op := compute.Linear{Weight: compute.WeightOf(w.(*buffer).weight), Exact: true, Rank: rank, Scale: 0.5, To: compute.F32}
 		alike(t, "update", got, floats(t, l.d, l.run(op, l.filled(compute.F32, 1, 192), w, u, v)), 0.006)
+	}
+}
+
+// TestOneQuery compares attention of one query with that in float32: keys in parts, heads in groups, windows, soft caps.
+func TestOneQuery(t *testing.T) {
+	d := emulated(t, "")
+	for _, c := range []struct {
+		compute.Attention
+		room, keys int
+	}{
+		{compute.Attention{Heads: 8, KVHeads: 2, HeadDim: 128, Scale: 0.088}, 1100, 777},
+		{compute.Attention{Heads: 9, KVHeads: 3, HeadDim: 64, Scale: 0.125, Window: 100}, 300, 300},
+		{compute.Attention{Heads: 3, KVHeads: 3, HeadDim: 72, Scale: 0.1, Softcap: 2}, 90, 50},
+		{compute.Attention{Heads: 12, KVHeads: 2, HeadDim: 40, Scale: 0.2}, 700, 3},
+		{compute.Attention{Heads: 2, KVHeads: 2, HeadDim: 16, Scale: 0.2}, 10, 1},
+	} {
+		l := &layer{t: t, d: d}
+		spans, err := d.Alloc(compute.Shape{1, 4}, compute.I32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Write(spans, compute.IntBytes([]int32{0, 1, int32(c.keys - 1), int32(c.keys)})); err != nil {
+			t.Fatal(err)
+		}
+		run := func(dtype compute.DType) []float32 {
+			in := []compute.Buffer{filled(t, d, compute.BF16, 1, c.Heads*c.HeadDim), filled(t, d, compute.BF16, c.room, c.KVHeads*c.HeadDim), filled(t, d, compute.BF16, c.room, c.KVHeads*c.HeadDim)}
+			if dtype == compute.F32 { // of the same numbers
+				for i, b := range in {
+					in[i] = l.run(compute.CopyRows{Rows: b.Spec().Shape[0], To: dtype}, b)
+				}
+			}
+			op := compute.CacheAttention{Attention: c.Attention, Format: quant.Format{Kind: quant.Dense, DType: dtype}}
+			return floats(t, d, l.run(op, in[0], spans, in[1], in[2]))
+		}
+		alike(t, fmt.Sprintf("%+v", c), run(compute.BF16), run(compute.F32), 0.004)
 	}
 }

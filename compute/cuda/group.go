@@ -17,8 +17,10 @@ type group struct {
 	many  []product
 	thin  []thin
 	wgmma []product
-	begin func() // queues the launch
-	freed []area // meanwhile, which the launch may still read
+	turns []array     // queries and keys to turn
+	store []storeSpan // keys and values to store behind them
+	begin func()      // queues the launch
+	freed []area      // meanwhile, which the launch may still read
 }
 
 // An update is one parameter of the kernel adam.
@@ -59,6 +61,7 @@ func (d *Device) emit() {
 	d.waits.freed = d.waits.freed[:0]
 	w := &d.waits
 	w.adam, w.sums, w.one, w.many, w.thin, w.wgmma, w.norm = w.adam[:0], w.sums[:0], w.one[:0], w.many[:0], w.thin[:0], w.wgmma[:0], nil
+	w.turns, w.store = w.turns[:0], w.store[:0]
 }
 
 // adamGroup is what parameters that are updated together have in common.

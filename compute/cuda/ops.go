@@ -58,12 +58,23 @@ func (d *Device) ropeTable(o compute.RopeTable, out, in []*buffer) {
 }
 
 func (d *Device) rope(o compute.RoPE, out, in []*buffer) {
-	x, half := in[0].array, in[1].array.Shape[1]
+	if t := (turn{o, in[1].array, in[2].array}); out[0].ptr != in[0].ptr || !d.holdTurn(t, in[0].array) {
+		d.turn(t, out[0].array, in[0].array)
+	}
+}
+
+// A turn is a rotation by tables of cosines and sines.
+type turn struct {
+	op       compute.RoPE
+	cos, sin array
+}
+
+func (d *Device) turn(t turn, y, x array) {
 	sign := float32(1)
-	if o.Inverse {
+	if t.op.Inverse {
 		sign = -1
 	}
-	d.kernel("rope_"+letter(x.DType)).arrays(out[0].array, x, in[1].array, in[2].array).int(x.Shape[1], o.HeadDim, half).flag(o.Traditional).float(sign).blocks(x.Shape[0])
+	d.kernel("rope_"+letter(x.DType)).arrays(y, x, t.cos, t.sin).int(x.Shape[1], t.op.HeadDim, t.cos.Shape[1]).flag(t.op.Traditional).float(sign).blocks(x.Shape[0])
 }
 
 // elements queues a kernel over all elements of arrays of one type, with a factor.
@@ -213,12 +224,27 @@ func (d *Device) storeRows(o compute.StoreRows, out, in []*buffer) {
 		d.storeIntegers(o, out, in)
 		return
 	}
-	x, spans := in[0].array, in[1].array
-	for from := 0; from < len(out); from += mostCaches {
-		to := min(from+mostCaches, len(out))
-		d.kernel("store_rows_"+letter(o.Format.DType)+letter(x.DType)).status().arrays(x).ptr(spans.ptr+driver.Ptr(16*from)).int(o.Cols).
-			caches(to-from, func(i int) driver.Ptr { return out[from+i].ptr }, func(i int) int { return o.Rows[from+i] }).
-			launch(driver.Grid{X: x.Shape[0], Y: to - from, Threads: min(256, max(32, (o.Cols+31)&^31))})
+	s := storeSpan{x: in[0].array, spans: in[1].array, to: make([]array, len(out))}
+	for i, b := range out {
+		s.to[i] = array{compute.Spec{Shape: compute.Shape{o.Rows[i], o.Cols}, DType: o.Format.DType}, b.ptr}
+	}
+	if !d.holdStore(s) {
+		d.store(s)
+	}
+}
+
+// A storeSpan is rows x [T, cols] for caches, to each those of its span.
+type storeSpan struct {
+	x, spans array
+	to       []array
+}
+
+func (d *Device) store(s storeSpan) {
+	for from := 0; from < len(s.to); from += mostCaches {
+		list := s.to[from:min(from+mostCaches, len(s.to))]
+		cols := list[0].Shape[1]
+		d.kernel("store_rows_" + letter(list[0].DType) + letter(s.x.DType)).status().arrays(s.x).ptr(s.spans.ptr + driver.Ptr(16*from)).int(cols).arraysOf(list).
+			launch(driver.Grid{X: s.x.Shape[0], Y: len(list), Threads: min(256, max(32, (cols+31)&^31))})
 	}
 }
 

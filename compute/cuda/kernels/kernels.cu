@@ -11,6 +11,7 @@
 #include "experts.cuh"
 #include "attention_grouped.cuh"
 #include "attention_grad.cuh"
+#include "attention_one.cuh"
 #include "attention_wg_grad.cuh"
 #include "cache.cuh"
 #include "loss.cuh"

@@ -1,0 +1,170 @@
+// Attention of a single query (decoding one sequence), and what comes before it: rotations, and new keys and values for caches.
+#pragma once
+#include "attention.cuh"
+
+namespace {
+// put2 writes two neighbours of 16 bits as Y.
+__device__ __forceinline__ void put2(bf16 *p, uint32_t v) { *(uint32_t *)p = v; }
+template <class Y> __device__ __forceinline__ void put2(Y *p, uint32_t v) { round_to(p, low(v)), round_to(p + 1, high(v)); }
+
+// turn_store turns the queries and keys of each token in place and writes keys and values into the caches of the span that
+// the token is of: as rope and store_rows do. A block takes one token, one head of keys and the heads of queries that share it.
+template <class Y> __device__ __forceinline__ void turn_store(uint32_t *bad, bf16 *q, bf16 *k, const bf16 *v, const float *cos, const float *sin, int group, int head, const int *spans, int n, const Caches &keys, const Caches &values) {
+    launch_dependents();
+    wait_for_earlier();
+    const int t = blockIdx.x, half = head / 2, pairs = half / 2, own = blockIdx.y * head;
+    const int64_t width = (int64_t)gridDim.y * head;
+    auto store = [&](const Caches &caches, int at, uint32_t two) {
+        for (int z = 0; z < n; z++) {
+            const int from = spans[4 * z], to = spans[4 * z + 1];
+            if (t < from || t >= to) continue;
+            const int64_t row = (int64_t)spans[4 * z + 2] + t - from;
+            if (row < 0 || row >= caches.room[z]) *bad = 1; else put2((Y *)caches.at[z] + row * width + own + at, two);
+        }
+    };
+    for (int p = threadIdx.x; p < (group + 1) * pairs + half; p += blockDim.x) {
+        const int h = p / pairs, i = 2 * (p % pairs);
+        if (h > group) {
+            const int at = 2 * (p - (group + 1) * pairs);
+            store(values, at, *(const uint32_t *)(v + t * width + own + at));
+            continue;
+        }
+        bf16 *x = h < group ? q + t * width * group + own * group + h * head : k + t * width + own;
+        const uint32_t a = *(const uint32_t *)(x + i), b = *(const uint32_t *)(x + half + i);
+        const float2 cs = *(const float2 *)(cos + (int64_t)t * half + i), sn = *(const float2 *)(sin + (int64_t)t * half + i);
+        const uint32_t ta = pack2(low(a) * cs.x - low(b) * sn.x, high(a) * cs.y - high(b) * sn.y), tb = pack2(low(a) * sn.x + low(b) * cs.x, high(a) * sn.y + high(b) * cs.y);
+        *(uint32_t *)(x + i) = ta, *(uint32_t *)(x + half + i) = tb;
+        if (h == group) store(keys, i, ta), store(keys, half + i, tb);
+    }
+}
+
+// single: one query of one sequence. A block has a part of the keys (blockIdx.x) and up to G of the heads that share them; DP/8
+// lanes take a key and its value, some keys at a time. What a part gives goes to parts [heads, parts, DP + 2]: sums, their
+// largest score, and the sum of probabilities; the last block of the heads joins them in their order. counts are zeros
+// before and after.
+template <int DP, int G> __device__ __forceinline__ void single(uint32_t *bad, bf16 *y, float *parts, uint32_t *counts, const bf16 *q, const int *span, const bf16 *k, const bf16 *v, int room, Heads o) {
+    constexpr int L = DP / 8, Keys = 256 / L, Each = 4;
+    __shared__ float tops[G][32], totals[G][32], most[G], total[G];
+    __shared__ __align__(16) float sums[Keys][G][DP];
+    __shared__ bool last;
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, own = threadIdx.x / L, d0 = threadIdx.x % L * 8, cut = blockIdx.x, cuts = gridDim.x;
+    const int group = o.heads / o.kv, pieces = (group + G - 1) / G, h0 = blockIdx.y / pieces * group + blockIdx.y % pieces * G, heads = min(G, group - blockIdx.y % pieces * G);
+    const int64_t width = (int64_t)o.kv * o.dim;
+    k += blockIdx.y / pieces * o.dim + d0, v += blockIdx.y / pieces * o.dim + d0;
+    launch_dependents();
+    wait_for_earlier();
+    float qv[G][8] = {}, acc[G][8] = {}, top[G], sum[G];
+#pragma unroll
+    for (int g = 0; g < G; g++) {
+        if (g < heads && d0 < o.dim) load8(qv[g], q + (h0 + g) * o.dim + d0);
+        top[g] = -INFINITY, sum[g] = 0;
+    }
+    of_span(o, span, room, bad);
+    if (o.T < 1) return;
+    int lo = first_key(o, nullptr, 0), hi = o.offset + 1;
+    const int share = (hi - lo + cuts - 1) / cuts;
+    lo += cut * share, hi = min(hi, lo + share);
+    for (int j0 = lo; j0 < hi; j0 += Each * Keys) {
+        uint4 kk[Each], vv[Each];
+        float s[Each][G];
+#pragma unroll
+        for (int u = 0; u < Each; u++) {
+            const int j = j0 + own + Keys * u;
+            kk[u] = vv[u] = make_uint4(0, 0, 0, 0);
+            if (j < hi && d0 < o.dim) kk[u] = *(const uint4 *)(k + j * width), vv[u] = *(const uint4 *)(v + j * width);
+        }
+#pragma unroll
+        for (int u = 0; u < Each; u++) {
+            const float x[8] = {low(kk[u].x), high(kk[u].x), low(kk[u].y), high(kk[u].y), low(kk[u].z), high(kk[u].z), low(kk[u].w), high(kk[u].w)};
+#pragma unroll
+            for (int g = 0; g < G; g++) {
+                s[u][g] = 0;
+#pragma unroll
+                for (int i = 0; i < 8; i++) s[u][g] += x[i] * qv[g][i];
+            }
+        }
+#pragma unroll
+        for (int m = L / 2; m; m >>= 1)
+#pragma unroll
+            for (int u = 0; u < Each; u++)
+#pragma unroll
+                for (int g = 0; g < G; g++) s[u][g] += __shfl_xor_sync(~0u, s[u][g], m);
+#pragma unroll
+        for (int g = 0; g < G; g++) {
+            float next = top[g];
+#pragma unroll
+            for (int u = 0; u < Each; u++) {
+                s[u][g] = j0 + own + Keys * u < hi ? capped(o, s[u][g]) : -INFINITY;
+                next = fmaxf(next, s[u][g]);
+            }
+            const float base = next == -INFINITY ? 0 : next, keep = expf(top[g] - base);
+            top[g] = next, sum[g] *= keep;
+#pragma unroll
+            for (int i = 0; i < 8; i++) acc[g][i] *= keep;
+#pragma unroll
+            for (int u = 0; u < Each; u++) s[u][g] = expf(s[u][g] - base), sum[g] += s[u][g];
+        }
+#pragma unroll
+        for (int u = 0; u < Each; u++) {
+            const float x[8] = {low(vv[u].x), high(vv[u].x), low(vv[u].y), high(vv[u].y), low(vv[u].z), high(vv[u].z), low(vv[u].w), high(vv[u].w)};
+#pragma unroll
+            for (int g = 0; g < G; g++)
+#pragma unroll
+                for (int i = 0; i < 8; i++) acc[g][i] += s[u][g] * x[i];
+        }
+    }
+#pragma unroll
+    for (int g = 0; g < G; g++) {
+        if (d0 == 0) tops[g][own] = top[g], totals[g][own] = sum[g];
+#pragma unroll
+        for (int i = 0; i < 8; i += 4) *(float4 *)&sums[own][g][d0 + i] = make_float4(acc[g][i], acc[g][i + 1], acc[g][i + 2], acc[g][i + 3]);
+    }
+    // weigh makes factors of the largest scores of n parts of head `warp`, and the head's sum of probabilities.
+    auto weigh = [&](float t, float s) {
+        const float m = warp_max(t), f = expf(t - (m == -INFINITY ? 0 : m));
+        s = warp_sum(s * f);
+        tops[warp][lane] = f;
+        if (lane == 0) most[warp] = m, total[warp] = s;
+    };
+    __syncthreads();
+    if (warp < heads) weigh(lane < Keys ? tops[warp][lane] : -INFINITY, lane < Keys ? totals[warp][lane] : 0);
+    __syncthreads();
+    for (int p = threadIdx.x; p < heads * DP; p += 256) {
+        const int g = p / DP, d = p % DP;
+        float s = 0;
+#pragma unroll
+        for (int i = 0; i < Keys; i++) s += tops[g][i] * sums[i][g][d];
+        float *part = parts + ((int64_t)(h0 + g) * cuts + cut) * (DP + 2);
+        if (cuts > 1) part[d] = s; else if (d < o.dim) round_to(y + (h0 + g) * o.dim + d, s / total[g]);
+        if (cuts > 1 && d == 0) part[DP] = most[g], part[DP + 1] = total[g];
+    }
+    if (cuts == 1) return;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) last = atomicAdd(counts + blockIdx.y, 1) == cuts - 1;
+    __syncthreads();
+    if (!last) return;
+    __threadfence();
+    if (warp < heads) {
+        const float *part = parts + ((int64_t)(h0 + warp) * cuts + lane) * (DP + 2) + DP;
+        weigh(lane < cuts ? __ldcg(part) : -INFINITY, lane < cuts ? __ldcg(part + 1) : 0);
+    }
+    __syncthreads();
+    for (int p = threadIdx.x; p < heads * DP; p += 256) {
+        const int g = p / DP, d = p % DP;
+        const float *part = parts + (int64_t)(h0 + g) * cuts * (DP + 2) + d;
+        float s = 0;
+#pragma unroll 16
+        for (int i = 0; i < cuts; i++) s += tops[g][i] * __ldcg(part + i * (DP + 2));
+        if (d < o.dim) round_to(y + (h0 + g) * o.dim + d, s / total[g]);
+    }
+    if (threadIdx.x == 0) counts[blockIdx.y] = 0;
+}
+}  // namespace
+
+#define K_TURN_STORE(s, Y) \
+    extern "C" __global__ void __launch_bounds__(256) turn_store_##s(uint32_t *bad, bf16 *q, bf16 *k, const bf16 *v, const float *cos, const float *sin, int group, int head, const int *spans, int n, Caches keys, Caches values) { turn_store<Y>(bad, q, k, v, cos, sin, group, head, spans, n, keys, values); }
+K_TURN_STORE(b, bf16) K_TURN_STORE(h, __half) K_TURN_STORE(f, float)
+#define K_SINGLE(DP, G) \
+    extern "C" __global__ void __launch_bounds__(256) single_##DP##_##G(uint32_t *bad, bf16 *y, float *parts, uint32_t *counts, const bf16 *q, const int *span, const bf16 *k, const bf16 *v, int room, Heads o) { single<DP, G>(bad, y, parts, counts, q, span, k, v, room, o); }
+K_SINGLE(64, 1) K_SINGLE(64, 4) K_SINGLE(128, 1) K_SINGLE(128, 4)
