@@ -38,7 +38,7 @@ func (d *Device) attentionGradByWarpgroups(o compute.Attention, out, in []*buffe
 	t := q.Shape[0]
 	tiles, most := d.segmentTiles(bounds, t, 128)
 	pieces := t/64 + bounds.Shape[0] - 1
-	sums := d.scratch(compute.F32, o.Heads, pieces, 64, 2)
+	sums := d.scratch(compute.F32, o.Heads, pieces, 2, 64)
 	d.kernel(fmt.Sprintf("query_sums_%d", o.HeadDim)).arrays(sums, y, dy, lse).ptr(tiles).int(pieces, o.Heads).launch(driver.Grid{X: o.Heads, Y: most, Threads: 256})
 	d.kernel(fmt.Sprintf("flash_wg_grad_%d", o.HeadDim)).tiles(q, 64).tiles(k, 64).tiles(v, 64).tiles(dy, 64).arrays(out[0].array, out[1].array, out[2].array, sums).
 		ptr(tiles).int(most, pieces).heads(o, t, 0).launch(driver.Grid{X: most * (o.KVHeads + o.Heads), Threads: 384})

@@ -8,13 +8,13 @@
 namespace {
 namespace wg {
 // query_sums makes for each query what the gradient needs of it: lse in units of exp2, and the sum of dy times y along the head.
-// They lie in pieces of 64 queries of one segment [heads, pieces, 64]; what is behind the segment's end has no probability.
-template <int D> __device__ __forceinline__ void query_sums(float2 *sums, const bf16 *y, const bf16 *dy, const float *lse, const int *tiles, int pieces, int heads) {
+// They lie in pieces of 64 queries of one segment [heads, pieces, 2, 64]; what is behind the segment's end has no probability.
+template <int D> __device__ __forceinline__ void query_sums(float *sums, const bf16 *y, const bf16 *dy, const float *lse, const int *tiles, int pieces, int heads) {
     if (blockIdx.y >= tiles[0]) return;
     const int *tile = tiles + 4 + 4 * blockIdx.y;
     const int h = blockIdx.x, t0 = tile[0], end = tile[1];
     constexpr int Lanes = D / 8;
-    sums += ((int64_t)h * pieces + tile[3]) * 64;
+    sums += ((int64_t)h * pieces + tile[3]) * 128;
     const int rows = min(128, (end - t0 + 63) / 64 * 64);
 #pragma unroll 4
     for (int r0 = 0; r0 < 128; r0 += 256 / Lanes) {
@@ -29,7 +29,10 @@ template <int D> __device__ __forceinline__ void query_sums(float2 *sums, const 
         }
 #pragma unroll
         for (int m = Lanes / 2; m; m >>= 1) s += __shfl_xor_sync(~0u, s, m);
-        if (c == 0 && r < rows) sums[r] = t < end ? make_float2(lse[(int64_t)t * heads + h] * Log2E, s) : make_float2(INFINITY, 0);
+        if (c == 0 && r < rows) {
+            float *to = sums + r / 64 * 128 + r % 64;
+            to[0] = t < end ? lse[(int64_t)t * heads + h] * Log2E : INFINITY, to[64] = s;
+        }
     }
 }
 
@@ -60,7 +63,7 @@ template <int D> __device__ __forceinline__ void stay(const Room<D> &room, const
 
 // bring brings the next pair of tiles, of which `have` rows exist, with the sums of its queries if there are any. A warp calls it.
 // Of rows that do not exist all numbers are zero, so that products with them are.
-template <int D> __device__ __forceinline__ void bring(const Room<D> &room, uint8_t *smem, int x, const TensorMap *a, const TensorMap *b, int col, int row, int have, const float2 *sums, int &cleared) {
+template <int D> __device__ __forceinline__ void bring(const Room<D> &room, uint8_t *smem, int x, const TensorMap *a, const TensorMap *b, int col, int row, int have, const float *sums, int &cleared) {
     const int pair = x % Pairs;
     bar_wait(room.empty(pair), x / Pairs & 1 ^ 1);
     const bool part = have < 64, first = (threadIdx.x & 31) == 0;
@@ -92,12 +95,13 @@ template <bool KEYS> __device__ __forceinline__ void hide(float (&s)[32], const 
 }
 
 // chances makes probabilities of 32 scores, and with CAP, of what is put to use of them, what a soft cap lets through of a
-// gradient. less gives what is taken from the score of an element, times log2 e, before.
+// gradient. less gives what is taken from two neighbouring scores, times log2 e, before.
 template <bool CAP, class Less> __device__ __forceinline__ void chances(float (&s)[32], uint32_t (*a)[4], float f, float cap, Less less) {
 #pragma unroll
     for (int i = 0; i < 16; i++) {
         const float c0 = s[2 * i], c1 = s[2 * i + 1];
-        s[2 * i] = exp2_fast(c0 * f - less(2 * i)), s[2 * i + 1] = exp2_fast(c1 * f - less(2 * i + 1));
+        const float2 l = less(i);
+        s[2 * i] = exp2_fast(c0 * f - l.x), s[2 * i + 1] = exp2_fast(c1 * f - l.y);
         if (a) a[i / 4][i % 4] = pack2(s[2 * i], s[2 * i + 1]);
         if (CAP) {
             float r0 = __fdividef(fmaxf(c0, -cap), cap), r1 = __fdividef(fmaxf(c1, -cap), cap);
@@ -125,8 +129,8 @@ template <int D> __device__ __forceinline__ void back_keys(const Room<D> &room, 
         wgmma_commit();
         wgmma_wait<1>();  // the scores are there, and what the earlier pair was read for is done
         if (lane == 0 && x > 0) bar_arrive(room.empty((x - 1) % Pairs));
-        const float4 *two = (const float4 *)(smem + (room.sums(pair) - room.at)) + (lane & 3);  // of two neighbouring queries
-        auto lse = [&](int i) { return i & 1 ? two[i >> 2 << 2].z : two[i >> 2 << 2].x; };
+        const float2 *two = (const float2 *)(smem + (room.sums(pair) - room.at)) + (lane & 3);  // of two neighbouring queries
+        auto lse = [&](int i) { return two[i / 2 * 4]; };
         if (o.cap > 0) cap_scores(o, s);
         if (own0 + 63 > t0 || o.window && own0 + o.window <= t0 + 63) hide<true>(s, o, own0 + 16 * w, t0);
         if (o.cap > 0) chances<true>(s, a, f, o.cap, lse); else chances<false>(s, a, f, 0, lse);
@@ -136,9 +140,9 @@ template <int D> __device__ __forceinline__ void back_keys(const Room<D> &room, 
         wgmma_wait<1>();
 #pragma unroll
         for (int i = 0; i < 8; i++) {
-            const float4 q = two[4 * i];
+            const float2 q = two[32 + 4 * i];
 #pragma unroll
-            for (int e = 0; e < 4; e++) s[4 * i + e] *= p[4 * i + e] - (e & 1 ? q.w : q.y);
+            for (int e = 0; e < 4; e++) s[4 * i + e] *= p[4 * i + e] - (e & 1 ? q.y : q.x);
         }
         pack<64>(b, s);
         wgmma_fence();
@@ -153,7 +157,7 @@ template <int D> __device__ __forceinline__ void back_keys(const Room<D> &room, 
 }
 
 // back_queries: dq of 64 queries a warpgroup.
-template <int D> __device__ __forceinline__ void back_queries(const Room<D> &room, uint8_t *smem, bf16 *dq, const float2 *sum, int t0, int end, int key0, int n, const Heads &o) {
+template <int D> __device__ __forceinline__ void back_queries(const Room<D> &room, uint8_t *smem, bf16 *dq, const float *sum, int t0, int end, int key0, int n, const Heads &o) {
     const int half = (threadIdx.x >> 7) - 1, w = (threadIdx.x >> 5) & 3, lane = threadIdx.x & 31, own0 = t0 + 64 * half;
     const float f = o.cap > 0 ? Log2E : o.scale * Log2E;
     float acc[D / 2], s[32], p[32];
@@ -162,7 +166,7 @@ template <int D> __device__ __forceinline__ void back_queries(const Room<D> &roo
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         const int r = 64 * half + 16 * w + (lane >> 2) + 8 * i;
-        own[i] = t0 + r < end ? sum[r] : make_float2(INFINITY, 0);
+        own[i] = t0 + r < end ? make_float2(sum[r + 64 * half], sum[r + 64 * half + 64]) : make_float2(INFINITY, 0);
     }
     bar_wait(room.staying(), 0);
 #pragma unroll
@@ -184,7 +188,7 @@ template <int D> __device__ __forceinline__ void back_queries(const Room<D> &roo
         if (lane == 0 && x > 0) bar_arrive(room.empty((x - 1) % Pairs));
         if (o.cap > 0) cap_scores(o, s);
         if (key0 + 63 > own0 || o.window && key0 + o.window <= own0 + 63) hide<false>(s, o, own0 + 16 * w, key0);
-        auto lse = [&](int i) { return own[i >> 1 & 1].x; };
+        auto lse = [&](int i) { return make_float2(own[i & 1].x, own[i & 1].x); };
         if (o.cap > 0) chances<true>(s, nullptr, f, o.cap, lse); else chances<false>(s, nullptr, f, 0, lse);
         wgmma_wait<0>();
 #pragma unroll
@@ -200,7 +204,7 @@ template <int D> __device__ __forceinline__ void back_queries(const Room<D> &roo
 }
 
 template <int D>
-__device__ __forceinline__ void backward(const TensorMap *qm, const TensorMap *km, const TensorMap *vm, const TensorMap *gm, bf16 *dq, bf16 *dk, bf16 *dv, const float2 *sum, const int *tiles, int most, int pieces, const Heads &o) {
+__device__ __forceinline__ void backward(const TensorMap *qm, const TensorMap *km, const TensorMap *vm, const TensorMap *gm, bf16 *dq, bf16 *dk, bf16 *dv, const float *sum, const int *tiles, int most, int pieces, const Heads &o) {
     SHARED_ARRAY(uint8_t, smem, 1024);
     const Room<D> room = {smem32(smem)};
     const int group = o.heads / o.kv, b = blockIdx.x - most * o.kv;  // the first blocks are those of keys
@@ -211,7 +215,7 @@ __device__ __forceinline__ void backward(const TensorMap *qm, const TensorMap *k
     // Tiles come by what queries see, most first. For keys it is the other way round, within the same segment.
     const int end = tile[1], start = tile[2], all = (end - start + 127) / 128, number = (tile[0] - start) / 128;
     const int i = keys ? all - 1 - number : number, row0 = start + 128 * i, piece = tile[3] - 2 * number, last = min(row0 + 127, end - 1);
-    sum += (int64_t)(keys ? h * group : h) * pieces * 64 + piece * 64;
+    sum += (int64_t)(keys ? h * group : h) * pieces * 128 + piece * 128;
     int from, blocks;  // tiles of 64 queries, or of keys, from that one of the segment on
     if (keys) {
         const int to = o.window ? min(end, last + o.window) : end;
@@ -235,10 +239,10 @@ __device__ __forceinline__ void backward(const TensorMap *qm, const TensorMap *k
         for (int x = 0, u = 0, head = h * group; x < n; x++) {
             const int row = first + 64 * u;
             if (keys) {
-                bring(room, smem, x, qm, gm, head * D, row, end - row, sum + ((int64_t)(head - h * group) * pieces + from + u) * 64, cleared);
+                bring(room, smem, x, qm, gm, head * D, row, end - row, sum + ((int64_t)(head - h * group) * pieces + from + u) * 128, cleared);
                 if (++u == blocks) u = 0, head++;
             } else {
-                bring(room, smem, x, km, vm, h / group * D, row, end - row, (const float2 *)nullptr, cleared);
+                bring(room, smem, x, km, vm, h / group * D, row, end - row, (const float *)nullptr, cleared);
                 u++;
             }
         }
@@ -246,18 +250,18 @@ __device__ __forceinline__ void backward(const TensorMap *qm, const TensorMap *k
     }
     more_registers<240>();
     if (keys) back_keys(room, smem, dk + h * D, dv + h * D, row0, end, first, blocks, n, o);
-    else back_queries(room, smem, dq + h * D, sum + 128 * i, row0, end, first, n, o);
+    else back_queries(room, smem, dq + h * D, sum + 256 * i, row0, end, first, n, o);
 }
 }  // namespace wg
 }  // namespace
 
 #define K_FLASH_WG_GRAD(D)                                                                                                                              \
-    extern "C" __global__ void __launch_bounds__(256) query_sums_##D(float2 *sums, const bf16 *y, const bf16 *dy, const float *lse, const int *tiles, int pieces, int heads) { \
+    extern "C" __global__ void __launch_bounds__(256) query_sums_##D(float *sums, const bf16 *y, const bf16 *dy, const float *lse, const int *tiles, int pieces, int heads) { \
         wg::query_sums<D>(sums, y, dy, lse, tiles, pieces, heads);                                                                                      \
     }                                                                                                                                                   \
     extern "C" __global__ void __launch_bounds__(384, 1)                                                                                                \
     flash_wg_grad_##D(const __grid_constant__ TensorMap qm, const __grid_constant__ TensorMap km, const __grid_constant__ TensorMap vm,                 \
-                      const __grid_constant__ TensorMap gm, bf16 *dq, bf16 *dk, bf16 *dv, const float2 *sums, const int *tiles, int most, int pieces, Heads o) { \
+                      const __grid_constant__ TensorMap gm, bf16 *dq, bf16 *dk, bf16 *dv, const float *sums, const int *tiles, int most, int pieces, Heads o) { \
         wg::backward<D>(&qm, &km, &vm, &gm, dq, dk, dv, sums, tiles, most, pieces, o);                                                                  \
     }
 K_FLASH_WG_GRAD(64)
