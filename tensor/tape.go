@@ -167,6 +167,11 @@ func (t *Tape) Activations(v []float32, shape ...int) *Tensor {
 	return t.upload(spec, data)
 }
 
+// Upload copies host bytes to the device, in the type that they are of.
+func (t *Tape) Upload(data []byte, dtype compute.DType, shape ...int) *Tensor {
+	return t.upload(compute.Spec{Shape: shape, DType: dtype}, data)
+}
+
 func (t *Tape) upload(spec compute.Spec, data []byte) *Tensor {
 	x := t.alloc(spec)
 	if t.err == nil {
@@ -183,6 +188,16 @@ func (t *Tape) Read(x *Tensor) []float32 {
 	v, err := ReadFloats(t.dev, x)
 	t.fail(err)
 	return v
+}
+
+// ReadBytes copies a tensor to the host as it is on the device, nil after an error.
+func (t *Tape) ReadBytes(x *Tensor) []byte {
+	if t.err != nil {
+		return nil
+	}
+	data := make([]byte, x.spec.Bytes())
+	t.fail(t.dev.Read(x.buf, data))
+	return data
 }
 
 // ReadInts copies an I32 tensor to the host, nil after an error.

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 
@@ -26,7 +27,8 @@ type FrozenCache struct {
 type frozen struct {
 	first int
 	width int
-	small int // the most tokens that are computed anew
+	dtype compute.DType // of what is kept: that of activations on the device
+	small int           // the most tokens that are computed anew
 	rows  map[int]kept
 	store *frozenStore
 }
@@ -35,7 +37,7 @@ type frozen struct {
 type kept struct {
 	tokens int
 	device *tensor.Tensor // nil: on the host
-	values []float32      // nil: in the file at offset
+	values []byte         // nil: in the file at offset
 	offset int64
 }
 
@@ -46,7 +48,7 @@ func newFrozen(m *model.Model, store *frozenStore, again bool) *frozen {
 	if store == nil || !again || first == 0 || !batchInvariant(m) {
 		return nil
 	}
-	return &frozen{first: first, width: m.Config.HiddenSize, small: m.Device().Info().SmallBatch, rows: map[int]kept{}, store: store}
+	return &frozen{first: first, width: m.Config.HiddenSize, dtype: max(m.Device().Info().Activations, compute.F32), small: m.Device().Info().SmallBatch, rows: map[int]kept{}, store: store}
 }
 
 // batchInvariant tells whether larger batches give each of their examples, to the bit, the same.
@@ -90,13 +92,14 @@ func (f *frozen) load(t *tensor.Tape, b *packed) *tensor.Tensor {
 	if onDevice {
 		return f.loadParts(t, b)
 	}
-	out := make([]float32, len(b.Tokens)*f.width)
+	size := f.width * f.dtype.Size()
+	out := make([]byte, len(b.Tokens)*size)
 	for i, row := range b.index {
-		if !f.copy(out[int(b.Bounds[i])*f.width:int(b.Bounds[i+1])*f.width], row) {
+		if !f.copy(out[int(b.Bounds[i])*size:int(b.Bounds[i+1])*size], row) {
 			return nil
 		}
 	}
-	return t.Activations(out, len(b.Tokens), f.width)
+	return t.Upload(out, f.dtype, len(b.Tokens), f.width)
 }
 
 // loadParts is load where examples are on the device; those on the host go there.
@@ -107,17 +110,17 @@ func (f *frozen) loadParts(t *tensor.Tape, b *packed) *tensor.Tensor {
 		if parts[i] = f.rows[row].device; parts[i] != nil {
 			continue
 		}
-		values := make([]float32, lengths[i]*f.width)
+		values := make([]byte, lengths[i]*f.width*f.dtype.Size())
 		if !f.copy(values, row) {
 			return nil
 		}
-		parts[i] = t.Activations(values, lengths[i], f.width)
+		parts[i] = t.Upload(values, f.dtype, lengths[i], f.width)
 	}
 	return t.Stack(parts, lengths)
 }
 
 // copy fills dst with what is kept of an example on the host, its first tokens.
-func (f *frozen) copy(dst []float32, row int) bool {
+func (f *frozen) copy(dst []byte, row int) bool {
 	k := f.rows[row]
 	if k.values != nil {
 		copy(dst, k.values)
@@ -133,21 +136,22 @@ func (f *frozen) copy(dst []float32, row int) bool {
 // keep stores the output x [T, width] for the examples that are not kept yet, while there
 // is room. It comes to the host only if some of it is to stay there.
 func (f *frozen) keep(t *tensor.Tape, b *packed, x *tensor.Tensor) {
-	if t.Err() != nil {
+	if t.Err() != nil || x.Buffer().Spec().DType != f.dtype {
 		return
 	}
-	var values []float32
+	var values []byte
+	size := f.width * f.dtype.Size()
 	for _, i := range f.keepOnDevice(t, b, x) {
 		n := b.length(i)
-		if t.Err() != nil || !f.store.room(n*f.width) {
+		if t.Err() != nil || !f.store.room(n*size) {
 			continue
 		}
 		if values == nil {
-			if values = t.Read(x); values == nil {
+			if values = t.ReadBytes(x); values == nil {
 				return // the tape has an error
 			}
 		}
-		if k, ok := f.store.put(values[int(b.Bounds[i])*f.width : int(b.Bounds[i+1])*f.width]); ok {
+		if k, ok := f.store.put(values[int(b.Bounds[i])*size : int(b.Bounds[i+1])*size]); ok {
 			k.tokens = n
 			f.rows[b.index[i]] = k
 		}
@@ -236,20 +240,20 @@ func (s *frozenStore) freeDevice(k kept) {
 	}
 }
 
-// room reports whether put has room for n values on the host.
-func (s *frozenStore) room(n int) bool { return int64(4*n) <= max(s.left.Memory, s.left.Disk) }
+// room reports whether put has room for n bytes on the host.
+func (s *frozenStore) room(n int) bool { return int64(n) <= max(s.left.Memory, s.left.Disk) }
 
 // put keeps a copy of values. It is false when there is no room.
-func (s *frozenStore) put(values []float32) (kept, bool) {
-	size := int64(4 * len(values))
+func (s *frozenStore) put(values []byte) (kept, bool) {
+	size := int64(len(values))
 	if size <= s.left.Memory {
 		s.left.Memory -= size
-		return kept{values: append([]float32(nil), values...)}, true
+		return kept{values: bytes.Clone(values)}, true
 	}
 	if size > s.left.Disk || !s.open() {
 		return kept{}, false
 	}
-	if _, err := s.file.WriteAt(compute.FloatBytes(values), s.end); err != nil {
+	if _, err := s.file.WriteAt(values, s.end); err != nil {
 		s.full(err)
 		return kept{}, false
 	}
@@ -283,8 +287,8 @@ func (s *frozenStore) full(err error) {
 	s.warn(fmt.Sprintf("no more outputs of frozen layers are kept on disk, so epochs take longer: %v", err))
 }
 
-func (s *frozenStore) read(dst []float32, offset int64) bool {
-	_, err := s.file.ReadAt(compute.FloatBytes(dst), offset)
+func (s *frozenStore) read(dst []byte, offset int64) bool {
+	_, err := s.file.ReadAt(dst, offset)
 	if err != nil {
 		s.warn(fmt.Sprintf("outputs of frozen layers are computed again: %v", err))
 	}

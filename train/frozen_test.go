@@ -1,6 +1,7 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/lentil-lm/lentil/adapter"
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/computetest"
 	"github.com/lentil-lm/lentil/compute/cpu"
 	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
@@ -185,6 +187,35 @@ func TestFrozenCacheWithoutAFolder(t *testing.T) {
 	}
 }
 
+// TestFrozenHalf: what a device keeps in BF16 takes as much on the host and comes back to the bit, from memory and from disk.
+func TestFrozenHalf(t *testing.T) {
+	t.Parallel()
+	const tokens, width = 3, 4
+	dev := computetest.NewPartial(compute.BF16)
+	tape := tensor.NewTape(dev)
+	s := newFrozenStore(dev, FrozenCache{Memory: 2 * tokens * width, Disk: 2 * tokens * width, Dir: t.TempDir()}, func(text string) { t.Error(text) })
+	f := &frozen{first: 1, width: width, dtype: compute.BF16, rows: map[int]kept{}, store: s}
+	var want [][]byte
+	b := packed{Batch: model.Batch{Tokens: make([]int32, tokens), Bounds: []int32{0, tokens}}}
+	for row := range 3 {
+		x := tape.Activations([]float32{0.1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, float32(row)}, tokens, width)
+		b.index = []int{row}
+		f.keep(tape, &b, x)
+		want = append(want, tape.ReadBytes(x))
+	}
+	for row, kept := range []bool{true, true, false} { // in memory, on disk, without room
+		b.index = []int{row}
+		x := f.load(tape, &b)
+		if (x != nil) != kept || kept && !bytes.Equal(tape.ReadBytes(x), want[row]) {
+			t.Errorf("row %d comes back as %v, want %v", row, x, kept)
+		}
+	}
+	if s.left.Memory != 0 || s.left.Disk != 0 || tape.Err() != nil {
+		t.Errorf("room left: %d in memory, %d on disk; %v", s.left.Memory, s.left.Disk, tape.Err())
+	}
+	s.close()
+}
+
 // TestFrozenStoreReadFails closes the file behind the store's back.
 func TestFrozenStoreReadFails(t *testing.T) {
 	t.Parallel()
@@ -192,7 +223,7 @@ func TestFrozenStoreReadFails(t *testing.T) {
 	dev := newCPU(t)
 	tape := tensor.NewTape(dev)
 	s := newFrozenStore(dev, FrozenCache{Disk: 100, Dir: t.TempDir()}, func(text string) { warned = append(warned, text) })
-	f := &frozen{first: 1, width: 2, rows: map[int]kept{}, store: s}
+	f := &frozen{first: 1, width: 2, dtype: compute.F32, rows: map[int]kept{}, store: s}
 	b := packed{index: []int{7}}
 	keep := func(values []float32) {
 		b.Tokens, b.Bounds = make([]int32, len(values)/2), []int32{0, int32(len(values) / 2)}
