@@ -47,6 +47,8 @@ type Speed struct {
 	TPS       float64 `json:"tokens_per_second"`
 	GFLOPS    float64 `json:"gflops"`
 	Bandwidth float64 `json:"gigabytes_per_second"`
+	// Idle is Figures.Idle.
+	Idle *float64 `json:"idle,omitempty"`
 }
 
 const (
@@ -213,7 +215,7 @@ func (r *SelfTest) measure(ctx context.Context, name string, threads int, say fu
 		}
 		rates := map[string]float64{"training": f.Averages.TrainTPS, "prompt": f.Averages.PromptTPS, "generation": f.Averages.GenerationTPS}
 		for _, p := range f.Achieved {
-			r.Speeds = append(r.Speeds, Speed{p.Name, rates[p.Name], p.GFLOPS, p.Bandwidth})
+			r.Speeds = append(r.Speeds, Speed{p.Name, rates[p.Name], p.GFLOPS, p.Bandwidth, f.Idle})
 		}
 	}
 	slices.SortFunc(r.Problems, cmp.Compare)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/quant"
@@ -65,5 +66,34 @@ func TestLateErrors(t *testing.T) {
 	}
 	if d.Read(out[0], got) == nil || d.Run(compute.GatherRows{}, out, in) == nil {
 		t.Error("a closed device works")
+	}
+}
+
+// TestWatchIdle: what is told is the time outside of MLX, and nothing once it is not watched.
+func TestWatchIdle(t *testing.T) {
+	const n, rest, least = 1024, 30 * time.Millisecond, 10 * time.Millisecond
+	d := open(t, compute.F32)
+	var bufs []compute.Buffer
+	for range 3 {
+		b, err := d.Alloc(compute.Shape{n, n}, compute.F32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bufs = append(bufs, b)
+	}
+	if idle := d.WatchIdle(true); idle != 0 {
+		t.Errorf("%v before it was watched", idle)
+	}
+	start := time.Now()
+	time.Sleep(rest)
+	if err := errors.Join(d.Run(compute.MatMul{Alpha: 1}, bufs[:1], bufs[1:]), d.Sync()); err != nil {
+		t.Fatal(err)
+	}
+	all := time.Since(start)
+	if idle := d.WatchIdle(false); idle < rest || all-idle < least {
+		t.Errorf("%v of %v outside, with a rest of %v and a product", idle, all, rest)
+	}
+	if idle := d.WatchIdle(false); idle != 0 {
+		t.Errorf("%v when it was not watched", idle)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/mlx/mlxc"
@@ -248,6 +249,16 @@ func (d *Device) Arrays() (n int) {
 		return nil
 	})
 	return n
+}
+
+// WatchIdle begins to add up the time in which no function of MLX runs, or ends that, and returns what was added up until
+// now: what our side takes, and at most how long MLX had nothing to do.
+func (d *Device) WatchIdle(on bool) (outside time.Duration) {
+	d.enter(func() error {
+		outside = d.lib.Watch(on)
+		return nil
+	})
+	return outside
 }
 
 // ResetPeak starts a new measurement of the peak that Memory returns.

@@ -39,6 +39,14 @@ func (c *doctorFigures) testItself(ctx context.Context, streams Streams, device 
 	return nil
 }
 
+// idleText tells the share of the time in which the device had nothing to do, if it is known.
+func idleText(share *float64) string {
+	if share == nil {
+		return ""
+	}
+	return fmt.Sprintf("; idle for at most %.2f %% of the time", 100**share)
+}
+
 // problemsShown is how many problems are printed; the file has all.
 const problemsShown = 10
 
@@ -56,7 +64,7 @@ func printSelfTest(w io.Writer, t bench.SelfTest) {
 			len(c.Losses), c.Model, c.Losses[len(c.Losses)-1], c.Furthest, c.Allowed)
 	}
 	for _, s := range t.Speeds {
-		fmt.Fprintf(w, "%-12s %.1f tokens/s; %.1f GFLOP/s and %.1f GB/s, of %.1f and %.1f\n", s.Work, s.TPS, s.GFLOPS, s.Bandwidth, t.Device.GFLOPS, t.Device.Bandwidth)
+		fmt.Fprintf(w, "%-12s %.1f tokens/s; %.1f GFLOP/s and %.1f GB/s, of %.1f and %.1f%s\n", s.Work, s.TPS, s.GFLOPS, s.Bandwidth, t.Device.GFLOPS, t.Device.Bandwidth, idleText(s.Idle))
 	}
 	for _, text := range t.Problems[:min(problemsShown, len(t.Problems))] {
 		fmt.Fprintf(w, "PROBLEM      %s\n", text)

@@ -78,7 +78,7 @@ func (g *Graph) node(f function, args ...uintptr) Array {
 	*g.res = 0
 	n := copy(g.all[1:], args)
 	g.all[0], g.all[n+1] = uintptr(unsafe.Pointer(g.res)), uintptr(g.s)
-	return g.result(f, int32(invoke(g.lib.addr[f], g.all[:n+2]...)))
+	return g.result(f, int32(g.lib.call(f, g.all[:n+2]...)))
 }
 
 // alike is node for functions whose result is of the type of all their arrays, where that is one.
@@ -483,7 +483,10 @@ func (g *Graph) RMSNorm(x, w Array, eps float32) Array {
 		return 0
 	}
 	*g.res = 0
-	y := g.result(fastRMSNorm, g.lib.rmsNorm(g.res, x, w, eps, g.s))
+	begun := g.lib.watch.begin()
+	status := g.lib.rmsNorm(g.res, x, w, eps, g.s)
+	g.lib.watch.end(begun)
+	y := g.result(fastRMSNorm, status)
 	if t := g.lib.types.of(x); t == F32 || t == g.lib.types.of(w) { // F32 is the widest
 		g.lib.types.note(y, t)
 	}
@@ -501,12 +504,13 @@ func (g *Graph) Attention(q, k, v Array, scale float32, causal bool, mask Array)
 		mode = cstring("causal")
 	}
 	*g.res = 0
-	status := int32(0)
+	status, begun := int32(0), g.lib.watch.begin()
 	if g.lib.minor < 7 {
 		status = g.lib.attention6(g.res, q, k, v, scale, mode, mask, 0, g.s)
 	} else {
 		status = g.lib.attention(g.res, q, k, v, scale, mode, mask, 0, false, g.s)
 	}
+	g.lib.watch.end(begun)
 	y := g.result(fastAttention, status)
 	if t := g.lib.types.of(q); t == g.lib.types.of(k) && t == g.lib.types.of(v) {
 		g.lib.types.note(y, t)

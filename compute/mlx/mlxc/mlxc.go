@@ -31,6 +31,7 @@ type Library struct {
 	failed string
 	live   int // handles of arrays
 	types  typesOf
+	watch  watch
 }
 
 // Array is a handle, 0 for none.
@@ -144,13 +145,18 @@ func (l *Library) serve() {
 // call calls a function. Pointers among the arguments are kept until it returns.
 //
 //go:uintptrescapes
-func (l *Library) call(f function, args ...uintptr) uintptr { return invoke(l.addr[f], args...) }
+func (l *Library) call(f function, args ...uintptr) uintptr {
+	begun := l.watch.begin()
+	r := invoke(l.addr[f], args...)
+	l.watch.end(begun)
+	return r
+}
 
 // do calls a function that returns 0, or tells the handler what is wrong.
 //
 //go:uintptrescapes
 func (l *Library) do(f function, args ...uintptr) error {
-	return l.check(f, int32(invoke(l.addr[f], args...)))
+	return l.check(f, int32(l.call(f, args...)))
 }
 
 func (l *Library) check(f function, status int32) error {
