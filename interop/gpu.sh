@@ -198,19 +198,21 @@ do_greedy() {
 	for bits in 16 8; do
 		local same=0 n=0 kv=()
 		[ $bits = 8 ] && kv=(--kv-bits 8 --kv-group-size 32 --quantized-kv-start 0)
-		for chapter in demo/handbook/0[1-8]*.md; do
+		for chapter in demo/handbook/0[1-5]*.md; do
 			text=$(head -c 300 "$chapter")
-			for on in "$device" cpu; do
-				limit 30 "$bin/lentil" generate --model "$keep/small" --ignore-chat-template --prompt "$text" -m 64 --verbose False --device "$on" "${kv[@]}" >"$keep/answer-$on" 2>>"$logs/greedy.log" &
-				wait $!
-			done
+			answer() { # device, file
+				limit 30 "$bin/lentil" generate --model "$keep/small" --ignore-chat-template --prompt "$text" -m 64 --verbose False --device "$1" "${kv[@]}" >"$keep/$2" 2>>"$logs/greedy.log"
+			}
+			answer cpu processor &
+			answer "$device" card
+			wait $!
 			n=$((n + 1))
-			if [ -s "$keep/answer-cpu" ] && cmp -s "$keep/answer-$device" "$keep/answer-cpu"; then same=$((same + 1)); else
+			if [ -s "$keep/processor" ] && cmp -s "$keep/card" "$keep/processor"; then same=$((same + 1)); else
 				echo "== $chapter, $bits bits"
-				diff "$keep/answer-$device" "$keep/answer-cpu"
+				diff "$keep/card" "$keep/processor"
 			fi >>"$logs/greedy.log"
 		done
-		row "greedy answers, $bits-bit cache, as the processor's" "$same of $n (others part at narrow leads: see greedy.log)"
+		row "greedy answers, $bits-bit cache, as the processor's" "$same of $n are equal (greedy.log has the others; TestCardGreedy demands that leads are narrow there)"
 	done
 	did greedy
 }
@@ -281,6 +283,7 @@ do_tests() {
 
 do_sanitizer() {
 	local left=$((560 - $(spent)))
+	PATH=$PATH:/usr/local/cuda/bin
 	if ! command -v compute-sanitizer >/dev/null || [ $left -lt 15 ]; then
 		row "compute-sanitizer" "skipped: it is not there, or the time is over"
 		return
