@@ -16,8 +16,47 @@ type manyGroup struct {
 // many multiplies up to 64 tokens with a matrix, and with those that follow.
 func (d *Device) many(p product) {
 	key := manyGroup{p.x.ptr, p.x.Shape[0], p.cols, p.y.DType, p.w.stored.zeroPair()}
-	g := d.join(key, len(d.waits.many) == mostRows, func() { d.manyAll(key) })
+	g := d.join(key, len(d.waits.many) == mostRows, func() { d.manyAll(key, behind{}) })
 	g.many = append(g.many, p)
+}
+
+// manyAdd adds to a product that waits, and launches it.
+func (d *Device) manyAdd(o compute.Add, y, a, b array) bool {
+	w := &d.waits
+	if len(w.many) != 1 || o.Alpha != 1 || y.DType != compute.BF16 || w.many[0].y.DType != compute.BF16 {
+		return false
+	}
+	p := w.many[0]
+	if a.ptr == p.y.ptr {
+		a, b = b, a
+	}
+	if b.ptr != p.y.ptr || a.ptr == b.ptr || y.ptr == p.x.ptr || y.Shape.Elems() != p.y.Shape.Elems() {
+		return false
+	}
+	d.manyBehind(behind{"added_", y, a})
+	return true
+}
+
+// manyGated makes silu(gate) · up of two products that wait, and launches them.
+func (d *Device) manyGated(y, gate, up array) bool {
+	w := &d.waits
+	if len(w.many) != 2 || y.DType != compute.BF16 || w.many[0].y.DType != compute.BF16 || w.many[0].rows != w.many[1].rows || gate.ptr == up.ptr {
+		return false
+	}
+	if w.many[0].y.ptr == up.ptr {
+		w.many[0], w.many[1] = w.many[1], w.many[0]
+	}
+	if w.many[0].y.ptr != gate.ptr || w.many[1].y.ptr != up.ptr || y.ptr == w.many[0].x.ptr || y.Shape.Elems() != gate.Shape.Elems() {
+		return false
+	}
+	d.manyBehind(behind{name: "gated_", sum: y})
+	return true
+}
+
+func (d *Device) manyBehind(b behind) {
+	key := d.waits.same.(manyGroup)
+	d.waits.begin = func() { d.manyAll(key, b) }
+	d.emit()
 }
 
 // manyBlocks is how many blocks a matrix should have at least, so that all cores read; manySteps are the fewest steps of
@@ -41,8 +80,8 @@ const (
 	manyShared8 = 3 * (4*blockBytes + 8*8*256)
 )
 
-func (d *Device) manyAll(key manyGroup) {
-	words, blocks, parts := make([]uint64, 4*mostRows+mostRows/2), 0, false
+func (d *Device) manyAll(key manyGroup, b behind) {
+	words, blocks, parts := make([]uint64, 4*mostRows+mostRows/2+2), 0, b.name == "gated_"
 	pair := func(at, i, v int) { words[at+i/2] |= uint64(v) << (32 * (i % 2)) }
 	for i, p := range d.waits.many {
 		words[i], words[mostRows+i] = uint64(p.y.ptr), uint64(p.w.ptr)
@@ -60,12 +99,15 @@ func (d *Device) manyAll(key manyGroup) {
 	if parts {
 		sums = d.scratch(compute.F32, blocks, key.tokens, 128)
 	}
-	name := "many_w4_8_"
+	copy(words[4*mostRows+mostRows/2:], []uint64{uint64(b.sum.ptr), uint64(b.addend.ptr)})
+	name := "many_" + b.name + "w4_"
 	switch {
 	case key.tokens <= 16:
-		name = "many_w4_2_"
+		name += "2_"
 	case key.tokens <= 32:
-		name = "many_w4_4_"
+		name += "4_"
+	default:
+		name += "8_"
 	}
 	_, kb := packedBlocks(1, key.cols)
 	d.kernel(name+letter(key.to)).ptr(key.x).int(key.tokens, key.cols, kb, key.zero).arrays(sums).ptr(d.counters).words(words...).

@@ -82,6 +82,56 @@ func testMany(t *testing.T, d *Device) {
 	}
 }
 
+// TestManyBehind: a sum or a gate in the launch of products gives, to the bit, what it gives in its own.
+func TestManyBehind(t *testing.T) {
+	d := emulated(t, "capability=90")
+	for _, tokens := range []int{5, 17, 64} {
+		for _, hidden := range []int{64, 1088} {
+			l := &layer{t: t, d: d}
+			pass := func(cut bool) (all [][]float32, launches int) {
+				l.at, l.cut = 0, cut
+				x, before := l.filled(compute.BF16, tokens, hidden), l.launches()
+				var list []compute.Buffer
+				keep := func(b compute.Buffer) compute.Buffer {
+					list = append(list, b)
+					return b
+				}
+				other := l.input(func() compute.Buffer { // weights unlike those of l.linear
+					m := weight4(200, hidden)
+					slices.Reverse(m.Data)
+					w, err := d.ImportWeight(m)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return w
+				})
+				up := keep(l.linear(x, 200, l.filled(compute.F32, 200))) // [tokens, 200]
+				gate := keep(l.run(compute.Linear{Weight: compute.WeightOf(other.(*buffer).weight), To: compute.BF16}, x, other))
+				g := keep(l.run(compute.SwiGLU{}, gate, up))
+				h := keep(l.run(compute.Add{Alpha: 1}, keep(l.linear(x, hidden, l.filled(compute.F32, hidden))), x))
+				h = keep(l.run(compute.Add{Alpha: 1}, h, keep(l.linear(x, hidden))))
+				keep(l.run(compute.Add{Alpha: 2}, h, keep(l.linear(x, hidden)))) // which no kernel takes together
+				keep(l.run(compute.Add{Alpha: 1}, g, g))
+				launches = l.launches() - before
+				for _, b := range list {
+					all = append(all, floats(t, d, b))
+				}
+				return all, launches
+			}
+			alone, _ := pass(true)
+			for range 2 { // the second time in the opposite order of threads and blocks
+				together, launches := pass(false)
+				if !slices.EqualFunc(alone, together, slices.Equal) {
+					t.Errorf("%d tokens of %d: together other results", tokens, hidden)
+				}
+				if launches != 6 {
+					t.Errorf("%d launches, want 6", launches)
+				}
+			}
+		}
+	}
+}
+
 // BenchmarkFewTokens times products of few tokens of the Ministral-8B shape, those of one input together. GB/s count the
 // weights alone.
 func BenchmarkFewTokens(b *testing.B) {

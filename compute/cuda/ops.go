@@ -83,15 +83,15 @@ func (d *Device) elements(name string, alpha float32, a ...array) {
 	d.kernel(name + "_" + letter(a[0].DType)).arrays(a...).float(alpha).long(int64(n)).each8(n)
 }
 
-// add is a + alpha b, behind a product of one token in its launch.
+// add is a + alpha b, in the launch of a product of few tokens that is one of them.
 func (d *Device) add(o compute.Add, out, in []*buffer) {
-	if !d.oneAdd(o, out[0].array, in[0].array, in[1].array) {
+	if y, a, b := out[0].array, in[0].array, in[1].array; !d.oneAdd(o, y, a, b) && !d.manyAdd(o, y, a, b) {
 		d.elements("add", o.Alpha, out[0].array, in[0].array, in[1].array)
 	}
 }
 
 func (d *Device) swiGLU(out, in []*buffer) {
-	if !d.oneGated(out[0].array, in[0].array, in[1].array) {
+	if y, gate, up := out[0].array, in[0].array, in[1].array; !d.oneGated(y, gate, up) && !d.manyGated(y, gate, up) {
 		d.gated("swiglu", out[0].array, in[0].array, in[1].array)
 	}
 }

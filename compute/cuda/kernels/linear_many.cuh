@@ -1,4 +1,5 @@
 // Products with packed 4-bit weights for up to 64 tokens (many sequences that are answered at once), on every card.
+#include "elements.cuh"
 #include "tiles.cuh"
 #include "w4.cuh"
 
@@ -10,13 +11,17 @@ struct Many {
     const uint8_t *w[4];
     const void *bias[4];
     int rows[4], biasType[4], split[4];
+    bf16 *behind;        // what follows in the same launch, [T, N]
+    const bf16 *addend;  // of Added
 };
+
 
 // many: y [T, N] = x [T, K] Wᵀ (+ bias), T at most 8*NT. A block makes 128 rows of W over a part of K, 128 columns a step:
 // four packed blocks and the tokens' columns are copied to shared memory, some steps ahead. Of its 8 warps, four share the
 // rows and two the columns of a step. The parts of a sum go to `parts` [blocks, T, 128]; the last block of the rows to come
-// there adds them up in their order. counts are zeros before and after. The order of a sum does not depend on T.
-template <int NT, class Y> __device__ __forceinline__ void many_w4(const bf16 *x, int T, int K, int KB, uint32_t zero, float *parts, uint32_t *counts, const Many &m) {
+// there adds them up in their order (of Gated, the last of both matrices). counts are zeros before and after. The order of a
+// sum does not depend on T.
+template <int NT, Behind B, class Y> __device__ __forceinline__ void many_w4(const bf16 *x, int T, int K, int KB, uint32_t zero, float *parts, uint32_t *counts, const Many &m) {
     SHARED_ARRAY(uint8_t, smem, 128);
     __shared__ bool last;
     constexpr int Tokens = 8 * NT, Weights = 4 * BlockBytes, Stage = Weights + Tokens * 256, Stages = NT == 2 ? 7 : NT == 4 ? 5 : 3, Wide = 132;
@@ -91,39 +96,58 @@ template <int NT, class Y> __device__ __forceinline__ void many_w4(const bf16 *x
         __syncthreads();
     }
     const int N = m.rows[which], q = 4 * (threadIdx.x & 31), n = group * 128 + q;  // a thread has four rows
-    auto put = [&](int t, float4 v) {
-        const float f[4] = {v.x, v.y, v.z, v.w};
-        Y *y = (Y *)m.y[which] + (int64_t)t * N + n;
+    auto put = [&](int i, int t, float4 &v) {  // of matrix i; v becomes what y holds
+        float *f = (float *)&v;
 #pragma unroll
-        for (int e = 0; e < 4; e++)
-            if (n + e < N) round_to(y + e, m.bias[which] ? f[e] + at(m.bias[which], m.biasType[which], n + e) : f[e]);
+        for (int e = 0; e < 4; e++) {
+            if (n + e >= N) break;
+            Y y;
+            round_to(&y, m.bias[i] ? f[e] + at(m.bias[i], m.biasType[i], n + e) : f[e]);
+            ((Y *)m.y[i])[(int64_t)t * N + n + e] = y;
+            f[e] = widen(y);
+            if (B == Added) round_to(m.behind + (int64_t)t * N + n + e, widen(m.addend[(int64_t)t * N + n + e]) + f[e]);
+        }
     };
     for (int t = threadIdx.x >> 5; t < T; t += 8) {
         float4 v = *(const float4 *)(sums + t * Wide + q);
-        if (split == 1) put(t, v); else *(float4 *)(parts + ((int64_t)blockIdx.x * T + t) * 128 + q) = v;
+        if (B != Gated && split == 1) put(which, t, v); else *(float4 *)(parts + ((int64_t)blockIdx.x * T + t) * 128 + q) = v;
     }
-    if (split == 1) return;
+    if (B != Gated && split == 1) return;
     __threadfence();
     __syncthreads();
-    const int first = blockIdx.x - part;
-    if (threadIdx.x == 0) last = atomicAdd(counts + first, 1) == split - 1;
+    const int first = B == Gated ? group * split : blockIdx.x - part;
+    if (threadIdx.x == 0) last = atomicAdd(counts + first, 1) == (B == Gated ? 2 * split : split) - 1;
     __syncthreads();
     if (!last) return;
     __threadfence();
-    for (int t = threadIdx.x >> 5; t < T; t += 8) {
+    auto joined = [&](int from, int t) {
         float4 v = make_float4(0, 0, 0, 0);
 #pragma unroll 4
         for (int i = 0; i < split; i++) {
-            float4 p = __ldcg((const float4 *)(parts + ((int64_t)(first + i) * T + t) * 128 + q));
+            float4 p = __ldcg((const float4 *)(parts + ((int64_t)(from + i) * T + t) * 128 + q));
             v.x += p.x, v.y += p.y, v.z += p.z, v.w += p.w;
         }
-        put(t, v);
+        return v;
+    };
+    for (int t = threadIdx.x >> 5; t < T; t += 8) {
+        float4 v = joined(first, t);
+        put(B == Gated ? 0 : which, t, v);
+        if (B != Gated) continue;
+        float4 u = joined(first + gridDim.x / 2, t);
+        put(1, t, u);
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const float g = ((float *)&v)[e];
+            if (n + e < N) round_to(m.behind + (int64_t)t * N + n + e, ((float *)&u)[e] * (g * sigmoid(g)));
+        }
     }
     if (threadIdx.x == 0) counts[first] = 0;
 }
 }  // namespace
 
-#define K_MANY(NT, s, Y) \
-    extern "C" __global__ void __launch_bounds__(256, 2) many_w4_##NT##_##s(const bf16 *x, int T, int K, int KB, uint32_t zero, float *parts, uint32_t *counts, Many m) { many_w4<NT, Y>(x, T, K, KB, zero, parts, counts, m); }
-K_MANY(2, b, bf16) K_MANY(4, b, bf16) K_MANY(8, b, bf16)
-K_MANY(2, f, float) K_MANY(4, f, float) K_MANY(8, f, float)
+#define K_MANY(NT, name, B, s, Y) \
+    extern "C" __global__ void __launch_bounds__(256, 2) name##_w4_##NT##_##s(const bf16 *x, int T, int K, int KB, uint32_t zero, float *parts, uint32_t *counts, Many m) { many_w4<NT, B, Y>(x, T, K, KB, zero, parts, counts, m); }
+K_MANY(2, many, Nothing, b, bf16) K_MANY(4, many, Nothing, b, bf16) K_MANY(8, many, Nothing, b, bf16)
+K_MANY(2, many, Nothing, f, float) K_MANY(4, many, Nothing, f, float) K_MANY(8, many, Nothing, f, float)
+K_MANY(2, many_added, Added, b, bf16) K_MANY(4, many_added, Added, b, bf16) K_MANY(8, many_added, Added, b, bf16)
+K_MANY(2, many_gated, Gated, b, bf16) K_MANY(4, many_gated, Gated, b, bf16) K_MANY(8, many_gated, Gated, b, bf16)

@@ -26,7 +26,6 @@ struct Around {
     int type;
     float eps;
 };
-enum Behind { Nothing, Added, Gated };
 
 constexpr int Ahead = 8;  // blocks of 64 columns that a warp has asked for at a time
 

@@ -18,6 +18,9 @@
 
 constexpr int BlockBytes = 2304;
 
+// What follows products in their launch: nothing, a sum, or silu(the first) * the second.
+enum Behind { Nothing, Added, Gated };
+
 // pairs turns nibbles (j, j+4) of a word into two bf16 numbers s*(q - z) + b. zero is -128-z, twice: z is 0 where scale
 // and bias are bf16 to begin with, and 8 where they are rounded to it, as the bias is small then.
 __device__ __forceinline__ uint32_t pairs(uint32_t w, int j, __nv_bfloat162 s, __nv_bfloat162 b, uint32_t zero) {
