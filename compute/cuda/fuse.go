@@ -144,13 +144,13 @@ func (d *Device) oneAdd(o compute.Add, y, a, b array) bool {
 // oneGated makes silu(gate) · up of two products that wait, and launches them.
 func (d *Device) oneGated(y, gate, up array) bool {
 	w := &d.waits
-	if len(w.one) != 2 || w.norm == nil || y.DType != compute.BF16 || w.one[0].rows != w.one[1].rows || gate.ptr == up.ptr {
+	if len(w.one) != 2 || w.one[0].y.DType != compute.BF16 || y.DType != compute.BF16 || w.one[0].rows != w.one[1].rows || gate.ptr == up.ptr {
 		return false
 	}
 	if w.one[0].y.ptr == up.ptr {
 		w.one[0], w.one[1] = w.one[1], w.one[0]
 	}
-	if w.one[0].y.ptr != gate.ptr || w.one[1].y.ptr != up.ptr || y.ptr == w.norm.x.ptr || y.ptr == w.norm.y.ptr {
+	if w.one[0].y.ptr != gate.ptr || w.one[1].y.ptr != up.ptr || y.ptr == w.one[0].x.ptr || w.norm != nil && y.ptr == w.norm.x.ptr {
 		return false
 	}
 	d.oneBehind(behind{name: "gated_", sum: y})
@@ -180,9 +180,7 @@ func (d *Device) oneAll(key oneGroup, b behind) {
 		around[0], around[1] = uint64(n.y.ptr), uint64(n.w.ptr)
 		around[4] = uint64(code(n.w.DType)) | uint64(math.Float32bits(n.eps))<<32
 		key.x = n.x.ptr
-		if name == "" {
-			name = "normed_"
-		}
+		name = "normed_" + name
 	}
 	around[2], around[3] = uint64(b.sum.ptr), uint64(b.addend.ptr)
 	for _, p := range d.waits.one {

@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -128,6 +129,8 @@ func (l *layer) pass(hidden, between int) (all []compute.Buffer) {
 	g := keep(l.linear(n, between))
 	g = keep(l.run(compute.SwiGLU{}, g, keep(l.linear(n, between))))
 	h = keep(l.run(compute.Add{Alpha: 1}, keep(l.linear(g, hidden)), h))
+	gate := keep(l.linear(h, 136))
+	keep(l.run(compute.SwiGLU{}, gate, keep(l.linear(h, 136))))
 	keep(l.run(compute.Add{Alpha: 2}, h, keep(l.linear(h, hidden)))) // which no kernel takes together
 	keep(l.run(eps, h, w))
 	return all
@@ -148,8 +151,8 @@ func TestFused(t *testing.T) {
 				t.Fatal(err)
 			}
 			all := l.pass(hidden, 4672)
-			if n := l.launches(); n != 9 {
-				t.Errorf("%d launches, want 9", n)
+			if n := l.launches(); n != 10 {
+				t.Errorf("%d launches, want 10", n)
 			}
 			for i, b := range all {
 				if got := floats(t, d, b); !slices.Equal(got, alone[i]) {
@@ -205,5 +208,30 @@ func TestOneQuery(t *testing.T) {
 			return floats(t, d, l.run(op, in[0], spans, in[1], in[2]))
 		}
 		alike(t, fmt.Sprintf("%+v", c), run(compute.BF16), run(compute.F32), 0.004)
+	}
+}
+
+// TestArgMaxInParts: rows so long that several blocks look for the first of the largest.
+func TestArgMaxInParts(t *testing.T) {
+	l := &layer{t: t, d: emulated(t, "")}
+	const rows, n = 4, 9001
+	x, v := filled(t, l.d, compute.F32, rows, n), make([]float32, rows*n)
+	want := []int32{4500, 0, n - 1, -1 - 7000}
+	for i := range v {
+		v[i] = float32(i % 100)
+	}
+	v[want[0]], v[want[0]+1], v[n-1] = 100, 100, 100
+	v[n], v[2*n+n-1], v[3*n+7000], v[3*n+8000] = 100, 100, float32(math.NaN()), float32(math.Inf(1))
+	if err := l.d.Write(x, compute.FloatBytes(v)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time in the opposite order of blocks
+		got := make([]int32, rows)
+		if err := l.d.Read(l.run(compute.ArgMax{}, x), compute.IntBytes(got)); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
 	}
 }

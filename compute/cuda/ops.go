@@ -155,7 +155,17 @@ func (d *Device) sumRows(o compute.SumRows, out, in []*buffer) {
 
 func (d *Device) argMax(out, in []*buffer) {
 	x := in[0].array
-	d.kernel("argmax_"+letter(x.DType)).arrays(out[0].array, x).int(x.Shape[1]).launch(driver.Grid{X: x.Shape[0], Threads: 512})
+	rows, parts := x.Shape[0], 1
+	if rows <= countersHeld {
+		parts = max(1, min(x.Shape[1]/2048, 2*d.card.Multiprocessors/max(rows, 1), 64))
+	}
+	var found array
+	if parts > 1 {
+		found = d.scratch(compute.I32, rows, 3, parts)
+	}
+	if rows > 0 {
+		d.kernel("argmax_"+letter(x.DType)).arrays(out[0].array, x).int(x.Shape[1]).arrays(found).ptr(d.counters).launch(driver.Grid{X: parts, Y: rows, Threads: 512})
+	}
 }
 
 const (

@@ -229,6 +229,8 @@ __device__ __forceinline__ void tall_unit(const ThinList &list, int n, int T, ui
 }  // namespace
 
 extern "C" __global__ void __launch_bounds__(256, 2) narrow_mma(const __grid_constant__ ThinList list, int n, int M, uint32_t *counts) {
+    launch_dependents();
+    wait_for_earlier();
     narrow_unit(list, n, M, counts);
 }
 extern "C" __global__ void __launch_bounds__(256, 2) tall_mma(const __grid_constant__ ThinList list, int n, int T, uint32_t *counts) {

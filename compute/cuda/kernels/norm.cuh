@@ -105,6 +105,8 @@ EACH_TYPE(K_NORM_WEIGHT)
 
 // rope_table: cos, sin [T, half] of position times frequency.
 extern "C" __global__ void rope_table(float *c, float *s, const int *positions, const float *freq, int half, int64_t n, float scale) {
+    launch_dependents();
+    wait_for_earlier();
     int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     float sn, cs;

@@ -107,6 +107,8 @@ __device__ __forceinline__ float weight_at(const Raw &w, int64_t n, int k) {
 // negative id gives zeros, one beyond N sets *bad.
 #define K_ROWS(s, Y)                                                                                                                                           \
     extern "C" __global__ void rows_w4_##s(uint32_t *bad, Y *y, const uint8_t *w, const int *ids, int first, int N, int K, int KB, float zero) {               \
+        launch_dependents();                                                                                                                                   \
+        wait_for_earlier();                                                                                                                                    \
         int64_t n = ids ? ids[blockIdx.x] : first + (int)blockIdx.x;                                                                                           \
         y += (int64_t)blockIdx.x * K;                                                                                                                          \
         if (n < 0 || n >= N) {                                                                                                                                 \
