@@ -161,8 +161,7 @@ func (d *Device) Read(b compute.Buffer, dst []byte) error {
 			s = d.reads
 			d.fail(d.drv.StreamWait(s, c.written))
 		}
-		d.fail(d.drv.CopyOut(dst, c.ptr, s))
-		d.wait(s)
+		d.wait(s, func() error { return d.drv.CopyOut(dst, c.ptr, s) })
 	}
 	d.checkStatus()
 	return d.take()

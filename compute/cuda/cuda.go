@@ -241,7 +241,7 @@ func (d *Device) Sync() error {
 		return errClosed
 	}
 	d.flush()
-	d.wait(d.stream)
+	d.wait(d.stream, nil)
 	d.checkStatus()
 	return d.take()
 }

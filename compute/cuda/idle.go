@@ -50,9 +50,13 @@ func (d *Device) worked() {
 	}
 }
 
-// wait waits for a stream that waits for the card's work.
-func (d *Device) wait(s driver.Stream) {
+// wait waits for a stream that waits for the card's work, behind the copies that queue makes. Copies to memory that is not
+// pinned wait themselves.
+func (d *Device) wait(s driver.Stream, queue func() error) {
 	working := d.look()
+	if queue != nil {
+		d.fail(queue())
+	}
 	d.fail(d.drv.Wait(s))
 	if working {
 		d.worked()

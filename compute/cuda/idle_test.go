@@ -48,3 +48,28 @@ func TestIdle(t *testing.T) {
 		}
 	}
 }
+
+// TestIdleReading: a copy to the host's memory waits for the card, which works meanwhile.
+func TestIdleReading(t *testing.T) {
+	const pause = 50 * time.Millisecond // of "copy"
+	d, err := fake(t, "query=600 copy=50")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := d.Alloc(compute.Shape{64}, compute.F32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.WatchIdle(true)
+	for range 3 {
+		if err := d.Run(compute.Scale{Alpha: 1}, []compute.Buffer{b}, []compute.Buffer{b}); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Read(b, make([]byte, 256)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := d.WatchIdle(false); got >= pause {
+		t.Errorf("idle for %v while it worked", got)
+	}
+}

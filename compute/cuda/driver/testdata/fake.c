@@ -1,22 +1,25 @@
 // A driver without a card, for tests of the binding: device memory is memory of the host, kernels do nothing but keep
 // the numbers of their launch. The environment FAKE_CUDA asks for failures: "init=100", "version=11080", "launch=700",
-// "graph=801" (a programmatic launch into a graph).
+// "graph=801" (a programmatic launch into a graph), "copy=50" (milliseconds that one to the host takes); several by spaces.
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 typedef uint64_t ptr;
 static const uint64_t limit = 1 << 30;
 static _Atomic uint64_t used, most; // goroutines allocate and free side by side
 static uint64_t last[16];
 static int capturing;
+static _Atomic int drained; // nothing was launched since the last copy to the host
 
 static int asked(const char *what, int otherwise) {
-    const char *e = getenv("FAKE_CUDA");
     size_t n = strlen(what);
-    return e && !strncmp(e, what, n) && e[n] == '=' ? atoi(e + n + 1) : otherwise;
+    for (const char *e = getenv("FAKE_CUDA"); e; e = strchr(e, ' '), e = e ? e + 1 : e)
+        if (!strncmp(e, what, n) && e[n] == '=') return atoi(e + n + 1);
+    return otherwise;
 }
 
 int cuGetErrorName(int code, const char **s) {
@@ -60,7 +63,14 @@ int cuMemFreeHost(void *p) { free(p); return 0; }
 int cuMemHostRegister_v2(void *p, size_t n, unsigned f) { return f == 8 && (uintptr_t)p % 4096 == 0 ? 0 : 1; }
 int cuMemHostUnregister(void *p) { return 0; }
 int cuMemcpyHtoDAsync_v2(ptr d, const void *s, size_t n, void *st) { memcpy((void *)(uintptr_t)d, s, n); return 0; }
-int cuMemcpyDtoHAsync_v2(void *d, ptr s, size_t n, void *st) { memcpy(d, (void *)(uintptr_t)s, n); return 0; }
+// A copy to the host's memory waits for the card, for "copy" milliseconds: then the stream is empty.
+int cuMemcpyDtoHAsync_v2(void *d, ptr s, size_t n, void *st) {
+    int ms = asked("copy", 0);
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000L}, 0);
+    drained = ms > 0;
+    memcpy(d, (void *)(uintptr_t)s, n);
+    return 0;
+}
 int cuMemcpyDtoDAsync_v2(ptr d, ptr s, size_t n, void *st) { memcpy((void *)(uintptr_t)d, (void *)(uintptr_t)s, n); return 0; }
 int cuMemsetD8Async(ptr d, unsigned char b, size_t n, void *st) { memset((void *)(uintptr_t)d, b, n); return 0; }
 int cuModuleLoadData(void **m, const void *image) {
@@ -72,6 +82,7 @@ int cuModuleGetFunction(void **f, void *m, const char *name) { *f = (void *)last
 int cuFuncSetAttribute(void *f, int a, int v) { return 0; }
 // The first two arguments are taken for 64-bit numbers, and where the second is an address, the launch is told there.
 static int launched(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned shared, void **args) {
+    drained = 0;
     last[0] = gx, last[1] = gy, last[2] = gz, last[3] = bx, last[4] = shared, last[5] = *(uint64_t *)args[0];
     uint64_t to = *(uint64_t *)args[1];
     if (to > 4096) memcpy((void *)(uintptr_t)to, last, sizeof last);
@@ -94,7 +105,7 @@ int cuLaunchKernelEx(const struct config *c, void *f, void **args, void **extra)
 int cuStreamCreate(void **s, unsigned f) { *s = (void *)3; return f == 1 ? 0 : 1; }
 int cuStreamDestroy_v2(void *s) { return 0; }
 int cuStreamSynchronize(void *s) { return asked("wait", 0); }
-int cuStreamQuery(void *s) { return asked("query", 0); }
+int cuStreamQuery(void *s) { return drained ? 0 : asked("query", 0); }
 int cuStreamWaitEvent(void *s, void *e, unsigned f) { return 0; }
 int cuEventCreate(void **e, unsigned f) { *e = (void *)4; return 0; }
 int cuEventRecord(void *e, void *s) { return 0; }
