@@ -14,6 +14,7 @@ type group struct {
 	sums  []array
 	one   []product
 	norm  *norm // before the products in one; nil for none
+	sum   *sum  // that a norm may follow
 	many  []product
 	thin  []thin
 	wgmma []product
@@ -60,8 +61,9 @@ func (d *Device) emit() {
 	}
 	d.waits.freed = d.waits.freed[:0]
 	w := &d.waits
-	w.adam, w.sums, w.one, w.many, w.thin, w.wgmma, w.norm = w.adam[:0], w.sums[:0], w.one[:0], w.many[:0], w.thin[:0], w.wgmma[:0], nil
+	w.adam, w.sums, w.one, w.many, w.thin, w.wgmma = w.adam[:0], w.sums[:0], w.one[:0], w.many[:0], w.thin[:0], w.wgmma[:0]
 	w.turns, w.store = w.turns[:0], w.store[:0]
+	w.norm, w.sum = nil, nil
 }
 
 // adamGroup is what parameters that are updated together have in common.

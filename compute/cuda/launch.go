@@ -51,7 +51,7 @@ const (
 // waiting are the kernels that call wait_for_earlier: they may be launched before those ahead of them have ended.
 var waiting = map[string]bool{
 	"one_w4_b": true, "one_w4_f": true, "one_added_w4_b": true, "one_normed_w4_b": true, "one_gated_w4_b": true, "one_normed_gated_w4_b": true,
-	"argmax_f": true, "argmax_b": true, "argmax_h": true, "rows_w4_b": true, "rows_w4_f": true, "rope_table": true, "narrow_mma": true,
+	"argmax_f": true, "argmax_b": true, "argmax_h": true, "rows_w4_b": true, "rows_w4_f": true, "rope_table": true,
 	"turn_store_b": true, "turn_store_h": true, "turn_store_f": true,
 	"single_64_1": true, "single_64_4": true, "single_128_1": true, "single_128_4": true,
 	"many_w4_2_b": true, "many_w4_4_b": true, "many_w4_8_b": true, "many_w4_2_f": true, "many_w4_4_f": true, "many_w4_8_f": true,
@@ -60,6 +60,10 @@ var waiting = map[string]bool{
 	"rmsnorm_warp_b": true, "rmsnorm_warp_f": true, "rmsnorm_block_b": true, "rmsnorm_block_f": true, "rope_b": true, "rope_f": true,
 	"store_rows_bb": true, "store_rows_bf": true, "store_rows_hb": true, "store_rows_hf": true, "store_rows_fb": true, "store_rows_ff": true,
 	"add_b": true, "add_f": true, "add_float_b": true, "swiglu_b": true, "swiglu_f": true,
+	"swiglu_grad_b": true, "swiglu_grad_f": true, "narrow_mma": true, "tall_mma": true,
+	"rmsnorm_grad_warp_b": true, "rmsnorm_grad_warp_f": true, "rmsnorm_grad_block_b": true, "rmsnorm_grad_block_f": true,
+	"rmsnorm_held_1": true, "rmsnorm_held_2": true, "rmsnorm_held_4": true, "rmsnorm_added_1": true, "rmsnorm_added_2": true, "rmsnorm_added_4": true,
+	"rmsnorm_grad_held_1": true, "rmsnorm_grad_held_2": true, "rmsnorm_grad_held_4": true,
 }
 
 // kernel begins a call. Where an op has failed already, the call does nothing.

@@ -6,52 +6,6 @@ import (
 	"github.com/lentil-lm/lentil/quant"
 )
 
-// widest is the longest row that a warp normalizes; longer ones get a block.
-const widest = 1024
-
-// perRow queues a kernel of norms, which has a form for short rows and one for long ones.
-func (d *Device) perRow(name string, t compute.DType, width int, rows int, args func(*call) *call) {
-	if width <= widest {
-		args(d.kernel(name + "_warp_" + letter(t))).blocks((rows + 7) / 8)
-		return
-	}
-	args(d.kernel(name + "_block_" + letter(t))).blocks(rows)
-}
-
-func (d *Device) rmsNorm(o compute.RMSNorm, out, in []*buffer) {
-	if n := (norm{out[0].array, in[0].array, in[1].array, o.Eps}); !d.oneNorm(n) {
-		d.norms(n)
-	}
-}
-
-// A norm is y = x / sqrt(mean of squares + eps) · w for each row of the width of w.
-type norm struct {
-	y, x, w array
-	eps     float32
-}
-
-func (d *Device) norms(n norm) {
-	width := n.w.Shape[0]
-	rows := n.x.Shape.Elems() / width
-	d.perRow("rmsnorm", n.x.DType, width, rows, func(c *call) *call {
-		return c.arrays(n.y, n.x, n.w).int(code(n.w.DType)).long(int64(rows)).int(width).float(n.eps)
-	})
-}
-
-func (d *Device) rmsNormGrad(o compute.RMSNormGrad, out, in []*buffer) {
-	x, w, dy := in[0].array, in[1].array, in[2].array
-	width := w.Shape[0]
-	rows := x.Shape.Elems() / width
-	if o.Weight && rows > 0 {
-		rstds := d.scratch(compute.F32, rows)
-		d.kernel("rmsnorm_rstd_"+letter(x.DType)).arrays(rstds, x).long(int64(rows)).int(width).float(o.Eps).warps(rows)
-		d.kernel("rmsnorm_weight_"+letter(x.DType)).arrays(out[1].array, x, dy, rstds).long(int64(rows)).int(width).blocks((width + 31) / 32)
-	}
-	d.perRow("rmsnorm_grad", x.DType, width, rows, func(c *call) *call {
-		return c.arrays(out[0].array, x, w).int(code(w.DType)).arrays(dy).long(int64(rows)).int(width).float(o.Eps).flag(o.Accumulate)
-	})
-}
-
 func (d *Device) ropeTable(o compute.RopeTable, out, in []*buffer) {
 	n := out[0].array.Shape.Elems()
 	d.kernel("rope_table").arrays(out[0].array, out[1].array, in[0].array, in[1].array).int(in[1].array.Shape[0]).long(int64(n)).float(o.Scale).each(n)
@@ -81,13 +35,6 @@ func (d *Device) turn(t turn, y, x array) {
 func (d *Device) elements(name string, alpha float32, a ...array) {
 	n := a[0].Shape.Elems()
 	d.kernel(name + "_" + letter(a[0].DType)).arrays(a...).float(alpha).long(int64(n)).each8(n)
-}
-
-// add is a + alpha b, in the launch of a product of few tokens that is one of them.
-func (d *Device) add(o compute.Add, out, in []*buffer) {
-	if y, a, b := out[0].array, in[0].array, in[1].array; !d.oneAdd(o, y, a, b) && !d.manyAdd(o, y, a, b) {
-		d.elements("add", o.Alpha, out[0].array, in[0].array, in[1].array)
-	}
 }
 
 func (d *Device) swiGLU(out, in []*buffer) {

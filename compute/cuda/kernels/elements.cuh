@@ -51,6 +51,7 @@ template <class T> __device__ __forceinline__ void swiglu(T *y, const T *gate, c
 }
 
 template <class T> __device__ __forceinline__ void swiglu_grad(T *dgate, T *dup, const T *gate, const T *up, const T *dy, int64_t n) {
+    overlap_start();
     int64_t i = first8();
     if (i >= n) return;
     float g[8], u[8], d[8];

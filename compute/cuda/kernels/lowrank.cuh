@@ -79,6 +79,7 @@ __device__ __forceinline__ void narrow_columns(float (&f)[2][8], const Thin &p, 
 // into; a warp sums over 64 of them. gridDim.y is the units of all x. The order of a row's sum depends on `many` alone.
 __device__ __forceinline__ void narrow_unit(const ThinList &list, int n, int M, uint32_t *counts) {
     __shared__ float part[8][64 * 8];
+    overlap_start();
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3, m0 = blockIdx.x * 64;
     const int first = thin_first(list, n, blockIdx.y), unit = blockIdx.y - list.p[first].first, K = list.p[first].many;
     const int units = (K + 511) / 512, k0 = unit * 512 + warp * 64;
@@ -162,6 +163,7 @@ __device__ __forceinline__ void tall_rows(float (&f)[4][4], const Thin &p, int r
 __device__ __forceinline__ void tall_unit(const ThinList &list, int n, int T, uint32_t *counts) {
     constexpr int Row = 68;  // of the sums in shared memory: 64 and what keeps rows in different banks
     __shared__ float part[8][8 * Row];
+    overlap_start();
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3;
     const int first = thin_first(list, n, blockIdx.x), W = list.p[first].many, w0 = (blockIdx.x - list.p[first].first) * 64;
     const int t0 = blockIdx.y * 512 + warp * 64, parts = gridDim.y;
@@ -229,8 +231,6 @@ __device__ __forceinline__ void tall_unit(const ThinList &list, int n, int T, ui
 }  // namespace
 
 extern "C" __global__ void __launch_bounds__(256, 2) narrow_mma(const __grid_constant__ ThinList list, int n, int M, uint32_t *counts) {
-    launch_dependents();
-    wait_for_earlier();
     narrow_unit(list, n, M, counts);
 }
 extern "C" __global__ void __launch_bounds__(256, 2) tall_mma(const __grid_constant__ ThinList list, int n, int T, uint32_t *counts) {

@@ -48,6 +48,7 @@ template <int N, class T> __device__ __forceinline__ void rmsnorm(T *y, const T 
 }
 
 template <int N, class T> __device__ __forceinline__ void rmsnorm_grad(T *dx, const T *x, const void *w, int wt, const T *dy, int64_t rows, int d, float eps, int accumulate) {
+    overlap_start();
     int64_t r = own_row<N>();
     if (r >= rows) return;
     x += r * d, dy += r * d, dx += r * d;
@@ -79,6 +80,108 @@ template <int N, class T> __device__ __forceinline__ void rmsnorm_grad(T *dx, co
     extern "C" __global__ void __launch_bounds__(256) rmsnorm_grad_warp_##s(T *dx, const T *x, const void *w, int wt, const T *dy, int64_t rows, int d, float eps, int acc) { rmsnorm_grad<32>(dx, x, w, wt, dy, rows, d, eps, acc); } \
     extern "C" __global__ void __launch_bounds__(256) rmsnorm_grad_block_##s(T *dx, const T *x, const void *w, int wt, const T *dy, int64_t rows, int d, float eps, int acc) { rmsnorm_grad<256>(dx, x, w, wt, dy, rows, d, eps, acc); }
 EACH_TYPE(K_NORM)
+
+namespace {
+// Rows of bf16 of up to 2048 C values, a multiple of 8, by blocks of 256 that keep them in registers: all is asked for at once
+// and read once. Sums are in the order of rmsnorm and rmsnorm_grad.
+template <int C, class F> __device__ __forceinline__ void each_held(int d, F f) {
+#pragma unroll
+    for (int c = 0; c < C; c++) {
+        int i = (c * 256 + threadIdx.x) * 8;
+        if (i < d) f(c, i);
+    }
+}
+__device__ __forceinline__ void widen8(float (&v)[8], uint4 q) {
+    v[0] = low(q.x), v[1] = high(q.x), v[2] = low(q.y), v[3] = high(q.y), v[4] = low(q.z), v[5] = high(q.z), v[6] = low(q.w), v[7] = high(q.w);
+}
+__device__ __forceinline__ uint4 round8(const float (&v)[8]) { return make_uint4(pack2(v[0], v[1]), pack2(v[2], v[3]), pack2(v[4], v[5]), pack2(v[6], v[7])); }
+
+// norm_held is rmsnorm of x, or with a of x = a + alpha b, which is written too.
+template <int C, bool ADD> __device__ __forceinline__ void norm_held(bf16 *y, bf16 *x, const bf16 *a, const bf16 *b, float alpha, const void *w, int wt, int d, float eps) {
+    overlap_start();
+    const int64_t row = (int64_t)blockIdx.x * d;
+    uint4 v[C], u[C];
+    each_held<C>(d, [&](int c, int i) {
+        v[c] = *(const uint4 *)((ADD ? a : x) + row + i);
+        if (ADD) u[c] = *(const uint4 *)(b + row + i);
+    });
+    float s = 0;
+    each_held<C>(d, [&](int c, int i) {
+        float f[8], g[8];
+        widen8(f, v[c]);
+        if (ADD) {
+            widen8(g, u[c]);
+#pragma unroll
+            for (int k = 0; k < 8; k++) f[k] += alpha * g[k];
+            v[c] = round8(f);
+            *(uint4 *)(x + row + i) = v[c];
+            widen8(f, v[c]);
+        }
+#pragma unroll
+        for (int k = 0; k < 8; k++) s += f[k] * f[k];
+    });
+    const float inv = rsqrtf(row_sum<256>(s) / d + eps);
+    each_held<C>(d, [&](int c, int i) {
+        float f[8], wv[8];
+        widen8(f, v[c]);
+        get8(wv, w, wt, i, d);
+#pragma unroll
+        for (int k = 0; k < 8; k++) f[k] *= inv * wv[k];
+        *(uint4 *)(y + row + i) = round8(f);
+    });
+}
+
+template <int C> __device__ __forceinline__ void norm_grad_held(bf16 *dx, const bf16 *x, const void *w, int wt, const bf16 *dy, int d, float eps, int accumulate) {
+    overlap_start();
+    const int64_t row = (int64_t)blockIdx.x * d;
+    uint4 v[C], g[C], old[C];
+    each_held<C>(d, [&](int c, int i) {
+        v[c] = *(const uint4 *)(x + row + i), g[c] = *(const uint4 *)(dy + row + i);
+        if (accumulate) old[c] = *(const uint4 *)(dx + row + i);
+    });
+    float squares = 0, products = 0;
+    each_held<C>(d, [&](int c, int i) {
+        float f[8], h[8], wv[8];
+        widen8(f, v[c]), widen8(h, g[c]);
+        get8(wv, w, wt, i, d);
+#pragma unroll
+        for (int k = 0; k < 8; k++) squares += f[k] * f[k], products += h[k] * wv[k] * f[k];
+    });
+    __shared__ float part[2][8];
+    squares = warp_sum(squares), products = warp_sum(products);
+    if ((threadIdx.x & 31) == 0) part[0][threadIdx.x >> 5] = squares, part[1][threadIdx.x >> 5] = products;
+    __syncthreads();
+    squares = 0, products = 0;
+#pragma unroll
+    for (int i = 0; i < 8; i++) squares += part[0][i], products += part[1][i];
+    const float inv = rsqrtf(squares / d + eps), mean = products * inv / d;
+    each_held<C>(d, [&](int c, int i) {
+        float f[8], h[8], wv[8];
+        widen8(f, v[c]), widen8(h, g[c]);
+        get8(wv, w, wt, i, d);
+#pragma unroll
+        for (int k = 0; k < 8; k++) h[k] = inv * (h[k] * wv[k] - f[k] * inv * mean);
+        if (accumulate) {
+            widen8(f, old[c]);
+#pragma unroll
+            for (int k = 0; k < 8; k++) h[k] += f[k];
+        }
+        *(uint4 *)(dx + row + i) = round8(h);
+    });
+}
+}  // namespace
+
+#define K_NORM_HELD(C)                                                                                                                                          \
+    extern "C" __global__ void __launch_bounds__(256) rmsnorm_held_##C(bf16 *y, bf16 *x, const void *w, int wt, int d, float eps) {                            \
+        norm_held<C, false>(y, x, x, x, 0, w, wt, d, eps);                                                                                                      \
+    }                                                                                                                                                           \
+    extern "C" __global__ void __launch_bounds__(256) rmsnorm_added_##C(bf16 *y, bf16 *x, const bf16 *a, const bf16 *b, float alpha, const void *w, int wt, int d, float eps) { \
+        norm_held<C, true>(y, x, a, b, alpha, w, wt, d, eps);                                                                                                   \
+    }                                                                                                                                                           \
+    extern "C" __global__ void __launch_bounds__(256) rmsnorm_grad_held_##C(bf16 *dx, const bf16 *x, const void *w, int wt, const bf16 *dy, int d, float eps, int acc) { \
+        norm_grad_held<C>(dx, x, w, wt, dy, d, eps, acc);                                                                                                       \
+    }
+K_NORM_HELD(1) K_NORM_HELD(2) K_NORM_HELD(4)
 
 // rmsnorm_weight: dw [d] += the sum over rows of dy x rstd, 32 columns a block of 32 by 8 threads; rstds [rows] is work memory of rmsnorm_rstd.
 template <class T> __device__ __forceinline__ void rmsnorm_weight(float *dw, const T *x, const T *dy, const float *rstds, int64_t rows, int d) {

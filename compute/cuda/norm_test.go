@@ -1,0 +1,74 @@
+package cuda
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/lentil-lm/lentil/compute"
+)
+
+// TestNorms holds norms of long rows, and a norm behind a sum, to their definitions.
+func TestNorms(t *testing.T) {
+	d := emulated(t, "")
+	r := rand.New(rand.NewPCG(7, 8))
+	const rows = 3
+	defined := func(op compute.Op, spec compute.Spec, in ...[]float32) []float32 {
+		y := make([]float32, spec.Shape.Elems())
+		var arrays []compute.Array
+		for _, v := range in {
+			s := compute.Spec{Shape: spec.Shape, DType: compute.F32}
+			if len(v) != len(y) {
+				s.Shape = compute.Shape{len(v)}
+			}
+			arrays = append(arrays, compute.Array{Spec: s, Data: compute.FloatBytes(v)})
+		}
+		out := compute.Array{Spec: compute.Spec{Shape: spec.Shape, DType: compute.F32}, Data: compute.FloatBytes(y)}
+		if g, ok := op.(compute.RMSNormGrad); ok && g.Accumulate {
+			copy(y, in[3])
+			arrays = arrays[:3]
+		}
+		op.Define([]compute.Array{out}, arrays)
+		return y
+	}
+	run := func(op compute.Op, y compute.Buffer, in ...compute.Buffer) {
+		t.Helper()
+		if err := d.Run(op, []compute.Buffer{y}, in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, width := range []int{1032, 2048, 2056, 4096, 4104, 8192, 8200} {
+		name := fmt.Sprintf("rows of %d", width)
+		make2 := func() compute.Buffer { return random(t, d, r, compute.BF16, rows, width) }
+		a, b, x, y, dx, w := make2(), make2(), make2(), make2(), make2(), random(t, d, r, compute.F32, width)
+		norm, add := compute.RMSNorm{Eps: 1e-5}, compute.Add{Alpha: -0.5}
+
+		run(norm, y, a, w)
+		alike(t, name, floats(t, d, y), defined(norm, y.Spec(), floats(t, d, a), floats(t, d, w)), 0.003)
+
+		grad := compute.RMSNormGrad{Eps: 1e-5, Accumulate: true}
+		want := defined(grad, dx.Spec(), floats(t, d, a), floats(t, d, w), floats(t, d, b), floats(t, d, dx))
+		run(grad, dx, a, w, b)
+		alike(t, name+", gradient added", floats(t, d, dx), want, 0.003)
+		grad.Accumulate = false
+		run(grad, dx, a, w, b)
+		alike(t, name+", gradient", floats(t, d, dx), defined(grad, dx.Spec(), floats(t, d, a), floats(t, d, w), floats(t, d, b)), 0.003)
+
+		run(add, x, a, b)
+		launches(d) // the norm comes on its own
+		run(norm, y, x, w)
+		wantX, wantY := floats(t, d, x), floats(t, d, y)
+		for _, to := range []compute.Buffer{make2(), a} { // also in place
+			before := launches(d)
+			run(add, to, a, b)
+			run(norm, y, to, w)
+			if n := launches(d) - before; (n == 1) != (width <= 8192) {
+				t.Errorf("%s: a sum and its norm take %d launches", name, n)
+			}
+			if !slices.Equal(floats(t, d, to), wantX) || !slices.Equal(floats(t, d, y), wantY) {
+				t.Errorf("%s: a sum and its norm differ from each alone", name)
+			}
+		}
+	}
+}
