@@ -435,7 +435,7 @@ struct Launch {
     }
 };
 typedef std::vector<Launch> Graph;
-static Graph *capturing;
+static thread_local Graph *capturing;  // by one thread, while others launch for devices of their own
 }  // namespace emulate
 
 #include "instructions.h"
