@@ -220,13 +220,58 @@ type weight struct {
 	matrix *quant.Matrix
 	bytes  int64
 	packed mlxc.Quantized // of formats that MLX has; else the matrix is the buffer's array
+	scales quant.DType    // of packed
+	isWide bool           // bytes has what wide takes
+	wide   mlxc.Quantized // packed with scales and biases in float32, once a product needs them
 }
 
 func (w *weight) free(lib *mlxc.Library) {
 	lib.Free(w.packed.Packed)
 	lib.Free(w.packed.Scales)
 	lib.Free(w.packed.Biases)
-	w.packed = mlxc.Quantized{}
+	lib.Free(w.wide.Scales)
+	lib.Free(w.wide.Biases)
+	w.packed, w.wide = mlxc.Quantized{}, mlxc.Quantized{}
+}
+
+// widened is a weight for products in float32: MLX would cast its scales and biases for each.
+func (d *Device) widened(w *weight) mlxc.Quantized {
+	if w.packed.Biases == 0 || w.scales == quant.F32 {
+		return w.packed
+	}
+	if w.wide.Scales == 0 {
+		w.wide = w.packed
+		w.wide.Packed = 0
+		w.wide.Scales, w.wide.Biases = d.g.Keep(d.g.As(w.packed.Scales, mlxc.F32)), d.g.Keep(d.g.As(w.packed.Biases, mlxc.F32))
+	}
+	wide := w.wide
+	wide.Packed = w.packed.Packed
+	return wide
+}
+
+// widens is how many bytes Device.widened makes for an op, of the weight that is its input i.
+func widens(op compute.Op, out []compute.Spec, activations compute.DType) (i int, bytes int64) {
+	w, i, ok := compute.WeightInput(op)
+	_, isEmbed := op.(compute.Embed)
+	f := w.Format
+	if !ok || isEmbed || out[0].DType != compute.F32 || activations == compute.F32 || f.Kind != quant.Affine || f.DType == quant.F32 || !isPacked(f) {
+		return i, 0
+	}
+	return i, 2 * 4 * int64(w.Rows) * int64(w.Cols/f.Group)
+}
+
+// admitWide counts what Device.widened makes of a weight, once.
+func (d *Device) admitWide(w *weight, bytes int64) error {
+	if w == nil || w.isWide {
+		return nil
+	}
+	if err := d.admit(bytes); err != nil {
+		return err
+	}
+	w.isWide = true
+	w.bytes += bytes
+	d.weights += bytes
+	return nil
 }
 
 // isPacked reports whether MLX multiplies by a format as it is.
@@ -274,13 +319,25 @@ func (d *Device) imported(b *buffer, m *quant.Matrix) error {
 	if f.Kind != quant.Affine {
 		w.packed.Mode = f.Mode()
 	}
-	scales := types[f.DType]
+	w.scales = scalesOf(f, d.info.Activations)
+	scales := func(data []byte) mlxc.Array {
+		a := g.New(data, types[f.DType], m.Rows, m.Cols/f.Group)
+		return g.Keep(g.As(a, types[w.scales]))
+	}
 	w.packed.Packed = g.Keep(g.New(m.Data, mlxc.U32, m.Rows, f.RowBytes(m.Cols)/4))
-	w.packed.Scales = g.Keep(g.New(m.Scales, scales, m.Rows, m.Cols/f.Group))
+	w.packed.Scales = scales(m.Scales)
 	if f.Kind == quant.Affine {
-		w.packed.Biases = g.Keep(g.New(m.Biases, scales, m.Rows, m.Cols/f.Group))
+		w.packed.Biases = scales(m.Biases)
 	}
 	return nil
+}
+
+// scalesOf is what scales and biases are stored in: where activations are float32 all products are.
+func scalesOf(f quant.Format, activations compute.DType) quant.DType {
+	if f.Kind == quant.Affine && activations == compute.F32 {
+		return quant.F32
+	}
+	return f.DType
 }
 
 // isExact reports whether a weight is imported without rounding.

@@ -12,10 +12,11 @@ type ledger struct {
 	activations compute.DType
 	gpu         bool
 
-	held int64              // of slots
-	gone [piecesAhead]int64 // given back in each of the last pieces of work, the newest first
-	ops  int                // of the newest
-	load int64              // of the newest, in bytes that take as long
+	held int64                   // of slots
+	gone [piecesAhead]int64      // given back in each of the last pieces of work, the newest first
+	ops  int                     // of the newest
+	wide map[compute.Weight]bool // weights that are held with scales in float32, too
+	load int64                   // of the newest, in bytes that take as long
 	most int64
 }
 
@@ -50,7 +51,22 @@ func (l *ledger) note(work int64) {
 }
 
 // Run reckons with an op.
-func (l *ledger) Run(op compute.Op, out, in []compute.Spec) { l.run(op, out, in) }
+func (l *ledger) Run(op compute.Op, out, in []compute.Spec) {
+	l.widen(op, out)
+	l.run(op, out, in)
+}
+
+// widen counts what Device.widened makes for an op, once for weights that are alike: a head, as a rule.
+func (l *ledger) widen(op compute.Op, out []compute.Spec) {
+	w, _, _ := compute.WeightInput(op)
+	if _, n := widens(op, out, l.activations); n > 0 && !l.wide[w] {
+		if l.wide == nil {
+			l.wide = map[compute.Weight]bool{}
+		}
+		l.wide[w] = true
+		l.held += n
+	}
+}
 
 // run is Run that tells whether the op ends a piece of work.
 func (l *ledger) run(op compute.Op, out, in []compute.Spec) bool {
@@ -88,7 +104,11 @@ func (l *ledger) Weight(m *quant.Matrix) int64 {
 // stored is what a matrix takes that is copied as it is, or dense.
 func (l *ledger) stored(m *quant.Matrix) int64 {
 	if isPacked(m.Format) {
-		return int64(len(m.Data) + len(m.Scales) + len(m.Biases))
+		n := int64(len(m.Data) + len(m.Scales) + len(m.Biases))
+		if was, is := m.Format.DType, scalesOf(m.Format, l.activations); is != was {
+			n += int64(len(m.Scales)+len(m.Biases)) / int64(was.Size()) * int64(is.Size()-was.Size())
+		}
+		return n
 	}
 	return int64(m.Rows) * int64(m.Cols) * int64(denseType(m.Format, l.activations).Size())
 }

@@ -11,10 +11,14 @@ import (
 func (c *call) times(x mlxc.Array, input int, transposed bool) mlxc.Array {
 	b := c.in[input]
 	if b.weight != nil && b.weight.packed.Packed != 0 {
+		w := b.weight.packed
 		if !c.d.narrow { // the processor's products add up in the type of x
 			x = c.g.As(x, mlxc.F32)
 		}
-		return c.g.QuantizedMatMul(x, b.weight.packed, transposed)
+		if !c.d.narrow || c.inF32 {
+			w = c.d.widened(b.weight)
+		}
+		return c.g.QuantizedMatMul(x, w, transposed)
 	}
 	w := b.array
 	if transposed {
@@ -26,6 +30,7 @@ func (c *call) times(x mlxc.Array, input int, transposed bool) mlxc.Array {
 // widest is the first input, in float32 where the result is: MLX rounds products to the type of what it multiplies.
 func (c *call) widest() mlxc.Array {
 	if c.out[0].spec.DType == compute.F32 {
+		c.inF32 = true
 		return c.f32(0)
 	}
 	return c.x(0)
@@ -152,6 +157,7 @@ func (c *call) crossEntropy(o compute.CrossEntropy) error {
 	if err != nil {
 		return err
 	}
+	c.inF32 = !c.d.rounds
 	rows, cols := c.dims(0)[0], c.dims(0)[1]
 	step := lossRows(o.Weight.Rows)
 	var losses, grads []mlxc.Array

@@ -97,3 +97,40 @@ func TestWatchIdle(t *testing.T) {
 		t.Errorf("%v when it was not watched", idle)
 	}
 }
+
+// TestWideScales: scales in float32 are made once, counted, and given back with the weight. The planner counts them too.
+func TestWideScales(t *testing.T) {
+	const rows, cols = 8, 64
+	d := open(t, compute.BF16)
+	f := quant.Format{Kind: quant.Affine, DType: quant.BF16, Bits: 4, Group: 32}
+	const groups = rows * cols / 32
+	m := &quant.Matrix{Format: f, Rows: rows, Cols: cols, Data: make([]byte, rows*cols/2), Scales: make([]byte, 2*groups), Biases: make([]byte, 2*groups)}
+	b, err := d.ImportWeight(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err1 := d.Alloc(compute.Shape{1, cols}, compute.BF16)
+	y, err2 := d.Alloc(compute.Shape{1, rows}, compute.F32)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	op, in, out := compute.Linear{Weight: compute.WeightOf(m), To: compute.F32}, []compute.Buffer{x, b}, []compute.Buffer{y}
+	l, before := d.newLedger(), d.held
+	var arrays []int
+	for range 3 {
+		if err := d.Run(op, out, in); err != nil {
+			t.Fatal(err)
+		}
+		l.Run(op, []compute.Spec{y.Spec()}, []compute.Spec{x.Spec(), b.Spec()})
+		arrays = append(arrays, d.Arrays())
+	}
+	if wide := int64(2 * 4 * groups); d.held != before+wide || l.held != wide || d.weights != d.account.stored(m)+wide {
+		t.Errorf("%d bytes more are held, %d of weights, %d planned, want %d", d.held-before, d.weights, l.held, wide)
+	}
+	if arrays[1] != arrays[0] || arrays[2] != arrays[0] {
+		t.Errorf("%v arrays after each of three products", arrays)
+	}
+	if b.Free(); d.weights != 0 || d.Arrays() >= arrays[0] {
+		t.Errorf("%d bytes of weights and %d arrays are left", d.weights, d.Arrays())
+	}
+}

@@ -23,6 +23,11 @@ func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
 	if !d.has(op, o.OutSpecs, o.InSpecs) {
 		return fmt.Errorf("%s: %w", op.Name(), compute.ErrUnsupported)
 	}
+	if w, n := widens(op, o.OutSpecs, d.info.Activations); n > 0 {
+		if err := d.admitWide(o.In[w].weight, n); err != nil {
+			return fmt.Errorf("%s: %w", op.Name(), err)
+		}
+	}
 	isEnd := d.account.run(op, o.OutSpecs, o.InSpecs)
 	c, need := &call{d: d, g: d.g, out: o.Out, in: o.In, results: make([]mlxc.Array, len(out))}, d.need()
 	d.later(func() error {
@@ -125,6 +130,7 @@ type call struct {
 	g       *mlxc.Graph
 	out, in []*buffer
 	results []mlxc.Array // of out, in any type of floats
+	inF32   bool         // products are of float32
 	byHead  []int        // of results, the heads of those that are as Device.byHead has them; nil without one
 }
 
