@@ -9,7 +9,7 @@ import (
 // card lists the works on a GPU: LoRA steps beside PEFT and what was measured of Unsloth, and answers.
 func (h *harness) card() []work {
 	const shape = "ministral-8b"
-	if h.device == "" || !h.shapes[shape] {
+	if h.device == "" || h.device == onMLX || !h.shapes[shape] {
 		return nil
 	}
 	var all []work

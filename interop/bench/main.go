@@ -55,6 +55,7 @@ type harness struct {
 	peers   map[string]string
 	// cardPython is a Python with torch, transformers and peft for the GPU; empty for none.
 	cardPython string
+	env        []string // of programs, beside this one's
 	round      int
 	seen       map[string]measured // by round and command
 }
@@ -67,7 +68,7 @@ type measured struct {
 
 // once runs a measurement that no row of this round has made yet.
 func (h *harness) once(run func() (map[string]any, error), command ...string) (map[string]any, error) {
-	key := fmt.Sprint(h.round, command)
+	key := fmt.Sprint(h.round, h.env, command)
 	m, ok := h.seen[key]
 	if !ok {
 		m.figures, m.err = run()
@@ -84,7 +85,7 @@ func compare(ctx context.Context, args []string, log io.Writer) error {
 	threads := flags.Int("threads", machine.Cores(), "`threads` of every side")
 	out := flags.String("out", "docs/benchmarks.md", "`file` to write; - prints")
 	work := flags.String("work", ".interop/bench", "`folder` for weights and programs")
-	device := flags.String("device", "", "`name` of a GPU to measure too, as lentil doctor lists it")
+	device := flags.String("device", "", "`name` of a GPU to measure too, as lentil doctor lists it; mlx is measured beside mlx-lm")
 	limit := flags.Duration("limit", 20*time.Minute, "`time` after which one measurement is given up")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -152,7 +153,7 @@ func (h *harness) open(ctx context.Context, work string) error {
 			fmt.Fprintf(h.log, "%s is not there (%s): left out\n", name, path)
 		}
 	}
-	if h.device != "" {
+	if h.device != "" && h.device != onMLX {
 		python := cmp.Or(os.Getenv("LENTIL_TORCH_GPU"), "python3")
 		if _, err := h.output(ctx, python, "-c", "import torch, transformers, peft"); err == nil {
 			h.cardPython = python
@@ -175,23 +176,30 @@ func (h *harness) program() string { return filepath.Join(h.work, "lentil") }
 
 // output runs a command in the project's root and returns what it prints.
 func (h *harness) output(ctx context.Context, name string, args ...string) ([]byte, error) {
+	text, _, err := h.timed(ctx, name, args...)
+	return text, err
+}
+
+// timed is output that tells the command's processor time, too.
+func (h *harness) timed(ctx context.Context, name string, args ...string) ([]byte, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	n := fmt.Sprint(h.threads)
 	cmd.Env = append(os.Environ(), "OPENBLAS_NUM_THREADS="+n, "OMP_NUM_THREADS="+n, "MKL_NUM_THREADS="+n, "HF_HUB_OFFLINE=1")
+	cmd.Env = append(cmd.Env, h.env...)
 	cmd.Dir = h.root
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = time.Second // children may hold the pipes
 	if err := cmd.Run(); errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return nil, errSlow
+		return nil, 0, errSlow
 	} else if err != nil {
 		tail := stderr.Bytes()
 		tail = tail[max(0, len(tail)-2000):]
-		return nil, fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, tail)
+		return nil, 0, fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, tail)
 	}
-	return stdout.Bytes(), nil
+	return stdout.Bytes(), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
 }
 
 // figures runs a command that prints a JSON object of numbers and texts.

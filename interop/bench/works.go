@@ -49,7 +49,7 @@ func (h *harness) works() []work {
 			all = append(all, h.firstToken(shape)...)
 		}
 	}
-	return append(all, h.card()...)
+	return append(append(all, h.card()...), h.besideMLXLM("smollm2-135m")...)
 }
 
 // gemm is the float32 product against OpenBLAS, and the 4-bit linear layer

@@ -2,10 +2,12 @@
 
     python bench_mlx.py MODEL answer PROMPT_TOKENS GENERATION_TOKENS
     python bench_mlx.py MODEL train BATCH LENGTH LAYERS
+    python bench_mlx.py MODEL as-is answer ...
 
 The second of two passes counts. Scales and activations are float32: in the
 float16 of the files MLX's CPU build is forty times slower. It takes as many
-threads as there are cores.
+threads as there are cores. With as-is the model stays as it is, on the device
+that MLX prefers.
 """
 
 import json
@@ -23,10 +25,16 @@ from mlx_lm.tuner.trainer import default_loss
 from mlx_lm.tuner.utils import linear_to_lora_layers
 from mlx_lm.utils import load_model
 
-mx.set_default_device(mx.cpu)
+args = sys.argv[2:]
+as_is = args[0] == "as-is"
+if as_is:
+    args = args[1:]
+else:
+    mx.set_default_device(mx.cpu)
 model, config = load_model(Path(sys.argv[1]))
-model.set_dtype(mx.float32)
-what, numbers = sys.argv[2], [int(n) for n in sys.argv[3:]]
+if not as_is:
+    model.set_dtype(mx.float32)
+what, numbers = args[0], [int(n) for n in args[1:]]
 mx.random.seed(0)
 out = {"version": f"mlx-lm {version('mlx-lm')}, mlx {version('mlx')}"}
 if what == "answer":
