@@ -65,12 +65,12 @@ type turnGroup struct {
 	cos, sin driver.Ptr
 }
 
-// holdTurn holds back the rotation of queries, then that of keys, in place.
+// holdTurn holds back the rotation of queries, then that of keys, in place; or back, in either order.
 func (d *Device) holdTurn(t turn, x array) bool {
-	if x.DType != compute.BF16 || t.op.Traditional || t.op.Inverse || t.op.HeadDim%8 != 0 || 2*t.cos.Shape[1] != t.op.HeadDim || x.Shape[0] == 0 {
+	if x.DType != compute.BF16 || t.op.Traditional || t.op.HeadDim%8 != 0 || 2*t.cos.Shape[1] != t.op.HeadDim || x.Shape[0] == 0 {
 		return false
 	}
-	full := len(d.waits.turns) != 1 || d.waits.turns[0].ptr == x.ptr || d.waits.turns[0].Shape[1]%x.Shape[1] != 0
+	full := len(d.waits.turns) != 1 || d.waits.turns[0].ptr == x.ptr
 	g := d.join(turnGroup{t.op, t.cos.ptr, t.sin.ptr}, full, func() { d.turnStore(t) })
 	g.turns = append(g.turns, x)
 	return true
@@ -79,7 +79,7 @@ func (d *Device) holdTurn(t turn, x array) bool {
 // holdStore holds back the keys that were just turned, and launches all with the values.
 func (d *Device) holdStore(s storeSpan) bool {
 	w := &d.waits
-	if len(w.turns) != 2 || len(s.to) == 0 || len(s.to) > mostCaches || s.x.DType != compute.BF16 || !s.x.Shape.Equal(w.turns[1].Shape) {
+	if len(w.turns) != 2 || w.turns[0].Shape[1]%w.turns[1].Shape[1] != 0 || w.same.(turnGroup).op.Inverse || len(s.to) == 0 || len(s.to) > mostCaches || s.x.DType != compute.BF16 || !s.x.Shape.Equal(w.turns[1].Shape) {
 		return false
 	}
 	switch len(w.store) {
@@ -103,9 +103,7 @@ func (d *Device) holdStore(s storeSpan) bool {
 func (d *Device) turnStore(t turn) {
 	turns, store := d.waits.turns, d.waits.store
 	if len(store) < 2 {
-		for _, x := range turns {
-			d.turn(t, x, x)
-		}
+		d.turnAll(t, turns)
 		for _, s := range store {
 			d.store(s)
 		}
@@ -116,6 +114,24 @@ func (d *Device) turnStore(t turn) {
 	d.kernel("turn_store_"+letter(keys.to[0].DType)).status().arrays(q, k, values.x, t.cos, t.sin).int(q.Shape[1]/k.Shape[1], head).
 		arrays(keys.spans).int(len(keys.to)).arraysOf(keys.to).arraysOf(values.to).
 		launch(driver.Grid{X: k.Shape[0], Y: k.Shape[1] / head, Threads: 256})
+}
+
+// turnAll launches one or two rotations that wait.
+func (d *Device) turnAll(t turn, list []array) {
+	if t.op.HeadDim%16 != 0 {
+		for _, x := range list {
+			d.turn(t, x, x)
+		}
+		return
+	}
+	a, b := list[0], array{}
+	width := a.Shape[1]
+	if len(list) > 1 {
+		b = list[1]
+		width += b.Shape[1]
+	}
+	d.kernel("turn").arrays(a, b, t.cos, t.sin).int(a.Shape[1], width-a.Shape[1], t.op.HeadDim).float(t.sign()).
+		launch(driver.Grid{X: a.Shape[0], Threads: min(512, max(32, (width/16+31)&^31))})
 }
 
 // behind is what follows products in their launch.

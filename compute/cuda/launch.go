@@ -57,7 +57,7 @@ var waiting = map[string]bool{
 	"many_w4_2_b": true, "many_w4_4_b": true, "many_w4_8_b": true, "many_w4_2_f": true, "many_w4_4_f": true, "many_w4_8_f": true,
 	"many_added_w4_2_b": true, "many_added_w4_4_b": true, "many_added_w4_8_b": true, "many_gated_w4_2_b": true, "many_gated_w4_4_b": true, "many_gated_w4_8_b": true,
 	"grouped_64": true, "grouped_128": true,
-	"rmsnorm_warp_b": true, "rmsnorm_warp_f": true, "rmsnorm_block_b": true, "rmsnorm_block_f": true, "rope_b": true, "rope_f": true,
+	"rmsnorm_warp_b": true, "rmsnorm_warp_f": true, "rmsnorm_block_b": true, "rmsnorm_block_f": true, "rope_b": true, "rope_f": true, "turn": true,
 	"store_rows_bb": true, "store_rows_bf": true, "store_rows_hb": true, "store_rows_hf": true, "store_rows_fb": true, "store_rows_ff": true,
 	"add_b": true, "add_f": true, "add_float_b": true, "swiglu_b": true, "swiglu_f": true,
 	"swiglu_grad_b": true, "swiglu_grad_f": true, "narrow_mma": true, "tall_mma": true,

@@ -72,3 +72,41 @@ func TestNorms(t *testing.T) {
 		}
 	}
 }
+
+// TestTurns holds rotations of queries and keys, in one launch, to their definition, there and back.
+func TestTurns(t *testing.T) {
+	d := emulated(t, "")
+	r := rand.New(rand.NewPCG(9, 10))
+	const rows = 5
+	for _, head := range []int{16, 24, 128} {
+		cos, sin := random(t, d, r, compute.F32, rows, head/2), random(t, d, r, compute.F32, rows, head/2)
+		q, k, other := random(t, d, r, compute.BF16, rows, 6*head), random(t, d, r, compute.BF16, rows, 2*head), random(t, d, r, compute.BF16, rows, 3*head)
+		for _, op := range []compute.RoPE{{HeadDim: head}, {HeadDim: head, Inverse: true}} {
+			list := []compute.Buffer{q, k, other}
+			if op.Inverse {
+				list = []compute.Buffer{k, q, other}
+			}
+			var want [][]float32
+			for _, x := range list {
+				f := func(b compute.Buffer) compute.Array {
+					return compute.Array{Spec: compute.Spec{Shape: b.Spec().Shape, DType: compute.F32}, Data: compute.FloatBytes(floats(t, d, b))}
+				}
+				y := f(x)
+				op.Define([]compute.Array{y}, []compute.Array{y, f(cos), f(sin)})
+				want = append(want, y.F32())
+			}
+			before := launches(d)
+			for _, x := range list {
+				if err := d.Run(op, []compute.Buffer{x}, []compute.Buffer{x, cos, sin}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := launches(d) - before; n != 2 && head%16 == 0 {
+				t.Errorf("heads of %d: three rotations take %d launches, want 2", head, n)
+			}
+			for i, x := range list {
+				alike(t, fmt.Sprintf("heads of %d, %+v, %v", head, op, x.Spec()), floats(t, d, x), want[i], 0.004)
+			}
+		}
+	}
+}

@@ -23,12 +23,16 @@ type turn struct {
 	cos, sin array
 }
 
-func (d *Device) turn(t turn, y, x array) {
-	sign := float32(1)
+// sign is that of the sines.
+func (t turn) sign() float32 {
 	if t.op.Inverse {
-		sign = -1
+		return -1
 	}
-	d.kernel("rope_"+letter(x.DType)).arrays(y, x, t.cos, t.sin).int(x.Shape[1], t.op.HeadDim, t.cos.Shape[1]).flag(t.op.Traditional).float(sign).blocks(x.Shape[0])
+	return 1
+}
+
+func (d *Device) turn(t turn, y, x array) {
+	d.kernel("rope_"+letter(x.DType)).arrays(y, x, t.cos, t.sin).int(x.Shape[1], t.op.HeadDim, t.cos.Shape[1]).flag(t.op.Traditional).float(t.sign()).blocks(x.Shape[0])
 }
 
 // elements queues a kernel over all elements of arrays of one type, with a factor.

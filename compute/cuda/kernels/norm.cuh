@@ -250,3 +250,25 @@ template <class T> __device__ __forceinline__ void rope(T *y, const T *x, const 
 #define K_ROPE(s_, T) \
     extern "C" __global__ void rope_##s_(T *y, const T *x, const float *c, const float *s, int width, int head, int half, int traditional, float sign) { rope(y, x, c, s, width, head, half, traditional, sign); }
 EACH_TYPE(K_ROPE)
+
+// turn turns queries and keys [T, wa] and [T, wb] in place, whole heads of halves that are multiples of 8: one token a block, 8
+// neighbouring pairs a thread.
+extern "C" __global__ void __launch_bounds__(512) turn(bf16 *a, bf16 *b, const float *c, const float *s, int wa, int wb, int head, float sign) {
+    overlap_start();
+    const int half = head / 2;
+    const int64_t t = blockIdx.x;
+    for (int p = threadIdx.x; p < (wa + wb) / 16; p += blockDim.x) {
+        const bool left = p < wa / 16;
+        const int q = left ? p : p - wa / 16, i = q % (half / 8) * 8;
+        bf16 *x = (left ? a + t * wa : b + t * wb) + q / (half / 8) * head + i;
+        float u[8], v[8], cs[8], sn[8];
+        load8(u, x), load8(v, x + half), load8(cs, c + t * half + i), load8(sn, s + t * half + i);
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            const float sk = sn[k] * sign, first = u[k] * cs[k] - v[k] * sk;
+            v[k] = u[k] * sk + v[k] * cs[k];
+            u[k] = first;
+        }
+        *(uint4 *)x = round8(u), *(uint4 *)(x + half) = round8(v);
+    }
+}
