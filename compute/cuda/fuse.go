@@ -185,8 +185,8 @@ const oneRoom = 40 << 10
 // oneShared is what a token of so many numbers takes: two bytes each, and a sum of each 64.
 func oneShared(cols int) int { return (2*64 + 4) * ((cols + 63) / 64) }
 
-// oneResident is how many blocks of the kernel a multiprocessor holds: see its __launch_bounds__.
-const oneResident = 3
+// oneResident is how many blocks of the kernel a multiprocessor gets: it holds no more, see __launch_bounds__.
+var oneResident = 3
 
 // oneAll launches the products that wait, with what stands before and behind them.
 func (d *Device) oneAll(key oneGroup, b behind) {

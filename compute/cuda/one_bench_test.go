@@ -177,7 +177,16 @@ func BenchmarkOneToken(b *testing.B) {
 	each("o, add", func(l layer) int64 { return l.o.bytes }, second)
 	each("norm, gate, up, swiglu", gated, third)
 	each("down, add", func(l layer) int64 { return l.down.bytes }, last)
-	each("layer", func(l layer) int64 { return qkv(l) + cache(l) + l.o.bytes + gated(l) + l.down.bytes }, first, turn, attend, second, third, last)
+	whole := func(l layer) int64 { return qkv(l) + cache(l) + l.o.bytes + gated(l) + l.down.bytes }
+	each("layer", whole, first, turn, attend, second, third, last)
+	for _, oneResident = range []int{1, 2, 4} {
+		each(fmt.Sprintf("layer, %d blocks a multiprocessor", oneResident), whole, first, turn, attend, second, third, last)
+	}
+	oneResident = 3
+	early := d.image.Programmatic
+	d.image.Programmatic = false
+	each("layer, no early launches", whole, first, turn, attend, second, third, last)
+	d.image.Programmatic = early
 
 	w, logits := weight(vocab, hidden), filled(b, d, compute.F32, 1, vocab)
 	token, err := d.Alloc(compute.Shape{1}, compute.I32)
