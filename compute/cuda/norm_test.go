@@ -110,3 +110,77 @@ func TestTurns(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkRows times the ops over rows of a training step of the Ministral-8B shape that go together. Several matrices take
+// turns, so that little of them lies in the cache of the card.
+func BenchmarkRows(b *testing.B) {
+	const turns, hidden, kv, head = 4, 4096, 1024, 128
+	d := card(b, "")
+	for _, tokens := range []int{2048, 8192} {
+		act := func(cols int) compute.Buffer {
+			x, err := d.Alloc(compute.Shape{tokens, cols}, compute.BF16) // whatever is there: the time does not depend on it
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(x.Free)
+			return x
+		}
+		w := filled(b, d, compute.F32, hidden)
+		cos, sin := filled(b, d, compute.F32, tokens, head/2), filled(b, d, compute.F32, tokens, head/2)
+		type runner = func(op compute.Op, out compute.Buffer, in ...compute.Buffer)
+		bench := func(name string, columns int, make func() func(runner)) {
+			run := func(op compute.Op, out compute.Buffer, in ...compute.Buffer) {
+				if err := d.Run(op, []compute.Buffer{out}, in); err != nil {
+					b.Fatal(err)
+				}
+			}
+			var list [turns]func(runner)
+			for i := range list {
+				list[i] = make()
+			}
+			b.Run(fmt.Sprintf("%d tokens/%s", tokens, name), func(b *testing.B) {
+				all := func(n int) {
+					for range n {
+						for _, f := range list {
+							f(run)
+							launches(d)
+						}
+					}
+					if err := d.Sync(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				all(1)
+				for b.Loop() {
+					all(5)
+				}
+				s := b.Elapsed().Seconds() / float64(b.N*5*turns)
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(1e6*s, "us")
+				b.ReportMetric(float64(2*tokens*columns)/s/1e9, "GB/s")
+			})
+		}
+		bench("sum and norm", 4*hidden, func() func(runner) {
+			x, y, sum, n := act(hidden), act(hidden), act(hidden), act(hidden)
+			return func(run runner) {
+				run(compute.Add{Alpha: 1}, sum, x, y)
+				run(compute.RMSNorm{Eps: 1e-5}, n, sum, w)
+			}
+		})
+		bench("norm", 2*hidden, func() func(runner) {
+			x, n := act(hidden), act(hidden)
+			return func(run runner) { run(compute.RMSNorm{Eps: 1e-5}, n, x, w) }
+		})
+		bench("gradient of norm, added", 4*hidden, func() func(runner) {
+			x, dy, dx := act(hidden), act(hidden), act(hidden)
+			return func(run runner) { run(compute.RMSNormGrad{Eps: 1e-5, Accumulate: true}, dx, x, w, dy) }
+		})
+		bench("rotations", 2*(hidden+kv), func() func(runner) {
+			q, k := act(hidden), act(kv)
+			return func(run runner) {
+				run(compute.RoPE{HeadDim: head}, q, q, cos, sin)
+				run(compute.RoPE{HeadDim: head}, k, k, cos, sin)
+			}
+		})
+	}
+}
