@@ -26,7 +26,7 @@ type call struct {
 // shared is the dynamic shared memory of kernels that have some, in bytes.
 var shared = map[string]int{
 	"linear_b": denseShared, "linear_f": denseShared, "linear_grad_b": denseShared, "linear_grad_f": denseShared,
-	"wg_words_grad_b": wgShared, "wg_b": wgShared, "wg_f": wgShared, "wg_grad_b": wgShared,
+	"wg_b": wgShared, "wg_f": wgShared, "wg_grad_b": wgShared,
 	"wg_128_b": wgShared128, "wg_128_f": wgShared128, "wg_128_grad_b": wgShared128,
 	"expert_mma_b": denseShared, "expert_mma_f": denseShared, "expert_mma_grad_b": denseShared, "expert_mma_grad_f": denseShared,
 	"many_w4_2_b": manyShared2, "many_w4_4_b": manyShared4, "many_w4_8_b": manyShared8,

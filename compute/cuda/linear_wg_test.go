@@ -228,14 +228,8 @@ func BenchmarkProducts(b *testing.B) {
 					s.back(i, dx, i > 0)
 				}
 			}
-			for _, band := range []int{4, 8, 32} { // VARIANTS
-				tokenBand = band
-				measure(fmt.Sprintf("forward band %d", band), forward)
-				measure(fmt.Sprintf("back band %d", band), back)
-			}
-			tokenBand, backWords = 4, true
-			measure("back words", back)
-			backWords = false
+			measure("forward", forward)
+			measure("back", back)
 			for _, buf := range append([]compute.Buffer{x, dx}, s.buffers()...) {
 				buf.Free()
 			}

@@ -36,8 +36,6 @@ namespace {
 namespace hopper_linear {
 constexpr int BR = 128, BK = 64, Stages = 4, WBytes = 2 * BlockBytes, Writers = 96;
 
-__device__ __forceinline__ __nv_bfloat162 bf2(uint32_t v) { return *(__nv_bfloat162 *)&v; }
-
 __device__ __forceinline__ void frag_fwd(uint32_t (&a)[4][4], const uint8_t *blk, int tid, uint32_t zero) {
     int lane = tid & 31, w = tid >> 5, r = lane >> 2;
     rows_frag(a, ((const uint2 *)blk)[unit(w, 0, r, lane & 3)], ((const uint2 *)blk)[unit(w, 1, r, lane & 3)], *(const uint4 *)(blk + 2048 + 64 * w + 16 * (r >> 1)), r & 1, zero);
@@ -57,20 +55,6 @@ __device__ __forceinline__ void frag_back(uint32_t (&a)[4][4], const uint8_t *bl
         a[s][1] = transposed(pairs(q.x, j + 1, s0, b0, zero));
         a[s][2] = transposed(pairs(q.y, j, s1, b1, zero));
         a[s][3] = transposed(pairs(q.y, j + 1, s1, b1, zero));
-    }
-}
-// VARIANT: the words are transposed, then widened: half of the transposes, scales of four rows a lane.
-__device__ __forceinline__ void frag_back_words(uint32_t (&a)[4][4], const uint8_t *blk, int tid, uint32_t zero) {
-    int lane = tid & 31, w = tid >> 5, j = 2 * (w & 1);
-#pragma unroll
-    for (int s = 0; s < 4; s++) {
-        uint2 q = ((const uint2 *)blk)[unit(s, w >> 1, lane >> 2, lane & 3)];
-        uint4 v = *(const uint4 *)(blk + 2048 + 64 * s + 16 * (lane & 3));
-        uint32_t lo = transposed(q.x), hi = transposed(q.y);
-        a[s][0] = pairs(lo, j, bf2(v.x), bf2(v.y), zero);
-        a[s][1] = pairs(lo, j + 1, bf2(v.x), bf2(v.y), zero);
-        a[s][2] = pairs(hi, j, bf2(v.z), bf2(v.w), zero);
-        a[s][3] = pairs(hi, j + 1, bf2(v.z), bf2(v.w), zero);
     }
 }
 
@@ -308,7 +292,7 @@ template <int BT> __device__ __forceinline__ void store_floats(float *y, const f
 }
 
 // multiply is the work of a warpgroup that multiplies: half is 0 or 1.
-template <int BACK, int BT, class Y> __device__ __forceinline__ void multiply(const Launch<(BACK > 0), BT> &launch, const Room<BT> &room, int half, int tid) {
+template <bool BACK, int BT, class Y> __device__ __forceinline__ void multiply(const Launch<BACK, BT> &launch, const Room<BT> &room, int half, int tid) {
     const WgArgs &p = launch.p;
     const int lane = tid & 31, w = tid >> 5;
     uint8_t *out = room.at + room.OffOut + half * BT * 128;
@@ -327,7 +311,7 @@ template <int BACK, int BT, class Y> __device__ __forceinline__ void multiply(co
                 for (int u = 0; u < 2; u++) {
                     bar_wait(room.full(stage), phase);
                     const uint8_t *blk = room.at + room.OffW + stage * WBytes + half * BlockBytes;
-                    if (BACK == 2) frag_back_words(a[u], blk, tid, p.zero); else if (BACK) frag_back(a[u], blk, tid, p.zero); else frag_fwd(a[u], blk, tid, p.zero);
+                    if (BACK) frag_back(a[u], blk, tid, p.zero); else frag_fwd(a[u], blk, tid, p.zero);
                     uint64_t b = rows_desc(room.s0 + stage * room.XBytes);
                     wgmma_fence();
 #pragma unroll
@@ -342,13 +326,13 @@ template <int BACK, int BT, class Y> __device__ __forceinline__ void multiply(co
         }
         const int r = place.r0 + 16 * w + (lane >> 2);
         uint32_t v[2][4];
-        if (p.part[tile.from].rank > 0) frag_update<(BACK > 0)>(v, p.part[tile.from], place.R, r, 0, lane);
+        if (p.part[tile.from].rank > 0) frag_update<BACK>(v, p.part[tile.from], place.R, r, 0, lane);
         wgmma_wait<0>();
         if (lane == 0) bar_arrive(room.empty(prev));
         for (int i = tile.from; i < tile.to; i++) {
             const int fours = update_fours(p.part[i].rank);
             for (int n = 0; n < fours; n++) {
-                if (i > tile.from || n > 0) frag_update<(BACK > 0)>(v, p.part[i], place.R, r, n, lane);
+                if (i > tile.from || n > 0) frag_update<BACK>(v, p.part[i], place.R, r, n, lane);
                 if (n % 2 == 0) bar_wait(room.full(stage), phase);
                 uint64_t b = rows_desc(room.s0 + stage * room.XBytes) + 4 * (n % 2);
                 wgmma_fence();
@@ -373,10 +357,10 @@ template <int BACK, int BT, class Y> __device__ __forceinline__ void multiply(co
 }
 
 // products is the kernel. BT is 256 tokens, or 128 where tiles of 256 would leave cores of the card without work.
-template <int BACK, int BT, class Y> __device__ __forceinline__ void products(const WgArgs &p) {
+template <bool BACK, int BT, class Y> __device__ __forceinline__ void products(const WgArgs &p) {
     SHARED_ARRAY(uint8_t, smem, 1024);
     const Room<BT> room{smem, smem32(smem)};
-    const Launch<(BACK > 0), BT> launch(p);
+    const Launch<BACK, BT> launch(p);
     if (threadIdx.x == 0) {
         for (int s = 0; s < Stages; s++) {
             bar_init(room.full(s), 1);
@@ -401,11 +385,10 @@ template <int BACK, int BT, class Y> __device__ __forceinline__ void products(co
 
 #define K_WG(name, BACK, BT, Y) \
     extern "C" __global__ void __launch_bounds__(384, 1) name(const __grid_constant__ WgArgs p) { hopper_linear::products<BACK, BT, Y>(p); }
-K_WG(wg_b, 0, 256, bf16)
-K_WG(wg_f, 0, 256, float)
-K_WG(wg_grad_b, 1, 256, bf16)
-K_WG(wg_words_grad_b, 2, 256, bf16)
-K_WG(wg_128_b, 0, 128, bf16)
-K_WG(wg_128_f, 0, 128, float)
-K_WG(wg_128_grad_b, 1, 128, bf16)
+K_WG(wg_b, false, 256, bf16)
+K_WG(wg_f, false, 256, float)
+K_WG(wg_grad_b, true, 256, bf16)
+K_WG(wg_128_b, false, 128, bf16)
+K_WG(wg_128_f, false, 128, float)
+K_WG(wg_128_grad_b, true, 128, bf16)
 #endif
