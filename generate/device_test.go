@@ -104,7 +104,7 @@ func TestCardGreedy(t *testing.T) {
 			}
 			first, other := argMax(want), argMax(got)
 			if lead := float64(want[first] - want[other]); other != first {
-				if parted++; lead > 2*halfLogits*math.Sqrt(squares/float64(len(want))) {
+				if parted++; !(lead <= 2*halfLogits*math.Sqrt(squares/float64(len(want)))) {
 					t.Errorf("%+v, token %d: %d, on the CPU %d by a lead of %.3f", bits, len(prompt), other, first, lead)
 				}
 			}

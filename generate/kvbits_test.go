@@ -93,7 +93,7 @@ func TestQuantizedKV(t *testing.T) {
 					sum += d
 				}
 				mean := sum / float64(len(want)-start+len(prompt)-1)
-				if tolerance := roundedKV(bits); mean > tolerance || mean < tolerance/10 {
+				if tolerance := roundedKV(bits); !(mean <= tolerance && mean >= tolerance/10) {
 					t.Errorf("%d bits: the logits are off by %.3g of the largest, expected a tenth to all of %.3g", bits, mean, tolerance)
 				}
 			}
@@ -115,7 +115,7 @@ func TestQuantizedKVBytes(t *testing.T) {
 	}
 	whole := size(KVBits{})
 	for _, b := range []KVBits{{Bits: 4, Group: 64}, {Bits: 8, Group: 64}, {Bits: 3, Group: 32}} {
-		if got, want := whole/size(b), 16/(float64(b.Bits)+32/float64(b.Group)); math.Abs(got-want) > 1e-9 {
+		if got, want := whole/size(b), 16/(float64(b.Bits)+32/float64(b.Group)); !(math.Abs(got-want) <= 1e-9) {
 			t.Errorf("%+v: %.3f times smaller, expected %.3f", b, got, want)
 		}
 	}
@@ -130,7 +130,7 @@ func TestQuantizedKVAgain(t *testing.T) {
 	first := follow(t, s, tokensFrom(3, 14), tokensFrom(9, 6))
 	again := follow(t, s, append(tokensFrom(3, 14), 1, 2), tokensFrom(9, 6)) // a shared beginning
 	fresh := follow(t, quantizedSession(t, m, true, bits), append(tokensFrom(3, 14), 1, 2), tokensFrom(9, 6))
-	if distance(again[0], fresh[0]) > 2*roundedKV(4) {
+	if !(distance(again[0], fresh[0]) <= 2*roundedKV(4)) {
 		t.Error("other logits after going back")
 	}
 	other := append(tokensFrom(3, 4), tokensFrom(20, 4)...) // parts before the cache is quantized
@@ -208,7 +208,7 @@ func TestQuantizedPromptCache(t *testing.T) {
 							t.Fatal(err)
 						}
 						for i, got := range follow(t, s, more, tokensFrom(1, 8)) {
-							if d := distance(want[i], got); d > tolerance {
+							if d := distance(want[i], got); !(d <= tolerance) {
 								t.Fatalf("%+v: logits %d are off by %.3g of the largest", bits, i, d)
 							}
 						}

@@ -23,7 +23,7 @@ func TestLlama3Frequencies(t *testing.T) {
 		t.Fatalf("scale %g, error %v", scale, err)
 	}
 	for i, period := range want {
-		if got := 1 / float64(freq[i]); math.Abs(got-period) > printed*period {
+		if got := 1 / float64(freq[i]); !(math.Abs(got-period) <= printed*period) {
 			t.Errorf("period %d is %g, want %g", i, got, period)
 		}
 	}
@@ -64,7 +64,7 @@ func TestRopeVariants(t *testing.T) {
 			t.Errorf("%s: %v", test.name, err)
 			continue
 		}
-		if math.Abs(float64(scale)-test.scale) > ropeTolerance*test.scale {
+		if !(math.Abs(float64(scale)-test.scale) <= ropeTolerance*test.scale) {
 			t.Errorf("%s: scale %g, want %g", test.name, scale, test.scale)
 		}
 		for i, f := range freq {
@@ -79,7 +79,7 @@ func TestRopeVariants(t *testing.T) {
 			default:
 				continue
 			}
-			if math.Abs(float64(f)-want) > ropeTolerance*want {
+			if !(math.Abs(float64(f)-want) <= ropeTolerance*want) {
 				t.Errorf("%s: frequency %d is %g, want %g", test.name, i, f, want)
 			}
 		}

@@ -174,7 +174,7 @@ func TestSchedules(t *testing.T) {
 			continue
 		}
 		for at, want := range test.want {
-			if got := s(at); math.Abs(got-want) > tolerance*max(want, 1e-3) {
+			if got := s(at); !(math.Abs(got-want) <= tolerance*max(want, 1e-3)) {
 				t.Errorf("%+v at %d: %g, want %g", test.c, at, got, want)
 			}
 		}

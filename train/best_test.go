@@ -71,7 +71,7 @@ func TestBest(t *testing.T) {
 			write(t, dev, p.Tensor, weights[i])
 		}
 		again, err := Evaluate(t.Context(), tr.Model, tr.Valid, EvalOptions{BatchSize: o.BatchSize, Batches: -1, MaxSeqLength: o.MaxSeqLength}, nil)
-		if err != nil || math.Abs(again.Loss-best) > 1e-6*best { // batches in another order
+		if err != nil || !(math.Abs(again.Loss-best) <= 1e-6*best) { // batches in another order
 			t.Errorf("%s: the best weights have a loss of %v, not %v, %v", name, again.Loss, best, err)
 		}
 		// A run of as many iterations leaves the same.

@@ -53,7 +53,7 @@ func TestClip(t *testing.T) {
 		whole, _ := gradients(0, accumulation)
 		size := norm(whole)
 		loose, told := gradients(size*1.5, accumulation)
-		if !slices.EqualFunc(loose, whole, slices.Equal[[]float32]) || math.Abs(told-size) > tolerance*size {
+		if !slices.EqualFunc(loose, whole, slices.Equal[[]float32]) || !(math.Abs(told-size) <= tolerance*size) {
 			t.Errorf("below the bound: norm %v, told as %v, want %v", norm(loose), told, size)
 		}
 		tight, told := gradients(size/4, accumulation)
@@ -62,7 +62,7 @@ func TestClip(t *testing.T) {
 				whole[i][k] *= float32(size / 4 / (size + 1e-6))
 			}
 		}
-		if d := relativeDistance(tight, whole); d > tolerance*10 || math.Abs(told-size) > tolerance*size { // weights of a size near 1 lose digits
+		if d := relativeDistance(tight, whole); !(d <= tolerance*10) || !(math.Abs(told-size) <= tolerance*size) { // weights of a size near 1 lose digits
 			t.Errorf("clipped: %g away, norm %v, told as %v, want %v", d, norm(tight), told, size)
 		}
 	}

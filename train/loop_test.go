@@ -132,10 +132,10 @@ func TestReportsAndSaves(t *testing.T) {
 			trained += int64(s.Tokens)
 		}
 		r := reports[i]
-		if want := loss / float64(end-begin); r.Iteration != end || math.Abs(r.TrainLoss-want) > 1e-12 || r.TrainedTokens != trained || r.PeakMemory != 3 {
+		if want := loss / float64(end-begin); r.Iteration != end || !(math.Abs(r.TrainLoss-want) <= 1e-12) || r.TrainedTokens != trained || r.PeakMemory != 3 {
 			t.Errorf("report %+v: want iteration %d, loss %g, %d tokens", r, end, want, trained)
 		}
-		if want := 1e-3 * float64(end/2-1); math.Abs(r.LearningRate-want) > 1e-15 {
+		if want := 1e-3 * float64(end/2-1); !(math.Abs(r.LearningRate-want) <= 1e-15) {
 			t.Errorf("iteration %d: learning rate %g, want that of the last update, %g", end, r.LearningRate, want)
 		}
 		if !(r.IterationsPerSecond > 0) || !(r.TokensPerSecond > r.IterationsPerSecond) {
@@ -585,10 +585,10 @@ func TestEvaluate(t *testing.T) {
 				t.Errorf("progress %d of %d", done, total)
 			}
 		})
-		if err != nil || e.Tokens != tokens || math.Abs(e.Loss-sum/float64(tokens)) > tolerance*e.Loss {
+		if err != nil || e.Tokens != tokens || !(math.Abs(e.Loss-sum/float64(tokens)) <= tolerance*e.Loss) {
 			t.Errorf("batches of %d: %+v, %v; want %g over %d tokens", size, e, err, sum/float64(tokens), tokens)
 		}
-		if math.Abs(e.Perplexity()-math.Exp(e.Loss)) > 1e-9 {
+		if !(math.Abs(e.Perplexity()-math.Exp(e.Loss)) <= 1e-9) {
 			t.Errorf("perplexity %g of loss %g", e.Perplexity(), e.Loss)
 		}
 	}
@@ -712,7 +712,7 @@ func planCard(t *testing.T, name string, dry func(compute.Device)) {
 	report := planned.Report()
 	_, peak := card.Memory()
 	t.Logf("%s: planned %d bytes, the card took %d", name, report.HeldBytes+report.WeightBytes, peak)
-	if ratio := float64(report.HeldBytes+report.WeightBytes) / float64(peak); math.Abs(ratio-1) > tolerance {
+	if ratio := float64(report.HeldBytes+report.WeightBytes) / float64(peak); !(math.Abs(ratio-1) <= tolerance) {
 		t.Errorf("%s: planned %d bytes and %d of weights, the card took %d", name, report.HeldBytes, report.WeightBytes, peak)
 	}
 }

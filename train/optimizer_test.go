@@ -51,7 +51,7 @@ func TestOptimizers(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i := range want {
-				if math.Abs(float64(got[i])-want[i]) > tolerance*max(1, math.Abs(want[i])) {
+				if !(math.Abs(float64(got[i])-want[i]) <= tolerance*max(1, math.Abs(want[i]))) {
 					t.Errorf("%+v, update %d: parameter %d is %g, want %g", c, step, i, got[i], want[i])
 				}
 			}

@@ -89,7 +89,7 @@ func TestGroups(t *testing.T) {
 	if n := launches(d) - before; n != 2+2 {
 		t.Errorf("%d launches for sums and updates of %d parameters, want 4", n, parameters)
 	}
-	if got := floats(t, d, sum)[0]; math.Abs(float64(got)-want) > 1e-5*want {
+	if got := floats(t, d, sum)[0]; !(math.Abs(float64(got)-want) <= 1e-5*want) {
 		t.Errorf("the sum of squares is %g, want %g", got, want)
 	}
 	first := floats(t, d, params[0][0])
