@@ -10,6 +10,7 @@ namespace wg {
 // query_sums makes for each query what the gradient needs of it: lse in units of exp2, and the sum of dy times y along the head.
 // They lie in pieces of 64 queries of one segment [heads, pieces, 2, 64]; what is behind the segment's end has no probability.
 template <int D> __device__ __forceinline__ void query_sums(float *sums, const bf16 *y, const bf16 *dy, const float *lse, const int *tiles, int pieces, int heads) {
+    overlap_start();
     if (blockIdx.y >= tiles[0]) return;
     const int *tile = tiles + 4 + 4 * blockIdx.y;
     const int h = blockIdx.x, t0 = tile[0], end = tile[1];
@@ -156,12 +157,18 @@ template <int D> __device__ __forceinline__ void back_keys(const Room<D> &room, 
     put_rows<D>(dv + own0 * width, width, end - own0, av, 1, 1, smem + Room<D>::Pair + half * 8192, 1 + half);
 }
 
+// held_dots is dots of 64 rows that registers hold.
+template <int D> __device__ __forceinline__ void held_dots(float (&s)[32], const uint32_t (&rows)[D / 16][4], uint32_t cols) {
+#pragma unroll
+    for (int k = 0; k < D / 16; k++) wgmma_rs(s, rows[k], rows_desc(cols + k / 4 * 8192) + 2 * (k % 4), k > 0);
+}
+
 // back_queries: dq of 64 queries a warpgroup.
 template <int D> __device__ __forceinline__ void back_queries(const Room<D> &room, uint8_t *smem, bf16 *dq, const float *sum, int t0, int end, int key0, int n, const Heads &o) {
     const int half = (threadIdx.x >> 7) - 1, w = (threadIdx.x >> 5) & 3, lane = threadIdx.x & 31, own0 = t0 + 64 * half;
     const float f = o.cap > 0 ? Log2E : o.scale * Log2E;
     float acc[D / 2], s[32], p[32];
-    uint32_t q[D / 16][4], g[D / 16][4], a[4][4];
+    uint32_t a[4][4];
     float2 own[2];
 #pragma unroll
     for (int i = 0; i < 2; i++) {
@@ -169,20 +176,21 @@ template <int D> __device__ __forceinline__ void back_queries(const Room<D> &roo
         own[i] = t0 + r < end ? make_float2(sum[r + 64 * half], sum[r + 64 * half + 64]) : make_float2(INFINITY, 0);
     }
     bar_wait(room.staying(), 0);
+    // NVRTC 12.9 gives registers of held rows to the operand of dq where heads are of 64: those rows stay in shared memory.
+    constexpr bool Held = D == 128;
+    const uint32_t qs = room.at + half * 8192, gs = qs + Room<D>::Pair;
+    uint32_t q[D / 16][4], g[D / 16][4];
 #pragma unroll
-    for (int k = 0; k < D / 16; k++) {
-        rows16<64>(q[k], room.at + half * 8192 + k / 4 * 16384, 16 * w, k % 4);
-        rows16<64>(g[k], room.at + Room<D>::Pair + half * 8192 + k / 4 * 16384, 16 * w, k % 4);
-    }
+    for (int k = 0; Held && k < D / 16; k++) rows16<64>(q[k], qs + k / 4 * 16384, 16 * w, k % 4), rows16<64>(g[k], gs + k / 4 * 16384, 16 * w, k % 4);
     for (int x = 0; x < n; x++, key0 += 64) {
         const int pair = x % Pairs;
         bar_wait(room.full(pair), x / Pairs & 1);
         wgmma_fence();
-#pragma unroll
-        for (int k = 0; k < D / 16; k++) wgmma_rs(s, q[k], rows_desc(room.tile(pair, 0) + k / 4 * 8192) + 2 * (k % 4), k > 0);
+        if constexpr (Held) held_dots<D>(s, q, room.tile(pair, 0));
+        else dots<128, D, 64>(s, qs, room.tile(pair, 0));
         wgmma_commit();
-#pragma unroll
-        for (int k = 0; k < D / 16; k++) wgmma_rs(p, g[k], rows_desc(room.tile(pair, 1) + k / 4 * 8192) + 2 * (k % 4), k > 0);
+        if constexpr (Held) held_dots<D>(p, g, room.tile(pair, 1));
+        else dots<128, D, 64>(p, gs, room.tile(pair, 1));
         wgmma_commit();
         wgmma_wait<1>();
         if (lane == 0 && x > 0) bar_arrive(room.empty((x - 1) % Pairs));
@@ -206,6 +214,7 @@ template <int D> __device__ __forceinline__ void back_queries(const Room<D> &roo
 template <int D>
 __device__ __forceinline__ void backward(const TensorMap *qm, const TensorMap *km, const TensorMap *vm, const TensorMap *gm, bf16 *dq, bf16 *dk, bf16 *dv, const float *sum, const int *tiles, int most, int pieces, const Heads &o) {
     SHARED_ARRAY(uint8_t, smem, 1024);
+    overlap_start();
     const Room<D> room = {smem32(smem)};
     const int group = o.heads / o.kv, b = blockIdx.x - most * o.kv;  // the first blocks are those of keys
     const bool keys = b < 0;
