@@ -105,7 +105,6 @@ func TestSegmentsApart(t *testing.T) {
 // BenchmarkAttention times attention of the Ministral-8B shape over packed rows, by what the masks leave of the products.
 func BenchmarkAttention(b *testing.B) {
 	d := card(b, "")
-	defer func(v string) { attentionVariant = v }(attentionVariant)
 	const heads, kv, head = 32, 8, 128
 	for _, s := range []struct{ rows, length int }{{4, 512}, {4, 2048}, {16, 128}} {
 		t := s.rows * s.length
@@ -154,11 +153,7 @@ func BenchmarkAttention(b *testing.B) {
 				b.ReportMetric(flops/s/1e12, "TFLOP/s")
 			})
 		}
-		for _, variant := range []string{"", "_turns"} {
-			attentionVariant = variant
-			bench("forward"+variant, flops, o, in[4:6], in[:4])
-		}
-		attentionVariant = ""
+		bench("forward", flops, o, in[4:6], in[:4])
 		bench("gradient", 2.5*flops, compute.AttentionGrad{Attention: o}, []compute.Buffer{act(heads * head), act(kv * head), act(kv * head)}, in)
 		for _, buf := range in {
 			buf.Free()

@@ -24,12 +24,9 @@ func (d *Device) attendByWarpgroups(o compute.Attention, y, q, k, v array, lse d
 	if bounds != nil {
 		tiles, most = d.segmentTiles(*bounds, t, 128)
 	}
-	d.kernel(fmt.Sprintf("flash_wg_%d", o.HeadDim)+attentionVariant).status().tiles(q, 128).tiles(k, 128).tiles(v, 128).arrays(y).ptr(lse).ptr(tiles).ptr(span).int(k.Shape[0]).
+	d.kernel(fmt.Sprintf("flash_wg_%d", o.HeadDim)).status().tiles(q, 128).tiles(k, 128).tiles(v, 128).arrays(y).ptr(lse).ptr(tiles).ptr(span).int(k.Shape[0]).
 		heads(o, t, 0).launch(driver.Grid{X: o.Heads, Y: most, Threads: 384})
 }
-
-// attentionVariant is the end of the name of the forward kernel, for measurements.
-var attentionVariant = ""
 
 // attentionGradByWarpgroups is attentionGrad on Hopper: blocks of keys and blocks of queries are one launch, so that short
 // ones fill what long ones leave.

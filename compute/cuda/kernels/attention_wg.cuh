@@ -93,11 +93,12 @@ __device__ __forceinline__ void online(float (&s)[64], float (&top)[2], float (&
 }
 
 // forward: 128 queries of one head a block, keys 128 at a time. The scores of the next keys are made while the values are
-// added up. TURNS lets the warpgroups multiply one after the other, so that one has its softmax while the other multiplies.
-template <int D, bool TURNS>
+// added up.
+template <int D>
 __device__ __forceinline__ void forward(uint32_t *bad, const TensorMap *qm, const TensorMap *km, const TensorMap *vm, bf16 *y, float *lse, const int *tiles, const int *span, int room, Heads o) {
     SHARED_ARRAY(uint8_t, smem, 1024);
     constexpr int Tile = 128 * D * 2;
+    overlap_start();
     const int from = of_span(o, span, room, bad), h = blockIdx.x, group = threadIdx.x >> 7, tid = threadIdx.x & 127, lane = tid & 31;
     int t0 = (gridDim.y - 1 - blockIdx.y) * 128, end = o.T, start = 0;
     if (tiles) {
@@ -171,41 +172,34 @@ __device__ __forceinline__ void forward(uint32_t *bad, const TensorMap *qm, cons
         online(s, top, sum, keep, f);
     };
     auto release = [&](uint32_t bar) { if (lane == 0) bar_arrive(bar); };
-    auto turn = [&] { if (TURNS) group_sync(3 + half, 256); };
-    auto pass = [&] { if (TURNS) group_arrive(4 - half, 256); };
-    if (TURNS && half == 1) group_arrive(3, 256);
     bar_wait(fullQ, 0);
     bar_wait(fullK, 0);
-    turn();
     wgmma_fence();
     dots<128, D, 128>(s, rows, ks);
     wgmma_commit();
-    pass();
     wgmma_wait<0>();
     release(emptyK);
     soften(0);
     pack<128>(p, s);
+    bar_wait(fullV, 0);
     for (int i = 1; i < n; i++) {
         const int b = i & 1, a = b ^ 1;
         bar_wait(fullK + 8 * b, i >> 1 & 1);
-        turn();
-        wgmma_fence();
+            wgmma_fence();
         dots<128, D, 128>(s, rows, ks + b * Tile);
         wgmma_commit();
-        bar_wait(fullV + 8 * a, (i - 1) >> 1 & 1);
         sums<128, D>(acc, p, vs + a * Tile);
         wgmma_commit();
-        pass();
-        wgmma_wait<1>();
+            wgmma_wait<1>();
         release(emptyK + 8 * b);
         soften(i);
+        bar_wait(fullV + 8 * b, i >> 1 & 1);  // here, its branch keeps the assembler from moving the softmax behind the next line
         wgmma_wait<0>();
         release(emptyV + 8 * a);
 #pragma unroll
         for (int e = 0; e < D / 2; e++) acc[e] *= keep[e >> 1 & 1];
         pack<128>(p, s);
     }
-    bar_wait(fullV + 8 * ((n - 1) & 1), (n - 1) >> 1 & 1);
     wgmma_fence();
     sums<128, D>(acc, p, vs + ((n - 1) & 1) * Tile);
     wgmma_commit();
@@ -223,14 +217,12 @@ __device__ __forceinline__ void forward(uint32_t *bad, const TensorMap *qm, cons
 }  // namespace wg
 }  // namespace
 
-#define K_FLASH_WG(name, D, TURNS)                                                                                                                       \
+#define K_FLASH_WG(D)                                                                                                                                    \
     extern "C" __global__ void __launch_bounds__(384, 1)                                                                                                 \
-    name(uint32_t *bad, const __grid_constant__ TensorMap qm, const __grid_constant__ TensorMap km, const __grid_constant__ TensorMap vm, bf16 *y,       \
-         float *lse, const int *tiles, const int *span, int room, Heads o) {                                                                             \
-        wg::forward<D, TURNS>(bad, &qm, &km, &vm, y, lse, tiles, span, room, o);                                                                         \
+    flash_wg_##D(uint32_t *bad, const __grid_constant__ TensorMap qm, const __grid_constant__ TensorMap km, const __grid_constant__ TensorMap vm,        \
+                 bf16 *y, float *lse, const int *tiles, const int *span, int room, Heads o) {                                                            \
+        wg::forward<D>(bad, &qm, &km, &vm, y, lse, tiles, span, room, o);                                                                                \
     }
-K_FLASH_WG(flash_wg_64, 64, false)
-K_FLASH_WG(flash_wg_128, 128, false)
-K_FLASH_WG(flash_wg_64_turns, 64, true)
-K_FLASH_WG(flash_wg_128_turns, 128, true)
+K_FLASH_WG(64)
+K_FLASH_WG(128)
 #endif

@@ -57,9 +57,8 @@ __device__ __forceinline__ void copy_bytes(uint32_t dst, const void *src, int n,
 // fence_proxy_async lets wgmma and the copy engine see what this thread wrote to shared memory. A barrier follows.
 __device__ __forceinline__ void fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-// group_sync is a barrier of n threads, by one of 16 numbers; 0 is that of __syncthreads. group_arrive does not wait.
+// group_sync is a barrier of n threads, by one of 16 numbers; 0 is that of __syncthreads.
 __device__ __forceinline__ void group_sync(int id, int n) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(n) : "memory"); }
-__device__ __forceinline__ void group_arrive(int id, int n) { asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(n) : "memory"); }
 
 // fewer_registers gives registers of a warpgroup back, which then has N a thread; more_registers takes some.
 template <int N> __device__ __forceinline__ void fewer_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }

@@ -158,7 +158,7 @@ static void release(int id) {
     results[id] = value[id], arrived[id] = value[id] = 0;
 }
 
-int barrier(int id, int n, int v, bool wait) {
+int barrier(int id, int n, int v) {
     if (id < 0 || id > 15 || n % 32) fail("barrier %d of %d threads", id, n);
     int i = number(me);
     Warp &w = warps[i >> 5];
@@ -168,7 +168,6 @@ int barrier(int id, int n, int v, bool wait) {
         release(id);
         return results[id];
     }
-    if (!wait) return 0;
     w.waiting[id] |= bit, w.ready &= ~bit;
     leave();
     return results[id];

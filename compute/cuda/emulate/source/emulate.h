@@ -61,7 +61,7 @@ extern dim3 blocks, threads;
 void meet(void *box, const char *what, void (*op)(void **boxes));
 // barrier waits for n threads, or with 0 for all that are left; the result is the "or" of what they have brought. Without
 // wait a thread only counts.
-int barrier(int id, int n, int value, bool wait = true);
+int barrier(int id, int n, int value);
 void wait_earlier();
 // spin lets others run while a thread waits for a word to change.
 void spin();

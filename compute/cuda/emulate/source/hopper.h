@@ -413,7 +413,6 @@ inline void fence_proxy_async() {
     bar_init_fence();
 }
 inline void group_sync(int id, int n) { emulate::barrier(id, n, 0); }
-inline void group_arrive(int id, int n) { emulate::barrier(id, n, 0, false); }
 template <int N> inline void fewer_registers() { emulate::registersOf(N, "fewer_registers"); }
 template <int N> inline void more_registers() { emulate::registersOf(N, "more_registers"); }
 inline void stmatrix(uint32_t p, const uint32_t (&q)[4]) {
