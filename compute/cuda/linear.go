@@ -60,8 +60,8 @@ func (d *Device) multiply(p product) {
 	case tokens == 0:
 	case half && is4 && p.isOne():
 		d.one(p)
-	case half && is4 && !p.back && tokens <= manyTokens:
-		d.updated(p, d.many)
+	case half && is4 && !p.back && !p.accumulate && tokens <= manyTokens && (p.rank == 0 || p.v.DType == compute.F32):
+		d.many(p)
 	case half && is4 && d.image.Hopper && p.reduced()%8 == 0 && (p.y.DType == compute.BF16 || !p.back && !p.accumulate):
 		d.wgmma(p)
 	case half && p.cols%8 == 0 && p.rows%8 == 0:

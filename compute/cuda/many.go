@@ -1,6 +1,9 @@
 package cuda
 
 import (
+	"fmt"
+	"math"
+
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cuda/driver"
 )
@@ -15,8 +18,12 @@ type manyGroup struct {
 
 // many multiplies up to 64 tokens with a matrix, and with those that follow.
 func (d *Device) many(p product) {
+	if p.rank > 0 {
+		p.u = d.inFloat(p.u)
+	}
 	key := manyGroup{p.x.ptr, p.x.Shape[0], p.cols, p.y.DType, p.w.stored.zeroPair()}
-	g := d.join(key, len(d.waits.many) == mostRows, func() { d.manyAll(key, behind{}) })
+	list := d.waits.many
+	g := d.join(key, len(list) == mostRows || p.readsResult(list), func() { d.manyAll(key, behind{}) })
 	g.many = append(g.many, p)
 }
 
@@ -59,18 +66,37 @@ func (d *Device) manyBehind(b behind) {
 	d.emit()
 }
 
-// manyBlocks is how many blocks a matrix should have at least, so that all cores read; manySteps are the fewest steps of
-// 128 columns that are worth a block.
-var manyBlocks, manySteps = 192, 4
+// manyWay is how a card multiplies some tokens: with mma.sync, or on Hopper with wgmma, where `half` warpgroups share rows.
+type manyWay struct {
+	name         string
+	rows         int // of a block
+	half         int // warpgroups of the same rows, each with 64 columns of a step
+	blocks, step int // see split
+}
 
-// manySplit is how many parts the sums of a matrix are cut into. It depends on the matrix alone: results do not depend on
-// how many tokens there are, nor on what is multiplied beside it.
-func manySplit(rows, cols int) int {
-	groups, steps, split := (rows+127)/128, (cols+127)/128, 1
-	for groups*split < manyBlocks && steps >= 2*split*manySteps {
+var (
+	manyEvery = manyWay{"w4", 128, 2, 192, 4}
+	manyWG    = manyWay{"wg", 128, 2, 128, 4}
+	manyWG41  = manyWay{"wg41", 256, 1, 128, 4} // VARIANT
+	onHopper  = &manyWG
+)
+
+// split is how many parts the sums of a matrix are cut into: until it has so many blocks that all cores read, or parts have fewer
+// than twice so many steps. It depends on the matrix alone: results do not depend on how many tokens there are, nor
+// on what is multiplied beside it.
+func (w *manyWay) split(rows, cols int) int {
+	groups, steps, split := (rows+w.rows-1)/w.rows, (cols+127)/128*2/w.half, 1
+	for groups*split < w.blocks && steps >= 2*split*w.step {
 		split *= 2
 	}
 	return split
+}
+
+func (d *Device) manyWay() *manyWay {
+	if d.image.Hopper {
+		return onHopper
+	}
+	return &manyEvery
 }
 
 // manyShared is the shared memory of the kernels, by their tiles of 8 tokens: see Stages in kernels/linear_many.cuh.
@@ -80,36 +106,65 @@ const (
 	manyShared8 = 3 * (4*blockBytes + 8*8*256)
 )
 
+// manySharedWG is the shared memory of a kernel of kernels/linear_many_wg.cuh: see its Room.
+func manySharedWG(half, tokens int) int {
+	stages, sums := 12, 0
+	if half == 2 {
+		stages, sums = 10, 4*tokens*128
+		if tokens == 64 {
+			stages = 7
+		}
+	}
+	return stages*(4*blockBytes+half*tokens*128+16) + sums + 16
+}
+
+// manyAll launches the products that wait, with what stands behind them.
 func (d *Device) manyAll(key manyGroup, b behind) {
-	words, blocks, parts := make([]uint64, 4*mostRows+mostRows/2+2), 0, b.name == "gated_"
-	pair := func(at, i, v int) { words[at+i/2] |= uint64(v) << (32 * (i % 2)) }
-	for i, p := range d.waits.many {
+	way, list := d.manyWay(), d.waits.many
+	var words [5*mostRows + 5*mostRows/2 + 2]uint64 // the struct Many
+	narrow := words[5*mostRows:]
+	blocks, parts := 0, b.name == "gated_"
+	for i, p := range list {
+		put := func(at, v int) { narrow[(at*mostRows+i)/2] |= uint64(uint32(v)) << (32 * (i % 2)) }
 		words[i], words[mostRows+i] = uint64(p.y.ptr), uint64(p.w.ptr)
 		if p.bias != nil {
 			words[2*mostRows+i] = uint64(p.bias.ptr)
-			pair(3*mostRows+mostRows/2, i, code(p.bias.array.DType))
+			put(1, code(p.bias.array.DType))
 		}
-		split := manySplit(p.rows, key.cols)
-		pair(3*mostRows, i, p.rows)
-		pair(4*mostRows, i, split)
-		blocks += (p.rows + 127) / 128 * split
+		words[3*mostRows+i], words[4*mostRows+i] = uint64(p.u.ptr), uint64(p.v.ptr)
+		split := way.split(p.rows, key.cols)
+		put(0, p.rows)
+		put(2, split)
+		put(3, p.rank)
+		put(4, int(math.Float32bits(p.scale)))
+		blocks += (p.rows + way.rows - 1) / way.rows * split
 		parts = parts || split > 1
 	}
+	narrow[5*mostRows/2], narrow[5*mostRows/2+1] = uint64(b.sum.ptr), uint64(b.addend.ptr)
 	var sums array
 	if parts {
-		sums = d.scratch(compute.F32, blocks, key.tokens, 128)
-	}
-	copy(words[4*mostRows+mostRows/2:], []uint64{uint64(b.sum.ptr), uint64(b.addend.ptr)})
-	name := "many_" + b.name + "w4_"
-	switch {
-	case key.tokens <= 16:
-		name += "2_"
-	case key.tokens <= 32:
-		name += "4_"
-	default:
-		name += "8_"
+		sums = d.scratch(compute.F32, blocks, (key.tokens+7)/8*8, way.rows)
 	}
 	_, kb := packedBlocks(1, key.cols)
-	d.kernel(name+letter(key.to)).ptr(key.x).int(key.tokens, key.cols, kb, key.zero).arrays(sums).ptr(d.counters).words(words...).
-		launch(driver.Grid{X: blocks, Threads: 256})
+	name := "many_" + b.name + way.name + "_"
+	if way == &manyEvery {
+		tiles := 2
+		for 8*tiles < key.tokens {
+			tiles *= 2
+		}
+		d.kernel(fmt.Sprint(name, tiles, "_", letter(key.to))).ptr(key.x).int(key.tokens, key.cols, kb, key.zero).arrays(sums).ptr(d.counters).words(words[:]...).
+			launch(driver.Grid{X: blocks, Threads: 256})
+		return
+	}
+	tile := 32
+	if key.tokens > 32 {
+		tile = 64
+	}
+	c := d.kernel(fmt.Sprint(name, tile, "_", letter(key.to)))
+	m := c.tensorMap(list[0].x, tile)
+	var all [16 + len(words) + 8]uint64 // the struct ManyArgs: a multiple of 64 bytes
+	copy(all[:], m[:])
+	copy(all[16:], words[:])
+	copy(all[16+len(words):], []uint64{uint64(sums.ptr), uint64(d.counters), halves(key.tokens, kb), halves(blocks, key.zero)})
+	c.words(all[:]...).launch(driver.Grid{X: min(blocks, d.card.Multiprocessors), Threads: 640})
 }

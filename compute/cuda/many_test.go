@@ -11,8 +11,17 @@ import (
 
 // TestEmulatedMany and TestMany compare products of some tokens with those in float32, and demand that a row is, to the
 // bit, what it is among fewer tokens, and what it is when matrices are multiplied together.
-func TestEmulatedMany(t *testing.T) { testMany(t, emulated(t, "capability=90")) }
-func TestMany(t *testing.T)         { testMany(t, card(t, "")) }
+func TestEmulatedMany(t *testing.T) {
+	t.Run("80", func(t *testing.T) { testMany(t, emulated(t, "capability=80")) })
+	for _, way := range []*manyWay{&manyWG, &manyWG41} {
+		t.Run(way.name, func(t *testing.T) {
+			defer func(w *manyWay) { onHopper = w }(onHopper)
+			onHopper = way
+			testMany(t, emulated(t, "capability=90,cores=7")) // blocks have several items
+		})
+	}
+}
+func TestMany(t *testing.T) { testMany(t, card(t, "")) }
 
 func testMany(t *testing.T, d *Device) {
 	for _, cols := range []int{64, 320, 1088, 2048, 20544} { // the last three are cut into parts
@@ -28,7 +37,7 @@ func testMany(t *testing.T, d *Device) {
 			}
 			weights, biases = append(weights, w), append(biases, filled(t, d, compute.F32, n))
 		}
-		if split := manySplit(rows[0], cols); (split > 1) != (cols > 1024) {
+		if split := d.manyWay().split(rows[0], cols); (split > 1) != (cols > 1024) {
 			t.Errorf("sums of %d are cut into %d", cols, split)
 		}
 		for _, to := range []compute.DType{compute.BF16, compute.F32} {
@@ -132,67 +141,86 @@ func TestManyBehind(t *testing.T) {
 	}
 }
 
-// BenchmarkFewTokens times products of few tokens of the Ministral-8B shape, those of one input together. GB/s count the
-// weights alone.
+// few are products of some tokens with matrices of one input, as several layers have them one after another.
+type few struct {
+	name string
+	cols int
+	rows []int
+}
+
+// passes makes what runs so many layers, and tells how many bytes their weights are.
+func (f few) passes(t testing.TB, d *Device, layers, tokens int) (pass func(), bytes int64) {
+	var ops []compute.Op
+	var out, in [][]compute.Buffer
+	x, matrices := filled(t, d, compute.BF16, tokens, f.cols), map[int]*quant.Matrix{}
+	for i := range layers * len(f.rows) {
+		n := f.rows[i%len(f.rows)]
+		if matrices[n] == nil {
+			matrices[n] = weight4(n, f.cols)
+		}
+		w, err := d.ImportWeight(matrices[n])
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(w.Free)
+		y, err := d.Alloc(compute.Shape{tokens, n}, compute.BF16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(y.Free)
+		bytes += w.(*buffer).bytes
+		ops = append(ops, compute.Linear{Weight: compute.WeightOf(w.(*buffer).weight), To: compute.BF16})
+		out, in = append(out, []compute.Buffer{y}), append(in, []compute.Buffer{x, w})
+	}
+	return func() {
+		for i, op := range ops {
+			if err := d.Run(op, out[i], in[i]); err != nil {
+				t.Fatal(err)
+			}
+			if (i+1)%len(f.rows) == 0 { // launches of several layers are not one
+				func() {
+					defer d.enter()()
+					d.emit()
+				}()
+			}
+		}
+	}, bytes
+}
+
+// BenchmarkFewTokens times products of few tokens of the Ministral-8B shape, those of one input together, with the kernels
+// for some tokens that there are. GB/s count the weights alone.
 func BenchmarkFewTokens(b *testing.B) {
 	d := card(b, "")
-	for _, set := range []struct {
-		name string
-		cols int
-		rows []int
-	}{{"qkv", 4096, []int{4096, 1024, 1024}}, {"o", 4096, []int{4096}}, {"gate+up", 4096, []int{14336, 14336}}, {"down", 14336, []int{4096}}, {"head", 4096, []int{131072}}} {
-		const copies = 4 // so that weights do not lie in the card's cache
-		var weights []compute.Buffer
-		var bytes int64
-		matrices := map[int]*quant.Matrix{}
-		for i := range copies * len(set.rows) {
-			n := set.rows[i%len(set.rows)]
-			if matrices[n] == nil {
-				matrices[n] = weight4(n, set.cols)
+	const layers = 4 // so that weights do not lie in the card's cache
+	ways := []*manyWay{&manyEvery}
+	if d.image.Hopper {
+		ways = []*manyWay{&manyWG, &manyWG41, &manyEvery}
+	}
+	for _, f := range []few{{"qkv", 4096, []int{4096, 1024, 1024}}, {"o", 4096, []int{4096}}, {"gate+up", 4096, []int{12288, 12288}}, {"down", 12288, []int{4096}}, {"head", 4096, []int{131072}}} {
+		for _, tokens := range []int{2, 16, 32, 64} {
+			for _, way := range ways {
+				b.Run(fmt.Sprintf("%s/T=%d/%s", f.name, tokens, way.name), func(b *testing.B) {
+					defer func(w *manyWay) { onHopper = w }(onHopper)
+					onHopper = way
+					pass, bytes := f.passes(b, d, layers, tokens)
+					replayed(b, d, bytes, layers, pass)
+				})
 			}
-			w, err := d.ImportWeight(matrices[n])
-			if err != nil {
-				b.Fatal(err)
-			}
-			weights, bytes = append(weights, w), bytes+w.(*buffer).bytes
 		}
-		for _, tokens := range []int{1, 2, 8, 16, 32, 64} {
-			x := filled(b, d, compute.BF16, tokens, set.cols)
-			var ys []compute.Buffer
-			for _, n := range set.rows {
-				ys = append(ys, filled(b, d, compute.BF16, tokens, n))
-			}
-			b.Run(fmt.Sprintf("%s/T=%d", set.name, tokens), func(b *testing.B) {
-				step := func(n int) {
-					for i := range n * len(weights) {
-						op := compute.Linear{Weight: compute.WeightOf(weights[i].(*buffer).weight), To: compute.BF16}
-						if err := d.Run(op, ys[i%len(ys):][:1], []compute.Buffer{x, weights[i]}); err != nil {
-							b.Fatal(err)
-						}
-						if i%len(ys) == len(ys)-1 { // launches of several layers are not one
-							d.mu.Lock()
-							d.emit()
-							d.mu.Unlock()
-						}
-					}
-					if err := d.Sync(); err != nil {
-						b.Fatal(err)
-					}
-				}
-				for range 3 { // the third time is replayed
-					step(5)
-				}
-				for b.Loop() {
-					step(5)
-				}
-				s := b.Elapsed().Seconds() / float64(5*b.N)
-				b.ReportMetric(0, "ns/op")
-				b.ReportMetric(1e6*s/copies, "us")
-				b.ReportMetric(float64(bytes)/s/1e9, "GB/s")
-			})
-		}
-		for _, w := range weights {
-			w.Free()
-		}
+	}
+}
+
+// TestFewTokens runs what the benchmark runs.
+func TestFewTokens(t *testing.T) {
+	d := emulated(t, "capability=90")
+	pass, bytes := few{"", 64, []int{72, 8}}.passes(t, d, 2, 5)
+	if want := int64(2 * (128 + 128) / 64 * 2 * blockBytes); bytes != want {
+		t.Errorf("%d bytes of weights, want %d", bytes, want)
+	}
+	l := &layer{t: t, d: d}
+	before := l.launches()
+	pass()
+	if n := l.launches() - before; n != 2 {
+		t.Errorf("%d launches, want one a layer", n)
 	}
 }

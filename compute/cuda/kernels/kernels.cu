@@ -6,6 +6,7 @@
 #include "weights.cuh"
 #include "linear_one.cuh"
 #include "linear_many.cuh"
+#include "linear_many_wg.cuh"
 #include "linear_dense.cuh"
 #include "linear_wg.cuh"
 #include "experts.cuh"

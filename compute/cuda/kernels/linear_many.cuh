@@ -1,20 +1,36 @@
 // Products with packed 4-bit weights for up to 64 tokens (many sequences that are answered at once), on every card.
+#pragma once
 #include "elements.cuh"
 #include "tiles.cuh"
 #include "w4.cuh"
 
 namespace {
 // Many names up to four matrices that the same tokens are multiplied with, and how many parts the sum of each is cut into.
-// Blocks come matrix by matrix, in each 128 rows after 128, of these part after part.
+// Blocks come matrix by matrix, in each 128 rows after 128, of these part after part. Of each it has an update,
+// y += scale * u v, u [T, rank] and v [rank, N].
 struct Many {
     void *y[4];
     const uint8_t *w[4];
     const void *bias[4];
-    int rows[4], biasType[4], split[4];
+    const float *u[4], *v[4];
+    int rows[4], biasType[4], split[4], rank[4];
+    float scale[4];
     bf16 *behind;        // what follows in the same launch, [T, N]
     const bf16 *addend;  // of Added
 };
 
+// put_one writes one result of a matrix, with the bias, and the sum behind it; the update is what u v gives. It returns what y holds.
+template <Behind B, class Y> __device__ __forceinline__ float put_one(const Many &m, int which, int t, int n, float f, float update) {
+    const int64_t at_y = (int64_t)t * m.rows[which] + n;
+    if (m.bias[which]) f += at(m.bias[which], m.biasType[which], n);
+    if (m.rank[which] > 0) f = fmaf(m.scale[which], update, f);
+    Y y;
+    round_to(&y, f);
+    ((Y *)m.y[which])[at_y] = y;
+    f = widen(y);
+    if (B == Added) round_to(m.behind + at_y, widen(m.addend[at_y]) + f);
+    return f;
+}
 
 // many: y [T, N] = x [T, K] Wᵀ (+ bias), T at most 8*NT. A block makes 128 rows of W over a part of K, 128 columns a step:
 // four packed blocks and the tokens' columns are copied to shared memory, some steps ahead. Of its 8 warps, four share the
@@ -97,16 +113,15 @@ template <int NT, Behind B, class Y> __device__ __forceinline__ void many_w4(con
     }
     const int N = m.rows[which], q = 4 * (threadIdx.x & 31), n = group * 128 + q;  // a thread has four rows
     auto put = [&](int i, int t, float4 &v) {  // of matrix i; v becomes what y holds
-        float *f = (float *)&v;
+        const int rank = m.rank[i];
+        float *f = (float *)&v, update[4] = {};
+        for (int l = 0; l < rank; l++) {
+            const float u = m.u[i][t * rank + l];
 #pragma unroll
-        for (int e = 0; e < 4; e++) {
-            if (n + e >= N) break;
-            Y y;
-            round_to(&y, m.bias[i] ? f[e] + at(m.bias[i], m.biasType[i], n + e) : f[e]);
-            ((Y *)m.y[i])[(int64_t)t * N + n + e] = y;
-            f[e] = widen(y);
-            if (B == Added) round_to(m.behind + (int64_t)t * N + n + e, widen(m.addend[(int64_t)t * N + n + e]) + f[e]);
+            for (int e = 0; e < 4; e++) if (n + e < N) update[e] = fmaf(u, m.v[i][(int64_t)l * N + n + e], update[e]);
         }
+#pragma unroll
+        for (int e = 0; e < 4; e++) if (n + e < N) f[e] = put_one<B, Y>(m, i, t, n + e, f[e], update[e]);
     };
     for (int t = threadIdx.x >> 5; t < T; t += 8) {
         float4 v = *(const float4 *)(sums + t * Wide + q);

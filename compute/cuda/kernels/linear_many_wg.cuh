@@ -1,0 +1,245 @@
+// Products with packed 4-bit weights for up to 64 tokens on Hopper (sm_90a): the same as linear_many.cuh. As in linear_wg.cuh
+// the product is made transposed, weights are widened straight into registers, and data comes by the copy engine.
+#include "hopper.cuh"
+#include "linear_many.cuh"
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+// What a launch makes. An item is 64*RG rows of a matrix over one part of the sum; blocks take them in turns.
+struct ManyArgs {
+    TensorMap x;
+    Many m;
+    float *parts;
+    uint32_t *counts;
+    int T, KB, items;
+    uint32_t zero;
+};
+
+namespace {
+namespace hopper_many {
+constexpr int Groups = 4;  // warpgroups that multiply
+
+// An item's place: its matrix, its rows by number, its part, and its steps of 64*KG columns.
+struct Item { int which, group, part, split, from, to; };
+
+// Warpgroups are RG*KG: each has 64 rows, and of a step's 64*KG columns 64.
+template <int KG, int BT> struct Room {
+    static constexpr int RG = Groups / KG, Stages = KG == 1 ? 12 : BT == 32 ? 10 : 7, WBytes = Groups * BlockBytes, XBytes = KG * BT * 128;
+    static constexpr int OffW = Stages * XBytes, OffSums = OffW + Stages * WBytes, OffBar = OffSums + (KG > 1 ? Groups * BT * 128 : 0), OffLast = OffBar + 16 * Stages;
+    uint8_t *at;
+    uint32_t s0;
+    __device__ __forceinline__ uint32_t full(int stage) const { return s0 + OffBar + 8 * stage; }
+    __device__ __forceinline__ uint32_t empty(int stage) const { return full(Stages + stage); }
+    __device__ __forceinline__ int &last(int g) const { return ((int *)(at + OffLast))[g]; }
+};
+
+template <int KG> __device__ __forceinline__ Item item_of(const ManyArgs &p, int i) {
+    constexpr int Rows = 64 * Groups / KG;
+    int which = 0;
+    for (int n; i >= (n = (p.m.rows[which] + Rows - 1) / Rows * p.m.split[which]); which++) i -= n;
+    const int split = p.m.split[which], part = i % split, steps = p.KB / KG;
+    return {which, i / split, part, split, steps * part / split, steps * (part + 1) / split};
+}
+
+// bring is one thread's work: weights of the first stages come before earlier kernels have ended.
+template <int KG, int BT> __device__ __forceinline__ void bring(const ManyArgs &p, const Room<KG, BT> &room) {
+    constexpr int RG = Groups / KG, Stages = Room<KG, BT>::Stages;
+    auto weights = [&](const Item &t, int k, int stage) {
+        const int last = (p.m.rows[t.which] + 127) / 128 * 2 - 1;  // the last 64 rows that are there
+        bar_expect(room.full(stage), room.WBytes + room.XBytes);
+#pragma unroll
+        for (int r = 0; r < RG; r++)
+            copy_bytes(room.s0 + room.OffW + stage * room.WBytes + r * KG * BlockBytes,
+                       p.m.w[t.which] + ((int64_t)min(t.group * RG + r, last) * p.KB + k * KG) * BlockBytes, KG * BlockBytes, room.full(stage));
+    };
+    auto tokens = [&](int k, int stage) {
+#pragma unroll
+        for (int h = 0; h < KG; h++) copy_tile(room.s0 + stage * room.XBytes + h * BT * 128, &p.x, (k * KG + h) * 64, 0, room.full(stage));
+    };
+    Item t = item_of<KG>(p, blockIdx.x);
+    const int ahead = min(Stages, t.to - t.from);
+    for (int i = 0; i < ahead; i++) weights(t, t.from + i, i);
+    wait_for_earlier();
+    for (int i = 0; i < ahead; i++) tokens(t.from + i, i);
+    int stage = ahead % Stages, phase = ahead / Stages, k = t.from + ahead;
+    for (int i = blockIdx.x;;) {
+        for (; k < t.to; k++) {
+            bar_wait(room.empty(stage), phase ^ 1);
+            weights(t, k, stage), tokens(k, stage);
+            if (++stage == Stages) stage = 0, phase ^= 1;
+        }
+        if ((i += gridDim.x) >= p.items) return;
+        t = item_of<KG>(p, i), k = t.from;
+    }
+}
+
+// add_update is u v for a thread's results: rows n and n + 8 of tokens t0 + 8*KG*i and the next, as the accumulators lie.
+template <int KG, int V> __device__ __forceinline__ void add_update(float (&sum)[V][4], const Many &m, int which, int n, int t0, int T) {
+    const int rank = m.rank[which], N = m.rows[which];
+#pragma unroll 2
+    for (int l = 0; l < rank; l++) {
+        const float *v = m.v[which] + (int64_t)l * N + n, *u = m.u[which] + l;
+        const float v0 = n < N ? v[0] : 0, v1 = n + 8 < N ? v[8] : 0;
+#pragma unroll
+        for (int i = 0; i < V; i++)
+#pragma unroll
+            for (int e = 0; e < 2; e++) {
+                const int t = t0 + 8 * KG * i + e;
+                if (t >= T) continue;
+                const float f = u[t * rank];
+                sum[i][e] = fmaf(f, v0, sum[i][e]), sum[i][e + 2] = fmaf(f, v1, sum[i][e + 2]);
+            }
+    }
+}
+
+// put writes what a thread has of a matrix. sum becomes what y holds.
+template <int KG, Behind B, class Y, int V> __device__ __forceinline__ void put(const ManyArgs &p, int which, float (&sum)[V][4], int n, int t0) {
+    float update[V][4] = {};
+    add_update<KG>(update, p.m, which, n, t0, p.T);
+#pragma unroll
+    for (int i = 0; i < V; i++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const int t = t0 + 8 * KG * i + (e & 1), row = n + 8 * (e >> 1);
+            if (t < p.T && row < p.m.rows[which]) sum[i][e] = put_one<B, Y>(p.m, which, t, row, sum[i][e], update[i][e]);
+        }
+}
+
+// multiply is the work of warpgroup g: 64 rows, and where KG is 2 every other 64 columns. The two that share rows each keep
+// the tokens of every other 8 at the end. Parts of a sum lie as accumulators do: for 64 rows and 8 tokens four numbers a thread.
+template <int KG, int BT, Behind B, class Y> __device__ __forceinline__ void multiply(const ManyArgs &p, const Room<KG, BT> &room, int g, int tid) {
+    constexpr int RG = Groups / KG, Stages = Room<KG, BT>::Stages, V = BT / 8 / KG;
+    const int lane = tid & 31, w = tid >> 5, r = lane >> 2, c = lane & 3, half = g % KG, row = g / KG, tiles = (p.T + 7) / 8;
+    float d[BT / 2];
+    uint32_t a[4][4];
+    int stage = 0, phase = 0;
+    for (int item = blockIdx.x; item < p.items; item += gridDim.x) {
+        const Item t = item_of<KG>(p, item);
+        int prev = 0;
+#pragma unroll 1
+        for (int k = t.from; k < t.to; k++) {
+            bar_wait(room.full(stage), phase);
+            const uint8_t *blk = room.at + room.OffW + stage * room.WBytes + g * BlockBytes;
+            const uint2 q0 = ((const uint2 *)blk)[unit(w, 0, r, c)], q1 = ((const uint2 *)blk)[unit(w, 1, r, c)];
+            const uint4 v = *(const uint4 *)(blk + 2048 + 64 * w + 16 * (r >> 1));
+            if (k > t.from) {
+                wgmma_wait<0>();
+                if (lane == 0) bar_arrive(room.empty(prev));
+            }
+            rows_frag(a, q0, q1, v, r & 1, p.zero);
+            const uint64_t b = rows_desc(room.s0 + stage * room.XBytes + half * BT * 128);
+            wgmma_fence();
+#pragma unroll
+            for (int s = 0; s < 4; s++) wgmma_rs(d, a[s], b + 2 * s, (k - t.from) | s);
+            wgmma_commit();
+            prev = stage;
+            if (++stage == Stages) stage = 0, phase ^= 1;
+        }
+        wgmma_wait<0>();
+        if (lane == 0) bar_arrive(room.empty(prev));
+        float sum[V][4];
+        if constexpr (KG == 1) {
+#pragma unroll
+            for (int i = 0; i < V; i++)
+#pragma unroll
+                for (int e = 0; e < 4; e++) sum[i][e] = d[4 * i + e];
+        } else {
+            float4 *sums = (float4 *)(room.at + room.OffSums);
+#pragma unroll
+            for (int i = 0; i < V; i++) {
+                const float *o = d + 8 * i;
+                sums[(g * V + i) * 128 + tid] = half ? make_float4(o[0], o[1], o[2], o[3]) : make_float4(o[4], o[5], o[6], o[7]);
+            }
+            group_sync(1 + row, 256);
+#pragma unroll
+            for (int i = 0; i < V; i++) {
+                const float4 f = sums[((g ^ 1) * V + i) * 128 + tid];
+                const float other[4] = {f.x, f.y, f.z, f.w};
+#pragma unroll
+                for (int e = 0; e < 4; e++) sum[i][e] = (half ? d[8 * i + 4 + e] : d[8 * i + e]) + other[e];
+            }
+            group_sync(1 + row, 256);  // the next item's sums come to the same place
+        }
+        const int rows64 = t.group * RG + row, n = rows64 * 64 + 16 * w + r, t0 = 8 * half + 2 * c, first = item - t.part;
+        auto part = [&](int it, int i) { return (float4 *)p.parts + (((int64_t)it * RG + row) * tiles + KG * i + half) * 128 + tid; };
+        if (B != Gated && t.split == 1) {
+            put<KG, B, Y>(p, t.which, sum, n, t0);
+            continue;
+        }
+#pragma unroll
+        for (int i = 0; i < V; i++) if (KG * i + half < tiles) *part(item, i) = make_float4(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
+        __threadfence();
+        group_sync(8 + g, 128);
+        const int gate = t.group * t.split;  // the first item of these rows of the first matrix
+        uint32_t *count = p.counts + (B == Gated ? gate : first) * Groups + g;
+        if (tid == 0) room.last(g) = atomicAdd(count, 1) == (B == Gated ? 2 * t.split : t.split) - 1;
+        group_sync(8 + g, 128);
+        if (!room.last(g)) continue;
+        __threadfence();
+        auto join = [&](float (&to)[V][4], int from) {
+#pragma unroll
+            for (int i = 0; i < V; i++)
+#pragma unroll
+                for (int e = 0; e < 4; e++) to[i][e] = 0;
+#pragma unroll 4
+            for (int s = 0; s < t.split; s++)
+#pragma unroll
+                for (int i = 0; i < V; i++)
+                    if (KG * i + half < tiles) {
+                        const float4 f = __ldcg(part(from + s, i));
+                        to[i][0] += f.x, to[i][1] += f.y, to[i][2] += f.z, to[i][3] += f.w;
+                    }
+        };
+        join(sum, B == Gated ? gate : first);
+        put<KG, B, Y>(p, B == Gated ? 0 : t.which, sum, n, t0);
+        if (B == Gated) {
+            float up[V][4];
+            join(up, gate + p.items / 2);
+            put<KG, B, Y>(p, 1, up, n, t0);
+#pragma unroll
+            for (int i = 0; i < V; i++)
+#pragma unroll
+                for (int e = 0; e < 4; e++) {
+                    const int token = t0 + 8 * KG * i + (e & 1), at = n + 8 * (e >> 1);
+                    const float v = sum[i][e];
+                    if (token < p.T && at < p.m.rows[0]) round_to(p.m.behind + (int64_t)token * p.m.rows[0] + at, up[i][e] * (v * sigmoid(v)));
+                }
+        }
+        if (tid == 0) *count = 0;
+    }
+}
+
+template <int KG, int BT, Behind B, class Y> __device__ __forceinline__ void products(const ManyArgs &p) {
+    SHARED_ARRAY(uint8_t, smem, 1024);
+    const Room<KG, BT> room{smem, smem32(smem)};
+    launch_dependents();
+    if (threadIdx.x == 0) {
+        for (int s = 0; s < room.Stages; s++) {
+            bar_init(room.full(s), 1);
+            bar_init(room.empty(s), 4 * Groups);  // one arrival a multiplying warp
+        }
+        bar_init_fence();
+    }
+    __syncthreads();
+    const int group = threadIdx.x >> 7;
+    if (group == Groups) {
+        fewer_registers<32>();
+        if (threadIdx.x == 128 * Groups) bring(p, room); else wait_for_earlier();
+    } else {
+        more_registers<112>();
+        wait_for_earlier();
+        multiply<KG, BT, B, Y>(p, room, group, threadIdx.x & 127);
+    }
+}
+}  // namespace hopper_many
+}  // namespace
+
+#define K_MANY_WG(KG, BT, name, B, s, Y) \
+    extern "C" __global__ void __launch_bounds__(640, 1) name##_##BT##_##s(const __grid_constant__ ManyArgs p) { hopper_many::products<KG, BT, B, Y>(p); }
+#define K_MANY_WGS(KG, wg) \
+    K_MANY_WG(KG, 32, many_##wg, Nothing, b, bf16) K_MANY_WG(KG, 64, many_##wg, Nothing, b, bf16) \
+    K_MANY_WG(KG, 32, many_##wg, Nothing, f, float) K_MANY_WG(KG, 64, many_##wg, Nothing, f, float) \
+    K_MANY_WG(KG, 32, many_added_##wg, Added, b, bf16) K_MANY_WG(KG, 64, many_added_##wg, Added, b, bf16) \
+    K_MANY_WG(KG, 32, many_gated_##wg, Gated, b, bf16) K_MANY_WG(KG, 64, many_gated_##wg, Gated, b, bf16)
+K_MANY_WGS(2, wg)
+K_MANY_WGS(1, wg41)
+#endif
