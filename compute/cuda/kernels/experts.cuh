@@ -1,6 +1,7 @@
 // Mixtures of experts (see compute/experts.go): routing, and products of pairs of a token and an expert with that expert's
 // matrix. Pairs are sorted by expert first, in order; a tile is up to `size` pairs of one expert.
 #include "linear_dense.cuh"
+#include "plain.cuh"
 #include "weights.cuh"
 
 namespace {
@@ -154,76 +155,45 @@ struct Pairs {
 
 // expert_product: C rows of pairs [.., N] = A rows [.., K] times the expert's matrix, element (l, n) at e*size + l*bl + n*bn. 64 pairs by 64 columns a block.
 template <class C, class A> __device__ __forceinline__ void expert_product(C *c, const A *a, const float *b, Pairs p, int N, int K, int64_t size, int64_t bl, int64_t bn, int accumulate) {
-    __shared__ float as[16][65], bs[16][65];
     __shared__ int rows[64];
     if ((int)blockIdx.y >= p.tiles[0]) return;
     const int *tile = p.tiles + 4 + 4 * blockIdx.y;
-    const int count = tile[2] - tile[1], n0 = blockIdx.x * 64, tx = threadIdx.x & 15, ty = threadIdx.x >> 4;
+    const int count = tile[2] - tile[1], n0 = blockIdx.x * 64;
     b += tile[0] * size;
     if (threadIdx.x < count) rows[threadIdx.x] = p.order[tile[1] + threadIdx.x];
     __syncthreads();
     float acc[4][4] = {};
-#pragma unroll 1
-    for (int k0 = 0; k0 < K; k0 += 16) {
-        for (int i = threadIdx.x; i < 1024; i += 256) {
-            int m = i >> 4, l = i & 15;
-            as[l][m] = m < count && k0 + l < K ? widen(a[(int64_t)(rows[m] / p.in) * K + k0 + l]) : 0;
-            int n = bn == 1 ? i & 63 : i >> 4;
-            l = bn == 1 ? i >> 6 : i & 15;
-            bs[l][n] = n0 + n < N && k0 + l < K ? b[(k0 + l) * bl + (n0 + n) * bn] : 0;
-        }
-        __syncthreads();
-#pragma unroll
-        for (int l = 0; l < 16; l++)
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-#pragma unroll
-                for (int j = 0; j < 4; j++) acc[i][j] += as[l][ty + 16 * i] * bs[l][tx + 16 * j];
-        __syncthreads();
-    }
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-#pragma unroll
-        for (int j = 0; j < 4; j++) {
-            int m = ty + 16 * i, n = n0 + tx + 16 * j;
-            if (m >= count || n >= N) continue;
-            C *to = c + (int64_t)(rows[m] / p.out) * N + n;
-            round_to(to, acc[i][j] + (accumulate ? widen(*to) : 0));
-        }
+    product64(acc, 0, K, [&](Slab &as, Slab &bs, int k0, int i) {
+        int m = i >> 4, l = i & 15;
+        as[l][m] = m < count && k0 + l < K ? widen(a[(int64_t)(rows[m] / p.in) * K + k0 + l]) : 0;
+        int n = bn == 1 ? i & 63 : i >> 4;
+        l = bn == 1 ? i >> 6 : i & 15;
+        bs[l][n] = n0 + n < N && k0 + l < K ? b[(k0 + l) * bl + (n0 + n) * bn] : 0;
+    });
+    each64(acc, [&](float v, int m, int n) {
+        if (m >= count || n0 + n >= N) return;
+        C *to = c + (int64_t)(rows[m] / p.out) * N + n0 + n;
+        round_to(to, v + (accumulate ? widen(*to) : 0));
+    });
 }
 
 // expert_weight: dw [E*R, C] (+)= alpha dyᵀ x over the pairs of each expert (blockIdx.z). 64 by 64 a block.
 template <class A, class B> __device__ __forceinline__ void expert_weight(float *dw, const A *dy, const B *x, const int *order, const int *starts, int in, int R, int N, float alpha, int accumulate) {
-    __shared__ float as[16][65], bs[16][65];
-    const int e = blockIdx.z, r0 = blockIdx.y * 64, n0 = blockIdx.x * 64, tx = threadIdx.x & 15, ty = threadIdx.x >> 4;
+    const int e = blockIdx.z, r0 = blockIdx.y * 64, n0 = blockIdx.x * 64;
     float acc[4][4] = {};
-#pragma unroll 1
-    for (int k0 = starts[e]; k0 < starts[e + 1]; k0 += 16) {
-        for (int i = threadIdx.x; i < 1024; i += 256) {
-            int m = i & 63, l = i >> 6;
-            bool in_range = k0 + l < starts[e + 1];
-            int64_t pair = in_range ? order[k0 + l] : 0;
-            as[l][m] = in_range && r0 + m < R ? widen(dy[pair * R + r0 + m]) : 0;
-            bs[l][m] = in_range && n0 + m < N ? widen(x[pair / in * N + n0 + m]) : 0;
-        }
-        __syncthreads();
-#pragma unroll
-        for (int l = 0; l < 16; l++)
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-#pragma unroll
-                for (int j = 0; j < 4; j++) acc[i][j] += as[l][ty + 16 * i] * bs[l][tx + 16 * j];
-        __syncthreads();
-    }
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-#pragma unroll
-        for (int j = 0; j < 4; j++) {
-            int m = r0 + ty + 16 * i, n = n0 + tx + 16 * j;
-            if (m >= R || n >= N) continue;
-            float *to = dw + ((int64_t)e * R + m) * N + n;
-            *to = alpha * acc[i][j] + (accumulate ? *to : 0);
-        }
+    product64(acc, starts[e], starts[e + 1], [&](Slab &as, Slab &bs, int k0, int i) {
+        int m = i & 63, l = i >> 6;
+        bool in_range = k0 + l < starts[e + 1];  // read again rather than kept: it takes 48 registers, not 63
+        int64_t pair = in_range ? order[k0 + l] : 0;
+        as[l][m] = in_range && r0 + m < R ? widen(dy[pair * R + r0 + m]) : 0;
+        bs[l][m] = in_range && n0 + m < N ? widen(x[pair / in * N + n0 + m]) : 0;
+    });
+    each64(acc, [&](float v, int m, int n) {
+        m += r0, n += n0;
+        if (m >= R || n >= N) return;
+        float *to = dw + ((int64_t)e * R + m) * N + n;
+        *to = alpha * v + (accumulate ? *to : 0);
+    });
 }
 
 // sum_pairs adds up the K rows of each token, in order.

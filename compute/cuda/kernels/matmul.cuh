@@ -1,6 +1,6 @@
 // Products without a stored weight: the two narrow ones of low-rank updates and their gradients for all types and sizes (see
 // lowrank.cuh for what is usual), and a general one.
-#include "common.cuh"
+#include "plain.cuh"
 
 namespace {
 // pair reads two neighbours, the second only where it exists.
@@ -102,35 +102,20 @@ template <class X> __device__ __forceinline__ void tall(float *c, const float *z
 // makes 64 by 64.
 template <class C, class A, class B> __device__ __forceinline__ void general(C *c, const A *a, const B *b, int M, int N, int K, int64_t ai, int64_t al, int64_t bl, int64_t bj,
                                                                              float alpha, int accumulate, const void *bias, int biasType) {
-    __shared__ float as[16][65], bs[16][65];
-    int m0 = blockIdx.y * 64, n0 = blockIdx.x * 64, tx = threadIdx.x & 15, ty = threadIdx.x >> 4;
+    const int m0 = blockIdx.y * 64, n0 = blockIdx.x * 64;
     float acc[4][4] = {};
-#pragma unroll 1
-    for (int k0 = 0; k0 < K; k0 += 16) {
-        for (int p = threadIdx.x; p < 1024; p += 256) {
-            int i = al == 1 ? p >> 4 : p & 63, l = al == 1 ? p & 15 : p >> 6;
-            as[l][i] = m0 + i < M && k0 + l < K ? widen(a[(m0 + i) * ai + (k0 + l) * al]) : 0;
-            int j = bj == 1 ? p & 63 : p >> 4;
-            l = bj == 1 ? p >> 6 : p & 15;
-            bs[l][j] = n0 + j < N && k0 + l < K ? widen(b[(k0 + l) * bl + (n0 + j) * bj]) : 0;
-        }
-        __syncthreads();
-#pragma unroll
-        for (int l = 0; l < 16; l++)
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-#pragma unroll
-                for (int j = 0; j < 4; j++) acc[i][j] += as[l][ty + 16 * i] * bs[l][tx + 16 * j];
-        __syncthreads();
-    }
+    product64(acc, 0, K, [&](Slab &as, Slab &bs, int k0, int p) {
+        int i = al == 1 ? p >> 4 : p & 63, l = al == 1 ? p & 15 : p >> 6;
+        as[l][i] = m0 + i < M && k0 + l < K ? widen(a[(m0 + i) * ai + (k0 + l) * al]) : 0;
+        int j = bj == 1 ? p & 63 : p >> 4;
+        l = bj == 1 ? p >> 6 : p & 15;
+        bs[l][j] = n0 + j < N && k0 + l < K ? widen(b[(k0 + l) * bl + (n0 + j) * bj]) : 0;
+    });
     auto each = [&](auto f) {
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-#pragma unroll
-            for (int j = 0; j < 4; j++) {
-                int m = m0 + ty + 16 * i, n = n0 + tx + 16 * j;
-                if (m < M && n < N) f(acc[i][j], c + (int64_t)m * N + n, n);
-            }
+        each64(acc, [&](float &v, int m, int n) {
+            m += m0, n += n0;
+            if (m < M && n < N) f(v, c + (int64_t)m * N + n, n);
+        });
     };
     each([&](float &v, C *, int) { v *= alpha; });
     if (bias) each([&](float &v, C *, int n) { v += at(bias, biasType, n); });
@@ -146,7 +131,7 @@ K_NARROW(ff, float, float) K_NARROW(fb, bf16, float) K_NARROW(bf, float, bf16) K
     extern "C" __global__ void __launch_bounds__(1024) tall_##s(float *c, const float *z, const X *x, int T, int R, int W, float alpha, int wide, int acc) { tall(c, z, x, T, R, W, alpha, wide, acc); }
 K_TALL(f, float) K_TALL(b, bf16)
 #define K_GENERAL(s, C, A, B)                                                                                                                       \
-    extern "C" __global__ void __launch_bounds__(256) general_##s(C *c, const A *a, const B *b, int M, int N, int K, int64_t ai, int64_t al,         \
+    extern "C" __global__ void __launch_bounds__(256, 4) general_##s(C *c, const A *a, const B *b, int M, int N, int K, int64_t ai, int64_t al,      \
                                                                   int64_t bl, int64_t bj, float alpha, int acc, const void *bias, int biasType) {    \
         general(c, a, b, M, N, K, ai, al, bl, bj, alpha, acc, bias, biasType);                                                                      \
     }
