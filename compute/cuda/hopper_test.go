@@ -3,6 +3,7 @@ package cuda
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,6 +27,7 @@ const (
 	leftUnderway
 	sumsWritten
 	noEarlierWait
+	notCommitted
 )
 
 // product64 runs a kernel of emulate/source/products.cu: y [64, n] = a b over 64, and what that is.
@@ -126,6 +128,52 @@ func TestEmulatedProductFaults(t *testing.T) {
 	old := emulated(t, "")
 	if _, _, err := product64(t, old, 64, "rs", noFault); err == nil || !strings.Contains(err.Error(), "not of capability 9.0") {
 		t.Errorf("on a card of 8.0: %v", err)
+	}
+}
+
+// TestEmulatedStores demands that a tile leaves shared memory, cut off at the matrix's ends, and that the emulation sees what
+// a kernel does wrong.
+func TestEmulatedStores(t *testing.T) {
+	d := emulated(t, "capability=90")
+	shared["store_check"] = 64 * 128
+	defer delete(shared, "store_check")
+	store := func(fault int) ([]float32, error) {
+		y := filled(t, d, compute.BF16, 70, 72).(*buffer)
+		defer y.Free()
+		var err error
+		func() {
+			defer d.enter()()
+			d.kernel("store_check").tiles(y.array, 64).int(fault).launch(driver.Grid{X: 1, Threads: 128})
+			d.flush()
+			err = d.take()
+		}()
+		return floats(t, d, y), err
+	}
+	got, err := store(noFault)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := floats(t, d, filled(t, d, compute.BF16, 70, 72))
+	for r := 48; r < 70; r++ {
+		for k := 64; k < 72; k++ {
+			want[r*72+k] = float32(3*(r-48) + k - 64)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Error("a store leaves other numbers")
+	}
+	for _, c := range []struct {
+		fault int
+		says  string
+	}{
+		{noProxyFence, "store_tile reads at 0 what no fence_proxy_async has shown"},
+		{overwritten, "written before a store from it was waited for"},
+		{leftUnderway, "ends with a store under way"},
+		{notCommitted, "ends with a store under way"},
+	} {
+		if _, err := store(c.fault); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("fault %d: %v, want %q", c.fault, err, c.says)
+		}
 	}
 }
 

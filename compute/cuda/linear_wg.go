@@ -79,14 +79,20 @@ func (d *Device) wgmmaAll(key wgmmaGroup) {
 
 // products adds the struct WgArgs.
 func (c *call) products(list []product, tile int, key wgmmaGroup, si, sk int) *call {
-	const mapWords, partWords = 16, 7
-	var words [mostProducts*mapWords + mostProducts*partWords + 4 + 7]uint64 // its size is a multiple of 64 bytes
+	const mapWords, partWords, parts = 16, 7, 2 * mostProducts * 16
+	var words [parts + mostProducts*partWords + 5 + 6]uint64 // its size is a multiple of 64 bytes
+	copied := 0
 	for i, p := range list {
 		if key.back || i == 0 {
 			m := c.tensorMap(p.x, tile)
 			copy(words[mapWords*i:], m[:])
 		}
-		part, extent := words[mostProducts*mapWords+partWords*i:], p.rows
+		if (!key.back || i == 0) && p.copied() {
+			m := c.tensorMap(p.y, tile)
+			copy(words[mapWords*(mostProducts+i):], m[:])
+			copied |= 1 << i
+		}
+		part, extent := words[parts+partWords*i:], p.rows
 		part[0], part[1], part[2], part[4] = uint64(p.w.ptr), uint64(p.u.ptr), uint64(p.v.ptr), uint64(p.y.ptr)
 		kind := 0
 		if p.bias != nil {
@@ -94,10 +100,15 @@ func (c *call) products(list []product, tile int, key wgmmaGroup, si, sk int) *c
 		}
 		part[5], part[6] = halves(extent, p.rank), halves(kind, int(math.Float32bits(p.scale)))
 	}
-	rest := words[mostProducts*(mapWords+partWords):]
+	rest := words[parts+mostProducts*partWords:]
 	rest[0], rest[1], rest[2] = halves(len(list), key.tokens), halves(key.cols, si), halves(sk, tokenBand)
-	rest[3] = halves(btoi(list[0].accumulate), key.zero)
+	rest[3], rest[4] = halves(btoi(list[0].accumulate), key.zero), halves(copied, 0)
 	return c.words(words[:]...)
+}
+
+// copied reports whether the copy engine can write the result: it takes rows that begin at multiples of 16 bytes.
+func (p product) copied() bool {
+	return p.y.DType == compute.BF16 && !p.accumulate && p.width()%8 == 0 && p.y.ptr%16 == 0
 }
 
 // halves is two numbers of 32 bits, one after the other.

@@ -21,7 +21,7 @@ func (m *TensorMap) Words() (w [16]uint64) {
 }
 
 // Tiles describes a bf16 matrix [rows, cols], row-major with stride elements from one row to the next (a multiple of
-// 8), read in tiles of boxRows rows by 64 columns, swizzled by 128 bytes. What lies outside is read as zeros.
+// 8), read or written in tiles of boxRows rows by 64 columns, swizzled by 128 bytes. What lies outside is read as zeros.
 func (d *Driver) Tiles(m *TensorMap, p Ptr, rows, cols, stride, boxRows int) error {
 	if d.tensorMap == 0 {
 		return errors.New("the driver has no cuTensorMapEncodeTiled")

@@ -54,6 +54,14 @@ __device__ __forceinline__ void copy_tile(uint32_t dst, const TensorMap *m, int 
 __device__ __forceinline__ void copy_bytes(uint32_t dst, const void *src, int n, uint32_t bar) {
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(dst), "l"(src), "r"(n), "r"(bar) : "memory");
 }
+// store_tile takes a tile that lies in shared memory as copy_tile brings it to column c0 of row c1; what lies outside of the
+// matrix is left out. bulk_commit ends a group of the thread's stores. bulk_wait_read waits until all groups have read shared
+// memory: only then it may be written again, or the block end.
+__device__ __forceinline__ void store_tile(const TensorMap *m, int c0, int c1, uint32_t src) {
+    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];" ::"l"(m), "r"(c0), "r"(c1), "r"(src) : "memory");
+}
+__device__ __forceinline__ void bulk_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+__device__ __forceinline__ void bulk_wait_read() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
 // fence_proxy_async lets wgmma and the copy engine see what this thread wrote to shared memory. A barrier follows.
 __device__ __forceinline__ void fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 

@@ -24,12 +24,13 @@ struct WgPart {
 
 // What a launch makes: see wgArgs in wgmma.go. K is the same for all. Block (row block i, reduced block k) of the transposed
 // product lies at i*si + k*sk blocks. Tiles go through bands of so many tiles of tokens, and in a band through all rows, so
-// that what is read at one time fits the cache.
+// that what is read at one time fits the cache. With bit i of copied y[i] describes result i, for the copy engine to write.
 struct WgArgs {
-    TensorMap x[WgParts];
+    TensorMap x[WgParts], y[WgParts];
     WgPart part[WgParts];
     int parts, T, K, si, sk, band, accumulate;
     uint32_t zero;
+    int copied;
 };
 
 namespace {
@@ -227,9 +228,11 @@ __device__ __forceinline__ void put_row(bf16 *y, uint4 v, int have) {
 // 8i + 2(lane%4) and + 1.
 struct Place { int T, R, t0, r0, tid, barrier; };
 
-// store writes the tile through shared memory, so that rows of 64 leave together.
-template <int BT> __device__ __forceinline__ void store(bf16 *y, const float (&d)[BT / 2], float b0, float b1, uint8_t *out, const Place &o) {
+// store writes the tile through shared memory, so that rows of 64 leave together. With a map the copy engine writes them
+// while the next tile is made.
+template <int BT> __device__ __forceinline__ void store(bf16 *y, const TensorMap *map, const float (&d)[BT / 2], float b0, float b1, uint8_t *out, const Place &o) {
     const int lane = o.tid & 31, w = o.tid >> 5;
+    if (o.tid == 0) bulk_wait_read();  // the tile before has left
     group_sync(o.barrier, 128);
 #pragma unroll
     for (int i = 0; i < BT / 8; i += 2) {
@@ -243,7 +246,13 @@ template <int BT> __device__ __forceinline__ void store(bf16 *y, const float (&d
         int tok = 8 * (i + (lane >> 4)) + (lane & 7), chunk = 2 * w + ((lane >> 3) & 1);
         stmatrix_trans(smem32(out) + tok * 128 + ((chunk ^ (tok & 7)) << 4), q);
     }
+    if (map) fence_proxy_async();
     group_sync(o.barrier, 128);
+    if (map) {
+        if (o.tid != 0) return;
+        store_tile(map, o.r0, o.t0, smem32(out));
+        return bulk_commit();
+    }
 #pragma unroll 4
     for (int p = o.tid; p < BT * 8; p += 128) {
         int tok = p >> 3, chunk = p & 7, n = o.r0 + chunk * 8;
@@ -352,8 +361,9 @@ template <bool BACK, int BT, class Y> __device__ __forceinline__ void multiply(c
         }
         if constexpr (sizeof(Y) == 4) store_floats<BT>((float *)part.y, d, b0, b1, place);
         else if (BACK && p.accumulate) store_added<BT>((bf16 *)part.y, d, out, place);
-        else store<BT>((bf16 *)part.y, d, b0, b1, out, place);
+        else store<BT>((bf16 *)part.y, p.copied >> tile.part & 1 ? &p.y[tile.part] : nullptr, d, b0, b1, out, place);
     }
+    if (tid == 0) bulk_wait_read();
 }
 
 // products is the kernel. BT is 256 tokens, or 128 where tiles of 256 would leave cores of the card without work.

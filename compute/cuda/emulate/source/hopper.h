@@ -2,8 +2,9 @@
 //
 // All of it is asynchronous, and here as strict as it may be. The target of a copy is NaN from its start, and filled no
 // sooner than somebody waits for the barrier. Sums of a product are NaN from its start, and written when they are waited for;
-// its operands are read at the start and at the wait, and must be the same. What threads write to shared memory is not
-// seen by products before fence_proxy_async.
+// its operands are read at the start and at the wait, and must be the same. So must be what a store takes from shared memory;
+// its target is NaN until the block ends. What threads write to shared memory is not seen by products and stores before
+// fence_proxy_async.
 #pragma once
 #include "instructions.h"
 
@@ -79,6 +80,56 @@ static void perform(const Bulk &c) {
             uint32_t at = c.to + (r * m.boxCols + k) * 2;
             put(m.swizzle ? swizzled(at) : at, v, 16);
         }
+}
+
+// A Store is under way from shared memory until it is waited for, and to the matrix until the block ends.
+struct Store {
+    int thread, group;
+    bool read;
+    uint32_t from;
+    Map map;
+    int col, row;
+    std::vector<uint8_t> bits;
+
+    // write writes the tile, or NaN.
+    void write(bool nan) const {
+        for (int r = 0; r < (int)map.boxRows; r++)
+            for (int k = 0; k < (int)map.boxCols; k++) {
+                const int64_t i = (int64_t)row + r, j = (int64_t)col + k;
+                if (i < 0 || i >= (int64_t)map.rows || j < 0 || j >= (int64_t)map.cols) continue;
+                uint32_t at = from + (r * map.boxCols + k) * 2;
+                if (map.swizzle) at = swizzled(at);
+                uint16_t v = 0xFFFF;
+                if (!nan) memcpy(&v, &bits[at - from], 2);
+                memcpy((void *)(map.base + i * map.stride + j * 2), &v, 2);
+            }
+    }
+};
+static std::vector<Store> stores;
+static int storeGroup[Most];
+
+static void storeTile(const TensorMap *m, int c0, int c1, uint32_t src) {
+    need("store_tile");
+    Store s = {number(me), storeGroup[number(me)], false, src, {}, c0, c1, {}};
+    memcpy(&s.map, m, sizeof s.map);
+    if (s.map.magic != MapMagic) fail("store_tile: what describes the matrix was not made by the driver");
+    if (src & (s.map.swizzle ? 1023 : 127)) fail("store_tile from %u", src);
+    const int n = s.map.boxCols * s.map.boxRows * 2;
+    const uint8_t *own = address(src, n);
+    if (memcmp(own, seen + src, n)) fail("store_tile reads at %u what no fence_proxy_async has shown to it", src);
+    s.bits.assign(own, own + n);
+    s.write(true);
+    stores.push_back(std::move(s));
+}
+
+// waitRead lets shared memory be written that committed stores have read.
+static void waitRead() {
+    need("bulk_wait_read");
+    for (Store &s : stores) {
+        if (s.read || s.thread != number(me) || s.group == storeGroup[s.thread]) continue;
+        if (memcmp(address(s.from, s.bits.size()), s.bits.data(), s.bits.size())) fail("shared memory at %u was written before a store from it was waited for", s.from);
+        s.read = true;
+    }
 }
 
 static int coming(const Barrier &b) {
@@ -291,7 +342,8 @@ static void finish(void **boxes) {
 }
 
 static void beginHopper() {
-    barriers.clear();
+    barriers.clear(), stores.clear();
+    memset(storeGroup, 0, sizeof storeGroup);
     fenced = false;
     memset(seen, 0xFF, dynamicBytes);
     for (int k = 0; k < (count + 31) / 32; k++) {
@@ -307,6 +359,10 @@ static void beginHopper() {
 static void endHopper() {
     for (const Barrier &b : barriers)
         if (!b.copies.empty()) return report("the block ends with a copy under way, to %u", b.copies[0].to);
+    for (const Store &s : stores) {
+        if (!s.read) return report("the block ends with a store under way, from %u", s.from);
+        s.write(false);
+    }
     int taken = 0;
     for (int k = 0; k < count / 32; k++) {
         if (!products[k].queue.empty()) return report("warp %d ends with a product under way", k);
@@ -407,6 +463,9 @@ inline void copy_bytes(uint32_t dst, const void *src, int n, uint32_t bar) {
     if ((dst | (uintptr_t)src | n) & 15 || n <= 0) emulate::fail("copy_bytes: %d bytes from %p to %u: all are multiples of 16", n, src, dst);
     emulate::start(bar, {dst, (const uint8_t *)src, n, {}, 0, 0}, "copy_bytes");
 }
+inline void store_tile(const TensorMap *m, int c0, int c1, uint32_t src) { emulate::storeTile(m, c0, c1, src); }
+inline void bulk_commit() { emulate::need("bulk_commit"), emulate::storeGroup[emulate::number(emulate::me)]++; }
+inline void bulk_wait_read() { emulate::waitRead(); }
 inline void fence_proxy_async() {
     emulate::need("fence_proxy_async");
     emulate::fenced = true;

@@ -1,7 +1,7 @@
-// Products of a warpgroup in all their forms, for the emulation's own test, and faults in them.
+// Products of a warpgroup in all their forms, and a store, for the emulation's own test, and faults in them.
 #include "hopper.cuh"
 
-enum { NoFault, NoCopyWait, NoFence, NoProxyFence, NoWait, Overwritten, WaitsForOlder, OneWarp, OtherStride, MoreBytes, NoInitFence, LeftUnderway, SumsWritten, NoEarlierWait };
+enum { NoFault, NoCopyWait, NoFence, NoProxyFence, NoWait, Overwritten, WaitsForOlder, OneWarp, OtherStride, MoreBytes, NoInitFence, LeftUnderway, SumsWritten, NoEarlierWait, NotCommitted };
 
 // product_check is d [64, N] = a b over 64. RS has a in registers. With A and B operands lie across the sum: [64, 64] and [64, N]
 // instead of [64, 64] and [N, 64].
@@ -46,6 +46,23 @@ __device__ void product_check(const TensorMap *am, const TensorMap *bm, const bf
     if (fault == WaitsForOlder) wgmma_wait<1>();
     for (int i = 0; i < N / 2; i++) y[(16 * w + (lane >> 2) + 8 * (i >> 1 & 1)) * N + 8 * (i >> 2) + 2 * (lane & 3) + (i & 1)] = d[i];
     wgmma_wait<0>();
+}
+
+// store_check stores a tile of 64 by 64 numbers, of which number k of row r is 3 r + k, at column 64 of row 48.
+extern "C" __global__ void __launch_bounds__(128) store_check(const __grid_constant__ TensorMap ym, int fault) {
+    SHARED_ARRAY(uint8_t, s, 1024);
+    for (int i = threadIdx.x; i < 64 * 64; i += 128) {
+        int r = i / 64, k = i % 64;
+        round_to((bf16 *)(s + r * 128 + ((k / 8 ^ r % 8) << 4)) + k % 8, 3 * r + k);
+    }
+    if (fault != NoProxyFence) fence_proxy_async();
+    __syncthreads();
+    if (threadIdx.x) return;
+    store_tile(&ym, 64, 48, smem32(s));
+    if (fault != NotCommitted) bulk_commit();
+    if (fault == Overwritten) s[40] ^= 64;
+    if (fault != LeftUnderway) bulk_wait_read();
+    s[40] ^= 64;
 }
 
 #define K_PRODUCT(name, N, RS, A, B)                                                                                                                  \
