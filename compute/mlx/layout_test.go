@@ -64,7 +64,7 @@ func (p *pair) compare(name string) {
 	}
 	a := compute.Array{Spec: p.want[name].Spec, Data: got}
 	for i, want := range p.want[name].Floats() {
-		if d := a.Floats()[i] - want; !(d < 1e-5 && d > -1e-5) {
+		if d := a.Floats()[i] - want; !(d < 1e-4 && d > -1e-4) {
 			p.t.Fatalf("%s: element %d is %g, not %g", name, i, a.Floats()[i], want)
 		}
 	}

@@ -71,8 +71,12 @@ func TestLateErrors(t *testing.T) {
 
 // TestWatchIdle: what is told is the time outside of MLX, and nothing once it is not watched.
 func TestWatchIdle(t *testing.T) {
-	const n, rest, least = 1024, 30 * time.Millisecond, 10 * time.Millisecond
+	const rest = 30 * time.Millisecond
 	d := open(t, compute.F32)
+	n, least := 1024, 10*time.Millisecond
+	if d.gpu {
+		n, least = 2048, time.Millisecond
+	}
 	var bufs []compute.Buffer
 	for range 3 {
 		b, err := d.Alloc(compute.Shape{n, n}, compute.F32)

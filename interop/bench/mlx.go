@@ -22,16 +22,18 @@ const onMLX = "mlx"
 type precision struct {
 	name string
 	export.ConvertOptions
-	env []string
+	env   []string
+	steps int // of training
 }
 
 // precisions are bf16 and 4 bits. On a processor both sides round as mlx-lm does in bf16, and have 4 bits with scales in
-// float32: its products with others take ten times as long.
+// float32: its products with others take ten times as long, and those still minutes for a few steps.
 func (h *harness) precisions() []precision {
-	bf16 := precision{name: "bf16", ConvertOptions: export.ConvertOptions{Dequantize: true, DType: quant.BF16}}
-	four := precision{name: "4 bits", ConvertOptions: export.ConvertOptions{DType: quant.BF16}}
+	bf16 := precision{name: "bf16", steps: 30, ConvertOptions: export.ConvertOptions{Dequantize: true, DType: quant.BF16}}
+	four := precision{name: "4 bits", steps: 30, ConvertOptions: export.ConvertOptions{DType: quant.BF16}}
 	if h.built() {
 		bf16.env, four.DType = []string{"LENTIL_MLX_ROUND=1"}, quant.F32
+		four.steps = 6
 	}
 	return []precision{bf16, four}
 }
@@ -57,12 +59,12 @@ func (h *harness) over(p precision) *harness {
 	return &c
 }
 
-// besideMLXLM lists the works on MLX: answers, and 30 steps of training.
+// besideMLXLM lists the works on MLX: answers, and some steps of training.
 func (h *harness) besideMLXLM(shape string) []work {
 	if h.device != onMLX || !h.shapes[shape] {
 		return nil
 	}
-	const prompt, generated, steps, goal = "8", "24", 30, "1.0 x mlx-lm"
+	const prompt, generated, goal = "8", "24", "1.0 x mlx-lm"
 	var all []work
 	for _, p := range h.precisions() {
 		of := fmt.Sprintf("%s in %s on MLX", shape, p.name)
@@ -93,17 +95,19 @@ func (h *harness) besideMLXLM(shape string) []work {
 			what, key, unit string
 			lower           bool
 		}{
-			{"the last ten of 30 LoRA steps", "train_tps", "tokens/s", false},
-			{"processor time of 30 LoRA steps, start included", "processor_seconds", "s", true},
+			{fmt.Sprintf("the last third of %d LoRA steps", p.steps), "train_tps", "tokens/s", false},
+			{fmt.Sprintf("processor time of %d LoRA steps, start included", p.steps), "processor_seconds", "s", true},
 		} {
 			train := func(command func(h *harness) []string) func(ctx context.Context, h *harness, dir string) (float64, error) {
 				return func(ctx context.Context, h *harness, dir string) (float64, error) {
-					return number(figure.key)(h.trained(ctx, command(h), dir, steps))
+					return number(figure.key)(h.trained(ctx, command(h), dir, p.steps))
 				}
 			}
 			pair(figure.what, figure.unit, figure.lower,
 				train(func(h *harness) []string { return []string{h.program(), "lora", "--device", onMLX} }),
-				train(func(h *harness) []string { return []string{h.peers["mlx-lm"], "-m", "mlx_lm", "lora"} }))
+				train(func(h *harness) []string {
+					return []string{h.peers["mlx-lm"], filepath.Join("interop", "peer", "bench_mlx_lora.py")}
+				}))
 		}
 	}
 	return all
@@ -133,15 +137,19 @@ func (h *harness) trained(ctx context.Context, command []string, dir string, ste
 	if command[0] == "" {
 		return nil, errAbsent
 	}
-	data, adapter := filepath.Join(h.work, "rows"), filepath.Join(h.work, "adapter")
+	data := filepath.Join(h.work, "rows")
 	if err := writeRows(data); err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(adapter)
-	args := append(command[1:], "--train", "--model", dir, "--data", data, "--adapter-path", adapter, "--iters", fmt.Sprint(steps), "--batch-size", "1",
-		"--num-layers", "-1", "--steps-per-report", "10", "--steps-per-eval", "1000", "--val-batches", "1")
+	args := append(command[1:], "--train", "--model", dir, "--data", data, "--iters", fmt.Sprint(steps), "--batch-size", "1",
+		"--num-layers", "-1", "--steps-per-report", fmt.Sprint(steps/3), "--steps-per-eval", "1000", "--val-batches", "1")
 	return h.once(func() (map[string]any, error) {
-		text, spent, err := h.timed(ctx, command[0], args...)
+		adapter, err := os.MkdirTemp(h.work, "adapter")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(adapter)
+		text, spent, err := h.timed(ctx, command[0], append(args, "--adapter-path", adapter)...)
 		if err != nil {
 			return nil, err
 		}

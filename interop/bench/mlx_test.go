@@ -26,7 +26,7 @@ func TestBesideMLXLM(t *testing.T) {
 		t.Fatal(err)
 	}
 	list := h.besideMLXLM("tiny")
-	if len(list) != 6 || list[1].name != "the last ten of 30 LoRA steps, tiny in bf16 on MLX" || !list[5].lower {
+	if len(list) != 6 || list[1].name != "the last third of 30 LoRA steps, tiny in bf16 on MLX" || !list[5].lower {
 		t.Fatalf("%d rows: %+v", len(list), list)
 	}
 	for _, folder := range []string{"tiny.mlx.bf16.BF16", "tiny.mlx.4-bits.F32"} {
@@ -55,7 +55,7 @@ func TestBesideMLXLM(t *testing.T) {
 	calls, err := os.ReadFile(filepath.Join(h.work, "calls"))
 	if lines := strings.Split(strings.TrimSpace(string(calls)), "\n"); err != nil || len(lines) != 2 ||
 		!strings.Contains(lines[0], "lentil 1 "+h.mlxBuild("lib", "libmlxc.so")) || !strings.Contains(lines[0], "lora --device mlx --train") ||
-		!strings.Contains(lines[1], "python 1 ") || !strings.Contains(lines[1], h.mlxBuild("python")+" -m mlx_lm lora --train") {
+		!strings.Contains(lines[1], "python 1 ") || !strings.Contains(lines[1], h.mlxBuild("python")+" "+filepath.Join("interop", "peer", "bench_mlx_lora.py")+" --train") {
 		t.Errorf("calls %v:\n%s", err, calls)
 	}
 	if err := os.WriteFile(h.program(), []byte("#!/bin/sh\n"), 0o777); err != nil {
