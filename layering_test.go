@@ -44,6 +44,7 @@ var house = map[string]room{
 	// 0 leaves
 	"fault":               {stdOnly: true},
 	"internal/atomicfile": {},
+	"internal/cstring":    {stdOnly: true},
 	"internal/filelock":   {},
 	"internal/jsonpos":    {stdOnly: true},
 	"internal/mersenne":   {stdOnly: true},
@@ -75,8 +76,8 @@ var house = map[string]room{
 	"compute": {imports: []string{"quant"}},
 	// 2 devices
 	"compute/cpu":         {imports: []string{"compute", "quant", "machine"}},
-	"compute/cuda":        {imports: []string{"compute", "quant", "machine"}},
-	"compute/mlx":         {imports: []string{"compute", "quant", "machine"}},
+	"compute/cuda":        {imports: []string{"compute", "quant", "machine", "internal/cstring"}},
+	"compute/mlx":         {imports: []string{"compute", "quant", "machine", "internal/cstring"}},
 	"compute/plan":        {imports: []string{"compute", "quant"}},
 	"compute/fallback":    {imports: []string{"compute", "quant"}},
 	"compute/computetest": {imports: []string{"compute", "quant"}},

@@ -8,6 +8,8 @@ package driver
 import (
 	"fmt"
 	"unsafe"
+
+	"github.com/lentil-lm/lentil/internal/cstring"
 )
 
 // A function of the driver, an index into names.
@@ -142,29 +144,10 @@ func (d *Driver) call(f function, args ...uintptr) error {
 // errorName is the driver's own name of a code.
 func (d *Driver) errorName(code Code) string {
 	var s *byte
-	if invoke(d.addr[getErrorName], uintptr(code), uintptr(unsafe.Pointer(&s))) != 0 || s == nil {
+	if invoke(d.addr[getErrorName], uintptr(code), uintptr(unsafe.Pointer(&s))) != 0 {
 		return ""
 	}
-	return text(s)
-}
-
-// text copies a string of C.
-func text(p *byte) string {
-	var b []byte
-	for i := 0; i < 256; i++ {
-		c := *(*byte)(unsafe.Add(unsafe.Pointer(p), i))
-		if c == 0 {
-			break
-		}
-		b = append(b, c)
-	}
-	return string(b)
-}
-
-// cstring ends a name as C wants it.
-func cstring(s string) *byte {
-	b := append([]byte(s), 0)
-	return &b[0]
+	return cstring.Text(s, 256)
 }
 
 // Version is the newest CUDA that the driver knows, 12040 for 12.4.
@@ -220,7 +203,7 @@ func (d *Driver) Card(n int) (*Card, error) {
 	if err := d.call(deviceGetName, uintptr(unsafe.Pointer(&name[0])), uintptr(len(name)-1), c.handle); err != nil {
 		return nil, err
 	}
-	c.Name = text(&name[0])
+	c.Name = cstring.Text(&name[0], len(name))
 	var bytes uint64
 	if err := d.call(deviceTotalMem, uintptr(unsafe.Pointer(&bytes)), c.handle); err != nil {
 		return nil, err
@@ -354,7 +337,7 @@ func (d *Driver) Load(image []byte) (Module, error) {
 // Func finds a kernel.
 func (d *Driver) Func(m Module, name string) (Func, error) {
 	var f Func
-	err := d.call(moduleGetFunction, uintptr(unsafe.Pointer(&f)), uintptr(m), uintptr(unsafe.Pointer(cstring(name))))
+	err := d.call(moduleGetFunction, uintptr(unsafe.Pointer(&f)), uintptr(m), uintptr(unsafe.Pointer(cstring.New(name))))
 	return f, err
 }
 

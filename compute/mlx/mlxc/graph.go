@@ -3,6 +3,8 @@ package mlxc
 import (
 	"fmt"
 	"unsafe"
+
+	"github.com/lentil-lm/lentil/internal/cstring"
 )
 
 // A Graph adds nodes on a stream; nothing is computed before Eval. Its methods run on the library's thread. The first
@@ -442,7 +444,7 @@ func (g *Graph) QuantizedMatMul(x Array, w Quantized, transpose bool) Array {
 		arrays = append(arrays, w.Scales)
 	}
 	return g.alike(arrays, quantizedMatmul, uintptr(x), uintptr(w.Packed), uintptr(w.Scales), uintptr(w.Biases), flag(transpose),
-		optional(w.Group), optional(w.Bits), uintptr(unsafe.Pointer(cstring(w.Mode))))
+		optional(w.Group), optional(w.Bits), uintptr(unsafe.Pointer(cstring.New(w.Mode))))
 }
 
 // GatherMatMul is x[lhs] w[rhs] over the first axis of both: of x [N, M, K] and w [E, K, L] it makes [P, M, L].
@@ -453,7 +455,7 @@ func (g *Graph) GatherMatMul(x, w, lhs, rhs Array) Array {
 // GatherQuantizedMatMul is GatherMatMul with a stack of quantized matrices [E, L, K], or [E, K, L] where transpose is not set.
 func (g *Graph) GatherQuantizedMatMul(x Array, w Quantized, lhs, rhs Array, transpose bool) Array {
 	return g.node(gatherQMM, uintptr(x), uintptr(w.Packed), uintptr(w.Scales), uintptr(w.Biases), uintptr(lhs), uintptr(rhs), flag(transpose),
-		optional(w.Group), optional(w.Bits), uintptr(unsafe.Pointer(cstring(w.Mode))), 0)
+		optional(w.Group), optional(w.Bits), uintptr(unsafe.Pointer(cstring.New(w.Mode))), 0)
 }
 
 // ArgSort is the order that makes rows rise along an axis.
@@ -471,7 +473,7 @@ func (g *Graph) RandomBits(key Array, n int) Array {
 // Dequantize is W in a type of floats.
 func (g *Graph) Dequantize(w Quantized, t Type) Array {
 	return g.node(dequantize, uintptr(w.Packed), uintptr(w.Scales), uintptr(w.Biases),
-		optional(w.Group), optional(w.Bits), uintptr(unsafe.Pointer(cstring(w.Mode))), 0, optional(int(t)))
+		optional(w.Group), optional(w.Bits), uintptr(unsafe.Pointer(cstring.New(w.Mode))), 0, optional(int(t)))
 }
 
 // optional is an optional int of C: 32 bits of value, and whether there is one.
@@ -499,9 +501,9 @@ func (g *Graph) Attention(q, k, v Array, scale float32, causal bool, mask Array)
 	if g.err != nil {
 		return 0
 	}
-	mode := cstring("")
+	mode := cstring.New("")
 	if causal {
-		mode = cstring("causal")
+		mode = cstring.New("causal")
 	}
 	*g.res = 0
 	status, begun := int32(0), g.lib.watch.begin()

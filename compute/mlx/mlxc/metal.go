@@ -3,6 +3,8 @@ package mlxc
 import (
 	"runtime"
 	"unsafe"
+
+	"github.com/lentil-lm/lentil/internal/cstring"
 )
 
 // A Kernel is one of ours for the GPU, of which MLX is given the text. MLX writes the head of the function: inputs and
@@ -22,8 +24,8 @@ func (g *Graph) NewKernel(name string, inputs, outputs []string, body string) Ke
 	defer l.call(vectorStringFree, in)
 	defer l.call(vectorStringFree, out)
 	const contiguous, atomics = 1, 0
-	h := l.call(metalKernelNew, uintptr(unsafe.Pointer(cstring(name))), in, out, uintptr(unsafe.Pointer(cstring(body))),
-		uintptr(unsafe.Pointer(cstring(""))), contiguous, atomics)
+	h := l.call(metalKernelNew, uintptr(unsafe.Pointer(cstring.New(name))), in, out, uintptr(unsafe.Pointer(cstring.New(body))),
+		uintptr(unsafe.Pointer(cstring.New(""))), contiguous, atomics)
 	if h == 0 {
 		g.Fail(l.check(metalKernelNew, 1))
 	}
@@ -36,7 +38,7 @@ func (l *Library) FreeKernel(k Kernel) { l.call(metalKernelFree, k.handle) }
 func (l *Library) strings(list []string) uintptr {
 	texts := make([]*byte, len(list))
 	for i, s := range list {
-		texts[i] = cstring(s)
+		texts[i] = cstring.New(s)
 	}
 	v := l.call(vectorStringNewData, uintptr(unsafe.Pointer(&texts[0])), uintptr(len(texts)))
 	runtime.KeepAlive(texts)
@@ -64,7 +66,7 @@ func (g *Graph) Apply(k Kernel, t Type, groups [3]int, threads int, inputs []Arr
 	}
 	g.Fail(l.do(metalConfigGrid, config, uintptr(groups[0]*threads), uintptr(groups[1]), uintptr(groups[2])))
 	g.Fail(l.do(metalConfigGroup, config, uintptr(threads), 1, 1))
-	g.Fail(l.do(metalConfigType, config, uintptr(unsafe.Pointer(cstring("T"))), uintptr(t)))
+	g.Fail(l.do(metalConfigType, config, uintptr(unsafe.Pointer(cstring.New("T"))), uintptr(t)))
 	if g.err != nil {
 		return results
 	}

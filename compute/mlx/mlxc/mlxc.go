@@ -12,6 +12,8 @@ import (
 	"runtime"
 	"sync"
 	"unsafe"
+
+	"github.com/lentil-lm/lentil/internal/cstring"
 )
 
 // A Library is MLX's opened C library.
@@ -87,7 +89,7 @@ func Open(path string) (*Library, error) {
 	}
 	go l.serve()
 	l.Do(func() {
-		handler := callback(func(message *byte, _ uintptr) { l.failed = text(message) })
+		handler := callback(func(message *byte, _ uintptr) { l.failed = cstring.Text(message, longest) })
 		l.call(setErrorHandler, handler, 0, 0)
 	})
 	opened[path] = l
@@ -186,7 +188,7 @@ func (l *Library) Version() (string, error) {
 	if err := l.do(versionOf, uintptr(unsafe.Pointer(s))); err != nil {
 		return "", err
 	}
-	return text(pointer(l.call(stringData, *s))), nil
+	return cstring.Text(pointer(l.call(stringData, *s)), longest), nil
 }
 
 // Metal tells whether there is a GPU of Apple's.
@@ -227,7 +229,7 @@ func (l *Library) GPUFact(name string) int64 {
 		return 0
 	}
 	n := new(uint64)
-	if l.do(deviceInfoGetSize, uintptr(unsafe.Pointer(n)), *info, uintptr(unsafe.Pointer(cstring(name)))) != nil {
+	if l.do(deviceInfoGetSize, uintptr(unsafe.Pointer(n)), *info, uintptr(unsafe.Pointer(cstring.New(name)))) != nil {
 		return 0
 	}
 	return int64(*n)
@@ -268,24 +270,5 @@ func (l *Library) LimitWired(bytes int64) error {
 // pointer is an address of C's memory.
 func pointer(addr uintptr) *byte { return *(**byte)(unsafe.Pointer(&addr)) }
 
-// text copies a string of C, bounded.
-func text(p *byte) string {
-	if p == nil {
-		return ""
-	}
-	var b []byte
-	for i := range 4096 {
-		c := *(*byte)(unsafe.Add(unsafe.Pointer(p), i))
-		if c == 0 {
-			break
-		}
-		b = append(b, c)
-	}
-	return string(b)
-}
-
-// cstring ends a name as C wants it.
-func cstring(s string) *byte {
-	b := append([]byte(s), 0)
-	return &b[0]
-}
+// longest is how much of a text of the library is read, in bytes.
+const longest = 4096
