@@ -5,8 +5,11 @@ package emulate
 import (
 	"bytes"
 	"crypto/sha256"
+	"embed"
+	"errors"
 	"fmt"
-	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +20,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/lentil-lm/lentil/compute/cuda/kernels"
+	"github.com/lentil-lm/lentil/internal/filelock"
 )
 
 // Driver is the library of the driver for tests that a card can run as well: that of the machine where LENTIL_TEST_CUDA says
@@ -63,55 +69,79 @@ var building sync.Mutex
 // options of the compiler, for all that is built.
 var options = []string{"-std=c++17", "-march=x86-64-v3", "-DEMULATED", "-fvisibility=hidden", "-w"}
 
+//go:embed source
+var around embed.FS
+
+// sources are the kernels and what is around them, each in its folder. They are those that the test was built with: a test
+// that runs while they are edited does not mix its own Go with other kernels.
+var sources = map[string]fs.FS{"kernels": kernels.Sources, "emulate": around}
+
+// hash tells the sources and the compiler of a version.
+func hash(version []byte) ([]byte, error) {
+	h := sha256.New()
+	h.Write(version)
+	fmt.Fprintln(h, options, optimize, kernel)
+	for _, folder := range slices.Sorted(maps.Keys(sources)) {
+		err := fs.WalkDir(sources[folder], ".", func(name string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			data, err := fs.ReadFile(sources[folder], name)
+			fmt.Fprintln(h, folder, name, len(data))
+			h.Write(data)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return h.Sum(nil), nil
+}
+
 // build compiles into the user's cache, under a name that tells the sources and the compiler.
 func build(gpp string) (string, error) {
-	dir, err := sources()
-	if err != nil {
-		return "", err
-	}
-	h := sha256.New()
 	version, err := exec.Command(gpp, "-dumpfullversion").Output()
 	if err != nil {
 		return "", err
 	}
-	h.Write(version)
-	fmt.Fprintln(h, options, optimize, kernel)
-	for _, pattern := range []string{"kernels/*.cu*", "emulate/source/*"} {
-		names, err := filepath.Glob(filepath.Join(dir, pattern))
-		if err != nil || len(names) == 0 {
-			return "", fmt.Errorf("no sources in %s: %v", filepath.Join(dir, pattern), err)
-		}
-		slices.Sort(names)
-		for _, n := range names {
-			f, err := os.Open(n)
-			if err != nil {
-				return "", err
-			}
-			fmt.Fprintln(h, filepath.Base(n))
-			_, err = io.Copy(h, f)
-			f.Close()
-			if err != nil {
-				return "", err
-			}
-		}
+	sum, err := hash(version)
+	if err != nil {
+		return "", err
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = os.TempDir()
 	}
 	cache = filepath.Join(cache, "lentil-tests")
-	path := filepath.Join(cache, fmt.Sprintf("libcuda-%x.so", h.Sum(nil)[:12]))
-	if now := time.Now(); os.Chtimes(path, now, now) == nil { // it is there, and was used now
+	path := filepath.Join(cache, fmt.Sprintf("libcuda-%x.so", sum[:12]))
+	if made(path) {
 		return path, nil
 	}
 	if err := os.MkdirAll(cache, 0o777); err != nil {
 		return "", err
 	}
-	if err := compile(gpp, dir, path); err != nil {
+	lock, err := os.Create(filepath.Join(cache, fmt.Sprintf("build-%x.lock", sum[:12])))
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	for errors.Is(filelock.Try(lock, 0), filelock.ErrHeld) { // another test compiles the same: it takes as long as a minute
+		time.Sleep(100 * time.Millisecond)
+	}
+	if made(path) {
+		return path, nil
+	}
+	if err := compile(gpp, path); err != nil {
 		return "", err
 	}
 	prune(cache)
 	return path, nil
+}
+
+// made reports whether a library is there, and notes that it is used now.
+func made(path string) bool {
+	now := time.Now()
+	return os.Chtimes(path, now, now) == nil
 }
 
 // librariesKept is how many libraries stay in the cache: some branches, tested side by side.
@@ -148,14 +178,19 @@ const optimize = "-O2"
 var kernel = regexp.MustCompile(`@kernel\s+void\s+(?:@bounds\(([^,)]+)[^)]*\)\s*)?(\w+)\s*\(`)
 
 // compile makes the list of kernels, and then the library.
-func compile(gpp, dir, path string) error {
+func compile(gpp, path string) error {
 	tmp, err := os.MkdirTemp(filepath.Dir(path), "build-*")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	args := append(slices.Clone(options), "-I", filepath.Join(dir, "emulate/source"), "-I", filepath.Join(dir, "kernels"))
-	list := exec.Command(gpp, append(args, "-E", "-P", "-DEMULATE_LIST", "-x", "c++", filepath.Join(dir, "emulate/source/all.cu"))...)
+	for folder, files := range sources {
+		if err := os.CopyFS(filepath.Join(tmp, folder), files); err != nil {
+			return err
+		}
+	}
+	args := append(slices.Clone(options), "-I", filepath.Join(tmp, "emulate/source"), "-I", filepath.Join(tmp, "kernels"))
+	list := exec.Command(gpp, append(args, "-E", "-P", "-DEMULATE_LIST", "-x", "c++", filepath.Join(tmp, "emulate/source/all.cu"))...)
 	text, err := list.Output()
 	if err != nil {
 		return fmt.Errorf("%v: %w", list, err)
@@ -175,27 +210,9 @@ func compile(gpp, dir, path string) error {
 		return err
 	}
 	made := filepath.Join(tmp, "libcuda.so")
-	c := exec.Command(gpp, append(args, optimize, "-I", tmp, "-shared", "-fPIC", "-pthread", "-o", made, filepath.Join(dir, "emulate/source/driver.cpp"))...)
+	c := exec.Command(gpp, append(args, optimize, "-I", tmp, "-shared", "-fPIC", "-pthread", "-o", made, filepath.Join(tmp, "emulate/source/driver.cpp"))...)
 	if out, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("%v: %w\n%.4000s", c, err, out)
 	}
 	return os.Rename(made, path)
-}
-
-// sources is the folder compute/cuda of the module that the test lies in.
-func sources() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return filepath.Join(dir, "compute", "cuda"), nil
-		}
-		up := filepath.Dir(dir)
-		if up == dir {
-			return "", fmt.Errorf("the module's folder is not above the test's")
-		}
-		dir = up
-	}
 }

@@ -1,10 +1,12 @@
 package emulate
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/fstest"
 	"time"
 )
 
@@ -36,5 +38,25 @@ func TestPrune(t *testing.T) {
 		if _, err := os.Stat(path); (err == nil) != stays {
 			t.Errorf("%s: %v", path, err)
 		}
+	}
+}
+
+// TestSources: what is compiled has the kernels and what they run on, and its hash tells the compiler.
+func TestSources(t *testing.T) {
+	for folder, names := range map[string][]string{"kernels": {"kernels.cu", "common.cuh"}, "emulate": {"source/all.cu", "source/driver.cpp", "source/emulate.h"}} {
+		if err := fstest.TestFS(sources[folder], names...); err != nil {
+			t.Errorf("%s: %v", folder, err)
+		}
+	}
+	first, err := hash([]byte("13"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := hash([]byte("13"))
+	if err != nil || !bytes.Equal(first, again) {
+		t.Errorf("the hash of the same sources is %x and %x, %v", first, again, err)
+	}
+	if other, err := hash([]byte("14")); err != nil || bytes.Equal(first, other) {
+		t.Errorf("the hash of another compiler is the same, %v", err)
 	}
 }

@@ -15,6 +15,12 @@ import (
 //go:embed *.gz
 var images embed.FS
 
+// Sources are what the images are made of, for tests that compile them for the processor. Programs do not refer to them, and
+// so do not hold them.
+//
+//go:embed *.cu *.cuh
+var Sources embed.FS
+
 // An Image is one compiled form of all kernels.
 type Image struct {
 	Name string // "sm_90a", or "compute_80" for PTX
