@@ -111,11 +111,22 @@ func manySharedWG(half, tokens int) int {
 	stages, sums := 12, 0
 	if half == 2 {
 		stages, sums = 10, 4*tokens*128
-		if tokens == 64 {
+		if tokens > 32 {
 			stages = 7
 		}
 	}
 	return stages*(4*blockBytes+half*tokens*128+16) + sums + 16
+}
+
+func init() {
+	for _, way := range []manyWay{manyWG, manyWG41} {
+		for _, tile := range []int{16, 32, 64} {
+			for _, name := range []string{"many_%s_%d_b", "many_%s_%d_f", "many_added_%s_%d_b", "many_gated_%s_%d_b"} {
+				name = fmt.Sprintf(name, way.name, tile)
+				shared[name], waiting[name] = manySharedWG(way.half, tile), true
+			}
+		}
+	}
 }
 
 // manyAll launches the products that wait, with what stands behind them.
@@ -156,9 +167,9 @@ func (d *Device) manyAll(key manyGroup, b behind) {
 			launch(driver.Grid{X: blocks, Threads: 256})
 		return
 	}
-	tile := 32
-	if key.tokens > 32 {
-		tile = 64
+	tile := 16
+	for tile < key.tokens {
+		tile *= 2
 	}
 	c := d.kernel(fmt.Sprint(name, tile, "_", letter(key.to)))
 	m := c.tensorMap(list[0].x, tile)

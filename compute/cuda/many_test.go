@@ -29,13 +29,14 @@ func testMany(t *testing.T, d *Device) {
 		if oneShared(cols) > oneRoom { // one token, too, takes this kernel
 			rows, counts = []int{17, 17}, []int{manyTokens, 2, 1}
 		}
-		var weights, biases []compute.Buffer
+		const rank = 5
+		var weights, biases, updates []compute.Buffer
 		for _, n := range rows {
 			w, err := d.ImportWeight(weight4(n, cols))
 			if err != nil {
 				t.Fatal(err)
 			}
-			weights, biases = append(weights, w), append(biases, filled(t, d, compute.F32, n))
+			weights, biases, updates = append(weights, w), append(biases, filled(t, d, compute.F32, n)), append(updates, filled(t, d, compute.F32, rank, n))
 		}
 		if split := d.manyWay().split(rows[0], cols); (split > 1) != (cols > 1024) {
 			t.Errorf("sums of %d are cut into %d", cols, split)
@@ -43,6 +44,7 @@ func testMany(t *testing.T, d *Device) {
 		for _, to := range []compute.DType{compute.BF16, compute.F32} {
 			run := func(x compute.Buffer, wait bool) [][]float32 {
 				var ys []compute.Buffer
+				u := filled(t, d, compute.F32, x.Spec().Shape[0], rank)
 				for i, w := range weights {
 					y, err := d.Alloc(compute.Shape{x.Spec().Shape[0], rows[i]}, to)
 					if err != nil {
@@ -51,6 +53,9 @@ func testMany(t *testing.T, d *Device) {
 					op, in := compute.Linear{Weight: compute.WeightOf(w.(*buffer).weight), Exact: true, Bias: i%2 == 1, To: to}, []compute.Buffer{x, w}
 					if op.Bias {
 						in = append(in, biases[i])
+					}
+					if i < 2 {
+						op.Rank, op.Scale, in = rank, 0.5, append(in, u, updates[i])
 					}
 					if err := d.Run(op, []compute.Buffer{y}, in); err != nil {
 						t.Fatal(err)
@@ -114,11 +119,11 @@ func TestManyBehind(t *testing.T) {
 					}
 					return w
 				})
-				up := keep(l.linear(x, 200, l.filled(compute.F32, 200))) // [tokens, 200]
+				up := keep(l.linear(x, 200, l.filled(compute.F32, tokens, 9), l.filled(compute.F32, 9, 200))) // [tokens, 200]
 				gate := keep(l.run(compute.Linear{Weight: compute.WeightOf(other.(*buffer).weight), To: compute.BF16}, x, other))
 				g := keep(l.run(compute.SwiGLU{}, gate, up))
 				h := keep(l.run(compute.Add{Alpha: 1}, keep(l.linear(x, hidden, l.filled(compute.F32, hidden))), x))
-				h = keep(l.run(compute.Add{Alpha: 1}, h, keep(l.linear(x, hidden))))
+				h = keep(l.run(compute.Add{Alpha: 1}, h, keep(l.linear(x, hidden, l.filled(compute.F32, tokens, 4), l.filled(compute.F32, 4, hidden)))))
 				keep(l.run(compute.Add{Alpha: 2}, h, keep(l.linear(x, hidden)))) // which no kernel takes together
 				keep(l.run(compute.Add{Alpha: 1}, g, g))
 				launches = l.launches() - before

@@ -115,6 +115,7 @@ template <int NT, Behind B, class Y> __device__ __forceinline__ void many_w4(con
     auto put = [&](int i, int t, float4 &v) {  // of matrix i; v becomes what y holds
         const int rank = m.rank[i];
         float *f = (float *)&v, update[4] = {};
+#pragma unroll 1
         for (int l = 0; l < rank; l++) {
             const float u = m.u[i][t * rank + l];
 #pragma unroll
@@ -123,6 +124,7 @@ template <int NT, Behind B, class Y> __device__ __forceinline__ void many_w4(con
 #pragma unroll
         for (int e = 0; e < 4; e++) if (n + e < N) f[e] = put_one<B, Y>(m, i, t, n + e, f[e], update[e]);
     };
+#pragma unroll 1
     for (int t = threadIdx.x >> 5; t < T; t += 8) {
         float4 v = *(const float4 *)(sums + t * Wide + q);
         if (B != Gated && split == 1) put(which, t, v); else *(float4 *)(parts + ((int64_t)blockIdx.x * T + t) * 128 + q) = v;
@@ -144,6 +146,7 @@ template <int NT, Behind B, class Y> __device__ __forceinline__ void many_w4(con
         }
         return v;
     };
+#pragma unroll 1
     for (int t = threadIdx.x >> 5; t < T; t += 8) {
         float4 v = joined(first, t);
         put(B == Gated ? 0 : which, t, v);

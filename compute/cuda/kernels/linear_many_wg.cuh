@@ -23,7 +23,7 @@ struct Item { int which, group, part, split, from, to; };
 
 // Warpgroups are RG*KG: each has 64 rows, and of a step's 64*KG columns 64.
 template <int KG, int BT> struct Room {
-    static constexpr int RG = Groups / KG, Stages = KG == 1 ? 12 : BT == 32 ? 10 : 7, WBytes = Groups * BlockBytes, XBytes = KG * BT * 128;
+    static constexpr int RG = Groups / KG, Stages = KG == 1 ? 12 : BT < 64 ? 10 : 7, WBytes = Groups * BlockBytes, XBytes = KG * BT * 128;
     static constexpr int OffW = Stages * XBytes, OffSums = OffW + Stages * WBytes, OffBar = OffSums + (KG > 1 ? Groups * BT * 128 : 0), OffLast = OffBar + 16 * Stages;
     uint8_t *at;
     uint32_t s0;
@@ -72,64 +72,53 @@ template <int KG, int BT> __device__ __forceinline__ void bring(const ManyArgs &
     }
 }
 
-// add_update is u v for a thread's results: rows n and n + 8 of tokens t0 + 8*KG*i and the next, as the accumulators lie.
-template <int KG, int V> __device__ __forceinline__ void add_update(float (&sum)[V][4], const Many &m, int which, int n, int t0, int T) {
+// put writes a thread's results of 8 tokens: rows n and n + 8 of tokens t and t + 1, as accumulators lie. sum becomes what y holds.
+template <Behind B, class Y> __device__ __forceinline__ void put(const ManyArgs &p, int which, float (&sum)[4], int n, int t) {
+    const Many &m = p.m;
     const int rank = m.rank[which], N = m.rows[which];
-#pragma unroll 2
+    float update[4] = {};
+#pragma unroll 4
     for (int l = 0; l < rank; l++) {
-        const float *v = m.v[which] + (int64_t)l * N + n, *u = m.u[which] + l;
-        const float v0 = n < N ? v[0] : 0, v1 = n + 8 < N ? v[8] : 0;
-#pragma unroll
-        for (int i = 0; i < V; i++)
-#pragma unroll
-            for (int e = 0; e < 2; e++) {
-                const int t = t0 + 8 * KG * i + e;
-                if (t >= T) continue;
-                const float f = u[t * rank];
-                sum[i][e] = fmaf(f, v0, sum[i][e]), sum[i][e + 2] = fmaf(f, v1, sum[i][e + 2]);
-            }
+        const float *v = m.v[which] + (int64_t)l * N + n, *u = m.u[which] + t * rank + l;
+        const float v0 = n < N ? v[0] : 0, v1 = n + 8 < N ? v[8] : 0, u0 = t < p.T ? u[0] : 0, u1 = t + 1 < p.T ? u[rank] : 0;
+        update[0] = fmaf(u0, v0, update[0]), update[1] = fmaf(u1, v0, update[1]), update[2] = fmaf(u0, v1, update[2]), update[3] = fmaf(u1, v1, update[3]);
     }
-}
-
-// put writes what a thread has of a matrix. sum becomes what y holds.
-template <int KG, Behind B, class Y, int V> __device__ __forceinline__ void put(const ManyArgs &p, int which, float (&sum)[V][4], int n, int t0) {
-    float update[V][4] = {};
-    add_update<KG>(update, p.m, which, n, t0, p.T);
 #pragma unroll
-    for (int i = 0; i < V; i++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-            const int t = t0 + 8 * KG * i + (e & 1), row = n + 8 * (e >> 1);
-            if (t < p.T && row < p.m.rows[which]) sum[i][e] = put_one<B, Y>(p.m, which, t, row, sum[i][e], update[i][e]);
-        }
+    for (int e = 0; e < 4; e++) {
+        const int token = t + (e & 1), row = n + 8 * (e >> 1);
+        if (token < p.T && row < N) sum[e] = put_one<B, Y>(m, which, token, row, sum[e], update[e]);
+    }
 }
 
 // multiply is the work of warpgroup g: 64 rows, and where KG is 2 every other 64 columns. The two that share rows each keep
 // the tokens of every other 8 at the end. Parts of a sum lie as accumulators do: for 64 rows and 8 tokens four numbers a thread.
 template <int KG, int BT, Behind B, class Y> __device__ __forceinline__ void multiply(const ManyArgs &p, const Room<KG, BT> &room, int g, int tid) {
-    constexpr int RG = Groups / KG, Stages = Room<KG, BT>::Stages, V = BT / 8 / KG;
-    const int lane = tid & 31, w = tid >> 5, r = lane >> 2, c = lane & 3, half = g % KG, row = g / KG, tiles = (p.T + 7) / 8;
+    constexpr int RG = Groups / KG, Stages = Room<KG, BT>::Stages, V = BT / 8 / KG, Together = V < 2 ? V : 2;
+    const int lane = tid & 31, w = tid >> 5, r = lane >> 2, half = g % KG, row = g / KG, tiles = (p.T + 7) / 8;
+    const uint32_t numbers = room.s0 + room.OffW + g * BlockBytes + 8 * unit(w, 0, r, lane & 3), scales = room.s0 + room.OffW + g * BlockBytes + 2048 + 64 * w + 16 * (r >> 1);
+    const uint64_t tokens = rows_desc(room.s0 + half * BT * 128);
     float d[BT / 2];
     uint32_t a[4][4];
     int stage = 0, phase = 0;
     for (int item = blockIdx.x; item < p.items; item += gridDim.x) {
         const Item t = item_of<KG>(p, item);
-        int prev = 0;
+#pragma unroll
+        for (int i = 0; i < BT / 2; i++) d[i] = 0;
+        int prev = -1;
 #pragma unroll 1
         for (int k = t.from; k < t.to; k++) {
             bar_wait(room.full(stage), phase);
-            const uint8_t *blk = room.at + room.OffW + stage * room.WBytes + g * BlockBytes;
-            const uint2 q0 = ((const uint2 *)blk)[unit(w, 0, r, c)], q1 = ((const uint2 *)blk)[unit(w, 1, r, c)];
-            const uint4 v = *(const uint4 *)(blk + 2048 + 64 * w + 16 * (r >> 1));
-            if (k > t.from) {
+            const uint2 q0 = read_shared2(numbers + stage * room.WBytes), q1 = read_shared2(numbers + stage * room.WBytes + 8 * (unit(0, 1, 0, 0) - unit(0, 0, 0, 0)));
+            const uint4 v = read_shared4(scales + stage * room.WBytes);
+            if (prev >= 0) {
                 wgmma_wait<0>();
                 if (lane == 0) bar_arrive(room.empty(prev));
             }
             rows_frag(a, q0, q1, v, r & 1, p.zero);
-            const uint64_t b = rows_desc(room.s0 + stage * room.XBytes + half * BT * 128);
+            const uint64_t b = tokens + stage * (room.XBytes / 16);
             wgmma_fence();
 #pragma unroll
-            for (int s = 0; s < 4; s++) wgmma_rs(d, a[s], b + 2 * s, (k - t.from) | s);
+            for (int s = 0; s < 4; s++) wgmma_rs(d, a[s], b + 2 * s, 1);
             wgmma_commit();
             prev = stage;
             if (++stage == Stages) stage = 0, phase ^= 1;
@@ -159,10 +148,11 @@ template <int KG, int BT, Behind B, class Y> __device__ __forceinline__ void mul
             }
             group_sync(1 + row, 256);  // the next item's sums come to the same place
         }
-        const int rows64 = t.group * RG + row, n = rows64 * 64 + 16 * w + r, t0 = 8 * half + 2 * c, first = item - t.part;
+        const int rows64 = t.group * RG + row, n = rows64 * 64 + 16 * w + r, t0 = 8 * half + 2 * (lane & 3), first = item - t.part;
         auto part = [&](int it, int i) { return (float4 *)p.parts + (((int64_t)it * RG + row) * tiles + KG * i + half) * 128 + tid; };
         if (B != Gated && t.split == 1) {
-            put<KG, B, Y>(p, t.which, sum, n, t0);
+#pragma unroll
+            for (int i = 0; i < V; i++) put<B, Y>(p, t.which, sum[i], n, t0 + 8 * KG * i);
             continue;
         }
 #pragma unroll
@@ -175,34 +165,38 @@ template <int KG, int BT, Behind B, class Y> __device__ __forceinline__ void mul
         group_sync(8 + g, 128);
         if (!room.last(g)) continue;
         __threadfence();
-        auto join = [&](float (&to)[V][4], int from) {
+        auto join = [&](float (&to)[Together][4], int from, int i) {
 #pragma unroll
-            for (int i = 0; i < V; i++)
+            for (int j = 0; j < Together; j++)
 #pragma unroll
-                for (int e = 0; e < 4; e++) to[i][e] = 0;
+                for (int e = 0; e < 4; e++) to[j][e] = 0;
 #pragma unroll 4
             for (int s = 0; s < t.split; s++)
 #pragma unroll
-                for (int i = 0; i < V; i++)
-                    if (KG * i + half < tiles) {
-                        const float4 f = __ldcg(part(from + s, i));
-                        to[i][0] += f.x, to[i][1] += f.y, to[i][2] += f.z, to[i][3] += f.w;
+                for (int j = 0; j < Together; j++)
+                    if (KG * (i + j) + half < tiles) {
+                        const float4 f = __ldcg(part(from + s, i + j));
+                        to[j][0] += f.x, to[j][1] += f.y, to[j][2] += f.z, to[j][3] += f.w;
                     }
         };
-        join(sum, B == Gated ? gate : first);
-        put<KG, B, Y>(p, B == Gated ? 0 : t.which, sum, n, t0);
-        if (B == Gated) {
-            float up[V][4];
-            join(up, gate + p.items / 2);
-            put<KG, B, Y>(p, 1, up, n, t0);
+#pragma unroll 1
+        for (int i = 0; i < V; i += Together) {
+            float joined[Together][4], up[Together][4];
+            join(joined, B == Gated ? gate : first, i);
+            if (B == Gated) join(up, gate + p.items / 2, i);
 #pragma unroll
-            for (int i = 0; i < V; i++)
+            for (int j = 0; j < Together; j++) {
+                const int token = t0 + 8 * KG * (i + j);
+                put<B, Y>(p, B == Gated ? 0 : t.which, joined[j], n, token);
+                if (B != Gated) continue;
+                put<B, Y>(p, 1, up[j], n, token);
 #pragma unroll
                 for (int e = 0; e < 4; e++) {
-                    const int token = t0 + 8 * KG * i + (e & 1), at = n + 8 * (e >> 1);
-                    const float v = sum[i][e];
-                    if (token < p.T && at < p.m.rows[0]) round_to(p.m.behind + (int64_t)token * p.m.rows[0] + at, up[i][e] * (v * sigmoid(v)));
+                    const float v = joined[j][e];
+                    const int at_t = token + (e & 1), at_n = n + 8 * (e >> 1);
+                    if (at_t < p.T && at_n < p.m.rows[0]) round_to(p.m.behind + (int64_t)at_t * p.m.rows[0] + at_n, up[j][e] * (v * sigmoid(v)));
                 }
+            }
         }
         if (tid == 0) *count = 0;
     }
@@ -210,7 +204,7 @@ template <int KG, int BT, Behind B, class Y> __device__ __forceinline__ void mul
 
 template <int KG, int BT, Behind B, class Y> __device__ __forceinline__ void products(const ManyArgs &p) {
     SHARED_ARRAY(uint8_t, smem, 1024);
-    const Room<KG, BT> room{smem, smem32(smem)};
+    const Room<KG, BT> room{smem, __shfl_sync(~0u, smem32(smem), 0)};  // of lane 0: known to be the same for all lanes
     launch_dependents();
     if (threadIdx.x == 0) {
         for (int s = 0; s < room.Stages; s++) {
@@ -220,7 +214,7 @@ template <int KG, int BT, Behind B, class Y> __device__ __forceinline__ void pro
         bar_init_fence();
     }
     __syncthreads();
-    const int group = threadIdx.x >> 7;
+    const int group = __shfl_sync(~0u, threadIdx.x >> 7, 0);
     if (group == Groups) {
         fewer_registers<32>();
         if (threadIdx.x == 128 * Groups) bring(p, room); else wait_for_earlier();
@@ -235,11 +229,9 @@ template <int KG, int BT, Behind B, class Y> __device__ __forceinline__ void pro
 
 #define K_MANY_WG(KG, BT, name, B, s, Y) \
     extern "C" __global__ void __launch_bounds__(640, 1) name##_##BT##_##s(const __grid_constant__ ManyArgs p) { hopper_many::products<KG, BT, B, Y>(p); }
-#define K_MANY_WGS(KG, wg) \
-    K_MANY_WG(KG, 32, many_##wg, Nothing, b, bf16) K_MANY_WG(KG, 64, many_##wg, Nothing, b, bf16) \
-    K_MANY_WG(KG, 32, many_##wg, Nothing, f, float) K_MANY_WG(KG, 64, many_##wg, Nothing, f, float) \
-    K_MANY_WG(KG, 32, many_added_##wg, Added, b, bf16) K_MANY_WG(KG, 64, many_added_##wg, Added, b, bf16) \
-    K_MANY_WG(KG, 32, many_gated_##wg, Gated, b, bf16) K_MANY_WG(KG, 64, many_gated_##wg, Gated, b, bf16)
-K_MANY_WGS(2, wg)
-K_MANY_WGS(1, wg41)
+#define K_MANY_WGS(KG, BT, wg) \
+    K_MANY_WG(KG, BT, many_##wg, Nothing, b, bf16) K_MANY_WG(KG, BT, many_##wg, Nothing, f, float) \
+    K_MANY_WG(KG, BT, many_added_##wg, Added, b, bf16) K_MANY_WG(KG, BT, many_gated_##wg, Gated, b, bf16)
+K_MANY_WGS(2, 16, wg) K_MANY_WGS(2, 32, wg) K_MANY_WGS(2, 64, wg)
+K_MANY_WGS(1, 16, wg41) K_MANY_WGS(1, 32, wg41) K_MANY_WGS(1, 64, wg41)
 #endif

@@ -66,6 +66,8 @@ inline void cp16(uint32_t dst, const void *src, bool ok) {
 }
 inline void cp_commit() { emulate::end_group(); }
 template <int N> inline void cp_wait() { emulate::wait_groups(N); }
+inline uint2 read_shared2(uint32_t p) { return *(const uint2 *)emulate::address(p, 8); }
+inline uint4 read_shared4(uint32_t p) { return *(const uint4 *)emulate::address(p, 16); }
 inline void ldmatrix(uint32_t (&a)[4], uint32_t p) {
     emulate::Matrices m = {a, p, false};
     emulate::meet(&m, "ldmatrix", emulate::Matrices::run);

@@ -197,7 +197,7 @@ func wgmma() []byte {
 // of d. wgmma_ss has a in shared memory too. Operands are described by operand_desc: in rows along the reduced extent, or
 // with TransA and TransB across it.
 `)
-	for _, n := range []int{32, 64, 128, 256} {
+	for _, n := range []int{16, 32, 64, 128, 256} {
 		var regs, operands []string
 		for i := range n / 2 {
 			regs = append(regs, fmt.Sprintf("%%%d", i))
