@@ -165,8 +165,11 @@ template <bool BACK, int BT> __device__ __forceinline__ void bring(const Launch<
                 bar_expect(bar, room.XBytes + WBytes);
                 copy_tile(room.s0 + stage * room.XBytes, &p.x[BACK ? i : 0], k * BK, tile.t0, bar);
                 const uint8_t *w = rows + (int64_t)k * p.sk * BlockBytes;
-                copy_bytes(ws, w, BlockBytes, bar);
-                copy_bytes(ws + BlockBytes, w + (int64_t)p.si * BlockBytes, BlockBytes, bar);
+                if constexpr (BACK) copy_bytes(ws, w, WBytes, bar);  // neighbours
+                else {
+                    copy_bytes(ws, w, BlockBytes, bar);
+                    copy_bytes(ws + BlockBytes, w + (int64_t)p.si * BlockBytes, BlockBytes, bar);
+                }
                 if (++stage == Stages) stage = 0, phase ^= 1;
             }
         }
