@@ -2,17 +2,13 @@
 // finds at two sizes, in the light and in the dark. Screenshots go to a folder.
 // The second address is a server that wants the key "sesame".
 // node chatpage.mjs CHROMIUM FOLDER URL URL
-import { createRequire } from "node:module";
 import path from "node:path";
-const require = createRequire(path.join(process.env.BROWSER_MODULES, "x.js"));
-const { chromium } = require("playwright-core");
-const axe = require.resolve("axe-core/axe.min.js");
+import { answered, audit, excess, launch, same, stepper, watch } from "./browser.mjs";
 const [program, folder, url, locked] = process.argv.slice(2);
-const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox"] });
+const browser = await launch(program);
 const out = { steps: {}, errors: [], requests: [], violations: [], overflow: [], looks: 0, paint: 0 };
 const listen = (page) => {
-  page.on("pageerror", (e) => out.errors.push(String(e)));
-  page.on("console", (m) => m.type() === "error" && !m.text().startsWith("Failed to load resource") && out.errors.push(m.text()));
+  watch(page, out.errors);
   page.on("response", (r) => r.ok() || r.url().includes("cat.png") || out.errors.push(`${r.status()} ${r.request().method()} ${r.url()}`)); // a file that is refused
   page.on("request", (r) => r.url().startsWith(url) || r.url().startsWith("blob:") || out.requests.push(r.url()));
 };
@@ -21,15 +17,7 @@ await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: 
 const page = await context.newPage();
 page.setDefaultTimeout(20000);
 listen(page);
-const step = async (name, f) => {
-  try {
-    const got = await f();
-    out.steps[name] = got === undefined || got === true ? "ok" : "found " + JSON.stringify(got);
-  } catch (e) {
-    out.steps[name] = String(e).slice(0, 400);
-  }
-};
-const idle = () => page.waitForFunction(() => document.getElementById("thread").ariaBusy !== "true");
+const step = stepper(out.steps), idle = () => answered(page);
 const imported = (chats) =>
   page.evaluate(async (chats) => {
     await fetch("/lentil/import", { method: "POST", body: JSON.stringify(chats) });
@@ -40,7 +28,6 @@ const visit = async (id) => {
   await page.reload({ waitUntil: "load" });
   await page.waitForSelector(".turn");
 };
-const same = (got, want) => (JSON.stringify(got) === JSON.stringify(want) ? true : got);
 const answers = page.locator(".turn.assistant .said");
 const send = async (text) => {
   await page.fill("#ask", text);
@@ -349,9 +336,8 @@ const looks = async (width, height, scheme) => {
     const talk = (await (await fetch(url + "lentil/chats?q=story")).json()).chats[0] ?? (await (await fetch(url + "lentil/chats")).json()).chats[0];
     const look = async (what) => {
       await p.evaluate(() => window.scrollTo(0, 0));
-      const result = await p.evaluate(async () => await window.axe.run(document, { resultTypes: ["violations"] }));
-      out.violations.push(...result.violations.map((v) => `${what}, ${width} ${scheme}, ${v.id}: ${v.nodes.slice(0, 2).map((x) => x.html.slice(0, 120) + " " + x.failureSummary).join(" | ")}`));
-      const wide = await p.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      out.violations.push(...(await audit(p, 2)).violations.map((v) => `${what}, ${width} ${scheme}, ${v}`));
+      const wide = await excess(p);
       if (wide > 0) out.overflow.push(`${what}, ${width}: ${wide}`);
       out.looks++;
       await p.screenshot({ path: path.join(folder, `${what}-${width}-${scheme}.png`) });
@@ -362,7 +348,6 @@ const looks = async (width, height, scheme) => {
       await p.reload({ waitUntil: "load" });
       await p.waitForSelector(id ? ".turn .tools" : ".starter");
       await p.waitForTimeout(300);
-      await p.addScriptTag({ path: axe });
       if (what === "marks") await p.evaluate(() => document.querySelectorAll("details").forEach((d) => (d.open = true)));
       await look(what);
     }

@@ -1,35 +1,22 @@
 // Uses the editor of profiles in Chromium, asks a question for a profile, and prints as JSON which steps went well, errors of
 // scripts, and what axe-core finds at two sizes, in the light and in the dark. Screenshots go to a folder.
 // node profilepage.mjs CHROMIUM FOLDER URL
-import { createRequire } from "node:module";
 import path from "node:path";
-const require = createRequire(path.join(process.env.BROWSER_MODULES, "x.js"));
-const { chromium } = require("playwright-core");
-const axe = require.resolve("axe-core/axe.min.js");
+import { answered, audit, excess, launch, same, stepper, watch } from "./browser.mjs";
 const [program, folder, url] = process.argv.slice(2);
-const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox"] });
+const browser = await launch(program);
 const out = { steps: {}, errors: [], violations: [], overflow: 0, looks: 0 };
 const open = async (width, height, scheme) => {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, bypassCSP: width < 1280 || scheme === "dark" });
   const page = await context.newPage();
   page.setDefaultTimeout(20000);
-  page.on("pageerror", (e) => out.errors.push(String(e)));
-  page.on("console", (m) => m.type() === "error" && !m.text().startsWith("Failed to load resource") && out.errors.push(m.text()));
+  watch(page, out.errors);
   await page.goto(url, { waitUntil: "load" });
   await page.waitForFunction(() => document.getElementById("model").options.length > 1);
   return page;
 };
 const page = await open(1280, 900, "light");
-const step = async (name, f) => {
-  try {
-    const got = await f();
-    out.steps[name] = got === undefined || got === true ? "ok" : "found " + JSON.stringify(got);
-  } catch (e) {
-    out.steps[name] = String(e).slice(0, 400);
-  }
-};
-const idle = () => page.waitForFunction(() => document.getElementById("thread").ariaBusy !== "true");
-const same = (got, want) => (JSON.stringify(got) === JSON.stringify(want) ? true : got);
+const step = stepper(out.steps), idle = () => answered(page);
 const profiles = async () => (await (await fetch(url + "lentil/profiles")).json()).profiles;
 const box = (name) => page.locator(".profiles label.check", { hasText: new RegExp(`^${name}$`) }).locator("input");
 const how = (name) => page.getByLabel(`How bad ${name} is`);
@@ -97,11 +84,9 @@ for (const [width, height, scheme] of [[1280, 900, "dark"], [390, 844, "light"],
     await p.goto(url + "#" + id);
     await p.reload({ waitUntil: "load" });
     await p.waitForSelector(".said mark.broken");
-    await p.addScriptTag({ path: axe });
     const look = async (what) => {
-      const result = await p.evaluate(async () => await window.axe.run(document, { resultTypes: ["violations"] }));
-      out.violations.push(...result.violations.map((v) => `${what}, ${width} ${scheme}, ${v.id}: ${v.nodes.slice(0, 2).map((x) => x.html.slice(0, 120) + " " + x.failureSummary).join(" | ")}`));
-      out.overflow = Math.max(out.overflow, await p.evaluate(() => document.documentElement.scrollWidth - window.innerWidth));
+      out.violations.push(...(await audit(p, 2)).violations.map((v) => `${what}, ${width} ${scheme}, ${v}`));
+      out.overflow = Math.max(out.overflow, await excess(p));
       out.looks++;
       await p.screenshot({ path: path.join(folder, `${what}-${width}-${scheme}.png`) });
     };

@@ -1,13 +1,10 @@
 // Goes through the first rows of a review in Chromium by its keys: accepts one, edits one, rejects one, undoes one, and has the
 // files written. Prints as JSON what it saw, and what axe-core finds at two sizes, in the light and in the dark.
 // node review.mjs CHROMIUM FOLDER URL
-import { createRequire } from "node:module";
 import path from "node:path";
-const require = createRequire(path.join(process.env.BROWSER_MODULES, "x.js"));
-const { chromium } = require("playwright-core");
-const axe = require.resolve("axe-core/axe.min.js");
+import { audit, launch } from "./browser.mjs";
 const [program, folder, url] = process.argv.slice(2);
-const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox"] });
+const browser = await launch(program);
 const out = { errors: [], requests: [], questions: [], marked: 0, said: "", violations: [] };
 const page = await (await browser.newContext()).newPage();
 page.setDefaultTimeout(120000); // machines under load
@@ -46,9 +43,7 @@ for (const [width, height] of [[1280, 900], [390, 844]]) {
     look.setDefaultTimeout(120000);
     await look.goto(url);
     await look.waitForFunction(() => document.getElementById("question").value !== "");
-    await look.addScriptTag({ path: axe });
-    const result = await look.evaluate(async () => await window.axe.run(document, { resultTypes: ["violations"] }));
-    out.violations.push(...result.violations.map((v) => `${width} ${scheme} ${v.id}: ${v.nodes.slice(0, 3).map((x) => x.html.slice(0, 120)).join(" | ")}`));
+    out.violations.push(...(await audit(look, 3)).violations.map((v) => `${width} ${scheme} ${v}`));
     await look.screenshot({ path: path.join(folder, `review-${width}-${scheme}.png`) });
     await context.close();
   }
