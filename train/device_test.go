@@ -47,6 +47,9 @@ func TestCard(t *testing.T) {
 	if !emulate.All() {
 		families = append(families[:1:1], modeltest.Mixtures()[0])
 	}
+	if testing.Short() {
+		families = families[:1]
+	}
 	on := func(spec modeltest.Spec, how trainable) {
 		onCard(t, library, func(dev compute.Device) { closeTo(t, dev, spec, how) })
 	}
@@ -184,6 +187,9 @@ func pairsCloseTo(t *testing.T, dev compute.Device, objectives map[string]Object
 		for i, on := range []compute.Device{newCPU(t), dev} {
 			tr, l := newPairTrainer(t, on, o, -1)
 			tr.Options.Schedule, tr.Options.StepsPerReport = Constant(3e-4), 1
+			if testing.Short() {
+				tr.Options.Iters = 4
+			}
 			_, err := tr.Run(t.Context())
 			tr.Model.Free()
 			if err != nil {
