@@ -16,14 +16,21 @@ type manyGroup struct {
 	zero         int
 }
 
+// manyRows is how many rows the matrices of a launch have together, so that the counters suffice: those of more rows are
+// multiplied one by one, and their sums are not cut into parts.
+var manyRows = 1 << 18
+
 // many multiplies up to 64 tokens with a matrix, and with those that follow.
 func (d *Device) many(p product) {
 	if p.rank > 0 {
 		p.u = d.inFloat(p.u)
 	}
 	key := manyGroup{p.x.ptr, p.x.Shape[0], p.cols, p.y.DType, p.w.stored.zeroPair()}
-	list := d.waits.many
-	g := d.join(key, len(list) == mostRows || p.readsResult(list), func() { d.manyAll(key, behind{}) })
+	list, rows := d.waits.many, p.rows
+	for _, o := range list {
+		rows += o.rows
+	}
+	g := d.join(key, len(list) == mostRows || rows > manyRows || p.readsResult(list), func() { d.manyAll(key, behind{}) })
 	g.many = append(g.many, p)
 }
 

@@ -226,10 +226,14 @@ func TestFewTokens(t *testing.T) {
 	if want := int64(2 * (128 + 128) / 64 * 2 * blockBytes); bytes != want {
 		t.Errorf("%d bytes of weights, want %d", bytes, want)
 	}
+	defer func(n int) { manyRows = n }(manyRows)
 	l := &layer{t: t, d: d}
-	before := l.launches()
-	pass()
-	if n := l.launches() - before; n != 2 {
-		t.Errorf("%d launches, want one a layer", n)
+	for _, c := range []struct{ rows, launches int }{{80, 2}, {79, 4}} { // the second time there is no room for both
+		manyRows = c.rows
+		before := l.launches()
+		pass()
+		if n := l.launches() - before; n != c.launches {
+			t.Errorf("%d launches of up to %d rows, want %d", n, c.rows, c.launches)
+		}
 	}
 }
