@@ -179,14 +179,17 @@ func (d *Device) oneBehind(b behind) {
 	d.emit()
 }
 
-// oneRoom is the most shared memory that a token may take.
-const oneRoom = 40 << 10
+const (
+	oneRoom = 40 << 10               // the most shared memory that a token may take
+	oneRing = 8 * 8 * blockBytes / 4 // what weights on their way take: OneRing of kernels/linear_one.cuh
+)
 
 // oneShared is what a token of so many numbers takes: two bytes each, and a sum of each 64.
 func oneShared(cols int) int { return (2*64 + 4) * ((cols + 63) / 64) }
 
-// oneResident is how many blocks of the kernel a multiprocessor gets: it holds no more, see __launch_bounds__.
-var oneResident = 3
+// oneResident is how many blocks of the kernel a multiprocessor gets at most. It has room for more: those of the kernel behind
+// it, which begin to read their weights.
+const oneResident = 3
 
 // oneAll launches the products that wait, with what stands before and behind them.
 func (d *Device) oneAll(key oneGroup, b behind) {
@@ -207,7 +210,7 @@ func (d *Device) oneAll(key oneGroup, b behind) {
 	}
 	_, kb := packedBlocks(1, key.cols)
 	d.kernel("one_"+name+"w4_"+letter(key.to)).ptr(key.x).int(key.cols, kb, key.zero).rowsOf(d.waits.one).words(around[:]...).int(items).
-		launch(driver.Grid{X: min(items, oneResident*d.card.Multiprocessors), Threads: 256, Shared: oneShared(key.cols)})
+		launch(driver.Grid{X: min(items, oneResident*d.card.Multiprocessors), Threads: 256, Shared: oneRing + oneShared(key.cols)})
 }
 
 // rowsOf adds the struct Rows of linear_one.cuh.

@@ -25,6 +25,8 @@ type call struct {
 
 // shared is the dynamic shared memory of kernels that have some, in bytes.
 var shared = map[string]int{
+	"one_w4_b": oneRing + oneRoom, "one_w4_f": oneRing + oneRoom, "one_added_w4_b": oneRing + oneRoom,
+	"one_normed_w4_b": oneRing + oneRoom, "one_gated_w4_b": oneRing + oneRoom, "one_normed_gated_w4_b": oneRing + oneRoom,
 	"linear_b": denseShared, "linear_f": denseShared, "linear_grad_b": denseShared, "linear_grad_f": denseShared,
 	"wg_b": wgShared, "wg_f": wgShared, "wg_grad_b": wgShared,
 	"wg_128_b": wgShared128, "wg_128_f": wgShared128, "wg_128_grad_b": wgShared128,

@@ -179,10 +179,6 @@ func BenchmarkOneToken(b *testing.B) {
 	each("down, add", func(l layer) int64 { return l.down.bytes }, last)
 	whole := func(l layer) int64 { return qkv(l) + cache(l) + l.o.bytes + gated(l) + l.down.bytes }
 	each("layer", whole, first, turn, attend, second, third, last)
-	for _, oneResident = range []int{1, 2, 4} {
-		each(fmt.Sprintf("layer, %d blocks a multiprocessor", oneResident), whole, first, turn, attend, second, third, last)
-	}
-	oneResident = 3
 	early := d.image.Programmatic
 	d.image.Programmatic = false
 	each("layer, no early launches", whole, first, turn, attend, second, third, last)

@@ -27,10 +27,12 @@ struct Around {
     float eps;
 };
 
-constexpr int Ahead = 8;  // blocks of 64 columns that a warp has asked for at a time
+constexpr int Ahead = 8;                       // blocks of 64 columns that a warp has on their way at a time
+constexpr int Slice = BlockBytes / 4;          // what 16 rows have of a block: 512 bytes of numbers, 64 of scales
+constexpr int OneRing = 8 * Ahead * Slice;     // bytes of shared memory for the rings of the 8 warps
 
 // A Cursor goes over the weights that a warp reads: Ahead blocks at a time of 16 rows, of one matrix after another, of one
-// item after another. The next ones are asked for as soon as their registers are free.
+// item after another. They go to the warp's own ring in shared memory, the next ones as soon as their place is free.
 template <int Mats> struct Cursor {
     const uint8_t *numbers, *scales;  // of the lane, in the first of its blocks
     int block, mat, item, left;       // left: blocks of 64 columns from the first on
@@ -48,11 +50,16 @@ template <int Mats> struct Cursor {
         place(m, item, mat, which, rows16);
         const uint8_t *first = m.w[which] + ((int64_t)(rows16 >> 2) * KB + warp) * BlockBytes;
         numbers = first + 8 * unit(rows16 & 3, c >> 1, r, 2 * (c & 1));
-        scales = first + 2048 + 64 * (rows16 & 3) + 16 * (r >> 1) + 4 * c;
+        scales = first + 2048 + 64 * (rows16 & 3) + 16 * c;
     }
-    __device__ __forceinline__ void read(uint4 &q, uint32_t &v, int i) const {
-        if (8 * i >= left) return;
-        q = __ldcs((const uint4 *)(numbers + 8 * i * BlockBytes)), v = __ldcs((const uint32_t *)(scales + 8 * i * BlockBytes));
+    // read starts the copy of block i to its place. A lane's numbers lie at 16 * lane, so that it reads them without bank conflicts.
+    __device__ __forceinline__ void read(uint32_t ring, int i) const {
+        const int lane = threadIdx.x & 31;
+        if (8 * i < left) {
+            cp16(ring + i * Slice + 16 * lane, numbers + 8 * i * BlockBytes, true);
+            if (lane < 4) cp16(ring + i * Slice + 512 + 16 * lane, scales + 8 * i * BlockBytes, true);
+        }
+        cp_commit();
     }
     __device__ __forceinline__ void next(const Rows &m, int KB, int blocks, int items, int rounds) {
         if (++block < rounds) {
@@ -65,35 +72,79 @@ template <int Mats> struct Cursor {
     }
 };
 
-// keep_token writes the token, or its norm, to shared memory: for each 64 columns 32 words, of which lane c of mma finds its
-// 8 side by side, and in sums their sum. The last columns are filled up with zeros.
-template <bool Normed> __device__ __forceinline__ void keep_token(uint32_t *xs, float *sums, const bf16 *x, int K, int blocks, const Around &o) {
-    float inv = 0;
-    if (Normed) inv = K <= 1024 ? rstd<32>(x, K, o.eps) : rstd<256>(x, K, o.eps);  // the order of the kernels of norms
-    for (int p0 = 0; p0 < blocks * 8; p0 += 256) {
-        const int p = p0 + threadIdx.x, i = 8 * p, kb = p >> 3, h = p >> 2 & 1, j = p & 3;
-        float v[8] = {}, s = 0;
-        if (i < K) {
-            load8(v, x + i);
-            if (Normed) {
-                float w[8];
-                get8(w, o.w, o.type, i, K);
+// An Eight is eight numbers of a vector as they lie there: they are widened when all that is asked for has come.
+struct Eight {
+    uint4 a, b;  // b of float32 alone
+    __device__ __forceinline__ void read(const void *p, int type, int i) {
+        if (type == F32) a = ((const uint4 *)p)[i / 4], b = ((const uint4 *)p)[i / 4 + 1]; else a = ((const uint4 *)p)[i / 8];
+    }
+    __device__ __forceinline__ void widened(float (&v)[8], int type) const {
+        if (type == BF16) return widen8(v, a);
+        const uint32_t q[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
 #pragma unroll
-                for (int k = 0; k < 8; k++) v[k] *= inv * w[k];
-                if (blockIdx.x == 0) put8(o.y, v, i, K);
+        for (int k = 0; k < 8; k++) {
+            const float2 two = __half22float2(*(const __half2 *)&q[k / 2]);
+            v[k] = type == F32 ? __uint_as_float(q[k]) : k & 1 ? two.y : two.x;
+        }
+    }
+};
+
+// keep_token writes the token, or its norm, to shared memory: for each 64 columns 32 words, of which lane c of mma finds its
+// 8 side by side, and in sums their sum. The last columns are filled up with zeros. A thread asks for all its pieces of Held at
+// a time, then waits once.
+template <bool Normed> __device__ __forceinline__ void keep_token(uint32_t *xs, float *sums, const bf16 *x, int K, int blocks, const Around &o) {
+    constexpr int Held = Normed ? 2 : 6, Norms = Normed ? Held : 1;
+    float inv = 0;
+    for (int p0 = 0; p0 < blocks * 8; p0 += 256 * Held) {
+        uint4 held[Held];
+        Eight norms[Norms];
+#pragma unroll
+        for (int h = 0; h < Held; h++) {
+            const int i = 8 * (p0 + 256 * h + threadIdx.x);
+            held[h] = make_uint4(0, 0, 0, 0);
+            if (i < K) held[h] = *(const uint4 *)(x + i);
+            if (Normed && i < K) norms[h % Norms].read(o.w, o.type, i);
+        }
+        if (Normed && p0 == 0) {  // sums in the order of the kernels of norms
+            if (K <= 1024) inv = rstd<32>(x, K, o.eps);
+            else if (K > 2048 * Held) inv = rstd<256>(x, K, o.eps);
+            else {
+                float s = 0, v[8];
+#pragma unroll
+                for (int h = 0; h < Held; h++) {
+                    widen8(v, held[h]);
+#pragma unroll
+                    for (int k = 0; k < 8; k++) s += v[k] * v[k];
+                }
+                inv = rsqrtf(row_sum<256>(s) / K + o.eps);
             }
         }
-        uint32_t q[4];
 #pragma unroll
-        for (int k = 0; k < 4; k++) q[k] = pack2(v[2 * k], v[2 * k + 1]), s += low(q[k]) + high(q[k]);
+        for (int h = 0; h < Held; h++) {
+            const int p = p0 + 256 * h + threadIdx.x, i = 8 * p, kb = p >> 3, half = p >> 2 & 1, j = p & 3;
+            if (p0 + 256 * h >= blocks * 8) break;
+            if (Normed && i < K) {
+                float v[8], w[8];
+                widen8(v, held[h]);
+                norms[h % Norms].widened(w, o.type);
 #pragma unroll
-        for (int b = 0; b < 2; b++) {
-            const int e = b ^ (kb & 1);  // neighbours write to other banks
-            if (p < blocks * 8) *(uint2 *)&xs[kb * 32 + (2 * h + e) * 8 + 2 * j] = e ? make_uint2(q[2], q[3]) : make_uint2(q[0], q[1]);
+                for (int k = 0; k < 8; k++) v[k] *= inv * w[k];
+                held[h] = round8(v);
+                if (blockIdx.x == 0) *(uint4 *)(o.y + i) = held[h];
+            }
+            const uint32_t q[4] = {held[h].x, held[h].y, held[h].z, held[h].w};
+            float s = 0;
+#pragma unroll
+            for (int k = 0; k < 4; k++) s += low(q[k]) + high(q[k]);
+#pragma unroll
+            for (int b = 0; b < 2; b++) {
+                const int e = b ^ (kb & 1);  // neighbours write to other banks
+                if (p < blocks * 8) *(uint2 *)&xs[kb * 32 + (2 * half + e) * 8 + 2 * j] = e ? make_uint2(q[2], q[3]) : make_uint2(q[0], q[1]);
+            }
+#pragma unroll
+            for (int m = 4; m; m >>= 1) s += __shfl_xor_sync(~0u, s, m);
+            if ((p & 7) == 0 && p < blocks * 8) sums[kb] = s;
         }
-#pragma unroll
-        for (int m = 4; m; m >>= 1) s += __shfl_xor_sync(~0u, s, m);
-        if ((p & 7) == 0 && p < blocks * 8) sums[kb] = s;
     }
 }
 
@@ -103,19 +154,19 @@ template <bool Normed> __device__ __forceinline__ void keep_token(uint32_t *xs, 
 // add up the first term, of row r or with c > 1 of row r + 8, lanes with odd c the second.
 template <class Y, bool Normed, int Tail> __device__ __forceinline__ void one_w4(const bf16 *x, int K, int KB, uint32_t zero, const Rows &m, const Around &o, int items) {
     constexpr int Mats = Tail == Gated ? 2 : 1;
-    SHARED_ARRAY(uint32_t, xs, 16);
+    SHARED_ARRAY(uint8_t, smem, 128);
     __shared__ float part[2][Mats][8][16];
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, r = lane >> 2, c = lane & 3, blocks = (K + 63) / 64, rounds = (blocks + 8 * Ahead - 1) / (8 * Ahead);
-    const float *sums = (const float *)(xs + blocks * 32);
-    uint4 q[Ahead];
-    uint32_t v[Ahead];
+    uint32_t *xs = (uint32_t *)(smem + OneRing);
+    float *sums = (float *)(xs + blocks * 32);
+    const uint8_t *ring = smem + warp * Ahead * Slice;
     Cursor<Mats> ahead = {nullptr, nullptr, 0, 0, (int)blockIdx.x, 0};
     launch_dependents();
     ahead.start(m, KB, blocks, items);
 #pragma unroll
-    for (int i = 0; i < Ahead; i++) ahead.read(q[i], v[i], i);
+    for (int i = 0; i < Ahead; i++) ahead.read(smem32(ring), i);
     wait_for_earlier();
-    keep_token<Normed>(xs, (float *)sums, x, K, blocks, o);
+    keep_token<Normed>(xs, sums, x, K, blocks, o);
     __syncthreads();
     const float offset = low(zero);  // -128-z
     const uint32_t half = r & 1 ? 0x3244 : 0x1044, exponent = 0x43004300;
@@ -129,20 +180,24 @@ template <class Y, bool Normed, int Tail> __device__ __forceinline__ void one_w4
                 ahead.next(m, KB, blocks, items, rounds);
 #pragma unroll
                 for (int i = 0; i < Ahead; i++) {
-                    if (8 * i < left) {
-                        float acc[4] = {};
+                    cp_wait<Ahead - 1>();
+                    __syncwarp();
+                    const uint4 q = *(const uint4 *)(ring + i * Slice + 16 * lane);
+                    const uint32_t v = *(const uint32_t *)(ring + i * Slice + 512 + 16 * (r >> 1) + 4 * c);
+                    __syncwarp();
+                    ahead.read(smem32(ring), i);
+                    if (8 * i >= left) continue;
+                    float acc[4] = {};
 #pragma unroll
-                        for (int h = 0; h < 2; h++) {
-                            const uint4 b = xl[64 * i + h];
-                            const uint32_t low4[4] = {and_or(q[i].x >> 8 * h, exponent), and_or(q[i].y >> 8 * h, exponent), and_or(q[i].z >> 8 * h, exponent), and_or(q[i].w >> 8 * h, exponent)};
-                            mma(acc, low4, b.x, b.y);  // all columns of the product are alike
-                            const uint32_t high4[4] = {and_or(q[i].x >> (8 * h + 4), exponent), and_or(q[i].y >> (8 * h + 4), exponent), and_or(q[i].z >> (8 * h + 4), exponent), and_or(q[i].w >> (8 * h + 4), exponent)};
-                            mma(acc, high4, b.z, b.w);
-                        }
-                        const float xsum = sum[8 * i], scaled = fmaf(offset, xsum, c > 1 ? acc[2] : acc[0]);
-                        y = fmaf(__uint_as_float(__byte_perm(v[i], 0, half)), c & 1 ? xsum : scaled, y);
+                    for (int h = 0; h < 2; h++) {
+                        const uint4 b = xl[64 * i + h];
+                        const uint32_t low4[4] = {and_or(q.x >> 8 * h, exponent), and_or(q.y >> 8 * h, exponent), and_or(q.z >> 8 * h, exponent), and_or(q.w >> 8 * h, exponent)};
+                        mma(acc, low4, b.x, b.y);  // all columns of the product are alike
+                        const uint32_t high4[4] = {and_or(q.x >> (8 * h + 4), exponent), and_or(q.y >> (8 * h + 4), exponent), and_or(q.z >> (8 * h + 4), exponent), and_or(q.w >> (8 * h + 4), exponent)};
+                        mma(acc, high4, b.z, b.w);
                     }
-                    ahead.read(q[i], v[i], i);
+                    const float xsum = sum[8 * i], scaled = fmaf(offset, xsum, c > 1 ? acc[2] : acc[0]);
+                    y = fmaf(__uint_as_float(__byte_perm(v, 0, half)), c & 1 ? xsum : scaled, y);
                 }
                 xl += 64 * Ahead, sum += 8 * Ahead, left -= 8 * Ahead;
             }
@@ -178,7 +233,7 @@ template <class Y, bool Normed, int Tail> __device__ __forceinline__ void one_w4
 }  // namespace
 
 #define K_ONE(s, Y, Normed, Tail) \
-    extern "C" __global__ void __launch_bounds__(256, 3) one_##s(const bf16 *x, int K, int KB, uint32_t zero, Rows m, Around o, int items) { one_w4<Y, Normed, Tail>(x, K, KB, zero, m, o, items); }
+    extern "C" __global__ void __launch_bounds__(256, 4) one_##s(const bf16 *x, int K, int KB, uint32_t zero, Rows m, Around o, int items) { one_w4<Y, Normed, Tail>(x, K, KB, zero, m, o, items); }
 K_ONE(w4_b, bf16, false, Nothing)
 K_ONE(w4_f, float, false, Nothing)
 K_ONE(added_w4_b, bf16, false, Added)
