@@ -14,11 +14,13 @@ template <class Y> __device__ __forceinline__ void turn_store(uint32_t *bad, bf1
     wait_for_earlier();
     const int t = blockIdx.x, half = head / 2, pairs = half / 2, own = blockIdx.y * head;
     const int64_t width = (int64_t)gridDim.y * head;
+    const uint4 first = *(const uint4 *)spans;  // asked for with the numbers, not behind them
     auto store = [&](const Caches &caches, int at, uint32_t two) {
         for (int z = 0; z < n; z++) {
-            const int from = spans[4 * z], to = spans[4 * z + 1];
+            const uint4 s = z ? ((const uint4 *)spans)[z] : first;
+            const int from = s.x, to = s.y;
             if (t < from || t >= to) continue;
-            const int64_t row = (int64_t)spans[4 * z + 2] + t - from;
+            const int64_t row = (int64_t)(int)s.z + t - from;
             if (row < 0 || row >= caches.room[z]) *bad = 1; else put2((Y *)caches.at[z] + row * width + own + at, two);
         }
     };
@@ -43,7 +45,7 @@ template <class Y> __device__ __forceinline__ void turn_store(uint32_t *bad, bf1
 // largest score, and the sum of probabilities; the last block of the heads joins them in their order. counts are zeros
 // before and after.
 template <int DP, int G> __device__ __forceinline__ void single(uint32_t *bad, bf16 *y, float *parts, uint32_t *counts, const bf16 *q, const int *span, const bf16 *k, const bf16 *v, int room, Heads o) {
-    constexpr int L = DP / 8, Keys = 256 / L, Each = 4;
+    constexpr int L = DP / 8, Keys = 256 / L, Each = 4, Early = 16, Outs = (G * DP + 255) / 256;
     __shared__ float tops[G][32], totals[G][32], most[G], total[G];
     __shared__ __align__(16) float sums[Keys][G][DP];
     __shared__ bool last;
@@ -145,17 +147,28 @@ template <int DP, int G> __device__ __forceinline__ void single(uint32_t *bad, b
     __syncthreads();
     if (!last) return;
     __threadfence();
+    float early[Outs][Early];  // of the first parts, asked for with what weighs them
+#pragma unroll
+    for (int u = 0; u < Outs; u++) {
+        const int p = threadIdx.x + 256 * u, g = p / DP;
+        const float *part = parts + (int64_t)(h0 + g) * cuts * (DP + 2) + p % DP;
+#pragma unroll
+        for (int i = 0; i < Early; i++) early[u][i] = g < heads && i < cuts ? __ldcg(part + i * (DP + 2)) : 0;
+    }
     if (warp < heads) {
         const float *part = parts + ((int64_t)(h0 + warp) * cuts + lane) * (DP + 2) + DP;
         weigh(lane < cuts ? __ldcg(part) : -INFINITY, lane < cuts ? __ldcg(part + 1) : 0);
     }
     __syncthreads();
-    for (int p = threadIdx.x; p < heads * DP; p += 256) {
-        const int g = p / DP, d = p % DP;
+#pragma unroll
+    for (int u = 0; u < Outs; u++) {
+        const int p = threadIdx.x + 256 * u, g = p / DP, d = p % DP;
+        if (g >= heads) break;
         const float *part = parts + (int64_t)(h0 + g) * cuts * (DP + 2) + d;
         float s = 0;
-#pragma unroll 16
-        for (int i = 0; i < cuts; i++) s += tops[g][i] * __ldcg(part + i * (DP + 2));
+#pragma unroll
+        for (int i = 0; i < Early; i++) if (i < cuts) s += tops[g][i] * early[u][i];
+        for (int i = Early; i < cuts; i++) s += tops[g][i] * __ldcg(part + i * (DP + 2));
         if (d < o.dim) round_to(y + (h0 + g) * o.dim + d, s / total[g]);
     }
     if (threadIdx.x == 0) counts[blockIdx.y] = 0;
