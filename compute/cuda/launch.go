@@ -40,6 +40,7 @@ var shared = map[string]int{
 	"flash_64": 5 * 64 * 64 * 2, "flash_128": 5 * 64 * 128 * 2,
 	"grouped_64": 4 * 64 * 64 * 2, "grouped_128": 4 * 64 * 128 * 2,
 	"flash_dq_64": 6 * 64 * 64 * 2, "flash_dq_128": 6 * 64 * 128 * 2,
+	"narrow_mma": 64 << 10, "tall_mma": 64 << 10,
 	"flash_dkv_64": 6 * 64 * 64 * 2, "flash_dkv_128": 6 * 64 * 128 * 2,
 }
 
