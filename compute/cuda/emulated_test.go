@@ -1,11 +1,11 @@
 package cuda
 
 import (
-	"slices"
-	"strings"
-
+	"errors"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -130,5 +130,43 @@ func TestEmulatedEarly(t *testing.T) {
 		if says == "" && (err != nil || got[1] != 6) || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
 			t.Errorf("kernel %d: %v, %v, want %q", at, got, err, says)
 		}
+	}
+}
+
+// TestEmulatedTogether: one device's launches, which hide memory until threads have waited, leave another's copies alone.
+func TestEmulatedTogether(t *testing.T) {
+	waiting["fault_early"] = true
+	defer delete(waiting, "fault_early")
+	a, b := emulated(t, "capability=90"), emulated(t, "capability=90")
+	done := make(chan error)
+	go func() {
+		src, dst := make([]byte, 1<<16), make([]byte, 1<<16)
+		x, err := b.Alloc(compute.Shape{len(src)}, compute.U8)
+		for n := 0; n < 2000 && err == nil; n++ {
+			err = errors.Join(b.Write(x, src), b.Read(x, dst))
+		}
+		if err == nil {
+			x.Free()
+		}
+		done <- err
+	}()
+	leave := a.enter()
+	p, bytes, err := a.memory(16)
+	for going := true; going; {
+		select {
+		case other := <-done:
+			err, going = errors.Join(err, other), false
+		default:
+			for range 3 {
+				a.kernel("fault_early").ptr(p).int(0, 0).launch(driver.Grid{X: 2, Threads: 64, Shared: 16})
+			}
+			a.flush()
+		}
+	}
+	a.release(p, bytes)
+	err = errors.Join(err, a.take())
+	leave()
+	if err != nil {
+		t.Error(err)
 	}
 }

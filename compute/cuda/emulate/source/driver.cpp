@@ -485,21 +485,22 @@ DRIVER cuDeviceTotalMem_v2(size_t *n, int) { return *n = limit(), 0; }
 DRIVER cuDevicePrimaryCtxRetain(void **c, int) { return *c = (void *)1, 0; }
 DRIVER cuDevicePrimaryCtxRelease_v2(int) { return 0; }
 DRIVER cuCtxSetCurrent(void *) { return 0; }
-DRIVER cuMemGetInfo_v2(size_t *f, size_t *t) { return *f = limit() - used, *t = limit(), 0; }
+DRIVER cuMemGetInfo_v2(size_t *f, size_t *t) { Guard g(lock); return *f = limit() - used, *t = limit(), 0; }
 DRIVER cuMemAllocAsync(uint64_t *p, size_t n, void *) { Guard g(lock); return take(p, n); }
 DRIVER cuMemFreeAsync(uint64_t p, void *) { Guard g(lock); return give(p); }
 DRIVER cuDeviceGetDefaultMemPool(void **p, int) { return *p = (void *)1, 0; }
 DRIVER cuMemPoolSetAttribute(void *, int, void *) { return 0; }
-DRIVER cuMemPoolGetAttribute(void *, int a, uint64_t *v) { return *v = a == 5 ? used : most, 0; }
+DRIVER cuMemPoolGetAttribute(void *, int a, uint64_t *v) { Guard g(lock); return *v = a == 5 ? used : most, 0; }
 DRIVER cuMemPoolTrimTo(void *, size_t) { return 0; }
 DRIVER cuMemHostAlloc(void **p, size_t n, unsigned) { return *p = malloc(n), 0; }
 DRIVER cuMemFreeHost(void *p) { return free(p), 0; }
 DRIVER cuMemHostRegister_v2(void *, size_t, unsigned) { return 0; }
 DRIVER cuMemHostUnregister(void *) { return 0; }
-DRIVER cuMemcpyHtoDAsync_v2(uint64_t d, const void *s, size_t n, void *) { return memcpy((void *)d, s, n), 0; }
-DRIVER cuMemcpyDtoHAsync_v2(void *d, uint64_t s, size_t n, void *) { return memcpy(d, (void *)s, n), 0; }
-DRIVER cuMemcpyDtoDAsync_v2(uint64_t d, uint64_t s, size_t n, void *) { return memcpy((void *)d, (void *)s, n), 0; }
-DRIVER cuMemsetD8Async(uint64_t d, unsigned char b, size_t n, void *) { return memset((void *)d, b, n), 0; }
+// Copies take the lock, since a programmatic launch hides the memory of all devices for a while.
+DRIVER cuMemcpyHtoDAsync_v2(uint64_t d, const void *s, size_t n, void *) { Guard g(lock); return memcpy((void *)d, s, n), 0; }
+DRIVER cuMemcpyDtoHAsync_v2(void *d, uint64_t s, size_t n, void *) { Guard g(lock); return memcpy(d, (void *)s, n), 0; }
+DRIVER cuMemcpyDtoDAsync_v2(uint64_t d, uint64_t s, size_t n, void *) { Guard g(lock); return memcpy((void *)d, (void *)s, n), 0; }
+DRIVER cuMemsetD8Async(uint64_t d, unsigned char b, size_t n, void *) { Guard g(lock); return memset((void *)d, b, n), 0; }
 DRIVER cuModuleLoadData(void **m, const void *) { return *m = (void *)2, 0; }
 DRIVER cuModuleGetFunction(void **f, void *, const char *name) {
     auto i = kernels().find(name);
