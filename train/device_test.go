@@ -128,41 +128,7 @@ func closeTo(t *testing.T, dev compute.Device, spec modeltest.Spec, how trainabl
 	}
 }
 
-// TestPairsOnPartialDevice: so do DPO and ORPO.
-func TestPairsOnPartialDevice(t *testing.T) {
-	t.Parallel()
-	for name, objective := range objectives {
-		losses := func(dev compute.Device) (list []float64) {
-			tr, l := newPairTrainer(t, dev, objective, 2)
-			tr.Options.BatchSize, tr.Options.StepsPerReport, tr.Options.Schedule = 12, 1, Constant(1e-3)
-			if _, err := tr.Run(t.Context()); err != nil {
-				t.Fatal(name, err)
-			}
-			for _, r := range eventsOf[run.TrainReport](l) {
-				list = append(list, r.TrainLoss)
-			}
-			return list
-		}
-		want := losses(newCPU(t))
-		dev := fallback.New(computetest.NewAsync(computetest.NewPartial(compute.BF16)))
-		got := losses(dev)
-		t.Logf("%s: %.4f, on the CPU %.4f", name, got, want)
-		for i := range want {
-			if !(math.Abs(got[i]-want[i]) <= halfLoss*want[0]) {
-				t.Errorf("%s: loss %.4f at step %d, %.4f on the CPU", name, got[i], i+1, want[i])
-			}
-		}
-		if last := len(got) - 1; !(got[last] <= 0.9*got[0]) {
-			t.Errorf("%s: losses %.4f do not fall", name, got)
-		}
-	}
-}
-
-// halfPairs is how far a loss of pairs may be, as a share of the first one: that of DPO follows
-// from a difference of sums over the tokens of answers, which goes from zero far out.
-const halfPairs = 0.05
-
-// TestPartialDevicePairs: pairs train there, too.
+// TestPartialDevicePairs: DPO and ORPO train there, too.
 func TestPartialDevicePairs(t *testing.T) {
 	t.Parallel()
 	partial := computetest.NewPartial(compute.BF16)
@@ -179,14 +145,19 @@ func TestCardPairs(t *testing.T) {
 	onCard(t, emulate.Driver(t), func(dev compute.Device) { pairsCloseTo(t, dev, some) })
 }
 
-// pairsCloseTo trains on pairs on the CPU and on a device, with losses that are alike.
+// pairsApart is how far losses of pairs may be from the CPU's, in nats. bf16 moves them by 0.006 at most, and a gradient in which
+// rejected answers count half by more.
+const pairsApart = 0.0125
+
+// pairsCloseTo trains on pairs on the CPU and on a device, with losses that are alike and fall. Each step takes all pairs, at a
+// rate at which losses fall smoothly: where they jump, what bf16 rounds away grows from step to step.
 func pairsCloseTo(t *testing.T, dev compute.Device, objectives map[string]Objective) {
 	t.Helper()
 	for name, o := range objectives {
 		var losses [2][]float64
 		for i, on := range []compute.Device{newCPU(t), dev} {
 			tr, l := newPairTrainer(t, on, o, -1)
-			tr.Options.Schedule, tr.Options.StepsPerReport = Constant(3e-4), 1
+			tr.Options.BatchSize, tr.Options.StepsPerReport, tr.Options.Schedule = 12, 1, Constant(3e-4)
 			if testing.Short() {
 				tr.Options.Iters = 4
 			}
@@ -199,11 +170,15 @@ func pairsCloseTo(t *testing.T, dev compute.Device, objectives map[string]Object
 				losses[i] = append(losses[i], r.TrainLoss)
 			}
 		}
-		t.Logf("%s: %.4f, on the CPU %.4f", name, losses[1], losses[0])
-		for i, want := range losses[0] {
-			if got := losses[1][i]; !(math.Abs(got-want) <= halfPairs*losses[0][0]) {
-				t.Errorf("%s: loss %.4f at step %d, %.4f on the CPU", name, got, i+1, want)
+		want, got := losses[0], losses[1]
+		t.Logf("%s: %.4f, on the CPU %.4f", name, got, want)
+		for i := range want {
+			if !(math.Abs(got[i]-want[i]) <= pairsApart) {
+				t.Errorf("%s: loss %.4f at step %d, %.4f on the CPU", name, got[i], i+1, want[i])
 			}
+		}
+		if last := len(got) - 1; !(got[last] < got[0]-10*pairsApart) {
+			t.Errorf("%s: losses %.4f do not fall", name, got)
 		}
 	}
 }
