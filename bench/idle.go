@@ -14,8 +14,8 @@ type idler interface {
 	WatchIdle(on bool) time.Duration
 }
 
-// idleSteps are watched, behind one that is not.
-const idleSteps = 5
+// idleSteps are watched, behind some that are not: a device may prepare work that it has seen twice.
+const warmSteps, idleSteps = 4, 5
 
 // idle is the share of the time of training steps, one after another, in which the device had nothing to do. Where a device
 // cannot tell, there is none.
@@ -31,7 +31,7 @@ func (w Training) idle(ctx context.Context, b *Bench) (share *float64, err error
 	defer d.WatchIdle(false)
 	rows, _ := w.rows(b)
 	steps := &idleTimes{d: d}
-	if _, err := w.trainer(b, rows, 1+idleSteps, steps).Run(ctx); err != nil {
+	if _, err := w.trainer(b, rows, warmSteps+idleSteps, steps).Run(ctx); err != nil {
 		return nil, errors.Join(ctx.Err(), err)
 	}
 	of := steps.idle.Seconds() / steps.end.Sub(steps.begin).Seconds()
@@ -50,8 +50,11 @@ func (s *idleTimes) Report(e run.Event) {
 	if !ok {
 		return
 	}
+	if step.Iteration < warmSteps {
+		return
+	}
 	idle := s.d.WatchIdle(true)
-	if step.Iteration == 1 {
+	if step.Iteration == warmSteps {
 		s.begin = time.Now()
 		return
 	}

@@ -22,7 +22,7 @@ func (r *resting) WatchIdle(on bool) time.Duration {
 	return r.idle
 }
 
-// TestIdle: the share is that of the steps behind the first, and the device is not watched any more.
+// TestIdle: the share is that of the steps behind the first ones, and the device is not watched any more.
 func TestIdle(t *testing.T) {
 	dir := t.TempDir()
 	if err := small(shapes[0]).Write(dir, 4, 32); err != nil {

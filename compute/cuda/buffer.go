@@ -161,7 +161,8 @@ func (d *Device) Read(b compute.Buffer, dst []byte) error {
 			s = d.reads
 			d.fail(d.drv.StreamWait(s, c.written))
 		}
-		d.wait(s, func() error { return d.drv.CopyOut(dst, c.ptr, s) })
+		d.fail(d.drv.CopyOut(dst, c.ptr, s))
+		d.fail(d.drv.Wait(s))
 	}
 	d.checkStatus()
 	return d.take()
@@ -178,8 +179,12 @@ func (d *Device) Write(b compute.Buffer, src []byte) error {
 		return err
 	}
 	d.flush()
+	working := d.look()
 	d.fail(d.stage.copyIn(d.drv, c.ptr, src, d.stream))
 	d.record(c)
+	if !working {
+		d.rested()
+	}
 	return d.take()
 }
 

@@ -241,7 +241,7 @@ func (d *Device) Sync() error {
 		return errClosed
 	}
 	d.flush()
-	d.wait(d.stream, nil)
+	d.fail(d.drv.Wait(d.stream))
 	d.checkStatus()
 	return d.take()
 }
@@ -267,6 +267,7 @@ func (d *Device) Close() error {
 		d.fail(d.drv.Wait(d.stream))
 	}
 	d.trace.close()
+	d.stopWatch()
 	for _, p := range d.kept.drain() {
 		d.fail(d.drv.Free(p, d.stream))
 	}

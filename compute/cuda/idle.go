@@ -6,59 +6,88 @@ import (
 	"github.com/lentil-lm/lentil/compute/cuda/driver"
 )
 
-// A watch adds up how long, at most, the card had nothing to do. Before each launch it asks whether the stream is empty: the
-// card may then have been idle since it was last known to have work.
+// A watch adds up how long the card had nothing to compute, by its own clock: an event behind each launch keeps when that was
+// done. Where the next launch finds the stream empty, another event keeps when the card came to it.
 type watch struct {
-	on   bool
-	idle time.Duration
-	busy time.Time // when the card last had work for certain
+	on         bool
+	idle       time.Duration
+	done, next driver.Event // done: behind the last launch, or behind the last time that was counted
 }
 
-// WatchIdle begins to add up the time in which the card has nothing to do, or ends that, and returns what was added up until
-// now. Work that is done between two looks counts as idle; the microseconds that a launch takes to the card, and its end
-// back to the host, do not.
+// WatchIdle begins to add up the time in which the card computes nothing, or ends that, and returns what was added up until
+// now. Copies between the host and a card without other work count as idle, too. The microseconds that a launch takes to the
+// card do not.
 func (d *Device) WatchIdle(on bool) time.Duration {
 	defer d.enter()()
 	if d.closed {
 		return 0
 	}
 	d.look()
-	sum := d.watch.idle
-	d.watch = watch{on: on, busy: time.Now()}
+	w := &d.watch
+	sum := w.idle
+	w.idle = 0
+	switch {
+	case on && !w.on:
+		d.startWatch()
+	case !on:
+		d.stopWatch()
+	}
 	return sum
 }
 
-// look counts the time since the card last had work, if it has none, and reports whether it has some.
+// startWatch makes the events. The first of them is behind what the card has to do now.
+func (d *Device) startWatch() {
+	w := &d.watch
+	for _, e := range []*driver.Event{&w.done, &w.next} {
+		var err error
+		*e, err = d.drv.NewEvent()
+		d.fail(err)
+	}
+	w.on = d.err == nil
+	d.worked()
+}
+
+// stopWatch gives the events back.
+func (d *Device) stopWatch() {
+	for _, e := range []driver.Event{d.watch.done, d.watch.next} {
+		if e != 0 {
+			d.fail(d.drv.DestroyEvent(e))
+		}
+	}
+	d.watch = watch{}
+}
+
+// look counts the time since the card was done with its last work, if it has none now, and reports whether it has some. It
+// comes before each launch.
 func (d *Device) look() (working bool) {
 	if !d.watch.on || d.err != nil {
 		return false
 	}
-	now := time.Now()
 	working, err := d.drv.Working(d.stream)
 	d.fail(err)
 	if !working {
-		d.watch.idle += now.Sub(d.watch.busy)
+		d.rested()
 	}
-	d.watch.busy = now
 	return working
 }
 
-// worked notes that the card has work, or had some until now.
-func (d *Device) worked() {
-	if d.watch.on {
-		d.watch.busy = time.Now()
+// rested counts the time since the card was done with its last work, up to what it is given next.
+func (d *Device) rested() {
+	w := &d.watch
+	if !w.on || d.err != nil {
+		return
 	}
+	d.fail(d.drv.Record(w.next, d.stream))
+	d.fail(d.drv.WaitEvent(w.next))
+	ms, err := d.drv.Elapsed(w.done, w.next)
+	d.fail(err)
+	w.idle += time.Duration(float64(ms) * float64(time.Millisecond))
+	w.done, w.next = w.next, w.done
 }
 
-// wait waits for a stream that waits for the card's work, behind the copies that queue makes. Copies to memory that is not
-// pinned wait themselves.
-func (d *Device) wait(s driver.Stream, queue func() error) {
-	working := d.look()
-	if queue != nil {
-		d.fail(queue())
-	}
-	d.fail(d.drv.Wait(s))
-	if working {
-		d.worked()
+// worked sets the event behind the launches so far.
+func (d *Device) worked() {
+	if d.watch.on {
+		d.fail(d.drv.Record(d.watch.done, d.stream))
 	}
 }

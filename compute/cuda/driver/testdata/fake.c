@@ -1,6 +1,7 @@
 // A driver without a card, for tests of the binding: device memory is memory of the host, kernels do nothing but keep
 // the numbers of their launch. The environment FAKE_CUDA asks for failures: "init=100", "version=11080", "launch=700",
-// "graph=801" (a programmatic launch into a graph), "copy=50" (milliseconds that one to the host takes); several by spaces.
+// "graph=801" (a programmatic launch into a graph), and for milliseconds that something takes: "work=50" (a launch), "in=50" and
+// "out=50" (a copy to the card and to the host); several by spaces.
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,13 +14,25 @@ static const uint64_t limit = 1 << 30;
 static _Atomic uint64_t used, most; // goroutines allocate and free side by side
 static uint64_t last[16];
 static int capturing;
-static _Atomic int drained; // nothing was launched since the last copy to the host
+static _Atomic int64_t done; // when the card is done with what it was given, in nanoseconds
 
 static int asked(const char *what, int otherwise) {
     size_t n = strlen(what);
     for (const char *e = getenv("FAKE_CUDA"); e; e = strchr(e, ' '), e = e ? e + 1 : e)
         if (!strncmp(e, what, n) && e[n] == '=') return atoi(e + n + 1);
     return otherwise;
+}
+
+static int64_t now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+static int64_t after(void) { return done > now() ? done : now(); }
+static void work(const char *what) { done = after() + asked(what, 0) * 1000000LL; }
+static void await(int64_t until) {
+    int64_t left = until - now();
+    if (left > 0) nanosleep(&(struct timespec){left / 1000000000, left % 1000000000}, 0);
 }
 
 int cuGetErrorName(int code, const char **s) {
@@ -62,12 +75,11 @@ int cuMemHostAlloc(void **p, size_t n, unsigned f) { *p = malloc(n); return 0; }
 int cuMemFreeHost(void *p) { free(p); return 0; }
 int cuMemHostRegister_v2(void *p, size_t n, unsigned f) { return f == 8 && (uintptr_t)p % 4096 == 0 ? 0 : 1; }
 int cuMemHostUnregister(void *p) { return 0; }
-int cuMemcpyHtoDAsync_v2(ptr d, const void *s, size_t n, void *st) { memcpy((void *)(uintptr_t)d, s, n); return 0; }
-// A copy to the host's memory waits for the card, for "copy" milliseconds: then the stream is empty.
+int cuMemcpyHtoDAsync_v2(ptr d, const void *s, size_t n, void *st) { work("in"); memcpy((void *)(uintptr_t)d, s, n); return 0; }
+// A copy to the host's memory, which is not pinned, waits for the card.
 int cuMemcpyDtoHAsync_v2(void *d, ptr s, size_t n, void *st) {
-    int ms = asked("copy", 0);
-    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000L}, 0);
-    drained = ms > 0;
+    work("out");
+    await(done);
     memcpy(d, (void *)(uintptr_t)s, n);
     return 0;
 }
@@ -82,7 +94,7 @@ int cuModuleGetFunction(void **f, void *m, const char *name) { *f = (void *)last
 int cuFuncSetAttribute(void *f, int a, int v) { return 0; }
 // The first two arguments are taken for 64-bit numbers, and where the second is an address, the launch is told there.
 static int launched(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned shared, void **args) {
-    drained = 0;
+    work("work");
     last[0] = gx, last[1] = gy, last[2] = gz, last[3] = bx, last[4] = shared, last[5] = *(uint64_t *)args[0];
     uint64_t to = *(uint64_t *)args[1];
     if (to > 4096) memcpy((void *)(uintptr_t)to, last, sizeof last);
@@ -104,17 +116,18 @@ int cuLaunchKernelEx(const struct config *c, void *f, void **args, void **extra)
 }
 int cuStreamCreate(void **s, unsigned f) { *s = (void *)3; return f == 1 ? 0 : 1; }
 int cuStreamDestroy_v2(void *s) { return 0; }
-int cuStreamSynchronize(void *s) { return asked("wait", 0); }
-int cuStreamQuery(void *s) { return drained ? 0 : asked("query", 0); }
+int cuStreamSynchronize(void *s) { await(done); return asked("wait", 0); }
+int cuStreamQuery(void *s) { return now() < done ? 600 : 0; }
 int cuStreamWaitEvent(void *s, void *e, unsigned f) { return 0; }
-int cuEventCreate(void **e, unsigned f) { *e = (void *)4; return 0; }
-int cuEventRecord(void *e, void *s) { return 0; }
-int cuEventSynchronize(void *e) { return 0; }
-int cuEventElapsedTime(float *ms, void *a, void *b) { *ms = 1.5f; return 0; }
+// An event is the time at which the card comes to it.
+int cuEventCreate(void **e, unsigned f) { *e = calloc(1, sizeof(int64_t)); return 0; }
+int cuEventRecord(void *e, void *s) { *(int64_t *)e = after(); return 0; }
+int cuEventSynchronize(void *e) { await(*(int64_t *)e); return 0; }
+int cuEventElapsedTime(float *ms, void *a, void *b) { *ms = (*(int64_t *)b - *(int64_t *)a) / 1e6f; return 0; }
 int cuStreamBeginCapture_v2(void *s, int mode) { capturing = 1; return 0; }
 int cuStreamEndCapture(void *s, void **g) { *g = (void *)5; capturing = 0; return 0; }
 int cuGraphInstantiateWithFlags(void **e, void *g, uint64_t f) { *e = (void *)6; return 0; }
 int cuGraphDestroy(void *g) { return 0; }
 int cuGraphLaunch(void *e, void *s) { return 0; }
 int cuGraphExecDestroy(void *e) { return 0; }
-int cuEventDestroy_v2(void *e) { return 0; }
+int cuEventDestroy_v2(void *e) { free(e); return 0; }

@@ -4,6 +4,7 @@
 // looked at when it is freed; copies of cp.async are made as late as they may; every other launch of a kernel runs its
 // threads and blocks in the opposite order. EMULATED_CUDA sets "capability=90,cores=8,memory=1073741824".
 #include "emulate.h"
+#include <chrono>
 #include <errno.h>
 #include <map>
 #include <mutex>
@@ -560,11 +561,15 @@ DRIVER cuStreamDestroy_v2(void *) { return 0; }
 DRIVER cuStreamSynchronize(void *) { return 0; }
 DRIVER cuStreamQuery(void *) { return 0; }
 DRIVER cuStreamWaitEvent(void *, void *, unsigned) { return 0; }
-DRIVER cuEventCreate(void **e, unsigned) { return *e = (void *)4, 0; }
-DRIVER cuEventRecord(void *, void *) { return 0; }
+// An event is the time at which the host came to it: whatever was queued before is done then.
+typedef std::chrono::steady_clock::time_point Event;
+DRIVER cuEventCreate(void **e, unsigned) { return *e = new Event, 0; }
+DRIVER cuEventRecord(void *e, void *) { return *(Event *)e = std::chrono::steady_clock::now(), 0; }
 DRIVER cuEventSynchronize(void *) { return 0; }
-DRIVER cuEventElapsedTime(float *ms, void *, void *) { return *ms = 1, 0; }
-DRIVER cuEventDestroy_v2(void *) { return 0; }
+DRIVER cuEventElapsedTime(float *ms, void *a, void *b) {
+    return *ms = std::chrono::duration<float, std::milli>(*(Event *)b - *(Event *)a).count(), 0;
+}
+DRIVER cuEventDestroy_v2(void *e) { return delete (Event *)e, 0; }
 DRIVER cuStreamBeginCapture_v2(void *, int) { Guard g(lock); return capturing = new Graph, 0; }
 DRIVER cuStreamEndCapture(void *, void **graph) { Guard g(lock); return *graph = capturing, capturing = nullptr, 0; }
 DRIVER cuGraphInstantiateWithFlags(void **e, void *graph, uint64_t) { return *e = new Graph(*(Graph *)graph), 0; }
