@@ -179,6 +179,9 @@ func BenchmarkOneToken(b *testing.B) {
 	each("down, add", func(l layer) int64 { return l.down.bytes }, last)
 	whole := func(l layer) int64 { return qkv(l) + cache(l) + l.o.bytes + gated(l) + l.down.bytes }
 	each("layer", whole, first, turn, attend, second, third, last)
+	mostLaunches = 256 // VARIANT
+	each("layer, graphs of 256 launches", whole, first, turn, attend, second, third, last)
+	mostLaunches = 64
 	early := d.image.Programmatic
 	d.image.Programmatic = false
 	each("layer, no early launches", whole, first, turn, attend, second, third, last)

@@ -47,9 +47,11 @@ type trace struct {
 	possible []*graph // that begin as now does
 }
 
+// mostLaunches is how long a sequence may be: with longer ones the card would wait for the host to make them.
+var mostLaunches = 64 // VARIANT 256
+
 const (
-	// Sequences of fewer launches gain nothing; with longer ones the card would wait for the host to make them.
-	fewestLaunches, mostLaunches = 16, 64
+	fewestLaunches = 16 // sequences of fewer gain nothing
 	// mostGraphs is how many are kept, and how many sequences are remembered: those of a step of some thousand launches.
 	mostGraphs = 64
 )
