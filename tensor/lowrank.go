@@ -105,12 +105,12 @@ func (t *Tape) projectBack(list []*projection) {
 	})
 	each(func(p *projection) {
 		if p.update != nil {
-			p.update.giveB(t, p.y)
+			p.update.giveA(t, p.dz)
 		}
 	})
 	each(func(p *projection) {
 		if p.update != nil {
-			p.update.giveA(t, p.dz)
+			p.update.giveB(t, p.y)
 		}
 	})
 	each(func(p *projection) { p.giveWeights(t) })

@@ -101,7 +101,7 @@ func (d *Device) thinAll(key thinGroup) {
 	}
 	name, grid := "narrow_mma", driver.Grid{X: (key.rows + narrowRows - 1) / narrowRows, Y: units, Threads: 256}
 	if key.tall {
-		name, grid.X, grid.Y = "tall_mma", units, (key.rows+tallDepth-1)/tallDepth
+		name, grid.X = "tall_mma", (key.rows+tallDepth-1)/tallDepth
 	}
 	d.kernel(name).words(words[:cap(words)]...).int(n, key.rows).ptr(d.counters).launch(grid)
 }

@@ -190,13 +190,14 @@ __device__ __forceinline__ void tall_rows(uint32_t (&b)[4], const Thin &p, int r
 }
 
 // tall_unit: c = alpha sᵀ x (+ c), a sum over T rows. A block makes a unit of 64 columns of x, for 512 rows; a warp sums over 64
-// of them. gridDim.x is the units of all x, gridDim.y the parts of the sum.
+// of them. gridDim.x is the parts of the sum, gridDim.y the units of all x, which begin with the last: narrow_unit has just
+// read it, where it is the gradient of the same products, so that the card's cache may still hold it.
 __device__ __forceinline__ void tall_unit(const ThinList &list, int n, int T, uint32_t *counts) {
     SHARED_ARRAY(uint8_t, shared, 128);  // 8 KiB a warp: its rows of x, then its sums, [slice, 8, 64], swizzled
     overlap_start();
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3;
-    const int first = thin_first(list, n, blockIdx.x), W = list.p[first].many, w0 = (blockIdx.x - list.p[first].first) * 64;
-    const int t0 = blockIdx.y * 512 + warp * 64;
+    const int unit = gridDim.y - 1 - blockIdx.y, first = thin_first(list, n, unit), W = list.p[first].many;
+    const int t0 = blockIdx.x * 512 + warp * 64, w0 = (unit - list.p[first].first) * 64;
     const uint32_t tile = smem32(shared) + warp * 8192;
     int slice[MostSlices], next = first;
     while (const int slices = thin_slices(slice, next, list, n, first)) {
@@ -242,18 +243,18 @@ __device__ __forceinline__ void tall_unit(const ThinList &list, int n, int T, ui
 #pragma unroll
                 for (int w = 0; w < 8; w++) v += part[w * 2048];
                 int64_t at = turned ? (int64_t)(w0 + col) * p.few + row : (int64_t)row * W + w0 + col;
-                if (gridDim.y == 1) thin_put(p, at, v); else p.parts[(int64_t)blockIdx.y * p.few * W + at] = v;
+                if (gridDim.x == 1) thin_put(p, at, v); else p.parts[(int64_t)blockIdx.x * p.few * W + at] = v;
             }
         }
         __syncthreads();
     }
-    if (gridDim.y == 1 || !thin_last(counts + blockIdx.x, gridDim.y)) return;
+    if (gridDim.x == 1 || !thin_last(counts + unit, gridDim.x)) return;
     for (int i = first; i < n && list.p[i].first == list.p[first].first; i++) {
         const Thin &p = list.p[i];
         const int columns = min(64, W - w0);
         for (int e = threadIdx.x; e < columns * p.few; e += 256) {
             int64_t at = p.flags & Turned ? (int64_t)w0 * p.few + e : (int64_t)(e / columns) * W + w0 + e % columns;
-            thin_put(p, at, thin_sum(p, at, gridDim.y, (int64_t)p.few * W));
+            thin_put(p, at, thin_sum(p, at, gridDim.x, (int64_t)p.few * W));
         }
     }
 }
