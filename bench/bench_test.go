@@ -76,7 +76,7 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("trial %+v", tr)
 		}
 	}
-	if want := (f.Trials[0].PromptTPS + f.Trials[1].PromptTPS) / 2; math.Abs(f.Averages.PromptTPS/want-1) > 1e-9 {
+	if want := (f.Trials[0].PromptTPS + f.Trials[1].PromptTPS) / 2; !(math.Abs(f.Averages.PromptTPS/want-1) <= 1e-9) {
 		t.Errorf("average %g, want %g", f.Averages.PromptTPS, want)
 	}
 	// A prompt in two steps and four further tokens, through two blocks of seven projections and the head.
@@ -89,7 +89,7 @@ func TestAnswers(t *testing.T) {
 		if sum.Seconds > p.Seconds || sum.FLOPs != counted.FLOPs || counted.Seconds != 0 {
 			t.Errorf("%s: ops take %+v of %g s; counted before %+v", p.Name, sum, p.Seconds, counted)
 		}
-		if rate := float64(sum.FLOPs) / p.Seconds / 1e9; math.Abs(p.GFLOPS/rate-1) > 1e-9 {
+		if rate := float64(sum.FLOPs) / p.Seconds / 1e9; !(math.Abs(p.GFLOPS/rate-1) <= 1e-9) {
 			t.Errorf("%s: %g GFLOP/s, want %g", p.Name, p.GFLOPS, rate)
 		}
 	}
@@ -121,7 +121,7 @@ func TestTraining(t *testing.T) {
 	if first.TrainLoss != second.TrainLoss || !(f.Averages.TrainTPS > 0) {
 		t.Errorf("trials %+v: want two equal losses", f.Trials)
 	}
-	if want := 60 / first.Seconds; math.Abs(first.TrainTPS/want-1) > 1e-9 {
+	if want := 60 / first.Seconds; !(math.Abs(first.TrainTPS/want-1) <= 1e-9) {
 		t.Errorf("%g tokens a second, want %g: 60 are learnt", first.TrainTPS, want)
 	}
 	if guess := math.Log(vocab); first.TrainLoss < guess-0.5 || first.TrainLoss > guess+2 {

@@ -40,7 +40,7 @@ func TestRoutePicks(t *testing.T) {
 			if tt.finite != (sum > 0 && sum < 1.001) {
 				t.Errorf("%s, normalize %v: scores %v", tt.name, normalize, out[1].F32())
 			}
-			if tt.finite && normalize && math.Abs(sum-1) > 1e-6 { // a few roundings
+			if tt.finite && normalize && !(math.Abs(sum-1) <= 1e-6) { // a few roundings
 				t.Errorf("%s: scores %v add up to %v", tt.name, out[1].F32(), sum)
 			}
 		}

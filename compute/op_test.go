@@ -73,7 +73,7 @@ func TestAccumulate(t *testing.T) {
 			tt.add.Define(added, tt.in)
 			const rounding = 1e-5 // of a sum of about 10
 			for j, v := range added[tt.output].F32() {
-				if want := fresh[tt.output].F32()[j] + 10; math.Abs(float64(v-want)) > rounding {
+				if want := fresh[tt.output].F32()[j] + 10; !(math.Abs(float64(v-want)) <= rounding) {
 					t.Errorf("element %d is %v, want %v", j, v, want)
 				}
 			}

@@ -12,7 +12,7 @@ const optimizerTolerance = 1e-6
 func near(t *testing.T, what string, got []float32, want []float64) {
 	t.Helper()
 	for i, w := range want {
-		if math.Abs(float64(got[i])-w) > optimizerTolerance*max(math.Abs(w), 0.1) {
+		if !(math.Abs(float64(got[i])-w) <= optimizerTolerance*max(math.Abs(w), 0.1)) {
 			t.Errorf("%s[%d] is %.9g, want %.9g", what, i, got[i], w)
 		}
 	}
@@ -225,7 +225,7 @@ func TestAdafactorRate(t *testing.T) {
 		{warm, 1, 1e-6, 0}, {warm, 500, 5e-4, 1 - math.Pow(500, -0.8)}, {warm, 40000, 0.005, 1 - math.Pow(40000, -0.8)},
 	} {
 		lr, beta2 := tt.op.rate(rate(0.5, tt.step))
-		if math.Abs(float64(lr)/tt.lr-1) > optimizerTolerance || math.Abs(float64(beta2)-tt.beta2) > optimizerTolerance {
+		if !(math.Abs(float64(lr)/tt.lr-1) <= optimizerTolerance) || !(math.Abs(float64(beta2)-tt.beta2) <= optimizerTolerance) {
 			t.Errorf("%+v at update %d: rate %g and β2 %g, want %g and %g", tt.op, tt.step, lr, beta2, tt.lr, tt.beta2)
 		}
 	}

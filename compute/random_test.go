@@ -64,7 +64,7 @@ func TestUniformGolden(t *testing.T) {
 			t.Errorf("%s: %d values", tt.name, len(got))
 		}
 		for i, w := range tt.want {
-			if math.Abs(float64(got[i]-w)) > printed {
+			if !(math.Abs(float64(got[i]-w)) <= printed) {
 				t.Errorf("%s: value %d is %v, want %v", tt.name, i, got[i], w)
 			}
 		}
@@ -81,7 +81,7 @@ func TestUniformStaysBelowTheUpperBound(t *testing.T) {
 		sum += float64(v)
 	}
 	// The mean of n values has a standard deviation of sqrt(1/3n).
-	if mean := sum / n; math.Abs(mean) > 5*math.Sqrt(1.0/3/n) {
+	if mean := sum / n; !(math.Abs(mean) <= 5*math.Sqrt(1.0/3/n)) {
 		t.Errorf("mean %v, want about 0", mean)
 	}
 }
@@ -108,7 +108,7 @@ func TestDropout(t *testing.T) {
 			}
 		}
 		share, sigma := float64(kept)/n, math.Sqrt(float64(rate*(1-rate))/n)
-		if math.Abs(share-float64(1-rate)) > 5*sigma {
+		if !(math.Abs(share-float64(1-rate)) <= 5*sigma) {
 			t.Errorf("rate %g keeps %.4f of the values", rate, share)
 		}
 	}

@@ -63,7 +63,7 @@ func TestFilters(t *testing.T) {
 		s := drawer{test.s, NewKey(1)}
 		s.filter(p)
 		for i, got := range shares(p) {
-			if math.Abs(got-test.want[i]) > tolerance {
+			if !(math.Abs(got-test.want[i]) <= tolerance) {
 				t.Errorf("%s: %v, want %v", test.name, shares(p), test.want)
 				break
 			}
@@ -146,7 +146,7 @@ func TestCategorical(t *testing.T) {
 		}
 		for i := range want {
 			share := want[i] / total
-			if math.Abs(count[i]/n-share) > sigmas*math.Sqrt(share*(1-share)/n) {
+			if !(math.Abs(count[i]/n-share) <= sigmas*math.Sqrt(share*(1-share)/n)) {
 				t.Errorf("temperature %g: token %d came %g times of %d, want a share of %g", temp, i, count[i], n, share)
 			}
 		}

@@ -169,7 +169,7 @@ func TestMeasure(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.Tokens != int64(len(all)) || math.Abs(got.Loss-mean) > sumTolerance*mean || math.Abs(got.StdErr()-wantErr) > sumTolerance*wantErr {
+		if got.Tokens != int64(len(all)) || !(math.Abs(got.Loss-mean) <= sumTolerance*mean) || !(math.Abs(got.StdErr()-wantErr) <= sumTolerance*wantErr) {
 			t.Errorf("batch %d: %d tokens, loss %.7f, error %.7f; want %d, %.7f, %.7f", batch, got.Tokens, got.Loss, got.StdErr(), len(all), mean, wantErr)
 		}
 		if got.Value() != math.Exp(got.Loss) {

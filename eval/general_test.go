@@ -17,7 +17,7 @@ func TestForgetting(t *testing.T) {
 	const tolerance = 1e-12                        // of a few sums
 	before, after := math.Exp(1.25), math.Exp(1.6) // (300·1 + 100·2)/400, (300·1.5 + 100·1.9)/400
 	rise := text.Rise[1]
-	if text.Tokens != 400 || math.Abs(text.Perplexity[0]-before) > tolerance || math.Abs(text.Perplexity[1]-after) > tolerance || math.Abs(rise.Mean-(after/before-1)) > tolerance {
+	if text.Tokens != 400 || !(math.Abs(text.Perplexity[0]-before) <= tolerance) || !(math.Abs(text.Perplexity[1]-after) <= tolerance) || !(math.Abs(rise.Mean-(after/before-1)) <= tolerance) {
 		t.Errorf("%+v, want perplexities %g and %g", text, before, after)
 	}
 	if rise.N != 2 || rise.Low > rise.Mean || rise.High < rise.Mean {

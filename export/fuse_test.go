@@ -213,16 +213,16 @@ func testSurvival(t *testing.T, dir string, c adapter.Config) {
 				square += float64(d) * float64(d)
 			}
 			share := min(max(dot/square, 0), 1)
-			if math.Abs(share-l.Survival) > tolerance {
+			if !(math.Abs(share-l.Survival) <= tolerance) {
 				t.Errorf("%s: survival %g, the report says %g", l.Module, share, l.Survival)
 			}
 			inner, all = inner+share*square, all+square
 		}
-		if math.Abs(inner/all-report.Survival) > tolerance {
+		if !(math.Abs(inner/all-report.Survival) <= tolerance) {
 			t.Errorf("overall survival %g, the report says %g", inner/all, report.Survival)
 		}
 	}
-	if kept.Raised != 0 || raised.Raised == 0 || !(raised.Survival > kept.Survival) || math.Abs(raised.AtBase-kept.Survival) > tolerance {
+	if kept.Raised != 0 || raised.Raised == 0 || !(raised.Survival > kept.Survival) || !(math.Abs(raised.AtBase-kept.Survival) <= tolerance) {
 		t.Errorf("kept bits: %g, %d raised; else %g, %d raised, at the base's bits %g", kept.Survival, kept.Raised, raised.Survival, raised.Raised, raised.AtBase)
 	}
 	for _, l := range raised.Layers {

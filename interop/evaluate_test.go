@@ -148,7 +148,7 @@ func TestEvaluate(t *testing.T) {
 		}
 		for _, task := range tasks {
 			for metric, v := range want[i][task] {
-				if is, ok := got.Results[task][metric].(float64); !ok || math.Abs(is-v) > lastDigit {
+				if is, ok := got.Results[task][metric].(float64); !ok || !(math.Abs(is-v) <= lastDigit) {
 					t.Errorf("%s shots, template %v, multiturn %v: %s %s is %v, lm-eval says %v", r.shots, r.template, r.multiturn, task, metric, got.Results[task][metric], v)
 				} else if v > 0 && v < 1 {
 					telling++

@@ -187,7 +187,7 @@ func TestPackedAsMLX(t *testing.T) {
 		}
 		read := &quant.Matrix{Format: got.Format, Rows: rows, Cols: cols, Data: q.data, Scales: scales.data, Biases: biases.data}
 		for i, v := range read.Floats() {
-			if want := arrays[key+".dequantized"].values[i]; math.Abs(float64(v-want)) > 4e-7*max(1, math.Abs(float64(want))) {
+			if want := arrays[key+".dequantized"].values[i]; !(math.Abs(float64(v-want)) <= 4e-7*max(1, math.Abs(float64(want)))) {
 				t.Fatalf("%s: weight %d reads as %v, MLX reads %v", key, i, v, want)
 			}
 		}

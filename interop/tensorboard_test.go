@@ -51,7 +51,7 @@ func TestTensorBoard(t *testing.T) {
 		}
 		for i, p := range got.Scalars[tag] {
 			const single = 1e-6 // of a float32
-			if p[0] != want[i][0] || math.Abs(p[1]-want[i][1]) > single*math.Abs(want[i][1]) {
+			if p[0] != want[i][0] || !(math.Abs(p[1]-want[i][1]) <= single*math.Abs(want[i][1])) {
 				t.Errorf("%s: %v, want %v", tag, p, want[i])
 			}
 		}

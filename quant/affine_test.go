@@ -141,7 +141,7 @@ func TestQuantizeAffineRules(t *testing.T) {
 		var s, b [1]float32
 		Floats(s[:], m.Scales, F32)
 		Floats(b[:], m.Biases, F32)
-		if math.Abs(float64(s[0]/test.scale-1)) > 1e-6 || b[0] != test.bias {
+		if !(math.Abs(float64(s[0]/test.scale-1)) <= 1e-6) || b[0] != test.bias {
 			t.Errorf("%s: scale %v bias %v, want %v %v", test.name, s[0], b[0], test.scale, test.bias)
 		}
 		for i, want := range test.words {

@@ -34,7 +34,7 @@ func TestToAffine(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, v := range a.Floats() {
-			if math.Abs(float64(v-want[i])) > tolerance {
+			if !(math.Abs(float64(v-want[i])) <= tolerance) {
 				t.Fatalf("%v: weight %d is %g, was %g", dtype, i, v, want[i])
 			}
 		}

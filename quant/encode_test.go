@@ -85,7 +85,7 @@ func TestEncodeConstants(t *testing.T) {
 			b.Decode(got, data)
 			// 127 and 63 levels do not divide a half; the scale is a half-precision number.
 			for i, v := range got {
-				if math.Abs(float64(v-c)) > math.Abs(float64(c))/1000 {
+				if !(math.Abs(float64(v-c)) <= math.Abs(float64(c))/1000) {
 					t.Fatalf("%v of %v: weight %d is %v", b, c, i, v)
 				}
 			}

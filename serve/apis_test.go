@@ -149,7 +149,7 @@ func TestEmbeddings(t *testing.T) {
 		other += x.(float64) * vector(2)[i].(float64)
 	}
 	const tolerance = 1e-4
-	if math.Abs(length-1) > tolerance || math.Abs(same-1) > tolerance || other > 1-tolerance {
+	if !(math.Abs(length-1) <= tolerance) || !(math.Abs(same-1) <= tolerance) || other > 1-tolerance {
 		t.Errorf("length² %g, the same text %g, another %g", length, same, other)
 	}
 	_, coded := post(t, h.URL, "/v1/embeddings", object{"input": "beans and rice", "encoding_format": "base64"})

@@ -54,14 +54,14 @@ func TestNear(t *testing.T) {
 				return divergence(logits(moved), logits(other))
 			}
 			want := (at(h) - at(-h)) / (2 * h)
-			if math.Abs(float64(got[i])-want) > 2e-3*max(1, math.Abs(want)) {
+			if !(math.Abs(float64(got[i])-want) <= 2e-3*max(1, math.Abs(want))) {
 				t.Errorf("%s: gradient %d is %v, want %v", name, i, got[i], want)
 			}
 		}
 		p, q := logits(values), logits(other)
 		for r, target := range targets {
 			want := logProbability(q[r*vocab:(r+1)*vocab], target) - logProbability(p[r*vocab:(r+1)*vocab], target)
-			if math.Abs(float64(drift[r])-want) > klTolerance*10 {
+			if !(math.Abs(float64(drift[r])-want) <= klTolerance*10) {
 				t.Errorf("%s: row %d is %v off, want %v", name, r, drift[r], want)
 			}
 		}

@@ -40,7 +40,7 @@ func TestGradientsAddUp(t *testing.T) {
 		_, twice := b.run(g, true)
 		for i := range once {
 			for k := range once[i] {
-				if want := 2 * once[i][k]; math.Abs(float64(twice[i][k]-want)) > 1e-5*math.Abs(float64(want))+1e-6 {
+				if want := 2 * once[i][k]; !(math.Abs(float64(twice[i][k]-want)) <= 1e-5*math.Abs(float64(want))+1e-6) {
 					t.Fatalf("%s: parameter %d, element %d: %g after two passes, %g after one", name, i, k, twice[i][k], once[i][k])
 				}
 			}

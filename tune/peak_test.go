@@ -78,7 +78,7 @@ func TestPlanPeak(t *testing.T) {
 		}
 		ratio := float64(planned) / float64(peak)
 		t.Logf("%s: planned %s, the peak was %s: %.3f", text, run.Bytes(planned), run.Bytes(peak), ratio)
-		if math.Abs(ratio-1) > peakTolerance {
+		if !(math.Abs(ratio-1) <= peakTolerance) {
 			t.Errorf("%s: the plan is %.0f %% of the peak", text, 100*ratio)
 		}
 	}

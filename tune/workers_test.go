@@ -76,7 +76,7 @@ func TestWorkersTogether(t *testing.T) {
 		t.Fatalf("logged %v, of one worker %v", others, names)
 	}
 	for i, loss := range got {
-		if math.Abs(loss-want[i]) > tolerance*want[i] {
+		if !(math.Abs(loss-want[i]) <= tolerance*want[i]) {
 			t.Errorf("%s %v, of one worker %v", names[i], loss, want[i])
 		}
 	}

@@ -22,12 +22,12 @@ func TestQuantize64(t *testing.T) {
 				}
 				q, f := out(kn)
 				qw, fw := out(generic)
-				if fmt.Sprint(q) != fmt.Sprint(qw) || difference(f, fw) > vectorTolerance {
+				if fmt.Sprint(q) != fmt.Sprint(qw) || !(difference(f, fw) <= vectorTolerance) {
 					t.Errorf("%d values: got %v %v, want %v %v", n, q, f, qw, fw)
 				}
 				kn.quantize32(q, f[:n/32], f[n/32:n/32*3], x)
 				quantize32Generic(qw, fw[:n/32], fw[n/32:n/32*3], x)
-				if fmt.Sprint(q) != fmt.Sprint(qw) || difference(f, fw) > vectorTolerance {
+				if fmt.Sprint(q) != fmt.Sprint(qw) || !(difference(f, fw) <= vectorTolerance) {
 					t.Errorf("%d values in order: got %v %v, want %v %v", n, q, f, qw, fw)
 				}
 			}

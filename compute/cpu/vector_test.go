@@ -82,7 +82,7 @@ func TestExp(t *testing.T) {
 			kn.expSum(y, x, 0, 1)
 			for i, v := range x {
 				want := math.Exp(float64(v))
-				if math.Abs(float64(y[i])/want-1) > expTolerance {
+				if !(math.Abs(float64(y[i])/want-1) <= expTolerance) {
 					t.Fatalf("exp(%v) = %v, want %v", v, y[i], want)
 				}
 			}
@@ -92,7 +92,7 @@ func TestExp(t *testing.T) {
 			kn.expSum(y, x, 0, 1)
 			top := exp(expHigh)
 			for i, want := range []float32{1, 0, 0, 0, top, top, float32(math.NaN()), math.E} {
-				if math.Abs(float64(y[i]-want)) > expTolerance*float64(want) || (want != want) != (y[i] != y[i]) {
+				if want == want && !(math.Abs(float64(y[i]-want)) <= expTolerance*float64(want)) || (want != want) != (y[i] != y[i]) {
 					t.Errorf("exp(%v) = %v, want %v", x[i], y[i], want)
 				}
 			}

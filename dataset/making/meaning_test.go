@@ -79,7 +79,7 @@ func TestInformation(t *testing.T) {
 		m.passages = append(m.passages, p)
 	}
 	info, all := m.information()
-	if len(info) != 3 || info[m.passages[1]] < 3*info[m.passages[0]] || math.Abs(all-info[m.passages[0]]-info[m.passages[1]]-info[m.passages[3]]) > 1e-9 {
+	if len(info) != 3 || info[m.passages[1]] < 3*info[m.passages[0]] || !(math.Abs(all-info[m.passages[0]]-info[m.passages[1]]-info[m.passages[3]]) <= 1e-9) {
 		t.Errorf("%v of %g", info, all)
 	}
 }

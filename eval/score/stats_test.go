@@ -18,7 +18,7 @@ func TestMcNemar(t *testing.T) {
 		{0, 0, 1}, {1, 0, 1}, {5, 0, 2. / 32}, {6, 0, 2. / 64}, {0, 6, 2. / 64}, {3, 3, 1},
 		{8, 2, 2 * (1 + 10 + 45) / 1024.}, {10, 1, 2 * 12 / 2048.},
 	} {
-		if got := McNemar(tt.won, tt.lost); math.Abs(got-tt.want) > exactTolerance {
+		if got := McNemar(tt.won, tt.lost); !(math.Abs(got-tt.want) <= exactTolerance) {
 			t.Errorf("%d against %d: p %v, want %v", tt.won, tt.lost, got, tt.want)
 		}
 	}
@@ -32,13 +32,13 @@ func TestMean(t *testing.T) {
 	}
 	got := Mean(scores, 1)
 	// The normal interval of a share of 0.3 in 200 is 0.3 ± 0.0635; the bootstrap's is within a step of 1/200.
-	if got.Mean != 0.3 || math.Abs(got.Low-0.2365) > 0.011 || math.Abs(got.High-0.3635) > 0.011 {
+	if got.Mean != 0.3 || !(math.Abs(got.Low-0.2365) <= 0.011) || !(math.Abs(got.High-0.3635) <= 0.011) {
 		t.Errorf("%+v", got)
 	}
 	if again := Mean(scores, 1); again != got {
 		t.Errorf("%+v and %+v of one seed", got, again)
 	}
-	if got := Mean([]float64{1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, 1); got.High != 1 || math.Abs(got.Low-math.Pow(0.025, 0.1)) > exactTolerance {
+	if got := Mean([]float64{1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, 1); got.High != 1 || !(math.Abs(got.Low-math.Pow(0.025, 0.1)) <= exactTolerance) {
 		t.Errorf("ten of ten: %+v", got)
 	}
 	if got := Mean(nil, 1); got != (Interval{}) {

@@ -64,7 +64,7 @@ op `
 				t.Errorf("%s: %d linears, want those of %d to %d passes", p.Name, op.Calls, passes[i], 2*passes[i])
 			}
 		}
-		if rate := float64(all.FLOPs) / p.Seconds / 1e9; math.Abs(p.GFLOPS/rate-1) > 1e-9 {
+		if rate := float64(all.FLOPs) / p.Seconds / 1e9; !(math.Abs(p.GFLOPS/rate-1) <= 1e-9) {
 			t.Errorf("%s: %g GFLOP/s, want %g", p.Name, p.GFLOPS, rate)
 		}
 	}
@@ -106,7 +106,7 @@ func TestBenchmarkOfRows(t *testing.T) {
 		t.Errorf("printed\n%s", out)
 	}
 	got := readBenchmark(t, path)
-	if tokens := got.Trials[0].TrainTPS * got.Trials[0].Seconds; math.Abs(tokens-27) > 0.01 || got.BatchSize != 2 || got.SeqLength != 0 {
+	if tokens := got.Trials[0].TrainTPS * got.Trials[0].Seconds; !(math.Abs(tokens-27) <= 0.01) || got.BatchSize != 2 || got.SeqLength != 0 {
 		t.Errorf("%.2f tokens were learnt, want 27; figures %+v", tokens, got)
 	}
 }

@@ -118,7 +118,7 @@ func TestFromModelToFusedModel(t *testing.T) {
 	tested := mustRun(t, "", "test", "--model", model, "--data", data, "--adapter-path", adapter, "--mask-prompt", "--threads", "1")
 	base := mustRun(t, "", "test", "--model", model, "--data", data, "--adapter-path", "", "--mask-prompt", "--threads", "1")
 	after, before := testLoss(t, tested), testLoss(t, base)
-	if loss := got.TestLoss.(float64); math.Abs(loss-after) > 0.001 || after > before-0.5 {
+	if loss := got.TestLoss.(float64); !(math.Abs(loss-after) <= 0.001) || after > before-0.5 {
 		t.Errorf("test loss %.3f after training, %.3f with the saved adapter, %.3f before", loss, after, before)
 	}
 

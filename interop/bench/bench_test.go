@@ -22,7 +22,7 @@ func TestMedian(t *testing.T) {
 }
 
 func TestSlope(t *testing.T) {
-	if got := slope([]float64{0, 1, 3}, []float64{1, 2.5, 5.5}); math.Abs(got-1.5) > 1e-12 {
+	if got := slope([]float64{0, 1, 3}, []float64{1, 2.5, 5.5}); !(math.Abs(got-1.5) <= 1e-12) {
 		t.Errorf("slope %g, want 1.5", got)
 	}
 }
