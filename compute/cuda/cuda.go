@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -86,7 +87,8 @@ func New(opt Options) (compute.Device, error) {
 		return nil, err
 	}
 	if card.Capability < 80 {
-		return nil, fault.Of("%s has compute capability %d.%d: the kernels need 8.0 (Ampere) or later", card.Name, card.Capability/10, card.Capability%10)
+		return nil, fault.Of("%s has compute capability %d.%d: the kernels need 8.0 (Ampere) or later", card.Name, card.Capability/10, card.Capability%10).
+			Try("Set %s to cpu.", fault.Setting("device"))
 	}
 	d := &Device{drv: drv, card: card, name: fmt.Sprintf("cuda:%d", opt.Card), funcs: map[string]driver.Func{}}
 	d.call = &call{d: d}
@@ -176,6 +178,13 @@ func (d *Device) load(name string) error {
 			return err
 		}
 		failed = append(failed, fmt.Errorf("%s: %w", image.Name, err))
+	}
+	if len(failed) == 0 {
+		var names []string
+		for _, image := range kernels.For(d.card.Capability) {
+			names = append(names, image.Name)
+		}
+		return fault.Of("LENTIL_CUDA: no kernels are called %s", name).Try("Unset it, or set it to one of: %s.", strings.Join(names, ", "))
 	}
 	return fault.Of("the driver takes none of the kernels: %w", errors.Join(failed...)).Try("Install a newer driver.")
 }

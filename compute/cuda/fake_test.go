@@ -146,6 +146,11 @@ func TestRefusals(t *testing.T) {
 	if _, err := fake(t, "pools=0"); err == nil || !strings.Contains(words(err), "525 or later") {
 		t.Errorf("an old driver: %v", err)
 	}
+	t.Setenv("LENTIL_CUDA", "sm_91")
+	if _, err := fake(t, ""); err == nil || !strings.Contains(words(err), "sm_91") || !strings.Contains(words(err), "sm_90a, compute_80") {
+		t.Errorf("kernels that there are not: %v", err)
+	}
+	t.Setenv("LENTIL_CUDA", "")
 	d, err := fake(t, "launch=700")
 	if err != nil {
 		t.Fatal(err)
