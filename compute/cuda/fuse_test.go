@@ -163,6 +163,38 @@ func TestFused(t *testing.T) {
 	}
 }
 
+// TestFusedWide: so does a norm before a product where a block takes the token in several turns, with weights of all types.
+func TestFusedWide(t *testing.T) {
+	d := emulated(t, "")
+	for _, width := range []int{2048, 4160, 12352} {
+		for _, norms := range []compute.DType{compute.F32, compute.F16, compute.BF16} {
+			l := &layer{t: t, d: d, cut: true}
+			pass := func() []compute.Buffer {
+				l.at = 0
+				n := l.run(compute.RMSNorm{Eps: 1e-5}, l.filled(compute.BF16, 1, width), l.filled(norms, width))
+				return []compute.Buffer{n, l.linear(n, 40)}
+			}
+			var alone [][]float32
+			for _, b := range pass() {
+				alone = append(alone, floats(t, d, b))
+			}
+			l.cut = false
+			if err := d.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			all := pass()
+			if n := l.launches(); n != 1 {
+				t.Errorf("%d launches, want 1", n)
+			}
+			for i, b := range all {
+				if got := floats(t, d, b); !slices.Equal(got, alone[i]) {
+					t.Errorf("width %d, norm in %v, result %d: %.4v, alone %.4v", width, norms, i, got[:8], alone[i][:8])
+				}
+			}
+		}
+	}
+}
+
 // TestOneUpdate compares the update of a product of one token with that in float32, at ranks beyond those of the suite.
 func TestOneUpdate(t *testing.T) {
 	l := &layer{t: t, d: emulated(t, "")}
