@@ -129,27 +129,7 @@ func BenchmarkAttention(b *testing.B) {
 		flops := float64(s.rows) * float64(s.length) * float64(s.length+1) / 2 * 4 * heads * head
 		bench := func(name string, flops float64, op compute.Op, out, in []compute.Buffer) {
 			b.Run(fmt.Sprintf("%dx%d/%s", s.rows, s.length, name), func(b *testing.B) {
-				const repeat = 20                          // so that waiting for the card counts little
-				if err := d.Run(op, out, in); err != nil { // the driver loads a kernel when it is first used
-					b.Fatal(err)
-				}
-				if err := d.Sync(); err != nil {
-					b.Fatal(err)
-				}
-				b.ResetTimer()
-				for b.Loop() {
-					for range repeat {
-						if err := d.Run(op, out, in); err != nil {
-							b.Fatal(err)
-						}
-					}
-					if err := d.Sync(); err != nil {
-						b.Fatal(err)
-					}
-				}
-				s := b.Elapsed().Seconds() / float64(b.N*repeat)
-				b.ReportMetric(0, "ns/op")
-				b.ReportMetric(1e6*s, "us")
+				s := timed(b, d, op, out, in)
 				b.ReportMetric(flops/s/1e12, "TFLOP/s")
 			})
 		}

@@ -209,6 +209,34 @@ func batchInvariant(t *testing.T, d *Device, widths ...int) {
 	same("rmsnorm", run(compute.RMSNorm{Eps: 1e-5}, q, norm), run(compute.RMSNorm{Eps: 1e-5}, part(q, from, few), norm))
 }
 
+// timed reports and gives how long the card takes for an op, in seconds.
+func timed(b *testing.B, d *Device, op compute.Op, out, in []compute.Buffer) float64 {
+	const repeat = 20 // so that waiting for the card counts little
+	run := func() {
+		if err := d.Run(op, out, in); err != nil {
+			b.Fatal(err)
+		}
+	}
+	sync := func() {
+		if err := d.Sync(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	run() // the driver loads a kernel when it is first used
+	sync()
+	b.ResetTimer()
+	for b.Loop() {
+		for range repeat {
+			run()
+		}
+		sync()
+	}
+	s := b.Elapsed().Seconds() / float64(b.N*repeat)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(1e6*s, "us")
+	return s
+}
+
 // BenchmarkStep times what a training step of the Ministral-8B shape consists of, at 2048 tokens.
 func BenchmarkStep(b *testing.B) {
 	d := card(b, "")
@@ -229,27 +257,7 @@ func BenchmarkStep(b *testing.B) {
 			}
 		}
 		b.Run(name, func(b *testing.B) {
-			const repeat = 20                          // so that waiting for the card counts little
-			if err := d.Run(op, out, in); err != nil { // the driver loads a kernel when it is first used
-				b.Fatal(err)
-			}
-			if err := d.Sync(); err != nil {
-				b.Fatal(err)
-			}
-			b.ResetTimer()
-			for b.Loop() {
-				for range repeat {
-					if err := d.Run(op, out, in); err != nil {
-						b.Fatal(err)
-					}
-				}
-				if err := d.Sync(); err != nil {
-					b.Fatal(err)
-				}
-			}
-			c, s := op.Cost(specs), b.Elapsed().Seconds()/float64(b.N*repeat)
-			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(1e6*s, "us")
+			c, s := op.Cost(specs), timed(b, d, op, out, in)
 			b.ReportMetric(float64(c.FLOPs)/s/1e12, "TFLOP/s")
 			b.ReportMetric(float64(c.Bytes)/s/1e9, "GB/s")
 		})
