@@ -182,7 +182,7 @@ do_beside() {
 	card=$(figure lora 'Test ppl [0-9]+\.[0-9]+') processor=$(figure lora-processor 'Test ppl [0-9]+\.[0-9]+')
 	row "held-out perplexity after 200 steps" "$(asked "$(calc '%.2f", a > b ? 100 * (a / b - 1) : 100 * (1 - a / b)' "$card" "$processor")" most 1 ' % apart'), $card and $processor"
 	for kind in "dora --fine-tune-type dora" "full --fine-tune-type full --learning-rate 1e-5" \
-		"pairs --train-mode dpo --beta 0.1" "accumulated --grad-accumulation-steps 2 --dropout 0.05 --grad-checkpoint --max-grad-norm 1"; do
+		"pairs --train-mode dpo --beta 0.1 --learning-rate 1e-5" "accumulated --grad-accumulation-steps 2 --dropout 0.05 --grad-checkpoint --max-grad-norm 1"; do
 		read -ra args <<<"$kind"
 		local of=$keep/small data=$keep/held
 		[ "${args[0]}" = full ] && of=$keep/dense
