@@ -83,6 +83,9 @@ func (d *Device) memory(n int64) (driver.Ptr, int64, error) {
 	p, ok := d.kept.take(n)
 	var err error
 	if !ok {
+		p, ok = d.takeLate(n)
+	}
+	if !ok {
 		p, err = d.drv.Alloc(n, d.stream)
 	}
 	if driver.Is(err, driver.OutOfMemory) { // kept blocks may be of other sizes
@@ -125,13 +128,38 @@ func (d *Device) release(p driver.Ptr, n int64) {
 	d.giveBack(p, n)
 }
 
-// giveBack keeps a block, or gives it to the driver.
+// giveBack keeps a block, or gives it to the driver, behind the launches that may use it.
 func (d *Device) giveBack(p driver.Ptr, n int64) {
-	if d.kept.keeps(n) {
+	switch {
+	case d.kept.keeps(n):
 		d.kept.put(p, n)
+	case d.trace.holds():
+		d.late = append(d.late, area{p, n})
+	default:
+		d.fail(d.drv.Free(p, d.stream))
+	}
+}
+
+// takeLate gives a block of the size that waits to go back: launches that are held back come before those of its next buffer.
+func (d *Device) takeLate(n int64) (driver.Ptr, bool) {
+	i := slices.IndexFunc(d.late, func(a area) bool { return a.bytes == n })
+	if i < 0 {
+		return 0, false
+	}
+	p := d.late[i].ptr
+	d.late = slices.Delete(d.late, i, i+1)
+	return p, true
+}
+
+// freeLate gives back what waited for launches, once these are queued.
+func (d *Device) freeLate() {
+	if len(d.late) == 0 || d.trace.holds() {
 		return
 	}
-	d.fail(d.drv.Free(p, d.stream))
+	for _, a := range d.late {
+		d.fail(d.drv.Free(a.ptr, d.stream))
+	}
+	d.late = d.late[:0]
 }
 
 // Owner, Freed and Imported are for the checks of package compute.

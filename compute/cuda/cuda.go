@@ -51,6 +51,7 @@ type Device struct {
 	watch  watch
 	waits  group
 	kept   blocks
+	late   []area    // large blocks to give back behind launches that are held back
 	waited bool      // the last launch since flush is of a kernel that waits for those before it
 	marks  []*buffer // results to mark when launches are queued
 	status []byte    // of the host, where kernels tell a bad index

@@ -182,6 +182,7 @@ func (c *call) launch(g driver.Grid) {
 	if c.d.trace.add(c.f, c.d.programmatic(c.name, g), c.cells[:c.next], c.at[:c.args]) {
 		c.d.waited = false // a graph begins with a launch of its own
 	}
+	c.d.freeLate()
 }
 
 // programmatic lets a kernel that waits for itself begin early, behind another one of that kind. Before it waits it reads
@@ -266,6 +267,7 @@ func (d *Device) discard(g driver.GraphExec) { d.fail(d.drv.DestroyGraph(g)) }
 func (d *Device) flush() {
 	d.emit()
 	d.trace.end()
+	d.freeLate()
 	d.waited = false
 	for _, b := range d.marks {
 		d.record(b)

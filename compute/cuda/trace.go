@@ -74,6 +74,9 @@ func (t *trace) add(f driver.Func, g driver.Grid, words []uint64, at []uint8) bo
 	return true
 }
 
+// holds reports whether launches are held back.
+func (t *trace) holds() bool { return t.issued < len(t.now) }
+
 // release issues what is held back.
 func (t *trace) release() {
 	for ; t.issued < len(t.now); t.issued++ {
