@@ -44,7 +44,7 @@ func (d *Device) oneNorm(n norm) bool {
 // one multiplies one token with a matrix, and with those that follow.
 func (d *Device) one(p product) {
 	key := oneGroup{p.x.ptr, p.cols, p.y.DType, p.w.stored.zeroPair()}
-	if d.waits.touches(p.y.ptr) {
+	if d.waits.touches(p.y.ptr) || p.readsResult(d.waits.one) {
 		d.emit()
 	}
 	if w := &d.waits; w.same == any(normGroup{p.x.ptr}) && p.y.DType == compute.BF16 && w.norm.w.Shape[0] == p.cols {

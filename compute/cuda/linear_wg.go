@@ -37,10 +37,14 @@ func (d *Device) wgmma(p product) {
 	g.wgmma = append(g.wgmma, p)
 }
 
-// readsResult reports whether the product touches what others write, but for the result that it adds to.
+// readsResult reports whether the product touches what others write, but for the result that it adds to, or writes what they read
+// beside their input.
 func (p product) readsResult(list []product) bool {
 	for _, o := range list {
 		at := o.y.ptr
+		if p.y.ptr == o.u.ptr || p.y.ptr == o.v.ptr || o.bias != nil && p.y.ptr == o.bias.ptr {
+			return true
+		}
 		if p.x.ptr == at || p.u.ptr == at || p.v.ptr == at || p.bias != nil && p.bias.ptr == at || !p.back && p.y.ptr == at {
 			return true
 		}
