@@ -179,13 +179,6 @@ func BenchmarkOneToken(b *testing.B) {
 	each("down, add", func(l layer) int64 { return l.down.bytes }, last)
 	whole := func(l layer) int64 { return qkv(l) + cache(l) + l.o.bytes + gated(l) + l.down.bytes }
 	each("layer", whole, first, turn, attend, second, third, last)
-	mostLaunches = 256 // VARIANT
-	each("layer, graphs of 256 launches", whole, first, turn, attend, second, third, last)
-	mostLaunches = 64
-	early := d.image.Programmatic
-	d.image.Programmatic = false
-	each("layer, no early launches", whole, first, turn, attend, second, third, last)
-	d.image.Programmatic = early
 
 	w, logits := weight(vocab, hidden), filled(b, d, compute.F32, 1, vocab)
 	token, err := d.Alloc(compute.Shape{1}, compute.I32)

@@ -47,13 +47,12 @@ type trace struct {
 	possible []*graph // that begin as now does
 }
 
-// mostLaunches is how long a sequence may be: with longer ones the card would wait for the host to make them.
-var mostLaunches = 64 // VARIANT 256
-
 const (
+	// mostLaunches is how long a sequence may be: with longer ones the card would wait for the host to make them.
+	mostLaunches   = 24
 	fewestLaunches = 16 // sequences of fewer gain nothing
 	// mostGraphs is how many are kept, and how many sequences are remembered: those of a step of some thousand launches.
-	mostGraphs = 64
+	mostGraphs = 192
 )
 
 // add takes on a launch, and tells whether it ends a sequence. Its words may be changed afterwards.
