@@ -69,11 +69,15 @@ func TestHeldInOrder(t *testing.T) {
 				linear(y, 200, l.filled(compute.F32, tokens, rank), l.filled(compute.F32, rank, 200))
 				linear(y, 200) // over the result of the one before
 				z := keep(linear(fresh(compute.F32, rank), rank))
-				keep(linear(fresh(compute.F32, 136), 136, z, l.filled(compute.F32, rank, 136))) // reads the result of the one before
-				linear(z, rank)                                                                 // over what the one before reads
-				up := keep(linear(fresh(compute.BF16, 104), 104))                               // before its gate
+				keep(linear(fresh(compute.F32, 136), 136, z, l.filled(compute.F32, rank, 136)))         // reads the result of the one before
+				linear(z, rank, l.filled(compute.F32, tokens, rank), l.filled(compute.F32, rank, rank)) // over what the one before reads
+				up := keep(linear(fresh(compute.BF16, 104), 104))                                       // before its gate
 				gate := keep(linear(fresh(compute.BF16, 104), 104, l.filled(compute.F32, tokens, rank), l.filled(compute.F32, rank, 104)))
 				keep(l.run(compute.SwiGLU{}, gate, up))
+				first := keep(x)
+				x = keep(l.run(compute.RMSNorm{Eps: 1e-5}, x, l.filled(compute.F32, hidden)))
+				keep(linear(fresh(compute.BF16, 200), 200))
+				linear(first, hidden) // over what the norm reads
 				dx := keep(fresh(compute.BF16, hidden))
 				for _, accumulate := range []bool{false, true, false} { // the last begins anew
 					w := l.input(func() compute.Buffer {
