@@ -113,7 +113,7 @@ func (d *Device) noMemory(n int64, err error) error {
 	}
 	free, _ := d.drv.FreeMemory()
 	err = fmt.Errorf("%w: %d MiB wanted, %d MiB held, %d of %d MiB free", compute.ErrNoMemory, n>>20, d.used>>20, free>>20, d.card.Memory>>20)
-	return fault.Advise(err, "Other programs on the card take memory too: see nvidia-smi.")
+	return fault.Advise(err, "Other programs on the card take memory too: see nvidia-smi. A model of fewer bits takes less, and %s cpu none of the card's.", fault.Setting("device"))
 }
 
 func (d *Device) release(p driver.Ptr, n int64) {
