@@ -73,27 +73,27 @@ func (d *Device) manyBehind(b behind) {
 	d.emit()
 }
 
-// manyWay is how a card multiplies some tokens: with mma.sync, or on Hopper with wgmma, where `half` warpgroups share rows.
+// manyRowsEach is how many rows of a matrix a block multiplies. A step is of 128 columns.
+const manyRowsEach = 128
+
+// manyWay is how a card multiplies some tokens: with mma.sync, or on Hopper with wgmma.
 type manyWay struct {
-	name         string
-	rows         int // of a block
-	half         int // warpgroups of the same rows, each with 64 columns of a step
-	blocks, step int // see split
+	name   string
+	blocks int // see split
 }
 
 var (
-	manyEvery = manyWay{"w4", 128, 2, 192, 4}
-	manyWG    = manyWay{"wg", 128, 2, 128, 4}
-	manyWG41  = manyWay{"wg41", 256, 1, 128, 4} // VARIANT
+	manyEvery = manyWay{"w4", 192}
+	manyWG    = manyWay{"wg", 128}
 	onHopper  = &manyWG
 )
 
 // split is how many parts the sums of a matrix are cut into: until it has so many blocks that all cores read, or parts have fewer
-// than twice so many steps. It depends on the matrix alone: results do not depend on how many tokens there are, nor
+// than 8 steps. It depends on the matrix alone: results do not depend on how many tokens there are, nor
 // on what is multiplied beside it.
 func (w *manyWay) split(rows, cols int) int {
-	groups, steps, split := (rows+w.rows-1)/w.rows, (cols+127)/128*2/w.half, 1
-	for groups*split < w.blocks && steps >= 2*split*w.step {
+	groups, steps, split := (rows+manyRowsEach-1)/manyRowsEach, (cols+127)/128, 1
+	for groups*split < w.blocks && steps >= 8*split {
 		split *= 2
 	}
 	return split
@@ -114,24 +114,19 @@ const (
 )
 
 // manySharedWG is the shared memory of a kernel of kernels/linear_many_wg.cuh: see its Room.
-func manySharedWG(half, tokens int) int {
-	stages, sums := 12, 0
-	if half == 2 {
-		stages, sums = 10, 4*tokens*128
-		if tokens > 32 {
-			stages = 7
-		}
+func manySharedWG(tokens int) int {
+	stages := 10
+	if tokens > 32 {
+		stages = 7
 	}
-	return stages*(4*blockBytes+half*tokens*128+16) + sums + 16
+	return stages*(4*blockBytes+2*tokens*128+16) + 4*tokens*128 + 16
 }
 
 func init() {
-	for _, way := range []manyWay{manyWG, manyWG41} {
-		for _, tile := range []int{16, 32, 64} {
-			for _, name := range []string{"many_%s_%d_b", "many_%s_%d_f", "many_added_%s_%d_b", "many_gated_%s_%d_b"} {
-				name = fmt.Sprintf(name, way.name, tile)
-				shared[name], waiting[name] = manySharedWG(way.half, tile), true
-			}
+	for _, tile := range []int{16, 32, 64} {
+		for _, name := range []string{"many_wg_%d_b", "many_wg_%d_f", "many_added_wg_%d_b", "many_gated_wg_%d_b"} {
+			name = fmt.Sprintf(name, tile)
+			shared[name], waiting[name] = manySharedWG(tile), true
 		}
 	}
 }
@@ -155,13 +150,13 @@ func (d *Device) manyAll(key manyGroup, b behind) {
 		put(2, split)
 		put(3, p.rank)
 		put(4, int(math.Float32bits(p.scale)))
-		blocks += (p.rows + way.rows - 1) / way.rows * split
+		blocks += (p.rows + manyRowsEach - 1) / manyRowsEach * split
 		parts = parts || split > 1
 	}
 	narrow[5*mostRows/2], narrow[5*mostRows/2+1] = uint64(b.sum.ptr), uint64(b.addend.ptr)
 	var sums array
 	if parts {
-		sums = d.scratch(compute.F32, blocks, (key.tokens+7)/8*8, way.rows)
+		sums = d.scratch(compute.F32, blocks, (key.tokens+7)/8*8, manyRowsEach)
 	}
 	_, kb := packedBlocks(1, key.cols)
 	name := "many_" + b.name + way.name + "_"

@@ -13,13 +13,7 @@ import (
 // bit, what it is among fewer tokens, and what it is when matrices are multiplied together.
 func TestEmulatedMany(t *testing.T) {
 	t.Run("80", func(t *testing.T) { testMany(t, emulated(t, "capability=80")) })
-	for _, way := range []*manyWay{&manyWG, &manyWG41} {
-		t.Run(way.name, func(t *testing.T) {
-			defer func(w *manyWay) { onHopper = w }(onHopper)
-			onHopper = way
-			testMany(t, emulated(t, "capability=90,cores=7")) // blocks have several items
-		})
-	}
+	t.Run("90", func(t *testing.T) { testMany(t, emulated(t, "capability=90,cores=7")) }) // blocks have several items
 }
 func TestMany(t *testing.T) { testMany(t, card(t, "")) }
 
@@ -105,22 +99,21 @@ func testMany(t *testing.T, d *Device) {
 func TestManyLong(t *testing.T) {
 	d := emulated(t, "capability=90,cores=1")
 	defer func(w *manyWay) { onHopper = w }(onHopper)
-	for _, way := range []manyWay{manyWG, manyWG41} {
-		way.blocks = 1
-		onHopper = &way
-		for _, tokens := range []int{5, 20, 64} {
-			for _, cols := range []int{1280, 1664} { // as many steps as there are stages, at some of these sizes, and more
-				for _, n := range []int{300, 72} {
-					w, err := d.ImportWeight(weight4(n, cols))
-					if err != nil {
-						t.Fatal(err)
-					}
-					l := &layer{t: t, d: d}
-					op := compute.Linear{Weight: compute.WeightOf(w.(*buffer).weight), Exact: true, To: compute.F32}
-					got := l.run(op, filled(t, d, compute.BF16, tokens, cols), w)
-					want := l.run(op, filled(t, d, compute.F32, tokens, cols), w)
-					alike(t, fmt.Sprintf("%s, [%d, %d], %d tokens", way.name, n, cols, tokens), floats(t, d, got), floats(t, d, want), 0.004)
+	way := manyWG
+	way.blocks = 1
+	onHopper = &way
+	for _, tokens := range []int{5, 20, 64} {
+		for _, cols := range []int{1280, 1664} { // as many steps as there are stages, at some of these sizes, and more
+			for _, n := range []int{300, 72} {
+				w, err := d.ImportWeight(weight4(n, cols))
+				if err != nil {
+					t.Fatal(err)
 				}
+				l := &layer{t: t, d: d}
+				op := compute.Linear{Weight: compute.WeightOf(w.(*buffer).weight), Exact: true, To: compute.F32}
+				got := l.run(op, filled(t, d, compute.BF16, tokens, cols), w)
+				want := l.run(op, filled(t, d, compute.F32, tokens, cols), w)
+				alike(t, fmt.Sprintf("[%d, %d], %d tokens", n, cols, tokens), floats(t, d, got), floats(t, d, want), 0.004)
 			}
 		}
 	}
@@ -229,7 +222,7 @@ func BenchmarkFewTokens(b *testing.B) {
 	const layers = 4 // so that weights do not lie in the card's cache
 	ways := []*manyWay{&manyEvery}
 	if d.image.Hopper {
-		ways = []*manyWay{&manyWG, &manyWG41, &manyEvery}
+		ways = []*manyWay{&manyWG, &manyEvery}
 	}
 	for _, f := range []few{{"qkv", 4096, []int{4096, 1024, 1024}}, {"o", 4096, []int{4096}}, {"gate+up", 4096, []int{12288, 12288}}, {"down", 12288, []int{4096}}, {"head", 4096, []int{131072}}} {
 		for _, tokens := range []int{2, 16, 32, 64} {

@@ -16,15 +16,15 @@ struct ManyArgs {
 
 namespace {
 namespace hopper_many {
-constexpr int Groups = 4;  // warpgroups that multiply
+// Warpgroups that multiply are RG*KG: each has 64 rows, and of a step's 64*KG columns 64.
+constexpr int Groups = 4, KG = 2, RG = Groups / KG;
 
 // An item's place: its matrix, its rows by number, its part, and its steps of 64*KG columns.
 struct Item { int which, group, part, split, from, to; };
 
-// Warpgroups are RG*KG: each has 64 rows, and of a step's 64*KG columns 64.
-template <int KG, int BT> struct Room {
-    static constexpr int RG = Groups / KG, Stages = KG == 1 ? 12 : BT < 64 ? 10 : 7, WBytes = Groups * BlockBytes, XBytes = KG * BT * 128;
-    static constexpr int OffW = Stages * XBytes, OffSums = OffW + Stages * WBytes, OffBar = OffSums + (KG > 1 ? Groups * BT * 128 : 0), OffLast = OffBar + 16 * Stages;
+template <int BT> struct Room {
+    static constexpr int Stages = BT < 64 ? 10 : 7, WBytes = Groups * BlockBytes, XBytes = KG * BT * 128;
+    static constexpr int OffW = Stages * XBytes, OffSums = OffW + Stages * WBytes, OffBar = OffSums + Groups * BT * 128, OffLast = OffBar + 16 * Stages;
     uint8_t *at;
     uint32_t s0;
     __device__ __forceinline__ uint32_t full(int stage) const { return s0 + OffBar + 8 * stage; }
@@ -32,8 +32,8 @@ template <int KG, int BT> struct Room {
     __device__ __forceinline__ int &last(int g) const { return ((int *)(at + OffLast))[g]; }
 };
 
-template <int KG> __device__ __forceinline__ Item item_of(const ManyArgs &p, int i) {
-    constexpr int Rows = 64 * Groups / KG;
+__device__ __forceinline__ Item item_of(const ManyArgs &p, int i) {
+    constexpr int Rows = 64 * RG;
     int which = 0;
     for (int n; i >= (n = (p.m.rows[which] + Rows - 1) / Rows * p.m.split[which]); which++) i -= n;
     const int split = p.m.split[which], part = i % split, steps = p.KB / KG;
@@ -41,8 +41,8 @@ template <int KG> __device__ __forceinline__ Item item_of(const ManyArgs &p, int
 }
 
 // bring is one thread's work: weights of the first stages come before earlier kernels have ended.
-template <int KG, int BT> __device__ __forceinline__ void bring(const ManyArgs &p, const Room<KG, BT> &room) {
-    constexpr int RG = Groups / KG, Stages = Room<KG, BT>::Stages;
+template <int BT> __device__ __forceinline__ void bring(const ManyArgs &p, const Room<BT> &room) {
+    constexpr int Stages = Room<BT>::Stages;
     auto weights = [&](const Item &t, int k, int stage) {
         const int last = (p.m.rows[t.which] + 127) / 128 * 2 - 1;  // the last 64 rows that are there
         bar_expect(room.full(stage), room.WBytes + room.XBytes);
@@ -55,7 +55,7 @@ template <int KG, int BT> __device__ __forceinline__ void bring(const ManyArgs &
 #pragma unroll
         for (int h = 0; h < KG; h++) copy_tile(room.s0 + stage * room.XBytes + h * BT * 128, &p.x, (k * KG + h) * 64, 0, room.full(stage));
     };
-    Item t = item_of<KG>(p, blockIdx.x);
+    Item t = item_of(p, blockIdx.x);
     const int ahead = min(Stages, t.to - t.from);
     for (int i = 0; i < ahead; i++) weights(t, t.from + i, i);
     wait_for_earlier();
@@ -68,7 +68,7 @@ template <int KG, int BT> __device__ __forceinline__ void bring(const ManyArgs &
             if (++stage == Stages) stage = 0, phase ^= 1;
         }
         if ((i += gridDim.x) >= p.items) return;
-        t = item_of<KG>(p, i), k = t.from;
+        t = item_of(p, i), k = t.from;
     }
 }
 
@@ -90,10 +90,10 @@ template <Behind B, class Y> __device__ __forceinline__ void put(const ManyArgs 
     }
 }
 
-// multiply is the work of warpgroup g: 64 rows, and where KG is 2 every other 64 columns. The two that share rows each keep
+// multiply is the work of warpgroup g: 64 rows, and every other 64 columns. The two that share rows each keep
 // the tokens of every other 8 at the end. Parts of a sum lie as accumulators do: for 64 rows and 8 tokens four numbers a thread.
-template <int KG, int BT, Behind B, class Y> __device__ __forceinline__ void multiply(const ManyArgs &p, const Room<KG, BT> &room, int g, int tid) {
-    constexpr int RG = Groups / KG, Stages = Room<KG, BT>::Stages, V = BT / 8 / KG, Together = V < 2 ? V : 2;
+template <int BT, Behind B, class Y> __device__ __forceinline__ void multiply(const ManyArgs &p, const Room<BT> &room, int g, int tid) {
+    constexpr int Stages = Room<BT>::Stages, V = BT / 8 / KG, Together = V < 2 ? V : 2;
     const int lane = tid & 31, w = tid >> 5, r = lane >> 2, half = g % KG, row = g / KG, tiles = (p.T + 7) / 8;
     const uint32_t numbers = room.s0 + room.OffW + g * BlockBytes + 8 * unit(w, 0, r, lane & 3), scales = room.s0 + room.OffW + g * BlockBytes + 2048 + 64 * w + 16 * (r >> 1);
     const uint64_t tokens = rows_desc(room.s0 + half * BT * 128);
@@ -101,7 +101,7 @@ template <int KG, int BT, Behind B, class Y> __device__ __forceinline__ void mul
     uint32_t a[4][4];
     int stage = 0, phase = 0;
     for (int item = blockIdx.x; item < p.items; item += gridDim.x) {
-        const Item t = item_of<KG>(p, item);
+        const Item t = item_of(p, item);
 #pragma unroll
         for (int i = 0; i < BT / 2; i++) d[i] = 0;
         int prev = -1;
@@ -126,28 +126,21 @@ template <int KG, int BT, Behind B, class Y> __device__ __forceinline__ void mul
         wgmma_wait<0>();
         if (lane == 0) bar_arrive(room.empty(prev));
         float sum[V][4];
-        if constexpr (KG == 1) {
+        float4 *sums = (float4 *)(room.at + room.OffSums);
 #pragma unroll
-            for (int i = 0; i < V; i++)
-#pragma unroll
-                for (int e = 0; e < 4; e++) sum[i][e] = d[4 * i + e];
-        } else {
-            float4 *sums = (float4 *)(room.at + room.OffSums);
-#pragma unroll
-            for (int i = 0; i < V; i++) {
-                const float *o = d + 8 * i;
-                sums[(g * V + i) * 128 + tid] = half ? make_float4(o[0], o[1], o[2], o[3]) : make_float4(o[4], o[5], o[6], o[7]);
-            }
-            group_sync(1 + row, 256);
-#pragma unroll
-            for (int i = 0; i < V; i++) {
-                const float4 f = sums[((g ^ 1) * V + i) * 128 + tid];
-                const float other[4] = {f.x, f.y, f.z, f.w};
-#pragma unroll
-                for (int e = 0; e < 4; e++) sum[i][e] = (half ? d[8 * i + 4 + e] : d[8 * i + e]) + other[e];
-            }
-            group_sync(1 + row, 256);  // the next item's sums come to the same place
+        for (int i = 0; i < V; i++) {
+            const float *o = d + 8 * i;
+            sums[(g * V + i) * 128 + tid] = half ? make_float4(o[0], o[1], o[2], o[3]) : make_float4(o[4], o[5], o[6], o[7]);
         }
+        group_sync(1 + row, 256);
+#pragma unroll
+        for (int i = 0; i < V; i++) {
+            const float4 f = sums[((g ^ 1) * V + i) * 128 + tid];
+            const float other[4] = {f.x, f.y, f.z, f.w};
+#pragma unroll
+            for (int e = 0; e < 4; e++) sum[i][e] = (half ? d[8 * i + 4 + e] : d[8 * i + e]) + other[e];
+        }
+        group_sync(1 + row, 256);  // the next item's sums come to the same place
         const int rows64 = t.group * RG + row, n = rows64 * 64 + 16 * w + r, t0 = 8 * half + 2 * (lane & 3), first = item - t.part;
         auto part = [&](int it, int i) { return (float4 *)p.parts + (((int64_t)it * RG + row) * tiles + KG * i + half) * 128 + tid; };
         if (B != Gated && t.split == 1) {
@@ -202,9 +195,9 @@ template <int KG, int BT, Behind B, class Y> __device__ __forceinline__ void mul
     }
 }
 
-template <int KG, int BT, Behind B, class Y> __device__ __forceinline__ void products(const ManyArgs &p) {
+template <int BT, Behind B, class Y> __device__ __forceinline__ void products(const ManyArgs &p) {
     SHARED_ARRAY(uint8_t, smem, 1024);
-    const Room<KG, BT> room{smem, __shfl_sync(~0u, smem32(smem), 0)};  // of lane 0: known to be the same for all lanes
+    const Room<BT> room{smem, __shfl_sync(~0u, smem32(smem), 0)};  // of lane 0: known to be the same for all lanes
     launch_dependents();
     if (threadIdx.x == 0) {
         for (int s = 0; s < room.Stages; s++) {
@@ -221,17 +214,16 @@ template <int KG, int BT, Behind B, class Y> __device__ __forceinline__ void pro
     } else {
         more_registers<112>();
         wait_for_earlier();
-        multiply<KG, BT, B, Y>(p, room, group, threadIdx.x & 127);
+        multiply<BT, B, Y>(p, room, group, threadIdx.x & 127);
     }
 }
 }  // namespace hopper_many
 }  // namespace
 
-#define K_MANY_WG(KG, BT, name, B, s, Y) \
-    extern "C" __global__ void __launch_bounds__(640, 1) name##_##BT##_##s(const __grid_constant__ ManyArgs p) { hopper_many::products<KG, BT, B, Y>(p); }
-#define K_MANY_WGS(KG, BT, wg) \
-    K_MANY_WG(KG, BT, many_##wg, Nothing, b, bf16) K_MANY_WG(KG, BT, many_##wg, Nothing, f, float) \
-    K_MANY_WG(KG, BT, many_added_##wg, Added, b, bf16) K_MANY_WG(KG, BT, many_gated_##wg, Gated, b, bf16)
-K_MANY_WGS(2, 16, wg) K_MANY_WGS(2, 32, wg) K_MANY_WGS(2, 64, wg)
-K_MANY_WGS(1, 16, wg41) K_MANY_WGS(1, 32, wg41) K_MANY_WGS(1, 64, wg41)
+#define K_MANY_WG(BT, name, B, s, Y) \
+    extern "C" __global__ void __launch_bounds__(640, 1) name##_##BT##_##s(const __grid_constant__ ManyArgs p) { hopper_many::products<BT, B, Y>(p); }
+#define K_MANY_WGS(BT) \
+    K_MANY_WG(BT, many_wg, Nothing, b, bf16) K_MANY_WG(BT, many_wg, Nothing, f, float) \
+    K_MANY_WG(BT, many_added_wg, Added, b, bf16) K_MANY_WG(BT, many_gated_wg, Gated, b, bf16)
+K_MANY_WGS(16) K_MANY_WGS(32) K_MANY_WGS(64)
 #endif
