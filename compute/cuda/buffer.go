@@ -44,7 +44,8 @@ func (b *buffer) Spec() compute.Spec { return b.array.Spec }
 // Free gives the memory back once the work that was queued before is done.
 func (b *buffer) Free() {
 	d := b.dev
-	defer d.enter()()
+	d.enter()
+	defer d.leave()
 	if b.freed || d.closed {
 		return
 	}
@@ -61,7 +62,8 @@ func (d *Device) Alloc(shape compute.Shape, t compute.DType) (compute.Buffer, er
 	if err := spec.Check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", d.name, err)
 	}
-	defer d.enter()()
+	d.enter()
+	defer d.leave()
 	ptr, bytes, err := d.memory(spec.Bytes())
 	if err != nil {
 		return nil, fmt.Errorf("%s: buffer %v: %w", d.name, spec, err)
@@ -170,7 +172,8 @@ func (b *buffer) Imported() *quant.Matrix { return b.weight }
 
 // Read waits for the buffer's content and copies it out. A weight is read where it was imported from.
 func (d *Device) Read(b compute.Buffer, dst []byte) error {
-	defer d.enter()()
+	d.enter()
+	defer d.leave()
 	if d.closed {
 		return errClosed
 	}
@@ -198,7 +201,8 @@ func (d *Device) Read(b compute.Buffer, dst []byte) error {
 
 // Write copies host bytes into the buffer. It does not wait for the card unless there are many of them.
 func (d *Device) Write(b compute.Buffer, src []byte) error {
-	defer d.enter()()
+	d.enter()
+	defer d.leave()
 	if d.closed {
 		return errClosed
 	}

@@ -132,7 +132,8 @@ func (d *Device) open(opt Options) (err error) {
 	if d.ctx, err = d.card.Retain(); err != nil {
 		return err
 	}
-	defer d.enter()()
+	d.enter()
+	defer d.leave()
 	if d.free, err = d.drv.FreeMemory(); err != nil {
 		return err
 	}
@@ -190,17 +191,18 @@ func (d *Device) load(name string) error {
 	return fault.Of("the driver takes none of the kernels: %w", errors.Join(failed...)).Try("Install a newer driver.")
 }
 
-// enter locks the device and makes its context the thread's; the result undoes both.
-func (d *Device) enter() func() {
+// enter locks the device and its goroutine's thread, on which calls of the driver have its context; leave undoes both.
+func (d *Device) enter() {
 	d.mu.Lock()
 	runtime.LockOSThread()
 	if d.ctx != 0 {
-		d.fail(d.drv.SetCurrent(d.ctx))
+		d.drv.Use(d.ctx)
 	}
-	return func() {
-		runtime.UnlockOSThread()
-		d.mu.Unlock()
-	}
+}
+
+func (d *Device) leave() {
+	runtime.UnlockOSThread()
+	d.mu.Unlock()
 }
 
 // fail keeps the first error of an op.
@@ -246,7 +248,8 @@ func (d *Device) ResetPeak() {
 
 // Sync waits for all work.
 func (d *Device) Sync() error {
-	defer d.enter()()
+	d.enter()
+	defer d.leave()
 	if d.closed {
 		return errClosed
 	}
@@ -266,8 +269,8 @@ func (d *Device) checkStatus() {
 
 // Close gives everything back. Buffers must not be used afterwards.
 func (d *Device) Close() error {
-	leave := d.enter()
-	defer leave()
+	d.enter()
+	defer d.leave()
 	if d.closed {
 		return nil
 	}

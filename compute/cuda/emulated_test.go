@@ -62,7 +62,8 @@ func TestEmulatedFaults(t *testing.T) {
 	const n = 12
 	launch := func(name string, at int) ([]float32, error) {
 		t.Helper()
-		defer d.enter()()
+		d.enter()
+		defer d.leave()
 		p, bytes, err := d.memory(4 * n)
 		if err != nil {
 			t.Fatal(err)
@@ -110,7 +111,7 @@ func TestEmulatedEarly(t *testing.T) {
 	waiting["fault_early"] = true
 	defer delete(waiting, "fault_early")
 	for at, says := range []string{"", "before it has waited", "before it has waited", "ends without waiting"} {
-		leave := d.enter()
+		d.enter()
 		p, bytes, err := d.memory(16)
 		if err != nil {
 			t.Fatal(err)
@@ -125,7 +126,7 @@ func TestEmulatedEarly(t *testing.T) {
 		d.fail(d.drv.CopyOut(dst, p, d.stream))
 		d.release(p, bytes)
 		err = d.take()
-		leave()
+		d.leave()
 		got := compute.Array{Spec: compute.Spec{Shape: compute.Shape{4}, DType: compute.F32}, Data: dst}.F32()
 		if says == "" && (err != nil || got[1] != 6) || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
 			t.Errorf("kernel %d: %v, %v, want %q", at, got, err, says)
@@ -150,7 +151,7 @@ func TestEmulatedTogether(t *testing.T) {
 		}
 		done <- err
 	}()
-	leave := a.enter()
+	a.enter()
 	p, bytes, err := a.memory(16)
 	for going := true; going; {
 		select {
@@ -165,7 +166,7 @@ func TestEmulatedTogether(t *testing.T) {
 	}
 	a.release(p, bytes)
 	err = errors.Join(err, a.take())
-	leave()
+	a.leave()
 	if err != nil {
 		t.Error(err)
 	}

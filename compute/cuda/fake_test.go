@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -178,7 +179,7 @@ func TestProgrammatic(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		leave := d.enter()
+		d.enter()
 		told, n, err := d.memory(128)
 		if err != nil {
 			t.Fatal(err)
@@ -209,10 +210,32 @@ func TestProgrammatic(t *testing.T) {
 		}
 		d.take()
 		d.release(told, n)
-		leave()
+		d.leave()
 		if err := d.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestThreads: on whatever threads ops come, launches that are made one by one, held back and in graphs have the context.
+func TestThreads(t *testing.T) {
+	d, err := fake(t, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := []compute.Buffer{filled(t, d, compute.F32, 8)}
+	for i := range 4 * mostLaunches {
+		done := make(chan error)
+		go func() {
+			runtime.LockOSThread() // the thread ends with its goroutine
+			done <- d.Run(compute.Scale{Alpha: 2}, one, one)
+		}()
+		if err := <-done; err != nil {
+			t.Fatalf("launch %d: %v", i, err)
+		}
+	}
+	if len(d.trace.graphs) != 1 {
+		t.Errorf("%d graphs", len(d.trace.graphs))
 	}
 }
 

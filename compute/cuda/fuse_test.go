@@ -64,7 +64,8 @@ func (l *layer) into(op compute.Op, out []compute.Buffer, in ...compute.Buffer) 
 
 // launches emits what waits, and counts the launches since the last wait of the host.
 func (l *layer) launches() int {
-	defer l.d.enter()()
+	l.d.enter()
+	defer l.d.leave()
 	l.d.emit()
 	return len(l.d.trace.now)
 }

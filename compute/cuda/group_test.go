@@ -10,7 +10,8 @@ import (
 
 // launches is how many wait for the host to read or write.
 func launches(d *Device) int {
-	defer d.enter()()
+	d.enter()
+	defer d.leave()
 	d.emit()
 	return len(d.trace.now)
 }

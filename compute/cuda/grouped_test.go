@@ -46,7 +46,7 @@ func testGrouped(t *testing.T, d *Device) {
 			if with == nil {
 				err = d.Run(op, []compute.Buffer{y}, in)
 			} else {
-				leave := d.enter()
+				d.enter()
 				var keys, values []array
 				for i := 2; i < len(in); i += 2 {
 					keys, values = append(keys, in[i].(*buffer).array), append(values, in[i+1].(*buffer).array)
@@ -54,7 +54,7 @@ func testGrouped(t *testing.T, d *Device) {
 				with(y.(*buffer), q.(*buffer), at.(*buffer), keys, values)
 				d.freeAreas()
 				err = d.take()
-				leave()
+				d.leave()
 			}
 			if err != nil {
 				t.Fatal(err)

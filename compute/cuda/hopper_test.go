@@ -48,7 +48,8 @@ func product64(t *testing.T, d *Device, n int, form string, fault int) (got, wan
 	defer delete(shared, name)
 	defer delete(waiting, name)
 	func() {
-		defer d.enter()()
+		d.enter()
+		defer d.leave()
 		d.waited = true // so that the launch is early
 		d.kernel(name).tiles(a.array, 64).tiles(b.array, min(shapeB[0], 256)).arrays(a.array, y.array).int(fault).launch(driver.Grid{X: 1, Threads: 128})
 		d.flush()
@@ -142,7 +143,8 @@ func TestEmulatedStores(t *testing.T) {
 		defer y.Free()
 		var err error
 		func() {
-			defer d.enter()()
+			d.enter()
+			defer d.leave()
 			d.kernel("store_check").tiles(y.array, 64).int(fault).launch(driver.Grid{X: 1, Threads: 128})
 			d.flush()
 			err = d.take()

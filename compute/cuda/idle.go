@@ -18,7 +18,8 @@ type watch struct {
 // now. Copies between the host and a card without other work count as idle, too. The microseconds that a launch takes to the
 // card do not.
 func (d *Device) WatchIdle(on bool) time.Duration {
-	defer d.enter()()
+	d.enter()
+	defer d.leave()
 	if d.closed {
 		return 0
 	}

@@ -53,9 +53,9 @@ func TestIdle(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			leave := d.enter()
+			d.enter()
 			d.flush()
-			leave()
+			d.leave()
 		}
 		if err := d.Sync(); err != nil {
 			t.Fatal(err)

@@ -83,7 +83,8 @@ func (s *wgLayers) back(i int, dx compute.Buffer, accumulate bool) {
 }
 
 func (s *wgLayers) launches() int {
-	defer s.d.enter()()
+	s.d.enter()
+	defer s.d.leave()
 	s.d.emit()
 	return len(s.d.trace.now)
 }

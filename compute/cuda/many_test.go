@@ -207,7 +207,8 @@ func (f few) passes(t testing.TB, d *Device, layers, tokens int) (pass func(), b
 			}
 			if (i+1)%len(f.rows) == 0 { // launches of several layers are not one
 				func() {
-					defer d.enter()()
+					d.enter()
+					defer d.leave()
 					d.emit()
 				}()
 			}

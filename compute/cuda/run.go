@@ -9,7 +9,8 @@ import (
 
 // Run checks the op against its shape rule and queues it.
 func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
-	defer d.enter()()
+	d.enter()
+	defer d.leave()
 	if d.closed {
 		return errClosed
 	}

@@ -107,7 +107,8 @@ func (d *Device) ImportWeight(m *quant.Matrix) (compute.Buffer, error) {
 	if err := m.Check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", d.name, err)
 	}
-	defer d.enter()()
+	d.enter()
+	defer d.leave()
 	b := &buffer{array: array{Spec: compute.WeightOf(m).Spec()}, dev: d, weight: m}
 	f := m.Format
 	b.stored = storedAs(f)

@@ -1,8 +1,8 @@
 // Package driver is the part of NVIDIA's driver API that package cuda needs, called without cgo: the library that
 // comes with every driver (libcuda.so.1, nvcuda.dll) is opened at run time, functions are addresses in it.
 //
-// Handles and device memory are plain numbers. Methods may be called from any goroutine; those that work in a context
-// need SetCurrent on the same locked thread before.
+// Handles and device memory are plain numbers. Methods that work in a context need Use before, on the same locked thread; from
+// Use on, one goroutine at a time may call. Other methods may be called from any goroutine.
 package driver
 
 import (
@@ -95,6 +95,7 @@ type Driver struct {
 	addr      [functions]uintptr
 	tensorMap uintptr // cuTensorMapEncodeTiled, of drivers of CUDA 12 and later; else 0
 	launchEx  uintptr // cuLaunchKernelEx; else 0
+	context   Context // to make the thread's before the next call; else 0
 }
 
 // Open opens the driver's library and starts it. An empty path is the system's own. The error says what to install.
@@ -134,6 +135,9 @@ func VersionText(v int) string { return fmt.Sprintf("%d.%d", v/1000, v%1000/10) 
 //
 //go:uintptrescapes
 func (d *Driver) call(f function, args ...uintptr) error {
+	if err := d.makeCurrent(); err != nil {
+		return err
+	}
 	code := Code(int32(invoke(d.addr[f], args...)))
 	if code == 0 {
 		return nil
@@ -262,8 +266,23 @@ func (d *Driver) Reserved(p Pool) (now, most int64, err error) {
 // Trim gives kept blocks back to the card.
 func (d *Driver) Trim(p Pool) error { return d.call(memPoolTrimTo, uintptr(p), 0) }
 
-// SetCurrent makes ctx the context of the calling thread.
-func (d *Driver) SetCurrent(ctx Context) error { return d.call(ctxSetCurrent, uintptr(ctx)) }
+// Use makes a context that of the thread, which is locked, as soon as a call needs it: many launches are held back, and
+// make none.
+func (d *Driver) Use(ctx Context) { d.context = ctx }
+
+// makeCurrent does what Use puts off.
+func (d *Driver) makeCurrent() error {
+	ctx := d.context
+	if ctx == 0 {
+		return nil
+	}
+	d.context = 0
+	err := d.call(ctxSetCurrent, uintptr(ctx))
+	if err != nil {
+		d.context = ctx
+	}
+	return err
+}
 
 // FreeMemory is how much of the card's memory nobody has.
 func (d *Driver) FreeMemory() (int64, error) {

@@ -60,6 +60,9 @@ func TestCalls(t *testing.T) {
 	if _, most, err := d.Reserved(pool); most < 1000 || err != nil {
 		t.Errorf("most is %d, %v", most, err)
 	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	d.Use(2)
 	launches(t, d, s)
 	m := new(TensorMap)
 	if err := d.Tiles(m, 0, 1, 64, 64, 1); err == nil || m.Addr()%64 != 0 {
@@ -171,6 +174,9 @@ func TestFailures(t *testing.T) {
 	if _, err := d.Card(2); !Is(err, InvalidDevice) {
 		t.Errorf("a third card: %v", err)
 	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	d.Use(1)
 	zero := &[2]uintptr{}
 	cell := new(uint64)
 	zero[0], zero[1] = uintptr(unsafe.Pointer(cell)), uintptr(unsafe.Pointer(cell))

@@ -39,6 +39,9 @@ type launchConfig struct {
 const programmaticSerialization = 6
 
 func (d *Driver) launchProgrammatic(f Func, g Grid, args *uintptr, s Stream) error {
+	if err := d.makeCurrent(); err != nil {
+		return err
+	}
 	c := &launchConfig{
 		grid:  [3]uint32{uint32(max(g.X, 1)), uint32(max(g.Y, 1)), uint32(max(g.Z, 1))},
 		block: [3]uint32{uint32(g.Threads), 1, 1}, shared: uint32(g.Shared), stream: s, count: 1,

@@ -51,7 +51,8 @@ int cuDeviceGetAttribute(int *v, int a, int d) {
 int cuDeviceTotalMem_v2(size_t *n, int d) { *n = limit; return 0; }
 int cuDevicePrimaryCtxRetain(void **c, int d) { *c = (void *)(uintptr_t)(d + 1); return 0; }
 int cuDevicePrimaryCtxRelease_v2(int d) { return 0; }
-int cuCtxSetCurrent(void *c) { return 0; }
+static _Thread_local void *current; // the thread's context, without which there are no launches
+int cuCtxSetCurrent(void *c) { current = c; return 0; }
 int cuMemGetInfo_v2(size_t *f, size_t *t) { *f = limit - used; *t = limit; return 0; }
 int cuMemAllocAsync(ptr *p, size_t n, void *s) {
     if (n == 0) return 1;
@@ -94,6 +95,7 @@ int cuModuleGetFunction(void **f, void *m, const char *name) { *f = (void *)last
 int cuFuncSetAttribute(void *f, int a, int v) { return 0; }
 // The first two arguments are taken for 64-bit numbers, and where the second is an address, the launch is told there.
 static int launched(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned shared, void **args) {
+    if (!current) return 201;
     work("work");
     last[0] = gx, last[1] = gy, last[2] = gz, last[3] = bx, last[4] = shared, last[5] = *(uint64_t *)args[0];
     uint64_t to = *(uint64_t *)args[1];
@@ -128,6 +130,6 @@ int cuStreamBeginCapture_v2(void *s, int mode) { capturing = 1; return 0; }
 int cuStreamEndCapture(void *s, void **g) { *g = (void *)5; capturing = 0; return 0; }
 int cuGraphInstantiateWithFlags(void **e, void *g, uint64_t f) { *e = (void *)6; return 0; }
 int cuGraphDestroy(void *g) { return 0; }
-int cuGraphLaunch(void *e, void *s) { return 0; }
+int cuGraphLaunch(void *e, void *s) { return current ? 0 : 201; }
 int cuGraphExecDestroy(void *e) { return 0; }
 int cuEventDestroy_v2(void *e) { free(e); return 0; }
