@@ -3,6 +3,7 @@ package compute
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lentil-lm/lentil/quant"
 )
@@ -57,38 +58,53 @@ type Operands[B Held] struct {
 
 // OwnOperands returns a device's view of an op's buffers. They fit its shape rule and its weight, and outputs are no weights.
 func OwnOperands[B Held](dev Device, op Op, out, in []Buffer) (o Operands[B], err error) {
-	if o.Out, o.OutSpecs, err = ownAll[B](dev, out); err != nil {
-		return o, fmt.Errorf("%s: output: %w", op.Name(), err)
+	err = o.Own(dev, op, out, in)
+	return o, err
+}
+
+// Own is OwnOperands into the lists that o has: a device that keeps an o for one op after another makes no new ones.
+func (o *Operands[B]) Own(dev Device, op Op, out, in []Buffer) (err error) {
+	if o.Out, o.OutSpecs, err = ownAll(dev, out, o.Out[:0], o.OutSpecs[:0]); err != nil {
+		return fmt.Errorf("%s: output: %w", op.Name(), err)
 	}
-	if o.In, o.InSpecs, err = ownAll[B](dev, in); err != nil {
-		return o, fmt.Errorf("%s: input: %w", op.Name(), err)
+	if o.In, o.InSpecs, err = ownAll(dev, in, o.In[:0], o.InSpecs[:0]); err != nil {
+		return fmt.Errorf("%s: input: %w", op.Name(), err)
 	}
 	for _, b := range o.Out {
 		if b.Imported() != nil {
-			return o, fmt.Errorf("%s: output: %w", op.Name(), ErrReadOnly)
+			return fmt.Errorf("%s: output: %w", op.Name(), ErrReadOnly)
 		}
 	}
 	if err := Check(op, o.OutSpecs, o.InSpecs); err != nil {
-		return o, err
+		return err
 	}
 	for i, b := range o.In {
 		if m := b.Imported(); m != nil {
 			if err := CheckWeight(op, i, m); err != nil {
-				return o, err
+				return err
 			}
 		}
 	}
-	return o, nil
+	return nil
 }
 
-func ownAll[B Held](dev Device, list []Buffer) ([]B, []Spec, error) {
-	own, specs := make([]B, len(list)), make([]Spec, len(list))
-	for i, b := range list {
+// Forget clears the lists, so that they keep no buffer.
+func (o *Operands[B]) Forget() {
+	clear(o.Out)
+	clear(o.In)
+	clear(o.OutSpecs)
+	clear(o.InSpecs)
+}
+
+// ownAll adds a device's view of buffers to lists.
+func ownAll[B Held](dev Device, list []Buffer, own []B, specs []Spec) ([]B, []Spec, error) {
+	own, specs = slices.Grow(own, len(list)), slices.Grow(specs, len(list))
+	for _, b := range list {
 		c, err := Own[B](dev, b)
 		if err != nil {
-			return nil, nil, err
+			return own, specs, err
 		}
-		own[i], specs[i] = c, c.Spec()
+		own, specs = append(own, c), append(specs, c.Spec())
 	}
 	return own, specs, nil
 }

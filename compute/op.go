@@ -171,7 +171,7 @@ func want(in []Spec, i int, name string, shape ...int) error {
 		ok = shape[k] == -1 || shape[k] == s[k]
 	}
 	if !ok {
-		return fmt.Errorf("%s has shape %v, want %v (-1 is any)", name, []int(s), shape)
+		return fmt.Errorf("%s has shape %v, want %v (-1 is any)", name, []int(s), slices.Clone(shape)) // callers' lists stay off the heap
 	}
 	return nil
 }
@@ -182,7 +182,7 @@ func wantType(in []Spec, i int, name string, types ...DType) error {
 		return fmt.Errorf("%s is missing", name)
 	}
 	if !slices.Contains(types, in[i].DType) {
-		return fmt.Errorf("%s has type %v, want %v", name, in[i].DType, types)
+		return fmt.Errorf("%s has type %v, want %v", name, in[i].DType, slices.Clone(types))
 	}
 	return nil
 }

@@ -25,11 +25,20 @@ func (w Weight) Spec() Spec {
 	if w.Format.Kind == quant.Dense {
 		return Spec{Shape{w.Rows, w.Cols}, w.Format.DType}
 	}
-	row := 0
-	for _, part := range w.Specs() {
-		row += part.Shape.Cols() * part.DType.Size()
+	return Spec{Shape{w.Rows, w.rowBytes()}, U8}
+}
+
+// rowBytes is what a row of all Specs takes together.
+func (w Weight) rowBytes() int {
+	n := w.Format.RowBytes(w.Cols)
+	if w.Format.HasScales() {
+		scales := w.Cols / w.Format.Group * w.Format.DType.Size()
+		n += scales
+		if w.Format.Kind == quant.Affine {
+			n += scales
+		}
 	}
-	return Spec{Shape{w.Rows, row}, U8}
+	return n
 }
 
 // check compares the weight's input, in[i], with Spec.
@@ -37,8 +46,12 @@ func (w Weight) check(in []Spec, i int) error {
 	if err := w.checkFormat(); err != nil {
 		return err
 	}
-	if got, want := in[i], w.Spec(); !got.Shape.Equal(want.Shape) || got.DType != want.DType {
-		return fmt.Errorf("weight is %v, a %v matrix [%d, %d] is %v", got, w.Format, w.Rows, w.Cols, want)
+	cols, t := w.Cols, w.Format.DType
+	if w.Format.Kind != quant.Dense {
+		cols, t = w.rowBytes(), U8
+	}
+	if got := in[i]; len(got.Shape) != 2 || got.Shape[0] != w.Rows || got.Shape[1] != cols || got.DType != t {
+		return fmt.Errorf("weight is %v, a %v matrix [%d, %d] is %v", got, w.Format, w.Rows, w.Cols, w.Spec())
 	}
 	return nil
 }

@@ -48,6 +48,9 @@ type Device struct {
 	funcs  map[string]driver.Func
 	call   *call
 	trace  trace
+
+	operandsOf compute.Operands[*buffer] // of the op that is run
+
 	watch  watch
 	waits  group
 	kept   blocks

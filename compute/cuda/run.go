@@ -14,8 +14,9 @@ func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
 	if d.closed {
 		return errClosed
 	}
-	o, err := compute.OwnOperands[*buffer](d, op, out, in)
-	if err != nil {
+	o := &d.operandsOf
+	defer o.Forget()
+	if err := o.Own(d, op, out, in); err != nil {
 		return err
 	}
 	if !d.has(op, o.OutSpecs, o.InSpecs) {
@@ -88,12 +89,8 @@ func isExactOp(op compute.Op, out, in []compute.Spec) bool {
 	case compute.ExpertLinear, compute.ExpertGradInput: // sums over the rank of an adapter are too short to hide the rounding
 		return in[0].DType == compute.F32
 	}
-	for _, s := range append(out[:1:1], in[:min(1, len(in))]...) {
-		if s.DType.IsFloat() && s.DType != compute.F32 {
-			return false
-		}
-	}
-	return true
+	rounded := func(s compute.Spec) bool { return s.DType.IsFloat() && s.DType != compute.F32 }
+	return !rounded(out[0]) && (len(in) == 0 || !rounded(in[0]))
 }
 
 // isActivation reports whether kernels take activations of the type.

@@ -41,6 +41,7 @@ type trace struct {
 	graphs []*graph
 	recent [][]record // of sequences that have no graph
 	words  []uint64   // of the records of now
+	starts []uint8    // of their arguments
 
 	now      []record
 	issued   int      // launches of now that are no longer held back
@@ -57,9 +58,9 @@ const (
 
 // add takes on a launch, and tells whether it ends a sequence. Its words may be changed afterwards.
 func (t *trace) add(f driver.Func, g driver.Grid, words []uint64, at []uint8) bool {
-	n := len(t.words)
-	t.words = append(t.words, words...)
-	r := record{f, g, t.words[n:len(t.words):len(t.words)], slices.Clone(at)}
+	n, m := len(t.words), len(t.starts)
+	t.words, t.starts = append(t.words, words...), append(t.starts, at...)
+	r := record{f, g, t.words[n:len(t.words):len(t.words)], t.starts[m:len(t.starts):len(t.starts)]}
 	i := len(t.now)
 	t.now = append(t.now, r)
 	t.possible = slices.DeleteFunc(t.possible, func(g *graph) bool { return i >= len(g.records) || !g.records[i].equal(r) })
@@ -97,7 +98,7 @@ func (t *trace) end() {
 		t.release()
 		t.learn()
 	}
-	t.now, t.words, t.issued = t.now[:0], t.words[:0], 0
+	t.now, t.words, t.starts, t.issued = t.now[:0], t.words[:0], t.starts[:0], 0
 	t.possible = append(t.possible[:0], t.graphs...)
 }
 
@@ -112,10 +113,12 @@ func (t *trace) learn() {
 			t.recent = slices.Delete(t.recent, 0, 1)
 		}
 		kept := slices.Clone(t.now)
-		words := slices.Clone(t.words)
-		for j, at := 0, 0; j < len(kept); j++ {
-			n := len(kept[j].words)
-			kept[j].words, at = words[at:at+n:at+n], at+n
+		words, starts := slices.Clone(t.words), slices.Clone(t.starts)
+		for j := range kept {
+			r := &kept[j]
+			n, m := len(r.words), len(r.at)
+			r.words, words = words[:n:n], words[n:]
+			r.at, starts = starts[:m:m], starts[m:]
 		}
 		t.recent = append(t.recent, kept)
 		return

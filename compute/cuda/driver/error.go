@@ -44,6 +44,9 @@ func (e *Error) Error() string {
 
 // Is reports whether err comes from a call that failed with one of these codes.
 func Is(err error, codes ...Code) bool {
+	if err == nil {
+		return false
+	}
 	var e *Error
 	return errors.As(err, &e) && slices.Contains(codes, e.Code)
 }
