@@ -1,7 +1,7 @@
 package cuda
 
 import (
-	"fmt"
+	"strconv"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cuda/driver"
@@ -218,10 +218,10 @@ func (d *Device) fewQueries(o compute.Attention, y, q, spans array, keys, values
 			parts = d.scratch(compute.F32, t*o.Heads*cuts, 64*x+2)
 		}
 		span := spans.ptr + driver.Ptr(16*from)
-		d.kernel(fmt.Sprintf("few_%d_%s", x, letter(keys[0].DType))).status().arrays(y, parts, q).ptr(span).int(cuts).
+		d.kernel("few_"+strconv.Itoa(x)+"_"+letter(keys[0].DType)).status().arrays(y, parts, q).ptr(span).int(cuts).
 			arraysOf(keys[from:to]).arraysOf(values[from:to]).heads(o, t, 0).launch(driver.Grid{X: queries * cuts, Y: o.Heads, Z: to - from, Threads: 256})
 		if cuts > 1 {
-			d.kernel(fmt.Sprintf("join_%d", x)).arrays(y, parts).ptr(span).int(cuts).arraysOf(keys[from:to]).heads(o, t, 0).
+			d.kernel("join_"+strconv.Itoa(x)).arrays(y, parts).ptr(span).int(cuts).arraysOf(keys[from:to]).heads(o, t, 0).
 				launch(driver.Grid{X: queries, Y: o.Heads, Z: to - from, Threads: 64 * x})
 		}
 	}

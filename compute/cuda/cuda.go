@@ -45,10 +45,10 @@ type Device struct {
 	reads  driver.Stream // copies to the host that do not wait for work queued later
 	pool   driver.Pool
 	module driver.Module
-	funcs  map[string]driver.Func
 	call   *call
 	trace  trace
 
+	kernels    map[string]*kernel        // those that were launched
 	operandsOf compute.Operands[*buffer] // of the op that is run
 
 	watch  watch
@@ -94,7 +94,7 @@ func New(opt Options) (compute.Device, error) {
 		return nil, fault.Of("%s has compute capability %d.%d: the kernels need 8.0 (Ampere) or later", card.Name, card.Capability/10, card.Capability%10).
 			Try("Set %s to cpu.", fault.Setting("device"))
 	}
-	d := &Device{drv: drv, card: card, name: fmt.Sprintf("cuda:%d", opt.Card), funcs: map[string]driver.Func{}}
+	d := &Device{drv: drv, card: card, name: fmt.Sprintf("cuda:%d", opt.Card), kernels: map[string]*kernel{}}
 	d.call = &call{d: d}
 	d.trace.to = d
 	if err := d.open(opt); err != nil {

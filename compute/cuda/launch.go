@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"unsafe"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -13,14 +14,21 @@ import (
 // A call is a kernel with its arguments, laid out one after another. A device has one, so that launches take no memory.
 type call struct {
 	d     *Device
-	f     driver.Func
-	name  string
+	k     *kernel
 	cells [512]uint64
 	next  int
 	at    [24]uint8 // cell at which each argument begins
 	args  int
 	tile  driver.TensorMap
 	table [24]uintptr // addresses of arguments, for the driver
+}
+
+// A kernel is a function of the module, with what launches ask about it.
+type kernel struct {
+	f      driver.Func
+	name   string
+	shared int  // see shared
+	waits  bool // see waiting
 }
 
 // shared is the dynamic shared memory of kernels that have some, in bytes.
@@ -74,24 +82,31 @@ var waiting = map[string]bool{
 func (d *Device) kernel(name string) *call {
 	d.emit()
 	c := d.call
-	c.name, c.args, c.next = name, 0, 0
+	c.args, c.next = 0, 0
 	if d.err != nil || d.drv == nil {
 		return c
 	}
-	f, ok := d.funcs[name]
-	if !ok {
-		var err error
-		if f, err = d.drv.Func(d.module, name); err != nil {
-			d.fail(fmt.Errorf("kernel %s: %w", name, err))
-			return c
-		}
-		if n := shared[name]; n > 32<<10 { // some kernels have a few kilobytes beside it; together 48 need no leave
-			d.fail(d.drv.SetSharedMemory(f, n))
-		}
-		d.funcs[name] = f
+	k := d.kernels[name]
+	if k == nil {
+		k = d.find(strings.Clone(name)) // names that are put together stay off the heap
 	}
-	c.f = f
+	c.k = k
 	return c
+}
+
+// find looks a kernel up in the module; there is none behind a failure.
+func (d *Device) find(name string) *kernel {
+	f, err := d.drv.Func(d.module, name)
+	if err != nil {
+		d.fail(fmt.Errorf("kernel %s: %w", name, err))
+		return nil
+	}
+	k := &kernel{f, name, shared[name], waiting[name]}
+	if k.shared > 32<<10 { // some kernels have a few kilobytes beside it; together 48 need no leave
+		d.fail(d.drv.SetSharedMemory(f, k.shared))
+	}
+	d.kernels[name] = k
+	return k
 }
 
 // argument begins the next one.
@@ -177,9 +192,9 @@ func (c *call) launch(g driver.Grid) {
 		return
 	}
 	if g.Shared == 0 {
-		g.Shared = shared[c.name]
+		g.Shared = c.k.shared
 	}
-	if c.d.trace.add(c.f, c.d.programmatic(c.name, g), c.cells[:c.next], c.at[:c.args]) {
+	if c.d.trace.add(c.k.f, c.d.programmatic(c.k, g), c.cells[:c.next], c.at[:c.args]) {
 		c.d.waited = false // a graph begins with a launch of its own
 	}
 	c.d.freeLate()
@@ -187,9 +202,9 @@ func (c *call) launch(g driver.Grid) {
 
 // programmatic lets a kernel that waits for itself begin early, behind another one of that kind. Before it waits it reads
 // weights alone, which kernels of other kinds write.
-func (d *Device) programmatic(name string, g driver.Grid) driver.Grid {
-	g.Programmatic = d.image.Programmatic && d.waited && waiting[name]
-	d.waited = waiting[name]
+func (d *Device) programmatic(k *kernel, g driver.Grid) driver.Grid {
+	g.Programmatic = d.image.Programmatic && d.waited && k.waits
+	d.waited = k.waits
 	return g
 }
 
@@ -216,8 +231,8 @@ func (d *Device) queue(r record) {
 
 // kernelName finds the name of a kernel, for errors.
 func (d *Device) kernelName(f driver.Func) string {
-	for name, g := range d.funcs {
-		if g == f {
+	for name, k := range d.kernels {
+		if k.f == f {
 			return name
 		}
 	}

@@ -3,6 +3,7 @@ package cuda
 import (
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cuda/driver"
@@ -165,7 +166,7 @@ func (d *Device) manyAll(key manyGroup, b behind) {
 		for 8*tiles < key.tokens {
 			tiles *= 2
 		}
-		d.kernel(fmt.Sprint(name, tiles, "_", letter(key.to))).ptr(key.x).int(key.tokens, key.cols, kb, key.zero).arrays(sums).ptr(d.counters).words(words[:]...).
+		d.kernel(name+strconv.Itoa(tiles)+"_"+letter(key.to)).ptr(key.x).int(key.tokens, key.cols, kb, key.zero).arrays(sums).ptr(d.counters).words(words[:]...).
 			launch(driver.Grid{X: blocks, Threads: 256})
 		return
 	}
@@ -173,7 +174,7 @@ func (d *Device) manyAll(key manyGroup, b behind) {
 	for tile < key.tokens {
 		tile *= 2
 	}
-	c := d.kernel(fmt.Sprint(name, tile, "_", letter(key.to)))
+	c := d.kernel(name + strconv.Itoa(tile) + "_" + letter(key.to))
 	m := c.tensorMap(list[0].x, tile)
 	var all [16 + len(words) + 8]uint64 // the struct ManyArgs: a multiple of 64 bytes
 	copy(all[:], m[:])

@@ -1,7 +1,7 @@
 package cuda
 
 import (
-	"fmt"
+	"strconv"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cuda/driver"
@@ -50,7 +50,7 @@ func (n norm) rows() int { return n.x.Shape.Elems() / n.w.Shape[0] }
 func (d *Device) norms(n norm) {
 	width, rows := n.w.Shape[0], n.rows()
 	if c := heldBy(n.x.DType, width); c > 0 {
-		d.kernel(fmt.Sprintf("rmsnorm_held_%d", c)).arrays(n.y, n.x, n.w).int(code(n.w.DType), width).float(n.eps).blocks(rows)
+		d.kernel("rmsnorm_held_"+strconv.Itoa(c)).arrays(n.y, n.x, n.w).int(code(n.w.DType), width).float(n.eps).blocks(rows)
 		return
 	}
 	d.perRow("rmsnorm", n.x.DType, width, rows, func(c *call) *call {
@@ -90,7 +90,7 @@ func (d *Device) addedNorm(n norm) bool {
 	}
 	s := *w.sum
 	w.begin = func() {
-		d.kernel(fmt.Sprintf("rmsnorm_added_%d", heldBy(n.x.DType, width))).arrays(n.y, s.y, s.a, s.b).float(s.alpha).
+		d.kernel("rmsnorm_added_"+strconv.Itoa(heldBy(n.x.DType, width))).arrays(n.y, s.y, s.a, s.b).float(s.alpha).
 			arrays(n.w).int(code(n.w.DType), width).float(n.eps).blocks(n.rows())
 	}
 	d.emit()
@@ -107,7 +107,7 @@ func (d *Device) rmsNormGrad(o compute.RMSNormGrad, out, in []*buffer) {
 		d.kernel("rmsnorm_weight_"+letter(x.DType)).arrays(out[1].array, x, dy, rstds).long(int64(rows)).int(width).blocks((width + 31) / 32)
 	}
 	if c := heldBy(x.DType, width); c > 0 {
-		d.kernel(fmt.Sprintf("rmsnorm_grad_held_%d", c)).arrays(out[0].array, x, w).int(code(w.DType)).arrays(dy).int(width).float(o.Eps).flag(o.Accumulate).blocks(rows)
+		d.kernel("rmsnorm_grad_held_"+strconv.Itoa(c)).arrays(out[0].array, x, w).int(code(w.DType)).arrays(dy).int(width).float(o.Eps).flag(o.Accumulate).blocks(rows)
 		return
 	}
 	d.perRow("rmsnorm_grad", x.DType, width, rows, func(c *call) *call {

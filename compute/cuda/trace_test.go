@@ -8,13 +8,13 @@ import (
 	"github.com/lentil-lm/lentil/compute/cuda/driver"
 )
 
-// script writes down what a trace does: launches by their argument, [graphs] in brackets.
+// script writes down what a trace does: launches by their argument and where the next one lies, [graphs] in brackets.
 type script struct {
 	text   strings.Builder
 	graphs [][]record
 }
 
-func (s *script) issue(r record) { fmt.Fprintf(&s.text, "%d ", r.words[0]) }
+func (s *script) issue(r record) { fmt.Fprintf(&s.text, "%d:%d ", r.words[0], r.at[1]) }
 func (s *script) capture(r []record) (driver.GraphExec, error) {
 	s.graphs = append(s.graphs, r)
 	return driver.GraphExec(len(s.graphs)), nil
@@ -43,8 +43,8 @@ func TestTrace(t *testing.T) {
 			if i == change {
 				words[0] = 999
 			}
-			fmt.Fprintf(&want, "%d ", words[0])
-			tr.add(1, driver.Grid{X: 1}, words, []uint8{0})
+			fmt.Fprintf(&want, "%d:%d ", words[0], i%5)
+			tr.add(1, driver.Grid{X: 1}, words, []uint8{0, uint8(i % 5)})
 		}
 		tr.end()
 		if graph {
@@ -71,8 +71,8 @@ func TestTrace(t *testing.T) {
 			if i == 2 && n%mostLaunches == 0 && n < 2*mostLaunches {
 				want.WriteString("[ ")
 			}
-			fmt.Fprintf(&want, "%d ", 1000+n)
-			ends := tr.add(1, driver.Grid{X: 1}, []uint64{uint64(1000 + n)}, []uint8{0})
+			fmt.Fprintf(&want, "%d:%d ", 1000+n, n%5)
+			ends := tr.add(1, driver.Grid{X: 1}, []uint64{uint64(1000 + n)}, []uint8{0, uint8(n % 5)})
 			if ends != (n%mostLaunches == mostLaunches-1) {
 				t.Errorf("launch %d ends a sequence: %v", n, ends)
 			}
