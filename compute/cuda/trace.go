@@ -18,6 +18,16 @@ func (r record) equal(o record) bool {
 	return r.f == o.f && r.grid == o.grid && slices.Equal(r.words, o.words)
 }
 
+// key is a hash.
+func (r record) key() uint64 {
+	h := uint64(r.f)
+	for _, w := range r.words {
+		h = (h ^ w) * 0x9e3779b97f4a7c15
+		h ^= h >> 32
+	}
+	return h
+}
+
 // An issuer is what a trace drives: the device's stream, or a test.
 type issuer interface {
 	issue(record)
@@ -32,13 +42,19 @@ type graph struct {
 	exec    driver.GraphExec
 }
 
+// A start is the key of a graph's first launch, beside the graph: most graphs are ruled out without a look at them.
+type start struct {
+	key uint64
+	*graph
+}
+
 // A trace finds sequences of launches that come again and again, as those of one token after another do, and replays them as
 // graphs: a fifth of the time of launches for small kernels. Sequences lie between the moments at which the host waits or
 // copies, and long ones are cut, so that the card is at work on the first part while the host makes the next. While launches
 // are those of a known graph they are held back; as soon as one is not, all are issued.
 type trace struct {
 	to     issuer
-	graphs []*graph
+	graphs []start
 	recent [][]record // of sequences that have no graph
 	words  []uint64   // of the records of now
 	starts []uint8    // of their arguments
@@ -63,7 +79,11 @@ func (t *trace) add(f driver.Func, g driver.Grid, words []uint64, at []uint8) bo
 	r := record{f, g, t.words[n:len(t.words):len(t.words)], t.starts[m:len(t.starts):len(t.starts)]}
 	i := len(t.now)
 	t.now = append(t.now, r)
-	t.possible = slices.DeleteFunc(t.possible, func(g *graph) bool { return i >= len(g.records) || !g.records[i].equal(r) })
+	if i == 0 {
+		t.begin(r)
+	} else {
+		t.possible = slices.DeleteFunc(t.possible, func(g *graph) bool { return i >= len(g.records) || !g.records[i].equal(r) })
+	}
 	if len(t.possible) == 0 {
 		t.release()
 	}
@@ -72,6 +92,17 @@ func (t *trace) add(f driver.Func, g driver.Grid, words []uint64, at []uint8) bo
 	}
 	t.end()
 	return true
+}
+
+// begin finds the graphs that begin with a launch.
+func (t *trace) begin(r record) {
+	t.possible = t.possible[:0]
+	key := r.key()
+	for _, s := range t.graphs {
+		if s.key == key && s.records[0].equal(r) {
+			t.possible = append(t.possible, s.graph)
+		}
+	}
 }
 
 // holds reports whether launches are held back.
@@ -92,14 +123,14 @@ func (t *trace) end() {
 	if i := slices.IndexFunc(t.possible, func(g *graph) bool { return len(g.records) == len(t.now) }); t.issued == 0 && i >= 0 {
 		g := t.possible[i]
 		t.to.replay(g.exec)
-		j := slices.Index(t.graphs, g) // the one used last comes last
-		t.graphs = append(slices.Delete(t.graphs, j, j+1), g)
+		j := slices.IndexFunc(t.graphs, func(s start) bool { return s.graph == g })
+		s := t.graphs[j]
+		t.graphs = append(slices.Delete(t.graphs, j, j+1), s) // the one used last comes last
 	} else {
 		t.release()
 		t.learn()
 	}
 	t.now, t.words, t.starts, t.issued = t.now[:0], t.words[:0], t.starts[:0], 0
-	t.possible = append(t.possible[:0], t.graphs...)
 }
 
 // learn makes a graph of a sequence that was seen before, and remembers it otherwise.
@@ -133,7 +164,7 @@ func (t *trace) learn() {
 		t.to.discard(t.graphs[0].exec)
 		t.graphs = slices.Delete(t.graphs, 0, 1)
 	}
-	t.graphs = append(t.graphs, &graph{records, exec})
+	t.graphs = append(t.graphs, start{records[0].key(), &graph{records, exec}})
 }
 
 // close gives the graphs back.
