@@ -19,4 +19,5 @@ func openLibrary(string) (uintptr, error) {
 
 func symbol(uintptr, string) (uintptr, error) { panic("no library was opened") }
 
-func invoke(uintptr, ...uintptr) uintptr { panic("no library was opened") }
+// invoke fails as the driver does before it was started: CUDA_ERROR_NOT_INITIALIZED.
+func invoke(uintptr, ...uintptr) uintptr { return 3 }
