@@ -97,7 +97,6 @@ func TestConfigReadsBack(t *testing.T) {
 }
 
 func TestSpoiledConfig(t *testing.T) {
-	t.Parallel()
 	spoil.Each(t, []byte(validConfig), spoil.Limit{Places: 150, Bytes: 16 << 20}, checkConfig)
 }
 

@@ -21,6 +21,7 @@ type Limit struct {
 // test must not be parallel: all of the program's allocations count.
 func Each(t *testing.T, data []byte, limit Limit, read func(t *testing.T, spoiled []byte)) {
 	t.Helper()
+	t.Setenv("LENTIL_TEST_SPOILS", "1") // which a parallel test may not do
 	if limit.Places == 0 {
 		limit.Places = 100
 	}

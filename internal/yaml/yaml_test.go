@@ -117,7 +117,6 @@ func check(t *testing.T, text []byte) {
 
 // TestSpoiled cuts and changes a configuration file of training.
 func TestSpoiled(t *testing.T) {
-	t.Parallel()
 	const valid = `model: "mlx_model"
 train: true
 data: data/
