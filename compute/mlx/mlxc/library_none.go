@@ -17,7 +17,8 @@ func openLibrary(string) (uintptr, error) {
 
 func symbol(uintptr, string) (uintptr, error) { panic("no library was opened") }
 
-func invoke(uintptr, ...uintptr) uintptr { panic("no library was opened") }
+// invoke fails as functions of the library do; without a library nothing calls it.
+func invoke(uintptr, ...uintptr) uintptr { return 1 }
 
 func callback(func(text *byte, data uintptr)) uintptr { panic("no library was opened") }
 
