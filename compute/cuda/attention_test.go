@@ -96,7 +96,7 @@ func TestSegmentsApart(t *testing.T) {
 	t.Run("card", func(t *testing.T) {
 		d := card(t, "")
 		if !d.image.Hopper {
-			t.Skip("not a Hopper card: its kernels are others")
+			t.Skip("needs a Hopper card, of compute capability 9.0: others have other kernels")
 		}
 		test(t, d)
 	})

@@ -140,33 +140,43 @@ type behind struct {
 	sum, addend array
 }
 
-// oneAdd adds to a product that waits, and launches it.
-func (d *Device) oneAdd(o compute.Add, y, a, b array) bool {
-	w := &d.waits
-	if len(w.one) != 1 || w.norm != nil || o.Alpha != 1 || y.DType != compute.BF16 || w.one[0].y.DType != compute.BF16 {
-		return false
+// addend is what an Add adds to the one product that waits, where that can be done in its launch.
+func addend(list []product, o compute.Add, y, a, b array) (array, bool) {
+	if len(list) != 1 || o.Alpha != 1 || y.DType != compute.BF16 || list[0].y.DType != compute.BF16 {
+		return array{}, false
 	}
-	p := w.one[0]
+	p := list[0]
 	if a.ptr == p.y.ptr {
 		a, b = b, a
 	}
-	if b.ptr != p.y.ptr || a.ptr == b.ptr || y.ptr == p.x.ptr || y.Shape.Elems() != p.rows {
+	return a, b.ptr == p.y.ptr && a.ptr != b.ptr && y.ptr != p.x.ptr && y.Shape.Elems() == p.y.Shape.Elems()
+}
+
+// gates puts the two products that wait in the order of a SwiGLU, and reports whether that can be made in their launch.
+func gates(list []product, y, gate, up array) bool {
+	if len(list) != 2 || list[0].y.DType != compute.BF16 || y.DType != compute.BF16 || list[0].rows != list[1].rows || gate.ptr == up.ptr {
 		return false
 	}
-	d.oneBehind(behind{"added_", y, a})
+	if list[0].y.ptr == up.ptr {
+		list[0], list[1] = list[1], list[0]
+	}
+	return list[0].y.ptr == gate.ptr && list[1].y.ptr == up.ptr && y.ptr != list[0].x.ptr && y.Shape.Elems() == gate.Shape.Elems()
+}
+
+// oneAdd adds to a product that waits, and launches it.
+func (d *Device) oneAdd(o compute.Add, y, a, b array) bool {
+	added, ok := addend(d.waits.one, o, y, a, b)
+	if !ok || d.waits.norm != nil {
+		return false
+	}
+	d.oneBehind(behind{"added_", y, added})
 	return true
 }
 
 // oneGated makes silu(gate) · up of two products that wait, and launches them.
 func (d *Device) oneGated(y, gate, up array) bool {
 	w := &d.waits
-	if len(w.one) != 2 || w.one[0].y.DType != compute.BF16 || y.DType != compute.BF16 || w.one[0].rows != w.one[1].rows || gate.ptr == up.ptr {
-		return false
-	}
-	if w.one[0].y.ptr == up.ptr {
-		w.one[0], w.one[1] = w.one[1], w.one[0]
-	}
-	if w.one[0].y.ptr != gate.ptr || w.one[1].y.ptr != up.ptr || y.ptr == w.one[0].x.ptr || w.norm != nil && y.ptr == w.norm.x.ptr {
+	if !gates(w.one, y, gate, up) || w.norm != nil && y.ptr == w.norm.x.ptr {
 		return false
 	}
 	d.oneBehind(behind{name: "gated_", sum: y})

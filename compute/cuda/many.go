@@ -37,35 +37,20 @@ func (d *Device) many(p product) {
 
 // manyAdd adds to a product that waits, and launches it.
 func (d *Device) manyAdd(o compute.Add, y, a, b array) bool {
-	w := &d.waits
-	if len(w.many) != 1 || o.Alpha != 1 || y.DType != compute.BF16 || w.many[0].y.DType != compute.BF16 {
-		return false
+	added, ok := addend(d.waits.many, o, y, a, b)
+	if ok {
+		d.manyBehind(behind{"added_", y, added})
 	}
-	p := w.many[0]
-	if a.ptr == p.y.ptr {
-		a, b = b, a
-	}
-	if b.ptr != p.y.ptr || a.ptr == b.ptr || y.ptr == p.x.ptr || y.Shape.Elems() != p.y.Shape.Elems() {
-		return false
-	}
-	d.manyBehind(behind{"added_", y, a})
-	return true
+	return ok
 }
 
 // manyGated makes silu(gate) · up of two products that wait, and launches them.
 func (d *Device) manyGated(y, gate, up array) bool {
-	w := &d.waits
-	if len(w.many) != 2 || y.DType != compute.BF16 || w.many[0].y.DType != compute.BF16 || w.many[0].rows != w.many[1].rows || gate.ptr == up.ptr {
-		return false
+	ok := gates(d.waits.many, y, gate, up)
+	if ok {
+		d.manyBehind(behind{name: "gated_", sum: y})
 	}
-	if w.many[0].y.ptr == up.ptr {
-		w.many[0], w.many[1] = w.many[1], w.many[0]
-	}
-	if w.many[0].y.ptr != gate.ptr || w.many[1].y.ptr != up.ptr || y.ptr == w.many[0].x.ptr || y.Shape.Elems() != gate.Shape.Elems() {
-		return false
-	}
-	d.manyBehind(behind{name: "gated_", sum: y})
-	return true
+	return ok
 }
 
 func (d *Device) manyBehind(b behind) {

@@ -75,7 +75,12 @@ func (h *harness) convert(ctx context.Context, shape string, gguf bool, command 
 
 // dense makes a bfloat16 folder of the weights of a shape once.
 func (h *harness) dense(shape string) (dir string, err error) {
-	dir = filepath.Join(h.work, shape+".bf16")
+	return h.converted(shape, shape+".bf16", export.ConvertOptions{Dequantize: true, DType: quant.BF16})
+}
+
+// converted makes a folder of the weights of a shape once.
+func (h *harness) converted(shape, name string, o export.ConvertOptions) (dir string, err error) {
+	dir = filepath.Join(h.work, name)
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
@@ -84,7 +89,8 @@ func (h *harness) dense(shape string) (dir string, err error) {
 		return "", err
 	}
 	defer src.Close()
-	_, err = export.Convert(src, tok, export.ConvertOptions{SavePath: dir, Dequantize: true, DType: quant.BF16})
+	o.SavePath = dir
+	_, err = export.Convert(src, tok, o)
 	return dir, err
 }
 

@@ -115,19 +115,7 @@ func (h *harness) besideMLXLM(shape string) []work {
 
 // forMLX makes the weights of a shape in a precision once.
 func (h *harness) forMLX(shape string, p precision) (dir string, err error) {
-	dir = filepath.Join(h.work, fmt.Sprintf("%s.mlx.%s.%s", shape, strings.ReplaceAll(p.name, " ", "-"), p.DType))
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
-	}
-	src, tok, err := h.source(shape)
-	if err != nil {
-		return "", err
-	}
-	defer src.Close()
-	o := p.ConvertOptions
-	o.SavePath = dir
-	_, err = export.Convert(src, tok, o)
-	return dir, err
+	return h.converted(shape, fmt.Sprintf("%s.mlx.%s.%s", shape, strings.ReplaceAll(p.name, " ", "-"), p.DType), p.ConvertOptions)
 }
 
 var learntPerSecond = regexp.MustCompile(`Tokens/sec ([0-9.]+)`)
