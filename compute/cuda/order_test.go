@@ -78,6 +78,10 @@ func TestHeldInOrder(t *testing.T) {
 				x = keep(l.run(compute.RMSNorm{Eps: 1e-5}, x, l.filled(compute.F32, hidden)))
 				keep(linear(fresh(compute.BF16, 200), 200))
 				linear(first, hidden) // over what the norm reads
+				x = keep(fresh(compute.BF16, hidden))
+				l.into(compute.Add{Alpha: 1}, []compute.Buffer{x}, x, keep(linear(fresh(compute.BF16, hidden), hidden))) // over the tokens
+				twice := keep(linear(fresh(compute.BF16, hidden), hidden))
+				keep(l.run(compute.Add{Alpha: 1}, twice, twice))
 				dx := keep(fresh(compute.BF16, hidden))
 				for _, accumulate := range []bool{false, true, false} { // the last begins anew
 					w := l.input(func() compute.Buffer {
