@@ -67,21 +67,21 @@ func (d *Device) multiply(p product) {
 	case half && p.cols%8 == 0 && p.rows%8 == 0:
 		d.mma(p)
 	default:
-		d.updated(p, d.plain)
+		d.updated(p)
 	}
 }
 
-// updated runs a kernel that knows no update, and adds that. Results of 16 bits are kept in float32 meanwhile.
-func (d *Device) updated(p product, run func(product)) {
+// updated is plain, which knows no update, and adds that. Results of 16 bits are kept in float32 meanwhile.
+func (d *Device) updated(p product) {
 	if p.rank == 0 {
-		run(p)
+		d.plain(p)
 		return
 	}
 	y, accumulate := p.y, p.accumulate
 	if y.DType != compute.F32 {
 		p.y, p.accumulate = d.scratch(compute.F32, y.Shape...), false
 	}
-	run(p)
+	d.plain(p)
 	bl, bj := int64(p.width()), int64(1)
 	if p.back {
 		bl, bj = 1, int64(p.rank)
