@@ -20,7 +20,7 @@ import (
 )
 
 // outline writes the folder of Shape.Write with a file of weights that has its length and nothing in it.
-func (s Shape) outline(t *testing.T, bits, group int) string {
+func (s Shape) outline(t testing.TB, bits, group int) string {
 	t.Helper()
 	dir := t.TempDir()
 	text, err := s.configText(bits, group)

@@ -1,7 +1,8 @@
 // A driver without a card, for tests of the binding: device memory is memory of the host, kernels do nothing but keep
 // the numbers of their launch. The environment FAKE_CUDA asks for failures: "init=100", "version=11080", "launch=700",
 // "graph=801" (a programmatic launch into a graph), and for milliseconds that something takes: "work=50" (a launch), "in=50" and
-// "out=50" (a copy to the card and to the host); several by spaces.
+// "out=50" (a copy to the card and to the host); "memory=8" is of so many GiB, and with "bytes=4096" longer copies are not made;
+// several by spaces.
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 #include <time.h>
 
 typedef uint64_t ptr;
-static const uint64_t limit = 1 << 30;
+static uint64_t limit; // of memory
 static _Atomic uint64_t used, most; // goroutines allocate and free side by side
 static uint64_t last[16];
 static int capturing;
@@ -39,7 +40,13 @@ int cuGetErrorName(int code, const char **s) {
     *s = code == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : code == 100 ? "CUDA_ERROR_NO_DEVICE" : code == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS" : NULL;
     return *s ? 0 : 1;
 }
-int cuInit(unsigned flags) { return flags ? 1 : asked("init", 0); }
+int cuInit(unsigned flags) {
+    limit = (uint64_t)asked("memory", 1) << 30;
+    return flags ? 1 : asked("init", 0);
+}
+static void copy(uint64_t d, uint64_t s, size_t n) {
+    if (n <= (size_t)asked("bytes", INT32_MAX)) memcpy((void *)(uintptr_t)d, (void *)(uintptr_t)s, n);
+}
 int cuDriverGetVersion(int *v) { *v = asked("version", 12040); return 0; }
 int cuDeviceGetCount(int *n) { *n = 2; return 0; }
 int cuDeviceGet(int *d, int n) { *d = n; return n < 2 ? 0 : 101; }
@@ -54,6 +61,25 @@ int cuDevicePrimaryCtxRelease_v2(int d) { return 0; }
 static _Thread_local void *current; // the thread's context, without which there are no launches
 int cuCtxSetCurrent(void *c) { current = c; return 0; }
 int cuMemGetInfo_v2(size_t *f, size_t *t) { *f = limit - used; *t = limit; return 0; }
+
+// What lies before memory. With "pool=1" freed memory is kept for the next of its size.
+struct block {
+    uint64_t bytes;
+    struct block *next;
+    uint64_t pad[6];
+};
+static struct block *pool[256];
+static atomic_flag pooling = ATOMIC_FLAG_INIT;
+static struct block **list(size_t n) { return &pool[n / 512 % 256]; }
+static struct block *pooled(size_t n) {
+    while (atomic_flag_test_and_set(&pooling)) {}
+    struct block **at = list(n), *m;
+    while (*at && (*at)->bytes != n) at = &(*at)->next;
+    if ((m = *at)) *at = m->next;
+    atomic_flag_clear(&pooling);
+    return m;
+}
+
 int cuMemAllocAsync(ptr *p, size_t n, void *s) {
     if (n == 0) return 1;
     uint64_t now = used += n, before = most;
@@ -62,12 +88,21 @@ int cuMemAllocAsync(ptr *p, size_t n, void *s) {
         return 2;
     }
     while (now > before && !atomic_compare_exchange_weak(&most, &before, now)) {}
-    uint64_t *m = malloc(n + 64);
-    *m = n;
-    *p = (ptr)(uintptr_t)(m + 8);
+    struct block *m = pooled(n);
+    if (!m) m = malloc(n + sizeof *m);
+    m->bytes = n;
+    *p = (ptr)(uintptr_t)(m + 1);
     return 0;
 }
-int cuMemFreeAsync(ptr p, void *s) { uint64_t *m = (uint64_t *)(uintptr_t)p - 8; used -= *m; free(m); return 0; }
+int cuMemFreeAsync(ptr p, void *s) {
+    struct block *m = (struct block *)(uintptr_t)p - 1;
+    used -= m->bytes;
+    if (!asked("pool", 0)) return free(m), 0;
+    while (atomic_flag_test_and_set(&pooling)) {}
+    m->next = *list(m->bytes), *list(m->bytes) = m;
+    atomic_flag_clear(&pooling);
+    return 0;
+}
 int cuDeviceGetDefaultMemPool(void **p, int d) { *p = (void *)1; return 0; }
 int cuMemPoolSetAttribute(void *p, int a, void *v) { return a == 4 ? 0 : 1; }
 int cuMemPoolGetAttribute(void *p, int a, uint64_t *v) { *v = a == 5 ? used : most; return 0; }
@@ -76,7 +111,7 @@ int cuMemHostAlloc(void **p, size_t n, unsigned f) { *p = malloc(n); return 0; }
 int cuMemFreeHost(void *p) { free(p); return 0; }
 int cuMemHostRegister_v2(void *p, size_t n, unsigned f) { return f == 8 && (uintptr_t)p % 4096 == 0 ? 0 : 1; }
 int cuMemHostUnregister(void *p) { return 0; }
-int cuMemcpyHtoDAsync_v2(ptr d, const void *s, size_t n, void *st) { work("in"); memcpy((void *)(uintptr_t)d, s, n); return 0; }
+int cuMemcpyHtoDAsync_v2(ptr d, const void *s, size_t n, void *st) { work("in"); copy(d, (uintptr_t)s, n); return 0; }
 // A copy to the host's memory, which is not pinned, waits for the card.
 int cuMemcpyDtoHAsync_v2(void *d, ptr s, size_t n, void *st) {
     work("out");
@@ -84,7 +119,7 @@ int cuMemcpyDtoHAsync_v2(void *d, ptr s, size_t n, void *st) {
     memcpy(d, (void *)(uintptr_t)s, n);
     return 0;
 }
-int cuMemcpyDtoDAsync_v2(ptr d, ptr s, size_t n, void *st) { memcpy((void *)(uintptr_t)d, (void *)(uintptr_t)s, n); return 0; }
+int cuMemcpyDtoDAsync_v2(ptr d, ptr s, size_t n, void *st) { copy(d, s, n); return 0; }
 int cuMemsetD8Async(ptr d, unsigned char b, size_t n, void *st) { memset((void *)(uintptr_t)d, b, n); return 0; }
 int cuModuleLoadData(void **m, const void *image) {
     if (!strncmp(image, "\x7f" "ELF", 4)) return asked("cubin", 0);
@@ -93,13 +128,13 @@ int cuModuleLoadData(void **m, const void *image) {
 }
 int cuModuleGetFunction(void **f, void *m, const char *name) { *f = (void *)last; return strcmp(name, "none") ? 0 : 500; }
 int cuFuncSetAttribute(void *f, int a, int v) { return 0; }
-// The first two arguments are taken for 64-bit numbers, and where the second is an address, the launch is told there.
+// The first two arguments are taken for 64-bit numbers, and where the second is an address, the launch is told there (not with "told=0").
 static int launched(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned shared, void **args) {
     if (!current) return 201;
     work("work");
     last[0] = gx, last[1] = gy, last[2] = gz, last[3] = bx, last[4] = shared, last[5] = *(uint64_t *)args[0];
     uint64_t to = *(uint64_t *)args[1];
-    if (to > 4096) memcpy((void *)(uintptr_t)to, last, sizeof last);
+    if (to > 4096 && asked("told", 1)) memcpy((void *)(uintptr_t)to, last, sizeof last);
     return asked("launch", 0);
 }
 int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
@@ -133,3 +168,6 @@ int cuGraphDestroy(void *g) { return 0; }
 int cuGraphLaunch(void *e, void *s) { return current ? 0 : 201; }
 int cuGraphExecDestroy(void *e) { return 0; }
 int cuEventDestroy_v2(void *e) { free(e); return 0; }
+#ifdef TILES
+int cuTensorMapEncodeTiled(void *map) { return map ? 0 : 1; }
+#endif
