@@ -67,11 +67,21 @@ func (b *Batch) part(g *group) {
 type job struct {
 	*Session
 	tokens   []int32
-	last     int // how many of them, the last, logits are wanted of
+	from     *choice // where the device has the only one of tokens, which is unknown; else nil
+	last     int     // how many of them, the last, logits are wanted of
 	use      use
 	stop     func() error // asked while it is alone in a pass; nil for never
 	priority int
 	done     chan error
+}
+
+// row is what the model is told.
+func (j *job) row() model.Row {
+	r := model.Row{Tokens: j.tokens, Last: j.last, Cache: j.cache}
+	if j.from != nil {
+		r.Chosen, r.At = j.from.all.Tensor, j.from.at
+	}
+	return r
 }
 
 // isPrompt tells pieces of a prompt from tokens of an answer, and guesses at them.
@@ -266,11 +276,17 @@ func (b *Batch) expect(pass []*job, took time.Duration) {
 }
 
 // run runs a pass. If it fails, each session runs by itself, so that none has another's
-// error.
+// error. Where it runs ahead, it waits for the tokens of the pass before, which the sessions
+// read next: then all go on at once.
 func (b *Batch) run(pass []*job) {
 	answers := !pass[0].isPrompt()
 	start := time.Now()
 	err := b.pass(pass)
+	for _, j := range pass {
+		if err == nil && j.from != nil {
+			j.from.all.read() // an error comes again when the session reads
+		}
+	}
 	if answers {
 		b.expect(pass, time.Since(start))
 	}
@@ -298,7 +314,7 @@ func (b *Batch) pass(jobs []*job) error {
 		t.Stop = jobs[0].stop
 	}
 	t.Scope(func() *tensor.Tensor {
-		useAll(t, b.step(t, g, jobs), jobs)
+		useAll(t, g.first.Device(), b.step(t, g, jobs), jobs)
 		return nil
 	})
 	if t.Err() != nil {
@@ -317,7 +333,7 @@ func (b *Batch) step(t *tensor.Tape, g *group, jobs []*job) *tensor.Tensor {
 	rows := make([]model.MixedRow, len(jobs))
 	plain := make([]model.Row, len(jobs))
 	for i, j := range jobs {
-		plain[i] = model.Row{Tokens: j.tokens, Last: j.last, Cache: j.cache}
+		plain[i] = j.row()
 		rows[i] = model.MixedRow{Row: plain[i], Model: j.model}
 	}
 	if mix == nil {
@@ -339,10 +355,11 @@ func byModel(jobs []*job) []*job {
 	return jobs
 }
 
-// useAll uses the logits of all jobs, with one choice of tokens and one wait for them.
-func useAll(t *tensor.Tape, logits *tensor.Tensor, jobs []*job) {
+// useAll uses the logits of all jobs, with one choice of tokens and, unless all run ahead, one
+// wait for them.
+func useAll(t *tensor.Tape, dev compute.Device, logits *tensor.Tensor, jobs []*job) {
 	if len(jobs) == 1 {
-		jobs[0].use.of(t, logits)
+		jobs[0].use.of(t, dev, logits)
 		return
 	}
 	var how []compute.Sampling
@@ -354,27 +371,29 @@ func useAll(t *tensor.Tape, logits *tensor.Tensor, jobs []*job) {
 			s = s.after(1)
 		}
 	}
-	at := int32(0)
+	row := int32(0)
 	for _, j := range jobs {
 		if j.use.logits != nil {
 			rows := make([]int32, j.last)
 			for i := range rows {
-				rows[i] = at + int32(i)
+				rows[i] = row + int32(i)
 			}
-			j.use.of(t, t.GatherRows(logits, t.Ints(rows)))
+			j.use.of(t, dev, t.GatherRows(logits, t.Ints(rows)))
 		}
-		at += int32(j.last)
+		row += int32(j.last)
 	}
-	chosen := t.Ints(make([]int32, len(keys)))
-	t.Choose(chosen, logits, how, keys)
-	tokens := t.ReadInts(chosen)
-	if t.Err() != nil {
-		return
-	}
+	all := choose(t, dev, logits, how, keys)
+	defer all.leave()
+	at, ahead := 0, true
 	for _, j := range jobs {
 		if j.use.choice != nil {
-			j.use.choice.tokens = tokens[:j.last]
+			j.use.choice.set(all, at)
 		}
-		tokens = tokens[j.last:]
+		at += j.last
+		ahead = ahead && j.from != nil
+	}
+	if !ahead && t.Err() == nil {
+		_, err := all.read()
+		t.Fail(err)
 	}
 }

@@ -93,18 +93,25 @@ func tokensOf(stream func(func(Piece, error) bool)) (ids []int32, text string, e
 func TestBatch(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		name string
-		spec modeltest.Spec
-		o    BatchOptions
+		name   string
+		spec   modeltest.Spec
+		o      BatchOptions
+		beside bool // passes are queued before the tokens are read that they begin with
 	}{
-		{"exact", spec, BatchOptions{Exact: true}},
-		{"exact, four at a time, small pieces", spec, BatchOptions{Exact: true, Most: 4, PrefillStep: 9}},
-		{"4 bits, row-wise", modeltest.Spec{Type: "llama", Bits: 4, Config: spec.Config}, BatchOptions{RowWise: true}},
-		{"windows, limited cache", modeltest.Spec{Type: "mistral", Config: map[string]any{"vocab_size": vocab, "sliding_window": 8}}, BatchOptions{Exact: true, MaxKVSize: 20}},
+		{"exact", spec, BatchOptions{Exact: true}, false},
+		{"exact, beside", spec, BatchOptions{Exact: true}, true},
+		{"exact, four at a time, small pieces", spec, BatchOptions{Exact: true, Most: 4, PrefillStep: 9}, false},
+		{"the same, beside", spec, BatchOptions{Exact: true, Most: 4, PrefillStep: 9}, true},
+		{"4 bits, row-wise", modeltest.Spec{Type: "llama", Bits: 4, Config: spec.Config}, BatchOptions{RowWise: true}, false},
+		{"quantized cache, beside", modeltest.Spec{Type: "llama", Config: map[string]any{"vocab_size": vocab, "head_dim": 32}}, BatchOptions{RowWise: true, KV: KVBits{Bits: 4, Group: 32, Start: 9}}, true},
+		{"windows, limited cache", modeltest.Spec{Type: "mistral", Config: map[string]any{"vocab_size": vocab, "sliding_window": 8}}, BatchOptions{Exact: true, MaxKVSize: 20}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			dev := newCPU(t)
+			var dev compute.Device = newCPU(t)
+			if c.beside {
+				dev = beside(t)
+			}
 			models := family(t, dev, c.spec)
 			tok, held := newTokenizer(t), used(dev)
 			all := requests(models, 20)
@@ -112,6 +119,9 @@ func TestBatch(t *testing.T) {
 			for i, r := range all {
 				s, err := NewSession(r.model, c.o.MaxKVSize, c.o.Exact)
 				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.QuantizeKV(c.o.KV); err != nil {
 					t.Fatal(err)
 				}
 				r.PrefillStep = c.o.PrefillStep
@@ -156,6 +166,40 @@ func TestBatch(t *testing.T) {
 				t.Errorf("%d bytes are held afterwards", now-held)
 			}
 		})
+	}
+}
+
+// TestBatchOneWait: answers in company are read with one wait for all, and the pass of the next tokens is queued by then.
+func TestBatchOneWait(t *testing.T) {
+	t.Parallel()
+	dev := beside(t)
+	m := modeltest.Load(t, dev, spec)
+	for name, how := range map[string]Sampling{"greedy": {}, "sampled": {Temp: 0.8, TopP: 0.9}} {
+		b := newBatch(t, BatchOptions{})
+		tok := newTokenizer(t)
+		dev.Take()
+		const answers, n = 8, 40
+		var done sync.WaitGroup
+		for i := range answers {
+			done.Go(func() {
+				for _, err := range b.Stream(t.Context(), m, tok, modeltest.Sequence(5+i), Options{MaxTokens: n, Sampling: how, Seed: uint64(i)}) {
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		done.Wait()
+		c, ahead := dev.Take(), 0
+		for _, works := range c.Behind {
+			if works >= len(m.Blocks) {
+				ahead++
+			}
+		}
+		// 40 tokens, and some for prompts and for what came late.
+		if c.Reads > answers*n/2 || c.Syncs > 0 || ahead < c.Reads/2 {
+			t.Errorf("%s: %d reads, %d of them with a pass behind them, %d waits for all", name, c.Reads, ahead, c.Syncs)
+		}
 	}
 }
 
@@ -505,7 +549,15 @@ func TestBatchMemory(t *testing.T) {
 // nothing, and hold up nobody for ever.
 func TestBatchCrowd(t *testing.T) {
 	t.Parallel()
-	dev := newCPU(t)
+	for name, dev := range map[string]compute.Device{"waited for": newCPU(t), "beside": beside(t)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			crowd(t, dev)
+		})
+	}
+}
+
+func crowd(t *testing.T, dev compute.Device) {
 	models := family(t, dev, spec)
 	tok, held := newTokenizer(t), used(dev)
 	one, err := models[0].NewCache(0, compute.F16)

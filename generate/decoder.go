@@ -6,8 +6,6 @@ import (
 	"slices"
 
 	"github.com/lentil-lm/lentil/compute"
-	"github.com/lentil-lm/lentil/nn"
-	"github.com/lentil-lm/lentil/tensor"
 )
 
 // decoder chooses the tokens of an answer one after another.
@@ -51,15 +49,12 @@ func (s *Session) newDecoder(ctx context.Context, prompt []int32, o Options) (*d
 		d := &decoder{session: s, draw: draw, prompt: prompt, most: o.MaxTokens, filter: o.Filter}
 		return d, s.prefill(ctx, prompt, o.PrefillStep, o.Progress, use{logits: &d.logits})
 	}
-	choice, err := s.newChoice(1)
-	if err != nil {
+	coming := &choice{n: 1}
+	if err := s.prefill(ctx, prompt, o.PrefillStep, o.Progress, draw.into(coming)); err != nil {
+		coming.free()
 		return nil, err
 	}
-	if err := s.prefill(ctx, prompt, o.PrefillStep, o.Progress, draw.into(choice)); err != nil {
-		choice.Free()
-		return nil, err
-	}
-	return &decoder{session: s, draw: draw, prompt: prompt, most: o.MaxTokens, coming: choice}, nil
+	return &decoder{session: s, draw: draw, prompt: prompt, most: o.MaxTokens, coming: coming}, nil
 }
 
 // next is the next token, and whether it was guessed.
@@ -118,16 +113,16 @@ func (d *decoder) choose(ctx context.Context) error {
 			return err
 		}
 	}
-	choice, ahead := d.coming, d.mayRunAhead()
+	coming, ahead := d.coming, d.mayRunAhead()
 	d.coming = nil
 	if ahead {
-		if err := d.runAhead(choice); err != nil {
-			choice.Free()
+		if err := d.runAhead(ctx, coming); err != nil {
+			coming.free()
 			return err
 		}
 	}
 	var err error
-	d.choices, err = d.session.read(choice)
+	d.choices, err = coming.read()
 	if ahead && err == nil {
 		seen := d.session.tokens
 		seen[len(seen)-1] = d.choices[0]
@@ -144,17 +139,13 @@ func (d *decoder) score(ctx context.Context) error {
 	if err := d.guess(ctx); err != nil {
 		return err
 	}
-	s, n := d.session, 1+len(d.guesses)
-	choice, err := s.newChoice(n)
-	if err != nil {
-		return err
-	}
+	coming := &choice{n: 1 + len(d.guesses)}
 	last := d.answer[len(d.answer)-1]
-	if err := s.step(ctx, append([]int32{last}, d.guesses...), n, d.draw.into(choice)); err != nil {
-		choice.Free()
+	if err := d.session.step(ctx, append([]int32{last}, d.guesses...), coming.n, d.draw.into(coming)); err != nil {
+		coming.free()
 		return err
 	}
-	d.coming = choice
+	d.coming = coming
 	return nil
 }
 
@@ -164,7 +155,7 @@ func (d *decoder) score(ctx context.Context) error {
 func (d *decoder) mayRunAhead() bool {
 	s := d.session
 	switch {
-	case !s.model.Device().Info().Async || s.drafter != nil || s.member != nil:
+	case !s.model.Device().Info().Async || s.drafter != nil:
 		return false
 	case d.most >= 0 && len(d.answer)+1 >= d.most: // it is the last
 		return false
@@ -175,35 +166,21 @@ func (d *decoder) mayRunAhead() bool {
 }
 
 // runAhead queues the pass of a token that the device has chosen, and the choice after it.
-func (d *decoder) runAhead(chosen *choice) error {
-	s := d.session
-	choice, err := s.newChoice(1)
-	if err != nil {
+func (d *decoder) runAhead(ctx context.Context, from *choice) error {
+	next := &choice{n: 1}
+	if err := d.session.stepAhead(ctx, from, d.draw.after(1).into(next)); err != nil {
+		next.free()
 		return err
 	}
-	err = s.pass(false, func(t *tensor.Tape) *tensor.Tensor {
-		return s.model.StepChosen(t, []*nn.Cache{s.cache}, chosen.Tensor)
-	}, d.draw.after(1).into(choice))
-	if err == nil {
-		s.tokens = append(s.tokens, unknown)
-		err = s.quantize()
-	}
-	if err != nil {
-		choice.Free()
-		return err
-	}
-	d.coming = choice
+	d.coming = next
 	return nil
 }
-
-// unknown stands for a token that has not been read.
-const unknown = -1
 
 // end gives back what the decoder holds, and leaves the session as if nothing had been run
 // ahead.
 func (d *decoder) end() error {
 	if d.coming != nil {
-		d.coming.Free()
+		d.coming.free()
 		d.coming = nil
 	}
 	return d.forget()

@@ -28,7 +28,9 @@ func newCPU(t testing.TB) *cpu.Device {
 	return dev.(*cpu.Device)
 }
 
-func used(dev *cpu.Device) int64 {
+// used is what the device holds once its work is done.
+func used(dev compute.Device) int64 {
+	dev.Sync()
 	n, _ := dev.Memory()
 	return n
 }

@@ -2,6 +2,8 @@ package generate
 
 import (
 	"fmt"
+	"sync"
+	"sync/atomic"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/tensor"
@@ -33,41 +35,94 @@ type use struct {
 	logits *[]float32
 }
 
-func (u use) of(t *tensor.Tape, logits *tensor.Tensor) {
+// of uses the logits of a session's pass.
+func (u use) of(t *tensor.Tape, dev compute.Device, logits *tensor.Tensor) {
 	if u.choice == nil {
 		*u.logits = t.Read(logits)
 		return
 	}
-	keys := make([]compute.Key, u.choice.Shape()[0])
+	keys := make([]compute.Key, u.choice.n)
 	for i := range keys {
 		keys[i] = u.how.after(i).stream
 	}
-	t.Choose(u.choice.Tensor, logits, []compute.Sampling{u.how.Sampling}, keys)
+	c := choose(t, dev, logits, []compute.Sampling{u.how.Sampling}, keys)
+	u.choice.set(c, 0)
+	c.leave()
 }
 
-// choice is tokens that the device has chosen.
+// chosen is tokens that the device has chosen in one pass, for one session or several, which hold it.
+type chosen struct {
+	*tensor.Tensor // I32 [n]
+	dev            compute.Device
+	users          atomic.Int32
+	mu             sync.Mutex
+	tokens         []int32 // once the host knows them
+}
+
+// choose has the device choose a token for each row of logits. Who asks holds it.
+func choose(t *tensor.Tape, dev compute.Device, logits *tensor.Tensor, how []compute.Sampling, keys []compute.Key) *chosen {
+	c := &chosen{dev: dev}
+	c.users.Store(1)
+	var err error
+	if c.Tensor, err = tensor.New(dev, compute.Shape{len(keys)}, compute.I32, nil); err != nil {
+		t.Fail(err)
+		return c
+	}
+	t.Choose(c.Tensor, logits, how, keys)
+	return c
+}
+
+// read waits for the tokens.
+func (c *chosen) read() ([]int32, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tokens == nil {
+		tokens := make([]int32, c.Shape().Elems())
+		if err := c.dev.Read(c.Buffer(), compute.IntBytes(tokens)); err != nil {
+			return nil, err
+		}
+		c.tokens = tokens
+	}
+	return c.tokens, nil
+}
+
+// leave ends the hold of one user.
+func (c *chosen) leave() {
+	if c.users.Add(-1) == 0 {
+		c.Tensor.Free()
+	}
+}
+
+// choice is the tokens of one session among those that were chosen in a pass: n of them, from at on.
 type choice struct {
-	*tensor.Tensor         // I32 [n]
-	tokens         []int32 // what it holds, once the host knows
+	all   *chosen // nil before the pass
+	at, n int
 }
 
-// newChoice is room on the device for n tokens.
-func (s *Session) newChoice(n int) (*choice, error) {
-	x, err := tensor.New(s.model.Device(), compute.Shape{n}, compute.I32, nil)
-	return &choice{Tensor: x}, err
+// set makes it n of those that were chosen.
+func (c *choice) set(all *chosen, at int) {
+	c.free()
+	all.users.Add(1)
+	c.all, c.at = all, at
+}
+
+func (c *choice) free() {
+	if c.all != nil {
+		c.all.leave()
+		c.all = nil
+	}
 }
 
 // read waits for the tokens of a choice, and frees it. The first must be a token; others
 // need not.
-func (s *Session) read(c *choice) ([]int32, error) {
-	defer c.Free()
-	if c.tokens == nil {
-		c.tokens = make([]int32, c.Shape()[0])
-		if err := s.model.Device().Read(c.Buffer(), compute.IntBytes(c.tokens)); err != nil {
-			return nil, err
-		}
+func (c *choice) read() ([]int32, error) {
+	defer c.free()
+	all, err := c.all.read()
+	if err != nil {
+		return nil, err
 	}
-	return c.tokens, check(c.tokens[0])
+	tokens := all[c.at : c.at+c.n : c.at+c.n]
+	return tokens, check(tokens[0])
 }
 
 // check refuses a token that stands for logits that are not finite.

@@ -223,13 +223,26 @@ func (s *Session) Next(id int32) (logits []float32, err error) {
 }
 
 // step runs more tokens and uses the logits after each of the last n.
-func (s *Session) step(ctx context.Context, tokens []int32, n int, u use) (err error) {
+func (s *Session) step(ctx context.Context, tokens []int32, n int, u use) error {
+	return s.run(ctx, &job{Session: s, tokens: tokens, last: n, use: u})
+}
+
+// stepAhead runs a token that the device has chosen and nobody has read yet.
+func (s *Session) stepAhead(ctx context.Context, from *choice, u use) error {
+	return s.run(ctx, &job{Session: s, tokens: []int32{unknown}, last: 1, use: u, from: from})
+}
+
+// unknown stands for a token that has not been read.
+const unknown = -1
+
+// run runs the tokens of a job.
+func (s *Session) run(ctx context.Context, j *job) (err error) {
+	tokens := j.tokens
 	if s.member != nil {
-		err = s.member.run(ctx, &job{Session: s, tokens: tokens, last: n, use: u, stop: s.stop, priority: s.priority})
+		j.stop, j.priority = s.stop, s.priority
+		err = s.member.run(ctx, j)
 	} else {
-		err = s.pass(n > 1 && !s.scoring, func(t *tensor.Tape) *tensor.Tensor {
-			return s.model.StepRows(t, []model.Row{{Tokens: tokens, Last: n, Cache: s.cache}})
-		}, u)
+		err = s.pass(j)
 	}
 	if err == nil {
 		s.tokens = append(s.tokens, tokens...)
@@ -241,25 +254,22 @@ func (s *Session) step(ctx context.Context, tokens []int32, n int, u use) (err e
 // choose runs more tokens and returns what is chosen after each of the last n, as far as
 // there is something to choose.
 func (s *Session) choose(ctx context.Context, tokens []int32, n int, how sampler) ([]int32, error) {
-	c, err := s.newChoice(n)
-	if err != nil {
-		return nil, err
-	}
+	c := &choice{n: n}
 	if err := s.step(ctx, tokens, n, how.into(c)); err != nil {
-		c.Free()
+		c.free()
 		return nil, err
 	}
-	return s.read(c)
+	return c.read()
 }
 
 // pass runs one forward pass.
-func (s *Session) pass(rowWise bool, forward func(t *tensor.Tape) *tensor.Tensor, logits use) error {
+func (s *Session) pass(j *job) error {
 	t, seen := s.tape, s.cache.Len()
 	t.Reset(false)
-	t.RowWise = rowWise
+	t.RowWise = j.last > 1 && !s.scoring
 	t.Stop = s.stop
 	t.Scope(func() *tensor.Tensor {
-		logits.of(t, forward(t))
+		j.use.of(t, s.model.Device(), s.model.StepRows(t, []model.Row{j.row()}))
 		return nil
 	})
 	t.Stop = nil

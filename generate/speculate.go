@@ -73,10 +73,7 @@ func (d modelDrafter) draft(ctx context.Context, text []int32, n int, draw sampl
 	}
 	// The prompt is read without the answer's first token, as the model has read it: with
 	// 8-bit activations the company of that token would round the others differently.
-	one, err := d.session.newChoice(1)
-	if err != nil {
-		return nil, fmt.Errorf("draft model: %w", err)
-	}
+	one, err := &choice{n: 1}, error(nil)
 	if last := len(text) - 1; last-d.session.cached(text) > 1 {
 		err = d.session.prefill(ctx, text[:last], prefillStep, nil, sampler{}.into(one))
 	}
@@ -85,9 +82,9 @@ func (d modelDrafter) draft(ctx context.Context, text []int32, n int, draw sampl
 	}
 	var guess []int32
 	if err == nil {
-		guess, err = d.session.read(one)
+		guess, err = one.read()
 	} else {
-		one.Free()
+		one.free()
 	}
 	var guesses []int32
 	for err == nil {

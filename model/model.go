@@ -188,25 +188,17 @@ type Row struct {
 	Tokens []int32 // at least one
 	Last   int     // how many of them, the last, logits are wanted of
 	Cache  *nn.Cache
+
+	// Chosen, where it is set, has the token in place of the only one of Tokens: element At of what the device has chosen,
+	// I32 [n], which the host need not know.
+	Chosen *tensor.Tensor
+	At     int
 }
 
 // StepRows is Step for several sequences in one pass, each with a cache of its own. It
 // returns the logits of the last tokens of the first row, of those of the second and so
 // on, [Σ Last, vocab].
-func (m *Model) StepRows(t *tensor.Tape, rows []Row) *tensor.Tensor { return m.step(t, rows, nil) }
-
-// StepChosen is StepRows of one token a row, which the device has chosen and the host need
-// not know: chosen I32 [len(rows)].
-func (m *Model) StepChosen(t *tensor.Tape, caches []*nn.Cache, chosen *tensor.Tensor) *tensor.Tensor {
-	rows := make([]Row, len(caches))
-	for i, c := range caches {
-		rows[i] = Row{Tokens: make([]int32, 1), Last: 1, Cache: c}
-	}
-	return m.step(t, rows, chosen)
-}
-
-// step runs the tokens of rows, or as many ids in their place.
-func (m *Model) step(t *tensor.Tape, rows []Row, ids *tensor.Tensor) *tensor.Tensor {
+func (m *Model) StepRows(t *tensor.Tape, rows []Row) *tensor.Tensor {
 	var b Batch
 	var last []int32
 	pieces := make([]nn.Piece, len(rows))
@@ -223,11 +215,8 @@ func (m *Model) step(t *tensor.Tape, rows []Row, ids *tensor.Tensor) *tensor.Ten
 	var caches *nn.Caches
 	y := t.Scope(func() *tensor.Tensor {
 		caches = nn.NewCaches(t, pieces)
-		if ids == nil {
-			ids = t.Ints(b.Tokens)
-		}
 		pass := m.Pass(t, b, caches)
-		x := m.Layers(t, t.Embed(ids, m.Embed), pass, 0, len(m.Blocks), false)
+		x := m.Layers(t, m.embed(t, rows, b.Tokens), pass, 0, len(m.Blocks), false)
 		if len(last) < len(b.Tokens) {
 			x = t.GatherRows(x, t.Ints(last)) // [Σ Last, hidden]
 		}
@@ -237,6 +226,50 @@ func (m *Model) step(t *tensor.Tape, rows []Row, ids *tensor.Tensor) *tensor.Ten
 		caches.Advance()
 	}
 	return y
+}
+
+// embed is the embeddings [T, hidden] of the tokens of rows. Those that the device has chosen are taken from where they lie.
+func (m *Model) embed(t *tensor.Tape, rows []Row, tokens []int32) *tensor.Tensor {
+	var host *tensor.Tensor
+	ids := make([]*tensor.Tensor, len(rows)) // where a row's tokens lie
+	for i, r := range rows {
+		if ids[i] = r.Chosen; r.Chosen == nil {
+			if host == nil {
+				host = t.Ints(tokens)
+			}
+			ids[i] = host
+		}
+	}
+	var parts []*tensor.Tensor
+	var lengths []int
+	begins, total := map[*tensor.Tensor]int{}, 0
+	for _, x := range ids {
+		if _, ok := begins[x]; !ok {
+			n := x.Shape().Elems()
+			parts, lengths = append(parts, t.Embed(x, m.Embed)), append(lengths, n)
+			begins[x], total = total, total+n
+		}
+	}
+	var from []int32 // rows of the parts
+	for i, r := range rows {
+		at := len(from)
+		if r.Chosen != nil {
+			at = r.At
+		}
+		for k := range r.Tokens {
+			from = append(from, int32(begins[ids[i]]+at+k))
+		}
+	}
+	x := parts[0] // [total, hidden]
+	if len(parts) > 1 {
+		x = t.Stack(parts, lengths)
+	}
+	for i, k := range from {
+		if int(k) != i || total != len(from) {
+			return t.GatherRows(x, t.Ints(from))
+		}
+	}
+	return x
 }
 
 // Loss is the cross-entropy [R] of predicting targets [R] from the tokens at [R] of x
