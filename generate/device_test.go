@@ -2,7 +2,6 @@ package generate
 
 import (
 	"math"
-	"slices"
 	"sync"
 	"testing"
 
@@ -11,10 +10,7 @@ import (
 	"github.com/lentil-lm/lentil/compute/cuda"
 	"github.com/lentil-lm/lentil/compute/cuda/emulate"
 	"github.com/lentil-lm/lentil/compute/fallback"
-	"github.com/lentil-lm/lentil/model"
 	"github.com/lentil-lm/lentil/model/modeltest"
-	"github.com/lentil-lm/lentil/tokenizer"
-	"github.com/lentil-lm/lentil/weights"
 )
 
 // halfLogits is how far logits of BF16 activations may be from those of F32, root mean
@@ -44,80 +40,6 @@ func TestCard(t *testing.T) {
 	}
 	answersLikeCPU(t, card)
 }
-
-// TestCardGreedy: the likeliest tokens of the demo's model are the same on an NVIDIA card as on the CPU, or lead there by less
-// than the errors of two logits, with a cache of BF16 and of 8 bits.
-func TestCardGreedy(t *testing.T) {
-	t.Parallel()
-	const tokens, few = 64, 10
-	card, err := cuda.New(cuda.Options{Driver: emulate.Driver(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := few
-	switch {
-	case emulate.All():
-		n = tokens
-	case testing.Short():
-		n = 2
-	}
-	tok, err := tokenizer.Load("../demo/model")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, bits := range []KVBits{{}, {Bits: 8, Group: 32}} {
-		var sides [2]*Session
-		for i, dev := range []compute.Device{newCPU(t), fallback.New(card)} {
-			src, err := weights.Open("../demo/model")
-			if err != nil {
-				t.Fatal(err)
-			}
-			m, err := model.Load(dev, src)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := NewSession(m, 0, i == 0)
-			if err == nil {
-				err = s.QuantizeKV(bits)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() {
-				s.Close()
-				m.Free()
-				src.Close()
-			}()
-			sides[i] = s
-		}
-		prompt, err := tok.Encode("Lentils, beans and peas are pulses. They have much protein", true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		parted := 0
-		for range n {
-			want, err1 := sides[0].Prefill(t.Context(), prompt, 0)
-			got, err2 := sides[1].Prefill(t.Context(), prompt, 0)
-			if err1 != nil || err2 != nil {
-				t.Fatal(err1, err2)
-			}
-			var squares float64
-			for _, w := range want {
-				squares += float64(w) * float64(w)
-			}
-			first, other := argMax(want), argMax(got)
-			if lead := float64(want[first] - want[other]); other != first {
-				if parted++; !(lead <= 2*halfLogits*math.Sqrt(squares/float64(len(want)))) {
-					t.Errorf("%+v, token %d: %d, on the CPU %d by a lead of %.3f", bits, len(prompt), other, first, lead)
-				}
-			}
-			prompt = append(prompt, int32(first))
-		}
-		t.Logf("%+v: %d of %d tokens are not those of the CPU", bits, parted, n)
-	}
-}
-
-func argMax(v []float32) int { return slices.Index(v, slices.Max(v)) }
 
 // answersLikeCPU compares the logits of a device behind prompts that grow, and closes it.
 func answersLikeCPU(t *testing.T, card compute.Device) {
