@@ -28,9 +28,11 @@ const (
 	sumsWritten
 	noEarlierWait
 	notCommitted
+	acrossGrid
 )
 
-// product64 runs a kernel of emulate/source/products.cu: y [64, n] = a b over 64, and what that is.
+// product64 runs a kernel of emulate/source/products.cu: y [64, n] = a b over 64, and what that is. Across a barrier of the
+// grid three blocks make [192, n].
 func product64(t *testing.T, d *Device, n int, form string, fault int) (got, want []float32, err error) {
 	t.Helper()
 	transA, transB := strings.HasPrefix(form, "ss_a"), strings.HasSuffix(form, "b")
@@ -38,8 +40,13 @@ func product64(t *testing.T, d *Device, n int, form string, fault int) (got, wan
 	if transB {
 		shapeB = compute.Shape{64, n}
 	}
-	a, b := filled(t, d, compute.BF16, 64, 64).(*buffer), filled(t, d, compute.BF16, shapeB...).(*buffer)
-	y := filled(t, d, compute.F32, 64, n).(*buffer)
+	grid := driver.Grid{X: 1, Threads: 128}
+	if fault == acrossGrid {
+		grid.X, grid.Cooperative = 3, true
+	}
+	rows := 64 * grid.X
+	a, b := filled(t, d, compute.BF16, rows, 64).(*buffer), filled(t, d, compute.BF16, shapeB...).(*buffer)
+	y := filled(t, d, compute.F32, rows+1, n).(*buffer) // and the barrier's count
 	defer a.Free()
 	defer b.Free()
 	defer y.Free()
@@ -50,8 +57,9 @@ func product64(t *testing.T, d *Device, n int, form string, fault int) (got, wan
 	func() {
 		d.enter()
 		defer d.leave()
+		d.fail(d.drv.Set(y.ptr+driver.Ptr(4*rows*n), 0, 4, d.stream))
 		d.waited = true // so that the launch is early
-		d.kernel(name).tiles(a.array, 64).tiles(b.array, min(shapeB[0], 256)).arrays(a.array, y.array).int(fault).launch(driver.Grid{X: 1, Threads: 128})
+		d.kernel(name).tiles(a.array, 64).tiles(b.array, min(shapeB[0], 256)).arrays(a.array, y.array).int(fault).launch(grid)
 		d.flush()
 		err = d.take()
 	}()
@@ -59,7 +67,7 @@ func product64(t *testing.T, d *Device, n int, form string, fault int) (got, wan
 		return nil, nil, err
 	}
 	va, vb := floats(t, d, a), floats(t, d, b)
-	want = make([]float32, 64*n)
+	want = make([]float32, rows*n)
 	at := func(v []float32, i, k, rows int, trans bool) float64 {
 		if trans {
 			return float64(v[k*rows+i])
@@ -73,7 +81,7 @@ func product64(t *testing.T, d *Device, n int, form string, fault int) (got, wan
 		}
 		want[i] = float32(s)
 	}
-	return floats(t, d, y), want, nil
+	return floats(t, d, y)[:len(want)], want, nil
 }
 
 // TestEmulatedProducts compares wgmma, in all forms, with the definition.
@@ -84,17 +92,28 @@ func TestEmulatedProducts(t *testing.T) {
 			if n < 64 && strings.HasSuffix(form, "b") {
 				continue
 			}
-			got, want, err := product64(t, d, n, form, noFault)
-			if err != nil {
-				t.Errorf("%d columns, %s: %v", n, form, err)
-				continue
+			faults := []int{noFault}
+			if n == 64 && !strings.HasPrefix(form, "ss_a") {
+				faults = []int{noFault, acrossGrid, acrossGrid} // in both orders
 			}
-			for i := range want {
-				if !(math.Abs(float64(got[i]-want[i])) < 1e-4) {
-					t.Errorf("%d columns, %s: element %d, %d is %v, want %v", n, form, i/n, i%n, got[i], want[i])
-					break
-				}
+			for _, fault := range faults {
+				compareProduct(t, d, n, form, fault)
 			}
+		}
+	}
+}
+
+func compareProduct(t *testing.T, d *Device, n int, form string, fault int) {
+	t.Helper()
+	got, want, err := product64(t, d, n, form, fault)
+	if err != nil {
+		t.Errorf("%d columns, %s, %d: %v", n, form, fault, err)
+		return
+	}
+	for i := range want {
+		if !(math.Abs(float64(got[i]-want[i])) < 1e-4) {
+			t.Errorf("%d columns, %s, %d: element %d, %d is %v, want %v", n, form, fault, i/n, i%n, got[i], want[i])
+			return
 		}
 	}
 }

@@ -182,6 +182,7 @@ type Card struct {
 	ClockKHz        int
 	MemoryKHz       int
 	BusBits         int
+	Cooperative     bool // it takes launches with Grid.Cooperative
 }
 
 // Attributes of a device, by their number in the driver's interface.
@@ -192,6 +193,7 @@ const (
 	attrBusWidth        = 37
 	attrMajor           = 75
 	attrMinor           = 76
+	attrCooperative     = 95
 	attrSharedOptin     = 97
 	attrPools           = 115
 )
@@ -216,6 +218,7 @@ func (d *Driver) Card(n int) (*Card, error) {
 	c.Capability = 10*c.attribute(attrMajor) + c.attribute(attrMinor)
 	c.Multiprocessors, c.SharedMemory = c.attribute(attrMultiprocessors), c.attribute(attrSharedOptin)
 	c.ClockKHz, c.MemoryKHz, c.BusBits = c.attribute(attrClock), c.attribute(attrMemoryClock), c.attribute(attrBusWidth)
+	c.Cooperative = c.attribute(attrCooperative) != 0
 	if c.attribute(attrPools) == 0 {
 		return nil, tooOld(fmt.Errorf("the driver of %s has no memory pools", c.Name))
 	}

@@ -41,8 +41,11 @@ func TestCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Name != "Fake 1" || c.Capability != 90 || c.Multiprocessors != 132 || c.Memory != 1<<30 {
+	if c.Name != "Fake 1" || c.Capability != 90 || c.Multiprocessors != 132 || c.Memory != 1<<30 || !c.Cooperative {
 		t.Errorf("card is %+v", c)
+	}
+	if other, err := d.Card(0); err != nil || other.Cooperative {
+		t.Errorf("a card without cooperative launches is %+v, %v", other, err)
 	}
 	pool, err := c.Pool()
 	if err != nil {
@@ -124,7 +127,7 @@ func launches(t *testing.T, d *Driver, s Stream) {
 	if err := d.Launch(f, Grid{X: 3, Y: 2, Threads: 96, Shared: 7}, &args[0], s); err != nil {
 		t.Fatal(err)
 	}
-	got := make([]byte, 64)
+	got := make([]byte, 128)
 	arrived := func(want ...uint64) {
 		t.Helper()
 		d.CopyOut(got, told, s)
@@ -135,10 +138,30 @@ func launches(t *testing.T, d *Driver, s Stream) {
 		}
 	}
 	arrived(3, 2, 1, 96, 7, 42, 0, 0)
-	if err := d.Launch(f, Grid{X: 4, Threads: 128, Shared: 8, Programmatic: true}, &args[0], s); err != nil {
-		t.Fatal(err)
+	for _, c := range []struct {
+		programmatic, cooperative bool
+		attributes                []uint64
+	}{
+		{true, false, []uint64{programmaticSerialization, 1, 0, 0}},
+		{false, true, []uint64{cooperative, 1, 0, 0}},
+		{true, true, []uint64{cooperative, 1, programmaticSerialization, 1}},
+		{false, false, []uint64{0, 0, 0, 0}},
+	} {
+		if err := d.Launch(f, Grid{X: 4, Threads: 128, Shared: 8, Programmatic: c.programmatic, Cooperative: c.cooperative}, &args[0], s); err != nil {
+			t.Fatal(err)
+		}
+		arrived(append([]uint64{4, 1, 1, 128, 8, 42}, c.attributes...)...)
 	}
-	arrived(4, 1, 1, 128, 8, 42, programmaticSerialization, 1)
+	ex := d.launchEx
+	d.launchEx = 0
+	if err := d.Launch(f, Grid{X: 5, Threads: 32, Programmatic: true}, &args[0], s); err != nil {
+		t.Errorf("an early launch by a driver without attributes: %v", err)
+	}
+	if err := d.Launch(f, Grid{X: 6, Threads: 32, Cooperative: true}, &args[0], s); err == nil || !strings.Contains(err.Error(), "no cuLaunchKernelEx") {
+		t.Errorf("a cooperative launch by a driver without attributes: %v", err)
+	}
+	arrived(5)
+	d.launchEx = ex
 	runtime.KeepAlive(cells)
 }
 

@@ -59,6 +59,19 @@ __device__ __forceinline__ float exp2_fast(float v) {
     return y;
 }
 
+// group_sync is a barrier of n threads, by one of 16 numbers; 0 is that of __syncthreads.
+__device__ __forceinline__ void group_sync(int id, int n) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(n) : "memory"); }
+
+// grid_arrive and grid_wait are a barrier of all blocks of a cooperative launch: one thread of each, behind a __syncthreads,
+// counts gate up, then waits until it has come to want, and another __syncthreads lets its block go on. What the blocks wrote
+// before is seen then. gate counts on and may run over: the next barrier wants as many more as there are blocks.
+__device__ __forceinline__ void grid_arrive(uint32_t *gate) { asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(gate) : "memory"); }
+__device__ __forceinline__ void grid_wait(const uint32_t *gate, uint32_t want) {
+    uint32_t have;
+    do asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(have) : "l"(gate) : "memory");
+    while ((int)(have - want) < 0);
+}
+
 // launch_dependents lets the next kernel of the stream start before this one ends, where its launch allows it.
 __device__ __forceinline__ void launch_dependents() {
 #if __CUDA_ARCH__ >= 900

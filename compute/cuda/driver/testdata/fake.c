@@ -52,7 +52,7 @@ int cuDeviceGetCount(int *n) { *n = 2; return 0; }
 int cuDeviceGet(int *d, int n) { *d = n; return n < 2 ? 0 : 101; }
 int cuDeviceGetName(char *s, int n, int d) { snprintf(s, n, "Fake %d", d); return 0; }
 int cuDeviceGetAttribute(int *v, int a, int d) {
-    *v = a == 75 ? 9 : a == 76 ? 0 : a == 16 ? 132 : a == 97 ? 232448 : a == 115 ? asked("pools", 1) : 7;
+    *v = a == 75 ? 9 : a == 76 ? 0 : a == 16 ? 132 : a == 95 ? d : a == 97 ? 232448 : a == 115 ? asked("pools", 1) : 7;
     return 0;
 }
 int cuDeviceTotalMem_v2(size_t *n, int d) { *n = limit; return 0; }
@@ -139,15 +139,20 @@ static int launched(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned
 }
 int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
                    void *s, void **args, void **extra) {
-    last[6] = last[7] = 0;
+    memset(last + 6, 0, sizeof last - 48);
     return launched(gx, gy, gz, bx, shared, args);
 }
-// A launch with attributes: last[6] is the number and last[7] the value of the only one.
+// A launch with attributes: last[6] and on are the number and the value of each.
 struct attribute { unsigned id, pad, value[16]; };
 struct config { unsigned gx, gy, gz, bx, by, bz, shared; void *s; struct attribute *attributes; unsigned count; };
 int cuLaunchKernelEx(const struct config *c, void *f, void **args, void **extra) {
-    if (c->count != 1) return 1;
-    last[6] = c->attributes->id, last[7] = c->attributes->value[0];
+    if (c->count < 1 || c->count > 2) return 1;
+    memset(last + 6, 0, sizeof last - 48);
+    for (unsigned i = 0; i < c->count; i++) {
+        const struct attribute *a = c->attributes + i;
+        if (a->id != 2 && a->id != 6 || a->value[0] != 1) return 1;
+        last[6 + 2 * i] = a->id, last[7 + 2 * i] = a->value[0];
+    }
     int code = capturing ? asked("graph", 0) : 0;
     return code ? code : launched(c->gx, c->gy, c->gz, c->bx, c->shared, args);
 }

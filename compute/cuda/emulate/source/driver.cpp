@@ -4,8 +4,10 @@
 // looked at when it is freed; copies of cp.async are made as late as they may; every other launch of a kernel runs its
 // threads and blocks in the opposite order. EMULATED_CUDA sets "capability=90,cores=8,memory=1073741824".
 #include "emulate.h"
+#include <algorithm>
 #include <chrono>
 #include <errno.h>
+#include <link.h>
 #include <map>
 #include <mutex>
 #include <pthread.h>
@@ -27,27 +29,39 @@ Thread *me;
 uint3 block;
 dim3 blocks, threads;
 
-constexpr int Most = 1024, Stack = 128 << 10;
+constexpr int Most = 1024, Stack = 128 << 10, MostTogether = 16 << 10;
 enum { IllegalAddress = 700, Failed = 719 };
 
 struct Warp {
     uint32_t ready, left;  // threads that can run, threads that have not ended
     uint32_t waiting[16];  // at each barrier
     uint32_t early;        // that wait for earlier kernels
+    uint32_t gated;        // that wait for other blocks
     uint32_t met;
     const char *what;
     void *boxes[32];
 };
 
-static Thread all[Most];
-static Warp warps[Most / 32];
-static int count, alive, arrived[16], value[16], results[16];
+struct Engines;  // Hopper's, in hopper.h
+// A Block is what a block has of its own. Those of a cooperative launch are all there at once.
+struct Block {
+    uint3 index;
+    Thread all[Most];
+    Warp warps[Most / 32];
+    int alive, arrived[16], value[16], results[16];
+    uint8_t *stacks;
+    Engines *engines;
+    std::vector<uint8_t> aside;  // shared memory, while another block runs
+};
+static std::vector<Block *> made = {new Block()};
+static Block *here = made[0];  // the block that runs
+static int count;              // threads of a block
 static size_t dynamicBytes;
 static void *scheduler;  // stack of the launching thread
 static bool backward, failed, hopper;
 // A programmatic launch may begin before earlier kernels have ended: until all threads have waited, its first block finds
 // nothing but weights.
-static bool programmatic, early;
+static bool programmatic, early, cooperative;
 static int unwaited;
 static int code;
 static char message[512];
@@ -83,7 +97,7 @@ emulate_switch:
 .size emulate_switch, .-emulate_switch
 )");
 
-static int number(const Thread *t) { return (int)(t - all); }
+static int number(const Thread *t) { return (int)(t - here->all); }
 
 static void go(Thread *t) {
     Thread *from = me;
@@ -94,7 +108,7 @@ static void go(Thread *t) {
 // leave runs the next thread of the warp that can, or the scheduler.
 static void leave() {
     int i = number(me), lane = i & 31;
-    uint32_t ready = warps[i >> 5].ready, rest;
+    uint32_t ready = here->warps[i >> 5].ready, rest;
     if (!ready) return emulate_switch(&me->stack, scheduler);
     if (backward) {
         rest = ready & (((uint32_t)1 << lane) - 1);
@@ -103,7 +117,7 @@ static void leave() {
         rest = lane == 31 ? 0 : ready & ~(((uint32_t)2 << lane) - 1);
         lane = __builtin_ctz(rest ? rest : ready);
     }
-    go(&all[(i & ~31) + lane]);
+    go(&here->all[(i & ~31) + lane]);
 }
 
 static void vfail(const char *format, va_list list) {
@@ -138,7 +152,7 @@ static void endHopper();
 
 void meet(void *box, const char *what, void (*op)(void **)) {
     int i = number(me);
-    Warp &w = warps[i >> 5];
+    Warp &w = here->warps[i >> 5];
     uint32_t bit = (uint32_t)1 << (i & 31);
     if (w.left != ~0u) fail("%s in a warp of which threads have ended", what);
     if (w.met && w.what != what) fail("%s where others of the warp are at %s", what, w.what);
@@ -155,42 +169,50 @@ void meet(void *box, const char *what, void (*op)(void **)) {
 
 static void release(int id) {
     publish();
-    for (int k = 0; k < (count + 31) / 32; k++) warps[k].ready |= warps[k].waiting[id], warps[k].waiting[id] = 0;
-    results[id] = value[id], arrived[id] = value[id] = 0;
+    for (int k = 0; k < (count + 31) / 32; k++) here->warps[k].ready |= here->warps[k].waiting[id], here->warps[k].waiting[id] = 0;
+    here->results[id] = here->value[id], here->arrived[id] = here->value[id] = 0;
 }
 
 int barrier(int id, int n, int v) {
     if (id < 0 || id > 15 || n % 32) fail("barrier %d of %d threads", id, n);
     int i = number(me);
-    Warp &w = warps[i >> 5];
+    Warp &w = here->warps[i >> 5];
     uint32_t bit = (uint32_t)1 << (i & 31);
-    value[id] |= v;
-    if (++arrived[id] == (n ? n : alive)) {
+    here->value[id] |= v;
+    if (++here->arrived[id] == (n ? n : here->alive)) {
         release(id);
-        return results[id];
+        return here->results[id];
     }
     w.waiting[id] |= bit, w.ready &= ~bit;
     leave();
-    return results[id];
+    return here->results[id];
 }
 
 static void hide(bool);
 void wait_earlier() {
     int i = number(me);
-    all[i].waited = true;
+    here->all[i].waited = true;
     if (!early) return;
     if (--unwaited > 0) {
         uint32_t bit = (uint32_t)1 << (i & 31);
-        warps[i >> 5].early |= bit, warps[i >> 5].ready &= ~bit;
+        here->warps[i >> 5].early |= bit, here->warps[i >> 5].ready &= ~bit;
         return leave();
     }
     hide(early = false);
-    for (int k = 0; k < (count + 31) / 32; k++) warps[k].ready |= warps[k].early, warps[k].early = 0;
+    for (int k = 0; k < (count + 31) / 32; k++) here->warps[k].ready |= here->warps[k].early, here->warps[k].early = 0;
 }
 
-void spin() {
+// come tells whether enough blocks have arrived, where the count may have run over.
+static bool come(const Thread &t) { return (int32_t)(*t.gate - t.want) >= 0; }
+
+void wait_gate(const uint32_t *gate, uint32_t want) {
     int i = number(me);
-    emulate_switch(&all[i].stack, scheduler);
+    me->gate = gate, me->want = want;
+    if (come(*me)) return;
+    if (!cooperative) fail("waits at a barrier of the grid, which has counted %u of %u, in a launch that is not cooperative", *gate, want);
+    uint32_t bit = (uint32_t)1 << (i & 31);
+    here->warps[i >> 5].gated |= bit, here->warps[i >> 5].ready &= ~bit;
+    leave();
 }
 
 void start_copy(void *to, const void *from, bool ok) {
@@ -227,60 +249,152 @@ static void run() {
     for (;;) {
         body(arguments);
         int i = number(me);
-        Warp &w = warps[i >> 5];
+        Warp &w = here->warps[i >> 5];
         uint32_t bit = (uint32_t)1 << (i & 31);
         w.left &= ~bit, w.ready &= ~bit;
-        alive--;
-        if (programmatic && !all[i].waited) fail("ends without waiting for the kernels before it");
+        here->alive--;
+        if (programmatic && !here->all[i].waited) fail("ends without waiting for the kernels before it");
         if (w.met) fail("ends where others of the warp are at %s", w.what);
-        if (alive && arrived[0] == alive) release(0);
+        if (here->alive && here->arrived[0] == here->alive) release(0);
         leave();
     }
 }
 
 static void prepare(int i) {
-    static uint8_t *stacks;
+    uint8_t *&stacks = here->stacks;
     if (!stacks) {
         stacks = (uint8_t *)mmap(nullptr, (size_t)Most * Stack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (stacks == MAP_FAILED) abort();
-        for (int k = 0; k < Most; k++) mprotect(stacks + (size_t)k * Stack, 4096, PROT_NONE);
     }
+    if (mprotect(stacks + (size_t)i * Stack, 4096, PROT_NONE)) abort();
     void **top = (void **)(stacks + (size_t)(i + 1) * Stack) - 1;  // as if run had been called
     *--top = (void *)run;
     for (int k = 0; k < 6; k++) *--top = nullptr;
-    all[i].stack = top;
+    here->all[i].stack = top;
 }
 
-// oneBlock runs a block to its end, or until a thread fails.
-static void oneBlock() {
-    alive = count;
-    memset(arrived, 0, sizeof arrived), memset(value, 0, sizeof value);
+// begin starts a block, in the place of the one that was here.
+static void begin(uint64_t b, bool first) {
+    here->index = block = {(unsigned)(b % blocks.x), (unsigned)(b / blocks.x % blocks.y), (unsigned)(b / blocks.x / blocks.y)};
+    here->alive = count;
+    memset(here->arrived, 0, sizeof here->arrived), memset(here->value, 0, sizeof here->value);
     memset(dynamic, 0xFF, dynamicBytes);
     beginHopper();
-    const int n = (count + 31) / 32;
-    for (int k = 0; k < n; k++) {
+    for (int k = 0; k < (count + 31) / 32; k++) {
         int rest = count - 32 * k;
-        warps[k].left = warps[k].ready = rest >= 32 ? ~0u : ((uint32_t)1 << rest) - 1;
-        warps[k].met = warps[k].early = 0;
-        memset(warps[k].waiting, 0, sizeof warps[k].waiting);
+        Warp &w = here->warps[k];
+        w.left = w.ready = rest >= 32 ? ~0u : ((uint32_t)1 << rest) - 1;
+        w.met = w.early = w.gated = 0;
+        memset(w.waiting, 0, sizeof w.waiting);
     }
-    for (int i = 0; i < count; i++) all[i].index = {(unsigned)i, 0, 0}, all[i].first = all[i].last = all[i].group = 0, all[i].waited = false;
-    while (alive && !failed) {
-        bool ran = false;
+    for (int i = 0; i < count; i++) {
+        Thread &t = here->all[i];
+        if (!t.stack) prepare(i);
+        t.index = {(unsigned)i, 0, 0}, t.first = t.last = t.group = 0, t.waited = false;
+    }
+    if (programmatic && first) hide(early = true), unwaited = count;
+}
+
+// proceed runs the block until none of its threads can go on, or one fails.
+static void proceed() {
+    const int n = (count + 31) / 32;
+    for (bool ran = true; ran && !failed;) {
+        ran = false;
         for (int k = 0; k < n && !failed; k++) {
-            Warp &w = warps[backward ? n - 1 - k : k];
+            Warp &w = here->warps[backward ? n - 1 - k : k];
             if (!w.ready) continue;
             ran = true;
-            me = &all[32 * (&w - warps) + (backward ? 31 - __builtin_clz(w.ready) : __builtin_ctz(w.ready))];
+            me = &here->all[32 * (&w - here->warps) + (backward ? 31 - __builtin_clz(w.ready) : __builtin_ctz(w.ready))];
             emulate_switch(&scheduler, me->stack);
         }
-        if (ran || failed) continue;
-        int at = 0;
-        for (int k = 0; k < n; k++) at += __builtin_popcount(warps[k].left & ~(warps[k].met | warps[k].ready));
-        code = Failed, failed = true;
-        snprintf(message, sizeof message, "kernel %s, block %u %u %u: %d threads wait at a barrier, %d for their warp: nobody goes on", kernel, block.x, block.y, block.z, at, alive - at);
     }
-    if (!failed) endHopper();
+}
+
+// end looks at what a block leaves in which no thread can go on.
+static void end() {
+    if (failed) return;
+    if (!here->alive) return endHopper();
+    int at = 0;
+    for (int k = 0; k < (count + 31) / 32; k++) at += __builtin_popcount(here->warps[k].left & ~here->warps[k].met);
+    code = Failed, failed = true;
+    snprintf(message, sizeof message, "kernel %s, block %u %u %u: %d threads wait at a barrier, %d for their warp: nobody goes on", kernel, block.x, block.y, block.z, at, here->alive - at);
+}
+
+// Declared is the shared memory that kernels declare with its size: whatever of this library is the thread's own.
+static struct Declared { uint8_t *at; size_t bytes, module; } declared;
+extern "C" void *__tls_get_addr(size_t *);
+static int findModule(dl_phdr_info *o, size_t, void *) {
+    bool own = false;
+    for (int i = 0; i < o->dlpi_phnum; i++) {
+        const auto &h = o->dlpi_phdr[i];
+        if (h.p_type == PT_LOAD && (uintptr_t)findModule - o->dlpi_addr - h.p_vaddr < h.p_memsz) own = true;
+        if (h.p_type == PT_TLS) declared.bytes = h.p_memsz, declared.module = o->dlpi_tls_modid;
+    }
+    return own;
+}
+static void findDeclared() {
+    dl_iterate_phdr(findModule, nullptr);
+    size_t index[2] = {declared.module, 0};
+    declared.at = (uint8_t *)__tls_get_addr(index);
+}
+
+// enter makes a block of a cooperative launch the one that runs, and puts the other's shared memory aside.
+static void enter(Block *b) {
+    if (b == here) return;
+    here->aside.resize(dynamicBytes + declared.bytes), b->aside.resize(dynamicBytes + declared.bytes);
+    memcpy(here->aside.data(), dynamic, dynamicBytes), memcpy(here->aside.data() + dynamicBytes, declared.at, declared.bytes);
+    memcpy(dynamic, b->aside.data(), dynamicBytes), memcpy(declared.at, b->aside.data() + dynamicBytes, declared.bytes);
+    here = b, block = b->index;
+}
+
+// gated finds a thread that waits for other blocks.
+static Thread *gated(Block &b) {
+    for (int k = 0; k < (count + 31) / 32; k++)
+        if (b.warps[k].gated) return &b.all[32 * k + __builtin_ctz(b.warps[k].gated)];
+    return nullptr;
+}
+
+// pass lets threads of a block go on for which the others have arrived.
+static bool pass(Block &b) {
+    bool any = false;
+    for (int k = 0; k < (count + 31) / 32; k++)
+        for (uint32_t rest = b.warps[k].gated; rest; rest &= rest - 1) {
+            uint32_t bit = rest & -rest;
+            if (!come(b.all[32 * k + __builtin_ctz(rest)])) continue;
+            b.warps[k].gated &= ~bit, b.warps[k].ready |= bit, any = true;
+        }
+    return any;
+}
+
+// together runs blocks in turns, each until it waits for others.
+static void together(int total) {
+    findDeclared();
+    while ((int)made.size() < total) made.push_back(new Block());
+    int left = total;
+    for (bool first = true, went = true; left && !failed; first = false) {
+        Thread *waits = nullptr;
+        if (!went) {
+            for (int i = 0; i < total && !waits; i++)
+                if (made[i]->alive) enter(made[i]), waits = me = gated(*here);
+            return report("%d of %d blocks wait at a barrier of the grid, which has counted %u of %u: nobody goes on", left, total, *waits->gate, waits->want);
+        }
+        went = false;
+        for (int i = 0; i < total && !failed; i++) {
+            const int at = backward ? total - 1 - i : i;
+            Block *b = made[at];
+            if (!first && (!b->alive || !pass(*b))) continue;
+            went = true;
+            enter(b);
+            if (first) {
+                begin(at, i == 0);
+                memset(declared.at, 0xFF, declared.bytes);
+            }
+            do proceed();
+            while (!failed && pass(*b));
+            if (!b->alive) left--;
+            if (!b->alive || !gated(*b)) end();
+        }
+    }
 }
 
 // stopped is where a thread lands that touched memory that is nobody's.
@@ -357,33 +471,30 @@ static void hide(bool hidden) {
         if (!a.second.weights) mprotect(a.second.base + Page, a.second.pages, hidden ? PROT_NONE : PROT_READ | PROT_WRITE);
 }
 
-static int launch(Kernel &k, dim3 g, int n, size_t shared, void **args, bool overlaps) {
+// How a launch runs beside others: before earlier kernels have ended, and with all of its blocks at the same time.
+struct Beside { bool programmatic, cooperative; };
+
+static int launch(Kernel &k, dim3 g, int n, size_t shared, void **args, Beside how) {
     if (k.most && n > k.most || n > Most || n < 1) return snprintf(message, sizeof message, "kernel %s: %d threads", k.name, n), 1;
     if (shared > k.shared) return snprintf(message, sizeof message, "kernel %s: %zu bytes of shared memory, %zu were asked for", k.name, shared, k.shared), 1;
     kernel = k.name, body = k.run, arguments = args, count = n, dynamicBytes = shared, failed = false, code = 0;
     blocks = g, threads = {(unsigned)n, 1, 1};
     backward = k.odd, k.odd = !k.odd, hopper = asked("capability", 80) == 90;
-    for (int i = 0; i < n; i++)
-        if (!all[i].stack) prepare(i);
     if (!strcmp(k.name, "pack_w4")) areas[*(uint64_t *)args[0]].weights = true;
-    programmatic = overlaps;
+    programmatic = how.programmatic, cooperative = how.cooperative;
     launcher = pthread_self(), running = true;
     struct sigaction on = {};
     on.sa_sigaction = onFault, on.sa_flags = SA_SIGINFO | SA_ONSTACK;
     sigfillset(&on.sa_mask);
     sigaction(SIGSEGV, &on, &before);
     const uint64_t total = (uint64_t)g.x * g.y * g.z;
-    for (uint64_t i = 0; i < total && !failed; i++) {
-        uint64_t b = backward ? total - 1 - i : i;
-        block = {(unsigned)(b % g.x), (unsigned)(b / g.x % g.y), (unsigned)(b / g.x / g.y)};
-        if (programmatic && i == 0) hide(early = true), unwaited = n;
-        oneBlock();
-    }
+    if (cooperative) together(total);
+    for (uint64_t i = 0; i < total && !failed && !cooperative; i++) begin(backward ? total - 1 - i : i, i == 0), proceed(), end();
     if (early) hide(early = false);
     sigaction(SIGSEGV, &before, nullptr);
     running = false, me = nullptr;
-    if (failed)
-        for (int i = 0; i < Most; i++) all[i].stack = nullptr;
+    for (Block *b : made)
+        for (int i = 0; i < Most && failed; i++) b->all[i].stack = nullptr;
     return code;
 }
 
@@ -427,15 +538,15 @@ struct Launch {
     int n;
     size_t shared;
     std::vector<std::vector<uint64_t>> args;
-    bool programmatic;
+    Beside how;
     int run() {
         std::vector<void *> at;
         for (auto &a : args) at.push_back(a.data());
-        return launch(*k, g, n, shared, at.data(), programmatic);
+        return launch(*k, g, n, shared, at.data(), how);
     }
 };
 typedef std::vector<Launch> Graph;
-static thread_local Graph *capturing;  // by one thread, while others launch for devices of their own
+static std::map<pthread_t, Graph *> capturing;  // by some threads, while others launch for devices of their own
 }  // namespace emulate
 
 #include "instructions.h"
@@ -477,7 +588,7 @@ DRIVER cuDeviceGetAttribute(int *v, int a, int) {
     case 76: *v = capability % 10; break;
     case 16: *v = asked("cores", 8); break;
     case 97: *v = capability == 90 ? 232448 : 101376; break;  // the least of all cards
-    case 115: *v = 1; break;
+    case 95: case 115: *v = 1; break;
     default: *v = 0;
     }
     return 0;
@@ -513,21 +624,34 @@ DRIVER cuFuncSetAttribute(void *f, int a, int v) {
     if (a != 8 || v > room) return 1;
     return ((Kernel *)f)->shared = v, 0;
 }
-static int queue(void *f, dim3 g, int n, unsigned shared, void **args, bool programmatic) {
+// resident is how many blocks the multiprocessors hold at the same time: with 64 registers a thread, and beside each block's
+// shared memory a kilobyte of the system's.
+static uint64_t resident(int threads, size_t shared) {
+    int room = 0;
+    cuDeviceGetAttribute(&room, 97, 0);
+    return asked("cores", 8) * std::min<uint64_t>(Most / threads, (room + 1024) / (shared + 1024));
+}
+static int queue(void *f, dim3 g, int n, unsigned shared, void **args, Beside how) {
     Guard guard(lock);
     Kernel &k = *(Kernel *)f;
-    if (!capturing) return launch(k, g, n, shared, args, programmatic);
-    Launch l = {&k, g, n, shared, {}, programmatic};
+    if (const uint64_t total = (uint64_t)g.x * g.y * g.z; how.cooperative && n > 0 && n <= Most) {
+        const long long room = resident(n, shared);
+        if (total > room) return snprintf(message, sizeof message, "CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE: kernel %s: %llu blocks of %d threads, the card holds %lld", k.name, (long long)total, n, room), 720;
+        if (total * n > MostTogether) return snprintf(message, sizeof message, "kernel %s: %llu threads at the same time, %d are emulated: ask for fewer cores", k.name, (long long)total * n, MostTogether), 1;
+    }
+    Graph *graph = capturing[pthread_self()];
+    if (!graph) return launch(k, g, n, shared, args, how);
+    Launch l = {&k, g, n, shared, {}, how};
     for (size_t i = 0; i < k.sizes.size(); i++) {
         std::vector<uint64_t> copy((k.sizes[i] + 7) / 8);
         memcpy(copy.data(), args[i], k.sizes[i]);
         l.args.push_back(copy);
     }
-    capturing->push_back(l);
+    graph->push_back(l);
     return 0;
 }
 DRIVER cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, void *, void **args, void **) {
-    return queue(f, {gx, gy, gz}, bx * by * bz, shared, args, false);
+    return queue(f, {gx, gy, gz}, bx * by * bz, shared, args, {});
 }
 struct LaunchAttribute {  // CUlaunchAttribute
     unsigned id, pad, value[16];
@@ -539,8 +663,14 @@ struct LaunchConfig {  // CUlaunchConfig
     unsigned count;
 };
 DRIVER cuLaunchKernelEx(const LaunchConfig *c, void *f, void **args, void **) {
-    if (c->count != 1 || c->attributes->id != 6) return snprintf(message, sizeof message, "attributes of a launch that are not emulated"), 1;
-    return queue(f, {c->gx, c->gy, c->gz}, c->bx * c->by * c->bz, c->shared, args, c->attributes->value[0]);
+    Beside how = {};
+    for (unsigned i = 0; i < c->count; i++) {
+        const LaunchAttribute &a = c->attributes[i];
+        if (a.id == 2) how.cooperative = a.value[0];
+        else if (a.id == 6) how.programmatic = a.value[0];
+        else return snprintf(message, sizeof message, "attribute %u of a launch is not emulated", a.id), 1;
+    }
+    return queue(f, {c->gx, c->gy, c->gz}, c->bx * c->by * c->bz, c->shared, args, how);
 }
 DRIVER cuTensorMapEncodeTiled(TensorMap *to, int type, unsigned rank, uint64_t base, const uint64_t *dims, const uint64_t *strides, const unsigned *box,
                               const unsigned *steps, int interleave, int swizzle, int, int nan) {
@@ -570,8 +700,8 @@ DRIVER cuEventElapsedTime(float *ms, void *a, void *b) {
     return *ms = std::chrono::duration<float, std::milli>(*(Event *)b - *(Event *)a).count(), 0;
 }
 DRIVER cuEventDestroy_v2(void *e) { return delete (Event *)e, 0; }
-DRIVER cuStreamBeginCapture_v2(void *, int) { Guard g(lock); return capturing = new Graph, 0; }
-DRIVER cuStreamEndCapture(void *, void **graph) { Guard g(lock); return *graph = capturing, capturing = nullptr, 0; }
+DRIVER cuStreamBeginCapture_v2(void *, int) { Guard g(lock); return capturing[pthread_self()] = new Graph, 0; }
+DRIVER cuStreamEndCapture(void *, void **graph) { Guard g(lock); return *graph = capturing[pthread_self()], capturing.erase(pthread_self()), 0; }
 DRIVER cuGraphInstantiateWithFlags(void **e, void *graph, uint64_t) { return *e = new Graph(*(Graph *)graph), 0; }
 DRIVER cuGraphDestroy(void *graph) { return delete (Graph *)graph, 0; }
 DRIVER cuGraphLaunch(void *e, void *) {

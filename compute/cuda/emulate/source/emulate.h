@@ -1,6 +1,7 @@
-// CUDA C++ for g++: each thread of a block is a fiber, the blocks of a grid run one after another. Kernels are compiled
-// as they are; what they ask of a card is here. A thread runs until it needs others (a barrier, a shuffle, a product of
-// matrices), which is as far ahead of its neighbours as a card could ever let it run.
+// CUDA C++ for g++: each thread of a block is a fiber, the blocks of a grid run one after another; those of a cooperative
+// launch take turns, each as far as a barrier of the grid. Kernels are compiled as they are; what they ask of a card is here.
+// A thread runs until it needs others (a barrier, a shuffle, a product of matrices), which is as far ahead of its neighbours
+// as a card could ever let it run.
 #pragma once
 #include <math.h>
 #include <stdint.h>
@@ -20,7 +21,8 @@
 #define __forceinline__ inline
 #define __grid_constant__
 #define __align__(n) __attribute__((aligned(n)))
-#define __shared__ static
+// One thread of the host runs all of a grid: what belongs to it lies together, so that it can be copied when blocks take turns.
+#define __shared__ static thread_local
 #define SHARED_ARRAY(T, name, align) T *name = (T *)emulate::dynamic
 
 struct uint3 { unsigned x, y, z; };
@@ -52,6 +54,8 @@ struct Thread {
     Copy *copies;
     int first, last, held, group;  // copies that are not made yet
     bool waited;                   // for earlier kernels
+    const uint32_t *gate;          // of the grid's barrier at which it waits, for the number want
+    uint32_t want;
 };
 extern Thread *me;
 extern uint3 block;
@@ -63,8 +67,8 @@ void meet(void *box, const char *what, void (*op)(void **boxes));
 // wait a thread only counts.
 int barrier(int id, int n, int value);
 void wait_earlier();
-// spin lets others run while a thread waits for a word to change.
-void spin();
+// wait_gate waits until blocks of a cooperative launch have counted a word up to want.
+void wait_gate(const uint32_t *gate, uint32_t want);
 [[noreturn]] void fail(const char *format, ...);
 void start_copy(void *to, const void *from, bool ok);
 void end_group();

@@ -1,5 +1,5 @@
 // Kernels with the mistakes that the emulation finds, for its own test.
-#include "common.cuh"
+#include "hopper.cuh"
 
 extern "C" __global__ void fault_beyond(float *p, int n, int at) { if (threadIdx.x == 5) p[n + at] = 1; }
 extern "C" __global__ void fault_race(float *p, int n, int) {
@@ -45,4 +45,39 @@ extern "C" __global__ void fault_early(float *p, int, int at) {
     if (at != 3 || threadIdx.x) wait_for_earlier();
     cp_wait<0>();
     if (threadIdx.x == 63) p[1]++;
+}
+
+template <int N> __device__ float *row_of_block() {
+    __shared__ float row[N];
+    return row;
+}
+enum { NoRingFault, BulkCopy, OneStaysAway };
+// grid_ring passes 64 numbers a block round a ring of blocks: new = old of the block before + own in all kinds of shared memory
+// + own old by a copy that is under way across a barrier of the grid. p is the gate, then two rows of [blocks, 64] by turns.
+extern "C" __global__ void __launch_bounds__(64) grid_ring(float *p, int steps, int fault) {
+    SHARED_ARRAY(float, s, 16);  // [64], the copy's [64], a barrier of Hopper
+    __shared__ float marks[64];
+    float *sums = row_of_block<64>();
+    const int t = threadIdx.x, blocks = gridDim.x, block = blockIdx.x, before = (block + blocks - 1) % blocks;
+    const uint32_t to = smem32(s + 64), bar = smem32(s + 128);
+    auto row = [&](int step, int b) { return p + 4 + ((step & 1) * blocks + b) * 64; };
+    if (fault == BulkCopy && t == 0) bar_init(bar, 1), bar_init_fence();
+    s[63 - t] = 3 * block + 63 - t, marks[63 - t] = block, sums[63 - t] = 0;
+    row(0, block)[t] = 64 * block + t;
+    for (int step = 0; step < steps; step++) {
+        __syncthreads();
+        if (fault == BulkCopy && t == 0) bar_expect(bar, 256), copy_bytes(to, row(step, block), 256, bar);
+        if (fault != BulkCopy && t < 16) cp16(to + 16 * t, row(step, block) + 4 * t, true);
+        cp_commit();
+        if (fault == OneStaysAway && step == 1 && block == 1) return;
+        if (t == 0) {
+            grid_arrive((uint32_t *)p);
+            grid_wait((const uint32_t *)p, blocks * (step + 1));
+        }
+        if (fault == BulkCopy) bar_wait(bar, step & 1);
+        cp_wait<0>();
+        group_sync(0, 64);
+        sums[t] += row(step, before)[t];
+        row(step + 1, block)[t] = sums[t] + marks[t] + s[t] + s[64 + t];
+    }
 }

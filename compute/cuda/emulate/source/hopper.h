@@ -11,20 +11,6 @@
 namespace emulate {
 inline void need(const char *what) { if (!hopper) fail("%s on a card that is not of capability 9.0", what); }
 
-// seen is shared memory as wgmma and the copy engine see it. Fenced says that the rest of it is theirs at the next barrier.
-alignas(1024) static uint8_t seen[Room];
-static bool fenced;
-
-static void publish() {
-    if (fenced) memcpy(seen, dynamic, dynamicBytes);
-    fenced = false;
-}
-
-static bool put(uint32_t at, const void *from, int bytes) {
-    if (at < (uint32_t)Room) memcpy(seen + at, from, bytes);
-    return memcpy(address(at, bytes), from, bytes);
-}
-
 // A Map is what driver.Tiles makes: a matrix of bf16 numbers in global memory and the size of tiles.
 struct Map {
     uint64_t magic, base, cols, rows, stride;
@@ -52,35 +38,6 @@ struct Barrier {
     std::vector<Bulk> copies;
 };
 constexpr uint64_t BarrierMagic = 0x7262726100000000;
-static std::vector<Barrier> barriers;
-
-static Barrier &barrierAt(uint32_t at, const char *what) {
-    need(what);
-    if (at & 7) fail("%s: a barrier at %u, no multiple of 8", what, at);
-    uint64_t word;
-    memcpy(&word, address(at, 8), 8);
-    uint64_t n = word ^ BarrierMagic;
-    if (n >= barriers.size() || barriers[n].at != at) fail("%s: no barrier was made at %u, or it was written over", what, at);
-    return barriers[n];
-}
-
-static void perform(const Bulk &c) {
-    if (c.bytes) {
-        put(c.to, c.from, c.bytes);
-        return;
-    }
-    const Map &m = c.map;
-    for (int r = 0; r < (int)m.boxRows; r++)
-        for (int k = 0; k < (int)m.boxCols; k += 8) {
-            uint16_t v[8] = {};
-            const int64_t row = (int64_t)c.row + r, col = (int64_t)c.col + k;
-            if (row >= 0 && row < (int64_t)m.rows)
-                for (int i = 0; i < 8; i++)
-                    if (col + i >= 0 && col + i < (int64_t)m.cols) v[i] = *(const uint16_t *)(m.base + row * m.stride + (col + i) * 2);
-            uint32_t at = c.to + (r * m.boxCols + k) * 2;
-            put(m.swizzle ? swizzled(at) : at, v, 16);
-        }
-}
 
 // A Store is under way from shared memory until it is waited for, and to the matrix until the block ends.
 struct Store {
@@ -105,28 +62,97 @@ struct Store {
             }
     }
 };
-static std::vector<Store> stores;
-static int storeGroup[Most];
+// Sums of a product under way: of a warp's 16 rows.
+struct Sums {
+    float *lanes[32];
+    int columns, products;
+    alignas(32) float v[16][256];
+};
+struct Product64 {  // m64nNk16 of bf16 numbers, a warp's part
+    Sums *d;
+    int group;
+    bool rs, accumulate, transA, transB;
+    uint64_t a, b;
+    alignas(32) float left[16][16];
+    uint8_t bitsA[64 * 32], bitsB[256 * 32];
+};
+struct Products {  // of a warp
+    std::vector<Product64 *> queue;
+    std::vector<Sums *> sums;
+    int group, count;
+    bool ready;  // wgmma_fence came after the last wait
+};
+
+// Engines are what a block has of all this.
+struct Engines {
+    uint8_t seen[Room];  // shared memory as wgmma and the copy engine see it
+    bool fenced;         // the rest of it is theirs at the next barrier
+    std::vector<Barrier> barriers;
+    std::vector<Store> stores;
+    int storeGroup[Most];
+    Products products[Most / 32];
+    std::vector<std::string> called[Most / 128];  // products of a warpgroup: all of its warps make the same
+    int registers[Most / 128];
+};
+
+static void publish() {
+    Engines &e = *here->engines;
+    if (e.fenced) memcpy(e.seen, dynamic, dynamicBytes);
+    e.fenced = false;
+}
+
+static bool put(uint32_t at, const void *from, int bytes) {
+    if (at < (uint32_t)Room) memcpy(here->engines->seen + at, from, bytes);
+    return memcpy(address(at, bytes), from, bytes);
+}
+
+static Barrier &barrierAt(uint32_t at, const char *what) {
+    need(what);
+    if (at & 7) fail("%s: a barrier at %u, no multiple of 8", what, at);
+    uint64_t word;
+    memcpy(&word, address(at, 8), 8);
+    uint64_t n = word ^ BarrierMagic;
+    if (n >= here->engines->barriers.size() || here->engines->barriers[n].at != at) fail("%s: no barrier was made at %u, or it was written over", what, at);
+    return here->engines->barriers[n];
+}
+
+static void perform(const Bulk &c) {
+    if (c.bytes) {
+        put(c.to, c.from, c.bytes);
+        return;
+    }
+    const Map &m = c.map;
+    for (int r = 0; r < (int)m.boxRows; r++)
+        for (int k = 0; k < (int)m.boxCols; k += 8) {
+            uint16_t v[8] = {};
+            const int64_t row = (int64_t)c.row + r, col = (int64_t)c.col + k;
+            if (row >= 0 && row < (int64_t)m.rows)
+                for (int i = 0; i < 8; i++)
+                    if (col + i >= 0 && col + i < (int64_t)m.cols) v[i] = *(const uint16_t *)(m.base + row * m.stride + (col + i) * 2);
+            uint32_t at = c.to + (r * m.boxCols + k) * 2;
+            put(m.swizzle ? swizzled(at) : at, v, 16);
+        }
+}
 
 static void storeTile(const TensorMap *m, int c0, int c1, uint32_t src) {
     need("store_tile");
-    Store s = {number(me), storeGroup[number(me)], false, src, {}, c0, c1, {}};
+    Store s = {number(me), here->engines->storeGroup[number(me)], false, src, {}, c0, c1, {}};
     memcpy(&s.map, m, sizeof s.map);
     if (s.map.magic != MapMagic) fail("store_tile: what describes the matrix was not made by the driver");
     if (src & (s.map.swizzle ? 1023 : 127)) fail("store_tile from %u", src);
     const int n = s.map.boxCols * s.map.boxRows * 2;
     const uint8_t *own = address(src, n);
-    if (memcmp(own, seen + src, n)) fail("store_tile reads at %u what no fence_proxy_async has shown to it", src);
+    if (memcmp(own, here->engines->seen + src, n)) fail("store_tile reads at %u what no fence_proxy_async has shown to it", src);
     s.bits.assign(own, own + n);
     s.write(true);
-    stores.push_back(std::move(s));
+    here->engines->stores.push_back(std::move(s));
 }
 
 // waitRead lets shared memory be written that committed stores have read.
 static void waitRead() {
     need("bulk_wait_read");
-    for (Store &s : stores) {
-        if (s.read || s.thread != number(me) || s.group == storeGroup[s.thread]) continue;
+    for (Store &s : here->engines->stores) {
+        if (s.read || s.thread != number(me) || s.group == here->engines->storeGroup[s.thread]) continue;
         if (memcmp(address(s.from, s.bits.size()), s.bits.data(), s.bits.size())) fail("shared memory at %u was written before a store from it was waited for", s.from);
         s.read = true;
     }
@@ -145,7 +171,7 @@ static void progress(Barrier &b) {
     b.copies.clear();
     publish();
     b.phase ^= 1, b.pending = b.count, b.waiters = 0;
-    for (int k = 0; k < Most / 32; k++) warps[k].ready |= b.waiting[k], b.waiting[k] = 0;
+    for (int k = 0; k < Most / 32; k++) here->warps[k].ready |= b.waiting[k], b.waiting[k] = 0;
 }
 
 static void arrive(Barrier &b, int bytes) {
@@ -166,20 +192,6 @@ static void start(uint32_t bar, const Bulk &c, const char *what) {
     if (b.waiters && !b.pending && coming(b) == b.bytes) progress(b);
 }
 
-// Sums of a product under way: of a warp's 16 rows.
-struct Sums {
-    float *lanes[32];
-    int columns, products;
-    alignas(32) float v[16][256];
-};
-struct Product64 {  // m64nNk16 of bf16 numbers, a warp's part
-    Sums *d;
-    int group;
-    bool rs, accumulate, transA, transB;
-    uint64_t a, b;
-    alignas(32) float left[16][16];
-    uint8_t bitsA[64 * 32], bitsB[256 * 32];
-};
 struct Asked {  // by a lane
     float *d;
     int columns;
@@ -187,14 +199,6 @@ struct Asked {  // by a lane
     uint64_t descA, descB;
     bool accumulate, transA, transB;
 };
-static struct Products {  // of a warp
-    std::vector<Product64 *> queue;
-    std::vector<Sums *> sums;
-    int group, count;
-    bool ready;  // wgmma_fence came after the last wait
-} products[Most / 32];
-static std::vector<std::string> called[Most / 128];  // products of a warpgroup: all of its warps make the same
-static int registers[Most / 128];
 constexpr uint32_t Underway = 0x7FE5E5E5;
 
 template <class T> static T *recycled(std::vector<T *> &free) {
@@ -217,7 +221,7 @@ static void operand(uint8_t *to, uint64_t desc, int n, bool trans) {
         p = swizzled(p);
         if (p + 16 > dynamicBytes) fail("wgmma reads shared memory at %u of %zu bytes", p, dynamicBytes);
         const uint8_t *own = dynamic + p;
-        if (memcmp(own, seen + p, 16)) fail("wgmma reads at %u what no fence_proxy_async has shown to it", p);
+        if (memcmp(own, here->engines->seen + p, 16)) fail("wgmma reads at %u what no fence_proxy_async has shown to it", p);
         memcpy(to, own, 16), to += 16;
     };
     if (!trans) {
@@ -237,7 +241,7 @@ inline float number(const uint8_t *p) {
 
 static void begin(void **boxes) {
     const int w = emulate::number(me) >> 5;
-    Products &p = products[w];
+    Products &p = here->engines->products[w];
     const Asked &q = *(Asked *)boxes[0];
     if (threads.x % 128) fail("wgmma in a block without whole warpgroups");
     Product64 *x = recycled(freeProducts);
@@ -271,7 +275,7 @@ static void begin(void **boxes) {
     p.queue.push_back(x);
     char text[100];
     snprintf(text, sizeof text, "n%d a %llx b %llx accumulate %d trans %d%d", q.columns, (long long)q.descA, (long long)q.descB, q.accumulate, q.transA, q.transB);
-    auto &list = called[w >> 2];
+    auto &list = here->engines->called[w >> 2];
     if (p.count == (int)list.size()) list.push_back(text);
     if (list[p.count++] != text) fail("wgmma %s: another warp of the warpgroup makes %s", text, list[p.count - 1].c_str());
 }
@@ -316,7 +320,7 @@ static void compute(Product64 &x) {
 
 // finish computes what is waited for, and gives sums back that no product adds to any more.
 static void finish(void **boxes) {
-    Products &p = products[number(me) >> 5];
+    Products &p = here->engines->products[number(me) >> 5];
     const int most = *(int *)boxes[0];
     while (!p.queue.empty() && p.queue[0]->group < p.group - most) {
         Product64 *x = p.queue[0];
@@ -342,35 +346,38 @@ static void finish(void **boxes) {
 }
 
 static void beginHopper() {
-    barriers.clear(), stores.clear();
-    memset(storeGroup, 0, sizeof storeGroup);
-    fenced = false;
-    memset(seen, 0xFF, dynamicBytes);
+    if (!here->engines) here->engines = new Engines();
+    Engines &e = *here->engines;
+    e.barriers.clear(), e.stores.clear();
+    memset(e.storeGroup, 0, sizeof e.storeGroup);
+    e.fenced = false;
+    memset(e.seen, 0xFF, dynamicBytes);
     for (int k = 0; k < (count + 31) / 32; k++) {
-        Products &p = products[k];
+        Products &p = e.products[k];
         freeProducts.insert(freeProducts.end(), p.queue.begin(), p.queue.end());
         freeSums.insert(freeSums.end(), p.sums.begin(), p.sums.end());
         p.queue.clear(), p.sums.clear(), p.group = p.count = 0, p.ready = false;
     }
-    for (int g = 0; g < (count + 127) / 128; g++) called[g].clear(), registers[g] = 0;
+    for (int g = 0; g < (count + 127) / 128; g++) e.called[g].clear(), e.registers[g] = 0;
 }
 
 // endHopper looks for what a block has left behind.
 static void endHopper() {
-    for (const Barrier &b : barriers)
+    const Engines &e = *here->engines;
+    for (const Barrier &b : e.barriers)
         if (!b.copies.empty()) return report("the block ends with a copy under way, to %u", b.copies[0].to);
-    for (const Store &s : stores) {
+    for (const Store &s : e.stores) {
         if (!s.read) return report("the block ends with a store under way, from %u", s.from);
         s.write(false);
     }
     int taken = 0;
     for (int k = 0; k < count / 32; k++) {
-        if (!products[k].queue.empty()) return report("warp %d ends with a product under way", k);
-        if (products[k].count != (int)called[k >> 2].size()) return report("warp %d has made %d products, another of its warpgroup %zu", k, products[k].count, called[k >> 2].size());
+        if (!e.products[k].queue.empty()) return report("warp %d ends with a product under way", k);
+        if (e.products[k].count != (int)e.called[k >> 2].size()) return report("warp %d has made %d products, another of its warpgroup %zu", k, e.products[k].count, e.called[k >> 2].size());
     }
     for (int g = 0; g < count / 128; g++) {
-        if (!registers[g]) return;
-        taken += registers[g];
+        if (!e.registers[g]) return;
+        taken += e.registers[g];
     }
     if (taken > 512) return report("warpgroups take %d registers a thread, 512 are there", taken);
 }
@@ -382,7 +389,7 @@ static void hold(uint32_t b, int phase) {
         if (bar.phase == phase) progress(bar);
         if (bar.phase != phase) return;
         bar.waiting[i >> 5] |= (uint32_t)1 << (i & 31), bar.waiters++;
-        warps[i >> 5].ready &= ~((uint32_t)1 << (i & 31));
+        here->warps[i >> 5].ready &= ~((uint32_t)1 << (i & 31));
         leave();
     }
 }
@@ -418,7 +425,7 @@ struct Stored {  // stmatrix
 static void registersOf(int n, const char *what) {
     need(what);
     if (n % 8 || n < 24 || n > 256) fail("%s: %d", what, n);
-    registers[number(me) >> 7] = n;
+    here->engines->registers[number(me) >> 7] = n;
     meet(nullptr, what, nothing);
 }
 }  // namespace emulate
@@ -430,10 +437,10 @@ template <int TransA = 0, int TransB = 0, int R> inline void wgmma_ss(float (&d)
     emulate::multiply({d, 2 * R, nullptr, a, b, accumulate != 0, TransA != 0, TransB != 0}, "wgmma");
 }
 inline void wgmma_fence() {
-    emulate::meet(nullptr, "wgmma_fence", [](void **) { emulate::products[emulate::number(emulate::me) >> 5].ready = true; });
+    emulate::meet(nullptr, "wgmma_fence", [](void **) { emulate::here->engines->products[emulate::number(emulate::me) >> 5].ready = true; });
 }
 inline void wgmma_commit() {
-    emulate::meet(nullptr, "wgmma_commit", [](void **) { emulate::products[emulate::number(emulate::me) >> 5].group++; });
+    emulate::meet(nullptr, "wgmma_commit", [](void **) { emulate::here->engines->products[emulate::number(emulate::me) >> 5].group++; });
 }
 template <int N> inline void wgmma_wait() {
     int most = N;
@@ -444,11 +451,11 @@ inline void bar_init(uint32_t b, int n) {
     emulate::need("bar_init");
     if (b & 7) emulate::fail("bar_init at %u, no multiple of 8", b);
     if (n < 1) emulate::fail("bar_init for %d threads", n);
-    uint64_t word = emulate::BarrierMagic ^ emulate::barriers.size();
+    uint64_t word = emulate::BarrierMagic ^ emulate::here->engines->barriers.size();
     memcpy(emulate::address(b, 8), &word, 8);
-    emulate::barriers.push_back({b, n, n, 0, 0, false, {}, 0, {}});
+    emulate::here->engines->barriers.push_back({b, n, n, 0, 0, false, {}, 0, {}});
 }
-inline void bar_init_fence() { for (auto &b : emulate::barriers) b.visible = true; }
+inline void bar_init_fence() { for (auto &b : emulate::here->engines->barriers) b.visible = true; }
 inline void bar_expect(uint32_t b, int bytes) { emulate::arrive(emulate::barrierAt(b, "bar_expect"), bytes); }
 inline void bar_arrive(uint32_t b) { emulate::arrive(emulate::barrierAt(b, "bar_arrive"), 0); }
 inline void bar_wait(uint32_t b, int phase) { emulate::hold(b, phase); }
@@ -464,14 +471,13 @@ inline void copy_bytes(uint32_t dst, const void *src, int n, uint32_t bar) {
     emulate::start(bar, {dst, (const uint8_t *)src, n, {}, 0, 0}, "copy_bytes");
 }
 inline void store_tile(const TensorMap *m, int c0, int c1, uint32_t src) { emulate::storeTile(m, c0, c1, src); }
-inline void bulk_commit() { emulate::need("bulk_commit"), emulate::storeGroup[emulate::number(emulate::me)]++; }
+inline void bulk_commit() { emulate::need("bulk_commit"), emulate::here->engines->storeGroup[emulate::number(emulate::me)]++; }
 inline void bulk_wait_read() { emulate::waitRead(); }
 inline void fence_proxy_async() {
     emulate::need("fence_proxy_async");
-    emulate::fenced = true;
+    emulate::here->engines->fenced = true;
     bar_init_fence();
 }
-inline void group_sync(int id, int n) { emulate::barrier(id, n, 0); }
 template <int N> inline void fewer_registers() { emulate::registersOf(N, "fewer_registers"); }
 template <int N> inline void more_registers() { emulate::registersOf(N, "more_registers"); }
 inline void stmatrix(uint32_t p, const uint32_t (&q)[4]) {

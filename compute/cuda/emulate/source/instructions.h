@@ -89,6 +89,9 @@ inline void mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
     emulate::Product p = {d, a, b0, b1};
     emulate::meet(&p, "mma", emulate::Product::run);
 }
+inline void group_sync(int id, int n) { emulate::barrier(id, n, 0); }
+inline void grid_arrive(uint32_t *gate) { ++*gate; }
+inline void grid_wait(const uint32_t *gate, uint32_t want) { emulate::wait_gate(gate, want); }
 inline uint32_t and_or(uint32_t v, uint32_t bits) { return (v & 0x000F000Fu) | bits; }
 // Kernels run one after another here, but a programmatic launch is held to what it may do beside others.
 inline void launch_dependents() {}

@@ -1,10 +1,10 @@
 // Products of a warpgroup in all their forms, and a store, for the emulation's own test, and faults in them.
 #include "hopper.cuh"
 
-enum { NoFault, NoCopyWait, NoFence, NoProxyFence, NoWait, Overwritten, WaitsForOlder, OneWarp, OtherStride, MoreBytes, NoInitFence, LeftUnderway, SumsWritten, NoEarlierWait, NotCommitted };
+enum { NoFault, NoCopyWait, NoFence, NoProxyFence, NoWait, Overwritten, WaitsForOlder, OneWarp, OtherStride, MoreBytes, NoInitFence, LeftUnderway, SumsWritten, NoEarlierWait, NotCommitted, AcrossGrid };
 
 // product_check is d [64, N] = a b over 64. RS has a in registers. With A and B operands lie across the sum: [64, 64] and [64, N]
-// instead of [64, 64] and [N, 64].
+// instead of [64, 64] and [N, 64]. Further blocks multiply the next 64 rows of a; with AcrossGrid they are under way at a barrier.
 template <int N, bool RS, int A, int B>
 __device__ void product_check(const TensorMap *am, const TensorMap *bm, const bf16 *a, float *y, int fault) {
     constexpr int BytesA = 64 * 128, BytesB = N * 128;
@@ -18,7 +18,7 @@ __device__ void product_check(const TensorMap *am, const TensorMap *bm, const bf
     if (fault != NoEarlierWait) wait_for_earlier();
     if (threadIdx.x == 0) {
         bar_expect(bar, BytesA + BytesB + (fault == MoreBytes ? 16 : 0));
-        copy_tile(sa, am, 0, 0, bar);
+        copy_tile(sa, am, 0, 64 * blockIdx.x, bar);
         for (int i = 0; i < (B ? N / 64 : 1); i++) copy_tile(sb + i * 8192, bm, 64 * i, 0, bar);
     }
     if (fault != NoCopyWait) bar_wait(bar, 0);
@@ -29,7 +29,7 @@ __device__ void product_check(const TensorMap *am, const TensorMap *bm, const bf
     uint32_t f[4][4];
     const int lane = threadIdx.x & 31, w = threadIdx.x >> 5;
     for (int k = 0; k < 4; k++)
-        for (int i = 0; i < 4; i++) f[k][i] = *(const uint32_t *)(a + (16 * w + (lane >> 2) + 8 * (i & 1)) * 64 + 16 * k + 2 * (lane & 3) + 8 * (i >> 1));
+        for (int i = 0; i < 4; i++) f[k][i] = *(const uint32_t *)(a + (64 * blockIdx.x + 16 * w + (lane >> 2) + 8 * (i & 1)) * 64 + 16 * k + 2 * (lane & 3) + 8 * (i >> 1));
     uint64_t da = A ? columns_desc(sa, 0) : rows_desc(sa), db = B ? columns_desc(sc, 8192) : rows_desc(sc);
     if (fault == OtherStride) db = operand_desc(sc, 16, 2048);
     if (fault != NoFence) wgmma_fence();
@@ -39,12 +39,17 @@ __device__ void product_check(const TensorMap *am, const TensorMap *bm, const bf
         else wgmma_ss<A, B>(d, da + (A ? 128 : 2) * k, db + (B ? 128 : 2) * k, k);
     }
     wgmma_commit();
+    if (fault == AcrossGrid && threadIdx.x == 0) {
+        uint32_t *gate = (uint32_t *)(y + 64 * N * gridDim.x);
+        grid_arrive(gate);
+        grid_wait(gate, gridDim.x);
+    }
     if (fault == LeftUnderway) return;
     if (fault == SumsWritten) d[5] = 1;
     if (fault == Overwritten && threadIdx.x == 0) s[BytesA + BytesB + 40] ^= 64, fence_proxy_async();
     if (fault != NoWait && fault != WaitsForOlder) wgmma_wait<0>();
     if (fault == WaitsForOlder) wgmma_wait<1>();
-    for (int i = 0; i < N / 2; i++) y[(16 * w + (lane >> 2) + 8 * (i >> 1 & 1)) * N + 8 * (i >> 2) + 2 * (lane & 3) + (i & 1)] = d[i];
+    for (int i = 0; i < N / 2; i++) y[(64 * blockIdx.x + 16 * w + (lane >> 2) + 8 * (i >> 1 & 1)) * N + 8 * (i >> 2) + 2 * (lane & 3) + (i & 1)] = d[i];
     wgmma_wait<0>();
 }
 
