@@ -59,8 +59,8 @@ __device__ __forceinline__ void frag_back(uint32_t (&a)[4][4], const uint8_t *bl
     }
 }
 
-// The update's columns come in chunks of 8: the ranks of hi, lo, hi of u by those of hi, hi, lo of v, filled up with zeros.
-// Chunks are multiplied by fours, a stage has two of these.
+// The update's columns come in chunks of 8: of 8 columns of u hi, lo, hi, by hi, hi, lo of v, and then of the next 8, filled up
+// with zeros. Chunks are multiplied by fours, a stage has two of these.
 __device__ __forceinline__ int update_fours(int rank) { return (3 * ((rank + 7) / 8) + 3) / 4; }
 __device__ __forceinline__ int update_stages(int rank) { return (update_fours(rank) + 1) / 2; }
 __device__ __forceinline__ float piece(float x, bool second) {
@@ -74,50 +74,56 @@ __device__ __forceinline__ float4 four(const float *row, int i, int n) {
     return make_float4(i < n ? row[i] : 0, i + 1 < n ? row[i + 1] : 0, i + 2 < n ? row[i + 2] : 0, i + 3 < n ? row[i + 3] : 0);
 }
 
-// write_update writes stage l of u for BT tokens from t0 on, as the copy engine would: 16 bytes of a row at their number xor the row's.
-template <int BT> __device__ __forceinline__ void write_update(uint8_t *to, const WgPart &p, int t0, int T, int l, int thread) {
-    const int rank = p.rank, width = (rank + 7) / 8, chunks = min(8, 4 * update_fours(rank) - 8 * l);
-    int which = 8 * l / width, at = (8 * l - which * width) * 8;
-    for (int c = 0; c < chunks; c++) {
-#pragma unroll 1
-        for (int h = 0; h < 2; h++)
+// Columns are 8 columns of u, of a thread's tokens among the BT of a tile: thread, thread + Writers and so on.
+template <int BT> struct Columns {
+    static constexpr int Rows = (BT + Writers - 1) / Writers;
+    float4 f[Rows][2];
+    __device__ __forceinline__ void read(const WgPart &p, int at, int t0, int T, int thread) {
 #pragma unroll
-            for (int i = 0; i < (BT + Writers - 1) / Writers; i++) {
+        for (int i = 0; i < Rows; i++)
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
                 int r = thread + i * Writers;
-                if (r >= BT) continue;
-                float4 f = make_float4(0, 0, 0, 0);
-                if (which < 3 && t0 + r < T) f = four(p.u + (int64_t)(t0 + r) * rank, at + 4 * h, rank);
-                *(uint2 *)(to + r * 128 + ((c ^ (r & 7)) << 4) + 8 * h) =
-                    make_uint2(pack2(piece(f.x, which == 1), piece(f.y, which == 1)), pack2(piece(f.z, which == 1), piece(f.w, which == 1)));
+                f[i][h] = r < BT && t0 + r < T ? four(p.u + (int64_t)(t0 + r) * p.rank, at + 4 * h, p.rank) : make_float4(0, 0, 0, 0);
             }
-        if ((at += 8) >= rank) at = 0, which++;
     }
-}
+    // write puts them at chunk c of a stage, as the copy engine would: 16 bytes of a row at their number xor the row's.
+    __device__ __forceinline__ void write(uint8_t *to, int c, bool lo, int thread) const {
+#pragma unroll
+        for (int i = 0; i < Rows; i++) {
+            int r = thread + i * Writers;
+            if (r >= BT) continue;
+            const float4 &a = f[i][0], &b = f[i][1];
+            *(uint4 *)(to + r * 128 + ((c ^ (r & 7)) << 4)) = make_uint4(pack2(piece(a.x, lo), piece(a.y, lo)), pack2(piece(a.z, lo), piece(a.w, lo)),
+                                                                         pack2(piece(b.x, lo), piece(b.y, lo)), pack2(piece(b.z, lo), piece(b.w, lo)));
+        }
+    }
+};
 
 // frag_update is the A operand of the update's chunks from 4n on: rows r and r + 8 of v.
 template <bool BACK> __device__ __forceinline__ void frag_update(uint32_t (&a)[2][4], const WgPart &p, int R, int r, int n, int lane) {
-    const int rank = p.rank, width = (rank + 7) / 8;
+    const int rank = p.rank;
     const int64_t si = BACK ? rank : 1, sl = BACK ? 1 : R;
-    int which = 4 * n / width, at = (4 * n - which * width) * 8;
 #pragma unroll
     for (int q = 0; q < 4; q++) {
+        const int chunk = 4 * n + q, at = chunk / 3 * 8;
 #pragma unroll
         for (int h = 0; h < 2; h++) {
             float f[2];
 #pragma unroll
             for (int e = 0; e < 2; e++) {
                 int l = at + 2 * (lane & 3) + e;
-                bool ok = which < 3 && l < rank && r + 8 * h < R;
-                f[e] = piece(ok ? p.scale * p.v[(r + 8 * h) * si + l * sl] : 0, which == 2);
+                f[e] = piece(l < rank && r + 8 * h < R ? p.scale * p.v[(r + 8 * h) * si + l * sl] : 0, chunk % 3 == 2);
             }
             a[q >> 1][2 * (q & 1) + h] = pack2(f[0], f[1]);
         }
-        if ((at += 8) >= rank) at = 0, which++;
     }
 }
 
 // A tile of the result: tokens from t0, rows from block `block` of product `part`; the sum is over products from `from` to `to`.
 struct Tile { int t0, block, part, from, to; };
+// Four chunks of the update of a product.
+struct Four { int part, n; };
 
 template <bool BACK, int BT> struct Launch {
     const WgArgs &p;
@@ -137,6 +143,12 @@ template <bool BACK, int BT> struct Launch {
             for (int n; block >= (n = (width(part) + BR - 1) / BR); part++) block -= n;
             return {t0, block, part, part, part + 1};
         }
+    }
+    // first and next are the fours of a tile in their order; behind the last one, part is that behind the tile's.
+    __device__ __forceinline__ Four first(const Tile &tile) const { return next(tile, {tile.from, -1}); }
+    __device__ __forceinline__ Four next(const Tile &tile, Four f) const {
+        for (f.n++; f.part < tile.to && f.n >= update_fours(p.part[f.part].rank); f.part++) f.n = 0;
+        return f;
     }
 };
 
@@ -191,16 +203,24 @@ template <bool BACK, int BT> __device__ __forceinline__ void write_updates(const
         const Tile tile = launch.tile(t);
         for (int i = tile.from; i < tile.to; i++) stage += launch.steps(i);
         stage %= Stages;
-        for (int i = tile.from; i < tile.to; i++)
-            for (int l = 0; l < update_stages(p.part[i].rank); l++) {
-                bar_wait(room.asked(stage), phases >> stage & 1);
-                phases ^= 1u << stage;
-                write_update<BT>(room.at + stage * room.XBytes, p.part[i], tile.t0, p.T, l, thread);
+        for (int i = tile.from; i < tile.to; i++) {
+            const int chunks = 4 * update_fours(p.part[i].rank);
+            Columns<BT> u;
+            if (chunks > 0) u.read(p.part[i], 0, tile.t0, p.T, thread);  // of the first product while the sum is made
+            for (int c = 0; c < chunks; c++) {
+                if (c % 8 == 0) {
+                    bar_wait(room.asked(stage), phases >> stage & 1);
+                    phases ^= 1u << stage;
+                }
+                u.write(room.at + stage * room.XBytes, c % 8, c % 3 == 1, thread);
+                if (c % 3 == 2) u.read(p.part[i], c / 3 * 8 + 8, tile.t0, p.T, thread);
+                if (c % 8 < 7 && c + 1 < chunks) continue;
                 fence_proxy_async();
                 group_sync(3, Writers);
                 if (thread == 0) bar_arrive(room.full(stage));
                 stage = (stage + 1) % Stages;
             }
+        }
     }
 }
 
@@ -337,25 +357,26 @@ template <bool BACK, int BT, class Y> __device__ __forceinline__ void multiply(c
             }
         }
         const int r = place.r0 + 16 * w + (lane >> 2);
-        uint32_t v[2][4];
-        if (p.part[tile.from].rank > 0) frag_update<BACK>(v, p.part[tile.from], place.R, r, 0, lane);
+        uint32_t v[2][4], ahead[2][4];  // of four chunks of the update, and of those behind them
+        Four four = launch.first(tile);
+        if (four.part < tile.to) frag_update<BACK>(v, p.part[four.part], place.R, r, 0, lane);
         wgmma_wait<0>();
         if (lane == 0) bar_arrive(room.empty(prev));
-        for (int i = tile.from; i < tile.to; i++) {
-            const int fours = update_fours(p.part[i].rank);
-            for (int n = 0; n < fours; n++) {
-                if (i > tile.from || n > 0) frag_update<BACK>(v, p.part[i], place.R, r, n, lane);
-                if (n % 2 == 0) bar_wait(room.full(stage), phase);
-                uint64_t b = rows_desc(room.s0 + stage * room.XBytes) + 4 * (n % 2);
-                wgmma_fence();
-                wgmma_rs(d, v[0], b, 1);
-                wgmma_rs(d, v[1], b + 2, 1);
-                wgmma_commit();
-                wgmma_wait<0>();
-                if (n % 2 == 0 && n + 1 < fours) continue;
-                if (lane == 0) bar_arrive(room.empty(stage));
-                if (++stage == Stages) stage = 0, phase ^= 1;
-            }
+        while (four.part < tile.to) {
+            if (four.n % 2 == 0) bar_wait(room.full(stage), phase);
+            uint64_t b = rows_desc(room.s0 + stage * room.XBytes) + 4 * (four.n % 2);
+            wgmma_fence();
+            wgmma_rs(d, v[0], b, 1);
+            wgmma_rs(d, v[1], b + 2, 1);
+            wgmma_commit();
+            four = launch.next(tile, four);
+            if (four.part < tile.to) frag_update<BACK>(ahead, p.part[four.part], place.R, r, four.n, lane);
+            wgmma_wait<0>();
+#pragma unroll
+            for (int e = 0; e < 8; e++) v[e >> 2][e & 3] = ahead[e >> 2][e & 3];
+            if (four.n % 2 != 0) continue;
+            if (lane == 0) bar_arrive(room.empty(stage));
+            if (++stage == Stages) stage = 0, phase ^= 1;
         }
         float b0 = 0, b1 = 0;  // of rows r and r + 8: added on the way out, as the accumulators are wgmma's own
         if (!BACK && part.bias) {
