@@ -16,14 +16,14 @@ import (
 )
 
 // fake builds the driver without a card.
-func fake(t *testing.T) string {
+func fake(t *testing.T, flags ...string) string {
 	t.Helper()
 	gcc, err := exec.LookPath("gcc")
 	if err != nil {
 		t.Skip("gcc is missing, which builds the fake driver")
 	}
 	path := filepath.Join(t.TempDir(), "libfakecuda.so")
-	if out, err := exec.Command(gcc, "-shared", "-fPIC", "-O1", "-o", path, "testdata/fake.c").CombinedOutput(); err != nil {
+	if out, err := exec.Command(gcc, append(flags, "-shared", "-fPIC", "-O1", "-o", path, "testdata/fake.c")...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return path
@@ -70,6 +70,23 @@ func TestCalls(t *testing.T) {
 	m := new(TensorMap)
 	if err := d.Tiles(m, 0, 1, 64, 64, 1); err == nil || m.Addr()%64 != 0 {
 		t.Errorf("tiles of a driver without them: %v, at %#x", err, m.Addr())
+	}
+}
+
+// TestTilesOnAnyThread: a matrix can be described by the first call on a thread.
+func TestTilesOnAnyThread(t *testing.T) {
+	d, err := Open(fake(t, "-DTILES"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the thread ends with its goroutine
+		d.Use(2)
+		done <- d.Tiles(new(TensorMap), 0, 1, 64, 64, 1)
+	}()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

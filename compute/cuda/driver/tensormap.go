@@ -26,6 +26,9 @@ func (d *Driver) Tiles(m *TensorMap, p Ptr, rows, cols, stride, boxRows int) err
 	if d.tensorMap == 0 {
 		return errors.New("the driver has no cuTensorMapEncodeTiled")
 	}
+	if err := d.makeCurrent(); err != nil {
+		return err
+	}
 	const (
 		bfloat16   = 9
 		rank       = 2

@@ -174,5 +174,5 @@ int cuGraphLaunch(void *e, void *s) { return current ? 0 : 201; }
 int cuGraphExecDestroy(void *e) { return 0; }
 int cuEventDestroy_v2(void *e) { free(e); return 0; }
 #ifdef TILES
-int cuTensorMapEncodeTiled(void *map) { return map ? 0 : 1; }
+int cuTensorMapEncodeTiled(void *map) { return !map ? 1 : current ? 0 : 201; }
 #endif
