@@ -43,18 +43,44 @@ func (d *Device) segments(bounds array, t int, ends bool) (starts, stops array) 
 	return starts, stops
 }
 
+// A tiling is the tiles that packed segments of t queries are cut into. It stays with the buffer of their bounds as long as
+// that is as it is: all layers of a pass have the same.
+type tiling struct {
+	t, size, most int
+	area
+}
+
 // segmentTiles cuts packed segments into tiles of 64 or 128 queries, and tells how many there are at most.
-func (d *Device) segmentTiles(bounds array, t, size int) (tiles driver.Ptr, most int) {
-	n := bounds.Shape[0] - 1
-	most = t/size + n
-	tiles = d.scratch(compute.I32, 4+4*most).ptr
-	d.kernel("segment_tiles").ptr(tiles).arrays(bounds).int(n, t, size, most).each(most)
-	return tiles, most
+func (d *Device) segmentTiles(bounds *buffer, t, size int) (tiles driver.Ptr, most int) {
+	for _, k := range bounds.tilings {
+		if k.t == t && k.size == size {
+			return k.ptr, k.most
+		}
+	}
+	n := bounds.array.Shape[0] - 1
+	k := tiling{t: t, size: size, most: t/size + n}
+	to := d.scratch(compute.I32, 4+4*k.most)
+	d.kernel("segment_tiles").arrays(to, bounds.array).int(n, t, size, k.most).each(k.most)
+	if d.drv == nil || d.err != nil {
+		return to.ptr, k.most
+	}
+	last := len(d.areas) - 1 // kept, instead of given back behind the op
+	k.area, d.areas = d.areas[last], d.areas[:last]
+	bounds.tilings = append(bounds.tilings, k)
+	return k.ptr, k.most
+}
+
+// changed forgets what was made of the buffer's content.
+func (b *buffer) changed() {
+	for _, k := range b.tilings {
+		b.dev.release(k.ptr, k.bytes)
+	}
+	b.tilings = b.tilings[:0]
 }
 
 // attend queues the forward kernel. bounds is that of packed segments, or span the address of one span of a cache; lse may
 // be 0. What a query gets does not depend on other segments.
-func (d *Device) attend(o compute.Attention, y, q, k, v array, lse driver.Ptr, bounds *array, span driver.Ptr) {
+func (d *Device) attend(o compute.Attention, y, q, k, v array, lse driver.Ptr, bounds *buffer, span driver.Ptr) {
 	t, room := q.Shape[0], k.Shape[0]
 	if t == 0 {
 		return
@@ -69,10 +95,10 @@ func (d *Device) attend(o compute.Attention, y, q, k, v array, lse driver.Ptr, b
 		name = flashName("flash_", head)
 		grid = driver.Grid{X: (t + 63) / 64, Y: o.Heads, Threads: 128}
 		if bounds != nil {
-			cut, grid.X = d.segmentTiles(*bounds, t, 64)
+			cut, grid.X = d.segmentTiles(bounds, t, 64)
 		}
 	case bounds != nil:
-		starts, _ := d.segments(*bounds, t, false)
+		starts, _ := d.segments(bounds.array, t, false)
 		name, cut = "attention_"+letter(q.DType)+letter(k.DType), starts.ptr
 	default:
 		name = "attention_" + letter(q.DType) + letter(k.DType)
@@ -81,7 +107,7 @@ func (d *Device) attend(o compute.Attention, y, q, k, v array, lse driver.Ptr, b
 }
 
 func (d *Device) attention(o compute.Attention, out, in []*buffer) {
-	d.attend(o, out[0].array, in[0].array, in[1].array, in[2].array, out[1].ptr, &in[3].array, 0)
+	d.attend(o, out[0].array, in[0].array, in[1].array, in[2].array, out[1].ptr, in[3], 0)
 }
 
 // cacheAttention takes the keys and values of each span, and all spans at once where there are few queries.

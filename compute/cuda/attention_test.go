@@ -1,8 +1,10 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -100,6 +102,75 @@ func TestSegmentsApart(t *testing.T) {
 		}
 		test(t, d)
 	})
+}
+
+// TestTilings: tiles of packed segments are made once, and again where the bounds were written or are another's.
+func TestTilings(t *testing.T) {
+	for _, capability := range []string{"80", "90"} {
+		d := emulated(t, "capability="+capability)
+		const rows = 200
+		o := compute.Attention{Heads: 2, KVHeads: 1, HeadDim: 64, Scale: 0.1}
+		qkv := []compute.Buffer{filled(t, d, compute.BF16, rows, 128), filled(t, d, compute.BF16, rows, 64), filled(t, d, compute.BF16, rows, 64)}
+		integers := func(v ...int32) compute.Buffer {
+			b, err := d.Alloc(compute.Shape{len(v)}, compute.I32)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Write(b, compute.IntBytes(v)); err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}
+		out := []compute.Buffer{filled(t, d, compute.BF16, rows, 128), filled(t, d, compute.F32, rows, 2)}
+		run := func(bounds compute.Buffer) ([]float32, int) {
+			t.Helper()
+			from := launches(d)
+			if err := d.Run(o, out, append(slices.Clip(qkv), bounds)); err != nil {
+				t.Fatal(err)
+			}
+			n := launches(d) - from
+			return floats(t, d, out[0]), n
+		}
+		first, second := []int32{0, 30, 131, rows}, []int32{0, 150, 160, rows}
+		used, _ := d.Memory()
+		fresh := map[int32][]float32{}
+		for _, v := range [][]int32{first, second} {
+			b := integers(v...)
+			fresh[v[1]], _ = run(b)
+			b.Free()
+		}
+		bounds := integers(first...)
+		_, n := run(bounds)
+		got, again := run(bounds)
+		if !slices.Equal(got, fresh[30]) || n != 2 || again != 1 {
+			t.Errorf("%s: launches %d, then %d, want 2 and 1; the same result: %v", capability, n, again, slices.Equal(got, fresh[30]))
+		}
+		if err := d.Write(bounds, compute.IntBytes(second)); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := run(bounds); !slices.Equal(got, fresh[150]) {
+			t.Errorf("%s: bounds that were written show the tiles of before", capability)
+		}
+		logits := make([]float32, len(first)*(rows+1))
+		for i, at := range first {
+			logits[i*(rows+1)+int(at)] = 1
+		}
+		x, err := d.Alloc(compute.Shape{len(first), rows + 1}, compute.F32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(d.Write(x, compute.FloatBytes(logits)), d.Run(compute.ArgMax{}, []compute.Buffer{bounds}, []compute.Buffer{x})); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := run(bounds); !slices.Equal(got, fresh[30]) {
+			t.Errorf("%s: bounds that an op has written show the tiles of before", capability)
+		}
+		bounds.Free()
+		x.Free()
+		if now, _ := d.Memory(); now != used {
+			t.Errorf("%s: %d bytes are held beside those of before", capability, now-used)
+		}
+	}
 }
 
 // BenchmarkAttention times attention of the Ministral-8B shape over packed rows, by what the masks leave of the products.

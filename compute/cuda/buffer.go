@@ -32,6 +32,7 @@ type buffer struct {
 	freed  bool
 	// written is recorded behind the last op that wrote a small buffer, so that reading it waits for nothing else.
 	written driver.Event
+	tilings []tiling // of the segments that it bounds, see segmentTiles
 }
 
 // isResult tells buffers that have an event of their own: chosen tokens, losses.
@@ -53,6 +54,7 @@ func (b *buffer) Free() {
 	if b.written != 0 {
 		d.fail(d.drv.DestroyEvent(b.written))
 	}
+	b.changed()
 	d.release(b.ptr, b.bytes)
 }
 
@@ -211,6 +213,7 @@ func (d *Device) Write(b compute.Buffer, src []byte) error {
 		return err
 	}
 	d.flush()
+	c.changed()
 	working := d.look()
 	d.fail(d.stage.copyIn(d.drv, c.ptr, src, d.stream))
 	d.record(c)
