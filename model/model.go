@@ -276,7 +276,7 @@ func (m *Model) embed(t *tensor.Tape, rows []Row, tokens []int32) *tensor.Tensor
 // [T, hidden], the output of Layers. The head runs for these tokens and no others.
 // When recording, the backward pass starts from Σ weight·loss, weight [R].
 func (m *Model) Loss(t *tensor.Tape, x *tensor.Tensor, at, targets []int32, weight []float32) *tensor.Tensor {
-	h := m.Final(t, t.GatherRows(x, t.Ints(at))) // [R, hidden]
+	h := m.Final(t, picked(t, x, at)) // [R, hidden]
 	if m.Head.Adapter != nil {
 		return t.CrossEntropyLogits(m.Logits(t, h), t.Ints(targets), t.Floats(weight))
 	}
@@ -286,11 +286,23 @@ func (m *Model) Loss(t *tensor.Tape, x *tensor.Tensor, at, targets []int32, weig
 // TokenLosses is Loss for objectives in which the losses decide how much each counts: see
 // tensor.Tape.TokenLosses.
 func (m *Model) TokenLosses(t *tensor.Tape, x *tensor.Tensor, at, targets []int32) *tensor.Tensor {
-	h := m.Final(t, t.GatherRows(x, t.Ints(at))) // [R, hidden]
+	h := m.Final(t, picked(t, x, at)) // [R, hidden]
 	if m.Head.Adapter != nil {
 		return t.TokenLossesLogits(m.Logits(t, h), t.Ints(targets))
 	}
 	return t.TokenLosses(h, t.Ints(targets), m.Head.Weight)
+}
+
+// picked is the rows at of x [T, hidden]: x itself where they are all of its rows in order.
+func picked(t *tensor.Tape, x *tensor.Tensor, at []int32) *tensor.Tensor {
+	all := len(at) == x.Rows()
+	for i, row := range at {
+		all = all && int(row) == i
+	}
+	if all {
+		return x
+	}
+	return t.GatherRows(x, t.Ints(at)) // [R, hidden]
 }
 
 // Linears are all projections of the model by module path: block by block in

@@ -248,6 +248,48 @@ func TestCheckpointedGradients(t *testing.T) {
 	}
 }
 
+// TestLossOfAllRows: a loss of all rows, which are not gathered, is that of the same rows with one more, which counts nothing.
+func TestLossOfAllRows(t *testing.T) {
+	t.Parallel()
+	m := modeltest.Load(t, newCPU(t), modeltest.Architectures()[0].Smooth())
+	if err := m.Unfreeze(-1, true); err != nil {
+		t.Fatal(err)
+	}
+	pass := func(rows, targets []int32, weights []float32) (losses []float32, grads map[string][]float32) {
+		tape := tensor.NewTape(m.Device())
+		tape.Reset(true)
+		tape.Scope(func() *tensor.Tensor {
+			x, pass := m.Begin(tape, batch, nil)
+			x = m.Layers(tape, x, pass, 0, len(m.Blocks), false)
+			losses = tape.Read(m.Loss(tape, x, rows, targets, weights))
+			return nil
+		})
+		if err := tape.Backward(); err != nil {
+			t.Fatal(err)
+		}
+		grads = map[string][]float32{}
+		for _, p := range m.Trainable() {
+			g := make([]float32, p.Shape().Elems())
+			if err := m.Device().Read(p.Grad(), compute.FloatBytes(g)); err != nil {
+				t.Fatal(err)
+			}
+			grads[p.Name] = g
+			p.FreeGrad()
+		}
+		return losses, grads
+	}
+	rows, weights := make([]int32, len(batch.Tokens)), make([]float32, len(batch.Tokens))
+	for i := range rows {
+		rows[i], weights[i] = int32(i), 0.1*float32(1+i)
+	}
+	losses, grads := pass(rows, batch.Tokens, weights)
+	wantLosses, wantGrads := pass(append(slices.Clip(rows), 3), append(slices.Clip(batch.Tokens), 1), append(slices.Clip(weights), 0))
+	modeltest.Alike(t, "losses", losses, wantLosses[:len(rows)], sameTolerance)
+	for name, g := range grads {
+		modeltest.Alike(t, "gradient of "+name, g, wantGrads[name], sameTolerance)
+	}
+}
+
 // TestPackedRows compares a packed batch with its rows one by one.
 func TestPackedRows(t *testing.T) {
 	t.Parallel()
