@@ -72,12 +72,15 @@ func (b *Bench) Close() {
 type Work interface {
 	// Check refuses settings that nothing can be measured with.
 	Check() error
-	// begin makes a pass over the work.
-	begin(b *Bench) (pass, error)
+	// begin makes passes over the work.
+	begin(b *Bench) (passes, error)
+	// warmUp is how many passes come before those that are measured.
+	warmUp(dev compute.Device) int
 }
 
-// pass does the work once. What it counted is in the phases, which have no rates yet.
-type pass func(ctx context.Context) ([]Phase, Trial, error)
+// passes do the work n times, one after another, and tell each. What a pass counted is in its phases, which have no rates yet. What
+// each takes is not in the time of any; its error ends the passes.
+type passes func(ctx context.Context, n int, each func([]Phase, Trial) error) error
 
 // Options say how often a work is measured.
 type Options struct {
@@ -146,20 +149,28 @@ func (b *Bench) Run(ctx context.Context, w Work, o Options) (Figures, error) {
 	if err := o.Check(); err != nil {
 		return f, err
 	}
-	once, err := w.begin(b)
+	do, err := w.begin(b)
 	if err != nil {
 		return f, err
 	}
-	b.dev.counting = true // the same work as in the trials
-	counted, _, err := once(ctx)
+	var counted []Phase
+	done, warm := 0, w.warmUp(b.dev.Device)
+	b.dev.counting = true // in the first pass: the same work as in the trials
+	err = do(ctx, warm+o.Trials, func(phases []Phase, t Trial) error {
+		b.dev.counting = false
+		if done++; done == 1 {
+			counted = phases
+		}
+		if done > warm {
+			return f.trial(ctx, b.dev.Device, phases, t, o)
+		}
+		if done == warm && o.Ready != nil {
+			o.Ready()
+		}
+		return nil
+	})
 	b.dev.counting = false
 	if err != nil {
-		return f, err
-	}
-	if o.Ready != nil {
-		o.Ready()
-	}
-	if err := f.trials(ctx, b.dev.Device, once, o); err != nil {
 		return f, err
 	}
 	if t, ok := w.(Training); ok {
@@ -179,7 +190,10 @@ func (b *Bench) Run(ctx context.Context, w Work, o Options) (Figures, error) {
 		return f, err
 	}
 	b.dev.timing = true
-	f.Profile, _, err = once(ctx)
+	err = do(ctx, 1, func(phases []Phase, _ Trial) error {
+		f.Profile = phases
+		return nil
+	})
 	b.dev.timing = false
 	for i := range f.Profile {
 		f.Profile[i].rates(f.Profile[i].Ops)
@@ -187,37 +201,31 @@ func (b *Bench) Run(ctx context.Context, w Work, o Options) (Figures, error) {
 	return f, err
 }
 
-// trials measures and works out averages.
-func (f *Figures) trials(ctx context.Context, dev compute.Device, once pass, o Options) error {
+// trial adds a pass to the averages, and waits before the next one.
+func (f *Figures) trial(ctx context.Context, dev compute.Device, phases []Phase, t Trial, o Options) error {
 	avg, n := &f.Averages, float64(o.Trials)
-	for i := range o.Trials {
-		if i > 0 && o.Delay > 0 {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(o.Delay):
-			}
-		}
-		phases, t, err := once(ctx)
-		if err != nil {
-			return err
-		}
-		t.PeakMemory = float64(engine.PeakMemory(dev)) / 1e9
-		f.Trials = append(f.Trials, t)
-		if i == 0 {
-			f.Achieved = make([]Phase, len(phases))
-		}
-		for k, p := range phases {
-			f.Achieved[k].Name = p.Name
-			f.Achieved[k].Seconds += p.Seconds / n
-		}
-		avg.PromptTPS += t.PromptTPS / n
-		avg.GenerationTPS += t.GenerationTPS / n
-		avg.TrainTPS += t.TrainTPS / n
-		avg.PeakMemory += t.PeakMemory / n
-		avg.Seconds += t.Seconds / n
-		if o.Trial != nil {
-			o.Trial(i+1, t)
+	t.PeakMemory = float64(engine.PeakMemory(dev)) / 1e9
+	f.Trials = append(f.Trials, t)
+	if f.Achieved == nil {
+		f.Achieved = make([]Phase, len(phases))
+	}
+	for k, p := range phases {
+		f.Achieved[k].Name = p.Name
+		f.Achieved[k].Seconds += p.Seconds / n
+	}
+	avg.PromptTPS += t.PromptTPS / n
+	avg.GenerationTPS += t.GenerationTPS / n
+	avg.TrainTPS += t.TrainTPS / n
+	avg.PeakMemory += t.PeakMemory / n
+	avg.Seconds += t.Seconds / n
+	if o.Trial != nil {
+		o.Trial(len(f.Trials), t)
+	}
+	if o.Delay > 0 && len(f.Trials) < o.Trials {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(o.Delay):
 		}
 	}
 	return nil

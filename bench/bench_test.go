@@ -111,6 +111,54 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// numbered is work whose passes are known by their seconds: 1, 2 and so on.
+type numbered struct{ counting []bool }
+
+func (*numbered) Check() error              { return nil }
+func (*numbered) warmUp(compute.Device) int { return 3 }
+
+func (w *numbered) begin(b *Bench) (passes, error) {
+	return func(ctx context.Context, n int, each func([]Phase, Trial) error) error {
+		for i := range n {
+			w.counting = append(w.counting, b.dev.counting)
+			s := float64(i + 1)
+			if err := each([]Phase{{Name: "pass", Seconds: s, Ops: b.dev.take()}}, Trial{Seconds: s}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
+}
+
+// TestWarmUp: passes that warm up are not measured, and the first of them alone is counted. The end of ctx ends the wait between two.
+func TestWarmUp(t *testing.T) {
+	b, w := tiny(t), &numbered{}
+	measured := -1
+	f, err := b.Run(t.Context(), w, Options{Trials: 2, Ready: func() { measured = len(w.counting) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if measured != 3 || f.Averages.Seconds != 4.5 || f.Achieved[0].Seconds != 4.5 || !slices.Equal(w.counting, []bool{true, false, false, false, false}) {
+		t.Errorf("ready after %d passes, averages %+v, achieved %+v, counting %v", measured, f.Averages, f.Achieved, w.counting)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err = b.Run(ctx, w, Options{Trials: 2, Delay: time.Hour, Trial: func(int, Trial) { cancel() }})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled between trials: %v", err)
+	}
+	if _, ok := idlerOf(b.dev.Device); ok || (Training{}).warmUp(b.dev.Device) != 1 {
+		t.Error("the processor prepares no work, and training warms up more than once on it")
+	}
+	if n := (Training{}).warmUp(watched{b.dev.Device}); n != warmSteps {
+		t.Errorf("training warms up %d times on a device that tells when it was idle, want %d", n, warmSteps)
+	}
+}
+
+// watched is a device that tells when it was idle.
+type watched struct{ compute.Device }
+
+func (watched) WatchIdle(bool) time.Duration { return 0 }
+
 // TestTraining: a step leaves the model as it is, and its loss is that of guessing.
 func TestTraining(t *testing.T) {
 	f, err := tiny(t).Run(t.Context(), Training{Rows: []int{20, 7, 33}, NumLayers: 1, GradCheckpoint: true}, Options{Trials: 2})

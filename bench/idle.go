@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/fallback"
 	"github.com/lentil-lm/lentil/run"
 )
@@ -14,17 +15,22 @@ type idler interface {
 	WatchIdle(on bool) time.Duration
 }
 
+// idlerOf finds it behind a device that hands some ops on.
+func idlerOf(dev compute.Device) (idler, bool) {
+	if f, ok := dev.(*fallback.Device); ok {
+		dev = f.Device
+	}
+	d, ok := dev.(idler)
+	return d, ok
+}
+
 // idleSteps are watched, behind some that are not: a device may prepare work that it has seen twice.
 const warmSteps, idleSteps = 4, 5
 
 // idle is the share of the time of training steps, one after another, in which the device had nothing to do. Where a device
 // cannot tell, there is none.
 func (w Training) idle(ctx context.Context, b *Bench) (share *float64, err error) {
-	dev := b.dev.Device
-	if f, ok := dev.(*fallback.Device); ok {
-		dev = f.Device
-	}
-	d, ok := dev.(idler)
+	d, ok := idlerOf(b.dev.Device)
 	if !ok {
 		return nil, nil
 	}

@@ -68,15 +68,17 @@ func (s Shape) place(ctx context.Context, dev compute.Device, counts map[string]
 	defer b.Close()
 	b.dev.counting = true
 	for _, w := range []Work{Answers{Prompt: 20, Generate: 3, Batch: 1, PrefillStep: 16}, Training{Rows: []int{20, 9}, NumLayers: -1}} {
-		once, err := w.begin(b)
+		do, err := w.begin(b)
 		if err != nil {
 			return err
 		}
-		phases, _, err := once(ctx)
+		err = do(ctx, 1, func(phases []Phase, _ Trial) error {
+			add(counts, dev, phases)
+			return nil
+		})
 		if err != nil {
 			return fmt.Errorf("a tiny model (%s) on %s: %w", s.name, dev.Info().Name, err)
 		}
-		add(counts, dev, phases)
 	}
 	if dev, ok := dev.(*fallback.Device); ok {
 		for op, c := range dev.Counts() {

@@ -32,9 +32,22 @@ func (a Answers) Check() error {
 		atLeast("batch_size", a.Batch, 1), atLeast("prefill_step_size", a.PrefillStep, 1))
 }
 
-func (a Answers) begin(b *Bench) (pass, error) {
-	return func(ctx context.Context) ([]Phase, Trial, error) { return a.once(ctx, b) }, nil
+func (a Answers) begin(b *Bench) (passes, error) {
+	return func(ctx context.Context, n int, each func([]Phase, Trial) error) error {
+		for range n {
+			phases, t, err := a.once(ctx, b)
+			if err == nil {
+				err = each(phases, t)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
 }
+
+func (a Answers) warmUp(compute.Device) int { return 1 }
 
 func (a Answers) once(ctx context.Context, b *Bench) ([]Phase, Trial, error) {
 	session := func() (*generate.Session, error) { return generate.NewSession(b.Model, 0, a.Exact) }
@@ -104,7 +117,8 @@ func (a Answers) once(ctx context.Context, b *Bench) ([]Phase, Trial, error) {
 	return []Phase{read, write}, t, nil
 }
 
-// Training is the work of a LoRA step on random rows. Its first pass puts an adapter on the model.
+// Training is the work of a LoRA step on random rows, one of a run: what a run does once, before its first step, is not in the time
+// of any. It puts an adapter on the model.
 type Training struct {
 	Rows           []int // tokens of each row that are learnt; it has one more, which nothing predicts
 	NumLayers      int   // blocks that are trained, the last ones; -1 for all
@@ -120,7 +134,7 @@ func (w Training) Check() error {
 	return err
 }
 
-func (w Training) begin(b *Bench) (pass, error) {
+func (w Training) begin(b *Bench) (passes, error) {
 	if most := len(b.Model.Blocks); w.NumLayers > most {
 		return nil, fault.Value("num_layers", w.NumLayers, fmt.Sprintf("at most %d, the layers of the model", most))
 	}
@@ -128,16 +142,26 @@ func (w Training) begin(b *Bench) (pass, error) {
 		return nil, fault.Mark(err, compute.ErrNoMemory)
 	}
 	rows, tokens := w.rows(b)
-	return func(ctx context.Context) ([]Phase, Trial, error) {
-		steps := &stepTimes{}
-		t := w.trainer(b, rows, 1, steps)
-		start := time.Now()
-		if _, err := t.Run(ctx); err != nil {
-			return nil, Trial{}, errors.Join(ctx.Err(), err)
-		}
-		p := Phase{Name: "training", Seconds: steps.at.Sub(start).Seconds(), Ops: b.dev.take()}
-		return []Phase{p}, Trial{TrainTPS: float64(tokens) / p.Seconds, TrainLoss: steps.loss, Seconds: p.Seconds}, nil
+	return func(ctx context.Context, n int, each func([]Phase, Trial) error) error {
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		steps := &stepTimes{start: time.Now(), each: func(s run.Step, seconds float64) {
+			p := Phase{Name: "training", Seconds: seconds, Ops: b.dev.take()}
+			if err := each([]Phase{p}, Trial{TrainTPS: float64(tokens) / seconds, TrainLoss: s.Loss, Seconds: seconds}); err != nil {
+				cancel(err)
+			}
+		}}
+		_, err := w.trainer(b, rows, n, steps).Run(ctx)
+		return errors.Join(context.Cause(ctx), err)
 	}, nil
+}
+
+// warmUp is more than one pass where a device may prepare work that it has seen twice.
+func (w Training) warmUp(dev compute.Device) int {
+	if _, ok := idlerOf(dev); ok {
+		return warmSteps
+	}
+	return 1
 }
 
 // rows are random, and always the same.
@@ -158,14 +182,15 @@ func (w Training) trainer(b *Bench, rows train.List, steps int, r run.Reporter) 
 	return &train.Trainer{Model: b.Model, Train: rows, Reporter: r, Options: o}
 }
 
-// stepTimes hears when the step was over.
+// stepTimes hears when steps are over, and tells what each took.
 type stepTimes struct {
-	at   time.Time
-	loss float64
+	start time.Time
+	each  func(s run.Step, seconds float64)
 }
 
 func (s *stepTimes) Report(e run.Event) {
 	if step, ok := e.(run.Step); ok {
-		s.at, s.loss = time.Now(), step.Loss
+		s.each(step, time.Since(s.start).Seconds())
+		s.start = time.Now()
 	}
 }

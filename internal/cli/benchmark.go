@@ -97,7 +97,7 @@ func (o *benchmarkOptions) declare(cmd *cobra.Command) {
 		f.IntVarP(&o.PromptTokens, "prompt-tokens", "p", 512, "`tokens` of the prompt")
 		f.IntVarP(&o.GenerationTokens, "generation-tokens", "g", 1024, "`tokens` of the answer")
 		f.IntVarP(&o.BatchSize, "batch-size", "b", 1, "`sequences`: answered together, or the rows of a training step")
-		f.IntVarP(&o.Trials, "num-trials", "n", 5, "`times` to measure")
+		f.IntVarP(&o.Trials, "num-trials", "n", 5, "`times` to measure, after a warm-up: with --train, of steps of one run, whose preparations\nand first steps are not measured")
 		f.IntVar(&o.PrefillStep, "prefill-step-size", 2048, "`tokens` of the prompt at a time")
 		f.Float64Var(&o.Delay, "delay", 0, "`seconds` to wait between trials")
 		f.BoolVar(&o.Train, "train", false, "measure LoRA training steps instead")
