@@ -22,6 +22,9 @@ func (d *Device) Run(op compute.Op, out, in []compute.Buffer) error {
 	if !d.has(op, o.OutSpecs, o.InSpecs) {
 		return fmt.Errorf("%s: %w", op.Name(), compute.ErrUnsupported)
 	}
+	for _, b := range o.Out {
+		b.changed()
+	}
 	d.dispatch(op, o.Out, o.In)
 	d.freeAreas()
 	for _, b := range o.Out {
