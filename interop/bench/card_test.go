@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,5 +53,25 @@ func TestCard(t *testing.T) {
 	}
 	if got, err := side(3, "Unsloth (measured before)"); got != 33.5*(1<<30) || err != nil {
 		t.Errorf("Unsloth: %g, %v", got, err)
+	}
+}
+
+// TestBuilt: a program that LENTIL_BIN names is taken as it is, and the report tells the GPU that it sees.
+func TestBuilt(t *testing.T) {
+	built := t.TempDir()
+	t.Setenv("LENTIL_BIN", built)
+	h := &harness{log: io.Discard, limit: time.Minute, device: "cuda"}
+	if err := h.open(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "LENTIL_BIN") {
+		t.Errorf("a folder without the program: %v", err)
+	}
+	script := "#!/bin/sh\necho 'device       mlx, none'\necho 'device       cuda:0 (Test, sm_90a)'\n"
+	if err := os.WriteFile(filepath.Join(built, "lentil"), []byte(script), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.open(t.Context(), t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	if facts := h.facts(t.Context()); !slices.Contains(facts, fact{"GPU", "cuda:0 (Test, sm_90a)"}) {
+		t.Errorf("no GPU among %v", facts)
 	}
 }

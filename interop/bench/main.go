@@ -11,6 +11,10 @@
 // (CMAKE_ARGS=-DGGML_NATIVE=ON). With -device cuda the rows of a GPU are measured
 // as well, and PEFT there with the Python that LENTIL_TORCH_GPU names (python3). The weights are random, made once in
 // .interop/bench: 4-bit ones that GGUF's Q4_0 and Q4_1 hold exactly.
+//
+// A computer without Go needs this program built, go.mod and interop/peer beside it, and lentil in the folder that LENTIL_BIN names:
+//
+//	LENTIL_BIN=DIR DIR/bench -device cuda -only ' on cuda' -out -
 package main
 
 import (
@@ -45,14 +49,15 @@ func main() {
 
 // harness is what the works share.
 type harness struct {
-	root    string // of the project
-	work    string // folder for weights and the program
-	threads int
-	limit   time.Duration // of one measurement
-	log     io.Writer
-	shapes  map[string]bool // to measure
-	device  string          // GPU to measure too; empty for none
-	peers   map[string]string
+	root     string // of the project
+	work     string // folder for weights, and for the program where none is built
+	binaries string // folder of the program as it was built before; empty builds it
+	threads  int
+	limit    time.Duration // of one measurement
+	log      io.Writer
+	shapes   map[string]bool // to measure
+	device   string          // GPU to measure too; empty for none
+	peers    map[string]string
 	// cardPython is a Python with torch, transformers and peft for the GPU; empty for none.
 	cardPython string
 	env        []string // of programs, beside this one's
@@ -138,7 +143,15 @@ func (h *harness) open(ctx context.Context, work string) error {
 	if err := os.MkdirAll(h.work, 0o755); err != nil {
 		return err
 	}
-	if _, err := h.output(ctx, "go", "build", "-o", h.program(), "./cmd/lentil"); err != nil {
+	if built := os.Getenv("LENTIL_BIN"); built != "" {
+		h.binaries = h.at(built)
+	}
+	if h.binaries == "" {
+		_, err = h.output(ctx, "go", "build", "-o", h.program(), "./cmd/lentil")
+	} else if _, err = os.Stat(h.program()); err != nil {
+		err = fmt.Errorf("LENTIL_BIN: %w: expected lentil there; leave it unset to build one", err)
+	}
+	if err != nil {
 		return err
 	}
 	h.peers = map[string]string{}
@@ -172,7 +185,7 @@ func (h *harness) at(path string) string {
 	return filepath.Join(h.root, path)
 }
 
-func (h *harness) program() string { return filepath.Join(h.work, "lentil") }
+func (h *harness) program() string { return filepath.Join(cmp.Or(h.binaries, h.work), "lentil") }
 
 // output runs a command in the project's root and returns what it prints.
 func (h *harness) output(ctx context.Context, name string, args ...string) ([]byte, error) {

@@ -32,15 +32,25 @@ func (h *harness) facts(ctx context.Context) []fact {
 		{"system", runtime.GOOS + "/" + runtime.GOARCH + ", " + runtime.Version()},
 		{"lentil", first(h.program(), "--version")},
 	}
-	version := func(peer, packages string) {
-		if python := h.peers[peer]; python != "" {
-			out = append(out, fact{peer, first(python, "-c", "import importlib.metadata as m; print(', '.join(p + ' ' + m.version(p) for p in '"+packages+"'.split()))")})
+	if h.device != "" {
+		text, _ := h.output(ctx, h.program(), "doctor") // what it cannot tell is left out
+		for line := range strings.Lines(string(text)) {
+			if about, ok := strings.CutPrefix(line, "device "); ok && strings.Contains(about, h.device) {
+				out = append(out, fact{"GPU", strings.TrimSpace(about)})
+				break
+			}
 		}
 	}
-	version("numpy", "numpy")
-	version("mlx-lm", "mlx-lm mlx")
-	version("PEFT", "torch peft transformers")
-	version("llama.cpp", "llama-cpp-python")
+	version := func(name, python, packages string) {
+		if python != "" {
+			out = append(out, fact{name, first(python, "-c", "import importlib.metadata as m; print(', '.join(p + ' ' + m.version(p) for p in '"+packages+"'.split()))")})
+		}
+	}
+	version("numpy", h.peers["numpy"], "numpy")
+	version("mlx-lm", h.peers["mlx-lm"], "mlx-lm mlx")
+	version("PEFT", h.peers["PEFT"], "torch peft transformers")
+	version("PEFT on the GPU", h.cardPython, "torch peft transformers")
+	version("llama.cpp", h.peers["llama.cpp"], "llama-cpp-python")
 	return out
 }
 
