@@ -56,6 +56,15 @@ func (p *profiler) Run(op compute.Op, out, in []compute.Buffer) error {
 	return nil
 }
 
+// Compile leaves to the device what nobody counts.
+func (p *profiler) Compile(calls []compute.Call) (compute.Program, error) {
+	dev, ok := p.Device.(compute.Compiler)
+	if !ok || p.counting || p.timing {
+		return nil, compute.ErrUnsupported
+	}
+	return dev.Compile(calls)
+}
+
 // take returns what was counted since the last take, the longest first.
 func (p *profiler) take() []Op {
 	var out []Op

@@ -15,6 +15,7 @@ type group struct {
 	first *model.Model
 	mix   *model.Mix // of first and the others; nil while first is alone
 	tape  *tensor.Tape
+	again model.Again // the pass of the last answers
 	users int
 }
 
@@ -58,6 +59,7 @@ func (b *Batch) part(g *group) {
 		return
 	}
 	b.groups = slices.DeleteFunc(b.groups, func(o *group) bool { return o == g })
+	g.again.Free()
 	if g.mix != nil {
 		g.mix.Free()
 	}
@@ -67,8 +69,9 @@ func (b *Batch) part(g *group) {
 type job struct {
 	*Session
 	tokens   []int32
-	from     *choice // where the device has the only one of tokens, which is unknown; else nil
-	last     int     // how many of them, the last, logits are wanted of
+	answer   *decoder // whose next token the only one of tokens is; else nil
+	from     *choice  // where the device has the only one of tokens, which is unknown; else nil
+	last     int      // how many of them, the last, logits are wanted of
 	use      use
 	stop     func() error // asked while it is alone in a pass; nil for never
 	priority int
@@ -332,9 +335,15 @@ func (b *Batch) step(t *tensor.Tape, g *group, jobs []*job) *tensor.Tensor {
 	b.mu.Unlock()
 	rows := make([]model.MixedRow, len(jobs))
 	plain := make([]model.Row, len(jobs))
+	answers, alone := make([]any, len(jobs)), true // of one model, without company of prompts
 	for i, j := range jobs {
 		plain[i] = j.row()
 		rows[i] = model.MixedRow{Row: plain[i], Model: j.model}
+		answers[i] = j.answer
+		alone = alone && j.model == jobs[0].model && j.answer != nil
+	}
+	if alone {
+		return g.again.StepRows(t, jobs[0].model, plain, answers)
 	}
 	if mix == nil {
 		return g.first.StepRows(t, plain)

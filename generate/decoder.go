@@ -45,6 +45,7 @@ func (s *Session) newDecoder(ctx context.Context, prompt []int32, o Options) (*d
 		return nil, fmt.Errorf("prompt: %w", err)
 	}
 	draw := sampler{Sampling: o.Sampling, stream: compute.NewKey(o.Seed)}
+	s.most = o.MaxTokens
 	if o.Filter != nil {
 		d := &decoder{session: s, draw: draw, prompt: prompt, most: o.MaxTokens, filter: o.Filter}
 		return d, s.prefill(ctx, prompt, o.PrefillStep, o.Progress, use{logits: &d.logits})
@@ -168,7 +169,7 @@ func (d *decoder) mayRunAhead() bool {
 // runAhead queues the pass of a token that the device has chosen, and the choice after it.
 func (d *decoder) runAhead(ctx context.Context, from *choice) error {
 	next := &choice{n: 1}
-	if err := d.session.stepAhead(ctx, from, d.draw.after(1).into(next)); err != nil {
+	if err := d.session.stepAhead(ctx, d, from, d.draw.after(1).into(next)); err != nil {
 		next.free()
 		return err
 	}
@@ -179,6 +180,8 @@ func (d *decoder) runAhead(ctx context.Context, from *choice) error {
 // end gives back what the decoder holds, and leaves the session as if nothing had been run
 // ahead.
 func (d *decoder) end() error {
+	d.session.again.Free()
+	d.session.most = 0
 	if d.coming != nil {
 		d.coming.free()
 		d.coming = nil

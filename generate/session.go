@@ -27,7 +27,9 @@ type Session struct {
 	tokens  []int32 // tokens seen after these
 
 	scoring bool         // logits of whole pieces of a prompt are asked for: see Score
+	most    int          // tokens that the answer under way may have; -1 for any number
 	stop    func() error // its error ends the pass under way; nil for never
+	again   model.Again  // the pass of the answer's last token
 
 	member   *member // its place in a batch; nil for passes of its own
 	priority int     // there
@@ -154,6 +156,9 @@ func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progres
 	if err := s.rewind(at); err != nil {
 		return err
 	}
+	if s.most >= 0 {
+		s.cache.Expect(s.loaded + len(prompt) + s.most)
+	}
 	for at < len(prompt) {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -228,8 +233,8 @@ func (s *Session) step(ctx context.Context, tokens []int32, n int, u use) error 
 }
 
 // stepAhead runs a token that the device has chosen and nobody has read yet.
-func (s *Session) stepAhead(ctx context.Context, from *choice, u use) error {
-	return s.run(ctx, &job{Session: s, tokens: []int32{unknown}, last: 1, use: u, from: from})
+func (s *Session) stepAhead(ctx context.Context, d *decoder, from *choice, u use) error {
+	return s.run(ctx, &job{Session: s, answer: d, tokens: []int32{unknown}, last: 1, use: u, from: from})
 }
 
 // unknown stands for a token that has not been read.
@@ -269,7 +274,13 @@ func (s *Session) pass(j *job) error {
 	t.RowWise = j.last > 1 && !s.scoring
 	t.Stop = s.stop
 	t.Scope(func() *tensor.Tensor {
-		j.use.of(t, s.model.Device(), s.model.StepRows(t, []model.Row{j.row()}))
+		var logits *tensor.Tensor
+		if rows := []model.Row{j.row()}; j.answer != nil {
+			logits = s.again.StepRows(t, s.model, rows, []any{j.answer})
+		} else {
+			logits = s.model.StepRows(t, rows)
+		}
+		j.use.of(t, s.model.Device(), logits)
 		return nil
 	})
 	t.Stop = nil

@@ -32,14 +32,15 @@ const sinkTokens = 4
 // with a limit all layers are rings: of limit tokens with a sink, or, where attention
 // has a window, of that window without one.
 type Cache struct {
-	dev    compute.Device
-	dtype  compute.DType
-	shapes []KVShape // of each layer
-	limit  int       // tokens that layers without a window hold at most; 0 is no limit
-	least  int       // tokens that the smallest ring holds; 0 is no limit
-	seen   int       // tokens of the sequence so far
-	floor  int       // tokens that Trim must leave: Restore left some before them out
-	layers []layerCache
+	dev      compute.Device
+	dtype    compute.DType
+	shapes   []KVShape // of each layer
+	limit    int       // tokens that layers without a window hold at most; 0 is no limit
+	least    int       // tokens that the smallest ring holds; 0 is no limit
+	seen     int       // tokens of the sequence so far
+	expected int       // tokens that it may come to; 0 is unknown
+	floor    int       // tokens that Trim must leave: Restore left some before them out
+	layers   []layerCache
 }
 
 // A layerCache holds the keys and values of one layer. seen is how many tokens the
@@ -112,6 +113,10 @@ func (c *Cache) Format(layer int) quant.Format { return c.layers[layer].stores()
 
 // Len is the number of tokens seen.
 func (c *Cache) Len() int { return c.seen }
+
+// Expect tells how many tokens will be seen at most. A cache that has to grow makes some of the room for them at once: the next
+// step, or half of what it needs now, so that a bound that is not reached costs little.
+func (c *Cache) Expect(n int) { c.expected = n }
 
 // Room is how many tokens the next forward pass may take: any number (-1), or with a
 // limit as many as fit without forgetting, and one at a time from then on.
@@ -205,5 +210,5 @@ func (c *Cache) Free() {
 		l.free()
 		c.layers[i] = c.layer(i, c.floats())
 	}
-	c.seen, c.floor = 0, 0
+	c.seen, c.floor, c.expected = 0, 0, 0
 }

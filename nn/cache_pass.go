@@ -32,15 +32,23 @@ type storage struct {
 	ends   []int // rows that each cache must have
 }
 
+// told is spans that the device was told.
+type told struct {
+	spans []compute.Span
+	*tensor.Tensor
+}
+
 // NewCaches tells the device where the pieces lie, layer by layer, in one upload for all
 // layers that are alike.
 func NewCaches(t *tensor.Tape, pieces []Piece) *Caches {
 	c := &Caches{pieces: pieces}
-	var made []struct {
-		spans []compute.Span
-		*tensor.Tensor
-	}
-	for layer := range pieces[0].Cache.layers {
+	c.tell(t, t.Spans)
+	return c
+}
+
+// tell uploads the spans.
+func (c *Caches) tell(t *tensor.Tape, upload func([]compute.Span) *tensor.Tensor) (made []told) {
+	for layer := range c.pieces[0].Cache.layers {
 		kinds := c.kinds(t, layer)
 		for i := range kinds {
 			spans := c.spans(layer, &kinds[i])
@@ -49,16 +57,13 @@ func NewCaches(t *tensor.Tape, pieces []Piece) *Caches {
 				k++
 			}
 			if k == len(made) {
-				made = append(made, struct {
-					spans []compute.Span
-					*tensor.Tensor
-				}{spans, t.Spans(spans)})
+				made = append(made, told{spans, upload(spans)})
 			}
 			kinds[i].spans = made[k].Tensor
 		}
 		c.layers = append(c.layers, kinds)
 	}
-	return c
+	return made
 }
 
 // kinds sorts the pieces by the format in which their caches hold a layer.
@@ -103,7 +108,7 @@ func (c *Caches) attend(t *tensor.Tape, layer int, q, k, v *tensor.Tensor, op co
 			l := c.pieces[i].Cache.layers[layer]
 			most, _ := l.limits()
 			p := l.held()
-			if !p.room(t, s.ends[j], k.Cols(), most) {
+			if !p.room(t, s.ends[j], k.Cols(), most, c.pieces[i].Cache.expected) {
 				break
 			}
 			keys, values, both = append(keys, p.keys.parts...), append(values, p.values.parts...), append(append(both, p.keys.parts...), p.values.parts...)

@@ -32,15 +32,15 @@ func (p *pair) stores() quant.Format { return p.format }
 func (p *pair) held() *pair { return p }
 
 // room makes room for n tokens of cols keys and values, of which there are most (0 for
-// any number). It reports whether the tape has no error.
-func (p *pair) room(t *tensor.Tape, n, cols, most int) bool {
-	p.grow(t, &p.keys, n, cols, most)
-	p.grow(t, &p.values, n, cols, most)
+// any number), and, where it has to grow, for some of those that are expected. It reports whether the tape has no error.
+func (p *pair) room(t *tensor.Tape, n, cols, most, expected int) bool {
+	p.grow(t, &p.keys, n, cols, most, expected)
+	p.grow(t, &p.values, n, cols, most, expected)
 	return t.Err() == nil
 }
 
 // grow makes room for n tokens among the keys or the values.
-func (p *pair) grow(t *tensor.Tape, held **stored, n, cols, most int) {
+func (p *pair) grow(t *tensor.Tape, held **stored, n, cols, most, expected int) {
 	old := *held
 	if t.Err() != nil || old != nil && old.Rows >= n {
 		return
@@ -49,6 +49,7 @@ func (p *pair) grow(t *tensor.Tape, held **stored, n, cols, most int) {
 	if old != nil {
 		capacity = max(capacity, grown(old.Rows))
 	}
+	capacity = max(capacity, min(roomFor(expected), max(capacity+cacheStep, grown(capacity))))
 	if most > 0 {
 		capacity = min(capacity, most)
 	}

@@ -17,6 +17,7 @@ type Tape struct {
 	nodes     []node
 	scopes    [][]*Tensor
 	err       error
+	program   *program // that is being made; nil for none
 
 	// Exact keeps float32 activations in every product (see compute.Linear).
 	Exact bool
@@ -128,11 +129,15 @@ func (t *Tape) Done(x *Tensor) {
 func (t *Tape) alloc(spec compute.Spec) *Tensor {
 	x := &Tensor{spec: spec}
 	if t.err == nil {
-		buf, err := t.dev.Alloc(spec.Shape, spec.DType)
+		var err error
+		if x.program = t.program; x.program != nil {
+			x.buf, err = x.program.alloc(t.dev, spec)
+		} else {
+			x.buf, err = t.dev.Alloc(spec.Shape, spec.DType)
+		}
 		if err != nil {
 			t.fail(fmt.Errorf("%v for an intermediate result: %w", spec, err))
 		}
-		x.buf = buf
 	}
 	t.adopt(x)
 	return x
@@ -174,15 +179,22 @@ func (t *Tape) Upload(data []byte, dtype compute.DType, shape ...int) *Tensor {
 
 func (t *Tape) upload(spec compute.Spec, data []byte) *Tensor {
 	x := t.alloc(spec)
-	if t.err == nil {
+	if t.copies() {
 		t.fail(t.dev.Write(x.buf, data))
 	}
 	return x
 }
 
+// Tell gives a tensor of New, which it may have read already, other content.
+func (t *Tape) Tell(x *Tensor, data []byte) {
+	if t.copies() {
+		t.fail(t.dev.Write(x.buf, data))
+	}
+}
+
 // Read copies a tensor of floats to the host, nil after an error.
 func (t *Tape) Read(x *Tensor) []float32 {
-	if t.err != nil {
+	if !t.copies() {
 		return nil
 	}
 	v, err := ReadFloats(t.dev, x)
@@ -192,7 +204,7 @@ func (t *Tape) Read(x *Tensor) []float32 {
 
 // ReadBytes copies a tensor to the host as it is on the device, nil after an error.
 func (t *Tape) ReadBytes(x *Tensor) []byte {
-	if t.err != nil {
+	if !t.copies() {
 		return nil
 	}
 	data := make([]byte, x.spec.Bytes())
@@ -202,7 +214,7 @@ func (t *Tape) ReadBytes(x *Tensor) []byte {
 
 // ReadInts copies an I32 tensor to the host, nil after an error.
 func (t *Tape) ReadInts(x *Tensor) []int32 {
-	if t.err != nil {
+	if !t.copies() {
 		return nil
 	}
 	v := make([]int32, x.spec.Shape.Elems())
@@ -246,6 +258,10 @@ func (t *Tape) run(op compute.Op, out, in []compute.Buffer) {
 		t.fail(t.Stop())
 	}
 	if t.err != nil {
+		return
+	}
+	if t.program != nil {
+		t.program.calls = append(t.program.calls, compute.Call{Op: op, Out: out, In: in})
 		return
 	}
 	if err := t.dev.Run(op, out, in); err != nil {

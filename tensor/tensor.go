@@ -29,6 +29,8 @@ type Tensor struct {
 	fixed bool          // lives until Free: parameters, caches
 	users *atomic.Int32 // handles on buf that Free is owed for; nil for the tape's own
 
+	program *program // whose buf is; nil for none
+
 	needsGrad bool // a gradient flows into it
 	nodes     int  // recorded nodes that write it; its gradient is dropped after the earliest one
 	grad      compute.Buffer
@@ -163,7 +165,11 @@ func (x *Tensor) leave() {
 func (x *Tensor) release() {
 	x.refs--
 	if x.refs <= 0 && !x.fixed && x.buf != nil {
-		x.buf.Free()
+		if x.program != nil {
+			x.program.free = append(x.program.free, x.buf)
+		} else {
+			x.buf.Free()
+		}
 		x.buf = nil
 	}
 }

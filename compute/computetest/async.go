@@ -32,6 +32,7 @@ type Counts struct {
 	Bytes        int64    // that were read
 	Behind       []int    // of each read: works that were queued behind what it waits for
 	Ops          []string // names of the ops run
+	Programs     int      // that were run
 }
 
 // NewAsync makes a device of one whose Run returns when the work is done.
@@ -148,6 +149,36 @@ func (d *Async) Run(op compute.Op, out, in []compute.Buffer) error {
 	d.queue(func() error { return d.dev.Run(op, outs, ins) }, out...)
 	return nil
 }
+
+// asyncProgram queues its ops one by one.
+type asyncProgram struct {
+	dev   *Async
+	calls []compute.Call
+}
+
+// Compile refuses what the device lacks.
+func (d *Async) Compile(calls []compute.Call) (compute.Program, error) {
+	for _, c := range calls {
+		if in := bufferSpecs(c.In); !d.dev.Supports(c.Op, in) {
+			return nil, fmt.Errorf("%s: %w", c.Op.Name(), compute.ErrUnsupported)
+		}
+	}
+	return &asyncProgram{d, slices.Clone(calls)}, nil
+}
+
+func (p *asyncProgram) Run() error {
+	p.dev.mu.Lock()
+	p.dev.counts.Programs++
+	p.dev.mu.Unlock()
+	for _, c := range p.calls {
+		if err := p.dev.Run(c.Op, c.Out, c.In); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *asyncProgram) Free() {}
 
 func bufferSpecs(buffers []compute.Buffer) []compute.Spec {
 	specs := make([]compute.Spec, len(buffers))

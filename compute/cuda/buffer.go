@@ -84,6 +84,11 @@ func (d *Device) memory(n int64) (driver.Ptr, int64, error) {
 		d.peak = max(d.peak, d.used)
 		return dryAddress, n, nil
 	}
+	if d.collecting != nil {
+		if p, ok := d.collecting.take(n); ok {
+			return p, n, nil
+		}
+	}
 	p, ok := d.kept.take(n)
 	var err error
 	if !ok {
@@ -106,6 +111,9 @@ func (d *Device) memory(n int64) (driver.Ptr, int64, error) {
 	}
 	d.used += n
 	d.peak = max(d.peak, d.used)
+	if d.collecting != nil {
+		d.collecting.work = append(d.collecting.work, area{p, n})
+	}
 	return p, n, nil
 }
 
@@ -121,7 +129,9 @@ func (d *Device) noMemory(n int64, err error) error {
 }
 
 func (d *Device) release(p driver.Ptr, n int64) {
-	d.used -= n
+	if d.collecting == nil { // a program keeps what it takes
+		d.used -= n
+	}
 	if d.drv == nil {
 		return
 	}
@@ -135,6 +145,8 @@ func (d *Device) release(p driver.Ptr, n int64) {
 // giveBack keeps a block, or gives it to the driver, behind the launches that may use it.
 func (d *Device) giveBack(p driver.Ptr, n int64) {
 	switch {
+	case d.collecting != nil:
+		d.collecting.free = append(d.collecting.free, area{p, n})
 	case d.kept.keeps(n):
 		d.kept.put(p, n)
 	case d.trace.holds():

@@ -48,6 +48,8 @@ type Device struct {
 	call   *call
 	trace  trace
 
+	collecting *collector // of the program that is compiled; else nil
+
 	kernels    map[string]*kernel        // those that were launched
 	operandsOf compute.Operands[*buffer] // of the op that is run
 

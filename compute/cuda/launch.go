@@ -194,6 +194,13 @@ func (c *call) launch(g driver.Grid) {
 	if g.Shared == 0 {
 		g.Shared = c.k.shared
 	}
+	if l := c.d.collecting; l != nil {
+		l.records = append(l.records, record{c.k.f, c.d.programmatic(c.k, g), slices.Clone(c.cells[:c.next]), slices.Clone(c.at[:c.args])})
+		if len(l.records)%mostCaptured == 0 {
+			c.d.waited = false
+		}
+		return
+	}
 	if c.d.trace.add(c.k.f, c.d.programmatic(c.k, g), c.cells[:c.next], c.at[:c.args]) {
 		c.d.waited = false // a graph begins with a launch of its own
 	}

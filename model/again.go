@@ -1,0 +1,131 @@
+package model
+
+import (
+	"slices"
+
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/nn"
+	"github.com/lentil-lm/lentil/tensor"
+)
+
+// Again is StepRows for sequences that go on together, a token at a time. All that a pass is made of but the tokens and their places
+// stays as it is, until a sequence comes, ends or needs more room: a device that compiles gets the pass once, and is told to run
+// it again. The zero value is ready for use, by one goroutine at a time.
+type Again struct {
+	of       *Model
+	answers  []any
+	caches   []*nn.Cache
+	flags    [2]bool // Exact and RowWise of the tape
+	passes   int     // alike so far
+	never    bool    // the device compiles nothing, or not these
+	compiled *compiled
+}
+
+// uncompiled is how many passes alike are run as they are before one is compiled: others may come or go soon.
+const uncompiled = 1
+
+// StepRows is Model.StepRows. answers names what each row belongs to: while rows belong to the same, nothing of the model has
+// changed but the content of tensors.
+func (a *Again) StepRows(t *tensor.Tape, m *Model, rows []Row, answers []any) *tensor.Tensor {
+	if !a.alike(t, m, rows, answers) {
+		a.Free()
+		*a = Again{of: m, answers: slices.Clone(answers), flags: [2]bool{t.Exact, t.RowWise}}
+		for _, r := range rows {
+			a.caches = append(a.caches, r.Cache)
+		}
+	}
+	if a.compiled != nil && !a.compiled.caches.Fit() {
+		a.Free()
+		a.passes = 0
+	}
+	if a.passes++; a.passes <= uncompiled || a.never {
+		return m.StepRows(t, rows)
+	}
+	tokens, positions := make([]int32, len(rows)), make([]int32, len(rows))
+	for i, r := range rows {
+		tokens[i], positions[i] = r.Tokens[0], int32(r.Cache.Len())
+	}
+	return t.Scope(func() *tensor.Tensor {
+		x := m.embed(t, rows, tokens)
+		if a.compiled == nil && t.Err() == nil {
+			a.compiled = m.compile(t, a.caches, x)
+		}
+		if a.compiled == nil {
+			a.never = true
+			return m.StepRows(t, rows)
+		}
+		return a.compiled.step(t, x, positions)
+	})
+}
+
+// alike reports whether a pass is as the last one, with other numbers.
+func (a *Again) alike(t *tensor.Tape, m *Model, rows []Row, answers []any) bool {
+	if a.of != m || !slices.Equal(a.answers, answers) || a.flags != [2]bool{t.Exact, t.RowWise} {
+		return false
+	}
+	for i, r := range rows {
+		if len(r.Tokens) != 1 || r.Last != 1 || r.Cache != a.caches[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// Free gives back what the device holds for the passes to come.
+func (a *Again) Free() {
+	if a.compiled != nil {
+		a.compiled.free()
+		a.compiled = nil
+	}
+}
+
+// compiled is a pass over one token of each of n sequences.
+type compiled struct {
+	caches    *nn.CachesAgain
+	positions *tensor.Tensor // I32 [n]
+	x         *tensor.Tensor // the embeddings of the tokens [n, hidden]
+	program   *tensor.Program
+}
+
+// compile makes a pass over embeddings like x, or returns nil where that cannot be.
+func (m *Model) compile(t *tensor.Tape, caches []*nn.Cache, x *tensor.Tensor) *compiled {
+	told, err := nn.NewCachesAgain(m.dev, caches)
+	if told == nil || err != nil {
+		return nil
+	}
+	c := &compiled{caches: told}
+	if c.positions, err = tensor.New(m.dev, compute.Shape{len(caches)}, compute.I32, nil); err == nil {
+		c.x, err = tensor.New(m.dev, x.Shape(), x.Buffer().Spec().DType, nil)
+	}
+	if err == nil {
+		c.program, err = t.Compile(func() *tensor.Tensor {
+			pass := nn.Pass{Caches: told.Caches, Rotation: t.RopeTable(c.positions, m.frequencies, m.arch.RopeScale)}
+			return m.Logits(t, m.Final(t, m.Layers(t, c.x, pass, 0, len(m.Blocks), false)))
+		})
+	}
+	if err != nil {
+		c.free()
+		return nil
+	}
+	return c
+}
+
+// step runs the pass over x.
+func (c *compiled) step(t *tensor.Tape, x *tensor.Tensor, positions []int32) *tensor.Tensor {
+	t.CopyRows(c.x, x)
+	t.Tell(c.positions, compute.IntBytes(positions))
+	c.caches.Tell(t)
+	if t.Do(c.program); t.Err() == nil {
+		c.caches.Advance()
+	}
+	return c.program.Result
+}
+
+func (c *compiled) free() {
+	if c.program != nil {
+		c.program.Free()
+	}
+	c.caches.Free()
+	c.positions.Free()
+	c.x.Free()
+}

@@ -1,0 +1,157 @@
+package model_test
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/lentil-lm/lentil/adapter"
+	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/computetest"
+	"github.com/lentil-lm/lentil/compute/cuda"
+	"github.com/lentil-lm/lentil/compute/cuda/emulate"
+	"github.com/lentil-lm/lentil/compute/fallback"
+	"github.com/lentil-lm/lentil/model"
+	"github.com/lentil-lm/lentil/model/modeltest"
+	"github.com/lentil-lm/lentil/nn"
+	"github.com/lentil-lm/lentil/tensor"
+)
+
+// programs counts how often programs run.
+type programs struct {
+	compute.Device
+	runs int
+}
+
+type program struct {
+	compute.Program
+	of *programs
+}
+
+func (p *programs) Compile(calls []compute.Call) (compute.Program, error) {
+	made, err := p.Device.(compute.Compiler).Compile(calls)
+	if err != nil {
+		return nil, err
+	}
+	return &program{made, p}, nil
+}
+
+func (p *program) Run() error {
+	p.of.runs++
+	return p.Program.Run()
+}
+
+// TestAgain: passes that are run again give, to the bit, the logits that passes give one by one, while caches grow, sequences
+// come and go, and adapters change between answers.
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	for _, spec := range modeltest.Architectures() {
+		dev := computetest.NewAsync(newCPU(t))
+		again(t, dev, spec, 3, 8)
+		if err := dev.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestCardAgain: so they do on an NVIDIA card, or the processor that plays one.
+func TestCardAgain(t *testing.T) {
+	t.Parallel()
+	card, err := cuda.New(cuda.Options{Driver: emulate.Driver(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again(t, fallback.New(card), modeltest.Spec{Type: "llama", Bits: 4}, 3, 5)
+	if used, _ := card.Memory(); used != 0 {
+		t.Errorf("%d bytes are still held", used)
+	}
+	if err := card.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func again(t *testing.T, dev compute.Device, spec modeltest.Spec, most, passes int) {
+	t.Helper()
+	counts := &programs{Device: dev}
+	m := modeltest.Load(t, counts, spec)
+	defer m.Free()
+	tape := tensor.NewTape(counts)
+	logits := func(step func() *tensor.Tensor) (v []float32) {
+		tape.Scope(func() *tensor.Tensor { v = tape.Read(step()); return nil })
+		if err := tape.Err(); err != nil {
+			t.Fatal(spec.Type, err)
+		}
+		return v
+	}
+	var sides [2][]*nn.Cache
+	for side := range sides {
+		for i := range most {
+			cache, err := m.NewCache(0, compute.BF16)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer cache.Free()
+			prompt := modeltest.Sequence(256 - 4*i)[:255-4*i] // caches grow at 256
+			logits(func() *tensor.Tensor { return m.Step(tape, prompt, cache) })
+			sides[side] = append(sides[side], cache)
+		}
+	}
+	var a model.Again
+	defer a.Free()
+	answers := []any{1, 2, 3}
+	check := func(what string, n int) {
+		for pass := range passes {
+			var rows [2][]model.Row
+			for side, caches := range sides {
+				for i, c := range caches[:n] {
+					rows[side] = append(rows[side], model.Row{Tokens: []int32{int32((7*pass + i) % 40)}, Last: 1, Cache: c})
+				}
+			}
+			got := logits(func() *tensor.Tensor { return a.StepRows(tape, m, rows[0], answers[:n]) })
+			if want := logits(func() *tensor.Tensor { return m.StepRows(tape, rows[1]) }); !slices.Equal(got, want) {
+				t.Fatalf("%s: %s, pass %d: other logits", spec.Type, what, pass)
+			}
+		}
+	}
+	for _, n := range []int{1, most, 2} {
+		check("sequences", n)
+	}
+	if counts.runs < 3*(passes-4) {
+		t.Errorf("%s: %d passes were run again", spec.Type, counts.runs)
+	}
+	if _, err := adapter.New(m, adapter.Config{Rank: 4, Scale: 5, NumLayers: -1}, compute.NewKey(1)); err != nil {
+		t.Fatal(err)
+	}
+	modeltest.Shake(t, m, 0.3)
+	answers = []any{4, 5, 6}
+	check("an adapter", 2)
+	m.Detach()
+}
+
+// TestExpected: a cache has room for what is expected before it is there, for no more than that, and for few tokens at a time.
+func TestExpected(t *testing.T) {
+	t.Parallel()
+	m := modeltest.Load(t, newCPU(t), modeltest.Architectures()[0])
+	tape := tensor.NewTape(m.Device())
+	for _, c := range []struct {
+		expected int
+		room     map[int]int // by the tokens there are
+	}{
+		{0, map[int]int{250: 256, 257: 512}},
+		{250, map[int]int{250: 256, 257: 512}},
+		{300, map[int]int{250: 512, 512: 512, 513: 768}},
+		{5000, map[int]int{250: 512, 512: 512, 513: 1024}},
+	} {
+		cache, row := newCache(t, m, 0), int64(0)
+		for _, s := range cache.Shapes() {
+			row += 2 * 4 * int64(s.Cols())
+		}
+		cache.Expect(c.expected)
+		for _, n := range slices.Sorted(maps.Keys(c.room)) {
+			tape.Scope(func() *tensor.Tensor { return m.Step(tape, modeltest.Sequence(n)[cache.Len():], cache) })
+			if got := cache.Bytes(); got != int64(c.room[n])*row || tape.Err() != nil {
+				t.Errorf("%d expected: %d tokens have room for %d, want %d; %v", c.expected, n, got/row, c.room[n], tape.Err())
+			}
+		}
+	}
+}
