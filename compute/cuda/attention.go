@@ -201,8 +201,16 @@ func partsOf(keys []array) int {
 // mostGrouped is how many heads may share keys in the kernel for several sequences.
 const mostGrouped = 8
 
+// ownParts is the most parts of keys that a block takes, one after another.
+const ownParts = 4
+
+// groupedShared is the shared memory of the kernel: keys and values on their way, sums of the warps, and parts of a block that has all.
+func groupedShared(head int) int {
+	return 4*64*head*2 + 4*4*mostGrouped*(head+8) + 4*ownParts*mostGrouped*(head+2)
+}
+
 // groupedQueries attends from a query of each of several sequences: keys and values are read once for all heads that share
-// them. What a sequence gets does not depend on the others.
+// them. What a sequence gets does not depend on the others: neither do its parts, which a block takes several of where others fill the card.
 func (d *Device) groupedQueries(o compute.Attention, head int, y, q, spans array, keys, values []array) {
 	t := q.Shape[0]
 	if t == 0 {
@@ -215,8 +223,10 @@ func (d *Device) groupedQueries(o compute.Attention, head int, y, q, spans array
 		if cuts > 1 {
 			parts = d.scratch(compute.F32, t*o.Heads*cuts, head+2)
 		}
-		d.kernel(flashName("grouped_", head)).status().arrays(y, parts).ptr(d.counters).arrays(q).ptr(spans.ptr+driver.Ptr(16*from)).int(cuts).
-			arraysOf(keys[from:to]).arraysOf(values[from:to]).heads(o, t, 0).launch(driver.Grid{X: cuts, Y: o.KVHeads, Z: to - from, Threads: 128})
+		sharing := o.KVHeads * (to - from)
+		own := max(1, min((cuts*sharing+d.card.Multiprocessors-1)/d.card.Multiprocessors, cuts, ownParts))
+		d.kernel(flashName("grouped_", head)).status().arrays(y, parts).ptr(d.counters).arrays(q).ptr(spans.ptr+driver.Ptr(16*from)).int(cuts, own).
+			arraysOf(keys[from:to]).arraysOf(values[from:to]).heads(o, t, 0).launch(driver.Grid{X: (cuts + own - 1) / own, Y: o.KVHeads, Z: to - from, Threads: 128})
 	}
 }
 

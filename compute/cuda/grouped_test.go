@@ -11,8 +11,12 @@ import (
 
 // TestEmulatedGrouped and TestGrouped compare attention of several sequences with the kernel that reads keys once for each
 // head, and demand that a sequence gets the same bits in other company.
-func TestEmulatedGrouped(t *testing.T) { testGrouped(t, emulated(t, "capability=90")) }
-func TestGrouped(t *testing.T)         { testGrouped(t, card(t, "")) }
+func TestEmulatedGrouped(t *testing.T) {
+	for _, cores := range []string{"132", "20", "7"} { // blocks have one part of a sequence, two of three, or all
+		t.Run(cores, func(t *testing.T) { testGrouped(t, emulated(t, "capability=90,cores="+cores)) })
+	}
+}
+func TestGrouped(t *testing.T) { testGrouped(t, card(t, "")) }
 
 func testGrouped(t *testing.T, d *Device) {
 	for _, o := range []compute.Attention{

@@ -46,7 +46,7 @@ var shared = map[string]int{
 	"flash_wg_64": flashWG(64), "flash_wg_128": flashWG(128),
 	"flash_wg_grad_64": flashWGGrad(64), "flash_wg_grad_128": flashWGGrad(128),
 	"flash_64": 5 * 64 * 64 * 2, "flash_128": 5 * 64 * 128 * 2,
-	"grouped_64": 4 * 64 * 64 * 2, "grouped_128": 4 * 64 * 128 * 2,
+	"grouped_64": groupedShared(64), "grouped_128": groupedShared(128),
 	"flash_dq_64": 6 * 64 * 64 * 2, "flash_dq_128": 6 * 64 * 128 * 2,
 	"narrow_mma": 64 << 10, "tall_mma": 64 << 10,
 	"flash_dkv_64": 6 * 64 * 64 * 2, "flash_dkv_128": 6 * 64 * 128 * 2,

@@ -14,13 +14,14 @@ template <class Y> __device__ __forceinline__ void turn_store(uint32_t *bad, bf1
     wait_for_earlier();
     const int t = blockIdx.x, half = head / 2, pairs = half / 2, own = blockIdx.y * head;
     const int64_t width = (int64_t)gridDim.y * head;
-    const uint4 first = *(const uint4 *)spans;  // asked for with the numbers, not behind them
+    uint4 span = make_uint4(0, 0, 0, 0);  // each lane looks at one
+    if ((threadIdx.x & 31) < n) span = ((const uint4 *)spans)[threadIdx.x & 31];
+    const uint32_t found = __ballot_sync(~0u, t >= (int)span.x && t < (int)span.y);
     auto store = [&](const Caches &caches, int at, uint32_t two) {
-        for (int z = 0; z < n; z++) {
-            const uint4 s = z ? ((const uint4 *)spans)[z] : first;
-            const int from = s.x, to = s.y;
-            if (t < from || t >= to) continue;
-            const int64_t row = (int64_t)(int)s.z + t - from;
+        for (uint32_t left = found; left; left &= left - 1) {
+            const int z = __ffs(left) - 1;
+            const uint4 s = ((const uint4 *)spans)[z];
+            const int64_t row = (int64_t)(int)s.z + t - (int)s.x;
             if (row < 0 || row >= caches.room[z]) *bad = 1; else put2((Y *)caches.at[z] + row * width + own + at, two);
         }
     };
