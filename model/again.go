@@ -41,21 +41,14 @@ func (a *Again) StepRows(t *tensor.Tape, m *Model, rows []Row, answers []any) *t
 	if a.passes++; a.passes <= uncompiled || a.never {
 		return m.StepRows(t, rows)
 	}
-	tokens, positions := make([]int32, len(rows)), make([]int32, len(rows))
-	for i, r := range rows {
-		tokens[i], positions[i] = r.Tokens[0], int32(r.Cache.Len())
+	if a.compiled == nil && t.Err() == nil {
+		a.compiled = m.compile(t, a.caches)
 	}
-	return t.Scope(func() *tensor.Tensor {
-		x := m.embed(t, rows, tokens)
-		if a.compiled == nil && t.Err() == nil {
-			a.compiled = m.compile(t, a.caches, x)
-		}
-		if a.compiled == nil {
-			a.never = true
-			return m.StepRows(t, rows)
-		}
-		return a.compiled.step(t, x, positions)
-	})
+	if a.compiled == nil {
+		a.never = true
+		return m.StepRows(t, rows)
+	}
+	return a.compiled.step(t, m, rows)
 }
 
 // alike reports whether a pass is as the last one, with other numbers.
@@ -83,19 +76,19 @@ func (a *Again) Free() {
 type compiled struct {
 	caches    *nn.CachesAgain
 	positions *tensor.Tensor // I32 [n]
-	x         *tensor.Tensor // the embeddings of the tokens [n, hidden]
+	x         *tensor.Tensor // embeddings of the tokens [n, hidden]
 	program   *tensor.Program
 }
 
-// compile makes a pass over embeddings like x, or returns nil where that cannot be.
-func (m *Model) compile(t *tensor.Tape, caches []*nn.Cache, x *tensor.Tensor) *compiled {
+// compile makes a pass, or returns nil where that cannot be.
+func (m *Model) compile(t *tensor.Tape, caches []*nn.Cache) *compiled {
 	told, err := nn.NewCachesAgain(m.dev, caches)
 	if told == nil || err != nil {
 		return nil
 	}
 	c := &compiled{caches: told}
 	if c.positions, err = tensor.New(m.dev, compute.Shape{len(caches)}, compute.I32, nil); err == nil {
-		c.x, err = tensor.New(m.dev, x.Shape(), x.Buffer().Spec().DType, nil)
+		c.x, err = tensor.New(m.dev, compute.Shape{len(caches), m.Config.HiddenSize}, t.Activation(), nil)
 	}
 	if err == nil {
 		c.program, err = t.Compile(func() *tensor.Tensor {
@@ -110,9 +103,13 @@ func (m *Model) compile(t *tensor.Tape, caches []*nn.Cache, x *tensor.Tensor) *c
 	return c
 }
 
-// step runs the pass over x.
-func (c *compiled) step(t *tensor.Tape, x *tensor.Tensor, positions []int32) *tensor.Tensor {
-	t.CopyRows(c.x, x)
+// step runs the pass.
+func (c *compiled) step(t *tensor.Tape, m *Model, rows []Row) *tensor.Tensor {
+	tokens, positions := make([]int32, len(rows)), make([]int32, len(rows))
+	for i, r := range rows {
+		tokens[i], positions[i] = r.Tokens[0], int32(r.Cache.Len())
+	}
+	m.embedInto(t, c.x, rows, tokens)
 	t.Tell(c.positions, compute.IntBytes(positions))
 	c.caches.Tell(t)
 	if t.Do(c.program); t.Err() == nil {

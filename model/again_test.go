@@ -101,16 +101,32 @@ func again(t *testing.T, dev compute.Device, spec modeltest.Spec, most, passes i
 	answers := []any{1, 2, 3}
 	check := func(what string, n int) {
 		for pass := range passes {
+			ids := make([]int32, n)
+			for i := range ids {
+				ids[i] = int32((7*pass + i) % 40)
+			}
+			chosen, err := tensor.New(counts, compute.Shape{n}, compute.I32, compute.IntBytes(ids))
+			if err != nil {
+				t.Fatal(err)
+			}
 			var rows [2][]model.Row
 			for side, caches := range sides {
 				for i, c := range caches[:n] {
-					rows[side] = append(rows[side], model.Row{Tokens: []int32{int32((7*pass + i) % 40)}, Last: 1, Cache: c})
+					row := model.Row{Tokens: ids[i : i+1], Last: 1, Cache: c}
+					if side == 0 && pass%3 < 2 { // lies there, all of it or some
+						row.Tokens, row.Chosen, row.At = []int32{-1}, chosen, i
+						if pass%3 == 1 && i == n-1 {
+							row.Chosen, row.Tokens = nil, ids[i:i+1]
+						}
+					}
+					rows[side] = append(rows[side], row)
 				}
 			}
 			got := logits(func() *tensor.Tensor { return a.StepRows(tape, m, rows[0], answers[:n]) })
 			if want := logits(func() *tensor.Tensor { return m.StepRows(tape, rows[1]) }); !slices.Equal(got, want) {
 				t.Fatalf("%s: %s, pass %d: other logits", spec.Type, what, pass)
 			}
+			chosen.Free()
 		}
 	}
 	for _, n := range []int{1, most, 2} {

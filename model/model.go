@@ -228,6 +228,23 @@ func (m *Model) StepRows(t *tensor.Tape, rows []Row) *tensor.Tensor {
 	return y
 }
 
+// embedInto is embed into x. The tokens that the device has chosen in one pass, of all its rows, go there at once.
+func (m *Model) embedInto(t *tensor.Tape, x *tensor.Tensor, rows []Row, tokens []int32) {
+	ids := rows[0].Chosen
+	one := ids != nil && ids.Shape().Elems() == len(rows)
+	for i, r := range rows {
+		one = one && r.Chosen == ids && r.At == i
+	}
+	if one {
+		t.EmbedInto(x, ids, m.Embed)
+		return
+	}
+	t.Scope(func() *tensor.Tensor {
+		t.CopyRows(x, m.embed(t, rows, tokens))
+		return nil
+	})
+}
+
 // embed is the embeddings [T, hidden] of the tokens of rows. Those that the device has chosen are taken from where they lie.
 func (m *Model) embed(t *tensor.Tape, rows []Row, tokens []int32) *tensor.Tensor {
 	var host *tensor.Tensor

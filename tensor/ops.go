@@ -17,6 +17,11 @@ func (t *Tape) Embed(ids *Tensor, w *Weight) *Tensor {
 	return y
 }
 
+// EmbedInto looks up ids [T] in w into x [T, D].
+func (t *Tape) EmbedInto(x, ids *Tensor, w *Weight) {
+	t.run(compute.Embed{Weight: w.Weight, To: x.spec.DType}, bufs(x.buf), bufs(ids.buf, w.buf))
+}
+
 // Add is a + b, of one shape.
 func (t *Tape) Add(a, b *Tensor) *Tensor {
 	y := t.apply(compute.Add{Alpha: 1}, a.buf, b.buf)[0]

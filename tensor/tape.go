@@ -48,6 +48,9 @@ func NewTape(dev compute.Device) *Tape {
 	return &Tape{dev: dev, act: max(dev.Info().Activations, compute.F32), Recompute: 64 << 20} // F32 is the smallest
 }
 
+// Activation is the type of activations that ops make of integers and weights.
+func (t *Tape) Activation() compute.DType { return t.act }
+
 // InFloat32 runs f with products in float32, on every device: logits, which are compared
 // with one another.
 func (t *Tape) InFloat32(f func() *Tensor) *Tensor {

@@ -228,7 +228,9 @@ func (d *Device) Write(b compute.Buffer, src []byte) error {
 	c.changed()
 	working := d.look()
 	d.fail(d.stage.copyIn(d.drv, c.ptr, src, d.stream))
-	d.record(c)
+	if c.written != 0 { // of an op's result; nobody reads back at once what the host has just written
+		d.record(c)
+	}
 	if !working {
 		d.rested()
 	}
@@ -249,7 +251,7 @@ func (d *Device) record(b *buffer) {
 	}
 	if b.written == 0 {
 		var err error
-		if b.written, err = d.drv.NewEvent(); err != nil {
+		if b.written, err = d.drv.NewMark(); err != nil {
 			d.fail(err)
 			return
 		}
@@ -274,7 +276,7 @@ func (s *staging) open(drv *driver.Driver) (err error) {
 		return err
 	}
 	for i := range s.halves {
-		if s.halves[i], err = drv.NewEvent(); err != nil {
+		if s.halves[i], err = drv.NewMark(); err != nil {
 			return err
 		}
 	}
