@@ -94,13 +94,19 @@ func (o StoreRows) Infer(in []Spec) ([]Spec, error) {
 	if n, err := wantSpans(in, 1); err != nil || n != len(o.Rows) {
 		return nil, firstErr(err, fmt.Errorf("%d spans for %d caches", n, len(o.Rows)))
 	}
-	var out []Spec
+	dense := o.Format.Kind == quant.Dense
+	out, extents := make([]Spec, 0, len(o.Rows)), make([]int, 0, 2*len(o.Rows)) // few lists: this is checked for each token
 	for i, rows := range o.Rows {
 		w := Weight{o.Format, rows, o.Cols}
 		if err := w.checkFormat(); err != nil {
 			return nil, fmt.Errorf("cache %d: %w", i, err)
 		}
-		out = append(out, w.Specs()...)
+		if !dense {
+			out = append(out, w.Specs()...)
+			continue
+		}
+		extents = append(extents, rows, o.Cols)
+		out = append(out, Spec{extents[2*i : 2*i+2 : 2*i+2], o.Format.DType})
 	}
 	return out, nil
 }

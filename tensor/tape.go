@@ -17,7 +17,8 @@ type Tape struct {
 	nodes     []node
 	scopes    [][]*Tensor
 	err       error
-	program   *program // that is being made; nil for none
+	program   *program       // that is being made; nil for none
+	specs     []compute.Spec // of the inputs of the op that is applied
 
 	// Exact keeps float32 activations in every product (see compute.Linear).
 	Exact bool
@@ -230,12 +231,13 @@ const mostOutputs = 3
 
 // apply runs op into new tensors.
 func (t *Tape) apply(op compute.Op, in ...compute.Buffer) []*Tensor {
-	specs := make([]compute.Spec, len(in))
+	specs := t.specs[:0]
 	if t.err == nil {
-		for i, b := range in {
-			specs[i] = b.Spec()
+		for _, b := range in {
+			specs = append(specs, b.Spec())
 		}
 	}
+	t.specs = specs
 	var outs []compute.Spec
 	if t.err == nil {
 		var err error

@@ -187,7 +187,7 @@ func (d *Device) storeRows(o compute.StoreRows, out, in []*buffer) {
 	}
 	s := storeSpan{x: in[0].array, spans: in[1].array, to: make([]array, len(out))}
 	for i, b := range out {
-		s.to[i] = array{compute.Spec{Shape: compute.Shape{o.Rows[i], o.Cols}, DType: o.Format.DType}, b.ptr}
+		s.to[i] = b.array
 	}
 	if !d.holdStore(s) {
 		d.store(s)
