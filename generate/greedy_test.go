@@ -52,7 +52,7 @@ func TestCardGreedy(t *testing.T) {
 			cache = bits.Bits
 		}
 		cpu, dev := greedySession(t, newCPU(t), path, bits), greedySession(t, fallback.New(card), path, bits)
-		equal, narrow, most := 0, 0, 0.0
+		equal, narrow, most, squares := 0, 0, 0.0, 0.0
 		for _, chapter := range chapters {
 			name := filepath.Base(chapter)
 			text, err := os.ReadFile(chapter)
@@ -63,7 +63,8 @@ func TestCardGreedy(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			apart := partings(t, cpu, dev, prompt, n)
+			apart, off := partings(t, cpu, dev, prompt, n)
+			squares += off * off / float64(len(chapters))
 			for _, p := range apart {
 				t.Logf("%d-bit cache, %s: apart at token %d of %d, by a lead of %.3f: %.1f of the logits' error there, %.3f; up to %.3f is narrow",
 					cache, name, p.at+1, n, p.lead, p.lead/p.off, p.off, p.narrow)
@@ -78,7 +79,8 @@ func TestCardGreedy(t *testing.T) {
 				narrow++
 			}
 		}
-		t.Logf("%d-bit cache: %d of %d answers are equal, %d part at narrow leads alone, at most %.1f times the logits' error", cache, equal, len(chapters), narrow, most)
+		t.Logf("%d-bit cache: %d of %d answers are equal, %d part at narrow leads alone, at most %.1f times the logits' error there, which is %.3f in all",
+			cache, equal, len(chapters), narrow, most, math.Sqrt(squares))
 	}
 }
 
@@ -90,8 +92,9 @@ type parting struct {
 	narrow        float64 // the widest lead that errors of BF16 explain
 }
 
-// partings follows the CPU's answer of n tokens, at each of which both sides have seen the same.
-func partings(t *testing.T, cpu, card *Session, prompt []int32, n int) (list []parting) {
+// partings follows the CPU's answer of n tokens, at each of which both sides have seen the same. all is how far logits are from the
+// CPU's, root mean square over all tokens.
+func partings(t *testing.T, cpu, card *Session, prompt []int32, n int) (list []parting, all float64) {
 	t.Helper()
 	for at := range n {
 		want, err1 := cpu.Prefill(t.Context(), prompt, 0)
@@ -104,8 +107,10 @@ func partings(t *testing.T, cpu, card *Session, prompt []int32, n int) (list []p
 			squares += float64(w) * float64(w)
 			off += math.Pow(float64(got[i]-w), 2)
 		}
-		first, other, size := argMax(want), argMax(got), math.Sqrt(squares/float64(len(want)))
-		if off = math.Sqrt(off / float64(len(want))); !(off <= halfLogits*size) {
+		size, first, other := math.Sqrt(squares/float64(len(want))), argMax(want), argMax(got)
+		off /= float64(len(want))
+		all += off / float64(n)
+		if off = math.Sqrt(off); !(off <= halfLogits*size) {
 			t.Errorf("after %d tokens logits are off by %.3f of their size", len(prompt), off/size)
 		}
 		if other != first {
@@ -113,7 +118,7 @@ func partings(t *testing.T, cpu, card *Session, prompt []int32, n int) (list []p
 		}
 		prompt = append(prompt, int32(first))
 	}
-	return list
+	return list, math.Sqrt(all)
 }
 
 // greedySession is one of a model on a device; on the CPU, in float32 all the way.

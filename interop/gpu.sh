@@ -157,7 +157,7 @@ prepare() {
 	head -60 demo/data/test.jsonl >"$keep/held/test.jsonl"
 }
 tuned() { # name, device, model, data, iterations, arguments
-	limit 150 "$bin/lentil" lora --model "$3" --data "$4" --train --iters "$5" --steps-per-report 1 --val-batches 0 --device "$2" \
+	limit 240 "$bin/lentil" lora --model "$3" --data "$4" --train --iters "$5" --steps-per-report 1 --val-batches 0 --device "$2" \
 		--adapter-path "$keep/$1" --overwrite --batch-size 4 --learning-rate 1e-4 "${@:6}" >"$logs/$1.log" 2>&1
 }
 both() { # name, model, data, iterations, arguments: on the card and, at the same time, on the processor
@@ -166,6 +166,16 @@ both() { # name, model, data, iterations, arguments: on the card and, at the sam
 	tuned "$1" "$device" "${@:2}"
 	wait $other
 	did "$1"
+}
+three() { # model, data, iterations, arguments: both with seeds 0, 1 and 2, those of the processor side by side
+	local seed
+	for seed in 0 1 2; do tuned "lora-$seed-processor" cpu "$@" --seed $seed --threads $((($(nproc) + 2) / 3)) & done
+	for seed in 0 1 2; do tuned "lora-$seed" "$device" "$@" --seed $seed; done
+	wait
+	did "lora, three seeds"
+}
+above() { # name: how far held-out perplexity is above the processor's, in percent
+	calc '%+.2f\n", 100 * (a / b - 1)' "$(figure "$1" 'Test ppl [0-9]+\.[0-9]+')" "$(figure "$1-processor" 'Test ppl [0-9]+\.[0-9]+')"
 }
 furthest() { # name: how far losses are from the processor's, in percent of them, at most
 	for one in "$1" "$1-processor"; do grep -oE 'Train loss [0-9.]+' "$logs/$one.log" | awk '{print $3}' | head -30 >"$keep/$one.losses"; done
@@ -176,11 +186,11 @@ furthest() { # name: how far losses are from the processor's, in percent of them
 }
 do_beside() {
 	prepare
-	both lora "$keep/small" "$keep/held" $((200 / short > 30 ? 200 / short : 30)) --test
-	row "losses of $what beside the processor's" "$(asked "$(furthest lora)" most 2 ' % apart')"
-	local card processor
-	card=$(figure lora 'Test ppl [0-9]+\.[0-9]+') processor=$(figure lora-processor 'Test ppl [0-9]+\.[0-9]+')
-	row "held-out perplexity after 200 steps" "$(asked "$(calc '%.2f", a > b ? 100 * (a / b - 1) : 100 * (1 - a / b)' "$card" "$processor")" most 1 ' % apart'), $card and $processor"
+	three "$keep/small" "$keep/held" $((200 / short > 30 ? 200 / short : 30)) --test
+	row "losses of $what beside the processor's" "$(asked "$(furthest lora-0)" most 2 ' % apart')"
+	local each
+	each=$(for seed in 0 1 2; do above "lora-$seed"; done)
+	row "held-out perplexity after 200 steps, mean of 3 seeds" "$(asked "$(awk 'NF {s += $1; n++} END {m = s / 3; if (n == 3) printf "%.2f", m < 0 ? -m : m}' <<<"$each")" most 1 ' % apart'), above the processor's by $(paste -sd ' ' <<<"$each") %"
 	for kind in "dora --fine-tune-type dora" "full --fine-tune-type full --learning-rate 1e-5" \
 		"pairs --train-mode dpo --beta 0.1 --learning-rate 1e-5" "accumulated --grad-accumulation-steps 2 --dropout 0.05 --grad-checkpoint --max-grad-norm 1"; do
 		read -ra args <<<"$kind"
