@@ -47,7 +47,10 @@ func TestAgain(t *testing.T) {
 	t.Parallel()
 	for _, spec := range modeltest.Architectures() {
 		dev := computetest.NewAsync(newCPU(t))
-		again(t, dev, spec, 3, 8)
+		again(t, dev, spec, nil, 3, 8)
+		if spec.Type == "llama" {
+			again(t, dev, modeltest.Spec{Type: "llama", Config: map[string]any{"head_dim": 32}}, quantize, 3, 8)
+		}
 		if err := dev.Close(); err != nil {
 			t.Error(err)
 		}
@@ -61,7 +64,11 @@ func TestCardAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again(t, fallback.New(card), modeltest.Spec{Type: "llama", Bits: 4}, 3, 5)
+	again(t, fallback.New(card), modeltest.Spec{Type: "llama", Bits: 4}, nil, 3, 5)
+	if !testing.Short() {
+		again(t, fallback.New(card), modeltest.Mixtures()[0], nil, 3, 5)
+		again(t, fallback.New(card), modeltest.Spec{Type: "llama", Bits: 4, Config: map[string]any{"head_dim": 32}}, quantize, 3, 5)
+	}
 	if used, _ := card.Memory(); used != 0 {
 		t.Errorf("%d bytes are still held", used)
 	}
@@ -70,7 +77,10 @@ func TestCardAgain(t *testing.T) {
 	}
 }
 
-func again(t *testing.T, dev compute.Device, spec modeltest.Spec, most, passes int) {
+// quantize makes integers of what a cache holds.
+func quantize(t *tensor.Tape, c *nn.Cache) { c.Quantize(t, 8, 32) }
+
+func again(t *testing.T, dev compute.Device, spec modeltest.Spec, begin func(t *tensor.Tape, c *nn.Cache), most, passes int) {
 	t.Helper()
 	counts := &programs{Device: dev}
 	m := modeltest.Load(t, counts, spec)
@@ -93,6 +103,9 @@ func again(t *testing.T, dev compute.Device, spec modeltest.Spec, most, passes i
 			defer cache.Free()
 			prompt := modeltest.Sequence(256 - 4*i)[:255-4*i] // caches grow at 256
 			logits(func() *tensor.Tensor { return m.Step(tape, prompt, cache) })
+			if begin != nil {
+				begin(tape, cache)
+			}
 			sides[side] = append(sides[side], cache)
 		}
 	}
