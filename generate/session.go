@@ -157,7 +157,7 @@ func (s *Session) prefill(ctx context.Context, prompt []int32, step int, progres
 		return err
 	}
 	if s.most >= 0 {
-		s.cache.Expect(s.loaded + len(prompt) + s.most)
+		s.cache.Expect(s.loaded+len(prompt), s.loaded+len(prompt)+s.most)
 	}
 	for at < len(prompt) {
 		if err := ctx.Err(); err != nil {

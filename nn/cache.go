@@ -38,7 +38,7 @@ type Cache struct {
 	limit    int       // tokens that layers without a window hold at most; 0 is no limit
 	least    int       // tokens that the smallest ring holds; 0 is no limit
 	seen     int       // tokens of the sequence so far
-	expected int       // tokens that it may come to; 0 is unknown
+	expected expected  // tokens that it may come to; zero is unknown
 	floor    int       // tokens that Trim must leave: Restore left some before them out
 	layers   []layerCache
 }
@@ -114,9 +114,18 @@ func (c *Cache) Format(layer int) quant.Format { return c.layers[layer].stores()
 // Len is the number of tokens seen.
 func (c *Cache) Len() int { return c.seen }
 
-// Expect tells how many tokens will be seen at most. A cache that has to grow makes some of the room for them at once: the next
-// step, or half of what it needs now, so that a bound that is not reached costs little.
-func (c *Cache) Expect(n int) { c.expected = n }
+// Expect tells how many tokens will be seen for sure, and at most. A cache that has to grow makes room at once for the former and for
+// some of the others: the next step, or half of what there is for sure, so that a bound that is not reached costs little.
+func (c *Cache) Expect(sure, most int) { c.expected = expected{sure, most} }
+
+// expected is how many tokens a cache may come to.
+type expected struct{ sure, most int }
+
+// room is the capacity for n tokens with those that are expected.
+func (e expected) room(n int) int {
+	sure := roomFor(max(n, e.sure))
+	return max(sure, min(roomFor(e.most), max(sure+cacheStep, grown(sure))))
+}
 
 // Room is how many tokens the next forward pass may take: any number (-1), or with a
 // limit as many as fit without forgetting, and one at a time from then on.
@@ -210,5 +219,5 @@ func (c *Cache) Free() {
 		l.free()
 		c.layers[i] = c.layer(i, c.floats())
 	}
-	c.seen, c.floor, c.expected = 0, 0, 0
+	c.seen, c.floor, c.expected = 0, 0, expected{}
 }

@@ -33,23 +33,22 @@ func (p *pair) held() *pair { return p }
 
 // room makes room for n tokens of cols keys and values, of which there are most (0 for
 // any number), and, where it has to grow, for some of those that are expected. It reports whether the tape has no error.
-func (p *pair) room(t *tensor.Tape, n, cols, most, expected int) bool {
-	p.grow(t, &p.keys, n, cols, most, expected)
-	p.grow(t, &p.values, n, cols, most, expected)
+func (p *pair) room(t *tensor.Tape, n, cols, most int, e expected) bool {
+	p.grow(t, &p.keys, n, cols, most, e)
+	p.grow(t, &p.values, n, cols, most, e)
 	return t.Err() == nil
 }
 
 // grow makes room for n tokens among the keys or the values.
-func (p *pair) grow(t *tensor.Tape, held **stored, n, cols, most, expected int) {
+func (p *pair) grow(t *tensor.Tape, held **stored, n, cols, most int, e expected) {
 	old := *held
 	if t.Err() != nil || old != nil && old.Rows >= n {
 		return
 	}
-	capacity := roomFor(n)
+	capacity := e.room(n)
 	if old != nil {
 		capacity = max(capacity, grown(old.Rows))
 	}
-	capacity = max(capacity, min(roomFor(expected), max(capacity+cacheStep, grown(capacity))))
 	if most > 0 {
 		capacity = min(capacity, most)
 	}
