@@ -335,18 +335,20 @@ func (b *Batch) step(t *tensor.Tape, g *group, jobs []*job) *tensor.Tensor {
 	b.mu.Unlock()
 	rows := make([]model.MixedRow, len(jobs))
 	plain := make([]model.Row, len(jobs))
-	answers, alone := make([]any, len(jobs)), true // of one model, without company of prompts
+	answers, goOn := make([]any, len(jobs)), true
 	for i, j := range jobs {
 		plain[i] = j.row()
 		rows[i] = model.MixedRow{Row: plain[i], Model: j.model}
 		answers[i] = j.answer
-		alone = alone && j.model == jobs[0].model && j.answer != nil
+		goOn = goOn && j.answer != nil
 	}
-	if alone {
-		return g.again.StepRows(t, jobs[0].model, plain, answers)
-	}
-	if mix == nil {
+	switch {
+	case mix == nil && goOn:
+		return g.again.StepRows(t, g.first, plain, answers)
+	case mix == nil:
 		return g.first.StepRows(t, plain)
+	case goOn:
+		return g.again.StepMixed(t, mix, rows, answers)
 	}
 	return mix.StepRows(t, rows)
 }

@@ -27,6 +27,20 @@ const uncompiled = 1
 // StepRows is Model.StepRows. answers names what each row belongs to: while rows belong to the same, nothing of the model has
 // changed but the content of tensors.
 func (a *Again) StepRows(t *tensor.Tape, m *Model, rows []Row, answers []any) *tensor.Tensor {
+	return a.step(t, m, rows, answers, func() *tensor.Tensor { return m.StepRows(t, rows) }, func() *compiled { return m.compile(t, a.caches) })
+}
+
+// StepMixed is StepRows for rows of several models: see Mix.StepRows.
+func (a *Again) StepMixed(t *tensor.Tape, x *Mix, rows []MixedRow, answers []any) *tensor.Tensor {
+	plain, alone := plainRows(rows)
+	if alone {
+		return a.StepRows(t, rows[0].Model, plain, answers)
+	}
+	return a.step(t, x.base, plain, answers, func() *tensor.Tensor { return x.StepRows(t, rows) }, func() *compiled { return x.compile(t, rows, a.caches) })
+}
+
+// step runs a pass once, or compiles it.
+func (a *Again) step(t *tensor.Tape, m *Model, rows []Row, answers []any, once func() *tensor.Tensor, compile func() *compiled) *tensor.Tensor {
 	if !a.alike(t, m, rows, answers) {
 		a.Free()
 		*a = Again{of: m, answers: slices.Clone(answers), flags: [2]bool{t.Exact, t.RowWise}}
@@ -39,14 +53,14 @@ func (a *Again) StepRows(t *tensor.Tape, m *Model, rows []Row, answers []any) *t
 		a.passes = 0
 	}
 	if a.passes++; a.passes <= uncompiled || a.never {
-		return m.StepRows(t, rows)
+		return once()
 	}
 	if a.compiled == nil && t.Err() == nil {
-		a.compiled = m.compile(t, a.caches)
+		a.compiled = compile()
 	}
 	if a.compiled == nil {
 		a.never = true
-		return m.StepRows(t, rows)
+		return once()
 	}
 	return a.compiled.step(t, m, rows)
 }
@@ -75,8 +89,9 @@ func (a *Again) Free() {
 // compiled is a pass over one token of each of n sequences.
 type compiled struct {
 	caches    *nn.CachesAgain
-	positions *tensor.Tensor // I32 [n]
-	x         *tensor.Tensor // embeddings of the tokens [n, hidden]
+	positions *tensor.Tensor   // I32 [n]
+	x         *tensor.Tensor   // embeddings of the tokens [n, hidden]
+	bounds    []*tensor.Tensor // of the rows of adapters: see Mix
 	program   *tensor.Program
 }
 
@@ -103,6 +118,32 @@ func (m *Model) compile(t *tensor.Tape, caches []*nn.Cache) *compiled {
 	return c
 }
 
+// compile makes a pass over rows of several models.
+func (x *Mix) compile(t *tensor.Tape, rows []MixedRow, caches []*nn.Cache) *compiled {
+	var bounds []*tensor.Tensor
+	var failed error
+	x.attach(rows, func(v []int32) *tensor.Tensor {
+		b, err := tensor.New(x.base.dev, compute.Shape{len(v) / 2, 2}, compute.I32, compute.IntBytes(v))
+		if err != nil {
+			failed = err
+			return &tensor.Tensor{}
+		}
+		bounds = append(bounds, b)
+		return b
+	})
+	defer x.base.Detach()
+	if failed == nil {
+		if c := x.base.compile(t, caches); c != nil {
+			c.bounds = bounds
+			return c
+		}
+	}
+	for _, b := range bounds {
+		b.Free()
+	}
+	return nil
+}
+
 // step runs the pass.
 func (c *compiled) step(t *tensor.Tape, m *Model, rows []Row) *tensor.Tensor {
 	tokens, positions := make([]int32, len(rows)), make([]int32, len(rows))
@@ -121,6 +162,9 @@ func (c *compiled) step(t *tensor.Tape, m *Model, rows []Row) *tensor.Tensor {
 func (c *compiled) free() {
 	if c.program != nil {
 		c.program.Free()
+	}
+	for _, b := range c.bounds {
+		b.Free()
 	}
 	c.caches.Free()
 	c.positions.Free()

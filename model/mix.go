@@ -67,24 +67,29 @@ type MixedRow struct {
 // StepRows is Model.StepRows over rows of several models. It uploads the rows of each
 // adapter once. Rows of one model are best side by side.
 func (x *Mix) StepRows(t *tensor.Tape, rows []MixedRow) *tensor.Tensor {
-	plain := make([]Row, len(rows))
-	alone := true
-	for i, r := range rows {
-		plain[i] = r.Row
-		alone = alone && r.Model == rows[0].Model
-	}
+	plain, alone := plainRows(rows)
 	if alone {
 		return rows[0].Model.StepRows(t, plain)
 	}
 	return t.Scope(func() *tensor.Tensor {
-		x.attach(t, rows)
+		x.attach(rows, func(bounds []int32) *tensor.Tensor { return t.IntRows(bounds, 2) })
 		defer x.base.Detach()
 		return x.base.StepRows(t, plain)
 	})
 }
 
+// plainRows are rows without their models, and whether they have one model.
+func plainRows(rows []MixedRow) (plain []Row, alone bool) {
+	plain, alone = make([]Row, len(rows)), true
+	for i, r := range rows {
+		plain[i] = r.Row
+		alone = alone && r.Model == rows[0].Model
+	}
+	return plain, alone
+}
+
 // attach gives the base's projections the adapters of the rows' models.
-func (x *Mix) attach(t *tensor.Tape, rows []MixedRow) {
+func (x *Mix) attach(rows []MixedRow, upload func(bounds []int32) *tensor.Tensor) {
 	type segment struct {
 		adapted  []*nn.Linear
 		from, to int32
@@ -114,7 +119,7 @@ func (x *Mix) attach(t *tensor.Tape, rows []MixedRow) {
 		}
 		key := string(compute.IntBytes(bounds))
 		if uploaded[key] == nil {
-			uploaded[key] = t.IntRows(bounds, 2)
+			uploaded[key] = upload(bounds)
 		}
 		by.Rows = uploaded[key]
 		l.Adapter = &by
