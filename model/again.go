@@ -12,12 +12,20 @@ import (
 // stays as it is, until a sequence comes, ends or needs more room: a device that compiles gets the pass once, and is told to run
 // it again. The zero value is ready for use, by one goroutine at a time.
 type Again struct {
+	kept []*repeated // the one used last comes last
+}
+
+// mostRepeated is how many passes are kept: one that some sequence is late for, now and then, and the one of the others.
+const mostRepeated = 2
+
+// repeated is a pass of the same sequences each time.
+type repeated struct {
 	of       *Model
 	answers  []any
 	caches   []*nn.Cache
 	flags    [2]bool // Exact and RowWise of the tape
-	passes   int     // alike so far
-	never    bool    // the device compiles nothing, or not these
+	passes   int     // so far, since a cache has grown
+	never    bool    // the device compiles nothing, or not this
 	compiled *compiled
 }
 
@@ -27,7 +35,8 @@ const uncompiled = 1
 // StepRows is Model.StepRows. answers names what each row belongs to: while rows belong to the same, nothing of the model has
 // changed but the content of tensors.
 func (a *Again) StepRows(t *tensor.Tape, m *Model, rows []Row, answers []any) *tensor.Tensor {
-	return a.step(t, m, rows, answers, func() *tensor.Tensor { return m.StepRows(t, rows) }, func() *compiled { return m.compile(t, a.caches) })
+	r := a.find(t, m, rows, answers)
+	return r.step(t, rows, func() *tensor.Tensor { return m.StepRows(t, rows) }, func() *compiled { return m.compile(t, r.caches) })
 }
 
 // StepMixed is StepRows for rows of several models: see Mix.StepRows.
@@ -36,53 +45,70 @@ func (a *Again) StepMixed(t *tensor.Tape, x *Mix, rows []MixedRow, answers []any
 	if alone {
 		return a.StepRows(t, rows[0].Model, plain, answers)
 	}
-	return a.step(t, x.base, plain, answers, func() *tensor.Tensor { return x.StepRows(t, rows) }, func() *compiled { return x.compile(t, rows, a.caches) })
+	r := a.find(t, x.base, plain, answers)
+	return r.step(t, plain, func() *tensor.Tensor { return x.StepRows(t, rows) }, func() *compiled { return x.compile(t, rows, r.caches) })
 }
 
-// step runs a pass once, or compiles it.
-func (a *Again) step(t *tensor.Tape, m *Model, rows []Row, answers []any, once func() *tensor.Tensor, compile func() *compiled) *tensor.Tensor {
-	if !a.alike(t, m, rows, answers) {
-		a.Free()
-		*a = Again{of: m, answers: slices.Clone(answers), flags: [2]bool{t.Exact, t.RowWise}}
-		for _, r := range rows {
-			a.caches = append(a.caches, r.Cache)
-		}
+// find is the pass of these sequences.
+func (a *Again) find(t *tensor.Tape, m *Model, rows []Row, answers []any) *repeated {
+	now := &repeated{of: m, answers: slices.Clone(answers), flags: [2]bool{t.Exact, t.RowWise}}
+	single := true
+	for _, r := range rows {
+		now.caches = append(now.caches, r.Cache)
+		single = single && len(r.Tokens) == 1 && r.Last == 1
 	}
-	if a.compiled != nil && !a.compiled.caches.Fit() {
-		a.Free()
-		a.passes = 0
+	now.never = !single
+	i := slices.IndexFunc(a.kept, now.alike)
+	switch {
+	case !single:
+		return now
+	case i >= 0:
+		now = a.kept[i]
+		a.kept = slices.Delete(a.kept, i, i+1)
+	case len(a.kept) == mostRepeated:
+		a.kept[0].free()
+		a.kept = slices.Delete(a.kept, 0, 1)
 	}
-	if a.passes++; a.passes <= uncompiled || a.never {
-		return once()
-	}
-	if a.compiled == nil && t.Err() == nil {
-		a.compiled = compile()
-	}
-	if a.compiled == nil {
-		a.never = true
-		return once()
-	}
-	return a.compiled.step(t, m, rows)
-}
-
-// alike reports whether a pass is as the last one, with other numbers.
-func (a *Again) alike(t *tensor.Tape, m *Model, rows []Row, answers []any) bool {
-	if a.of != m || !slices.Equal(a.answers, answers) || a.flags != [2]bool{t.Exact, t.RowWise} {
-		return false
-	}
-	for i, r := range rows {
-		if len(r.Tokens) != 1 || r.Last != 1 || r.Cache != a.caches[i] {
-			return false
-		}
-	}
-	return true
+	a.kept = append(a.kept, now)
+	return now
 }
 
 // Free gives back what the device holds for the passes to come.
 func (a *Again) Free() {
-	if a.compiled != nil {
-		a.compiled.free()
-		a.compiled = nil
+	for _, r := range a.kept {
+		r.free()
+	}
+	a.kept = nil
+}
+
+// alike reports whether a pass is of the same sequences.
+func (r *repeated) alike(o *repeated) bool {
+	return r.of == o.of && r.flags == o.flags && slices.Equal(r.answers, o.answers) && slices.Equal(r.caches, o.caches)
+}
+
+// step runs the pass once, or compiles it.
+func (r *repeated) step(t *tensor.Tape, rows []Row, once func() *tensor.Tensor, compile func() *compiled) *tensor.Tensor {
+	if r.compiled != nil && !r.compiled.caches.Fit() {
+		r.free()
+		r.passes = 0
+	}
+	if r.passes++; r.passes <= uncompiled || r.never {
+		return once()
+	}
+	if r.compiled == nil && t.Err() == nil {
+		r.compiled = compile()
+	}
+	if r.compiled == nil {
+		r.never = true
+		return once()
+	}
+	return r.compiled.step(t, r.of, rows)
+}
+
+func (r *repeated) free() {
+	if r.compiled != nil {
+		r.compiled.free()
+		r.compiled = nil
 	}
 }
 
