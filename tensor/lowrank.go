@@ -89,7 +89,8 @@ func (p *projection) forward(t *Tape) {
 	p.y = t.apply(op, in...)[0]
 }
 
-// projectBack adds to all gradients: those of x last, from the last projection to the first.
+// projectBack adds to all gradients: those of x last, from the last projection to the first. What is made of the gradients of
+// results comes first, then what is made of x: a device may read each once.
 func (t *Tape) projectBack(list []*projection) {
 	each := func(f func(p *projection)) {
 		for i := len(list) - 1; i >= 0; i-- {
@@ -105,12 +106,12 @@ func (t *Tape) projectBack(list []*projection) {
 	})
 	each(func(p *projection) {
 		if p.update != nil {
-			p.update.giveA(t, p.dz)
+			p.update.giveB(t, p.y)
 		}
 	})
 	each(func(p *projection) {
 		if p.update != nil {
-			p.update.giveB(t, p.y)
+			p.update.giveA(t, p.dz)
 		}
 	})
 	each(func(p *projection) { p.giveWeights(t) })

@@ -206,7 +206,7 @@ func (d *Device) matMul(o compute.MatMul, out, in []*buffer) {
 // narrow is a product with few columns.
 func (d *Device) narrow(c, a, b array, m, n, k int, o compute.MatMul) {
 	if a.DType == compute.BF16 && c.DType == compute.F32 && k%8 == 0 && m <= narrowRows*countersHeld {
-		d.thin(thinGroup{rows: m}, thin{c: c, x: a, s: b, few: n, many: k, turned: o.TransB, accumulate: o.Accumulate, alpha: o.Alpha})
+		d.thin(m, thin{c: c, x: a, s: b, few: n, many: k, turned: o.TransB, accumulate: o.Accumulate, alpha: o.Alpha})
 		return
 	}
 	d.kernel("narrow_"+letter(c.DType)+letter(a.DType)).arrays(c, a, b).int(m, n, k).float(o.Alpha).flag(o.TransB).flag(o.Accumulate).
@@ -216,7 +216,7 @@ func (d *Device) narrow(c, a, b array, m, n, k int, o compute.MatMul) {
 // tall is c = alpha · zᵀ x, or its transpose with wide: z [t, rank], x [t, width].
 func (d *Device) tall(c, z, x array, t, rank, width int, o compute.MatMul, wide bool) {
 	if x.DType == compute.BF16 && width%8 == 0 && t > 0 && width <= tallWidth*countersHeld {
-		d.thin(thinGroup{true, t}, thin{c: c, x: x, s: z, few: rank, many: width, turned: wide, accumulate: o.Accumulate, alpha: o.Alpha})
+		d.thin(t, thin{tall: true, c: c, x: x, s: z, few: rank, many: width, turned: wide, accumulate: o.Accumulate, alpha: o.Alpha})
 		return
 	}
 	d.kernel("tall_"+letter(x.DType)).arrays(c, z, x).int(t, rank, width).float(o.Alpha).flag(wide).flag(o.Accumulate).

@@ -12,6 +12,7 @@ import (
 type thin struct {
 	c, x, s    array
 	few, many  int
+	tall       bool
 	turned     bool // narrow: s is [few, many] instead of [many, few]; tall: c is [many, few] instead of [few, many]
 	accumulate bool // into c
 	alpha      float32
@@ -33,7 +34,12 @@ const (
 )
 
 // thin multiplies, and with it those that follow.
-func (d *Device) thin(key thinGroup, p thin) {
+func (d *Device) thin(rows int, p thin) {
+	if w := &d.waits; w.gates.takes(p, w.thin) {
+		w.thin = append(w.thin, p)
+		return
+	}
+	key := thinGroup{p.tall, rows}
 	list, counters := d.waits.thin, key.counters(p)
 	full := len(list) == mostThin
 	for _, w := range list {
@@ -70,10 +76,23 @@ func (k thinGroup) counters(p thin) int {
 	return (k.rows + narrowRows - 1) / narrowRows
 }
 
+const thinWords = 7 // of a struct Thin
+
+// thinWords adds the product as a struct Thin. units is the first of its x; a sum of several parts has work memory for them.
+func (d *Device) thinWords(words []uint64, p thin, parts, units int) []uint64 {
+	var sums array
+	if parts > 1 {
+		sums = d.scratch(compute.F32, parts, p.c.Shape.Elems())
+	}
+	flags := btoi(p.turned) | btoi(p.accumulate)<<1
+	return append(words, uint64(p.c.ptr), uint64(p.x.ptr), uint64(p.s.ptr), uint64(sums.ptr),
+		uint64(p.few)|uint64(p.many)<<32, uint64(units)|uint64(flags)<<32, uint64(math.Float32bits(p.alpha)))
+}
+
 // thinAll launches the products that wait. Those of one x lie side by side, in the order in which they came.
 func (d *Device) thinAll(key thinGroup) {
 	list := d.waits.thin
-	words, n, units := make([]uint64, 0, 7*mostThin), 0, 0
+	words, n, units := make([]uint64, 0, thinWords*mostThin), 0, 0
 	parts := func(p thin) int {
 		if key.tall {
 			return (key.rows + tallDepth - 1) / tallDepth
@@ -88,13 +107,7 @@ func (d *Device) thinAll(key thinGroup) {
 			if q.x.ptr != p.x.ptr || q.many != p.many {
 				continue
 			}
-			var sums array
-			if k := parts(q); k > 1 {
-				sums = d.scratch(compute.F32, k, q.c.Shape.Elems())
-			}
-			flags := btoi(q.turned) | btoi(q.accumulate)<<1
-			words = append(words, uint64(q.c.ptr), uint64(q.x.ptr), uint64(q.s.ptr), uint64(sums.ptr),
-				uint64(q.few)|uint64(q.many)<<32, uint64(units)|uint64(flags)<<32, uint64(math.Float32bits(q.alpha)))
+			words = d.thinWords(words, q, parts(q), units)
 			n++
 		}
 		units += key.units(p)

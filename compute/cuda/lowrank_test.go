@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -28,13 +29,18 @@ func (c thinCase) output(t testing.TB, d *Device) compute.Buffer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.before == nil {
-		return y
-	}
-	if err := d.Write(y, compute.FloatBytes(c.before[:out[0].Shape.Elems()])); err != nil {
-		t.Fatal(err)
+	if c.before != nil {
+		c.reset(t, d, y)
 	}
 	return y
+}
+
+// reset writes what lies in the output before.
+func (c thinCase) reset(t testing.TB, d *Device, y compute.Buffer) {
+	t.Helper()
+	if err := d.Write(y, compute.FloatBytes(c.before[:y.Spec().Shape.Elems()])); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (c thinCase) run(t testing.TB, d *Device, y compute.Buffer) {
@@ -160,6 +166,131 @@ func TestThinInOrder(t *testing.T) {
 		want[i] *= 2
 	}
 	alike(t, "a gradient added twice", floats(t, d, g), want, 1e-5)
+}
+
+// TestGated: the gradient of a SwiGLU and the low-rank products of what it makes are one launch, and one more where sums have parts:
+// itself to the bit as alone, and products with bits of their own, the same each time. Ranks above eight come behind it.
+func TestGated(t *testing.T) {
+	d := emulated(t, "")
+	for _, c := range []struct{ rows, width, rank, launches, from, to int }{
+		{70, 256, 8, 1, 0, 4}, {70, 264, 8, 2, 0, 4}, {300, 520, 3, 2, 0, 4}, {200, 8200, 8, 2, 0, 4}, {70, 264, 16, 3, 0, 4}, {200, 256, 8, 2, 1, 3}, {70, 264, 8, 2, 0, 1},
+	} {
+		r := rand.New(rand.NewPCG(9, uint64(c.rows)))
+		act := func() compute.Buffer { return random(t, d, r, compute.BF16, c.rows, c.width) }
+		gate, up, dy := act(), act(), act()
+		before := floats(t, d, random(t, d, r, compute.F32, c.rows+c.width, c.rank))
+		name := fmt.Sprintf("%+v", c)
+		ys, in := []compute.Buffer{act(), act()}, []compute.Buffer{gate, up, dy}
+		var list []thinCase
+		for _, y := range ys { // those of the second result before those of the first
+			narrow := thinCase{compute.MatMul{TransB: true, Alpha: 2}, []compute.Buffer{y, random(t, d, r, compute.F32, c.rank, c.width)}, before}
+			tall := thinCase{compute.MatMul{TransA: true, Alpha: 3, Accumulate: true}, []compute.Buffer{random(t, d, r, compute.F32, c.rows, c.rank), y}, before}
+			list = append(slices.Insert(list, 0, narrow), tall)
+		}
+		list = list[c.from:c.to]
+		gated := func() {
+			t.Helper()
+			if err := d.Run(compute.SwiGLUGrad{}, ys, in); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var zs []compute.Buffer
+		for _, p := range list {
+			zs = append(zs, p.output(t, d))
+		}
+		var together, first [][]float32
+		for again := range 2 {
+			from := launches(d)
+			gated()
+			for i, p := range list {
+				p.run(t, d, zs[i])
+			}
+			if n := launches(d) - from; n != c.launches {
+				t.Errorf("%s: %d launches, want %d", name, n, c.launches)
+			}
+			together = nil
+			for _, y := range slices.Concat(ys, zs) {
+				together = append(together, floats(t, d, y))
+			}
+			if first == nil {
+				first = together
+			}
+			for i, p := range list {
+				if again == 0 && p.op.Accumulate {
+					p.reset(t, d, zs[i])
+				}
+			}
+		}
+		if !slices.EqualFunc(together, first, slices.Equal) {
+			t.Errorf("%s: another run has other bits", name)
+		}
+		gated()
+		launches(d)
+		for i, y := range ys {
+			if !slices.Equal(floats(t, d, y), together[i]) {
+				t.Errorf("%s: result %d differs from what it is alone", name, i)
+			}
+		}
+		for i, p := range list {
+			alike(t, fmt.Sprint(name, ", product ", i), together[len(ys)+i], p.want(t, d, zs[i]), 1e-5)
+		}
+	}
+}
+
+// BenchmarkGated times SwiGLU and its gradient of the Ministral-8B shape, and that with its low-rank products. GB/s counts what goes in and
+// comes out once.
+func BenchmarkGated(b *testing.B) {
+	const tokens, width, rank, turns = 2048, 12288, 8, 3
+	d := card(b, "")
+	act := func() (list [turns]compute.Buffer) { // several, so that little of them lies in the cache of the card
+		for i := range list {
+			list[i] = filled(b, d, compute.BF16, tokens, width)
+		}
+		return list
+	}
+	gate, up, dy, y0, y1 := act(), act(), act(), act(), act()
+	back := filled(b, d, compute.F32, rank, width)
+	z, narrow, tall := filled(b, d, compute.F32, tokens, rank), filled(b, d, compute.F32, tokens, rank), filled(b, d, compute.F32, rank, width)
+	narrow2, tall2 := filled(b, d, compute.F32, tokens, rank), filled(b, d, compute.F32, rank, width)
+	for _, c := range []struct {
+		name  string
+		bytes int
+		run   func(i int) error
+	}{
+		{"swiglu", 3, func(i int) error { return d.Run(compute.SwiGLU{}, y0[i:i+1], []compute.Buffer{gate[i], up[i]}) }},
+		{"gradient", 5, func(i int) error {
+			return d.Run(compute.SwiGLUGrad{}, []compute.Buffer{y0[i], y1[i]}, []compute.Buffer{gate[i], up[i], dy[i]})
+		}},
+		{"gradient, dy Bᵀ, dB", 5, func(i int) error {
+			return errors.Join(d.Run(compute.SwiGLUGrad{}, []compute.Buffer{y0[i], y1[i]}, []compute.Buffer{gate[i], up[i], dy[i]}),
+				d.Run(compute.MatMul{TransB: true, Alpha: 2}, []compute.Buffer{narrow}, []compute.Buffer{y1[i], back}),
+				d.Run(compute.MatMul{TransB: true, Alpha: 2}, []compute.Buffer{narrow2}, []compute.Buffer{y0[i], back}),
+				d.Run(compute.MatMul{TransA: true, Alpha: 2}, []compute.Buffer{tall}, []compute.Buffer{z, y1[i]}),
+				d.Run(compute.MatMul{TransA: true, Alpha: 2}, []compute.Buffer{tall2}, []compute.Buffer{z, y0[i]}))
+		}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			all := func(n int) {
+				for i := range n {
+					if err := c.run(i % turns); err != nil {
+						b.Fatal(err)
+					}
+					launches(d)
+				}
+				if err := d.Sync(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			all(turns)
+			for b.Loop() {
+				all(10 * turns)
+			}
+			s := b.Elapsed().Seconds() / float64(b.N*10*turns)
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(1e6*s, "us")
+			b.ReportMetric(float64(c.bytes*2*tokens*width)/s/1e9, "GB/s")
+		})
+	}
 }
 
 // BenchmarkLowRank times the products of low-rank updates of a layer of the Ministral-8B shape. GB/s counts the activations

@@ -157,7 +157,7 @@ func (d *Device) small(op compute.Op, out, in []*buffer) {
 	case compute.SwiGLU:
 		d.swiGLU(out, in)
 	case compute.SwiGLUGrad:
-		d.gated("swiglu_grad", out[0].array, out[1].array, in[0].array, in[1].array, in[2].array)
+		d.swiGLUGrad(gateGrad{[2]array{out[0].array, out[1].array}, in[0].array, in[1].array, in[2].array})
 	case compute.Add:
 		d.add(o, out, in)
 	case compute.Scale:

@@ -48,6 +48,12 @@ __device__ __forceinline__ uint32_t pack2(float a, float b) {
 __device__ __forceinline__ float low(uint32_t v) { return __uint_as_float(v << 16); }
 __device__ __forceinline__ float high(uint32_t v) { return __uint_as_float(v & 0xFFFF0000u); }
 
+// widen8 and round8 are 8 numbers of bf16, and back.
+__device__ __forceinline__ void widen8(float (&v)[8], uint4 q) {
+    v[0] = low(q.x), v[1] = high(q.x), v[2] = low(q.y), v[3] = high(q.y), v[4] = low(q.z), v[5] = high(q.z), v[6] = low(q.w), v[7] = high(q.w);
+}
+__device__ __forceinline__ uint4 round8(const float (&v)[8]) { return make_uint4(pack2(v[0], v[1]), pack2(v[2], v[3]), pack2(v[4], v[5]), pack2(v[6], v[7])); }
+
 // get8 reads elements i to i+7, i a multiple of 8, of an array of n at a multiple of 16 bytes. Beyond n it gives zeros.
 __device__ __forceinline__ void get8(float (&v)[8], const bf16 *p, int64_t i, int64_t n) {
     if (i + 8 <= n) {

@@ -36,7 +36,21 @@ template <class T> __device__ __forceinline__ void fill(T *y, float value, int64
     put8(y, v, i, n);
 }
 
-__device__ __forceinline__ float sigmoid(float x) { return 1 / (1 + __expf(-x)); }
+__device__ __forceinline__ float sigmoid(float x) { return reciprocal(1 + exp2_fast(-1.44269504f * x)); }
+
+// gate_up makes silu(g) u of u; gate_back of g and of the result's gradient d those of g and of u.
+__device__ __forceinline__ void gate_up(const float (&g)[8], float (&u)[8]) {
+#pragma unroll
+    for (int k = 0; k < 8; k++) u[k] *= g[k] * sigmoid(g[k]);
+}
+__device__ __forceinline__ void gate_back(float (&g)[8], const float (&u)[8], float (&d)[8]) {
+#pragma unroll
+    for (int k = 0; k < 8; k++) {
+        float s = sigmoid(g[k]), dk = d[k];
+        d[k] = dk * g[k] * s;
+        g[k] = dk * u[k] * s * (1 + g[k] * (1 - s));
+    }
+}
 
 template <class T> __device__ __forceinline__ void swiglu(T *y, const T *gate, const T *up, int64_t n) {
     overlap_start();
@@ -45,8 +59,7 @@ template <class T> __device__ __forceinline__ void swiglu(T *y, const T *gate, c
     float g[8], u[8];
     get8(g, gate, i, n);
     get8(u, up, i, n);
-#pragma unroll
-    for (int k = 0; k < 8; k++) u[k] *= g[k] * sigmoid(g[k]);
+    gate_up(g, u);
     put8(y, u, i, n);
 }
 
@@ -58,12 +71,7 @@ template <class T> __device__ __forceinline__ void swiglu_grad(T *dgate, T *dup,
     get8(g, gate, i, n);
     get8(u, up, i, n);
     get8(d, dy, i, n);
-#pragma unroll
-    for (int k = 0; k < 8; k++) {
-        float s = sigmoid(g[k]), dk = d[k];
-        d[k] = dk * g[k] * s;
-        g[k] = dk * u[k] * s * (1 + g[k] * (1 - s));
-    }
+    gate_back(g, u, d);
     put8(dgate, g, i, n);
     put8(dup, d, i, n);
 }

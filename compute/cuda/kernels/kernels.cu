@@ -3,6 +3,7 @@
 #include "norm.cuh"
 #include "matmul.cuh"
 #include "lowrank.cuh"
+#include "gated.cuh"
 #include "weights.cuh"
 #include "linear_one.cuh"
 #include "linear_many.cuh"

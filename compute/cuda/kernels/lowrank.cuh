@@ -4,6 +4,7 @@
 // A block asks for 64 KiB of activations at once, 8 for each warp, before it uses any of them, and a core has three blocks:
 // nothing else would keep the memory busy for so short a time. A few products of the same activations are made of one read. The
 // few columns are float32, taken as two numbers of bf16 each.
+#pragma once
 #include "tiles.cuh"
 
 namespace {
@@ -49,6 +50,31 @@ __device__ __forceinline__ float thin_sum(const Thin &p, int64_t i, int parts, i
 #pragma unroll 8
     for (int k = 0; k < parts; k++) v += __ldcg(p.parts + k * size + i);
     return v;
+}
+
+// thin_finish puts the sums of the parts of n elements of c, e at at(e), as 256 threads. It asks for K parts of E elements at once:
+// few blocks come here, and all others have ended.
+template <int K, int E, class F> __device__ __forceinline__ void thin_finish(const Thin &p, int n, int parts, int64_t size, F at) {
+    for (int e0 = threadIdx.x; e0 < n; e0 += 256 * E) {
+        float v[E] = {};
+        int64_t i[E];
+#pragma unroll
+        for (int j = 0; j < E; j++) i[j] = at(min(e0 + 256 * j, n - 1));
+#pragma unroll 1
+        for (int k = 0; k < parts; k += K) {
+            float f[K][E];
+#pragma unroll
+            for (int h = 0; h < K; h++)
+#pragma unroll
+                for (int j = 0; j < E; j++) f[h][j] = k + h < parts ? __ldcg(p.parts + (k + h) * size + i[j]) : 0;
+#pragma unroll
+            for (int h = 0; h < K; h++)
+#pragma unroll
+                for (int j = 0; j < E; j++) v[j] += f[h][j];
+        }
+#pragma unroll
+        for (int j = 0; j < E; j++) if (e0 + 256 * j < n) thin_put(p, i[j], v[j]);
+    }
 }
 
 // halves splits a float pair into bf16 pairs: their sum has the float's precision, nearly.
@@ -175,7 +201,7 @@ __device__ __forceinline__ void narrow_unit(const ThinList &list, int n, int M, 
     for (int i = first; i < n && list.p[i].first == list.p[first].first; i++) {
         const Thin &p = list.p[i];
         int64_t from = (int64_t)m0 * p.few, size = (int64_t)M * p.few;
-        for (int e = threadIdx.x; e < min(64, M - m0) * p.few; e += 256) thin_put(p, from + e, thin_sum(p, from + e, units, size));
+        thin_finish<8, 2>(p, min(64, M - m0) * p.few, units, size, [&](int e) { return from + e; });
     }
 }
 
@@ -252,10 +278,9 @@ __device__ __forceinline__ void tall_unit(const ThinList &list, int n, int T, ui
     for (int i = first; i < n && list.p[i].first == list.p[first].first; i++) {
         const Thin &p = list.p[i];
         const int columns = min(64, W - w0);
-        for (int e = threadIdx.x; e < columns * p.few; e += 256) {
-            int64_t at = p.flags & Turned ? (int64_t)w0 * p.few + e : (int64_t)(e / columns) * W + w0 + e % columns;
-            thin_put(p, at, thin_sum(p, at, gridDim.x, (int64_t)p.few * W));
-        }
+        thin_finish<4, 4>(p, columns * p.few, gridDim.x, (int64_t)p.few * W, [&](int e) {
+            return p.flags & Turned ? (int64_t)w0 * p.few + e : (int64_t)(e / columns) * W + w0 + e % columns;
+        });
     }
 }
 #if __CUDA_ARCH__ == 900

@@ -91,10 +91,6 @@ template <int C, class F> __device__ __forceinline__ void each_held(int d, F f) 
         if (i < d) f(c, i);
     }
 }
-__device__ __forceinline__ void widen8(float (&v)[8], uint4 q) {
-    v[0] = low(q.x), v[1] = high(q.x), v[2] = low(q.y), v[3] = high(q.y), v[4] = low(q.z), v[5] = high(q.z), v[6] = low(q.w), v[7] = high(q.w);
-}
-__device__ __forceinline__ uint4 round8(const float (&v)[8]) { return make_uint4(pack2(v[0], v[1]), pack2(v[2], v[3]), pack2(v[4], v[5]), pack2(v[6], v[7])); }
 
 // norm_held is rmsnorm of x, or with a of x = a + alpha b, which is written too.
 template <int C, bool ADD> __device__ __forceinline__ void norm_held(bf16 *y, bf16 *x, const bf16 *a, const bf16 *b, float alpha, const void *w, int wt, int d, float eps) {

@@ -72,6 +72,13 @@ __device__ __forceinline__ void grid_wait(const uint32_t *gate, uint32_t want) {
     while ((int)(have - want) < 0);
 }
 
+// reciprocal is 1/v, off by a unit of the last place at most, for v from the normal numbers up.
+__device__ __forceinline__ float reciprocal(float v) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(v));
+    return y;
+}
+
 // launch_dependents lets the next kernel of the stream start before this one ends, where its launch allows it.
 __device__ __forceinline__ void launch_dependents() {
 #if __CUDA_ARCH__ >= 900

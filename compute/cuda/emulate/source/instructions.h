@@ -76,6 +76,8 @@ inline void ldmatrix_trans(uint32_t (&a)[4], uint32_t p) {
     emulate::Matrices m = {a, p, true};
     emulate::meet(&m, "ldmatrix.trans", emulate::Matrices::run);
 }
+inline float reciprocal(float v) { return 1 / v; }
+
 inline float exp2_fast(float v) {
     float y = exp2f(v);
     return y < 0x1p-126f ? 0 : y;  // NaN stays
