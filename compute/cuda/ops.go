@@ -43,7 +43,7 @@ func (d *Device) elements(name string, alpha float32, a ...array) {
 
 func (d *Device) swiGLU(out, in []*buffer) {
 	if y, gate, up := out[0].array, in[0].array, in[1].array; !d.oneGated(y, gate, up) && !d.manyGated(y, gate, up) {
-		d.gated("swiglu", out[0].array, in[0].array, in[1].array)
+		d.gated("swiglu", y, gate, up)
 	}
 }
 
@@ -122,6 +122,8 @@ func (d *Device) argMax(out, in []*buffer) {
 const (
 	// logitRows is how many rows have logits at a time.
 	logitRows = 512
+	// heldLogits is the shared memory that keeps logits of a row, on cards that have so much, between their sum and their gradient.
+	heldLogits = 208 << 10
 	// gradBytes is about how much memory the gradients of logits take: those of more rows than logitRows go into one product.
 	gradBytes = 768 << 20
 )
@@ -172,6 +174,10 @@ func (d *Device) crossEntropy(o compute.CrossEntropy, out, in []*buffer) {
 
 // entropy queues the losses of rows of logits, and their gradient.
 func (d *Device) entropy(loss driver.Ptr, g, logits array, targets, weight driver.Ptr, grad bool) {
+	if v := logits.Shape[1]; grad && logits.DType == compute.F32 && g.DType == compute.BF16 && v%4 == 0 && d.card.SharedMemory >= heldLogits {
+		d.kernel("cross_entropy_held").status().ptr(loss).arrays(g, logits).ptr(targets).ptr(weight).int(v, heldLogits/16).launch(driver.Grid{X: logits.Shape[0], Threads: 1024})
+		return
+	}
 	name := "cross_entropy_" + letter(logits.DType) + letter(g.DType)
 	if !grad {
 		g.ptr, name = 0, "cross_entropy_"+letter(logits.DType)+letter(logits.DType)

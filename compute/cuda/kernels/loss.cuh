@@ -37,6 +37,57 @@ template <class X, class G> __device__ __forceinline__ void cross_entropy(uint32
     extern "C" __global__ void __launch_bounds__(512) cross_entropy_##s(uint32_t *bad, float *loss, G *g, const X *logits, const int *targets, const float *weight, int V) { cross_entropy(bad, loss, g, logits, targets, weight, V); }
 K_CE(ff, float, float) K_CE(fb, float, bf16) K_CE(bb, bf16, bf16)
 
+// cross_entropy_held is cross_entropy of float32 logits with a gradient in bf16, V a multiple of 4, by blocks of 1024 that read most
+// of a row once: its first part stays in registers, the next, of `room` times four, in shared memory. What is left is read last,
+// and again first, so that it comes from the card's cache.
+extern "C" __global__ void __launch_bounds__(1024, 1) cross_entropy_held(uint32_t *bad, float *loss, bf16 *g, const float *logits, const int *targets, const float *weight, int V, int room) {
+    constexpr int Fours = 8, First = Fours * 1024;
+    SHARED_ARRAY(uint8_t, shared, 16);
+    float4 *kept = (float4 *)shared;
+    const int64_t r = blockIdx.x;
+    const float4 *row = (const float4 *)(logits + r * V);
+    const int t = threadIdx.x, n = V / 4, second = min(n, First + room), target = targets[r];
+    if (target < 0 || target >= V) {
+        if (t == 0) *bad = 1;
+        return;
+    }
+    float top = -INFINITY, sum = 0;
+    auto add = [&](float4 f) {
+        const float most = fmaxf(fmaxf(f.x, f.y), fmaxf(f.z, f.w));
+        if (most > top) sum = top == -INFINITY ? 0 : sum * __expf(top - most), top = most;
+        sum += __expf(f.x - top) + __expf(f.y - top) + (__expf(f.z - top) + __expf(f.w - top));
+    };
+    float4 held[Fours];
+#pragma unroll
+    for (int k = 0; k < Fours; k++) if (t + 1024 * k < n) held[k] = __ldcs(row + t + 1024 * k);
+#pragma unroll
+    for (int k = 0; k < Fours; k++) if (t + 1024 * k < n) add(held[k]);
+#pragma unroll 4
+    for (int i = First + t; i < second; i += 1024) kept[i - First] = __ldcs(row + i);
+    for (int i = First + t; i < second; i += 1024) add(kept[i - First]);  // its own
+#pragma unroll 4
+    for (int i = second + t; i < n; i += 1024) add(row[i]);
+    const float most = row_max<1024>(top);
+    __syncthreads();
+    sum = row_sum<1024>(top == -INFINITY ? 0 : sum * __expf(top - most));
+    const float lse = most + logf(sum), w = weight[r];
+    if (t == 0) loss[r] = lse - logits[r * V + target];
+    auto put = [&](int i, float4 f) {
+        float p[4] = {__expf(f.x - lse), __expf(f.y - lse), __expf(f.z - lse), __expf(f.w - lse)};
+        if (i == target >> 2) {
+#pragma unroll
+            for (int k = 0; k < 4; k++) if (k == (target & 3)) p[k] -= 1;
+        }
+        *(uint2 *)(g + r * V + 4 * (int64_t)i) = make_uint2(pack2(w * p[0], w * p[1]), pack2(w * p[2], w * p[3]));
+    };
+#pragma unroll 4
+    for (int i = second + t; i < n; i += 1024) put(i, row[i]);
+#pragma unroll 4
+    for (int i = First + t; i < second; i += 1024) put(i, kept[i - First]);
+#pragma unroll
+    for (int k = 0; k < Fours; k++) if (t + 1024 * k < n) put(t + 1024 * k, held[k]);
+}
+
 namespace {
 // argmax: the first of the largest. A row (blockIdx.y) with a value that is NaN or infinite gives -1 - its index. A block of
 // 512 takes a part of the row; what it finds goes to parts [rows, 3, gridDim.x], of which the last block of the row to finish
