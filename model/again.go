@@ -24,7 +24,7 @@ type repeated struct {
 	answers  []any
 	caches   []*nn.Cache
 	flags    [2]bool // Exact and RowWise of the tape
-	passes   int     // so far, since a cache has grown
+	passes   int     // so far
 	never    bool    // the device compiles nothing, or not this
 	compiled *compiled
 }
@@ -88,11 +88,11 @@ func (r *repeated) alike(o *repeated) bool {
 
 // step runs the pass once, or compiles it.
 func (r *repeated) step(t *tensor.Tape, rows []Row, once func() *tensor.Tensor, compile func() *compiled) *tensor.Tensor {
-	if r.compiled != nil && !r.compiled.caches.Fit() {
+	grows := !r.never && slices.ContainsFunc(r.caches, (*nn.Cache).Full)
+	if grows || r.compiled != nil && !r.compiled.caches.Fit() {
 		r.free()
-		r.passes = 0
 	}
-	if r.passes++; r.passes <= uncompiled || r.never {
+	if r.passes++; r.passes <= uncompiled || r.never || grows {
 		return once()
 	}
 	if r.compiled == nil && t.Err() == nil {

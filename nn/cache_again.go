@@ -15,8 +15,8 @@ type CachesAgain struct {
 	held  [][]*stored // where keys and values lie, by the layer
 }
 
-// NewCachesAgain makes them, or returns nil where a cache has a limit, for a token's place is then another in each layer, or has
-// no room for the next token.
+// NewCachesAgain makes them of caches that are not full, or returns nil where one has a limit: a token's place is then another in
+// each layer.
 func NewCachesAgain(dev compute.Device, caches []*Cache) (c *CachesAgain, err error) {
 	c = &CachesAgain{Caches: &Caches{}}
 	for _, one := range caches {
@@ -27,9 +27,6 @@ func NewCachesAgain(dev compute.Device, caches []*Cache) (c *CachesAgain, err er
 	}
 	for layer := range caches[0].layers {
 		c.held = append(c.held, c.stores(layer))
-	}
-	if !c.Fit() {
-		return nil, nil
 	}
 	t := tensor.NewTape(dev)
 	c.first = c.tell(t, func(spans []compute.Span) *tensor.Tensor {
@@ -52,17 +49,26 @@ func (c *CachesAgain) stores(layer int) (list []*stored) {
 	return list
 }
 
-// Fit reports whether all caches have room for the next token where they are.
+// Fit reports whether all caches are where they were.
 func (c *CachesAgain) Fit() bool {
 	for layer, held := range c.held {
 		for i, p := range c.pieces {
-			h := p.Cache.layers[layer].held()
-			if h.keys == nil || h.keys != held[2*i] || h.values != held[2*i+1] || h.keys.Rows <= p.Cache.seen || h.values.Rows <= p.Cache.seen {
+			if h := p.Cache.layers[layer].held(); h.keys != held[2*i] || h.values != held[2*i+1] {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// Full reports whether a cache has to grow for the next token.
+func (c *Cache) Full() bool {
+	for _, l := range c.layers {
+		if h := l.held(); h.keys == nil || h.values == nil || min(h.keys.Rows, h.values.Rows) <= c.seen {
+			return true
+		}
+	}
+	return false
 }
 
 // Tell tells the device where the next tokens go.
