@@ -44,15 +44,7 @@ __device__ __forceinline__ bool thin_last(uint32_t *count, int blocks) {
     return last;
 }
 
-// thin_sum adds up the parts of element i of c, in order.
-__device__ __forceinline__ float thin_sum(const Thin &p, int64_t i, int parts, int64_t size) {
-    float v = 0;
-#pragma unroll 8
-    for (int k = 0; k < parts; k++) v += __ldcg(p.parts + k * size + i);
-    return v;
-}
-
-// thin_finish puts the sums of the parts of n elements of c, e at at(e), as 256 threads. It asks for K parts of E elements at once:
+// thin_finish puts the sums of the parts, in order, of n elements of c, e at at(e), as 256 threads. It asks for K parts of E elements at once:
 // few blocks come here, and all others have ended.
 template <int K, int E, class F> __device__ __forceinline__ void thin_finish(const Thin &p, int n, int parts, int64_t size, F at) {
     for (int e0 = threadIdx.x; e0 < n; e0 += 256 * E) {
@@ -201,7 +193,7 @@ __device__ __forceinline__ void narrow_unit(const ThinList &list, int n, int M, 
     for (int i = first; i < n && list.p[i].first == list.p[first].first; i++) {
         const Thin &p = list.p[i];
         int64_t from = (int64_t)m0 * p.few, size = (int64_t)M * p.few;
-        thin_finish<8, 2>(p, min(64, M - m0) * p.few, units, size, [&](int e) { return from + e; });
+        thin_finish<8, 1>(p, min(64, M - m0) * p.few, units, size, [&](int e) { return from + e; });
     }
 }
 
