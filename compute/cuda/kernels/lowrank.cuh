@@ -44,9 +44,18 @@ __device__ __forceinline__ bool thin_last(uint32_t *count, int blocks) {
     return last;
 }
 
-// thin_finish puts the sums of the parts, in order, of n elements of c, e at at(e), as 256 threads. It asks for K parts of E elements at once:
-// few blocks come here, and all others have ended.
-template <int K, int E, class F> __device__ __forceinline__ void thin_finish(const Thin &p, int n, int parts, int64_t size, F at) {
+// thin_sum adds up the parts of element i of c, in order.
+__device__ __forceinline__ float thin_sum(const Thin &p, int64_t i, int parts, int64_t size) {
+    float v = 0;
+#pragma unroll 8
+    for (int k = 0; k < parts; k++) v += __ldcg(p.parts + k * size + i);
+    return v;
+}
+
+// thin_finish puts the sums of the parts, in order, of n elements of c, e at at(e), as 256 threads. It asks for K parts of E elements at
+// once, as they are few: one after another, the last blocks would wait for each while all others have ended.
+template <class F> __device__ __forceinline__ void thin_finish(const Thin &p, int n, int parts, int64_t size, F at) {
+    constexpr int K = 4, E = 4;
     for (int e0 = threadIdx.x; e0 < n; e0 += 256 * E) {
         float v[E] = {};
         int64_t i[E];
@@ -193,7 +202,7 @@ __device__ __forceinline__ void narrow_unit(const ThinList &list, int n, int M, 
     for (int i = first; i < n && list.p[i].first == list.p[first].first; i++) {
         const Thin &p = list.p[i];
         int64_t from = (int64_t)m0 * p.few, size = (int64_t)M * p.few;
-        thin_finish<8, 1>(p, min(64, M - m0) * p.few, units, size, [&](int e) { return from + e; });
+        for (int e = threadIdx.x; e < min(64, M - m0) * p.few; e += 256) thin_put(p, from + e, thin_sum(p, from + e, units, size));
     }
 }
 
@@ -270,7 +279,7 @@ __device__ __forceinline__ void tall_unit(const ThinList &list, int n, int T, ui
     for (int i = first; i < n && list.p[i].first == list.p[first].first; i++) {
         const Thin &p = list.p[i];
         const int columns = min(64, W - w0);
-        thin_finish<4, 4>(p, columns * p.few, gridDim.x, (int64_t)p.few * W, [&](int e) {
+        thin_finish(p, columns * p.few, gridDim.x, (int64_t)p.few * W, [&](int e) {
             return p.flags & Turned ? (int64_t)w0 * p.few + e : (int64_t)(e / columns) * W + w0 + e % columns;
         });
     }
