@@ -250,7 +250,7 @@ do_demo() {
 }
 
 do_peers() {
-	if python3 -c 'import torch, transformers, peft' 2>/dev/null && [ "$(spent)" -lt 330 ]; then
+	if python3 -c 'import torch, transformers, peft' 2>/dev/null && [ "$(spent)" -lt 370 ]; then
 		limit 150 python3 interop/peer/bench_peft_gpu.py "$model" 4 16 512 2048 2>&1 | tee "$logs/peft.log" | grep -E '^(PEFT|torch)'
 		grep -E '^PEFT' "$logs/peft.log" | while IFS= read -r line; do row "${line%%:*}" "${line#*: }"; done
 	else
