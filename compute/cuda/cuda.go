@@ -62,7 +62,9 @@ type Device struct {
 	status []byte    // of the host, where kernels tell a bad index
 	stage  staging
 
-	counters driver.Ptr // zeros, where blocks of a kernel count themselves
+	counters driver.Ptr                        // zeros, where blocks of a kernel count themselves; one more is the gate of steps
+	steps    map[driver.GraphExec][]driver.Ptr // memory of the steps of graphs
+	noSteps  bool                              // the driver takes no launches of steps
 
 	programmaticGraphs bool // the driver takes programmatic launches in graphs, as far as is known
 
@@ -96,7 +98,7 @@ func New(opt Options) (compute.Device, error) {
 		return nil, fault.Of("%s has compute capability %d.%d: the kernels need 8.0 (Ampere) or later", card.Name, card.Capability/10, card.Capability%10).
 			Try("Set %s to cpu.", fault.Setting("device"))
 	}
-	d := &Device{drv: drv, card: card, name: fmt.Sprintf("cuda:%d", opt.Card), kernels: map[string]*kernel{}}
+	d := &Device{drv: drv, card: card, name: fmt.Sprintf("cuda:%d", opt.Card), kernels: map[string]*kernel{}, steps: map[driver.GraphExec][]driver.Ptr{}}
 	d.call = &call{d: d}
 	d.trace.to = d
 	if err := d.open(opt); err != nil {
@@ -158,10 +160,10 @@ func (d *Device) open(opt Options) (err error) {
 	if err := d.stage.open(d.drv); err != nil {
 		return err
 	}
-	if d.counters, err = d.drv.Alloc(4*countersHeld, d.stream); err != nil {
+	if d.counters, err = d.drv.Alloc(4*countersHeld+4, d.stream); err != nil {
 		return err
 	}
-	if err := d.drv.Set(d.counters, 0, 4*countersHeld, d.stream); err != nil {
+	if err := d.drv.Set(d.counters, 0, 4*countersHeld+4, d.stream); err != nil {
 		return err
 	}
 	return d.load(cmp.Or(opt.Image, os.Getenv("LENTIL_CUDA")))

@@ -190,12 +190,16 @@ func (d *Device) oneBehind(b behind) {
 }
 
 const (
-	oneRoom = 40 << 10               // the most shared memory that a token may take
-	oneRing = 8 * 8 * blockBytes / 4 // what weights on their way take: OneRing of kernels/linear_one.cuh
+	oneRoom = 50 << 10             // the most shared memory that a token may take
+	oneRing = 8 * (8*512 + 2*8*64) // what weights on their way take: OneRing of kernels/linear_one.cuh
 )
 
-// oneShared is what a token of so many numbers takes: two bytes each, and a sum of each 64.
-func oneShared(cols int) int { return (2*64 + 4) * ((cols + 63) / 64) }
+// oneShared is what a token of so many numbers takes, filled up to rounds of 8 warps by 8 blocks of 64: two bytes each, and a
+// sum of each 64.
+func oneShared(cols int) int {
+	const round = 8 * 8 * 64
+	return (2*64 + 4) * round / 64 * ((cols + round - 1) / round)
+}
 
 // oneResident is how many blocks of the kernel a multiprocessor gets at most. It has room for more: those of the kernel behind
 // it, which begin to read their weights.

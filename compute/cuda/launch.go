@@ -35,7 +35,8 @@ type kernel struct {
 var shared = map[string]int{
 	"one_w4_b": oneRing + oneRoom, "one_w4_f": oneRing + oneRoom, "one_added_w4_b": oneRing + oneRoom,
 	"one_normed_w4_b": oneRing + oneRoom, "one_gated_w4_b": oneRing + oneRoom, "one_normed_gated_w4_b": oneRing + oneRoom,
-	"linear_b": denseShared, "linear_f": denseShared, "linear_grad_b": denseShared, "linear_grad_f": denseShared,
+	"token_steps": stepShared,
+	"linear_b":    denseShared, "linear_f": denseShared, "linear_grad_b": denseShared, "linear_grad_f": denseShared,
 	"wg_b": wgShared, "wg_f": wgShared, "wg_grad_b": wgShared,
 	"wg_128_b": wgShared128, "wg_128_f": wgShared128, "wg_128_grad_b": wgShared128,
 	"expert_mma_b": denseShared, "expert_mma_f": denseShared, "expert_mma_grad_b": denseShared, "expert_mma_grad_f": denseShared,
@@ -247,8 +248,22 @@ func (d *Device) kernelName(f driver.Func) string {
 	return "?"
 }
 
-// capture makes a graph of launches. Drivers before CUDA 12.3 take no programmatic ones in graphs.
+// capture makes a graph of launches, in steps where they can be.
 func (d *Device) capture(list []record) (driver.GraphExec, error) {
+	if steps, held := d.inSteps(list); held != nil {
+		g, err := d.captureAny(steps)
+		if err == nil {
+			d.steps[g] = held
+			return g, nil
+		}
+		d.freeSteps(held)
+		d.noSteps = true
+	}
+	return d.captureAny(list)
+}
+
+// captureAny makes a graph. Drivers before CUDA 12.3 take no programmatic launches in graphs.
+func (d *Device) captureAny(list []record) (driver.GraphExec, error) {
 	g, err := d.captureAs(list, d.programmaticGraphs)
 	if err != nil && d.programmaticGraphs && slices.ContainsFunc(list, func(r record) bool { return r.grid.Programmatic }) {
 		d.programmaticGraphs = false
@@ -283,7 +298,11 @@ func (d *Device) replay(g driver.GraphExec) {
 	d.worked()
 }
 
-func (d *Device) discard(g driver.GraphExec) { d.fail(d.drv.DestroyGraph(g)) }
+func (d *Device) discard(g driver.GraphExec) {
+	d.fail(d.drv.DestroyGraph(g))
+	d.freeSteps(d.steps[g])
+	delete(d.steps, g)
+}
 
 // flush queues all launches that are held back, and marks the buffers that they wrote. It comes before whatever else the
 // stream is given.

@@ -7,17 +7,16 @@ namespace {
 __device__ __forceinline__ void put2(bf16 *p, uint32_t v) { *(uint32_t *)p = v; }
 template <class Y> __device__ __forceinline__ void put2(Y *p, uint32_t v) { round_to(p, low(v)), round_to(p + 1, high(v)); }
 
-// turn_store turns the queries and keys of each token in place and writes keys and values into the caches of the span that
-// the token is of: as rope and store_rows do. A block takes one token, one head of keys and the heads of queries that share it.
-template <class Y> __device__ __forceinline__ void turn_store(uint32_t *bad, bf16 *q, bf16 *k, const bf16 *v, const float *cos, const float *sin, int group, int head, const int *spans, int n, const Caches &keys, const Caches &values) {
-    launch_dependents();
-    wait_for_earlier();
-    const int t = blockIdx.x, half = head / 2, pairs = half / 2, own = blockIdx.y * head;
-    const int64_t width = (int64_t)gridDim.y * head;
+// turn_store turns the queries and keys of a token t in place and writes keys and values into the caches of the span that
+// the token is of: as rope and store_rows do. It takes one head of keys (own of heads) and the heads of queries that share it.
+template <class Y, class C> __device__ __forceinline__ void turn_store(uint32_t *bad, bf16 *q, bf16 *k, const bf16 *v, const float *cos, const float *sin, int group, int head, const int *spans, int n, const C &keys, const C &values, int t, int own, int heads) {
+    const int half = head / 2, pairs = half / 2;
+    const int64_t width = (int64_t)heads * head;
+    own *= head;
     uint4 span = make_uint4(0, 0, 0, 0);  // each lane looks at one
     if ((threadIdx.x & 31) < n) span = ((const uint4 *)spans)[threadIdx.x & 31];
     const uint32_t found = __ballot_sync(~0u, t >= (int)span.x && t < (int)span.y);
-    auto store = [&](const Caches &caches, int at, uint32_t two) {
+    auto store = [&](const C &caches, int at, uint32_t two) {
         for (uint32_t left = found; left; left &= left - 1) {
             const int z = __ffs(left) - 1;
             const uint4 s = ((const uint4 *)spans)[z];
@@ -41,21 +40,31 @@ template <class Y> __device__ __forceinline__ void turn_store(uint32_t *bad, bf1
     }
 }
 
-// single: one query of one sequence. A block has a part of the keys (blockIdx.x) and up to G of the heads that share them; DP/8
-// lanes take a key and its value, some keys at a time. What a part gives goes to parts [heads, parts, DP + 2]: sums, their
-// largest score, and the sum of probabilities; the last block of the heads joins them in their order. counts are zeros
-// before and after.
-template <int DP, int G> __device__ __forceinline__ void single(uint32_t *bad, bf16 *y, float *parts, uint32_t *counts, const bf16 *q, const int *span, const bf16 *k, const bf16 *v, int room, Heads o) {
+// keys_of is the part `cut` of the keys that a query sees, from lo on and before hi.
+__device__ __forceinline__ void keys_of(const Heads &o, int cut, int cuts, int &lo, int &hi) {
+    lo = first_key(o, nullptr, 0), hi = o.offset + 1;
+    const int share = (hi - lo + cuts - 1) / cuts;
+    lo += cut * share, hi = min(hi, lo + share);
+}
+
+// single: one query of one sequence. 256 threads have one of `cuts` parts of the keys and up to G of the heads that share them:
+// their piece, of all heads. DP/8 lanes take a key and its value, some keys at a time; held is shared memory for their sums,
+// [256 / (DP/8), G, DP]. What a part gives goes to parts [heads, cuts, DP + 2]: sums, their largest score, and the sum of
+// probabilities; those that come last join a piece's parts in their order. counts are zeros before and after. What a head
+// gets does not depend on G. A block has one or two Teams of 256 threads.
+template <int DP, int G, int Teams> __device__ __forceinline__ void single(uint32_t *bad, bf16 *y, float *parts, uint32_t *counts, const bf16 *q, const int *span, const bf16 *k, const bf16 *v, int room, Heads o, int cut, int cuts, int piece, float *held) {
     constexpr int L = DP / 8, Keys = 256 / L, Each = 4, Early = 16, Outs = (G * DP + 255) / 256;
-    __shared__ float tops[G][32], totals[G][32], most[G], total[G];
-    __shared__ __align__(16) float sums[Keys][G][DP];
-    __shared__ bool last;
-    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, own = threadIdx.x / L, d0 = threadIdx.x % L * 8, cut = blockIdx.x, cuts = gridDim.x;
-    const int group = o.heads / o.kv, pieces = (group + G - 1) / G, h0 = blockIdx.y / pieces * group + blockIdx.y % pieces * G, heads = min(G, group - blockIdx.y % pieces * G);
+    __shared__ float topsOf[Teams][G][32], totalsOf[Teams][G][32], mostOf[Teams][G], totalOf[Teams][G];
+    __shared__ bool lastOf[Teams];
+    const int thread = threadIdx.x & 255, team = Teams > 1 ? threadIdx.x >> 8 : 0;
+    auto tops = topsOf[team], totals = totalsOf[team];
+    auto most = mostOf[team], total = totalOf[team];
+    bool &last = lastOf[team];
+    auto sums = (float(*)[G][DP])held;
+    const int lane = thread & 31, warp = thread >> 5, own = thread / L, d0 = thread % L * 8;
+    const int group = o.heads / o.kv, pieces = (group + G - 1) / G, h0 = piece / pieces * group + piece % pieces * G, heads = min(G, group - piece % pieces * G);
     const int64_t width = (int64_t)o.kv * o.dim;
-    k += blockIdx.y / pieces * o.dim + d0, v += blockIdx.y / pieces * o.dim + d0;
-    launch_dependents();
-    wait_for_earlier();
+    k += piece / pieces * o.dim + d0, v += piece / pieces * o.dim + d0;
     float qv[G][8] = {}, acc[G][8] = {}, top[G], sum[G];
 #pragma unroll
     for (int g = 0; g < G; g++) {
@@ -64,9 +73,8 @@ template <int DP, int G> __device__ __forceinline__ void single(uint32_t *bad, b
     }
     of_span(o, span, room, bad);
     if (o.T < 1) return;
-    int lo = first_key(o, nullptr, 0), hi = o.offset + 1;
-    const int share = (hi - lo + cuts - 1) / cuts;
-    lo += cut * share, hi = min(hi, lo + share);
+    int lo, hi;
+    keys_of(o, cut, cuts, lo, hi);
     for (int j0 = lo; j0 < hi; j0 += Each * Keys) {
         uint4 kk[Each], vv[Each];
         float s[Each][G];
@@ -129,10 +137,10 @@ template <int DP, int G> __device__ __forceinline__ void single(uint32_t *bad, b
         tops[warp][lane] = f;
         if (lane == 0) most[warp] = m, total[warp] = s;
     };
-    __syncthreads();
+    group_sync(1 + team, 256);
     if (warp < heads) weigh(lane < Keys ? tops[warp][lane] : -INFINITY, lane < Keys ? totals[warp][lane] : 0);
-    __syncthreads();
-    for (int p = threadIdx.x; p < heads * DP; p += 256) {
+    group_sync(1 + team, 256);
+    for (int p = thread; p < heads * DP; p += 256) {
         const int g = p / DP, d = p % DP;
         float s = 0;
 #pragma unroll
@@ -143,15 +151,15 @@ template <int DP, int G> __device__ __forceinline__ void single(uint32_t *bad, b
     }
     if (cuts == 1) return;
     __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) last = atomicAdd(counts + blockIdx.y, 1) == cuts - 1;
-    __syncthreads();
+    group_sync(1 + team, 256);
+    if (thread == 0) last = atomicAdd(counts + piece, 1) == cuts - 1;
+    group_sync(1 + team, 256);
     if (!last) return;
     __threadfence();
     float early[Outs][Early];  // of the first parts, asked for with what weighs them
 #pragma unroll
     for (int u = 0; u < Outs; u++) {
-        const int p = threadIdx.x + 256 * u, g = p / DP;
+        const int p = thread + 256 * u, g = p / DP;
         const float *part = parts + (int64_t)(h0 + g) * cuts * (DP + 2) + p % DP;
 #pragma unroll
         for (int i = 0; i < Early; i++) early[u][i] = g < heads && i < cuts ? __ldcg(part + i * (DP + 2)) : 0;
@@ -160,10 +168,10 @@ template <int DP, int G> __device__ __forceinline__ void single(uint32_t *bad, b
         const float *part = parts + ((int64_t)(h0 + warp) * cuts + lane) * (DP + 2) + DP;
         weigh(lane < cuts ? __ldcg(part) : -INFINITY, lane < cuts ? __ldcg(part + 1) : 0);
     }
-    __syncthreads();
+    group_sync(1 + team, 256);
 #pragma unroll
     for (int u = 0; u < Outs; u++) {
-        const int p = threadIdx.x + 256 * u, g = p / DP, d = p % DP;
+        const int p = thread + 256 * u, g = p / DP, d = p % DP;
         if (g >= heads) break;
         const float *part = parts + (int64_t)(h0 + g) * cuts * (DP + 2) + d;
         float s = 0;
@@ -172,13 +180,20 @@ template <int DP, int G> __device__ __forceinline__ void single(uint32_t *bad, b
         for (int i = Early; i < cuts; i++) s += tops[g][i] * __ldcg(part + i * (DP + 2));
         if (d < o.dim) round_to(y + (h0 + g) * o.dim + d, s / total[g]);
     }
-    if (threadIdx.x == 0) counts[blockIdx.y] = 0;
+    if (thread == 0) counts[piece] = 0;
 }
 }  // namespace
 
 #define K_TURN_STORE(s, Y) \
-    extern "C" __global__ void __launch_bounds__(256) turn_store_##s(uint32_t *bad, bf16 *q, bf16 *k, const bf16 *v, const float *cos, const float *sin, int group, int head, const int *spans, int n, Caches keys, Caches values) { turn_store<Y>(bad, q, k, v, cos, sin, group, head, spans, n, keys, values); }
+    extern "C" __global__ void __launch_bounds__(256) turn_store_##s(uint32_t *bad, bf16 *q, bf16 *k, const bf16 *v, const float *cos, const float *sin, int group, int head, const int *spans, int n, Caches keys, Caches values) { \
+        overlap_start(); \
+        turn_store<Y>(bad, q, k, v, cos, sin, group, head, spans, n, keys, values, blockIdx.x, blockIdx.y, gridDim.y); \
+    }
 K_TURN_STORE(b, bf16) K_TURN_STORE(h, __half) K_TURN_STORE(f, float)
 #define K_SINGLE(DP, G) \
-    extern "C" __global__ void __launch_bounds__(256) single_##DP##_##G(uint32_t *bad, bf16 *y, float *parts, uint32_t *counts, const bf16 *q, const int *span, const bf16 *k, const bf16 *v, int room, Heads o) { single<DP, G>(bad, y, parts, counts, q, span, k, v, room, o); }
+    extern "C" __global__ void __launch_bounds__(256) single_##DP##_##G(uint32_t *bad, bf16 *y, float *parts, uint32_t *counts, const bf16 *q, const int *span, const bf16 *k, const bf16 *v, int room, Heads o) { \
+        __shared__ __align__(16) float held[256 / (DP / 8) * G * DP]; \
+        overlap_start(); \
+        single<DP, G, 1>(bad, y, parts, counts, q, span, k, v, room, o, blockIdx.x, gridDim.x, blockIdx.y, held); \
+    }
 K_SINGLE(64, 1) K_SINGLE(64, 4) K_SINGLE(128, 1) K_SINGLE(128, 4)

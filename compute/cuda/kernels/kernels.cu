@@ -14,6 +14,7 @@
 #include "attention_grouped.cuh"
 #include "attention_grad.cuh"
 #include "attention_one.cuh"
+#include "steps.cuh"
 #include "attention_wg_grad.cuh"
 #include "cache.cuh"
 #include "loss.cuh"

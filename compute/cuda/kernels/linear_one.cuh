@@ -27,48 +27,68 @@ struct Around {
     float eps;
 };
 
-constexpr int Ahead = 8;                       // blocks of 64 columns that a warp has on their way at a time
-constexpr int Slice = BlockBytes / 4;          // what 16 rows have of a block: 512 bytes of numbers, 64 of scales
-constexpr int OneRing = 8 * Ahead * Slice;     // bytes of shared memory for the rings of the 8 warps
+constexpr int Slice = BlockBytes / 4;             // what 16 rows have of a block: 512 bytes of numbers, 64 of scales
+constexpr int Round = 8;                          // blocks of 64 columns that a warp takes at a time
+constexpr int Numbers = Round * 512, Scales = Round * 64;
 
-// A Cursor goes over the weights that a warp reads: Ahead blocks at a time of 16 rows, of one matrix after another, of one
-// item after another. They go to the warp's own ring in shared memory, the next ones as soon as their place is free.
-template <int Mats> struct Cursor {
-    const uint8_t *numbers, *scales;  // of the lane, in the first of its blocks
-    int block, mat, item, left;       // left: blocks of 64 columns from the first on
-
-    // place finds an item: 16 rows of a matrix, or with Mats 2 the same rows of two.
-    static __device__ __forceinline__ void place(const Rows &m, int item, int mat, int &which, int &rows16) {
-        which = mat, rows16 = item;
-        if (Mats == 1) for (; rows16 >= (m.rows[which] + 15) / 16; which++) rows16 -= (m.rows[which] + 15) / 16;
+// A Ring is a warp's own in shared memory: weights are copied to it Depth rounds ahead. A place of scales more than of
+// numbers is there, since all lanes read what others have copied.
+template <int Depth> struct Ring {
+    static constexpr int Bytes = Depth * Numbers + (Depth + 1) * Scales;
+    const uint8_t *at;
+    int number, scale;  // places of the round that is multiplied next
+    __device__ __forceinline__ const uint8_t *numbers() const { return at + number * Numbers; }
+    __device__ __forceinline__ const uint8_t *scales() const { return at + Depth * Numbers + scale * Scales; }
+    // free is the place of scales that the next round to be copied gets.
+    __device__ __forceinline__ const uint8_t *free() const { return at + Depth * Numbers + (scale + Depth) % (Depth + 1) * Scales; }
+    __device__ __forceinline__ void next() {
+        number = number + 1 == Depth ? 0 : number + 1;
+        scale = scale == Depth ? 0 : scale + 1;
     }
-    __device__ __forceinline__ void start(const Rows &m, int KB, int blocks, int items) {
-        const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, r = lane >> 2, c = lane & 3;
-        left = item < items ? blocks - warp : 0;
+};
+constexpr int OneRing = 8 * Ring<1>::Bytes;  // of the 8 warps
+
+// A Cursor goes over the weights that a warp reads: a round at a time of 16 rows, of one matrix after another, of one item
+// after another. An item is 16 rows of a matrix, or of mats matrices that are multiplied together. Where nothing is left, it
+// brings zeros.
+struct Cursor {
+    const uint8_t *numbers, *scales;  // of the lane, in the first of the round's blocks
+    int mat, item, round, left;       // left: blocks of 64 columns from the first on
+
+    // place finds the matrix and the rows of an item.
+    static __device__ __forceinline__ void place(const Rows &m, int mats, int item, int mat, int &which, int &rows16) {
+        which = mat, rows16 = item;
+        if (mats == 1) for (; rows16 >= (m.rows[which] + 15) / 16; which++) rows16 -= (m.rows[which] + 15) / 16;
+    }
+    __device__ __forceinline__ void start(const Rows &m, int mats, int KB, int blocks, int items) {
+        const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5 & 7, r = lane >> 2, c = lane & 3;
+        round = 0, left = item < items ? blocks - warp : 0;
         if (left <= 0) return;
         int which, rows16;
-        place(m, item, mat, which, rows16);
+        place(m, mats, item, mat, which, rows16);
         const uint8_t *first = m.w[which] + ((int64_t)(rows16 >> 2) * KB + warp) * BlockBytes;
         numbers = first + 8 * unit(rows16 & 3, c >> 1, r, 2 * (c & 1));
-        scales = first + 2048 + 64 * (rows16 & 3) + 16 * c;
+        scales = first + (int64_t)8 * r * BlockBytes + 2048 + 64 * (rows16 & 3) + 16 * c;
     }
-    // read starts the copy of block i to its place. A lane's numbers lie at 16 * lane, so that it reads them without bank conflicts.
-    __device__ __forceinline__ void read(uint32_t ring, int i) const {
+    // copy_scales starts the copy of a round's scales: 16 bytes a lane. copy starts that of block i's numbers. A lane reads
+    // the numbers that it has copied itself, at 16 * lane, without bank conflicts.
+    __device__ __forceinline__ void copy_scales(const uint8_t *to) const {
         const int lane = threadIdx.x & 31;
-        if (8 * i < left) {
-            cp16(ring + i * Slice + 16 * lane, numbers + 8 * i * BlockBytes, true);
-            if (lane < 4) cp16(ring + i * Slice + 512 + 16 * lane, scales + 8 * i * BlockBytes, true);
-        }
+        cp16(smem32(to) + 16 * lane, scales, 8 * (lane >> 2) < left);
+    }
+    __device__ __forceinline__ void copy(const uint8_t *to, int i) const {
+        cp16(smem32(to) + 512 * i + 16 * (threadIdx.x & 31), numbers + 8 * i * BlockBytes, 8 * i < left);
         cp_commit();
     }
-    __device__ __forceinline__ void next(const Rows &m, int KB, int blocks, int items, int rounds) {
-        if (++block < rounds) {
-            numbers += 8 * Ahead * BlockBytes, scales += 8 * Ahead * BlockBytes, left -= 8 * Ahead;
-            return;
-        }
-        block = 0;
-        if (++mat == Mats) mat = 0, item += gridDim.x;
-        start(m, KB, blocks, items);
+    // same goes on to the next round of the same rows, next to the next matrix or item. They report whether there is one.
+    __device__ __forceinline__ bool same(int rounds) {
+        left -= 8 * Round;
+        numbers += 8 * Round * BlockBytes, scales += 8 * Round * BlockBytes;
+        return ++round < rounds;
+    }
+    __device__ __forceinline__ bool next(int mats, int units, int items) {
+        if (++mat == mats) mat = 0, item += units;
+        return item < items;
     }
 };
 
@@ -89,40 +109,67 @@ struct Eight {
     }
 };
 
+// team_sum adds v over the 256 threads of a team, in the order of row_sum; line is the team's, of 8 floats.
+__device__ __forceinline__ float team_sum(float v, float *line, int team) {
+    v = warp_sum(v);
+    group_sync(1 + team, 256);
+    if ((threadIdx.x & 31) == 0) line[threadIdx.x >> 5 & 7] = v;
+    group_sync(1 + team, 256);
+    float s = 0;
+#pragma unroll
+    for (int i = 0; i < 8; i++) s += line[i];
+    return s;
+}
+
+// token_squares adds up a thread's share of the squares of a token.
+__device__ __forceinline__ float token_squares(const bf16 *x, int K, int first, int threads) {
+    float s = 0, v[8];
+    for (int i = 8 * first; i < K; i += 8 * threads) {
+        load8(v, x + i);
+#pragma unroll
+        for (int k = 0; k < 8; k++) s += v[k] * v[k];
+    }
+    return s;
+}
+
 // keep_token writes the token, or its norm, to shared memory: for each 64 columns 32 words, of which lane c of mma finds its
-// 8 side by side, and in sums their sum. The last columns are filled up with zeros. A thread asks for all its pieces of Held at
-// a time, then waits once.
-template <bool Normed> __device__ __forceinline__ void keep_token(uint32_t *xs, float *sums, const bf16 *x, int K, int blocks, const Around &o) {
+// 8 side by side, and in sums their sum. The last columns are filled up with zeros, to whole rounds of 8 warps. Each team of 256
+// threads makes the norm for itself, and writes its part. A thread asks for all its pieces of Held at a time, then waits once.
+template <bool Normed, int Teams> __device__ __forceinline__ void keep_token(uint32_t *xs, float *sums, float *line, const bf16 *x, int K, int padded, const Around &o) {
     constexpr int Held = Normed ? 2 : 6, Norms = Normed ? Held : 1;
+    const int t = threadIdx.x & 255, team = threadIdx.x >> 8;
     float inv = 0;
-    for (int p0 = 0; p0 < blocks * 8; p0 += 256 * Held) {
+    for (int p0 = 0; p0 < padded * 8; p0 += 256 * Held) {
         uint4 held[Held];
         Eight norms[Norms];
 #pragma unroll
         for (int h = 0; h < Held; h++) {
-            const int i = 8 * (p0 + 256 * h + threadIdx.x);
+            const int i = 8 * (p0 + 256 * h + t);
+            const bool own = Teams == 1 || h % Teams == team;
             held[h] = make_uint4(0, 0, 0, 0);
-            if (i < K) held[h] = *(const uint4 *)(x + i);
-            if (Normed && i < K) norms[h % Norms].read(o.w, o.type, i);
+            if (i < K && (own || Normed && p0 == 0)) held[h] = *(const uint4 *)(x + i);
+            if (Normed && own && i < K) norms[h % Norms].read(o.w, o.type, i);
         }
         if (Normed && p0 == 0) {  // sums in the order of the kernels of norms
-            if (K <= 1024) inv = rstd<32>(x, K, o.eps);
-            else if (K > 2048 * Held) inv = rstd<256>(x, K, o.eps);
+            float s = 0, v[8];
+            if (K <= 1024) s = warp_sum(token_squares(x, K, threadIdx.x & 31, 32));
+            else if (K > 2048 * Held) s = team_sum(token_squares(x, K, t, 256), line, team);
             else {
-                float s = 0, v[8];
 #pragma unroll
                 for (int h = 0; h < Held; h++) {
                     widen8(v, held[h]);
 #pragma unroll
                     for (int k = 0; k < 8; k++) s += v[k] * v[k];
                 }
-                inv = rsqrtf(row_sum<256>(s) / K + o.eps);
+                s = team_sum(s, line, team);
             }
+            inv = rsqrtf(s / K + o.eps);
         }
 #pragma unroll
         for (int h = 0; h < Held; h++) {
-            const int p = p0 + 256 * h + threadIdx.x, i = 8 * p, kb = p >> 3, half = p >> 2 & 1, j = p & 3;
-            if (p0 + 256 * h >= blocks * 8) break;
+            const int p = p0 + 256 * h + t, i = 8 * p, kb = p >> 3, half = p >> 2 & 1, j = p & 3;
+            if (p0 + 256 * h >= padded * 8) break;
+            if (Teams > 1 && h % Teams != team) continue;
             if (Normed && i < K) {
                 float v[8], w[8];
                 widen8(v, held[h]);
@@ -139,95 +186,137 @@ template <bool Normed> __device__ __forceinline__ void keep_token(uint32_t *xs, 
 #pragma unroll
             for (int b = 0; b < 2; b++) {
                 const int e = b ^ (kb & 1);  // neighbours write to other banks
-                if (p < blocks * 8) *(uint2 *)&xs[kb * 32 + (2 * half + e) * 8 + 2 * j] = e ? make_uint2(q[2], q[3]) : make_uint2(q[0], q[1]);
+                if (p < padded * 8) *(uint2 *)&xs[kb * 32 + (2 * half + e) * 8 + 2 * j] = e ? make_uint2(q[2], q[3]) : make_uint2(q[0], q[1]);
             }
 #pragma unroll
             for (int m = 4; m; m >>= 1) s += __shfl_xor_sync(~0u, s, m);
-            if ((p & 7) == 0 && p < blocks * 8) sums[kb] = s;
+            if ((p & 7) == 0 && p < padded * 8) sums[kb] = s;
         }
     }
 }
 
+// Columns are what a lane needs of the token for a round: its numbers of 8 blocks of 64 columns, and the blocks' sums.
+struct Columns {
+    const uint4 *x;
+    const float *sum;
+};
+
+// multiply adds what a warp has of 16 rows in a round to y, and lets the cursor's copies follow into the ring. The numbers
+// are multiplied as 128 + q, without their scale: 64 columns are of one group, so that scale and bias come after its sum,
+// y += s*(sum of (128+q)*x - (128+z)*(sum of x)) + b*(sum of x): lanes with even c add up the first term, of row r or with
+// c > 1 of row r + 8, lanes with odd c the second.
+template <int Depth> __device__ __forceinline__ float multiply(float y, Ring<Depth> &ring, const Cursor &ahead, const Columns &columns, float offset) {
+    const int lane = threadIdx.x & 31, r = lane >> 2, c = lane & 3;
+    const uint8_t *numbers = ring.numbers(), *scales = ring.scales() + 16 * (r >> 1) + 4 * c;
+    const uint32_t half = r & 1 ? 0x3244 : 0x1044, exponent = 0x43004300;
+#pragma unroll
+    for (int i = 0; i < Round; i++) {
+        cp_wait<Round * Depth - 1>();
+        if (i == 0) {
+            __syncwarp();
+            ahead.copy_scales(ring.free());
+        }
+        const uint4 q = *(const uint4 *)(numbers + 512 * i + 16 * lane);
+        const uint32_t v = *(const uint32_t *)(scales + 64 * i);
+        ahead.copy(numbers, i);
+        float acc[4] = {};
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            const uint4 b = columns.x[64 * i + h];
+            const uint32_t low4[4] = {and_or(q.x >> 8 * h, exponent), and_or(q.y >> 8 * h, exponent), and_or(q.z >> 8 * h, exponent), and_or(q.w >> 8 * h, exponent)};
+            mma(acc, low4, b.x, b.y);  // all columns of the product are alike
+            const uint32_t high4[4] = {and_or(q.x >> (8 * h + 4), exponent), and_or(q.y >> (8 * h + 4), exponent), and_or(q.z >> (8 * h + 4), exponent), and_or(q.w >> (8 * h + 4), exponent)};
+            mma(acc, high4, b.z, b.w);
+        }
+        const float xsum = columns.sum[8 * i], scaled = fmaf(offset, xsum, c > 1 ? acc[2] : acc[0]);
+        y = fmaf(__uint_as_float(__byte_perm(v, 0, half)), c & 1 ? xsum : scaled, y);
+    }
+    ring.next();
+    return y;
+}
+
+// add_update gives a warp's sums of 16 rows to part, with its share of the update.
+__device__ __forceinline__ void add_update(float (&part)[16], const Rows &m, int which, int rows16, float y) {
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5 & 7, c = lane & 3, row = 8 * (c >> 1) + (lane >> 2);
+    y += __shfl_xor_sync(~0u, y, 1);
+    if (m.rank[which] && rows16 * 16 + row < m.rows[which])
+        for (int l = warp; l < m.rank[which]; l += 8) y += m.scale[which] * m.u[which][l] * m.v[which][(int64_t)l * m.rows[which] + rows16 * 16 + row];
+    if ((c & 1) == 0) part[row] = y;
+}
+
+// rounded is a number as Y holds it.
+template <class Y> __device__ __forceinline__ float rounded(float v) {
+    Y y;
+    round_to(&y, v);
+    return widen(y);
+}
+
+// finish adds up the parts of 8 warps and writes what becomes of an item: a row a thread. addend is what is added to the row.
+template <class Y> __device__ __forceinline__ void finish(const float (*part)[8][16], const Rows &m, const Around &o, int mats, int tail, int item, int row, float addend) {
+    float made[2];
+    int which = 0, rows16 = 0, n = 0;
+    for (int mat = 0; mat < mats; mat++) {
+        Cursor::place(m, mats, item, mat, which, rows16);
+        n = rows16 * 16 + row;
+        if (n >= m.rows[which]) return;
+        float s = 0;
+#pragma unroll
+        for (int i = 0; i < 8; i++) s += part[mat][i][row];
+        if (m.bias[which]) s += at(m.bias[which], m.biasType[which], n);
+        round_to((Y *)m.y[which] + n, s);
+        made[mat & 1] = rounded<Y>(s);
+    }
+    if (tail == Added) round_to(o.sum + n, addend + made[0]);
+    if (tail == Gated) round_to(o.sum + n, made[1] * (made[0] * sigmoid(made[0])));
+}
+
+// addend_of reads what is added to a row of an item, which is of one matrix: long before it is needed.
+__device__ __forceinline__ float addend_of(const Rows &m, const Around &o, int item, int row) {
+    const int n = item * 16 + row;
+    return row < 16 && n < m.rows[0] ? widen(o.addend[n]) : 0;
+}
+
+// rounds_of is how many rounds of 8 warps K columns are.
+__device__ __forceinline__ int rounds_of(int K) { return (K + 64 * 8 * Round - 1) / (64 * 8 * Round); }
+
 // one: y = x Wᵀ (+ bias) (+ update) for one token x [K], which lies in shared memory. A block of 8 warps makes 16 rows after
-// another; the warps share K. The numbers are multiplied as 128 + q, without their scale: 64 columns are of one group, so
-// that scale and bias come after its sum, y += s*(sum of (128+q)*x - (128+z)*(sum of x)) + b*(sum of x): lanes with even c
-// add up the first term, of row r or with c > 1 of row r + 8, lanes with odd c the second.
+// another; the warps share K.
 template <class Y, bool Normed, int Tail> __device__ __forceinline__ void one_w4(const bf16 *x, int K, int KB, uint32_t zero, const Rows &m, const Around &o, int items) {
     constexpr int Mats = Tail == Gated ? 2 : 1;
     SHARED_ARRAY(uint8_t, smem, 128);
-    __shared__ float part[2][Mats][8][16];
-    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, r = lane >> 2, c = lane & 3, blocks = (K + 63) / 64, rounds = (blocks + 8 * Ahead - 1) / (8 * Ahead);
+    __shared__ float part[2][Mats][8][16], line[8];
+    const int warp = threadIdx.x >> 5, blocks = (K + 63) / 64, rounds = rounds_of(K);
     uint32_t *xs = (uint32_t *)(smem + OneRing);
-    float *sums = (float *)(xs + blocks * 32);
-    const uint8_t *ring = smem + warp * Ahead * Slice;
-    Cursor<Mats> ahead = {nullptr, nullptr, 0, 0, (int)blockIdx.x, 0};
+    float *sums = (float *)(xs + rounds * 8 * Round * 32);
+    Ring<1> ring = {smem + warp * Ring<1>::Bytes, 0, 0};
+    Cursor ahead = {nullptr, nullptr, 0, (int)blockIdx.x, 0, 0};
     launch_dependents();
-    ahead.start(m, KB, blocks, items);
+    ahead.start(m, Mats, KB, blocks, items);
+    ahead.copy_scales(ring.scales());
 #pragma unroll
-    for (int i = 0; i < Ahead; i++) ahead.read(smem32(ring), i);
+    for (int i = 0; i < Round; i++) ahead.copy(ring.numbers(), i);
     wait_for_earlier();
-    keep_token<Normed>(xs, sums, x, K, blocks, o);
+    keep_token<Normed, 1>(xs, sums, line, x, K, rounds * 8 * Round, o);
     __syncthreads();
-    const float offset = low(zero);  // -128-z
-    const uint32_t half = r & 1 ? 0x3244 : 0x1044, exponent = 0x43004300;
     for (int item = blockIdx.x, side = 0; item < items; item += gridDim.x, side ^= 1) {
+        const float addend = Tail == Added ? addend_of(m, o, item, threadIdx.x) : 0;
 #pragma unroll
         for (int mat = 0; mat < Mats; mat++) {
             float y = 0;
-            const uint4 *xl = (const uint4 *)xs + warp * 8 + 2 * c;
-            const float *sum = sums + warp;
-            for (int left = blocks - warp, round = 0; round < rounds; round++) {
-                ahead.next(m, KB, blocks, items, rounds);
-#pragma unroll
-                for (int i = 0; i < Ahead; i++) {
-                    cp_wait<Ahead - 1>();
-                    __syncwarp();
-                    const uint4 q = *(const uint4 *)(ring + i * Slice + 16 * lane);
-                    const uint32_t v = *(const uint32_t *)(ring + i * Slice + 512 + 16 * (r >> 1) + 4 * c);
-                    __syncwarp();
-                    ahead.read(smem32(ring), i);
-                    if (8 * i >= left) continue;
-                    float acc[4] = {};
-#pragma unroll
-                    for (int h = 0; h < 2; h++) {
-                        const uint4 b = xl[64 * i + h];
-                        const uint32_t low4[4] = {and_or(q.x >> 8 * h, exponent), and_or(q.y >> 8 * h, exponent), and_or(q.z >> 8 * h, exponent), and_or(q.w >> 8 * h, exponent)};
-                        mma(acc, low4, b.x, b.y);  // all columns of the product are alike
-                        const uint32_t high4[4] = {and_or(q.x >> (8 * h + 4), exponent), and_or(q.y >> (8 * h + 4), exponent), and_or(q.z >> (8 * h + 4), exponent), and_or(q.w >> (8 * h + 4), exponent)};
-                        mma(acc, high4, b.z, b.w);
-                    }
-                    const float xsum = sum[8 * i], scaled = fmaf(offset, xsum, c > 1 ? acc[2] : acc[0]);
-                    y = fmaf(__uint_as_float(__byte_perm(v, 0, half)), c & 1 ? xsum : scaled, y);
+            for (int round = 0; round < rounds; round++) {
+                if (!ahead.same(rounds)) {
+                    ahead.next(Mats, gridDim.x, items);
+                    ahead.start(m, Mats, KB, blocks, items);
                 }
-                xl += 64 * Ahead, sum += 8 * Ahead, left -= 8 * Ahead;
+                const Columns columns = {(const uint4 *)xs + (round * 64 + warp) * 8 + 2 * (threadIdx.x & 3), sums + round * 64 + warp};
+                y = multiply(y, ring, ahead, columns, low(zero));  // -128-z
             }
-            y += __shfl_xor_sync(~0u, y, 1);
             int which, rows16;
-            Cursor<Mats>::place(m, item, mat, which, rows16);
-            const int row = 8 * (c >> 1) + r;
-            if (m.rank[which] && rows16 * 16 + row < m.rows[which])
-                for (int l = warp; l < m.rank[which]; l += 8) y += m.scale[which] * m.u[which][l] * m.v[which][(int64_t)l * m.rows[which] + rows16 * 16 + row];
-            if ((c & 1) == 0) part[side][mat][warp][row] = y;
+            Cursor::place(m, Mats, item, mat, which, rows16);
+            add_update(part[side][mat][warp], m, which, rows16, y);
         }
         __syncthreads();
-        if (threadIdx.x >= 16) continue;
-        float made[Mats];
-        int which, rows16, n;
-#pragma unroll
-        for (int mat = 0; mat < Mats; mat++) {
-            Cursor<Mats>::place(m, item, mat, which, rows16);
-            n = rows16 * 16 + threadIdx.x;
-            if (n >= m.rows[which]) break;
-            float s = 0;
-#pragma unroll
-            for (int i = 0; i < 8; i++) s += part[side][mat][i][threadIdx.x];
-            if (m.bias[which]) s += at(m.bias[which], m.biasType[which], n);
-            round_to((Y *)m.y[which] + n, s);
-            made[mat] = widen(((Y *)m.y[which])[n]);
-        }
-        if (n >= m.rows[which]) continue;
-        if (Tail == Added) round_to(o.sum + n, widen(o.addend[n]) + made[0]);
-        if (Tail == Gated) round_to(o.sum + n, made[Mats - 1] * (made[0] * sigmoid(made[0])));
+        if (threadIdx.x < 16) finish<Y>(part[side], m, o, Mats, Tail, item, threadIdx.x, addend);
     }
 }
 }  // namespace

@@ -91,6 +91,7 @@ inline void mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
     emulate::Product p = {d, a, b0, b1};
     emulate::meet(&p, "mma", emulate::Product::run);
 }
+inline void prefetch(const void *p) { (void)*(const volatile uint8_t *)p; }
 inline void group_sync(int id, int n) { emulate::barrier(id, n, 0); }
 inline void grid_arrive(uint32_t *gate) { ++*gate; }
 inline void grid_wait(const uint32_t *gate, uint32_t want) { emulate::wait_gate(gate, want); }
