@@ -22,14 +22,16 @@ func steppingDevice(t *testing.T, env string) *Device {
 	return d
 }
 
-// records are the launches since the last wait of the host.
-func (l *layer) records() []record {
-	l.launches()
-	list := slices.Clone(l.d.trace.now)
-	for i, r := range list {
-		list[i].words, list[i].at = slices.Clone(r.words), slices.Clone(r.at)
-	}
-	return list
+// collected are the launches of a pass that is not run, with results and work memory of their own.
+func (l *layer) collected(hidden, between int) (all []compute.Buffer, list []record) {
+	d, c := l.d, &collector{}
+	d.flush()
+	d.collecting = c
+	all = l.pass(hidden, between)
+	d.emit()
+	d.freeAreas()
+	d.collecting, d.waited = nil, false
+	return all, c.records
 }
 
 // TestSteps: launches that become the steps of one give, to the bit, what they give alone, again and again.
@@ -40,16 +42,11 @@ func TestSteps(t *testing.T) {
 	}{{64, 4672, "cores=3"}, {320, 640, "cores=2"}, {1088, 4096, "cores=1"}} {
 		d := steppingDevice(t, c.env)
 		l := &layer{t: t, d: d, cache: compute.BF16}
-		l.pass(c.hidden, c.between) // makes the inputs
-		if err := d.Sync(); err != nil {
-			t.Fatal(err)
+		var want [][]float32
+		for _, b := range l.pass(c.hidden, c.between) {
+			want = append(want, floats(t, d, b))
 		}
-		all := l.pass(c.hidden, c.between)
-		records := l.records()
-		want := make([][]float32, len(all))
-		for i, b := range all {
-			want[i] = floats(t, d, b)
-		}
+		all, records := l.collected(c.hidden, c.between)
 		d.enter()
 		list, held := d.inSteps(records)
 		d.freeSteps(held)
@@ -90,12 +87,8 @@ func TestSteps(t *testing.T) {
 func TestStepsRefused(t *testing.T) {
 	d := emulated(t, "capability=90,cores=2")
 	l := &layer{t: t, d: d, cache: compute.BF16}
-	l.pass(64, 640)
-	if err := d.Sync(); err != nil {
-		t.Fatal(err)
-	}
-	l.pass(64, 640)
-	records := l.records()
+	l.pass(64, 640) // makes the inputs
+	_, records := l.collected(64, 640)
 	d.enter()
 	defer d.leave()
 	d.card.Multiprocessors = 1000 // more blocks than the card holds
