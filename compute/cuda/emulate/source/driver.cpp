@@ -238,10 +238,20 @@ void wait_groups(int most) {
     if (me->first == me->last) me->first = me->last = 0;
 }
 
+// Numbers of dynamic shared memory begin at 0. What kernels declare is the launching thread's own, anywhere in memory: its
+// numbers are distances from the anchor, which lies among it.
+constexpr uint32_t Declared = 0x80000000;
+alignas(64) static thread_local uint8_t anchor;
+
+uint32_t shared(const void *p) {
+    intptr_t off = (intptr_t)p - (intptr_t)dynamic;
+    return off >= 0 && off < Room ? (uint32_t)off : Declared + (uint32_t)((intptr_t)p - (intptr_t)&anchor);
+}
+
 uint8_t *address(uint32_t at, int bytes) {
-    int64_t off = (int32_t)at;
-    if (off >= 0 && off < Room && off + bytes > (int64_t)dynamicBytes) fail("shared memory: byte %lld of %zu", (long long)off, dynamicBytes);
-    return dynamic + off;
+    if (at >= (uint32_t)Room) return &anchor + (int32_t)(at - Declared);
+    if (at + (int64_t)bytes > (int64_t)dynamicBytes) fail("shared memory: byte %u of %zu", at, dynamicBytes);
+    return dynamic + at;
 }
 
 // run is what each fiber does, for one block after another.

@@ -75,7 +75,7 @@ void end_group();
 void wait_groups(int most);
 
 // shared and address turn a place in shared memory into its number of 32 bits, and back.
-inline uint32_t shared(const void *p) { return (uint32_t)((intptr_t)p - (intptr_t)dynamic); }
+uint32_t shared(const void *p);
 uint8_t *address(uint32_t at, int bytes);
 
 template <class T> struct Swap {
