@@ -95,7 +95,7 @@ func TestPage(t *testing.T) {
 	do(t, "PUT", chats+"/"+askID, object{"role": "user", "content": question})
 	answers := []string{"ans-000000001", "ans-000000002"}
 	for i, id := range answers {
-		if code, v := do(t, "POST", chats+"/"+askID+"/new", object{"id": id, "model": "base", "system": "Be brief.", "temperature": float64(i), "seed": 3}); code != 200 {
+		if code, v := do(t, "POST", chats+"/"+askID+"/new", object{"id": id, "model": "base", "system": "Be brief.", "temperature": float64(3 * i), "seed": 3}); code != 200 {
 			t.Fatalf("%d %v", code, v)
 		}
 		text, last := watchedAnswer(t, h.URL, id)
