@@ -26,7 +26,7 @@ const (
 	mostSteps   = 24 // of a launch, as in kernels/steps.cuh
 	fewestSteps = 3  // fewer gain nothing
 	stepThreads = 512
-	// stepShared is what two rounds of weights of 16 warps take, with three of scales, the steps, and a token.
+	// stepShared is what two rounds of numbers of 16 warps take, three of scales, the steps, and a token.
 	stepShared = stepThreads/32*(2*8*512+3*8*64) + 8*mostSteps*len(step{}) + oneRoom
 	stepOther  = 10 << 10 // shared memory that the kernel declares
 )
@@ -37,9 +37,6 @@ var stepKinds = map[string]int{
 	"turn_store_b": stepTurn, "single_64_1": stepAttend, "single_64_4": stepAttend, "single_128_1": stepAttend, "single_128_4": stepAttend,
 }
 
-// words32 puts two numbers of 32 bits into a word.
-func words32(low, high uint64) uint64 { return uint64(uint32(low)) | high<<32 }
-
 // asStep turns a launch into a step, where it can be one.
 func (d *Device) asStep(r record) (s step, ok bool) {
 	name := d.kernelName(r.f)
@@ -48,18 +45,18 @@ func (d *Device) asStep(r record) (s step, ok bool) {
 		return s, false
 	}
 	w := r.words
-	s[0] = words32(uint64(kind), uint64(r.grid.Y))
+	s[0] = halves(kind, r.grid.Y)
 	switch kind {
 	case stepTurn:
 		const keys, values = 10, 10 + mostCaches + mostCaches/2
 		copy(s[1:7], w[:6])
-		s[7], s[12] = w[8], words32(w[6], w[7])
+		s[7], s[12] = w[8], halves(int(w[6]), int(w[7]))
 		s[8], s[9], s[10], s[11] = w[keys], w[keys+mostCaches], w[values], w[values+mostCaches]
 		return s, r.grid.X == 1 && w[9] == 1
 	case stepAttend:
 		copy(s[1:9], w[:8])
 		copy(s[9:13], w[9:13])
-		s[13], s[14] = words32(w[8], uint64(r.grid.X)), 128
+		s[13], s[14] = halves(int(w[8]), r.grid.X), 128
 		if strings.HasPrefix(name, "single_64") {
 			s[14] = 64
 		}
@@ -68,7 +65,7 @@ func (d *Device) asStep(r record) (s step, ok bool) {
 	const rows, around = 4, 4 + 7*mostRows
 	s[1] = w[0]
 	copy(s[2:35], w[rows:around+5])
-	s[35], s[36] = words32(w[1], w[2]), words32(w[around+5], w[3])
+	s[35], s[36] = halves(int(w[1]), int(w[2])), halves(int(w[around+5]), int(w[3]))
 	return s, true
 }
 
