@@ -192,12 +192,14 @@ func (d *Device) oneBehind(b behind) {
 const (
 	oneRoom = 50 << 10             // the most shared memory that a token may take
 	oneRing = 8 * (8*512 + 2*8*64) // what weights on their way take: OneRing of kernels/linear_one.cuh
+	// oneRound is how many blocks of weights a warp takes at a time, of oneWarps that share them.
+	oneRound, oneWarps = 8, 8
 )
 
 // oneShared is what a token of so many numbers takes, filled up to rounds of 8 warps by 8 blocks of 64: two bytes each, and a
 // sum of each 64.
 func oneShared(cols int) int {
-	const round = 8 * 8 * 64
+	const round = 64 * oneRound * oneWarps
 	return (2*64 + 4) * round / 64 * ((cols + round - 1) / round)
 }
 

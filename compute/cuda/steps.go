@@ -1,7 +1,6 @@
 package cuda
 
 import (
-	"slices"
 	"strings"
 	"unsafe"
 
@@ -26,9 +25,12 @@ const (
 	mostSteps   = 24 // of a launch, as in kernels/steps.cuh
 	fewestSteps = 3  // fewer gain nothing
 	stepThreads = 512
-	// stepShared is what two rounds of numbers of 16 warps take, three of scales, the steps, and a token.
-	stepShared = stepThreads/32*(2*8*512+3*8*64) + 8*mostSteps*len(step{}) + oneRoom
-	stepOther  = 10 << 10 // shared memory that the kernel declares
+	// stepShared is two rounds of weights of 16 warps, the steps, and a token.
+	stepShared = stepThreads/32*2*oneRound*blockBytes/4 + mostSteps*stepBytes + oneRoom
+	stepBytes  = 8 * len(step{})
+	// stepMaps is how many descriptions of matrices a step has: of numbers, then of scales.
+	stepMaps  = 2 * mostRows
+	stepOther = 10 << 10 // shared memory that the kernel declares
 )
 
 // stepKinds are the kernels that can be steps.
@@ -104,7 +106,7 @@ func (d *Device) inSteps(list []record) ([]record, []driver.Ptr) {
 	return out, held
 }
 
-// stepsLaunch writes steps to the card and makes the launch that goes through them.
+// stepsLaunch writes steps to the card, with what describes their matrices, and makes the launch that goes through them.
 func (d *Device) stepsLaunch(steps []step) (r record, p driver.Ptr, ok bool) {
 	k := d.kernels["token_steps"]
 	if k == nil {
@@ -112,18 +114,55 @@ func (d *Device) stepsLaunch(steps []step) (r record, p driver.Ptr, ok bool) {
 			return r, 0, false
 		}
 	}
-	bytes := unsafe.Slice((*byte)(unsafe.Pointer(&steps[0])), len(steps)*int(unsafe.Sizeof(step{})))
+	// a description is 16 words, and lies at a multiple of 64 bytes
+	words := make([]uint64, 0, len(steps)*(16*stepMaps+len(step{})))
+	for _, s := range steps {
+		maps, err := d.matrices(s)
+		if err != nil {
+			return r, 0, false // launches do as well, here and below
+		}
+		words = append(words, maps[:]...)
+	}
+	begin := len(words)
+	for _, s := range steps {
+		words = append(words, s[:]...)
+	}
+	bytes := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), 8*len(words))
 	p, err := d.drv.Alloc(int64(len(bytes)), d.stream)
 	if err != nil {
-		return r, 0, false // launches do as well
+		return r, 0, false
 	}
-	if err := d.drv.CopyIn(p, slices.Clone(bytes), d.stream); err != nil {
+	if err := d.drv.CopyIn(p, bytes, d.stream); err != nil {
 		d.fail(err)
 	}
 	gate := d.counters + driver.Ptr(4*countersHeld)
 	r = record{k.f, driver.Grid{X: d.card.Multiprocessors, Threads: stepThreads, Shared: k.shared, Cooperative: true},
-		[]uint64{uint64(p), uint64(len(steps)), uint64(gate)}, []uint8{0, 1, 2}}
+		[]uint64{uint64(p) + uint64(8*begin), uint64(p), uint64(len(steps)), uint64(gate)}, []uint8{0, 1, 2, 3}}
 	return r, p, true
+}
+
+// matrices describes the weights of a step: each as rows of one block, in boxes of what 16 rows have of 8 blocks.
+func (d *Device) matrices(s step) (maps [16 * stepMaps]uint64, err error) {
+	if uint32(s[0]) >= stepTurn {
+		return maps, nil
+	}
+	const weights, rows = 6, 22
+	kb := int(s[35] >> 32)
+	for i := range mostRows {
+		n := int(uint32(s[rows+i/2] >> (32 * (i % 2))))
+		if n == 0 {
+			break
+		}
+		strips, _ := packedBlocks(n, 1)
+		for j, cols := range []int{256, 32} { // of 512 bytes of numbers, 64 of scales
+			if err := d.drv.Boxes(&d.call.tile, driver.Ptr(s[weights+i]), strips*kb, blockBytes/2, blockBytes/2, oneRound, cols); err != nil {
+				return maps, err
+			}
+			words := d.call.tile.Words()
+			copy(maps[16*(mostRows*j+i):], words[:])
+		}
+	}
+	return maps, nil
 }
 
 // freeSteps gives the memory of steps back, behind the launches that read it.

@@ -50,6 +50,8 @@ __device__ __forceinline__ void copy_tile(uint32_t dst, const TensorMap *m, int 
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];"
                  ::"r"(dst), "l"(m), "r"(c0), "r"(c1), "r"(bar) : "memory");
 }
+// fence_map lets the block's copies see a TensorMap in global memory that the host may have changed.
+__device__ __forceinline__ void fence_map(const TensorMap *m) { asm volatile("fence.proxy.tensormap::generic.acquire.gpu [%0], 128;" ::"l"(m) : "memory"); }
 // copy_bytes brings n bytes; n and both addresses are multiples of 16.
 __device__ __forceinline__ void copy_bytes(uint32_t dst, const void *src, int n, uint32_t bar) {
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(dst), "l"(src), "r"(n), "r"(bar) : "memory");

@@ -29,24 +29,18 @@ struct Around {
 
 constexpr int Slice = BlockBytes / 4;             // what 16 rows have of a block: 512 bytes of numbers, 64 of scales
 constexpr int Round = 8;                          // blocks of 64 columns that a warp takes at a time
-constexpr int Numbers = Round * 512, Scales = Round * 64;
+constexpr int Numbers = Round * 512, Scales = Round * 64;  // bytes of a round
 
-// A Ring is a warp's own in shared memory: weights are copied to it Depth rounds ahead. A place of scales more than of
+// A Ring is a warp's own in shared memory, which copies of weights fill a round ahead. A place of scales more than of
 // numbers is there, since all lanes read what others have copied.
-template <int Depth> struct Ring {
-    static constexpr int Bytes = Depth * Numbers + (Depth + 1) * Scales;
-    const uint8_t *at;
-    int number, scale;  // places of the round that is multiplied next
-    __device__ __forceinline__ const uint8_t *numbers() const { return at + number * Numbers; }
-    __device__ __forceinline__ const uint8_t *scales() const { return at + Depth * Numbers + scale * Scales; }
-    // free is the place of scales that the next round to be copied gets.
-    __device__ __forceinline__ const uint8_t *free() const { return at + Depth * Numbers + (scale + Depth) % (Depth + 1) * Scales; }
-    __device__ __forceinline__ void next() {
-        number = number + 1 == Depth ? 0 : number + 1;
-        scale = scale == Depth ? 0 : scale + 1;
-    }
+struct Ring {
+    static constexpr int Bytes = Numbers + 2 * Scales;
+    const uint8_t *numbers;
+    int scale;  // place of the scales that are multiplied next
+    __device__ __forceinline__ const uint8_t *scales() const { return numbers + Numbers + scale * Scales; }
+    __device__ __forceinline__ const uint8_t *free() const { return numbers + Numbers + (scale ^ 1) * Scales; }
 };
-constexpr int OneRing = 8 * Ring<1>::Bytes;  // of the 8 warps
+constexpr int OneRing = 8 * Ring::Bytes;  // of the 8 warps
 
 // A Cursor goes over the weights that a warp reads: a round at a time of 16 rows, of one matrix after another, of one item
 // after another. An item is 16 rows of a matrix, or of mats matrices that are multiplied together. Where nothing is left, it
@@ -62,22 +56,22 @@ struct Cursor {
     }
     __device__ __forceinline__ void start(const Rows &m, int mats, int KB, int blocks, int items) {
         const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5 & 7, r = lane >> 2, c = lane & 3;
-        round = 0, left = item < items ? blocks - warp : 0;
+        round = 0, left = item < items ? blocks - warp * Round : 0;
         if (left <= 0) return;
         int which, rows16;
         place(m, mats, item, mat, which, rows16);
-        const uint8_t *first = m.w[which] + ((int64_t)(rows16 >> 2) * KB + warp) * BlockBytes;
+        const uint8_t *first = m.w[which] + ((int64_t)(rows16 >> 2) * KB + warp * Round) * BlockBytes;
         numbers = first + 8 * unit(rows16 & 3, c >> 1, r, 2 * (c & 1));
-        scales = first + (int64_t)8 * r * BlockBytes + 2048 + 64 * (rows16 & 3) + 16 * c;
+        scales = first + (int64_t)r * BlockBytes + 2048 + 64 * (rows16 & 3) + 16 * c;
     }
     // copy_scales starts the copy of a round's scales: 16 bytes a lane. copy starts that of block i's numbers. A lane reads
     // the numbers that it has copied itself, at 16 * lane, without bank conflicts.
     __device__ __forceinline__ void copy_scales(const uint8_t *to) const {
         const int lane = threadIdx.x & 31;
-        cp16(smem32(to) + 16 * lane, scales, 8 * (lane >> 2) < left);
+        cp16(smem32(to) + 16 * lane, scales, (lane >> 2) < left);
     }
     __device__ __forceinline__ void copy(const uint8_t *to, int i) const {
-        cp16(smem32(to) + 512 * i + 16 * (threadIdx.x & 31), numbers + 8 * i * BlockBytes, 8 * i < left);
+        cp16(smem32(to) + 512 * i + 16 * (threadIdx.x & 31), numbers + i * BlockBytes, i < left);
         cp_commit();
     }
     // same goes on to the next round of the same rows, next to the next matrix or item. They report whether there is one.
@@ -199,39 +193,53 @@ template <bool Normed, int Teams> __device__ __forceinline__ void keep_token(uin
 struct Columns {
     const uint4 *x;
     const float *sum;
+    __device__ __forceinline__ Columns(const uint32_t *xs, const float *sums, int round) {
+        const int first = (8 * round + (threadIdx.x >> 5 & 7)) * Round;
+        x = (const uint4 *)xs + first * 8 + 2 * (threadIdx.x & 3), sum = sums + first;
+    }
 };
 
-// multiply adds what a warp has of 16 rows in a round to y, and lets the cursor's copies follow into the ring. The numbers
-// are multiplied as 128 + q, without their scale: 64 columns are of one group, so that scale and bias come after its sum,
+// multiply_block adds what a lane has of 16 rows by 64 columns, numbers q and scales v, to y. The numbers are multiplied as
+// 128 + q, without their scale: 64 columns are of one group, so that scale and bias come after its sum,
 // y += s*(sum of (128+q)*x - (128+z)*(sum of x)) + b*(sum of x): lanes with even c add up the first term, of row r or with
-// c > 1 of row r + 8, lanes with odd c the second.
-template <int Depth> __device__ __forceinline__ float multiply(float y, Ring<Depth> &ring, const Cursor &ahead, const Columns &columns, float offset) {
+// c > 1 of row r + 8, lanes with odd c the second. offset is -128-z.
+__device__ __forceinline__ float multiply_block(float y, uint4 q, uint32_t v, const Columns &columns, int i, float offset) {
     const int lane = threadIdx.x & 31, r = lane >> 2, c = lane & 3;
-    const uint8_t *numbers = ring.numbers(), *scales = ring.scales() + 16 * (r >> 1) + 4 * c;
     const uint32_t half = r & 1 ? 0x3244 : 0x1044, exponent = 0x43004300;
+    float acc[4] = {};
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const uint4 b = columns.x[8 * i + h];
+        const uint32_t low4[4] = {and_or(q.x >> 8 * h, exponent), and_or(q.y >> 8 * h, exponent), and_or(q.z >> 8 * h, exponent), and_or(q.w >> 8 * h, exponent)};
+        mma(acc, low4, b.x, b.y);  // all columns of the product are alike
+        const uint32_t high4[4] = {and_or(q.x >> (8 * h + 4), exponent), and_or(q.y >> (8 * h + 4), exponent), and_or(q.z >> (8 * h + 4), exponent), and_or(q.w >> (8 * h + 4), exponent)};
+        mma(acc, high4, b.z, b.w);
+    }
+    const float xsum = columns.sum[i], scaled = fmaf(offset, xsum, c > 1 ? acc[2] : acc[0]);
+    return fmaf(__uint_as_float(__byte_perm(v, 0, half)), c & 1 ? xsum : scaled, y);
+}
+
+// own_scales is what a lane reads of a block's scales, of a round in shared memory.
+__device__ __forceinline__ uint32_t own_scales(const uint8_t *scales, int i) {
+    const int lane = threadIdx.x & 31;
+    return *(const uint32_t *)(scales + 64 * i + 16 * (lane >> 3) + 4 * (lane & 3));
+}
+
+// multiply adds what a warp has of 16 rows in a round to y, and lets the cursor's copies follow into the ring.
+__device__ __forceinline__ float multiply(float y, Ring &ring, const Cursor &ahead, const Columns &columns, float offset) {
 #pragma unroll
     for (int i = 0; i < Round; i++) {
-        cp_wait<Round * Depth - 1>();
+        cp_wait<Round - 1>();
         if (i == 0) {
             __syncwarp();
             ahead.copy_scales(ring.free());
         }
-        const uint4 q = *(const uint4 *)(numbers + 512 * i + 16 * lane);
-        const uint32_t v = *(const uint32_t *)(scales + 64 * i);
-        ahead.copy(numbers, i);
-        float acc[4] = {};
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-            const uint4 b = columns.x[64 * i + h];
-            const uint32_t low4[4] = {and_or(q.x >> 8 * h, exponent), and_or(q.y >> 8 * h, exponent), and_or(q.z >> 8 * h, exponent), and_or(q.w >> 8 * h, exponent)};
-            mma(acc, low4, b.x, b.y);  // all columns of the product are alike
-            const uint32_t high4[4] = {and_or(q.x >> (8 * h + 4), exponent), and_or(q.y >> (8 * h + 4), exponent), and_or(q.z >> (8 * h + 4), exponent), and_or(q.w >> (8 * h + 4), exponent)};
-            mma(acc, high4, b.z, b.w);
-        }
-        const float xsum = columns.sum[8 * i], scaled = fmaf(offset, xsum, c > 1 ? acc[2] : acc[0]);
-        y = fmaf(__uint_as_float(__byte_perm(v, 0, half)), c & 1 ? xsum : scaled, y);
+        const uint4 q = *(const uint4 *)(ring.numbers + 512 * i + 16 * (threadIdx.x & 31));
+        const uint32_t v = own_scales(ring.scales(), i);
+        ahead.copy(ring.numbers, i);
+        y = multiply_block(y, q, v, columns, i, offset);
     }
-    ring.next();
+    ring.scale ^= 1;
     return y;
 }
 
@@ -288,13 +296,13 @@ template <class Y, bool Normed, int Tail> __device__ __forceinline__ void one_w4
     const int warp = threadIdx.x >> 5, blocks = (K + 63) / 64, rounds = rounds_of(K);
     uint32_t *xs = (uint32_t *)(smem + OneRing);
     float *sums = (float *)(xs + rounds * 8 * Round * 32);
-    Ring<1> ring = {smem + warp * Ring<1>::Bytes, 0, 0};
+    Ring ring = {smem + warp * Ring::Bytes, 0};
     Cursor ahead = {nullptr, nullptr, 0, (int)blockIdx.x, 0, 0};
     launch_dependents();
     ahead.start(m, Mats, KB, blocks, items);
     ahead.copy_scales(ring.scales());
 #pragma unroll
-    for (int i = 0; i < Round; i++) ahead.copy(ring.numbers(), i);
+    for (int i = 0; i < Round; i++) ahead.copy(ring.numbers, i);
     wait_for_earlier();
     keep_token<Normed, 1>(xs, sums, line, x, K, rounds * 8 * Round, o);
     __syncthreads();
@@ -308,8 +316,7 @@ template <class Y, bool Normed, int Tail> __device__ __forceinline__ void one_w4
                     ahead.next(Mats, gridDim.x, items);
                     ahead.start(m, Mats, KB, blocks, items);
                 }
-                const Columns columns = {(const uint4 *)xs + (round * 64 + warp) * 8 + 2 * (threadIdx.x & 3), sums + round * 64 + warp};
-                y = multiply(y, ring, ahead, columns, low(zero));  // -128-z
+                y = multiply(y, ring, ahead, Columns(xs, sums, round), low(zero));
             }
             int which, rows16;
             Cursor::place(m, Mats, item, mat, which, rows16);

@@ -1,8 +1,11 @@
 // Decoding one token in few launches: a grid that stays on the card goes through products, rotations and attention as
-// steps, each of which would be a launch. Weights of later steps are copied to shared memory while blocks wait for one another.
+// steps, where each would be a launch. Weights of the next steps are copied to shared memory while blocks wait for one another.
 #pragma once
 #include "attention_one.cuh"
+#include "hopper.cuh"
 #include "linear_one.cuh"
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
 namespace {
 // What a step is. Those of products tell in bits what stands before and behind them.
@@ -48,61 +51,86 @@ struct Step {
     __device__ __forceinline__ int mats() const { return kind & StepGated ? 2 : 1; }
 };
 
-constexpr int MostSteps = 24, StepDepth = 2, StepThreads = 512, MostFetched = 256;
-constexpr int StepRing = StepThreads / 32 * Ring<StepDepth>::Bytes;
+constexpr int MostSteps = 24, StepThreads = 512, MostFetched = 256;
+constexpr int StepRounds = 2, RoundBytes = Numbers + Scales;  // rounds of weights that a warp has on their way
 
-// Ahead is a cursor over the weights of all steps.
-struct Ahead {
-    Cursor at;
+// Maps tell how numbers and scales of a step's matrices lie, as rows of one block of 64 by 64 each.
+struct Maps { TensorMap numbers[4], scales[4]; };
+
+// A Stream brings the weights of all steps that a warp multiplies to its places in shared memory, one round after another: the
+// copy engine has more on its way than loads of the warp could, and does not hold them up.
+struct Stream {
     const Step *steps;
-    int step, count;
-    // units of 8 warps share the items of a step.
+    const Maps *maps;
+    uint8_t *places;
+    uint64_t *full;  // barriers
+    int count, step, item, mat, round;  // the round that is asked for next is behind this one
+    int place, parity;                  // of the round that is multiplied next
+    // unit_number is which of the units of 8 warps that share the items of a step the thread is of.
     static __device__ __forceinline__ int unit_number() { return blockIdx.x + gridDim.x * (threadIdx.x >> 8); }
     static __device__ __forceinline__ int units() { return gridDim.x * (StepThreads / 256); }
-    // begin goes to the first item of the unit from step `step` on.
-    __device__ __forceinline__ void begin() {
-        for (; step < count; step++) {
-            at.mat = 0, at.item = unit_number();
-            if (steps[step].is_product() && at.item < steps[step].product.items) break;
+    static __device__ __forceinline__ int first_block(int round) { return (8 * round + (threadIdx.x >> 5 & 7)) * Round; }
+
+    // advance goes to the next round in which the warp has blocks.
+    __device__ __forceinline__ bool advance() {
+        for (round++; step < count;) {
+            const Step &s = steps[step];
+            if (!s.is_product() || item >= s.product.items) {
+                step++, item = unit_number(), mat = 0, round = 0;
+                continue;
+            }
+            if (first_block(round) * 64 < s.product.K) return true;
+            round = 0;
+            if (++mat == s.mats()) mat = 0, item += units();
         }
-        start();
+        return false;
     }
-    __device__ __forceinline__ void start() {
-        if (step >= count) {
-            at.left = 0;
-            return;
-        }
+    // ask lets the next round come to a place that all lanes have read.
+    __device__ __forceinline__ void ask(int to) {
+        if (!advance() || (threadIdx.x & 31)) return;
         const auto &p = steps[step].product;
-        at.start(p.m, steps[step].mats(), p.KB, (p.K + 63) / 64, p.items);
+        int which, rows16;
+        Cursor::place(p.m, steps[step].mats(), item, mat, which, rows16);
+        const uint32_t bar = smem32(full + to), at = smem32(places + to * RoundBytes);
+        const int row = (rows16 >> 2) * p.KB + first_block(round), quarter = rows16 & 3;
+        bar_expect(bar, RoundBytes);
+        copy_tile(at, &maps[step].numbers[which], 256 * quarter, row, bar);
+        copy_tile(at + Numbers, &maps[step].scales[which], 1024 + 32 * quarter, row, bar);
     }
-    __device__ __forceinline__ void next() {
-        if (step >= count || at.same(rounds_of(steps[step].product.K))) return;
-        if (at.next(steps[step].mats(), units(), steps[step].product.items)) return start();
-        step++;
-        begin();
+    // multiply adds what the warp has of 16 rows in a round to y. Of blocks beyond the matrix, of which left are not, others lie there.
+    __device__ __forceinline__ float multiply(float y, const Columns &columns, int left, float offset) {
+        bar_wait(smem32(full + place), parity);
+        const int lane = threadIdx.x & 31, own = 8 * unit(0, lane >> 1 & 1, lane >> 2, 2 * (lane & 1));
+        const uint8_t *numbers = places + place * RoundBytes;
+#pragma unroll
+        for (int i = 0; i < Round; i++) {
+            const uint32_t v = own_scales(numbers + Numbers, i);
+            y = multiply_block(y, *(const uint4 *)(numbers + 512 * i + own), i < left ? v : 0, columns, i, offset);
+        }
+        __syncwarp();
+        ask(place);
+        if (++place == StepRounds) place = 0, parity ^= 1;
+        return y;
     }
 };
 
 // products makes the products of a step: each team of 8 warps takes items.
-__device__ __forceinline__ void products(const Step &step, Ring<StepDepth> &ring, Ahead &ahead, uint32_t *xs) {
+__device__ __forceinline__ void products(const Step &step, Stream &stream, uint32_t *xs) {
     __shared__ float part[StepThreads / 256][2][2][8][16], line[StepThreads / 256][8];
     const auto &p = step.product;
-    const int warp = threadIdx.x >> 5 & 7, team = threadIdx.x >> 8, rounds = rounds_of(p.K), mats = step.mats();
+    const int warp = threadIdx.x >> 5 & 7, team = threadIdx.x >> 8, blocks = (p.K + 63) / 64, rounds = rounds_of(p.K), mats = step.mats();
     const int tail = step.kind & StepAdded ? Added : step.kind & StepGated ? Gated : Nothing;
     float *sums = (float *)(xs + rounds * 8 * Round * 32);
     if (step.kind & StepNormed) keep_token<true, StepThreads / 256>(xs, sums, line[team], p.x, p.K, rounds * 8 * Round, p.o);
     else keep_token<false, StepThreads / 256>(xs, sums, line[team], p.x, p.K, rounds * 8 * Round, p.o);
     __syncthreads();
-    const float offset = low(p.zero);  // -128-z
-    Columns columns;
-    for (int item = Ahead::unit_number(), side = 0; item < p.items; item += Ahead::units(), side ^= 1) {
+    for (int item = Stream::unit_number(), side = 0; item < p.items; item += Stream::units(), side ^= 1) {
         const float addend = tail == Added ? addend_of(p.m, p.o, item, threadIdx.x & 255) : 0;
         for (int mat = 0; mat < mats; mat++) {
             float y = 0;
             for (int round = 0; round < rounds; round++) {
-                ahead.next();
-                columns = {(const uint4 *)xs + (round * 64 + warp) * 8 + 2 * (threadIdx.x & 3), sums + round * 64 + warp};
-                y = multiply(y, ring, ahead.at, columns, offset);
+                const int left = blocks - Stream::first_block(round);
+                if (left > 0) y = stream.multiply(y, Columns(xs, sums, round), left, low(p.zero));
             }
             int which, rows16;
             Cursor::place(p.m, mats, item, mat, which, rows16);
@@ -118,8 +146,8 @@ template <int DP> __device__ __forceinline__ void attend(const Step &step, float
     const auto &a = step.attend;
     const int group = a.o.heads / a.o.kv, pieces = a.o.kv * ((group + 1) / 2), team = threadIdx.x >> 8;
     held += team * 256 * 8 * 2;
-    for (int part = Ahead::unit_number(); part < a.cuts * pieces; part += Ahead::units()) {
-        if (part != Ahead::unit_number()) group_sync(1 + team, 256);
+    for (int part = Stream::unit_number(); part < a.cuts * pieces; part += Stream::units()) {
+        if (part != Stream::unit_number()) group_sync(1 + team, 256);
         single<DP, 2, StepThreads / 256>(a.bad, a.y, a.parts, a.counts, a.q, a.span, a.k, a.v, a.room, a.o, part % a.cuts, a.cuts, part / a.cuts, held);
     }
 }
@@ -150,26 +178,21 @@ __device__ __forceinline__ void fetch(const Step &step) {
 }  // namespace
 
 // token_steps goes through n steps. Its blocks are all on the card at a time; gate counts them, from zero and back to it.
-extern "C" __global__ void __launch_bounds__(StepThreads, 1) token_steps(const Step *steps, int n, uint32_t *gate) {
+extern "C" __global__ void __launch_bounds__(StepThreads, 1) token_steps(const Step *steps, const Maps *maps, int n, uint32_t *gate) {
     SHARED_ARRAY(uint8_t, smem, 128);
-    Step *own = (Step *)(smem + StepRing);
-    uint32_t *xs = (uint32_t *)(smem + StepRing + MostSteps * sizeof(Step));
+    __shared__ __align__(8) uint64_t full[StepThreads / 32][StepRounds];
+    constexpr int Places = StepThreads / 32 * StepRounds * RoundBytes;
+    Step *own = (Step *)(smem + Places);
+    uint32_t *xs = (uint32_t *)(smem + Places + MostSteps * sizeof(Step));
+    const int warp = threadIdx.x >> 5;
     for (int i = threadIdx.x; i < n * (int)sizeof(Step) / 8; i += StepThreads) ((uint64_t *)own)[i] = ((const uint64_t *)steps)[i];
+    if (threadIdx.x == 0)
+        for (int i = 0; i < StepThreads / 32 * StepRounds; i++) bar_init(smem32(&full[0][0] + i), 1);
+    bar_init_fence();
+    for (int i = threadIdx.x; i < n * (int)(sizeof(Maps) / sizeof(TensorMap)); i += StepThreads) fence_map((const TensorMap *)maps + i);
     __syncthreads();
-    Ring<StepDepth> ring = {smem + (threadIdx.x >> 5) * Ring<StepDepth>::Bytes, 0, 0};
-    Ahead ahead = {{nullptr, nullptr, 0, 0, 0, 0}, own, 0, n};
-    ahead.begin();
-    {
-        Ring<StepDepth> fill = ring;
-#pragma unroll
-        for (int d = 0; d < StepDepth; d++) {
-            if (d) ahead.next();
-            ahead.at.copy_scales(fill.scales());
-#pragma unroll
-            for (int i = 0; i < Round; i++) ahead.at.copy(fill.numbers(), i);
-            fill.next();
-        }
-    }
+    Stream stream = {own, maps, smem + warp * StepRounds * RoundBytes, full[warp], n, 0, Stream::unit_number(), 0, -1, 0, 0};
+    for (int i = 0; i < StepRounds; i++) stream.ask(i);
     for (int s = 0; s < n; s++) {
         if (s > 0) {
             if (threadIdx.x == 0) grid_wait(gate, s * gridDim.x);
@@ -177,7 +200,7 @@ extern "C" __global__ void __launch_bounds__(StepThreads, 1) token_steps(const S
         }
         if (s + 1 < n) fetch(own[s + 1]);
         const Step &step = own[s];
-        if (step.is_product()) products(step, ring, ahead, xs);
+        if (step.is_product()) products(step, stream, xs);
         else if (step.kind == StepTurn) {
             const auto &t = step.turn;
             for (int k = blockIdx.x; k < step.blocks; k += gridDim.x)
@@ -189,3 +212,4 @@ extern "C" __global__ void __launch_bounds__(StepThreads, 1) token_steps(const S
     }
     if (threadIdx.x == 0 && atomicAdd(gate, 1) == n * gridDim.x - 1) *gate = 0;
 }
+#endif
