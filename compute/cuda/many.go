@@ -15,6 +15,7 @@ type manyGroup struct {
 	tokens, cols int
 	to           compute.DType
 	zero         int
+	parts        int // of the sums on Hopper
 }
 
 // manyRows is how many rows the matrices of a launch have together, so that the counters suffice: those of more rows are
@@ -26,7 +27,10 @@ func (d *Device) many(p product) {
 	if p.rank > 0 {
 		p.u = d.inFloat(p.u)
 	}
-	key := manyGroup{p.x.ptr, p.x.Shape[0], p.cols, p.y.DType, p.w.stored.zeroPair()}
+	key := manyGroup{p.x.ptr, p.x.Shape[0], p.cols, p.y.DType, p.w.stored.zeroPair(), 0}
+	if way := d.manyWay(); way == onHopper {
+		key.parts = way.split(p.rows, p.cols)
+	}
 	list, rows := d.waits.many, p.rows
 	for _, o := range list {
 		rows += o.rows
@@ -59,30 +63,39 @@ func (d *Device) manyBehind(b behind) {
 	d.emit()
 }
 
-// manyRowsEach is how many rows of a matrix a block multiplies. A step is of 128 columns.
-const manyRowsEach = 128
-
-// manyWay is how a card multiplies some tokens: with mma.sync, or on Hopper with wgmma.
+// manyWay is how a card multiplies some tokens, with mma.sync or on Hopper with wgmma: how many rows a block takes at a time, and how
+// many parts the sums of a matrix are cut into. These depend on the matrix alone: results do not depend on how many tokens there
+// are, nor on what is multiplied beside it.
 type manyWay struct {
-	name   string
-	blocks int // see split
+	name  string
+	rows  int
+	split func(rows, cols int) int
 }
 
 var (
-	manyEvery = manyWay{"w4", 192}
-	manyWG    = manyWay{"wg", 128}
+	manyEvery = manyWay{"w4", 128, splitToFill}
+	manyWG    = manyWay{"wg", 64, splitToFit}
 	onHopper  = &manyWG
 )
 
-// split is how many parts the sums of a matrix are cut into: until it has so many blocks that all cores read, or parts have fewer
-// than 8 steps. It depends on the matrix alone: results do not depend on how many tokens there are, nor
-// on what is multiplied beside it.
-func (w *manyWay) split(rows, cols int) int {
-	groups, steps, split := (rows+manyRowsEach-1)/manyRowsEach, (cols+127)/128, 1
-	for groups*split < w.blocks && steps >= 8*split {
+// splitToFill cuts sums until there are 192 blocks, so that all cores read, or parts have fewer than 8 steps of 128 columns.
+func splitToFill(rows, cols int) int {
+	groups, steps, split := (rows+127)/128, (cols+127)/128, 1
+	for groups*split < 192 && steps >= 8*split {
 		split *= 2
 	}
 	return split
+}
+
+// splitToFit cuts sums of matrices with few rows into parts of up to 1024 columns, longer ones of up to 2048, so that all cores read.
+func splitToFit(rows, cols int) int {
+	switch {
+	case rows >= 8192:
+		return 1
+	case cols > 8192:
+		return (cols + 2047) / 2048
+	}
+	return (cols + 1023) / 1024
 }
 
 func (d *Device) manyWay() *manyWay {
@@ -101,11 +114,8 @@ const (
 
 // manySharedWG is the shared memory of a kernel of kernels/linear_many_wg.cuh: see its Room.
 func manySharedWG(tokens int) int {
-	stages := 10
-	if tokens > 32 {
-		stages = 7
-	}
-	return stages*(4*blockBytes+2*tokens*128+16) + 4*tokens*128 + 16
+	stages := map[int]int{16: 12, 32: 9, 64: 6}[tokens]
+	return stages*(2*tokens*128+3*2*blockBytes+16) + 6*tokens*128 + 6*4
 }
 
 func init() {
@@ -119,7 +129,13 @@ func init() {
 
 // manyAll launches the products that wait, with what stands behind them.
 func (d *Device) manyAll(key manyGroup, b behind) {
-	way, list := d.manyWay(), d.waits.many
+	way, list, units := d.manyWay(), d.waits.many, 0
+	for _, p := range list {
+		units += (p.rows + way.rows - 1) / way.rows
+	}
+	if 2*units > countersHeld { // whose sums splitToFill does not cut
+		way = &manyEvery
+	}
 	var words [5*mostRows + 5*mostRows/2 + 2]uint64 // the struct Many
 	narrow := words[5*mostRows:]
 	blocks, parts := 0, b.name == "gated_"
@@ -136,13 +152,14 @@ func (d *Device) manyAll(key manyGroup, b behind) {
 		put(2, split)
 		put(3, p.rank)
 		put(4, int(math.Float32bits(p.scale)))
-		blocks += (p.rows + manyRowsEach - 1) / manyRowsEach * split
+		blocks += (p.rows + way.rows - 1) / way.rows * split
 		parts = parts || split > 1
 	}
 	narrow[5*mostRows/2], narrow[5*mostRows/2+1] = uint64(b.sum.ptr), uint64(b.addend.ptr)
 	var sums array
 	if parts {
-		sums = d.scratch(compute.F32, blocks, (key.tokens+7)/8*8, manyRowsEach)
+		const beyond = 6 // which Hopper's kernels read, and leave out
+		sums = d.scratch(compute.F32, blocks+beyond, (key.tokens+7)/8*8, way.rows)
 	}
 	_, kb := packedBlocks(1, key.cols)
 	name := "many_" + b.name + way.name + "_"
@@ -164,6 +181,6 @@ func (d *Device) manyAll(key manyGroup, b behind) {
 	var all [16 + len(words) + 8]uint64 // the struct ManyArgs: a multiple of 64 bytes
 	copy(all[:], m[:])
 	copy(all[16:], words[:])
-	copy(all[16+len(words):], []uint64{uint64(sums.ptr), uint64(d.counters), halves(key.tokens, kb), halves(blocks, key.zero)})
-	c.words(all[:]...).launch(driver.Grid{X: min(blocks, d.card.Multiprocessors), Threads: 640})
+	copy(all[16+len(words):], []uint64{uint64(sums.ptr), uint64(d.counters), halves(key.tokens, kb), halves(key.parts, units), halves(key.zero, 0)})
+	c.words(all[:]...).launch(driver.Grid{X: key.parts * max(1, min(units, d.card.Multiprocessors/key.parts)), Threads: 896})
 }

@@ -94,27 +94,21 @@ func testMany(t *testing.T, d *Device) {
 	}
 }
 
-// TestManyLong: items of Hopper's kernels with more steps than there are stages, as matrices have that fill the card without
-// parts, one behind the other in a block.
+// TestManyLong: blocks of Hopper's kernels with as many steps as there are stages, with more, and with rounds of units that do not
+// occupy all warpgroups.
 func TestManyLong(t *testing.T) {
 	d := emulated(t, "capability=90,cores=1")
-	defer func(w *manyWay) { onHopper = w }(onHopper)
-	way := manyWG
-	way.blocks = 1
-	onHopper = &way
 	for _, tokens := range []int{5, 20, 64} {
-		for _, cols := range []int{1280, 1664} { // as many steps as there are stages, at some of these sizes, and more
-			for _, n := range []int{300, 72} {
-				w, err := d.ImportWeight(weight4(n, cols))
-				if err != nil {
-					t.Fatal(err)
-				}
-				l := &layer{t: t, d: d}
-				op := compute.Linear{Weight: compute.WeightOf(w.(*buffer).weight), Exact: true, To: compute.F32}
-				got := l.run(op, filled(t, d, compute.BF16, tokens, cols), w)
-				want := l.run(op, filled(t, d, compute.F32, tokens, cols), w)
-				alike(t, fmt.Sprintf("[%d, %d], %d tokens", n, cols, tokens), floats(t, d, got), floats(t, d, want), 0.004)
+		for _, size := range [][2]int{{256, 1024}, {256, 640}, {600, 1664}, {72, 1280}} {
+			w, err := d.ImportWeight(weight4(size[0], size[1]))
+			if err != nil {
+				t.Fatal(err)
 			}
+			l := &layer{t: t, d: d}
+			op := compute.Linear{Weight: compute.WeightOf(w.(*buffer).weight), Exact: true, To: compute.F32}
+			got := l.run(op, filled(t, d, compute.BF16, tokens, size[1]), w)
+			want := l.run(op, filled(t, d, compute.F32, tokens, size[1]), w)
+			alike(t, fmt.Sprintf("%v, %d tokens", size, tokens), floats(t, d, got), floats(t, d, want), 0.004)
 		}
 	}
 }

@@ -1,30 +1,31 @@
 // Products with packed 4-bit weights for up to 64 tokens on Hopper (sm_90a): the same as linear_many.cuh. As in linear_wg.cuh
 // the product is made transposed, weights are widened straight into registers, and data comes by the copy engine.
+//
+// A block has a part of the sum, and up to three times 64 rows at a time, one for each warpgroup that multiplies: all take the same tokens.
+// Parts are few and rows many, since sums of parts cost more than reading the tokens again.
 #include "hopper.cuh"
 #include "linear_many.cuh"
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-// What a launch makes. An item is 64*RG rows of a matrix over one part of the sum; blocks take them in turns.
+// What a launch makes. A unit is 64 rows of a matrix, of Gated by turns of the first and the second one. Parts of the sum are `parts`; of
+// each as many blocks share the units as the grid is a multiple of the parts. Sums of parts are [units, parts, tiles of 8 tokens, 128 threads].
 struct ManyArgs {
     TensorMap x;
     Many m;
-    float *parts;
+    float4 *sums;
     uint32_t *counts;
-    int T, KB, items;
+    int T, KB, parts, units;
     uint32_t zero;
 };
 
 namespace {
 namespace hopper_many {
-// Warpgroups that multiply are RG*KG: each has 64 rows, and of a step's 64*KG columns 64.
-constexpr int Groups = 4, KG = 2, RG = Groups / KG;
-
-// An item's place: its matrix, its rows by number, its part, and its steps of 64*KG columns.
-struct Item { int which, group, part, split, from, to; };
+// Warpgroups that multiply: Abreast have 64 rows each, and of those two share a step's pair of blocks of 64 columns.
+constexpr int Abreast = 3, Groups = 2 * Abreast, Pair = 2 * BlockBytes;
 
 template <int BT> struct Room {
-    static constexpr int Stages = BT < 64 ? 10 : 7, WBytes = Groups * BlockBytes, XBytes = KG * BT * 128;
-    static constexpr int OffW = Stages * XBytes, OffSums = OffW + Stages * WBytes, OffBar = OffSums + Groups * BT * 128, OffLast = OffBar + 16 * Stages;
+    static constexpr int Stages = BT == 16 ? 12 : BT == 32 ? 9 : 6, XBytes = 2 * BT * 128;
+    static constexpr int OffW = Stages * XBytes, OffSums = OffW + Stages * Abreast * Pair, OffBar = OffSums + Groups * BT * 128, OffLast = OffBar + 16 * Stages;
     uint8_t *at;
     uint32_t s0;
     __device__ __forceinline__ uint32_t full(int stage) const { return s0 + OffBar + 8 * stage; }
@@ -32,84 +33,214 @@ template <int BT> struct Room {
     __device__ __forceinline__ int &last(int g) const { return ((int *)(at + OffLast))[g]; }
 };
 
-__device__ __forceinline__ Item item_of(const ManyArgs &p, int i) {
-    constexpr int Rows = 64 * RG;
+// A Share is what a block does: its part of the sum, from pair `from` on, and its units. Warpgroups take those in rounds of `abreast`.
+struct Share {
+    int part, from, pairs, first, units, abreast;
+    __device__ __forceinline__ explicit Share(const ManyArgs &p) : part(blockIdx.x % p.parts) {
+        const int member = blockIdx.x / p.parts, members = gridDim.x / p.parts, all = p.KB / 2;
+        from = all * part / p.parts, pairs = all * (part + 1) / p.parts - from;
+        first = (int64_t)p.units * member / members, units = (int64_t)p.units * (member + 1) / members - first;
+        const int rounds = (units + Abreast - 1) / Abreast;
+        abreast = rounds ? (units + rounds - 1) / rounds : 0;
+    }
+};
+
+// unit_of finds a unit: the matrix, and which 64 rows.
+struct Unit { int which, rows; };
+template <Behind B> __device__ __forceinline__ Unit unit_of(const ManyArgs &p, int u) {
+    if (B == Gated) return {u & 1, u >> 1};
     int which = 0;
-    for (int n; i >= (n = (p.m.rows[which] + Rows - 1) / Rows * p.m.split[which]); which++) i -= n;
-    const int split = p.m.split[which], part = i % split, steps = p.KB / KG;
-    return {which, i / split, part, split, steps * part / split, steps * (part + 1) / split};
+    for (int n; u >= (n = (p.m.rows[which] + 63) / 64); which++) u -= n;
+    return {which, u};
 }
 
 // bring is one thread's work: weights of the first stages come before earlier kernels have ended.
-template <int BT> __device__ __forceinline__ void bring(const ManyArgs &p, const Room<BT> &room) {
+template <int BT, Behind B> __device__ __forceinline__ void bring(const ManyArgs &p, const Room<BT> &room, const Share &share) {
     constexpr int Stages = Room<BT>::Stages;
-    auto weights = [&](const Item &t, int k, int stage) {
-        const int last = (p.m.rows[t.which] + 127) / 128 * 2 - 1;  // the last 64 rows that are there
-        bar_expect(room.full(stage), room.WBytes + room.XBytes);
+    const int ahead = min(Stages, share.pairs);
+    int stage = 0, phase = 1, begun = 0;
+    auto tokens = [&](int stage, int k) {
 #pragma unroll
-        for (int r = 0; r < RG; r++)
-            copy_bytes(room.s0 + room.OffW + stage * room.WBytes + r * KG * BlockBytes,
-                       p.m.w[t.which] + ((int64_t)min(t.group * RG + r, last) * p.KB + k * KG) * BlockBytes, KG * BlockBytes, room.full(stage));
+        for (int h = 0; h < 2; h++) copy_tile(room.s0 + stage * room.XBytes + h * BT * 128, &p.x, ((share.from + k) * 2 + h) * 64, 0, room.full(stage));
     };
-    auto tokens = [&](int k, int stage) {
+    for (int done = 0; done < share.units; done += share.abreast) {
+        const int abreast = min(share.abreast, share.units - done);
+        const uint8_t *w[Abreast];
 #pragma unroll
-        for (int h = 0; h < KG; h++) copy_tile(room.s0 + stage * room.XBytes + h * BT * 128, &p.x, (k * KG + h) * 64, 0, room.full(stage));
-    };
-    Item t = item_of(p, blockIdx.x);
-    const int ahead = min(Stages, t.to - t.from);
-    for (int i = 0; i < ahead; i++) weights(t, t.from + i, i);
-    wait_for_earlier();
-    for (int i = 0; i < ahead; i++) tokens(t.from + i, i);
-    int stage = ahead % Stages, phase = ahead / Stages, k = t.from + ahead;
-    for (int i = blockIdx.x;;) {
-        for (; k < t.to; k++) {
-            bar_wait(room.empty(stage), phase ^ 1);
-            weights(t, k, stage), tokens(k, stage);
+        for (int g = 0; g < Abreast; g++) {
+            const Unit u = unit_of<B>(p, share.first + done + min(g, abreast - 1));
+            w[g] = p.m.w[u.which] + ((int64_t)u.rows * p.KB + share.from * 2) * BlockBytes;
+        }
+        for (int k = 0; k < share.pairs; k++) {
+            if (begun >= Stages) bar_wait(room.empty(stage), phase);
+            bar_expect(room.full(stage), room.XBytes + abreast * Pair);
+#pragma unroll
+            for (int g = 0; g < Abreast; g++)
+                if (g < abreast) copy_bytes(room.s0 + room.OffW + (stage * Abreast + g) * Pair, w[g] + k * Pair, Pair, room.full(stage));
+            if (begun >= ahead) tokens(stage, k);
+            if (++begun == ahead) {
+                wait_for_earlier();
+                for (int i = 0; i < ahead; i++) tokens(i, i);
+            }
             if (++stage == Stages) stage = 0, phase ^= 1;
         }
-        if ((i += gridDim.x) >= p.items) return;
-        t = item_of(p, i), k = t.from;
     }
+    if (!begun) wait_for_earlier();
 }
 
-// put writes a thread's results of 8 tokens: rows n and n + 8 of tokens t and t + 1, as accumulators lie. sum becomes what y holds.
-template <Behind B, class Y> __device__ __forceinline__ void put(const ManyArgs &p, int which, float (&sum)[4], int n, int t) {
+// update is what the low-rank update of a matrix gives a thread's results of 8 tokens: rows n and n + 8 of tokens t and t + 1, as accumulators lie.
+__device__ __forceinline__ void update_of(float (&update)[4], const ManyArgs &p, int which, int n, int t) {
     const Many &m = p.m;
     const int rank = m.rank[which], N = m.rows[which];
-    float update[4] = {};
 #pragma unroll 4
     for (int l = 0; l < rank; l++) {
         const float *v = m.v[which] + (int64_t)l * N + n, *u = m.u[which] + t * rank + l;
         const float v0 = n < N ? v[0] : 0, v1 = n + 8 < N ? v[8] : 0, u0 = t < p.T ? u[0] : 0, u1 = t + 1 < p.T ? u[rank] : 0;
         update[0] = fmaf(u0, v0, update[0]), update[1] = fmaf(u1, v0, update[1]), update[2] = fmaf(u0, v1, update[2]), update[3] = fmaf(u1, v1, update[3]);
     }
-#pragma unroll
-    for (int e = 0; e < 4; e++) {
-        const int token = t + (e & 1), row = n + 8 * (e >> 1);
-        if (token < p.T && row < N) sum[e] = put_one<B, Y>(m, which, token, row, sum[e], update[e]);
-    }
 }
 
-// multiply is the work of warpgroup g: 64 rows, and every other 64 columns. The two that share rows each keep
-// the tokens of every other 8 at the end. Parts of a sum lie as accumulators do: for 64 rows and 8 tokens four numbers a thread.
-template <int BT, Behind B, class Y> __device__ __forceinline__ void multiply(const ManyArgs &p, const Room<BT> &room, int g, int tid) {
-    constexpr int Stages = Room<BT>::Stages, V = BT / 8 / KG, Together = V < 2 ? V : 2;
-    const int lane = tid & 31, w = tid >> 5, r = lane >> 2, half = g % KG, row = g / KG, tiles = (p.T + 7) / 8;
+// each calls f(tile, number, token, row) for a thread's results of V tiles, every other 8 tokens, from row n and token t on, as far as they are there.
+template <int V, class F> __device__ __forceinline__ void each(const ManyArgs &p, int N, int n, int t, F f) {
+#pragma unroll
+    for (int i = 0; i < V; i++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const int token = t + 16 * i + (e & 1), row = n + 8 * (e >> 1);
+            if (token < p.T && row < N) f(i, e, token, row);
+        }
+}
+
+// put writes such results of a matrix, with the bias, the update, and the sum behind it. sum becomes what y holds.
+template <Behind B, class Y, int V> __device__ __forceinline__ void put(const ManyArgs &p, int which, float (&sum)[V][4], const float (&addend)[V][4], int n, int t) {
+    const Many &m = p.m;
+    const int N = m.rows[which];
+    const void *bias = m.bias[which];
+    const float b0 = bias && n < N ? at(bias, m.biasType[which], n) : 0, b1 = bias && n + 8 < N ? at(bias, m.biasType[which], n + 8) : 0;
+    float update[V][4] = {};
+    if (m.rank[which] > 0)
+#pragma unroll
+        for (int i = 0; i < V; i++) update_of(update[i], p, which, n, t + 16 * i);
+    each<V>(p, N, n, t, [&](int i, int e, int token, int row) {
+        float f = sum[i][e];
+        if (bias) f += e >> 1 ? b1 : b0;
+        if (m.rank[which] > 0) f = fmaf(m.scale[which], update[i][e], f);
+        Y y;
+        round_to(&y, f);
+        const int64_t at_y = (int64_t)token * N + row;
+        ((Y *)m.y[which])[at_y] = y;
+        sum[i][e] = widen(y);
+        if (B == Added) round_to(m.behind + at_y, addend[i][e] + sum[i][e]);
+    });
+}
+
+// finish is what a warpgroup does with its sums of a unit over a part. The two that share a unit each keep the tokens of every other 8;
+// the last one to come to a unit adds up the parts in their order, of Gated the last one to come to either matrix. It asks for all that it
+// reads before it adds or writes anything.
+template <int BT, Behind B, class Y> __device__ __forceinline__ void finish(const ManyArgs &p, const Room<BT> &room, const float (&d)[BT / 2], int part, int u, int g, int tid) {
+    constexpr int V = BT / 16, Mats = B == Gated ? 2 : 1, Together = V * Mats < 4 ? V : 4 / Mats, Deep = V * Mats < 4 ? 4 : 2;
+    const int lane = tid & 31, half = g & 1, t0 = 8 * half + 2 * (lane & 3), tiles = (p.T + 7) / 8;
+    const Unit unit = unit_of<B>(p, u);
+    const int which = B == Gated ? 0 : unit.which, N = p.m.rows[which], n = unit.rows * 64 + 16 * (tid >> 5) + (lane >> 2), first = B == Gated ? u & ~1 : u;
+    float4 *swap = (float4 *)(room.at + room.OffSums) + tid;
+    float own[V][4];
+#pragma unroll
+    for (int i = 0; i < V; i++) {
+        const float *o = d + 8 * i;
+        swap[(g * V + i) * 128] = half ? make_float4(o[0], o[1], o[2], o[3]) : make_float4(o[4], o[5], o[6], o[7]);
+    }
+    group_sync(1 + (g >> 1), 256);
+#pragma unroll
+    for (int i = 0; i < V; i++) {
+        const float4 f = swap[((g ^ 1) * V + i) * 128];
+        const float other[4] = {f.x, f.y, f.z, f.w};
+#pragma unroll
+        for (int e = 0; e < 4; e++) own[i][e] = (half ? d[8 * i + 4 + e] : d[8 * i + e]) + other[e];
+    }
+    group_sync(1 + (g >> 1), 256);  // the next sums come to the same place
+    auto addends = [&](float (&addend)[Together][4], int i) {
+        if (B == Added) each<Together>(p, N, n, t0 + 16 * i, [&](int j, int e, int token, int row) { addend[j][e] = widen(p.m.addend[(int64_t)token * N + row]); });
+    };
+    if (B != Gated && p.parts == 1) {
+#pragma unroll
+        for (int i = 0; i < V; i += Together) {
+            float addend[Together][4] = {}, sum[Together][4];
+            addends(addend, i);
+#pragma unroll
+            for (int j = 0; j < 4 * Together; j++) sum[j / 4][j % 4] = own[i + j / 4][j % 4];
+            put<B, Y>(p, which, sum, addend, n, t0 + 16 * i);
+        }
+        return;
+    }
+    float4 *to = p.sums + (((int64_t)u * p.parts + part) * tiles + half) * 128 + tid;
+#pragma unroll
+    for (int i = 0; i < V; i++) if (2 * i + half < tiles) to[256 * i] = make_float4(own[i][0], own[i][1], own[i][2], own[i][3]);
+    group_sync(1 + Abreast + g, 128);
+    uint32_t *count = p.counts + 2 * first + half;
+    if (tid == 0) room.last(g) = count_in(count) == Mats * p.parts - 1;
+    group_sync(1 + Abreast + g, 128);
+    if (!room.last(g)) return;
+#pragma unroll 1
+    for (int i = 0; 2 * i + half < tiles; i += Together) {
+        float addend[Together][4] = {}, sum[Mats][Together][4] = {};
+        addends(addend, i);
+#pragma unroll 1
+        for (int s = 0; s < p.parts; s += Deep) {  // what lies beyond the last part is read, and left out
+            float4 f[Deep][Mats][Together];
+            const float4 *from = p.sums + (((int64_t)first * p.parts + s) * tiles + 2 * i + half) * 128 + tid;
+#pragma unroll
+            for (int q = 0; q < Deep; q++)
+#pragma unroll
+                for (int h = 0; h < Mats; h++)
+#pragma unroll
+                    for (int j = 0; j < Together; j++)
+                        f[q][h][j] = __ldcg(from + (h * p.parts + q) * tiles * 128 + j * 256);
+#pragma unroll
+            for (int q = 0; q < Deep; q++)
+                if (s + q < p.parts)
+#pragma unroll
+                    for (int h = 0; h < Mats; h++)
+#pragma unroll
+                        for (int j = 0; j < Together; j++) sum[h][j][0] += f[q][h][j].x, sum[h][j][1] += f[q][h][j].y, sum[h][j][2] += f[q][h][j].z, sum[h][j][3] += f[q][h][j].w;
+        }
+        put<B, Y>(p, which, sum[0], addend, n, t0 + 16 * i);
+        if (B != Gated) continue;
+        put<B, Y>(p, 1, sum[Mats - 1], addend, n, t0 + 16 * i);
+        each<Together>(p, N, n, t0 + 16 * i, [&](int j, int e, int token, int row) {
+            const float v = sum[0][j][e];
+            round_to(p.m.behind + (int64_t)token * N + row, sum[Mats - 1][j][e] * (v * sigmoid(v)));
+        });
+    }
+    if (tid == 0) *count = 0;
+}
+
+// multiply is the work of warpgroup g: 64 rows, and every other 64 columns.
+template <int BT, Behind B, class Y> __device__ __forceinline__ void multiply(const ManyArgs &p, const Room<BT> &room, const Share &share, int g, int tid) {
+    constexpr int Stages = Room<BT>::Stages;
+    const int lane = tid & 31, w = tid >> 5, r = lane >> 2, half = g & 1;
     const uint32_t numbers = room.s0 + room.OffW + g * BlockBytes + 8 * unit(w, 0, r, lane & 3), scales = room.s0 + room.OffW + g * BlockBytes + 2048 + 64 * w + 16 * (r >> 1);
     const uint64_t tokens = rows_desc(room.s0 + half * BT * 128);
     float d[BT / 2];
     uint32_t a[4][4];
     int stage = 0, phase = 0;
-    for (int item = blockIdx.x; item < p.items; item += gridDim.x) {
-        const Item t = item_of(p, item);
+    for (int done = 0; done < share.units; done += share.abreast) {
+        auto next = [&] { if (++stage == Stages) stage = 0, phase ^= 1; };
+        if (g >> 1 >= min(share.abreast, share.units - done)) {  // without a unit: the others' stages pass by
+            for (int k = 0; k < share.pairs; k++, next()) {
+                bar_wait(room.full(stage), phase);
+                if (lane == 0) bar_arrive(room.empty(stage));
+            }
+            continue;
+        }
 #pragma unroll
         for (int i = 0; i < BT / 2; i++) d[i] = 0;
-        int prev = -1;
+        int prev = -1;  // which products may still read
 #pragma unroll 1
-        for (int k = t.from; k < t.to; k++) {
+        for (int k = 0; k < share.pairs; k++, next()) {
             bar_wait(room.full(stage), phase);
-            const uint2 q0 = read_shared2(numbers + stage * room.WBytes), q1 = read_shared2(numbers + stage * room.WBytes + 8 * (unit(0, 1, 0, 0) - unit(0, 0, 0, 0)));
-            const uint4 v = read_shared4(scales + stage * room.WBytes);
+            const uint32_t at = stage * Abreast * Pair;
+            const uint2 q0 = read_shared2(numbers + at), q1 = read_shared2(numbers + at + 8 * (unit(0, 1, 0, 0) - unit(0, 0, 0, 0)));
+            const uint4 v = read_shared4(scales + at);
             if (prev >= 0) {
                 wgmma_wait<0>();
                 if (lane == 0) bar_arrive(room.empty(prev));
@@ -121,77 +252,10 @@ template <int BT, Behind B, class Y> __device__ __forceinline__ void multiply(co
             for (int s = 0; s < 4; s++) wgmma_rs(d, a[s], b + 2 * s, 1);
             wgmma_commit();
             prev = stage;
-            if (++stage == Stages) stage = 0, phase ^= 1;
         }
         wgmma_wait<0>();
         if (lane == 0) bar_arrive(room.empty(prev));
-        float sum[V][4];
-        float4 *sums = (float4 *)(room.at + room.OffSums);
-#pragma unroll
-        for (int i = 0; i < V; i++) {
-            const float *o = d + 8 * i;
-            sums[(g * V + i) * 128 + tid] = half ? make_float4(o[0], o[1], o[2], o[3]) : make_float4(o[4], o[5], o[6], o[7]);
-        }
-        group_sync(1 + row, 256);
-#pragma unroll
-        for (int i = 0; i < V; i++) {
-            const float4 f = sums[((g ^ 1) * V + i) * 128 + tid];
-            const float other[4] = {f.x, f.y, f.z, f.w};
-#pragma unroll
-            for (int e = 0; e < 4; e++) sum[i][e] = (half ? d[8 * i + 4 + e] : d[8 * i + e]) + other[e];
-        }
-        group_sync(1 + row, 256);  // the next item's sums come to the same place
-        const int rows64 = t.group * RG + row, n = rows64 * 64 + 16 * w + r, t0 = 8 * half + 2 * (lane & 3), first = item - t.part;
-        auto part = [&](int it, int i) { return (float4 *)p.parts + (((int64_t)it * RG + row) * tiles + KG * i + half) * 128 + tid; };
-        if (B != Gated && t.split == 1) {
-#pragma unroll
-            for (int i = 0; i < V; i++) put<B, Y>(p, t.which, sum[i], n, t0 + 8 * KG * i);
-            continue;
-        }
-#pragma unroll
-        for (int i = 0; i < V; i++) if (KG * i + half < tiles) *part(item, i) = make_float4(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
-        __threadfence();
-        group_sync(8 + g, 128);
-        const int gate = t.group * t.split;  // the first item of these rows of the first matrix
-        uint32_t *count = p.counts + (B == Gated ? gate : first) * Groups + g;
-        if (tid == 0) room.last(g) = atomicAdd(count, 1) == (B == Gated ? 2 * t.split : t.split) - 1;
-        group_sync(8 + g, 128);
-        if (!room.last(g)) continue;
-        __threadfence();
-        auto join = [&](float (&to)[Together][4], int from, int i) {
-#pragma unroll
-            for (int j = 0; j < Together; j++)
-#pragma unroll
-                for (int e = 0; e < 4; e++) to[j][e] = 0;
-#pragma unroll 4
-            for (int s = 0; s < t.split; s++)
-#pragma unroll
-                for (int j = 0; j < Together; j++)
-                    if (KG * (i + j) + half < tiles) {
-                        const float4 f = __ldcg(part(from + s, i + j));
-                        to[j][0] += f.x, to[j][1] += f.y, to[j][2] += f.z, to[j][3] += f.w;
-                    }
-        };
-#pragma unroll 1
-        for (int i = 0; i < V; i += Together) {
-            float joined[Together][4], up[Together][4];
-            join(joined, B == Gated ? gate : first, i);
-            if (B == Gated) join(up, gate + p.items / 2, i);
-#pragma unroll
-            for (int j = 0; j < Together; j++) {
-                const int token = t0 + 8 * KG * (i + j);
-                put<B, Y>(p, B == Gated ? 0 : t.which, joined[j], n, token);
-                if (B != Gated) continue;
-                put<B, Y>(p, 1, up[j], n, token);
-#pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    const float v = joined[j][e];
-                    const int at_t = token + (e & 1), at_n = n + 8 * (e >> 1);
-                    if (at_t < p.T && at_n < p.m.rows[0]) round_to(p.m.behind + (int64_t)at_t * p.m.rows[0] + at_n, up[j][e] * (v * sigmoid(v)));
-                }
-            }
-        }
-        if (tid == 0) *count = 0;
+        finish<BT, B, Y>(p, room, d, share.part, share.first + done + (g >> 1), g, tid);
     }
 }
 
@@ -207,21 +271,22 @@ template <int BT, Behind B, class Y> __device__ __forceinline__ void products(co
         bar_init_fence();
     }
     __syncthreads();
+    const Share share(p);
     const int group = __shfl_sync(~0u, threadIdx.x >> 7, 0);
     if (group == Groups) {
-        fewer_registers<32>();
-        if (threadIdx.x == 128 * Groups) bring(p, room); else wait_for_earlier();
+        fewer_registers<24>();
+        if (threadIdx.x == 128 * Groups) bring<BT, B>(p, room, share); else wait_for_earlier();
     } else {
-        more_registers<112>();
+        more_registers<80>();
         wait_for_earlier();
-        multiply<BT, B, Y>(p, room, group, threadIdx.x & 127);
+        multiply<BT, B, Y>(p, room, share, group, threadIdx.x & 127);
     }
 }
 }  // namespace hopper_many
 }  // namespace
 
 #define K_MANY_WG(BT, name, B, s, Y) \
-    extern "C" __global__ void __launch_bounds__(640, 1) name##_##BT##_##s(const __grid_constant__ ManyArgs p) { hopper_many::products<BT, B, Y>(p); }
+    extern "C" __global__ void __launch_bounds__(896, 1) name##_##BT##_##s(const __grid_constant__ ManyArgs p) { hopper_many::products<BT, B, Y>(p); }
 #define K_MANY_WGS(BT) \
     K_MANY_WG(BT, many_wg, Nothing, b, bf16) K_MANY_WG(BT, many_wg, Nothing, f, float) \
     K_MANY_WG(BT, many_added_wg, Added, b, bf16) K_MANY_WG(BT, many_gated_wg, Gated, b, bf16)

@@ -97,5 +97,6 @@ inline void grid_arrive(uint32_t *gate) { ++*gate; }
 inline void grid_wait(const uint32_t *gate, uint32_t want) { emulate::wait_gate(gate, want); }
 inline uint32_t and_or(uint32_t v, uint32_t bits) { return (v & 0x000F000Fu) | bits; }
 // Kernels run one after another here, but a programmatic launch is held to what it may do beside others.
+inline uint32_t count_in(uint32_t *p) { return atomicAdd(p, 1u); }
 inline void launch_dependents() {}
 inline void wait_for_earlier() { emulate::wait_earlier(); }
