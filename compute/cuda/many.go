@@ -182,5 +182,5 @@ func (d *Device) manyAll(key manyGroup, b behind) {
 	copy(all[:], m[:])
 	copy(all[16:], words[:])
 	copy(all[16+len(words):], []uint64{uint64(sums.ptr), uint64(d.counters), halves(key.tokens, kb), halves(key.parts, units), halves(key.zero, 0)})
-	c.words(all[:]...).launch(driver.Grid{X: key.parts * max(1, min(units, d.card.Multiprocessors/key.parts)), Threads: 896})
+	c.words(all[:]...).launch(driver.Grid{X: max(1, min(units, d.card.Multiprocessors/key.parts)), Y: key.parts, Threads: 896})
 }

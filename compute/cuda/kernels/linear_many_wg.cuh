@@ -7,8 +7,8 @@
 #include "linear_many.cuh"
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-// What a launch makes. A unit is 64 rows of a matrix, of Gated by turns of the first and the second one. Parts of the sum are `parts`; of
-// each as many blocks share the units as the grid is a multiple of the parts. Sums of parts are [units, parts, tiles of 8 tokens, 128 threads].
+// What a launch makes. A unit is 64 rows of a matrix, of Gated by turns of the first and the second one. Parts of the sum are `parts`, blocks of
+// the grid's second extent; those of the first one share the units. Sums of parts are [units, parts, tiles of 8 tokens, 128 threads].
 struct ManyArgs {
     TensorMap x;
     Many m;
@@ -36,12 +36,13 @@ template <int BT> struct Room {
 // A Share is what a block does: its part of the sum, from pair `from` on, and its units. Warpgroups take those in rounds of `abreast`.
 struct Share {
     int part, from, pairs, first, units, abreast;
-    __device__ __forceinline__ explicit Share(const ManyArgs &p) : part(blockIdx.x % p.parts) {
-        const int member = blockIdx.x / p.parts, members = gridDim.x / p.parts, all = p.KB / 2;
-        from = all * part / p.parts, pairs = all * (part + 1) / p.parts - from;
-        first = (int64_t)p.units * member / members, units = (int64_t)p.units * (member + 1) / members - first;
-        const int rounds = (units + Abreast - 1) / Abreast;
-        abreast = rounds ? (units + rounds - 1) / rounds : 0;
+    __device__ __forceinline__ explicit Share(const ManyArgs &p) : part(blockIdx.y) {
+        const unsigned all = p.KB / 2, each = all / p.parts, rest = all - each * p.parts;
+        from = part * each + min(part, rest), pairs = each + (part < rest);
+        const unsigned fair = (unsigned)p.units / gridDim.x, more = p.units - fair * gridDim.x;
+        first = blockIdx.x * fair + min(blockIdx.x, more), units = fair + (blockIdx.x < more);
+        const unsigned rounds = max((units + Abreast - 1) / Abreast, 1);
+        abreast = (units + rounds - 1) / rounds;
     }
 };
 
@@ -54,38 +55,40 @@ template <Behind B> __device__ __forceinline__ Unit unit_of(const ManyArgs &p, i
     return {which, u};
 }
 
-// bring is one thread's work: weights of the first stages come before earlier kernels have ended.
-template <int BT, Behind B> __device__ __forceinline__ void bring(const ManyArgs &p, const Room<BT> &room, const Share &share) {
-    constexpr int Stages = Room<BT>::Stages;
-    const int ahead = min(Stages, share.pairs);
-    int stage = 0, phase = 1, begun = 0;
-    auto tokens = [&](int stage, int k) {
-#pragma unroll
-        for (int h = 0; h < 2; h++) copy_tile(room.s0 + stage * room.XBytes + h * BT * 128, &p.x, ((share.from + k) * 2 + h) * 64, 0, room.full(stage));
-    };
+// bring_weights is the work of one thread for the units that warpgroups 2g and 2g + 1 take: those of the first stages come before earlier kernels have ended.
+template <int BT, Behind B> __device__ __forceinline__ void bring_weights(const ManyArgs &p, const Room<BT> &room, const Share &share, int g) {
+    int stage = 0, phase = 1;
     for (int done = 0; done < share.units; done += share.abreast) {
-        const int abreast = min(share.abreast, share.units - done);
-        const uint8_t *w[Abreast];
-#pragma unroll
-        for (int g = 0; g < Abreast; g++) {
-            const Unit u = unit_of<B>(p, share.first + done + min(g, abreast - 1));
-            w[g] = p.m.w[u.which] + ((int64_t)u.rows * p.KB + share.from * 2) * BlockBytes;
-        }
-        for (int k = 0; k < share.pairs; k++) {
-            if (begun >= Stages) bar_wait(room.empty(stage), phase);
-            bar_expect(room.full(stage), room.XBytes + abreast * Pair);
-#pragma unroll
-            for (int g = 0; g < Abreast; g++)
-                if (g < abreast) copy_bytes(room.s0 + room.OffW + (stage * Abreast + g) * Pair, w[g] + k * Pair, Pair, room.full(stage));
-            if (begun >= ahead) tokens(stage, k);
-            if (++begun == ahead) {
-                wait_for_earlier();
-                for (int i = 0; i < ahead; i++) tokens(i, i);
+        const bool some = g < min(share.abreast, share.units - done);
+        const Unit u = unit_of<B>(p, share.first + done + (some ? g : 0));
+        const uint8_t *w = p.m.w[u.which] + ((int64_t)u.rows * p.KB + share.from * 2) * BlockBytes;
+#pragma unroll 1
+        for (int k = 0; k < share.pairs; k++, w += Pair) {
+            bar_wait(room.empty(stage), phase);
+            if (some) {
+                bar_expect(room.full(stage), Pair);
+                copy_bytes(room.s0 + room.OffW + (stage * Abreast + g) * Pair, w, Pair, room.full(stage));
+            } else {
+                bar_arrive(room.full(stage));
             }
-            if (++stage == Stages) stage = 0, phase ^= 1;
+            if (++stage == room.Stages) stage = 0, phase ^= 1, wait_for_earlier();
         }
     }
-    if (!begun) wait_for_earlier();
+    wait_for_earlier();
+}
+
+// bring_tokens is the work of one thread for all.
+template <int BT> __device__ __forceinline__ void bring_tokens(const ManyArgs &p, const Room<BT> &room, const Share &share) {
+    int stage = 0, phase = 1;
+    for (int done = 0; done < share.units; done += share.abreast)
+#pragma unroll 1
+        for (int k = 0; k < share.pairs; k++) {
+            bar_wait(room.empty(stage), phase);
+            bar_expect(room.full(stage), room.XBytes);
+#pragma unroll
+            for (int h = 0; h < 2; h++) copy_tile(room.s0 + stage * room.XBytes + h * BT * 128, &p.x, ((share.from + k) * 2 + h) * 64, 0, room.full(stage));
+            if (++stage == room.Stages) stage = 0, phase ^= 1;
+        }
 }
 
 // update is what the low-rank update of a matrix gives a thread's results of 8 tokens: rows n and n + 8 of tokens t and t + 1, as accumulators lie.
@@ -225,6 +228,10 @@ template <int BT, Behind B, class Y> __device__ __forceinline__ void multiply(co
     int stage = 0, phase = 0;
     for (int done = 0; done < share.units; done += share.abreast) {
         auto next = [&] { if (++stage == Stages) stage = 0, phase ^= 1; };
+        auto release = [&] {  // the stage before, once products have read it
+            wgmma_wait<0>();
+            if (lane == 0) bar_arrive(room.empty(stage ? stage - 1 : Stages - 1));
+        };
         if (g >> 1 >= min(share.abreast, share.units - done)) {  // without a unit: the others' stages pass by
             for (int k = 0; k < share.pairs; k++, next()) {
                 bar_wait(room.full(stage), phase);
@@ -234,27 +241,21 @@ template <int BT, Behind B, class Y> __device__ __forceinline__ void multiply(co
         }
 #pragma unroll
         for (int i = 0; i < BT / 2; i++) d[i] = 0;
-        int prev = -1;  // which products may still read
 #pragma unroll 1
         for (int k = 0; k < share.pairs; k++, next()) {
             bar_wait(room.full(stage), phase);
             const uint32_t at = stage * Abreast * Pair;
             const uint2 q0 = read_shared2(numbers + at), q1 = read_shared2(numbers + at + 8 * (unit(0, 1, 0, 0) - unit(0, 0, 0, 0)));
             const uint4 v = read_shared4(scales + at);
-            if (prev >= 0) {
-                wgmma_wait<0>();
-                if (lane == 0) bar_arrive(room.empty(prev));
-            }
+            if (k) release();
             rows_frag(a, q0, q1, v, r & 1, p.zero);
             const uint64_t b = tokens + stage * (room.XBytes / 16);
             wgmma_fence();
 #pragma unroll
             for (int s = 0; s < 4; s++) wgmma_rs(d, a[s], b + 2 * s, 1);
             wgmma_commit();
-            prev = stage;
         }
-        wgmma_wait<0>();
-        if (lane == 0) bar_arrive(room.empty(prev));
+        release();
         finish<BT, B, Y>(p, room, d, share.part, share.first + done + (g >> 1), g, tid);
     }
 }
@@ -265,7 +266,7 @@ template <int BT, Behind B, class Y> __device__ __forceinline__ void products(co
     launch_dependents();
     if (threadIdx.x == 0) {
         for (int s = 0; s < room.Stages; s++) {
-            bar_init(room.full(s), 1);
+            bar_init(room.full(s), Abreast + 1);
             bar_init(room.empty(s), 4 * Groups);  // one arrival a multiplying warp
         }
         bar_init_fence();
@@ -275,7 +276,11 @@ template <int BT, Behind B, class Y> __device__ __forceinline__ void products(co
     const int group = __shfl_sync(~0u, threadIdx.x >> 7, 0);
     if (group == Groups) {
         fewer_registers<24>();
-        if (threadIdx.x == 128 * Groups) bring<BT, B>(p, room, share); else wait_for_earlier();
+        const int warp = __shfl_sync(~0u, threadIdx.x >> 5 & 3, 0);
+        const bool one = (threadIdx.x & 31) == 0;
+        if (one && warp < Abreast) return bring_weights<BT, B>(p, room, share, warp);
+        wait_for_earlier();
+        if (one) bring_tokens<BT>(p, room, share);
     } else {
         more_registers<80>();
         wait_for_earlier();
