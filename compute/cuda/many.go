@@ -87,13 +87,13 @@ func splitToFill(rows, cols int) int {
 	return split
 }
 
-// splitToFit cuts sums of matrices with few rows into parts of up to 1024 columns, longer ones of up to 2048, so that all cores read.
+// splitToFit cuts sums of matrices with few rows into parts of up to 1024 columns, longer ones of up to 3072, so that all cores read.
 func splitToFit(rows, cols int) int {
 	switch {
 	case rows >= 8192:
 		return 1
 	case cols > 8192:
-		return (cols + 2047) / 2048
+		return (cols + 3071) / 3072
 	}
 	return (cols + 1023) / 1024
 }
