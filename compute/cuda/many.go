@@ -138,7 +138,7 @@ func (d *Device) manyAll(key manyGroup, b behind) {
 	}
 	var words [5*mostRows + 5*mostRows/2 + 2]uint64 // the struct Many
 	narrow := words[5*mostRows:]
-	blocks, parts := 0, b.name == "gated_"
+	blocks, parts := 0, b.name == "gated_" && way == &manyEvery
 	for i, p := range list {
 		put := func(at, v int) { narrow[(at*mostRows+i)/2] |= uint64(uint32(v)) << (32 * (i % 2)) }
 		words[i], words[mostRows+i] = uint64(p.y.ptr), uint64(p.w.ptr)
@@ -158,7 +158,7 @@ func (d *Device) manyAll(key manyGroup, b behind) {
 	narrow[5*mostRows/2], narrow[5*mostRows/2+1] = uint64(b.sum.ptr), uint64(b.addend.ptr)
 	var sums array
 	if parts {
-		const beyond = 6 // which Hopper's kernels read, and leave out
+		const beyond = 3 // which Hopper's kernels read, and leave out
 		sums = d.scratch(compute.F32, blocks+beyond, (key.tokens+7)/8*8, way.rows)
 	}
 	_, kb := packedBlocks(1, key.cols)

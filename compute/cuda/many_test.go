@@ -24,7 +24,7 @@ func testMany(t *testing.T, d *Device) {
 	}
 	for _, cols := range widths {
 		rows, counts := []int{128, 448, 72, 17, 1}, []int{manyTokens, 33, 32, 17, 16, 7, 2}
-		if oneShared(cols) > d.oneRoom() { // one token, too, takes this kernel
+		if oneShared(cols) > oneRoom { // one token, too, takes this kernel
 			rows, counts = []int{17, 17}, []int{manyTokens, 2, 1}
 		}
 		const rank = 5
@@ -165,9 +165,10 @@ func TestManyBehind(t *testing.T) {
 
 // few are products of some tokens with matrices of one input, as several layers have them one after another.
 type few struct {
-	name string
-	cols int
-	rows []int
+	name  string
+	cols  int
+	rows  []int
+	gated bool // with SwiGLU of the two behind them
 }
 
 // passes makes what runs so many layers, and tells how many bytes their weights are.
@@ -175,6 +176,14 @@ func (f few) passes(t testing.TB, d *Device, layers, tokens int) (pass func(), b
 	var ops []compute.Op
 	var out, in [][]compute.Buffer
 	x, matrices := filled(t, d, compute.BF16, tokens, f.cols), map[int]*quant.Matrix{}
+	alloc := func(rows int) compute.Buffer {
+		y, err := d.Alloc(compute.Shape{tokens, rows}, compute.BF16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(y.Free)
+		return y
+	}
 	for i := range layers * len(f.rows) {
 		n := f.rows[i%len(f.rows)]
 		if matrices[n] == nil {
@@ -185,21 +194,20 @@ func (f few) passes(t testing.TB, d *Device, layers, tokens int) (pass func(), b
 			t.Fatal(err)
 		}
 		t.Cleanup(w.Free)
-		y, err := d.Alloc(compute.Shape{tokens, n}, compute.BF16)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(y.Free)
 		bytes += w.(*buffer).bytes
 		ops = append(ops, compute.Linear{Weight: compute.WeightOf(w.(*buffer).weight), To: compute.BF16})
-		out, in = append(out, []compute.Buffer{y}), append(in, []compute.Buffer{x, w})
+		out, in = append(out, []compute.Buffer{alloc(n)}), append(in, []compute.Buffer{x, w})
+		if f.gated && i%2 == 1 {
+			ops, in = append(ops, compute.SwiGLU{}), append(in, []compute.Buffer{out[len(out)-2][0], out[len(out)-1][0]})
+			out = append(out, []compute.Buffer{alloc(n)})
+		}
 	}
 	return func() {
 		for i, op := range ops {
 			if err := d.Run(op, out[i], in[i]); err != nil {
 				t.Fatal(err)
 			}
-			if (i+1)%len(f.rows) == 0 { // launches of several layers are not one
+			if (i+1)%(len(ops)/layers) == 0 { // launches of several layers are not one
 				func() {
 					d.enter()
 					defer d.leave()
@@ -219,7 +227,8 @@ func BenchmarkFewTokens(b *testing.B) {
 	if d.image.Hopper {
 		ways = []*manyWay{&manyWG, &manyEvery}
 	}
-	for _, f := range []few{{"qkv", 4096, []int{4096, 1024, 1024}}, {"o", 4096, []int{4096}}, {"gate+up", 4096, []int{12288, 12288}}, {"down", 12288, []int{4096}}, {"head", 4096, []int{131072}}} {
+	for _, f := range []few{{name: "qkv", cols: 4096, rows: []int{4096, 1024, 1024}}, {name: "o", cols: 4096, rows: []int{4096}}, {"gated", 4096, []int{12288, 12288}, true},
+		{name: "down", cols: 12288, rows: []int{4096}}, {name: "head", cols: 4096, rows: []int{131072}}} {
 		for _, tokens := range []int{2, 16, 32, 64} {
 			for _, way := range ways {
 				b.Run(fmt.Sprintf("%s/T=%d/%s", f.name, tokens, way.name), func(b *testing.B) {
@@ -236,7 +245,7 @@ func BenchmarkFewTokens(b *testing.B) {
 // TestFewTokens runs what the benchmark runs.
 func TestFewTokens(t *testing.T) {
 	d := emulated(t, "capability=90")
-	pass, bytes := few{"", 64, []int{72, 8}}.passes(t, d, 2, 5)
+	pass, bytes := few{cols: 64, rows: []int{72, 8}}.passes(t, d, 2, 5)
 	if want := int64(2 * (128 + 128) / 64 * 2 * blockBytes); bytes != want {
 		t.Errorf("%d bytes of weights, want %d", bytes, want)
 	}

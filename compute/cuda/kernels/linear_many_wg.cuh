@@ -7,7 +7,7 @@
 #include "linear_many.cuh"
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-// What a launch makes. A unit is 64 rows of a matrix, of Gated by turns of the first and the second one. Parts of the sum are `parts`, blocks of
+// What a launch makes. A unit is 64 rows of a matrix, of Gated 32 of either. Parts of the sum are `parts`, blocks of
 // the grid's second extent; those of the first one share the units. Sums of parts are [units, parts, tiles of 8 tokens, 128 threads].
 struct ManyArgs {
     TensorMap x;
@@ -20,7 +20,7 @@ struct ManyArgs {
 
 namespace {
 namespace hopper_many {
-// Warpgroups that multiply: Abreast have 64 rows each, and of those two share a step's pair of blocks of 64 columns.
+// Warpgroups that multiply: Abreast have 64 rows each, and two share them: each takes one of a step's pair of blocks of 64 columns.
 constexpr int Abreast = 3, Groups = 2 * Abreast, Pair = 2 * BlockBytes;
 
 template <int BT> struct Room {
@@ -33,54 +33,62 @@ template <int BT> struct Room {
     __device__ __forceinline__ int &last(int g) const { return ((int *)(at + OffLast))[g]; }
 };
 
-// A Share is what a block does: its part of the sum, from pair `from` on, and its units. Warpgroups take those in rounds of `abreast`.
+// A Share is what a block does: its part of the sum, from pair `from` on, and its units, in as few rounds as can be.
 struct Share {
-    int part, from, pairs, first, units, abreast;
+    int part, from, pairs, first, units;
     __device__ __forceinline__ explicit Share(const ManyArgs &p) : part(blockIdx.y) {
         const unsigned all = p.KB / 2, each = all / p.parts, rest = all - each * p.parts;
         from = part * each + min(part, rest), pairs = each + (part < rest);
         const unsigned fair = (unsigned)p.units / gridDim.x, more = p.units - fair * gridDim.x;
         first = blockIdx.x * fair + min(blockIdx.x, more), units = fair + (blockIdx.x < more);
-        const unsigned rounds = max((units + Abreast - 1) / Abreast, 1);
-        abreast = (units + rounds - 1) / rounds;
+    }
+    // abreast is how many units the round takes that begins behind so many.
+    __device__ __forceinline__ int abreast(int done) const {
+        const unsigned left = units - done, rounds = (left + Abreast - 1) / Abreast;
+        return (left + rounds - 1) / rounds;
     }
 };
 
-// unit_of finds a unit: the matrix, and which 64 rows.
-struct Unit { int which, rows; };
-template <Behind B> __device__ __forceinline__ Unit unit_of(const ManyArgs &p, int u) {
-    if (B == Gated) return {u & 1, u >> 1};
+// unit_of finds a unit: the matrix, of Gated that of the lower or the upper half, and the first row.
+struct Unit { int which, row; };
+template <Behind B> __device__ __forceinline__ Unit unit_of(const ManyArgs &p, int u, int upper) {
+    if (B == Gated) return {upper, 32 * u};
     int which = 0;
     for (int n; u >= (n = (p.m.rows[which] + 63) / 64); which++) u -= n;
-    return {which, u};
+    return {which, 64 * u};
 }
 
-// bring_weights is the work of one thread for the units that warpgroups 2g and 2g + 1 take: those of the first stages come before earlier kernels have ended.
-template <int BT, Behind B> __device__ __forceinline__ void bring_weights(const ManyArgs &p, const Room<BT> &room, const Share &share, int g) {
+// bring_weights is the work of a warp for the units that warpgroups 2g and 2g + 1 take. A step's pair of blocks is one piece; of Gated a lane each brings
+// the numbers or the scales of 32 rows of a matrix in a block. What the first stages hold comes before earlier kernels have ended.
+template <int BT, Behind B> __device__ __forceinline__ void bring_weights(const ManyArgs &p, const Room<BT> &room, const Share &share, int g, int lane) {
+    constexpr int Pieces = B == Gated ? 8 : 1;
+    const int upper = lane >> 2 & 1, block = lane >> 1 & 1, scales = lane & 1, bytes = B == Gated ? scales ? 128 : 1024 : Pair;
+    const int begin = B == Gated ? block * BlockBytes + scales * 2048 : 0;  // of the pieces of a block that are alike
+    const uint32_t to = room.s0 + room.OffW + g * Pair + begin + (B == Gated ? upper * bytes : 0);
     int stage = 0, phase = 1;
-    for (int done = 0; done < share.units; done += share.abreast) {
-        const bool some = g < min(share.abreast, share.units - done);
-        const Unit u = unit_of<B>(p, share.first + done + (some ? g : 0));
-        const uint8_t *w = p.m.w[u.which] + ((int64_t)u.rows * p.KB + share.from * 2) * BlockBytes;
+    for (int done = 0, abreast; done < share.units; done += abreast) {
+        abreast = share.abreast(done);
+        const bool some = g < abreast;
+        const Unit u = unit_of<B>(p, share.first + done + (some ? g : 0), upper);
+        const uint8_t *w = p.m.w[u.which] + ((int64_t)(u.row / 64) * p.KB + share.from * 2) * BlockBytes + begin + (u.row % 64 ? bytes : 0);
 #pragma unroll 1
         for (int k = 0; k < share.pairs; k++, w += Pair) {
             bar_wait(room.empty(stage), phase);
-            if (some) {
-                bar_expect(room.full(stage), Pair);
-                copy_bytes(room.s0 + room.OffW + (stage * Abreast + g) * Pair, w, Pair, room.full(stage));
-            } else {
-                bar_arrive(room.full(stage));
+            if (lane == 0) {
+                if (some) bar_expect(room.full(stage), Pair); else bar_arrive(room.full(stage));
             }
+            if (Pieces > 1) __syncwarp();
+            if (some && lane < Pieces) copy_bytes(to + stage * Abreast * Pair, w, bytes, room.full(stage));
             if (++stage == room.Stages) stage = 0, phase ^= 1, wait_for_earlier();
         }
     }
     wait_for_earlier();
 }
 
-// bring_tokens is the work of one thread for all.
+// bring_tokens is the work of one thread for all of them.
 template <int BT> __device__ __forceinline__ void bring_tokens(const ManyArgs &p, const Room<BT> &room, const Share &share) {
     int stage = 0, phase = 1;
-    for (int done = 0; done < share.units; done += share.abreast)
+    for (int done = 0; done < share.units; done += share.abreast(done))
 #pragma unroll 1
         for (int k = 0; k < share.pairs; k++) {
             bar_wait(room.empty(stage), phase);
@@ -138,13 +146,12 @@ template <Behind B, class Y, int V> __device__ __forceinline__ void put(const Ma
 }
 
 // finish is what a warpgroup does with its sums of a unit over a part. The two that share a unit each keep the tokens of every other 8;
-// the last one to come to a unit adds up the parts in their order, of Gated the last one to come to either matrix. It asks for all that it
-// reads before it adds or writes anything.
+// the last one to come to a unit adds up the parts in their order. It asks for all that it reads before it adds or writes anything.
 template <int BT, Behind B, class Y> __device__ __forceinline__ void finish(const ManyArgs &p, const Room<BT> &room, const float (&d)[BT / 2], int part, int u, int g, int tid) {
-    constexpr int V = BT / 16, Mats = B == Gated ? 2 : 1, Together = V * Mats < 4 ? V : 4 / Mats, Deep = V * Mats < 4 ? 4 : 2;
-    const int lane = tid & 31, half = g & 1, t0 = 8 * half + 2 * (lane & 3), tiles = (p.T + 7) / 8;
-    const Unit unit = unit_of<B>(p, u);
-    const int which = B == Gated ? 0 : unit.which, N = p.m.rows[which], n = unit.rows * 64 + 16 * (tid >> 5) + (lane >> 2), first = B == Gated ? u & ~1 : u;
+    constexpr int V = BT / 16, Together = V < 2 ? V : 2, Deep = 4;
+    const int lane = tid & 31, warp = tid >> 5, half = g & 1, t0 = 8 * half + 2 * (lane & 3), tiles = (p.T + 7) / 8;
+    const Unit unit = unit_of<B>(p, u, warp >> 1);
+    const int which = unit.which, N = p.m.rows[which], n = unit.row + 16 * (B == Gated ? warp & 1 : warp) + (lane >> 2);
     float4 *swap = (float4 *)(room.at + room.OffSums) + tid;
     float own[V][4];
 #pragma unroll
@@ -164,14 +171,28 @@ template <int BT, Behind B, class Y> __device__ __forceinline__ void finish(cons
     auto addends = [&](float (&addend)[Together][4], int i) {
         if (B == Added) each<Together>(p, N, n, t0 + 16 * i, [&](int j, int e, int token, int row) { addend[j][e] = widen(p.m.addend[(int64_t)token * N + row]); });
     };
-    if (B != Gated && p.parts == 1) {
+    auto put_all = [&](float (&sum)[Together][4], const float (&addend)[Together][4], int i) {
+        put<B, Y>(p, which, sum, addend, n, t0 + 16 * i);
+        if (B != Gated) return;
+        float4 *up = swap + g * V * 128;  // results of the second matrix go to the threads that have those of the first one
+#pragma unroll
+        for (int j = 0; j < Together; j++)
+            if (warp >= 2) up[j * 128 - 64] = make_float4(sum[j][0], sum[j][1], sum[j][2], sum[j][3]);
+        group_sync(1 + Abreast + g, 128);
+        if (warp < 2) each<Together>(p, N, n, t0 + 16 * i, [&](int j, int e, int token, int row) {
+            const float v = sum[j][e];
+            round_to(p.m.behind + (int64_t)token * N + row, ((const float *)(up + j * 128))[e] * (v * sigmoid(v)));
+        });
+        group_sync(1 + Abreast + g, 128);
+    };
+    if (p.parts == 1) {
 #pragma unroll
         for (int i = 0; i < V; i += Together) {
             float addend[Together][4] = {}, sum[Together][4];
             addends(addend, i);
 #pragma unroll
             for (int j = 0; j < 4 * Together; j++) sum[j / 4][j % 4] = own[i + j / 4][j % 4];
-            put<B, Y>(p, which, sum, addend, n, t0 + 16 * i);
+            put_all(sum, addend, i);
         }
         return;
     }
@@ -179,40 +200,29 @@ template <int BT, Behind B, class Y> __device__ __forceinline__ void finish(cons
 #pragma unroll
     for (int i = 0; i < V; i++) if (2 * i + half < tiles) to[256 * i] = make_float4(own[i][0], own[i][1], own[i][2], own[i][3]);
     group_sync(1 + Abreast + g, 128);
-    uint32_t *count = p.counts + 2 * first + half;
-    if (tid == 0) room.last(g) = count_in(count) == Mats * p.parts - 1;
+    uint32_t *count = p.counts + 2 * u + half;
+    if (tid == 0) room.last(g) = count_in(count) == p.parts - 1;
     group_sync(1 + Abreast + g, 128);
     if (!room.last(g)) return;
 #pragma unroll 1
     for (int i = 0; 2 * i + half < tiles; i += Together) {
-        float addend[Together][4] = {}, sum[Mats][Together][4] = {};
+        float addend[Together][4] = {}, sum[Together][4] = {};
         addends(addend, i);
 #pragma unroll 1
         for (int s = 0; s < p.parts; s += Deep) {  // what lies beyond the last part is read, and left out
-            float4 f[Deep][Mats][Together];
-            const float4 *from = p.sums + (((int64_t)first * p.parts + s) * tiles + 2 * i + half) * 128 + tid;
+            float4 f[Deep][Together];
+            const float4 *from = p.sums + (((int64_t)u * p.parts + s) * tiles + 2 * i + half) * 128 + tid;
 #pragma unroll
             for (int q = 0; q < Deep; q++)
 #pragma unroll
-                for (int h = 0; h < Mats; h++)
-#pragma unroll
-                    for (int j = 0; j < Together; j++)
-                        f[q][h][j] = __ldcg(from + (h * p.parts + q) * tiles * 128 + j * 256);
+                for (int j = 0; j < Together; j++) f[q][j] = __ldcg(from + q * tiles * 128 + j * 256);
 #pragma unroll
             for (int q = 0; q < Deep; q++)
                 if (s + q < p.parts)
 #pragma unroll
-                    for (int h = 0; h < Mats; h++)
-#pragma unroll
-                        for (int j = 0; j < Together; j++) sum[h][j][0] += f[q][h][j].x, sum[h][j][1] += f[q][h][j].y, sum[h][j][2] += f[q][h][j].z, sum[h][j][3] += f[q][h][j].w;
+                    for (int j = 0; j < Together; j++) sum[j][0] += f[q][j].x, sum[j][1] += f[q][j].y, sum[j][2] += f[q][j].z, sum[j][3] += f[q][j].w;
         }
-        put<B, Y>(p, which, sum[0], addend, n, t0 + 16 * i);
-        if (B != Gated) continue;
-        put<B, Y>(p, 1, sum[Mats - 1], addend, n, t0 + 16 * i);
-        each<Together>(p, N, n, t0 + 16 * i, [&](int j, int e, int token, int row) {
-            const float v = sum[0][j][e];
-            round_to(p.m.behind + (int64_t)token * N + row, sum[Mats - 1][j][e] * (v * sigmoid(v)));
-        });
+        put_all(sum, addend, i);
     }
     if (tid == 0) *count = 0;
 }
@@ -226,13 +236,14 @@ template <int BT, Behind B, class Y> __device__ __forceinline__ void multiply(co
     float d[BT / 2];
     uint32_t a[4][4];
     int stage = 0, phase = 0;
-    for (int done = 0; done < share.units; done += share.abreast) {
-        auto next = [&] { if (++stage == Stages) stage = 0, phase ^= 1; };
-        auto release = [&] {  // the stage before, once products have read it
-            wgmma_wait<0>();
-            if (lane == 0) bar_arrive(room.empty(stage ? stage - 1 : Stages - 1));
-        };
-        if (g >> 1 >= min(share.abreast, share.units - done)) {  // without a unit: the others' stages pass by
+    auto next = [&] { if (++stage == Stages) stage = 0, phase ^= 1; };
+    auto release = [&] {  // the stage before, once products have read it
+        wgmma_wait<0>();
+        if (lane == 0) bar_arrive(room.empty(stage ? stage - 1 : Stages - 1));
+    };
+    for (int done = 0, abreast; done < share.units; done += abreast) {
+        abreast = share.abreast(done);
+        if (g >> 1 >= abreast) {  // without a unit: the others' stages pass by
             for (int k = 0; k < share.pairs; k++, next()) {
                 bar_wait(room.full(stage), phase);
                 if (lane == 0) bar_arrive(room.empty(stage));
@@ -264,23 +275,23 @@ template <int BT, Behind B, class Y> __device__ __forceinline__ void products(co
     SHARED_ARRAY(uint8_t, smem, 1024);
     const Room<BT> room{smem, __shfl_sync(~0u, smem32(smem), 0)};  // of lane 0: known to be the same for all lanes
     launch_dependents();
+    const Share share(p);
     if (threadIdx.x == 0) {
         for (int s = 0; s < room.Stages; s++) {
             bar_init(room.full(s), Abreast + 1);
-            bar_init(room.empty(s), 4 * Groups);  // one arrival a multiplying warp
+            bar_init(room.empty(s), 4 * Groups);  // one arrival a warp that multiplies
         }
         bar_init_fence();
     }
     __syncthreads();
-    const Share share(p);
     const int group = __shfl_sync(~0u, threadIdx.x >> 7, 0);
     if (group == Groups) {
         fewer_registers<24>();
         const int warp = __shfl_sync(~0u, threadIdx.x >> 5 & 3, 0);
-        const bool one = (threadIdx.x & 31) == 0;
-        if (one && warp < Abreast) return bring_weights<BT, B>(p, room, share, warp);
+        const int lane = threadIdx.x & 31;
+        if (warp < Abreast) return bring_weights<BT, B>(p, room, share, warp, lane);
         wait_for_earlier();
-        if (one) bring_tokens<BT>(p, room, share);
+        if (warp == Abreast && lane == 0) bring_tokens<BT>(p, room, share);
     } else {
         more_registers<80>();
         wait_for_earlier();
