@@ -160,10 +160,10 @@ func (d *Device) open(opt Options) (err error) {
 	if err := d.stage.open(d.drv); err != nil {
 		return err
 	}
-	if d.counters, err = d.drv.Alloc(4*countersHeld+4, d.stream); err != nil {
+	if d.counters, err = d.drv.Alloc(4*countersHeld, d.stream); err != nil {
 		return err
 	}
-	if err := d.drv.Set(d.counters, 0, 4*countersHeld+4, d.stream); err != nil {
+	if err := d.drv.Set(d.counters, 0, 4*countersHeld, d.stream); err != nil {
 		return err
 	}
 	return d.load(cmp.Or(opt.Image, os.Getenv("LENTIL_CUDA")))

@@ -24,16 +24,16 @@ type oneGroup struct {
 // normGroup waits with a norm for the products of its result.
 type normGroup struct{ y driver.Ptr }
 
-// isOne reports whether the kernel for one token does the product.
-func (p *product) isOne() bool {
-	return p.x.Shape[0] == 1 && !p.back && !p.accumulate && p.cols%8 == 0 && oneShared(p.cols) <= oneRoom &&
+// isOne reports whether the kernel for one token does a product.
+func (d *Device) isOne(p *product) bool {
+	return p.x.Shape[0] == 1 && !p.back && !p.accumulate && p.cols%8 == 0 && oneShared(p.cols) <= d.oneRoom() &&
 		(p.rank == 0 || p.u.DType == compute.F32 && p.v.DType == compute.F32)
 }
 
 // oneNorm holds back the norm of one token.
 func (d *Device) oneNorm(n norm) bool {
 	width := n.w.Shape[0]
-	if n.x.Shape.Elems() != width || n.x.DType != compute.BF16 || width%8 != 0 || oneShared(width) > oneRoom || n.y.ptr == n.x.ptr {
+	if n.x.Shape.Elems() != width || n.x.DType != compute.BF16 || width%8 != 0 || oneShared(width) > d.oneRoom() || n.y.ptr == n.x.ptr {
 		return false
 	}
 	g := d.join(normGroup{n.y.ptr}, true, func() { d.norms(n) })
@@ -190,17 +190,25 @@ func (d *Device) oneBehind(b behind) {
 }
 
 const (
-	oneRoom = 50 << 10             // the most shared memory that a token may take
-	oneRing = 8 * (8*512 + 2*8*64) // what weights on their way take: OneRing of kernels/linear_one.cuh
+	oneRing  = 8 * (8*512 + 2*8*64) // what weights on their way take: OneRing of kernels/linear_one.cuh
+	oneOther = 3328                 // shared memory that the kernels declare
+	mostRoom = 62 << 10             // the most that a token may take, on any card
 	// oneRound is how many blocks of weights a warp takes at a time, of oneWarps that share them.
 	oneRound, oneWarps = 8, 8
 )
 
-// oneShared is what a token of so many numbers takes, filled up to rounds of 8 warps by 8 blocks of 64: two bytes each, and a
-// sum of each 64.
+// oneRoom is the most shared memory that a token may take. A plan, which has no card, reckons with a large one.
+func (d *Device) oneRoom() int {
+	if d.card.SharedMemory == 0 {
+		return mostRoom
+	}
+	return min(mostRoom, d.card.SharedMemory-oneRing-oneOther)
+}
+
+// oneShared is what a token of so many numbers takes, filled up to 8 blocks of 64: three bytes each, and 16 of each 64.
 func oneShared(cols int) int {
-	const round = 64 * oneRound * oneWarps
-	return (2*64 + 4) * round / 64 * ((cols + round - 1) / round)
+	const round = 64 * oneRound
+	return (3*64 + 16) * oneRound * ((cols + round - 1) / round)
 }
 
 // oneResident is how many blocks of the kernel a multiprocessor gets at most. It has room for more: those of the kernel behind

@@ -33,8 +33,6 @@ type kernel struct {
 
 // shared is the dynamic shared memory of kernels that have some, in bytes.
 var shared = map[string]int{
-	"one_w4_b": oneRing + oneRoom, "one_w4_f": oneRing + oneRoom, "one_added_w4_b": oneRing + oneRoom,
-	"one_normed_w4_b": oneRing + oneRoom, "one_gated_w4_b": oneRing + oneRoom, "one_normed_gated_w4_b": oneRing + oneRoom,
 	"token_steps": stepShared,
 	"linear_b":    denseShared, "linear_f": denseShared, "linear_grad_b": denseShared, "linear_grad_f": denseShared,
 	"wg_b": wgShared, "wg_f": wgShared, "wg_grad_b": wgShared,
@@ -104,6 +102,9 @@ func (d *Device) find(name string) *kernel {
 		return nil
 	}
 	k := &kernel{f, name, shared[name], waiting[name]}
+	if strings.HasPrefix(name, "one_") {
+		k.shared = oneRing + d.oneRoom()
+	}
 	if k.shared > 32<<10 { // some kernels have a few kilobytes beside it; together 48 need no leave
 		d.fail(d.drv.SetSharedMemory(f, k.shared))
 	}

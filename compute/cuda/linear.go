@@ -58,7 +58,7 @@ func (d *Device) multiply(p product) {
 	is4, half := weightOf(p.w).form == packed, p.x.DType == compute.BF16
 	switch {
 	case tokens == 0:
-	case half && is4 && p.isOne():
+	case half && is4 && d.isOne(&p):
 		d.one(p)
 	case half && is4 && !p.back && !p.accumulate && tokens <= manyTokens && (p.rank == 0 || p.v.DType == compute.F32):
 		d.many(p)

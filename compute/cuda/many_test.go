@@ -24,7 +24,7 @@ func testMany(t *testing.T, d *Device) {
 	}
 	for _, cols := range widths {
 		rows, counts := []int{128, 448, 72, 17, 1}, []int{manyTokens, 33, 32, 17, 16, 7, 2}
-		if oneShared(cols) > oneRoom { // one token, too, takes this kernel
+		if oneShared(cols) > d.oneRoom() { // one token, too, takes this kernel
 			rows, counts = []int{17, 17}, []int{manyTokens, 2, 1}
 		}
 		const rank = 5

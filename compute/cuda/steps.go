@@ -11,7 +11,7 @@ import (
 // that follow one another become the steps of one launch (kernels/steps.cuh), which does to the bit what they do.
 
 // step is the struct Step of kernels/steps.cuh.
-type step [37]uint64
+type step [39]uint64
 
 const (
 	stepNormed = 1 << iota
@@ -19,6 +19,13 @@ const (
 	stepGated
 	stepTurn
 	stepAttend
+	stepWaits
+)
+
+// The words of a step that is a product.
+const (
+	stepToken, stepResults, stepWeights, stepRows = 1, 2, 6, 22
+	stepSum, stepAddend, stepCols, stepMailed     = 32, 33, 35, 37
 )
 
 const (
@@ -26,11 +33,13 @@ const (
 	fewestSteps = 3  // fewer gain nothing
 	stepThreads = 512
 	// stepShared is two rounds of weights of 16 warps, the steps, and a token.
-	stepShared = stepThreads/32*2*oneRound*blockBytes/4 + mostSteps*stepBytes + oneRoom
+	stepShared = stepThreads/32*2*oneRound*blockBytes/4 + mostSteps*stepBytes + mostRoom
 	stepBytes  = 8 * len(step{})
 	// stepMaps is how many descriptions of matrices a step has: of numbers, then of scales.
 	stepMaps  = 2 * mostRows
-	stepOther = 10 << 10 // shared memory that the kernel declares
+	stepOther = 12 << 10 // shared memory that the kernel declares
+	// mostEntries is how many rounds of 8 warps by 8 blocks a unit of 8 warps may have in a launch.
+	mostEntries = 256
 )
 
 // stepKinds are the kernels that can be steps.
@@ -65,10 +74,84 @@ func (d *Device) asStep(r record) (s step, ok bool) {
 		return s, true
 	}
 	const rows, around = 4, 4 + 7*mostRows
-	s[1] = w[0]
-	copy(s[2:35], w[rows:around+5])
-	s[35], s[36] = halves(int(w[1]), int(w[2])), halves(int(w[around+5]), int(w[3]))
+	s[stepToken] = w[0]
+	copy(s[stepResults:stepCols], w[rows:around+5])
+	s[stepCols], s[36] = halves(int(w[1]), int(w[2])), halves(int(w[around+5]), int(w[3]))
+	s[stepMailed], s[38] = halves(-1, -1), halves(-1, 0)
 	return s, true
+}
+
+func (s *step) kind() int { return int(uint32(s[0])) }
+
+// entries is how many rounds each of so many units has, at most.
+func (s *step) entries(units int) int {
+	if !s.product() {
+		return 0
+	}
+	const round = 64 * oneRound * oneWarps
+	n := (int(uint32(s[36])) + units - 1) / units * ((int(uint32(s[stepCols])) + round - 1) / round)
+	if s.kind()&stepGated != 0 {
+		n *= 2
+	}
+	return n
+}
+
+func (s *step) product() bool { return s.kind()&(stepTurn|stepAttend) == 0 }
+
+// rows is how many rows matrix i of a product has, of at most mostRows.
+func (s *step) rows(i int) int { return int(uint32(s[stepRows+i/2] >> (32 * (i % 2)))) }
+
+// result is where the one result of a product lies and how long it is; of products with several it is none.
+func (s *step) result() (p uint64, n int) {
+	switch {
+	case !s.product():
+		return 0, 0
+	case s.kind()&(stepAdded|stepGated) != 0:
+		return s[stepSum], s.rows(0)
+	case s.rows(1) != 0:
+		return 0, 0
+	}
+	return s[stepResults], s.rows(0)
+}
+
+// mail tells steps which results blocks tell one another by mail: those of a product that the next one multiplies. All blocks
+// read all of them, so that no block is more than a step ahead, and what it writes nobody reads any more. The other steps wait
+// until all blocks have come to them. mail returns how many numbers there are.
+func mail(steps []step) (size int) {
+	at := make(map[uint64]int, len(steps))     // of results that came by mail
+	since := make(map[uint64]bool, len(steps)) // results of products since blocks waited
+	for i := 1; i < len(steps); i++ {
+		before, s := &steps[i-1], &steps[i]
+		p, n := before.result()
+		token, addend := -1, -1
+		delete(at, p)
+		since[p] = true
+		for j := 0; before.product() && j < mostRows; j++ {
+			since[before[stepResults+j]] = true
+		}
+		if s.product() && p != 0 && s[stepToken] == p && int(uint32(s[stepCols])) == n {
+			token = size
+			at[p] = token
+			before[38] = halves(token, 0)
+			size += (n + 15) / 16 * 16
+		}
+		waits := token < 0
+		if s.kind()&stepAdded != 0 {
+			if from, ok := at[s[stepAddend]]; ok {
+				addend = from
+			} else if since[s[stepAddend]] {
+				waits = true
+			}
+		}
+		if s.product() {
+			s[stepMailed] = halves(token, addend)
+		}
+		if waits {
+			s[0] |= stepWaits
+			clear(since)
+		}
+	}
+	return size
 }
 
 // stepping reports whether the card can go through steps: all blocks at a time, with enough shared memory.
@@ -84,21 +167,24 @@ func (d *Device) inSteps(list []record) ([]record, []driver.Ptr) {
 	var out []record
 	var held []driver.Ptr
 	var steps []step
+	entries := 0
 	end := func() {
 		if len(steps) >= fewestSteps {
 			if r, p, ok := d.stepsLaunch(steps); ok {
 				out, held = append(out[:len(out)-len(steps)], r), append(held, p)
 			}
 		}
-		steps = steps[:0]
+		steps, entries = steps[:0], 0
 	}
 	for _, r := range list {
 		s, ok := d.asStep(r)
-		if !ok || len(steps) == mostSteps {
+		n := s.entries(stepThreads / 256 * d.card.Multiprocessors)
+		ok = ok && n <= mostEntries
+		if !ok || len(steps) == mostSteps || entries+n > mostEntries {
 			end()
 		}
 		if ok {
-			steps = append(steps, s)
+			steps, entries = append(steps, s), entries+n
 		}
 		out = append(out, r)
 	}
@@ -123,39 +209,42 @@ func (d *Device) stepsLaunch(steps []step) (r record, p driver.Ptr, ok bool) {
 		}
 		words = append(words, maps[:]...)
 	}
-	begin := len(words)
+	size, begin := mail(steps), len(words)
 	for _, s := range steps {
 		words = append(words, s[:]...)
 	}
+	gate := len(words)
+	words = append(words, make([]uint64, 2-gate%2)...) // the mail lies at a multiple of 16 bytes
 	bytes := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), 8*len(words))
-	p, err := d.drv.Alloc(int64(len(bytes)), d.stream)
+	sides := int64(2 * 2 * size)
+	p, err := d.drv.Alloc(int64(len(bytes))+sides, d.stream)
 	if err != nil {
 		return r, 0, false
 	}
-	if err := d.drv.CopyIn(p, bytes, d.stream); err != nil {
-		d.fail(err)
+	end := p + driver.Ptr(len(bytes))
+	d.fail(d.drv.CopyIn(p, bytes, d.stream))
+	if size > 0 {
+		d.fail(d.drv.Set(end, 0xFF, sides, d.stream))
 	}
-	gate := d.counters + driver.Ptr(4*countersHeld)
 	r = record{k.f, driver.Grid{X: d.card.Multiprocessors, Threads: stepThreads, Shared: k.shared, Cooperative: true},
-		[]uint64{uint64(p) + uint64(8*begin), uint64(p), uint64(len(steps)), uint64(gate)}, []uint8{0, 1, 2, 3}}
+		[]uint64{uint64(p) + uint64(8*begin), uint64(p), uint64(len(steps)), uint64(p) + uint64(8*gate), uint64(end), uint64(size)}, []uint8{0, 1, 2, 3, 4, 5}}
 	return r, p, true
 }
 
-// matrices describes the weights of a step: each as rows of one block, in boxes of what 16 rows have of 8 blocks.
+// matrices describes the weights of a step: each as rows of one block, in boxes of what 16 rows have of 4 blocks.
 func (d *Device) matrices(s step) (maps [16 * stepMaps]uint64, err error) {
-	if uint32(s[0]) >= stepTurn {
+	if !s.product() {
 		return maps, nil
 	}
-	const weights, rows = 6, 22
-	kb := int(s[35] >> 32)
+	kb := int(s[stepCols] >> 32)
 	for i := range mostRows {
-		n := int(uint32(s[rows+i/2] >> (32 * (i % 2))))
+		n := s.rows(i)
 		if n == 0 {
 			break
 		}
 		strips, _ := packedBlocks(n, 1)
 		for j, cols := range []int{256, 32} { // of 512 bytes of numbers, 64 of scales
-			if err := d.drv.Boxes(&d.call.tile, driver.Ptr(s[weights+i]), strips*kb, blockBytes/2, blockBytes/2, oneRound, cols); err != nil {
+			if err := d.drv.Boxes(&d.call.tile, driver.Ptr(s[stepWeights+i]), strips*kb, blockBytes/2, blockBytes/2, oneRound/2, cols); err != nil {
 				return maps, err
 			}
 			words := d.call.tile.Words()

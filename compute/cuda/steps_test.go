@@ -39,7 +39,7 @@ func TestSteps(t *testing.T) {
 	for _, c := range []struct {
 		hidden, between int
 		env             string
-	}{{64, 4672, "cores=3"}, {320, 640, "cores=2"}, {1088, 4096, "cores=1"}} {
+	}{{64, 4672, "cores=3"}, {320, 640, "cores=2"}, {1088, 4096, "cores=3"}} {
 		d := steppingDevice(t, c.env)
 		l := &layer{t: t, d: d, cache: compute.BF16}
 		var want [][]float32

@@ -45,6 +45,13 @@ __device__ __forceinline__ void mma(float (&d)[4], const uint32_t (&a)[4], uint3
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// mma_bytes is d += a b, a of 16 by 32 whole numbers of 0 to 255 and b of 32 by 8 of -128 to 127.
+__device__ __forceinline__ void mma_bytes(uint32_t (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
 // and_or is the lowest four bits of both halves of v, with bits beside them, in one instruction.
 __device__ __forceinline__ uint32_t and_or(uint32_t v, uint32_t bits) {
     uint32_t r;
@@ -71,6 +78,16 @@ __device__ __forceinline__ void grid_wait(const uint32_t *gate, uint32_t want) {
     do asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(have) : "l"(gate) : "memory");
     while ((int)(have - want) < 0);
 }
+
+// read_mail and write_mail are for words by which blocks of a cooperative launch tell one another results, without a barrier:
+// who needs a word reads it until it is there. mail_wait lets others go on meanwhile, where that has to be said.
+__device__ __forceinline__ uint4 read_mail(const void *p) {
+    uint4 v;
+    asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p) : "memory");
+    return v;
+}
+__device__ __forceinline__ void write_mail(void *p, uint32_t v) { asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory"); }
+__device__ __forceinline__ void mail_wait(const void *) {}
 
 // reciprocal is 1/v, off by a unit of the last place at most, for v from the normal numbers up.
 __device__ __forceinline__ float reciprocal(float v) {

@@ -8,8 +8,9 @@
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
 namespace {
-// What a step is. Those of products tell in bits what stands before and behind them.
-enum StepKind { StepNormed = 1, StepAdded = 2, StepGated = 4, StepTurn = 8, StepAttend = 16 };
+// What a step is. Those of products tell in bits what stands before and behind them. StepWaits: all blocks meet before it, as it
+// reads what others write in a step before, and not by mail.
+enum StepKind { StepNormed = 1, StepAdded = 2, StepGated = 4, StepTurn = 8, StepAttend = 16, StepWaits = 32 };
 
 struct OneCache {
     void *at[1];
@@ -25,6 +26,7 @@ struct Step {
             Around o;
             int K, KB, items;
             uint32_t zero;
+            int token, addend, out, unused;  // where in the mail these are, or -1
         } product;
         struct {
             uint32_t *bad;
@@ -47,97 +49,148 @@ struct Step {
             int room, cuts, padded, unused;  // a head is padded to 64 or 128 values
         } attend;
     };
-    __device__ __forceinline__ bool is_product() const { return kind < StepTurn; }
+    __device__ __forceinline__ bool is_product() const { return !(kind & (StepTurn | StepAttend)); }
     __device__ __forceinline__ int mats() const { return kind & StepGated ? 2 : 1; }
 };
 
 constexpr int MostSteps = 24, StepThreads = 512, MostFetched = 256;
-constexpr int StepRounds = 2, RoundBytes = Numbers + Scales;  // rounds of weights that a warp has on their way
+constexpr int Places = 4, PlaceBlocks = Round / 2, PlaceBytes = (Numbers + Scales) / 2;  // halves of rounds that a warp has on their way
 
 // Maps tell how numbers and scales of a step's matrices lie, as rows of one block of 64 by 64 each.
 struct Maps { TensorMap numbers[4], scales[4]; };
 
+// An Entry is a round of 8 warps by 8 blocks of an item: what a unit of 8 warps multiplies, in the order in which it does. There are
+// at most MostEntries for all steps of a launch (steps.go).
+struct Entry {
+    uint32_t place;  // 4 * the first block's number in its matrix, + which 16 rows
+    uint32_t what;   // blocks from there to the matrix's end << 16 | round << 9 | which matrix << 7 | step << 2 | LastRound, LastMatrix
+    __device__ __forceinline__ int left() const { return what >> 16; }
+    __device__ __forceinline__ int round() const { return what >> 9 & 127; }
+    __device__ __forceinline__ int which() const { return what >> 7 & 3; }
+    __device__ __forceinline__ int step() const { return what >> 2 & 31; }
+};
+constexpr int LastRound = 1, LastMatrix = 2, MostEntries = 256;
+
+// unit_number is which of the units of 8 warps that share the items of a step the thread is of.
+__device__ __forceinline__ int unit_number() { return blockIdx.x + gridDim.x * (threadIdx.x >> 8); }
+__device__ __forceinline__ int units() { return gridDim.x * (StepThreads / 256); }
+
+// list_entries writes the entries of the unit's items, a lane those of a step; begins is where those of each step begin.
+__device__ __forceinline__ void list_entries(Entry *entries, int *begins, const Step *steps, int n) {
+    const int lane = threadIdx.x & 31, unit = unit_number();
+    const Step &s = steps[min(lane, n - 1)];
+    const auto &p = s.product;
+    const bool own = lane < n && s.is_product();
+    const int mats = s.mats(), rounds = own ? rounds_of(p.K) : 0, items = own && unit < p.items ? (p.items - unit + units() - 1) / units() : 0;
+    int at = items * mats * rounds;
+#pragma unroll
+    for (int m = 1; m < 32; m *= 2) {
+        const int before = __shfl_up_sync(~0u, at, m);
+        if (lane >= m) at += before;
+    }
+    if (lane < n) begins[lane + 1] = at;
+    if (lane == 0) begins[0] = 0;
+    Entry *e = entries + at - items * mats * rounds;
+    for (int i = 0; i < items; i++)
+        for (int mat = 0; mat < mats; mat++) {
+            int which, rows16;
+            Cursor::place(p.m, mats, unit + i * units(), mat, which, rows16);
+            for (int r = 0; r < rounds; r++, e++) {
+                e->place = ((rows16 >> 2) * p.KB + 64 * r) * 4 + (rows16 & 3);
+                e->what = ((p.K + 63) / 64 - 64 * r) << 16 | r << 9 | which << 7 | lane << 2 | (mat + 1 == mats ? LastMatrix : 0) | (r + 1 == rounds ? LastRound : 0);
+            }
+        }
+}
+
 // A Stream brings the weights of all steps that a warp multiplies to its places in shared memory, one round after another: the
 // copy engine has more on its way than loads of the warp could, and does not hold them up.
 struct Stream {
-    const Step *steps;
     const Maps *maps;
     uint8_t *places;
-    uint64_t *full;  // barriers
-    int count, step, item, mat, round;  // the round that is asked for next is behind this one
-    int place, parity;                  // of the round that is multiplied next
-    // unit_number is which of the units of 8 warps that share the items of a step the thread is of.
-    static __device__ __forceinline__ int unit_number() { return blockIdx.x + gridDim.x * (threadIdx.x >> 8); }
-    static __device__ __forceinline__ int units() { return gridDim.x * (StepThreads / 256); }
-    static __device__ __forceinline__ int first_block(int round) { return (8 * round + (threadIdx.x >> 5 & 7)) * Round; }
+    uint64_t *full;            // barriers
+    const Entry *next, *end;   // what is asked for next
+    int half;                  // of the entry
+    int place, parity;         // of what is multiplied next
 
-    // advance goes to the next round in which the warp has blocks.
-    __device__ __forceinline__ bool advance() {
-        for (round++; step < count;) {
-            const Step &s = steps[step];
-            if (!s.is_product() || item >= s.product.items) {
-                step++, item = unit_number(), mat = 0, round = 0;
-                continue;
-            }
-            if (first_block(round) * 64 < s.product.K) return true;
-            round = 0;
-            if (++mat == s.mats()) mat = 0, item += units();
-        }
-        return false;
-    }
-    // ask lets the next round come to a place that all lanes have read.
+    // ask lets the next half of a round, in which the warp has blocks, come to a place that all lanes have read.
     __device__ __forceinline__ void ask(int to) {
-        if (!advance() || (threadIdx.x & 31)) return;
-        const auto &p = steps[step].product;
-        int which, rows16;
-        Cursor::place(p.m, steps[step].mats(), item, mat, which, rows16);
-        const uint32_t bar = smem32(full + to), at = smem32(places + to * RoundBytes);
-        const int row = (rows16 >> 2) * p.KB + first_block(round), quarter = rows16 & 3;
-        bar_expect(bar, RoundBytes);
-        copy_tile(at, &maps[step].numbers[which], 256 * quarter, row, bar);
-        copy_tile(at + Numbers, &maps[step].scales[which], 1024 + 32 * quarter, row, bar);
-    }
-    // multiply adds what the warp has of 16 rows in a round to y. Of blocks beyond the matrix, of which left are not, others lie there.
-    __device__ __forceinline__ float multiply(float y, const Columns &columns, int left, float offset) {
-        bar_wait(smem32(full + place), parity);
-        const int lane = threadIdx.x & 31, own = 8 * unit(0, lane >> 1 & 1, lane >> 2, 2 * (lane & 1));
-        const uint8_t *numbers = places + place * RoundBytes;
-#pragma unroll
-        for (int i = 0; i < Round; i++) {
-            const uint32_t v = own_scales(numbers + Numbers, i);
-            y = multiply_block(y, *(const uint4 *)(numbers + 512 * i + own), i < left ? v : 0, columns, i, offset);
+        for (; next < end; next++, half = 0) {
+            const Entry e = *next;
+            const int first = 8 * (threadIdx.x >> 5 & 7) + PlaceBlocks * half;
+            if (half > 1 || e.left() <= first) continue;
+            half++;
+            if (threadIdx.x & 31) return;
+            const uint32_t bar = smem32(full + to), at = smem32(places + to * PlaceBytes);
+            const int row = (e.place >> 2) + first, quarter = e.place & 3;
+            const TensorMap *numbers = maps[e.step()].numbers + e.which();
+            bar_expect(bar, PlaceBytes);
+            copy_tile(at, numbers, 256 * quarter, row, bar);
+            copy_tile(at + Numbers / 2, numbers + 4, 1024 + 32 * quarter, row, bar);
+            return;
         }
-        __syncwarp();
-        ask(place);
-        if (++place == StepRounds) place = 0, parity ^= 1;
+    }
+    // multiply adds what the warp has of 16 rows in a round, left blocks, to y. Of blocks beyond the matrix others lie there, but
+    // the token has zeros.
+    __device__ __forceinline__ float multiply(float y, const Columns &columns, int left, float less) {
+        const int lane = threadIdx.x & 31, own = 8 * unit(0, 0, lane >> 2, lane & 3);
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            if (left <= PlaceBlocks * h) break;
+            bar_wait(smem32(full + place), parity);
+            const uint8_t *numbers = places + place * PlaceBytes;
+#pragma unroll
+            for (int i = 0; i < PlaceBlocks; i++) {
+                const uint2 q0 = *(const uint2 *)(numbers + 512 * i + own), q1 = *(const uint2 *)(numbers + 512 * i + own + 256);
+                y = multiply_block(y, make_uint4(q0.x, q0.y, q1.x, q1.y), own_scales(numbers + Numbers / 2, i), columns, PlaceBlocks * h + i, less);
+            }
+            __syncwarp();
+            ask(place);
+            if (++place == Places) place = 0, parity ^= 1;
+        }
         return y;
     }
 };
 
+// mail_row writes a result of each of a warp's first 16 lanes, for all blocks to read. A NaN has no word that says Unread.
+__device__ __forceinline__ void mail_row(bf16 *to, int row, float v) {
+    const uint32_t own = v != v ? 0x7FFF : pack2(v, 0), next = __shfl_down_sync(~0u, own, 1);
+    if (row < 16 && row % 2 == 0) write_mail(to + row, own | next << 16);
+}
+// addend_in_step reads what is added to a row of an item. What came by mail the block has seen before.
+__device__ __forceinline__ float addend_in_step(const Step &step, int item, int row, const bf16 *mail) {
+    const auto &p = step.product;
+    if (p.addend < 0) return addend_of(p.m, p.o, item, row);
+    return row < 16 ? low(*(const volatile unsigned short *)(mail + p.addend + 16 * item + row)) : 0;
+}
+
 // products makes the products of a step: each team of 8 warps takes items.
-__device__ __forceinline__ void products(const Step &step, Stream &stream, uint32_t *xs) {
+__device__ __forceinline__ void products(const Step &step, const Entry *now, const Entry *end, Stream &stream, uint8_t *token, bf16 *mail) {
     __shared__ float part[StepThreads / 256][2][2][8][16], line[StepThreads / 256][8];
     const auto &p = step.product;
-    const int warp = threadIdx.x >> 5 & 7, team = threadIdx.x >> 8, blocks = (p.K + 63) / 64, rounds = rounds_of(p.K), mats = step.mats();
+    const int warp = threadIdx.x >> 5 & 7, team = threadIdx.x >> 8, padded = padded_of(p.K), mats = step.mats();
     const int tail = step.kind & StepAdded ? Added : step.kind & StepGated ? Gated : Nothing;
-    float *sums = (float *)(xs + rounds * 8 * Round * 32);
-    if (step.kind & StepNormed) keep_token<true, StepThreads / 256>(xs, sums, line[team], p.x, p.K, rounds * 8 * Round, p.o);
-    else keep_token<false, StepThreads / 256>(xs, sums, line[team], p.x, p.K, rounds * 8 * Round, p.o);
+    const bool mailed = p.token >= 0;
+    const bf16 *x = mailed ? mail + p.token : p.x;
+    if (step.kind & StepNormed) keep_token<true, StepThreads / 256>(token, line[team], x, mailed, p.K, padded, p.o);
+    else keep_token<false, StepThreads / 256>(token, line[team], x, mailed, p.K, padded, p.o);
     __syncthreads();
-    for (int item = Stream::unit_number(), side = 0; item < p.items; item += Stream::units(), side ^= 1) {
-        const float addend = tail == Added ? addend_of(p.m, p.o, item, threadIdx.x & 255) : 0;
-        for (int mat = 0; mat < mats; mat++) {
-            float y = 0;
-            for (int round = 0; round < rounds; round++) {
-                const int left = blocks - Stream::first_block(round);
-                if (left > 0) y = stream.multiply(y, Columns(xs, sums, round), left, low(p.zero));
-            }
-            int which, rows16;
-            Cursor::place(p.m, mats, item, mat, which, rows16);
-            add_update(part[team][side][mat][warp], p.m, which, rows16, y);
-        }
+    int item = unit_number(), side = 0, mat = 0;
+    float addend = 0, y = 0;
+    for (; now < end; now++) {
+        const Entry e = *now;
+        if (tail == Added && e.round() == 0) addend = addend_in_step(step, item, threadIdx.x & 255, mail);
+        if (e.left() > 8 * warp) y = stream.multiply(y, Columns(token, padded, e.round()), e.left() - 8 * warp, low(p.zero) + 128);
+        if (!(e.what & LastRound)) continue;
+        add_update(part[team][side][mat][warp], p.m, e.which(), mats, item, y);
+        y = 0, mat++;
+        if (!(e.what & LastMatrix)) continue;
         group_sync(1 + team, 256);
-        if ((threadIdx.x & 255) < 16) finish<bf16>(part[team][side], p.m, p.o, mats, tail, item, threadIdx.x & 255, addend);
+        if (warp == 0) {
+            const int row = threadIdx.x & 31;
+            const float made = row < 16 ? finish<bf16>(part[team][side], p.m, p.o, mats, tail, item, row, addend) : 0;
+            if (p.out >= 0) mail_row(mail + p.out + 16 * item, row, made);
+        }
+        item += units(), side ^= 1, mat = 0;
     }
 }
 
@@ -146,8 +199,8 @@ template <int DP> __device__ __forceinline__ void attend(const Step &step, float
     const auto &a = step.attend;
     const int group = a.o.heads / a.o.kv, pieces = a.o.kv * ((group + 1) / 2), team = threadIdx.x >> 8;
     held += team * 256 * 8 * 2;
-    for (int part = Stream::unit_number(); part < a.cuts * pieces; part += Stream::units()) {
-        if (part != Stream::unit_number()) group_sync(1 + team, 256);
+    for (int part = unit_number(); part < a.cuts * pieces; part += units()) {
+        if (part != unit_number()) group_sync(1 + team, 256);
         single<DP, 2, StepThreads / 256>(a.bad, a.y, a.parts, a.counts, a.q, a.span, a.k, a.v, a.room, a.o, part % a.cuts, a.cuts, part / a.cuts, held);
     }
 }
@@ -170,46 +223,57 @@ __device__ __forceinline__ void fetch_attend(const Step &step) {
 
 // fetch asks for what a step reads of memory that no step writes: the norm's weights, keys and values.
 __device__ __forceinline__ void fetch(const Step &step) {
-    if (step.kind == StepAttend) return fetch_attend(step);
+    if (step.kind & StepAttend) return fetch_attend(step);
     if (!step.is_product() || !(step.kind & StepNormed) || blockIdx.x != gridDim.x - 1) return;
     const auto &p = step.product;
     for (int i = 128 * threadIdx.x; i < p.K * (p.o.type == F32 ? 4 : 2); i += 128 * StepThreads) prefetch((const uint8_t *)p.o.w + i);
 }
 }  // namespace
 
-// token_steps goes through n steps. Its blocks are all on the card at a time; gate counts them, from zero and back to it.
-extern "C" __global__ void __launch_bounds__(StepThreads, 1) token_steps(const Step *steps, const Maps *maps, int n, uint32_t *gate) {
+// token_steps goes through n steps. Its blocks are all on the card at a time. gate counts those that come to a barrier, from zero
+// and back to it; the word behind it counts launches. Of the mail's two sides of `size` numbers each, which begin with all bits set,
+// they take turns: what is not in use is made to be as in the beginning.
+extern "C" __global__ void __launch_bounds__(StepThreads, 1) token_steps(const Step *steps, const Maps *maps, int n, uint32_t *gate, bf16 *mail, int size) {
     SHARED_ARRAY(uint8_t, smem, 128);
-    __shared__ __align__(8) uint64_t full[StepThreads / 32][StepRounds];
-    constexpr int Places = StepThreads / 32 * StepRounds * RoundBytes;
-    Step *own = (Step *)(smem + Places);
-    uint32_t *xs = (uint32_t *)(smem + Places + MostSteps * sizeof(Step));
-    const int warp = threadIdx.x >> 5;
+    __shared__ __align__(8) uint64_t full[StepThreads / 32][Places];
+    __shared__ __align__(8) Entry entries[StepThreads / 256][MostEntries];
+    __shared__ int begins[StepThreads / 256][MostSteps + 1];
+    constexpr int AllPlaces = StepThreads / 32 * Places * PlaceBytes;
+    Step *own = (Step *)(smem + AllPlaces);
+    uint8_t *token = smem + AllPlaces + MostSteps * sizeof(Step);
+    const int warp = threadIdx.x >> 5, side = gate[1] & 1;
     for (int i = threadIdx.x; i < n * (int)sizeof(Step) / 8; i += StepThreads) ((uint64_t *)own)[i] = ((const uint64_t *)steps)[i];
     if (threadIdx.x == 0)
-        for (int i = 0; i < StepThreads / 32 * StepRounds; i++) bar_init(smem32(&full[0][0] + i), 1);
+        for (int i = 0; i < StepThreads / 32 * Places; i++) bar_init(smem32(&full[0][0] + i), 1);
     bar_init_fence();
     for (int i = threadIdx.x; i < n * (int)(sizeof(Maps) / sizeof(TensorMap)); i += StepThreads) fence_map((const TensorMap *)maps + i);
     __syncthreads();
-    Stream stream = {own, maps, smem + warp * StepRounds * RoundBytes, full[warp], n, 0, Stream::unit_number(), 0, -1, 0, 0};
-    for (int i = 0; i < StepRounds; i++) stream.ask(i);
+    if (warp % 8 == 0) list_entries(entries[threadIdx.x >> 8], begins[threadIdx.x >> 8], own, n);
+    __syncthreads();
+    const Entry *list = entries[threadIdx.x >> 8];
+    const int *begin = begins[threadIdx.x >> 8];
+    Stream stream = {maps, smem + warp * Places * PlaceBytes, full[warp], list, list + begin[n], 0, 0, 0};
+    for (int i = 0; i < Places; i++) stream.ask(i);
+    uint4 *aside = (uint4 *)(mail + (side ^ 1) * size);
+    for (int i = blockIdx.x * StepThreads + threadIdx.x; i < size / 8; i += gridDim.x * StepThreads) aside[i] = make_uint4(Unread, Unread, Unread, Unread);
+    mail += side * size;
+    uint32_t met = 0;
     for (int s = 0; s < n; s++) {
-        if (s > 0) {
-            if (threadIdx.x == 0) grid_wait(gate, s * gridDim.x);
+        const Step &step = own[s];
+        if (step.kind & StepWaits) {
+            if (threadIdx.x == 0) grid_arrive(gate), grid_wait(gate, met += gridDim.x);
             __syncthreads();
         }
         if (s + 1 < n) fetch(own[s + 1]);
-        const Step &step = own[s];
-        if (step.is_product()) products(step, stream, xs);
-        else if (step.kind == StepTurn) {
+        if (step.is_product()) products(step, list + begin[s], list + begin[s + 1], stream, token, mail);
+        else if (step.kind & StepTurn) {
             const auto &t = step.turn;
             for (int k = blockIdx.x; k < step.blocks; k += gridDim.x)
                 turn_store<bf16>(t.bad, t.q, t.k, t.v, t.cos, t.sin, t.group, t.head, t.spans, 1, t.keys, t.values, 0, k, step.blocks);
-        } else if (step.attend.padded == 64) attend<64>(step, (float *)xs);
-        else attend<128>(step, (float *)xs);
+        } else if (step.attend.padded == 64) attend<64>(step, (float *)token);
+        else attend<128>(step, (float *)token);
         __syncthreads();
-        if (threadIdx.x == 0 && s + 1 < n) grid_arrive(gate);
     }
-    if (threadIdx.x == 0 && atomicAdd(gate, 1) == n * gridDim.x - 1) *gate = 0;
+    if (threadIdx.x == 0 && atomicAdd(gate, 1) == met + gridDim.x - 1) gate[0] = 0, gate[1]++;
 }
 #endif

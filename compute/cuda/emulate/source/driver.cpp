@@ -202,17 +202,28 @@ void wait_earlier() {
     for (int k = 0; k < (count + 31) / 32; k++) here->warps[k].ready |= here->warps[k].early, here->warps[k].early = 0;
 }
 
-// come tells whether enough blocks have arrived, where the count may have run over.
-static bool come(const Thread &t) { return (int32_t)(*t.gate - t.want) >= 0; }
+// come tells whether what a thread waits for has come: enough blocks, where the count may have run over, or four words.
+static bool come(const Thread &t) {
+    if (t.mail) return t.gate[0] != ~0u && t.gate[1] != ~0u && t.gate[2] != ~0u && t.gate[3] != ~0u;
+    return (int32_t)(*t.gate - t.want) >= 0;
+}
 
-void wait_gate(const uint32_t *gate, uint32_t want) {
+static void wait_others() {
     int i = number(me);
-    me->gate = gate, me->want = want;
     if (come(*me)) return;
-    if (!cooperative) fail("waits at a barrier of the grid, which has counted %u of %u, in a launch that is not cooperative", *gate, want);
+    if (!cooperative && me->mail) fail("waits for a word of other blocks in a launch that is not cooperative");
+    if (!cooperative) fail("waits at a barrier of the grid, which has counted %u of %u, in a launch that is not cooperative", *me->gate, me->want);
     uint32_t bit = (uint32_t)1 << (i & 31);
     here->warps[i >> 5].gated |= bit, here->warps[i >> 5].ready &= ~bit;
     leave();
+}
+void wait_gate(const uint32_t *gate, uint32_t want) {
+    me->gate = gate, me->want = want, me->mail = false;
+    wait_others();
+}
+void wait_mail(const uint32_t *words) {
+    me->gate = words, me->mail = true;
+    wait_others();
 }
 
 void start_copy(void *to, const void *from, bool ok) {
@@ -386,6 +397,7 @@ static void together(int total) {
         if (!went) {
             for (int i = 0; i < total && !waits; i++)
                 if (made[i]->alive) enter(made[i]), waits = me = gated(*here);
+            if (waits->mail) return report("%d of %d blocks wait, one for a word that nobody writes", left, total);
             return report("%d of %d blocks wait at a barrier of the grid, which has counted %u of %u: nobody goes on", left, total, *waits->gate, waits->want);
         }
         went = false;

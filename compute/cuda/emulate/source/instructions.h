@@ -29,6 +29,24 @@ struct Transpose {  // movmatrix
     }
 };
 
+struct ProductBytes {  // mma.m16n8k32 of u8 and s8
+    uint32_t *d;
+    const uint32_t *a;
+    uint32_t b0, b1;
+    static void run(void **boxes) {
+        int32_t a[16][32], b[32][8];
+        for (int l = 0; l < 32; l++) {
+            const ProductBytes *p = (const ProductBytes *)boxes[l];
+            const int g = l >> 2, q = 4 * (l & 3);
+            for (int i = 0; i < 16; i++) a[g + 8 * (i >> 2 & 1)][q + 16 * (i >> 3) + (i & 3)] = p->a[i >> 2] >> 8 * (i & 3) & 255;
+            for (int i = 0; i < 4; i++) b[q + i][g] = (int8_t)(p->b0 >> 8 * i), b[q + 16 + i][g] = (int8_t)(p->b1 >> 8 * i);
+        }
+        for (int l = 0; l < 32; l++)
+            for (int i = 0; i < 4; i++)
+                for (int k = 0; k < 32; k++) ((ProductBytes *)boxes[l])->d[i] += a[(l >> 2) + 8 * (i >> 1)][k] * b[k][2 * (l & 3) + (i & 1)];
+    }
+};
+
 struct Product {  // mma.m16n8k16 of bf16
     float *d;
     const uint32_t *a;
@@ -91,10 +109,17 @@ inline void mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
     emulate::Product p = {d, a, b0, b1};
     emulate::meet(&p, "mma", emulate::Product::run);
 }
+inline void mma_bytes(uint32_t (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    emulate::ProductBytes p = {d, a, b0, b1};
+    emulate::meet(&p, "mma_bytes", emulate::ProductBytes::run);
+}
 inline void prefetch(const void *p) { (void)*(const volatile uint8_t *)p; }
 inline void group_sync(int id, int n) { emulate::barrier(id, n, 0); }
 inline void grid_arrive(uint32_t *gate) { ++*gate; }
 inline void grid_wait(const uint32_t *gate, uint32_t want) { emulate::wait_gate(gate, want); }
+inline uint4 read_mail(const void *p) { return *(const uint4 *)p; }
+inline void write_mail(void *p, uint32_t v) { *(uint32_t *)p = v; }
+inline void mail_wait(const void *p) { emulate::wait_mail((const uint32_t *)p); }
 inline uint32_t and_or(uint32_t v, uint32_t bits) { return (v & 0x000F000Fu) | bits; }
 // Kernels run one after another here, but a programmatic launch is held to what it may do beside others.
 inline uint32_t count_in(uint32_t *p) { return atomicAdd(p, 1u); }
