@@ -50,6 +50,12 @@ __device__ __forceinline__ void copy_tile(uint32_t dst, const TensorMap *m, int 
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];"
                  ::"r"(dst), "l"(m), "r"(c0), "r"(c1), "r"(bar) : "memory");
 }
+// copy_tile_once brings a tile that nobody reads again soon: the card's cache gives it up first.
+__device__ __forceinline__ void copy_tile_once(uint32_t dst, const TensorMap *m, int c0, int c1, uint32_t bar) {
+    asm volatile("{\n.reg .b64 policy;\ncreatepolicy.fractional.L2::evict_first.b64 policy, 1.0;\n"
+                 "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%2, %3}], [%4], policy;\n}"
+                 ::"r"(dst), "l"(m), "r"(c0), "r"(c1), "r"(bar) : "memory");
+}
 // fence_map lets the block's copies see a TensorMap in global memory that the host may have changed.
 __device__ __forceinline__ void fence_map(const TensorMap *m) { asm volatile("fence.proxy.tensormap::generic.acquire.gpu [%0], 128;" ::"l"(m) : "memory"); }
 // copy_bytes brings n bytes; n and both addresses are multiples of 16.

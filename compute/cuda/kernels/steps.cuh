@@ -124,8 +124,8 @@ struct Stream {
             const int row = (e.place >> 2) + first, quarter = e.place & 3;
             const TensorMap *numbers = maps[e.step()].numbers + e.which();
             bar_expect(bar, PlaceBytes);
-            copy_tile(at, numbers, 256 * quarter, row, bar);
-            copy_tile(at + Numbers / 2, numbers + 4, 1024 + 32 * quarter, row, bar);
+            copy_tile_once(at, numbers, 256 * quarter, row, bar);
+            copy_tile_once(at + Numbers / 2, numbers + 4, 1024 + 32 * quarter, row, bar);
             return;
         }
     }

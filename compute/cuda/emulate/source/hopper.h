@@ -466,6 +466,7 @@ inline void copy_tile(uint32_t dst, const TensorMap *m, int c0, int c1, uint32_t
     if (dst & (c.map.swizzle ? 1023 : 127)) emulate::fail("copy_tile to %u", dst);
     emulate::start(bar, c, "copy_tile");
 }
+inline void copy_tile_once(uint32_t dst, const TensorMap *m, int c0, int c1, uint32_t bar) { copy_tile(dst, m, c0, c1, bar); }
 inline void fence_map(const TensorMap *) { emulate::need("fence_map"); }
 inline void copy_bytes(uint32_t dst, const void *src, int n, uint32_t bar) {
     if ((dst | (uintptr_t)src | n) & 15 || n <= 0) emulate::fail("copy_bytes: %d bytes from %p to %u: all are multiples of 16", n, src, dst);
