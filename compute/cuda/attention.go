@@ -173,20 +173,19 @@ const (
 	singleCuts = 32 // the most parts
 )
 
-// oneQuery attends from one query of one sequence: so many parts of the keys, and of the heads that share them four at a time,
-// that the card is filled.
+// singleHeads is how many heads that share keys a block takes.
+const singleHeads = 8
+
+// oneQuery attends from one query of one sequence: so many parts of the keys that the card is filled.
 func (d *Device) oneQuery(o compute.Attention, head int, y, q, span, keys, values array) {
-	name, blocks := "_1", o.Heads
-	if o.Heads > o.KVHeads {
-		name, blocks = "_4", o.KVHeads*((o.Heads/o.KVHeads+3)/4)
-	}
-	cuts := max(1, min(d.card.Multiprocessors/blocks, singleCuts, (keys.Shape[0]+singleKeys-1)/singleKeys))
+	pieces := o.KVHeads * ((o.Heads/o.KVHeads + singleHeads - 1) / singleHeads)
+	cuts := max(1, min(d.card.Multiprocessors/pieces, singleCuts, (keys.Shape[0]+singleKeys-1)/singleKeys))
 	var parts array
 	if cuts > 1 {
 		parts = d.scratch(compute.F32, o.Heads*cuts, head+2)
 	}
-	d.kernel(flashName("single_", head)+name).status().arrays(y, parts).ptr(d.counters).arrays(q).ptr(span.ptr).arrays(keys, values).int(keys.Shape[0]).
-		heads(o, 1, 0).launch(driver.Grid{X: cuts, Y: blocks, Threads: 256})
+	d.kernel(flashName("single_", head)).status().arrays(y, parts).ptr(d.counters).arrays(q).ptr(span.ptr).arrays(keys, values).int(keys.Shape[0]).
+		heads(o, 1, 0).launch(driver.Grid{X: cuts, Y: pieces, Threads: 512})
 }
 
 // partsOf is how many parts the keys of a query are cut into at most: the caches have room for them.

@@ -15,6 +15,7 @@ const (
 	noRingFault = iota
 	bulkCopy
 	oneStaysAway
+	nobodyWrites
 )
 
 // ringSteps is how many barriers of the grid blocks go through in grid_ring.
@@ -87,6 +88,8 @@ func TestEmulatedGridFaults(t *testing.T) {
 	}{
 		{"thread 0: waits at a barrier of the grid, which has counted 1 of 3, in a launch that is not cooperative", driver.Grid{X: 3, Shared: 520}, noRingFault},
 		{"2 of 3 blocks wait at a barrier of the grid, which has counted 5 of 6: nobody goes on", driver.Grid{X: 3, Shared: 520, Cooperative: true}, oneStaysAway},
+		{"3 of 3 blocks wait, one for a word that nobody writes", driver.Grid{X: 3, Shared: 520, Cooperative: true}, nobodyWrites},
+		{"waits for a word of other blocks in a launch that is not cooperative", driver.Grid{X: 3, Shared: 520}, nobodyWrites},
 		{"17 blocks of 64 threads, the card holds 16 (720)", driver.Grid{X: 17, Shared: 520, Cooperative: true}, noRingFault},
 		{"", driver.Grid{X: 16, Shared: 520, Cooperative: true}, noRingFault},
 		{"3 blocks of 64 threads, the card holds 2 (720)", driver.Grid{X: 3, Shared: 40 << 10, Cooperative: true}, noRingFault},

@@ -16,9 +16,16 @@ type layer struct {
 	d     *Device
 	cache compute.DType
 	cut   bool // after each op, so that nothing is launched together
+	attended
 
 	inputs []compute.Buffer // made in the first pass, in their order
 	at     int
+}
+
+// attended is what the queries of a layer see.
+type attended struct {
+	heads, kv, head, window int
+	room, row, keys         int // of the cache, of which the token gets a row
 }
 
 // input makes one of the layer's inputs, or gives the one of an earlier pass: copies would cut what is launched together.
@@ -100,7 +107,10 @@ func (l *layer) pass(hidden, between int) (all []compute.Buffer) {
 	x, w := l.filled(compute.BF16, 1, hidden), l.filled(compute.F32, hidden)
 	eps := compute.RMSNorm{Eps: 1e-5}
 	n := keep(l.run(eps, x, w))
-	const heads, kv, head, room = 6, 2, 32, 40
+	if l.heads == 0 {
+		l.attended = attended{heads: 6, kv: 2, head: 32, room: 40, row: 17, keys: 18}
+	}
+	heads, kv, head, room := l.heads, l.kv, l.head, l.room
 	q := keep(l.linear(n, heads*head, l.filled(compute.F32, heads*head)))
 	k := keep(l.linear(n, kv*head, l.filled(compute.F32, 1, 11), l.filled(compute.F32, 11, kv*head)))
 	v := keep(l.linear(n, kv*head))
@@ -111,7 +121,7 @@ func (l *layer) pass(hidden, between int) (all []compute.Buffer) {
 	spans := l.input(func() compute.Buffer {
 		b, err := l.d.Alloc(compute.Shape{1, 4}, compute.I32)
 		if err == nil {
-			err = l.d.Write(b, compute.IntBytes([]int32{0, 1, 17, 18}))
+			err = l.d.Write(b, compute.IntBytes([]int32{0, 1, int32(l.row), int32(l.keys)}))
 		}
 		if err != nil {
 			l.t.Fatal(err)
@@ -123,7 +133,7 @@ func (l *layer) pass(hidden, between int) (all []compute.Buffer) {
 	store := compute.StoreRows{Format: dense, Cols: kv * head, Rows: []int{room}}
 	l.into(store, []compute.Buffer{keys}, k, spans)
 	l.into(store, []compute.Buffer{values}, v, spans)
-	op := compute.Attention{Heads: heads, KVHeads: kv, HeadDim: head, Scale: 0.2}
+	op := compute.Attention{Heads: heads, KVHeads: kv, HeadDim: head, Scale: 0.2, Window: l.window}
 	a := keep(l.run(compute.CacheAttention{Attention: op, Format: dense}, q, spans, keys, values))
 	h := keep(l.run(compute.Add{Alpha: 1}, x, keep(l.linear(a, hidden))))
 	n = keep(l.run(eps, h, l.filled(compute.BF16, hidden)))

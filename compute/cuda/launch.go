@@ -64,7 +64,7 @@ var waiting = map[string]bool{
 	"one_w4_b": true, "one_w4_f": true, "one_added_w4_b": true, "one_normed_w4_b": true, "one_gated_w4_b": true, "one_normed_gated_w4_b": true,
 	"argmax_f": true, "argmax_b": true, "argmax_h": true, "rows_w4_b": true, "rows_w4_f": true, "rope_table": true,
 	"turn_store_b": true, "turn_store_h": true, "turn_store_f": true,
-	"single_64_1": true, "single_64_4": true, "single_128_1": true, "single_128_4": true,
+	"single_64": true, "single_128": true,
 	"many_w4_2_b": true, "many_w4_4_b": true, "many_w4_8_b": true, "many_w4_2_f": true, "many_w4_4_f": true, "many_w4_8_f": true,
 	"many_added_w4_2_b": true, "many_added_w4_4_b": true, "many_added_w4_8_b": true, "many_gated_w4_2_b": true, "many_gated_w4_4_b": true, "many_gated_w4_8_b": true,
 	"grouped_64": true, "grouped_128": true, "flash_wg_64": true, "flash_wg_128": true,

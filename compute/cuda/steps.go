@@ -1,14 +1,14 @@
 package cuda
 
 import (
-	"strings"
 	"unsafe"
 
 	"github.com/lentil-lm/lentil/compute/cuda/driver"
 )
 
 // One token goes through a layer in six launches, and each waits for its weights anew. So where launches are captured, those
-// that follow one another become the steps of one launch (kernels/steps.cuh), which does to the bit what they do.
+// that follow one another become the steps of one launch (kernels/steps.cuh), which does to the bit what they do. Products
+// are a step each; a rotation and the attention behind it are one.
 
 // step is the struct Step of kernels/steps.cuh.
 type step [39]uint64
@@ -17,7 +17,6 @@ const (
 	stepNormed = 1 << iota
 	stepAdded
 	stepGated
-	stepTurn
 	stepAttend
 	stepWaits
 )
@@ -27,6 +26,9 @@ const (
 	stepToken, stepResults, stepWeights, stepRows = 1, 2, 6, 22
 	stepSum, stepAddend, stepCols, stepMailed     = 32, 33, 35, 37
 )
+
+// attendParts is the word of a step of attention that says where blocks hand over parts.
+const attendParts = 3
 
 const (
 	mostSteps   = 24 // of a launch, as in kernels/steps.cuh
@@ -42,42 +44,57 @@ const (
 	mostEntries = 256
 )
 
-// stepKinds are the kernels that can be steps.
+// stepKinds are the kernels that are a step each.
 var stepKinds = map[string]int{
 	"one_w4_b": 0, "one_added_w4_b": stepAdded, "one_normed_w4_b": stepNormed, "one_gated_w4_b": stepGated, "one_normed_gated_w4_b": stepNormed | stepGated,
-	"turn_store_b": stepTurn, "single_64_1": stepAttend, "single_64_4": stepAttend, "single_128_1": stepAttend, "single_128_4": stepAttend,
 }
 
-// asStep turns a launch into a step, where it can be one.
-func (d *Device) asStep(r record) (s step, ok bool) {
-	name := d.kernelName(r.f)
-	kind, ok := stepKinds[name]
+// asSteps turns the launches that a list begins with into steps, where they can be some: one product, or one with a rotation and the
+// attention behind it. These are steps only so, since keys are asked for, and memory made ready, while the product is made.
+func (d *Device) asSteps(list []record) (steps []step, launches int) {
+	r := list[0]
+	kind, ok := stepKinds[d.kernelName(r.f)]
 	if !ok {
-		return s, false
-	}
-	w := r.words
-	s[0] = halves(kind, r.grid.Y)
-	switch kind {
-	case stepTurn:
-		const keys, values = 10, 10 + mostCaches + mostCaches/2
-		copy(s[1:7], w[:6])
-		s[7], s[12] = w[8], halves(int(w[6]), int(w[7]))
-		s[8], s[9], s[10], s[11] = w[keys], w[keys+mostCaches], w[values], w[values+mostCaches]
-		return s, r.grid.X == 1 && w[9] == 1
-	case stepAttend:
-		copy(s[1:9], w[:8])
-		copy(s[9:13], w[9:13])
-		s[13], s[14] = halves(int(w[8]), r.grid.X), 128
-		if strings.HasPrefix(name, "single_64") {
-			s[14] = 64
-		}
-		return s, true
+		return nil, 0
 	}
 	const rows, around = 4, 4 + 7*mostRows
-	s[stepToken] = w[0]
+	w, s := r.words, step{uint64(kind), r.words[0]}
 	copy(s[stepResults:stepCols], w[rows:around+5])
 	s[stepCols], s[36] = halves(int(w[1]), int(w[2])), halves(int(w[around+5]), int(w[3]))
 	s[stepMailed], s[38] = halves(-1, -1), halves(-1, 0)
+	if len(list) > 2 {
+		if attend, ok := d.attendStep(list[1], list[2]); ok {
+			return []step{s, attend}, 3
+		}
+	}
+	return []step{s}, 1
+}
+
+// attendStep makes one step of a rotation and the attention behind it, if that is of the same token and the same caches.
+func (d *Device) attendStep(turn, attend record) (s step, ok bool) {
+	name := d.kernelName(attend.f)
+	if d.kernelName(turn.f) != "turn_store_b" || name != "single_64" && name != "single_128" {
+		return s, false
+	}
+	const keys, values = 10, 10 + mostCaches + mostCaches/2
+	t, a := turn.words, attend.words
+	room, heads, kv, head := a[8], int(a[9]>>32), int(uint32(a[10])), int(a[10]>>32)
+	same := turn.grid.X == 1 && t[9] == 1 && t[1] == a[4] && t[8] == a[5] && int(t[7]) == head && int(t[6])*kv == heads && turn.grid.Y == kv &&
+		t[keys] == a[6] && t[values] == a[7] && uint32(t[keys+mostCaches]) == uint32(room) && uint32(t[values+mostCaches]) == uint32(room)
+	// what the attention gives must not lie where others still read the key or the value; a block has one part
+	apart := func(x uint64) bool { return x+uint64(2*kv*head) <= a[1] || a[1]+uint64(2*heads*head) <= x }
+	if !same || !apart(t[2]) || !apart(t[3]) || attend.grid.X < 2 || attend.grid.X*attend.grid.Y > d.card.Multiprocessors {
+		return s, false
+	}
+	padded := 128
+	if name == "single_64" {
+		padded = 64
+	}
+	s[0], s[1], s[2] = stepAttend, a[0], a[1]
+	copy(s[4:9], t[1:6])
+	copy(s[9:12], a[5:8])
+	copy(s[12:16], a[9:13])
+	s[16], s[17] = halves(int(room), attend.grid.X), uint64(padded)
 	return s, true
 }
 
@@ -96,7 +113,7 @@ func (s *step) entries(units int) int {
 	return n
 }
 
-func (s *step) product() bool { return s.kind()&(stepTurn|stepAttend) == 0 }
+func (s *step) product() bool { return s.kind()&stepAttend == 0 }
 
 // rows is how many rows matrix i of a product has, of at most mostRows.
 func (s *step) rows(i int) int { return int(uint32(s[stepRows+i/2] >> (32 * (i % 2)))) }
@@ -167,26 +184,30 @@ func (d *Device) inSteps(list []record) ([]record, []driver.Ptr) {
 	var out []record
 	var held []driver.Ptr
 	var steps []step
-	entries := 0
+	var launches, entries int // that they were, and that they have
 	end := func() {
 		if len(steps) >= fewestSteps {
 			if r, p, ok := d.stepsLaunch(steps); ok {
-				out, held = append(out[:len(out)-len(steps)], r), append(held, p)
+				out, held = append(out[:len(out)-launches], r), append(held, p)
 			}
 		}
-		steps, entries = steps[:0], 0
+		steps, launches, entries = steps[:0], 0, 0
 	}
-	for _, r := range list {
-		s, ok := d.asStep(r)
-		n := s.entries(stepThreads / 256 * d.card.Multiprocessors)
-		ok = ok && n <= mostEntries
-		if !ok || len(steps) == mostSteps || entries+n > mostEntries {
+	for len(list) > 0 {
+		s, n := d.asSteps(list)
+		own := 0
+		if n > 0 {
+			own = s[0].entries(stepThreads / 256 * d.card.Multiprocessors)
+		}
+		if own > mostEntries {
+			s, n, own = nil, 0, 0
+		}
+		if n == 0 || len(steps)+len(s) > mostSteps || entries+own > mostEntries {
 			end()
 		}
-		if ok {
-			steps, entries = append(steps, s), entries+n
-		}
-		out = append(out, r)
+		steps, launches, entries = append(steps, s...), launches+n, entries+own
+		n = max(n, 1)
+		out, list = append(out, list[:n]...), list[n:]
 	}
 	end()
 	return out, held
@@ -217,11 +238,17 @@ func (d *Device) stepsLaunch(steps []step) (r record, p driver.Ptr, ok bool) {
 	words = append(words, make([]uint64, 2-gate%2)...) // the mail lies at a multiple of 16 bytes
 	bytes := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), 8*len(words))
 	sides := int64(2 * 2 * size)
-	p, err := d.drv.Alloc(int64(len(bytes))+sides, d.stream)
+	parts := int64(d.card.Multiprocessors) * singleHeads * (128 + 2) * 4 // of attention: a block has those of up to 8 heads of 128 values
+	p, err := d.drv.Alloc(int64(len(bytes))+sides+parts, d.stream)
 	if err != nil {
 		return r, 0, false
 	}
 	end := p + driver.Ptr(len(bytes))
+	for i, s := range steps {
+		if !s.product() {
+			words[begin+i*len(s)+attendParts] = uint64(end) + uint64(sides)
+		}
+	}
 	d.fail(d.drv.CopyIn(p, bytes, d.stream))
 	if size > 0 {
 		d.fail(d.drv.Set(end, 0xFF, sides, d.stream))

@@ -48,6 +48,10 @@ __device__ __forceinline__ uint32_t pack2(float a, float b) {
 __device__ __forceinline__ float low(uint32_t v) { return __uint_as_float(v << 16); }
 __device__ __forceinline__ float high(uint32_t v) { return __uint_as_float(v & 0xFFFF0000u); }
 
+// turned1 and turned2 are the first and the second of a pair behind a rotation: of one form, so that all kernels give the same bits.
+__device__ __forceinline__ float turned1(float a, float b, float cos, float sin) { return fmaf(a, cos, -__fmul_rn(b, sin)); }
+__device__ __forceinline__ float turned2(float a, float b, float cos, float sin) { return fmaf(a, sin, __fmul_rn(b, cos)); }
+
 // widen8 and round8 are 8 numbers of bf16, and back.
 __device__ __forceinline__ void widen8(float (&v)[8], uint4 q) {
     v[0] = low(q.x), v[1] = high(q.x), v[2] = low(q.y), v[3] = high(q.y), v[4] = low(q.z), v[5] = high(q.z), v[6] = low(q.w), v[7] = high(q.w);

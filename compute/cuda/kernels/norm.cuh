@@ -224,16 +224,16 @@ template <class T> __device__ __forceinline__ void rope(T *y, const T *x, const 
             uint32_t u = *(const uint32_t *)(x + a), v = *(const uint32_t *)(x + b);
             float2 cs = *(const float2 *)(c + i), sn = *(const float2 *)(s + i);
             sn.x *= sign, sn.y *= sign;
-            *(uint32_t *)(y + a) = pack2(low(u) * cs.x - low(v) * sn.x, high(u) * cs.y - high(v) * sn.y);
-            *(uint32_t *)(y + b) = pack2(low(u) * sn.x + low(v) * cs.x, high(u) * sn.y + high(v) * cs.y);
+            *(uint32_t *)(y + a) = pack2(turned1(low(u), low(v), cs.x, sn.x), turned1(high(u), high(v), cs.y, sn.y));
+            *(uint32_t *)(y + b) = pack2(turned2(low(u), low(v), cs.x, sn.x), turned2(high(u), high(v), cs.y, sn.y));
         }
     } else {
         for (int p = threadIdx.x; p < width / head * half; p += blockDim.x) {
             int h = p / half * head, i = p % half;
             int a = h + (traditional ? 2 * i : i), b = traditional ? a + 1 : a + half;
             float u = widen(x[a]), v = widen(x[b]), sn = sign * s[i];
-            round_to(y + a, u * c[i] - v * sn);
-            round_to(y + b, u * sn + v * c[i]);
+            round_to(y + a, turned1(u, v, c[i], sn));
+            round_to(y + b, turned2(u, v, c[i], sn));
         }
     }
     int rest = head - 2 * half;
@@ -261,8 +261,8 @@ extern "C" __global__ void __launch_bounds__(512) turn(bf16 *a, bf16 *b, const f
         load8(u, x), load8(v, x + half), load8(cs, c + t * half + i), load8(sn, s + t * half + i);
 #pragma unroll
         for (int k = 0; k < 8; k++) {
-            const float sk = sn[k] * sign, first = u[k] * cs[k] - v[k] * sk;
-            v[k] = u[k] * sk + v[k] * cs[k];
+            const float sk = sn[k] * sign, first = turned1(u[k], v[k], cs[k], sk);
+            v[k] = turned2(u[k], v[k], cs[k], sk);
             u[k] = first;
         }
         *(uint4 *)x = round8(u), *(uint4 *)(x + half) = round8(v);

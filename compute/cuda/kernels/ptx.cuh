@@ -3,6 +3,8 @@
 
 __device__ __forceinline__ uint32_t smem32(const void *p) { return (uint32_t)__cvta_generic_to_shared(p); }
 
+constexpr uint32_t NotWritten = 0xFFFFFFFF;  // see peek_written
+
 #ifdef EMULATED
 #include <instructions.h>
 #else
@@ -89,6 +91,18 @@ __device__ __forceinline__ uint4 read_mail(const void *p) {
 __device__ __forceinline__ void write_mail(void *p, uint32_t v) { asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory"); }
 __device__ __forceinline__ void mail_wait(const void *) {}
 
+// peek_written reads two pairs of numbers that another block of a cooperative launch hands over by put_written, without a
+// barrier: each is NotWritten before, a NaN. Who wants them peeks until they are written.
+__device__ __forceinline__ void store_pair(float *p, float a, float b) {
+    asm volatile("st.relaxed.gpu.global.v2.f32 [%0], {%1, %2};" ::"l"(p), "f"(a), "f"(b) : "memory");
+}
+__device__ __forceinline__ float4 peek_written(const float *p, const float *q) {
+    float4 v;
+    asm volatile("ld.relaxed.gpu.global.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "l"(p) : "memory");
+    asm volatile("ld.relaxed.gpu.global.v2.f32 {%0, %1}, [%2];" : "=f"(v.z), "=f"(v.w) : "l"(q) : "memory");
+    return v;
+}
+
 // reciprocal is 1/v, off by a unit of the last place at most, for v from the normal numbers up.
 __device__ __forceinline__ float reciprocal(float v) {
     float y;
@@ -121,6 +135,15 @@ __device__ __forceinline__ void wait_for_earlier() {
 #endif
 }
 #endif
+
+// put_written writes a pair for peek_written: a NaN that looks as if it were not written becomes another.
+__device__ __forceinline__ void put_written(float *p, float a, float b) {
+    auto other = [](float v) { return __float_as_uint(v) == NotWritten ? __uint_as_float(0x7FC00000) : v; };
+    store_pair(p, other(a), other(b));
+}
+__device__ __forceinline__ bool is_written(float4 v) {
+    return __float_as_uint(v.x) != NotWritten && __float_as_uint(v.y) != NotWritten && __float_as_uint(v.z) != NotWritten && __float_as_uint(v.w) != NotWritten;
+}
 
 // overlap_start is what kernels begin with that have nothing to read but what earlier ones write: their start alone
 // overlaps with those.

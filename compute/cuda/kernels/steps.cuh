@@ -10,15 +10,11 @@
 namespace {
 // What a step is. Those of products tell in bits what stands before and behind them. StepWaits: all blocks meet before it, as it
 // reads what others write in a step before, and not by mail.
-enum StepKind { StepNormed = 1, StepAdded = 2, StepGated = 4, StepTurn = 8, StepAttend = 16, StepWaits = 32 };
+enum StepKind { StepNormed = 1, StepAdded = 2, StepGated = 4, StepAttend = 8, StepWaits = 16 };
 
-struct OneCache {
-    void *at[1];
-    int room[1];
-};
-// A Step is what a launch of the kernel that it stands for takes: one_*, turn_store_b or single_*. The same in Go (steps.go).
+// A Step is what launches of the kernels that it stands for take: one_*, or turn_store_b and single_*. The same in Go (steps.go).
 struct Step {
-    int kind, blocks;  // blocks of such a launch, in its second dimension
+    int kind, unused;
     union {
         struct {
             const bf16 *x;
@@ -30,26 +26,18 @@ struct Step {
         } product;
         struct {
             uint32_t *bad;
-            bf16 *q, *k;
+            bf16 *y;
+            float *parts;  // of no other kernel
+            bf16 *q, *k;   // before the rotation
             const bf16 *v;
             const float *cos, *sin;
-            const int *spans;
-            OneCache keys, values;
-            int group, head;
-        } turn;
-        struct {
-            uint32_t *bad;
-            bf16 *y;
-            float *parts;
-            uint32_t *counts;
-            const bf16 *q;
             const int *span;
-            const bf16 *k, *v;
+            bf16 *keys, *values;
             Heads o;
             int room, cuts, padded, unused;  // a head is padded to 64 or 128 values
         } attend;
     };
-    __device__ __forceinline__ bool is_product() const { return !(kind & (StepTurn | StepAttend)); }
+    __device__ __forceinline__ bool is_product() const { return !(kind & StepAttend); }
     __device__ __forceinline__ int mats() const { return kind & StepGated ? 2 : 1; }
 };
 
@@ -194,37 +182,117 @@ __device__ __forceinline__ void products(const Step &step, const Entry *now, con
     }
 }
 
-// attend makes the parts of a query's attention: each team of 256 threads takes some, of up to two heads.
-template <int DP> __device__ __forceinline__ void attend(const Step &step, float *held) {
-    const auto &a = step.attend;
-    const int group = a.o.heads / a.o.kv, pieces = a.o.kv * ((group + 1) / 2), team = threadIdx.x >> 8;
-    held += team * 256 * 8 * 2;
-    for (int part = unit_number(); part < a.cuts * pieces; part += units()) {
-        if (part != unit_number()) group_sync(1 + team, 256);
-        single<DP, 2, StepThreads / 256>(a.bad, a.y, a.parts, a.counts, a.q, a.span, a.k, a.v, a.room, a.o, part % a.cuts, a.cuts, part / a.cuts, held);
-    }
-}
-// fetch_attend asks for the keys and values that the block reads in attend.
-__device__ __forceinline__ void fetch_attend(const Step &step) {
-    const auto &a = step.attend;
-    const int parts = a.cuts * a.o.kv, lines = (a.o.dim * 2 + 127) / 128;
-    Heads o = a.o;
-    o.offset = min(a.span[3], a.room) - 1;
-    for (int part = blockIdx.x; part < parts; part += gridDim.x) {
-        int lo, hi;
-        keys_of(o, part % a.cuts, a.cuts, lo, hi);
-        hi = min(hi, lo + MostFetched);
-        for (int i = threadIdx.x; i < (hi - lo) * 2 * lines; i += StepThreads) {
-            const int at = i % lines * 64, key = lo + i / lines / 2;
-            prefetch((i / lines & 1 ? a.v : a.k) + ((int64_t)key * a.o.kv + part / a.cuts) * a.o.dim + at);
+// join_share joins the block's share of a piece's sums: a warp takes eight values of a head, four lanes a part. Behind that all blocks of
+// the piece have read the queries, so that what is turned can be written in their place.
+template <int DP> __device__ __forceinline__ void join_share(const Single<DP> &own, float *parts, bf16 *y, bf16 *q) {
+    const int lane = threadIdx.x & 31, cuts = own.cuts, eights = own.heads * DP / 8, share = (eights + cuts - 1) / cuts;
+    for (int e = own.cut * share + (threadIdx.x >> 5); e < min((own.cut + 1) * share, eights); e += StepThreads / 32) {
+        const int h = e / (DP / 8), d = e % (DP / 8) * 8 + 2 * (lane & 3);
+        float4 v[4];  // of parts lane / 4 + 8i: two sums, their largest score and their probabilities' sum
+        bool all;
+        do {
+            all = true;
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const float *part = own.part(parts, h, 8 * i + (lane >> 2));
+                v[i] = 8 * i + (lane >> 2) < cuts ? peek_written(part + d, part + DP) : make_float4(0, 0, -INFINITY, 0);
+                all &= is_written(v[i]);
+            }
+        } while (!all);
+        float most = fmaxf(fmaxf(v[0].z, v[1].z), fmaxf(v[2].z, v[3].z));
+#pragma unroll
+        for (int m = 16; m > 2; m >>= 1) most = fmaxf(most, __shfl_xor_sync(~0u, most, m));
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const float f = factor_of(v[i].z, most);
+            v[i] = make_float4(__fmul_rn(v[i].x, f), __fmul_rn(v[i].y, f), 0, __fmul_rn(v[i].w, f));
         }
+        float2 s = make_float2((v[0].x + v[2].x) + (v[1].x + v[3].x), (v[0].y + v[2].y) + (v[1].y + v[3].y));
+        float total = (v[0].w + v[2].w) + (v[1].w + v[3].w);
+#pragma unroll
+        for (int m = 16; m > 2; m >>= 1) s.x += __shfl_xor_sync(~0u, s.x, m), s.y += __shfl_xor_sync(~0u, s.y, m), total += __shfl_xor_sync(~0u, total, m);
+        if (lane >= 4) continue;
+        own.put(y, h, d, s, total);
+        if (d < own.o.dim) *(uint32_t *)(q + (own.h0 + h) * own.o.dim + d) = *(const uint32_t *)(own.held + own.QueriesAt + own.place(h, d >> 3) + 2 * (d & 7));
     }
 }
 
+// Attended is what a block does in a step of attention, made in the step before: the queries' place, the block's part, and the row of
+// the caches that the token's key and value go to. Newest is the block that turns and stores them: seen tells whether that is for itself, too.
+struct Attended {
+    Heads o;
+    Part part;
+    int row, group;
+    bool seen, newest;
+};
+
+// attend turns the queries of a token and its key, stores that and the value, and attends: a block has a part of a piece. It asks
+// for the keys before ready, which waits for the step before. The block with the part in which the newest key is turns
+// and stores it, and has it from registers. Parts are handed over without a barrier.
+template <int DP, class Ready> __device__ __forceinline__ void attend(const Step &step, const Attended &now, uint8_t *held, Ready ready) {
+    if (now.o.T < 1) return ready();
+    const auto &a = step.attend;
+    const Heads &o = now.o;
+    Single<DP> own(o, held, now.part);
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, half = o.dim / 2, i = 2 * lane, of = own.of * o.dim, row = now.row;
+    const bool key = warp == 8 && now.newest, turns = (warp < own.heads || key) && i < half;
+    own.begin(a.keys, a.values, now.newest ? row : -1);
+    float2 cos = make_float2(0, 0), sin = cos;
+    if (turns) cos = *(const float2 *)(a.cos + i), sin = *(const float2 *)(a.sin + i);
+    ready();
+    // hold writes two values from `at` on to a row in shared memory, store to a cache.
+    auto hold = [&](int to, int r, int at, uint32_t two) { *(uint32_t *)(held + to + own.place(r, at >> 3) + 2 * (at & 7)) = two; };
+    auto store = [&](bf16 *cache, int to, int at, uint32_t two) {
+        if (row < 0 || row >= a.room) *a.bad = 1; else *(uint32_t *)(cache + (int64_t)row * o.kv * o.dim + of + at) = two;
+        if (now.seen && row < own.lo + own.Keys) hold(to, row - own.lo, at, two);
+    };
+    bf16 *x = key ? a.k + of : a.q + (own.h0 + warp) * o.dim;
+    uint2 two = make_uint2(0, 0);
+    if (turns) two = turned(*(const uint32_t *)(x + i), *(const uint32_t *)(x + half + i), cos, sin);
+    if (key && turns) store(a.keys, 0, i, two.x), store(a.keys, 0, half + i, two.y);
+    if (warp == 9 && now.newest)
+        for (int at = i; at < o.dim; at += 64) store(a.values, own.ValuesAt, at, *(const uint32_t *)(a.v + of + at));
+    if (warp < own.heads) {
+        if (turns) hold(own.QueriesAt, warp, i, two.x), hold(own.QueriesAt, warp, half + i, two.y);
+        for (int at = o.dim + i; at < DP; at += 64) hold(own.QueriesAt, warp, at, 0);
+    }
+    own.attend(a.keys, a.values);
+    if (own.has_sums()) put_written(own.part(a.parts, lane >> 2, own.cut) + own.value(), own.acc[0], own.acc[1]);
+    if (warp < own.heads && lane == 0) put_written(own.part(a.parts, warp, own.cut) + DP, own.top, own.sum);
+    join_share<DP>(own, a.parts, a.y, a.q);
+    if (!key || own.h0 != own.of * now.group) return;
+    for (int h = 8 + lane; h < now.group; h += 32) {  // other pieces turn the key, too
+        const float *part = own.part(a.parts, h, own.cut) + DP;
+        while (!is_written(peek_written(part, part))) {}
+    }
+    __syncwarp();
+    if (turns) *(uint32_t *)(x + i) = two.x, *(uint32_t *)(x + half + i) = two.y;
+}
+// fetch_attend says what the block does in attend, asks for the keys and values that it reads, and marks its parts as not written.
+__device__ __forceinline__ void fetch_attend(const Step &step, Attended &next) {
+    const auto &a = step.attend;
+    const int lane = threadIdx.x & 31, cut = blockIdx.x % a.cuts, piece = blockIdx.x / a.cuts, lines = (a.o.dim * 2 + 127) / 128;
+    const int group = a.o.heads / a.o.kv, row = a.span[2] - a.span[0];
+    Heads o = a.o;
+    of_span(o, a.span, a.room, a.bad);
+    if (piece >= o.kv * ((group + 7) / 8)) o.T = 0;
+    const Part p = part_of(o, cut, a.cuts, piece);
+    if (threadIdx.x == 0) {
+        const bool seen = row >= first_key(o, nullptr, 0) && row <= o.offset;
+        next = {o, p, row, group, seen, seen ? row >= p.lo && row < p.hi : cut == 0};
+    }
+    if (o.T < 1) return;
+    for (int h = threadIdx.x >> 5; h < p.heads; h += StepThreads / 32)
+        for (int d = lane; d < a.padded + 2; d += 32) ((uint32_t *)a.parts)[((p.h0 + h) * a.cuts + cut) * (a.padded + 2) + d] = NotWritten;
+    const int keys = min(p.hi - p.lo, MostFetched), key0 = threadIdx.x / (2 * lines), line = threadIdx.x % (2 * lines);
+    const bf16 *from = (line < lines ? a.keys : a.values) + p.of * o.dim + line % lines * 64;
+    for (int i = key0; i < keys; i += StepThreads / (2 * lines)) prefetch(from + (int64_t)(p.lo + i) * o.kv * o.dim);
+}
+
 // fetch asks for what a step reads of memory that no step writes: the norm's weights, keys and values.
-__device__ __forceinline__ void fetch(const Step &step) {
-    if (step.kind & StepAttend) return fetch_attend(step);
-    if (!step.is_product() || !(step.kind & StepNormed) || blockIdx.x != gridDim.x - 1) return;
+__device__ __forceinline__ void fetch(const Step &step, Attended &next) {
+    if (step.kind & StepAttend) return fetch_attend(step, next);
+    if (!(step.kind & StepNormed) || blockIdx.x != gridDim.x - 1) return;
     const auto &p = step.product;
     for (int i = 128 * threadIdx.x; i < p.K * (p.o.type == F32 ? 4 : 2); i += 128 * StepThreads) prefetch((const uint8_t *)p.o.w + i);
 }
@@ -238,6 +306,7 @@ extern "C" __global__ void __launch_bounds__(StepThreads, 1) token_steps(const S
     __shared__ __align__(8) uint64_t full[StepThreads / 32][Places];
     __shared__ __align__(8) Entry entries[StepThreads / 256][MostEntries];
     __shared__ int begins[StepThreads / 256][MostSteps + 1];
+    __shared__ Attended attended;
     constexpr int AllPlaces = StepThreads / 32 * Places * PlaceBytes;
     Step *own = (Step *)(smem + AllPlaces);
     uint8_t *token = smem + AllPlaces + MostSteps * sizeof(Step);
@@ -260,18 +329,19 @@ extern "C" __global__ void __launch_bounds__(StepThreads, 1) token_steps(const S
     uint32_t met = 0;
     for (int s = 0; s < n; s++) {
         const Step &step = own[s];
-        if (step.kind & StepWaits) {
-            if (threadIdx.x == 0) grid_arrive(gate), grid_wait(gate, met += gridDim.x);
-            __syncthreads();
-        }
-        if (s + 1 < n) fetch(own[s + 1]);
-        if (step.is_product()) products(step, list + begin[s], list + begin[s + 1], stream, token, mail);
-        else if (step.kind & StepTurn) {
-            const auto &t = step.turn;
-            for (int k = blockIdx.x; k < step.blocks; k += gridDim.x)
-                turn_store<bf16>(t.bad, t.q, t.k, t.v, t.cos, t.sin, t.group, t.head, t.spans, 1, t.keys, t.values, 0, k, step.blocks);
-        } else if (step.attend.padded == 64) attend<64>(step, (float *)token);
-        else attend<128>(step, (float *)token);
+        const bool waits = step.kind & StepWaits, gates = threadIdx.x == StepThreads - 1;  // of a warp that has least to read
+        if (waits) met += gridDim.x;
+        if (waits && gates) grid_arrive(gate);
+        auto ready = [&] {
+            if (waits && gates) grid_wait(gate, met);
+            if (waits) __syncthreads();
+        };
+        if (step.is_product()) {
+            ready();
+            if (s + 1 < n) fetch(own[s + 1], attended);
+            products(step, list + begin[s], list + begin[s + 1], stream, token, mail);
+        } else if (step.attend.padded == 64) attend<64>(step, attended, token, ready);
+        else attend<128>(step, attended, token, ready);
         __syncthreads();
     }
     if (threadIdx.x == 0 && atomicAdd(gate, 1) == met + gridDim.x - 1) gate[0] = 0, gate[1]++;

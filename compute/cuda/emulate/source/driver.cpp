@@ -202,9 +202,9 @@ void wait_earlier() {
     for (int k = 0; k < (count + 31) / 32; k++) here->warps[k].ready |= here->warps[k].early, here->warps[k].early = 0;
 }
 
-// come tells whether what a thread waits for has come: enough blocks, where the count may have run over, or four words.
+// come tells whether what a thread waits for has come: enough blocks, where the count may have run over, or some words.
 static bool come(const Thread &t) {
-    if (t.mail) return t.gate[0] != ~0u && t.gate[1] != ~0u && t.gate[2] != ~0u && t.gate[3] != ~0u;
+    if (t.mail) return std::find(t.gate, t.gate + t.mail, ~0u) == t.gate + t.mail;
     return (int32_t)(*t.gate - t.want) >= 0;
 }
 
@@ -218,11 +218,11 @@ static void wait_others() {
     leave();
 }
 void wait_gate(const uint32_t *gate, uint32_t want) {
-    me->gate = gate, me->want = want, me->mail = false;
+    me->gate = gate, me->want = want, me->mail = 0;
     wait_others();
 }
-void wait_mail(const uint32_t *words) {
-    me->gate = words, me->mail = true;
+void wait_mail(const uint32_t *words, int n) {
+    me->gate = words, me->mail = n;
     wait_others();
 }
 

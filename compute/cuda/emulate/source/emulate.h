@@ -56,7 +56,7 @@ struct Thread {
     bool waited;                   // for earlier kernels
     const uint32_t *gate;          // of the grid's barrier at which it waits, for the number want
     uint32_t want;
-    bool mail;                     // it waits for words at gate instead, four of which none has all bits
+    int mail;                      // it waits for so many words at gate instead, of which none has all bits
 };
 extern Thread *me;
 extern uint3 block;
@@ -70,8 +70,8 @@ int barrier(int id, int n, int value);
 void wait_earlier();
 // wait_gate waits until blocks of a cooperative launch have counted a word up to want.
 void wait_gate(const uint32_t *gate, uint32_t want);
-// wait_mail waits until blocks of a cooperative launch have written four words.
-void wait_mail(const uint32_t *words);
+// wait_mail waits until blocks of a cooperative launch have written n words.
+void wait_mail(const uint32_t *words, int n);
 [[noreturn]] void fail(const char *format, ...);
 void start_copy(void *to, const void *from, bool ok);
 void end_group();

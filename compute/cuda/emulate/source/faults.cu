@@ -51,7 +51,7 @@ template <int N> __device__ float *row_of_block() {
     __shared__ float row[N];
     return row;
 }
-enum { NoRingFault, BulkCopy, OneStaysAway };
+enum { NoRingFault, BulkCopy, OneStaysAway, NobodyWrites };
 // grid_ring passes 64 numbers a block round a ring of blocks: new = old of the block before + own in all kinds of shared memory
 // + own old by a copy that is under way across a barrier of the grid. p is the gate, then two rows of [blocks, 64] by turns.
 extern "C" __global__ void __launch_bounds__(64) grid_ring(float *p, int steps, int fault) {
@@ -64,6 +64,7 @@ extern "C" __global__ void __launch_bounds__(64) grid_ring(float *p, int steps, 
     if (fault == BulkCopy && t == 0) bar_init(bar, 1), bar_init_fence();
     s[63 - t] = 3 * block + 63 - t, marks[63 - t] = block, sums[63 - t] = 0;
     row(0, block)[t] = 64 * block + t;
+    if (fault == NobodyWrites && t == 0) ((uint32_t *)p)[2] = NotWritten, peek_written(p + 2, p + 2);
     for (int step = 0; step < steps; step++) {
         __syncthreads();
         if (fault == BulkCopy && t == 0) bar_expect(bar, 256), copy_bytes(to, row(step, block), 256, bar);

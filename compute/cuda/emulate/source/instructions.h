@@ -119,7 +119,12 @@ inline void grid_arrive(uint32_t *gate) { ++*gate; }
 inline void grid_wait(const uint32_t *gate, uint32_t want) { emulate::wait_gate(gate, want); }
 inline uint4 read_mail(const void *p) { return *(const uint4 *)p; }
 inline void write_mail(void *p, uint32_t v) { *(uint32_t *)p = v; }
-inline void mail_wait(const void *p) { emulate::wait_mail((const uint32_t *)p); }
+inline void mail_wait(const void *p) { emulate::wait_mail((const uint32_t *)p, 4); }
+inline void store_pair(float *p, float a, float b) { p[0] = a, p[1] = b; }
+inline float4 peek_written(const float *p, const float *q) {  // others go on where it is in vain
+    emulate::wait_mail((const uint32_t *)p, 2), emulate::wait_mail((const uint32_t *)q, 2);
+    return make_float4(p[0], p[1], q[0], q[1]);
+}
 inline uint32_t and_or(uint32_t v, uint32_t bits) { return (v & 0x000F000Fu) | bits; }
 // Kernels run one after another here, but a programmatic launch is held to what it may do beside others.
 inline uint32_t count_in(uint32_t *p) { return atomicAdd(p, 1u); }
