@@ -8,8 +8,8 @@ import (
 	"github.com/lentil-lm/lentil/compute/cuda/driver"
 )
 
-// mostCaptured is how many launches a graph of a program has at most.
-const mostCaptured = 64
+// mostCaptured is how many launches a graph of a program has at most: those of a token that is answered, whole.
+const mostCaptured = 512
 
 // A program is ops as graphs of their launches, with the work memory that these name.
 type program struct {

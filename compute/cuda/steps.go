@@ -11,7 +11,7 @@ import (
 // are a step each; a rotation and the attention behind it are one.
 
 // step is the struct Step of kernels/steps.cuh.
-type step [39]uint64
+type step [40]uint64
 
 const (
 	stepNormed = 1 << iota
@@ -31,17 +31,16 @@ const (
 const attendParts = 3
 
 const (
-	mostSteps   = 24 // of a launch, as in kernels/steps.cuh
-	fewestSteps = 3  // fewer gain nothing
+	mostSteps   = 192 // of a launch, as in kernels/steps.cuh
+	fewestSteps = 3   // fewer gain nothing
 	stepThreads = 512
-	// stepShared is two rounds of weights of 16 warps, the steps, and a token.
-	stepShared = stepThreads/32*2*oneRound*blockBytes/4 + mostSteps*stepBytes + mostRoom
-	stepBytes  = 8 * len(step{})
+	// stepShared is two rounds of weights of 16 warps, and a token.
+	stepShared = stepThreads/32*2*oneRound*blockBytes/4 + mostRoom
 	// stepMaps is how many descriptions of matrices a step has: of numbers, then of scales.
 	stepMaps  = 2 * mostRows
-	stepOther = 12 << 10 // shared memory that the kernel declares
+	stepOther = 18 << 10 // shared memory that the kernel declares
 	// mostEntries is how many rounds of 8 warps by 8 blocks a unit of 8 warps may have in a launch.
-	mostEntries = 256
+	mostEntries = 512
 )
 
 // stepKinds are the kernels that are a step each.

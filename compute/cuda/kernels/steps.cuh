@@ -37,11 +37,12 @@ struct Step {
             int room, cuts, padded, unused;  // a head is padded to 64 or 128 values
         } attend;
     };
+    uint64_t filled;  // to a multiple of 16 bytes
     __device__ __forceinline__ bool is_product() const { return !(kind & StepAttend); }
     __device__ __forceinline__ int mats() const { return kind & StepGated ? 2 : 1; }
 };
 
-constexpr int MostSteps = 24, StepThreads = 512, MostFetched = 256;
+constexpr int MostSteps = 192, StepThreads = 512, MostFetched = 256;
 constexpr int Places = 4, PlaceBlocks = Round / 2, PlaceBytes = (Numbers + Scales) / 2;  // halves of rounds that a warp has on their way
 
 // Maps tell how numbers and scales of a step's matrices lie, as rows of one block of 64 by 64 each.
@@ -51,43 +52,49 @@ struct Maps { TensorMap numbers[4], scales[4]; };
 // at most MostEntries for all steps of a launch (steps.go).
 struct Entry {
     uint32_t place;  // 4 * the first block's number in its matrix, + which 16 rows
-    uint32_t what;   // blocks from there to the matrix's end << 16 | round << 9 | which matrix << 7 | step << 2 | LastRound, LastMatrix
+    uint32_t what;   // blocks from there to the matrix's end << 16 | step << 8 | round << 4 | which matrix << 2 | LastRound, LastMatrix
     __device__ __forceinline__ int left() const { return what >> 16; }
-    __device__ __forceinline__ int round() const { return what >> 9 & 127; }
-    __device__ __forceinline__ int which() const { return what >> 7 & 3; }
-    __device__ __forceinline__ int step() const { return what >> 2 & 31; }
+    __device__ __forceinline__ int step() const { return what >> 8 & 255; }
+    __device__ __forceinline__ int round() const { return what >> 4 & 15; }
+    __device__ __forceinline__ int which() const { return what >> 2 & 3; }
 };
-constexpr int LastRound = 1, LastMatrix = 2, MostEntries = 256;
+constexpr int LastRound = 1, LastMatrix = 2, MostEntries = 512;
 
 // unit_number is which of the units of 8 warps that share the items of a step the thread is of.
 __device__ __forceinline__ int unit_number() { return blockIdx.x + gridDim.x * (threadIdx.x >> 8); }
 __device__ __forceinline__ int units() { return gridDim.x * (StepThreads / 256); }
 
-// list_entries writes the entries of the unit's items, a lane those of a step; begins is where those of each step begin.
+// list_entries writes the entries of the unit's items, a thread those of a step; begins is where those of each step begin. All
+// threads of the block come here.
 __device__ __forceinline__ void list_entries(Entry *entries, int *begins, const Step *steps, int n) {
-    const int lane = threadIdx.x & 31, unit = unit_number();
-    const Step &s = steps[min(lane, n - 1)];
+    __shared__ int sums[StepThreads / 256][8];
+    const int number = threadIdx.x & 255, warp = number >> 5, lane = number & 31, unit = unit_number();
+    const Step &s = steps[min(number, n - 1)];
     const auto &p = s.product;
-    const bool own = lane < n && s.is_product();
+    const bool own = number < n && s.is_product();
     const int mats = s.mats(), rounds = own ? rounds_of(p.K) : 0, items = own && unit < p.items ? (p.items - unit + units() - 1) / units() : 0;
-    int at = items * mats * rounds;
+    int end = items * mats * rounds;
 #pragma unroll
     for (int m = 1; m < 32; m *= 2) {
-        const int before = __shfl_up_sync(~0u, at, m);
-        if (lane >= m) at += before;
+        const int before = __shfl_up_sync(~0u, end, m);
+        if (lane >= m) end += before;
     }
-    if (lane < n) begins[lane + 1] = at;
-    if (lane == 0) begins[0] = 0;
-    Entry *e = entries + at - items * mats * rounds;
+    if (lane == 31) sums[threadIdx.x >> 8][warp] = end;
+    __syncthreads();
+    for (int w = 0; w < warp; w++) end += sums[threadIdx.x >> 8][w];
+    if (number < n) begins[number + 1] = end;
+    if (number == 0) begins[0] = 0;
+    Entry *e = entries + end - items * mats * rounds;
     for (int i = 0; i < items; i++)
         for (int mat = 0; mat < mats; mat++) {
             int which, rows16;
             Cursor::place(p.m, mats, unit + i * units(), mat, which, rows16);
             for (int r = 0; r < rounds; r++, e++) {
                 e->place = ((rows16 >> 2) * p.KB + 64 * r) * 4 + (rows16 & 3);
-                e->what = ((p.K + 63) / 64 - 64 * r) << 16 | r << 9 | which << 7 | lane << 2 | (mat + 1 == mats ? LastMatrix : 0) | (r + 1 == rounds ? LastRound : 0);
+                e->what = ((p.K + 63) / 64 - 64 * r) << 16 | number << 8 | r << 4 | which << 2 | (mat + 1 == mats ? LastMatrix : 0) | (r + 1 == rounds ? LastRound : 0);
             }
         }
+    __syncthreads();
 }
 
 // A Stream brings the weights of all steps that a warp multiplies to its places in shared memory, one round after another: the
@@ -307,18 +314,21 @@ extern "C" __global__ void __launch_bounds__(StepThreads, 1) token_steps(const S
     __shared__ __align__(8) Entry entries[StepThreads / 256][MostEntries];
     __shared__ int begins[StepThreads / 256][MostSteps + 1];
     __shared__ Attended attended;
-    constexpr int AllPlaces = StepThreads / 32 * Places * PlaceBytes;
-    Step *own = (Step *)(smem + AllPlaces);
-    uint8_t *token = smem + AllPlaces + MostSteps * sizeof(Step);
+    __shared__ __align__(16) Step kept[3];  // of steps s and s + 1; that of step s + 2 is on its way
+    uint8_t *token = smem + StepThreads / 32 * Places * PlaceBytes;
     const int warp = threadIdx.x >> 5, side = gate[1] & 1;
-    for (int i = threadIdx.x; i < n * (int)sizeof(Step) / 8; i += StepThreads) ((uint64_t *)own)[i] = ((const uint64_t *)steps)[i];
+    auto keep = [&](int s) {
+        const int i = threadIdx.x - StepThreads / 2;  // warps that make no norm's sum first
+        if (i >= 0 && i < (int)sizeof(Step) / 16 && s < n) cp16(smem32(kept + s % 3) + 16 * i, (const uint8_t *)(steps + s) + 16 * i, true);
+        cp_commit();
+    };
+    keep(0), keep(1);
     if (threadIdx.x == 0)
         for (int i = 0; i < StepThreads / 32 * Places; i++) bar_init(smem32(&full[0][0] + i), 1);
     bar_init_fence();
     for (int i = threadIdx.x; i < n * (int)(sizeof(Maps) / sizeof(TensorMap)); i += StepThreads) fence_map((const TensorMap *)maps + i);
-    __syncthreads();
-    if (warp % 8 == 0) list_entries(entries[threadIdx.x >> 8], begins[threadIdx.x >> 8], own, n);
-    __syncthreads();
+    cp_wait<0>();
+    list_entries(entries[threadIdx.x >> 8], begins[threadIdx.x >> 8], steps, n);
     const Entry *list = entries[threadIdx.x >> 8];
     const int *begin = begins[threadIdx.x >> 8];
     Stream stream = {maps, smem + warp * Places * PlaceBytes, full[warp], list, list + begin[n], 0, 0, 0};
@@ -328,7 +338,8 @@ extern "C" __global__ void __launch_bounds__(StepThreads, 1) token_steps(const S
     mail += side * size;
     uint32_t met = 0;
     for (int s = 0; s < n; s++) {
-        const Step &step = own[s];
+        const Step &step = kept[s % 3], &next = kept[(s + 1) % 3];
+        keep(s + 2);
         const bool waits = step.kind & StepWaits, gates = threadIdx.x == StepThreads - 1;  // of a warp that has least to read
         if (waits) met += gridDim.x;
         if (waits && gates) grid_arrive(gate);
@@ -338,10 +349,11 @@ extern "C" __global__ void __launch_bounds__(StepThreads, 1) token_steps(const S
         };
         if (step.is_product()) {
             ready();
-            if (s + 1 < n) fetch(own[s + 1], attended);
+            if (s + 1 < n) fetch(next, attended);
             products(step, list + begin[s], list + begin[s + 1], stream, token, mail);
         } else if (step.attend.padded == 64) attend<64>(step, attended, token, ready);
         else attend<128>(step, attended, token, ready);
+        cp_wait<0>();
         __syncthreads();
     }
     if (threadIdx.x == 0 && atomicAdd(gate, 1) == met + gridDim.x - 1) gate[0] = 0, gate[1]++;
