@@ -151,11 +151,13 @@ __device__ __forceinline__ void mail_row(bf16 *to, int row, float v) {
     const uint32_t own = v != v ? 0x7FFF : pack2(v, 0), next = __shfl_down_sync(~0u, own, 1);
     if (row < 16 && row % 2 == 0) write_mail(to + row, own | next << 16);
 }
-// addend_in_step reads what is added to a row of an item. What came by mail the block has seen before.
-__device__ __forceinline__ float addend_in_step(const Step &step, int item, int row, const bf16 *mail) {
+// addend_in_step reads what is added to a row of an item, as it lies there: long before it is needed. What came by mail the
+// block has seen before.
+__device__ __forceinline__ uint32_t addend_in_step(const Step &step, int item, int row, const bf16 *mail) {
     const auto &p = step.product;
-    if (p.addend < 0) return addend_of(p.m, p.o, item, row);
-    return row < 16 ? low(*(const volatile unsigned short *)(mail + p.addend + 16 * item + row)) : 0;
+    const int n = 16 * item + row;
+    if (row >= 16 || n >= p.m.rows[0]) return 0;
+    return p.addend < 0 ? *(const unsigned short *)(p.o.addend + n) : *(const volatile unsigned short *)(mail + p.addend + n);
 }
 
 // products makes the products of a step: each team of 8 warps takes items.
@@ -170,7 +172,8 @@ __device__ __forceinline__ void products(const Step &step, const Entry *now, con
     else keep_token<false, StepThreads / 256>(token, line[team], x, mailed, p.K, padded, p.o);
     __syncthreads();
     int item = unit_number(), side = 0, mat = 0;
-    float addend = 0, y = 0;
+    uint32_t addend = 0;
+    float y = 0;
     for (; now < end; now++) {
         const Entry e = *now;
         if (tail == Added && e.round() == 0) addend = addend_in_step(step, item, threadIdx.x & 255, mail);
@@ -182,7 +185,7 @@ __device__ __forceinline__ void products(const Step &step, const Entry *now, con
         group_sync(1 + team, 256);
         if (warp == 0) {
             const int row = threadIdx.x & 31;
-            const float made = row < 16 ? finish<bf16>(part[team][side], p.m, p.o, mats, tail, item, row, addend) : 0;
+            const float made = row < 16 ? finish<bf16>(part[team][side], p.m, p.o, mats, tail, item, row, low(addend)) : 0;
             if (p.out >= 0) mail_row(mail + p.out + 16 * item, row, made);
         }
         item += units(), side ^= 1, mat = 0;
