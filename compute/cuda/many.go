@@ -158,7 +158,7 @@ func (d *Device) manyAll(key manyGroup, b behind) {
 	narrow[5*mostRows/2], narrow[5*mostRows/2+1] = uint64(b.sum.ptr), uint64(b.addend.ptr)
 	var sums array
 	if parts {
-		const beyond = 3 // which Hopper's kernels read, and leave out
+		const beyond = 4 // which Hopper's kernels read, and leave out: three parts, and of an odd number of tiles one or two more
 		sums = d.scratch(compute.F32, blocks+beyond, (key.tokens+7)/8*8, way.rows)
 	}
 	_, kb := packedBlocks(1, key.cols)

@@ -94,12 +94,12 @@ func testMany(t *testing.T, d *Device) {
 	}
 }
 
-// TestManyLong: blocks of Hopper's kernels with as many steps as there are stages, with more, and with rounds of units that do not
-// occupy all warpgroups.
+// TestManyLong: blocks of Hopper's kernels with as many steps as there are stages, with more, with rounds of units that do not
+// occupy all warpgroups, and with sums of five parts, which are read four at a time.
 func TestManyLong(t *testing.T) {
 	d := emulated(t, "capability=90,cores=1")
 	for _, tokens := range []int{5, 20, 64} {
-		for _, size := range [][2]int{{256, 1024}, {256, 640}, {600, 1664}, {72, 1280}} {
+		for _, size := range [][2]int{{256, 1024}, {256, 640}, {600, 1664}, {72, 1280}, {72, 4160}} {
 			w, err := d.ImportWeight(weight4(size[0], size[1]))
 			if err != nil {
 				t.Fatal(err)
