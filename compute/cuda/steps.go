@@ -1,6 +1,8 @@
 package cuda
 
 import (
+	"maps"
+	"slices"
 	"unsafe"
 
 	"github.com/lentil-lm/lentil/compute/cuda/driver"
@@ -24,7 +26,8 @@ const (
 // The words of a step that is a product.
 const (
 	stepToken, stepResults, stepWeights, stepRows = 1, 2, 6, 22
-	stepSum, stepAddend, stepCols, stepMailed     = 32, 33, 35, 37
+	stepNorm, stepSum, stepAddend                 = 30, 32, 33
+	stepCols, stepMailed                          = 35, 37
 )
 
 // attendParts is the word of a step of attention that says where blocks hand over parts.
@@ -130,32 +133,58 @@ func (s *step) result() (p uint64, n int) {
 	return s[stepResults], s.rows(0)
 }
 
+// A span is memory from an address to another.
+type span struct{ from, to uint64 }
+
+// halfs is the span of n numbers of 16 bits.
+func halfs(p uint64, n int) span { return span{p, p + 2*uint64(n)} }
+
+func (a span) meets(b span) bool { return a.from < b.to && b.from < a.to }
+
+// written is what a step writes but for caches.
+func (s *step) written() (list []span) {
+	if !s.product() {
+		heads, kv, head := int(s[12]>>32), int(uint32(s[13])), int(s[13]>>32)
+		return append(list, halfs(s[2], heads*head), halfs(s[4], heads*head), halfs(s[5], kv*head))
+	}
+	for i := range mostRows {
+		list = append(list, halfs(s[stepResults+i], s.rows(i)))
+	}
+	if s.kind()&(stepAdded|stepGated) != 0 {
+		list = append(list, halfs(s[stepSum], s.rows(0)))
+	}
+	if s.kind()&stepNormed != 0 {
+		list = append(list, halfs(s[stepNorm], int(uint32(s[stepCols]))))
+	}
+	return list
+}
+
 // mail tells steps which results blocks tell one another by mail: those of a product that the next one multiplies. All blocks
-// read all of them, so that no block is more than a step ahead, and what it writes nobody reads any more. The other steps wait
-// until all blocks have come to them. mail returns how many numbers there are.
+// read all of them: who has come to a step knows that those that had a part in the one before are through with that, so what they
+// have read may be written anew. The other steps wait until all blocks have come to them. mail returns how many numbers there are.
 func mail(steps []step) (size int) {
-	at := make(map[uint64]int, len(steps))     // of results that came by mail
-	since := make(map[uint64]bool, len(steps)) // results of products since blocks waited
+	at := make(map[span]int, len(steps)) // what came by mail, and is still so
+	var since []span                     // what was written since blocks waited
 	for i := 1; i < len(steps); i++ {
 		before, s := &steps[i-1], &steps[i]
+		for _, w := range before.written() {
+			since = append(since, w)
+			maps.DeleteFunc(at, func(a span, _ int) bool { return a.meets(w) })
+		}
 		p, n := before.result()
 		token, addend := -1, -1
-		delete(at, p)
-		since[p] = true
-		for j := 0; before.product() && j < mostRows; j++ {
-			since[before[stepResults+j]] = true
-		}
 		if s.product() && p != 0 && s[stepToken] == p && int(uint32(s[stepCols])) == n {
 			token = size
-			at[p] = token
+			at[halfs(p, n)] = token
 			before[38] = halves(token, 0)
 			size += (n + 15) / 16 * 16
 		}
 		waits := token < 0
 		if s.kind()&stepAdded != 0 {
-			if from, ok := at[s[stepAddend]]; ok {
+			added := halfs(s[stepAddend], s.rows(0))
+			if from, ok := at[added]; ok {
 				addend = from
-			} else if since[s[stepAddend]] {
+			} else if slices.ContainsFunc(since, added.meets) {
 				waits = true
 			}
 		}
@@ -164,7 +193,7 @@ func mail(steps []step) (size int) {
 		}
 		if waits {
 			s[0] |= stepWaits
-			clear(since)
+			since = since[:0]
 		}
 	}
 	return size
@@ -223,11 +252,11 @@ func (d *Device) stepsLaunch(steps []step) (r record, p driver.Ptr, ok bool) {
 	// a description is 16 words, and lies at a multiple of 64 bytes
 	words := make([]uint64, 0, len(steps)*(16*stepMaps+len(step{})))
 	for _, s := range steps {
-		maps, err := d.matrices(s)
+		described, err := d.matrices(s)
 		if err != nil {
 			return r, 0, false // launches do as well, here and below
 		}
-		words = append(words, maps[:]...)
+		words = append(words, described[:]...)
 	}
 	size, begin := mail(steps), len(words)
 	for _, s := range steps {
@@ -258,9 +287,9 @@ func (d *Device) stepsLaunch(steps []step) (r record, p driver.Ptr, ok bool) {
 }
 
 // matrices describes the weights of a step: each as rows of one block, in boxes of what 16 rows have of 4 blocks.
-func (d *Device) matrices(s step) (maps [16 * stepMaps]uint64, err error) {
+func (d *Device) matrices(s step) (list [16 * stepMaps]uint64, err error) {
 	if !s.product() {
-		return maps, nil
+		return list, nil
 	}
 	kb := int(s[stepCols] >> 32)
 	for i := range mostRows {
@@ -271,13 +300,13 @@ func (d *Device) matrices(s step) (maps [16 * stepMaps]uint64, err error) {
 		strips, _ := packedBlocks(n, 1)
 		for j, cols := range []int{256, 32} { // of 512 bytes of numbers, 64 of scales
 			if err := d.drv.Boxes(&d.call.tile, driver.Ptr(s[stepWeights+i]), strips*kb, blockBytes/2, blockBytes/2, oneRound/2, cols); err != nil {
-				return maps, err
+				return list, err
 			}
 			words := d.call.tile.Words()
-			copy(maps[16*(mostRows*j+i):], words[:])
+			copy(list[16*(mostRows*j+i):], words[:])
 		}
 	}
-	return maps, nil
+	return list, nil
 }
 
 // freeSteps gives the memory of steps back, behind the launches that read it.

@@ -131,3 +131,69 @@ func TestStepsRefused(t *testing.T) {
 	}
 	d.discard(graph)
 }
+
+// TestMail: what is added to a product comes by mail only as long as it is what was mailed, and blocks wait before they read
+// what others write otherwise.
+func TestMail(t *testing.T) {
+	const (
+		wide   = 64 // of all tokens and results
+		nobody = -1
+	)
+	product := func(kind int, token uint64, results ...uint64) (s step) {
+		s[0], s[stepToken], s[stepCols] = uint64(kind), token, halves(wide, 1)
+		for i, p := range results {
+			s[stepResults+i] = p
+			s[stepRows+i/2] |= wide << (32 * (i % 2))
+		}
+		return s
+	}
+	normed := func(s step, y uint64) step {
+		s[0] |= stepNormed
+		s[stepNorm] = y
+		return s
+	}
+	behind := func(s step, kind int, sum, addend uint64) step {
+		s[0] |= uint64(kind)
+		s[stepSum], s[stepAddend] = sum, addend
+		return s
+	}
+	attends := func(y, q, k uint64) (s step) {
+		s[0], s[2], s[4], s[5] = stepAttend, y, q, k
+		s[12], s[13] = halves(0, 2), halves(1, 32) // two heads of 32
+		return s
+	}
+	// memory, 128 bytes apart
+	const x, h, h2, y, n, q, k, v, g, a = 0x1000, 0x1080, 0x1100, 0x1180, 0x1200, 0x1280, 0x1300, 0x1380, 0x1400, 0x1480
+	first := behind(product(0, a, y), stepAdded, h, x) // gives h
+	for _, c := range []struct {
+		name         string
+		steps        []step
+		waits, mails string // by step
+		addend       int    // of the last one
+	}{
+		{"layer", []step{first, normed(behind(product(0, h, y, g), stepGated, q, 0), n), behind(product(0, q, y), stepAdded, h2, h)}, "...", "mm.", 0},
+		{"sum of the step before", []step{first, behind(product(0, h, y), stepAdded, h2, h)}, "..", "m.", 0},
+		{"result among several", []step{first, normed(product(0, h, h, k, v), n), behind(product(0, a, y), stepAdded, h2, h)}, "..w", "m..", nobody},
+		{"result before a gate", []step{first, normed(behind(product(0, h, y, h), stepGated, q, 0), n), behind(product(0, q, y), stepAdded, h2, h)}, "..w", "mm.", nobody},
+		{"overlapping", []step{first, product(0, h, h+64), behind(product(0, h+64, y), stepAdded, h2, h)}, "..w", "mm.", nobody},
+		{"norm", []step{first, normed(behind(product(0, h, y, g), stepGated, q, 0), n), behind(product(0, q, y), stepAdded, h2, n)}, "..w", "mm.", nobody},
+		{"attention", []step{first, normed(product(0, h, q, k, v), n), attends(h, q, k), behind(product(0, h, y), stepAdded, h2, h)}, "..ww", "m...", nobody},
+		{"query", []step{first, normed(product(0, h, q, k, v), n), attends(a, h, k), behind(product(0, a, y), stepAdded, h2, h)}, "..ww", "m...", nobody},
+		{"from before", []step{first, normed(behind(product(0, h, y, g), stepGated, q, 0), n), behind(product(0, q, y), stepAdded, h2, x)}, "...", "mm.", nobody},
+		{"of two steps before, and waited for", []step{first, product(0, x, k), behind(product(0, k, y), stepAdded, h2, h)}, ".w.", ".m.", nobody},
+		{"of two steps before", []step{product(0, a, h, v), product(0, h, k), product(0, k, q), behind(product(0, q, y), stepAdded, h2, v)}, ".w..", ".mm.", nobody},
+		{"of the step before, beside others", []step{first, product(0, h, k), behind(product(0, k, y), stepAdded, h2, k)}, "...", "mm.", 64},
+	} {
+		size := mail(c.steps)
+		var waits, mails strings.Builder
+		for i, s := range c.steps {
+			fmt.Fprint(&waits, map[bool]string{false: ".", true: "w"}[s.kind()&stepWaits != 0])
+			mailed := s.product() && i+1 < len(c.steps) && c.steps[i+1].product() && int32(uint32(c.steps[i+1][stepMailed])) >= 0
+			fmt.Fprint(&mails, map[bool]string{false: ".", true: "m"}[mailed])
+		}
+		last := c.steps[len(c.steps)-1]
+		if addend := int(int32(last[stepMailed] >> 32)); waits.String() != c.waits || mails.String() != c.mails || addend != c.addend || size != wide*strings.Count(c.mails, "m") {
+			t.Errorf("%s: waits %s, mails %s, addend %d, want %s, %s, %d; %d numbers", c.name, &waits, &mails, addend, c.waits, c.mails, c.addend, size)
+		}
+	}
+}
