@@ -3,12 +3,15 @@ package cuda
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"math"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/quant"
 )
 
 // steppingDevice is a card that goes through steps: that of the machine, or an emulated one of few multiprocessors.
@@ -194,6 +197,171 @@ func TestMail(t *testing.T) {
 		last := c.steps[len(c.steps)-1]
 		if addend := int(int32(last[stepMailed] >> 32)); waits.String() != c.waits || mails.String() != c.mails || addend != c.addend || size != wide*strings.Count(c.mails, "m") {
 			t.Errorf("%s: waits %s, mails %s, addend %d, want %s, %s, %d; %d numbers", c.name, &waits, &mails, addend, c.waits, c.mails, c.addend, size)
+		}
+	}
+}
+
+// tokenOf is a token of numbers that at gives.
+func tokenOf(t *testing.T, d *Device, n int, at func(i int) float32) compute.Buffer {
+	t.Helper()
+	b, err := d.Alloc(compute.Shape{1, n}, compute.BF16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = at(i)
+	}
+	data := make([]byte, 2*n)
+	quant.PutFloats(data, v, quant.BF16)
+	if err := d.Write(b, data); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// oddTokens are numbers of a token that are unlike one another.
+var oddTokens = map[string]func(i int) float32{
+	"numbers": func(i int) float32 { return float32(i%13-6) * 0.3 },
+	"zeros":   func(int) float32 { return 0 },
+	"tiny":    func(i int) float32 { return float32(i%7-3) * 1e-39 },
+	"large":   func(i int) float32 { return float32(i%5-2) * 1e33 },
+	"peaks": func(i int) float32 {
+		if i%64 == 5 {
+			return 3000
+		}
+		return float32(i%9-4) * 0.01
+	},
+	"NaN": func(i int) float32 {
+		if i == 70 {
+			return float32(math.NaN())
+		}
+		return float32(i % 3)
+	},
+	"infinite": func(i int) float32 {
+		if i == 3 {
+			return float32(math.Inf(-1))
+		}
+		return float32(i % 3)
+	},
+}
+
+// TestOneNumbers compares products of one token with sums in float64: they are within a part in 2^20 of what is added up, but that
+// numbers of the token are held in units of the largest of their 64.
+func TestOneNumbers(t *testing.T) {
+	l := &layer{t: t, d: emulated(t, "capability=90")}
+	for _, cols := range []int{64, 576, 4160, 19456} { // the last is the most
+		if room := oneShared(cols); room > l.d.oneRoom() || oneShared(19457) <= l.d.oneRoom() {
+			t.Fatalf("%d columns take %d bytes, there are %d", cols, room, l.d.oneRoom())
+		}
+		m := weight4(17, cols)
+		w, err := l.d.ImportWeight(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		weights := m.Floats()
+		for name, at := range oddTokens {
+			x := tokenOf(t, l.d, cols, at)
+			numbers := floats(t, l.d, x)
+			got := floats(t, l.d, l.run(compute.Linear{Weight: compute.WeightOf(w.(*buffer).weight), Exact: true, To: compute.F32}, x, w))
+			for row, y := range got {
+				sum, off := 0.0, 1e-36
+				for i := 0; i < cols; i += 64 {
+					var largest, factors float64
+					for j := i; j < i+64; j++ {
+						x, w := float64(numbers[j]), float64(weights[row*cols+j])
+						sum, off = sum+x*w, off+math.Abs(x*w)/(1<<20)
+						largest, factors = max(largest, math.Abs(x)), factors+math.Abs(w)
+					}
+					off += largest * factors / (1 << 22)
+				}
+				if finite := sum-sum == 0; finite != (y-y == 0) || finite && !(math.Abs(float64(y)-sum) <= off) {
+					t.Errorf("%d columns, %s: %v, want %v, give or take %.3g", cols, name, y, sum, off)
+				}
+			}
+		}
+	}
+}
+
+// TestStepsNumbers: so do steps with fewer items than blocks, results that come by mail whatever they are, and sums of what was mailed
+// steps ago.
+func TestStepsNumbers(t *testing.T) {
+	for _, c := range []struct {
+		env         string
+		wide, first int
+		tokens      []string
+	}{
+		{"cores=8", 64, 576, slices.Collect(maps.Keys(oddTokens))},
+		{"cores=3", 128, 16448, []string{"numbers"}},
+		{"cores=8", 4160, 64, []string{"NaN"}},
+	} {
+		d := steppingDevice(t, c.env)
+		for _, name := range c.tokens {
+			l := &layer{t: t, d: d}
+			token := tokenOf(t, d, c.first, oddTokens[name])
+			pass := func() (all []compute.Buffer) {
+				keep := func(b compute.Buffer) compute.Buffer {
+					all = append(all, b)
+					return b
+				}
+				l.at = 0
+				plus := compute.Add{Alpha: 1}
+				a := keep(l.linear(token, c.wide))
+				b := keep(l.linear(a, 128, l.filled(compute.F32, 128)))
+				h := keep(l.run(plus, keep(l.linear(b, c.wide)), a))
+				n := keep(l.run(compute.RMSNorm{Eps: 1e-5}, h, l.filled(compute.F32, c.wide)))
+				u, v := l.filled(compute.F32, 1, 3), l.filled(compute.F32, 3, 64)
+				g := keep(l.linear(n, 64, u, v))
+				g = keep(l.run(compute.SwiGLU{}, g, keep(l.linear(n, 64))))
+				h2 := keep(l.run(plus, keep(l.linear(g, c.wide)), h))
+				keep(l.run(plus, keep(l.linear(h2, c.wide)), a))
+				keep(l.linear(h2, 24))
+				return all
+			}
+			bits := func(list []compute.Buffer) (all []string) {
+				for _, b := range list {
+					data := make([]byte, b.Spec().Bytes())
+					if err := d.Read(b, data); err != nil {
+						t.Fatal(err)
+					}
+					all = append(all, fmt.Sprintf("%x", data))
+				}
+				return all
+			}
+			want := bits(pass())
+			k := &collector{}
+			d.flush()
+			d.collecting = k
+			results := pass()
+			d.emit()
+			d.freeAreas()
+			d.collecting, d.waited = nil, false
+			d.enter()
+			graph, err := d.capture(k.records)
+			held := len(d.steps[graph])
+			d.leave()
+			if err != nil || held != 1 {
+				t.Fatalf("%v: %d launches of steps", err, held)
+			}
+			for range 3 {
+				for _, b := range results {
+					if err := d.Write(b, make([]byte, b.Spec().Bytes())); err != nil {
+						t.Fatal(err)
+					}
+				}
+				d.enter()
+				d.flush()
+				d.replay(graph)
+				d.leave()
+				for i, got := range bits(results) {
+					if got != want[i] {
+						t.Errorf("%s, %+v: result %d: %.64s, alone %.64s", name, c, i, got, want[i])
+					}
+				}
+			}
+			d.enter()
+			d.discard(graph)
+			d.leave()
 		}
 	}
 }
