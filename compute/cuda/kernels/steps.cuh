@@ -246,7 +246,7 @@ template <int DP, class Ready> __device__ __forceinline__ void attend(const Step
     Single<DP> own(o, held, now.part);
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, half = o.dim / 2, i = 2 * lane, of = own.of * o.dim, row = now.row;
     const bool key = warp == 8 && now.newest, turns = (warp < own.heads || key) && i < half;
-    own.begin(a.keys, a.values, now.newest ? row : -1);
+    own.begin(a.keys, a.values, now.newest && now.seen ? row : -1);
     float2 cos = make_float2(0, 0), sin = cos;
     if (turns) cos = *(const float2 *)(a.cos + i), sin = *(const float2 *)(a.sin + i);
     ready();
