@@ -30,24 +30,34 @@ func steppingDevice(t *testing.T, env string) *Device {
 
 // collected are the launches of passes that are not run, with results and work memory of their own.
 func (l *layer) collected(hidden, between, passes int) (all []compute.Buffer, list []record) {
-	d, c := l.d, &collector{}
-	d.flush()
-	d.collecting = c
-	for range passes {
-		all = append(all, l.pass(hidden, between)...)
-		d.emit()
-	}
-	d.freeAreas()
-	d.collecting, d.waited = nil, false
+	all, list = l.d.collect(func() (all []compute.Buffer) {
+		for range passes {
+			all = append(all, l.pass(hidden, between)...)
+			l.d.emit()
+		}
+		return all
+	})
 	last := func(r record) int { // what is no step, and nothing else needs, comes behind all passes
-		switch name := d.kernelName(r.f); {
+		switch name := l.d.kernelName(r.f); {
 		case passes == 1, strings.HasPrefix(name, "one_"), strings.HasPrefix(name, "turn_store_"), strings.HasPrefix(name, "single_"):
 			return 0
 		}
 		return 1
 	}
-	slices.SortStableFunc(c.records, func(a, b record) int { return last(a) - last(b) })
-	return all, c.records
+	slices.SortStableFunc(list, func(a, b record) int { return last(a) - last(b) })
+	return all, list
+}
+
+// collect notes the launches of ops that are not run.
+func (d *Device) collect(ops func() []compute.Buffer) ([]compute.Buffer, []record) {
+	c := &collector{}
+	d.flush()
+	d.collecting = c
+	results := ops()
+	d.emit()
+	d.freeAreas()
+	d.collecting, d.waited = nil, false
+	return results, c.records
 }
 
 // TestSteps: launches that become the steps of one give, to the bit, what they give alone, again and again.
@@ -135,6 +145,57 @@ func TestStepsRefused(t *testing.T) {
 		t.Fatalf("%v, %v, steps refused: %v, %d held", err, d.err, d.noSteps, len(d.steps))
 	}
 	d.discard(graph)
+}
+
+// TestStepsLimits: launches have as many steps, and rounds of a unit, as there is room for, and what has more rounds is no step.
+func TestStepsLimits(t *testing.T) {
+	d := steppingDevice(t, "cores=1")
+	if d.card.Multiprocessors != 1 {
+		t.Skip("the card has more multiprocessors than one")
+	}
+	short := slices.Repeat([]int{64}, 200)
+	for _, c := range []struct {
+		name string
+		rows []int
+		want []int // steps of a launch, or 0 where it is a product
+	}{
+		{"many steps", short, []int{192, 8}},
+		{"many rounds", slices.Repeat([]int{2752, 64}, 8), []int{10, 6}}, // 86 and 2
+		{"a long product", append(append(short[:3:3], 16*2*mostEntries+64), short[:3]...), []int{3, 0, 3}},
+		{"as many rounds as there may be", []int{64, 64, 16000, 64}, []int{4}}, // 2, 2, 500 and 8
+	} {
+		l := &layer{t: t, d: d}
+		pass := func() (all []compute.Buffer) {
+			l.at = 0
+			x := l.filled(compute.BF16, 1, 64)
+			for _, n := range c.rows {
+				x = l.linear(x, n)
+				all = append(all, x)
+			}
+			return all
+		}
+		want := bits(t, d, pass())
+		results, records := d.collect(pass)
+		d.enter()
+		list, held := d.inSteps(records)
+		var steps []int
+		for _, r := range list {
+			n := 0
+			if d.kernelName(r.f) == "token_steps" {
+				n = int(r.words[2])
+			}
+			steps = append(steps, n)
+			d.queue(r)
+		}
+		d.freeSteps(held)
+		d.leave()
+		if !slices.Equal(steps, c.want) {
+			t.Errorf("%s: steps %v, want %v", c.name, steps, c.want)
+		}
+		if got := bits(t, d, results); !slices.Equal(got, want) {
+			t.Errorf("%s: other results than alone", c.name)
+		}
+	}
 }
 
 // TestMail: what is added to a product comes by mail only as long as it is what was mailed, and blocks wait before they read
@@ -305,18 +366,12 @@ func TestStepsNumbers(t *testing.T) {
 			tokens[name], want[name] = read(t, d, token), bits(t, d, l.chain(token, c.wide))
 		}
 		token := tokenOf(t, d, c.first, oddTokens["zeros"])
-		k := &collector{}
-		d.flush()
-		d.collecting = k
-		results := l.chain(token, c.wide)
-		d.emit()
-		d.freeAreas()
-		d.collecting, d.waited = nil, false
+		results, records := d.collect(func() []compute.Buffer { return l.chain(token, c.wide) })
 		var graphs [2]driver.GraphExec
 		d.enter()
 		for i := range graphs {
 			var err error
-			if graphs[i], err = d.capture(k.records); err != nil || len(d.steps[graphs[i]]) != 1 {
+			if graphs[i], err = d.capture(records); err != nil || len(d.steps[graphs[i]]) != 1 {
 				t.Fatalf("%v: %d launches of steps", err, len(d.steps[graphs[i]]))
 			}
 		}
