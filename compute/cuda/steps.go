@@ -27,11 +27,11 @@ const (
 const (
 	stepToken, stepResults, stepWeights, stepRows = 1, 2, 6, 22
 	stepNorm, stepSum, stepAddend                 = 30, 32, 33
-	stepCols, stepMailed                          = 35, 37
+	stepCols, stepItems, stepMailed, stepOut      = 35, 36, 37, 38
 )
 
-// attendParts is the word of a step of attention that says where blocks hand over parts.
-const attendParts = 3
+// The words of a step of attention: attendParts says where blocks hand over parts, attendHeads is the struct Heads.
+const attendResult, attendParts, attendQuery, attendKey, attendHeads = 2, 3, 4, 5, 12
 
 const (
 	mostSteps   = 192 // of a launch, as in kernels/steps.cuh
@@ -62,8 +62,8 @@ func (d *Device) asSteps(list []record) (steps []step, launches int) {
 	const rows, around = 4, 4 + 7*mostRows
 	w, s := r.words, step{uint64(kind), r.words[0]}
 	copy(s[stepResults:stepCols], w[rows:around+5])
-	s[stepCols], s[36] = halves(int(w[1]), int(w[2])), halves(int(w[around+5]), int(w[3]))
-	s[stepMailed], s[38] = halves(-1, -1), halves(-1, 0)
+	s[stepCols], s[stepItems] = halves(int(w[1]), int(w[2])), halves(int(w[around+5]), int(w[3]))
+	s[stepMailed], s[stepOut] = halves(-1, -1), halves(-1, 0)
 	if len(list) > 2 {
 		if attend, ok := d.attendStep(list[1], list[2]); ok {
 			return []step{s, attend}, 3
@@ -92,10 +92,10 @@ func (d *Device) attendStep(turn, attend record) (s step, ok bool) {
 	if name == "single_64" {
 		padded = 64
 	}
-	s[0], s[1], s[2] = stepAttend, a[0], a[1]
-	copy(s[4:9], t[1:6])
-	copy(s[9:12], a[5:8])
-	copy(s[12:16], a[9:13])
+	s[0], s[1], s[attendResult] = stepAttend, a[0], a[1]
+	copy(s[attendQuery:9], t[1:6])
+	copy(s[9:attendHeads], a[5:8])
+	copy(s[attendHeads:16], a[9:13])
 	s[16], s[17] = halves(int(room), attend.grid.X), uint64(padded)
 	return s, true
 }
@@ -108,7 +108,7 @@ func (s *step) entries(units int) int {
 		return 0
 	}
 	const round = 64 * oneRound * oneWarps
-	n := (int(uint32(s[36])) + units - 1) / units * ((int(uint32(s[stepCols])) + round - 1) / round)
+	n := (int(uint32(s[stepItems])) + units - 1) / units * ((int(uint32(s[stepCols])) + round - 1) / round)
 	if s.kind()&stepGated != 0 {
 		n *= 2
 	}
@@ -144,8 +144,8 @@ func (a span) meets(b span) bool { return a.from < b.to && b.from < a.to }
 // written is what a step writes but for caches.
 func (s *step) written() (list []span) {
 	if !s.product() {
-		heads, kv, head := int(s[12]>>32), int(uint32(s[13])), int(s[13]>>32)
-		return append(list, halfs(s[2], heads*head), halfs(s[4], heads*head), halfs(s[5], kv*head))
+		heads, kv, head := int(s[attendHeads]>>32), int(uint32(s[attendHeads+1])), int(s[attendHeads+1]>>32)
+		return append(list, halfs(s[attendResult], heads*head), halfs(s[attendQuery], heads*head), halfs(s[attendKey], kv*head))
 	}
 	for i := range mostRows {
 		list = append(list, halfs(s[stepResults+i], s.rows(i)))
@@ -176,7 +176,7 @@ func mail(steps []step) (size int) {
 		if s.product() && p != 0 && s[stepToken] == p && int(uint32(s[stepCols])) == n {
 			token = size
 			at[halfs(p, n)] = token
-			before[38] = halves(token, 0)
+			before[stepOut] = halves(token, 0)
 			size += (n + 15) / 16 * 16
 		}
 		waits := token < 0

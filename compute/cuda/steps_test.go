@@ -224,8 +224,8 @@ func TestMail(t *testing.T) {
 		return s
 	}
 	attends := func(y, q, k uint64) (s step) {
-		s[0], s[2], s[4], s[5] = stepAttend, y, q, k
-		s[12], s[13] = halves(0, 2), halves(1, 32) // two heads of 32
+		s[0], s[attendResult], s[attendQuery], s[attendKey] = stepAttend, y, q, k
+		s[attendHeads], s[attendHeads+1] = halves(0, 2), halves(1, 32) // two heads of 32
 		return s
 	}
 	// memory, 128 bytes apart
