@@ -197,8 +197,9 @@ template <bool Halves> __device__ __forceinline__ void keep_digits(uint8_t *toke
     }
 }
 
-// keep_token writes the token, or its norm, to shared memory. The last columns are filled up with zeros, to padded blocks of 64. Each team of 256 threads makes the norm for itself, and writes its part. A thread asks for all its
-// pieces of Held at a time, then waits once. Among steps the token may be mailed: other blocks are still writing it.
+// keep_token writes the token, or its norm, to shared memory. The last columns are filled up with zeros, to padded blocks of 64.
+// Each team of 256 threads makes the norm for itself, and writes its part. A thread asks for all its pieces of Held at a time, then
+// waits once. Among steps the token may be mailed: other blocks are still writing it.
 template <bool Normed, int Teams> __device__ __forceinline__ void keep_token(uint8_t *token, float *line, const bf16 *x, bool mailed, int K, int padded, const Around &o) {
     constexpr bool Mail = Teams > 1;
     constexpr int Held = Normed ? 2 : 6, Norms = Normed ? Held : 1;

@@ -113,8 +113,8 @@ __device__ __forceinline__ float reciprocal(float v) {
 // prefetch asks for the line of 128 bytes at p, so that the card's cache has it when it is read.
 __device__ __forceinline__ void prefetch(const void *p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p) : "memory"); }
 
-// count_in adds one, and returns what was there: all that its block wrote before a barrier is seen by the block that finds it counted, behind a
-// barrier too.
+// count_in adds one, and returns what was there: all that its block wrote before a barrier is seen by the block that finds it
+// counted, behind a barrier too.
 __device__ __forceinline__ uint32_t count_in(uint32_t *p) {
     uint32_t n;
     asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;" : "=r"(n) : "l"(p) : "memory");

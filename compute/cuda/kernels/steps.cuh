@@ -42,14 +42,14 @@ struct Step {
     __device__ __forceinline__ int mats() const { return kind & StepGated ? 2 : 1; }
 };
 
-constexpr int MostSteps = 192, StepThreads = 512, MostFetched = 256;
+constexpr int MostSteps = 192, StepThreads = 512, Teams = StepThreads / 256, MostFetched = 256;
 constexpr int Places = 4, PlaceBlocks = Round / 2, PlaceBytes = (Numbers + Scales) / 2;  // halves of rounds that a warp has on their way
 
 // Maps tell how numbers and scales of a step's matrices lie, as rows of one block of 64 by 64 each.
 struct Maps { TensorMap numbers[4], scales[4]; };
 
 // An Entry is a round of 8 warps by 8 blocks of an item: what a unit of 8 warps multiplies, in the order in which it does. There are
-// at most MostEntries for all steps of a launch (steps.go).
+// at most MostEntries for all steps of a launch (steps.go). A token that fits into shared memory has at most 5 rounds.
 struct Entry {
     uint32_t place;  // 4 * the first block's number in its matrix, + which 16 rows
     uint32_t what;   // blocks from there to the matrix's end << 16 | step << 8 | round << 4 | which matrix << 2 | LastRound, LastMatrix
@@ -62,12 +62,12 @@ constexpr int LastRound = 1, LastMatrix = 2, MostEntries = 512;
 
 // unit_number is which of the units of 8 warps that share the items of a step the thread is of.
 __device__ __forceinline__ int unit_number() { return blockIdx.x + gridDim.x * (threadIdx.x >> 8); }
-__device__ __forceinline__ int units() { return gridDim.x * (StepThreads / 256); }
+__device__ __forceinline__ int units() { return gridDim.x * Teams; }
 
 // list_entries writes the entries of the unit's items, a thread those of a step; begins is where those of each step begin. All
 // threads of the block come here.
 __device__ __forceinline__ void list_entries(Entry *entries, int *begins, const Step *steps, int n) {
-    __shared__ int sums[StepThreads / 256][8];
+    __shared__ int sums[Teams][8];
     const int number = threadIdx.x & 255, warp = number >> 5, lane = number & 31, unit = unit_number();
     const Step &s = steps[min(number, n - 1)];
     const auto &p = s.product;
@@ -162,14 +162,14 @@ __device__ __forceinline__ uint32_t addend_in_step(const Step &step, int item, i
 
 // products makes the products of a step: each team of 8 warps takes items.
 __device__ __forceinline__ void products(const Step &step, const Entry *now, const Entry *end, Stream &stream, uint8_t *token, bf16 *mail) {
-    __shared__ float part[StepThreads / 256][2][2][8][16], line[StepThreads / 256][8];
+    __shared__ float part[Teams][2][2][8][16], line[Teams][8];
     const auto &p = step.product;
     const int warp = threadIdx.x >> 5 & 7, team = threadIdx.x >> 8, padded = padded_of(p.K), mats = step.mats();
     const int tail = step.kind & StepAdded ? Added : step.kind & StepGated ? Gated : Nothing;
     const bool mailed = p.token >= 0;
     const bf16 *x = mailed ? mail + p.token : p.x;
-    if (step.kind & StepNormed) keep_token<true, StepThreads / 256>(token, line[team], x, mailed, p.K, padded, p.o);
-    else keep_token<false, StepThreads / 256>(token, line[team], x, mailed, p.K, padded, p.o);
+    if (step.kind & StepNormed) keep_token<true, Teams>(token, line[team], x, mailed, p.K, padded, p.o);
+    else keep_token<false, Teams>(token, line[team], x, mailed, p.K, padded, p.o);
     __syncthreads();
     int item = unit_number(), side = 0, mat = 0;
     uint32_t addend = 0;
@@ -192,8 +192,8 @@ __device__ __forceinline__ void products(const Step &step, const Entry *now, con
     }
 }
 
-// join_share joins the block's share of a piece's sums: a warp takes eight values of a head, four lanes a part. Behind that all blocks of
-// the piece have read the queries, so that what is turned can be written in their place.
+// join_share joins the block's share of a piece's sums: a warp takes eight values of a head, four lanes a part. Who has the parts
+// of a head of all blocks knows that these have read its query, so that what is turned can be written in its place.
 template <int DP> __device__ __forceinline__ void join_share(const Single<DP> &own, float *parts, bf16 *y, bf16 *q) {
     const int lane = threadIdx.x & 31, cuts = own.cuts, eights = own.heads * DP / 8, share = (eights + cuts - 1) / cuts;
     for (int e = own.cut * share + (threadIdx.x >> 5); e < min((own.cut + 1) * share, eights); e += StepThreads / 32) {
@@ -314,14 +314,14 @@ __device__ __forceinline__ void fetch(const Step &step, Attended &next) {
 extern "C" __global__ void __launch_bounds__(StepThreads, 1) token_steps(const Step *steps, const Maps *maps, int n, uint32_t *gate, bf16 *mail, int size) {
     SHARED_ARRAY(uint8_t, smem, 128);
     __shared__ __align__(8) uint64_t full[StepThreads / 32][Places];
-    __shared__ __align__(8) Entry entries[StepThreads / 256][MostEntries];
-    __shared__ int begins[StepThreads / 256][MostSteps + 1];
+    __shared__ __align__(8) Entry entries[Teams][MostEntries];
+    __shared__ int begins[Teams][MostSteps + 1];
     __shared__ Attended attended;
     __shared__ __align__(16) Step kept[3];  // of steps s and s + 1; that of step s + 2 is on its way
     uint8_t *token = smem + StepThreads / 32 * Places * PlaceBytes;
     const int warp = threadIdx.x >> 5, side = gate[1] & 1;
     auto keep = [&](int s) {
-        const int i = threadIdx.x - StepThreads / 2;  // warps that make no norm's sum first
+        const int i = threadIdx.x - StepThreads / 2;  // warps of the second team
         if (i >= 0 && i < (int)sizeof(Step) / 16 && s < n) cp16(smem32(kept + s % 3) + 16 * i, (const uint8_t *)(steps + s) + 16 * i, true);
         cp_commit();
     };
