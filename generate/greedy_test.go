@@ -47,12 +47,12 @@ func TestCardGreedy(t *testing.T) {
 	}
 	tok := tokenizerOf(t, path)
 	for _, bits := range []KVBits{{}, {Bits: 8, Group: 32}} {
-		cache := 16
-		if bits.Bits > 0 {
-			cache = bits.Bits
+		cache, most := 16, halfLogits
+		if bits.Bits > 0 { // a key or value between two codes may get the other one
+			cache, most = bits.Bits, 1.25*halfLogits
 		}
 		cpu, dev := greedySession(t, newCPU(t), path, bits), greedySession(t, fallback.New(card), path, bits)
-		equal, narrow, most, squares := 0, 0, 0.0, 0.0
+		equal, narrow, widest, squares := 0, 0, 0.0, 0.0
 		for _, chapter := range chapters {
 			name := filepath.Base(chapter)
 			text, err := os.ReadFile(chapter)
@@ -63,12 +63,12 @@ func TestCardGreedy(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			apart, off := partings(t, cpu, dev, prompt, n)
+			apart, off := partings(t, cpu, dev, prompt, n, most)
 			squares += off * off / float64(len(chapters))
 			for _, p := range apart {
 				t.Logf("%d-bit cache, %s: apart at token %d of %d, by a lead of %.3f: %.1f of the logits' error there, %.3f; up to %.3f is narrow",
 					cache, name, p.at+1, n, p.lead, p.lead/p.off, p.off, p.narrow)
-				if most = max(most, p.lead/p.off); !(p.lead <= p.narrow) {
+				if widest = max(widest, p.lead/p.off); !(p.lead <= p.narrow) {
 					t.Errorf("%d-bit cache, %s: token %d is %d, on the CPU %d by a lead of %.3f", cache, name, p.at+1, p.got, p.want, p.lead)
 				}
 			}
@@ -80,7 +80,7 @@ func TestCardGreedy(t *testing.T) {
 			}
 		}
 		t.Logf("%d-bit cache: %d of %d answers are equal, %d part at narrow leads alone, at most %.1f times the logits' error there, which is %.3f in all",
-			cache, equal, len(chapters), narrow, most, math.Sqrt(squares))
+			cache, equal, len(chapters), narrow, widest, math.Sqrt(squares))
 	}
 }
 
@@ -93,8 +93,8 @@ type parting struct {
 }
 
 // partings follows the CPU's answer of n tokens, at each of which both sides have seen the same. all is how far logits are from the
-// CPU's, root mean square over all tokens.
-func partings(t *testing.T, cpu, card *Session, prompt []int32, n int) (list []parting, all float64) {
+// CPU's, root mean square over all tokens; at each they may be off by most of their size.
+func partings(t *testing.T, cpu, card *Session, prompt []int32, n int, most float64) (list []parting, all float64) {
 	t.Helper()
 	for at := range n {
 		want, err1 := cpu.Prefill(t.Context(), prompt, 0)
@@ -110,11 +110,11 @@ func partings(t *testing.T, cpu, card *Session, prompt []int32, n int) (list []p
 		size, first, other := math.Sqrt(squares/float64(len(want))), argMax(want), argMax(got)
 		off /= float64(len(want))
 		all += off / float64(n)
-		if off = math.Sqrt(off); !(off <= halfLogits*size) {
+		if off = math.Sqrt(off); !(off <= most*size) {
 			t.Errorf("after %d tokens logits are off by %.3f of their size", len(prompt), off/size)
 		}
 		if other != first {
-			list = append(list, parting{at: at, got: other, want: first, lead: float64(want[first] - want[other]), off: off, narrow: 2 * halfLogits * size})
+			list = append(list, parting{at: at, got: other, want: first, lead: float64(want[first] - want[other]), off: off, narrow: 2 * most * size})
 		}
 		prompt = append(prompt, int32(first))
 	}
