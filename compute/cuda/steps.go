@@ -266,7 +266,10 @@ func (d *Device) stepsLaunch(steps []step) (r record, p driver.Ptr, ok bool) {
 	words = append(words, make([]uint64, 2-gate%2)...) // the mail lies at a multiple of 16 bytes
 	bytes := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), 8*len(words))
 	sides := int64(2 * 2 * size)
-	parts := int64(d.card.Multiprocessors) * singleHeads * (128 + 2) * 4 // of attention: a block has those of up to 8 heads of 128 values
+	var parts int64 // of attention: a block has those of up to 8 heads of 128 values
+	if slices.ContainsFunc(steps, func(s step) bool { return !s.product() }) {
+		parts = int64(d.card.Multiprocessors) * singleHeads * (128 + 2) * 4
+	}
 	p, err := d.drv.Alloc(int64(len(bytes))+sides+parts, d.stream)
 	if err != nil {
 		return r, 0, false
