@@ -76,6 +76,9 @@ func TestSteps(t *testing.T) {
 		{64, 320, 1, "cores=5", attended{heads: 3, kv: 1, head: 128, window: 100, room: 640, row: 600, keys: 601}},
 		{1088, 4096, 1, "cores=3", attended{}}, // attention that has one part is a launch
 	} {
+		if testing.Short() {
+			c.passes = 1
+		}
 		d := steppingDevice(t, c.env)
 		l := &layer{t: t, d: d, cache: compute.BF16, attended: c.attended}
 		var want [][]float32
@@ -149,6 +152,9 @@ func TestStepsRefused(t *testing.T) {
 
 // TestStepsLimits: launches have as many steps, and rounds of a unit, as there is room for, and what has more rounds is no step.
 func TestStepsLimits(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: hundreds of steps are long on the emulated card")
+	}
 	d := steppingDevice(t, "cores=1")
 	if d.card.Multiprocessors != 1 {
 		t.Skip("the card has more multiprocessors than one")
@@ -358,6 +364,9 @@ func TestStepsNumbers(t *testing.T) {
 		{"cores=3", 128, 16448, []string{"numbers"}},
 		{"cores=8", 4160, 64, []string{"NaN", "numbers"}},
 	} {
+		if testing.Short() {
+			c.tokens = c.tokens[:1]
+		}
 		d := steppingDevice(t, c.env)
 		l := &layer{t: t, d: d}
 		tokens, want := map[string][]byte{}, map[string][]string{}
