@@ -136,8 +136,8 @@ func (s *step) result() (p uint64, n int) {
 // A span is memory from an address to another.
 type span struct{ from, to uint64 }
 
-// halfs is the span of n numbers of 16 bits.
-func halfs(p uint64, n int) span { return span{p, p + 2*uint64(n)} }
+// bf16s is the span of n numbers of 16 bits.
+func bf16s(p uint64, n int) span { return span{p, p + 2*uint64(n)} }
 
 func (a span) meets(b span) bool { return a.from < b.to && b.from < a.to }
 
@@ -145,16 +145,16 @@ func (a span) meets(b span) bool { return a.from < b.to && b.from < a.to }
 func (s *step) written() (list []span) {
 	if !s.product() {
 		heads, kv, head := int(s[attendHeads]>>32), int(uint32(s[attendHeads+1])), int(s[attendHeads+1]>>32)
-		return append(list, halfs(s[attendResult], heads*head), halfs(s[attendQuery], heads*head), halfs(s[attendKey], kv*head))
+		return append(list, bf16s(s[attendResult], heads*head), bf16s(s[attendQuery], heads*head), bf16s(s[attendKey], kv*head))
 	}
 	for i := range mostRows {
-		list = append(list, halfs(s[stepResults+i], s.rows(i)))
+		list = append(list, bf16s(s[stepResults+i], s.rows(i)))
 	}
 	if s.kind()&(stepAdded|stepGated) != 0 {
-		list = append(list, halfs(s[stepSum], s.rows(0)))
+		list = append(list, bf16s(s[stepSum], s.rows(0)))
 	}
 	if s.kind()&stepNormed != 0 {
-		list = append(list, halfs(s[stepNorm], int(uint32(s[stepCols]))))
+		list = append(list, bf16s(s[stepNorm], int(uint32(s[stepCols]))))
 	}
 	return list
 }
@@ -175,13 +175,13 @@ func mail(steps []step) (size int) {
 		token, addend := -1, -1
 		if s.product() && p != 0 && s[stepToken] == p && int(uint32(s[stepCols])) == n {
 			token = size
-			at[halfs(p, n)] = token
+			at[bf16s(p, n)] = token
 			before[stepOut] = halves(token, 0)
 			size += (n + 15) / 16 * 16
 		}
 		waits := token < 0
 		if s.kind()&stepAdded != 0 {
-			added := halfs(s[stepAddend], s.rows(0))
+			added := bf16s(s[stepAddend], s.rows(0))
 			if from, ok := at[added]; ok {
 				addend = from
 			} else if slices.ContainsFunc(since, added.meets) {

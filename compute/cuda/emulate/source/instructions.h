@@ -126,7 +126,7 @@ inline float4 peek_written(const float *p, const float *q) {  // others go on wh
     return make_float4(p[0], p[1], q[0], q[1]);
 }
 inline uint32_t and_or(uint32_t v, uint32_t bits) { return (v & 0x000F000Fu) | bits; }
-// Kernels run one after another here, but a programmatic launch is held to what it may do beside others.
 inline uint32_t count_in(uint32_t *p) { return atomicAdd(p, 1u); }
+// Kernels run one after another here, but a programmatic launch is held to what it may do beside others.
 inline void launch_dependents() {}
 inline void wait_for_earlier() { emulate::wait_earlier(); }
