@@ -25,19 +25,14 @@ func (a array) rows(from, to int) array {
 // buffer is memory of the card.
 type buffer struct {
 	array
-	dev    *Device
-	bytes  int64         // taken
-	weight *quant.Matrix // what it was imported from; nil for a buffer of Alloc
-	stored stored        // how a weight lies
-	freed  bool
-	// written is recorded behind the last op that wrote a small buffer, so that reading it waits for nothing else.
-	written driver.Event
-	tilings []tiling // of the segments that it bounds, see segmentTiles
-}
-
-// isResult tells buffers that have an event of their own: chosen tokens, losses.
-func isResult(s compute.Spec) bool {
-	return s.DType == compute.I32 || s.DType == compute.F32 && len(s.Shape) == 1 && s.Shape[0] <= 1024
+	dev      *Device
+	bytes    int64         // taken
+	weight   *quant.Matrix // what it was imported from; nil for a buffer of Alloc
+	stored   stored        // how a weight lies
+	freed    bool
+	written  mark     // behind the last op that wrote it; 0: none has
+	compiled bool     // programs write it, too, and do not tell when
+	tilings  []tiling // of the segments that it bounds, see segmentTiles
 }
 
 func (b *buffer) Spec() compute.Spec { return b.array.Spec }
@@ -51,9 +46,6 @@ func (b *buffer) Free() {
 		return
 	}
 	b.freed = true
-	if b.written != 0 {
-		d.fail(d.drv.DestroyEvent(b.written))
-	}
 	b.changed()
 	d.release(b.ptr, b.bytes)
 }
@@ -202,9 +194,9 @@ func (d *Device) Read(b compute.Buffer, dst []byte) error {
 	d.flush()
 	if len(dst) > 0 {
 		s := d.stream
-		if c.written != 0 {
+		if m := d.marks.behind(c); m != 0 {
 			s = d.reads
-			d.fail(d.drv.StreamWait(s, c.written))
+			d.fail(d.drv.StreamWait(s, d.marks.event(m)))
 		}
 		d.fail(d.drv.CopyOut(dst, c.ptr, s))
 		d.fail(d.drv.Wait(s))
@@ -228,8 +220,9 @@ func (d *Device) Write(b compute.Buffer, src []byte) error {
 	c.changed()
 	working := d.look()
 	d.fail(d.stage.copyIn(d.drv, c.ptr, src, d.stream))
-	if c.written != 0 { // of an op's result; nobody reads back at once what the host has just written
-		d.record(c)
+	if c.written != 0 { // nobody reads back at once what the host alone has written
+		d.mark(c)
+		d.setMark()
 	}
 	if !working {
 		d.rested()
@@ -237,26 +230,59 @@ func (d *Device) Write(b compute.Buffer, src []byte) error {
 	return d.take()
 }
 
-// mark notes that a result was written by the launches so far, which may be held back.
-func (d *Device) mark(b *buffer) {
-	if isResult(b.array.Spec) && !slices.Contains(d.marks, b) {
-		d.marks = append(d.marks, b)
-	}
+// A mark is a place in the stream, by its number.
+type mark uint64
+
+// marks are events in the stream, behind launches whose results the host may read: it then waits for the mark of what it reads,
+// and not for what was queued behind. The events are used in turn. Of a mark whose event is another's by now, that one is later.
+type marks struct {
+	events [64]driver.Event
+	last   mark
+	ran    mark // behind the last run of a program
+	due    bool // something was launched since
 }
 
-// record sets the event of a result behind what is queued.
-func (d *Device) record(b *buffer) {
-	if b.freed || !isResult(b.array.Spec) || d.err != nil {
+func (m *marks) event(n mark) driver.Event { return m.events[n%mark(len(m.events))] }
+
+// behind is the mark behind what wrote a buffer, or a later one; 0: no op has.
+func (m *marks) behind(b *buffer) mark {
+	if b.compiled {
+		return max(b.written, m.ran)
+	}
+	return b.written
+}
+
+// mark notes that a buffer was written by the launches so far, which may be held back.
+func (d *Device) mark(b *buffer) { b.written, d.marks.due = d.marks.last+1, true }
+
+// setMark sets the next mark behind what is queued. After an error it is still due.
+func (d *Device) setMark() {
+	m := &d.marks
+	if !m.due || d.err != nil {
 		return
 	}
-	if b.written == 0 {
+	e := &m.events[(m.last+1)%mark(len(m.events))]
+	if *e == 0 {
 		var err error
-		if b.written, err = d.drv.NewMark(); err != nil {
+		if *e, err = d.drv.NewMark(); err != nil {
 			d.fail(err)
 			return
 		}
 	}
-	d.fail(d.drv.Record(b.written, d.stream))
+	if err := d.drv.Record(*e, d.stream); err != nil {
+		d.fail(err)
+		return
+	}
+	m.last++
+	m.due = false
+}
+
+func (m *marks) close(drv *driver.Driver) {
+	for _, e := range m.events {
+		if e != 0 {
+			drv.DestroyEvent(e)
+		}
+	}
 }
 
 // staging is pinned memory through which the host's bytes go to the card without waiting: two halves, each with an event

@@ -56,10 +56,10 @@ type Device struct {
 	watch  watch
 	waits  group
 	kept   blocks
-	late   []area    // large blocks to give back behind launches that are held back
-	waited bool      // the last launch since flush is of a kernel that waits for those before it
-	marks  []*buffer // results to mark when launches are queued
-	status []byte    // of the host, where kernels tell a bad index
+	late   []area // large blocks to give back behind launches that are held back
+	waited bool   // the last launch since flush is of a kernel that waits for those before it
+	marks  marks
+	status []byte // of the host, where kernels tell a bad index
 	stage  staging
 
 	counters driver.Ptr                        // zeros, where blocks of a kernel count themselves; one more is the gate of steps
@@ -292,6 +292,7 @@ func (d *Device) Close() error {
 		d.fail(d.drv.Free(p, d.stream))
 	}
 	d.stage.close(d.drv)
+	d.marks.close(d.drv)
 	if d.counters != 0 {
 		d.fail(d.drv.Free(d.counters, d.stream))
 		d.fail(d.drv.Wait(d.stream))

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/compute/cuda/driver"
@@ -130,6 +131,66 @@ func TestWeights(t *testing.T) {
 }
 
 // pattern is n bytes that are no NaN as any float.
+// TestReadWaitsForItsWriter: a read waits for the last op that wrote the buffer, and not for what was queued behind the host's
+// next bytes, which a step of training and a pass begin with.
+func TestReadWaitsForItsWriter(t *testing.T) {
+	const work, behind = 30 * time.Millisecond, 9
+	d, err := fake(t, "work=30")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alloc := func(shape ...int) compute.Buffer {
+		b, err := d.Alloc(shape, compute.F32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	other := alloc(8)
+	run := func(b compute.Buffer) {
+		if err := d.Run(compute.Scale{Alpha: 1}, []compute.Buffer{b}, []compute.Buffer{b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(b compute.Buffer) (launches int) {
+		begin := time.Now()
+		if err := d.Read(b, make([]byte, b.Spec().Bytes())); err != nil {
+			t.Fatal(err)
+		}
+		return int(time.Since(begin) / work)
+	}
+	for _, shape := range []compute.Shape{{1}, {2044}, {1 << 20}, {3, 5}, {64, 64}} {
+		b := alloc(shape...)
+		run(b)
+		if err := d.Write(other, make([]byte, 32)); err != nil {
+			t.Fatal(err)
+		}
+		for range behind {
+			run(other)
+		}
+		if n := read(b); n > behind/2 {
+			t.Errorf("%v: the read has waited for %d launches", shape, n)
+		}
+		if n := read(other); n < behind/3 {
+			t.Errorf("%v: a read of what the last launch writes has waited for %d", shape, n)
+		}
+		p, err := d.Compile([]compute.Call{{Op: compute.Scale{Alpha: 1}, Out: []compute.Buffer{b}, In: []compute.Buffer{b}}})
+		if err == nil {
+			err = errors.Join(d.Sync(), p.Run(), p.Run())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := read(b); n == 0 {
+			t.Errorf("%v: a read of what a program writes has not waited for it", shape)
+		}
+		p.Free()
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func pattern(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {

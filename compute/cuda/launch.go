@@ -305,17 +305,14 @@ func (d *Device) discard(g driver.GraphExec) {
 	delete(d.steps, g)
 }
 
-// flush queues all launches that are held back, and marks the buffers that they wrote. It comes before whatever else the
+// flush queues all launches that are held back, and sets the mark of the buffers that they wrote. It comes before whatever else the
 // stream is given.
 func (d *Device) flush() {
 	d.emit()
 	d.trace.end()
 	d.freeLate()
 	d.waited = false
-	for _, b := range d.marks {
-		d.record(b)
-	}
-	d.marks = d.marks[:0]
+	d.setMark()
 }
 
 // each8 queues the call over n elements, 8 a thread.

@@ -17,7 +17,7 @@ type program struct {
 	graphs  []driver.GraphExec
 	work    []area
 	buffers []*buffer // of the ops
-	results []*buffer // of these, those that the host may read
+	results []*buffer // of these, those that the host reads while the next run is on its way
 }
 
 // A collector takes launches and work memory of ops that are compiled and not run.
@@ -77,7 +77,7 @@ func (p *program) collect(calls []compute.Call) error {
 		d.dispatch(c.Op, o.Out, o.In)
 		d.freeAreas()
 		for _, b := range o.Out {
-			if !seen[b] && isResult(b.array.Spec) {
+			if b.compiled = !isResult(b.array.Spec); !b.compiled && !slices.Contains(p.results, b) {
 				p.results = append(p.results, b)
 			}
 		}
@@ -89,6 +89,11 @@ func (p *program) collect(calls []compute.Call) error {
 		}
 	}
 	return nil
+}
+
+// isResult tells chosen tokens and figures.
+func isResult(s compute.Spec) bool {
+	return s.DType == compute.I32 || s.DType == compute.F32 && len(s.Shape) == 1 && s.Shape[0] <= 1024
 }
 
 // take gives work memory that an earlier op of the program has had.
@@ -122,6 +127,7 @@ func (p *program) Run() error {
 	for _, b := range p.results {
 		d.mark(b)
 	}
+	d.marks.ran, d.marks.due = d.marks.last+1, true
 	return d.take()
 }
 

@@ -15,7 +15,7 @@ static uint64_t limit; // of memory
 static _Atomic uint64_t used, most; // goroutines allocate and free side by side
 static uint64_t last[16];
 static int capturing;
-static _Atomic int64_t done; // when the card is done with what it was given, in nanoseconds
+static _Atomic int64_t clocks[2]; // when the card is done with what a stream was given, in nanoseconds: every second stream has the second
 
 static int asked(const char *what, int otherwise) {
     size_t n = strlen(what);
@@ -29,8 +29,9 @@ static int64_t now(void) {
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
-static int64_t after(void) { return done > now() ? done : now(); }
-static void work(const char *what) { done = after() + asked(what, 0) * 1000000LL; }
+static _Atomic int64_t *done(void *stream) { return &clocks[stream == (void *)4]; }
+static int64_t after(void *stream) { return *done(stream) > now() ? *done(stream) : now(); }
+static void work(const char *what, void *stream) { *done(stream) = after(stream) + asked(what, 0) * 1000000LL; }
 static void await(int64_t until) {
     int64_t left = until - now();
     if (left > 0) nanosleep(&(struct timespec){left / 1000000000, left % 1000000000}, 0);
@@ -111,11 +112,11 @@ int cuMemHostAlloc(void **p, size_t n, unsigned f) { *p = malloc(n); return 0; }
 int cuMemFreeHost(void *p) { free(p); return 0; }
 int cuMemHostRegister_v2(void *p, size_t n, unsigned f) { return f == 8 && (uintptr_t)p % 4096 == 0 ? 0 : 1; }
 int cuMemHostUnregister(void *p) { return 0; }
-int cuMemcpyHtoDAsync_v2(ptr d, const void *s, size_t n, void *st) { work("in"); copy(d, (uintptr_t)s, n); return 0; }
+int cuMemcpyHtoDAsync_v2(ptr d, const void *s, size_t n, void *st) { work("in", st); copy(d, (uintptr_t)s, n); return 0; }
 // A copy to the host's memory, which is not pinned, waits for the card.
 int cuMemcpyDtoHAsync_v2(void *d, ptr s, size_t n, void *st) {
-    work("out");
-    await(done);
+    work("out", st);
+    await(*done(st));
     memcpy(d, (void *)(uintptr_t)s, n);
     return 0;
 }
@@ -129,9 +130,9 @@ int cuModuleLoadData(void **m, const void *image) {
 int cuModuleGetFunction(void **f, void *m, const char *name) { *f = (void *)last; return strcmp(name, "none") ? 0 : 500; }
 int cuFuncSetAttribute(void *f, int a, int v) { return 0; }
 // The first two arguments are taken for 64-bit numbers, and where the second is an address, the launch is told there (not with "told=0").
-static int launched(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned shared, void **args) {
+static int launched(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned shared, void *s, void **args) {
     if (!current) return 201;
-    work("work");
+    work("work", s);
     last[0] = gx, last[1] = gy, last[2] = gz, last[3] = bx, last[4] = shared, last[5] = *(uint64_t *)args[0];
     uint64_t to = *(uint64_t *)args[1];
     if (to > 4096 && asked("told", 1)) memcpy((void *)(uintptr_t)to, last, sizeof last);
@@ -140,7 +141,7 @@ static int launched(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned
 int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
                    void *s, void **args, void **extra) {
     memset(last + 6, 0, sizeof last - 48);
-    return launched(gx, gy, gz, bx, shared, args);
+    return launched(gx, gy, gz, bx, shared, s, args);
 }
 // A launch with attributes: last[6] and on are the number and the value of each.
 struct attribute { unsigned id, pad, value[16]; };
@@ -154,23 +155,23 @@ int cuLaunchKernelEx(const struct config *c, void *f, void **args, void **extra)
         last[6 + 2 * i] = a->id, last[7 + 2 * i] = a->value[0];
     }
     int code = capturing ? asked("graph", 0) : 0;
-    return code ? code : launched(c->gx, c->gy, c->gz, c->bx, c->shared, args);
+    return code ? code : launched(c->gx, c->gy, c->gz, c->bx, c->shared, c->s, args);
 }
-int cuStreamCreate(void **s, unsigned f) { *s = (void *)3; return f == 1 ? 0 : 1; }
+int cuStreamCreate(void **s, unsigned f) { static atomic_int made; *s = (void *)(uintptr_t)(3 + made++ % 2); return f == 1 ? 0 : 1; }
 int cuStreamDestroy_v2(void *s) { return 0; }
-int cuStreamSynchronize(void *s) { await(done); return asked("wait", 0); }
-int cuStreamQuery(void *s) { return now() < done ? 600 : 0; }
-int cuStreamWaitEvent(void *s, void *e, unsigned f) { return 0; }
+int cuStreamSynchronize(void *s) { await(*done(s)); return asked("wait", 0); }
+int cuStreamQuery(void *s) { return now() < *done(s) ? 600 : 0; }
+int cuStreamWaitEvent(void *s, void *e, unsigned f) { if (*(int64_t *)e > *done(s)) *done(s) = *(int64_t *)e; return 0; }
 // An event is the time at which the card comes to it.
 int cuEventCreate(void **e, unsigned f) { *e = calloc(1, sizeof(int64_t)); return 0; }
-int cuEventRecord(void *e, void *s) { *(int64_t *)e = after(); return 0; }
+int cuEventRecord(void *e, void *s) { *(int64_t *)e = after(s); return 0; }
 int cuEventSynchronize(void *e) { await(*(int64_t *)e); return 0; }
 int cuEventElapsedTime(float *ms, void *a, void *b) { *ms = (*(int64_t *)b - *(int64_t *)a) / 1e6f; return 0; }
 int cuStreamBeginCapture_v2(void *s, int mode) { capturing = 1; return 0; }
 int cuStreamEndCapture(void *s, void **g) { *g = (void *)5; capturing = 0; return 0; }
 int cuGraphInstantiateWithFlags(void **e, void *g, uint64_t f) { *e = (void *)6; return 0; }
 int cuGraphDestroy(void *g) { return 0; }
-int cuGraphLaunch(void *e, void *s) { return current ? 0 : 201; }
+int cuGraphLaunch(void *e, void *s) { work("work", s); return current ? 0 : 201; }
 int cuGraphExecDestroy(void *e) { return 0; }
 int cuEventDestroy_v2(void *e) { free(e); return 0; }
 #ifdef TILES
