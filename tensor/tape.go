@@ -88,7 +88,7 @@ func (t *Tape) fail(err error) {
 }
 
 // Scope runs f and frees the tensors that it made, except its result, which belongs to
-// the surrounding scope. Tensors made outside all scopes are never freed.
+// the surrounding scope. Tensors made outside all scopes, and the result of the outermost one, live until Free.
 func (t *Tape) Scope(f func() *Tensor) *Tensor {
 	t.scopes = append(t.scopes, nil)
 	y := f()

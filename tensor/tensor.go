@@ -103,9 +103,14 @@ func (x *Tensor) FreeGrad() {
 // lasting tells tensors of New from those of a tape.
 func (x *Tensor) lasting() bool { return x.users != nil }
 
-// Free gives back a tensor made with New, or one of several handles on it.
+// Free gives back a tensor made with New, or one of several handles on it, or one of a tape that was made outside
+// of all scopes or is the result of the outermost.
 func (x *Tensor) Free() {
 	if x == nil {
+		return
+	}
+	if !x.lasting() {
+		x.leave()
 		return
 	}
 	x.FreeGrad()

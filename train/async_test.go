@@ -2,6 +2,7 @@ package train
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
@@ -65,7 +66,7 @@ func trainCounted(t *testing.T, spec modeltest.Spec, fit fitting, change func(*O
 }
 
 // TestOneWaitPerStep: a step of training waits for the device once, to read its losses, and
-// the update is queued by then. The numbers are those of a device that works at once.
+// the update is queued by then, and the gradients of the next step unless something comes first. The numbers are those of a device that works at once.
 func TestOneWaitPerStep(t *testing.T) {
 	t.Parallel()
 	const losses = 4 * 3 * 140 // bytes, at most
@@ -108,12 +109,24 @@ func TestOneWaitPerStep(t *testing.T) {
 				if last := c.Behind[len(c.Behind)-1]; last == 0 {
 					t.Errorf("step %d: nothing was queued when the loss was read", i+1)
 				}
+				if ahead := lastIndex(c.Ops, "cross_entropy") > lastIndex(c.Ops, "adam"); test.name == "LoRA" && ahead != slices.Contains([]int{1, 2, 3, 5, 6, 7, 10}, i+1) {
+					t.Errorf("step %d: %v that the next one's gradients were queued when the loss was read", i+1, ahead)
+				}
 			}
 			if test.spills != (spilt > 0) {
 				t.Errorf("%d steps have read activations", spilt)
 			}
 		})
 	}
+}
+
+func lastIndex(list []string, s string) int {
+	for i := len(list) - 1; i >= 0; i-- {
+		if list[i] == s {
+			return i
+		}
+	}
+	return -1
 }
 
 // TestStepsAreAlike: the ops of an update, with all that is not an input of theirs, are

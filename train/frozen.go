@@ -75,6 +75,29 @@ func (f *frozen) below(t *tensor.Tape, m *model.Model, b *packed, checkpoint boo
 	return x, pass, f.first
 }
 
+// slow tells whether below would wait for the device or a disk with a batch: some of it is there, or goes where the device is not.
+func (f *frozen) slow(b *packed) bool {
+	if f == nil || len(b.Tokens) <= f.small {
+		return false
+	}
+	left := f.store.left.Device
+	for i, row := range b.index {
+		k, ok := f.rows[row]
+		bytes := compute.Spec{Shape: compute.Shape{b.length(i), f.width}, DType: f.dtype}.Bytes()
+		switch {
+		case ok && k.tokens >= b.length(i):
+			if k.device == nil && k.values == nil {
+				return true
+			}
+		case bytes <= left:
+			left -= bytes
+		case f.store.room(int(bytes)):
+			return true
+		}
+	}
+	return false
+}
+
 // load assembles the kept output for a batch [T, width]. It is nil when an example
 // is missing.
 //

@@ -54,6 +54,7 @@ type Trainer struct {
 	ending    func() bool  // whether Run's ctx has ended
 	stopping  bool         // after this step, as a worker wishes
 	norm      *norm        // of the gradients
+	ahead     *ahead       // nil for none
 
 	store         *frozenStore // nil when nothing is kept
 	frozen, valid *frozen      // of the splits
@@ -124,17 +125,18 @@ func (tr *Trainer) iterate(ctx context.Context, s *state) error {
 	}
 	o, it := tr.Options, s.result.Iterations+1
 	next := *s // a step that is interrupted leaves s as it was
-	batch, err := load(tr.Model, o.objective(), tr.Train, share(next.order.next(&next.random), tr.Reduce), o.MaxSeqLength, o.CompatMLX)
+	m, err := tr.take(&next)
 	if err != nil {
 		return err
 	}
-	if tr.hasValid() && (it == 1 || it%o.StepsPerEval == 0 || it == o.Iters) {
+	defer m.free()
+	if tr.validates(it) {
 		if err := tr.validate(ctx, &next); err != nil {
 			return err
 		}
 	}
 	untrained, skipped := s.updates.done == 0, s.skipped
-	got, err := tr.step(&next, &batch)
+	got, err := tr.step(&next, m)
 	if errors.Is(err, ErrInterrupted) {
 		tr.giveUp(s, &next)
 		return ErrInterrupted
@@ -245,6 +247,11 @@ func (tr *Trainer) validate(ctx context.Context, s *state) error {
 		return nil
 	}
 	return tr.compare(s)
+}
+
+// validates tells whether a validation comes before an iteration.
+func (tr *Trainer) validates(it int) bool {
+	return tr.hasValid() && (it == 1 || it%tr.Options.StepsPerEval == 0 || it == tr.Options.Iters)
 }
 
 func (tr *Trainer) hasValid() bool {
@@ -400,6 +407,10 @@ func (tr *Trainer) keepFrozen() {
 }
 
 func (tr *Trainer) close(s *state) {
+	if tr.ahead != nil {
+		tr.ahead.free()
+		tr.ahead = nil
+	}
 	tr.frozen.free()
 	tr.valid.free()
 	tr.store.close()
@@ -438,15 +449,12 @@ func (tr *Trainer) DryRun(lengths []int) error {
 	}
 	s := newState(order{}, tr.Options.Seed, u)
 	defer tr.close(s)
-	b := pack(list, tr.Options.MaxSeqLength, false)
-	tr.tape.Scope(func() *tensor.Tensor {
-		var left *tensor.Tensor
-		if left, err = tr.gradients(s, &b); err == nil && left != nil {
-			_, err = tr.update(s, 1, left)
-		}
-		return nil
-	})
-	return err
+	m := &microStep{batch: pack(list, tr.Options.MaxSeqLength, false)}
+	defer m.free()
+	if m.queue(tr, s); m.failed == nil && m.left != nil {
+		m.failed = tr.update(s, 1, m)
+	}
+	return m.failed
 }
 
 // grouped makes examples of n sequences each; what is left at the end is repeated.

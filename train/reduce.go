@@ -7,7 +7,6 @@ import (
 	"github.com/lentil-lm/lentil/compute"
 	"github.com/lentil-lm/lentil/fault"
 	"github.com/lentil-lm/lentil/run"
-	"github.com/lentil-lm/lentil/tensor"
 )
 
 // A Reduce joins workers that train one model: each has its own copy of it and takes every
@@ -133,14 +132,14 @@ func sumMeasure(r Reduce, own measure, mlx bool, wishes ...bool) (measure, []boo
 	return all, wished, nil
 }
 
-// learnTogether is learn with other workers, whose loss of the batch it is, too. failed is what
-// ended this worker's own part. Before an update all know that all have come that far.
-func (tr *Trainer) learnTogether(s *state, b *packed, left *tensor.Tensor, failed error, due bool, lr float64) (measure, error) {
-	abandoned := errors.Is(failed, ErrInterrupted)
-	if failed != nil && !abandoned {
-		return measure{}, failed
+// learnTogether is learn with other workers, whose loss of the batch it is, too. Before an update
+// all know that all have come that far.
+func (tr *Trainer) learnTogether(s *state, m *microStep, due bool, lr float64) (measure, error) {
+	abandoned := errors.Is(m.failed, ErrInterrupted)
+	if m.failed != nil && !abandoned {
+		return measure{}, m.failed
 	}
-	own, err := tr.measure(b, left)
+	own, err := tr.measure(&m.batch, m.left)
 	if err != nil {
 		return own, err
 	}
@@ -160,7 +159,7 @@ func (tr *Trainer) learnTogether(s *state, b *packed, left *tensor.Tensor, faile
 	if !due {
 		return all, nil
 	}
-	if _, err = tr.update(s, lr, nil); err == nil {
+	if err = tr.update(s, lr, nil); err == nil {
 		err = tr.norm.read(&all)
 	}
 	if err == nil && !all.sound() {

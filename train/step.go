@@ -9,28 +9,51 @@ import (
 	"github.com/lentil-lm/lentil/tensor"
 )
 
+// A microStep is a batch, and what the device has of it.
+type microStep struct {
+	batch  packed
+	queued bool           // gradients were
+	left   *tensor.Tensor // of gradients
+	failed error          // of gradients
+	told   *tensor.Tensor // of update; may be left
+}
+
+// queue has the device make the gradients.
+func (m *microStep) queue(tr *Trainer, s *state) {
+	m.left, m.failed = tr.gradients(s, &m.batch)
+	m.queued = true
+}
+
+// free gives back what the device has.
+func (m *microStep) free() {
+	if m.told != m.left {
+		m.told.Free()
+	}
+	m.left.Free()
+	m.left, m.told = nil, nil
+}
+
 // step does one micro-step, and the update at the end of an accumulation or of the run.
 // The host waits for the device once, to read what the loss was.
-func (tr *Trainer) step(s *state, b *packed) (got measure, err error) {
+func (tr *Trainer) step(s *state, m *microStep) (got measure, err error) {
 	it, n := s.result.Iterations+1, tr.Options.GradAccumulationSteps
 	lr := tr.Options.Schedule(s.updates.done)
 	if math.IsNaN(lr) || math.IsInf(lr, 0) {
 		return got, fault.At("learning_rate", "it is %g at iteration %d", lr, it).Try("Check %v and %v.", fault.Setting("learning_rate"), fault.Setting("lr_schedule"))
 	}
-	tr.tape.Scope(func() *tensor.Tensor {
-		last := (it == tr.Options.Iters || s.result.Early) && !tr.Options.CompatMLX
-		due := it%n == 0 || last
-		left, failed := tr.gradients(s, b)
-		switch {
-		case tr.together():
-			got, err = tr.learnTogether(s, b, left, failed, due, lr)
-		case failed != nil:
-			err = failed
-		default:
-			got, err = tr.learn(s, b, left, due, lr)
-		}
-		return nil
-	})
+	last := (it == tr.Options.Iters || s.result.Early) && !tr.Options.CompatMLX
+	due := it%n == 0 || last
+	if !m.queued {
+		m.queue(tr, s)
+	}
+	switch {
+	case tr.together():
+		got, err = tr.learnTogether(s, m, due, lr)
+	case m.failed != nil:
+		err = m.failed
+	default:
+		got, err = tr.learn(s, m, due, lr)
+	}
 	if err != nil {
 		return measure{}, fmt.Errorf("iteration %d: %w", it, err)
 	}
@@ -38,18 +61,19 @@ func (tr *Trainer) step(s *state, b *packed) (got measure, err error) {
 }
 
 // learn queues the update if one is due, and then waits for what the loss of the batch was.
-// The update of a loss that is no number does not happen. left is that of gradients.
-func (tr *Trainer) learn(s *state, b *packed, left *tensor.Tensor, due bool, lr float64) (measure, error) {
-	told := left
+// The update of a loss that is no number does not happen.
+func (tr *Trainer) learn(s *state, m *microStep, due bool, lr float64) (measure, error) {
+	told := m.left
 	if due {
-		var err error
-		if told, err = tr.update(s, lr, left); err != nil {
+		if err := tr.update(s, lr, m); err != nil {
 			return measure{}, err
 		}
+		told = m.told
+		tr.goAhead(s)
 	}
-	got, err := tr.measure(b, told) // the one wait of a sound step
-	if err == nil && due && (left == nil || tr.norm.bounded() || !got.sound()) {
-		if got, err = tr.measure(b, left); err == nil {
+	got, err := tr.measure(&m.batch, told) // the one wait of a sound step
+	if err == nil && due && (m.left == nil || tr.norm.bounded() || !got.sound()) {
+		if got, err = tr.measure(&m.batch, m.left); err == nil {
 			err = tr.norm.read(&got)
 		}
 	}
@@ -68,8 +92,8 @@ func (tr *Trainer) measure(b *packed, left *tensor.Tensor) (measure, error) {
 	if left == nil {
 		return measure{}, nil
 	}
-	values := tr.tape.Read(left)
-	if err := tr.tape.Err(); err != nil {
+	values, err := tensor.ReadFloats(tr.Model.Device(), left)
+	if err != nil {
 		return measure{}, err
 	}
 	got := tr.Options.objective().measure(b, values)
@@ -85,7 +109,7 @@ type accumulation struct {
 }
 
 // gradients adds the gradients of the batch's loss to those of the parameters. It returns
-// what the objective has left of the loss; nil if there is nothing to learn.
+// what the objective has left of the loss, which is to be freed; nil if there is nothing to learn.
 func (tr *Trainer) gradients(s *state, b *packed) (*tensor.Tensor, error) {
 	objective := tr.Options.objective()
 	units := objective.units(b)
@@ -106,11 +130,13 @@ func (tr *Trainer) gradients(s *state, b *packed) (*tensor.Tensor, error) {
 	left := objective.loss(tr.pass(), b, share)
 	if err := t.Err(); err != nil {
 		t.Reset(false)
+		left.Free()
 		return nil, err
 	}
 	s.keys = t.Keys
 	if err := t.Backward(); err != nil { // the gradients are incomplete
 		tr.dropGradients(s)
+		left.Free()
 		return nil, err
 	}
 	return left, nil
@@ -169,28 +195,29 @@ func (tr *Trainer) scale(alpha float64) error {
 	return nil
 }
 
-// update applies the gradients that wait, unless they or loss, which may be nil, have
-// something that is no number. What it returns tells that with one read: it is loss, or no
-// number where the norm of the gradients is none.
-func (tr *Trainer) update(s *state, lr float64, loss *tensor.Tensor) (told *tensor.Tensor, err error) {
+// update applies the gradients that wait, unless they or the loss of m, which may be nil, have
+// something that is no number. m.told then tells that with one read: it is what is left of the
+// loss, or no number where the norm of the gradients is none.
+func (tr *Trainer) update(s *state, lr float64, m *microStep) error {
 	if err := tr.average(s); err != nil {
-		return nil, err
+		return err
 	}
 	if err := tr.norm.apply(tr.params); err != nil {
-		return nil, err
+		return err
 	}
 	guards := []*tensor.Tensor{tr.norm.squares}
-	if told = loss; loss != nil {
-		guards = append(guards, loss)
+	if m != nil && m.left != nil {
+		guards = append(guards, m.left)
+		m.told = m.left
 		if !tr.norm.bounded() {
-			told = tr.tape.ScaleBy(loss, tr.norm.factor)
+			m.told = tr.tape.ScaleBy(m.left, tr.norm.factor)
 			if err := tr.tape.Err(); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
 	if err := s.updates.apply(lr, guards...); err != nil {
-		return nil, err
+		return err
 	}
-	return told, tr.Model.RefreshAdapters()
+	return tr.Model.RefreshAdapters()
 }

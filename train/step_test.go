@@ -38,7 +38,7 @@ func TestOneWaitForPairs(t *testing.T) {
 		}
 		b := pack(somePairs(4, 1, false), 64, false)
 		dev.log = nil
-		if _, err := tr.step(s, &b); err != nil {
+		if _, err := tr.step(s, &microStep{batch: b}); err != nil {
 			t.Fatal(err)
 		}
 		if n := len(dev.log); n == 0 || slices.Index(dev.log, "read") != n-1 || !slices.Contains(dev.log, "adam") || !slices.Contains(dev.log, name) {
@@ -63,7 +63,7 @@ func TestDivergedStep(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := pack(someRows(4), 64, false)
-		if _, err := tr.step(s, &b); err != nil {
+		if _, err := tr.step(s, &microStep{batch: b}); err != nil {
 			t.Fatal(err)
 		}
 		all := func() (out [][]float32) {
@@ -83,7 +83,7 @@ func TestDivergedStep(t *testing.T) {
 		broken[0] = float32(math.NaN())
 		write(t, dev, first, broken)
 		before := all()
-		if got, err := tr.step(s, &b); err != nil || got.sound() {
+		if got, err := tr.step(s, &microStep{batch: b}); err != nil || got.sound() {
 			t.Errorf("%s: %v, loss %v", c.Name, err, got.loss)
 		}
 		for i, x := range all() {
@@ -92,7 +92,7 @@ func TestDivergedStep(t *testing.T) {
 			}
 		}
 		write(t, dev, first, sound)
-		if _, err := tr.step(s, &b); err != nil || s.updates.done != 2 {
+		if _, err := tr.step(s, &microStep{batch: b}); err != nil || s.updates.done != 2 {
 			t.Errorf("%s: the step after it: %v, update %d", c.Name, err, s.updates.done)
 		}
 		tr.close(s)

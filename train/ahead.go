@@ -1,0 +1,61 @@
+package train
+
+// ahead is a micro-step whose gradients were queued before the host had heard of the one before it, so that a device that works
+// beside the host (compute.Info's Async) has work while the host waits, reports, and makes the next update ready.
+//
+// It changes no bit. The gradients depend on the parameters, the batch and the keys of dropout. The parameters are those behind
+// the update that was queued before: if it turns out to be one of no numbers, the device has not done it (see updates.apply), and
+// they are those before it, as they would have been. What depends on that verdict, the number and the rate of the next update,
+// is told to the device with that update, when the verdict is known.
+type ahead struct {
+	microStep
+	state state // behind the gradients: its order, random, keys and waiting
+}
+
+// take gives the micro-step that comes next, whether or not it is under way, and moves s behind what it has taken so far.
+func (tr *Trainer) take(s *state) (*microStep, error) {
+	a := tr.ahead
+	if a == nil {
+		batch, err := tr.draw(s)
+		return &microStep{batch: batch}, err
+	}
+	tr.ahead = nil
+	s.order, s.random, s.keys, s.waiting = a.state.order, a.state.random, a.state.keys, a.state.waiting
+	return &a.microStep, nil
+}
+
+// draw loads the next batch.
+func (tr *Trainer) draw(s *state) (packed, error) {
+	o := tr.Options
+	return load(tr.Model, o.objective(), tr.Train, share(s.order.next(&s.random), tr.Reduce), o.MaxSeqLength, o.CompatMLX)
+}
+
+// goAhead queues the gradients of the micro-step after that of s, whose update is queued, if nothing comes between the two. An
+// error waits for its turn.
+func (tr *Trainer) goAhead(s *state) {
+	if !tr.mayGoAhead(s) {
+		return
+	}
+	a := &ahead{state: *s}
+	var err error
+	if a.batch, err = tr.draw(&a.state); err != nil || tr.frozen.slow(&a.batch) {
+		return // it is drawn again in its turn
+	}
+	a.queue(tr, &a.state)
+	tr.ahead = a
+}
+
+// mayGoAhead tells whether nothing that may look at the run's state, draw from its random numbers or end it comes between the
+// micro-step of s, whose update is queued, and the next one.
+func (tr *Trainer) mayGoAhead(s *state) bool {
+	it, o := s.result.Iterations+1, tr.Options
+	switch {
+	case !tr.Model.Device().Info().Async || tr.together():
+		return false
+	case it == o.Iters || s.result.Early || tr.ending():
+		return false
+	case tr.validates(it+1) || tr.asks(it) || saveDue(it, o.SaveEvery, s.skipped):
+		return false
+	}
+	return tr.known == nil // what they keep of this batch may be of use to the next one
+}
