@@ -30,7 +30,7 @@ type update struct{ p, m, v, g array }
 
 // What a launch takes, as in kernels/optimizer.cuh and kernels/linear_one.cuh.
 const (
-	mostUpdates = 48
+	mostUpdates = 96
 	mostArrays  = 96
 	mostRows    = 4
 )
@@ -99,7 +99,7 @@ func (d *Device) updateAll(o compute.Adam, rate driver.Ptr) {
 	b1, a1, b2, a2 := o.Decays()
 	d.kernel("adam").ptr(rate).float(o.Eps).float(o.WeightDecay).float(b1).float(a1).float(b2).float(a2).
 		double(o.Beta1).double(o.Beta2).flag(o.BiasCorrection).words(words[:cap(words)]...).
-		launch(driver.Grid{X: min((longest+255)/256, 4096), Y: len(list), Threads: 256})
+		launch(driver.Grid{X: min((longest+1023)/1024, 4096), Y: len(list), Threads: 256})
 }
 
 // sumsGroup is what arrays have in common whose squares are added up to one number.

@@ -87,8 +87,8 @@ func TestGroups(t *testing.T) {
 	for _, p := range params {
 		run(op, []compute.Buffer{p[0], p[2], p[3]}, p[0], p[1], p[2], p[3], rate)
 	}
-	if n := launches(d) - before; n != 2+2 {
-		t.Errorf("%d launches for sums and updates of %d parameters, want 4", n, parameters)
+	if n := launches(d) - before; n != 4+2 {
+		t.Errorf("%d launches for sums and updates of %d parameters, want 6", n, parameters)
 	}
 	if got := floats(t, d, sum)[0]; !(math.Abs(float64(got)-want) <= 1e-5*want) {
 		t.Errorf("the sum of squares is %g, want %g", got, want)

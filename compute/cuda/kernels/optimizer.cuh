@@ -2,7 +2,7 @@
 #include "dora.cuh"
 
 // Updates names parameters that are updated together, in place.
-constexpr int MostUpdates = 48;
+constexpr int MostUpdates = 96;
 struct Update {
     float *p, *m, *v;
     const float *g;
@@ -12,23 +12,37 @@ struct Updates {
     Update list[MostUpdates];
 };
 
-// adam is compute.Adam for several parameters, one each blockIdx.y; rate holds LR and the number of the update, 0 for one that must not happen.
-extern "C" __global__ void __launch_bounds__(256) adam(const float *rate, float eps, float decay, float b1, float a1, float b2, float a2, double beta1, double beta2, int correct, Updates all) {
+// adam is compute.Adam for several parameters, one each blockIdx.y; rate holds LR and the number of the update, 0 for one that must not
+// happen. A thread has four neighbours, where they lie at multiples of 16 bytes; it asks for its first ones before its block makes the factors.
+extern "C" __global__ void __launch_bounds__(256) adam(const float *rate, float eps, float decay, float b1, float a1, float b2, float a2, double beta1, double beta2, int correct, const __grid_constant__ Updates all) {
     __shared__ float factors[2];
+    const Update &u = all.list[blockIdx.y];
+    const bool aligned = (((uintptr_t)u.p | (uintptr_t)u.m | (uintptr_t)u.v | (uintptr_t)u.g) & 15) == 0;
+    const int64_t fours = aligned ? u.n / 4 : 0, threads = (int64_t)gridDim.x * 256;
+    if ((int64_t)blockIdx.x * 256 >= (aligned ? (u.n + 3) / 4 : u.n)) return;
+    int64_t i = (int64_t)blockIdx.x * 256 + threadIdx.x;
+    float4 g, m, v, p;
+    auto read = [&]() {
+        if (i < fours) g = ((const float4 *)u.g)[i], m = ((const float4 *)u.m)[i], v = ((const float4 *)u.v)[i], p = ((const float4 *)u.p)[i];
+    };
+    read();
     if (threadIdx.x == 0) {
         double step = rate[1];
         factors[0] = correct ? (float)(rate[0] / (1 - pow(beta1, step))) : rate[0];
         factors[1] = correct ? (float)(1 / sqrt(1 - pow(beta2, step))) : 1;
     }
     __syncthreads();
-    const Update &u = all.list[blockIdx.y];
     if (rate[1] == 0) return;
     const float keep = 1 - rate[0] * decay, lr = factors[0], root = factors[1];
-    for (int64_t i = (int64_t)blockIdx.x * 256 + threadIdx.x; i < u.n; i += (int64_t)gridDim.x * 256) {
-        float gi = u.g[i], mi = b1 * u.m[i] + a1 * gi, vi = b2 * u.v[i] + a2 * (gi * gi);
-        u.m[i] = mi, u.v[i] = vi;
-        u.p[i] = u.p[i] * keep - lr * mi / (sqrtf(vi) * root + eps);
+    auto update = [&](float g, float &m, float &v, float &p) {
+        m = b1 * m + a1 * g, v = b2 * v + a2 * (g * g);
+        p = __fmul_rn(p, keep) - lr * m / (sqrtf(v) * root + eps);
+    };
+    for (; i < fours; i += threads, read()) {
+        update(g.x, m.x, v.x, p.x), update(g.y, m.y, v.y, p.y), update(g.z, m.z, v.z, p.z), update(g.w, m.w, v.w, p.w);
+        ((float4 *)u.m)[i] = m, ((float4 *)u.v)[i] = v, ((float4 *)u.p)[i] = p;
     }
+    for (i = 4 * fours + (int64_t)blockIdx.x * 256 + threadIdx.x; i < u.n; i += threads) update(u.g[i], u.m[i], u.v[i], u.p[i]);
 }
 
 // guard makes the number of an update 0 where a loss is NaN or infinite. One block.
