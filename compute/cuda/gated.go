@@ -49,16 +49,13 @@ func (d *Device) gateAll(g *gateGrad) {
 	}
 	rows, width := g.y[0].Shape[0], g.y[0].Shape[1]
 	var words [thinWords * mostThin]uint64
-	most := 0                // of threads that add up parts
+	most := 0                // numbers that are sums of parts
 	for _, p := range list { // narrow ones, then tall ones, each of its result
-		at, parts, n := 0, gatedUnits(width), p.c.Shape.Elems()
+		at, parts := 0, gatedUnits(width)
 		if p.tall {
 			at, parts = 2, gatedBlocks(rows, width)
 		}
-		if p.tall || p.few%4 == 0 {
-			n /= 4
-		}
-		most = max(most, n)
+		most = max(most, p.c.Shape.Elems())
 		if p.x.ptr != g.y[0].ptr {
 			at++
 		}
@@ -67,14 +64,16 @@ func (d *Device) gateAll(g *gateGrad) {
 	units, blocks := gatedUnits(width), gatedBlocks(rows, width)
 	d.kernel("swiglu_grad_thin").words(words[:]...).arrays(g.y[0], g.y[1], g.gate, g.up, g.dy).int(rows, width).launch(driver.Grid{X: units, Y: blocks, Threads: 256})
 	if units > 1 || blocks > 1 {
-		d.kernel("thin_sums").words(words[:]...).int(rows, units, blocks).launch(driver.Grid{X: (most + 255) / 256, Y: 4, Threads: 256})
+		d.kernel("thin_sums").words(words[:]...).int(rows, units, blocks).launch(driver.Grid{X: (most + gatedSums - 1) / gatedSums, Y: 4, Threads: 256})
 	}
 }
 
 const (
-	gatedFew  = 8              // the most columns of a product
-	gatedKept = 8 * 96 * 8 * 4 // shared memory for a narrow product's sums: of eight warps and 96 rows
-	gatedRows = 192 / 16 * 512 // that for a tall one's few columns, of a block's rows
+	gatedFew = 8 // the most columns of a product
+	// gatedShared is what 48 rows give two narrow products in eight warps, the few columns of two tall ones for 192 rows, and two strips
+	// of 16 rows of what goes in.
+	gatedShared = 2*8*48*8*4 + 192/16*2*512 + 2*6*256*16
+	gatedSums   = 128 // sums of parts that a block adds up
 )
 
 // gatedUnits is how many units of columns the kernels cut rows into, gatedBlocks how many blocks of rows there are.

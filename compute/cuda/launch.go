@@ -47,7 +47,7 @@ var shared = map[string]int{
 	"flash_64": 5 * 64 * 64 * 2, "flash_128": 5 * 64 * 128 * 2,
 	"grouped_64": groupedShared(64), "grouped_128": groupedShared(128),
 	"flash_dq_64": 6 * 64 * 64 * 2, "flash_dq_128": 6 * 64 * 128 * 2,
-	"narrow_mma": 64 << 10, "tall_mma": 64 << 10, "swiglu_grad_thin": 2 * (gatedKept + gatedRows),
+	"narrow_mma": 64 << 10, "tall_mma": 64 << 10, "swiglu_grad_thin": gatedShared,
 	"cross_entropy_held": heldLogits,
 	"flash_dkv_64":       6 * 64 * 64 * 2, "flash_dkv_128": 6 * 64 * 128 * 2,
 }

@@ -8,8 +8,10 @@
 
 namespace {
 // A block has a unit of 256 columns, 32 a warp, and so many rows: the more, the fewer parts of sums over rows there are.
-constexpr int GatedWidth = 256, GatedChunk = 96;  // rows between two sums over the warps
+constexpr int GatedWidth = 256, GatedChunk = 48;  // rows between two sums over the warps
 __device__ __forceinline__ int gated_rows(int width) { return width >= 8192 ? 192 : 96; }
+
+constexpr int MostStrips = 192 / 16, GatedAhead = 2;  // strips of 16 rows in a block, and under way
 
 // A Strip is a thread's share of 16 rows by a warp's 32 columns: 8 columns of rows lane/4 and + 8, from 8(lane%4) on.
 struct Strip { uint4 row[2]; };
@@ -65,9 +67,9 @@ __device__ __forceinline__ void narrow_keep(float *kept, const float (&c)[4], in
 }
 __device__ __forceinline__ void narrow_sum(const Thin &p, const float *kept, int m0, int m1, int M, int unit, int units) {
 #pragma unroll
-    for (int h = 0; h < GatedChunk * 8 / 256; h++) {
+    for (int h = 0; h < (GatedChunk * 8 + 255) / 256; h++) {
         const int e = threadIdx.x + 256 * h, row = m0 + e / 8, col = e % 8;
-        if (row >= m1 || col >= p.few) continue;
+        if (e >= GatedChunk * 8 || row >= m1 || col >= p.few) continue;
         float v = 0;
 #pragma unroll
         for (int w = 0; w < 8; w++) v += kept[w * GatedChunk * 8 + e];
@@ -93,36 +95,50 @@ __device__ __forceinline__ void tall_store(const Thin &p, const float (&sums)[4]
     for (int i = 0; i < 8; i++) tall_put(p, r, w + i, v[i]);
 }
 
-// What a thread has of 16 rows of what goes in.
-struct Gating { uint4 in[2][3]; };
+// A Feed brings a thread's shares of gate, up and dy to shared memory, GatedAhead strips of 16 rows before they are taken: registers have
+// no room for them. A thread takes what it asked for itself, so that none waits for another.
+struct Feed {
+    const bf16 *from[3];
+    uint4 *room;  // [GatedAhead, 2, 3, 256]
+    int row, end, col, width;  // of the next strip, the thread's first
+    int asked, taken;
+    __device__ __forceinline__ void ask() {
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            const bool there = col < width && row + 8 * h < end;
+            const uint32_t at = there ? (row + 8 * h) * width + col : 0;
+#pragma unroll
+            for (int i = 0; i < 3; i++) cp16(smem32(room + ((asked * 2 + h) * 3 + i) * 256 + threadIdx.x), from[i] + at, there);
+        }
+        cp_commit();
+        row += 16, asked = (asked + 1) % GatedAhead;
+    }
+    __device__ __forceinline__ void take(uint4 (&x)[2][3]) {
+        cp_wait<GatedAhead - 1>();
+#pragma unroll
+        for (int h = 0; h < 2; h++)
+#pragma unroll
+            for (int i = 0; i < 3; i++) x[h][i] = room[((taken * 2 + h) * 3 + i) * 256 + threadIdx.x];
+        taken = (taken + 1) % GatedAhead;
+        ask();
+    }
+};
 
 // gated_unit makes a block of the gradients dgate and dup of SwiGLU [M, W], to the bit as swiglu_grad does, and products of them:
 // narrow list.p[0] and p[1], and tall list.p[2] and p[3], each of up to eight columns, or of none. gridDim.x is the units of W,
 // gridDim.y the blocks of rows. Where there are several, thin_sums adds up what they give: blocks that count each other would leave
 // that to a few of them. The order of sums depends on M and W alone.
 __device__ __forceinline__ void gated_unit(const ThinList &list, bf16 *dgate, bf16 *dup, const bf16 *gate, const bf16 *up, const bf16 *dy, int M, int W) {
-    SHARED_ARRAY(float, kept, 128);  // [2, warps, GatedChunk, 8], and behind it what strip_rows gives [rows/16, 2, lanes]
+    SHARED_ARRAY(float, kept, 128);  // [2, warps, GatedChunk, 8], behind it what strip_rows gives [rows/16, 2, lanes], and what comes in
     uint4 *strips = (uint4 *)(kept + 2 * Kept);
     overlap_start();
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, unit = blockIdx.x, units = gridDim.x, parts = gridDim.y;
     const int rows = gated_rows(W), m0 = blockIdx.y * rows, m1 = min(M, m0 + rows), w = unit * GatedWidth + warp * 32 + 8 * (lane & 3);
-    const bool inside = w < W;
-    auto read = [&](int r) {
-        Gating x;
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-            const bool there = inside && r + 8 * h < m1;
-            const uint32_t at = (r + 8 * h) * W + w;
-            const uint4 none = make_uint4(0, 0, 0, 0);
-            x.in[h][0] = there ? __ldg((const uint4 *)(gate + at)) : none;
-            x.in[h][1] = there ? __ldg((const uint4 *)(up + at)) : none;
-            x.in[h][2] = there ? __ldg((const uint4 *)(dy + at)) : none;
-        }
-        return x;
-    };
+    Feed feed = {{gate, up, dy}, strips + MostStrips * 64, m0 + (lane >> 2), m1, w, W, 0, 0};
     uint32_t b[2][2][4];
     float sums[2][4][4] = {};
-    Gating next = read(m0 + (lane >> 2));
+#pragma unroll
+    for (int i = 0; i < GatedAhead; i++) feed.ask();
 #pragma unroll
     for (int j = 0; j < 2; j++) if (list.p[j].few) strip_columns(b[j], list.p[j], w);
     for (int i = warp; i < rows / 8; i += 8)
@@ -130,19 +146,19 @@ __device__ __forceinline__ void gated_unit(const ThinList &list, bf16 *dgate, bf
     __syncthreads();
     for (int c0 = m0; c0 < m1; c0 += GatedChunk) {
 #pragma unroll 1
-        for (int r0 = 0; r0 < GatedChunk; r0 += 16) {
+        for (int r0 = 0; r0 < GatedChunk && c0 + r0 < m1; r0 += 16) {
             const int r = c0 + r0 + (lane >> 2);
-            const Gating x = next;
-            next = read(r + 16);
+            uint4 x[2][3];
+            feed.take(x);
             Strip y[2];
 #pragma unroll
             for (int h = 0; h < 2; h++) {
                 float g[8], u[8], d[8];
-                widen8(g, x.in[h][0]), widen8(u, x.in[h][1]), widen8(d, x.in[h][2]);
+                widen8(g, x[h][0]), widen8(u, x[h][1]), widen8(d, x[h][2]);
                 gate_back(g, u, d);
                 y[0].row[h] = round8(g), y[1].row[h] = round8(d);
                 const uint32_t at = (r + 8 * h) * W + w;
-                if (inside && r + 8 * h < m1) *(uint4 *)(dgate + at) = y[0].row[h], *(uint4 *)(dup + at) = y[1].row[h];
+                if (w < W && r + 8 * h < m1) *(uint4 *)(dgate + at) = y[0].row[h], *(uint4 *)(dup + at) = y[1].row[h];
             }
 #pragma unroll
             for (int j = 0; j < 2; j++) {
@@ -159,6 +175,7 @@ __device__ __forceinline__ void gated_unit(const ThinList &list, bf16 *dgate, bf
         for (int j = 0; j < 2; j++) if (list.p[j].few) narrow_sum(list.p[j], kept + j * Kept, c0, m1, M, unit, units);
         __syncthreads();
     }
+    cp_wait<0>();
 #pragma unroll
     for (int j = 0; j < 2; j++) if (list.p[2 + j].few) tall_store(list.p[2 + j], sums[j], w, blockIdx.y, parts);
 }
@@ -168,28 +185,37 @@ extern "C" __global__ void __launch_bounds__(256, 2) swiglu_grad_thin(const __gr
     gated_unit(list, dgate, dup, gate, up, dy, M, W);
 }
 
-// thin_sums puts the sums of the parts of swiglu_grad_thin's products, of product blockIdx.y, in order: four numbers a thread, or one
-// of a narrow product whose columns are no multiple of four.
+// thin_sums puts the sums of the parts of swiglu_grad_thin's products, of product blockIdx.y, in order, SumsEach numbers a block. All parts
+// of these are asked for at once: registers would have room for a few.
 extern "C" __global__ void __launch_bounds__(256) thin_sums(const __grid_constant__ ThinList list, int M, int units, int blocks) {
+    constexpr int SumsEach = 128, Most = 48;
+    __shared__ float4 kept[Most][SumsEach / 4];
     overlap_start();
     const Thin &p = list.p[blockIdx.y];
     const bool tall = blockIdx.y > 1;
-    const int parts = tall ? blocks : units, each = !tall && p.few % 4 ? 1 : 4;
-    const int64_t size = (int64_t)p.few * (tall ? p.many : M), i = ((int64_t)blockIdx.x * 256 + threadIdx.x) * each;
-    if (parts == 1 || i >= size) return;
-    float v[4] = {};
-    if (each == 1) {
-        for (int k = 0; k < parts; k++) v[0] += __ldcg(p.parts + k * size + i);
-        return thin_put(p, i, v[0]);
+    const int parts = tall ? blocks : units, t = threadIdx.x;
+    const int64_t size = (int64_t)p.few * (tall ? p.many : M), first = (int64_t)blockIdx.x * SumsEach;
+    if (parts == 1 || first >= size) return;
+    float v = 0;
+    for (int k0 = 0; k0 < parts; k0 += Most) {
+        const int n = min(Most, parts - k0);
+        const float *from = p.parts + k0 * size + first;
+        if (size % 4 == 0) {
+            for (int e = t; e < n * (SumsEach / 4); e += 256) {
+                const int k = e / (SumsEach / 4), c = e % (SumsEach / 4);
+                if (first + 4 * c < size) cp16(smem32(&kept[k][c]), from + k * size + 4 * c, true);
+            }
+            cp_commit();
+            cp_wait<0>();
+        } else {
+            for (int e = t; e < n * SumsEach; e += 256)
+                if (first + e % SumsEach < size) ((float *)kept)[e] = __ldcg(from + e / SumsEach * size + e % SumsEach);
+        }
+        __syncthreads();
+        if (t < SumsEach) for (int k = 0; k < n; k++) v += ((const float *)kept[k])[t];
+        __syncthreads();
     }
-    for (int k = 0; k < parts; k += 12) {
-        float4 f[12];
-#pragma unroll
-        for (int h = 0; h < 12; h++) f[h] = k + h < parts ? __ldcg((const float4 *)(p.parts + (k + h) * size + i)) : make_float4(0, 0, 0, 0);
-#pragma unroll
-        for (int h = 0; h < 12; h++) v[0] += f[h].x, v[1] += f[h].y, v[2] += f[h].z, v[3] += f[h].w;
-    }
-#pragma unroll
-    for (int e = 0; e < 4; e++)
-        if (tall) tall_put(p, i / p.many, i % p.many + e, v[e]); else thin_put(p, i + e, v[e]);
+    const int64_t i = first + t;
+    if (t >= SumsEach || i >= size) return;
+    if (tall) tall_put(p, i / p.many, i % p.many, v); else thin_put(p, i, v);
 }
