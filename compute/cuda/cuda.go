@@ -58,6 +58,7 @@ type Device struct {
 	kept   blocks
 	late   []area // large blocks to give back behind launches that are held back
 	waited bool   // the last launch since flush is of a kernel that waits for those before it
+	early  bool   // tests: kernels that wait begin early, whatever is before them
 	marks  marks
 	status []byte // of the host, where kernels tell a bad index
 	stage  staging

@@ -14,7 +14,7 @@ import (
 	"github.com/lentil-lm/lentil/compute/cuda/emulate"
 )
 
-// emulated opens a card that the processor plays, with exact blocks of memory.
+// emulated opens a card that the processor plays, with exact blocks of memory. Kernels that wait for those before them have to.
 func emulated(t testing.TB, env string) *Device {
 	t.Helper()
 	t.Setenv("EMULATED_CUDA", env)
@@ -24,7 +24,7 @@ func emulated(t testing.TB, env string) *Device {
 		t.Fatal(err)
 	}
 	d := dev.(*Device)
-	d.kept.exact = true
+	d.kept.exact, d.early = true, true
 	t.Cleanup(func() {
 		if err := dev.Close(); err != nil {
 			t.Error(err)

@@ -213,7 +213,7 @@ func (c *call) launch(g driver.Grid) {
 // programmatic lets a kernel that waits for itself begin early, behind another one of that kind. Before it waits it reads
 // weights alone, which kernels of other kinds write.
 func (d *Device) programmatic(k *kernel, g driver.Grid) driver.Grid {
-	g.Programmatic = d.image.Programmatic && d.waited && k.waits
+	g.Programmatic = d.image.Programmatic && (d.waited || d.early) && k.waits
 	d.waited = k.waits
 	return g
 }
