@@ -30,6 +30,13 @@ extern "C" __global__ void segment_tiles(int *tiles, const int *bounds, int n, i
     t[0] = bounds[s] + size * i, t[1] = min(bounds[s + 1], T), t[2] = bounds[s], t[3] = before + i * (size / 64);
 }
 
+// own_tile is tile `at` of segment_tiles, and false where there is none. It asks for the tile and for how many there are at once; what lies
+// behind the last one is anything.
+__device__ __forceinline__ bool own_tile(int4 &tile, const int *tiles, int at) {
+    tile = *(const int4 *)(tiles + 4 + 4 * at);
+    return (at < tiles[0]) & (tile.y > 0);
+}
+
 // Caches names the keys, or the values, of up to 32 sequences, and how many rows each has room for.
 constexpr int MostCaches = 32;
 struct Caches {

@@ -102,9 +102,9 @@ __device__ __forceinline__ void forward(uint32_t *bad, const TensorMap *qm, cons
     const int from = of_span(o, span, room, bad), h = blockIdx.x, group = threadIdx.x >> 7, tid = threadIdx.x & 127, lane = tid & 31;
     int t0 = (gridDim.y - 1 - blockIdx.y) * 128, end = o.T, start = 0;
     if (tiles) {
-        if (blockIdx.y >= tiles[0]) return;
-        const int *tile = tiles + 4 + 4 * blockIdx.y;
-        t0 = tile[0], end = tile[1], start = tile[2];
+        int4 tile;
+        if (!own_tile(tile, tiles, blockIdx.y)) return;
+        t0 = tile.x, end = tile.y, start = tile.z;
     }
     if (t0 >= end) return;
     auto first = [&](int t) { return o.window ? max(start, o.offset + t + 1 - o.window) : start; };

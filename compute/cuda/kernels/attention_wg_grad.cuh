@@ -9,30 +9,36 @@ namespace {
 namespace wg {
 // query_sums makes for each query what the gradient needs of it: lse in units of exp2, and the sum of dy times y along the head.
 // They lie in pieces of 64 queries of one segment [heads, pieces, 2, 64]; what is behind the segment's end has no probability.
+// A thread asks for all it has of y and dy at once.
 template <int D> __device__ __forceinline__ void query_sums(float *sums, const bf16 *y, const bf16 *dy, const float *lse, const int *tiles, int pieces, int heads) {
     overlap_start();
-    if (blockIdx.y >= tiles[0]) return;
-    const int *tile = tiles + 4 + 4 * blockIdx.y;
-    const int h = blockIdx.x, t0 = tile[0], end = tile[1];
-    constexpr int Lanes = D / 8;
-    sums += ((int64_t)h * pieces + tile[3]) * 128;
-    const int rows = min(128, (end - t0 + 63) / 64 * 64);
-#pragma unroll 4
-    for (int r0 = 0; r0 < 128; r0 += 256 / Lanes) {
-        const int r = r0 + threadIdx.x / Lanes, c = threadIdx.x % Lanes * 8, t = t0 + r;
-        float s = 0;
-        if (t < end) {
-            const int64_t i = ((int64_t)t * heads + h) * D + c;
-            float a[8], b[8];
-            load8(a, y + i), load8(b, dy + i);
+    int4 tile;
+    if (!own_tile(tile, tiles, blockIdx.y)) return;
+    const int h = blockIdx.x, t0 = tile.x, end = tile.y, rows = min(128, (end - t0 + 63) / 64 * 64);
+    constexpr int Lanes = D / 8, Step = 256 / Lanes, N = 128 / Step;
+    const int first = threadIdx.x / Lanes, c = threadIdx.x % Lanes * 8;
+    sums += ((int64_t)h * pieces + tile.w) * 128;
+    uint4 a[N], b[N];
+    float l[N];
 #pragma unroll
-            for (int e = 0; e < 8; e++) s += a[e] * b[e];
-        }
+    for (int i = 0; i < N; i++) {
+        const int64_t row = (int64_t)min(t0 + first + i * Step, end - 1) * heads + h;
+        a[i] = *(const uint4 *)(y + row * D + c), b[i] = *(const uint4 *)(dy + row * D + c);
+        l[i] = c == 0 ? lse[row] * Log2E : 0;
+    }
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        const int r = first + i * Step;
+        const bool there = t0 + r < end;
+        float u[8], v[8], s = 0;
+        widen8(u, a[i]), widen8(v, b[i]);
+#pragma unroll
+        for (int e = 0; e < 8; e++) s += u[e] * v[e];
 #pragma unroll
         for (int m = Lanes / 2; m; m >>= 1) s += __shfl_xor_sync(~0u, s, m);
         if (c == 0 && r < rows) {
             float *to = sums + r / 64 * 128 + r % 64;
-            to[0] = t < end ? lse[(int64_t)t * heads + h] * Log2E : INFINITY, to[64] = s;
+            to[0] = there ? l[i] : INFINITY, to[64] = there ? s : 0;
         }
     }
 }
@@ -123,6 +129,11 @@ template <int D> __device__ __forceinline__ void back_keys(const Room<D> &room, 
         const int pair = x % Pairs, t0 = q0 + 64 * u;
         if (++u == blocks) u = 0;
         bar_wait(room.full(pair), x / Pairs & 1);
+        if (t0 + 63 < own0) {  // the first tile of a head, of which no query sees keys of the second warpgroup
+            wgmma_wait<0>();
+            if (lane == 0 && x > 0) bar_arrive(room.empty((x - 1) % Pairs));
+            continue;
+        }
         wgmma_fence();
         dots<128, D, 64>(s, ks, room.tile(pair, 0));
         wgmma_commit();
@@ -136,7 +147,7 @@ template <int D> __device__ __forceinline__ void back_keys(const Room<D> &room, 
         if (own0 + 63 > t0 || o.window && own0 + o.window <= t0 + 63) hide<true>(s, o, own0 + 16 * w, t0);
         if (o.cap > 0) chances<true>(s, a, f, o.cap, lse); else chances<false>(s, a, f, 0, lse);
         wgmma_fence();
-        sums<64, D>(av, a, room.tile(pair, 1), x);
+        sums<64, D>(av, a, room.tile(pair, 1), x - half);
         wgmma_commit();
         wgmma_wait<1>();
 #pragma unroll
@@ -147,7 +158,7 @@ template <int D> __device__ __forceinline__ void back_keys(const Room<D> &room, 
         }
         pack<64>(b, s);
         wgmma_fence();
-        sums<64, D>(ak, b, room.tile(pair, 0), x);
+        sums<64, D>(ak, b, room.tile(pair, 0), x - half);
         wgmma_commit();
         wgmma_wait<1>();
     }
@@ -182,6 +193,7 @@ template <int D> __device__ __forceinline__ void back_queries(const Room<D> &roo
     uint32_t q[D / 16][4], g[D / 16][4];
 #pragma unroll
     for (int k = 0; Held && k < D / 16; k++) rows16<64>(q[k], qs + k / 4 * 16384, 16 * w, k % 4), rows16<64>(g[k], gs + k / 4 * 16384, 16 * w, k % 4);
+    n = min(n, (own0 - key0) / 64 + 1);  // of the last keys the other warpgroup's queries alone see some
     for (int x = 0; x < n; x++, key0 += 64) {
         const int pair = x % Pairs;
         bar_wait(room.full(pair), x / Pairs & 1);
@@ -219,11 +231,11 @@ __device__ __forceinline__ void backward(const TensorMap *qm, const TensorMap *k
     const int group = o.heads / o.kv, b = blockIdx.x - most * o.kv;  // the first blocks are those of keys
     const bool keys = b < 0;
     const int at = keys ? blockIdx.x / o.kv : b / o.heads, h = keys ? blockIdx.x % o.kv : b % o.heads;
-    if (at >= tiles[0]) return;
-    const int *tile = tiles + 4 + 4 * at;
+    int4 tile;
+    if (!own_tile(tile, tiles, at)) return;
     // Tiles come by what queries see, most first. For keys it is the other way round, within the same segment.
-    const int end = tile[1], start = tile[2], all = (end - start + 127) / 128, number = (tile[0] - start) / 128;
-    const int i = keys ? all - 1 - number : number, row0 = start + 128 * i, piece = tile[3] - 2 * number, last = min(row0 + 127, end - 1);
+    const int end = tile.y, start = tile.z, all = (end - start + 127) / 128, number = (tile.x - start) / 128;
+    const int i = keys ? all - 1 - number : number, row0 = start + 128 * i, piece = tile.w - 2 * number, last = min(row0 + 127, end - 1);
     sum += (int64_t)(keys ? h * group : h) * pieces * 128 + piece * 128;
     int from, blocks;  // tiles of 64 queries, or of keys, from that one of the segment on
     if (keys) {
@@ -265,7 +277,7 @@ __device__ __forceinline__ void backward(const TensorMap *qm, const TensorMap *k
 }  // namespace
 
 #define K_FLASH_WG_GRAD(D)                                                                                                                              \
-    extern "C" __global__ void __launch_bounds__(256) query_sums_##D(float *sums, const bf16 *y, const bf16 *dy, const float *lse, const int *tiles, int pieces, int heads) { \
+    extern "C" __global__ void __launch_bounds__(256, 4) query_sums_##D(float *sums, const bf16 *y, const bf16 *dy, const float *lse, const int *tiles, int pieces, int heads) { \
         wg::query_sums<D>(sums, y, dy, lse, tiles, pieces, heads);                                                                                      \
     }                                                                                                                                                   \
     extern "C" __global__ void __launch_bounds__(384, 1)                                                                                                \
