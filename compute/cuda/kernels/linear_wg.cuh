@@ -5,7 +5,8 @@
 // The product is made transposed: weights are the A operand, widened from 4 bits straight into registers; tokens are the B
 // operand, brought to shared memory by the tensor copy engine. A tile is 128 rows of weights by 256 tokens; two warpgroups
 // multiply (64 rows each), and one brings data: its first thread all but u, which its other warps write. The grid is
-// persistent. The low-rank part is the end of the sum: its float32 numbers are two of bf16 each, so that nothing is lost.
+// persistent. The low-rank part of the sum comes behind two steps of the rest, which hide that its v is read: its float32 numbers are
+// two of bf16 each, so that nothing is lost.
 #include "hopper.cuh"
 #include "w4.cuh"
 
@@ -36,6 +37,7 @@ struct WgArgs {
 namespace {
 namespace hopper_linear {
 constexpr int BR = 128, BK = 64, Stages = 4, WBytes = 2 * BlockBytes, Writers = 96;
+constexpr int Before = 2;  // steps of a tile before its updates
 
 __device__ __forceinline__ void frag_fwd(uint32_t (&a)[4][4], const uint8_t *blk, int tid, uint32_t zero) {
     int lane = tid & 31, w = tid >> 5, r = lane >> 2;
@@ -100,25 +102,33 @@ template <int BT> struct Columns {
     }
 };
 
-// frag_update is the A operand of the update's chunks from 4n on: rows r and r + 8 of v.
-template <bool BACK> __device__ __forceinline__ void frag_update(uint32_t (&a)[2][4], const WgPart &p, int R, int r, int n, int lane) {
-    const int rank = p.rank;
-    const int64_t si = BACK ? rank : 1, sl = BACK ? 1 : R;
+// Rows are what a thread reads of v for four chunks of the update: rows r and r + 8 by 8 columns and the next 8.
+template <bool BACK> struct Rows {
+    float f[2][2][2];
+    __device__ __forceinline__ void read(const WgPart &p, int R, int r, int n, int lane) {
+        const int64_t si = BACK ? p.rank : 1, sl = BACK ? 1 : R;
 #pragma unroll
-    for (int q = 0; q < 4; q++) {
-        const int chunk = 4 * n + q, at = chunk / 3 * 8;
+        for (int g = 0; g < 2; g++)
 #pragma unroll
-        for (int h = 0; h < 2; h++) {
-            float f[2];
+            for (int h = 0; h < 2; h++)
 #pragma unroll
-            for (int e = 0; e < 2; e++) {
-                int l = at + 2 * (lane & 3) + e;
-                f[e] = piece(l < rank && r + 8 * h < R ? p.scale * p.v[(r + 8 * h) * si + l * sl] : 0, chunk % 3 == 2);
-            }
-            a[q >> 1][2 * (q & 1) + h] = pack2(f[0], f[1]);
+                for (int e = 0; e < 2; e++) {
+                    const int l = 8 * (4 * n / 3 + g) + 2 * (lane & 3) + e;
+                    f[g][h][e] = l < p.rank && r + 8 * h < R ? __ldg(p.v + (r + 8 * h) * si + l * sl) : 0;
+                }
+    }
+    // fragment is the A operand of the chunks from 4n on.
+    __device__ __forceinline__ void fragment(uint32_t (&a)[2][4], float scale, int n) const {
+#pragma unroll
+        for (int q = 0; q < 4; q++) {
+            const int chunk = 4 * n + q, g = chunk / 3 - 4 * n / 3;
+            const bool lo = chunk % 3 == 2;
+#pragma unroll
+            for (int h = 0; h < 2; h++)
+                a[q >> 1][2 * (q & 1) + h] = pack2(piece(scale * (g ? f[1][h][0] : f[0][h][0]), lo), piece(scale * (g ? f[1][h][1] : f[0][h][1]), lo));
         }
     }
-}
+};
 
 // A tile of the result: tokens from t0, rows from block `block` of product `part`; the sum is over products from `from` to `to`.
 struct Tile { int t0, block, part, from, to; };
@@ -167,30 +177,31 @@ template <int BT> struct Room {
 template <bool BACK, int BT> __device__ __forceinline__ void bring(const Launch<BACK, BT> &launch, const Room<BT> &room) {
     const WgArgs &p = launch.p;
     int stage = 0, phase = 0;
-    for (int t = blockIdx.x; t < launch.tiles(); t += gridDim.x) {
-        const Tile tile = launch.tile(t);
-        for (int i = tile.from; i < tile.to; i++) {
-            const uint8_t *rows = p.part[i].w + (int64_t)tile.block * 2 * p.si * BlockBytes;
-            for (int k = 0; k < launch.steps(i); k++) {
-                bar_wait(room.empty(stage), phase ^ 1);
-                uint32_t bar = room.full(stage), ws = room.s0 + room.OffW + stage * WBytes;
-                bar_expect(bar, room.XBytes + WBytes);
-                copy_tile(room.s0 + stage * room.XBytes, &p.x[BACK ? i : 0], k * BK, tile.t0, bar);
-                const uint8_t *w = rows + (int64_t)k * p.sk * BlockBytes;
-                if constexpr (BACK) copy_bytes(ws, w, WBytes, bar);  // neighbours
-                else {
-                    copy_bytes(ws, w, BlockBytes, bar);
-                    copy_bytes(ws + BlockBytes, w + (int64_t)p.si * BlockBytes, BlockBytes, bar);
-                }
-                if (++stage == Stages) stage = 0, phase ^= 1;
+    auto next = [&] { if (++stage == Stages) stage = 0, phase ^= 1; };
+    auto steps = [&](const Tile &tile, int i, int from, int to) {
+        const uint8_t *rows = p.part[i].w + (int64_t)tile.block * 2 * p.si * BlockBytes;
+        for (int k = from; k < to; k++, next()) {
+            bar_wait(room.empty(stage), phase ^ 1);
+            uint32_t bar = room.full(stage), ws = room.s0 + room.OffW + stage * WBytes;
+            bar_expect(bar, room.XBytes + WBytes);
+            copy_tile(room.s0 + stage * room.XBytes, &p.x[BACK ? i : 0], k * BK, tile.t0, bar);
+            const uint8_t *w = rows + (int64_t)k * p.sk * BlockBytes;
+            if constexpr (BACK) copy_bytes(ws, w, WBytes, bar);  // neighbours
+            else {
+                copy_bytes(ws, w, BlockBytes, bar);
+                copy_bytes(ws + BlockBytes, w + (int64_t)p.si * BlockBytes, BlockBytes, bar);
             }
         }
+    };
+    for (int t = blockIdx.x; t < launch.tiles(); t += gridDim.x) {
+        const Tile tile = launch.tile(t);
+        steps(tile, tile.from, 0, Before);
         for (int i = tile.from; i < tile.to; i++)
-            for (int l = 0; l < update_stages(p.part[i].rank); l++) {
+            for (int l = 0; l < update_stages(p.part[i].rank); l++, next()) {
                 bar_wait(room.empty(stage), phase ^ 1);
                 bar_arrive(room.asked(stage));
-                if (++stage == Stages) stage = 0, phase ^= 1;
             }
+        for (int i = tile.from; i < tile.to; i++) steps(tile, i, i == tile.from ? Before : 0, launch.steps(i));
     }
 }
 
@@ -201,12 +212,11 @@ template <bool BACK, int BT> __device__ __forceinline__ void write_updates(const
     uint32_t phases = 0;  // a bit for each stage
     for (int t = blockIdx.x; t < launch.tiles(); t += gridDim.x) {
         const Tile tile = launch.tile(t);
-        for (int i = tile.from; i < tile.to; i++) stage += launch.steps(i);
-        stage %= Stages;
+        stage = (stage + Before) % Stages;
         for (int i = tile.from; i < tile.to; i++) {
             const int chunks = 4 * update_fours(p.part[i].rank);
             Columns<BT> u;
-            if (chunks > 0) u.read(p.part[i], 0, tile.t0, p.T, thread);  // of the first product while the sum is made
+            if (chunks > 0) u.read(p.part[i], 0, tile.t0, p.T, thread);  // of the first product while the tile before is made
             for (int c = 0; c < chunks; c++) {
                 if (c % 8 == 0) {
                     bar_wait(room.asked(stage), phases >> stage & 1);
@@ -221,6 +231,8 @@ template <bool BACK, int BT> __device__ __forceinline__ void write_updates(const
                 stage = (stage + 1) % Stages;
             }
         }
+        stage -= Before;
+        for (int i = tile.from; i < tile.to; i++) stage += launch.steps(i);
     }
 }
 
@@ -329,55 +341,57 @@ template <bool BACK, int BT, class Y> __device__ __forceinline__ void multiply(c
     const int lane = tid & 31, w = tid >> 5;
     uint8_t *out = room.at + room.OffOut + half * BT * 128;
     float d[BT / 2];
-    uint32_t a[2][4][4];
+    uint32_t a[2][4][4], v[2][2][4];
     int stage = 0, phase = 0;
     for (int t = blockIdx.x; t < launch.tiles(); t += gridDim.x) {
         const Tile tile = launch.tile(t);
         const WgPart &part = p.part[tile.part];
         const Place place{p.T, launch.width(tile.part), tile.t0, tile.block * BR + half * 64, tid, 1 + half};
-        int prev = -1;
-        for (int i = tile.from; i < tile.to; i++) {
-            const int steps = launch.steps(i);
-            for (int k = 0; k < steps; k += 2) {
+        const int r = place.r0 + 16 * w + (lane >> 2);
+        int prev = -1;  // the stage that what was begun last reads and nothing else will; -1 for none
+        auto begun = [&](bool whole) {
+            wgmma_commit();
+            wgmma_wait<1>();
+            if (lane == 0 && prev >= 0) bar_arrive(room.empty(prev));
+            prev = whole ? stage : -1;
+            if (whole && ++stage == Stages) stage = 0, phase ^= 1;
+        };
+        auto two_steps = [&](bool first) {
 #pragma unroll
-                for (int u = 0; u < 2; u++) {
-                    bar_wait(room.full(stage), phase);
-                    const uint8_t *blk = room.at + room.OffW + stage * WBytes + half * BlockBytes;
-                    if (BACK) frag_back(a[u], blk, tid, p.zero); else frag_fwd(a[u], blk, tid, p.zero);
-                    uint64_t b = rows_desc(room.s0 + stage * room.XBytes);
-                    wgmma_fence();
+            for (int u = 0; u < 2; u++) {
+                bar_wait(room.full(stage), phase);
+                const uint8_t *blk = room.at + room.OffW + stage * WBytes + half * BlockBytes;
+                if (BACK) frag_back(a[u], blk, tid, p.zero); else frag_fwd(a[u], blk, tid, p.zero);
+                uint64_t b = rows_desc(room.s0 + stage * room.XBytes);
+                wgmma_fence();
 #pragma unroll
-                    for (int s = 0; s < 4; s++) wgmma_rs(d, a[u][s], b + 2 * s, (i - tile.from) | (k + u) | s);
-                    wgmma_commit();
-                    wgmma_wait<1>();
-                    if (lane == 0 && prev >= 0) bar_arrive(room.empty(prev));
-                    prev = stage;
-                    if (++stage == Stages) stage = 0, phase ^= 1;
-                }
+                for (int s = 0; s < 4; s++) wgmma_rs(d, a[u][s], b + 2 * s, !first | u | s);
+                begun(true);
+            }
+        };
+        Four four = launch.first(tile);
+        Rows<BACK> rows;
+        if (four.part < tile.to) rows.read(p.part[four.part], place.R, r, four.n, lane);
+        two_steps(true);
+        while (four.part < tile.to) {
+#pragma unroll
+            for (int u = 0; u < 2; u++) {
+                if (four.part >= tile.to) break;
+                rows.fragment(v[u], p.part[four.part].scale, four.n);
+                if (four.n % 2 == 0) bar_wait(room.full(stage), phase);
+                uint64_t b = rows_desc(room.s0 + stage * room.XBytes) + 4 * (four.n % 2);
+                wgmma_fence();
+                wgmma_rs(d, v[u][0], b, 1);
+                wgmma_rs(d, v[u][1], b + 2, 1);
+                four = launch.next(tile, four);
+                begun(four.n % 2 == 0);
+                if (four.part < tile.to) rows.read(p.part[four.part], place.R, r, four.n, lane);
             }
         }
-        const int r = place.r0 + 16 * w + (lane >> 2);
-        uint32_t v[2][4], ahead[2][4];  // of four chunks of the update, and of those behind them
-        Four four = launch.first(tile);
-        if (four.part < tile.to) frag_update<BACK>(v, p.part[four.part], place.R, r, 0, lane);
+        for (int i = tile.from; i < tile.to; i++)
+            for (int k = i == tile.from ? Before : 0; k < launch.steps(i); k += 2) two_steps(false);
         wgmma_wait<0>();
         if (lane == 0) bar_arrive(room.empty(prev));
-        while (four.part < tile.to) {
-            if (four.n % 2 == 0) bar_wait(room.full(stage), phase);
-            uint64_t b = rows_desc(room.s0 + stage * room.XBytes) + 4 * (four.n % 2);
-            wgmma_fence();
-            wgmma_rs(d, v[0], b, 1);
-            wgmma_rs(d, v[1], b + 2, 1);
-            wgmma_commit();
-            four = launch.next(tile, four);
-            if (four.part < tile.to) frag_update<BACK>(ahead, p.part[four.part], place.R, r, four.n, lane);
-            wgmma_wait<0>();
-#pragma unroll
-            for (int e = 0; e < 8; e++) v[e >> 2][e & 3] = ahead[e >> 2][e & 3];
-            if (four.n % 2 != 0) continue;
-            if (lane == 0) bar_arrive(room.empty(stage));
-            if (++stage == Stages) stage = 0, phase ^= 1;
-        }
         float b0 = 0, b1 = 0;  // of rows r and r + 8: added on the way out, as the accumulators are wgmma's own
         if (!BACK && part.bias) {
             if (r < place.R) b0 = at(part.bias, part.biasType, r);
