@@ -48,7 +48,7 @@ func (d *Device) gateAll(g *gateGrad) {
 		return
 	}
 	rows, width := g.y[0].Shape[0], g.y[0].Shape[1]
-	var words [thinWords * mostThin]uint64
+	var words thinList
 	most := 0                // numbers that are sums of parts
 	for _, p := range list { // narrow ones, then tall ones, each of its result
 		at, parts := 0, gatedUnits(width)
@@ -59,7 +59,7 @@ func (d *Device) gateAll(g *gateGrad) {
 		if p.x.ptr != g.y[0].ptr {
 			at++
 		}
-		d.thinWords(words[thinWords*at:thinWords*at], p, parts, 0)
+		words.put(at, p, d.sums(p, parts), 0)
 	}
 	units, blocks := gatedUnits(width), gatedBlocks(rows, width)
 	d.kernel("swiglu_grad_thin").words(words[:]...).arrays(g.y[0], g.y[1], g.gate, g.up, g.dy).int(rows, width).launch(driver.Grid{X: units, Y: blocks, Threads: 256})

@@ -387,3 +387,57 @@ func BenchmarkLowRank(b *testing.B) {
 		}
 	}
 }
+
+// TestThinPaired: dz = dy Bᵀ, dB = zᵀ dy and dA = xᵀ dz of several results of one x are two launches, and to the bit what each is alone.
+func TestThinPaired(t *testing.T) { thinPaired(t, emulated(t, "")) }
+
+// TestProductsPaired is TestThinPaired on the card.
+func TestProductsPaired(t *testing.T) { thinPaired(t, card(t, "")) }
+
+func thinPaired(t *testing.T, d *Device) {
+	for _, c := range []struct{ rows, rank, launches int }{{1, 8, 2}, {130, 8, 2}, {1100, 3, 2}, {2300, 8, 2}, {70, 16, 2}} {
+		r := rand.New(rand.NewPCG(15, uint64(c.rows)))
+		before := floats(t, d, random(t, d, r, compute.F32, c.rows+1096, c.rank))
+		x := random(t, d, r, compute.BF16, c.rows, 264)
+		var list []thinCase
+		var ys []compute.Buffer
+		add := func(k thinCase) compute.Buffer {
+			y := k.output(t, d)
+			list, ys = append(list, k), append(ys, y)
+			return y
+		}
+		var dys, dzs []compute.Buffer
+		for i, width := range []int{1096, 256, 520} {
+			dys = append(dys, random(t, d, r, compute.BF16, c.rows, width))
+			dzs = append(dzs, add(thinCase{compute.MatMul{TransB: true, Alpha: 0.5}, []compute.Buffer{dys[i], random(t, d, r, compute.F32, c.rank, width)}, nil}))
+		}
+		for i, dy := range dys[:2] { // the last has no B to train
+			add(thinCase{compute.MatMul{TransA: true, Alpha: 0.5, Accumulate: i == 1}, []compute.Buffer{random(t, d, r, compute.F32, c.rows, c.rank), dy}, before})
+		}
+		for _, dz := range dzs {
+			add(thinCase{compute.MatMul{TransA: true, Alpha: 1}, []compute.Buffer{x, dz}, before})
+		}
+		n := launches(d)
+		for i, k := range list {
+			k.run(t, d, ys[i])
+		}
+		if n = launches(d) - n; n != c.launches {
+			t.Errorf("%+v: %d launches, want %d", c, n, c.launches)
+		}
+		for i, k := range list {
+			together := floats(t, d, ys[i])
+			if k.before != nil {
+				k.reset(t, d, ys[i])
+			}
+			k.run(t, d, ys[i])
+			if alone := floats(t, d, ys[i]); !slices.Equal(together, alone) {
+				t.Errorf("%+v: product %d differs from what it is alone", c, i)
+			}
+			k.before = before
+			if !k.op.Accumulate {
+				k.before = make([]float32, len(together))
+			}
+			alike(t, fmt.Sprintf("%+v, product %d", c, i), together, k.want(t, d, ys[i]), 1e-5)
+		}
+	}
+}
