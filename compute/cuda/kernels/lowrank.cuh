@@ -45,12 +45,22 @@ __device__ __forceinline__ bool thin_last(uint32_t *count, int blocks) {
     return last;
 }
 
-// thin_sum adds up the parts of element i of c, in order.
-__device__ __forceinline__ float thin_sum(const Thin &p, int64_t i, int parts, int64_t size) {
-    float v = 0;
+// thin_sum adds up the parts of `each` elements of c from i on, in order: of four, a multiple of 4, or of one. It asks for 12 parts at once.
+__device__ __forceinline__ void thin_sum(float (&v)[4], const Thin &p, int64_t i, int parts, int64_t size, int each) {
+    v[0] = v[1] = v[2] = v[3] = 0;
+    if (each == 1) {
 #pragma unroll 8
-    for (int k = 0; k < parts; k++) v += __ldcg(p.parts + k * size + i);
-    return v;
+        for (int k = 0; k < parts; k++) v[0] += __ldcg(p.parts + k * size + i);
+        return;
+    }
+#pragma unroll 1
+    for (int k = 0; k < parts; k += 12) {
+        float4 f[12];
+#pragma unroll
+        for (int h = 0; h < 12; h++) f[h] = k + h < parts ? __ldcg((const float4 *)(p.parts + (k + h) * size + i)) : make_float4(0, 0, 0, 0);
+#pragma unroll
+        for (int h = 0; h < 12; h++) v[0] += f[h].x, v[1] += f[h].y, v[2] += f[h].z, v[3] += f[h].w;
+    }
 }
 
 // thin_finish puts the sums of the parts, in order, of n elements of c, e at at(e), as 256 threads. It asks for K parts of E elements at
@@ -146,12 +156,65 @@ __device__ __forceinline__ void narrow_columns(uint32_t (&b)[4][4], const Thin &
     for (int k = 0; k < 4; k++) halves(f[2 * k].x, f[2 * k].y, b[k][0], b[k][2]), halves(f[2 * k + 1].x, f[2 * k + 1].y, b[k][1], b[k][3]);
 }
 
+// narrow_multiply multiplies a tile of 16 rows by 64 numbers with up to S slices, as thin_ask and narrow_columns give them. To parts go
+// [slice, 16, 8]; they may have the tile's place.
+template <int S> __device__ __forceinline__ void narrow_multiply(float *parts, uint32_t tile, const uint32_t (&b)[S][4][4], int slices) {
+    const int lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3;
+    float acc[S][4] = {};
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        uint32_t a[4];
+        rows16<64>(a, tile, 0, k);
+#pragma unroll
+        for (int j = 0; j < S; j++)
+            if (j < slices) mma(acc[j], a, b[j][k][0], b[j][k][1]), mma(acc[j], a, b[j][k][2], b[j][k][3]);
+    }
+    __syncwarp();
+#pragma unroll
+    for (int j = 0; j < S; j++)
+#pragma unroll
+        for (int e = 0; e < 2; e++)
+            if (j < slices) *(float2 *)(parts + j * 128 + (8 * e + g) * 8 + 2 * q) = make_float2(acc[j][2 * e], acc[j][2 * e + 1]);
+}
+
+// narrow_warps adds up, in order, what 8 warps have of 64 rows by the slice from column c0 on, and puts it, or writes it as a part. A
+// warp's parts lie Warp numbers behind those of the one before, and each 16 rows of them Step numbers.
+template <int Warp, int Step> __device__ __forceinline__ void narrow_warps(const Thin &p, const float *parts, int c0, int m0, int M, int unit, int units) {
+    for (int e = threadIdx.x; e < 512; e += 256) {
+        int row = m0 + e / 8, col = c0 + e % 8;
+        if (row >= M || col >= p.few) continue;
+        const float *part = parts + e / 128 * Step + e % 128;
+        float v = 0;
+#pragma unroll
+        for (int w = 0; w < 8; w++) v += part[w * Warp];
+        int64_t at = (int64_t)row * p.few + col;
+        if (units == 1) thin_put(p, at, v); else p.parts[(int64_t)unit * M * p.few + at] = v;
+    }
+}
+
+// narrow_finish adds up the units' parts of 64 rows, of the products of one x from `first` on.
+__device__ __forceinline__ void narrow_finish(const ThinList &list, int n, int first, int m0, int M, int units) {
+    int e = threadIdx.x;  // among all elements of the products
+    for (int i = first; i < n && list.p[i].first == list.p[first].first; i++) {
+        const Thin &p = list.p[i];
+        const int each = p.few % 4 ? 1 : 4, all = min(64, M - m0) * p.few / each;
+        for (; e < all; e += 256) {
+            float v[4];
+            const int64_t at = (int64_t)m0 * p.few + e * each;
+            thin_sum(v, p, at, units, (int64_t)M * p.few, each);
+#pragma unroll
+            for (int k = 0; k < 4; k++) if (k < each) thin_put(p, at + k, v[k]);
+        }
+        e -= all;
+    }
+}
+
 // narrow_unit: c [M, few] = alpha x s (+ c). A block makes 64 rows, for one of the units of 512 numbers that a row of x is cut
 // into; a warp sums over 64 of them. gridDim.y is the units of all x. The order of a row's sum depends on `many` alone.
 __device__ __forceinline__ void narrow_unit(const ThinList &list, int n, int M, uint32_t *counts) {
     SHARED_ARRAY(uint8_t, shared, 128);  // 8 KiB a warp: 16 rows are 2 KiB, of which the sums take what they need
     overlap_start();
-    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3, m0 = blockIdx.x * 64;
+    const int warp = threadIdx.x >> 5, m0 = blockIdx.x * 64;
     const int first = thin_first(list, n, blockIdx.y), unit = blockIdx.y - list.p[first].first, K = list.p[first].many;
     const int units = (K + 511) / 512, k0 = unit * 512 + warp * 64;
     const uint32_t tile = smem32(shared) + warp * 8192;
@@ -163,48 +226,16 @@ __device__ __forceinline__ void narrow_unit(const ThinList &list, int n, int M, 
         for (int j = 0; j < MostSlices; j++) if (j < slices) narrow_columns(b[j], list.p[slice[j] & 7], slice[j] >> 3, k0);
 #pragma unroll 1
         for (int m = 0; m < 4; m++) {
-            float acc[MostSlices][4] = {};
             thin_wait(m);
-#pragma unroll
-            for (int k = 0; k < 4; k++) {
-                uint32_t a[4];
-                rows16<64>(a, tile, 16 * m, k);
-#pragma unroll
-                for (int j = 0; j < MostSlices; j++)
-                    if (j < slices) mma(acc[j], a, b[j][k][0], b[j][k][1]), mma(acc[j], a, b[j][k][2], b[j][k][3]);
-            }
-            __syncwarp();
-            float *part = (float *)(shared + warp * 8192 + m * 2048);
-#pragma unroll
-            for (int j = 0; j < MostSlices; j++)
-#pragma unroll
-                for (int e = 0; e < 2; e++)
-                    if (j < slices) *(float2 *)(part + j * 128 + (8 * e + g) * 8 + 2 * q) = make_float2(acc[j][2 * e], acc[j][2 * e + 1]);
+            narrow_multiply((float *)(shared + warp * 8192 + m * 2048), tile + 2048 * m, b, slices);
         }
         __syncthreads();
 #pragma unroll
-        for (int j = 0; j < MostSlices; j++) {
-            if (j >= slices) break;
-            const Thin &p = list.p[slice[j] & 7];
-            for (int e = threadIdx.x; e < 512; e += 256) {
-                int row = m0 + e / 8, col = (slice[j] >> 3) + e % 8;
-                if (row >= M || col >= p.few) continue;
-                const float *part = (const float *)shared + e / 128 * 512 + j * 128 + e % 128;
-                float v = 0;
-#pragma unroll
-                for (int w = 0; w < 8; w++) v += part[w * 2048];
-                int64_t at = (int64_t)row * p.few + col;
-                if (units == 1) thin_put(p, at, v); else p.parts[(int64_t)unit * M * p.few + at] = v;
-            }
-        }
+        for (int j = 0; j < MostSlices; j++)
+            if (j < slices) narrow_warps<2048, 512>(list.p[slice[j] & 7], (const float *)shared + j * 128, slice[j] >> 3, m0, M, unit, units);
         __syncthreads();
     }
-    if (units == 1 || !thin_last(counts + first * gridDim.x + blockIdx.x, units)) return;
-    for (int i = first; i < n && list.p[i].first == list.p[first].first; i++) {
-        const Thin &p = list.p[i];
-        int64_t from = (int64_t)m0 * p.few, size = (int64_t)M * p.few;
-        for (int e = threadIdx.x; e < min(64, M - m0) * p.few; e += 256) thin_put(p, from + e, thin_sum(p, from + e, units, size));
-    }
+    if (units > 1 && thin_last(counts + first * gridDim.x + blockIdx.x, units)) narrow_finish(list, n, first, m0, M, units);
 }
 
 // A sum over rows is made of chunks of 128, which a warp adds up. TallChunks of them in order are a part, and the parts in order the
