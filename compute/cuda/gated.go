@@ -8,25 +8,62 @@ import (
 	"github.com/lentil-lm/lentil/compute/cuda/driver"
 )
 
-// A gateGrad is the gradient of a SwiGLU, y those of gate and of up, that low-rank products of y may follow in its launch: see
-// kernels/gated.cuh.
+// A maker makes activations that low-rank products of them may follow in its launch: see kernels/gated.cuh.
+type maker interface {
+	// takes reports whether p can be made in the launch, beside those of list.
+	takes(p thin, list []thin) bool
+}
+
+// makerGroup waits with a maker of y for those products.
+type makerGroup struct{ y driver.Ptr }
+
+// clashes reports whether p writes what one of list reads or writes.
+func (p thin) clashes(list ...array) bool {
+	return slices.ContainsFunc(list, func(a array) bool { return p.c.overlaps(a) || p.s.overlaps(a) })
+}
+
+// A gating is y = silu(gate) · up.
+type gating struct{ y, gate, up array }
+
+// takes one product, y A.
+func (g *gating) takes(p thin, list []thin) bool {
+	return len(list) == 0 && !p.tall && p.few <= gatedFew && p.x.ptr == g.y.ptr && p.x.Shape.Equal(g.y.Shape) && !p.clashes(g.y, g.gate, g.up)
+}
+
+func (d *Device) swiGLU(out, in []*buffer) {
+	g := gating{out[0].array, in[0].array, in[1].array}
+	switch y := g.y; {
+	case d.oneGated(y, g.gate, g.up), d.manyGated(y, g.gate, g.up):
+	case y.DType == compute.BF16 && len(y.Shape) == 2 && y.Shape[1]%8 == 0:
+		d.join(makerGroup{y.ptr}, true, func() { d.gate(&g) }).maker = &g
+	default:
+		d.gated("swiglu", y, g.gate, g.up)
+	}
+}
+
+// gate launches it with the product that waits, if there is one.
+func (d *Device) gate(g *gating) {
+	list := d.waits.thin
+	if len(list) == 0 {
+		d.gated("swiglu", g.y, g.gate, g.up)
+		return
+	}
+	rows := g.y.Shape[0]
+	words, units := d.thinList(rows, list)
+	d.kernel("swiglu_thin").words(words[:]...).int(rows).ptr(d.counters).arrays(g.y, g.gate, g.up).
+		launch(driver.Grid{X: units, Y: (rows + narrowRows - 1) / narrowRows, Threads: 256})
+}
+
+// A gateGrad is the gradient of a SwiGLU, y those of gate and of up.
 type gateGrad struct {
 	y            [2]array
 	gate, up, dy array
 }
 
-// gateGroup waits with a gateGrad for those products.
-type gateGroup struct{ y driver.Ptr }
-
-// takes reports whether p can be made in g's launch, beside those of list: one of a kind for each result.
+// takes one product of a kind for each result.
 func (g *gateGrad) takes(p thin, list []thin) bool {
-	if g == nil || p.few > gatedFew || slices.ContainsFunc(list, func(o thin) bool { return p.after(o) || p.x.ptr == o.x.ptr && p.tall == o.tall }) {
+	if p.few > gatedFew || p.clashes(g.gate, g.up, g.dy, g.y[0], g.y[1]) || slices.ContainsFunc(list, func(o thin) bool { return p.after(o) || p.x.ptr == o.x.ptr && p.tall == o.tall }) {
 		return false
-	}
-	for _, a := range []array{g.gate, g.up, g.dy, g.y[0], g.y[1]} {
-		if p.c.overlaps(a) || p.s.overlaps(a) {
-			return false
-		}
 	}
 	return slices.ContainsFunc(g.y[:], func(y array) bool { return y.ptr == p.x.ptr && y.Shape.Equal(p.x.Shape) })
 }
@@ -37,7 +74,7 @@ func (d *Device) swiGLUGrad(g gateGrad) {
 		d.gated("swiglu_grad", y, g.y[1], g.gate, g.up, g.dy)
 		return
 	}
-	d.join(gateGroup{y.ptr}, true, func() { d.gateAll(&g) }).gates = &g
+	d.join(makerGroup{y.ptr}, true, func() { d.gateAll(&g) }).maker = &g
 }
 
 // gateAll launches it with the products that wait.

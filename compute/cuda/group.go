@@ -17,7 +17,7 @@ type group struct {
 	sum   *sum  // that a norm may follow
 	many  []product
 	thin  []thin
-	gates *gateGrad // before the products in thin; nil for none
+	maker maker // before the products in thin; nil for none
 	wgmma []product
 	turns []array     // queries and keys to turn
 	store []storeSpan // keys and values to store behind them
@@ -64,7 +64,7 @@ func (d *Device) emit() {
 	w := &d.waits
 	w.adam, w.sums, w.one, w.many, w.thin, w.wgmma = w.adam[:0], w.sums[:0], w.one[:0], w.many[:0], w.thin[:0], w.wgmma[:0]
 	w.turns, w.store = w.turns[:0], w.store[:0]
-	w.norm, w.sum, w.gates = nil, nil, nil
+	w.norm, w.sum, w.maker = nil, nil, nil
 }
 
 // adamGroup is what parameters that are updated together have in common.

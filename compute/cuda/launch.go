@@ -47,7 +47,7 @@ var shared = map[string]int{
 	"flash_64": 5 * 64 * 64 * 2, "flash_128": 5 * 64 * 128 * 2,
 	"grouped_64": groupedShared(64), "grouped_128": groupedShared(128),
 	"flash_dq_64": 6 * 64 * 64 * 2, "flash_dq_128": 6 * 64 * 128 * 2,
-	"narrow_mma": 64 << 10, "tall_mma": 64 << 10, "tall_more_mma": 64 << 10, "paired_mma": 68 << 10, "swiglu_grad_thin": gatedShared,
+	"narrow_mma": 64 << 10, "tall_mma": 64 << 10, "tall_more_mma": 64 << 10, "paired_mma": 68 << 10, "swiglu_thin": 80 << 10, "swiglu_grad_thin": gatedShared,
 	"cross_entropy_held": heldLogits,
 	"flash_dkv_64":       6 * 64 * 64 * 2, "flash_dkv_128": 6 * 64 * 128 * 2,
 }
@@ -72,7 +72,7 @@ var waiting = map[string]bool{
 	"rmsnorm_warp_b": true, "rmsnorm_warp_f": true, "rmsnorm_block_b": true, "rmsnorm_block_f": true, "rope_b": true, "rope_f": true, "turn": true,
 	"store_rows_bb": true, "store_rows_bf": true, "store_rows_hb": true, "store_rows_hf": true, "store_rows_fb": true, "store_rows_ff": true,
 	"add_b": true, "add_f": true, "add_float_b": true, "swiglu_b": true, "swiglu_f": true,
-	"swiglu_grad_b": true, "swiglu_grad_f": true, "narrow_mma": true, "tall_mma": true, "tall_more_mma": true, "paired_mma": true, "swiglu_grad_thin": true, "thin_sums": true,
+	"swiglu_grad_b": true, "swiglu_grad_f": true, "narrow_mma": true, "tall_mma": true, "tall_more_mma": true, "paired_mma": true, "swiglu_thin": true, "swiglu_grad_thin": true, "thin_sums": true,
 	"rmsnorm_grad_warp_b": true, "rmsnorm_grad_warp_f": true, "rmsnorm_grad_block_b": true, "rmsnorm_grad_block_f": true,
 	"rmsnorm_held_1": true, "rmsnorm_held_2": true, "rmsnorm_held_4": true, "rmsnorm_added_1": true, "rmsnorm_added_2": true, "rmsnorm_added_4": true,
 	"rmsnorm_grad_held_1": true, "rmsnorm_grad_held_2": true, "rmsnorm_grad_held_4": true,

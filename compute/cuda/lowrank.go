@@ -37,7 +37,7 @@ const (
 
 // thin multiplies, and with it those that follow.
 func (d *Device) thin(rows int, p thin) {
-	if w := &d.waits; w.gates.takes(p, w.thin) {
+	if w := &d.waits; w.maker != nil && w.maker.takes(p, w.thin) {
 		w.thin = append(w.thin, p)
 		return
 	}

@@ -237,19 +237,86 @@ func TestGated(t *testing.T) {
 	}
 }
 
-// BenchmarkGated times SwiGLU and its gradient of the Ministral-8B shape, and that with its low-rank products. GB/s counts what goes in and
+// TestGatedForward: a SwiGLU and the low-rank product of its result are one launch, both to the bit as alone. Other products come behind it.
+func TestGatedForward(t *testing.T) {
+	d := emulated(t, "")
+	for _, c := range []struct {
+		rows, width, rank, launches int
+		turned                      bool
+	}{{70, 264, 8, 1, false}, {1, 520, 3, 1, true}, {200, 1096, 1, 1, false}, {70, 264, 16, 2, false}} {
+		r := rand.New(rand.NewPCG(11, uint64(c.rows)))
+		act := func() compute.Buffer { return random(t, d, r, compute.BF16, c.rows, c.width) }
+		gate, up, other, y := act(), act(), act(), act()
+		before := floats(t, d, random(t, d, r, compute.F32, c.rows, c.rank))
+		s := random(t, d, r, compute.F32, c.width, c.rank)
+		if c.turned {
+			s = random(t, d, r, compute.F32, c.rank, c.width)
+		}
+		product := func(x compute.Buffer, accumulate bool) thinCase {
+			return thinCase{compute.MatMul{TransB: c.turned, Alpha: 2, Accumulate: accumulate}, []compute.Buffer{x, s}, before}
+		}
+		pass := func(list []thinCase, cut bool) (all [][]float32, n int) {
+			t.Helper()
+			var zs []compute.Buffer
+			for _, p := range list {
+				zs = append(zs, p.output(t, d))
+			}
+			n = -launches(d)
+			if err := d.Run(compute.SwiGLU{}, []compute.Buffer{y}, []compute.Buffer{gate, up}); err != nil {
+				t.Fatal(err)
+			}
+			for i, p := range list {
+				if cut {
+					launches(d)
+				}
+				p.run(t, d, zs[i])
+			}
+			n += launches(d)
+			for _, b := range append(zs, y) {
+				all = append(all, floats(t, d, b))
+			}
+			return all, n
+		}
+		for i, k := range []struct {
+			list []thinCase
+			more int // launches
+		}{
+			{[]thinCase{product(y, true)}, 0},
+			{[]thinCase{product(y, false), product(y, true)}, 1}, // one product is taken
+			{[]thinCase{product(other, false)}, 2 - c.launches},
+			{nil, 1 - c.launches},
+		} {
+			name := fmt.Sprintf("%+v, case %d", c, i)
+			alone, _ := pass(k.list, true)
+			for range 2 { // the second time in the opposite order of threads and blocks
+				together, n := pass(k.list, false)
+				if n != c.launches+k.more && (i != 1 || c.launches == 1) {
+					t.Errorf("%s: %d launches, want %d", name, n, c.launches+k.more)
+				}
+				if !slices.EqualFunc(together, alone, slices.Equal) {
+					t.Errorf("%s: together they differ from each alone", name)
+				}
+			}
+		}
+	}
+}
+
+// BenchmarkGated times SwiGLU and its gradient of the Ministral-8B shape, alone and with low-rank products. GB/s counts what goes in and
 // comes out once.
 func BenchmarkGated(b *testing.B) {
 	const tokens, width, rank, turns = 2048, 12288, 8, 3
 	d := card(b, "")
 	act := func() (list [turns]compute.Buffer) { // several, so that little of them lies in the cache of the card
 		for i := range list {
-			list[i] = filled(b, d, compute.BF16, tokens, width)
+			var err error
+			if list[i], err = d.Alloc(compute.Shape{tokens, width}, compute.BF16); err != nil { // whatever is there: the time does not depend on it
+				b.Fatal(err)
+			}
 		}
 		return list
 	}
 	gate, up, dy, y0, y1 := act(), act(), act(), act(), act()
-	back := filled(b, d, compute.F32, rank, width)
+	back, down := filled(b, d, compute.F32, rank, width), filled(b, d, compute.F32, width, rank)
 	z, narrow, tall := filled(b, d, compute.F32, tokens, rank), filled(b, d, compute.F32, tokens, rank), filled(b, d, compute.F32, rank, width)
 	narrow2, tall2 := filled(b, d, compute.F32, tokens, rank), filled(b, d, compute.F32, rank, width)
 	for _, c := range []struct {
@@ -258,6 +325,15 @@ func BenchmarkGated(b *testing.B) {
 		run   func(i int) error
 	}{
 		{"swiglu", 3, func(i int) error { return d.Run(compute.SwiGLU{}, y0[i:i+1], []compute.Buffer{gate[i], up[i]}) }},
+		{"swiglu, then x A", 3, func(i int) error {
+			err := d.Run(compute.SwiGLU{}, y0[i:i+1], []compute.Buffer{gate[i], up[i]})
+			launches(d)
+			return errors.Join(err, d.Run(compute.MatMul{Alpha: 1}, []compute.Buffer{narrow}, []compute.Buffer{y0[i], down}))
+		}},
+		{"swiglu, x A", 3, func(i int) error {
+			return errors.Join(d.Run(compute.SwiGLU{}, y0[i:i+1], []compute.Buffer{gate[i], up[i]}),
+				d.Run(compute.MatMul{Alpha: 1}, []compute.Buffer{narrow}, []compute.Buffer{y0[i], down}))
+		}},
 		{"gradient", 5, func(i int) error {
 			return d.Run(compute.SwiGLUGrad{}, []compute.Buffer{y0[i], y1[i]}, []compute.Buffer{gate[i], up[i], dy[i]})
 		}},

@@ -41,12 +41,6 @@ func (d *Device) elements(name string, alpha float32, a ...array) {
 	d.kernel(name + "_" + letter(a[0].DType)).arrays(a...).float(alpha).long(int64(n)).each8(n)
 }
 
-func (d *Device) swiGLU(out, in []*buffer) {
-	if y, gate, up := out[0].array, in[0].array, in[1].array; !d.oneGated(y, gate, up) && !d.manyGated(y, gate, up) {
-		d.gated("swiglu", y, gate, up)
-	}
-}
-
 // gated is elements without a factor.
 func (d *Device) gated(name string, a ...array) {
 	n := a[0].Shape.Elems()

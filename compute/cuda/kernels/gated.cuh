@@ -1,12 +1,79 @@
-// The gradient of SwiGLU with the low-rank products of what it makes: dy Bᵀ and the gradients of B, of gate and of up. What it makes
-// is written, but not read again for these.
+// SwiGLU and its gradient with the low-rank products of what they make: x A of down; dy Bᵀ and the gradients of B, of gate and of
+// up. What they make is written, but not read again for these.
 //
-// A thread has 8 neighbours of a row, 16 bytes, and they are operands of mma as they lie, since the order of a sum's terms is
+// In the gradient a thread has 8 neighbours of a row, 16 bytes, and they are operands of mma as they lie, since the order of a sum's terms is
 // free as long as both operands keep to it. For sums over rows 8 by 8 numbers are turned round.
 #include "elements.cuh"
 #include "lowrank.cuh"
 
 namespace {
+// A GateRing brings a warp's 64 columns of gate and up, 16 rows at a time, two times ahead, and makes y = silu(gate) up of them, to the
+// bit as swiglu.
+struct GateRing {
+    bf16 *y;
+    const bf16 *gate, *up;
+    uint8_t *ring;  // [2, gate and up, 16, 64]
+    int to, left, width;
+
+    __device__ __forceinline__ GateRing(uint8_t *own, bf16 *y, const bf16 *gate, const bf16 *up, int row0, int rows, int column0, int width) : ring(own), width(width) {
+        const int lane = threadIdx.x & 31, r = lane >> 3, c = lane & 7;
+        const int64_t at = (int64_t)(row0 + r) * width + column0 + 8 * c;
+        this->y = y + at, this->gate = gate + at, this->up = up + at, to = r * 128 + ((c ^ r) << 4);
+        left = column0 + 8 * c < width ? rows - row0 - r : 0;
+    }
+    // ask asks for 16 rows, number i of them.
+    __device__ __forceinline__ void ask(int i) {
+        const uint32_t tile = smem32(ring) + i % 2 * 4096;
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            const int row = 16 * i + 4 * j, at = (to ^ j % 2 * 64) + 512 * j;
+            cp16(tile + at, gate + (int64_t)row * width, row < left);
+            cp16(tile + 2048 + at, up + (int64_t)row * width, row < left);
+        }
+        cp_commit();
+    }
+    // make writes y of 16 rows for which it was asked, and gives them as a tile, as thin_ask does.
+    __device__ __forceinline__ uint32_t make(int i) {
+        uint8_t *const tile = ring + i % 2 * 4096;
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            const int row = 16 * i + 4 * j, at = (to ^ j % 2 * 64) + 512 * j;
+            float g[8], u[8];
+            widen8(g, *(const uint4 *)(tile + at)), widen8(u, *(const uint4 *)(tile + 2048 + at));
+            gate_up(g, u);
+            const uint4 v = round8(u);
+            *(uint4 *)(tile + at) = v;
+            if (row < left) *(uint4 *)(y + (int64_t)row * width) = v;
+        }
+        __syncwarp();
+        return smem32(tile);
+    }
+};
+
+// gated_narrow makes y [M, W] = silu(gate) up to the bit as swiglu, and of it c = alpha y s (+ c), of up to eight columns, as narrow_unit. A
+// block has 64 rows of a unit of 512 columns, blockIdx.x, so that neighbours have the same rows.
+__device__ __forceinline__ void gated_narrow(const ThinList &list, int M, uint32_t *counts, bf16 *y, const bf16 *gate, const bf16 *up) {
+    SHARED_ARRAY(uint8_t, shared, 128);  // 10 KiB a warp: its ring, and sums of 64 rows
+    overlap_start();
+    const Thin &p = list.p[0];
+    const int warp = threadIdx.x >> 5, unit = blockIdx.x, units = gridDim.x, m0 = blockIdx.y * 64, k0 = unit * 512 + warp * 64;
+    uint8_t *const own = shared + warp * 10240;
+    GateRing ring(own, y, gate, up, m0, M, k0, p.many);
+    ring.ask(0);
+    ring.ask(1);
+    uint32_t b[1][4][4];
+    narrow_columns(b[0], p, 0, k0);
+#pragma unroll 1
+    for (int i = 0; i < 4; i++) {
+        if (i == 3) cp_wait<0>(); else cp_wait<1>();
+        narrow_multiply((float *)(own + 8192) + i * 128, ring.make(i), b, 1);
+        if (i < 2) ring.ask(i + 2);
+    }
+    __syncthreads();
+    narrow_warps<2560, 128>(p, (const float *)(shared + 8192), 0, m0, M, unit, units);
+    if (units > 1 && thin_last(counts + blockIdx.y, units)) narrow_finish(list, 1, 0, m0, M, units);
+}
+
 // A block has a unit of 256 columns, 32 a warp, and so many rows: the more, the fewer parts of sums over rows there are.
 constexpr int GatedWidth = 256, GatedChunk = 48;  // rows between two sums over the warps
 __device__ __forceinline__ int gated_rows(int width) { return width >= 8192 ? 192 : 96; }
@@ -183,6 +250,10 @@ __device__ __forceinline__ void gated_unit(const ThinList &list, bf16 *dgate, bf
 
 extern "C" __global__ void __launch_bounds__(256, 2) swiglu_grad_thin(const __grid_constant__ ThinList list, bf16 *dgate, bf16 *dup, const bf16 *gate, const bf16 *up, const bf16 *dy, int M, int W) {
     gated_unit(list, dgate, dup, gate, up, dy, M, W);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 2) swiglu_thin(const __grid_constant__ ThinList list, int M, uint32_t *counts, bf16 *y, const bf16 *gate, const bf16 *up) {
+    gated_narrow(list, M, counts, y, gate, up);
 }
 
 // thin_sums puts the sums of the parts of swiglu_grad_thin's products, of product blockIdx.y, in order, SumsEach numbers a block. All parts
