@@ -277,6 +277,17 @@ func (d *Device) setMark() {
 	m.due = false
 }
 
+// behind reports whether the card has yet to come to the last mark.
+func (d *Device) behind() bool {
+	m := &d.marks
+	if m.last == 0 || d.err != nil {
+		return false
+	}
+	reached, err := d.drv.Reached(m.event(m.last))
+	d.fail(err)
+	return !reached
+}
+
 func (m *marks) close(drv *driver.Driver) {
 	for _, e := range m.events {
 		if e != 0 {

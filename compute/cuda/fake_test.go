@@ -131,6 +131,38 @@ func TestWeights(t *testing.T) {
 }
 
 // pattern is n bytes that are no NaN as any float.
+// TestNoGraphsBehind: sequences become graphs while the card keeps up with the host, and not while it has work of earlier ones.
+func TestNoGraphsBehind(t *testing.T) {
+	d, err := fake(t, "work=2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := d.Alloc(compute.Shape{64}, compute.F32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, behind := range []bool{true, false} {
+		for range 3 {
+			for range fewestLaunches {
+				if err := d.Run(compute.Scale{Alpha: 1}, []compute.Buffer{b}, []compute.Buffer{b}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			d.enter()
+			d.flush()
+			d.leave()
+			if !behind {
+				if err := d.Sync(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if made := len(d.trace.graphs) > 0; made == behind {
+			t.Errorf("card behind: %v, graphs: %v", behind, made)
+		}
+	}
+}
+
 // TestReadWaitsForItsWriter: a read waits for the last op that wrote the buffer, and not for what was queued behind the host's
 // next bytes, which a step of training and a pass begin with.
 func TestReadWaitsForItsWriter(t *testing.T) {

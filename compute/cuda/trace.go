@@ -31,6 +31,7 @@ func (r record) key() uint64 {
 // An issuer is what a trace drives: the device's stream, or a test.
 type issuer interface {
 	issue(record)
+	behind() bool                               // whether the card is still at what was queued before the host's last bytes
 	capture([]record) (driver.GraphExec, error) // makes one graph of launches, without running them
 	replay(driver.GraphExec)
 	discard(driver.GraphExec)
@@ -133,7 +134,8 @@ func (t *trace) end() {
 	t.now, t.words, t.starts, t.issued = t.now[:0], t.words[:0], t.starts[:0], 0
 }
 
-// learn makes a graph of a sequence that was seen before, and remembers it otherwise.
+// learn makes a graph of a sequence that was seen before, and remembers it otherwise. While the card is behind the host, launches
+// take no time of its, and making a graph may: the driver waits for all that is queued, now and then.
 func (t *trace) learn() {
 	if len(t.now) < fewestLaunches {
 		return
@@ -152,6 +154,9 @@ func (t *trace) learn() {
 			r.at, starts = starts[:m:m], starts[m:]
 		}
 		t.recent = append(t.recent, kept)
+		return
+	}
+	if t.to.behind() {
 		return
 	}
 	records := t.recent[i]

@@ -12,9 +12,11 @@ import (
 type script struct {
 	text   strings.Builder
 	graphs [][]record
+	late   bool
 }
 
 func (s *script) issue(r record) { fmt.Fprintf(&s.text, "%d:%d ", r.words[0], r.at[1]) }
+func (s *script) behind() bool   { return s.late }
 func (s *script) capture(r []record) (driver.GraphExec, error) {
 	s.graphs = append(s.graphs, r)
 	return driver.GraphExec(len(s.graphs)), nil
@@ -63,6 +65,12 @@ func TestTrace(t *testing.T) {
 	pass(false, 100, 20, -1)
 	pass(true, 100, 20, -1) // two graphs take turns
 	pass(true, 0, 20, -1)
+	s.late = true
+	pass(false, 200, 20, -1)
+	pass(false, 200, 20, -1) // no graph while the card is behind
+	s.late = false
+	pass(false, 200, 20, -1)
+	pass(true, 200, 20, -1)
 	for range 3 { // too short for a graph
 		pass(false, 0, fewestLaunches-1, -1)
 	}

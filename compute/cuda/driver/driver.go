@@ -53,6 +53,7 @@ const (
 	streamWaitEvent
 	eventCreate
 	eventRecord
+	eventQuery
 	eventSynchronize
 	eventElapsedTime
 	eventDestroy
@@ -73,7 +74,7 @@ var names = [functions]string{
 	"cuMemPoolSetAttribute", "cuMemPoolGetAttribute", "cuMemPoolTrimTo", "cuMemHostAlloc", "cuMemFreeHost",
 	"cuMemHostRegister_v2", "cuMemHostUnregister", "cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2",
 	"cuMemcpyDtoDAsync_v2", "cuMemsetD8Async", "cuModuleLoadData", "cuModuleGetFunction", "cuFuncSetAttribute",
-	"cuLaunchKernel", "cuStreamCreate", "cuStreamDestroy_v2", "cuStreamSynchronize", "cuStreamQuery", "cuStreamWaitEvent", "cuEventCreate", "cuEventRecord",
+	"cuLaunchKernel", "cuStreamCreate", "cuStreamDestroy_v2", "cuStreamSynchronize", "cuStreamQuery", "cuStreamWaitEvent", "cuEventCreate", "cuEventRecord", "cuEventQuery",
 	"cuEventSynchronize", "cuEventElapsedTime", "cuEventDestroy_v2", "cuStreamBeginCapture_v2", "cuStreamEndCapture",
 	"cuGraphInstantiateWithFlags", "cuGraphDestroy", "cuGraphLaunch", "cuGraphExecDestroy",
 }
@@ -410,6 +411,15 @@ func (d *Driver) newEvent(flags uintptr) (Event, error) {
 // Record sets the event when the stream comes there.
 func (d *Driver) Record(e Event, s Stream) error {
 	return d.call(eventRecord, uintptr(e), uintptr(s))
+}
+
+// Reached reports whether the stream has come to an event.
+func (d *Driver) Reached(e Event) (bool, error) {
+	err := d.call(eventQuery, uintptr(e))
+	if Is(err, Unfinished) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // WaitEvent waits for an event.

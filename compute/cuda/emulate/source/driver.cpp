@@ -717,6 +717,7 @@ DRIVER cuStreamWaitEvent(void *, void *, unsigned) { return 0; }
 typedef std::chrono::steady_clock::time_point Event;
 DRIVER cuEventCreate(void **e, unsigned) { return *e = new Event, 0; }
 DRIVER cuEventRecord(void *e, void *) { return *(Event *)e = std::chrono::steady_clock::now(), 0; }
+DRIVER cuEventQuery(void *) { return 0; }
 DRIVER cuEventSynchronize(void *) { return 0; }
 DRIVER cuEventElapsedTime(float *ms, void *a, void *b) {
     return *ms = std::chrono::duration<float, std::milli>(*(Event *)b - *(Event *)a).count(), 0;
