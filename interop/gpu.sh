@@ -301,6 +301,7 @@ do_sanitizer() {
 	did sanitizer
 }
 
+# The start comes first: the epochs are compared on a card that has rested.
 for part in ${LENTIL_PARTS:-doctor start train products answers beside greedy resume demo peers tests sanitizer}; do "do_$part"; done
 echo
 cat "$logs/table"

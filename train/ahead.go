@@ -1,12 +1,8 @@
 package train
 
-// ahead is a micro-step whose gradients were queued before the host had heard of the one before it, so that a device that works
-// beside the host (compute.Info's Async) has work while the host waits, reports, and makes the next update ready.
-//
-// It changes no bit. The gradients depend on the parameters, the batch and the keys of dropout. The parameters are those behind
-// the update that was queued before: if it turns out to be one of no numbers, the device has not done it (see updates.apply), and
-// they are those before it, as they would have been. What depends on that verdict, the number and the rate of the next update,
-// is told to the device with that update, when the verdict is known.
+// ahead is a micro-step whose gradients were queued before the host heard of the one before it, so that a device that works beside
+// the host (compute.Info's Async) always has work. No bit changes: an update of no numbers does nothing on the device (see
+// updates.apply), so the parameters are right either way, and what the verdict decides goes with the next update.
 type ahead struct {
 	microStep
 	state state // behind the gradients: its order, random, keys and waiting

@@ -75,7 +75,8 @@ func (f *frozen) below(t *tensor.Tape, m *model.Model, b *packed, checkpoint boo
 	return x, pass, f.first
 }
 
-// slow tells whether below would wait for the device or a disk with a batch: some of it is there, or goes where the device is not.
+// slow tells whether below would wait for a disk, or for the device to read from it. What is kept in memory goes to the
+// device, which may wait for those copies, too: a loss is told late then, and nothing is lost.
 func (f *frozen) slow(b *packed) bool {
 	if f == nil || len(b.Tokens) <= f.small {
 		return false

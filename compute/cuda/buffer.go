@@ -220,7 +220,7 @@ func (d *Device) Write(b compute.Buffer, src []byte) error {
 	c.changed()
 	working := d.look()
 	d.fail(d.stage.copyIn(d.drv, c.ptr, src, d.stream))
-	if c.written != 0 { // nobody reads back at once what the host alone has written
+	if c.written != 0 || c.compiled { // nobody reads back at once what the host alone has written
 		d.mark(c)
 		d.setMark()
 	}

@@ -14,7 +14,8 @@ import (
 	"github.com/lentil-lm/lentil/compute/cuda/emulate"
 )
 
-// emulated opens a card that the processor plays, with exact blocks of memory. Kernels that wait for those before them have to.
+// emulated opens a card that the processor plays, with exact blocks of memory. On Hopper, kernels that wait for
+// those before them are launched as if they began early.
 func emulated(t testing.TB, env string) *Device {
 	t.Helper()
 	t.Setenv("EMULATED_CUDA", env)

@@ -130,18 +130,17 @@ func TestWeights(t *testing.T) {
 	}
 }
 
-// pattern is n bytes that are no NaN as any float.
 // TestNoGraphsBehind: sequences become graphs while the card keeps up with the host, and not while it has work of earlier ones.
 func TestNoGraphsBehind(t *testing.T) {
-	d, err := fake(t, "work=2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := d.Alloc(compute.Shape{64}, compute.F32)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, behind := range []bool{true, false} {
+	for env, want := range map[string]bool{"work=20": false, "": true} {
+		d, err := fake(t, env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := d.Alloc(compute.Shape{64}, compute.F32)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for range 3 {
 			for range fewestLaunches {
 				if err := d.Run(compute.Scale{Alpha: 1}, []compute.Buffer{b}, []compute.Buffer{b}); err != nil {
@@ -151,14 +150,67 @@ func TestNoGraphsBehind(t *testing.T) {
 			d.enter()
 			d.flush()
 			d.leave()
-			if !behind {
-				if err := d.Sync(); err != nil {
-					t.Fatal(err)
-				}
-			}
 		}
-		if made := len(d.trace.graphs) > 0; made == behind {
-			t.Errorf("card behind: %v, graphs: %v", behind, made)
+		if made := len(d.trace.graphs) > 0; made != want {
+			t.Errorf("%q: graphs are made: %v", env, made)
+		}
+	}
+}
+
+// TestReadWaitsForWrite: a read of what the host has just written, over what a program left there, waits for that copy.
+func TestReadWaitsForWrite(t *testing.T) {
+	d, err := fake(t, "in=40")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := d.Alloc(compute.Shape{64, 64}, compute.F32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := d.Compile([]compute.Call{{Op: compute.Scale{Alpha: 1}, Out: []compute.Buffer{b}, In: []compute.Buffer{b}}})
+	if err == nil {
+		err = errors.Join(d.Sync(), p.Run(), d.Sync())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes := make([]byte, b.Spec().Bytes())
+	begin := time.Now()
+	if err := errors.Join(d.Write(b, bytes), d.Read(b, bytes)); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); took < 40*time.Millisecond {
+		t.Errorf("the read has waited %v, the copy takes 40 ms", took)
+	}
+	p.Free()
+}
+
+// TestMarksGoRound: a read of what was written more marks ago than there are events waits for its writer.
+func TestMarksGoRound(t *testing.T) {
+	const work = 5 * time.Millisecond
+	d, err := fake(t, "work=5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bufs []compute.Buffer
+	begin := time.Now()
+	const more = len(d.marks.events) + 6
+	for range more {
+		b, err := d.Alloc(compute.Shape{2048}, compute.F32)
+		if err == nil {
+			err = errors.Join(d.Run(compute.Fill{Shape: compute.Shape{2048}}, []compute.Buffer{b}, nil), d.Write(b, make([]byte, 8192)))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		bufs = append(bufs, b)
+	}
+	for _, i := range []int{0, more - 1} {
+		if err := d.Read(bufs[i], make([]byte, 8192)); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took < time.Duration(i+1)*work {
+			t.Errorf("buffer %d of %d was read after %v", i, more, took)
 		}
 	}
 }
@@ -223,6 +275,7 @@ func TestReadWaitsForItsWriter(t *testing.T) {
 	}
 }
 
+// pattern is n bytes that are no NaN as any float.
 func pattern(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {

@@ -21,7 +21,7 @@ type wgmmaGroup struct {
 	zero   int
 }
 
-// wgmma is Hopper's way, for one product and those that follow: the update is the end of the sum.
+// wgmma is Hopper's way, for one product and those that follow: the update is a part of the sum.
 func (d *Device) wgmma(p product) {
 	if p.rank > 0 {
 		p.u = d.inFloat(p.u)
