@@ -34,6 +34,18 @@ func emulated(t testing.TB, env string) *Device {
 	return d
 }
 
+// onCards runs a test on Hopper, where kernels may begin early, and on a card of 8.0. Short tests leave out that one: the kernels of
+// such a test are the same.
+func onCards(t *testing.T, test func(*testing.T, *Device)) {
+	capabilities := []string{"90", "80"}
+	if testing.Short() {
+		capabilities = capabilities[:1]
+	}
+	for _, capability := range capabilities {
+		t.Run(capability, func(t *testing.T) { test(t, emulated(t, "capability="+capability)) })
+	}
+}
+
 // share is every how many cases a test takes: LENTIL_EMULATE=1 takes all.
 func share(otherwise int) int { return shareOf("LENTIL_EMULATE", otherwise) }
 

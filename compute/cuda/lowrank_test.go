@@ -112,8 +112,9 @@ func thinCases(t testing.TB, d *Device, rows int, tall bool) []thinCase {
 
 // TestThin holds the products of low-rank updates to their definition, over sizes that fill no tile. Together, in one launch,
 // they give what each gives alone.
-func TestThin(t *testing.T) {
-	d := emulated(t, "")
+func TestThin(t *testing.T) { onCards(t, testThin) }
+
+func testThin(t *testing.T, d *Device) {
 	for _, tall := range []bool{false, true} {
 		for _, rows := range []int{1, 70, 600} {
 			name := fmt.Sprintf("tall %v, %d rows", tall, rows)
@@ -145,8 +146,9 @@ func TestThin(t *testing.T) {
 }
 
 // TestThinInOrder: a product that needs the result of one before it, or adds to it, waits for it.
-func TestThinInOrder(t *testing.T) {
-	d := emulated(t, "")
+func TestThinInOrder(t *testing.T) { onCards(t, testThinInOrder) }
+
+func testThinInOrder(t *testing.T, d *Device) {
 	r := rand.New(rand.NewPCG(5, 6))
 	zeros := make([]float32, 264*8)
 	x := random(t, d, r, compute.BF16, 264, 264)
@@ -170,8 +172,9 @@ func TestThinInOrder(t *testing.T) {
 
 // TestGated: the gradient of a SwiGLU and the low-rank products of what it makes are one launch, and one more where sums have parts:
 // itself to the bit as alone, and products with bits of their own, the same each time. Ranks above eight come behind it.
-func TestGated(t *testing.T) {
-	d := emulated(t, "")
+func TestGated(t *testing.T) { onCards(t, testGated) }
+
+func testGated(t *testing.T, d *Device) {
 	for _, c := range []struct{ rows, width, rank, launches, from, to int }{
 		{70, 256, 8, 1, 0, 4}, {70, 264, 8, 2, 0, 4}, {300, 520, 3, 2, 0, 4}, {200, 8200, 8, 2, 0, 4}, {70, 264, 16, 3, 0, 4}, {200, 256, 8, 2, 1, 3}, {70, 264, 8, 2, 0, 1},
 	} {
@@ -238,8 +241,9 @@ func TestGated(t *testing.T) {
 }
 
 // TestGatedForward: a SwiGLU and the low-rank product of its result are one launch, both to the bit as alone. Other products come behind it.
-func TestGatedForward(t *testing.T) {
-	d := emulated(t, "")
+func TestGatedForward(t *testing.T) { onCards(t, testGatedForward) }
+
+func testGatedForward(t *testing.T, d *Device) {
 	for _, c := range []struct {
 		rows, width, rank, launches int
 		turned                      bool
@@ -465,7 +469,7 @@ func BenchmarkLowRank(b *testing.B) {
 }
 
 // TestThinPaired: dz = dy Bᵀ, dB = zᵀ dy and dA = xᵀ dz of several results of one x are two launches, and to the bit what each is alone.
-func TestThinPaired(t *testing.T) { thinPaired(t, emulated(t, "")) }
+func TestThinPaired(t *testing.T) { onCards(t, thinPaired) }
 
 // TestProductsPaired is TestThinPaired on the card.
 func TestProductsPaired(t *testing.T) { thinPaired(t, card(t, "")) }

@@ -10,8 +10,9 @@ import (
 )
 
 // TestNorms holds norms of long rows, and a norm behind a sum, to their definitions.
-func TestNorms(t *testing.T) {
-	d := emulated(t, "")
+func TestNorms(t *testing.T) { onCards(t, testNorms) }
+
+func testNorms(t *testing.T, d *Device) {
 	r := rand.New(rand.NewPCG(7, 8))
 	const rows = 3
 	defined := func(op compute.Op, spec compute.Spec, in ...[]float32) []float32 {
@@ -74,8 +75,9 @@ func TestNorms(t *testing.T) {
 }
 
 // TestTurns holds rotations of queries and keys, in one launch, to their definition, there and back.
-func TestTurns(t *testing.T) {
-	d := emulated(t, "")
+func TestTurns(t *testing.T) { onCards(t, testTurns) }
+
+func testTurns(t *testing.T, d *Device) {
 	r := rand.New(rand.NewPCG(9, 10))
 	const rows = 5
 	for _, head := range []int{16, 24, 128} {
