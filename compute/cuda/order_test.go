@@ -1,11 +1,14 @@
 package cuda
 
 import (
+	"bytes"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/lentil-lm/lentil/compute"
+	"github.com/lentil-lm/lentil/compute/cuda/driver"
 	"github.com/lentil-lm/lentil/quant"
 )
 
@@ -146,4 +149,96 @@ func (l *layer) stores(keep func(compute.Buffer) compute.Buffer, tokens int) {
 			l.into(store, []compute.Buffer{keep(l.filled(compute.BF16, room, x.Spec().Shape[1]))}, x, spans)
 		}
 	}
+}
+
+// A queued op is one with its operands.
+type queued struct {
+	op      compute.Op
+	out, in []compute.Buffer
+}
+
+// inOrder holds ops that come one after another to what they give one by one, to the bit. Each pass begins with what the buffers hold
+// now, which they get back; the last runs threads and blocks in the opposite order.
+func inOrder(t *testing.T, d *Device, name string, ops ...queued) {
+	t.Helper()
+	var all []compute.Buffer
+	for _, o := range ops {
+		all = append(append(all, o.out...), o.in...)
+	}
+	contents := func() (list [][]byte) {
+		for _, b := range all {
+			data := make([]byte, b.Spec().Bytes())
+			if err := d.Read(b, data); err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, data)
+		}
+		return list
+	}
+	before := contents()
+	pass := func(cut bool) [][]byte {
+		t.Helper()
+		for _, o := range ops {
+			if err := d.Run(o.op, o.out, o.in); err != nil {
+				t.Fatal(err)
+			}
+			if cut {
+				launches(d)
+			}
+		}
+		after := contents()
+		for i, b := range all { // results of a pass must not pass for those of the next
+			if err := d.Write(b, before[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return after
+	}
+	alone := pass(true)
+	for i := range 2 {
+		if !slices.EqualFunc(pass(false), alone, bytes.Equal) {
+			t.Errorf("%s, pass %d: together they differ from one by one", name, i)
+		}
+	}
+}
+
+// TestThinHazards: a low-rank product is not made in the launch of ops before it where one reads or writes what the other writes.
+func TestThinHazards(t *testing.T) { onCards(t, testThinHazards) }
+
+func testThinHazards(t *testing.T, d *Device) {
+	const rows, width, rank = 264, 264, 8 // as many rows as columns: a gradient may be taken for activations of few columns
+	r := rand.New(rand.NewPCG(17, 18))
+	act := func() compute.Buffer { return random(t, d, r, compute.BF16, rows, width) }
+	few := func() compute.Buffer { return random(t, d, r, compute.F32, rows, rank) }
+	flat := func() compute.Buffer { return random(t, d, r, compute.F32, rank, width) }
+	product := func(op compute.MatMul, c, a, b compute.Buffer) queued {
+		op.Alpha = 0.5
+		return queued{op, []compute.Buffer{c}, []compute.Buffer{a, b}}
+	}
+	tall := func(c, a, b compute.Buffer) queued { return product(compute.MatMul{TransA: true}, c, a, b) } // aᵀ b
+	added := func(c, a, b compute.Buffer) queued {
+		return product(compute.MatMul{TransA: true, Accumulate: true}, c, a, b)
+	}
+
+	x, x2, dy, dy2, z, dz, dz2, da, db, db2 := act(), act(), act(), act(), few(), few(), few(), few(), flat(), flat()
+	back := func(dz, dy compute.Buffer) queued { return product(compute.MatMul{TransB: true}, dz, dy, flat()) } // dy Bᵀ
+	narrow, narrow2 := back(dz, dy), back(dz2, dy2)
+	pair, first := tall(db, z, dy), tall(da, x, z) // one is made with narrow, the other behind them
+	inOrder(t, d, "a gradient of what the narrow product of its activations gives", narrow, tall(db, dz, dy))
+	inOrder(t, d, "such a one behind a pair", narrow, narrow2, pair, tall(db2, dz2, dy2))
+	inOrder(t, d, "a pair's gradient, added to", narrow, pair, added(db, z, dy))
+	inOrder(t, d, "a gradient behind a pair, added to", narrow, pair, first, added(da, x2, z))
+	inOrder(t, d, "a gradient of a gradient", narrow, pair, first, tall(db2, da, dy2))
+	inOrder(t, d, "a gradient over what one before it is made of", narrow, pair, first, tall(z, x2, dz2))
+
+	// part is the end of another buffer's memory, as numbers of few columns.
+	part := func(of compute.Buffer) compute.Buffer {
+		b := &buffer{array: array{dz.Spec(), of.(*buffer).ptr}, dev: d}
+		b.ptr += driver.Ptr(of.Spec().Bytes() - b.Spec().Bytes())
+		return b
+	}
+	swiGLU := queued{compute.SwiGLU{}, []compute.Buffer{dy}, []compute.Buffer{x, x2}}
+	inOrder(t, d, "a product over gate", swiGLU, product(compute.MatMul{}, part(x), dy, z))
+	inOrder(t, d, "a product over up", swiGLU, product(compute.MatMul{}, part(x2), dy, z))
+	inOrder(t, d, "a product with what SwiGLU writes", swiGLU, product(compute.MatMul{}, dz, dy, part(dy)))
 }
