@@ -152,11 +152,15 @@ func TestEmulatedTogether(t *testing.T) {
 	waiting["fault_early"] = true
 	defer delete(waiting, "fault_early")
 	a, b := emulated(t, "capability=90"), emulated(t, "capability=90")
+	copies := 2000
+	if testing.Short() {
+		copies = 200
+	}
 	done := make(chan error)
 	go func() {
 		src, dst := make([]byte, 1<<16), make([]byte, 1<<16)
 		x, err := b.Alloc(compute.Shape{len(src)}, compute.U8)
-		for n := 0; n < 2000 && err == nil; n++ {
+		for n := 0; n < copies && err == nil; n++ {
 			err = errors.Join(b.Write(x, src), b.Read(x, dst))
 		}
 		if err == nil {

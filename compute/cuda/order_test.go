@@ -40,6 +40,9 @@ func TestFreedInOrder(t *testing.T) {
 // also where one writes what another has written or reads.
 func TestHeldInOrder(t *testing.T) {
 	for _, capability := range []string{"80", "90"} {
+		if testing.Short() && capability == "80" {
+			continue
+		}
 		d := emulated(t, "capability="+capability)
 		for _, tokens := range []int{1, 5, 70} {
 			l := &layer{t: t, d: d}
