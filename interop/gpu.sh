@@ -134,7 +134,7 @@ do_start() {
 	rates() { grep -oE 'Tokens/sec [0-9.]+' "$logs/$1.log" | awk -v from="$2" -v to="$3" 'NR >= from && NR <= to {s += 1 / $2; n++} END {if (n) printf "%.0f", n / s}'; }
 	# What clocks the card's power allows beside each step.
 	nvidia-smi --query-gpu=timestamp,clocks.sm,power.draw,temperature.gpu --format=csv,noheader -lms 50 >"$logs/clocks.log" 2>/dev/null &
-	local clocks=$! run shares=() first second
+	local clocks=$! run shares=() first second without
 	for run in epochs epochs-2 epochs-3; do
 		tune $run 24
 		first=$(rates $run 3 12) second=$(rates $run 14 24)
@@ -144,8 +144,8 @@ do_start() {
 	kill $clocks 2>/dev/null
 	row "start to the first step done" "$(asked "$(grep 'Iter 1: Train' "$logs/epochs.times" | grep -oE '^[0-9.]+')" most 6 ' s')"
 	row "second epoch, of the first's time, median of 3 runs" "$(asked "$(printf '%s\n' "${shares[@]}" | sort -n | sed -n 2p)" most 0.70), ${shares[*]}; the last $first and $second tokens/s"
-	first=$(rates no-cache 14 24)
-	row "second epoch, of its steps' time without the cache" "$(calc '%.3f", b / a' "$second" "$first"), $first tokens/s without"
+	without=$(rates no-cache 14 24)
+	row "second epoch, of its steps' time without the cache" "$(calc '%.3f", b / a' "$second" "$without"), $without tokens/s without"
 	row "memory of the plan, of what was taken" "$(awk '/memory, total/ {plan = $3 * ($4 == "MB" ? 0.001 : 1)} {for (i = 1; i < NF; i++) if ($i == "mem") took = $(i + 1)} END {if (plan && took) printf "%.2f (%.2f of %.2f GB)", plan / took, plan, took}' "$logs/epochs.log")"
 }
 

@@ -1,8 +1,8 @@
 package train
 
-// ahead is a micro-step whose gradients were queued before the host heard of the one before it, so that a device that works beside
-// the host (compute.Info's Async) always has work. No bit changes: an update of no numbers does nothing on the device (see
-// updates.apply), so the parameters are right either way, and what the verdict decides goes with the next update.
+// ahead is a micro-step that was drawn before the host heard of the one before it, with its gradients queued where that waits for
+// nothing, so that a device that works beside the host (compute.Info's Async) has work. No bit changes: an update of no numbers does
+// nothing on the device (see updates.apply), so the parameters are right, and what the verdict decides goes with the next update.
 type ahead struct {
 	microStep
 	state state // behind the gradients: its order, random, keys and waiting
@@ -26,18 +26,20 @@ func (tr *Trainer) draw(s *state) (packed, error) {
 	return load(tr.Model, o.objective(), tr.Train, share(s.order.next(&s.random), tr.Reduce), o.MaxSeqLength, o.CompatMLX)
 }
 
-// goAhead queues the gradients of the micro-step after that of s, whose update is queued, if nothing comes between the two. An
-// error waits for its turn.
+// goAhead draws the micro-step after that of s, whose update is queued, and queues its gradients, if nothing comes between the two.
+// An error waits for its turn.
 func (tr *Trainer) goAhead(s *state) {
 	if !tr.mayGoAhead(s) {
 		return
 	}
 	a := &ahead{state: *s}
 	var err error
-	if a.batch, err = tr.draw(&a.state); err != nil || tr.frozen.slow(&a.batch) {
+	if a.batch, err = tr.draw(&a.state); err != nil {
 		return // it is drawn again in its turn
 	}
-	a.queue(tr, &a.state)
+	if !tr.frozen.slow(&a.batch) {
+		a.queue(tr, &a.state)
+	}
 	tr.ahead = a
 }
 

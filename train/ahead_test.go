@@ -156,7 +156,7 @@ func (s *story) hear(t *testing.T, tr *Trainer, l *log, host *hooked, stop stopp
 		case run.TrainReport:
 			s.events = append(s.events, fmt.Sprintf("train %d %v %v %d %v", e.Iteration, e.TrainLoss, e.LearningRate, e.TrainedTokens, e.Figures))
 		}
-		if _, ok := e.(run.Step); ok && tr.ahead != nil {
+		if _, ok := e.(run.Step); ok && tr.ahead != nil && tr.ahead.queued {
 			s.ahead++
 		}
 		hear(e)
