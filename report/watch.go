@@ -91,10 +91,11 @@ func (w *Watch) events(rw http.ResponseWriter, r *http.Request) {
 		_, err := fmt.Fprint(rw, text)
 		return err == nil && control.Flush() == nil
 	}
+	seen := w.stamp() // what changes once the page has heard of this is told
 	if !send(": here\n\n") {
 		return
 	}
-	seen, look, alive := w.stamp(), time.NewTicker(lookEvery), time.NewTicker(aliveEvery)
+	look, alive := time.NewTicker(lookEvery), time.NewTicker(aliveEvery)
 	defer look.Stop()
 	defer alive.Stop()
 	for {
